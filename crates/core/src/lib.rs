@@ -1,0 +1,60 @@
+//! Verification of signed webhook deliveries, for any provider described as
+//! data. Sans-I/O: no socket, no clock, no async runtime, no globals.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use hookgate_core::{Head, Provider, Secret, Signer, UnixTime, Verifier, VerifyError};
+//! use http::{HeaderMap, Method, Uri};
+//!
+//! let beatapi = Provider::named("beatapi").expect("in the catalogue");
+//! let secret = Secret::new("whsec_5f0c8a6de2b94a13")?;
+//! let verifier = Verifier::builder(beatapi.scheme()).key(secret.clone()).build()?;
+//!
+//! let now = UnixTime::from_secs(1_784_187_600);
+//! let body = Bytes::from_static(br#"{"id":"evt_1","event":"task.succeeded"}"#);
+//! let headers = Signer::new(beatapi.scheme(), &secret)?.sign(&body, now, None)?;
+//! let (method, uri) = (Method::POST, Uri::from_static("/hooks/beatapi"));
+//! let head = Head::new(&method, &uri, &headers);
+//!
+//! // A good delivery: the head first, then the body chunk by chunk.
+//! let mut pending = verifier.begin(head, now)?;
+//! pending.push(body.clone());
+//! let verified = pending.finish(now)?;
+//! assert_eq!(verified.id(), Some("evt_1"));
+//! assert_eq!(verified.body(), &body);
+//!
+//! // The same, tampered with.
+//! let mut pending = verifier.begin(head, now)?;
+//! pending.push(Bytes::from_static(br#"{"id":"evt_2","event":"task.succeeded"}"#));
+//! assert_eq!(pending.finish(now).unwrap_err(), VerifyError::SignatureMismatch);
+//!
+//! // And with nothing to verify: refused before a byte of the body is read.
+//! let bare = HeaderMap::new();
+//! let refused = verifier.begin(Head::new(&method, &uri, &bare), now).unwrap_err();
+//! assert_eq!(refused, VerifyError::SignatureMissing);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod document;
+mod error;
+mod head;
+mod identity;
+mod mac;
+mod provider;
+pub mod scheme;
+mod secret;
+mod signer;
+mod time;
+mod verifier;
+
+pub use self::error::{SecretError, VerifyError};
+pub use self::head::Head;
+pub use self::identity::{Identity, ReplayKey, ReplayScope};
+pub use self::provider::{Confidence, Provider};
+pub use self::scheme::Scheme;
+pub use self::secret::Secret;
+pub use self::signer::{SignError, Signer};
+pub use self::time::{UnixTime, Window};
+pub use self::verifier::{
+    BuildError, Key, MAX_CANDIDATES, MAX_KEYS, Pending, Verified, Verifier, VerifierBuilder,
+};

@@ -1,0 +1,198 @@
+//! The catalogue: one file a provider, compiled into the crate.
+
+use std::fmt;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use crate::document::{FromValue, Problems, Report, Section};
+use crate::scheme::Scheme;
+use crate::secret::Secret;
+
+/// `(name, text)` of every file under `providers/`, sorted by name.
+const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
+
+/// A provider of the catalogue: how it signs, and what else a receiver needs
+/// to know about it.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    name: String,
+    title: String,
+    docs: String,
+    confidence: Confidence,
+    retention: Duration,
+    timeout: Option<Duration>,
+    published_secrets: Vec<Secret>,
+    scheme: Scheme,
+}
+
+impl Provider {
+    /// The names of all providers, sorted.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FILES.iter().map(|(name, _)| *name)
+    }
+
+    /// The provider `name`.
+    ///
+    /// # Panics
+    ///
+    /// If the file of that provider is faulty; a test of this crate reads all.
+    pub fn named(name: &str) -> Option<Self> {
+        let table = file(name)?;
+        Some(Self::from_table(name, &table).unwrap_or_else(|problems| {
+            panic!("providers/{name}.toml of this crate is faulty: {problems}")
+        }))
+    }
+
+    /// The scheme table of provider `name`, with what it extends merged in.
+    pub(crate) fn scheme_table(name: &str) -> Option<Table> {
+        let own = match file(name)?.remove("scheme")? {
+            Value::Table(own) => own,
+            _ => return None,
+        };
+        match own.get("extends").and_then(Value::as_str) {
+            // A provider extends only another one, so this ends.
+            Some(base) if base != name => {
+                let mut table = Self::scheme_table(base)?;
+                table.extend(own);
+                table.remove("extends");
+                Some(table)
+            }
+            _ => Some(own),
+        }
+    }
+
+    fn from_table(name: &str, table: &Table) -> Result<Self, Problems> {
+        let report = Report::default();
+        let root = Section::root(table, &report);
+        let title = root.required("title");
+        let docs = root.required("docs");
+        let confidence = root.required("confidence");
+        let retention = root.required("retention");
+        let timeout = root.optional("timeout");
+        let published = root.optional::<Vec<String>>("published_secrets").unwrap_or_default();
+        let published_secrets = published
+            .into_iter()
+            .filter_map(|text| {
+                Secret::new(text).map_err(|e| root.wrong("published_secrets", e.to_string())).ok()
+            })
+            .collect();
+        let scheme = root.required_section("scheme").and_then(|scheme| Scheme::read(&scheme));
+        root.deny_unknown();
+        let provider = (|| {
+            Some(Self {
+                name: name.to_owned(),
+                title: title?,
+                docs: docs?,
+                confidence: confidence?,
+                retention: retention?,
+                timeout,
+                published_secrets,
+                scheme: scheme?,
+            })
+        })();
+        report.finish(provider)
+    }
+
+    /// The provider's name, as in `provider = "…"`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The provider's own name.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Address of the documentation that the scheme was taken from.
+    pub fn docs(&self) -> &str {
+        &self.docs
+    }
+
+    /// How well the scheme is known.
+    pub fn confidence(&self) -> Confidence {
+        self.confidence
+    }
+
+    /// For how long the provider may retry a delivery: how long to remember
+    /// those that are done.
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// How long the provider waits for an answer, if it says.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// Secrets that public documentation and tests print. Everybody can sign
+    /// with them.
+    pub fn published_secrets(&self) -> &[Secret] {
+        &self.published_secrets
+    }
+
+    /// How the provider signs.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+}
+
+/// How well a provider's scheme is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Confidence {
+    /// From the provider's own documentation, SDK or source.
+    Documented,
+    /// From independent open-source catalogues that agree.
+    Catalogued,
+}
+
+impl FromValue for Confidence {
+    const EXPECTED: &'static str = "one of documented, catalogued";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("documented") => Ok(Self::Documented),
+            Some("catalogued") => Ok(Self::Catalogued),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Documented => "documented",
+            Self::Catalogued => "catalogued",
+        })
+    }
+}
+
+fn file(name: &str) -> Option<Table> {
+    let index = FILES.binary_search_by_key(&name, |(name, _)| name).ok()?;
+    FILES[index].1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_catalogue_loads() {
+        assert!(FILES.len() >= 6);
+        for (name, text) in FILES {
+            let table: Table = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+            let provider = Provider::from_table(name, &table);
+            let provider = provider.unwrap_or_else(|problems| panic!("{name}: {problems}"));
+            let window = provider.scheme().window().unwrap_or_default();
+            assert!(provider.retention() >= window.security_retention(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_provider_inherits_what_it_does_not_change() {
+        let table = Provider::scheme_table("videogen").unwrap();
+        assert_eq!(table.get("type").and_then(Value::as_str), Some("json:/event"));
+        assert_eq!(table.get("msg").and_then(Value::as_str), Some("{id}.{ts}.{body}"));
+    }
+}

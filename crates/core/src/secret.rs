@@ -1,0 +1,107 @@
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::error::SecretError;
+
+/// The text of a provider's secret, as the provider shows it.
+///
+/// How it becomes a key is the scheme's business: `whsec_` alone says nothing.
+/// Cannot be empty, blank or an unexpanded placeholder. Erased on drop; `Debug`
+/// does not show it.
+///
+/// ```
+/// use hookgate_core::{Secret, SecretError};
+///
+/// assert!(Secret::new("whsec_5f0c8a6de2b94a13").is_ok());
+/// assert_eq!(Secret::new("${BEATAPI_SECRET}").unwrap_err(), SecretError::Placeholder);
+/// assert_eq!(Secret::new("  ").unwrap_err(), SecretError::Blank);
+/// ```
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// Length limit in bytes. Generous: a PEM key fits.
+    pub const MAX_LEN: usize = 16 * 1024;
+
+    /// Secrets shorter than this, in bytes, can be guessed: warn about them.
+    pub const WEAK_LEN: usize = 16;
+
+    /// Takes the text of a secret.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Blank`], [`SecretError::Placeholder`] or
+    /// [`SecretError::TooLong`].
+    pub fn new(text: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
+        let text = Zeroizing::new(text.into());
+        let shown = text.trim_ascii();
+        if shown.is_empty() {
+            return Err(SecretError::Blank);
+        }
+        if text.len() > Self::MAX_LEN {
+            return Err(SecretError::TooLong);
+        }
+        if is_placeholder(shown) {
+            return Err(SecretError::Placeholder);
+        }
+        Ok(Self(text))
+    }
+
+    /// Takes the secret from the environment variable `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Environment`] if it is not set, and those of [`Secret::new`].
+    pub fn from_env(name: &str) -> Result<Self, SecretError> {
+        let text = std::env::var(name).map_err(|_| SecretError::Environment(name.to_owned()))?;
+        Self::new(text)
+    }
+
+    /// Whether the secret is shorter than [`Secret::WEAK_LEN`].
+    pub fn is_weak(&self) -> bool {
+        self.0.len() < Self::WEAK_LEN
+    }
+
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// `${X}`, `$(X)`, `{{ x }}`, `<x>` and `%X%`: what templating leaves behind
+/// when the value was not there.
+fn is_placeholder(text: &[u8]) -> bool {
+    const BRACKETS: [(&[u8], &[u8]); 5] =
+        [(b"${", b"}"), (b"$(", b")"), (b"{{", b"}}"), (b"<", b">"), (b"%", b"%")];
+    BRACKETS.iter().any(|(open, close)| {
+        text.len() > open.len() + close.len() && text.starts_with(open) && text.ends_with(close)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_templating_leaves_behind_is_refused() {
+        for text in ["${X}", "$(X)", "{{ secret }}", "<your-secret>", "%SECRET%", " ${X}\n"] {
+            assert_eq!(Secret::new(text).unwrap_err(), SecretError::Placeholder, "{text}");
+        }
+        for text in ["", " ", "\n\t"] {
+            assert_eq!(Secret::new(text).unwrap_err(), SecretError::Blank, "{text:?}");
+        }
+        assert_eq!(Secret::new(vec![b'x'; Secret::MAX_LEN + 1]).unwrap_err(), SecretError::TooLong);
+    }
+
+    #[test]
+    fn debug_output_does_not_show_the_secret() {
+        let secret = Secret::new("canary-6a1f").unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+}

@@ -1,0 +1,19 @@
+//! Replay protection: one place that remembers which events were delivered.
+//!
+//! ```text
+//! absent ──claim(lease)──▶ in flight(token, attempt, lease end) ──commit(token)──▶ done(until)
+//!                               │  └──release(token)──▶ absent
+//!                               └──lease end passed──▶ claimable again, attempt + 1
+//! ```
+//!
+//! Remembering an event when it arrives would swallow the retry after a
+//! failure; remembering it when it is done lets a second copy in meanwhile. So
+//! a delivery is first claimed, and committed or released by its outcome.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod memory;
+mod store;
+
+pub use self::memory::MemoryStore;
+pub use self::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};

@@ -1,0 +1,319 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hookgate_core::ReplayKey;
+use moka::Expiry;
+use moka::ops::compute::{CompResult, Op};
+use moka::sync::Cache;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+
+/// Remembers events in this process, in a moka cache. Forgets them when the
+/// process ends.
+///
+/// Cheap to clone; clones share the memory.
+#[derive(Clone)]
+pub struct MemoryStore(Arc<Inner>);
+
+struct Inner {
+    entries: Cache<ReplayKey, Entry>,
+    /// Entries held: every one put counts up, every one that the cache reports
+    /// gone counts down, for whatever reason. Counted here because the cache's
+    /// own limit would evict live keys; signed because the two halves of a
+    /// replacement are not one step.
+    held: Arc<AtomicI64>,
+    max_entries: i64,
+    next_token: AtomicU64,
+    settled: [Notify; SHARDS],
+}
+
+/// Waiters share a bell with others; more bells, fewer false alarms.
+const SHARDS: usize = 64;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    state: State,
+    forget_at: Instant,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    InFlight { token: u64, attempt: u32, lease_end: Instant },
+    Done,
+}
+
+impl MemoryStore {
+    /// Room for a million events, about 400 MB when full.
+    pub const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
+
+    /// A store with room for [`Self::DEFAULT_MAX_ENTRIES`].
+    pub fn new() -> Self {
+        Self::with_max_entries(Self::DEFAULT_MAX_ENTRIES)
+    }
+
+    /// A store with room for `max_entries` events. A full store refuses new
+    /// ones; it never forgets one early.
+    pub fn with_max_entries(max_entries: u64) -> Self {
+        let held = Arc::new(AtomicI64::new(0));
+        let gone = Arc::clone(&held);
+        let entries = Cache::builder()
+            .expire_after(ForgetAt)
+            // The cause cannot be relied on: putting an entry over one that has
+            // expired unseen is reported as a replacement, but was an insertion.
+            .eviction_listener(move |_, _, _| {
+                gone.fetch_sub(1, Ordering::Relaxed);
+            })
+            .build();
+        let max_entries = i64::try_from(max_entries).unwrap_or(i64::MAX);
+        Self(Arc::new(Inner {
+            entries,
+            held,
+            max_entries,
+            next_token: AtomicU64::new(1),
+            settled: [const { Notify::const_new() }; SHARDS],
+        }))
+    }
+
+    fn try_claim(&self, key: ReplayKey, terms: Terms) -> Claim {
+        let now = Instant::now();
+        let mut claim = Claim::Full;
+        let outcome = self.0.entries.entry(key).and_compute_with(|entry| {
+            let live = entry.map(|entry| entry.into_value()).filter(|entry| now < entry.forget_at);
+            let attempt = match live {
+                Some(Entry { state: State::Done, .. }) => {
+                    claim = Claim::Done;
+                    return Op::Nop;
+                }
+                Some(Entry { state: State::InFlight { lease_end, .. }, .. })
+                    if now < lease_end =>
+                {
+                    claim = Claim::InFlight { remaining: lease_end - now };
+                    return Op::Nop;
+                }
+                Some(Entry { state: State::InFlight { attempt, .. }, .. }) => {
+                    attempt.saturating_add(1)
+                }
+                None => 1,
+            };
+            let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
+            let lease_end = now + terms.lease;
+            claim = Claim::Granted(Lease::new(key, token, attempt));
+            Op::Put(Entry {
+                state: State::InFlight { token, attempt, lease_end },
+                forget_at: lease_end + terms.memory,
+            })
+        });
+        match outcome {
+            // Counted once it is there, and taken back above the limit: of two
+            // racers for the last place both may be refused, but none is kept.
+            CompResult::Inserted(_) if self.count_put() > self.0.max_entries => {
+                self.0.entries.invalidate(&key);
+                return Claim::Full;
+            }
+            CompResult::ReplacedWith(_) => {
+                self.count_put();
+            }
+            _ => {}
+        }
+        claim
+    }
+
+    /// Replaces the entry if `lease` is still the current one.
+    fn settle(&self, lease: &Lease, replacement: Option<Entry>) -> Settled {
+        let now = Instant::now();
+        let mut settled = Settled::Stale;
+        let outcome = self.0.entries.entry(lease.key()).and_compute_with(|entry| {
+            let state = entry
+                .map(|entry| entry.into_value())
+                .filter(|entry| now < entry.forget_at)
+                .map(|entry| entry.state);
+            match state {
+                Some(State::InFlight { token, .. }) if token == lease.token() => {
+                    settled = Settled::Applied;
+                    replacement.map_or(Op::Remove, Op::Put)
+                }
+                _ => Op::Nop,
+            }
+        });
+        if matches!(outcome, CompResult::Inserted(_) | CompResult::ReplacedWith(_)) {
+            self.count_put();
+        }
+        if settled == Settled::Applied {
+            self.bell(lease.key()).notify_waiters();
+        }
+        settled
+    }
+
+    /// Counts an entry that was put, and returns how many there are now.
+    fn count_put(&self) -> i64 {
+        self.0.held.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn bell(&self, key: ReplayKey) -> &Notify {
+        // The key is a hash already: any byte of it spreads evenly.
+        &self.0.settled[usize::from(key.as_bytes()[0]) % SHARDS]
+    }
+}
+
+impl ReplayStore for MemoryStore {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        let claim = self.try_claim(key, terms);
+        if claim != Claim::Full {
+            return Ok(claim);
+        }
+        // Some of the live keys may be due to be forgotten.
+        self.0.entries.run_pending_tasks();
+        Ok(self.try_claim(key, terms))
+    }
+
+    async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        let forget_at = Instant::now() + retention;
+        Ok(self.settle(lease, Some(Entry { state: State::Done, forget_at })))
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        Ok(self.settle(lease, None))
+    }
+
+    fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
+        self.bell(key).notified()
+    }
+
+    fn entries(&self) -> Option<u64> {
+        u64::try_from(self.0.held.load(Ordering::Relaxed)).ok()
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("entries", &self.entries())
+            .field("max_entries", &self.0.max_entries)
+            .finish()
+    }
+}
+
+/// Lets the cache drop an entry when it is due. Whether an entry still counts
+/// is decided by `forget_at` alone; this only gives the memory back.
+struct ForgetAt;
+
+impl Expiry<ReplayKey, Entry> for ForgetAt {
+    fn expire_after_create(
+        &self,
+        _: &ReplayKey,
+        entry: &Entry,
+        _: std::time::Instant,
+    ) -> Option<Duration> {
+        Some(entry.forget_at.saturating_duration_since(Instant::now()))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &ReplayKey,
+        entry: &Entry,
+        _: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.forget_at.saturating_duration_since(Instant::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::conformance::suite!(|| async { MemoryStore::new() });
+
+    const TERMS: Terms = Terms { lease: Duration::from_secs(10), memory: Duration::from_secs(60) };
+
+    fn key(number: u32) -> ReplayKey {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        ReplayKey::from_bytes(bytes)
+    }
+
+    async fn commit(store: &MemoryStore, number: u32) {
+        let Claim::Granted(lease) = store.claim(key(number), TERMS).await.unwrap() else {
+            panic!("{number} is new, and there is room");
+        };
+        store.commit(&lease, Duration::from_secs(600)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_store_refuses_new_keys_and_forgets_none() {
+        let store = MemoryStore::with_max_entries(1_000);
+        for number in 0..1_000 {
+            commit(&store, number).await;
+        }
+        for number in 1_000..11_000 {
+            assert_eq!(store.claim(key(number), TERMS).await.unwrap(), Claim::Full);
+        }
+        for number in 0..1_000 {
+            assert_eq!(store.claim(key(number), TERMS).await.unwrap(), Claim::Done);
+        }
+        assert_eq!(store.entries(), Some(1_000));
+    }
+
+    #[tokio::test]
+    async fn a_limit_left_to_the_cache_forgets_live_keys() {
+        // The control of the test above: why keys are counted here.
+        let cache: Cache<u32, ()> = Cache::builder().max_capacity(1_000).build();
+        for number in 0..11_000 {
+            cache.insert(number, ());
+        }
+        cache.run_pending_tasks();
+        assert!((0..1_000).any(|number| !cache.contains_key(&number)) || !cache.contains_key(&10_999));
+    }
+
+    /// Runs the cache's housekeeping until `entries` are held. Its timer wheel
+    /// has a resolution of about a second, of real time.
+    async fn settle_at(store: &MemoryStore, entries: u64) {
+        for _ in 0..300 {
+            store.0.entries.run_pending_tasks();
+            if store.entries() == Some(entries) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{:?} entries are held; expected {entries}", store.entries());
+    }
+
+    #[tokio::test]
+    async fn room_comes_back_when_keys_are_due() {
+        let store = MemoryStore::with_max_entries(100);
+        for round in 0..2 {
+            for number in 0..100 {
+                let claim = store.claim(key(number), TERMS).await.unwrap();
+                let Claim::Granted(lease) = claim else { panic!("round {round}: {claim:?}") };
+                if number % 3 == 0 {
+                    store.release(&lease).await.unwrap();
+                } else {
+                    store.commit(&lease, Duration::from_millis(20)).await.unwrap();
+                }
+            }
+            assert_eq!(store.entries(), Some(66), "round {round}");
+            settle_at(&store, 0).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_expired_unseen_is_not_counted_twice() {
+        let store = MemoryStore::new();
+        let brief = Terms { lease: Duration::from_millis(1), memory: Duration::from_millis(1) };
+        for _ in 0..50 {
+            assert!(matches!(store.claim(key(1), brief).await.unwrap(), Claim::Granted(_)));
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+        settle_at(&store, 0).await;
+    }
+}
