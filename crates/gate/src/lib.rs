@@ -1,0 +1,27 @@
+//! The one pipeline that both front doors of hookgate call.
+//!
+//! ```text
+//! head ──▶ Gate::begin ─▶ Receiving ──receive(body)──▶ Verified ──Gate::admit──▶ Admission
+//!               │ Refusal                  │ Refusal                  │ Refusal or Duplicate
+//! Admission::Forward(Delivery) ─▶ the front door forwards ─▶ Delivery::settle(Outcome)
+//! ```
+//!
+//! Nothing can be forwarded without a [`Delivery`], and there is no way to one
+//! but through a verified signature and a granted claim. A `Delivery` that is
+//! dropped unsettled gives its claim back.
+
+mod admission;
+mod clock;
+mod delivery;
+mod gate;
+mod receive;
+mod refusal;
+mod source;
+
+pub use self::admission::Admission;
+pub use self::clock::{Clock, SystemClock};
+pub use self::delivery::{Delivery, Outcome};
+pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
+pub use self::receive::{BodyError, BodySource, Receiving};
+pub use self::refusal::{Audience, Reason, Refusal};
+pub use self::source::{BodyLimit, OnDuplicate, Promise, Source, SourceBuilder};

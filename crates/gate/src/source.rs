@@ -1,0 +1,256 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookgate_core::{Provider, ReplayScope, Verifier};
+use hookgate_replay::Terms;
+use http::StatusCode;
+
+/// A source of deliveries: whose they are, how they verify, what is promised.
+#[derive(Clone, Debug)]
+pub struct Source {
+    name: Arc<str>,
+    provider: Option<Arc<str>>,
+    verifier: Verifier,
+    scope: ReplayScope,
+    policy: Policy,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Policy {
+    retention: Duration,
+    lease: Duration,
+    wait: Duration,
+    body_limit: BodyLimit,
+    body_timeout: Duration,
+    on_duplicate: OnDuplicate,
+    promise: Promise,
+    mismatch_status: StatusCode,
+}
+
+impl Source {
+    /// Starts a source called `name`. The name is part of every replay key: a
+    /// source that is renamed has forgotten everything.
+    pub fn builder(name: impl Into<Arc<str>>, verifier: Verifier) -> SourceBuilder {
+        let window = verifier.window();
+        SourceBuilder {
+            name: name.into(),
+            provider: None,
+            verifier,
+            policy: Policy {
+                retention: SourceBuilder::DEFAULT_RETENTION.max(window.security_retention()),
+                lease: SourceBuilder::DEFAULT_LEASE,
+                wait: SourceBuilder::DEFAULT_WAIT,
+                body_limit: BodyLimit::DEFAULT,
+                body_timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
+                on_duplicate: OnDuplicate::Acknowledge,
+                promise: Promise::AtLeastOnce,
+                mismatch_status: StatusCode::UNAUTHORIZED,
+            },
+        }
+    }
+
+    /// The source's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The provider's name in the catalogue, if it is one of it.
+    pub fn provider(&self) -> Option<&str> {
+        self.provider.as_deref()
+    }
+
+    /// What verifies this source's deliveries.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// For how long done events are remembered.
+    pub fn retention(&self) -> Duration {
+        self.policy.retention
+    }
+
+    /// For how long a delivery in flight keeps others of its event out.
+    pub fn lease(&self) -> Duration {
+        self.policy.lease
+    }
+
+    /// Most bytes of a body.
+    pub fn body_limit(&self) -> BodyLimit {
+        self.policy.body_limit
+    }
+
+    /// How long a body may take as a whole.
+    pub fn body_timeout(&self) -> Duration {
+        self.policy.body_timeout
+    }
+
+    /// What is promised when the outcome of a delivery is not known.
+    pub fn promise(&self) -> Promise {
+        self.policy.promise
+    }
+
+    pub(crate) fn scope(&self) -> &ReplayScope {
+        &self.scope
+    }
+
+    pub(crate) fn wait(&self) -> Duration {
+        self.policy.wait
+    }
+
+    pub(crate) fn on_duplicate(&self) -> OnDuplicate {
+        self.policy.on_duplicate
+    }
+
+    pub(crate) fn mismatch_status(&self) -> StatusCode {
+        self.policy.mismatch_status
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        let Policy { lease, retention, promise, .. } = self.policy;
+        match promise {
+            Promise::AtLeastOnce => Terms { lease, memory: retention },
+            // Only an outcome that is known opens the event again; not a crash,
+            // and not the passing of time.
+            Promise::AtMostOnce => Terms { lease: retention, memory: Duration::ZERO },
+        }
+    }
+}
+
+/// Builds a [`Source`].
+#[derive(Debug)]
+pub struct SourceBuilder {
+    name: Arc<str>,
+    provider: Option<Arc<str>>,
+    verifier: Verifier,
+    policy: Policy,
+}
+
+impl SourceBuilder {
+    /// Retention of a source whose provider's retries are not known: 72 h.
+    pub const DEFAULT_RETENTION: Duration = Duration::from_secs(72 * 3600);
+    /// Default lease: 60 s.
+    pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
+    /// Default wait for a delivery in flight: 5 s.
+    pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+    /// Default time for a body as a whole: 15 s.
+    pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+    /// Takes the retention and the name of a provider of the catalogue.
+    #[must_use]
+    pub fn provider(mut self, provider: &Provider) -> Self {
+        self.provider = Some(provider.name().into());
+        self.retention(provider.retention())
+    }
+
+    /// Sets for how long done events are remembered. Raised to the security
+    /// retention of the window: less would let replays in.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.policy.retention = retention.max(self.verifier.window().security_retention());
+        self
+    }
+
+    /// Sets for how long a delivery in flight keeps others of its event out.
+    /// Must be longer than any delivery takes.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.policy.lease = lease;
+        self
+    }
+
+    /// Sets how long a second delivery of an event in flight waits for the first.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.policy.wait = wait;
+        self
+    }
+
+    /// Sets the most bytes of a body.
+    #[must_use]
+    pub fn body_limit(mut self, limit: BodyLimit) -> Self {
+        self.policy.body_limit = limit;
+        self
+    }
+
+    /// Sets how long a body may take as a whole.
+    #[must_use]
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.body_timeout = timeout;
+        self
+    }
+
+    /// Sets what a duplicate of a done event is told.
+    #[must_use]
+    pub fn on_duplicate(mut self, answer: OnDuplicate) -> Self {
+        self.policy.on_duplicate = answer;
+        self
+    }
+
+    /// Sets what is promised when the outcome of a delivery is not known.
+    #[must_use]
+    pub fn promise(mut self, promise: Promise) -> Self {
+        self.policy.promise = promise;
+        self
+    }
+
+    /// Answers 503 instead of 401 to a well-formed, fresh delivery whose
+    /// signature does not match, so that the sender tries again: for the gap
+    /// while a secret rotates.
+    #[must_use]
+    pub fn retry_on_mismatch(mut self) -> Self {
+        self.policy.mismatch_status = StatusCode::SERVICE_UNAVAILABLE;
+        self
+    }
+
+    /// Builds the source.
+    pub fn build(self) -> Source {
+        let Self { name, provider, verifier, policy } = self;
+        Source { scope: ReplayScope::new(&[&name]), name, provider, verifier, policy }
+    }
+}
+
+/// Most bytes of a body; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BodyLimit(usize);
+
+impl BodyLimit {
+    /// 1 MiB.
+    pub const DEFAULT: Self = Self(1024 * 1024);
+
+    /// A limit of `bytes`; `None` if that is no byte at all.
+    pub const fn new(bytes: usize) -> Option<Self> {
+        if bytes == 0 { None } else { Some(Self(bytes)) }
+    }
+
+    /// The limit in bytes.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl fmt::Display for BodyLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} B", self.0)
+    }
+}
+
+/// What a duplicate of a done event is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// 200: the event is done, and the sender may stop.
+    #[default]
+    Acknowledge,
+    /// 409: strict, for senders that do not retry 4xx.
+    Conflict,
+}
+
+/// What is promised when a delivery was sent on and no answer came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Promise {
+    /// The lease runs out, and the next retry is forwarded: nothing is lost.
+    #[default]
+    AtLeastOnce,
+    /// The event is not forwarded again before its retention has passed.
+    AtMostOnce,
+}

@@ -1,0 +1,385 @@
+//! The promises of the pipeline, one by one, with time in the test's hands.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookgate_core::{
+    Head, Identity, Provider, Secret, Signer, UnixTime, Verified, Verifier, VerifyError,
+};
+use hookgate_gate::{
+    Admission, BodyError, BodyLimit, BodySource, BootFence, Clock, Delivery, Gate, OnDuplicate,
+    Outcome, Promise, Reason, Refusal, Source, SourceBuilder,
+};
+use hookgate_replay::MemoryStore;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use tokio::time::{Instant, advance, sleep};
+
+const NOW: i64 = 1_784_187_600;
+const BODY: &[u8] = br#"{"id":"evt_1","event":"task.succeeded"}"#;
+
+/// A clock that the test sets.
+#[derive(Clone, Debug)]
+struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(NOW)))
+    }
+
+    fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixTime {
+        UnixTime::from_secs(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A body that arrives in these steps.
+#[derive(Default)]
+struct Steps(std::collections::VecDeque<Step>);
+
+enum Step {
+    Chunk(&'static [u8]),
+    Sleep(Duration),
+    Tick(TestClock, i64),
+    Break,
+}
+
+impl Steps {
+    fn of(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self(steps.into_iter().collect())
+    }
+
+    fn whole(body: &'static [u8]) -> Self {
+        Self::of([Step::Chunk(body)])
+    }
+}
+
+impl BodySource for Steps {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            match self.0.pop_front() {
+                Some(Step::Chunk(bytes)) => return Ok(Some(Bytes::from_static(bytes))),
+                Some(Step::Sleep(duration)) => sleep(duration).await,
+                Some(Step::Tick(clock, seconds)) => clock.advance(seconds),
+                Some(Step::Break) => return Err(BodyError::Incomplete),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+struct Fixture {
+    gate: Gate<MemoryStore>,
+    source: Source,
+    clock: TestClock,
+    signer: Signer,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with(|source| source)
+    }
+
+    fn with(adjust: impl FnOnce(SourceBuilder) -> SourceBuilder) -> Self {
+        let beatapi = Provider::named("beatapi").unwrap();
+        let secret = Secret::new("whsec_5f0c8a6de2b94a13").unwrap();
+        let signer = Signer::new(beatapi.scheme(), &secret).unwrap();
+        let verifier = Verifier::builder(beatapi.scheme()).key(secret).build().unwrap();
+        let clock = TestClock::new();
+        let gate = Gate::builder(MemoryStore::new()).clock(clock.clone()).build();
+        let source = adjust(Source::builder("beatapi", verifier).provider(&beatapi)).build();
+        Self { gate, source, clock, signer }
+    }
+
+    fn headers(&self, body: &[u8]) -> HeaderMap {
+        self.signer.sign(body, self.clock.now(), None).unwrap()
+    }
+
+    async fn receive(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        declared: Option<u64>,
+        mut body: Steps,
+    ) -> Result<Verified, Refusal> {
+        let uri = Uri::from_static("/hooks");
+        let receiving = self.gate.begin(&self.source, Head::new(&method, &uri, headers), declared)?;
+        receiving.receive(&mut body).await
+    }
+
+    async fn verified(&self, body: &'static [u8]) -> Verified {
+        self.receive(Method::POST, &self.headers(body), None, Steps::whole(body)).await.unwrap()
+    }
+
+    async fn admit(&self) -> Result<Admission<MemoryStore>, Refusal> {
+        self.gate.admit(&self.source, self.verified(BODY).await).await
+    }
+
+    async fn forwarded(&self) -> Delivery<MemoryStore> {
+        match self.admit().await {
+            Ok(Admission::Forward(delivery)) => delivery,
+            other => panic!("expected to forward, got {other:?}"),
+        }
+    }
+
+    async fn is_duplicate(&self) -> bool {
+        matches!(self.admit().await, Ok(Admission::Duplicate(_)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivered_event_is_a_duplicate_from_then_on() {
+    let fixture = Fixture::new();
+    let delivery = fixture.forwarded().await;
+    assert_eq!((delivery.attempt(), delivery.verified().id()), (1, Some("evt_1")));
+    assert_eq!(delivery.verified().body(), BODY);
+    delivery.settle(Outcome::Delivered).await;
+    assert!(fixture.is_duplicate().await);
+    // A retry is signed anew, and still the same event.
+    fixture.clock.advance(3_600);
+    advance(Duration::from_secs(3_600)).await;
+    assert!(fixture.is_duplicate().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_event_is_forwarded_again() {
+    let fixture = Fixture::new();
+    fixture.forwarded().await.settle(Outcome::Failed).await;
+    fixture.forwarded().await.settle(Outcome::Delivered).await;
+    assert!(fixture.is_duplicate().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_is_dropped_gives_its_claim_back() {
+    let fixture = Fixture::new();
+    drop(fixture.forwarded().await);
+    let delivery = fixture.forwarded().await;
+    let panicked = tokio::spawn(async move {
+        let _held = delivery;
+        panic!("a handler panics");
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    assert_eq!(fixture.forwarded().await.attempt(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outcome_is_forwarded_again_when_the_lease_has_run_out() {
+    let fixture = Fixture::with(|source| source.wait(Duration::ZERO));
+    fixture.forwarded().await.settle(Outcome::Unknown).await;
+    advance(fixture.source.lease() - Duration::from_millis(1)).await;
+    assert_eq!(fixture.admit().await.unwrap_err().reason(), Reason::InFlight);
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(fixture.forwarded().await.attempt(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_once_does_not_forward_after_an_unknown_outcome() {
+    let fixture =
+        Fixture::with(|source| source.wait(Duration::ZERO).promise(Promise::AtMostOnce));
+    // What is known to have failed is still retried.
+    fixture.forwarded().await.settle(Outcome::Failed).await;
+    fixture.forwarded().await.settle(Outcome::Unknown).await;
+    advance(fixture.source.retention() - Duration::from_secs(1)).await;
+    let refusal = fixture.admit().await.unwrap_err();
+    assert_eq!((refusal.reason(), refusal.status().as_u16()), (Reason::InFlight, 503));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_delivery_waits_for_the_first() {
+    for (outcome, forwarded) in [(Outcome::Delivered, false), (Outcome::Failed, true)] {
+        let fixture = Arc::new(Fixture::new());
+        let first = fixture.forwarded().await;
+        let second = tokio::spawn({
+            let fixture = Arc::clone(&fixture);
+            async move { fixture.admit().await }
+        });
+        sleep(Duration::from_secs(3)).await;
+        assert!(!second.is_finished());
+        let settled = Instant::now();
+        first.settle(outcome).await;
+        let admission = second.await.unwrap().unwrap();
+        assert_eq!(matches!(admission, Admission::Forward(_)), forwarded, "{outcome:?}");
+        assert!(settled.elapsed() < Duration::from_millis(100), "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_delivery_waits_no_longer_than_it_should() {
+    let fixture = Fixture::new();
+    let _first = fixture.forwarded().await;
+    let start = Instant::now();
+    assert_eq!(fixture.admit().await.unwrap_err().reason(), Reason::InFlight);
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_takes_over_a_lease_that_runs_out() {
+    let fixture = Fixture::with(|source| source.lease(Duration::from_secs(2)));
+    fixture.forwarded().await.settle(Outcome::Unknown).await;
+    assert_eq!(fixture.forwarded().await.attempt(), 2);
+}
+
+#[tokio::test]
+async fn of_64_copies_at_once_one_is_forwarded() {
+    let fixture = Arc::new(Fixture::new());
+    let copies: Vec<_> = (0..64)
+        .map(|_| {
+            let fixture = Arc::clone(&fixture);
+            tokio::spawn(async move {
+                match fixture.admit().await.unwrap() {
+                    Admission::Forward(delivery) => {
+                        tokio::task::yield_now().await;
+                        delivery.settle(Outcome::Delivered).await;
+                        1
+                    }
+                    Admission::Duplicate(_) => 0,
+                }
+            })
+        })
+        .collect();
+    let mut forwarded = 0;
+    for copy in copies {
+        forwarded += copy.await.unwrap();
+    }
+    assert_eq!(forwarded, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgery_leaves_nothing_behind_and_does_not_block_the_genuine_event() {
+    let fixture = Fixture::new();
+    let mut headers = fixture.headers(BODY);
+    headers.insert("x-beatapi-signature", "0".repeat(64).parse().unwrap());
+    let refusal =
+        fixture.receive(Method::POST, &headers, None, Steps::whole(BODY)).await.unwrap_err();
+    assert_eq!(refusal.reason(), Reason::Verify(VerifyError::SignatureMismatch));
+    assert_eq!(hookgate_replay::ReplayStore::entries(fixture.gate.store()), Some(0));
+    fixture.forwarded().await.settle(Outcome::Delivered).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_holds_for_declared_and_for_chunked_bodies() {
+    let fixture = Fixture::with(|source| source.body_limit(BodyLimit::new(BODY.len()).unwrap()));
+    let headers = fixture.headers(BODY);
+    let len = BODY.len() as u64;
+    let receive = |declared, steps| fixture.receive(Method::POST, &headers, declared, steps);
+
+    assert!(receive(Some(len), Steps::whole(BODY)).await.is_ok());
+    for (declared, steps) in [
+        // Refused from the head alone: the body would fail otherwise.
+        (Some(len + 1), Steps::of([Step::Break])),
+        (Some(u64::MAX), Steps::of([Step::Break])),
+        (None, Steps::of([Step::Chunk(BODY), Step::Chunk(b"x"), Step::Break])),
+        // A sender that lies about the length.
+        (Some(1), Steps::of([Step::Chunk(BODY), Step::Chunk(b"x")])),
+    ] {
+        let refusal = receive(declared, steps).await.unwrap_err();
+        assert_eq!(refusal.reason(), Reason::BodyTooLarge, "{declared:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_one_deadline_however_it_trickles() {
+    let fixture = Fixture::new();
+    let trickle = || {
+        BODY.chunks(1).flat_map(|byte| [Step::Sleep(Duration::from_secs(1)), Step::Chunk(byte)])
+    };
+    let headers = fixture.headers(BODY);
+    let start = Instant::now();
+    let refusal = fixture.receive(Method::POST, &headers, None, Steps::of(trickle())).await;
+    assert_eq!(refusal.unwrap_err().reason(), Reason::BodyTimeout);
+    assert_eq!(start.elapsed(), fixture.source.body_timeout());
+
+    let patient = Fixture::with(|source| source.body_timeout(Duration::from_secs(60)));
+    let headers = patient.headers(BODY);
+    assert!(patient.receive(Method::POST, &headers, None, Steps::of(trickle())).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_is_refused() {
+    let fixture = Fixture::new();
+    let steps = Steps::of([Step::Chunk(&BODY[..5]), Step::Break]);
+    let refusal = fixture.receive(Method::POST, &fixture.headers(BODY), None, steps).await;
+    assert_eq!(refusal.unwrap_err().reason(), Reason::BodyIncomplete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_does_not_outlive_the_window() {
+    let fixture = Fixture::new();
+    let headers = fixture.headers(BODY);
+    for (seconds, expected) in [(300, None), (1, Some(VerifyError::TimestampTooOld))] {
+        let tick = Step::Tick(fixture.clock.clone(), seconds);
+        let steps = Steps::of([Step::Chunk(&BODY[..5]), tick, Step::Chunk(&BODY[5..])]);
+        // The second round starts when the head is still fresh, at its very end.
+        let outcome = fixture.receive(Method::POST, &headers, None, steps).await;
+        assert_eq!(outcome.err().map(Refusal::reason), expected.map(Reason::Verify));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_methods_than_post_are_refused() {
+    let fixture = Fixture::new();
+    for method in [Method::GET, Method::PUT, Method::HEAD, Method::OPTIONS, Method::CONNECT] {
+        let refusal =
+            fixture.receive(method.clone(), &fixture.headers(BODY), None, Steps::whole(BODY)).await;
+        assert_eq!(refusal.unwrap_err().reason(), Reason::MethodNotAllowed, "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mismatch_may_ask_for_a_retry_but_only_if_the_head_was_sound() {
+    let fixture = Fixture::with(SourceBuilder::retry_on_mismatch);
+    let status = async |headers: &HeaderMap| {
+        let refusal = fixture.receive(Method::POST, headers, None, Steps::whole(b"{}")).await;
+        refusal.unwrap_err().status()
+    };
+    let mut headers = fixture.headers(BODY);
+    assert_eq!(status(&headers).await, StatusCode::SERVICE_UNAVAILABLE);
+    headers.insert("x-beatapi-signature", "00".parse().unwrap());
+    assert_eq!(status(&headers).await, StatusCode::UNAUTHORIZED);
+    let headers = fixture.headers(BODY);
+    fixture.clock.advance(301);
+    assert_eq!(status(&headers).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strict_source_tells_duplicates_apart() {
+    let fixture = Fixture::with(|source| source.on_duplicate(OnDuplicate::Conflict));
+    fixture.forwarded().await.settle(Outcome::Delivered).await;
+    let refusal = fixture.admit().await.unwrap_err();
+    assert_eq!((refusal.reason(), refusal.status()), (Reason::Duplicate, StatusCode::CONFLICT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_signed_before_the_start_waits_for_a_fresh_timestamp() {
+    let mut fixture = Fixture::new();
+    fixture.gate = Gate::builder(MemoryStore::new())
+        .clock(fixture.clock.clone())
+        .boot_fence(BootFence::Up)
+        .build();
+    let refusal = fixture.admit().await.unwrap_err();
+    assert_eq!((refusal.reason(), refusal.status().as_u16()), (Reason::BootFence, 503));
+    fixture.clock.advance(1);
+    fixture.forwarded().await.settle(Outcome::Delivered).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_readable_id_exact_replays_are_duplicates_and_other_deliveries_are_not() {
+    let fixture = Fixture::new();
+    let body = br#"{"event":"task.succeeded"}"#;
+    let first = fixture.verified(body).await;
+    assert_eq!((first.identity(), first.id()), (Identity::Exact, None));
+    let admit = async |verified| fixture.gate.admit(&fixture.source, verified).await.unwrap();
+    let Admission::Forward(delivery) = admit(first.clone()).await else { panic!("it is new") };
+    delivery.settle(Outcome::Delivered).await;
+    assert!(matches!(admit(first).await, Admission::Duplicate(_)));
+    fixture.clock.advance(1);
+    assert!(matches!(admit(fixture.verified(body).await).await, Admission::Forward(_)));
+}
