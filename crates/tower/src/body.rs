@@ -1,0 +1,90 @@
+use std::convert::Infallible;
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use hookgate_gate::{BodyError, BodySource};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError};
+
+/// The body that the service inside receives: the bytes that were verified,
+/// and the trailers that came after them.
+#[derive(Clone, Debug, Default)]
+pub struct VerifiedBody {
+    data: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl VerifiedBody {
+    pub(crate) fn new(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self { data: Some(data).filter(|data| !data.is_empty()), trailers }
+    }
+}
+
+impl Body for VerifiedBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = match self.data.take() {
+            Some(data) => Some(Frame::data(data)),
+            None => self.trailers.take().map(Frame::trailers),
+        };
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+/// Reads the frames of a request's body.
+pub(crate) struct Frames<'b, B> {
+    body: Pin<&'b mut B>,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+impl<'b, B> Frames<'b, B> {
+    pub(crate) fn new(body: Pin<&'b mut B>) -> Self {
+        Self { body, trailers: None }
+    }
+}
+
+impl<B> BodySource for Frames<'_, B>
+where
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|error| blame(error.into().as_ref()))?;
+            match frame.into_data() {
+                Ok(mut data) => return Ok(Some(data.copy_to_bytes(data.remaining()))),
+                Err(frame) => self.trailers = frame.into_trailers().ok(),
+            }
+        }
+    }
+}
+
+/// A limit that another layer set shows as an error of the body.
+fn blame(error: &(dyn Error + 'static)) -> BodyError {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return BodyError::TooLarge;
+        }
+        cause = error.source();
+    }
+    BodyError::Incomplete
+}

@@ -1,0 +1,79 @@
+use std::fmt;
+use std::sync::Arc;
+
+use hookgate_gate::{Clock, Gate, Source, SystemClock};
+use hookgate_replay::{MemoryStore, ReplayStore};
+use tower_layer::Layer;
+
+use crate::refuse::EmptyBody;
+use crate::service::Hookgate;
+
+/// Verifies the deliveries of one [`Source`] in front of a service.
+///
+/// Cheap to clone; clones share the memory of what was delivered.
+pub struct HookgateLayer<S = MemoryStore, R = EmptyBody> {
+    gate: Gate<S>,
+    source: Arc<Source>,
+    refuse: Arc<R>,
+}
+
+impl HookgateLayer {
+    /// A layer for `source` that remembers deliveries in a [`MemoryStore`] of
+    /// its own and refuses with an empty body.
+    pub fn new(source: Source) -> Self {
+        Self::with_clock(source, SystemClock)
+    }
+
+    /// The same, with the time taken from `clock`: for tests.
+    pub fn with_clock(source: Source, clock: impl Clock) -> Self {
+        let gate = Gate::builder(MemoryStore::new()).clock(clock).build();
+        Self { gate, source: Arc::new(source), refuse: Arc::new(EmptyBody) }
+    }
+}
+
+impl<S: ReplayStore, R> HookgateLayer<S, R> {
+    /// Remembers deliveries in `store`, and takes the time from the machine.
+    #[must_use]
+    pub fn replay_store<T: ReplayStore>(self, store: T) -> HookgateLayer<T, R> {
+        self.gate(Gate::new(store))
+    }
+
+    /// Uses `gate`, which may be that of other layers: then they share its
+    /// store and its clock.
+    #[must_use]
+    pub fn gate<T: ReplayStore>(self, gate: Gate<T>) -> HookgateLayer<T, R> {
+        HookgateLayer { gate, source: self.source, refuse: self.refuse }
+    }
+
+    /// Makes the responses to refused deliveries with `refuse`; see
+    /// [`Refuse`](crate::Refuse).
+    #[must_use]
+    pub fn refuse_with<T>(self, refuse: T) -> HookgateLayer<S, T> {
+        HookgateLayer { gate: self.gate, source: self.source, refuse: Arc::new(refuse) }
+    }
+}
+
+impl<S, R, I> Layer<I> for HookgateLayer<S, R> {
+    type Service = Hookgate<I, S, R>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        let Self { gate, source, refuse } = self.clone();
+        Hookgate { inner, gate, source, refuse }
+    }
+}
+
+impl<S, R> Clone for HookgateLayer<S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            source: Arc::clone(&self.source),
+            refuse: Arc::clone(&self.refuse),
+        }
+    }
+}
+
+impl<S, R> fmt::Debug for HookgateLayer<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HookgateLayer").field("source", &self.source).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,151 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hookgate_core::Head;
+use hookgate_gate::{Admission, Audience, Delivery, Gate, Outcome, Refusal, Source};
+use hookgate_replay::{MemoryStore, ReplayStore};
+use http::{HeaderName, HeaderValue, Request, Response, request};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::body::{Frames, VerifiedBody};
+use crate::event::VerifiedEvent;
+use crate::refuse::{EmptyBody, Refuse};
+
+/// The service that [`HookgateLayer`](crate::HookgateLayer) makes.
+pub struct Hookgate<I, S = MemoryStore, R = EmptyBody> {
+    pub(crate) inner: I,
+    pub(crate) gate: Gate<S>,
+    pub(crate) source: Arc<Source>,
+    pub(crate) refuse: Arc<R>,
+}
+
+impl<I, S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Hookgate<I, S, R>
+where
+    I: Service<Request<VerifiedBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+    I::Future: Send,
+    I::Error: Send,
+    S: ReplayStore,
+    R: Refuse<ResBody>,
+    ReqBody: Body + Send + 'static,
+    ReqBody::Data: Send,
+    ReqBody::Error: Into<Box<dyn Error + Send + Sync>>,
+    ResBody: Default + Send,
+{
+    type Response = Response<ResBody>;
+    type Error = I::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, I::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // The instance that was polled ready is the one to call.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let Self { gate, source, refuse, .. } = self;
+        let (gate, source, refuse) = (gate.clone(), Arc::clone(source), Arc::clone(refuse));
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let audience = Audience::of(&parts.headers);
+            match admit(&gate, &source, parts, body).await {
+                Ok((Admission::Forward(delivery), request)) => {
+                    forward(&mut inner, &source, delivery, request).await
+                }
+                Ok((Admission::Duplicate(_), _)) => {
+                    tracing::debug!(source = source.name(), "duplicate");
+                    Ok(duplicate())
+                }
+                Err(refusal) => {
+                    let (source, reason) = (source.name(), refusal.reason().label());
+                    tracing::info!(source, reason, "delivery refused");
+                    let mut response = refuse.refuse(refusal, audience);
+                    response.extensions_mut().insert(refusal);
+                    Ok(response)
+                }
+            }
+        })
+    }
+}
+
+/// Reads, verifies and claims; the request comes back without its body.
+async fn admit<S, B>(
+    gate: &Gate<S>,
+    source: &Source,
+    parts: request::Parts,
+    body: B,
+) -> Result<(Admission<S>, Request<VerifiedBody>), Refusal>
+where
+    S: ReplayStore,
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let receiving = gate.begin(source, Head::from(&parts), body.size_hint().exact())?;
+    let body = pin!(body);
+    let mut frames = Frames::new(body);
+    let verified = receiving.receive(&mut frames).await?;
+    let body = VerifiedBody::new(verified.body().clone(), frames.trailers);
+    let admission = gate.admit(source, verified).await?;
+    Ok((admission, Request::from_parts(parts, body)))
+}
+
+/// Calls the service inside and settles by its answer. Dropped or panicking in
+/// between, the delivery gives its claim back.
+async fn forward<I, S, ResBody>(
+    inner: &mut I,
+    source: &Source,
+    delivery: Delivery<S>,
+    mut request: Request<VerifiedBody>,
+) -> Result<Response<ResBody>, I::Error>
+where
+    I: Service<Request<VerifiedBody>, Response = Response<ResBody>>,
+    S: ReplayStore,
+{
+    request.extensions_mut().insert(VerifiedEvent::new(source, &delivery));
+    let answer = inner.call(request).await;
+    let outcome = match &answer {
+        Ok(response) if is_success(response) => Outcome::Delivered,
+        _ => Outcome::Failed,
+    };
+    delivery.settle(outcome).await;
+    answer
+}
+
+/// Success by the status, and for gRPC by `grpc-status` where it came with the
+/// head.
+fn is_success<B>(response: &Response<B>) -> bool {
+    response.status().is_success()
+        && response.headers().get("grpc-status").is_none_or(|status| status == "0")
+}
+
+fn duplicate<B: Default>() -> Response<B> {
+    let mut response = Response::new(B::default());
+    let outcome = HeaderName::from_static("hookgate-outcome");
+    response.headers_mut().insert(outcome, HeaderValue::from_static("duplicate"));
+    response
+}
+
+impl<I: Clone, S, R> Clone for Hookgate<I, S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            gate: self.gate.clone(),
+            source: Arc::clone(&self.source),
+            refuse: Arc::clone(&self.refuse),
+        }
+    }
+}
+
+impl<I: fmt::Debug, S, R> fmt::Debug for Hookgate<I, S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hookgate")
+            .field("inner", &self.inner)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! The layer in the frameworks that it is for: what compiles here, works there.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_hookgate::{
+    Clock, HookgateLayer, MemoryStore, ProblemJson, Provider, Reason, Refusal, Secret, Signer,
+    Source, SystemClock, VerifiedBody, VerifiedEvent, Verifier, VerifyError,
+};
+
+const BODY: &str = r#"{"id":"evt_1","event":"task.succeeded"}"#;
+
+fn secret() -> Secret {
+    Secret::new("whsec_5f0c8a6de2b94a13").unwrap()
+}
+
+fn source() -> Source {
+    let provider = Provider::named("beatapi").unwrap();
+    let verifier = Verifier::builder(provider.scheme()).key(secret()).build().unwrap();
+    Source::builder("beatapi", verifier).provider(&provider).build()
+}
+
+fn signed(body: &'static str) -> Request<Body> {
+    let provider = Provider::named("beatapi").unwrap();
+    let signer = Signer::new(provider.scheme(), &secret()).unwrap();
+    let mut request = Request::post("/hooks").body(Body::from(body)).unwrap();
+    *request.headers_mut() = signer.sign(body.as_bytes(), SystemClock.now(), None).unwrap();
+    request
+}
+
+fn forged() -> Request<Body> {
+    signed(BODY).map(|_| Body::from("{}"))
+}
+
+/// A router whose handler fails until it was called `failures` times.
+fn router(failures: usize) -> (Router, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let handler = move |request: Request<Body>| {
+        let call = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let event = request.extensions().get::<VerifiedEvent>().unwrap().clone();
+            assert_eq!((event.source(), event.provider()), ("beatapi", Some("beatapi")));
+            assert_eq!((event.id(), event.event_type()), (Some("evt_1"), Some("task.succeeded")));
+            assert_eq!((event.key_id(), event.attempt()), ("1", 1));
+            assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), BODY);
+            if call < failures { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::NO_CONTENT }
+        }
+    };
+    let layer = HookgateLayer::new(source()).replay_store(MemoryStore::new());
+    (Router::new().route("/hooks", post(handler)).layer(layer), calls)
+}
+
+async fn status(router: &Router, request: Request<Body>) -> StatusCode {
+    router.clone().oneshot(request).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn in_axum_a_good_delivery_reaches_the_handler_once() {
+    let (router, calls) = router(0);
+    assert_eq!(status(&router, signed(BODY)).await, StatusCode::NO_CONTENT);
+    let again = router.clone().oneshot(signed(BODY)).await.unwrap();
+    assert_eq!(again.status(), StatusCode::OK);
+    assert_eq!(again.headers()["hookgate-outcome"], "duplicate");
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn in_axum_a_forged_delivery_reaches_nobody_and_the_reason_is_typed() {
+    let (router, calls) = router(0);
+    let response = router.clone().oneshot(forged()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let reason = response.extensions().get::<Refusal>().unwrap().reason();
+    assert_eq!(reason, Reason::Verify(VerifyError::SignatureMismatch));
+    assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn in_axum_the_retry_after_a_failure_gets_through() {
+    let (router, calls) = router(1);
+    assert_eq!(status(&router, signed(BODY)).await, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(status(&router, signed(BODY)).await, StatusCode::NO_CONTENT);
+    assert_eq!(status(&router, signed(BODY)).await, StatusCode::OK);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn refusals_may_have_a_body() {
+    let layer = HookgateLayer::new(source()).refuse_with(ProblemJson);
+    let router: Router = Router::new().route("/hooks", post(async || ())).layer(layer);
+    let response = router.oneshot(forged()).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, r#"{"status":401,"title":"Unauthorized"}"#);
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn an_extractor_on_a_route_without_the_layer_fails_loudly() {
+    let handler = async |_: VerifiedEvent| StatusCode::NO_CONTENT;
+    let late: Router = Router::new()
+        .layer(HookgateLayer::new(source()))
+        .route("/hooks", post(handler));
+    assert_eq!(status(&late, signed(BODY)).await, StatusCode::INTERNAL_SERVER_ERROR);
+    let covered: Router = Router::new()
+        .route("/hooks", post(handler))
+        .layer(HookgateLayer::new(source()));
+    assert_eq!(status(&covered, signed(BODY)).await, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn trailers_reach_the_service_inside() {
+    let trailers: http::HeaderMap =
+        [(http::HeaderName::from_static("x-t"), http::HeaderValue::from_static("1"))].into_iter().collect();
+    let expected = trailers.clone();
+    let inner = tower::service_fn(move |request: Request<VerifiedBody>| {
+        let expected = expected.clone();
+        async move {
+            let body = request.into_body().collect().await.unwrap();
+            assert_eq!(body.trailers(), Some(&expected));
+            Ok::<_, Infallible>(Response::new(String::new()))
+        }
+    });
+    let service = ServiceBuilder::new().layer(HookgateLayer::new(source())).service(inner);
+    let request = signed(BODY).map(|body| body.with_trailers(async { Some(Ok(trailers)) }));
+    assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::OK);
+}
+
+/// A service with the bounds of a tonic server, for the type-level test.
+#[derive(Clone)]
+struct Greeter;
+
+impl tonic::server::NamedService for Greeter {
+    const NAME: &'static str = "test.Greeter";
+}
+
+impl<B> Service<Request<B>> for Greeter
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        std::future::ready(Ok(Response::new(tonic::body::Body::default())))
+    }
+}
+
+#[tokio::test]
+async fn the_layer_fits_around_a_tonic_service_and_refuses_in_its_terms() {
+    fn assert_tonic_service<S>(service: S) -> S
+    where
+        S: Service<
+                Request<tonic::body::Body>,
+                Response = Response<tonic::body::Body>,
+                Error = Infallible,
+            > + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+    {
+        service
+    }
+    let service = ServiceBuilder::new().layer(HookgateLayer::new(source())).service(Greeter);
+    let service = assert_tonic_service(service);
+    let request = Request::post("/test.Greeter/Hello")
+        .header("content-type", "application/grpc")
+        .body(tonic::body::Body::new(http_body_util::Full::new(Bytes::from_static(b"x"))))
+        .unwrap();
+    let response = service.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["grpc-status"], "16");
+}
