@@ -98,6 +98,11 @@ impl Report {
         self.0.borrow().is_empty()
     }
 
+    /// All that was noted.
+    pub fn into_problems(self) -> Vec<Problem> {
+        self.0.take()
+    }
+
     /// `value` if nothing was wrong.
     ///
     /// # Errors

@@ -49,6 +49,11 @@ impl Key {
         self
     }
 
+    /// Whether the secret is short enough to be guessed.
+    pub fn is_weak(&self) -> bool {
+        self.secret.is_weak()
+    }
+
     /// Makes the key count from `time` on.
     #[must_use]
     pub fn not_before(mut self, time: UnixTime) -> Self {

@@ -1,0 +1,88 @@
+//! The configuration: read once, every mistake reported, and then a value that
+//! cannot be wrong.
+
+mod read;
+mod secrets;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use hookgate_core::document::{Problem, Problems};
+use hookgate_gate::{BootFence, Source};
+
+/// What the gateway runs.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) limits: Limits,
+    pub(crate) replay: Replay,
+    pub(crate) upstreams: BTreeMap<String, Upstream>,
+    pub(crate) routes: Vec<Route>,
+    /// What is allowed, and still worth a second thought.
+    pub(crate) warnings: Vec<Problem>,
+}
+
+/// Limits of every connection. Those of bodies are with each source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Total time for the head of a request.
+    pub(crate) head_timeout: Duration,
+    /// Most connections at once.
+    pub(crate) connections: usize,
+}
+
+/// Where events are remembered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replay {
+    pub(crate) max_entries: u64,
+    pub(crate) boot_fence: BootFence,
+}
+
+/// Servers that deliveries are forwarded to.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    pub(crate) servers: Vec<SocketAddr>,
+    /// Total time for one delivery, connecting included.
+    pub(crate) timeout: Duration,
+    /// Time to connect to one server.
+    pub(crate) connect_timeout: Duration,
+}
+
+/// Which deliveries belong to which source, and where they go.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) path: String,
+    /// Lower case, without port. `None` matches every host.
+    pub(crate) host: Option<String>,
+    pub(crate) source: Source,
+    pub(crate) upstream: String,
+    /// Whether the sender is told which check failed: for development.
+    pub(crate) expose_reason: bool,
+}
+
+impl Config {
+    /// Reads the configuration file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in it, each with its key path and what was expected.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Problems::one("", format!("cannot read {}: {error}", path.display())))?;
+        Self::parse(&text)
+    }
+
+    /// Reads the text of a configuration file.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    pub fn parse(text: &str) -> Result<Self, Problems> {
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| Problems::one("", error.to_string()))?;
+        read::read(&table)
+    }
+}

@@ -1,0 +1,477 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use hookgate_core::document::{FromValue, Problems, Report, Section};
+use hookgate_core::{BuildError, Provider, Scheme, Verifier, Window};
+use hookgate_gate::{BodyLimit, BootFence, OnDuplicate, Promise, Source, SourceBuilder};
+use hookgate_replay::MemoryStore;
+use toml::{Table, Value};
+
+use super::secrets::read_keys;
+use super::{Config, Limits, Replay, Route, Upstream};
+
+const DEFAULT_ADMIN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_CONNECTIONS: usize = 10_000;
+/// The tightest deadline that a first provider publishes is 10 s (BeeL).
+const DEFAULT_UPSTREAM_TIMEOUT: Duration = Duration::from_secs(8);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a lease lasts longer than the upstream's total time: settling, and
+/// clocks that run apart.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+
+pub(super) fn read(table: &Table) -> Result<Config, Problems> {
+    let report = Report::default();
+    let warnings = Report::default();
+    let root = Section::root(table, &report);
+
+    let (listen, admin) = read_server(&root);
+    let (limits, bodies) = read_limits(&root);
+    let replay = read_replay(&root);
+    let upstreams = read_upstreams(&root);
+    let routes = read_routes(&root, &upstreams, bodies, &warnings);
+    root.deny_unknown();
+
+    for name in upstreams.keys() {
+        if report.is_empty() && !routes.iter().any(|route| route.upstream == *name) {
+            warnings.add(format!("upstreams.{name}"), "no source forwards to it");
+        }
+    }
+    let warnings = warnings.into_problems();
+    report.finish(Some(Config { listen, admin, limits, replay, upstreams, routes, warnings }))
+}
+
+fn read_server(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
+    let Some(server) = root.required_section("server") else { return (Vec::new(), DEFAULT_ADMIN) };
+    let listen = server.required::<Vec<Address>>("listen").unwrap_or_default();
+    if server.has("listen") && listen.is_empty() {
+        server.wrong("listen", "expected at least one address");
+    }
+    let admin = server.optional::<Address>("admin").map_or(DEFAULT_ADMIN, |address| address.0);
+    server.deny_unknown();
+    (listen.into_iter().map(|address| address.0).collect(), admin)
+}
+
+/// Limits of bodies, for sources that set none of their own.
+#[derive(Clone, Copy)]
+struct BodyDefaults {
+    limit: BodyLimit,
+    timeout: Duration,
+}
+
+fn read_limits(root: &Section<'_>) -> (Limits, BodyDefaults) {
+    let mut limits =
+        Limits { head_timeout: DEFAULT_HEAD_TIMEOUT, connections: DEFAULT_CONNECTIONS };
+    let mut bodies =
+        BodyDefaults { limit: BodyLimit::DEFAULT, timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT };
+    if let Some(section) = root.section("limits") {
+        bodies.limit = section.optional("body").map_or(bodies.limit, |Size(limit)| limit);
+        bodies.timeout = positive(&section, "body_timeout").unwrap_or(bodies.timeout);
+        limits.head_timeout = positive(&section, "head_timeout").unwrap_or(limits.head_timeout);
+        if let Some(connections) = section.optional::<u64>("connections") {
+            limits.connections = usize::try_from(connections).unwrap_or(usize::MAX);
+            if connections == 0 {
+                section.wrong("connections", "expected at least 1");
+            }
+        }
+        section.deny_unknown();
+    }
+    (limits, bodies)
+}
+
+fn read_replay(root: &Section<'_>) -> Replay {
+    let mut replay =
+        Replay { max_entries: MemoryStore::DEFAULT_MAX_ENTRIES, boot_fence: BootFence::Up };
+    let Some(section) = root.section("replay") else { return replay };
+    if let Some(store) = section.optional::<String>("store")
+        && store != "memory"
+    {
+        section.wrong("store", format!("expected \"memory\", found {store:?}"));
+    }
+    if let Some(max_entries) = section.optional::<u64>("max_entries") {
+        replay.max_entries = max_entries;
+        if max_entries == 0 {
+            section.wrong("max_entries", "expected at least 1");
+        }
+    }
+    if section.optional::<bool>("boot_fence") == Some(false) {
+        replay.boot_fence = BootFence::Down;
+    }
+    section.deny_unknown();
+    replay
+}
+
+fn read_upstreams(root: &Section<'_>) -> BTreeMap<String, Upstream> {
+    let mut upstreams = BTreeMap::new();
+    if !root.has("upstreams") {
+        root.wrong("upstreams", "missing; expected at least one table [upstreams.NAME]");
+    }
+    for (name, section) in root.named_sections("upstreams") {
+        let servers = section.required::<Vec<Servers>>("servers").unwrap_or_default();
+        let servers: Vec<SocketAddr> = servers.into_iter().flat_map(|servers| servers.0).collect();
+        if section.raw().get("servers").is_some_and(|v| v.as_array().is_some_and(Vec::is_empty)) {
+            section.wrong("servers", "expected at least one HOST:PORT");
+        }
+        let timeout = positive(&section, "timeout").unwrap_or(DEFAULT_UPSTREAM_TIMEOUT);
+        let connect_timeout = positive(&section, "connect_timeout")
+            .unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout));
+        if connect_timeout > timeout {
+            section.wrong("connect_timeout", "expected at most `timeout`, which includes it");
+        }
+        section.deny_unknown();
+        upstreams.insert(name.to_owned(), Upstream { servers, timeout, connect_timeout });
+    }
+    upstreams
+}
+
+fn read_routes(
+    root: &Section<'_>,
+    upstreams: &BTreeMap<String, Upstream>,
+    bodies: BodyDefaults,
+    warnings: &Report,
+) -> Vec<Route> {
+    if !root.has("sources") {
+        root.wrong("sources", "missing; expected at least one table [[sources]]");
+    }
+    let mut names = BTreeSet::new();
+    let mut targets = BTreeSet::new();
+    let mut routes = Vec::new();
+    for section in root.sections("sources") {
+        let name = section.required::<String>("name");
+        if let Some(name) = &name
+            && !names.insert(name.clone())
+        {
+            section.wrong("name", format!("{name:?} is taken by another source"));
+        }
+        let path = section.required::<RoutePath>("path").map(|path| path.0);
+        let host = section.optional::<Host>("host").map(|host| host.0);
+        if let Some(path) = &path
+            && !targets.insert((host.clone(), path.clone()))
+        {
+            section.wrong("path", format!("{path:?} is taken by another source (of the same host)"));
+        }
+        let upstream = read_upstream_name(&section, upstreams);
+        let expose_reason = section.optional("expose_reason").unwrap_or(false);
+        if expose_reason {
+            warnings.add(
+                section.key_path("expose_reason"),
+                "senders are told which check failed; meant for development",
+            );
+        }
+        let timeout = upstream
+            .as_ref()
+            .and_then(|name| upstreams.get(name))
+            .map_or(DEFAULT_UPSTREAM_TIMEOUT, |upstream| upstream.timeout);
+        let source = read_source(&section, name, timeout, bodies, warnings);
+        section.deny_unknown();
+        if let (Some(path), Some(source), Some(upstream)) = (path, source, upstream) {
+            routes.push(Route { path, host, source, upstream, expose_reason });
+        }
+    }
+    routes
+}
+
+fn read_upstream_name(
+    section: &Section<'_>,
+    upstreams: &BTreeMap<String, Upstream>,
+) -> Option<String> {
+    let name = section.required::<String>("upstream")?;
+    if upstreams.contains_key(&name) {
+        return Some(name);
+    }
+    let known: Vec<&str> = upstreams.keys().map(String::as_str).collect();
+    section.wrong("upstream", format!("no [upstreams.{name}]; expected one of {}", known.join(", ")));
+    None
+}
+
+fn read_source(
+    section: &Section<'_>,
+    name: Option<String>,
+    upstream_timeout: Duration,
+    bodies: BodyDefaults,
+    warnings: &Report,
+) -> Option<Source> {
+    let provider = read_provider(section);
+    let own_scheme = section.section("scheme").and_then(|scheme| Scheme::read(&scheme));
+    let scheme = match (section.has("provider"), section.has("scheme")) {
+        (false, false) => {
+            section.wrong("provider", "missing; expected a provider, or a table [sources.scheme]");
+            None
+        }
+        (true, true) => {
+            section.wrong("scheme", "expected either `provider` or `scheme`, not both");
+            None
+        }
+        _ => own_scheme.or_else(|| provider.as_ref().map(|provider| provider.scheme().clone())),
+    };
+    let window = read_window(section, scheme.as_ref());
+    let verifier = read_verifier(section, provider.as_ref(), scheme.as_ref(), window, warnings);
+
+    let retention = section.optional::<Duration>("retention");
+    let security_retention = window.unwrap_or_default().security_retention();
+    if retention.is_some_and(|retention| retention < security_retention) {
+        section.wrong(
+            "retention",
+            format!(
+                "shorter than the window lets replays in; expected at least {}",
+                humantime::format_duration(security_retention)
+            ),
+        );
+    }
+    let lease = positive(section, "lease");
+    let least_lease = upstream_timeout + LEASE_MARGIN;
+    if lease.is_some_and(|lease| lease < least_lease) {
+        section.wrong(
+            "lease",
+            format!(
+                "a delivery could still be under way when its lease ends; expected at least {}, \
+                 the upstream's timeout and 5s",
+                humantime::format_duration(least_lease)
+            ),
+        );
+    }
+    let body_limit = section.optional("body").map_or(bodies.limit, |Size(limit)| limit);
+    let body_timeout = positive(section, "body_timeout").unwrap_or(bodies.timeout);
+    let wait = section.optional("wait").unwrap_or(SourceBuilder::DEFAULT_WAIT);
+    let on_duplicate = section.optional("on_duplicate").map_or_else(OnDuplicate::default, |Word(w)| w);
+    let promise = section.optional("delivery").map_or_else(Promise::default, |Word(w)| w);
+    let mismatch = section.optional::<MismatchStatus>("mismatch_status");
+
+    let mut source = Source::builder(name?, verifier?);
+    if let Some(provider) = &provider {
+        source = source.provider(provider);
+    }
+    if let Some(retention) = retention {
+        source = source.retention(retention);
+    }
+    if matches!(mismatch, Some(MismatchStatus::Retry)) {
+        source = source.retry_on_mismatch();
+    }
+    let source = source
+        .lease(lease.unwrap_or(least_lease))
+        .body_limit(body_limit)
+        .body_timeout(body_timeout)
+        .wait(wait)
+        .on_duplicate(on_duplicate)
+        .promise(promise);
+    Some(source.build())
+}
+
+fn read_provider(section: &Section<'_>) -> Option<Provider> {
+    let name = section.optional::<String>("provider")?;
+    let provider = Provider::named(&name);
+    if provider.is_none() {
+        let known: Vec<&str> = Provider::names().collect();
+        section.wrong(
+            "provider",
+            format!(
+                "no provider {name:?} in the catalogue; expected one of {}, or a table \
+                 [sources.scheme]",
+                known.join(", ")
+            ),
+        );
+    }
+    provider
+}
+
+/// The window of the source, `None` if its scheme has no timestamp.
+fn read_window(section: &Section<'_>, scheme: Option<&Scheme>) -> Option<Window> {
+    let own = scheme.and_then(Scheme::window);
+    let Some(window) = section.section("window") else { return own };
+    let base = own.unwrap_or_default();
+    let past = window.optional("past").unwrap_or(base.past());
+    let future = window.optional("future").unwrap_or(base.future());
+    window.deny_unknown();
+    if scheme.is_some() && own.is_none() {
+        section.wrong("window", "the scheme signs no timestamp, so there is no window to set");
+    }
+    Some(Window::new(past, future))
+}
+
+fn read_verifier(
+    section: &Section<'_>,
+    provider: Option<&Provider>,
+    scheme: Option<&Scheme>,
+    window: Option<Window>,
+    warnings: &Report,
+) -> Option<Verifier> {
+    const ALLOW_PUBLISHED: &str = "insecure_allow_published_secrets";
+    let keys = read_keys(section);
+    let allow_published = section.optional(ALLOW_PUBLISHED).unwrap_or(false);
+    if allow_published {
+        warnings.add(
+            section.key_path(ALLOW_PUBLISHED),
+            "secrets that are printed in public documentation pass; anybody can sign with them",
+        );
+    }
+    let mut builder = Verifier::builder(scheme?);
+    if let Some(provider) = provider
+        && !allow_published
+    {
+        builder = builder.refuse_published_secrets(provider);
+    }
+    if let Some(window) = window {
+        builder = builder.window(window);
+    }
+    let mut paths = Vec::with_capacity(keys.len());
+    for (path, key) in keys {
+        if key.is_weak() {
+            warnings.add(&path, "shorter than 16 bytes; a secret that short can be guessed");
+        }
+        paths.push(path);
+        builder = builder.key(key);
+    }
+    if paths.is_empty() {
+        // Why there is none has been said where it was read.
+        let nothing_given = section.raw().get("secrets").and_then(Value::as_array);
+        if nothing_given.is_some_and(Vec::is_empty) {
+            section.wrong("secrets", "expected at least one; without a key nothing can verify");
+        }
+        return None;
+    }
+    builder
+        .build()
+        .map_err(|error| match error {
+            BuildError::Secret { index, error } => {
+                section.report().add(&paths[index], error.to_string());
+            }
+            BuildError::KeyId { index } => section.report().add(
+                format!("{}.id", paths[index]),
+                "expected an id of its own, of 1 to 256 visible ASCII characters",
+            ),
+            error => section.wrong("secrets", error.to_string()),
+        })
+        .ok()
+}
+
+fn positive(section: &Section<'_>, key: &'static str) -> Option<Duration> {
+    let duration = section.optional::<Duration>(key)?;
+    if duration.is_zero() {
+        section.wrong(key, "expected more than nothing");
+    }
+    Some(duration)
+}
+
+// === The values of single keys ===
+
+struct Address(SocketAddr);
+
+impl FromValue for Address {
+    const EXPECTED: &'static str = "an address such as \"0.0.0.0:8080\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = String::from_value(value)?;
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("expected {}, found {text:?}", Self::EXPECTED))
+    }
+}
+
+/// The addresses of one HOST:PORT.
+struct Servers(Vec<SocketAddr>);
+
+impl FromValue for Servers {
+    const EXPECTED: &'static str = "HOST:PORT, or an array of them";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = String::from_value(value)?;
+        let addresses = text.to_socket_addrs().map_err(|error| {
+            format!("{text:?} does not resolve ({error}); expected {}", Self::EXPECTED)
+        })?;
+        Ok(Self(addresses.collect()))
+    }
+}
+
+struct Size(BodyLimit);
+
+impl FromValue for Size {
+    const EXPECTED: &'static str = "a size with a unit, such as \"1MiB\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = String::from_value(value)?;
+        let has_unit = text.ends_with(['b', 'B']);
+        text.parse::<bytesize::ByteSize>()
+            .ok()
+            .filter(|_| has_unit)
+            .and_then(|size| BodyLimit::new(usize::try_from(size.as_u64()).ok()?))
+            .map(Self)
+            .ok_or_else(|| format!("expected {}, found {text:?}", Self::EXPECTED))
+    }
+}
+
+/// A path that is matched to the letter.
+struct RoutePath(String);
+
+impl FromValue for RoutePath {
+    const EXPECTED: &'static str = "a path such as \"/hooks/beatapi\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = String::from_value(value)?;
+        let plain = text.starts_with('/')
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+        if plain { Ok(Self(text)) } else { Err(format!("expected {}, found {text:?}", Self::EXPECTED)) }
+    }
+}
+
+struct Host(String);
+
+impl FromValue for Host {
+    const EXPECTED: &'static str = "a host name without scheme and port";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = String::from_value(value)?;
+        let authority = text.parse::<http::uri::Authority>().ok();
+        match authority {
+            Some(authority) if authority.as_str() == authority.host() => {
+                Ok(Self(text.to_ascii_lowercase()))
+            }
+            _ => Err(format!("expected {}, found {text:?}", Self::EXPECTED)),
+        }
+    }
+}
+
+enum MismatchStatus {
+    Refuse,
+    Retry,
+}
+
+impl FromValue for MismatchStatus {
+    const EXPECTED: &'static str = "401 or 503";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_integer() {
+            Some(401) => Ok(Self::Refuse),
+            Some(503) => Ok(Self::Retry),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+}
+
+/// [`OnDuplicate`] and [`Promise`] as they are written here.
+struct Word<T>(T);
+
+impl FromValue for Word<OnDuplicate> {
+    const EXPECTED: &'static str = "200 or 409";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_integer() {
+            Some(200) => Ok(Self(OnDuplicate::Acknowledge)),
+            Some(409) => Ok(Self(OnDuplicate::Conflict)),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+}
+
+impl FromValue for Word<Promise> {
+    const EXPECTED: &'static str = "\"at_least_once\" or \"at_most_once\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("at_least_once") => Ok(Self(Promise::AtLeastOnce)),
+            Some("at_most_once") => Ok(Self(Promise::AtMostOnce)),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Secrets come from the environment or from files, never from the text of the
+//! configuration, and no message here shows one.
+
+use hookgate_core::document::{FromValue, Section};
+use hookgate_core::{Key, Secret, UnixTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use toml::Value;
+
+/// Where a secret is: `env:NAME` or `file:PATH`.
+#[derive(Clone, Debug)]
+pub(crate) enum SecretRef {
+    Env(String),
+    File(String),
+}
+
+impl SecretRef {
+    pub(crate) const EXPECTED: &'static str = "env:NAME or file:PATH; secrets are not written into the configuration or on the command line";
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("env", name) if !name.is_empty() => Some(Self::Env(name.to_owned())),
+            ("file", path) if !path.is_empty() => Some(Self::File(path.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Reads the secret.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without showing it.
+    pub(crate) fn read(&self) -> Result<Secret, String> {
+        match self {
+            Self::Env(name) => Secret::from_env(name).map_err(|error| match error {
+                hookgate_core::SecretError::Environment(_) => error.to_string(),
+                other => format!("environment variable {name}: {other}"),
+            }),
+            Self::File(path) => {
+                let mut text = std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
+                // Editors and `echo` end the file with a line feed that is not
+                // part of the secret; nothing else is taken off.
+                for end in [b'\n', b'\r'] {
+                    text.pop_if(|last| *last == end);
+                }
+                Secret::new(text).map_err(|error| format!("file {path}: {error}"))
+            }
+        }
+    }
+}
+
+/// Reads `secrets` of a source: references, or tables with more to say.
+pub(super) fn read_keys(source: &Section<'_>) -> Vec<(String, Key)> {
+    const EXPECTED: &str = "expected an array of env:NAME, file:PATH or tables with `from`";
+    let Some(value) = source.value("secrets") else {
+        source.wrong("secrets", format!("missing; {EXPECTED}"));
+        return Vec::new();
+    };
+    let Value::Array(items) = value else {
+        source.wrong("secrets", EXPECTED);
+        return Vec::new();
+    };
+    let mut keys = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let path = format!("{}[{index}]", source.key_path("secrets"));
+        let key = match item {
+            Value::Table(table) => {
+                read_key(&Section::at_path(&path, table, source.report()))
+            }
+            item => read_secret(item).map(Key::new).map_err(|m| source.report().add(&path, m)).ok(),
+        };
+        keys.extend(key.map(|key| (path, key)));
+    }
+    keys
+}
+
+fn read_key(section: &Section<'_>) -> Option<Key> {
+    let secret = match section.value("from") {
+        Some(value) => read_secret(value).map_err(|message| section.wrong("from", message)).ok(),
+        None => {
+            section.wrong("from", format!("missing; expected {}", SecretRef::EXPECTED));
+            None
+        }
+    };
+    let id = section.optional::<String>("id");
+    let not_before = section.optional::<Moment>("not_before");
+    let not_after = section.optional::<Moment>("not_after");
+    section.deny_unknown();
+    let mut key = Key::new(secret?);
+    if let Some(id) = id {
+        key = key.id(id);
+    }
+    if let Some(Moment(time)) = not_before {
+        key = key.not_before(time);
+    }
+    if let Some(Moment(time)) = not_after {
+        key = key.not_after(time);
+    }
+    Some(key)
+}
+
+fn read_secret(value: &Value) -> Result<Secret, String> {
+    let reference = value.as_str().and_then(SecretRef::parse);
+    // The text is not shown: it may be the secret itself.
+    reference.ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))?.read()
+}
+
+/// A moment such as `2026-12-01T00:00:00Z`.
+struct Moment(UnixTime);
+
+impl FromValue for Moment {
+    const EXPECTED: &'static str = "a time such as \"2026-12-01T00:00:00Z\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let time = match value {
+            Value::String(text) => OffsetDateTime::parse(text, &Rfc3339).ok(),
+            Value::Datetime(time) => OffsetDateTime::parse(&time.to_string(), &Rfc3339).ok(),
+            _ => None,
+        };
+        time.map(|time| Self(UnixTime::from_secs(time.unix_timestamp())))
+            .ok_or_else(|| format!("expected {}", Self::EXPECTED))
+    }
+}

@@ -1,0 +1,23 @@
+//! The hookgate gateway: webhook verification and replay protection in front of
+//! any upstream, in any language.
+//!
+//! This crate is a program; its library exists so that tests can run the whole
+//! of it. What applications build on is the crate `tower-hookgate`.
+
+mod admin;
+mod cli;
+mod config;
+mod metrics;
+mod server;
+mod upstream;
+
+use std::process::ExitCode;
+
+pub use hookgate_gate::{Clock, SystemClock};
+
+pub use self::config::Config;
+
+/// Runs the command line of this process, with the time of day from `clock`.
+pub fn main(clock: impl Clock) -> ExitCode {
+    cli::main(std::sync::Arc::new(clock))
+}

@@ -1,0 +1,75 @@
+//! Which source a request belongs to: by its path to the letter, and by its
+//! host where one is set. No path is normalised: what is not the path of a
+//! source is not found.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use hookgate_gate::Source;
+use pingora_http::RequestHeader;
+
+use crate::config;
+use crate::upstream::Upstream;
+
+/// A source, and where its deliveries go.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) source: Source,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) expose_reason: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Routes(HashMap<String, ByHost>);
+
+/// The routes of one path.
+#[derive(Debug, Default)]
+struct ByHost {
+    any: Option<Arc<Route>>,
+    hosts: Vec<(String, Arc<Route>)>,
+}
+
+impl Routes {
+    pub(super) fn new(
+        routes: Vec<config::Route>,
+        upstreams: &BTreeMap<String, Arc<Upstream>>,
+    ) -> Self {
+        let mut paths: HashMap<String, ByHost> = HashMap::new();
+        for config::Route { path, host, source, upstream, expose_reason } in routes {
+            // The configuration has checked that there is such an upstream.
+            let Some(upstream) = upstreams.get(&upstream).cloned() else { continue };
+            let route = Arc::new(Route { source, upstream, expose_reason });
+            let by_host = paths.entry(path).or_default();
+            match host {
+                Some(host) => by_host.hosts.push((host, route)),
+                None => by_host.any = Some(route),
+            }
+        }
+        Self(paths)
+    }
+
+    pub(super) fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
+        let by_host = self.0.get(request.uri.path())?;
+        let named = if by_host.hosts.is_empty() {
+            None
+        } else {
+            let host = host(request)?;
+            by_host.hosts.iter().find(|(name, _)| name.eq_ignore_ascii_case(host))
+        };
+        named.map(|(_, route)| route).or(by_host.any.as_ref())
+    }
+}
+
+/// The host that the request is for, without port. That of the target counts
+/// before that of the header (RFC 9112 §3.2.2).
+fn host(request: &RequestHeader) -> Option<&str> {
+    let host = request.uri.host().or_else(|| {
+        let header = request.headers.get(http::header::HOST)?.to_str().ok()?;
+        // An IPv6 address has colons of its own, inside of brackets.
+        match header.rfind(']') {
+            Some(end) => Some(&header[..=end]),
+            None => header.split(':').next(),
+        }
+    })?;
+    Some(host.trim_end_matches('.'))
+}
