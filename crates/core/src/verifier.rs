@@ -112,6 +112,11 @@ impl Verifier {
         self.window
     }
 
+    /// The ids of the keys, whether they count now or not.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| &*key.id)
+    }
+
     /// Checks the head of a delivery: every header that the scheme reads is
     /// there once and well-formed, and the timestamp is inside the window. No
     /// byte of the body is needed, so this is what to do before reading one.
@@ -195,7 +200,7 @@ impl Verifier {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<&str> = self.keys.iter().map(|key| &*key.id).collect();
+        let keys: Vec<&str> = self.key_ids().collect();
         f.debug_struct("Verifier").field("window", &self.window).field("keys", &keys).finish()
     }
 }

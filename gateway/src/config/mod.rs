@@ -12,6 +12,8 @@ use std::time::Duration;
 use hookgate_core::document::{Problem, Problems};
 use hookgate_gate::{BootFence, Source};
 
+pub(crate) use self::secrets::SecretRef;
+
 /// What the gateway runs.
 #[derive(Debug)]
 pub struct Config {
@@ -73,6 +75,13 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Problems::one("", format!("cannot read {}: {error}", path.display())))?;
         Self::parse(&text)
+    }
+
+    /// How long a delivery may be under way.
+    pub(crate) fn longest_delivery(&self) -> Duration {
+        let body = self.routes.iter().map(|route| route.source.body_timeout()).max();
+        let upstream = self.upstreams.values().map(|upstream| upstream.timeout).max();
+        body.unwrap_or_default() + upstream.unwrap_or_default()
     }
 
     /// Reads the text of a configuration file.

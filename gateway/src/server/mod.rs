@@ -12,7 +12,8 @@ use std::sync::Arc;
 use hookgate_gate::{Clock, Gate};
 use hookgate_replay::MemoryStore;
 
-pub(crate) use self::listen::{Bound, bind};
+pub(crate) use self::connection::Front;
+pub(crate) use self::listen::bind;
 use self::route::Routes;
 use crate::config::{Config, Limits};
 use crate::metrics::Metrics;

@@ -1,0 +1,69 @@
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use humantime::format_duration;
+
+use super::{ConfigFile, Error};
+use crate::config::{Config, Route};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
+    let config = options.config.load()?;
+    write(&config, &mut io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    writeln!(out, "listen     {}", listen.join(", "))?;
+    writeln!(out, "admin      {}", config.admin)?;
+    writeln!(out, "replay     memory, {} entries", config.replay.max_entries)?;
+    for (name, upstream) in &config.upstreams {
+        let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
+        let timeout = format_duration(upstream.timeout);
+        writeln!(out, "upstream   {name}: {} within {timeout}", servers.join(", "))?;
+    }
+    for route in &config.routes {
+        write_route(route, out)?;
+    }
+    for warning in &config.warnings {
+        writeln!(out, "warning    {warning}")?;
+    }
+    Ok(())
+}
+
+fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
+    let source = &route.source;
+    let verifier = source.verifier();
+    let host = route.host.as_deref().unwrap_or("*");
+    writeln!(out, "source     {}", source.name())?;
+    writeln!(out, "  route      POST {host}{} -> {}", route.path, route.upstream)?;
+    writeln!(out, "  scheme     {}", source.provider().unwrap_or("its own"))?;
+    let keys: Vec<&str> = verifier.key_ids().collect();
+    writeln!(out, "  keys       {} (secrets are not shown)", keys.join(", "))?;
+    if verifier.scheme().window().is_some() {
+        let window = verifier.window();
+        let (past, future) = (format_duration(window.past()), format_duration(window.future()));
+        writeln!(out, "  window     {past} back, {future} ahead")?;
+    } else {
+        writeln!(out, "  window     none: the scheme signs no timestamp")?;
+    }
+    let identity = match (verifier.scheme().signs_id(), verifier.scheme().window().is_some()) {
+        (true, _) => "by the event id, which is signed",
+        (false, true) => "exact replays only: the scheme signs no event id",
+        (false, false) => "by the whole content: the scheme signs neither event id nor timestamp",
+    };
+    writeln!(out, "  dedupe     {identity}, for {}", format_duration(source.retention()))?;
+    writeln!(
+        out,
+        "  body       at most {} within {}",
+        source.body_limit(),
+        format_duration(source.body_timeout())
+    )
+}

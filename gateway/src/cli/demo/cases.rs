@@ -1,0 +1,205 @@
+//! The deliveries of the demonstration, each with the verdict it must get.
+
+use std::fmt;
+use std::time::Duration;
+
+use hookgate_core::{SignError, UnixTime};
+use hookgate_gate::Clock;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::super::Error;
+use super::super::client::{Client, Framing};
+use super::upstream::Upstream;
+use super::{Guest, wait_for_new_second};
+
+const MIB: usize = 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Case {
+    Good,
+    SameAgain,
+    Forged,
+    Tampered,
+    Stale,
+    Future,
+    Unsigned,
+    UpstreamFails,
+    Retry,
+    OneMebibyte,
+    Chunked,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    status: StatusCode,
+    duplicate: bool,
+    /// How often the upstream got it.
+    forwarded: usize,
+    /// Whether the upstream got other bytes than were sent.
+    altered: bool,
+}
+
+impl Case {
+    pub(super) fn all() -> [Self; 11] {
+        use Case::*;
+        [
+            Good,
+            SameAgain,
+            Forged,
+            Tampered,
+            Stale,
+            Future,
+            Unsigned,
+            UpstreamFails,
+            Retry,
+            OneMebibyte,
+            Chunked,
+        ]
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::SameAgain => "same again",
+            Self::Forged => "forged signature",
+            Self::Tampered => "tampered body",
+            Self::Stale => "stale by 301 s",
+            Self::Future => "301 s in the future",
+            Self::Unsigned => "signature missing",
+            Self::UpstreamFails => "upstream fails",
+            Self::Retry => "retry after that",
+            Self::OneMebibyte => "1 MiB body",
+            Self::Chunked => "chunked body",
+        }
+    }
+
+    pub(super) fn expected(self) -> Verdict {
+        let verdict = |status, duplicate, forwarded| Verdict {
+            status,
+            duplicate,
+            forwarded,
+            altered: false,
+        };
+        match self {
+            Self::Good | Self::Retry | Self::OneMebibyte | Self::Chunked => {
+                verdict(StatusCode::NO_CONTENT, false, 1)
+            }
+            Self::UpstreamFails => verdict(StatusCode::INTERNAL_SERVER_ERROR, false, 1),
+            Self::SameAgain => verdict(StatusCode::OK, true, 0),
+            Self::Forged | Self::Tampered | Self::Stale | Self::Future | Self::Unsigned => {
+                verdict(StatusCode::UNAUTHORIZED, false, 0)
+            }
+        }
+    }
+
+    pub(super) async fn run(
+        self,
+        guest: &Guest,
+        client: &Client,
+        upstream: &Upstream,
+        clock: &dyn Clock,
+    ) -> Result<Verdict, Error> {
+        if self == Self::Future {
+            // One second later it would be 300 s, which is inside the window.
+            wait_for_new_second(clock);
+        }
+        let mut body = self.body();
+        let headers = self.headers(guest, &body, clock.now())?;
+        match self {
+            Self::Tampered => body.push(b' '),
+            Self::UpstreamFails => upstream.fail_next(),
+            _ => {}
+        }
+        let framing = match self {
+            Self::Chunked => Framing::Chunked(7),
+            _ => Framing::Length,
+        };
+        let reply = client.post(&headers, &body, framing).await?;
+        let received = upstream.take_received();
+        Ok(Verdict {
+            status: reply.status,
+            duplicate: reply.headers.get("hookgate-outcome").is_some_and(|o| o == "duplicate"),
+            forwarded: received.len(),
+            altered: received.iter().any(|received| *received != body),
+        })
+    }
+
+    /// Two cases are one event when their ids are equal.
+    fn event_id(self) -> String {
+        let number = match self {
+            Self::Good | Self::SameAgain => 1,
+            Self::UpstreamFails | Self::Retry => 2,
+            other => other as u32 + 10,
+        };
+        format!("evt_{number}")
+    }
+
+    fn body(self) -> Vec<u8> {
+        let id = self.event_id();
+        let mut body = serde_json::json!({ "id": id, "type": "demo", "event": "demo" }).to_string();
+        if self == Self::OneMebibyte {
+            let padding = MIB - body.len() - r#","data":"""#.len();
+            body.truncate(body.len() - 1);
+            body.push_str(&format!(r#","data":"{}"}}"#, "x".repeat(padding)));
+        }
+        body.into_bytes()
+    }
+
+    fn headers(self, guest: &Guest, body: &[u8], now: UnixTime) -> Result<HeaderMap, Error> {
+        const OUTSIDE: Duration = Duration::from_secs(301);
+        let at = match self {
+            Self::Stale => now.minus(OUTSIDE),
+            Self::Future => now.plus(OUTSIDE),
+            _ => now,
+        };
+        let id = self.event_id();
+        let mut headers = guest.signer.sign(body, at, Some(&id)).map_err(Error::new)?;
+        match self {
+            Self::Forged => {
+                // Well-formed, and by somebody who does not have the secret.
+                headers = forge(guest, body, at, &id).map_err(Error::new)?;
+            }
+            Self::Unsigned => headers.clear(),
+            _ => {}
+        }
+        Ok(headers)
+    }
+}
+
+fn forge(guest: &Guest, body: &[u8], at: UnixTime, id: &str) -> Result<HeaderMap, SignError> {
+    let other = hookgate_core::Secret::new(format!("whsec_{}", "forgery0".repeat(4)));
+    let signer = other.and_then(|s| hookgate_core::Signer::new(guest.provider.scheme(), &s));
+    let mut headers = match signer {
+        Ok(signer) => signer.sign(body, at, Some(id))?,
+        Err(_) => HeaderMap::new(),
+    };
+    headers.insert("x-forged-by", HeaderValue::from_static("demo"));
+    Ok(headers)
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status.as_u16())?;
+        if self.duplicate {
+            f.write_str(" duplicate")?;
+        }
+        match self.forwarded {
+            0 => f.write_str(", not forwarded"),
+            1 => f.write_str(", forwarded once"),
+            times => write!(f, ", forwarded {times} times"),
+        }?;
+        if self.altered { f.write_str(", altered") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_large_body_has_the_size_its_name_says() {
+        assert_eq!(Case::OneMebibyte.body().len(), MIB);
+        assert!(serde_json::from_slice::<serde_json::Value>(&Case::OneMebibyte.body()).is_ok());
+    }
+}

@@ -1,0 +1,68 @@
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use hookgate_gate::Clock;
+use http::Uri;
+
+use super::client::{Client, Framing};
+use super::sign::{DeliveryOptions, new_id, sign};
+use super::{Error, Signing, verify};
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    signing: Signing,
+
+    #[command(flatten)]
+    delivery: DeliveryOptions,
+
+    /// Where to: an http:// or https:// address
+    #[arg(long, value_name = "URL")]
+    to: Uri,
+
+    /// The body; `-` reads standard input, and without it one is made up
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+
+    /// How often to send it, signed anew each time with the same event id
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeat: u32,
+}
+
+pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
+    let body = match &options.body {
+        None => made_up_body(),
+        Some(path) if path.as_os_str() == "-" => {
+            let mut body = Vec::new();
+            io::stdin().lock().read_to_end(&mut body)?;
+            body
+        }
+        Some(path) => verify::read(path)?,
+    };
+    let delivery = DeliveryOptions {
+        at: options.delivery.at,
+        id: Some(options.delivery.id.clone().unwrap_or_else(new_id)),
+    };
+    let client = Client::new(&options.to)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut exit = ExitCode::SUCCESS;
+    for _ in 0..options.repeat {
+        let headers = sign(&options.signing, &delivery, &body, clock)?;
+        let reply = runtime.block_on(client.post(&headers, &body, Framing::Length))?;
+        let outcome = reply.headers.get("hookgate-outcome").and_then(|value| value.to_str().ok());
+        let note = outcome.map(|outcome| format!(" ({outcome})")).unwrap_or_default();
+        writeln!(io::stdout(), "{}{note}", reply.status)?;
+        if !reply.status.is_success() {
+            exit = ExitCode::FAILURE;
+        }
+    }
+    Ok(exit)
+}
+
+/// A body with what the first providers' have in common.
+fn made_up_body() -> Vec<u8> {
+    let id = new_id();
+    serde_json::json!({ "id": id, "type": "test", "event": "test" }).to_string().into_bytes()
+}
