@@ -5,14 +5,22 @@ use std::path::Path;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let folder = Path::new(&env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("providers");
+    let folder =
+        Path::new(&env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("providers");
     println!("cargo::rerun-if-changed=providers");
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            let name = path.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
-            names.push(name.ok_or_else(|| io::Error::other("a provider's file name is not UTF-8"))?);
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let name = path
+                .file_stem()
+                .and_then(|name| name.to_str())
+                .map(str::to_owned);
+            names
+                .push(name.ok_or_else(|| io::Error::other("a provider's file name is not UTF-8"))?);
         }
     }
     names.sort();

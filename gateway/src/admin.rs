@@ -22,11 +22,17 @@ impl ServeHttp for Admin {
             ("GET" | "HEAD", "/healthz") => text(StatusCode::OK, b"ok\n".to_vec()),
             ("GET" | "HEAD", "/metrics") => {
                 let gate = self.0.gate();
-                text(StatusCode::OK, self.0.metrics().render(gate.stats(), gate.store().entries()))
+                text(
+                    StatusCode::OK,
+                    self.0
+                        .metrics()
+                        .render(gate.stats(), gate.store().entries()),
+                )
             }
-            ("GET" | "HEAD", _) => {
-                text(StatusCode::NOT_FOUND, b"here are /healthz and /metrics\n".to_vec())
-            }
+            ("GET" | "HEAD", _) => text(
+                StatusCode::NOT_FOUND,
+                b"here are /healthz and /metrics\n".to_vec(),
+            ),
             _ => text(StatusCode::METHOD_NOT_ALLOWED, Vec::new()),
         }
     }
@@ -37,7 +43,10 @@ fn text(status: StatusCode, body: Vec<u8>) -> Response<Vec<u8>> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     headers.insert(CONTENT_LENGTH, len.into());
     response
 }

@@ -11,8 +11,17 @@ use prometheus::{
 /// From 1 ms to 10 s.
 const SECONDS: [f64; 10] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 1.0, 5.0, 10.0];
 /// From 256 B to 16 MiB.
-const BYTES: [f64; 9] =
-    [256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0];
+const BYTES: [f64; 9] = [
+    256.0,
+    1024.0,
+    4096.0,
+    16384.0,
+    65536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+];
 
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -111,7 +120,9 @@ impl Metrics {
             Reason::UpstreamUnreachable | Reason::UpstreamTimeout | Reason::UpstreamFailed => {}
             _ => self.delivery(source, "refused"),
         }
-        self.refused.with_label_values(&[source, reason.label()]).inc();
+        self.refused
+            .with_label_values(&[source, reason.label()])
+            .inc();
     }
 
     fn delivery(&self, source: &str, outcome: &str) {
@@ -124,7 +135,9 @@ impl Metrics {
     }
 
     pub(crate) fn upstream(&self, upstream: &str, class: &str, took: Duration) {
-        self.upstream_responses.with_label_values(&[upstream, class]).inc();
+        self.upstream_responses
+            .with_label_values(&[upstream, class])
+            .inc();
         self.upstream_seconds.observe(took.as_secs_f64());
     }
 
@@ -137,7 +150,8 @@ impl Metrics {
         catch_up(&self.store_errors, stats.store_errors);
         catch_up(&self.stale_settlements, stats.stale_settlements);
         if let Some(entries) = entries {
-            self.replay_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+            self.replay_entries
+                .set(i64::try_from(entries).unwrap_or(i64::MAX));
         }
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {

@@ -39,7 +39,10 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// A single mistake at `at`.
     pub fn one(at: impl Into<String>, message: impl Into<String>) -> Self {
-        Self(vec![Problem { at: at.into(), message: message.into() }])
+        Self(vec![Problem {
+            at: at.into(),
+            message: message.into(),
+        }])
     }
 
     /// The mistakes.
@@ -78,7 +81,10 @@ pub struct Report(Rc<RefCell<Vec<Problem>>>);
 impl Report {
     /// Notes a mistake.
     pub fn add(&self, at: impl Into<String>, message: impl Into<String>) {
-        self.0.borrow_mut().push(Problem { at: at.into(), message: message.into() });
+        self.0.borrow_mut().push(Problem {
+            at: at.into(),
+            message: message.into(),
+        });
     }
 
     /// Notes all of `problems`, their paths set below `at`.
@@ -139,7 +145,12 @@ impl<'t> Section<'t> {
     }
 
     fn at(path: String, table: &'t Table, report: &Report) -> Self {
-        Self { path, table, known: RefCell::default(), report: report.clone() }
+        Self {
+            path,
+            table,
+            known: RefCell::default(),
+            report: report.clone(),
+        }
     }
 
     /// Path of this table.
@@ -220,9 +231,14 @@ impl<'t> Section<'t> {
 
     /// The tables of the array `key`, in order; none if it is not there.
     pub fn sections(&self, key: &'static str) -> Vec<Section<'t>> {
-        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
         let Value::Array(items) = value else {
-            self.wrong(key, format!("expected an array of tables, found {}", kind(value)));
+            self.wrong(
+                key,
+                format!("expected an array of tables, found {}", kind(value)),
+            );
             return Vec::new();
         };
         let mut sections = Vec::with_capacity(items.len());
@@ -230,7 +246,9 @@ impl<'t> Section<'t> {
             let path = format!("{}[{index}]", self.key_path(key));
             match item {
                 Value::Table(table) => sections.push(Self::at(path, table, &self.report)),
-                other => self.report.add(path, format!("expected a table, found {}", kind(other))),
+                other => self
+                    .report
+                    .add(path, format!("expected a table, found {}", kind(other))),
             }
         }
         sections
@@ -238,7 +256,9 @@ impl<'t> Section<'t> {
 
     /// The tables of the table `key` by name, for keys that the user chooses.
     pub fn named_sections(&self, key: &'static str) -> Vec<(&'t str, Section<'t>)> {
-        let Some(section) = self.section(key) else { return Vec::new() };
+        let Some(section) = self.section(key) else {
+            return Vec::new();
+        };
         let mut sections = Vec::new();
         for (name, value) in section.table {
             match value {
@@ -257,9 +277,16 @@ impl<'t> Section<'t> {
     /// Notes every key that nobody asked for.
     pub fn deny_unknown(&self) {
         let known = self.known.borrow();
-        for key in self.table.keys().filter(|key| !known.contains(key.as_str())) {
+        for key in self
+            .table
+            .keys()
+            .filter(|key| !known.contains(key.as_str()))
+        {
             let known: Vec<&str> = known.iter().copied().collect();
-            self.wrong(key, format!("unknown key; expected one of {}", known.join(", ")));
+            self.wrong(
+                key,
+                format!("unknown key; expected one of {}", known.join(", ")),
+            );
         }
     }
 }
@@ -286,7 +313,10 @@ impl FromValue for String {
     const EXPECTED: &'static str = "a string";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        value.as_str().map(str::to_owned).ok_or_else(|| mismatch::<Self>(value))
+        value
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| mismatch::<Self>(value))
     }
 }
 
@@ -360,7 +390,9 @@ mod tests {
 
     #[test]
     fn every_mistake_is_reported_with_its_path() {
-        let table: Table = "a = 1\nextra = true\n[[list]]\nwait = \"5\"\n[[list]]\nwait = 3".parse().unwrap();
+        let table: Table = "a = 1\nextra = true\n[[list]]\nwait = \"5\"\n[[list]]\nwait = 3"
+            .parse()
+            .unwrap();
         let report = Report::default();
         let root = Section::root(&table, &report);
         assert_eq!(root.required::<String>("a"), None);

@@ -145,18 +145,30 @@ impl fmt::Display for SecretError {
         match self {
             Self::Blank => f.write_str("the secret is empty; anybody could sign with it"),
             Self::Placeholder => f.write_str("the secret is a placeholder that was not filled in"),
-            Self::TooLong => write!(f, "the secret is longer than {} bytes", crate::Secret::MAX_LEN),
+            Self::TooLong => write!(
+                f,
+                "the secret is longer than {} bytes",
+                crate::Secret::MAX_LEN
+            ),
             Self::Environment(name) => {
-                write!(f, "the environment variable {name} is not set (or not UTF-8)")
+                write!(
+                    f,
+                    "the environment variable {name} is not set (or not UTF-8)"
+                )
             }
-            Self::Encoding(expected) => write!(f, "the secret does not decode; expected {expected}"),
+            Self::Encoding(expected) => {
+                write!(f, "the secret does not decode; expected {expected}")
+            }
             Self::Length { expected, found } => {
-                write!(f, "the secret decodes to {found} bytes; expected {expected}")
+                write!(
+                    f,
+                    "the secret decodes to {found} bytes; expected {expected}"
+                )
             }
             Self::PublicKey => f.write_str("the secret is not a valid public key"),
-            Self::Published => {
-                f.write_str("the secret is printed in public documentation; anybody can sign with it")
-            }
+            Self::Published => f.write_str(
+                "the secret is printed in public documentation; anybody can sign with it",
+            ),
         }
     }
 }

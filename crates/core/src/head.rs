@@ -14,7 +14,11 @@ pub struct Head<'r> {
 impl<'r> Head<'r> {
     /// A head of these parts.
     pub const fn new(method: &'r Method, uri: &'r Uri, headers: &'r HeaderMap) -> Self {
-        Self { method, uri, headers }
+        Self {
+            method,
+            uri,
+            headers,
+        }
     }
 }
 

@@ -126,6 +126,9 @@ mod tests {
     #[test]
     fn keys_are_the_same_in_every_process() {
         let key = ReplayScope::new(&["beatapi"]).key(Identity::Id, b"evt_1");
-        assert_eq!(format!("{key:?}"), "ReplayKey(b7dd8265f79aa79c4ec37a192caeddd1)");
+        assert_eq!(
+            format!("{key:?}"),
+            "ReplayKey(b7dd8265f79aa79c4ec37a192caeddd1)"
+        );
     }
 }

@@ -42,7 +42,10 @@ impl Tag {
     pub(crate) const MAX_LEN: usize = 64;
 
     pub(crate) fn zeroed(len: usize) -> Option<Self> {
-        (len <= Self::MAX_LEN).then_some(Self { bytes: [0; Self::MAX_LEN], len })
+        (len <= Self::MAX_LEN).then_some(Self {
+            bytes: [0; Self::MAX_LEN],
+            len,
+        })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -92,7 +95,11 @@ impl KeyRule {
             }
         };
         // The empty key is a valid HMAC key: anybody could sign with it.
-        if key.is_empty() { Err(SecretError::Blank) } else { Ok(Zeroizing::new(key)) }
+        if key.is_empty() {
+            Err(SecretError::Blank)
+        } else {
+            Ok(Zeroizing::new(key))
+        }
     }
 }
 
@@ -117,9 +124,14 @@ impl Key {
             }
             Algorithm::Ed25519 => {
                 const LEN: usize = ed25519_dalek::PUBLIC_KEY_LENGTH;
-                let bytes: &[u8; LEN] = bytes.as_slice().try_into().map_err(|_| {
-                    SecretError::Length { expected: LEN, found: bytes.len() }
-                })?;
+                let bytes: &[u8; LEN] =
+                    bytes
+                        .as_slice()
+                        .try_into()
+                        .map_err(|_| SecretError::Length {
+                            expected: LEN,
+                            found: bytes.len(),
+                        })?;
                 let key = ed25519_dalek::VerifyingKey::from_bytes(bytes)
                     .map_err(|_| SecretError::PublicKey)?;
                 // A weak key lets one signature fit several messages.
@@ -151,7 +163,8 @@ impl Key {
     pub(crate) fn verify(&self, message: &[u8], tag: &Tag) -> bool {
         match self {
             Self::Ed25519(key) => tag.bytes().try_into().is_ok_and(|bytes| {
-                key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(bytes)).is_ok()
+                key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(bytes))
+                    .is_ok()
             }),
             Self::HmacSha256(mac) => Running(mac.clone()).chain(message).finish().matches(tag),
         }

@@ -70,14 +70,20 @@ impl Provider {
         let confidence = root.required("confidence");
         let retention = root.required("retention");
         let timeout = root.optional("timeout");
-        let published = root.optional::<Vec<String>>("published_secrets").unwrap_or_default();
+        let published = root
+            .optional::<Vec<String>>("published_secrets")
+            .unwrap_or_default();
         let published_secrets = published
             .into_iter()
             .filter_map(|text| {
-                Secret::new(text).map_err(|e| root.wrong("published_secrets", e.to_string())).ok()
+                Secret::new(text)
+                    .map_err(|e| root.wrong("published_secrets", e.to_string()))
+                    .ok()
             })
             .collect();
-        let scheme = root.required_section("scheme").and_then(|scheme| Scheme::read(&scheme));
+        let scheme = root
+            .required_section("scheme")
+            .and_then(|scheme| Scheme::read(&scheme));
         root.deny_unknown();
         let provider = (|| {
             Some(Self {
@@ -181,18 +187,29 @@ mod tests {
     fn every_file_of_the_catalogue_loads() {
         assert!(FILES.len() >= 6);
         for (name, text) in FILES {
-            let table: Table = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+            let table: Table = text
+                .parse()
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
             let provider = Provider::from_table(name, &table);
             let provider = provider.unwrap_or_else(|problems| panic!("{name}: {problems}"));
             let window = provider.scheme().window().unwrap_or_default();
-            assert!(provider.retention() >= window.security_retention(), "{name}");
+            assert!(
+                provider.retention() >= window.security_retention(),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn a_provider_inherits_what_it_does_not_change() {
         let table = Provider::scheme_table("videogen").unwrap();
-        assert_eq!(table.get("type").and_then(Value::as_str), Some("json:/event"));
-        assert_eq!(table.get("msg").and_then(Value::as_str), Some("{id}.{ts}.{body}"));
+        assert_eq!(
+            table.get("type").and_then(Value::as_str),
+            Some("json:/event")
+        );
+        assert_eq!(
+            table.get("msg").and_then(Value::as_str),
+            Some("{id}.{ts}.{body}")
+        );
     }
 }

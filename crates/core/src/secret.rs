@@ -77,8 +77,13 @@ impl fmt::Debug for Secret {
 /// `${X}`, `$(X)`, `{{ x }}`, `<x>` and `%X%`: what templating leaves behind
 /// when the value was not there.
 fn is_placeholder(text: &[u8]) -> bool {
-    const BRACKETS: [(&[u8], &[u8]); 5] =
-        [(b"${", b"}"), (b"$(", b")"), (b"{{", b"}}"), (b"<", b">"), (b"%", b"%")];
+    const BRACKETS: [(&[u8], &[u8]); 5] = [
+        (b"${", b"}"),
+        (b"$(", b")"),
+        (b"{{", b"}}"),
+        (b"<", b">"),
+        (b"%", b"%"),
+    ];
     BRACKETS.iter().any(|(open, close)| {
         text.len() > open.len() + close.len() && text.starts_with(open) && text.ends_with(close)
     })
@@ -90,13 +95,31 @@ mod tests {
 
     #[test]
     fn what_templating_leaves_behind_is_refused() {
-        for text in ["${X}", "$(X)", "{{ secret }}", "<your-secret>", "%SECRET%", " ${X}\n"] {
-            assert_eq!(Secret::new(text).unwrap_err(), SecretError::Placeholder, "{text}");
+        for text in [
+            "${X}",
+            "$(X)",
+            "{{ secret }}",
+            "<your-secret>",
+            "%SECRET%",
+            " ${X}\n",
+        ] {
+            assert_eq!(
+                Secret::new(text).unwrap_err(),
+                SecretError::Placeholder,
+                "{text}"
+            );
         }
         for text in ["", " ", "\n\t"] {
-            assert_eq!(Secret::new(text).unwrap_err(), SecretError::Blank, "{text:?}");
+            assert_eq!(
+                Secret::new(text).unwrap_err(),
+                SecretError::Blank,
+                "{text:?}"
+            );
         }
-        assert_eq!(Secret::new(vec![b'x'; Secret::MAX_LEN + 1]).unwrap_err(), SecretError::TooLong);
+        assert_eq!(
+            Secret::new(vec![b'x'; Secret::MAX_LEN + 1]).unwrap_err(),
+            SecretError::TooLong
+        );
     }
 
     #[test]

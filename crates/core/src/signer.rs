@@ -26,7 +26,10 @@ impl Signer {
     pub fn new(scheme: &Scheme, secret: &Secret) -> Result<Self, SecretError> {
         let plan = scheme.plan();
         let key = mac::Key::new(plan.algorithm, &plan.key, secret)?;
-        Ok(Self { scheme: scheme.clone(), key })
+        Ok(Self {
+            scheme: scheme.clone(),
+            key,
+        })
     }
 
     /// The headers of a delivery of `body`, signed at `at`. `id` is the event
@@ -68,12 +71,15 @@ impl Signer {
                 Location::Json(_) => {}
             }
         }
-        if let Some((name, exclude)) = plan.id.as_ref().filter(|id| id.signed).and_then(|id| {
-            match &id.location {
-                Location::Header(name) => Some((name, &id.exclude)),
-                _ => None,
-            }
-        }) {
+        if let Some((name, exclude)) =
+            plan.id
+                .as_ref()
+                .filter(|id| id.signed)
+                .and_then(|id| match &id.location {
+                    Location::Header(name) => Some((name, &id.exclude)),
+                    _ => None,
+                })
+        {
             let id = id.ok_or(SignError::IdNeeded)?;
             if !field::is_id(id.as_bytes(), exclude) {
                 return Err(SignError::IdMalformed);
@@ -89,7 +95,9 @@ impl Signer {
 fn write_signature(field: &SignatureField, items: Vec<(String, String)>, tag: &[u8]) -> String {
     let prefix = String::from_utf8_lossy(&field.prefix);
     let signature = format!("{prefix}{}", field.encoding.encode(tag));
-    let Some(list) = &field.list else { return signature };
+    let Some(list) = &field.list else {
+        return signature;
+    };
     let name = String::from_utf8_lossy(&list.name).into_owned();
     let pair = char::from(list.pair);
     items

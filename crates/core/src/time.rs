@@ -60,8 +60,10 @@ pub struct Window {
 
 impl Window {
     /// The default of nearly every provider: five minutes both ways.
-    pub const DEFAULT: Self =
-        Self { past: Duration::from_secs(300), future: Duration::from_secs(300) };
+    pub const DEFAULT: Self = Self {
+        past: Duration::from_secs(300),
+        future: Duration::from_secs(300),
+    };
 
     /// A window of `past` back and `future` ahead.
     pub const fn new(past: Duration, future: Duration) -> Self {

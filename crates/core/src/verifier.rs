@@ -39,7 +39,12 @@ pub struct Key {
 impl Key {
     /// A key that always counts, named by its position.
     pub const fn new(secret: Secret) -> Self {
-        Self { secret, id: None, not_before: None, not_after: None }
+        Self {
+            secret,
+            id: None,
+            not_before: None,
+            not_after: None,
+        }
     }
 
     /// Names the key, for [`Verified::key_id`].
@@ -131,17 +136,28 @@ impl Verifier {
             return Err(VerifyError::SchemesMixed);
         }
         let signature = plan.signature.value(headers)?;
-        let candidates =
-            plan.signature.candidates(signature.as_bytes(), plan.algorithm.tag_len())?;
+        let candidates = plan
+            .signature
+            .candidates(signature.as_bytes(), plan.algorithm.tag_len())?;
         let timestamp = match &plan.timestamp {
             Some(field) => Some(self.read_timestamp(field, headers, signature, now)?),
             None => None,
         };
         let id = read_signed_id(plan, headers)?;
         let more = read_more_headers(plan, headers)?;
-        let parts = SignedParts { timestamp, id, more };
+        let parts = SignedParts {
+            timestamp,
+            id,
+            more,
+        };
         let macs = self.start(&parts, now)?;
-        Ok(Pending { verifier: self, candidates, parts, macs, body: Body::Empty })
+        Ok(Pending {
+            verifier: self,
+            candidates,
+            parts,
+            macs,
+            body: Body::Empty,
+        })
     }
 
     /// Verifies a delivery that is there as a whole.
@@ -170,8 +186,15 @@ impl Verifier {
         let raw = match &field.location {
             Location::Header(name) => field::only(headers, name).map(Raw::whole),
             Location::SignatureItem(name) => {
-                let item = self.scheme.plan().signature.item(signature.as_bytes(), name.as_bytes());
-                item.map(|range| Raw { value: signature.clone(), range })
+                let item = self
+                    .scheme
+                    .plan()
+                    .signature
+                    .item(signature.as_bytes(), name.as_bytes());
+                item.map(|range| Raw {
+                    value: signature.clone(),
+                    range,
+                })
             }
             Location::Json(_) => Err(Absence::Missing),
         };
@@ -179,7 +202,10 @@ impl Verifier {
             Absence::Missing => VerifyError::TimestampMissing,
             Absence::Repeated => VerifyError::TimestampRepeated,
         })?;
-        let at = field.unit.parse(raw.bytes()).ok_or(VerifyError::TimestampMalformed)?;
+        let at = field
+            .unit
+            .parse(raw.bytes())
+            .ok_or(VerifyError::TimestampMalformed)?;
         self.window.check(at, now, field.unit.precision())?;
         Ok(Timestamp { raw, at })
     }
@@ -187,21 +213,35 @@ impl Verifier {
     /// Starts a MAC for every key that is active now.
     fn start(&self, parts: &SignedParts, now: UnixTime) -> Result<Macs, VerifyError> {
         let mut macs = Macs::new();
-        for (index, key) in self.keys.iter().enumerate().filter(|(_, key)| key.is_active(now)) {
+        for (index, key) in self
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(_, key)| key.is_active(now))
+        {
             let running = key.key.start().map(|mut running| {
-                parts.feed(&self.scheme.plan().message.before_body, |bytes| running.update(bytes));
+                parts.feed(&self.scheme.plan().message.before_body, |bytes| {
+                    running.update(bytes)
+                });
                 running
             });
             macs.push((index, running));
         }
-        if macs.is_empty() { Err(VerifyError::NoActiveKey) } else { Ok(macs) }
+        if macs.is_empty() {
+            Err(VerifyError::NoActiveKey)
+        } else {
+            Ok(macs)
+        }
     }
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys: Vec<&str> = self.key_ids().collect();
-        f.debug_struct("Verifier").field("window", &self.window).field("keys", &keys).finish()
+        f.debug_struct("Verifier")
+            .field("window", &self.window)
+            .field("keys", &keys)
+            .finish()
     }
 }
 
@@ -213,8 +253,12 @@ impl PreparedKey {
 }
 
 fn read_signed_id(plan: &Plan, headers: &HeaderMap) -> Result<Option<Raw>, VerifyError> {
-    let Some(id) = plan.id.as_ref().filter(|id| id.signed) else { return Ok(None) };
-    let Location::Header(name) = &id.location else { return Ok(None) };
+    let Some(id) = plan.id.as_ref().filter(|id| id.signed) else {
+        return Ok(None);
+    };
+    let Location::Header(name) = &id.location else {
+        return Ok(None);
+    };
     let value = header(headers, name)?;
     if !field::is_id(value.as_bytes(), &id.exclude) {
         return Err(VerifyError::HeaderMalformed);
@@ -234,10 +278,7 @@ fn read_more_headers(plan: &Plan, headers: &HeaderMap) -> Result<MoreHeaders, Ve
         .collect()
 }
 
-fn header<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<&'h HeaderValue, VerifyError> {
+fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue, VerifyError> {
     field::only(headers, name).map_err(|absence| match absence {
         Absence::Missing => VerifyError::HeaderMissing,
         Absence::Repeated => VerifyError::HeaderRepeated,
@@ -273,7 +314,8 @@ impl VerifierBuilder {
     /// Refuses the secrets that the provider's documentation prints.
     #[must_use]
     pub fn refuse_published_secrets(mut self, provider: &Provider) -> Self {
-        self.published.extend_from_slice(provider.published_secrets());
+        self.published
+            .extend_from_slice(provider.published_secrets());
         self
     }
 
@@ -293,7 +335,11 @@ impl VerifierBuilder {
         let mut keys: Vec<PreparedKey> = Vec::with_capacity(self.keys.len());
         for (index, key) in self.keys.into_iter().enumerate() {
             let wrong = |error| BuildError::Secret { index, error };
-            if self.published.iter().any(|p| mac::Key::is_same_secret(&plan.key, &key.secret, p)) {
+            if self
+                .published
+                .iter()
+                .any(|p| mac::Key::is_same_secret(&plan.key, &key.secret, p))
+            {
                 return Err(wrong(SecretError::Published));
             }
             let id = key.id.unwrap_or_else(|| (index + 1).to_string());
@@ -307,7 +353,11 @@ impl VerifierBuilder {
                 key: mac::Key::new(plan.algorithm, &plan.key, &key.secret).map_err(wrong)?,
             });
         }
-        Ok(Verifier { scheme: self.scheme, window: self.window, keys })
+        Ok(Verifier {
+            scheme: self.scheme,
+            window: self.window,
+            keys,
+        })
     }
 }
 
@@ -402,13 +452,21 @@ impl Pending<'_> {
     ///
     /// [`VerifyError::SignatureMismatch`], or that the window has passed.
     pub fn finish(self, now: UnixTime) -> Result<Verified, VerifyError> {
-        let Self { verifier, candidates, parts, macs, body } = self;
+        let Self {
+            verifier,
+            candidates,
+            parts,
+            macs,
+            body,
+        } = self;
         let plan = verifier.scheme.plan();
         let body = body.into_bytes();
         let key_index = matching_key(verifier, &candidates, &parts, macs, &body)
             .ok_or(VerifyError::SignatureMismatch)?;
         if let (Some(timestamp), Some(field)) = (&parts.timestamp, &plan.timestamp) {
-            verifier.window.check(timestamp.at, now, field.unit.precision())?;
+            verifier
+                .window
+                .check(timestamp.at, now, field.unit.precision())?;
         }
         // From here on everything is signed.
         let (id, event_type) = read_names(plan, &parts, &body);
@@ -482,7 +540,12 @@ fn read_names(
             .filter(|id| usable(id, signed_id.map_or(b"", |field| &field.exclude)))
             .map(String::into_boxed_str),
     };
-    (id, event_type.filter(|text| usable(text, b"")).map(String::into_boxed_str))
+    (
+        id,
+        event_type
+            .filter(|text| usable(text, b""))
+            .map(String::into_boxed_str),
+    )
 }
 
 /// What the head contributes to the signed message, as raw text.
@@ -555,7 +618,10 @@ struct Raw {
 
 impl Raw {
     fn whole(value: &HeaderValue) -> Self {
-        Self { value: value.clone(), range: 0..value.len() }
+        Self {
+            value: value.clone(),
+            range: 0..value.len(),
+        }
     }
 
     fn bytes(&self) -> &[u8] {

@@ -40,15 +40,24 @@ impl<S: ReplayStore> Gate<S> {
         let deadline = Instant::now() + source.wait();
         let mut waiting = None;
         loop {
-            let claim = self.store().claim(key, source.terms()).await.map_err(|error| {
-                self.shared().counters.store_errors.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(source = source.name(), %error, "claim failed");
-                Reason::StoreDown
-            })?;
+            let claim = self
+                .store()
+                .claim(key, source.terms())
+                .await
+                .map_err(|error| {
+                    self.shared()
+                        .counters
+                        .store_errors
+                        .fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(source = source.name(), %error, "claim failed");
+                    Reason::StoreDown
+                })?;
             let remaining = match claim {
                 Claim::Granted(lease) => {
                     let shared = self.shared().clone();
-                    return Ok(Admission::Forward(Delivery::new(shared, source, lease, verified)));
+                    return Ok(Admission::Forward(Delivery::new(
+                        shared, source, lease, verified,
+                    )));
                 }
                 Claim::Done => {
                     return match source.on_duplicate() {

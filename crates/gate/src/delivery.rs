@@ -48,8 +48,16 @@ impl<S: ReplayStore> Delivery<S> {
         verified: Verified,
     ) -> Self {
         let attempt = lease.attempt();
-        let claim = Held { shared, lease, retention: source.retention() };
-        Self { verified, claim: Some(claim), attempt }
+        let claim = Held {
+            shared,
+            lease,
+            retention: source.retention(),
+        };
+        Self {
+            verified,
+            claim: Some(claim),
+            attempt,
+        }
     }
 
     /// What verified, with its body.
@@ -72,7 +80,9 @@ impl<S: ReplayStore> Delivery<S> {
 
 impl<S: ReplayStore> Drop for Delivery<S> {
     fn drop(&mut self) {
-        let Some(held) = self.claim.take() else { return };
+        let Some(held) = self.claim.take() else {
+            return;
+        };
         let mut release = Box::pin(async move { held.settle(Outcome::Failed).await });
         // A store in memory answers at once; any other finishes on its own.
         let done = pin!(&mut release).poll(&mut Context::from_waker(Waker::noop()));
@@ -86,7 +96,11 @@ impl<S: ReplayStore> Drop for Delivery<S> {
 
 impl<S: ReplayStore> Held<S> {
     async fn settle(self, outcome: Outcome) {
-        let Self { shared, lease, retention } = self;
+        let Self {
+            shared,
+            lease,
+            retention,
+        } = self;
         let settled = match outcome {
             Outcome::Delivered => shared.store.commit(&lease, retention).await,
             Outcome::Failed => shared.store.release(&lease).await,
@@ -100,7 +114,10 @@ fn note<S>(shared: &Shared<S>, settled: Result<Settled, StoreError>) {
     match settled {
         Ok(Settled::Applied) => {}
         Ok(Settled::Stale) => {
-            shared.counters.stale_settlements.fetch_add(1, Ordering::Relaxed);
+            shared
+                .counters
+                .stale_settlements
+                .fetch_add(1, Ordering::Relaxed);
             tracing::warn!("a delivery was settled after its lease had passed on");
         }
         Err(error) => {

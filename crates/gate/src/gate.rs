@@ -56,7 +56,11 @@ impl<S: ReplayStore> Gate<S> {
 
     /// Starts a gate that remembers in `store`.
     pub fn builder(store: S) -> GateBuilder<S> {
-        GateBuilder { store, clock: Arc::new(SystemClock), fence: BootFence::Down }
+        GateBuilder {
+            store,
+            clock: Arc::new(SystemClock),
+            fence: BootFence::Down,
+        }
     }
 
     /// Checks the head of a delivery for `source`. `declared_len` is the length
@@ -97,7 +101,10 @@ impl<S: ReplayStore> Gate<S> {
 
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
-        let Counters { store_errors, stale_settlements } = &self.0.counters;
+        let Counters {
+            store_errors,
+            stale_settlements,
+        } = &self.0.counters;
         Stats {
             store_errors: store_errors.load(Ordering::Relaxed),
             stale_settlements: stale_settlements.load(Ordering::Relaxed),
@@ -125,7 +132,12 @@ impl<S> Clone for Gate<S> {
 
 impl<S: fmt::Debug> fmt::Debug for Gate<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { store, clock, fence, counters } = &*self.0;
+        let Shared {
+            store,
+            clock,
+            fence,
+            counters,
+        } = &*self.0;
         f.debug_struct("Gate")
             .field("store", store)
             .field("clock", clock)
@@ -160,8 +172,17 @@ impl<S: ReplayStore> GateBuilder<S> {
 
     /// Builds the gate. The boot fence stands at this moment.
     pub fn build(self) -> Gate<S> {
-        let Self { store, clock, fence } = self;
+        let Self {
+            store,
+            clock,
+            fence,
+        } = self;
         let fence = (fence == BootFence::Up).then(|| clock.now());
-        Gate(Arc::new(Shared { store, clock, fence, counters: Counters::default() }))
+        Gate(Arc::new(Shared {
+            store,
+            clock,
+            fence,
+            counters: Counters::default(),
+        }))
     }
 }

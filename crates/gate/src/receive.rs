@@ -37,7 +37,11 @@ pub enum BodyError {
 
 impl<'s> Receiving<'s> {
     pub(crate) fn new(source: &'s Source, pending: Pending<'s>, clock: Arc<dyn Clock>) -> Self {
-        Self { source, pending, clock }
+        Self {
+            source,
+            pending,
+            clock,
+        }
     }
 
     /// Reads the body to its end, at most as many bytes as the source allows

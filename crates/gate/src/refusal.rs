@@ -83,7 +83,11 @@ impl Reason {
             Reason::UpstreamFailed,
             Reason::RateLimited,
         ];
-        VerifyError::ALL.iter().copied().map(Reason::Verify).chain(REST)
+        VerifyError::ALL
+            .iter()
+            .copied()
+            .map(Reason::Verify)
+            .chain(REST)
     }
 
     /// Stable label for logs and metrics.
@@ -103,7 +107,12 @@ impl Reason {
             grpc: u8,
             retry_after: Option<u8>,
         ) -> Row {
-            Row { label, status, grpc, retry_after }
+            Row {
+                label,
+                status,
+                grpc,
+                retry_after,
+            }
         }
         use StatusCode as S;
         match self {
@@ -113,9 +122,12 @@ impl Reason {
             Self::MethodNotAllowed => row("method_not_allowed", S::METHOD_NOT_ALLOWED, 12, None),
             Self::FramingAmbiguous => row("framing_ambiguous", S::BAD_REQUEST, 13, None),
             Self::RequestMalformed => row("request_malformed", S::BAD_REQUEST, 13, None),
-            Self::HeadTooLarge => {
-                row("head_too_large", S::REQUEST_HEADER_FIELDS_TOO_LARGE, 8, None)
-            }
+            Self::HeadTooLarge => row(
+                "head_too_large",
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                8,
+                None,
+            ),
             Self::HeadTimeout => row("head_timeout", S::REQUEST_TIMEOUT, 4, None),
             Self::BodyTooLarge => row("body_too_large", S::PAYLOAD_TOO_LARGE, 8, None),
             Self::BodyTimeout => row("body_timeout", S::REQUEST_TIMEOUT, 4, None),
@@ -167,7 +179,10 @@ impl Audience {
 impl Refusal {
     /// A refusal for `reason`, told as the table says.
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, status: reason.row().status }
+        Self {
+            reason,
+            status: reason.row().status,
+        }
     }
 
     /// The same, told with another status.
@@ -215,7 +230,10 @@ impl Refusal {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 §11.6.1: a 401 names what is missing.
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Webhook-Signature"));
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Webhook-Signature"),
+            );
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
@@ -234,14 +252,19 @@ impl Refusal {
         let mut headers = self.headers();
         let (status, body) = match audience {
             Audience::Http => {
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+                headers.insert(
+                    CONTENT_TYPE,
+                    HeaderValue::from_static("application/problem+json"),
+                );
                 (self.status, self.problem(request_id, detail))
             }
             // Trailers-only: the status of the call is in the one header block.
             Audience::Grpc => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-                headers
-                    .insert(HeaderName::from_static("grpc-status"), u16::from(self.grpc_status()).into());
+                headers.insert(
+                    HeaderName::from_static("grpc-status"),
+                    u16::from(self.grpc_status()).into(),
+                );
                 (StatusCode::OK, Bytes::new())
             }
         };
@@ -306,11 +329,17 @@ mod tests {
             ("upstream_failed", 502, 14),
             ("rate_limited", 429, 8),
         ];
-        let verify = VerifyError::ALL.iter().map(|error| (error.label(), 401, 16));
+        let verify = VerifyError::ALL
+            .iter()
+            .map(|error| (error.label(), 401, 16));
         let table: Vec<_> = Reason::all()
             .map(|reason| {
                 let refusal = Refusal::new(reason);
-                (reason.label(), refusal.status().as_u16(), refusal.grpc_status())
+                (
+                    reason.label(),
+                    refusal.status().as_u16(),
+                    refusal.grpc_status(),
+                )
             })
             .collect();
         assert_eq!(table, verify.chain(expected).collect::<Vec<_>>());
@@ -320,7 +349,10 @@ mod tests {
     fn no_answer_disables_an_endpoint_or_acknowledges_what_was_not_delivered() {
         for reason in Reason::all() {
             let status = Refusal::new(reason).status();
-            assert!(!status.is_success() && !status.is_redirection(), "{reason:?}");
+            assert!(
+                !status.is_success() && !status.is_redirection(),
+                "{reason:?}"
+            );
             assert_ne!(status, StatusCode::GONE, "{reason:?}");
         }
     }
@@ -343,10 +375,15 @@ mod tests {
     fn all_failures_of_verification_look_alike() {
         let answers = VerifyError::ALL.iter().map(|error| {
             let response = Refusal::from(*error).response(Audience::Http, Some("r1"), None);
-            (response.status(), format!("{:?}", response.headers()), response.into_body())
+            (
+                response.status(),
+                format!("{:?}", response.headers()),
+                response.into_body(),
+            )
         });
-        let answers: std::collections::BTreeSet<_> =
-            answers.map(|(status, headers, body)| (status.as_u16(), headers, body)).collect();
+        let answers: std::collections::BTreeSet<_> = answers
+            .map(|(status, headers, body)| (status.as_u16(), headers, body))
+            .collect();
         assert_eq!(answers.len(), 1, "{answers:?}");
     }
 

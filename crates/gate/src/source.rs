@@ -107,12 +107,23 @@ impl Source {
     }
 
     pub(crate) fn terms(&self) -> Terms {
-        let Policy { lease, retention, promise, .. } = self.policy;
+        let Policy {
+            lease,
+            retention,
+            promise,
+            ..
+        } = self.policy;
         match promise {
-            Promise::AtLeastOnce => Terms { lease, memory: retention },
+            Promise::AtLeastOnce => Terms {
+                lease,
+                memory: retention,
+            },
             // Only an outcome that is known opens the event again; not a crash,
             // and not the passing of time.
-            Promise::AtMostOnce => Terms { lease: retention, memory: Duration::ZERO },
+            Promise::AtMostOnce => Terms {
+                lease: retention,
+                memory: Duration::ZERO,
+            },
         }
     }
 }
@@ -205,8 +216,19 @@ impl SourceBuilder {
 
     /// Builds the source.
     pub fn build(self) -> Source {
-        let Self { name, provider, verifier, policy } = self;
-        Source { scope: ReplayScope::new(&[&name]), name, provider, verifier, policy }
+        let Self {
+            name,
+            provider,
+            verifier,
+            policy,
+        } = self;
+        Source {
+            scope: ReplayScope::new(&[&name]),
+            name,
+            provider,
+            verifier,
+            policy,
+        }
     }
 }
 

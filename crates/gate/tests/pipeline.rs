@@ -92,11 +92,21 @@ impl Fixture {
         let beatapi = Provider::named("beatapi").unwrap();
         let secret = Secret::new("whsec_5f0c8a6de2b94a13").unwrap();
         let signer = Signer::new(beatapi.scheme(), &secret).unwrap();
-        let verifier = Verifier::builder(beatapi.scheme()).key(secret).build().unwrap();
+        let verifier = Verifier::builder(beatapi.scheme())
+            .key(secret)
+            .build()
+            .unwrap();
         let clock = TestClock::new();
-        let gate = Gate::builder(MemoryStore::new()).clock(clock.clone()).build();
+        let gate = Gate::builder(MemoryStore::new())
+            .clock(clock.clone())
+            .build();
         let source = adjust(Source::builder("beatapi", verifier).provider(&beatapi)).build();
-        Self { gate, source, clock, signer }
+        Self {
+            gate,
+            source,
+            clock,
+            signer,
+        }
     }
 
     fn headers(&self, body: &[u8]) -> HeaderMap {
@@ -111,16 +121,22 @@ impl Fixture {
         mut body: Steps,
     ) -> Result<Verified, Refusal> {
         let uri = Uri::from_static("/hooks");
-        let receiving = self.gate.begin(&self.source, Head::new(&method, &uri, headers), declared)?;
+        let receiving =
+            self.gate
+                .begin(&self.source, Head::new(&method, &uri, headers), declared)?;
         receiving.receive(&mut body).await
     }
 
     async fn verified(&self, body: &'static [u8]) -> Verified {
-        self.receive(Method::POST, &self.headers(body), None, Steps::whole(body)).await.unwrap()
+        self.receive(Method::POST, &self.headers(body), None, Steps::whole(body))
+            .await
+            .unwrap()
     }
 
     async fn admit(&self) -> Result<Admission<MemoryStore>, Refusal> {
-        self.gate.admit(&self.source, self.verified(BODY).await).await
+        self.gate
+            .admit(&self.source, self.verified(BODY).await)
+            .await
     }
 
     async fn forwarded(&self) -> Delivery<MemoryStore> {
@@ -139,7 +155,10 @@ impl Fixture {
 async fn a_delivered_event_is_a_duplicate_from_then_on() {
     let fixture = Fixture::new();
     let delivery = fixture.forwarded().await;
-    assert_eq!((delivery.attempt(), delivery.verified().id()), (1, Some("evt_1")));
+    assert_eq!(
+        (delivery.attempt(), delivery.verified().id()),
+        (1, Some("evt_1"))
+    );
     assert_eq!(delivery.verified().body(), BODY);
     delivery.settle(Outcome::Delivered).await;
     assert!(fixture.is_duplicate().await);
@@ -175,21 +194,26 @@ async fn an_unknown_outcome_is_forwarded_again_when_the_lease_has_run_out() {
     let fixture = Fixture::with(|source| source.wait(Duration::ZERO));
     fixture.forwarded().await.settle(Outcome::Unknown).await;
     advance(fixture.source.lease() - Duration::from_millis(1)).await;
-    assert_eq!(fixture.admit().await.unwrap_err().reason(), Reason::InFlight);
+    assert_eq!(
+        fixture.admit().await.unwrap_err().reason(),
+        Reason::InFlight
+    );
     advance(Duration::from_millis(1)).await;
     assert_eq!(fixture.forwarded().await.attempt(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_most_once_does_not_forward_after_an_unknown_outcome() {
-    let fixture =
-        Fixture::with(|source| source.wait(Duration::ZERO).promise(Promise::AtMostOnce));
+    let fixture = Fixture::with(|source| source.wait(Duration::ZERO).promise(Promise::AtMostOnce));
     // What is known to have failed is still retried.
     fixture.forwarded().await.settle(Outcome::Failed).await;
     fixture.forwarded().await.settle(Outcome::Unknown).await;
     advance(fixture.source.retention() - Duration::from_secs(1)).await;
     let refusal = fixture.admit().await.unwrap_err();
-    assert_eq!((refusal.reason(), refusal.status().as_u16()), (Reason::InFlight, 503));
+    assert_eq!(
+        (refusal.reason(), refusal.status().as_u16()),
+        (Reason::InFlight, 503)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,8 +230,15 @@ async fn a_second_delivery_waits_for_the_first() {
         let settled = Instant::now();
         first.settle(outcome).await;
         let admission = second.await.unwrap().unwrap();
-        assert_eq!(matches!(admission, Admission::Forward(_)), forwarded, "{outcome:?}");
-        assert!(settled.elapsed() < Duration::from_millis(100), "{outcome:?}");
+        assert_eq!(
+            matches!(admission, Admission::Forward(_)),
+            forwarded,
+            "{outcome:?}"
+        );
+        assert!(
+            settled.elapsed() < Duration::from_millis(100),
+            "{outcome:?}"
+        );
     }
 }
 
@@ -216,7 +247,10 @@ async fn a_second_delivery_waits_no_longer_than_it_should() {
     let fixture = Fixture::new();
     let _first = fixture.forwarded().await;
     let start = Instant::now();
-    assert_eq!(fixture.admit().await.unwrap_err().reason(), Reason::InFlight);
+    assert_eq!(
+        fixture.admit().await.unwrap_err().reason(),
+        Reason::InFlight
+    );
     assert_eq!(start.elapsed().as_secs(), 5);
 }
 
@@ -257,10 +291,18 @@ async fn a_forgery_leaves_nothing_behind_and_does_not_block_the_genuine_event() 
     let fixture = Fixture::new();
     let mut headers = fixture.headers(BODY);
     headers.insert("x-beatapi-signature", "0".repeat(64).parse().unwrap());
-    let refusal =
-        fixture.receive(Method::POST, &headers, None, Steps::whole(BODY)).await.unwrap_err();
-    assert_eq!(refusal.reason(), Reason::Verify(VerifyError::SignatureMismatch));
-    assert_eq!(hookgate_replay::ReplayStore::entries(fixture.gate.store()), Some(0));
+    let refusal = fixture
+        .receive(Method::POST, &headers, None, Steps::whole(BODY))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refusal.reason(),
+        Reason::Verify(VerifyError::SignatureMismatch)
+    );
+    assert_eq!(
+        hookgate_replay::ReplayStore::entries(fixture.gate.store()),
+        Some(0)
+    );
     fixture.forwarded().await.settle(Outcome::Delivered).await;
 }
 
@@ -276,7 +318,10 @@ async fn the_limit_holds_for_declared_and_for_chunked_bodies() {
         // Refused from the head alone: the body would fail otherwise.
         (Some(len + 1), Steps::of([Step::Break])),
         (Some(u64::MAX), Steps::of([Step::Break])),
-        (None, Steps::of([Step::Chunk(BODY), Step::Chunk(b"x"), Step::Break])),
+        (
+            None,
+            Steps::of([Step::Chunk(BODY), Step::Chunk(b"x"), Step::Break]),
+        ),
         // A sender that lies about the length.
         (Some(1), Steps::of([Step::Chunk(BODY), Step::Chunk(b"x")])),
     ] {
@@ -289,24 +334,34 @@ async fn the_limit_holds_for_declared_and_for_chunked_bodies() {
 async fn a_body_has_one_deadline_however_it_trickles() {
     let fixture = Fixture::new();
     let trickle = || {
-        BODY.chunks(1).flat_map(|byte| [Step::Sleep(Duration::from_secs(1)), Step::Chunk(byte)])
+        BODY.chunks(1)
+            .flat_map(|byte| [Step::Sleep(Duration::from_secs(1)), Step::Chunk(byte)])
     };
     let headers = fixture.headers(BODY);
     let start = Instant::now();
-    let refusal = fixture.receive(Method::POST, &headers, None, Steps::of(trickle())).await;
+    let refusal = fixture
+        .receive(Method::POST, &headers, None, Steps::of(trickle()))
+        .await;
     assert_eq!(refusal.unwrap_err().reason(), Reason::BodyTimeout);
     assert_eq!(start.elapsed(), fixture.source.body_timeout());
 
     let patient = Fixture::with(|source| source.body_timeout(Duration::from_secs(60)));
     let headers = patient.headers(BODY);
-    assert!(patient.receive(Method::POST, &headers, None, Steps::of(trickle())).await.is_ok());
+    assert!(
+        patient
+            .receive(Method::POST, &headers, None, Steps::of(trickle()))
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_is_refused() {
     let fixture = Fixture::new();
     let steps = Steps::of([Step::Chunk(&BODY[..5]), Step::Break]);
-    let refusal = fixture.receive(Method::POST, &fixture.headers(BODY), None, steps).await;
+    let refusal = fixture
+        .receive(Method::POST, &fixture.headers(BODY), None, steps)
+        .await;
     assert_eq!(refusal.unwrap_err().reason(), Reason::BodyIncomplete);
 }
 
@@ -319,17 +374,36 @@ async fn a_slow_body_does_not_outlive_the_window() {
         let steps = Steps::of([Step::Chunk(&BODY[..5]), tick, Step::Chunk(&BODY[5..])]);
         // The second round starts when the head is still fresh, at its very end.
         let outcome = fixture.receive(Method::POST, &headers, None, steps).await;
-        assert_eq!(outcome.err().map(Refusal::reason), expected.map(Reason::Verify));
+        assert_eq!(
+            outcome.err().map(Refusal::reason),
+            expected.map(Reason::Verify)
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn other_methods_than_post_are_refused() {
     let fixture = Fixture::new();
-    for method in [Method::GET, Method::PUT, Method::HEAD, Method::OPTIONS, Method::CONNECT] {
-        let refusal =
-            fixture.receive(method.clone(), &fixture.headers(BODY), None, Steps::whole(BODY)).await;
-        assert_eq!(refusal.unwrap_err().reason(), Reason::MethodNotAllowed, "{method}");
+    for method in [
+        Method::GET,
+        Method::PUT,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::CONNECT,
+    ] {
+        let refusal = fixture
+            .receive(
+                method.clone(),
+                &fixture.headers(BODY),
+                None,
+                Steps::whole(BODY),
+            )
+            .await;
+        assert_eq!(
+            refusal.unwrap_err().reason(),
+            Reason::MethodNotAllowed,
+            "{method}"
+        );
     }
 }
 
@@ -337,7 +411,9 @@ async fn other_methods_than_post_are_refused() {
 async fn a_mismatch_may_ask_for_a_retry_but_only_if_the_head_was_sound() {
     let fixture = Fixture::with(SourceBuilder::retry_on_mismatch);
     let status = async |headers: &HeaderMap| {
-        let refusal = fixture.receive(Method::POST, headers, None, Steps::whole(b"{}")).await;
+        let refusal = fixture
+            .receive(Method::POST, headers, None, Steps::whole(b"{}"))
+            .await;
         refusal.unwrap_err().status()
     };
     let mut headers = fixture.headers(BODY);
@@ -354,7 +430,10 @@ async fn a_strict_source_tells_duplicates_apart() {
     let fixture = Fixture::with(|source| source.on_duplicate(OnDuplicate::Conflict));
     fixture.forwarded().await.settle(Outcome::Delivered).await;
     let refusal = fixture.admit().await.unwrap_err();
-    assert_eq!((refusal.reason(), refusal.status()), (Reason::Duplicate, StatusCode::CONFLICT));
+    assert_eq!(
+        (refusal.reason(), refusal.status()),
+        (Reason::Duplicate, StatusCode::CONFLICT)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -365,7 +444,10 @@ async fn what_was_signed_before_the_start_waits_for_a_fresh_timestamp() {
         .boot_fence(BootFence::Up)
         .build();
     let refusal = fixture.admit().await.unwrap_err();
-    assert_eq!((refusal.reason(), refusal.status().as_u16()), (Reason::BootFence, 503));
+    assert_eq!(
+        (refusal.reason(), refusal.status().as_u16()),
+        (Reason::BootFence, 503)
+    );
     fixture.clock.advance(1);
     fixture.forwarded().await.settle(Outcome::Delivered).await;
 }
@@ -377,9 +459,14 @@ async fn without_a_readable_id_exact_replays_are_duplicates_and_other_deliveries
     let first = fixture.verified(body).await;
     assert_eq!((first.identity(), first.id()), (Identity::Exact, None));
     let admit = async |verified| fixture.gate.admit(&fixture.source, verified).await.unwrap();
-    let Admission::Forward(delivery) = admit(first.clone()).await else { panic!("it is new") };
+    let Admission::Forward(delivery) = admit(first.clone()).await else {
+        panic!("it is new")
+    };
     delivery.settle(Outcome::Delivered).await;
     assert!(matches!(admit(first).await, Admission::Duplicate(_)));
     fixture.clock.advance(1);
-    assert!(matches!(admit(fixture.verified(body).await).await, Admission::Forward(_)));
+    assert!(matches!(
+        admit(fixture.verified(body).await).await,
+        Admission::Forward(_)
+    ));
 }

@@ -18,7 +18,10 @@ use tokio::time::{Instant, advance, timeout};
 use crate::store::{Claim, Lease, ReplayStore, Settled, Terms};
 
 /// Terms that the cases use.
-pub const TERMS: Terms = Terms { lease: Duration::from_secs(10), memory: Duration::from_secs(60) };
+pub const TERMS: Terms = Terms {
+    lease: Duration::from_secs(10),
+    memory: Duration::from_secs(60),
+};
 const RETENTION: Duration = Duration::from_secs(661);
 
 const KEY: ReplayKey = ReplayKey::from_bytes([1; 16]);
@@ -75,14 +78,19 @@ pub async fn a_key_is_granted_once(store: impl ReplayStore) {
     advance(Duration::from_secs(4)).await;
     assert_eq!(
         claim(&store, KEY).await,
-        Claim::InFlight { remaining: TERMS.lease - Duration::from_secs(4) }
+        Claim::InFlight {
+            remaining: TERMS.lease - Duration::from_secs(4)
+        }
     );
 }
 
 #[expect(missing_docs, reason = "the names say it")]
 pub async fn a_committed_key_is_done_until_its_retention_ends(store: impl ReplayStore) {
     let lease = granted(&store, KEY).await;
-    assert_eq!(store.commit(&lease, RETENTION).await.ok(), Some(Settled::Applied));
+    assert_eq!(
+        store.commit(&lease, RETENTION).await.ok(),
+        Some(Settled::Applied)
+    );
     assert_eq!(claim(&store, KEY).await, Claim::Done);
     advance(RETENTION - Duration::from_millis(1)).await;
     assert_eq!(claim(&store, KEY).await, Claim::Done);
@@ -113,13 +121,22 @@ pub async fn a_stale_settlement_changes_nothing(store: impl ReplayStore) {
     let first = granted(&store, KEY).await;
     advance(TERMS.lease).await;
     let second = granted(&store, KEY).await;
-    assert_eq!(store.commit(&first, RETENTION).await.ok(), Some(Settled::Stale));
+    assert_eq!(
+        store.commit(&first, RETENTION).await.ok(),
+        Some(Settled::Stale)
+    );
     assert_eq!(store.release(&first).await.ok(), Some(Settled::Stale));
     assert!(matches!(claim(&store, KEY).await, Claim::InFlight { .. }));
 
-    assert_eq!(store.commit(&second, RETENTION).await.ok(), Some(Settled::Applied));
+    assert_eq!(
+        store.commit(&second, RETENTION).await.ok(),
+        Some(Settled::Applied)
+    );
     assert_eq!(store.release(&second).await.ok(), Some(Settled::Stale));
-    assert_eq!(store.commit(&second, RETENTION).await.ok(), Some(Settled::Stale));
+    assert_eq!(
+        store.commit(&second, RETENTION).await.ok(),
+        Some(Settled::Stale)
+    );
     assert_eq!(claim(&store, KEY).await, Claim::Done);
 }
 
@@ -128,7 +145,10 @@ pub async fn keys_do_not_affect_each_other(store: impl ReplayStore) {
     let lease = granted(&store, KEY).await;
     let other = granted(&store, OTHER).await;
     assert_eq!(store.release(&other).await.ok(), Some(Settled::Applied));
-    assert_eq!(store.commit(&lease, RETENTION).await.ok(), Some(Settled::Applied));
+    assert_eq!(
+        store.commit(&lease, RETENTION).await.ok(),
+        Some(Settled::Applied)
+    );
     granted(&store, OTHER).await;
 }
 
@@ -141,12 +161,21 @@ pub async fn a_waiter_learns_of_every_settlement(store: impl ReplayStore) {
         let settled = store.settled(KEY);
         let start = Instant::now();
         if commit {
-            assert_eq!(store.commit(&lease, RETENTION).await.ok(), Some(Settled::Applied));
+            assert_eq!(
+                store.commit(&lease, RETENTION).await.ok(),
+                Some(Settled::Applied)
+            );
         } else {
             assert_eq!(store.release(&lease).await.ok(), Some(Settled::Applied));
         }
-        timeout(patience, settled).await.expect("the waiter is told");
-        assert!(start.elapsed() < Duration::from_secs(1), "told late: {:?}", start.elapsed());
+        timeout(patience, settled)
+            .await
+            .expect("the waiter is told");
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "told late: {:?}",
+            start.elapsed()
+        );
     }
 }
 

@@ -42,7 +42,11 @@ struct Entry {
 
 #[derive(Clone, Copy)]
 enum State {
-    InFlight { token: u64, attempt: u32, lease_end: Instant },
+    InFlight {
+        token: u64,
+        attempt: u32,
+        lease_end: Instant,
+    },
     Done,
 }
 
@@ -82,28 +86,40 @@ impl MemoryStore {
         let now = Instant::now();
         let mut claim = Claim::Full;
         let outcome = self.0.entries.entry(key).and_compute_with(|entry| {
-            let live = entry.map(|entry| entry.into_value()).filter(|entry| now < entry.forget_at);
+            let live = entry
+                .map(|entry| entry.into_value())
+                .filter(|entry| now < entry.forget_at);
             let attempt = match live {
-                Some(Entry { state: State::Done, .. }) => {
+                Some(Entry {
+                    state: State::Done, ..
+                }) => {
                     claim = Claim::Done;
                     return Op::Nop;
                 }
-                Some(Entry { state: State::InFlight { lease_end, .. }, .. })
-                    if now < lease_end =>
-                {
-                    claim = Claim::InFlight { remaining: lease_end - now };
+                Some(Entry {
+                    state: State::InFlight { lease_end, .. },
+                    ..
+                }) if now < lease_end => {
+                    claim = Claim::InFlight {
+                        remaining: lease_end - now,
+                    };
                     return Op::Nop;
                 }
-                Some(Entry { state: State::InFlight { attempt, .. }, .. }) => {
-                    attempt.saturating_add(1)
-                }
+                Some(Entry {
+                    state: State::InFlight { attempt, .. },
+                    ..
+                }) => attempt.saturating_add(1),
                 None => 1,
             };
             let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
             let lease_end = now + terms.lease;
             claim = Claim::Granted(Lease::new(key, token, attempt));
             Op::Put(Entry {
-                state: State::InFlight { token, attempt, lease_end },
+                state: State::InFlight {
+                    token,
+                    attempt,
+                    lease_end,
+                },
                 forget_at: lease_end + terms.memory,
             })
         });
@@ -139,7 +155,10 @@ impl MemoryStore {
                 _ => Op::Nop,
             }
         });
-        if matches!(outcome, CompResult::Inserted(_) | CompResult::ReplacedWith(_)) {
+        if matches!(
+            outcome,
+            CompResult::Inserted(_) | CompResult::ReplacedWith(_)
+        ) {
             self.count_put();
         }
         if settled == Settled::Applied {
@@ -172,7 +191,13 @@ impl ReplayStore for MemoryStore {
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
         let forget_at = Instant::now() + retention;
-        Ok(self.settle(lease, Some(Entry { state: State::Done, forget_at })))
+        Ok(self.settle(
+            lease,
+            Some(Entry {
+                state: State::Done,
+                forget_at,
+            }),
+        ))
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
@@ -234,7 +259,10 @@ mod tests {
 
     crate::conformance::suite!(|| async { MemoryStore::new() });
 
-    const TERMS: Terms = Terms { lease: Duration::from_secs(10), memory: Duration::from_secs(60) };
+    const TERMS: Terms = Terms {
+        lease: Duration::from_secs(10),
+        memory: Duration::from_secs(60),
+    };
 
     fn key(number: u32) -> ReplayKey {
         let mut bytes = [0; 16];
@@ -246,7 +274,10 @@ mod tests {
         let Claim::Granted(lease) = store.claim(key(number), TERMS).await.unwrap() else {
             panic!("{number} is new, and there is room");
         };
-        store.commit(&lease, Duration::from_secs(600)).await.unwrap();
+        store
+            .commit(&lease, Duration::from_secs(600))
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
@@ -272,7 +303,9 @@ mod tests {
             cache.insert(number, ());
         }
         cache.run_pending_tasks();
-        assert!((0..1_000).any(|number| !cache.contains_key(&number)) || !cache.contains_key(&10_999));
+        assert!(
+            (0..1_000).any(|number| !cache.contains_key(&number)) || !cache.contains_key(&10_999)
+        );
     }
 
     /// Runs the cache's housekeeping until `entries` are held. Its timer wheel
@@ -294,11 +327,16 @@ mod tests {
         for round in 0..2 {
             for number in 0..100 {
                 let claim = store.claim(key(number), TERMS).await.unwrap();
-                let Claim::Granted(lease) = claim else { panic!("round {round}: {claim:?}") };
+                let Claim::Granted(lease) = claim else {
+                    panic!("round {round}: {claim:?}")
+                };
                 if number % 3 == 0 {
                     store.release(&lease).await.unwrap();
                 } else {
-                    store.commit(&lease, Duration::from_millis(20)).await.unwrap();
+                    store
+                        .commit(&lease, Duration::from_millis(20))
+                        .await
+                        .unwrap();
                 }
             }
             assert_eq!(store.entries(), Some(66), "round {round}");
@@ -309,9 +347,15 @@ mod tests {
     #[tokio::test]
     async fn a_key_that_expired_unseen_is_not_counted_twice() {
         let store = MemoryStore::new();
-        let brief = Terms { lease: Duration::from_millis(1), memory: Duration::from_millis(1) };
+        let brief = Terms {
+            lease: Duration::from_millis(1),
+            memory: Duration::from_millis(1),
+        };
         for _ in 0..50 {
-            assert!(matches!(store.claim(key(1), brief).await.unwrap(), Claim::Granted(_)));
+            assert!(matches!(
+                store.claim(key(1), brief).await.unwrap(),
+                Claim::Granted(_)
+            ));
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
         settle_at(&store, 0).await;

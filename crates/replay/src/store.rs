@@ -45,8 +45,7 @@ pub trait ReplayStore: Send + Sync + 'static {
     /// # Errors
     ///
     /// The store could not be asked; the lease will run out.
-    fn release(&self, lease: &Lease)
-    -> impl Future<Output = Result<Settled, StoreError>> + Send;
+    fn release(&self, lease: &Lease) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
     /// Completes when the claim on `key` may have been settled. Must notice
     /// every settlement after this call, whether or not the future was polled
@@ -100,7 +99,11 @@ impl Lease {
     /// A lease on `key`, for stores. `token` differs from that of every other
     /// lease on the key; `attempt` counts from 1.
     pub const fn new(key: ReplayKey, token: u64, attempt: u32) -> Self {
-        Self { key, token, attempt }
+        Self {
+            key,
+            token,
+            attempt,
+        }
     }
 
     /// The key that is claimed.

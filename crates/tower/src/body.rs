@@ -19,7 +19,10 @@ pub struct VerifiedBody {
 
 impl VerifiedBody {
     pub(crate) fn new(data: Bytes, trailers: Option<HeaderMap>) -> Self {
-        Self { data: Some(data).filter(|data| !data.is_empty()), trailers }
+        Self {
+            data: Some(data).filter(|data| !data.is_empty()),
+            trailers,
+        }
     }
 }
 
@@ -55,7 +58,10 @@ pub(crate) struct Frames<'b, B> {
 
 impl<'b, B> Frames<'b, B> {
     pub(crate) fn new(body: Pin<&'b mut B>) -> Self {
-        Self { body, trailers: None }
+        Self {
+            body,
+            trailers: None,
+        }
     }
 }
 
@@ -67,7 +73,9 @@ where
 {
     async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
-            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
             let frame = frame.map_err(|error| blame(error.into().as_ref()))?;
             match frame.into_data() {
                 Ok(mut data) => return Ok(Some(data.copy_to_bytes(data.remaining()))),

@@ -27,7 +27,11 @@ impl HookgateLayer {
     /// The same, with the time taken from `clock`: for tests.
     pub fn with_clock(source: Source, clock: impl Clock) -> Self {
         let gate = Gate::builder(MemoryStore::new()).clock(clock).build();
-        Self { gate, source: Arc::new(source), refuse: Arc::new(EmptyBody) }
+        Self {
+            gate,
+            source: Arc::new(source),
+            refuse: Arc::new(EmptyBody),
+        }
     }
 }
 
@@ -42,14 +46,22 @@ impl<S: ReplayStore, R> HookgateLayer<S, R> {
     /// store and its clock.
     #[must_use]
     pub fn gate<T: ReplayStore>(self, gate: Gate<T>) -> HookgateLayer<T, R> {
-        HookgateLayer { gate, source: self.source, refuse: self.refuse }
+        HookgateLayer {
+            gate,
+            source: self.source,
+            refuse: self.refuse,
+        }
     }
 
     /// Makes the responses to refused deliveries with `refuse`; see
     /// [`Refuse`](crate::Refuse).
     #[must_use]
     pub fn refuse_with<T>(self, refuse: T) -> HookgateLayer<S, T> {
-        HookgateLayer { gate: self.gate, source: self.source, refuse: Arc::new(refuse) }
+        HookgateLayer {
+            gate: self.gate,
+            source: self.source,
+            refuse: Arc::new(refuse),
+        }
     }
 }
 
@@ -57,8 +69,17 @@ impl<S, R, I> Layer<I> for HookgateLayer<S, R> {
     type Service = Hookgate<I, S, R>;
 
     fn layer(&self, inner: I) -> Self::Service {
-        let Self { gate, source, refuse } = self.clone();
-        Hookgate { inner, gate, source, refuse }
+        let Self {
+            gate,
+            source,
+            refuse,
+        } = self.clone();
+        Hookgate {
+            inner,
+            gate,
+            source,
+            refuse,
+        }
     }
 }
 
@@ -74,6 +95,8 @@ impl<S, R> Clone for HookgateLayer<S, R> {
 
 impl<S, R> fmt::Debug for HookgateLayer<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HookgateLayer").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("HookgateLayer")
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }

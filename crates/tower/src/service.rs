@@ -47,7 +47,12 @@ where
         // The instance that was polled ready is the one to call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let Self { gate, source, refuse, .. } = self;
+        let Self {
+            gate,
+            source,
+            refuse,
+            ..
+        } = self;
         let (gate, source, refuse) = (gate.clone(), Arc::clone(source), Arc::clone(refuse));
         Box::pin(async move {
             let (parts, body) = request.into_parts();
@@ -106,7 +111,9 @@ where
     I: Service<Request<VerifiedBody>, Response = Response<ResBody>>,
     S: ReplayStore,
 {
-    request.extensions_mut().insert(VerifiedEvent::new(source, &delivery));
+    request
+        .extensions_mut()
+        .insert(VerifiedEvent::new(source, &delivery));
     let answer = inner.call(request).await;
     let outcome = match &answer {
         Ok(response) if is_success(response) => Outcome::Delivered,
@@ -120,13 +127,18 @@ where
 /// head.
 fn is_success<B>(response: &Response<B>) -> bool {
     response.status().is_success()
-        && response.headers().get("grpc-status").is_none_or(|status| status == "0")
+        && response
+            .headers()
+            .get("grpc-status")
+            .is_none_or(|status| status == "0")
 }
 
 fn duplicate<B: Default>() -> Response<B> {
     let mut response = Response::new(B::default());
     let outcome = HeaderName::from_static("hookgate-outcome");
-    response.headers_mut().insert(outcome, HeaderValue::from_static("duplicate"));
+    response
+        .headers_mut()
+        .insert(outcome, HeaderValue::from_static("duplicate"));
     response
 }
 

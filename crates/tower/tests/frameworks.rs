@@ -26,15 +26,22 @@ fn secret() -> Secret {
 
 fn source() -> Source {
     let provider = Provider::named("beatapi").unwrap();
-    let verifier = Verifier::builder(provider.scheme()).key(secret()).build().unwrap();
-    Source::builder("beatapi", verifier).provider(&provider).build()
+    let verifier = Verifier::builder(provider.scheme())
+        .key(secret())
+        .build()
+        .unwrap();
+    Source::builder("beatapi", verifier)
+        .provider(&provider)
+        .build()
 }
 
 fn signed(body: &'static str) -> Request<Body> {
     let provider = Provider::named("beatapi").unwrap();
     let signer = Signer::new(provider.scheme(), &secret()).unwrap();
     let mut request = Request::post("/hooks").body(Body::from(body)).unwrap();
-    *request.headers_mut() = signer.sign(body.as_bytes(), SystemClock.now(), None).unwrap();
+    *request.headers_mut() = signer
+        .sign(body.as_bytes(), SystemClock.now(), None)
+        .unwrap();
     request
 }
 
@@ -50,15 +57,31 @@ fn router(failures: usize) -> (Router, Arc<AtomicUsize>) {
         let call = counted.fetch_add(1, Ordering::SeqCst);
         async move {
             let event = request.extensions().get::<VerifiedEvent>().unwrap().clone();
-            assert_eq!((event.source(), event.provider()), ("beatapi", Some("beatapi")));
-            assert_eq!((event.id(), event.event_type()), (Some("evt_1"), Some("task.succeeded")));
+            assert_eq!(
+                (event.source(), event.provider()),
+                ("beatapi", Some("beatapi"))
+            );
+            assert_eq!(
+                (event.id(), event.event_type()),
+                (Some("evt_1"), Some("task.succeeded"))
+            );
             assert_eq!((event.key_id(), event.attempt()), ("1", 1));
-            assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), BODY);
-            if call < failures { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::NO_CONTENT }
+            assert_eq!(
+                request.into_body().collect().await.unwrap().to_bytes(),
+                BODY
+            );
+            if call < failures {
+                StatusCode::INTERNAL_SERVER_ERROR
+            } else {
+                StatusCode::NO_CONTENT
+            }
         }
     };
     let layer = HookgateLayer::new(source()).replay_store(MemoryStore::new());
-    (Router::new().route("/hooks", post(handler)).layer(layer), calls)
+    (
+        Router::new().route("/hooks", post(handler)).layer(layer),
+        calls,
+    )
 }
 
 async fn status(router: &Router, request: Request<Body>) -> StatusCode {
@@ -82,14 +105,25 @@ async fn in_axum_a_forged_delivery_reaches_nobody_and_the_reason_is_typed() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let reason = response.extensions().get::<Refusal>().unwrap().reason();
     assert_eq!(reason, Reason::Verify(VerifyError::SignatureMismatch));
-    assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+    assert!(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .is_empty()
+    );
     assert_eq!(calls.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
 async fn in_axum_the_retry_after_a_failure_gets_through() {
     let (router, calls) = router(1);
-    assert_eq!(status(&router, signed(BODY)).await, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        status(&router, signed(BODY)).await,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
     assert_eq!(status(&router, signed(BODY)).await, StatusCode::NO_CONTENT);
     assert_eq!(status(&router, signed(BODY)).await, StatusCode::OK);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
@@ -98,9 +132,14 @@ async fn in_axum_the_retry_after_a_failure_gets_through() {
 #[tokio::test]
 async fn refusals_may_have_a_body() {
     let layer = HookgateLayer::new(source()).refuse_with(ProblemJson);
-    let router: Router = Router::new().route("/hooks", post(async || ())).layer(layer);
+    let router: Router = Router::new()
+        .route("/hooks", post(async || ()))
+        .layer(layer);
     let response = router.oneshot(forged()).await.unwrap();
-    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, r#"{"status":401,"title":"Unauthorized"}"#);
 }
@@ -112,7 +151,10 @@ async fn an_extractor_on_a_route_without_the_layer_fails_loudly() {
     let late: Router = Router::new()
         .layer(HookgateLayer::new(source()))
         .route("/hooks", post(handler));
-    assert_eq!(status(&late, signed(BODY)).await, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(
+        status(&late, signed(BODY)).await,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
     let covered: Router = Router::new()
         .route("/hooks", post(handler))
         .layer(HookgateLayer::new(source()));
@@ -121,8 +163,12 @@ async fn an_extractor_on_a_route_without_the_layer_fails_loudly() {
 
 #[tokio::test]
 async fn trailers_reach_the_service_inside() {
-    let trailers: http::HeaderMap =
-        [(http::HeaderName::from_static("x-t"), http::HeaderValue::from_static("1"))].into_iter().collect();
+    let trailers: http::HeaderMap = [(
+        http::HeaderName::from_static("x-t"),
+        http::HeaderValue::from_static("1"),
+    )]
+    .into_iter()
+    .collect();
     let expected = trailers.clone();
     let inner = tower::service_fn(move |request: Request<VerifiedBody>| {
         let expected = expected.clone();
@@ -132,9 +178,14 @@ async fn trailers_reach_the_service_inside() {
             Ok::<_, Infallible>(Response::new(String::new()))
         }
     });
-    let service = ServiceBuilder::new().layer(HookgateLayer::new(source())).service(inner);
+    let service = ServiceBuilder::new()
+        .layer(HookgateLayer::new(source()))
+        .service(inner);
     let request = signed(BODY).map(|body| body.with_trailers(async { Some(Ok(trailers)) }));
-    assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        service.oneshot(request).await.unwrap().status(),
+        StatusCode::OK
+    );
 }
 
 /// A service with the bounds of a tonic server, for the type-level test.
@@ -154,7 +205,10 @@ where
     type Error = Infallible;
     type Future = std::future::Ready<Result<Self::Response, Infallible>>;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
         std::task::Poll::Ready(Ok(()))
     }
 
@@ -178,11 +232,15 @@ async fn the_layer_fits_around_a_tonic_service_and_refuses_in_its_terms() {
     {
         service
     }
-    let service = ServiceBuilder::new().layer(HookgateLayer::new(source())).service(Greeter);
+    let service = ServiceBuilder::new()
+        .layer(HookgateLayer::new(source()))
+        .service(Greeter);
     let service = assert_tonic_service(service);
     let request = Request::post("/test.Greeter/Hello")
         .header("content-type", "application/grpc")
-        .body(tonic::body::Body::new(http_body_util::Full::new(Bytes::from_static(b"x"))))
+        .body(tonic::body::Body::new(http_body_util::Full::new(
+            Bytes::from_static(b"x"),
+        )))
         .unwrap();
     let response = service.oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

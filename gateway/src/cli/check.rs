@@ -23,11 +23,19 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     writeln!(out, "listen     {}", listen.join(", "))?;
     writeln!(out, "admin      {}", config.admin)?;
-    writeln!(out, "replay     memory, {} entries", config.replay.max_entries)?;
+    writeln!(
+        out,
+        "replay     memory, {} entries",
+        config.replay.max_entries
+    )?;
     for (name, upstream) in &config.upstreams {
         let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
         let timeout = format_duration(upstream.timeout);
-        writeln!(out, "upstream   {name}: {} within {timeout}", servers.join(", "))?;
+        writeln!(
+            out,
+            "upstream   {name}: {} within {timeout}",
+            servers.join(", ")
+        )?;
     }
     for route in &config.routes {
         write_route(route, out)?;
@@ -43,23 +51,45 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
     let verifier = source.verifier();
     let host = route.host.as_deref().unwrap_or("*");
     writeln!(out, "source     {}", source.name())?;
-    writeln!(out, "  route      POST {host}{} -> {}", route.path, route.upstream)?;
-    writeln!(out, "  scheme     {}", source.provider().unwrap_or("its own"))?;
+    writeln!(
+        out,
+        "  route      POST {host}{} -> {}",
+        route.path, route.upstream
+    )?;
+    writeln!(
+        out,
+        "  scheme     {}",
+        source.provider().unwrap_or("its own")
+    )?;
     let keys: Vec<&str> = verifier.key_ids().collect();
-    writeln!(out, "  keys       {} (secrets are not shown)", keys.join(", "))?;
+    writeln!(
+        out,
+        "  keys       {} (secrets are not shown)",
+        keys.join(", ")
+    )?;
     if verifier.scheme().window().is_some() {
         let window = verifier.window();
-        let (past, future) = (format_duration(window.past()), format_duration(window.future()));
+        let (past, future) = (
+            format_duration(window.past()),
+            format_duration(window.future()),
+        );
         writeln!(out, "  window     {past} back, {future} ahead")?;
     } else {
         writeln!(out, "  window     none: the scheme signs no timestamp")?;
     }
-    let identity = match (verifier.scheme().signs_id(), verifier.scheme().window().is_some()) {
+    let identity = match (
+        verifier.scheme().signs_id(),
+        verifier.scheme().window().is_some(),
+    ) {
         (true, _) => "by the event id, which is signed",
         (false, true) => "exact replays only: the scheme signs no event id",
         (false, false) => "by the whole content: the scheme signs neither event id nor timestamp",
     };
-    writeln!(out, "  dedupe     {identity}, for {}", format_duration(source.retention()))?;
+    writeln!(
+        out,
+        "  dedupe     {identity}, for {}",
+        format_duration(source.retention())
+    )?;
     writeln!(
         out,
         "  body       at most {} within {}",

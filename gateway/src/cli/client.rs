@@ -42,9 +42,15 @@ impl Client {
         let tls = match to.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => return Err(Error::new(format!("{to}: expected an http:// or https:// address"))),
+            _ => {
+                return Err(Error::new(format!(
+                    "{to}: expected an http:// or https:// address"
+                )));
+            }
         };
-        let host = to.host().ok_or_else(|| Error::new(format!("{to}: expected a host")))?;
+        let host = to
+            .host()
+            .ok_or_else(|| Error::new(format!("{to}: expected a host")))?;
         let port = to.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let address = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
@@ -55,7 +61,10 @@ impl Client {
             connector: Connector::new(None),
             peer: HttpPeer::new(address, tls, host.to_owned()),
             host: to.authority().map(ToString::to_string).unwrap_or_default(),
-            target: to.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
+            target: to
+                .path_and_query()
+                .map_or("/", |target| target.as_str())
+                .to_owned(),
         })
     }
 
@@ -117,6 +126,9 @@ impl Client {
         let head = session.resp_header().ok_or_else(|| {
             pingora_core::Error::explain(pingora_core::ErrorType::ReadError, "no answer")
         })?;
-        Ok(Reply { status: head.status, headers: head.headers.clone() })
+        Ok(Reply {
+            status: head.status,
+            headers: head.headers.clone(),
+        })
     }
 }

@@ -73,7 +73,10 @@ struct Error {
 
 impl Error {
     fn new(message: impl Display) -> Self {
-        Self { message: message.to_string(), exit: ExitCode::FAILURE }
+        Self {
+            message: message.to_string(),
+            exit: ExitCode::FAILURE,
+        }
     }
 
     fn config(path: &Path, problems: &Problems) -> Self {
@@ -83,7 +86,10 @@ impl Error {
         for problem in problems.iter() {
             message.push_str(&format!("\n  {problem}"));
         }
-        Self { message, exit: ExitCode::from(EXIT_CONFIG) }
+        Self {
+            message,
+            exit: ExitCode::from(EXIT_CONFIG),
+        }
     }
 }
 
@@ -138,7 +144,9 @@ fn parse_provider(name: &str) -> Result<Provider, String> {
 }
 
 fn parse_secret(text: &str) -> Result<Secret, String> {
-    SecretRef::parse(text).ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))?.read()
+    SecretRef::parse(text)
+        .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))?
+        .read()
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, String> {

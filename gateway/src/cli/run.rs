@@ -71,7 +71,9 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("HOOKGATE_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_load_balancing=warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // Fails only if there is a log already.
     let _: Result<(), _> = match format {
         LogFormat::Text => log.with_target(false).try_init(),

@@ -46,13 +46,20 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         id: Some(options.delivery.id.clone().unwrap_or_else(new_id)),
     };
     let client = Client::new(&options.to)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut exit = ExitCode::SUCCESS;
     for _ in 0..options.repeat {
         let headers = sign(&options.signing, &delivery, &body, clock)?;
         let reply = runtime.block_on(client.post(&headers, &body, Framing::Length))?;
-        let outcome = reply.headers.get("hookgate-outcome").and_then(|value| value.to_str().ok());
-        let note = outcome.map(|outcome| format!(" ({outcome})")).unwrap_or_default();
+        let outcome = reply
+            .headers
+            .get("hookgate-outcome")
+            .and_then(|value| value.to_str().ok());
+        let note = outcome
+            .map(|outcome| format!(" ({outcome})"))
+            .unwrap_or_default();
         writeln!(io::stdout(), "{}{note}", reply.status)?;
         if !reply.status.is_success() {
             exit = ExitCode::FAILURE;
@@ -64,5 +71,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
 /// A body with what the first providers' have in common.
 fn made_up_body() -> Vec<u8> {
     let id = new_id();
-    serde_json::json!({ "id": id, "type": "test", "event": "test" }).to_string().into_bytes()
+    serde_json::json!({ "id": id, "type": "test", "event": "test" })
+        .to_string()
+        .into_bytes()
 }

@@ -43,7 +43,12 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         let object: serde_json::Map<String, serde_json::Value> = headers
             .iter()
             .map(|(name, value)| {
-                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned().into())
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes())
+                        .into_owned()
+                        .into(),
+                )
             })
             .collect();
         writeln!(out, "{}", serde_json::Value::Object(object))?;

@@ -46,9 +46,17 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     let outcome = verifier.verify(Head::new(&method, &uri, &headers), body, now);
 
     let mut out = io::stdout().lock();
-    let text = if options.json { as_json(&outcome) } else { as_text(&outcome) };
+    let text = if options.json {
+        as_json(&outcome)
+    } else {
+        as_text(&outcome)
+    };
     writeln!(out, "{text}")?;
-    Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if outcome.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn as_text(outcome: &Result<Verified, VerifyError>) -> String {
@@ -58,12 +66,19 @@ fn as_text(outcome: &Result<Verified, VerifyError>) -> String {
             for (name, value) in [
                 ("event id", verified.id().map(str::to_owned)),
                 ("event type", verified.event_type().map(str::to_owned)),
-                ("signed at", verified.timestamp().map(|time| time.secs().to_string())),
+                (
+                    "signed at",
+                    verified.timestamp().map(|time| time.secs().to_string()),
+                ),
             ] {
                 let value = value.unwrap_or_else(|| "none that can be read".to_owned());
                 text.push_str(&format!("\n{name:<12}{value}"));
             }
-            text.push_str(&format!("\n{:<12}{}", "dedupe by", verified.identity().label()));
+            text.push_str(&format!(
+                "\n{:<12}{}",
+                "dedupe by",
+                verified.identity().label()
+            ));
             text
         }
         Err(error) => format!("refused: {error} ({})", error.label()),
@@ -103,14 +118,19 @@ fn read_headers(path: &Path) -> Result<HeaderMap, Error> {
         if line.is_empty() {
             continue;
         }
-        let field = line.iter().position(|byte| *byte == b':').and_then(|colon| {
-            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
-            Some((name, value))
-        });
+        let field = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .and_then(|colon| {
+                let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+                let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+                Some((name, value))
+            });
         let Some((name, value)) = field else {
             let place = format!("{}:{}", path.display(), index + 1);
-            return Err(Error::new(format!("{place}: expected a header as `Name: value`")));
+            return Err(Error::new(format!(
+                "{place}: expected a header as `Name: value`"
+            )));
         };
         headers.append(name, value);
     }

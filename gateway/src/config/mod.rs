@@ -72,15 +72,24 @@ impl Config {
     ///
     /// Every mistake in it, each with its key path and what was expected.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Problems::one("", format!("cannot read {}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Problems::one("", format!("cannot read {}: {error}", path.display()))
+        })?;
         Self::parse(&text)
     }
 
     /// How long a delivery may be under way.
     pub(crate) fn longest_delivery(&self) -> Duration {
-        let body = self.routes.iter().map(|route| route.source.body_timeout()).max();
-        let upstream = self.upstreams.values().map(|upstream| upstream.timeout).max();
+        let body = self
+            .routes
+            .iter()
+            .map(|route| route.source.body_timeout())
+            .max();
+        let upstream = self
+            .upstreams
+            .values()
+            .map(|upstream| upstream.timeout)
+            .max();
         body.unwrap_or_default() + upstream.unwrap_or_default()
     }
 
@@ -90,8 +99,9 @@ impl Config {
     ///
     /// Likewise.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| Problems::one("", error.to_string()))?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Problems::one("", error.to_string()))?;
         read::read(&table)
     }
 }

@@ -11,8 +11,7 @@ use toml::{Table, Value};
 use super::secrets::read_keys;
 use super::{Config, Limits, Replay, Route, Upstream};
 
-const DEFAULT_ADMIN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CONNECTIONS: usize = 10_000;
 /// The tightest deadline that a first provider publishes is 10 s (BeeL).
@@ -40,16 +39,30 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         }
     }
     let warnings = warnings.into_problems();
-    report.finish(Some(Config { listen, admin, limits, replay, upstreams, routes, warnings }))
+    report.finish(Some(Config {
+        listen,
+        admin,
+        limits,
+        replay,
+        upstreams,
+        routes,
+        warnings,
+    }))
 }
 
 fn read_server(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
-    let Some(server) = root.required_section("server") else { return (Vec::new(), DEFAULT_ADMIN) };
-    let listen = server.required::<Vec<Address>>("listen").unwrap_or_default();
+    let Some(server) = root.required_section("server") else {
+        return (Vec::new(), DEFAULT_ADMIN);
+    };
+    let listen = server
+        .required::<Vec<Address>>("listen")
+        .unwrap_or_default();
     if server.has("listen") && listen.is_empty() {
         server.wrong("listen", "expected at least one address");
     }
-    let admin = server.optional::<Address>("admin").map_or(DEFAULT_ADMIN, |address| address.0);
+    let admin = server
+        .optional::<Address>("admin")
+        .map_or(DEFAULT_ADMIN, |address| address.0);
     server.deny_unknown();
     (listen.into_iter().map(|address| address.0).collect(), admin)
 }
@@ -62,12 +75,18 @@ struct BodyDefaults {
 }
 
 fn read_limits(root: &Section<'_>) -> (Limits, BodyDefaults) {
-    let mut limits =
-        Limits { head_timeout: DEFAULT_HEAD_TIMEOUT, connections: DEFAULT_CONNECTIONS };
-    let mut bodies =
-        BodyDefaults { limit: BodyLimit::DEFAULT, timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT };
+    let mut limits = Limits {
+        head_timeout: DEFAULT_HEAD_TIMEOUT,
+        connections: DEFAULT_CONNECTIONS,
+    };
+    let mut bodies = BodyDefaults {
+        limit: BodyLimit::DEFAULT,
+        timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
+    };
     if let Some(section) = root.section("limits") {
-        bodies.limit = section.optional("body").map_or(bodies.limit, |Size(limit)| limit);
+        bodies.limit = section
+            .optional("body")
+            .map_or(bodies.limit, |Size(limit)| limit);
         bodies.timeout = positive(&section, "body_timeout").unwrap_or(bodies.timeout);
         limits.head_timeout = positive(&section, "head_timeout").unwrap_or(limits.head_timeout);
         if let Some(connections) = section.optional::<u64>("connections") {
@@ -82,9 +101,13 @@ fn read_limits(root: &Section<'_>) -> (Limits, BodyDefaults) {
 }
 
 fn read_replay(root: &Section<'_>) -> Replay {
-    let mut replay =
-        Replay { max_entries: MemoryStore::DEFAULT_MAX_ENTRIES, boot_fence: BootFence::Up };
-    let Some(section) = root.section("replay") else { return replay };
+    let mut replay = Replay {
+        max_entries: MemoryStore::DEFAULT_MAX_ENTRIES,
+        boot_fence: BootFence::Up,
+    };
+    let Some(section) = root.section("replay") else {
+        return replay;
+    };
     if let Some(store) = section.optional::<String>("store")
         && store != "memory"
     {
@@ -106,22 +129,41 @@ fn read_replay(root: &Section<'_>) -> Replay {
 fn read_upstreams(root: &Section<'_>) -> BTreeMap<String, Upstream> {
     let mut upstreams = BTreeMap::new();
     if !root.has("upstreams") {
-        root.wrong("upstreams", "missing; expected at least one table [upstreams.NAME]");
+        root.wrong(
+            "upstreams",
+            "missing; expected at least one table [upstreams.NAME]",
+        );
     }
     for (name, section) in root.named_sections("upstreams") {
-        let servers = section.required::<Vec<Servers>>("servers").unwrap_or_default();
+        let servers = section
+            .required::<Vec<Servers>>("servers")
+            .unwrap_or_default();
         let servers: Vec<SocketAddr> = servers.into_iter().flat_map(|servers| servers.0).collect();
-        if section.raw().get("servers").is_some_and(|v| v.as_array().is_some_and(Vec::is_empty)) {
+        if section
+            .raw()
+            .get("servers")
+            .is_some_and(|v| v.as_array().is_some_and(Vec::is_empty))
+        {
             section.wrong("servers", "expected at least one HOST:PORT");
         }
         let timeout = positive(&section, "timeout").unwrap_or(DEFAULT_UPSTREAM_TIMEOUT);
-        let connect_timeout = positive(&section, "connect_timeout")
-            .unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout));
+        let connect_timeout =
+            positive(&section, "connect_timeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout));
         if connect_timeout > timeout {
-            section.wrong("connect_timeout", "expected at most `timeout`, which includes it");
+            section.wrong(
+                "connect_timeout",
+                "expected at most `timeout`, which includes it",
+            );
         }
         section.deny_unknown();
-        upstreams.insert(name.to_owned(), Upstream { servers, timeout, connect_timeout });
+        upstreams.insert(
+            name.to_owned(),
+            Upstream {
+                servers,
+                timeout,
+                connect_timeout,
+            },
+        );
     }
     upstreams
 }
@@ -133,7 +175,10 @@ fn read_routes(
     warnings: &Report,
 ) -> Vec<Route> {
     if !root.has("sources") {
-        root.wrong("sources", "missing; expected at least one table [[sources]]");
+        root.wrong(
+            "sources",
+            "missing; expected at least one table [[sources]]",
+        );
     }
     let mut names = BTreeSet::new();
     let mut targets = BTreeSet::new();
@@ -150,7 +195,10 @@ fn read_routes(
         if let Some(path) = &path
             && !targets.insert((host.clone(), path.clone()))
         {
-            section.wrong("path", format!("{path:?} is taken by another source (of the same host)"));
+            section.wrong(
+                "path",
+                format!("{path:?} is taken by another source (of the same host)"),
+            );
         }
         let upstream = read_upstream_name(&section, upstreams);
         let expose_reason = section.optional("expose_reason").unwrap_or(false);
@@ -167,7 +215,13 @@ fn read_routes(
         let source = read_source(&section, name, timeout, bodies, warnings);
         section.deny_unknown();
         if let (Some(path), Some(source), Some(upstream)) = (path, source, upstream) {
-            routes.push(Route { path, host, source, upstream, expose_reason });
+            routes.push(Route {
+                path,
+                host,
+                source,
+                upstream,
+                expose_reason,
+            });
         }
     }
     routes
@@ -182,7 +236,13 @@ fn read_upstream_name(
         return Some(name);
     }
     let known: Vec<&str> = upstreams.keys().map(String::as_str).collect();
-    section.wrong("upstream", format!("no [upstreams.{name}]; expected one of {}", known.join(", ")));
+    section.wrong(
+        "upstream",
+        format!(
+            "no [upstreams.{name}]; expected one of {}",
+            known.join(", ")
+        ),
+    );
     None
 }
 
@@ -194,10 +254,15 @@ fn read_source(
     warnings: &Report,
 ) -> Option<Source> {
     let provider = read_provider(section);
-    let own_scheme = section.section("scheme").and_then(|scheme| Scheme::read(&scheme));
+    let own_scheme = section
+        .section("scheme")
+        .and_then(|scheme| Scheme::read(&scheme));
     let scheme = match (section.has("provider"), section.has("scheme")) {
         (false, false) => {
-            section.wrong("provider", "missing; expected a provider, or a table [sources.scheme]");
+            section.wrong(
+                "provider",
+                "missing; expected a provider, or a table [sources.scheme]",
+            );
             None
         }
         (true, true) => {
@@ -207,7 +272,13 @@ fn read_source(
         _ => own_scheme.or_else(|| provider.as_ref().map(|provider| provider.scheme().clone())),
     };
     let window = read_window(section, scheme.as_ref());
-    let verifier = read_verifier(section, provider.as_ref(), scheme.as_ref(), window, warnings);
+    let verifier = read_verifier(
+        section,
+        provider.as_ref(),
+        scheme.as_ref(),
+        window,
+        warnings,
+    );
 
     let retention = section.optional::<Duration>("retention");
     let security_retention = window.unwrap_or_default().security_retention();
@@ -232,11 +303,19 @@ fn read_source(
             ),
         );
     }
-    let body_limit = section.optional("body").map_or(bodies.limit, |Size(limit)| limit);
+    let body_limit = section
+        .optional("body")
+        .map_or(bodies.limit, |Size(limit)| limit);
     let body_timeout = positive(section, "body_timeout").unwrap_or(bodies.timeout);
-    let wait = section.optional("wait").unwrap_or(SourceBuilder::DEFAULT_WAIT);
-    let on_duplicate = section.optional("on_duplicate").map_or_else(OnDuplicate::default, |Word(w)| w);
-    let promise = section.optional("delivery").map_or_else(Promise::default, |Word(w)| w);
+    let wait = section
+        .optional("wait")
+        .unwrap_or(SourceBuilder::DEFAULT_WAIT);
+    let on_duplicate = section
+        .optional("on_duplicate")
+        .map_or_else(OnDuplicate::default, |Word(w)| w);
+    let promise = section
+        .optional("delivery")
+        .map_or_else(Promise::default, |Word(w)| w);
     let mismatch = section.optional::<MismatchStatus>("mismatch_status");
 
     let mut source = Source::builder(name?, verifier?);
@@ -279,13 +358,18 @@ fn read_provider(section: &Section<'_>) -> Option<Provider> {
 /// The window of the source, `None` if its scheme has no timestamp.
 fn read_window(section: &Section<'_>, scheme: Option<&Scheme>) -> Option<Window> {
     let own = scheme.and_then(Scheme::window);
-    let Some(window) = section.section("window") else { return own };
+    let Some(window) = section.section("window") else {
+        return own;
+    };
     let base = own.unwrap_or_default();
     let past = window.optional("past").unwrap_or(base.past());
     let future = window.optional("future").unwrap_or(base.future());
     window.deny_unknown();
     if scheme.is_some() && own.is_none() {
-        section.wrong("window", "the scheme signs no timestamp, so there is no window to set");
+        section.wrong(
+            "window",
+            "the scheme signs no timestamp, so there is no window to set",
+        );
     }
     Some(Window::new(past, future))
 }
@@ -318,7 +402,10 @@ fn read_verifier(
     let mut paths = Vec::with_capacity(keys.len());
     for (path, key) in keys {
         if key.is_weak() {
-            warnings.add(&path, "shorter than 16 bytes; a secret that short can be guessed");
+            warnings.add(
+                &path,
+                "shorter than 16 bytes; a secret that short can be guessed",
+            );
         }
         paths.push(path);
         builder = builder.key(key);
@@ -327,7 +414,10 @@ fn read_verifier(
         // Why there is none has been said where it was read.
         let nothing_given = section.raw().get("secrets").and_then(Value::as_array);
         if nothing_given.is_some_and(Vec::is_empty) {
-            section.wrong("secrets", "expected at least one; without a key nothing can verify");
+            section.wrong(
+                "secrets",
+                "expected at least one; without a key nothing can verify",
+            );
         }
         return None;
     }
@@ -378,7 +468,10 @@ impl FromValue for Servers {
     fn from_value(value: &Value) -> Result<Self, String> {
         let text = String::from_value(value)?;
         let addresses = text.to_socket_addrs().map_err(|error| {
-            format!("{text:?} does not resolve ({error}); expected {}", Self::EXPECTED)
+            format!(
+                "{text:?} does not resolve ({error}); expected {}",
+                Self::EXPECTED
+            )
         })?;
         Ok(Self(addresses.collect()))
     }
@@ -410,8 +503,14 @@ impl FromValue for RoutePath {
     fn from_value(value: &Value) -> Result<Self, String> {
         let text = String::from_value(value)?;
         let plain = text.starts_with('/')
-            && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
-        if plain { Ok(Self(text)) } else { Err(format!("expected {}, found {text:?}", Self::EXPECTED)) }
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+        if plain {
+            Ok(Self(text))
+        } else {
+            Err(format!("expected {}, found {text:?}", Self::EXPECTED))
+        }
     }
 }
 

@@ -37,7 +37,8 @@ impl SecretRef {
                 other => format!("environment variable {name}: {other}"),
             }),
             Self::File(path) => {
-                let mut text = std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
+                let mut text =
+                    std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
                 // Editors and `echo` end the file with a line feed that is not
                 // part of the secret; nothing else is taken off.
                 for end in [b'\n', b'\r'] {
@@ -64,10 +65,11 @@ pub(super) fn read_keys(source: &Section<'_>) -> Vec<(String, Key)> {
     for (index, item) in items.iter().enumerate() {
         let path = format!("{}[{index}]", source.key_path("secrets"));
         let key = match item {
-            Value::Table(table) => {
-                read_key(&Section::at_path(&path, table, source.report()))
-            }
-            item => read_secret(item).map(Key::new).map_err(|m| source.report().add(&path, m)).ok(),
+            Value::Table(table) => read_key(&Section::at_path(&path, table, source.report())),
+            item => read_secret(item)
+                .map(Key::new)
+                .map_err(|m| source.report().add(&path, m))
+                .ok(),
         };
         keys.extend(key.map(|key| (path, key)));
     }
@@ -76,7 +78,9 @@ pub(super) fn read_keys(source: &Section<'_>) -> Vec<(String, Key)> {
 
 fn read_key(section: &Section<'_>) -> Option<Key> {
     let secret = match section.value("from") {
-        Some(value) => read_secret(value).map_err(|message| section.wrong("from", message)).ok(),
+        Some(value) => read_secret(value)
+            .map_err(|message| section.wrong("from", message))
+            .ok(),
         None => {
             section.wrong("from", format!("missing; expected {}", SecretRef::EXPECTED));
             None
@@ -102,7 +106,9 @@ fn read_key(section: &Section<'_>) -> Option<Key> {
 fn read_secret(value: &Value) -> Result<Secret, String> {
     let reference = value.as_str().and_then(SecretRef::parse);
     // The text is not shown: it may be the secret itself.
-    reference.ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))?.read()
+    reference
+        .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))?
+        .read()
 }
 
 /// A moment such as `2026-12-01T00:00:00Z`.

@@ -66,7 +66,8 @@ impl Gateway {
             Ok(Ok(false)) => return None,
             Ok(Err(error)) => {
                 if *error.etype() != ErrorType::ConnectionClosed {
-                    self.refuse_early(&mut session, Reason::RequestMalformed).await;
+                    self.refuse_early(&mut session, Reason::RequestMalformed)
+                        .await;
                 }
                 return None;
             }
@@ -92,7 +93,8 @@ impl Gateway {
         tracing::info!(request_id = %id, reason = label, "request refused");
         self.metrics.refused("", reason);
         session.set_keepalive(None);
-        self.answer(session, Refusal::new(reason), Audience::Http, &id, None).await;
+        self.answer(session, Refusal::new(reason), Audience::Http, &id, None)
+            .await;
         session.shutdown().await;
     }
 }

@@ -33,7 +33,9 @@ impl Gateway {
     pub(super) async fn deliver(&self, session: &mut ServerSession) {
         let id = self.request_ids.next();
         let Some(route) = self.routes.find(session.req_header()).map(Arc::clone) else {
-            return self.refuse(session, None, Reason::SourceUnknown.into(), &id).await;
+            return self
+                .refuse(session, None, Reason::SourceUnknown.into(), &id)
+                .await;
         };
         match self.admit(session, &route).await {
             Ok(Admission::Forward(delivery)) => self.forward(session, &route, delivery, &id).await,
@@ -65,7 +67,8 @@ impl Gateway {
         }
         let verified = receiving.receive(&mut SessionBody(session)).await?;
         let source = route.source.name();
-        self.metrics.verified(source, verified.key_id(), verified.body().len());
+        self.metrics
+            .verified(source, verified.key_id(), verified.body().len());
         self.gate.admit(&route.source, verified).await
     }
 
@@ -80,15 +83,25 @@ impl Gateway {
     ) {
         let source = route.source.name();
         self.metrics.forwarded(source);
-        let client = session.client_addr().and_then(|address| address.as_inet()).map(|a| a.ip());
-        let context = Context { source: &route.source, client, request_id: id };
+        let client = session
+            .client_addr()
+            .and_then(|address| address.as_inet())
+            .map(|a| a.ip());
+        let context = Context {
+            source: &route.source,
+            client,
+            request_id: id,
+        };
         let request = upstream::request_head(session.req_header(), &delivery, &context);
         let body = delivery.verified().body().clone();
 
         let start = Instant::now();
         let sent = route.upstream.send(request, &body).await;
-        let class = sent.as_ref().map_or("error", |answer| class(answer.status()));
-        self.metrics.upstream(route.upstream.name(), class, start.elapsed());
+        let class = sent
+            .as_ref()
+            .map_or("error", |answer| class(answer.status()));
+        self.metrics
+            .upstream(route.upstream.name(), class, start.elapsed());
         match sent {
             Ok(answer) => {
                 let status = answer.status();
@@ -100,13 +113,18 @@ impl Gateway {
                     status = status.as_u16(),
                     "forwarded"
                 );
-                let outcome = if status.is_success() { Outcome::Delivered } else { Outcome::Failed };
+                let outcome = if status.is_success() {
+                    Outcome::Delivered
+                } else {
+                    Outcome::Failed
+                };
                 delivery.settle(outcome).await;
                 // A redirect would be followed to nowhere, and 410 makes senders
                 // disable the endpoint: neither is the upstream's to say.
                 if status.is_redirection() || status == StatusCode::GONE {
                     tracing::warn!(request_id = id, source, %status, "the upstream's answer is withheld");
-                    self.refuse(session, Some(route), Reason::UpstreamFailed.into(), id).await;
+                    self.refuse(session, Some(route), Reason::UpstreamFailed.into(), id)
+                        .await;
                 } else {
                     self.relay(session, answer).await;
                 }
@@ -115,7 +133,8 @@ impl Gateway {
                 let (reason, cause) = (failure.reason.label(), &failure.cause);
                 tracing::warn!(request_id = id, source, reason, %cause, "forwarding failed");
                 delivery.settle(failure.outcome).await;
-                self.refuse(session, Some(route), failure.reason.into(), id).await;
+                self.refuse(session, Some(route), failure.reason.into(), id)
+                    .await;
             }
         }
     }
@@ -124,7 +143,10 @@ impl Gateway {
     async fn relay(&self, session: &mut ServerSession, mut answer: Answer<'_>) {
         let mut head = upstream::response_head(answer.head());
         let has_length = head.headers.contains_key(CONTENT_LENGTH);
-        let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
         if !has_length && !bodiless {
             if session.req_header().version == Version::HTTP_11 {
                 let _: Result<(), _> = head.insert_header(TRANSFER_ENCODING, "chunked");
@@ -165,22 +187,33 @@ impl Gateway {
         let reason = refusal.reason();
         self.metrics.refused(source, reason);
         let status = refusal.status().as_u16();
-        tracing::info!(request_id = id, source, reason = reason.label(), status, "delivery refused");
+        tracing::info!(
+            request_id = id,
+            source,
+            reason = reason.label(),
+            status,
+            "delivery refused"
+        );
         let audience = Audience::of(&session.req_header().headers);
-        let detail = route.filter(|route| route.expose_reason).map(|_| reason.label());
+        let detail = route
+            .filter(|route| route.expose_reason)
+            .map(|_| reason.label());
         if session.is_body_done() {
             return self.answer(session, refusal, audience, id, detail).await;
         }
         // A short body is likely here already; read it, and the connection goes
         // on. A sender that waits for leave to send, or has much to send, is
         // told first, and the connection ends: whatever comes is not a request.
+        let slow = matches!(reason, Reason::BodyTimeout | Reason::BodyIncomplete);
         let short = declared_len(session).is_some_and(|len| len <= DRAIN as u64);
-        if short && !expects_continue(session) && drain(session).await {
+        if short && !slow && !expects_continue(session) && drain(session).await {
             return self.answer(session, refusal, audience, id, detail).await;
         }
         session.set_keepalive(None);
         self.answer(session, refusal, audience, id, detail).await;
-        drain(session).await;
+        if !slow {
+            drain(session).await;
+        }
         session.shutdown().await;
     }
 
@@ -220,11 +253,18 @@ async fn drain(session: &mut ServerSession) -> bool {
 }
 
 fn declared_len(session: &ServerSession) -> Option<u64> {
-    session.get_header(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    session
+        .get_header(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn expects_continue(session: &ServerSession) -> bool {
-    session.get_header(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    session
+        .get_header(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn class(status: StatusCode) -> &'static str {
@@ -242,7 +282,10 @@ struct SessionBody<'s>(&'s mut ServerSession);
 
 impl BodySource for SessionBody<'_> {
     async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        self.0.read_request_body().await.map_err(|_| BodyError::Incomplete)
+        self.0
+            .read_request_body()
+            .await
+            .map_err(|_| BodyError::Incomplete)
     }
 }
 
@@ -256,7 +299,10 @@ pub(super) struct RequestIds {
 impl RequestIds {
     pub(super) fn new() -> Self {
         // Seeded by the operating system.
-        Self { process: RandomState::new().build_hasher().finish(), next: AtomicU64::new(1) }
+        Self {
+            process: RandomState::new().build_hasher().finish(),
+            next: AtomicU64::new(1),
+        }
     }
 
     pub(super) fn next(&self) -> String {

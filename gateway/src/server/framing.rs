@@ -23,17 +23,28 @@ pub(super) fn check(raw: &[u8], request: &RequestHeader) -> Result<(), Reason> {
     let fields = fields(raw)?;
     // RFC 9112 §6.1 and §6.3. The parser has dropped `Content-Length` where both
     // are there, so this looks at the raw head.
-    let mut lengths = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
-    let mut codings =
-        fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"transfer-encoding"));
-    match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
+    let mut lengths = fields
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
+    let mut codings = fields
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"transfer-encoding"));
+    match (
+        lengths.next(),
+        lengths.next(),
+        codings.next(),
+        codings.next(),
+    ) {
         (None, None, None, None) => {}
         (Some((_, length)), None, None, None) if is_length(length) => {}
         (None, None, Some((_, coding)), None)
             if coding.eq_ignore_ascii_case(b"chunked") && request.version == Version::HTTP_11 => {}
         _ => return Err(Reason::FramingAmbiguous),
     }
-    let hosts = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"host")).count();
+    let hosts = fields
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"host"))
+        .count();
     // RFC 9112 §3.2.
     if hosts > 1 || (hosts == 0 && request.version == Version::HTTP_11) {
         return Err(Reason::RequestMalformed);
@@ -59,7 +70,10 @@ fn fields(raw: &[u8]) -> Result<Vec<Field<'_>>, Reason> {
         if index == 0 || line.is_empty() {
             continue;
         }
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(Reason::FramingAmbiguous)?;
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .ok_or(Reason::FramingAmbiguous)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
         if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) {
             return Err(Reason::FramingAmbiguous);
@@ -86,7 +100,10 @@ mod tests {
                 let _ = request.append_header(name.trim().to_owned(), value.trim().to_owned());
             }
         }
-        check(format!("POST / {version:?}\r\n{fields}\r\n").as_bytes(), &request)
+        check(
+            format!("POST / {version:?}\r\n{fields}\r\n").as_bytes(),
+            &request,
+        )
     }
 
     #[test]
@@ -99,7 +116,10 @@ mod tests {
         ] {
             assert_eq!(check_head(fields, Version::HTTP_11), Ok(()), "{fields}");
         }
-        assert_eq!(check_head("Content-Length: 5\r\n", Version::HTTP_10), Ok(()));
+        assert_eq!(
+            check_head("Content-Length: 5\r\n", Version::HTTP_10),
+            Ok(())
+        );
     }
 
     #[test]
@@ -126,7 +146,11 @@ mod tests {
             ": nameless\r\n",
         ] {
             let head = format!("Host: a\r\n{fields}");
-            assert_eq!(check_head(&head, Version::HTTP_11), Err(Reason::FramingAmbiguous), "{fields}");
+            assert_eq!(
+                check_head(&head, Version::HTTP_11),
+                Err(Reason::FramingAmbiguous),
+                "{fields}"
+            );
         }
         let old = check_head("Transfer-Encoding: chunked\r\n", Version::HTTP_10);
         assert_eq!(old, Err(Reason::FramingAmbiguous));
@@ -134,7 +158,11 @@ mod tests {
 
     #[test]
     fn upgrades_and_unclear_hosts_are_refused() {
-        for fields in ["", "Host: a\r\nHost: b\r\n", "Host: a\r\nUpgrade: websocket\r\n"] {
+        for fields in [
+            "",
+            "Host: a\r\nHost: b\r\n",
+            "Host: a\r\nUpgrade: websocket\r\n",
+        ] {
             let refused = check_head(fields, Version::HTTP_11);
             assert_eq!(refused, Err(Reason::RequestMalformed), "{fields}");
         }
@@ -143,8 +171,14 @@ mod tests {
     #[test]
     fn heads_that_are_too_large_are_refused() {
         let long = format!("Host: a\r\nX: {}\r\n", "x".repeat(MAX_HEAD));
-        assert_eq!(check_head(&long, Version::HTTP_11), Err(Reason::HeadTooLarge));
+        assert_eq!(
+            check_head(&long, Version::HTTP_11),
+            Err(Reason::HeadTooLarge)
+        );
         let many: String = (0..=MAX_FIELDS).map(|n| format!("X-{n}: 1\r\n")).collect();
-        assert_eq!(check_head(&many, Version::HTTP_11), Err(Reason::HeadTooLarge));
+        assert_eq!(
+            check_head(&many, Version::HTTP_11),
+            Err(Reason::HeadTooLarge)
+        );
     }
 }

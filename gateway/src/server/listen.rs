@@ -56,7 +56,9 @@ impl<A: ServerApp + Send + Sync + 'static> ServiceTrait for Bound<A> {
                 table.add(address.to_string(), socket.into_raw_fd());
             }
         }
-        self.service.start_service(fds, shutdown, listeners_per_fd).await;
+        self.service
+            .start_service(fds, shutdown, listeners_per_fd)
+            .await;
     }
 
     fn name(&self) -> &str {

@@ -32,7 +32,10 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
         let store = MemoryStore::with_max_entries(config.replay.max_entries);
-        let gate = Gate::builder(store).clock(clock).boot_fence(config.replay.boot_fence).build();
+        let gate = Gate::builder(store)
+            .clock(clock)
+            .boot_fence(config.replay.boot_fence)
+            .build();
         let upstreams: BTreeMap<String, Arc<Upstream>> = config
             .upstreams
             .iter()

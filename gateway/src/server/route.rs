@@ -35,10 +35,23 @@ impl Routes {
         upstreams: &BTreeMap<String, Arc<Upstream>>,
     ) -> Self {
         let mut paths: HashMap<String, ByHost> = HashMap::new();
-        for config::Route { path, host, source, upstream, expose_reason } in routes {
+        for config::Route {
+            path,
+            host,
+            source,
+            upstream,
+            expose_reason,
+        } in routes
+        {
             // The configuration has checked that there is such an upstream.
-            let Some(upstream) = upstreams.get(&upstream).cloned() else { continue };
-            let route = Arc::new(Route { source, upstream, expose_reason });
+            let Some(upstream) = upstreams.get(&upstream).cloned() else {
+                continue;
+            };
+            let route = Arc::new(Route {
+                source,
+                upstream,
+                expose_reason,
+            });
             let by_host = paths.entry(path).or_default();
             match host {
                 Some(host) => by_host.hosts.push((host, route)),
@@ -54,7 +67,10 @@ impl Routes {
             None
         } else {
             let host = host(request)?;
-            by_host.hosts.iter().find(|(name, _)| name.eq_ignore_ascii_case(host))
+            by_host
+                .hosts
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(host))
         };
         named.map(|(_, route)| route).or(by_host.any.as_ref())
     }

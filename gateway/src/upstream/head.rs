@@ -38,9 +38,17 @@ pub(crate) fn request_head<S: ReplayStore>(
         head.set_uri(target);
     }
     head.set_version(Version::HTTP_11);
-    let unwanted: Vec<HeaderName> =
-        inbound.headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
-    for name in unwanted.iter().chain(&per_connection(&inbound.headers)).chain([&EXPECT, &HOST]) {
+    let unwanted: Vec<HeaderName> = inbound
+        .headers
+        .keys()
+        .filter(|name| is_ours(name.as_str()))
+        .cloned()
+        .collect();
+    for name in unwanted
+        .iter()
+        .chain(&per_connection(&inbound.headers))
+        .chain([&EXPECT, &HOST])
+    {
         head.remove_header(name);
     }
 
@@ -110,7 +118,11 @@ fn per_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
         // The length of the body is not the sender's to take away.
         .filter(|name| name != CONTENT_LENGTH);
-    ALWAYS.into_iter().chain(named).filter(|name| headers.contains_key(name)).collect()
+    ALWAYS
+        .into_iter()
+        .chain(named)
+        .filter(|name| headers.contains_key(name))
+        .collect()
 }
 
 /// Whether the upstream takes this field as our word. Servers fold `_` and `.`
@@ -129,9 +141,10 @@ fn is_ours(name: &str) -> bool {
 /// under that folding.
 fn starts_with(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
-        && name.bytes().zip(prefix.bytes()).all(|(byte, wanted)| {
-            byte == wanted || (wanted == b'-' && matches!(byte, b'_' | b'.'))
-        })
+        && name
+            .bytes()
+            .zip(prefix.bytes())
+            .all(|(byte, wanted)| byte == wanted || (wanted == b'-' && matches!(byte, b'_' | b'.')))
 }
 
 /// The host that the sender asked for.
@@ -154,12 +167,25 @@ mod tests {
     #[test]
     fn every_spelling_of_our_fields_is_ours() {
         for name in [
-            "hookgate-verified", "hookgate_verified", "hookgate.source", "hookgate-anything",
-            "x-forwarded-for", "x_forwarded_for", "x-forwarded_host", "x.request.id", "forwarded",
+            "hookgate-verified",
+            "hookgate_verified",
+            "hookgate.source",
+            "hookgate-anything",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded_host",
+            "x.request.id",
+            "forwarded",
         ] {
             assert!(is_ours(name), "{name}");
         }
-        for name in ["hookgate", "x-hookgate-verified", "x-forwarded", "forwarded-for", "host"] {
+        for name in [
+            "hookgate",
+            "x-hookgate-verified",
+            "x-forwarded",
+            "forwarded-for",
+            "host",
+        ] {
             assert!(!is_ours(name), "{name}");
         }
     }
@@ -167,7 +193,10 @@ mod tests {
     #[test]
     fn what_connection_names_stays_on_the_connection() {
         let mut headers = HeaderMap::new();
-        headers.insert(CONNECTION, HeaderValue::from_static("close, X-Hop ,content-length"));
+        headers.insert(
+            CONNECTION,
+            HeaderValue::from_static("close, X-Hop ,content-length"),
+        );
         for name in ["x-hop", "content-length", "x-end", "te"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }

@@ -90,21 +90,39 @@ impl Upstream {
             Err(_) => return Err(Failure::sent(Reason::UpstreamTimeout, "no answer in time")),
         }
         let Some(head) = session.resp_header().cloned() else {
-            return Err(Failure::sent(Reason::UpstreamFailed, "an answer without a head"));
+            return Err(Failure::sent(
+                Reason::UpstreamFailed,
+                "an answer without a head",
+            ));
         };
-        Ok(Answer { connector: &self.connector, session, peer, head, deadline })
+        Ok(Answer {
+            connector: &self.connector,
+            session,
+            peer,
+            head,
+            deadline,
+        })
     }
 
     async fn connect(&self, deadline: Instant) -> Result<(HttpSession, HttpPeer), Failure> {
         let mut cause = "no server".to_owned();
         for _ in 0..self.count {
-            let Some(server) = self.servers.select(b"", self.count) else { break };
-            let Some(address) = server.addr.as_inet() else { break };
+            let Some(server) = self.servers.select(b"", self.count) else {
+                break;
+            };
+            let Some(address) = server.addr.as_inet() else {
+                break;
+            };
             let peer = self.peer(*address);
             match timeout_at(deadline, self.connector.get_http_session(&peer)).await {
                 Ok(Ok((session, _reused))) => return Ok((session, peer)),
                 Ok(Err(error)) => cause = format!("{address}: {error}"),
-                Err(_) => return Err(Failure::unsent(Reason::UpstreamTimeout, "no connection in time")),
+                Err(_) => {
+                    return Err(Failure::unsent(
+                        Reason::UpstreamTimeout,
+                        "no connection in time",
+                    ));
+                }
             }
         }
         Err(Failure::unsent(Reason::UpstreamUnreachable, cause))
@@ -120,7 +138,9 @@ impl Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Upstream")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,8 +172,15 @@ impl Answer<'_> {
 
     /// Gives the connection back for the next delivery.
     pub(crate) async fn release(self) {
-        let Self { connector, session, peer, .. } = self;
-        connector.release_http_session(session, &peer, Some(POOL_IDLE)).await;
+        let Self {
+            connector,
+            session,
+            peer,
+            ..
+        } = self;
+        connector
+            .release_http_session(session, &peer, Some(POOL_IDLE))
+            .await;
     }
 }
 
@@ -169,11 +196,19 @@ pub(crate) struct Failure {
 impl Failure {
     /// Nothing was sent: a retry may be forwarded at once.
     fn unsent(reason: Reason, cause: impl fmt::Display) -> Self {
-        Self { reason, outcome: Outcome::Failed, cause: cause.to_string() }
+        Self {
+            reason,
+            outcome: Outcome::Failed,
+            cause: cause.to_string(),
+        }
     }
 
     /// Something may have arrived.
     fn sent(reason: Reason, cause: impl fmt::Display) -> Self {
-        Self { reason, outcome: Outcome::Unknown, cause: cause.to_string() }
+        Self {
+            reason,
+            outcome: Outcome::Unknown,
+            cause: cause.to_string(),
+        }
     }
 }

@@ -112,7 +112,9 @@ impl SignatureField {
         for item in value.split(|byte| *byte == list.items) {
             // Items without a name belong to nobody: skipped, as senders and
             // libraries of list schemes do.
-            let Some((name, text)) = split_pair(item, list.pair) else { continue };
+            let Some((name, text)) = split_pair(item, list.pair) else {
+                continue;
+            };
             if name != &*list.name {
                 other_versions = true;
                 continue;
@@ -137,7 +139,9 @@ impl SignatureField {
         value: &[u8],
         name: &[u8],
     ) -> Result<std::ops::Range<usize>, Absence> {
-        let Some(list) = &self.list else { return Err(Absence::Missing) };
+        let Some(list) = &self.list else {
+            return Err(Absence::Missing);
+        };
         let mut found = None;
         let mut start = 0;
         for item in value.split(|byte| *byte == list.items) {
@@ -196,9 +200,15 @@ impl TimeUnit {
             Self::Milliseconds => digits(text, 14).map(UnixTime::from_millis),
             Self::Rfc3339 => {
                 // The parser takes any separator; RFC 3339 §5.6 has one form.
-                let text = std::str::from_utf8(text).ok().filter(|t| t.as_bytes().get(10) == Some(&b'T'))?;
-                let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
-                i64::try_from(nanos.div_euclid(1_000_000)).ok().map(UnixTime::from_millis)
+                let text = std::str::from_utf8(text)
+                    .ok()
+                    .filter(|t| t.as_bytes().get(10) == Some(&b'T'))?;
+                let nanos = OffsetDateTime::parse(text, &Rfc3339)
+                    .ok()?
+                    .unix_timestamp_nanos();
+                i64::try_from(nanos.div_euclid(1_000_000))
+                    .ok()
+                    .map(UnixTime::from_millis)
             }
         }
     }
@@ -237,7 +247,9 @@ fn digits(text: &[u8], most: usize) -> Option<i64> {
 /// Whether `id` is 1 to 256 visible ASCII characters, none of them in `exclude`.
 pub(crate) fn is_id(id: &[u8], exclude: &[u8]) -> bool {
     (1..=MAX_ID).contains(&id.len())
-        && id.iter().all(|byte| byte.is_ascii_graphic() && !exclude.contains(byte))
+        && id
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !exclude.contains(byte))
 }
 
 #[cfg(test)]
@@ -246,11 +258,27 @@ mod tests {
 
     #[test]
     fn timestamps_have_one_form() {
-        assert_eq!(TimeUnit::Seconds.parse(b"1784187600"), Some(UnixTime::from_secs(1_784_187_600)));
+        assert_eq!(
+            TimeUnit::Seconds.parse(b"1784187600"),
+            Some(UnixTime::from_secs(1_784_187_600))
+        );
         assert_eq!(TimeUnit::Seconds.parse(b"0"), Some(UnixTime::from_secs(0)));
         for text in [
-            "", " ", "-1", "+1", " 1", "1 ", "01", "1e9", "1.5", "0x10", "NaN", "123456789012",
-            "9223372036854775807", "18446744073709551615", "１７８４",
+            "",
+            " ",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "01",
+            "1e9",
+            "1.5",
+            "0x10",
+            "NaN",
+            "123456789012",
+            "9223372036854775807",
+            "18446744073709551615",
+            "１７８４",
         ] {
             assert_eq!(TimeUnit::Seconds.parse(text.as_bytes()), None, "{text:?}");
         }
@@ -264,7 +292,13 @@ mod tests {
     #[test]
     fn only_canonical_base64_of_the_exact_length_decodes() {
         let text = STRICT_BASE64.encode([7; 32]);
-        assert_eq!(Encoding::Base64.decode(text.as_bytes(), 32).unwrap().bytes(), [7; 32]);
+        assert_eq!(
+            Encoding::Base64
+                .decode(text.as_bytes(), 32)
+                .unwrap()
+                .bytes(),
+            [7; 32]
+        );
         let unpadded = text.trim_end_matches('=');
         // The last character before the padding holds two bits that must be zero.
         let trailing_bits = format!("{}d=", &text[..42]);
@@ -280,13 +314,19 @@ mod tests {
             text.replace('B', "_"),
             String::new(),
         ] {
-            assert!(Encoding::Base64.decode(bad.as_bytes(), 32).is_none(), "{bad:?}");
+            assert!(
+                Encoding::Base64.decode(bad.as_bytes(), 32).is_none(),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
     fn hex_is_case_insensitive_and_of_the_exact_length() {
-        assert_eq!(Encoding::Hex.decode(b"0aFF", 2).unwrap().bytes(), [0x0a, 0xff]);
+        assert_eq!(
+            Encoding::Hex.decode(b"0aFF", 2).unwrap().bytes(),
+            [0x0a, 0xff]
+        );
         for bad in ["", "0a", "0aFF0", "0aFF00", "0aFG", " 0aFF", "0x0a"] {
             assert!(Encoding::Hex.decode(bad.as_bytes(), 2).is_none(), "{bad:?}");
         }
@@ -296,7 +336,14 @@ mod tests {
     fn ids_are_visible_ascii() {
         assert!(is_id(b"evt_1-2:3", b"."));
         assert!(is_id(&[b'a'; 256], b""));
-        for bad in [&b""[..], b"a b", b"a\nb", b"a.b", &[b'a'; 257], "é".as_bytes()] {
+        for bad in [
+            &b""[..],
+            b"a b",
+            b"a\nb",
+            b"a.b",
+            &[b'a'; 257],
+            "é".as_bytes(),
+        ] {
             assert!(!is_id(bad, b"."), "{bad:?}");
         }
     }

@@ -13,9 +13,14 @@ use crate::provider::Provider;
 use crate::time::Window;
 
 pub(super) fn read(section: &Section<'_>) -> Option<Plan> {
-    let Some(extends) = section.optional::<String>("extends") else { return read_own(section) };
+    let Some(extends) = section.optional::<String>("extends") else {
+        return read_own(section);
+    };
     let Some(base) = Provider::scheme_table(&extends) else {
-        section.wrong("extends", format!("no provider {extends:?} in the catalogue"));
+        section.wrong(
+            "extends",
+            format!("no provider {extends:?} in the catalogue"),
+        );
         return None;
     };
     let merged = merge(base, section.raw());
@@ -26,21 +31,33 @@ pub(super) fn read(section: &Section<'_>) -> Option<Plan> {
 
 /// `base` with every key of `changes` in place of its own.
 fn merge(mut base: Table, changes: &Table) -> Table {
-    base.extend(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
+    base.extend(
+        changes
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone())),
+    );
     base
 }
 
 fn read_own(section: &Section<'_>) -> Option<Plan> {
     let algorithm = section.required::<Algorithm>("alg");
     let key = read_key(section);
-    let signature = section.required_section("sig").and_then(|sig| read_signature(&sig));
-    let timestamp = section.section("ts").and_then(|ts| read_timestamp(&ts, signature.as_ref()));
+    let signature = section
+        .required_section("sig")
+        .and_then(|sig| read_signature(&sig));
+    let timestamp = section
+        .section("ts")
+        .and_then(|ts| read_timestamp(&ts, signature.as_ref()));
     let message = section.required::<String>("msg").and_then(|template| {
-        Message::parse(&template).map_err(|message| section.wrong("msg", message)).ok()
+        Message::parse(&template)
+            .map_err(|message| section.wrong("msg", message))
+            .ok()
     });
     let id = read_id(section, message.as_ref());
     let event_type = section.optional::<Location>("type");
-    let forbidden = section.optional::<Vec<HeaderName>>("forbid").unwrap_or_default();
+    let forbidden = section
+        .optional::<Vec<HeaderName>>("forbid")
+        .unwrap_or_default();
     section.deny_unknown();
 
     let message = message?;
@@ -48,7 +65,10 @@ fn read_own(section: &Section<'_>) -> Option<Plan> {
     if let Some(location) = &event_type
         && !is_signed(location, &message)
     {
-        section.wrong("type", "not signed; only what the signature covers may name an event");
+        section.wrong(
+            "type",
+            "not signed; only what the signature covers may name an event",
+        );
     }
     Some(Plan {
         algorithm: algorithm?,
@@ -64,7 +84,10 @@ fn read_own(section: &Section<'_>) -> Option<Plan> {
 
 fn read_key(section: &Section<'_>) -> KeyRule {
     let Some(key) = section.section("key") else {
-        return KeyRule { strip: Vec::new(), encoding: KeyEncoding::Utf8 };
+        return KeyRule {
+            strip: Vec::new(),
+            encoding: KeyEncoding::Utf8,
+        };
     };
     let rule = KeyRule {
         strip: key.optional("strip").unwrap_or_default(),
@@ -94,11 +117,18 @@ fn read_signature(sig: &Section<'_>) -> Option<SignatureField> {
             if items == pair {
                 sig.wrong("pair", "expected another character than `items`");
             }
-            Some(List { items: items.0, pair: pair.0, name: name.into_bytes().into() })
+            Some(List {
+                items: items.0,
+                pair: pair.0,
+                name: name.into_bytes().into(),
+            })
         }
         (None, None, None) => None,
         _ => {
-            sig.wrong("items", "expected `items`, `pair` and `key` together, or none of them");
+            sig.wrong(
+                "items",
+                "expected `items`, `pair` and `key` together, or none of them",
+            );
             None
         }
     };
@@ -111,15 +141,15 @@ fn read_signature(sig: &Section<'_>) -> Option<SignatureField> {
     })
 }
 
-fn read_timestamp(
-    ts: &Section<'_>,
-    signature: Option<&SignatureField>,
-) -> Option<TimestampField> {
+fn read_timestamp(ts: &Section<'_>, signature: Option<&SignatureField>) -> Option<TimestampField> {
     let location = ts.required::<Location>("in");
     match &location {
         Some(Location::Json(_)) => ts.wrong("in", "expected header:NAME or sig:NAME"),
         Some(Location::SignatureItem(name)) if signature.is_some_and(|sig| sig.list.is_none()) => {
-            ts.wrong("in", format!("sig:{name} needs a signature header with named items"));
+            ts.wrong(
+                "in",
+                format!("sig:{name} needs a signature header with named items"),
+            );
         }
         _ => {}
     }
@@ -127,7 +157,11 @@ fn read_timestamp(
     let past = ts.optional("past").unwrap_or(Window::DEFAULT.past());
     let future = ts.optional("future").unwrap_or(Window::DEFAULT.future());
     ts.deny_unknown();
-    Some(TimestampField { location: location?, unit: unit?, window: Window::new(past, future) })
+    Some(TimestampField {
+        location: location?,
+        unit: unit?,
+        window: Window::new(past, future),
+    })
 }
 
 /// `id` is a location, or a table with more to say about it.
@@ -148,7 +182,11 @@ fn read_id(section: &Section<'_>, message: Option<&Message>) -> Option<IdField> 
     }
     let message = message?;
     let signed = is_signed(&location, message) || message.contains(&Segment::Id);
-    Some(IdField { location, exclude, signed })
+    Some(IdField {
+        location,
+        exclude,
+        signed,
+    })
 }
 
 fn check_message(
@@ -204,7 +242,13 @@ impl FromValue for Algorithm {
     const EXPECTED: &'static str = "one of hmac-sha256, ed25519";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        word(value, &[("hmac-sha256", Self::HmacSha256), ("ed25519", Self::Ed25519)])
+        word(
+            value,
+            &[
+                ("hmac-sha256", Self::HmacSha256),
+                ("ed25519", Self::Ed25519),
+            ],
+        )
     }
 }
 
@@ -212,7 +256,14 @@ impl FromValue for KeyEncoding {
     const EXPECTED: &'static str = "one of utf8, base64, hex";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        word(value, &[("utf8", Self::Utf8), ("base64", Self::Base64), ("hex", Self::Hex)])
+        word(
+            value,
+            &[
+                ("utf8", Self::Utf8),
+                ("base64", Self::Base64),
+                ("hex", Self::Hex),
+            ],
+        )
     }
 }
 
@@ -228,7 +279,14 @@ impl FromValue for TimeUnit {
     const EXPECTED: &'static str = "one of s, ms, rfc3339";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        word(value, &[("s", Self::Seconds), ("ms", Self::Milliseconds), ("rfc3339", Self::Rfc3339)])
+        word(
+            value,
+            &[
+                ("s", Self::Seconds),
+                ("ms", Self::Milliseconds),
+                ("rfc3339", Self::Rfc3339),
+            ],
+        )
     }
 }
 
@@ -239,9 +297,9 @@ impl FromValue for Location {
         let text = String::from_value(value)?;
         let wrong = || format!("expected {}, found {text:?}", Self::EXPECTED);
         match text.split_once(':').ok_or_else(wrong)? {
-            ("header", name) => {
-                HeaderName::from_bytes(name.as_bytes()).map(Self::Header).map_err(|_| wrong())
-            }
+            ("header", name) => HeaderName::from_bytes(name.as_bytes())
+                .map(Self::Header)
+                .map_err(|_| wrong()),
             ("sig", name) if !name.is_empty() => Ok(Self::SignatureItem(name.to_owned())),
             ("json", pointer) => Pointer::parse(pointer).map(Self::Json).ok_or_else(wrong),
             _ => Err(wrong()),
@@ -287,7 +345,11 @@ mod tests {
     "#;
 
     fn mistakes(text: &str) -> Vec<String> {
-        Scheme::from_toml(text).unwrap_err().iter().map(ToString::to_string).collect()
+        Scheme::from_toml(text)
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -299,20 +361,55 @@ mod tests {
     #[test]
     fn a_scheme_that_could_wave_something_through_does_not_load() {
         for (from, to, expected) in [
-            (r#""{ts}.{body}""#, r#""{ts}""#, "msg: the message does not contain {body}"),
+            (
+                r#""{ts}.{body}""#,
+                r#""{ts}""#,
+                "msg: the message does not contain {body}",
+            ),
             (r#""{ts}.{body}""#, r#""{body}""#, "ts: not part of `msg`"),
-            (r#""hmac-sha256""#, r#""none""#, "alg: expected one of hmac-sha256, ed25519, found \"none\""),
-            ("unit = \"s\"", "unit = \"m\"", "ts.unit: expected one of s, ms, rfc3339, found \"m\""),
-            ("\"json:/id\"", "\"json:id\"", "id: expected header:NAME, sig:NAME or json:/POINTER"),
+            (
+                r#""hmac-sha256""#,
+                r#""none""#,
+                "alg: expected one of hmac-sha256, ed25519, found \"none\"",
+            ),
+            (
+                "unit = \"s\"",
+                "unit = \"m\"",
+                "ts.unit: expected one of s, ms, rfc3339, found \"m\"",
+            ),
+            (
+                "\"json:/id\"",
+                "\"json:id\"",
+                "id: expected header:NAME, sig:NAME or json:/POINTER",
+            ),
             ("id  =", "idd =", "idd: unknown key"),
-            ("enc = \"hex\"", "enc = \"hex\", items = \",\"", "sig.items: expected `items`, `pair` and `key`"),
-            ("header:x-ts", "sig:t", "ts.in: sig:t needs a signature header with named items"),
-            ("id  =", "type = \"header:x-type\"\nid  =", "type: not signed"),
-            ("id  =", "extends = \"nobody\"\nid  =", "extends: no provider \"nobody\""),
+            (
+                "enc = \"hex\"",
+                "enc = \"hex\", items = \",\"",
+                "sig.items: expected `items`, `pair` and `key`",
+            ),
+            (
+                "header:x-ts",
+                "sig:t",
+                "ts.in: sig:t needs a signature header with named items",
+            ),
+            (
+                "id  =",
+                "type = \"header:x-type\"\nid  =",
+                "type: not signed",
+            ),
+            (
+                "id  =",
+                "extends = \"nobody\"\nid  =",
+                "extends: no provider \"nobody\"",
+            ),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let found = mistakes(&GOOD.replace(from, to));
-            assert!(found.iter().any(|m| m.starts_with(expected)), "{to}: {found:?}");
+            assert!(
+                found.iter().any(|m| m.starts_with(expected)),
+                "{to}: {found:?}"
+            );
         }
     }
 

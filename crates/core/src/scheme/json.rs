@@ -14,10 +14,17 @@ impl Pointer {
     /// Parses text such as `/data/id`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let steps = text.strip_prefix('/')?;
-        let valid_escapes =
-            text.split('~').skip(1).all(|rest| rest.starts_with('0') || rest.starts_with('1'));
+        let valid_escapes = text
+            .split('~')
+            .skip(1)
+            .all(|rest| rest.starts_with('0') || rest.starts_with('1'));
         valid_escapes.then(|| {
-            Self(steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~")).collect())
+            Self(
+                steps
+                    .split('/')
+                    .map(|step| step.replace("~1", "/").replace("~0", "~"))
+                    .collect(),
+            )
         })
     }
 }
@@ -30,13 +37,25 @@ pub(crate) fn texts<const N: usize>(
     pointers: [Option<&Pointer>; N],
 ) -> [Option<String>; N] {
     const { assert!(N <= 8, "one bit a pointer") };
-    let mut found = Found { pointers: pointers.map(|p| p.map(|p| &*p.0)), texts: [const { None }; N] };
-    let mask = pointers.iter().enumerate().filter(|(_, p)| p.is_some()).fold(0, |m, (i, _)| m | 1 << i);
+    let mut found = Found {
+        pointers: pointers.map(|p| p.map(|p| &*p.0)),
+        texts: [const { None }; N],
+    };
+    let mask = pointers
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.is_some())
+        .fold(0, |m, (i, _)| m | 1 << i);
     if mask == 0 {
         return found.texts;
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Walk { found: &mut found, mask, depth: 0 }.deserialize(&mut json);
+    let read = Walk {
+        found: &mut found,
+        mask,
+        depth: 0,
+    }
+    .deserialize(&mut json);
     if read.and_then(|()| json.end()).is_err() {
         return [const { None }; N];
     }
@@ -62,10 +81,12 @@ impl<const N: usize> Walk<'_, '_, N> {
     }
 
     fn select(&self, wanted: impl Fn(&[String]) -> bool) -> u8 {
-        (0..N).filter(|index| self.mask & (1 << index) != 0).fold(0, |mask, index| {
-            let hit = self.found.pointers[index].is_some_and(&wanted);
-            mask | (u8::from(hit) << index)
-        })
+        (0..N)
+            .filter(|index| self.mask & (1 << index) != 0)
+            .fold(0, |mask, index| {
+                let hit = self.found.pointers[index].is_some_and(&wanted);
+                mask | (u8::from(hit) << index)
+            })
     }
 
     fn set(&mut self, text: impl Fn() -> String) {
@@ -134,7 +155,11 @@ impl<'de, const N: usize> Visitor<'de> for Walk<'_, '_, N> {
             }
             twice |= seen & mask;
             seen |= mask;
-            map.next_value_seed(Walk { found: self.found, mask, depth: self.depth + 1 })?;
+            map.next_value_seed(Walk {
+                found: self.found,
+                mask,
+                depth: self.depth + 1,
+            })?;
         }
         self.clear(twice);
         Ok(())
@@ -146,7 +171,11 @@ impl<'de, const N: usize> Visitor<'de> for Walk<'_, '_, N> {
             let more = if mask == 0 {
                 seq.next_element::<IgnoredAny>()?.is_some()
             } else {
-                let walk = Walk { found: self.found, mask, depth: self.depth + 1 };
+                let walk = Walk {
+                    found: self.found,
+                    mask,
+                    depth: self.depth + 1,
+                };
                 seq.next_element_seed(walk)?.is_some()
             };
             if !more {
@@ -194,7 +223,10 @@ mod tests {
     fn strings_and_whole_numbers_are_read() {
         assert_eq!(read(r#"{"id":"evt_1"}"#, "/id").as_deref(), Some("evt_1"));
         assert_eq!(read(r#"{"id":42}"#, "/id").as_deref(), Some("42"));
-        assert_eq!(read(r#"{"a":[{"b":"x"},{"b":"y"}]}"#, "/a/1/b").as_deref(), Some("y"));
+        assert_eq!(
+            read(r#"{"a":[{"b":"x"},{"b":"y"}]}"#, "/a/1/b").as_deref(),
+            Some("y")
+        );
         assert_eq!(read(r#"{"a/b~c":"x"}"#, "/a~1b~0c").as_deref(), Some("x"));
         assert_eq!(read(r#"{"\u0069d":"x"}"#, "/id").as_deref(), Some("x"));
     }
@@ -202,8 +234,17 @@ mod tests {
     #[test]
     fn what_is_not_one_text_has_no_value() {
         for body in [
-            "", "[", "null", r#"{"id":"a"} x"#, r#"{"id":null}"#, r#"{"id":1.5}"#, r#"{"id":["a"]}"#,
-            r#"{"id":{"a":1}}"#, r#"{"ID":"a"}"#, "{\"id\":\"\u{0}\"}", r#"{"id":1e3}"#,
+            "",
+            "[",
+            "null",
+            r#"{"id":"a"} x"#,
+            r#"{"id":null}"#,
+            r#"{"id":1.5}"#,
+            r#"{"id":["a"]}"#,
+            r#"{"id":{"a":1}}"#,
+            r#"{"ID":"a"}"#,
+            "{\"id\":\"\u{0}\"}",
+            r#"{"id":1e3}"#,
         ] {
             assert_eq!(read(body, "/id"), None, "{body}");
         }
@@ -212,7 +253,10 @@ mod tests {
     #[test]
     fn nesting_costs_no_stack() {
         let deep = format!("{}1{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-        assert_eq!(read(&format!(r#"{{"x":{deep},"id":"a"}}"#), "/id").as_deref(), Some("a"));
+        assert_eq!(
+            read(&format!(r#"{{"x":{deep},"id":"a"}}"#), "/id").as_deref(),
+            Some("a")
+        );
         assert_eq!(read(&deep, "/0/0"), None);
     }
 
@@ -221,14 +265,20 @@ mod tests {
         assert_eq!(read(r#"{"id":"a","id":"a"}"#, "/id"), None);
         assert_eq!(read(r#"{"id":"a","\u0069d":"b"}"#, "/id"), None);
         assert_eq!(read(r#"{"d":{"id":"a"},"d":{}}"#, "/d/id"), None);
-        assert_eq!(read(r#"{"x":1,"id":"a","x":2}"#, "/id").as_deref(), Some("a"));
+        assert_eq!(
+            read(r#"{"x":1,"id":"a","x":2}"#, "/id").as_deref(),
+            Some("a")
+        );
     }
 
     #[test]
     fn several_members_are_read_in_one_pass() {
         let [id, kind] = ["/id", "/data/type"].map(|p| Pointer::parse(p).unwrap());
         assert_eq!(
-            texts(br#"{"data":{"type":"t"},"id":"i"}"#, [Some(&id), Some(&kind)]),
+            texts(
+                br#"{"data":{"type":"t"},"id":"i"}"#,
+                [Some(&id), Some(&kind)]
+            ),
             [Some("i".to_owned()), Some("t".to_owned())]
         );
         assert_eq!(texts(b"{}", [None, Some(&kind)]), [None, None]);

@@ -50,9 +50,13 @@ impl Message {
                 }
             }
         }
-        let before_body = before_body
-            .ok_or("the message does not contain {body}: whoever has one delivery could change it")?;
-        Ok(Self { before_body, after_body: segments })
+        let before_body = before_body.ok_or(
+            "the message does not contain {body}: whoever has one delivery could change it",
+        )?;
+        Ok(Self {
+            before_body,
+            after_body: segments,
+        })
     }
 
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
@@ -123,10 +127,16 @@ mod tests {
     #[test]
     fn a_template_compiles_to_segments_around_the_body() {
         let message = Message::parse("v0:{ts}:{body}.{header:X-Nonce}").unwrap();
-        assert_eq!(message.before_body, [literal("v0:"), Segment::Timestamp, literal(":")]);
+        assert_eq!(
+            message.before_body,
+            [literal("v0:"), Segment::Timestamp, literal(":")]
+        );
         assert_eq!(
             message.after_body,
-            [literal("."), Segment::Header(HeaderName::from_static("x-nonce"))]
+            [
+                literal("."),
+                Segment::Header(HeaderName::from_static("x-nonce"))
+            ]
         );
     }
 

@@ -119,7 +119,10 @@ impl Case {
         let received = upstream.take_received();
         Ok(Verdict {
             status: reply.status,
-            duplicate: reply.headers.get("hookgate-outcome").is_some_and(|o| o == "duplicate"),
+            duplicate: reply
+                .headers
+                .get("hookgate-outcome")
+                .is_some_and(|o| o == "duplicate"),
             forwarded: received.len(),
             altered: received.iter().any(|received| *received != body),
         })
@@ -189,7 +192,11 @@ impl fmt::Display for Verdict {
             1 => f.write_str(", forwarded once"),
             times => write!(f, ", forwarded {times} times"),
         }?;
-        if self.altered { f.write_str(", altered") } else { Ok(()) }
+        if self.altered {
+            f.write_str(", altered")
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -30,7 +30,10 @@ impl Gateway {
         let log = process.stderr.take();
         // From here on the process is ended however this ends.
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let mut gateway = Self { process, address: any };
+        let mut gateway = Self {
+            process,
+            address: any,
+        };
         if let (Some(mut stdin), Some(log)) = (stdin, log) {
             stdin.write_all(configuration(guests, upstream).as_bytes())?;
             drop(stdin);
@@ -94,7 +97,9 @@ fn wait_until_listening(
         let line: serde_json::Value = serde_json::from_str(&said[start..]).unwrap_or_default();
         let fields = &line["fields"];
         if fields["message"] == "listening" && fields["role"] == "deliveries" {
-            address = fields["address"].as_str().and_then(|text| text.parse().ok());
+            address = fields["address"]
+                .as_str()
+                .and_then(|text| text.parse().ok());
         }
     }
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));

@@ -37,16 +37,30 @@ pub(super) struct Guest {
 const PROVIDERS: [&str; 4] = ["beatapi", "beel", "standard-webhooks", "videogen"];
 
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
-    let guests = PROVIDERS.into_iter().map(Guest::new).collect::<Result<Vec<_>, _>>()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let guests = PROVIDERS
+        .into_iter()
+        .map(Guest::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let upstream = Upstream::start(&runtime)?;
     let mut gateway = Gateway::start(&guests, upstream.address())?;
     let mut out = io::stdout().lock();
-    writeln!(out, "upstream on {}, gateway on {}\n", upstream.address(), gateway.address())?;
+    writeln!(
+        out,
+        "upstream on {}, gateway on {}\n",
+        upstream.address(),
+        gateway.address()
+    )?;
 
     // What was signed before the gateway started is told to come back.
     wait_for_new_second(clock);
-    writeln!(out, "{:<18} {:<20} {:<26} got", "provider", "delivery", "expected")?;
+    writeln!(
+        out,
+        "{:<18} {:<20} {:<26} got",
+        "provider", "delivery", "expected"
+    )?;
     let (mut shown, mut wrong) = (0, 0);
     for guest in &guests {
         let to = gateway.url(guest).parse().map_err(Error::new)?;
@@ -84,7 +98,10 @@ fn explain_how_to_send(
     gateway: &Gateway,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    writeln!(out, "\nStill up; end it with Ctrl-C. To send deliveries of your own:\n")?;
+    writeln!(
+        out,
+        "\nStill up; end it with Ctrl-C. To send deliveries of your own:\n"
+    )?;
     for guest in guests {
         let variable = guest.variable();
         writeln!(out, "  export {variable}={}", guest.secret)?;
@@ -107,12 +124,19 @@ impl Guest {
         let secret = format!("whsec_{0:0<16}{1:0<16}", &new_id()[4..], &new_id()[4..]);
         let text = Secret::new(secret.clone()).map_err(Error::new)?;
         let signer = Signer::new(provider.scheme(), &text).map_err(Error::new)?;
-        Ok(Self { provider, secret, signer })
+        Ok(Self {
+            provider,
+            secret,
+            signer,
+        })
     }
 
     /// The environment variable of the secret.
     fn variable(&self) -> String {
-        format!("DEMO_{}_SECRET", self.provider.name().replace('-', "_").to_uppercase())
+        format!(
+            "DEMO_{}_SECRET",
+            self.provider.name().replace('-', "_").to_uppercase()
+        )
     }
 
     fn path(&self) -> String {

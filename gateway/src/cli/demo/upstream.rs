@@ -36,13 +36,20 @@ impl Upstream {
         let state = Arc::new(State::default());
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut service = bind("upstream", &[any_port], App(Arc::clone(&state)))?;
-        let address = service.addresses().next().ok_or_else(|| Error::new("nothing is bound"))?;
+        let address = service
+            .addresses()
+            .next()
+            .ok_or_else(|| Error::new("nothing is bound"))?;
         let (shutdown, watch) = watch::channel(false);
         runtime.spawn(async move {
             let sockets = Arc::new(Mutex::new(Fds::new()));
             service.start_service(Some(sockets), watch, 1).await;
         });
-        Ok(Self { state, address, _shutdown: shutdown })
+        Ok(Self {
+            state,
+            address,
+            _shutdown: shutdown,
+        })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -65,7 +72,9 @@ struct App(Arc<State>);
 #[async_trait]
 impl ServeHttp for App {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let verified = session.get_header("hookgate-verified").is_some_and(|v| v == "true");
+        let verified = session
+            .get_header("hookgate-verified")
+            .is_some_and(|v| v == "true");
         let mut body = Vec::new();
         while let Ok(Some(chunk)) = session.read_request_body().await {
             body.extend_from_slice(&chunk);

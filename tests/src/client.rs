@@ -1,0 +1,71 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, combinators::BoxBody};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// Who answered, if it was not the upstream.
+    pub fn outcome(&self) -> Option<&str> {
+        self.headers
+            .get("hookgate-outcome")
+            .and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Sends `request` to `address` on a connection of its own.
+pub async fn send(address: SocketAddr, request: Request<BoxBody<Bytes, std::io::Error>>) -> Reply {
+    let exchange = async {
+        let stream = TcpStream::connect(address)
+            .await
+            .expect("the server listens");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("HTTP/1.1");
+        let connection = tokio::spawn(connection);
+        let response = sender.send_request(request).await.expect("an answer");
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.expect("the whole body").to_bytes();
+        drop(sender);
+        let _ = connection.await;
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
+    };
+    timeout(PATIENCE, exchange)
+        .await
+        .expect("an answer in time")
+}
+
+/// Writes `bytes` as they are and reads until the server closes the connection,
+/// or until it has been silent for `quiet`.
+pub async fn exchange_raw(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
+    // A server that refuses early may close before all is written.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(Ok(read @ 1..)) = timeout(quiet, stream.read(&mut buffer)).await {
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    answer
+}

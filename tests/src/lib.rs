@@ -1,0 +1,14 @@
+//! What the suites share: a gateway process, an upstream that records, a
+//! client, and the known-answer vectors.
+
+mod client;
+mod delivery;
+mod gateway;
+mod upstream;
+mod vectors;
+
+pub use self::client::{Reply, exchange_raw, send};
+pub use self::delivery::{Provided, SECRETS, now};
+pub use self::gateway::{Gateway, GatewayBuilder, binary};
+pub use self::upstream::{Arrival, Behaviour, Upstream};
+pub use self::vectors::{Vector, seed_vectors};

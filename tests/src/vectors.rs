@@ -1,0 +1,57 @@
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize;
+
+/// A delivery with the verdict that is known for it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Vector {
+    pub provider: String,
+    pub secret: String,
+    headers: BTreeMap<String, String>,
+    pub now: i64,
+    expect: String,
+    #[serde(default)]
+    pub note: String,
+    body: Option<String>,
+    body_base64: Option<String>,
+}
+
+impl Vector {
+    pub fn is_good(&self) -> bool {
+        match self.expect.as_str() {
+            "accept" => true,
+            "reject" => false,
+            other => panic!("expect is accept or reject, not {other}"),
+        }
+    }
+
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).expect("a header name"),
+                HeaderValue::from_str(value).expect("a header value"),
+            );
+        }
+        headers
+    }
+
+    pub fn body(&self) -> Bytes {
+        match (&self.body, &self.body_base64) {
+            (Some(text), None) => text.clone().into(),
+            (None, Some(text)) => base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .expect("base64")
+                .into(),
+            _ => panic!("a vector has one body"),
+        }
+    }
+}
+
+/// The known-answer vectors of the first providers.
+pub fn seed_vectors() -> Vec<Vector> {
+    serde_json::from_str(include_str!("../vectors/seeds.json")).expect("the vectors are JSON")
+}

@@ -1,0 +1,206 @@
+//! The command line as somebody at a terminal uses it.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use hookgate_tests::{Gateway, Provided, SECRETS, Upstream, binary, exchange_raw, now, send};
+use http::StatusCode;
+
+fn hookgate(arguments: &[&str], secret: &str, input: &[u8]) -> Output {
+    let mut process = Command::new(binary())
+        .args(arguments)
+        .env("SECRET", secret)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // A command that does not read its input may be gone by now.
+    let _ = process.stdin.take().expect("piped").write_all(input);
+    process.wait_with_output().expect("it ends")
+}
+
+fn text(output: &Output) -> String {
+    let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8(all).expect("UTF-8")
+}
+
+#[test]
+fn what_is_signed_verifies_and_what_was_changed_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    for (provider, secret) in SECRETS {
+        let body = Provided::named(provider).body("evt_1");
+        let signing = ["--provider", provider, "--secret", "env:SECRET"];
+        let signed = hookgate(&[&["sign"], &signing[..]].concat(), secret, &body);
+        assert!(signed.status.success(), "{}", text(&signed));
+        std::fs::write(path("headers"), &signed.stdout).expect("it can be written");
+        for (file, expected) in [
+            (&body[..], "verified with key 1"),
+            (b"{}", "signature_mismatch"),
+        ] {
+            std::fs::write(path("body"), file).expect("it can be written");
+            let (headers, body) = (path("headers"), path("body"));
+            let files = ["--headers", &headers, "--body", &body];
+            let checked = hookgate(
+                &[&["verify"], &signing[..], &files[..]].concat(),
+                secret,
+                b"",
+            );
+            assert_eq!(
+                checked.status.success(),
+                file != b"{}",
+                "{}",
+                text(&checked)
+            );
+            assert!(text(&checked).contains(expected), "{}", text(&checked));
+            let json = [&["verify", "--json"], &signing[..], &files[..]].concat();
+            let object: serde_json::Value =
+                serde_json::from_slice(&hookgate(&json, secret, b"").stdout).expect("JSON");
+            assert_eq!(object["verified"], file != b"{}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
+    let output = hookgate(
+        &["sign", "--provider", "beatapi", "--secret", "whsec_canary"],
+        "",
+        b"{}",
+    );
+    assert!(!output.status.success());
+    let said = text(&output);
+    assert!(said.contains("expected env:NAME or file:PATH"), "{said}");
+}
+
+#[test]
+fn an_unknown_provider_is_answered_with_those_there_are() {
+    let output = hookgate(
+        &["sign", "--provider", "nobody", "--secret", "env:SECRET"],
+        "x",
+        b"",
+    );
+    assert!(
+        text(&output).contains("beatapi, beel, standard-webhooks"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_signs_and_sends() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    for (provider, secret) in SECRETS {
+        let to = format!("http://{}/hooks/{provider}", gateway.address());
+        let arguments = [
+            "send",
+            "--provider",
+            provider,
+            "--secret",
+            "env:SECRET",
+            "--to",
+            &to,
+            "--repeat",
+            "2",
+        ];
+        let output = hookgate(&arguments, secret, b"");
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(text(&output), "204 No Content\n200 OK (duplicate)\n");
+        assert_eq!(upstream.take().len(), 1);
+        let wrong = hookgate(&arguments, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM=", b"");
+        assert!(!wrong.status.success());
+        assert!(
+            text(&wrong).starts_with("401 Unauthorized"),
+            "{}",
+            text(&wrong)
+        );
+    }
+}
+
+#[test]
+fn the_demo_shows_every_verdict_as_expected() {
+    let output = hookgate(&["demo"], "", b"");
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(
+        text(&output).ends_with("44 verdicts, every one as expected\n"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[tokio::test]
+async fn operators_see_health_and_metrics() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let provided = Provided::named("beatapi");
+    for expected in [StatusCode::NO_CONTENT, StatusCode::OK] {
+        assert_eq!(
+            send(gateway.address(), provided.delivery("evt_1"))
+                .await
+                .status,
+            expected
+        );
+    }
+    let forged = provided.request(provided.sign(b"{}", now(), ""), provided.body("evt_2"));
+    assert_eq!(
+        send(gateway.address(), forged).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+
+    let get = async |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let quiet = Duration::from_secs(5);
+        String::from_utf8(exchange_raw(gateway.admin(), request.as_bytes(), quiet).await)
+            .expect("text")
+    };
+    assert!(get("/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
+    let metrics = get("/metrics").await;
+    for line in [
+        "hookgate_deliveries_total{outcome=\"forwarded\",source=\"beatapi\"} 1",
+        "hookgate_deliveries_total{outcome=\"duplicate\",source=\"beatapi\"} 1",
+        "hookgate_deliveries_total{outcome=\"refused\",source=\"beatapi\"} 1",
+        "hookgate_refused_total{reason=\"signature_mismatch\",source=\"beatapi\"} 1",
+        "hookgate_key_matches_total{key=\"1\",source=\"beatapi\"} 2",
+        "hookgate_upstream_responses_total{class=\"2xx\",upstream=\"app\"} 1",
+        "hookgate_replay_entries 1",
+        "hookgate_stale_settlements_total 0",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn neither_secrets_nor_bodies_are_logged_or_told() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .every_source("expose_reason = true")
+        .start();
+    let mut told = String::new();
+    for provided in Provided::all() {
+        let canary = "canary-in-the-body";
+        let body = serde_json::json!({ "id": "evt_1", "data": canary }).to_string();
+        let headers = provided.sign(body.as_bytes(), now(), "evt_1");
+        let good = provided.request(headers.clone(), body.clone().into());
+        let bad = provided.request(headers, format!("{body} ").into());
+        for request in [good, bad] {
+            let reply = send(gateway.address(), request).await;
+            told.push_str(&format!(
+                "{:?} {}",
+                reply.headers,
+                String::from_utf8_lossy(&reply.body)
+            ));
+        }
+        told.push_str(&gateway.log());
+        assert!(
+            told.contains("signature_mismatch"),
+            "the reason is told and logged"
+        );
+        assert!(!told.contains(canary), "{}", provided.name);
+        let tail = provided.secret.trim_start_matches("whsec_");
+        assert!(!told.contains(tail), "{}", provided.name);
+    }
+}

@@ -1,0 +1,203 @@
+//! Mistakes in the configuration: all at once, with path and expectation, and
+//! nothing is started.
+
+use std::process::Command;
+
+use hookgate_tests::binary;
+
+fn check(command: &str, text: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, text).expect("it can be written");
+    let output = Command::new(binary())
+        .args([command, "-c", file.to_str().expect("UTF-8")])
+        .env("GOOD", "whsec_5f0c8a6de2b94a13")
+        .env("WEAK", "short")
+        .env("EMPTY", "")
+        .env("PLACEHOLDER", "${SECRET}")
+        .env("PUBLISHED", "whsec_test")
+        .env("NOT_BASE64", "whsec_!!!")
+        .output()
+        .expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8(text).expect("UTF-8"),
+    )
+}
+
+const GOOD: &str = r#"
+[server]
+listen = ["127.0.0.1:0"]
+
+[upstreams.app]
+servers = ["127.0.0.1:3000"]
+
+[[sources]]
+name = "beatapi"
+path = "/hooks/beatapi"
+provider = "beatapi"
+secrets = ["env:GOOD"]
+upstream = "app"
+"#;
+
+#[test]
+fn a_good_configuration_is_shown_without_its_secrets() {
+    let (exit, text) = check("check", GOOD);
+    assert_eq!(exit, Some(0), "{text}");
+    for expected in [
+        "beatapi",
+        "/hooks/beatapi",
+        "5m back",
+        "1day",
+        "127.0.0.1:9090",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("5f0c8a6de2b94a13"), "{text}");
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_with_its_path() {
+    let text = r#"
+        surprise = 1
+        [server]
+        listen = ["8080"]
+        admin = 9090
+        [limits]
+        body = "1"
+        head_timeout = 10
+        connections = 0
+        [replay]
+        store = "etcd"
+        [upstreams.app]
+        servers = []
+        timeout = "8"
+        [[sources]]
+        name = "a"
+        path = "hooks"
+        provider = "nobody"
+        secrets = ["whsec_this_is_the_secret_itself"]
+        upstream = "app"
+        retention = "300s"
+        [[sources]]
+        name = "a"
+        path = "/b"
+        secrets = ["env:NOT_SET", "env:EMPTY", "env:PLACEHOLDER", { from = "env:GOOD", until = "x" }]
+        upstream = "other"
+        lease = "1s"
+        [sources.scheme]
+        alg = "md5"
+        sig = { in = "header:x-sig", enc = "hex" }
+        msg = "{ts}"
+    "#;
+    for command in ["check", "run"] {
+        let (exit, found) = check(command, text);
+        assert_eq!(exit, Some(78), "{found}");
+        for expected in [
+            "surprise: unknown key",
+            "server.listen: expected an address such as \"0.0.0.0:8080\", found \"8080\"",
+            "server.admin: expected a string, found a number",
+            "limits.body: expected a size with a unit, such as \"1MiB\", found \"1\"",
+            "limits.head_timeout: expected a duration with a unit",
+            "limits.connections: expected at least 1",
+            "replay.store: expected \"memory\", found \"etcd\"",
+            "upstreams.app.servers: expected at least one HOST:PORT",
+            "upstreams.app.timeout: expected a duration with a unit",
+            "sources[0].path: expected a path such as",
+            "sources[0].provider: no provider \"nobody\" in the catalogue",
+            "sources[0].secrets[0]: expected env:NAME or file:PATH",
+            "sources[0].retention: shorter than the window lets replays in",
+            "sources[1].name: \"a\" is taken by another source",
+            "sources[1].secrets[0]: the environment variable NOT_SET is not set",
+            "sources[1].secrets[1]: environment variable EMPTY: the secret is empty",
+            "sources[1].secrets[2]: environment variable PLACEHOLDER: the secret is a placeholder",
+            "sources[1].secrets[3].until: unknown key; expected one of from, id, not_after, not_before",
+            "sources[1].upstream: no [upstreams.other]; expected one of app",
+            "sources[1].lease: a delivery could still be under way",
+            "sources[1].scheme.alg: expected one of hmac-sha256, ed25519, found \"md5\"",
+            "sources[1].scheme.msg: the message does not contain {body}",
+        ] {
+            assert!(found.contains(expected), "{expected}\n{found}");
+        }
+        assert!(!found.contains("this_is_the_secret_itself"), "{found}");
+    }
+}
+
+#[test]
+fn secrets_that_protect_nothing_do_not_start() {
+    for (secret, provider, expected) in [
+        ("env:EMPTY", "beatapi", "the secret is empty"),
+        ("env:PLACEHOLDER", "beatapi", "placeholder"),
+        (
+            "env:PUBLISHED",
+            "beatapi",
+            "printed in public documentation",
+        ),
+        (
+            "env:NOT_BASE64",
+            "standard-webhooks",
+            "does not decode; expected base64",
+        ),
+        (
+            "file:/nowhere/at/all",
+            "beatapi",
+            "cannot read /nowhere/at/all",
+        ),
+    ] {
+        let text = GOOD.replace("env:GOOD", secret).replace(
+            "provider = \"beatapi\"",
+            &format!("provider = \"{provider}\""),
+        );
+        let (exit, found) = check("check", &text);
+        assert_eq!(exit, Some(78), "{found}");
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+    let (exit, found) = check(
+        "check",
+        &GOOD.replace("secrets = [\"env:GOOD\"]", "secrets = []"),
+    );
+    assert_eq!(exit, Some(78), "{found}");
+    assert!(
+        found.contains("sources[0].secrets: expected at least one"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_weak_secret_is_a_warning() {
+    let (exit, found) = check("check", &GOOD.replace("env:GOOD", "env:WEAK"));
+    assert_eq!(exit, Some(0), "{found}");
+    assert!(
+        found.contains("sources[0].secrets[0]: shorter than 16 bytes"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_secret_file_may_end_with_a_line_feed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM=\n").expect("it can be written");
+    let text = GOOD
+        .replace("env:GOOD", &format!("file:{}", file.display()))
+        .replace("provider = \"beatapi\"", "provider = \"standard-webhooks\"");
+    let (exit, found) = check("check", &text);
+    assert_eq!(exit, Some(0), "{found}");
+}
+
+#[test]
+fn the_example_configuration_loads() {
+    let example = include_str!("../../../gateway.example.toml");
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "whsec_5f0c8a6de2b94a13").expect("it can be written");
+    let text = example.replace("/run/secrets/beel", secret.to_str().expect("UTF-8"));
+    let text = ["BEATAPI_SECRET", "BEEL_OLD", "PARTNER_SECRET"]
+        .iter()
+        .fold(text, |text, name| {
+            text.replace(&format!("env:{name}"), "env:GOOD")
+        });
+    let (exit, found) = check("check", &text);
+    assert_eq!(exit, Some(0), "{found}");
+}

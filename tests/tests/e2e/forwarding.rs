@@ -1,0 +1,383 @@
+//! What the gateway sends on, what it keeps, and what it does when the upstream
+//! does not do its part.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, now, send};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+fn beatapi() -> Provided {
+    Provided::named("beatapi")
+}
+
+#[tokio::test]
+async fn the_upstream_gets_the_exact_bytes_and_our_word_on_them() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let provided = beatapi();
+    // Compressed, as far as anybody here knows: not to be touched.
+    let body = Bytes::from_static(b"\x1f\x8b\x08\0\xff\xfe not text {\"id\":");
+    let mut headers = provided.sign(&body, now(), "");
+    headers.insert("content-encoding", HeaderValue::from_static("gzip"));
+    headers.insert("x-custom", HeaderValue::from_static("kept"));
+    let reply = send(
+        gateway.address(),
+        provided.request(headers.clone(), body.clone()),
+    )
+    .await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+
+    let arrival = upstream.take().pop().expect("it was forwarded");
+    assert_eq!(arrival.body, body);
+    assert_eq!(arrival.path, "/hooks/beatapi");
+    let got = |name: &str| {
+        arrival
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    for (name, expected) in [
+        ("host", Some("hooks.example")),
+        ("content-encoding", Some("gzip")),
+        ("x-custom", Some("kept")),
+        ("content-length", Some(body.len().to_string().as_str())),
+        ("transfer-encoding", None),
+        ("hookgate-verified", Some("true")),
+        ("hookgate-source", Some("beatapi")),
+        ("hookgate-provider", Some("beatapi")),
+        ("hookgate-key-id", Some("1")),
+        ("hookgate-attempt", Some("1")),
+        ("hookgate-event-id", None),
+        (
+            "hookgate-timestamp",
+            headers["x-beatapi-timestamp"].to_str().ok(),
+        ),
+        ("x-forwarded-for", Some("127.0.0.1")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-forwarded-host", Some("hooks.example")),
+    ] {
+        assert_eq!(got(name), expected, "{name}");
+    }
+    assert_eq!(got("x-request-id").map(str::len), Some(32));
+}
+
+#[tokio::test]
+async fn no_spelling_of_our_headers_gets_past_us() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let provided = beatapi();
+    let body = provided.body("evt_1");
+    let mut headers = provided.sign(&body, now(), "");
+    for name in [
+        "hookgate-verified",
+        "hookgate_verified",
+        "hookgate.verified",
+        "hookgate-event-id",
+        "hookgate_source",
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "forwarded",
+        "x-request-id",
+    ] {
+        headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_static("forged"),
+        );
+    }
+    // A sender that lists our headers in `Connection` does not take them away.
+    headers.insert("x-hop", HeaderValue::from_static("1"));
+    let named = HeaderValue::from_static("hookgate-verified, hookgate-source, x-hop");
+    headers.insert("connection", named);
+    assert_eq!(
+        send(gateway.address(), provided.request(headers, body))
+            .await
+            .status,
+        204
+    );
+
+    let arrival = upstream.take().pop().expect("it was forwarded");
+    assert!(
+        arrival.headers.values().all(|value| value != "forged"),
+        "{:?}",
+        arrival.headers
+    );
+    assert_eq!(
+        arrival.headers.get_all("hookgate-verified").iter().count(),
+        1
+    );
+    assert_eq!(arrival.headers["hookgate-verified"], "true");
+    assert_eq!(arrival.headers["hookgate-source"], "beatapi");
+    assert!(!arrival.headers.contains_key("x-hop"));
+}
+
+#[tokio::test]
+async fn the_upstreams_answer_is_passed_on() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let large = Bytes::from(vec![b'z'; 3_000_000]);
+    let behaviour = Behaviour::Respond(
+        StatusCode::ACCEPTED,
+        &[
+            ("x-answer", "1"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+        ],
+        large.clone(),
+    );
+    upstream.next(behaviour);
+    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(reply.status, StatusCode::ACCEPTED);
+    assert_eq!(reply.body, large);
+    assert_eq!(reply.headers["x-answer"], "1");
+    assert_eq!(reply.headers.get_all("set-cookie").iter().count(), 2);
+    assert!(!reply.headers.contains_key("x-hop"));
+}
+
+#[tokio::test]
+async fn answers_that_would_end_a_subscription_are_withheld_and_the_retry_gets_through() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    for (index, status) in [301, 302, 304, 307, 410].into_iter().enumerate() {
+        let event = format!("evt_{index}");
+        upstream.next(Behaviour::Answer(
+            StatusCode::from_u16(status).expect("a status"),
+        ));
+        let reply = send(gateway.address(), beatapi().delivery(&event)).await;
+        assert_eq!(reply.status, StatusCode::BAD_GATEWAY, "{status}");
+        let retry = send(gateway.address(), beatapi().delivery(&event)).await;
+        assert_eq!(retry.status, StatusCode::NO_CONTENT, "{status}");
+    }
+    assert_eq!(upstream.take().len(), 10);
+}
+
+/// An address that nobody listens on. Bound once, so that nobody else gets it.
+async fn closed_port() -> (SocketAddr, tokio::net::TcpSocket) {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind("127.0.0.1:0".parse().expect("an address"))
+        .expect("a free port");
+    (socket.local_addr().expect("it is bound"), socket)
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down_is_502_and_the_retry_gets_through() {
+    let (address, socket) = closed_port().await;
+    let gateway = Gateway::builder(address).start();
+    let down = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(
+        (down.status, down.outcome()),
+        (StatusCode::BAD_GATEWAY, Some("upstream"))
+    );
+
+    // It comes up, and the claim is free.
+    let listener = socket.listen(8).expect("it listens now");
+    let server = tokio::spawn(answer_each(listener, b"HTTP/1.1 204 No Content\r\n\r\n"));
+    let retry = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(retry.status, StatusCode::NO_CONTENT);
+    server.abort();
+}
+
+#[tokio::test]
+async fn of_two_servers_the_one_that_lives_gets_it() {
+    let (dead, _socket) = closed_port().await;
+    let upstream = Upstream::start().await;
+    let live = upstream.address();
+    let gateway = Gateway::builder(dead)
+        .table(&format!(
+            "[upstreams.pair]\nservers = [\"{dead}\", \"{live}\"]"
+        ))
+        .table(
+            "[[sources]]\nname = \"pair\"\npath = \"/pair\"\nprovider = \"beatapi\"\n\
+             secrets = [\"env:PAIR\"]\nupstream = \"pair\"",
+        )
+        .env("PAIR", beatapi().secret)
+        .start();
+    for index in 0..6 {
+        let mut request = beatapi().delivery(&format!("evt_{index}"));
+        *request.uri_mut() = "/pair".parse().expect("a path");
+        assert_eq!(
+            send(gateway.address(), request).await.status,
+            StatusCode::NO_CONTENT
+        );
+    }
+    assert_eq!(upstream.take().len(), 6);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_late_is_504_and_its_event_is_forwarded_again_as_a_second_attempt() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .upstream("timeout = \"300ms\"")
+        .every_source("wait = \"20s\"")
+        .start();
+    upstream.next(Behaviour::Hang);
+    let late = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(late.status, StatusCode::GATEWAY_TIMEOUT);
+    // The retry waits for the lease to run out, because nobody knows whether
+    // the first attempt did its work.
+    let retry = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(retry.status, StatusCode::NO_CONTENT);
+    let attempts: Vec<_> = upstream
+        .take()
+        .into_iter()
+        .map(|arrival| {
+            arrival.headers["hookgate-attempt"]
+                .to_str()
+                .expect("text")
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(attempts, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn with_at_most_once_an_unknown_outcome_is_not_forwarded_again() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .upstream("timeout = \"300ms\"")
+        .every_source("wait = \"6s\"\ndelivery = \"at_most_once\"")
+        .start();
+    upstream.next(Behaviour::Hang);
+    let late = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(late.status, StatusCode::GATEWAY_TIMEOUT);
+    let retry = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(retry.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(retry.headers.contains_key("retry-after"));
+    assert_eq!(upstream.take().len(), 1);
+}
+
+/// Reads each request to the end of its head and answers with `answer`; closes
+/// the connection then.
+async fn answer_each(listener: TcpListener, answer: &'static [u8]) {
+    loop {
+        let (mut stream, _) = listener.accept().await.expect("it listens");
+        let mut request = Vec::new();
+        while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+            if stream.read_buf(&mut request).await.expect("it reads") == 0 {
+                break;
+            }
+        }
+        stream.write_all(answer).await.expect("it writes");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_off_gets_no_second_copy_behind_the_senders_back() {
+    for answer in [
+        &b""[..],
+        b"HTTP/1.1 2",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"nonsense\r\n\r\n",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (seen, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("it listens");
+                let mut request = Vec::new();
+                while !request.ends_with(b"}") {
+                    if stream.read_buf(&mut request).await.expect("it reads") == 0 {
+                        break;
+                    }
+                }
+                seen.send(()).expect("the test listens");
+                stream.write_all(answer).await.expect("it writes");
+            }
+        });
+        let gateway = Gateway::builder(address).start();
+        let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+        assert_eq!(reply.status, StatusCode::BAD_GATEWAY, "{answer:?}");
+        assert_eq!(arrivals.recv().await, Some(()));
+        assert!(
+            arrivals.try_recv().is_err(),
+            "{answer:?}: it was sent twice"
+        );
+        server.abort();
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_read_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let answer = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
+                   HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok";
+    let server = tokio::spawn(answer_each(listener, answer));
+    let gateway = Gateway::builder(address).start();
+    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(
+        (reply.status, reply.body.as_ref()),
+        (StatusCode::CREATED, &b"ok"[..])
+    );
+    server.abort();
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_not_passed_on_as_a_whole_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let server = tokio::spawn(answer_each(listener, answer));
+    let gateway = Gateway::builder(address).start();
+    let request = raw_delivery("evt_1");
+    let reply = hookgate_tests::exchange_raw(gateway.address(), &request, Duration::from_secs(5));
+    let reply = String::from_utf8(reply.await).expect("text");
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    assert!(!reply.contains("0\r\n\r\n"), "{reply}");
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_sender_that_hangs_up_does_not_stop_its_delivery() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    upstream.next(Behaviour::After(
+        Duration::from_millis(300),
+        StatusCode::NO_CONTENT,
+    ));
+    let mut stream = TcpStream::connect(gateway.address())
+        .await
+        .expect("it listens");
+    stream
+        .write_all(&raw_delivery("evt_1"))
+        .await
+        .expect("it reads");
+    while upstream.take().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    // The same event waits for the first delivery, which runs on.
+    let again = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(
+        (again.status, again.outcome()),
+        (StatusCode::OK, Some("duplicate"))
+    );
+    assert!(upstream.take().is_empty());
+}
+
+/// A good delivery as bytes.
+pub(crate) fn raw_delivery(id: &str) -> Vec<u8> {
+    let provided = beatapi();
+    let body = provided.body(id);
+    raw_request(&provided.path(), &provided.sign(&body, now(), id), &body)
+}
+
+fn raw_request(path: &str, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
+    let mut request = format!("POST {path} HTTP/1.1\r\nHost: hooks.example\r\n").into_bytes();
+    for (name, value) in headers {
+        request.extend_from_slice(name.as_str().as_bytes());
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
+    request.extend_from_slice(body);
+    request
+}

@@ -1,0 +1,307 @@
+//! Requests that two systems could read in two ways, slow ones and large ones:
+//! refused on time, and nothing of them goes up.
+
+use std::time::{Duration, Instant};
+
+use hookgate_tests::{Gateway, Provided, Upstream, exchange_raw, send};
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::forwarding::raw_delivery;
+
+const QUIET: Duration = Duration::from_secs(5);
+
+fn status(answer: &[u8]) -> &str {
+    let line = answer
+        .split(|byte| *byte == b'\r')
+        .next()
+        .unwrap_or_default();
+    std::str::from_utf8(line)
+        .expect("text")
+        .split(' ')
+        .nth(1)
+        .unwrap_or("none")
+}
+
+/// A good delivery with `change` made to its text.
+fn changed(change: impl Fn(&str) -> String) -> Vec<u8> {
+    change(&String::from_utf8(raw_delivery("evt_framing")).expect("text")).into_bytes()
+}
+
+fn with_field(field: &str) -> Vec<u8> {
+    changed(|text| text.replacen("Host:", &format!("{field}\r\nHost:"), 1))
+}
+
+#[tokio::test]
+async fn ambiguous_requests_are_refused_and_nothing_of_them_goes_up() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let corpus = [
+        ("CL and TE", with_field("Transfer-Encoding: chunked")),
+        ("CL twice, equal", {
+            changed(|text| {
+                let start = text.find("Content-Length").expect("there is one");
+                let line = &text[start..start + text[start..].find("\r\n").expect("it ends") + 2];
+                text.replacen(line, &format!("{line}{line}"), 1)
+            })
+        }),
+        ("CL twice, different", with_field("Content-Length: 5")),
+        (
+            "CL with a sign",
+            changed(|t| t.replace("Content-Length: ", "Content-Length: +")),
+        ),
+        (
+            "CL in hex",
+            changed(|t| t.replace("Content-Length: ", "Content-Length: 0x")),
+        ),
+        ("TE identity", with_field("Transfer-Encoding: identity")),
+        (
+            "TE twice",
+            with_field("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"),
+        ),
+        ("TE obscured", with_field("Transfer-Encoding: \x0bchunked")),
+        (
+            "TE on 1.0",
+            changed(|t| {
+                t.replacen("HTTP/1.1", "HTTP/1.0", 1)
+                    .replace("Content-Length", "Transfer-Encoding: chunked\r\nX")
+            }),
+        ),
+        ("folded line", with_field("X-A: 1\r\n 2")),
+        (
+            "bare line feed",
+            changed(|t| t.replacen("\r\nHost", "\nHost", 1)),
+        ),
+        (
+            "blank before colon",
+            changed(|t| t.replace("Content-Length:", "Content-Length :")),
+        ),
+        (
+            "upgrade",
+            with_field("Connection: upgrade\r\nUpgrade: websocket"),
+        ),
+        ("two hosts", with_field("Host: b")),
+        (
+            "no host",
+            changed(|t| t.replacen("Host: hooks.example\r\n", "", 1)),
+        ),
+        ("nonsense", b"\x16\x03\x01 not http\r\n\r\n".to_vec()),
+    ];
+    for (name, request) in corpus {
+        let request = [&request, smuggled.as_bytes()].concat();
+        let answer = exchange_raw(gateway.address(), &request, QUIET).await;
+        assert_eq!(
+            status(&answer),
+            "400",
+            "{name}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        let answers = answer
+            .windows(9)
+            .filter(|window| *window == b"HTTP/1.1 ")
+            .count();
+        assert_eq!(answers, 1, "{name}: the connection must end");
+        assert!(upstream.take().is_empty(), "{name}");
+    }
+    // The control: without the change it goes up, once.
+    let answer = exchange_raw(gateway.address(), &raw_delivery("evt_framing"), QUIET).await;
+    assert_eq!((status(&answer), upstream.take().len()), ("204", 1));
+}
+
+#[tokio::test]
+async fn paths_are_taken_to_the_letter() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    for path in [
+        "//hooks/beatapi",
+        "/hooks//beatapi",
+        "/hooks/beatapi/",
+        "/hooks/%62eatapi",
+        "/hooks/beatapi;x",
+        "/x/../hooks/beatapi",
+        "/hooks/beatapi%2f",
+        "/HOOKS/beatapi",
+        "/",
+        "*",
+    ] {
+        let request = changed(|text| text.replacen("/hooks/beatapi", path, 1));
+        let answer = exchange_raw(gateway.address(), &request, Duration::from_millis(500)).await;
+        assert!(
+            ["404", "400"].contains(&status(&answer)),
+            "{path}: {}",
+            status(&answer)
+        );
+    }
+    assert!(upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn an_early_refusal_does_not_read_the_body_and_ends_the_connection() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    for (head, expected) in [
+        ("Content-Length: 1000000000", "401"),
+        ("Transfer-Encoding: chunked", "401"),
+        ("Content-Length: 1000000000\r\nExpect: 100-continue", "401"),
+    ] {
+        let start = Instant::now();
+        let request = format!("POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
+        let answer = exchange_raw(gateway.address(), request.as_bytes(), QUIET).await;
+        assert_eq!(status(&answer), expected, "{head}");
+        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        assert!(text.contains("connection: close"), "{text}");
+        assert!(start.elapsed() < Duration::from_secs(4), "{head}");
+    }
+    assert!(upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_declared_body_over_the_limit_is_413_at_once() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let request = changed(|text| {
+        let (head, _) = text.split_once("\r\n\r\n").expect("it has a head");
+        let (head, _) = head.rsplit_once("Content-Length").expect("it has a length");
+        format!("{head}Content-Length: 1048577\r\n\r\n")
+    });
+    let answer = exchange_raw(gateway.address(), &request, QUIET).await;
+    assert_eq!(status(&answer), "413");
+    assert!(upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_sender_that_asks_for_leave_gets_it_only_with_a_good_head() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let request = with_field("Expect: 100-continue");
+    let split = request
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .expect("it has a head")
+        + 4;
+    let mut stream = TcpStream::connect(gateway.address())
+        .await
+        .expect("it listens");
+    stream.write_all(&request[..split]).await.expect("it reads");
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.expect("leave to send");
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(&request[split..]).await.expect("it reads");
+    let mut rest = [0; 12];
+    stream.read_exact(&mut rest).await.expect("an answer");
+    assert_eq!(&rest, b"HTTP/1.1 204");
+    // The expectation was ours to meet.
+    let arrival = upstream.take().pop().expect("it was forwarded");
+    assert!(!arrival.headers.contains_key("expect"));
+}
+
+#[tokio::test]
+async fn slow_heads_and_slow_bodies_have_one_deadline_each() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .table("[limits]\nhead_timeout = \"400ms\"\nbody_timeout = \"400ms\"")
+        .start();
+    let request = raw_delivery("evt_slow");
+    let body = request
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .expect("it has a head")
+        + 4;
+    let slow_head = (0, 20, "408");
+    let slow_body = (body, 5, "408");
+    for (at_once, step, expected) in [slow_head, slow_body] {
+        let stream = TcpStream::connect(gateway.address())
+            .await
+            .expect("it listens");
+        let (mut reader, mut writer) = stream.into_split();
+        writer
+            .write_all(&request[..at_once])
+            .await
+            .expect("it reads");
+        let rest = request[at_once..].to_vec();
+        // Each write comes well within any timeout of a single read.
+        let trickle = tokio::spawn(async move {
+            for bytes in rest.chunks(step) {
+                if writer.write_all(bytes).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            writer
+        });
+        let mut answer = Vec::new();
+        let closed = tokio::time::timeout(QUIET, reader.read_to_end(&mut answer)).await;
+        assert!(
+            closed.is_ok(),
+            "the connection stays open: {}",
+            String::from_utf8_lossy(&answer)
+        );
+        assert_eq!(status(&answer), expected);
+        trickle.abort();
+    }
+    assert!(upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn one_connection_takes_deliveries_one_after_the_other_and_survives_refusals() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let mut stream = TcpStream::connect(gateway.address())
+        .await
+        .expect("it listens");
+    let forged = String::from_utf8(raw_delivery("evt_b"))
+        .expect("text")
+        .replace("evt_b", "evt_x");
+    for (request, expected) in [
+        (raw_delivery("evt_a"), "204"),
+        (forged.into_bytes(), "401"),
+        (raw_delivery("evt_a"), "200"),
+        (raw_delivery("evt_b"), "204"),
+    ] {
+        stream.write_all(&request).await.expect("it reads");
+        let mut answer = Vec::new();
+        while !is_complete(&answer) {
+            assert_ne!(
+                stream.read_buf(&mut answer).await.expect("it answers"),
+                0,
+                "closed early"
+            );
+        }
+        assert_eq!(status(&answer), expected);
+    }
+    assert_eq!(upstream.take().len(), 2);
+}
+
+fn is_complete(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .split("content-length: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    body.len() >= length.map_or(0, |length| length.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn bytes_behind_a_request_never_reach_the_upstream() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let smuggled = b"POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    let request = [raw_delivery("evt_1").as_slice(), smuggled].concat();
+    let answer = exchange_raw(gateway.address(), &request, Duration::from_millis(500)).await;
+    assert_eq!(status(&answer), "204");
+    assert_eq!(upstream.take().len(), 1);
+    assert_eq!(
+        send(
+            gateway.address(),
+            Provided::named("beatapi").delivery("evt_2")
+        )
+        .await
+        .status,
+        StatusCode::NO_CONTENT
+    );
+}

@@ -1,0 +1,10 @@
+//! End to end: the layer in a real axum server, and the real gateway process.
+
+mod cli;
+mod concurrency;
+mod configuration;
+mod forwarding;
+mod framing;
+mod parity;
+mod strangers;
+mod vectors;
