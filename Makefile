@@ -1,0 +1,68 @@
+# `make run` shows every verdict; `make test` runs every test. Both install what
+# is missing on Debian and its kin, and say what is missing elsewhere.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+PYTHON ?= python3
+STRANGERS := target/strangers
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint docs bench strangers needs
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: needs ## Build hookgate and show every verdict on deliveries, good and bad
+	$(CARGO) build --locked --release --package hookgate
+	target/release/hookgate demo
+
+test: needs strangers ## Run every test
+	HOOKGATE_STRANGERS="$$(cat $(STRANGERS)/python)" $(CARGO) test --locked --workspace --all-features
+
+lint: needs ## Check format, lints and documentation; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- --deny warnings
+	$(CARGO) clippy --locked --package tower-hookgate --no-default-features -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
+
+bench: needs ## Measure verification beside the bare MAC and another crate
+	$(CARGO) bench --locked --package hookgate-benches
+
+# What the build needs besides cargo: a C compiler and cmake, for zlib.
+needs:
+	@missing=(); \
+	for tool in cc:build-essential cmake:cmake; do \
+	  command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
+	done; \
+	command -v $(CARGO) >/dev/null || { \
+	  echo "cargo is missing: install Rust, see https://rustup.rs" >&2; exit 1; }; \
+	(( $${#missing[@]} == 0 )) || $(call install,$${missing[*]})
+
+# Installs packages, or says which ones.
+install = { \
+  if ! command -v apt-get >/dev/null; then \
+    echo "please install what is called $(1) on Debian, and run make again" >&2; exit 1; \
+  fi; \
+  sudo=; (( EUID == 0 )) || sudo=sudo; \
+  $$sudo apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $(1); }
+
+# The providers' own libraries, to compare with. Without them the comparison is
+# skipped, and that is said aloud.
+strangers:
+	@mkdir -p $(STRANGERS); \
+	if [[ ! -x $(STRANGERS)/venv/bin/python ]] \
+	    || ! $(STRANGERS)/venv/bin/python -c 'import beel, standardwebhooks' 2>/dev/null; then \
+	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv) || true; \
+	  rm -rf $(STRANGERS)/venv; \
+	  $(PYTHON) -m venv $(STRANGERS)/venv \
+	    && $(STRANGERS)/venv/bin/pip install --quiet --disable-pip-version-check \
+	         --requirement tests/strangers.txt; \
+	fi; \
+	if $(STRANGERS)/venv/bin/python -c 'import beel, standardwebhooks' 2>/dev/null; then \
+	  echo "$$PWD/$(STRANGERS)/venv/bin/python" > $(STRANGERS)/python; \
+	else \
+	  echo skip > $(STRANGERS)/python; \
+	  printf '\n*** SKIPPED: the Python libraries standardwebhooks and beel-sdk cannot be\n' >&2; \
+	  printf '*** installed, so nothing is compared with them in this run.\n\n' >&2; \
+	fi

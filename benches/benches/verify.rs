@@ -1,0 +1,74 @@
+//! Verifying a delivery that is there as a whole: the bare MAC, this project,
+//! and the `standardwebhooks` crate, side by side.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use hmac::{Hmac, KeyInit, Mac};
+use hookgate_benches::{Delivery, SECRET, standard_webhooks};
+use hookgate_core::Head;
+use hookgate_replay::{Claim, MemoryStore, ReplayStore, Settled, Terms};
+use http::{Method, Uri};
+use sha2::Sha256;
+use std::time::Duration;
+
+fn verify(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("verify");
+    for len in [256, 1024, 64 * 1024, 1024 * 1024] {
+        let Delivery {
+            verifier,
+            headers,
+            body,
+            now,
+        } = standard_webhooks(len);
+        assert_eq!(body.len(), len);
+        group.throughput(Throughput::Bytes(len as u64));
+
+        let mac = Hmac::<Sha256>::new_from_slice(b"any key").expect("a key of any length");
+        group.bench_function(BenchmarkId::new("bare hmac", len), |bencher| {
+            bencher.iter(|| mac.clone().chain_update(black_box(&body)).finalize());
+        });
+
+        let (method, uri) = (Method::POST, Uri::from_static("/"));
+        let head = Head::new(&method, &uri, &headers);
+        assert!(verifier.verify(head, body.clone(), now).is_ok());
+        group.bench_function(BenchmarkId::new("hookgate", len), |bencher| {
+            bencher.iter(|| verifier.verify(black_box(head), body.clone(), now).is_ok());
+        });
+
+        let peer = standardwebhooks::Webhook::new(SECRET).expect("a secret");
+        assert!(peer.verify(&body, &headers).is_ok());
+        group.bench_function(BenchmarkId::new("standardwebhooks", len), |bencher| {
+            bencher.iter(|| peer.verify(black_box(&body), &headers).is_ok());
+        });
+    }
+    group.finish();
+}
+
+fn replay(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let store = MemoryStore::new();
+    let terms = Terms {
+        lease: Duration::from_secs(60),
+        memory: Duration::from_secs(60),
+    };
+    let mut number = 0_u128;
+    criterion.bench_function("replay/memory claim and commit", |bencher| {
+        bencher.iter(|| {
+            number += 1;
+            let key = hookgate_core::ReplayKey::from_bytes(number.to_le_bytes());
+            runtime.block_on(async {
+                let Ok(Claim::Granted(lease)) = store.claim(key, terms).await else {
+                    panic!("every key is new");
+                };
+                let settled = store.commit(&lease, Duration::from_millis(1)).await;
+                assert_eq!(settled.ok(), Some(Settled::Applied));
+            });
+        });
+    });
+}
+
+criterion_group!(benches, verify, replay);
+criterion_main!(benches);

@@ -1,0 +1,46 @@
+//! What the benchmarks share: a signed delivery of a given size.
+
+use bytes::Bytes;
+use hookgate_core::{Provider, Secret, Signer, UnixTime, Verifier};
+use hookgate_gate::{Clock, SystemClock};
+use http::HeaderMap;
+
+/// A secret that is valid base64 behind its prefix, for every key rule.
+pub const SECRET: &str = "whsec_YmVuY2htYXJrcy1vZi1ob29rZ2F0ZQ==";
+
+/// A good delivery, and the verifier for it.
+pub struct Delivery {
+    pub verifier: Verifier,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// When it was signed: at the start, because other libraries ask the clock.
+    pub now: UnixTime,
+}
+
+/// A delivery of Standard Webhooks with a body of `len` bytes.
+pub fn standard_webhooks(len: usize) -> Delivery {
+    let provider = Provider::named("standard-webhooks").expect("in the catalogue");
+    let secret = Secret::new(SECRET).expect("a secret");
+    let verifier = Verifier::builder(provider.scheme())
+        .key(secret.clone())
+        .build();
+    let body = Bytes::from(json(len));
+    let now = SystemClock.now();
+    let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+    let headers = signer
+        .sign(&body, now, Some("msg_1"))
+        .expect("it can be signed");
+    Delivery {
+        verifier: verifier.expect("it fits"),
+        headers,
+        body,
+        now,
+    }
+}
+
+/// A JSON object of `len` bytes.
+fn json(len: usize) -> String {
+    const FRAME: &str = r#"{"type":"bench","data":""}"#;
+    let padding = "x".repeat(len.saturating_sub(FRAME.len()));
+    format!(r#"{{"type":"bench","data":"{padding}"}}"#)
+}

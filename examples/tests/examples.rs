@@ -1,0 +1,78 @@
+//! Each example runs as its head comment says.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use tower_hookgate::{Clock, Provider, Secret, Signer, SystemClock};
+
+const SECRET: &str = "whsec_5f0c8a6de2b94a13";
+
+/// An example under way; it ends with this value.
+struct Example {
+    process: Child,
+    address: String,
+    /// Kept, so that the example can go on writing to it.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Example {
+    fn start(binary: &str) -> Self {
+        let mut process = Command::new(binary)
+            .arg("127.0.0.1:0")
+            .env("BEATAPI_SECRET", SECRET)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
+        stdout
+            .read_line(&mut line)
+            .expect("it says where it listens");
+        let address = line
+            .trim()
+            .strip_prefix("listening on ")
+            .expect("an address")
+            .to_owned();
+        Self {
+            process,
+            address,
+            _stdout: stdout,
+        }
+    }
+
+    fn post(&self, body: &str, signed: &str) -> String {
+        let provider = Provider::named("beatapi").expect("in the catalogue");
+        let signer = Signer::new(provider.scheme(), &Secret::new(SECRET).expect("a secret"));
+        let headers = signer
+            .expect("it fits")
+            .sign(signed.as_bytes(), SystemClock.now(), None);
+        let mut request =
+            "POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_owned();
+        for (name, value) in &headers.expect("it can be signed") {
+            request.push_str(&format!("{name}: {}\r\n", value.to_str().expect("text")));
+        }
+        request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_axum_example_takes_a_good_delivery_once_and_no_bad_one() {
+    let example = Example::start(env!("CARGO_BIN_EXE_axum"));
+    let body = r#"{"id":"evt_1","event":"task.succeeded"}"#;
+    assert_eq!(example.post("{}", body), "HTTP/1.1 401 Unauthorized");
+    assert_eq!(example.post(body, body), "HTTP/1.1 204 No Content");
+    assert_eq!(example.post(body, body), "HTTP/1.1 200 OK");
+}
