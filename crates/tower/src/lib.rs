@@ -77,3 +77,8 @@ pub use self::event::VerifiedEvent;
 pub use self::layer::HookgateLayer;
 pub use self::refuse::{EmptyBody, ProblemJson, Refuse};
 pub use self::service::Hookgate;
+
+/// The program of the README compiles.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -201,3 +201,12 @@ fn the_example_configuration_loads() {
     let (exit, found) = check("check", &text);
     assert_eq!(exit, Some(0), "{found}");
 }
+
+#[test]
+fn the_configuration_of_the_readme_loads() {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("it has one");
+    let (text, _) = rest.split_once("```").expect("it ends");
+    let (exit, found) = check("check", &text.replace("env:BEATAPI_SECRET", "env:GOOD"));
+    assert_eq!(exit, Some(0), "{found}");
+}
