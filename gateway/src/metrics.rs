@@ -113,11 +113,13 @@ impl Metrics {
     }
 
     /// Counts a refusal. One that came after forwarding counts by its reason
-    /// only: the delivery has been counted.
+    /// only: the delivery has been counted. Nothing was sent to an upstream that
+    /// could not be reached.
     pub(crate) fn refused(&self, source: &str, reason: Reason) {
         match reason {
             Reason::InFlight => self.delivery(source, "busy"),
-            Reason::UpstreamUnreachable | Reason::UpstreamTimeout | Reason::UpstreamFailed => {}
+            Reason::Duplicate => self.duplicate(source),
+            Reason::UpstreamTimeout | Reason::UpstreamFailed => {}
             _ => self.delivery(source, "refused"),
         }
         self.refused

@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -14,6 +15,7 @@ pub struct Gateway {
     deliveries: SocketAddr,
     admin: SocketAddr,
     log: Arc<Mutex<String>>,
+    reading: Arc<AtomicBool>,
 }
 
 /// What a gateway is started with.
@@ -47,6 +49,11 @@ impl Gateway {
     /// Where it answers operators.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Closes the log once its next line has come.
+    pub fn stop_reading_the_log(&mut self) {
+        self.reading.store(false, Ordering::SeqCst);
     }
 
     /// What it has logged so far.
@@ -147,8 +154,14 @@ impl GatewayBuilder {
             unreachable!("both are there")
         };
         let rest = Arc::clone(&log);
+        let reading = Arc::new(AtomicBool::new(true));
+        let go_on = Arc::clone(&reading);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
+                if !go_on.load(Ordering::SeqCst) {
+                    // Drops the pipe: writing to it fails from here on.
+                    return;
+                }
                 let mut log = rest.lock().expect("no reader panics");
                 log.push_str(&line);
                 log.push('\n');
@@ -159,6 +172,7 @@ impl GatewayBuilder {
             deliveries,
             admin,
             log,
+            reading,
         }
     }
 }

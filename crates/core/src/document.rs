@@ -210,6 +210,42 @@ impl<'t> Section<'t> {
         self.optional(key)
     }
 
+    /// The values of `key`: one, or an array of them, each with its index in what
+    /// is noted about it. None if it is not there.
+    pub fn list<T: FromValue>(&self, key: &'static str) -> Vec<T> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        let Value::Array(items) = value else {
+            return self.optional(key).into_iter().collect();
+        };
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match T::from_value(item) {
+                Ok(item) => list.push(item),
+                Err(message) => self
+                    .report
+                    .add(format!("{}[{index}]", self.key_path(key)), message),
+            }
+        }
+        list
+    }
+
+    /// The values of `key`, at least one.
+    pub fn required_list<T: FromValue>(&self, key: &'static str) -> Vec<T> {
+        let empty = match self.value(key) {
+            None => true,
+            Some(value) => value.as_array().is_some_and(Vec::is_empty),
+        };
+        if empty {
+            self.wrong(
+                key,
+                format!("missing; expected at least one, {}", T::EXPECTED),
+            );
+        }
+        self.list(key)
+    }
+
     /// The table `key`, if it is there.
     pub fn section(&self, key: &'static str) -> Option<Section<'t>> {
         match self.value(key)? {
@@ -304,6 +340,36 @@ pub trait FromValue: Sized {
     fn from_value(value: &Value) -> Result<Self, String>;
 }
 
+/// Reads a document; its text does not show in the error, because a secret may
+/// stand in it by mistake.
+///
+/// # Errors
+///
+/// That it is not TOML, and where.
+pub fn parse(text: &str) -> Result<Table, Problems> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        Problems::one(
+            format!("line {line}"),
+            format!("not TOML: {}", error.message()),
+        )
+    })
+}
+
+/// Reads a text with `parse`. What was found is not shown.
+///
+/// # Errors
+///
+/// What was expected.
+pub fn text<T: FromValue>(
+    value: &Value,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, String> {
+    let text = value.as_str().ok_or_else(|| mismatch::<T>(value))?;
+    parse(text).ok_or_else(|| format!("expected {}", T::EXPECTED))
+}
+
 /// The message for a value that is not a `T`.
 fn mismatch<T: FromValue>(value: &Value) -> String {
     format!("expected {}, found {}", T::EXPECTED, kind(value))
@@ -340,24 +406,17 @@ impl FromValue for u64 {
 }
 
 impl FromValue for Duration {
-    const EXPECTED: &'static str = "a duration with a unit, such as \"300s\" or \"24h\"";
+    const EXPECTED: &'static str =
+        "a duration with a unit, such as \"300s\" or \"24h\", of at most ten years";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let text = value.as_str().ok_or_else(|| mismatch::<Self>(value))?;
-        humantime::parse_duration(text)
-            .map_err(|_| format!("expected {}, found {text:?}", Self::EXPECTED))
-    }
-}
-
-/// One item, or an array of them.
-impl<T: FromValue> FromValue for Vec<T> {
-    const EXPECTED: &'static str = T::EXPECTED;
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        match value {
-            Value::Array(items) => items.iter().map(T::from_value).collect(),
-            one => Ok(vec![T::from_value(one)?]),
-        }
+        // Longer is a mistake, and would overflow somewhere.
+        const EVER: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+        text(value, |text| {
+            humantime::parse_duration(text)
+                .ok()
+                .filter(|duration| *duration <= EVER)
+        })
     }
 }
 
@@ -406,8 +465,8 @@ mod tests {
             text,
             "a: expected a string, found a number\n\
              b: missing; expected true or false\n\
-             list[0].wait: expected a duration with a unit, such as \"300s\" or \"24h\", found \"5\"\n\
-             list[1].wait: expected a duration with a unit, such as \"300s\" or \"24h\", found a number\n\
+             list[0].wait: expected a duration with a unit, such as \"300s\" or \"24h\", of at most ten years\n\
+             list[1].wait: expected a duration with a unit, such as \"300s\" or \"24h\", of at most ten years, found a number\n\
              extra: unknown key; expected one of a, b, list"
         );
     }

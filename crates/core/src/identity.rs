@@ -31,12 +31,40 @@ impl Identity {
             Self::Content => "content",
         }
     }
+}
 
-    const fn domain(self) -> u8 {
+/// An identity with what it is made of.
+#[derive(Clone, Debug)]
+pub(crate) enum Discriminator {
+    Id(Box<str>),
+    /// SHA-256 of the signed message.
+    Exact([u8; 32]),
+    /// Likewise.
+    Content([u8; 32]),
+}
+
+impl Discriminator {
+    pub(crate) fn identity(&self) -> Identity {
         match self {
-            Self::Id => 1,
-            Self::Exact => 2,
-            Self::Content => 3,
+            Self::Id(_) => Identity::Id,
+            Self::Exact(_) => Identity::Exact,
+            Self::Content(_) => Identity::Content,
+        }
+    }
+
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Id(id) => Some(id),
+            Self::Exact(_) | Self::Content(_) => None,
+        }
+    }
+
+    /// Its bytes, and what keeps one kind apart from the others.
+    fn parts(&self) -> (u8, &[u8]) {
+        match self {
+            Self::Id(id) => (1, id.as_bytes()),
+            Self::Exact(digest) => (2, digest),
+            Self::Content(digest) => (3, digest),
         }
     }
 }
@@ -84,10 +112,11 @@ impl ReplayScope {
     }
 
     /// The key of the event that `discriminator` names in this scope.
-    pub(crate) fn key(&self, identity: Identity, discriminator: &[u8]) -> ReplayKey {
+    pub(crate) fn key(&self, discriminator: &Discriminator) -> ReplayKey {
+        let (kind, bytes) = discriminator.parts();
         let mut mac = self.0.clone();
-        mac.update(&[identity.domain()]);
-        mac.update(discriminator);
+        mac.update(&[kind]);
+        mac.update(bytes);
         let hash = mac.finalize().into_bytes();
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
@@ -105,18 +134,22 @@ impl fmt::Debug for ReplayScope {
 mod tests {
     use super::*;
 
+    fn id(text: &str) -> Discriminator {
+        Discriminator::Id(text.into())
+    }
+
     #[test]
     fn scopes_and_identities_do_not_collide() {
-        let key = |names: &[&str], identity, text: &str| {
-            ReplayScope::new(names).key(identity, text.as_bytes())
-        };
+        let key = |names: &[&str], discriminator| ReplayScope::new(names).key(&discriminator);
+        let digest = *b"0123456789abcdef0123456789abcdef";
         let keys = [
-            key(&["ab", "c"], Identity::Id, "1"),
-            key(&["a", "bc"], Identity::Id, "1"),
-            key(&["abc"], Identity::Id, "1"),
-            key(&["ab"], Identity::Id, "c1"),
-            key(&["abc"], Identity::Exact, "1"),
-            key(&["abc"], Identity::Content, "1"),
+            key(&["ab", "c"], id("1")),
+            key(&["a", "bc"], id("1")),
+            key(&["abc"], id("1")),
+            key(&["ab"], id("c1")),
+            key(&["abc"], id("0123456789abcdef0123456789abcdef")),
+            key(&["abc"], Discriminator::Exact(digest)),
+            key(&["abc"], Discriminator::Content(digest)),
         ];
         for (index, key) in keys.iter().enumerate() {
             assert!(!keys[..index].contains(key), "{index}");
@@ -125,7 +158,7 @@ mod tests {
 
     #[test]
     fn keys_are_the_same_in_every_process() {
-        let key = ReplayScope::new(&["beatapi"]).key(Identity::Id, b"evt_1");
+        let key = ReplayScope::new(&["beatapi"]).key(&id("evt_1"));
         assert_eq!(
             format!("{key:?}"),
             "ReplayKey(b7dd8265f79aa79c4ec37a192caeddd1)"

@@ -32,7 +32,7 @@ impl Algorithm {
 }
 
 /// A decoded signature of a length that the algorithm gives.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Tag {
     bytes: [u8; Self::MAX_LEN],
     len: usize,
@@ -54,6 +54,13 @@ impl Tag {
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]
+    }
+}
+
+/// The signature of a genuine delivery is what a forger wants to know.
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({} bytes)", self.len)
     }
 }
 
@@ -80,6 +87,12 @@ const SECRET_BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl KeyRule {
+    /// Whether the key that `secret` decodes to is short enough to be guessed.
+    pub(crate) fn is_weak(&self, secret: &Secret) -> bool {
+        self.decode(secret)
+            .is_ok_and(|key| key.len() < Secret::WEAK_LEN)
+    }
+
     fn decode(&self, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let mut text = secret.expose();
         for prefix in &self.strip {
@@ -159,7 +172,7 @@ impl Key {
         }
     }
 
-    /// Checks a signature over the whole message, for algorithms that need it.
+    /// Checks a signature over the whole message.
     pub(crate) fn verify(&self, message: &[u8], tag: &Tag) -> bool {
         match self {
             Self::Ed25519(key) => tag.bytes().try_into().is_ok_and(|bytes| {

@@ -22,7 +22,6 @@ pub struct Provider {
     confidence: Confidence,
     retention: Duration,
     timeout: Option<Duration>,
-    published_secrets: Vec<Secret>,
     scheme: Scheme,
 }
 
@@ -42,6 +41,17 @@ impl Provider {
         Some(Self::from_table(name, &table).unwrap_or_else(|problems| {
             panic!("providers/{name}.toml of this crate is faulty: {problems}")
         }))
+    }
+
+    /// The secrets that the documentation of any provider prints. Of any: a
+    /// scheme that extends another takes its secrets too.
+    pub(crate) fn all_published_secrets() -> Vec<Secret> {
+        Self::names()
+            .filter_map(|name| file(name)?.remove("published_secrets"))
+            .filter_map(|secrets| secrets.as_array().cloned())
+            .flatten()
+            .filter_map(|text| Secret::new(text.as_str()?).ok())
+            .collect()
     }
 
     /// The scheme table of provider `name`, with what it extends merged in.
@@ -70,17 +80,12 @@ impl Provider {
         let confidence = root.required("confidence");
         let retention = root.required("retention");
         let timeout = root.optional("timeout");
-        let published = root
-            .optional::<Vec<String>>("published_secrets")
-            .unwrap_or_default();
-        let published_secrets = published
-            .into_iter()
-            .filter_map(|text| {
-                Secret::new(text)
-                    .map_err(|e| root.wrong("published_secrets", e.to_string()))
-                    .ok()
-            })
-            .collect();
+        let published = root.list::<String>("published_secrets");
+        for text in published {
+            if let Err(error) = Secret::new(text) {
+                root.wrong("published_secrets", error.to_string());
+            }
+        }
         let scheme = root
             .required_section("scheme")
             .and_then(|scheme| Scheme::read(&scheme));
@@ -93,7 +98,6 @@ impl Provider {
                 confidence: confidence?,
                 retention: retention?,
                 timeout,
-                published_secrets,
                 scheme: scheme?,
             })
         })();
@@ -129,12 +133,6 @@ impl Provider {
     /// How long the provider waits for an answer, if it says.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
-    }
-
-    /// Secrets that public documentation and tests print. Everybody can sign
-    /// with them.
-    pub fn published_secrets(&self) -> &[Secret] {
-        &self.published_secrets
     }
 
     /// How the provider signs.

@@ -24,7 +24,7 @@ impl Secret {
     /// Length limit in bytes. Generous: a PEM key fits.
     pub const MAX_LEN: usize = 16 * 1024;
 
-    /// Secrets shorter than this, in bytes, can be guessed: warn about them.
+    /// Keys shorter than this, in bytes, can be guessed: warn about them.
     pub const WEAK_LEN: usize = 16;
 
     /// Takes the text of a secret.
@@ -36,13 +36,18 @@ impl Secret {
     pub fn new(text: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
         let text = Zeroizing::new(text.into());
         let shown = text.trim_ascii();
-        if shown.is_empty() {
+        // A prefix alone is as empty as nothing: the rest was lost on the way.
+        let mut bare = shown;
+        for prefix in [&b"v1,"[..], b"whsec_", b"whpk_"] {
+            bare = bare.strip_prefix(prefix).unwrap_or(bare);
+        }
+        if bare.is_empty() {
             return Err(SecretError::Blank);
         }
         if text.len() > Self::MAX_LEN {
             return Err(SecretError::TooLong);
         }
-        if is_placeholder(shown) {
+        if is_placeholder(bare) {
             return Err(SecretError::Placeholder);
         }
         Ok(Self(text))
@@ -58,11 +63,6 @@ impl Secret {
         Self::new(text)
     }
 
-    /// Whether the secret is shorter than [`Secret::WEAK_LEN`].
-    pub fn is_weak(&self) -> bool {
-        self.0.len() < Self::WEAK_LEN
-    }
-
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -74,19 +74,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// `${X}`, `$(X)`, `{{ x }}`, `<x>` and `%X%`: what templating leaves behind
-/// when the value was not there.
+/// `${X}` anywhere, or `$(X)`, `{{ x }}`, `<x>`, `%X%` as the whole: what
+/// templating leaves behind when the value was not there.
 fn is_placeholder(text: &[u8]) -> bool {
-    const BRACKETS: [(&[u8], &[u8]); 5] = [
-        (b"${", b"}"),
-        (b"$(", b")"),
-        (b"{{", b"}}"),
-        (b"<", b">"),
-        (b"%", b"%"),
-    ];
-    BRACKETS.iter().any(|(open, close)| {
-        text.len() > open.len() + close.len() && text.starts_with(open) && text.ends_with(close)
-    })
+    const BRACKETS: [(&[u8], &[u8]); 4] =
+        [(b"$(", b")"), (b"{{", b"}}"), (b"<", b">"), (b"%", b"%")];
+    text.windows(2).any(|pair| pair == b"${")
+        || BRACKETS.iter().any(|(open, close)| {
+            text.len() >= open.len() + close.len()
+                && text.starts_with(open)
+                && text.ends_with(close)
+        })
 }
 
 #[cfg(test)]
@@ -102,6 +100,10 @@ mod tests {
             "<your-secret>",
             "%SECRET%",
             " ${X}\n",
+            "whsec_${X}",
+            "${}",
+            "$()",
+            "prefix-${X}",
         ] {
             assert_eq!(
                 Secret::new(text).unwrap_err(),
@@ -109,7 +111,7 @@ mod tests {
                 "{text}"
             );
         }
-        for text in ["", " ", "\n\t"] {
+        for text in ["", " ", "\n\t", "whsec_", "v1,whsec_", " whsec_\n"] {
             assert_eq!(
                 Secret::new(text).unwrap_err(),
                 SecretError::Blank,

@@ -58,7 +58,9 @@ impl Signer {
                     mac.update(timestamp.as_deref().unwrap_or_default().as_bytes());
                 }
                 Some(Segment::Id) => mac.update(id.ok_or(SignError::IdNeeded)?.as_bytes()),
-                Some(Segment::Header(name)) => return Err(SignError::HeaderNeeded(name.clone())),
+                Some(Segment::Header(header)) => {
+                    return Err(SignError::HeaderNeeded(header.name.clone()));
+                }
             }
         }
         let tag = mac.finish().into_bytes();

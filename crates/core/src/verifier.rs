@@ -13,11 +13,11 @@ use smallvec::SmallVec;
 
 use crate::error::{SecretError, VerifyError};
 use crate::head::Head;
-use crate::identity::{Identity, ReplayKey, ReplayScope};
+use crate::identity::{Discriminator, Identity, ReplayKey, ReplayScope};
 use crate::mac::{self, Running};
 use crate::provider::Provider;
 use crate::scheme::field::{self, Absence, Candidates};
-use crate::scheme::{Location, Plan, Scheme, Segment, TimestampField, json};
+use crate::scheme::{Location, Plan, Scheme, Segment, SignedHeader, TimestampField, json};
 use crate::secret::Secret;
 use crate::time::{UnixTime, Window};
 
@@ -54,11 +54,6 @@ impl Key {
         self
     }
 
-    /// Whether the secret is short enough to be guessed.
-    pub fn is_weak(&self) -> bool {
-        self.secret.is_weak()
-    }
-
     /// Makes the key count from `time` on.
     #[must_use]
     pub fn not_before(mut self, time: UnixTime) -> Self {
@@ -93,6 +88,7 @@ struct PreparedKey {
     id: Arc<str>,
     not_before: Option<UnixTime>,
     not_after: Option<UnixTime>,
+    weak: bool,
     key: mac::Key,
 }
 
@@ -103,7 +99,7 @@ impl Verifier {
             scheme: scheme.clone(),
             keys: Vec::new(),
             window: scheme.window().unwrap_or_default(),
-            published: Vec::new(),
+            published: Published::Refused,
         }
     }
 
@@ -115,6 +111,16 @@ impl Verifier {
     /// The window in which timestamps pass.
     pub fn window(&self) -> Window {
         self.window
+    }
+
+    /// Positions, from 0, of keys that decode to fewer than
+    /// [`Secret::WEAK_LEN`] bytes and can be guessed.
+    pub fn weak_keys(&self) -> impl Iterator<Item = usize> {
+        self.keys
+            .iter()
+            .enumerate()
+            .filter(|(_, key)| key.weak)
+            .map(|(index, _)| index)
     }
 
     /// The ids of the keys, whether they count now or not.
@@ -268,12 +274,13 @@ fn read_signed_id(plan: &Plan, headers: &HeaderMap) -> Result<Option<Raw>, Verif
 
 fn read_more_headers(plan: &Plan, headers: &HeaderMap) -> Result<MoreHeaders, VerifyError> {
     plan.message
-        .segments()
-        .filter_map(|segment| match segment {
-            Segment::Header(name) => {
-                Some(header(headers, name).map(|value| (name.clone(), Raw::whole(value))))
+        .headers()
+        .map(|SignedHeader { name, delimiter }| {
+            let value = header(headers, name)?;
+            if delimiter.is_some_and(|delimiter| value.as_bytes().contains(&delimiter)) {
+                return Err(VerifyError::HeaderMalformed);
             }
-            _ => None,
+            Ok((name.clone(), Raw::whole(value)))
         })
         .collect()
 }
@@ -293,7 +300,14 @@ pub struct VerifierBuilder {
     scheme: Scheme,
     keys: Vec<Key>,
     window: Window,
-    published: Vec<Secret>,
+    published: Published,
+}
+
+/// Whether secrets that public documentation prints may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Published {
+    Refused,
+    Allowed,
 }
 
 impl VerifierBuilder {
@@ -311,11 +325,11 @@ impl VerifierBuilder {
         self
     }
 
-    /// Refuses the secrets that the provider's documentation prints.
+    /// Lets secrets pass that the documentation of some provider prints, and
+    /// with which anybody can sign: for tests.
     #[must_use]
-    pub fn refuse_published_secrets(mut self, provider: &Provider) -> Self {
-        self.published
-            .extend_from_slice(provider.published_secrets());
+    pub fn with_insecure_published_secrets(mut self) -> Self {
+        self.published = Published::Allowed;
         self
     }
 
@@ -324,7 +338,8 @@ impl VerifierBuilder {
     /// # Errors
     ///
     /// [`BuildError`] without a key, with more than [`MAX_KEYS`], with two of
-    /// the same id, or with a secret that does not fit the scheme.
+    /// the same id, or with a secret that does not fit the scheme or that
+    /// some provider's documentation prints.
     pub fn build(self) -> Result<Verifier, BuildError> {
         match self.keys.len() {
             0 => return Err(BuildError::NoKey),
@@ -332,11 +347,14 @@ impl VerifierBuilder {
             _ => return Err(BuildError::TooManyKeys),
         }
         let plan = self.scheme.plan();
+        let published = match self.published {
+            Published::Refused => Provider::all_published_secrets(),
+            Published::Allowed => Vec::new(),
+        };
         let mut keys: Vec<PreparedKey> = Vec::with_capacity(self.keys.len());
         for (index, key) in self.keys.into_iter().enumerate() {
             let wrong = |error| BuildError::Secret { index, error };
-            if self
-                .published
+            if published
                 .iter()
                 .any(|p| mac::Key::is_same_secret(&plan.key, &key.secret, p))
             {
@@ -350,6 +368,7 @@ impl VerifierBuilder {
                 id: id.into(),
                 not_before: key.not_before,
                 not_after: key.not_after,
+                weak: plan.key.is_weak(&key.secret),
                 key: mac::Key::new(plan.algorithm, &plan.key, &key.secret).map_err(wrong)?,
             });
         }
@@ -470,19 +489,17 @@ impl Pending<'_> {
         }
         // From here on everything is signed.
         let (id, event_type) = read_names(plan, &parts, &body);
-        let (identity, digest) = match (&id, &parts.timestamp) {
-            (Some(_), _) => (Identity::Id, None),
-            (None, Some(_)) => (Identity::Exact, Some(parts.digest(plan, &body))),
-            (None, None) => (Identity::Content, Some(parts.digest(plan, &body))),
+        let discriminator = match (id, &parts.timestamp) {
+            (Some(id), _) => Discriminator::Id(id),
+            (None, Some(_)) => Discriminator::Exact(parts.digest(plan, &body)),
+            (None, None) => Discriminator::Content(parts.digest(plan, &body)),
         };
         Ok(Verified {
             body,
-            id,
             event_type,
             timestamp: parts.timestamp.map(|timestamp| timestamp.at),
             key_id: verifier.keys[key_index].id.clone(),
-            identity,
-            digest,
+            discriminator,
         })
     }
 }
@@ -579,7 +596,7 @@ impl SignedParts {
                         take(id.bytes());
                     }
                 }
-                Segment::Header(name) => {
+                Segment::Header(SignedHeader { name, .. }) => {
                     if let Some((_, raw)) = self.more.iter().find(|(other, _)| other == name) {
                         take(raw.bytes());
                     }
@@ -630,7 +647,6 @@ impl Raw {
 }
 
 /// The body as it arrives. A single chunk is kept as it is.
-#[derive(Debug)]
 enum Body {
     Empty,
     Expected(usize),
@@ -678,18 +694,22 @@ impl Body {
     }
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.len())
+    }
+}
+
 // === impl Verified ===
 
 /// A delivery that verified, with the bytes that did.
 #[derive(Clone)]
 pub struct Verified {
     body: Bytes,
-    id: Option<Box<str>>,
     event_type: Option<Box<str>>,
     timestamp: Option<UnixTime>,
     key_id: Arc<str>,
-    identity: Identity,
-    digest: Option<[u8; 32]>,
+    discriminator: Discriminator,
 }
 
 impl Verified {
@@ -701,7 +721,7 @@ impl Verified {
     /// The event's id, if the scheme signs one and it could be read: 1 to 256
     /// visible ASCII characters.
     pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+        self.discriminator.id()
     }
 
     /// The event's type, likewise.
@@ -721,26 +741,23 @@ impl Verified {
 
     /// What tells this event from others.
     pub fn identity(&self) -> Identity {
-        self.identity
+        self.discriminator.identity()
     }
 
     /// The key under which `scope` remembers this event.
     pub fn replay_key(&self, scope: &ReplayScope) -> ReplayKey {
-        match (&self.id, &self.digest) {
-            (_, Some(digest)) => scope.key(self.identity, digest),
-            (id, None) => scope.key(self.identity, id.as_deref().unwrap_or_default().as_bytes()),
-        }
+        scope.key(&self.discriminator)
     }
 }
 
 impl fmt::Debug for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified")
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("event_type", &self.event_type)
             .field("timestamp", &self.timestamp)
             .field("key_id", &self.key_id)
-            .field("identity", &self.identity)
+            .field("identity", &self.identity())
             .field("body_len", &self.body.len())
             .finish()
     }

@@ -1,4 +1,5 @@
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hookgate_core::Verified;
 use hookgate_replay::{Claim, ReplayStore};
@@ -6,8 +7,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::delivery::Delivery;
 use crate::gate::Gate;
+use crate::receive::Received;
 use crate::refusal::{Reason, Refusal};
-use crate::source::{OnDuplicate, Source};
+use crate::source::OnDuplicate;
+
+/// No sender waits longer for an answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What becomes of a delivery that verified.
 #[derive(Debug)]
@@ -28,16 +33,13 @@ impl<S: ReplayStore> Gate<S> {
     /// [`Reason::InFlight`] after a wait in vain, [`Reason::Duplicate`] if the
     /// source tells duplicates so, [`Reason::BootFence`], [`Reason::StoreFull`]
     /// and [`Reason::StoreDown`].
-    pub async fn admit(
-        &self,
-        source: &Source,
-        verified: Verified,
-    ) -> Result<Admission<S>, Refusal> {
+    pub async fn admit(&self, received: Received<'_>) -> Result<Admission<S>, Refusal> {
+        let Received { source, verified } = received;
         if self.is_fenced(&verified) {
             return Err(Reason::BootFence.into());
         }
         let key = verified.replay_key(source.scope());
-        let deadline = Instant::now() + source.wait();
+        let deadline = Instant::now() + source.wait().min(LONGEST_WAIT);
         let mut waiting = None;
         loop {
             let claim = self

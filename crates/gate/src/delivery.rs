@@ -1,25 +1,32 @@
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use hookgate_core::Verified;
 use hookgate_replay::{Lease, ReplayStore, Settled, StoreError};
+use http::StatusCode;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::gate::Shared;
-use crate::source::Source;
+use crate::source::{Promise, Source};
 
 /// A delivery that is to be forwarded: verified, and its event claimed.
 ///
 /// Settle it by what became of it. Dropped unsettled, by a panic or because a
-/// caller lost interest, it gives the claim back, and the sender's retry passes.
+/// caller lost interest, it gives the claim back, and the sender's retry passes;
+/// but not once it was [`handed_over`](Self::handed_over) under
+/// [`Promise::AtMostOnce`].
 #[must_use = "a delivery that is not settled gives its claim back"]
 pub struct Delivery<S: ReplayStore> {
     verified: Verified,
     claim: Option<Held<S>>,
     attempt: u32,
+    promise: Promise,
+    /// What to settle by if nobody says what became of it.
+    unsaid: Outcome,
 }
 
 /// A claim that is not settled yet.
@@ -31,6 +38,7 @@ struct Held<S> {
 
 /// What became of a delivery that was forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The upstream answered with success: the event is done.
     Delivered,
@@ -38,6 +46,24 @@ pub enum Outcome {
     Failed,
     /// It was sent, and no answer came. The lease runs out by itself.
     Unknown,
+}
+
+impl Outcome {
+    /// What an answer with `status` says of the delivery.
+    pub fn of(status: StatusCode) -> Self {
+        if status.is_success() {
+            Self::Delivered
+        } else {
+            Self::Failed
+        }
+    }
+}
+
+/// Whether an upstream's answer is kept from the sender, who is told 502
+/// instead: a redirect would be followed to nowhere, and 410 makes senders
+/// disable the endpoint.
+pub fn is_withheld(status: StatusCode) -> bool {
+    status.is_redirection() || status == StatusCode::GONE
 }
 
 impl<S: ReplayStore> Delivery<S> {
@@ -57,6 +83,8 @@ impl<S: ReplayStore> Delivery<S> {
             verified,
             claim: Some(claim),
             attempt,
+            promise: source.promise(),
+            unsaid: Outcome::Failed,
         }
     }
 
@@ -65,32 +93,43 @@ impl<S: ReplayStore> Delivery<S> {
         &self.verified
     }
 
-    /// 1, or more if the upstream may have seen this event before.
+    /// 1, and one more for each earlier delivery of the event of which nobody
+    /// knows what became. Those that failed for certain do not count.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Settles the claim by what became of the delivery.
-    pub async fn settle(mut self, outcome: Outcome) {
-        if let Some(held) = self.claim.take() {
-            held.settle(outcome).await;
+    /// Says that the upstream may see the delivery from here on.
+    pub fn handed_over(&mut self) {
+        if self.promise == Promise::AtMostOnce {
+            self.unsaid = Outcome::Unknown;
         }
+    }
+
+    /// Settles the claim by what became of the delivery. The settlement runs on
+    /// if this call is dropped.
+    pub async fn settle(mut self, outcome: Outcome) {
+        if let Some(running) = self.start_settling(outcome) {
+            // Fails only if the store panicked, which has been reported.
+            let _: Result<(), _> = running.await;
+        }
+    }
+
+    /// Starts to settle. A store in memory is done at once; any other goes on in
+    /// a task of its own.
+    fn start_settling(&mut self, outcome: Outcome) -> Option<JoinHandle<()>> {
+        let mut settling = Box::pin(self.claim.take()?.settle(outcome));
+        let mut context = Context::from_waker(Waker::noop());
+        if settling.as_mut().poll(&mut context).is_ready() {
+            return None;
+        }
+        Some(Handle::try_current().ok()?.spawn(settling))
     }
 }
 
 impl<S: ReplayStore> Drop for Delivery<S> {
     fn drop(&mut self) {
-        let Some(held) = self.claim.take() else {
-            return;
-        };
-        let mut release = Box::pin(async move { held.settle(Outcome::Failed).await });
-        // A store in memory answers at once; any other finishes on its own.
-        let done = pin!(&mut release).poll(&mut Context::from_waker(Waker::noop()));
-        if done == Poll::Pending
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(release);
-        }
+        self.start_settling(self.unsaid);
     }
 }
 

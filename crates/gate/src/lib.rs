@@ -1,7 +1,7 @@
 //! The one pipeline that both front doors of hookgate call.
 //!
 //! ```text
-//! head ──▶ Gate::begin ─▶ Receiving ──receive(body)──▶ Verified ──Gate::admit──▶ Admission
+//! head ──▶ Gate::begin ─▶ Receiving ──receive(body)──▶ Received ──Gate::admit──▶ Admission
 //!               │ Refusal                  │ Refusal                  │ Refusal or Duplicate
 //! Admission::Forward(Delivery) ─▶ the front door forwards ─▶ Delivery::settle(Outcome)
 //! ```
@@ -20,8 +20,8 @@ mod source;
 
 pub use self::admission::Admission;
 pub use self::clock::{Clock, SystemClock};
-pub use self::delivery::{Delivery, Outcome};
+pub use self::delivery::{Delivery, Outcome, is_withheld};
 pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
-pub use self::receive::{BodyError, BodySource, Receiving};
-pub use self::refusal::{Audience, Reason, Refusal};
+pub use self::receive::{BodyError, BodySource, Received, Receiving};
+pub use self::refusal::{Audience, Reason, Refusal, acknowledge_duplicate};
 pub use self::source::{BodyLimit, OnDuplicate, Promise, Source, SourceBuilder};

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookgate_core::{Pending, Verified};
+use hookgate_core::{Pending, Verified, VerifyError};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::refusal::{Reason, Refusal};
-use crate::source::Source;
+use crate::source::{OnMismatch, Source};
 
 /// A delivery whose head is good: its body may be read now.
 #[derive(Debug)]
@@ -14,6 +14,21 @@ pub struct Receiving<'s> {
     source: &'s Source,
     pending: Pending<'s>,
     clock: Arc<dyn Clock>,
+}
+
+/// A delivery that verified, of the source that it verified for. It can be
+/// admitted once.
+#[derive(Debug)]
+pub struct Received<'s> {
+    pub(crate) source: &'s Source,
+    pub(crate) verified: Verified,
+}
+
+impl Received<'_> {
+    /// What verified.
+    pub fn verified(&self) -> &Verified {
+        &self.verified
+    }
 }
 
 /// Where the chunks of a body come from.
@@ -51,20 +66,28 @@ impl<'s> Receiving<'s> {
     ///
     /// Why the delivery is refused. Unless it is [`Reason::Verify`], the rest of
     /// the body was not read.
-    pub async fn receive(mut self, body: &mut impl BodySource) -> Result<Verified, Refusal> {
+    pub async fn receive(mut self, body: &mut impl BodySource) -> Result<Received<'s>, Refusal> {
         match timeout(self.source.body_timeout(), self.read(body)).await {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => return Err(reason.into()),
             Err(_) => return Err(Reason::BodyTimeout.into()),
         }
-        self.pending.finish(self.clock.now()).map_err(|error| {
-            let refusal = Refusal::from(error);
-            if error == hookgate_core::VerifyError::SignatureMismatch {
-                refusal.with_status(self.source.mismatch_status())
-            } else {
-                refusal
+        match self.pending.finish(self.clock.now()) {
+            Ok(verified) => Ok(Received {
+                source: self.source,
+                verified,
+            }),
+            Err(error) => {
+                let refusal = Refusal::from(error);
+                let retry = error == VerifyError::SignatureMismatch
+                    && self.source.on_mismatch() == OnMismatch::AskToRetry;
+                Err(if retry {
+                    refusal.asking_to_retry()
+                } else {
+                    refusal
+                })
             }
-        })
+        }
     }
 
     async fn read(&mut self, body: &mut impl BodySource) -> Result<(), Reason> {

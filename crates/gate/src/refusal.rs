@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hookgate_core::VerifyError;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
 /// Why a delivery was not forwarded, or why it was and still failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +117,10 @@ impl Reason {
         use StatusCode as S;
         match self {
             // The same answer for all: which check failed is nobody's business.
+            // But for one, which is the receiver's own fault and will pass.
+            Self::Verify(error @ VerifyError::NoActiveKey) => {
+                row(error.label(), S::SERVICE_UNAVAILABLE, 14, Some(30))
+            }
             Self::Verify(error) => row(error.label(), S::UNAUTHORIZED, 16, None),
             Self::SourceUnknown => row("source_unknown", S::NOT_FOUND, 12, None),
             Self::MethodNotAllowed => row("method_not_allowed", S::METHOD_NOT_ALLOWED, 12, None),
@@ -164,15 +168,20 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// The audience by the content type of the request.
-    pub fn of(request: &HeaderMap) -> Self {
+    /// The audience by the request's version and content type. gRPC needs
+    /// HTTP/2: over HTTP/1 nobody reads `grpc-status`, but everybody the status.
+    pub fn of(version: Version, request: &HeaderMap) -> Self {
         let grpc = request.get(CONTENT_TYPE).is_some_and(|value| {
             let value = value.as_bytes();
             value
                 .strip_prefix(b"application/grpc")
                 .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
         });
-        if grpc { Self::Grpc } else { Self::Http }
+        if grpc && version == Version::HTTP_2 {
+            Self::Grpc
+        } else {
+            Self::Http
+        }
     }
 }
 
@@ -185,8 +194,9 @@ impl Refusal {
         }
     }
 
-    /// The same, told with another status.
-    pub(crate) const fn with_status(self, status: StatusCode) -> Self {
+    /// The same, told so that the sender tries again.
+    pub(crate) const fn asking_to_retry(self) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
         Self { status, ..self }
     }
 
@@ -201,8 +211,14 @@ impl Refusal {
     }
 
     /// The gRPC status code.
-    pub const fn grpc_status(self) -> u8 {
-        self.reason.row().grpc
+    pub fn grpc_status(self) -> u8 {
+        // UNAVAILABLE: the one that says to try again.
+        const UNAVAILABLE: u8 = 14;
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            UNAVAILABLE
+        } else {
+            self.reason.row().grpc
+        }
     }
 
     /// The headers that every answer to this refusal has, whatever its body.
@@ -210,7 +226,7 @@ impl Refusal {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(
-            HeaderName::from_static("hookgate-outcome"),
+            OUTCOME,
             HeaderValue::from_static(match self.reason {
                 Reason::Duplicate => "duplicate",
                 Reason::InFlight => "busy",
@@ -261,10 +277,7 @@ impl Refusal {
             // Trailers-only: the status of the call is in the one header block.
             Audience::Grpc => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-                headers.insert(
-                    HeaderName::from_static("grpc-status"),
-                    u16::from(self.grpc_status()).into(),
-                );
+                headers.insert(GRPC_STATUS, u16::from(self.grpc_status()).into());
                 (StatusCode::OK, Bytes::new())
             }
         };
@@ -290,6 +303,22 @@ impl Refusal {
         serde_json::Value::Object(problem).to_string().into()
     }
 }
+
+/// The answer to a duplicate of a done event: success, and nothing in it.
+pub fn acknowledge_duplicate(audience: Audience) -> Response<()> {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(OUTCOME, HeaderValue::from_static("duplicate"));
+    if audience == Audience::Grpc {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(GRPC_STATUS, 0.into());
+    }
+    response
+}
+
+/// Says who answered, if it was not the upstream.
+const OUTCOME: HeaderName = HeaderName::from_static("hookgate-outcome");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
@@ -329,9 +358,10 @@ mod tests {
             ("upstream_failed", 502, 14),
             ("rate_limited", 429, 8),
         ];
-        let verify = VerifyError::ALL
-            .iter()
-            .map(|error| (error.label(), 401, 16));
+        let verify = VerifyError::ALL.iter().map(|error| match error {
+            VerifyError::NoActiveKey => ("no_active_key", 503, 14),
+            error => (error.label(), 401, 16),
+        });
         let table: Vec<_> = Reason::all()
             .map(|reason| {
                 let refusal = Refusal::new(reason);
@@ -373,7 +403,10 @@ mod tests {
 
     #[test]
     fn all_failures_of_verification_look_alike() {
-        let answers = VerifyError::ALL.iter().map(|error| {
+        let senders = VerifyError::ALL
+            .iter()
+            .filter(|e| **e != VerifyError::NoActiveKey);
+        let answers = senders.map(|error| {
             let response = Refusal::from(*error).response(Audience::Http, Some("r1"), None);
             (
                 response.status(),
@@ -398,7 +431,12 @@ mod tests {
             ("application/json", Audience::Http),
         ] {
             request.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            assert_eq!(Audience::of(&request), expected, "{content_type}");
+            assert_eq!(
+                Audience::of(Version::HTTP_2, &request),
+                expected,
+                "{content_type}"
+            );
+            assert_eq!(Audience::of(Version::HTTP_11, &request), Audience::Http);
         }
         let response = Refusal::new(Reason::StoreDown).response(Audience::Grpc, None, None);
         assert_eq!(response.status(), StatusCode::OK);

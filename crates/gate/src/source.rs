@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use hookgate_core::{Provider, ReplayScope, Verifier};
 use hookgate_replay::Terms;
-use http::StatusCode;
 
 /// A source of deliveries: whose they are, how they verify, what is promised.
 #[derive(Clone, Debug)]
@@ -25,27 +24,28 @@ struct Policy {
     body_timeout: Duration,
     on_duplicate: OnDuplicate,
     promise: Promise,
-    mismatch_status: StatusCode,
+    on_mismatch: OnMismatch,
 }
 
 impl Source {
     /// Starts a source called `name`. The name is part of every replay key: a
     /// source that is renamed has forgotten everything.
     pub fn builder(name: impl Into<Arc<str>>, verifier: Verifier) -> SourceBuilder {
-        let window = verifier.window();
         SourceBuilder {
             name: name.into(),
             provider: None,
             verifier,
+            provider_retention: None,
+            own_retention: None,
             policy: Policy {
-                retention: SourceBuilder::DEFAULT_RETENTION.max(window.security_retention()),
+                retention: SourceBuilder::DEFAULT_RETENTION,
                 lease: SourceBuilder::DEFAULT_LEASE,
                 wait: SourceBuilder::DEFAULT_WAIT,
                 body_limit: BodyLimit::DEFAULT,
                 body_timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
                 on_duplicate: OnDuplicate::Acknowledge,
                 promise: Promise::AtLeastOnce,
-                mismatch_status: StatusCode::UNAUTHORIZED,
+                on_mismatch: OnMismatch::Refuse,
             },
         }
     }
@@ -102,8 +102,8 @@ impl Source {
         self.policy.on_duplicate
     }
 
-    pub(crate) fn mismatch_status(&self) -> StatusCode {
-        self.policy.mismatch_status
+    pub(crate) fn on_mismatch(&self) -> OnMismatch {
+        self.policy.on_mismatch
     }
 
     pub(crate) fn terms(&self) -> Terms {
@@ -134,6 +134,8 @@ pub struct SourceBuilder {
     name: Arc<str>,
     provider: Option<Arc<str>>,
     verifier: Verifier,
+    provider_retention: Option<Duration>,
+    own_retention: Option<Duration>,
     policy: Policy,
 }
 
@@ -151,22 +153,24 @@ impl SourceBuilder {
     #[must_use]
     pub fn provider(mut self, provider: &Provider) -> Self {
         self.provider = Some(provider.name().into());
-        self.retention(provider.retention())
-    }
-
-    /// Sets for how long done events are remembered. Raised to the security
-    /// retention of the window: less would let replays in.
-    #[must_use]
-    pub fn retention(mut self, retention: Duration) -> Self {
-        self.policy.retention = retention.max(self.verifier.window().security_retention());
+        self.provider_retention = Some(provider.retention());
         self
     }
 
-    /// Sets for how long a delivery in flight keeps others of its event out.
-    /// Must be longer than any delivery takes.
+    /// Sets for how long done events are remembered; otherwise it is as long as
+    /// the provider retries, or 72 h. Raised to the security retention of the
+    /// window: less would let replays in.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.own_retention = Some(retention);
+        self
+    }
+
+    /// Sets for how long a delivery in flight keeps others of its event out, at
+    /// least a second. Must be longer than any delivery takes.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.policy.lease = lease;
+        self.policy.lease = lease.max(Duration::from_secs(1));
         self
     }
 
@@ -210,7 +214,7 @@ impl SourceBuilder {
     /// while a secret rotates.
     #[must_use]
     pub fn retry_on_mismatch(mut self) -> Self {
-        self.policy.mismatch_status = StatusCode::SERVICE_UNAVAILABLE;
+        self.policy.on_mismatch = OnMismatch::AskToRetry;
         self
     }
 
@@ -220,8 +224,14 @@ impl SourceBuilder {
             name,
             provider,
             verifier,
-            policy,
+            provider_retention,
+            own_retention,
+            mut policy,
         } = self;
+        policy.retention = own_retention
+            .or(provider_retention)
+            .unwrap_or(Self::DEFAULT_RETENTION)
+            .max(verifier.window().security_retention());
         Source {
             scope: ReplayScope::new(&[&name]),
             name,
@@ -230,6 +240,13 @@ impl SourceBuilder {
             policy,
         }
     }
+}
+
+/// What a well-formed, fresh delivery is told whose signature does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnMismatch {
+    Refuse,
+    AskToRetry,
 }
 
 /// Most bytes of a body; at least one.
@@ -273,6 +290,8 @@ pub enum Promise {
     /// The lease runs out, and the next retry is forwarded: nothing is lost.
     #[default]
     AtLeastOnce,
-    /// The event is not forwarded again before its retention has passed.
+    /// The event is not forwarded again before its retention has passed. In the
+    /// layer this holds from the call of the service inside on, whether that
+    /// call ends, is dropped or panics.
     AtMostOnce,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use moka::Expiry;
-use moka::ops::compute::{CompResult, Op};
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -85,34 +85,30 @@ impl MemoryStore {
     fn try_claim(&self, key: ReplayKey, terms: Terms) -> Claim {
         let now = Instant::now();
         let mut claim = Claim::Full;
-        let outcome = self.0.entries.entry(key).and_compute_with(|entry| {
-            let live = entry
-                .map(|entry| entry.into_value())
-                .filter(|entry| now < entry.forget_at);
-            let attempt = match live {
-                Some(Entry {
-                    state: State::Done, ..
-                }) => {
+        self.0.entries.entry(key).and_compute_with(|entry| {
+            let is_new = entry.is_none();
+            let live = entry.map(|entry| entry.into_value());
+            let attempt = match live.filter(|entry| now < entry.forget_at).map(|e| e.state) {
+                Some(State::Done) => {
                     claim = Claim::Done;
                     return Op::Nop;
                 }
-                Some(Entry {
-                    state: State::InFlight { lease_end, .. },
-                    ..
-                }) if now < lease_end => {
-                    claim = Claim::InFlight {
-                        remaining: lease_end - now,
-                    };
+                Some(State::InFlight { lease_end, .. }) if now < lease_end => {
+                    let remaining = lease_end - now;
+                    claim = Claim::InFlight { remaining };
                     return Op::Nop;
                 }
-                Some(Entry {
-                    state: State::InFlight { attempt, .. },
-                    ..
-                }) => attempt.saturating_add(1),
+                Some(State::InFlight { attempt, .. }) => attempt.saturating_add(1),
                 None => 1,
             };
+            // The place is taken before the entry is there: a claim that finds
+            // none leaves nothing behind that others could wait for.
+            if self.take_place() >= self.0.max_entries && is_new {
+                self.give_place_back();
+                return Op::Nop;
+            }
             let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
-            let lease_end = now + terms.lease;
+            let lease_end = after(now, terms.lease);
             claim = Claim::Granted(Lease::new(key, token, attempt));
             Op::Put(Entry {
                 state: State::InFlight {
@@ -120,21 +116,9 @@ impl MemoryStore {
                     attempt,
                     lease_end,
                 },
-                forget_at: lease_end + terms.memory,
+                forget_at: after(lease_end, terms.memory),
             })
         });
-        match outcome {
-            // Counted once it is there, and taken back above the limit: of two
-            // racers for the last place both may be refused, but none is kept.
-            CompResult::Inserted(_) if self.count_put() > self.0.max_entries => {
-                self.0.entries.invalidate(&key);
-                return Claim::Full;
-            }
-            CompResult::ReplacedWith(_) => {
-                self.count_put();
-            }
-            _ => {}
-        }
         claim
     }
 
@@ -142,34 +126,33 @@ impl MemoryStore {
     fn settle(&self, lease: &Lease, replacement: Option<Entry>) -> Settled {
         let now = Instant::now();
         let mut settled = Settled::Stale;
-        let outcome = self.0.entries.entry(lease.key()).and_compute_with(|entry| {
-            let state = entry
-                .map(|entry| entry.into_value())
-                .filter(|entry| now < entry.forget_at)
-                .map(|entry| entry.state);
-            match state {
+        self.0.entries.entry(lease.key()).and_compute_with(|entry| {
+            let live = entry.map(|entry| entry.into_value());
+            match live.filter(|entry| now < entry.forget_at).map(|e| e.state) {
                 Some(State::InFlight { token, .. }) if token == lease.token() => {
                     settled = Settled::Applied;
-                    replacement.map_or(Op::Remove, Op::Put)
+                    replacement.map_or(Op::Remove, |entry| {
+                        self.take_place();
+                        Op::Put(entry)
+                    })
                 }
                 _ => Op::Nop,
             }
         });
-        if matches!(
-            outcome,
-            CompResult::Inserted(_) | CompResult::ReplacedWith(_)
-        ) {
-            self.count_put();
-        }
         if settled == Settled::Applied {
             self.bell(lease.key()).notify_waiters();
         }
         settled
     }
 
-    /// Counts an entry that was put, and returns how many there are now.
-    fn count_put(&self) -> i64 {
-        self.0.held.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts an entry that is about to be put; how many there were before. One
+    /// that it replaces is reported gone by the cache.
+    fn take_place(&self) -> i64 {
+        self.0.held.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn give_place_back(&self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn bell(&self, key: ReplayKey) -> &Notify {
@@ -190,7 +173,7 @@ impl ReplayStore for MemoryStore {
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
-        let forget_at = Instant::now() + retention;
+        let forget_at = after(Instant::now(), retention);
         Ok(self.settle(
             lease,
             Some(Entry {
@@ -226,6 +209,13 @@ impl fmt::Debug for MemoryStore {
             .field("max_entries", &self.0.max_entries)
             .finish()
     }
+}
+
+/// `duration` after `start`. Ten years are as good as for ever, and do not
+/// overflow.
+fn after(start: Instant, duration: Duration) -> Instant {
+    const EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    start + duration.min(EVER)
 }
 
 /// Lets the cache drop an entry when it is due. Whether an entry still counts
@@ -303,9 +293,10 @@ mod tests {
             cache.insert(number, ());
         }
         cache.run_pending_tasks();
-        assert!(
-            (0..1_000).any(|number| !cache.contains_key(&number)) || !cache.contains_key(&10_999)
-        );
+        let missing = (0..11_000)
+            .filter(|number| !cache.contains_key(number))
+            .count();
+        assert_eq!(missing, 10_000);
     }
 
     /// Runs the cache's housekeeping until `entries` are held. Its timer wheel
@@ -339,9 +330,46 @@ mod tests {
                         .unwrap();
                 }
             }
-            assert_eq!(store.entries(), Some(66), "round {round}");
             settle_at(&store, 0).await;
         }
+    }
+
+    /// A claim that finds no room must not be seen by others: they would wait
+    /// for a delivery that is not under way.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_claim_that_finds_no_room_is_seen_by_nobody() {
+        let store = MemoryStore::with_max_entries(1);
+        commit(&store, 0).await;
+        let racers: Vec<_> = (0..4)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    for _ in 0..2_000 {
+                        assert_eq!(store.claim(key(1), TERMS).await.unwrap(), Claim::Full);
+                    }
+                })
+            })
+            .collect();
+        for racer in racers {
+            racer.await.unwrap();
+        }
+        assert_eq!(store.entries(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn extreme_times_do_not_overflow() {
+        let store = MemoryStore::new();
+        let terms = Terms {
+            lease: Duration::MAX,
+            memory: Duration::MAX,
+        };
+        let Claim::Granted(lease) = store.claim(key(1), terms).await.unwrap() else {
+            panic!("it is new");
+        };
+        assert_eq!(
+            store.commit(&lease, Duration::MAX).await.unwrap(),
+            Settled::Applied
+        );
     }
 
     #[tokio::test]

@@ -16,7 +16,9 @@ use hookgate_core::ReplayKey;
 ///   is not the current one change nothing and answer [`Settled::Stale`].
 /// * An error means that the outcome is not known. The gate fails closed.
 ///
-/// The suite in [`conformance`](crate) checks all of it (feature `conformance`).
+/// The suite in `conformance` (behind the feature of that name) checks the state
+/// machine and the first promise; how a store is when it is full, slow or gone is
+/// for its own tests.
 pub trait ReplayStore: Send + Sync + 'static {
     /// Claims `key` for one delivery.
     ///
@@ -116,8 +118,9 @@ impl Lease {
         self.token
     }
 
-    /// 1 for the first delivery of the event; more if earlier leases ran out
-    /// unsettled, so that the upstream may have seen it.
+    /// 1, and one more for each lease on the event that ran out unsettled, so
+    /// that nobody knows what became of it. Deliveries that failed for certain
+    /// do not count.
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }

@@ -61,7 +61,9 @@ impl VerifiedEvent {
         self.0.verified.key_id()
     }
 
-    /// 1, or more if the service inside may have seen this event before.
+    /// 1, and one more for each earlier delivery of the event of which nobody
+    /// knows what became. Those that failed for certain do not count, so the
+    /// service inside may have seen part of a first attempt, too.
     pub fn attempt(&self) -> u32 {
         self.0.attempt
     }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hookgate_gate::{Clock, Gate, Source, SystemClock};
+use hookgate_gate::{Gate, Source};
 use hookgate_replay::{MemoryStore, ReplayStore};
 use tower_layer::Layer;
 
@@ -21,14 +21,8 @@ impl HookgateLayer {
     /// A layer for `source` that remembers deliveries in a [`MemoryStore`] of
     /// its own and refuses with an empty body.
     pub fn new(source: Source) -> Self {
-        Self::with_clock(source, SystemClock)
-    }
-
-    /// The same, with the time taken from `clock`: for tests.
-    pub fn with_clock(source: Source, clock: impl Clock) -> Self {
-        let gate = Gate::builder(MemoryStore::new()).clock(clock).build();
         Self {
-            gate,
+            gate: Gate::new(MemoryStore::new()),
             source: Arc::new(source),
             refuse: Arc::new(EmptyBody),
         }
@@ -42,8 +36,7 @@ impl<S: ReplayStore, R> HookgateLayer<S, R> {
         self.gate(Gate::new(store))
     }
 
-    /// Uses `gate`, which may be that of other layers: then they share its
-    /// store and its clock.
+    /// Uses `gate`, with its store and its clock. It may be that of other layers.
     #[must_use]
     pub fn gate<T: ReplayStore>(self, gate: Gate<T>) -> HookgateLayer<T, R> {
         HookgateLayer {

@@ -1,8 +1,8 @@
-//! A tower layer that lets only genuine webhook deliveries through, each once.
+//! A tower layer that lets only genuine webhook deliveries through.
 //!
 //! It buffers the raw body, checks the provider's signature and the timestamp,
-//! refuses events that were delivered before, and hands the verified bytes to
-//! the service inside. The event counts as delivered when that service answers
+//! acknowledges events that were delivered before without delivering them again,
+//! and hands the verified bytes of all others to the service inside. The event counts as delivered when that service answers
 //! with success; after any other answer, a panic, or a dropped call, the
 //! sender's retry gets through.
 //!
@@ -47,7 +47,8 @@
 //!
 //! axum's `Router::layer` covers only the routes added before it. Layers that
 //! change the body (decompression) must sit inside of this one: the signature
-//! is over the bytes as they were sent.
+//! is over the bytes as they were sent. The service inside is held ready while a
+//! body arrives, so a layer that limits concurrency belongs outside of this one.
 //!
 //! # When a call is dropped
 //!

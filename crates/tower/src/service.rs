@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hookgate_core::Head;
-use hookgate_gate::{Admission, Audience, Delivery, Gate, Outcome, Refusal, Source};
+use hookgate_gate::{
+    Admission, Audience, Delivery, Gate, Outcome, Reason, Refusal, Source, acknowledge_duplicate,
+    is_withheld,
+};
 use hookgate_replay::{MemoryStore, ReplayStore};
-use http::{HeaderName, HeaderValue, Request, Response, request};
+use http::{Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -56,21 +59,25 @@ where
         let (gate, source, refuse) = (gate.clone(), Arc::clone(source), Arc::clone(refuse));
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let audience = Audience::of(&parts.headers);
+            let audience = Audience::of(parts.version, &parts.headers);
             match admit(&gate, &source, parts, body).await {
                 Ok((Admission::Forward(delivery), request)) => {
-                    forward(&mut inner, &source, delivery, request).await
+                    let response = forward(&mut inner, &source, delivery, request).await?;
+                    if !is_withheld(response.status()) {
+                        return Ok(response);
+                    }
+                    let status = response.status().as_u16();
+                    tracing::warn!(source = source.name(), status, "the answer is withheld");
+                    Ok(refused(&*refuse, Reason::UpstreamFailed.into(), audience))
                 }
                 Ok((Admission::Duplicate(_), _)) => {
                     tracing::debug!(source = source.name(), "duplicate");
-                    Ok(duplicate())
+                    Ok(acknowledge_duplicate(audience).map(|()| ResBody::default()))
                 }
                 Err(refusal) => {
                     let (source, reason) = (source.name(), refusal.reason().label());
                     tracing::info!(source, reason, "delivery refused");
-                    let mut response = refuse.refuse(refusal, audience);
-                    response.extensions_mut().insert(refusal);
-                    Ok(response)
+                    Ok(refused(&*refuse, refusal, audience))
                 }
             }
         })
@@ -93,9 +100,9 @@ where
     let receiving = gate.begin(source, Head::from(&parts), body.size_hint().exact())?;
     let body = pin!(body);
     let mut frames = Frames::new(body);
-    let verified = receiving.receive(&mut frames).await?;
-    let body = VerifiedBody::new(verified.body().clone(), frames.trailers);
-    let admission = gate.admit(source, verified).await?;
+    let received = receiving.receive(&mut frames).await?;
+    let body = VerifiedBody::new(received.verified().body().clone(), frames.trailers);
+    let admission = gate.admit(received).await?;
     Ok((admission, Request::from_parts(parts, body)))
 }
 
@@ -104,7 +111,7 @@ where
 async fn forward<I, S, ResBody>(
     inner: &mut I,
     source: &Source,
-    delivery: Delivery<S>,
+    mut delivery: Delivery<S>,
     mut request: Request<VerifiedBody>,
 ) -> Result<Response<ResBody>, I::Error>
 where
@@ -114,31 +121,25 @@ where
     request
         .extensions_mut()
         .insert(VerifiedEvent::new(source, &delivery));
+    delivery.handed_over();
     let answer = inner.call(request).await;
-    let outcome = match &answer {
-        Ok(response) if is_success(response) => Outcome::Delivered,
-        _ => Outcome::Failed,
-    };
+    let outcome = answer.as_ref().map_or(Outcome::Failed, outcome_of);
     delivery.settle(outcome).await;
     answer
 }
 
-/// Success by the status, and for gRPC by `grpc-status` where it came with the
-/// head.
-fn is_success<B>(response: &Response<B>) -> bool {
-    response.status().is_success()
-        && response
-            .headers()
-            .get("grpc-status")
-            .is_none_or(|status| status == "0")
+/// What the answer says: its status, and for gRPC `grpc-status` where it came
+/// with the head.
+fn outcome_of<B>(response: &Response<B>) -> Outcome {
+    match response.headers().get("grpc-status") {
+        Some(status) if status != "0" => Outcome::Failed,
+        _ => Outcome::of(response.status()),
+    }
 }
 
-fn duplicate<B: Default>() -> Response<B> {
-    let mut response = Response::new(B::default());
-    let outcome = HeaderName::from_static("hookgate-outcome");
-    response
-        .headers_mut()
-        .insert(outcome, HeaderValue::from_static("duplicate"));
+fn refused<B>(refuse: &impl Refuse<B>, refusal: Refusal, audience: Audience) -> Response<B> {
+    let mut response = refuse.refuse(refusal, audience);
+    response.extensions_mut().insert(refusal);
     response
 }
 

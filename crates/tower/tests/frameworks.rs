@@ -188,6 +188,44 @@ async fn trailers_reach_the_service_inside() {
     );
 }
 
+#[tokio::test]
+async fn answers_that_would_end_a_subscription_are_withheld() {
+    for status in [StatusCode::FOUND, StatusCode::GONE] {
+        let router: Router = Router::new()
+            .route("/hooks", post(async move || status))
+            .layer(HookgateLayer::new(source()));
+        // Twice: the retry gets through as well.
+        for _ in 0..2 {
+            let response = router.clone().oneshot(signed(BODY)).await.unwrap();
+            assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+            let reason = response.extensions().get::<Refusal>().unwrap().reason();
+            assert_eq!(reason, Reason::UpstreamFailed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_caller_is_told_of_a_duplicate_in_its_own_terms() {
+    let (router, _) = router(0);
+    let grpc = || {
+        let mut request = signed(BODY);
+        *request.version_mut() = http::Version::HTTP_2;
+        let content_type = http::HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert("content-type", content_type);
+        request
+    };
+    assert_eq!(status(&router, grpc()).await, StatusCode::NO_CONTENT);
+    let duplicate = router.clone().oneshot(grpc()).await.unwrap();
+    assert_eq!(duplicate.headers()["grpc-status"], "0");
+    assert_eq!(duplicate.headers()["content-type"], "application/grpc");
+}
+
+#[test]
+fn a_payload_is_not_in_debug_output() {
+    let request = signed(BODY).map(|_| VerifiedBody::default());
+    assert!(format!("{request:?}").contains("VerifiedBody"));
+}
+
 /// A service with the bounds of a tonic server, for the type-level test.
 #[derive(Clone)]
 struct Greeter;
@@ -237,6 +275,7 @@ async fn the_layer_fits_around_a_tonic_service_and_refuses_in_its_terms() {
         .service(Greeter);
     let service = assert_tonic_service(service);
     let request = Request::post("/test.Greeter/Hello")
+        .version(http::Version::HTTP_2)
         .header("content-type", "application/grpc")
         .body(tonic::body::Body::new(http_body_util::Full::new(
             Bytes::from_static(b"x"),

@@ -43,14 +43,12 @@ impl Client {
             Some("http") => false,
             Some("https") => true,
             _ => {
-                return Err(Error::new(format!(
-                    "{to}: expected an http:// or https:// address"
-                )));
+                return Err(Error::new("--to: expected an http:// or https:// address"));
             }
         };
         let host = to
             .host()
-            .ok_or_else(|| Error::new(format!("{to}: expected a host")))?;
+            .ok_or_else(|| Error::new("--to: expected a host"))?;
         let port = to.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let address = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
@@ -60,7 +58,11 @@ impl Client {
         Ok(Self {
             connector: Connector::new(None),
             peer: HttpPeer::new(address, tls, host.to_owned()),
-            host: to.authority().map(ToString::to_string).unwrap_or_default(),
+            // Without user and password, which are nobody's business.
+            host: match to.port_u16() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            },
             target: to
                 .path_and_query()
                 .map_or("/", |target| target.as_str())

@@ -132,8 +132,18 @@ struct Signing {
     provider: Provider,
 
     /// Where the secret is: `env:NAME` or `file:PATH`
-    #[arg(long, value_name = "SECRET", value_parser = parse_secret)]
-    secret: Secret,
+    #[arg(long, value_name = "SECRET")]
+    secret: String,
+}
+
+impl Signing {
+    /// Not read by clap, whose message would repeat what was written.
+    fn secret(&self) -> Result<Secret, Error> {
+        SecretRef::parse(&self.secret)
+            .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
+            .and_then(|reference| reference.read())
+            .map_err(|message| Error::new(format!("--secret: {message}")))
+    }
 }
 
 fn parse_provider(name: &str) -> Result<Provider, String> {
@@ -143,14 +153,11 @@ fn parse_provider(name: &str) -> Result<Provider, String> {
     })
 }
 
-fn parse_secret(text: &str) -> Result<Secret, String> {
-    SecretRef::parse(text)
-        .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))?
-        .read()
-}
-
 fn parse_time(text: &str) -> Result<UnixTime, String> {
+    // What a verifier takes: 1 to 11 digits.
     text.parse()
+        .ok()
+        .filter(|seconds| (0..100_000_000_000).contains(seconds))
         .map(UnixTime::from_secs)
-        .map_err(|_| "expected seconds since the Unix epoch, such as 1784187600".to_owned())
+        .ok_or_else(|| "expected seconds since the Unix epoch, such as 1784187600".to_owned())
 }

@@ -7,6 +7,7 @@ use hookgate_gate::Clock;
 use pingora_core::apps::http_app::HttpServer;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigFile, Error};
@@ -33,7 +34,8 @@ enum LogFormat {
 
 pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, Error> {
     let config = options.config.load()?;
-    start_log(options.log);
+    // Writes what is left when this ends.
+    let _log = start_log(options.log)?;
     for warning in &config.warnings {
         tracing::warn!(at = warning.at, "{}", warning.message);
     }
@@ -67,16 +69,28 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is logged is set by `HOOKGATE_LOG`, in the syntax of tracing's filter.
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("HOOKGATE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,pingora_core=warn,pingora_load_balancing=warn"));
+/// Starts logging, to a thread of its own: a reader of the log that is slow or
+/// gone must not hold up a delivery. Lines are dropped then.
+fn start_log(format: LogFormat) -> Result<WorkerGuard, Error> {
+    const VARIABLE: &str = "HOOKGATE_LOG";
+    let filter = match std::env::var(VARIABLE) {
+        Ok(text) => EnvFilter::try_new(text).map_err(|error| {
+            Error::new(format!(
+                "{VARIABLE}: {error}; expected a filter such as \"info\""
+            ))
+        })?,
+        Err(_) => EnvFilter::new("info,pingora_core=warn"),
+    };
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // Fails only if there is a log already.
-    let _: Result<(), _> = match format {
+        .with_writer(writer)
+        // The default reports on standard error, which is what has failed.
+        .log_internal_errors(false);
+    let started = match format {
         LogFormat::Text => log.with_target(false).try_init(),
         LogFormat::Json => log.json().try_init(),
     };
+    started.map_err(Error::new)?;
+    Ok(guard)
 }

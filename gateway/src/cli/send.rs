@@ -27,7 +27,7 @@ pub(super) struct Options {
     body: Option<PathBuf>,
 
     /// How often to send it, signed anew each time with the same event id
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Options {
 #[derive(Debug, Args)]
 pub(super) struct DeliveryOptions {
     /// When it is signed, in seconds since the Unix epoch; now if not given
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
     pub(super) at: Option<UnixTime>,
 
     /// The event id, for providers that have it in a header; a new one if not given
@@ -37,6 +37,12 @@ pub(super) struct DeliveryOptions {
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
     let mut body = Vec::new();
     io::stdin().lock().read_to_end(&mut body)?;
+    if options.delivery.id.is_some() && !options.signing.provider.scheme().has_id_header() {
+        let name = options.signing.provider.title();
+        return Err(Error::new(format!(
+            "--id: {name} has the event id in the body"
+        )));
+    }
     let headers = sign(&options.signing, &options.delivery, &body, clock)?;
     let mut out = io::stdout().lock();
     if options.json {
@@ -66,7 +72,8 @@ pub(super) fn sign(
     body: &[u8],
     clock: &dyn Clock,
 ) -> Result<HeaderMap, Error> {
-    let signer = Signer::new(signing.provider.scheme(), &signing.secret).map_err(Error::new)?;
+    let scheme = signing.provider.scheme();
+    let signer = Signer::new(scheme, &signing.secret()?).map_err(Error::new)?;
     let at = delivery.at.unwrap_or_else(|| clock.now());
     let signed = match signer.sign(body, at, delivery.id.as_deref()) {
         Err(SignError::IdNeeded) => signer.sign(body, at, Some(&new_id())),

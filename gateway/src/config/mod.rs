@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use hookgate_core::document::{Problem, Problems};
+use hookgate_core::document::{self, Problem, Problems};
 use hookgate_gate::{BootFence, Source};
 
 pub(crate) use self::secrets::SecretRef;
@@ -99,9 +99,6 @@ impl Config {
     ///
     /// Likewise.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| Problems::one("", error.to_string()))?;
-        read::read(&table)
+        read::read(&document::parse(text)?)
     }
 }

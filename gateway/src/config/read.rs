@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use hookgate_core::document::{FromValue, Problems, Report, Section};
+use hookgate_core::document::{FromValue, Problems, Report, Section, text};
 use hookgate_core::{BuildError, Provider, Scheme, Verifier, Window};
 use hookgate_gate::{BodyLimit, BootFence, OnDuplicate, Promise, Source, SourceBuilder};
 use hookgate_replay::MemoryStore;
@@ -54,17 +54,27 @@ fn read_server(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
     let Some(server) = root.required_section("server") else {
         return (Vec::new(), DEFAULT_ADMIN);
     };
-    let listen = server
-        .required::<Vec<Address>>("listen")
-        .unwrap_or_default();
-    if server.has("listen") && listen.is_empty() {
-        server.wrong("listen", "expected at least one address");
-    }
+    let listen: Vec<SocketAddr> = server
+        .required_list::<Address>("listen")
+        .into_iter()
+        .map(|address| address.0)
+        .collect();
     let admin = server
         .optional::<Address>("admin")
         .map_or(DEFAULT_ADMIN, |address| address.0);
     server.deny_unknown();
-    (listen.into_iter().map(|address| address.0).collect(), admin)
+    let mut taken = vec![admin];
+    for address in &listen {
+        // Port 0 is a free one each time.
+        if address.port() != 0 && taken.contains(address) {
+            server.wrong(
+                "listen",
+                format!("{address} is there twice (or is `admin`)"),
+            );
+        }
+        taken.push(*address);
+    }
+    (listen, admin)
 }
 
 /// Limits of bodies, for sources that set none of their own.
@@ -108,10 +118,11 @@ fn read_replay(root: &Section<'_>) -> Replay {
     let Some(section) = root.section("replay") else {
         return replay;
     };
-    if let Some(store) = section.optional::<String>("store")
-        && store != "memory"
+    if section
+        .optional::<String>("store")
+        .is_some_and(|store| store != "memory")
     {
-        section.wrong("store", format!("expected \"memory\", found {store:?}"));
+        section.wrong("store", "expected \"memory\"");
     }
     if let Some(max_entries) = section.optional::<u64>("max_entries") {
         replay.max_entries = max_entries;
@@ -135,17 +146,8 @@ fn read_upstreams(root: &Section<'_>) -> BTreeMap<String, Upstream> {
         );
     }
     for (name, section) in root.named_sections("upstreams") {
-        let servers = section
-            .required::<Vec<Servers>>("servers")
-            .unwrap_or_default();
+        let servers = section.required_list::<Servers>("servers");
         let servers: Vec<SocketAddr> = servers.into_iter().flat_map(|servers| servers.0).collect();
-        if section
-            .raw()
-            .get("servers")
-            .is_some_and(|v| v.as_array().is_some_and(Vec::is_empty))
-        {
-            section.wrong("servers", "expected at least one HOST:PORT");
-        }
         let timeout = positive(&section, "timeout").unwrap_or(DEFAULT_UPSTREAM_TIMEOUT);
         let connect_timeout =
             positive(&section, "connect_timeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout));
@@ -184,21 +186,18 @@ fn read_routes(
     let mut targets = BTreeSet::new();
     let mut routes = Vec::new();
     for section in root.sections("sources") {
-        let name = section.required::<String>("name");
+        let name = section.required::<Name>("name").map(|name| name.0);
         if let Some(name) = &name
             && !names.insert(name.clone())
         {
-            section.wrong("name", format!("{name:?} is taken by another source"));
+            section.wrong("name", "taken by another source");
         }
         let path = section.required::<RoutePath>("path").map(|path| path.0);
         let host = section.optional::<Host>("host").map(|host| host.0);
         if let Some(path) = &path
             && !targets.insert((host.clone(), path.clone()))
         {
-            section.wrong(
-                "path",
-                format!("{path:?} is taken by another source (of the same host)"),
-            );
+            section.wrong("path", "taken by another source of the same host");
         }
         let upstream = read_upstream_name(&section, upstreams);
         let expose_reason = section.optional("expose_reason").unwrap_or(false);
@@ -236,12 +235,14 @@ fn read_upstream_name(
         return Some(name);
     }
     let known: Vec<&str> = upstreams.keys().map(String::as_str).collect();
+    let known = if known.is_empty() {
+        "which there is none of".to_owned()
+    } else {
+        known.join(", ")
+    };
     section.wrong(
         "upstream",
-        format!(
-            "no [upstreams.{name}]; expected one of {}",
-            known.join(", ")
-        ),
+        format!("no such table [upstreams.…]; expected one of {known}"),
     );
     None
 }
@@ -272,13 +273,7 @@ fn read_source(
         _ => own_scheme.or_else(|| provider.as_ref().map(|provider| provider.scheme().clone())),
     };
     let window = read_window(section, scheme.as_ref());
-    let verifier = read_verifier(
-        section,
-        provider.as_ref(),
-        scheme.as_ref(),
-        window,
-        warnings,
-    );
+    let verifier = read_verifier(section, scheme.as_ref(), window, warnings);
 
     let retention = section.optional::<Duration>("retention");
     let security_retention = window.unwrap_or_default().security_retention();
@@ -346,8 +341,7 @@ fn read_provider(section: &Section<'_>) -> Option<Provider> {
         section.wrong(
             "provider",
             format!(
-                "no provider {name:?} in the catalogue; expected one of {}, or a table \
-                 [sources.scheme]",
+                "not in the catalogue; expected one of {}, or a table [sources.scheme]",
                 known.join(", ")
             ),
         );
@@ -376,7 +370,6 @@ fn read_window(section: &Section<'_>, scheme: Option<&Scheme>) -> Option<Window>
 
 fn read_verifier(
     section: &Section<'_>,
-    provider: Option<&Provider>,
     scheme: Option<&Scheme>,
     window: Option<Window>,
     warnings: &Report,
@@ -391,22 +384,14 @@ fn read_verifier(
         );
     }
     let mut builder = Verifier::builder(scheme?);
-    if let Some(provider) = provider
-        && !allow_published
-    {
-        builder = builder.refuse_published_secrets(provider);
+    if allow_published {
+        builder = builder.with_insecure_published_secrets();
     }
     if let Some(window) = window {
         builder = builder.window(window);
     }
     let mut paths = Vec::with_capacity(keys.len());
     for (path, key) in keys {
-        if key.is_weak() {
-            warnings.add(
-                &path,
-                "shorter than 16 bytes; a secret that short can be guessed",
-            );
-        }
         paths.push(path);
         builder = builder.key(key);
     }
@@ -421,19 +406,28 @@ fn read_verifier(
         }
         return None;
     }
-    builder
-        .build()
-        .map_err(|error| match error {
-            BuildError::Secret { index, error } => {
-                section.report().add(&paths[index], error.to_string());
+    match builder.build() {
+        Ok(verifier) => {
+            for index in verifier.weak_keys() {
+                let message = "decodes to fewer than 16 bytes; a key that short can be guessed";
+                warnings.add(&paths[index], message);
             }
-            BuildError::KeyId { index } => section.report().add(
-                format!("{}.id", paths[index]),
-                "expected an id of its own, of 1 to 256 visible ASCII characters",
-            ),
-            error => section.wrong("secrets", error.to_string()),
-        })
-        .ok()
+            Some(verifier)
+        }
+        Err(error) => {
+            match error {
+                BuildError::Secret { index, error } => {
+                    section.report().add(&paths[index], error.to_string());
+                }
+                BuildError::KeyId { index } => section.report().add(
+                    format!("{}.id", paths[index]),
+                    "expected an id of its own, of 1 to 256 visible ASCII characters",
+                ),
+                error => section.wrong("secrets", error.to_string()),
+            }
+            None
+        }
+    }
 }
 
 fn positive(section: &Section<'_>, key: &'static str) -> Option<Duration> {
@@ -452,10 +446,7 @@ impl FromValue for Address {
     const EXPECTED: &'static str = "an address such as \"0.0.0.0:8080\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let text = String::from_value(value)?;
-        text.parse()
-            .map(Self)
-            .map_err(|_| format!("expected {}, found {text:?}", Self::EXPECTED))
+        text(value, |text| text.parse().ok().map(Self))
     }
 }
 
@@ -463,34 +454,44 @@ impl FromValue for Address {
 struct Servers(Vec<SocketAddr>);
 
 impl FromValue for Servers {
-    const EXPECTED: &'static str = "HOST:PORT, or an array of them";
+    const EXPECTED: &'static str = "HOST:PORT of a host that resolves";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let text = String::from_value(value)?;
-        let addresses = text.to_socket_addrs().map_err(|error| {
-            format!(
-                "{text:?} does not resolve ({error}); expected {}",
-                Self::EXPECTED
-            )
-        })?;
-        Ok(Self(addresses.collect()))
+        text(value, |text| {
+            Some(Self(text.to_socket_addrs().ok()?.collect()))
+        })
     }
 }
 
 struct Size(BodyLimit);
 
 impl FromValue for Size {
-    const EXPECTED: &'static str = "a size with a unit, such as \"1MiB\"";
+    const EXPECTED: &'static str = "a size with a unit, such as \"1MiB\", of at most 1GiB";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let text = String::from_value(value)?;
-        let has_unit = text.ends_with(['b', 'B']);
-        text.parse::<bytesize::ByteSize>()
-            .ok()
-            .filter(|_| has_unit)
-            .and_then(|size| BodyLimit::new(usize::try_from(size.as_u64()).ok()?))
-            .map(Self)
-            .ok_or_else(|| format!("expected {}, found {text:?}", Self::EXPECTED))
+        const MOST: u64 = 1024 * 1024 * 1024;
+        text(value, |text| {
+            let size = text.parse::<bytesize::ByteSize>().ok()?.as_u64();
+            let is_sound = text.ends_with(['b', 'B']) && size <= MOST;
+            BodyLimit::new(usize::try_from(size).ok()?)
+                .filter(|_| is_sound)
+                .map(Self)
+        })
+    }
+}
+
+/// A name that goes into headers and metrics.
+struct Name(String);
+
+impl FromValue for Name {
+    const EXPECTED: &'static str = "a name of 1 to 64 visible ASCII characters";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| {
+            let is_sound =
+                (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+            is_sound.then(|| Self(text.to_owned()))
+        })
     }
 }
 
@@ -501,16 +502,13 @@ impl FromValue for RoutePath {
     const EXPECTED: &'static str = "a path such as \"/hooks/beatapi\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let text = String::from_value(value)?;
-        let plain = text.starts_with('/')
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
-        if plain {
-            Ok(Self(text))
-        } else {
-            Err(format!("expected {}, found {text:?}", Self::EXPECTED))
-        }
+        text(value, |text| {
+            let is_sound = text.starts_with('/')
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+            is_sound.then(|| Self(text.to_owned()))
+        })
     }
 }
 
@@ -520,14 +518,11 @@ impl FromValue for Host {
     const EXPECTED: &'static str = "a host name without scheme and port";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let text = String::from_value(value)?;
-        let authority = text.parse::<http::uri::Authority>().ok();
-        match authority {
-            Some(authority) if authority.as_str() == authority.host() => {
-                Ok(Self(text.to_ascii_lowercase()))
-            }
-            _ => Err(format!("expected {}, found {text:?}", Self::EXPECTED)),
-        }
+        text(value, |text| {
+            let text = text.trim_end_matches('.');
+            let authority = text.parse::<http::uri::Authority>().ok()?;
+            (authority.host() == text).then(|| Self(text.to_ascii_lowercase()))
+        })
     }
 }
 

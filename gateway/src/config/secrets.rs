@@ -89,6 +89,14 @@ fn read_key(section: &Section<'_>) -> Option<Key> {
     let id = section.optional::<String>("id");
     let not_before = section.optional::<Moment>("not_before");
     let not_after = section.optional::<Moment>("not_after");
+    if let (Some(Moment(start)), Some(Moment(end))) = (&not_before, &not_after)
+        && start > end
+    {
+        section.wrong(
+            "not_after",
+            "before `not_before`: the key would never count",
+        );
+    }
     section.deny_unknown();
     let mut key = Key::new(secret?);
     if let Some(id) = id {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hookgate_gate::{Audience, Reason, Refusal};
+use hookgate_gate::{Reason, Refusal};
+use http::header::CONTENT_LENGTH;
 use pingora_core::ErrorType;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
@@ -14,12 +15,15 @@ use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
 use tokio::time::timeout;
 
-use super::{Gateway, framing};
+use super::Gateway;
+use super::delivery::refusal_answer;
+use super::framing::{self, BodyLen};
+use super::sender::Sender;
 
 /// How long a connection may be idle between two requests.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long one write to a sender may take.
-const WRITE: Duration = Duration::from_secs(10);
+/// How long the last bytes of an answer may take.
+const FINISH: Duration = Duration::from_secs(10);
 
 /// The listening side of the gateway.
 pub(crate) struct Front(pub(crate) Arc<Gateway>);
@@ -32,13 +36,11 @@ impl ServerApp for Front {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let gateway = &*self.0;
-        let limit = gateway.limits.connections;
-        let _open = Open::count(gateway.metrics.connections(), limit)?;
+        let _open = Open::count(gateway.metrics.connections(), gateway.limits.connections)?;
         loop {
-            let mut session = ServerSession::new_http1(stream);
-            session.set_keepalive((!*shutdown.borrow()).then_some(IDLE.as_secs()));
-            session.set_write_timeout(Some(WRITE));
-            stream = gateway.serve(session).await?;
+            stream = gateway
+                .serve(ServerSession::new_http1(stream), shutdown)
+                .await?;
             wait_for_next(&mut stream, shutdown).await?;
         }
     }
@@ -60,42 +62,53 @@ async fn wait_for_next(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<
 
 impl Gateway {
     /// Serves one request. The stream comes back if it can take another one.
-    async fn serve(&self, mut session: ServerSession) -> Option<Stream> {
-        match timeout(self.limits.head_timeout, session.read_request()).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return None,
-            Ok(Err(error)) => {
-                if *error.etype() != ErrorType::ConnectionClosed {
-                    self.refuse_early(&mut session, Reason::RequestMalformed)
-                        .await;
-                }
+    async fn serve(&self, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<Stream> {
+        session.set_keepalive(Some(IDLE.as_secs()));
+        let body = match self.read_head(&mut session).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return None,
+            Err(reason) => {
+                self.refuse_head(&mut session, reason).await;
                 return None;
             }
-            Err(_) => {
-                self.refuse_early(&mut session, Reason::HeadTimeout).await;
-                return None;
-            }
+        };
+        if *shutdown.borrow() {
+            session.set_keepalive(None);
         }
-        if let Err(reason) = framing::check(&session.to_h1_raw(), session.req_header()) {
-            self.refuse_early(&mut session, reason).await;
-            return None;
-        }
-        self.deliver(&mut session).await;
-        let (stream, _) = session.finish().await.ok().flatten()?.into_parts();
+        self.deliver(&mut Sender::new(&mut session, body)).await;
+        let finished = timeout(FINISH, session.finish()).await.ok()?;
+        let (stream, _) = finished.ok().flatten()?.into_parts();
         Some(stream)
+    }
+
+    /// Reads a head within its deadline; `None` if the sender has gone.
+    async fn read_head(&self, session: &mut ServerSession) -> Result<Option<BodyLen>, Reason> {
+        match timeout(self.limits.head_timeout, session.read_request()).await {
+            Ok(Ok(true)) => framing::check(&session.to_h1_raw(), session.req_header()).map(Some),
+            Ok(Ok(false)) => Ok(None),
+            Ok(Err(error)) if *error.etype() == ErrorType::ConnectionClosed => Ok(None),
+            Ok(Err(error)) => Err(framing::blame(&error)),
+            Err(_) => Err(Reason::HeadTimeout),
+        }
     }
 
     /// Refuses a request whose head is not one: nothing after it can be trusted
     /// to be a request either, so the connection ends.
-    async fn refuse_early(&self, session: &mut ServerSession, reason: Reason) {
+    async fn refuse_head(&self, session: &mut ServerSession, reason: Reason) {
         let id = self.request_ids.next();
-        let label = reason.label();
-        tracing::info!(request_id = %id, reason = label, "request refused");
         self.metrics.refused("", reason);
+        tracing::info!(request_id = %id, reason = reason.label(), "request refused");
         session.set_keepalive(None);
-        self.answer(session, Refusal::new(reason), Audience::Http, &id, None)
-            .await;
-        session.shutdown().await;
+        let (mut head, body) = refusal_answer(Refusal::new(reason), &id, None);
+        let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, body.len());
+        let answer = async {
+            session.write_response_header(Box::new(head)).await?;
+            session.write_response_body(body, true).await?;
+            session.shutdown().await;
+            Ok::<(), Box<pingora_core::Error>>(())
+        };
+        // A sender that does not take its answer does without.
+        let _: Result<_, _> = timeout(FINISH, answer).await;
     }
 }
 

@@ -5,96 +5,87 @@ use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::Head;
 use hookgate_gate::{
-    Admission, Audience, BodyError, BodySource, Delivery, Outcome, Reason, Refusal,
+    Admission, Audience, Delivery, Outcome, Reason, Refusal, acknowledge_duplicate, is_withheld,
 };
 use hookgate_replay::MemoryStore;
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{StatusCode, Version};
-use pingora_core::protocols::http::ServerSession;
+use http::StatusCode;
 use pingora_http::ResponseHeader;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::Gateway;
 use super::route::Route;
+use super::sender::{Connection, Gone, Sender};
 use crate::upstream::{self, Answer, Context};
 
-/// Unread bytes of a refused body that are worth reading, so that the
-/// connection can go on.
-const DRAIN: usize = 64 * 1024;
-/// For how long to read them.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
-
 impl Gateway {
-    pub(super) async fn deliver(&self, session: &mut ServerSession) {
+    pub(super) async fn deliver(&self, sender: &mut Sender<'_>) {
         let id = self.request_ids.next();
-        let Some(route) = self.routes.find(session.req_header()).map(Arc::clone) else {
+        let Some(route) = self.routes.find(sender.request()).map(Arc::clone) else {
             return self
-                .refuse(session, None, Reason::SourceUnknown.into(), &id)
+                .refuse(sender, None, Reason::SourceUnknown.into(), &id)
                 .await;
         };
-        match self.admit(session, &route).await {
-            Ok(Admission::Forward(delivery)) => self.forward(session, &route, delivery, &id).await,
+        match self.admit(sender, &route).await {
+            Ok(Admission::Forward(delivery)) => self.forward(sender, &route, delivery, &id).await,
             Ok(Admission::Duplicate(verified)) => {
                 let (source, event) = (route.source.name(), verified.id());
-                tracing::info!(request_id = %id, source, event, "duplicate");
                 self.metrics.duplicate(source);
-                self.acknowledge_duplicate(session).await;
+                tracing::info!(request_id = %id, source, event, "duplicate");
+                let (head, ()) = acknowledge_duplicate(Audience::Http).into_parts();
+                if let Err(Gone) = sender.answer(head.into(), Bytes::new()).await {
+                    sender.abort().await;
+                }
             }
-            Err(refusal) => self.refuse(session, Some(&route), refusal, &id).await,
+            Err(refusal) => self.refuse(sender, Some(&route), refusal, &id).await,
         }
     }
 
     /// Everything up to the claim. Nothing is sent anywhere before it.
     async fn admit(
         &self,
-        session: &mut ServerSession,
+        sender: &mut Sender<'_>,
         route: &Route,
     ) -> Result<Admission<MemoryStore>, Refusal> {
-        let request = session.req_header();
+        let request = sender.request();
         let head = Head::new(&request.method, &request.uri, &request.headers);
-        let declared = declared_len(session);
-        let receiving = self.gate.begin(&route.source, head, declared)?;
-        if expects_continue(session)
-            && let Ok(proceed) = ResponseHeader::build(StatusCode::CONTINUE, Some(0))
-        {
-            // A sender that is gone shows when the body is read.
-            let _: Result<(), _> = session.write_response_header(Box::new(proceed)).await;
+        let receiving = self
+            .gate
+            .begin(&route.source, head, sender.declared_len())?;
+        if let Err(Gone) = sender.proceed().await {
+            return Err(Reason::BodyIncomplete.into());
         }
-        let verified = receiving.receive(&mut SessionBody(session)).await?;
-        let source = route.source.name();
+        let received = receiving.receive(sender).await?;
+        let (source, verified) = (route.source.name(), received.verified());
         self.metrics
             .verified(source, verified.key_id(), verified.body().len());
-        self.gate.admit(&route.source, verified).await
+        self.gate.admit(received).await
     }
 
     /// Forwards a delivery and settles it by the upstream's answer. A sender
     /// that hangs up meanwhile changes nothing: this runs on.
     async fn forward(
         &self,
-        session: &mut ServerSession,
+        sender: &mut Sender<'_>,
         route: &Route,
-        delivery: Delivery<MemoryStore>,
+        mut delivery: Delivery<MemoryStore>,
         id: &str,
     ) {
         let source = route.source.name();
-        self.metrics.forwarded(source);
-        let client = session
-            .client_addr()
-            .and_then(|address| address.as_inet())
-            .map(|a| a.ip());
+        let server = route.upstream.host();
         let context = Context {
             source: &route.source,
-            client,
+            server,
+            client: sender.address(),
             request_id: id,
         };
-        let request = upstream::request_head(session.req_header(), &delivery, &context);
+        let request = upstream::request_head(sender.request(), &delivery, &context);
         let body = delivery.verified().body().clone();
 
+        delivery.handed_over();
         let start = Instant::now();
         let sent = route.upstream.send(request, &body).await;
         let class = sent
@@ -105,80 +96,50 @@ impl Gateway {
         match sent {
             Ok(answer) => {
                 let status = answer.status();
+                let (event, attempt) = (
+                    delivery.verified().id().map(str::to_owned),
+                    delivery.attempt(),
+                );
+                delivery.settle(Outcome::of(status)).await;
+                self.metrics.forwarded(source);
+                let code = status.as_u16();
                 tracing::debug!(
                     request_id = id,
                     source,
-                    event = delivery.verified().id(),
-                    attempt = delivery.attempt(),
-                    status = status.as_u16(),
+                    event,
+                    attempt,
+                    status = code,
                     "forwarded"
                 );
-                let outcome = if status.is_success() {
-                    Outcome::Delivered
-                } else {
-                    Outcome::Failed
-                };
-                delivery.settle(outcome).await;
-                // A redirect would be followed to nowhere, and 410 makes senders
-                // disable the endpoint: neither is the upstream's to say.
-                if status.is_redirection() || status == StatusCode::GONE {
-                    tracing::warn!(request_id = id, source, %status, "the upstream's answer is withheld");
-                    self.refuse(session, Some(route), Reason::UpstreamFailed.into(), id)
+                if is_withheld(status) {
+                    tracing::warn!(
+                        request_id = id,
+                        source,
+                        status = code,
+                        "the answer is withheld"
+                    );
+                    self.refuse(sender, Some(route), Reason::UpstreamFailed.into(), id)
                         .await;
                 } else {
-                    self.relay(session, answer).await;
+                    relay(sender, answer).await;
                 }
             }
             Err(failure) => {
+                delivery.settle(failure.outcome).await;
+                if failure.outcome == Outcome::Unknown {
+                    self.metrics.forwarded(source);
+                }
                 let (reason, cause) = (failure.reason.label(), &failure.cause);
                 tracing::warn!(request_id = id, source, reason, %cause, "forwarding failed");
-                delivery.settle(failure.outcome).await;
-                self.refuse(session, Some(route), failure.reason.into(), id)
+                self.refuse(sender, Some(route), failure.reason.into(), id)
                     .await;
             }
         }
     }
 
-    /// Passes the upstream's answer on as it arrives.
-    async fn relay(&self, session: &mut ServerSession, mut answer: Answer<'_>) {
-        let mut head = upstream::response_head(answer.head());
-        let has_length = head.headers.contains_key(CONTENT_LENGTH);
-        let bodiless = matches!(
-            head.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-        if !has_length && !bodiless {
-            if session.req_header().version == Version::HTTP_11 {
-                let _: Result<(), _> = head.insert_header(TRANSFER_ENCODING, "chunked");
-            } else {
-                // The end of the connection is the end of the body.
-                session.set_keepalive(None);
-            }
-        }
-        let relayed = async {
-            session.write_response_header(Box::new(head)).await.ok()?;
-            while let Some(chunk) = answer.chunk().await.ok()? {
-                session.write_response_body(chunk, false).await.ok()?;
-            }
-            session.finish_body().await.ok()
-        };
-        match relayed.await {
-            Some(()) => answer.release().await,
-            // Cut off: the sender must not take what it got for the whole.
-            None => session.shutdown().await,
-        }
-    }
-
-    async fn acknowledge_duplicate(&self, session: &mut ServerSession) {
-        let mut head = ResponseHeader::from(http::Response::new(()).into_parts().0);
-        let _: Result<(), _> = head.insert_header("hookgate-outcome", "duplicate");
-        let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, "0");
-        let _: Result<(), _> = session.write_response_header(Box::new(head)).await;
-    }
-
     async fn refuse(
         &self,
-        session: &mut ServerSession,
+        sender: &mut Sender<'_>,
         route: Option<&Route>,
         refusal: Refusal,
         id: &str,
@@ -194,77 +155,50 @@ impl Gateway {
             status,
             "delivery refused"
         );
-        let audience = Audience::of(&session.req_header().headers);
+        if reason == Reason::BodyTimeout {
+            sender.give_up_body();
+        }
+        let connection = sender.before_refusal().await;
         let detail = route
             .filter(|route| route.expose_reason)
             .map(|_| reason.label());
-        if session.is_body_done() {
-            return self.answer(session, refusal, audience, id, detail).await;
-        }
-        // A short body is likely here already; read it, and the connection goes
-        // on. A sender that waits for leave to send, or has much to send, is
-        // told first, and the connection ends: whatever comes is not a request.
-        let slow = matches!(reason, Reason::BodyTimeout | Reason::BodyIncomplete);
-        let short = declared_len(session).is_some_and(|len| len <= DRAIN as u64);
-        if short && !slow && !expects_continue(session) && drain(session).await {
-            return self.answer(session, refusal, audience, id, detail).await;
-        }
-        session.set_keepalive(None);
-        self.answer(session, refusal, audience, id, detail).await;
-        if !slow {
-            drain(session).await;
-        }
-        session.shutdown().await;
-    }
-
-    pub(super) async fn answer(
-        &self,
-        session: &mut ServerSession,
-        refusal: Refusal,
-        audience: Audience,
-        id: &str,
-        detail: Option<&str>,
-    ) {
-        let (mut parts, body) = refusal.response(audience, Some(id), detail).into_parts();
-        parts.headers.insert(CONTENT_LENGTH, body.len().into());
-        let head = Box::new(ResponseHeader::from(parts));
-        // A sender that is gone needs no answer.
-        if session.write_response_header(head).await.is_ok() {
-            let _: Result<(), _> = session.write_response_body(body, true).await;
+        let (head, body) = refusal_answer(refusal, id, detail);
+        let told = sender.answer(head, body).await;
+        if told.is_err() {
+            sender.abort().await;
+        } else if connection == Connection::Close {
+            sender.after_refusal().await;
         }
     }
 }
 
-/// Reads what is left of a body that nobody wants, within bounds. Whether that
-/// was all.
-async fn drain(session: &mut ServerSession) -> bool {
-    let read = async {
-        let mut drained = 0;
-        while drained <= DRAIN {
-            match session.read_request_body().await {
-                Ok(Some(chunk)) => drained += chunk.len(),
-                Ok(None) => return true,
-                Err(_) => return false,
-            }
+/// The answer to a refused request, as a head and a body.
+pub(super) fn refusal_answer(
+    refusal: Refusal,
+    id: &str,
+    detail: Option<&str>,
+) -> (ResponseHeader, Bytes) {
+    // There is no gRPC over HTTP/1, whatever the content type says.
+    let (head, body) = refusal
+        .response(Audience::Http, Some(id), detail)
+        .into_parts();
+    (head.into(), body)
+}
+
+/// Passes the upstream's answer on as it arrives.
+async fn relay(sender: &mut Sender<'_>, mut answer: Answer<'_>) {
+    let relayed = async {
+        sender.start(upstream::response_head(answer.head())).await?;
+        while let Some(chunk) = answer.chunk().await.map_err(|()| Gone)? {
+            sender.chunk(chunk).await?;
         }
-        false
+        sender.finish().await
     };
-    timeout(DRAIN_TIME, read).await.unwrap_or(false)
-}
-
-fn declared_len(session: &ServerSession) -> Option<u64> {
-    session
-        .get_header(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
-}
-
-fn expects_continue(session: &ServerSession) -> bool {
-    session
-        .get_header(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    match relayed.await {
+        Ok(()) => answer.release().await,
+        // Cut off: the sender must not take what it got for the whole.
+        Err(Gone) => sender.abort().await,
+    }
 }
 
 fn class(status: StatusCode) -> &'static str {
@@ -274,18 +208,6 @@ fn class(status: StatusCode) -> &'static str {
         4 => "4xx",
         5 => "5xx",
         _ => "other",
-    }
-}
-
-/// The body of a request as the gate reads it.
-struct SessionBody<'s>(&'s mut ServerSession);
-
-impl BodySource for SessionBody<'_> {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        self.0
-            .read_request_body()
-            .await
-            .map_err(|_| BodyError::Incomplete)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use hookgate_gate::Reason;
 use http::Version;
+use http::uri::Authority;
 use pingora_http::RequestHeader;
 
 /// Most bytes of a head.
@@ -12,8 +13,26 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Most fields of a head.
 const MAX_FIELDS: usize = 100;
 
+/// How the body of a request is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyLen {
+    Known(u64),
+    Chunked,
+}
+
+/// Why the parser has refused a head. It allows more than is allowed here, so
+/// what it finds too large is.
+pub(super) fn blame(error: &pingora_core::Error) -> Reason {
+    let text = error.to_string();
+    if text.contains("larger than") || text.contains("too many headers") {
+        Reason::HeadTooLarge
+    } else {
+        Reason::RequestMalformed
+    }
+}
+
 /// Checks a head of HTTP/1: `raw` as it came, `request` as it was parsed.
-pub(super) fn check(raw: &[u8], request: &RequestHeader) -> Result<(), Reason> {
+pub(super) fn check(raw: &[u8], request: &RequestHeader) -> Result<BodyLen, Reason> {
     if raw.len() > MAX_HEAD || request.headers.len() > MAX_FIELDS {
         return Err(Reason::HeadTooLarge);
     }
@@ -29,31 +48,37 @@ pub(super) fn check(raw: &[u8], request: &RequestHeader) -> Result<(), Reason> {
     let mut codings = fields
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case(b"transfer-encoding"));
-    match (
+    let body = match (
         lengths.next(),
         lengths.next(),
         codings.next(),
         codings.next(),
     ) {
-        (None, None, None, None) => {}
-        (Some((_, length)), None, None, None) if is_length(length) => {}
+        (None, None, None, None) => BodyLen::Known(0),
+        (Some((_, length)), None, None, None) => {
+            BodyLen::Known(length_of(length).ok_or(Reason::FramingAmbiguous)?)
+        }
         (None, None, Some((_, coding)), None)
-            if coding.eq_ignore_ascii_case(b"chunked") && request.version == Version::HTTP_11 => {}
+            if coding.eq_ignore_ascii_case(b"chunked") && request.version == Version::HTTP_11 =>
+        {
+            BodyLen::Chunked
+        }
         _ => return Err(Reason::FramingAmbiguous),
-    }
-    let hosts = fields
+    };
+    let mut hosts = fields
         .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case(b"host"))
-        .count();
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));
     // RFC 9112 §3.2.
-    if hosts > 1 || (hosts == 0 && request.version == Version::HTTP_11) {
-        return Err(Reason::RequestMalformed);
+    match (hosts.next(), hosts.next()) {
+        (Some((_, host)), None) if is_host(host) => {}
+        (None, None) if request.version == Version::HTTP_10 => {}
+        _ => return Err(Reason::RequestMalformed),
     }
     // There is nothing to upgrade to, and bytes after the head would not be HTTP.
     if request.headers.contains_key(http::header::UPGRADE) {
         return Err(Reason::RequestMalformed);
     }
-    Ok(())
+    Ok(body)
 }
 
 type Field<'h> = (&'h [u8], &'h [u8]);
@@ -84,15 +109,25 @@ fn fields(raw: &[u8]) -> Result<Vec<Field<'_>>, Reason> {
 }
 
 /// Digits only: no sign, no list, nothing that overflows.
-fn is_length(value: &[u8]) -> bool {
-    (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
+fn length_of(value: &[u8]) -> Option<u64> {
+    let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)?
+        .parse()
+        .ok()
+}
+
+/// A host and perhaps a port, nothing else.
+fn is_host(value: &[u8]) -> bool {
+    Authority::try_from(value).is_ok_and(|host| !host.as_str().contains('@'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check_head(fields: &str, version: Version) -> Result<(), Reason> {
+    fn check_head(fields: &str, version: Version) -> Result<BodyLen, Reason> {
         let mut request = RequestHeader::build("POST", b"/", None).unwrap();
         request.set_version(version);
         for line in fields.lines() {
@@ -108,18 +143,26 @@ mod tests {
 
     #[test]
     fn unambiguous_heads_pass() {
-        for fields in [
-            "Host: a\r\nContent-Length: 5\r\n",
-            "Host: a\r\nTransfer-Encoding: chunked\r\n",
-            "Host: a\r\nTransfer-Encoding: Chunked\r\n",
-            "Host: a\r\n",
+        for (fields, expected) in [
+            ("Host: a\r\nContent-Length: 5\r\n", BodyLen::Known(5)),
+            (
+                "Host: a:80\r\nTransfer-Encoding: chunked\r\n",
+                BodyLen::Chunked,
+            ),
+            (
+                "Host: [::1]:80\r\nTransfer-Encoding: Chunked\r\n",
+                BodyLen::Chunked,
+            ),
+            ("Host: a\r\n", BodyLen::Known(0)),
         ] {
-            assert_eq!(check_head(fields, Version::HTTP_11), Ok(()), "{fields}");
+            assert_eq!(
+                check_head(fields, Version::HTTP_11),
+                Ok(expected),
+                "{fields}"
+            );
         }
-        assert_eq!(
-            check_head("Content-Length: 5\r\n", Version::HTTP_10),
-            Ok(())
-        );
+        let old = check_head("Content-Length: 5\r\n", Version::HTTP_10);
+        assert_eq!(old, Ok(BodyLen::Known(5)));
     }
 
     #[test]
@@ -160,6 +203,10 @@ mod tests {
     fn upgrades_and_unclear_hosts_are_refused() {
         for fields in [
             "",
+            "Host: \r\n",
+            "Host: a b\r\n",
+            "Host: a/b\r\n",
+            "Host: user@a\r\n",
             "Host: a\r\nHost: b\r\n",
             "Host: a\r\nUpgrade: websocket\r\n",
         ] {

@@ -5,6 +5,7 @@ mod delivery;
 mod framing;
 mod listen;
 mod route;
+mod sender;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -63,29 +63,23 @@ impl Routes {
 
     pub(super) fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
         let by_host = self.0.get(request.uri.path())?;
-        let named = if by_host.hosts.is_empty() {
-            None
-        } else {
-            let host = host(request)?;
-            by_host
-                .hosts
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(host))
-        };
-        named.map(|(_, route)| route).or(by_host.any.as_ref())
+        let host = host(request).unwrap_or_default();
+        let mut named = by_host.hosts.iter();
+        named
+            .find(|(name, _)| name.eq_ignore_ascii_case(host))
+            .map(|(_, route)| route)
+            .or(by_host.any.as_ref())
     }
 }
 
-/// The host that the request is for, without port. That of the target counts
-/// before that of the header (RFC 9112 §3.2.2).
+/// The host that the request is for, without port. A target that names another
+/// one has been refused by the parser.
 fn host(request: &RequestHeader) -> Option<&str> {
-    let host = request.uri.host().or_else(|| {
-        let header = request.headers.get(http::header::HOST)?.to_str().ok()?;
-        // An IPv6 address has colons of its own, inside of brackets.
-        match header.rfind(']') {
-            Some(end) => Some(&header[..=end]),
-            None => header.split(':').next(),
-        }
-    })?;
+    let header = request.headers.get(http::header::HOST)?.to_str().ok()?;
+    // An IPv6 address has colons of its own, inside of brackets.
+    let host = match header.rfind(']') {
+        Some(end) => &header[..=end],
+        None => header.split(':').next()?,
+    };
     Some(host.trim_end_matches('.'))
 }

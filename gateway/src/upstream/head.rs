@@ -10,13 +10,15 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-/// What goes into the head besides the delivery.
+/// What goes into the head besides the delivery. `server` is the host for
+/// senders that name none, as HTTP/1.0 lets them.
 #[derive(Debug)]
 pub(crate) struct Context<'c> {
     pub(crate) source: &'c Source,
+    pub(crate) server: &'c str,
     pub(crate) client: Option<IpAddr>,
     pub(crate) request_id: &'c str,
 }
@@ -28,14 +30,15 @@ pub(crate) fn request_head<S: ReplayStore>(
     context: &Context<'_>,
 ) -> RequestHeader {
     let verified = delivery.verified();
-    let host = host(inbound);
+    let host = inbound
+        .headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
     let mut head = inbound.clone();
-    if inbound.uri.authority().is_some()
-        && let Some(target) = inbound.uri.path_and_query()
-        && let Ok(target) = target.as_str().parse()
-    {
-        // The absolute form is for proxies; the upstream is none.
-        head.set_uri(target);
+    if !inbound.raw_path().starts_with(b"/") {
+        // The absolute form is for proxies; the upstream is none. This drops the
+        // target as it was sent and keeps the path.
+        head.set_uri(inbound.uri.clone());
     }
     head.set_version(Version::HTTP_11);
     let unwanted: Vec<HeaderName> = inbound
@@ -58,7 +61,7 @@ pub(crate) fn request_head<S: ReplayStore>(
             let _: Result<(), _> = head.insert_header(name, value);
         }
     };
-    set("host", &host);
+    set("host", host.unwrap_or(context.server));
     set("content-length", &verified.body().len().to_string());
     set("hookgate-verified", "true");
     set("hookgate-source", context.source.name());
@@ -81,17 +84,56 @@ pub(crate) fn request_head<S: ReplayStore>(
         set("x-forwarded-for", &client.to_string());
     }
     set("x-forwarded-proto", "http");
-    set("x-forwarded-host", &host);
+    if let Some(host) = host {
+        set("x-forwarded-host", host);
+    }
     head
 }
 
-/// The head that the sender gets for the upstream's answer.
+/// The head that the sender gets for the upstream's answer, framed anew.
 pub(crate) fn response_head(answer: &ResponseHeader) -> ResponseHeader {
     let mut head = answer.clone();
+    head.set_version(Version::HTTP_11);
     for name in per_connection(&answer.headers) {
         head.remove_header(&name);
     }
+    // The parser has made sure that all lengths are equal.
+    let length = content_length(answer);
+    head.remove_header(&CONTENT_LENGTH);
+    if let Some(length) = length
+        && head.status != StatusCode::NO_CONTENT
+    {
+        let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, length);
+    }
     head
+}
+
+/// Whether the answer's body is framed in a way that can be followed: by length,
+/// by chunks, or by the end of the connection.
+pub(crate) fn is_framing_known(answer: &ResponseHeader) -> bool {
+    let mut codings = answer.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether an answer that has no body says that it has one. What comes after such
+/// a head could be taken for the answer to the next delivery.
+pub(crate) fn contradicts_itself(answer: &ResponseHeader) -> bool {
+    let bodiless = matches!(
+        answer.status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    bodiless
+        && (answer.headers.contains_key(TRANSFER_ENCODING)
+            || content_length(answer).is_some_and(|length| length > 0))
+}
+
+fn content_length(answer: &ResponseHeader) -> Option<u64> {
+    let value = answer.headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    value.split(',').next()?.trim().parse().ok()
 }
 
 /// Fields that belong to one connection (RFC 9110 §7.6.1), with those that
@@ -113,9 +155,8 @@ fn per_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let named = headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         // The length of the body is not the sender's to take away.
         .filter(|name| name != CONTENT_LENGTH);
     ALWAYS
@@ -145,19 +186,6 @@ fn starts_with(name: &str, prefix: &str) -> bool {
             .bytes()
             .zip(prefix.bytes())
             .all(|(byte, wanted)| byte == wanted || (wanted == b'-' && matches!(byte, b'_' | b'.')))
-}
-
-/// The host that the sender asked for.
-fn host(inbound: &RequestHeader) -> String {
-    match inbound.uri.authority() {
-        Some(authority) => authority.to_string(),
-        None => inbound
-            .headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default()
-            .to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod head;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +15,6 @@ use pingora_core::connectors::http::v1::Connector;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_load_balancing::LoadBalancer;
-use pingora_load_balancing::selection::RoundRobin;
 use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::head::{Context, request_head, response_head};
@@ -23,14 +22,19 @@ use crate::config;
 
 /// Idle connections that are kept for an upstream.
 const POOL: usize = 1024;
-/// How long they are kept.
-const POOL_IDLE: Duration = Duration::from_secs(60);
+/// How long they are kept: less than the 5 s after which common servers close
+/// them, because a delivery that meets the closing cannot be repeated.
+const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// The servers of one upstream, and the connections to them.
 pub(crate) struct Upstream {
     name: String,
-    servers: LoadBalancer<RoundRobin>,
-    count: usize,
+    /// One or more.
+    servers: Vec<SocketAddr>,
+    /// The server that the next delivery tries first.
+    next: AtomicUsize,
+    /// What senders that name no host are taken to mean.
+    host: String,
     connector: Connector,
     timeout: Duration,
     connect_timeout: Duration,
@@ -38,12 +42,15 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) fn new(name: &str, config: &config::Upstream) -> Self {
-        let servers = LoadBalancer::try_from_iter(&config.servers)
-            .expect("socket addresses resolve to themselves");
         Self {
             name: name.to_owned(),
-            servers,
-            count: config.servers.len(),
+            servers: config.servers.clone(),
+            next: AtomicUsize::new(0),
+            host: config
+                .servers
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             connector: Connector::new(Some(ConnectorOptions::new(POOL))),
             timeout: config.timeout,
             connect_timeout: config.connect_timeout,
@@ -52,6 +59,10 @@ impl Upstream {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// Sends `request` with `body` and waits for the head of the answer. A
@@ -66,54 +77,45 @@ impl Upstream {
         let deadline = Instant::now() + self.timeout;
         let (mut session, peer) = self.connect(deadline).await?;
         let exchange = async {
-            session.write_request_header(Box::new(request)).await?;
-            session.write_body(body).await?;
-            session.finish_body().await?;
-            loop {
-                session.read_response().await?;
-                // RFC 9110 §15.2: interim answers come before the final one.
-                match session.resp_header().map(|head| head.status) {
-                    Some(status) if status == StatusCode::SWITCHING_PROTOCOLS => {
-                        return pingora_core::Error::e_explain(
-                            pingora_core::ErrorType::InvalidHTTPHeader,
-                            "101 to a request that did not ask for it",
-                        );
-                    }
-                    Some(status) if status.is_informational() => {}
-                    _ => return Ok(()),
-                }
+            // A server may answer before it has read everything, and close. Its
+            // answer counts, not that the rest could not be written.
+            let written = write(&mut session, request, body).await;
+            match (read_head(&mut session).await, written) {
+                (Ok(()), written) => Ok(written.is_ok()),
+                (Err(_), Err(unwritten)) => Err(unwritten),
+                (Err(unread), Ok(())) => Err(unread),
             }
         };
-        match timeout_at(deadline, exchange).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(Failure::sent(Reason::UpstreamFailed, error)),
+        let whole = match timeout_at(deadline, exchange).await {
+            Ok(Ok(whole)) => whole,
+            Ok(Err(cause)) => return Err(Failure::sent(Reason::UpstreamFailed, cause)),
             Err(_) => return Err(Failure::sent(Reason::UpstreamTimeout, "no answer in time")),
-        }
-        let Some(head) = session.resp_header().cloned() else {
-            return Err(Failure::sent(
-                Reason::UpstreamFailed,
-                "an answer without a head",
-            ));
         };
+        let head = session
+            .resp_header()
+            .cloned()
+            .filter(head::is_framing_known);
+        let Some(head) = head else {
+            let cause = "an answer whose end cannot be found";
+            return Err(Failure::sent(Reason::UpstreamFailed, cause));
+        };
+        let reusable = whole && !head::contradicts_itself(&head);
         Ok(Answer {
             connector: &self.connector,
             session,
             peer,
             head,
             deadline,
+            reusable,
         })
     }
 
     async fn connect(&self, deadline: Instant) -> Result<(HttpSession, HttpPeer), Failure> {
         let mut cause = "no server".to_owned();
-        for _ in 0..self.count {
-            let Some(server) = self.servers.select(b"", self.count) else {
-                break;
-            };
-            let Some(address) = server.addr.as_inet() else {
-                break;
-            };
-            let peer = self.peer(*address);
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        for offset in 0..self.servers.len() {
+            let address = self.servers[start.wrapping_add(offset) % self.servers.len()];
+            let peer = self.peer(address);
             match timeout_at(deadline, self.connector.get_http_session(&peer)).await {
                 Ok(Ok((session, _reused))) => return Ok((session, peer)),
                 Ok(Err(error)) => cause = format!("{address}: {error}"),
@@ -151,6 +153,8 @@ pub(crate) struct Answer<'u> {
     peer: HttpPeer,
     head: ResponseHeader,
     deadline: Instant,
+    /// Whether the connection is in a state that is known.
+    reusable: bool,
 }
 
 impl Answer<'_> {
@@ -170,17 +174,49 @@ impl Answer<'_> {
         }
     }
 
-    /// Gives the connection back for the next delivery.
+    /// Gives the connection back for the next delivery, if it is fit for one.
     pub(crate) async fn release(self) {
         let Self {
             connector,
             session,
             peer,
+            reusable,
             ..
         } = self;
-        connector
-            .release_http_session(session, &peer, Some(POOL_IDLE))
-            .await;
+        if reusable {
+            connector
+                .release_http_session(session, &peer, Some(POOL_IDLE))
+                .await;
+        }
+    }
+}
+
+async fn write(
+    session: &mut HttpSession,
+    request: RequestHeader,
+    body: &Bytes,
+) -> pingora_core::Result<()> {
+    session.write_request_header(Box::new(request)).await?;
+    session.write_body(body).await?;
+    session.finish_body().await?;
+    Ok(())
+}
+
+/// Reads up to the head of the final answer: interim ones come before it
+/// (RFC 9110 §15.2).
+async fn read_head(session: &mut HttpSession) -> pingora_core::Result<()> {
+    loop {
+        session.read_response().await?;
+        match session.resp_header().map(|head| head.status) {
+            Some(StatusCode::SWITCHING_PROTOCOLS) => {
+                return pingora_core::Error::e_explain(
+                    pingora_core::ErrorType::InvalidHTTPHeader,
+                    "101 to a request that did not ask for it",
+                );
+            }
+            Some(status) if status.is_informational() => {}
+            _ => return Ok(()),
+        }
     }
 }
 

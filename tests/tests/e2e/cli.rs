@@ -73,6 +73,7 @@ fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
     assert!(!output.status.success());
     let said = text(&output);
     assert!(said.contains("expected env:NAME or file:PATH"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
 }
 
 #[test]

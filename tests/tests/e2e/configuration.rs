@@ -96,26 +96,26 @@ fn every_mistake_is_reported_at_once_with_its_path() {
         assert_eq!(exit, Some(78), "{found}");
         for expected in [
             "surprise: unknown key",
-            "server.listen: expected an address such as \"0.0.0.0:8080\", found \"8080\"",
-            "server.admin: expected a string, found a number",
-            "limits.body: expected a size with a unit, such as \"1MiB\", found \"1\"",
+            "server.listen[0]: expected an address such as \"0.0.0.0:8080\"",
+            "server.admin: expected an address such as \"0.0.0.0:8080\", found a number",
+            "limits.body: expected a size with a unit, such as \"1MiB\", of at most 1GiB",
             "limits.head_timeout: expected a duration with a unit",
             "limits.connections: expected at least 1",
-            "replay.store: expected \"memory\", found \"etcd\"",
-            "upstreams.app.servers: expected at least one HOST:PORT",
+            "replay.store: expected \"memory\"",
+            "upstreams.app.servers: missing; expected at least one, HOST:PORT",
             "upstreams.app.timeout: expected a duration with a unit",
             "sources[0].path: expected a path such as",
-            "sources[0].provider: no provider \"nobody\" in the catalogue",
+            "sources[0].provider: not in the catalogue; expected one of beatapi",
             "sources[0].secrets[0]: expected env:NAME or file:PATH",
             "sources[0].retention: shorter than the window lets replays in",
-            "sources[1].name: \"a\" is taken by another source",
+            "sources[1].name: taken by another source",
             "sources[1].secrets[0]: the environment variable NOT_SET is not set",
             "sources[1].secrets[1]: environment variable EMPTY: the secret is empty",
             "sources[1].secrets[2]: environment variable PLACEHOLDER: the secret is a placeholder",
             "sources[1].secrets[3].until: unknown key; expected one of from, id, not_after, not_before",
-            "sources[1].upstream: no [upstreams.other]; expected one of app",
+            "sources[1].upstream: no such table [upstreams.…]; expected one of app",
             "sources[1].lease: a delivery could still be under way",
-            "sources[1].scheme.alg: expected one of hmac-sha256, ed25519, found \"md5\"",
+            "sources[1].scheme.alg: expected one of hmac-sha256, ed25519",
             "sources[1].scheme.msg: the message does not contain {body}",
         ] {
             assert!(found.contains(expected), "{expected}\n{found}");
@@ -169,7 +169,7 @@ fn a_weak_secret_is_a_warning() {
     let (exit, found) = check("check", &GOOD.replace("env:GOOD", "env:WEAK"));
     assert_eq!(exit, Some(0), "{found}");
     assert!(
-        found.contains("sources[0].secrets[0]: shorter than 16 bytes"),
+        found.contains("sources[0].secrets[0]: decodes to fewer than 16 bytes"),
         "{found}"
     );
 }
@@ -209,4 +209,63 @@ fn the_configuration_of_the_readme_loads() {
     let (text, _) = rest.split_once("```").expect("it ends");
     let (exit, found) = check("check", &text.replace("env:BEATAPI_SECRET", "env:GOOD"));
     assert_eq!(exit, Some(0), "{found}");
+}
+
+#[test]
+fn values_that_would_overflow_or_never_match_are_refused() {
+    for (line, expected) in [
+        (
+            "window = { past = \"18446744073709551615s\" }",
+            "sources[0].window.past: expected a duration",
+        ),
+        (
+            "retention = \"500000000000y\"",
+            "sources[0].retention: expected a duration",
+        ),
+        (
+            "wait = \"18446744073709551615s\"",
+            "sources[0].wait: expected a duration",
+        ),
+        ("body = \"16EiB\"", "sources[0].body: expected a size"),
+        (
+            "host = \"http://a\"",
+            "sources[0].host: expected a host name",
+        ),
+        (
+            "secrets = [\"whsec_CANARY\"]",
+            "line 14: not TOML: duplicate key",
+        ),
+    ] {
+        let (exit, found) = check("check", &format!("{GOOD}{line}\n"));
+        assert_eq!(exit, Some(78), "{line}: {found}");
+        assert!(found.contains(expected), "{expected}\n{found}");
+        assert!(!found.contains("CANARY"), "{found}");
+    }
+    for (from, to, expected) in [
+        (
+            "name = \"beatapi\"",
+            "name = \"a\\nb\"",
+            "sources[0].name: expected a name",
+        ),
+        (
+            "\"127.0.0.1:0\"",
+            "\"127.0.0.1:9090\"",
+            "server.listen: 127.0.0.1:9090 is there twice",
+        ),
+        (
+            "\"127.0.0.1:3000\"",
+            "\"nohost.invalid:80\", 5",
+            "upstreams.app.servers[1]: expected HOST:PORT",
+        ),
+        (
+            "\"env:GOOD\"",
+            "{ from = \"env:GOOD\", not_before = \"2027-01-01T00:00:00Z\", not_after = \"2026-01-01T00:00:00Z\" }",
+            "sources[0].secrets[0].not_after: before `not_before`",
+        ),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let (exit, found) = check("check", &GOOD.replace(from, to));
+        assert_eq!(exit, Some(78), "{to}: {found}");
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
 }

@@ -303,6 +303,158 @@ async fn an_upstream_that_breaks_off_gets_no_second_copy_behind_the_senders_back
     }
 }
 
+/// Reads some of each request and answers; once for each of `answers`, with a
+/// pause between its parts, on as many connections as are opened.
+async fn answer_early(listener: TcpListener, parts: &'static [&'static [u8]]) {
+    loop {
+        let (mut stream, _) = listener.accept().await.expect("it listens");
+        tokio::spawn(async move {
+            let mut request = vec![0; 4096];
+            while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                for part in parts {
+                    let _ = stream.write_all(part).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_was_read_counts() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("it listens");
+            let mut some = [0; 4096];
+            let _ = stream.read(&mut some).await;
+            let refusal =
+                b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(refusal).await;
+            let _ = stream.shutdown().await;
+            // Kept, so that what was not read does not reset the connection.
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                drop(stream);
+            });
+        }
+    });
+    let gateway = Gateway::builder(address)
+        .every_source("body = \"64MiB\"")
+        .start();
+    let provided = beatapi();
+    let body = Bytes::from(vec![b' '; 100_000]);
+    let reply = send(
+        gateway.address(),
+        provided.request(provided.sign(&body, now(), ""), body),
+    );
+    assert_eq!(reply.await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    server.abort();
+}
+
+/// A connection whose state is not known must not carry another delivery: its
+/// sender would get somebody else's answer.
+#[tokio::test]
+async fn an_answer_that_contradicts_itself_does_not_poison_the_next() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = tokio::spawn(answer_early(
+        listener,
+        &[
+            b"HTTP/1.1 204 No Content\r\ncontent-length: 40\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL",
+        ],
+    ));
+    let gateway = Gateway::builder(address).start();
+    for index in 0..6 {
+        let reply = send(
+            gateway.address(),
+            beatapi().delivery(&format!("evt_{index}")),
+        )
+        .await;
+        assert_eq!(reply.status, StatusCode::NO_CONTENT, "{index}");
+        assert!(!reply.headers.contains_key("content-length"), "{index}");
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn an_answer_of_http_1_0_is_framed_anew() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = tokio::spawn(answer_each(listener, b"HTTP/1.0 200 OK\r\n\r\nto the end"));
+    let gateway = Gateway::builder(address).start();
+    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(
+        (reply.status, reply.body.as_ref()),
+        (StatusCode::OK, &b"to the end"[..])
+    );
+    assert_eq!(reply.headers["transfer-encoding"], "chunked");
+    server.abort();
+}
+
+#[tokio::test]
+async fn an_answer_in_a_coding_that_is_not_known_is_withheld() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    let server = tokio::spawn(answer_each(listener, answer));
+    let gateway = Gateway::builder(address).start();
+    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(reply.status, StatusCode::BAD_GATEWAY);
+    server.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_no_delivery_is_lost_to_the_server_that_is_down() {
+    let (dead, _socket) = closed_port().await;
+    let upstream = Upstream::start().await;
+    let live = upstream.address();
+    let pair = format!("[upstreams.pair]\nservers = [\"{dead}\", \"{live}\"]");
+    let source = "[[sources]]\nname = \"pair\"\npath = \"/pair\"\nprovider = \"beatapi\"\n\
+                  secrets = [\"env:PAIR\"]\nupstream = \"pair\"";
+    let gateway = Gateway::builder(live)
+        .table(&pair)
+        .table(source)
+        .env("PAIR", beatapi().secret)
+        .start();
+    let mut deliveries = tokio::task::JoinSet::new();
+    for index in 0..200 {
+        let mut request = beatapi().delivery(&format!("evt_{index}"));
+        *request.uri_mut() = "/pair".parse().expect("a path");
+        deliveries.spawn(send(gateway.address(), request));
+    }
+    let replies = deliveries.join_all().await;
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply.status == StatusCode::NO_CONTENT)
+    );
+    assert_eq!(upstream.take().len(), 200);
+}
+
+/// A log that nobody takes must neither stop deliveries nor change what becomes
+/// of them.
+#[tokio::test]
+async fn a_log_that_nobody_reads_is_no_reason_to_lose_a_delivery() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::builder(upstream.address()).start();
+    gateway.stop_reading_the_log();
+    for index in 0..20 {
+        let event = format!("evt_{index}");
+        for expected in [StatusCode::NO_CONTENT, StatusCode::OK] {
+            assert_eq!(
+                send(gateway.address(), beatapi().delivery(&event))
+                    .await
+                    .status,
+                expected
+            );
+        }
+    }
+    assert_eq!(upstream.take().len(), 20);
+}
+
 #[tokio::test]
 async fn interim_answers_are_read_over() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

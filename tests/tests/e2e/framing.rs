@@ -305,3 +305,101 @@ async fn bytes_behind_a_request_never_reach_the_upstream() {
         StatusCode::NO_CONTENT
     );
 }
+
+/// A body whose framing breaks is not known to end anywhere: what follows must
+/// not be taken for a request, signed or not.
+#[tokio::test]
+async fn after_a_chunk_that_is_none_the_connection_ends() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let head = changed(|text| {
+        let (head, _) = text.split_once("Content-Length").expect("it has a length");
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n")
+    });
+    for chunk in [
+        "ZZ\r\n",
+        "5\nhello\r\n",
+        "5\r\nhelloXX",
+        "fffffffffffffffff\r\n",
+        "-1\r\n",
+    ] {
+        let request = [&head, chunk.as_bytes()].concat();
+        let mut stream = TcpStream::connect(gateway.address())
+            .await
+            .expect("it listens");
+        stream.write_all(&request).await.expect("it reads");
+        let mut answer = Vec::new();
+        while !is_complete(&answer) {
+            assert_ne!(
+                stream.read_buf(&mut answer).await.expect("it answers"),
+                0,
+                "{chunk:?}"
+            );
+        }
+        assert_eq!(status(&answer), "400", "{chunk:?}");
+        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        assert!(text.contains("connection: close"), "{chunk:?}: {text}");
+        let _ = stream.write_all(&raw_delivery("evt_behind")).await;
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(QUIET, stream.read_to_end(&mut rest)).await;
+        assert!(
+            rest.is_empty(),
+            "{chunk:?}: {}",
+            String::from_utf8_lossy(&rest)
+        );
+        assert!(upstream.take().is_empty(), "{chunk:?}");
+    }
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_are_431() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    for fields in [101, 300] {
+        let many: String = (0..fields).map(|n| format!("X-{n}: 1\r\n")).collect();
+        let answer = exchange_raw(gateway.address(), &with_field(many.trim_end()), QUIET).await;
+        assert_eq!(status(&answer), "431", "{fields}");
+    }
+    let long = with_field(&format!("X: {}", "x".repeat(70_000)));
+    assert_eq!(
+        status(&exchange_raw(gateway.address(), &long, QUIET).await),
+        "431"
+    );
+    assert!(upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_target_in_absolute_form_is_forwarded_as_a_path() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let request = changed(|text| text.replacen("/hooks", "http://hooks.example/hooks", 1));
+    let answer = exchange_raw(gateway.address(), &request, Duration::from_secs(1)).await;
+    assert_eq!(status(&answer), "204");
+    assert_eq!(
+        upstream.take().pop().expect("it was forwarded").path,
+        "/hooks/beatapi"
+    );
+}
+
+#[tokio::test]
+async fn http_1_0_gets_its_answer_and_no_leave_that_it_does_not_know() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let request = changed(|text| {
+        text.replacen(
+            "HTTP/1.1\r\nHost: hooks.example",
+            "HTTP/1.0\r\nExpect: 100-continue",
+            1,
+        )
+    });
+    let answer = exchange_raw(gateway.address(), &request, QUIET).await;
+    assert_eq!(
+        status(&answer),
+        "204",
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    let arrival = upstream.take().pop().expect("it was forwarded");
+    assert_eq!(arrival.headers["host"], upstream.address().to_string());
+    assert!(!arrival.headers.contains_key("x-forwarded-host"));
+}

@@ -200,6 +200,23 @@ fn steps(provided: &Provided) -> Vec<Step> {
             )
         },
         step("retry after 404", provided.delivery("evt_5"), FORWARDED),
+        Step {
+            behaviour: Some(Behaviour::Answer(StatusCode::GONE)),
+            ..step(
+                "upstream is gone",
+                provided.delivery("evt_6"),
+                (502, false, 1),
+            )
+        },
+        Step {
+            behaviour: Some(Behaviour::Answer(StatusCode::FOUND)),
+            ..step(
+                "upstream redirects",
+                provided.delivery("evt_6"),
+                (502, false, 1),
+            )
+        },
+        step("retry after those", provided.delivery("evt_6"), FORWARDED),
     ]
 }
 

@@ -42,7 +42,6 @@ fn hookgate_sign(provided: &Provided, body: &[u8]) -> String {
             "env:SECRET",
             "--json",
         ])
-        .args(["--id", "msg_stranger"])
         .env("SECRET", provided.secret);
     run(&mut command, body).expect("it can be signed")
 }

@@ -9,7 +9,7 @@
 //! sig  = { in = "header:webhook-signature", items = " ", pair = ",", key = "v1", enc = "base64" }
 //! ts   = { in = "header:webhook-timestamp", unit = "s" }
 //! msg  = "{id}.{ts}.{body}"
-//! id   = { in = "header:webhook-id", exclude = "." }
+//! id   = "header:webhook-id"
 //! type = "json:/type"
 //! ```
 //!
@@ -20,7 +20,7 @@
 //! | `sig` | `in`: the header; `prefix`: literal before the value; `enc`: `hex` or `base64`; for lists `items`: what separates items, `pair`: what separates name and value, `key`: the name of the signatures |
 //! | `ts` | `in`: `header:NAME` or `sig:NAME` (a named item of the signature header); `unit`: `s`, `ms` or `rfc3339`; `past`, `future`: the window, 300 s if not set |
 //! | `msg` | the signed message: literal text, `{body}`, `{ts}`, `{id}`, `{header:NAME}`; `{{` and `}}` are braces |
-//! | `id` | where the event id is: `header:NAME` or `json:POINTER` (RFC 6901); `exclude`: characters it must not have |
+//! | `id` | where the event id is: `header:NAME` or `json:POINTER` (RFC 6901); `exclude`: characters it must not have, besides what separates it in `msg` |
 //! | `type` | where the event type is, likewise |
 //! | `forbid` | headers that must not be there: they belong to a scheme that this one must not be mixed with |
 //! | `extends` | a provider of the catalogue whose scheme this one changes key by key |
@@ -39,8 +39,8 @@ use http::HeaderName;
 
 pub(crate) use self::field::SignatureField;
 pub(crate) use self::json::Pointer;
-pub(crate) use self::template::{Message, Segment};
-use crate::document::{Problems, Report, Section};
+pub(crate) use self::template::{Message, Segment, SignedHeader};
+use crate::document::{self, Problems, Report, Section};
 use crate::mac::{Algorithm, KeyRule};
 use crate::time::Window;
 
@@ -122,9 +122,7 @@ impl Scheme {
     /// assert!(mistake.contains("sig: missing"), "{mistake}");
     /// ```
     pub fn from_toml(text: &str) -> Result<Self, Problems> {
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| Problems::one("", error.to_string()))?;
+        let table = document::parse(text)?;
         let report = Report::default();
         let scheme = Self::read(&Section::root(&table, &report));
         report.finish(scheme)
@@ -142,6 +140,14 @@ impl Scheme {
     /// `None` if the scheme has no timestamp.
     pub fn window(&self) -> Option<Window> {
         self.0.timestamp.as_ref().map(|timestamp| timestamp.window)
+    }
+
+    /// Whether deliveries have the event id in a header that is signed.
+    pub fn has_id_header(&self) -> bool {
+        self.0
+            .id
+            .as_ref()
+            .is_some_and(|id| id.signed && matches!(id.location, Location::Header(_)))
     }
 
     /// Whether the event id is part of what is signed.

@@ -7,6 +7,8 @@ use http::HeaderName;
 pub(crate) struct Message {
     pub(crate) before_body: Vec<Segment>,
     pub(crate) after_body: Vec<Segment>,
+    /// What separates the id from its neighbours.
+    pub(crate) id_delimiters: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +16,15 @@ pub(crate) enum Segment {
     Literal(Box<[u8]>),
     Timestamp,
     Id,
-    Header(HeaderName),
+    Header(SignedHeader),
+}
+
+/// A header that is part of the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SignedHeader {
+    pub(crate) name: HeaderName,
+    /// What separates it from its neighbour; its value must not have it.
+    pub(crate) delimiter: Option<u8>,
 }
 
 impl Message {
@@ -46,16 +56,24 @@ impl Message {
                     })?;
                     let header = HeaderName::from_bytes(header.as_bytes())
                         .map_err(|_| format!("{header:?} is not a header name"))?;
-                    segments.push(Segment::Header(header));
+                    segments.push(Segment::Header(SignedHeader {
+                        name: header,
+                        delimiter: None,
+                    }));
                 }
             }
         }
-        let before_body = before_body.ok_or(
+        let mut before_body = before_body.ok_or(
             "the message does not contain {body}: whoever has one delivery could change it",
         )?;
+        let mut after_body = segments;
+        let mut id_delimiters = Vec::new();
+        delimit(&mut before_body, Neighbour::Next, &mut id_delimiters)?;
+        delimit(&mut after_body, Neighbour::Previous, &mut id_delimiters)?;
         Ok(Self {
             before_body,
-            after_body: segments,
+            after_body,
+            id_delimiters,
         })
     }
 
@@ -66,6 +84,66 @@ impl Message {
     pub(crate) fn contains(&self, segment: &Segment) -> bool {
         self.segments().any(|other| other == segment)
     }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &SignedHeader> {
+        self.segments().filter_map(|segment| match segment {
+            Segment::Header(header) => Some(header),
+            _ => None,
+        })
+    }
+}
+
+/// On which side of a segment the body is, seen over the other segments.
+#[derive(Clone, Copy)]
+enum Neighbour {
+    Next,
+    Previous,
+}
+
+/// Finds what keeps each value apart from what stands between it and the body.
+/// Without that, a part of one could be passed off as a part of the other, under
+/// the same signature: `evt_1` and `{"a":1.5}` signed as `evt_1.{"a":1.5}` are also
+/// `evt_1.{"a":1` and `5}`.
+fn delimit(
+    segments: &mut [Segment],
+    side: Neighbour,
+    id_delimiters: &mut Vec<u8>,
+) -> Result<(), String> {
+    for index in 0..segments.len() {
+        let (name, neighbour) = match (&segments[index], side) {
+            (Segment::Literal(_) | Segment::Timestamp, _) => continue,
+            (Segment::Id, Neighbour::Next) => ("{id}".to_owned(), segments.get(index + 1)),
+            (Segment::Header(header), Neighbour::Next) => (
+                format!("{{header:{}}}", header.name),
+                segments.get(index + 1),
+            ),
+            (Segment::Id, Neighbour::Previous) => (
+                "{id}".to_owned(),
+                index.checked_sub(1).map(|at| &segments[at]),
+            ),
+            (Segment::Header(header), Neighbour::Previous) => (
+                format!("{{header:{}}}", header.name),
+                index.checked_sub(1).map(|at| &segments[at]),
+            ),
+        };
+        let delimiter = match (neighbour, side) {
+            (Some(Segment::Literal(text)), Neighbour::Next) => text.first().copied(),
+            (Some(Segment::Literal(text)), Neighbour::Previous) => text.last().copied(),
+            // A timestamp has a form of its own, and has to be fresh.
+            (Some(Segment::Timestamp), _) => None,
+            _ => {
+                return Err(format!(
+                    "{name} runs into its neighbour: one signature would fit several ways to \
+                     divide them; expected literal text in between"
+                ));
+            }
+        };
+        match &mut segments[index] {
+            Segment::Header(header) => header.delimiter = delimiter,
+            _ => id_delimiters.extend(delimiter),
+        }
+    }
+    Ok(())
 }
 
 fn push_literal(segments: &mut Vec<Segment>, text: &str) {
@@ -135,7 +213,10 @@ mod tests {
             message.after_body,
             [
                 literal("."),
-                Segment::Header(HeaderName::from_static("x-nonce"))
+                Segment::Header(SignedHeader {
+                    name: HeaderName::from_static("x-nonce"),
+                    delimiter: Some(b'.'),
+                })
             ]
         );
     }
@@ -155,6 +236,9 @@ mod tests {
             ("{body", "is not closed"),
             ("body}", "has no {"),
             ("{header:a b}{body}", "not a header name"),
+            ("{id}{body}", "{id} runs into its neighbour"),
+            ("{id}{header:x}.{body}", "{id} runs into its neighbour"),
+            ("{body}{header:x}", "{header:x} runs into its neighbour"),
         ] {
             let error = Message::parse(template).unwrap_err();
             assert!(error.contains(expected), "{template}: {error}");

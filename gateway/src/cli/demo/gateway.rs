@@ -19,6 +19,8 @@ impl Gateway {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["run", "--config", "-", "--log", "json"])
+            // Where it listens is in its log.
+            .env_remove("HOOKGATE_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
