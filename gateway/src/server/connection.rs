@@ -75,7 +75,11 @@ impl Gateway {
         if *shutdown.borrow() {
             session.set_keepalive(None);
         }
-        self.deliver(&mut Sender::new(&mut session, body)).await;
+        let mut sender = Sender::new(&mut session, body);
+        self.deliver(&mut sender).await;
+        if sender.is_over() {
+            return None;
+        }
         let finished = timeout(FINISH, session.finish()).await.ok()?;
         let (stream, _) = finished.ok().flatten()?.into_parts();
         Some(stream)

@@ -15,6 +15,8 @@ use super::framing::BodyLen;
 
 /// How long one write to a sender may take.
 const WRITE: Duration = Duration::from_secs(10);
+/// How long it may take to end a connection.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 /// Unread bytes of a refused body that are worth reading before the answer, so
 /// that the connection can go on.
 const SHORT: usize = 64 * 1024;
@@ -29,6 +31,8 @@ pub(super) struct Sender<'s> {
     body: BodyLen,
     /// The body's framing broke: what follows is not known to be a request.
     broken: bool,
+    /// The connection was ended.
+    over: bool,
 }
 
 /// The sender does not take what it is sent.
@@ -48,6 +52,7 @@ impl<'s> Sender<'s> {
             session,
             body,
             broken: false,
+            over: false,
         }
     }
 
@@ -130,8 +135,15 @@ impl<'s> Sender<'s> {
 
     /// Ends the connection at once.
     pub(super) async fn abort(&mut self) {
+        self.over = true;
         self.session.set_keepalive(None);
-        let _: Result<(), _> = timeout(WRITE, self.session.shutdown()).await;
+        // What could not be written by now is not waited for.
+        let _: Result<(), _> = timeout(SHUTDOWN, self.session.shutdown()).await;
+    }
+
+    /// Whether the connection was ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 
     async fn head(&mut self, head: ResponseHeader) -> Result<(), Gone> {
