@@ -11,4 +11,4 @@ pub use self::client::{Reply, exchange_raw, send};
 pub use self::delivery::{Provided, SECRETS, now};
 pub use self::gateway::{Gateway, GatewayBuilder, binary};
 pub use self::upstream::{Arrival, Behaviour, Upstream};
-pub use self::vectors::{Vector, seed_vectors};
+pub use self::vectors::{Vector, catalogue_vectors, seed_vectors};

@@ -10,8 +10,14 @@ use serde::Deserialize;
 pub struct Vector {
     pub provider: String,
     pub secret: String,
+    #[serde(default)]
     headers: BTreeMap<String, String>,
-    pub now: i64,
+    /// When it arrives, in seconds since the Unix epoch; any time if not said.
+    #[serde(default, alias = "timestamp_now")]
+    pub now: Option<i64>,
+    /// `delivery` or `handshake`.
+    #[serde(default)]
+    pub kind: Option<String>,
     expect: String,
     #[serde(default)]
     pub note: String,
@@ -49,6 +55,12 @@ impl Vector {
             _ => panic!("a vector has one body"),
         }
     }
+}
+
+/// Known answers for providers of the catalogue, published by themselves or by
+/// independent implementations.
+pub fn catalogue_vectors() -> Vec<Vector> {
+    serde_json::from_str(include_str!("../vectors/catalogue.json")).expect("the vectors are JSON")
 }
 
 /// The known-answer vectors of the first providers.

@@ -50,7 +50,7 @@ mod verifier;
 pub use self::error::{SecretError, VerifyError};
 pub use self::head::Head;
 pub use self::identity::{Identity, ReplayKey, ReplayScope};
-pub use self::provider::{Confidence, Provider};
+pub use self::provider::{Confidence, Events, Provider};
 pub use self::scheme::Scheme;
 pub use self::secret::Secret;
 pub use self::signer::{SignError, Signer};

@@ -22,6 +22,9 @@ pub struct Provider {
     confidence: Confidence,
     retention: Duration,
     timeout: Option<Duration>,
+    retries: Option<String>,
+    notes: Option<String>,
+    events: Events,
     scheme: Scheme,
 }
 
@@ -80,6 +83,12 @@ impl Provider {
         let confidence = root.required("confidence");
         let retention = root.required("retention");
         let timeout = root.optional("timeout");
+        let retries = root.optional("retries");
+        let notes = root.optional("notes");
+        let events = match root.optional("thin") {
+            Some(true) => Events::Thin,
+            _ => Events::Distinct,
+        };
         let published = root.list::<String>("published_secrets");
         for text in published {
             if let Err(error) = Secret::new(text) {
@@ -98,6 +107,9 @@ impl Provider {
                 confidence: confidence?,
                 retention: retention?,
                 timeout,
+                retries,
+                notes,
+                events,
                 scheme: scheme?,
             })
         })();
@@ -135,10 +147,35 @@ impl Provider {
         self.timeout
     }
 
+    /// When the provider tries again, in words, if it is known.
+    pub fn retries(&self) -> Option<&str> {
+        self.retries.as_deref()
+    }
+
+    /// What an operator has to know besides.
+    pub fn notes(&self) -> Option<&str> {
+        self.notes.as_deref()
+    }
+
+    /// Whether two events can look the same.
+    pub fn events(&self) -> Events {
+        self.events
+    }
+
     /// How the provider signs.
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
     }
+}
+
+/// Whether two events of a provider can have equal bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// They differ in something that is signed.
+    Distinct,
+    /// Pings that say only that there is something to fetch: taking equal ones
+    /// for one event would lose some.
+    Thin,
 }
 
 /// How well a provider's scheme is known.

@@ -15,6 +15,7 @@ use crate::time::UnixTime;
 pub struct Signer {
     scheme: Scheme,
     key: mac::Key,
+    secret: Secret,
 }
 
 impl Signer {
@@ -29,6 +30,7 @@ impl Signer {
         Ok(Self {
             scheme: scheme.clone(),
             key,
+            secret: secret.clone(),
         })
     }
 
@@ -63,7 +65,12 @@ impl Signer {
                 }
             }
         }
-        let tag = mac.finish().into_bytes();
+        let tag = mac.finish().into_tag();
+        let signature = if self.scheme.is_token() {
+            self.secret.expose()
+        } else {
+            tag.bytes()
+        };
 
         let mut items = Vec::new();
         if let (Some(field), Some(text)) = (&plan.timestamp, timestamp) {
@@ -88,7 +95,7 @@ impl Signer {
             }
             put(&mut headers, name, id)?;
         }
-        let value = write_signature(&plan.signature, items, &tag);
+        let value = write_signature(&plan.signature, items, signature);
         put(&mut headers, &plan.signature.header, &value)?;
         Ok(headers)
     }

@@ -9,7 +9,7 @@ use crate::delivery::Delivery;
 use crate::gate::Gate;
 use crate::receive::Received;
 use crate::refusal::{Reason, Refusal};
-use crate::source::OnDuplicate;
+use crate::source::{Dedupe, OnDuplicate};
 
 /// No sender waits longer for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -37,6 +37,9 @@ impl<S: ReplayStore> Gate<S> {
         let Received { source, verified } = received;
         if self.is_fenced(&verified) {
             return Err(Reason::BootFence.into());
+        }
+        if source.dedupes() == Dedupe::Off {
+            return Ok(Admission::Forward(Delivery::unclaimed(source, verified)));
         }
         let key = verified.replay_key(source.scope());
         let deadline = Instant::now() + source.wait().min(LONGEST_WAIT);

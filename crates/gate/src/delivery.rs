@@ -88,6 +88,17 @@ impl<S: ReplayStore> Delivery<S> {
         }
     }
 
+    /// A delivery of a source that forwards every one: there is nothing to settle.
+    pub(crate) fn unclaimed(source: &Source, verified: Verified) -> Self {
+        Self {
+            verified,
+            claim: None,
+            attempt: 1,
+            promise: source.promise(),
+            unsaid: Outcome::Failed,
+        }
+    }
+
     /// What verified, with its body.
     pub fn verified(&self) -> &Verified {
         &self.verified

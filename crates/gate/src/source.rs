@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::{Provider, ReplayScope, Verifier};
+use hookgate_core::{Events, Provider, ReplayScope, Verifier};
 use hookgate_replay::Terms;
 
 /// A source of deliveries: whose they are, how they verify, what is promised.
@@ -23,6 +23,7 @@ struct Policy {
     body_limit: BodyLimit,
     body_timeout: Duration,
     on_duplicate: OnDuplicate,
+    dedupe: Dedupe,
     promise: Promise,
     on_mismatch: OnMismatch,
 }
@@ -44,6 +45,7 @@ impl Source {
                 body_limit: BodyLimit::DEFAULT,
                 body_timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
                 on_duplicate: OnDuplicate::Acknowledge,
+                dedupe: Dedupe::On,
                 promise: Promise::AtLeastOnce,
                 on_mismatch: OnMismatch::Refuse,
             },
@@ -88,6 +90,11 @@ impl Source {
     /// What is promised when the outcome of a delivery is not known.
     pub fn promise(&self) -> Promise {
         self.policy.promise
+    }
+
+    /// Whether an event is forwarded only once.
+    pub fn dedupes(&self) -> Dedupe {
+        self.policy.dedupe
     }
 
     pub(crate) fn scope(&self) -> &ReplayScope {
@@ -154,6 +161,18 @@ impl SourceBuilder {
     pub fn provider(mut self, provider: &Provider) -> Self {
         self.provider = Some(provider.name().into());
         self.provider_retention = Some(provider.retention());
+        self.dedupe(match provider.events() {
+            Events::Distinct => Dedupe::On,
+            Events::Thin => Dedupe::Off,
+        })
+    }
+
+    /// Sets whether an event is forwarded only once. Off for providers whose
+    /// distinct events can be byte-identical: taking one for a duplicate of the
+    /// other would lose it.
+    #[must_use]
+    pub fn dedupe(mut self, dedupe: Dedupe) -> Self {
+        self.policy.dedupe = dedupe;
         self
     }
 
@@ -272,6 +291,16 @@ impl fmt::Display for BodyLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} B", self.0)
     }
+}
+
+/// Whether an event is forwarded only once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dedupe {
+    /// It is.
+    #[default]
+    On,
+    /// Every delivery that verifies is forwarded.
+    Off,
 }
 
 /// What a duplicate of a done event is told.

@@ -11,8 +11,8 @@ use hookgate_core::{
     Head, Identity, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier, VerifyError,
 };
 use hookgate_gate::{
-    Admission, BodyError, BodyLimit, BodySource, BootFence, Clock, Delivery, Gate, OnDuplicate,
-    Outcome, Promise, Reason, Received, Refusal, Source, SourceBuilder,
+    Admission, BodyError, BodyLimit, BodySource, BootFence, Clock, Dedupe, Delivery, Gate,
+    OnDuplicate, Outcome, Promise, Reason, Received, Refusal, Source, SourceBuilder,
 };
 use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -641,4 +641,36 @@ impl ReplayStore for ForgetsEarly {
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.0.release(lease).await
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_events_can_look_the_same_every_delivery_is_forwarded() {
+    let fixture = Fixture::with(|source| source.dedupe(Dedupe::Off));
+    for _ in 0..3 {
+        let delivery = fixture.forwarded().await;
+        assert_eq!(delivery.attempt(), 1);
+        delivery.settle(Outcome::Delivered).await;
+    }
+    assert_eq!(fixture.gate.store().entries(), Some(0));
+}
+
+#[test]
+fn a_provider_of_thin_pings_is_not_deduplicated_unless_asked_for() {
+    let source = |name: &str, adjust: &dyn Fn(SourceBuilder) -> SourceBuilder| {
+        let provider = Provider::named(name).unwrap();
+        let key = Secret::new("whsec_5f0c8a6de2b94a13").unwrap();
+        let verifier = Verifier::builder(provider.scheme())
+            .key(key)
+            .build()
+            .unwrap();
+        adjust(Source::builder(name, verifier).provider(&provider))
+            .build()
+            .dedupes()
+    };
+    assert_eq!(source("beatapi", &|source| source), Dedupe::On);
+    assert_eq!(source("asana", &|source| source), Dedupe::Off);
+    assert_eq!(
+        source("asana", &|source| source.dedupe(Dedupe::On)),
+        Dedupe::On
+    );
 }

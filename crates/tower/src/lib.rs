@@ -62,12 +62,12 @@ mod refuse;
 mod service;
 
 pub use hookgate_core::{
-    BuildError, Head, Identity, Key, Provider, ReplayKey, Scheme, Secret, SecretError, SignError,
-    Signer, UnixTime, Verifier, VerifierBuilder, VerifyError, Window,
+    BuildError, Events, Head, Identity, Key, Provider, ReplayKey, Scheme, Secret, SecretError,
+    SignError, Signer, UnixTime, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
-    Audience, BodyLimit, BootFence, Clock, Gate, OnDuplicate, Promise, Reason, Refusal, Source,
-    SourceBuilder, SystemClock,
+    Audience, BodyLimit, BootFence, Clock, Dedupe, Gate, OnDuplicate, Promise, Reason, Refusal,
+    Source, SourceBuilder, SystemClock,
 };
 pub use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
 

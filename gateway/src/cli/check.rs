@@ -2,6 +2,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
+use hookgate_gate::Dedupe;
 use humantime::format_duration;
 
 use super::{ConfigFile, Error};
@@ -77,19 +78,16 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
     } else {
         writeln!(out, "  window     none: the scheme signs no timestamp")?;
     }
-    let identity = match (
-        verifier.scheme().signs_id(),
-        verifier.scheme().window().is_some(),
-    ) {
+    let scheme = verifier.scheme();
+    let identity = match (scheme.signs_id(), scheme.window().is_some()) {
+        _ if source.dedupes() == Dedupe::Off => "off: every delivery that verifies is forwarded",
+        _ if scheme.is_token() => "retries only: a token signs nothing and does not stop replays",
         (true, _) => "by the event id, which is signed",
         (false, true) => "exact replays only: the scheme signs no event id",
         (false, false) => "by the whole content: the scheme signs neither event id nor timestamp",
     };
-    writeln!(
-        out,
-        "  dedupe     {identity}, for {}",
-        format_duration(source.retention())
-    )?;
+    let remembered = format_duration(source.retention());
+    writeln!(out, "  dedupe     {identity}; remembered for {remembered}")?;
     writeln!(
         out,
         "  body       at most {} within {}",

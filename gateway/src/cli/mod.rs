@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod providers;
 mod run;
 mod send;
 mod sign;
@@ -40,6 +41,8 @@ enum Command {
     Check(check::Options),
     /// Show every verdict on deliveries of the first providers, on free local ports
     Demo(demo::Options),
+    /// List the providers of the catalogue, or show one in full
+    Providers(providers::Options),
     /// Print the headers that a delivery needs; the body comes from standard input
     Sign(sign::Options),
     /// Check a captured delivery
@@ -53,13 +56,16 @@ pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
         Command::Run(options) => run::run(&options, clock),
         Command::Check(options) => check::run(&options),
         Command::Demo(options) => demo::run(&options, &*clock),
+        Command::Providers(options) => providers::run(&options),
         Command::Sign(options) => sign::run(&options, &*clock),
         Command::Verify(options) => verify::run(&options, &*clock),
         Command::Send(options) => send::run(&options, &*clock),
     };
     outcome.unwrap_or_else(|error| {
-        // Nothing is left to tell when standard error is gone.
-        let _: io::Result<()> = writeln!(io::stderr(), "hookgate: {error}");
+        if !error.quiet {
+            // Nothing is left to tell when standard error is gone.
+            let _: io::Result<()> = writeln!(io::stderr(), "hookgate: {error}");
+        }
         error.exit
     })
 }
@@ -69,6 +75,7 @@ pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
 struct Error {
     message: String,
     exit: ExitCode,
+    quiet: bool,
 }
 
 impl Error {
@@ -76,6 +83,7 @@ impl Error {
         Self {
             message: message.to_string(),
             exit: ExitCode::FAILURE,
+            quiet: false,
         }
     }
 
@@ -89,6 +97,7 @@ impl Error {
         Self {
             message,
             exit: ExitCode::from(EXIT_CONFIG),
+            quiet: false,
         }
     }
 }
@@ -101,7 +110,17 @@ impl Display for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::new(error)
+        // Whoever reads the output has enough of it: that is no failure.
+        let enough = error.kind() == io::ErrorKind::BrokenPipe;
+        Self {
+            message: error.to_string(),
+            exit: if enough {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            },
+            quiet: enough,
+        }
     }
 }
 
@@ -147,10 +166,8 @@ impl Signing {
 }
 
 fn parse_provider(name: &str) -> Result<Provider, String> {
-    Provider::named(name).ok_or_else(|| {
-        let known: Vec<&str> = Provider::names().collect();
-        format!("not in the catalogue; expected one of {}", known.join(", "))
-    })
+    Provider::named(name)
+        .ok_or_else(|| "not in the catalogue; `hookgate providers` lists it".to_owned())
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, String> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookgate_core::document::{FromValue, Problems, Report, Section, text};
 use hookgate_core::{BuildError, Provider, Scheme, Verifier, Window};
-use hookgate_gate::{BodyLimit, BootFence, OnDuplicate, Promise, Source, SourceBuilder};
+use hookgate_gate::{BodyLimit, BootFence, Dedupe, OnDuplicate, Promise, Source, SourceBuilder};
 use hookgate_replay::MemoryStore;
 use toml::{Table, Value};
 
@@ -312,6 +312,7 @@ fn read_source(
         .optional("delivery")
         .map_or_else(Promise::default, |Word(w)| w);
     let mismatch = section.optional::<MismatchStatus>("mismatch_status");
+    let dedupe = section.optional::<bool>("dedupe");
 
     let mut source = Source::builder(name?, verifier?);
     if let Some(provider) = &provider {
@@ -319,6 +320,9 @@ fn read_source(
     }
     if let Some(retention) = retention {
         source = source.retention(retention);
+    }
+    if let Some(dedupe) = dedupe {
+        source = source.dedupe(if dedupe { Dedupe::On } else { Dedupe::Off });
     }
     if matches!(mismatch, Some(MismatchStatus::Retry)) {
         source = source.retry_on_mismatch();
@@ -337,13 +341,10 @@ fn read_provider(section: &Section<'_>) -> Option<Provider> {
     let name = section.optional::<String>("provider")?;
     let provider = Provider::named(&name);
     if provider.is_none() {
-        let known: Vec<&str> = Provider::names().collect();
         section.wrong(
             "provider",
-            format!(
-                "not in the catalogue; expected one of {}, or a table [sources.scheme]",
-                known.join(", ")
-            ),
+            "not in the catalogue, which `hookgate providers` lists; expected one of it, or a \
+             table [sources.scheme]",
         );
     }
     provider

@@ -77,17 +77,41 @@ fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn an_unknown_provider_is_answered_with_those_there_are() {
-    let output = hookgate(
+fn the_catalogue_is_listed_and_each_provider_shown() {
+    let unknown = hookgate(
         &["sign", "--provider", "nobody", "--secret", "env:SECRET"],
         "x",
         b"",
     );
     assert!(
-        text(&output).contains("beatapi, beel, standard-webhooks"),
+        text(&unknown).contains("`hookgate providers` lists it"),
         "{}",
-        text(&output)
+        text(&unknown)
     );
+
+    let list = hookgate(&["providers", "--json"], "", b"");
+    let list: Vec<serde_json::Value> = serde_json::from_slice(&list.stdout).expect("JSON");
+    let readme = include_str!("../../../README.md");
+    assert!(
+        readme.contains(&format!("{} providers", list.len())),
+        "the README counts them"
+    );
+    let lines = text(&hookgate(&["providers"], "", b""));
+    assert_eq!(lines.lines().count(), list.len() + 1);
+
+    let one = text(&hookgate(&["providers", "beel"], "", b""));
+    for line in [
+        "provider    BeeL",
+        "algorithm   hmac-sha256",
+        "signed      {ts}.{body}",
+        "headers     beel-signature",
+        "window      5m back, 5m ahead",
+        "dedupes by  event id",
+        "remembers   7days",
+        "waits       10s",
+    ] {
+        assert!(one.contains(line), "{line}\n{one}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,7 +105,7 @@ fn every_mistake_is_reported_at_once_with_its_path() {
             "upstreams.app.servers: missing; expected at least one, HOST:PORT",
             "upstreams.app.timeout: expected a duration with a unit",
             "sources[0].path: expected a path such as",
-            "sources[0].provider: not in the catalogue; expected one of beatapi",
+            "sources[0].provider: not in the catalogue, which `hookgate providers` lists",
             "sources[0].secrets[0]: expected env:NAME or file:PATH",
             "sources[0].retention: shorter than the window lets replays in",
             "sources[1].name: taken by another source",
@@ -115,7 +115,7 @@ fn every_mistake_is_reported_at_once_with_its_path() {
             "sources[1].secrets[3].until: unknown key; expected one of from, id, not_after, not_before",
             "sources[1].upstream: no such table [upstreams.…]; expected one of app",
             "sources[1].lease: a delivery could still be under way",
-            "sources[1].scheme.alg: expected one of hmac-sha256, ed25519",
+            "sources[1].scheme.alg: expected one of hmac-sha1, hmac-sha256",
             "sources[1].scheme.msg: the message does not contain {body}",
         ] {
             assert!(found.contains(expected), "{expected}\n{found}");
@@ -266,6 +266,25 @@ fn values_that_would_overflow_or_never_match_are_refused() {
         assert!(GOOD.contains(from), "{from}");
         let (exit, found) = check("check", &GOOD.replace(from, to));
         assert_eq!(exit, Some(78), "{to}: {found}");
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+}
+
+#[test]
+fn check_says_what_a_scheme_cannot_do() {
+    for (provider, expected) in [
+        ("beatapi", "dedupe     by the event id, which is signed"),
+        ("calendly", "dedupe     exact replays only"),
+        ("github", "dedupe     by the whole content"),
+        ("telegram", "dedupe     retries only: a token signs nothing"),
+        ("asana", "dedupe     off"),
+    ] {
+        let text = GOOD.replace(
+            "provider = \"beatapi\"",
+            &format!("provider = \"{provider}\""),
+        );
+        let (exit, found) = check("check", &text);
+        assert_eq!(exit, Some(0), "{found}");
         assert!(found.contains(expected), "{expected}\n{found}");
     }
 }

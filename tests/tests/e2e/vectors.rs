@@ -2,26 +2,29 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_core::{Head, Provider, Secret, UnixTime, Verified, Verifier, VerifyError};
-use hookgate_tests::{Gateway, Upstream, Vector, seed_vectors, send};
+use hookgate_core::{Head, Provider, Secret, UnixTime, Verified, Verifier, VerifyError, Window};
+use hookgate_tests::{Gateway, Upstream, Vector, catalogue_vectors, seed_vectors, send};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 
 fn verify(vector: &Vector, headers: &HeaderMap, body: Bytes) -> Result<Verified, VerifyError> {
     let provider = Provider::named(&vector.provider).expect("in the catalogue");
     let secret = Secret::new(vector.secret.clone()).expect("a secret");
-    let verifier = Verifier::builder(provider.scheme())
+    let mut builder = Verifier::builder(provider.scheme())
         .key(secret)
-        .with_insecure_published_secrets()
-        .build()
-        .expect("it fits");
+        .with_insecure_published_secrets();
+    if vector.now.is_none() {
+        builder = builder.window(Window::new(Duration::MAX, Duration::MAX));
+    }
+    let verifier = builder.build().expect("it fits");
     let (method, uri) = (Method::POST, Uri::from_static("/"));
     verifier.verify(
         Head::new(&method, &uri, headers),
         body,
-        UnixTime::from_secs(vector.now),
+        UnixTime::from_secs(vector.now.unwrap_or_default()),
     )
 }
 
@@ -37,6 +40,52 @@ fn every_vector_has_its_verdict_through_the_api() {
             vector.note
         );
     }
+}
+
+/// Providers that the vectors know and the catalogue does not have yet.
+const NOT_IN_THE_CATALOGUE: [&str; 15] = [
+    "adyen",
+    "box",
+    "braintree",
+    "discord",
+    "dropbox",
+    "hubspot",
+    "meta",
+    "microsoft-graph",
+    "sendgrid",
+    "slack",
+    "square",
+    "twilio",
+    "twitch",
+    "twitter",
+    "zoom",
+];
+
+#[test]
+fn every_vector_of_the_catalogue_has_its_verdict() {
+    let mut checked = 0;
+    for vector in catalogue_vectors() {
+        if NOT_IN_THE_CATALOGUE.contains(&vector.provider.as_str()) {
+            assert!(
+                Provider::named(&vector.provider).is_none(),
+                "{}",
+                vector.provider
+            );
+            continue;
+        }
+        assert_eq!(vector.kind.as_deref(), Some("delivery"));
+        let outcome = verify(&vector, &vector.headers(), vector.body());
+        let is_good = outcome.is_ok();
+        assert_eq!(
+            is_good,
+            vector.is_good(),
+            "{} {}: {outcome:?}",
+            vector.provider,
+            vector.note
+        );
+        checked += 1;
+    }
+    assert_eq!(checked, 27);
 }
 
 /// The control: each good vector with one byte changed, anywhere.
@@ -105,7 +154,8 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
 
     let mut verdicts = BTreeSet::new();
     for (index, vector) in vectors.iter().enumerate() {
-        fs::write(&clock, vector.now.to_string()).expect("it can be written");
+        let now = vector.now.expect("a seed vector has one");
+        fs::write(&clock, now.to_string()).expect("it can be written");
         let body = vector.body();
         let mut request = Request::post(format!("/v{index}")).header("host", "hooks.example");
         request

@@ -1,6 +1,8 @@
 //! Strict parsers of the fields that a sender writes. One canonical form each;
 //! whatever else there is, is refused.
 
+use std::ops::Range;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -20,6 +22,15 @@ pub(crate) const MAX_ID: usize = 256;
 /// Candidate signatures of one delivery, decoded.
 pub(crate) type Candidates = SmallVec<[Tag; 1]>;
 
+/// Unpadded, as those write it who use this alphabet.
+const STRICT_BASE64_URL: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(false),
+);
+
 const STRICT_BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -32,38 +43,53 @@ const STRICT_BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(crate) enum Encoding {
     Hex,
     Base64,
+    Base64Url,
+    /// A token as it is.
+    Token,
+    /// A token as the credentials of HTTP basic authentication (RFC 7617).
+    Basic,
 }
 
 impl Encoding {
     /// Decodes to exactly `len` bytes.
     pub(crate) fn decode(self, text: &[u8], len: usize) -> Option<Tag> {
-        let mut tag = Tag::zeroed(len)?;
         match self {
-            Self::Hex => hex::decode_to_slice(text, tag.bytes_mut()).ok()?,
-            Self::Base64 => {
-                // The engine wants room for what the text could hold; `tag` has
-                // exactly what it must hold. The lengths decide beforehand.
-                if text.len() != len.div_ceil(3) * 4 {
-                    return None;
-                }
-                let mut decoded = [0; Tag::MAX_LEN + 2];
-                let written = STRICT_BASE64.decode_slice(text, &mut decoded).ok()?;
-                if written != len {
-                    return None;
-                }
-                tag.bytes_mut().copy_from_slice(&decoded[..len]);
+            Self::Hex => {
+                let mut tag = Tag::zeroed(len)?;
+                hex::decode_to_slice(text, tag.bytes_mut()).ok()?;
+                Some(tag)
             }
+            Self::Base64 => decode_base64(&STRICT_BASE64, len.div_ceil(3) * 4, text, len),
+            Self::Base64Url => decode_base64(&STRICT_BASE64_URL, (len * 4).div_ceil(3), text, len),
+            Self::Token if text.is_empty() => None,
+            Self::Token => Some(Tag::of_token(text)),
+            Self::Basic => Some(Tag::of_token(&STRICT_BASE64.decode(text).ok()?)),
         }
-        Some(tag)
     }
 
     /// Writes `bytes` as the provider does.
     pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex => hex::encode(bytes),
-            Self::Base64 => STRICT_BASE64.encode(bytes),
+            Self::Base64 | Self::Basic => STRICT_BASE64.encode(bytes),
+            Self::Base64Url => STRICT_BASE64_URL.encode(bytes),
+            Self::Token => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
+}
+
+/// Decodes a text of `text_len` characters to a tag of `len` bytes.
+fn decode_base64(engine: &GeneralPurpose, text_len: usize, text: &[u8], len: usize) -> Option<Tag> {
+    // The engine wants room for what the text could hold; `tag` has exactly what
+    // it must hold. The lengths decide beforehand.
+    if text.len() != text_len {
+        return None;
+    }
+    let mut decoded = [0; Tag::MAX_LEN + 2];
+    let written = engine.decode_slice(text, &mut decoded).ok()?;
+    let mut tag = Tag::zeroed(len).filter(|_| written == len)?;
+    tag.bytes_mut().copy_from_slice(&decoded[..len]);
+    Some(tag)
 }
 
 /// Where the signature is and how it is written.
@@ -71,6 +97,7 @@ impl Encoding {
 pub(crate) struct SignatureField {
     pub(crate) header: HeaderName,
     pub(crate) prefix: Box<[u8]>,
+    pub(crate) prefix_optional: bool,
     pub(crate) encoding: Encoding,
     pub(crate) list: Option<List>,
 }
@@ -81,6 +108,29 @@ pub(crate) struct List {
     pub(crate) items: u8,
     pub(crate) pair: u8,
     pub(crate) name: Box<[u8]>,
+    /// Whether blanks around an item are taken off.
+    pub(crate) trim: bool,
+}
+
+impl List {
+    /// The byte ranges of the name and the value of every item that has both.
+    fn pairs<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = (&'v [u8], Range<usize>)> {
+        let (items, pair, trim) = (self.items, self.pair, self.trim);
+        let mut start = 0;
+        value
+            .split(move |byte| *byte == items)
+            .filter_map(move |item| {
+                let mut at = start;
+                start += item.len() + 1;
+                let mut item = item;
+                if trim {
+                    at += item.len() - item.trim_ascii_start().len();
+                    item = item.trim_ascii();
+                }
+                let separator = item.iter().position(|byte| *byte == pair)?;
+                Some((&item[..separator], at + separator + 1..at + item.len()))
+            })
+    }
 }
 
 impl SignatureField {
@@ -100,7 +150,10 @@ impl SignatureField {
         tag_len: usize,
     ) -> Result<Candidates, VerifyError> {
         let decode = |text: &[u8]| {
-            let text = text.strip_prefix(&*self.prefix)?;
+            let text = match text.strip_prefix(&*self.prefix) {
+                None if self.prefix_optional => text,
+                stripped => stripped?,
+            };
             self.encoding.decode(text, tag_len)
         };
         let mut candidates = Candidates::new();
@@ -109,12 +162,9 @@ impl SignatureField {
             return Ok(candidates);
         };
         let mut other_versions = false;
-        for item in value.split(|byte| *byte == list.items) {
-            // Items without a name belong to nobody: skipped, as senders and
-            // libraries of list schemes do.
-            let Some((name, text)) = split_pair(item, list.pair) else {
-                continue;
-            };
+        // Items without a name belong to nobody: passed over, as senders and
+        // libraries of list schemes do.
+        for (name, range) in list.pairs(value) {
             if name != &*list.name {
                 other_versions = true;
                 continue;
@@ -122,7 +172,7 @@ impl SignatureField {
             if candidates.len() == MAX_CANDIDATES {
                 return Err(VerifyError::SignatureTooMany);
             }
-            candidates.push(decode(text).ok_or(VerifyError::SignatureMalformed)?);
+            candidates.push(decode(&value[range]).ok_or(VerifyError::SignatureMalformed)?);
         }
         if !candidates.is_empty() {
             Ok(candidates)
@@ -134,34 +184,15 @@ impl SignatureField {
     }
 
     /// The byte range of the one item `name` in `value`.
-    pub(crate) fn item(
-        &self,
-        value: &[u8],
-        name: &[u8],
-    ) -> Result<std::ops::Range<usize>, Absence> {
-        let Some(list) = &self.list else {
-            return Err(Absence::Missing);
-        };
-        let mut found = None;
-        let mut start = 0;
-        for item in value.split(|byte| *byte == list.items) {
-            if let Some((item_name, text)) = split_pair(item, list.pair)
-                && item_name == name
-            {
-                let end = start + item.len();
-                if found.replace(end - text.len()..end).is_some() {
-                    return Err(Absence::Repeated);
-                }
-            }
-            start += item.len() + 1;
+    pub(crate) fn item(&self, value: &[u8], name: &[u8]) -> Result<Range<usize>, Absence> {
+        let list = self.list.as_ref().ok_or(Absence::Missing)?;
+        let mut ranges = list.pairs(value).filter(|(other, _)| *other == name);
+        match (ranges.next(), ranges.next()) {
+            (Some((_, range)), None) => Ok(range),
+            (None, _) => Err(Absence::Missing),
+            (Some(_), Some(_)) => Err(Absence::Repeated),
         }
-        found.ok_or(Absence::Missing)
     }
-}
-
-fn split_pair(item: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
-    let at = item.iter().position(|byte| *byte == separator)?;
-    Some((&item[..at], &item[at + 1..]))
 }
 
 /// Why there is not exactly one of something.

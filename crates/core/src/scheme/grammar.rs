@@ -1,6 +1,7 @@
 //! From the text of a scheme to its plan: every mistake noted, none guessed at.
 
 use http::HeaderName;
+use http::header::AUTHORIZATION;
 use toml::{Table, Value};
 
 use super::field::{Encoding, List, SignatureField, TimeUnit};
@@ -8,7 +9,7 @@ use super::json::Pointer;
 use super::template::{Message, Segment};
 use super::{IdField, Location, Plan, TimestampField};
 use crate::document::{FromValue, Section, text};
-use crate::mac::{Algorithm, KeyEncoding, KeyRule};
+use crate::mac::{Algorithm, Applies, KeyEncoding, KeyRule};
 use crate::provider::Provider;
 use crate::time::Window;
 
@@ -44,16 +45,22 @@ fn read_own(section: &Section<'_>) -> Option<Plan> {
     let key = read_key(section);
     let signature = section
         .required_section("sig")
-        .and_then(|sig| read_signature(&sig));
+        .and_then(|sig| read_signature(&sig, algorithm));
     let timestamp = section
         .section("ts")
         .and_then(|ts| read_timestamp(&ts, signature.as_ref()));
-    let message = section.required::<String>("msg").and_then(|template| {
-        Message::parse(&template)
+    let template = match algorithm {
+        Some(Algorithm::Token) => None,
+        _ => section.required::<String>("msg"),
+    };
+    let message = match (&template, algorithm) {
+        (None, Some(Algorithm::Token)) => Some(Message::body()),
+        (None, _) => None,
+        (Some(template), _) => Message::parse(template)
             .map_err(|message| section.wrong("msg", message))
-            .ok()
-    });
-    let id = read_id(section, message.as_ref());
+            .ok(),
+    };
+    let id = read_id(section, message.as_ref(), algorithm);
     let event_type = section.optional::<Location>("type");
     let forbidden = section.list::<HeaderName>("forbid");
     section.deny_unknown();
@@ -62,6 +69,7 @@ fn read_own(section: &Section<'_>) -> Option<Plan> {
     check_message(section, &message, timestamp.as_ref(), id.as_ref());
     if let Some(location) = &event_type
         && !is_signed(location, &message)
+        && algorithm != Some(Algorithm::Token)
     {
         section.wrong(
             "type",
@@ -76,6 +84,7 @@ fn read_own(section: &Section<'_>) -> Option<Plan> {
         id,
         event_type,
         message,
+        template,
         forbidden,
     })
 }
@@ -85,27 +94,46 @@ fn read_key(section: &Section<'_>) -> KeyRule {
         return KeyRule {
             strip: Vec::new(),
             encoding: KeyEncoding::Utf8,
+            applies: Applies::Always,
         };
     };
     let rule = KeyRule {
         strip: key.list("strip"),
         encoding: key.optional("enc").unwrap_or(KeyEncoding::Utf8),
+        applies: match key.optional("if_prefixed") {
+            Some(true) => Applies::IfPrefixed,
+            _ => Applies::Always,
+        },
     };
     key.deny_unknown();
     rule
 }
 
-fn read_signature(sig: &Section<'_>) -> Option<SignatureField> {
-    let header = match sig.required::<Location>("in") {
-        Some(Location::Header(header)) => Some(header),
-        Some(_) => {
-            sig.wrong("in", "expected header:NAME");
-            None
-        }
-        None => None,
+fn read_signature(sig: &Section<'_>, algorithm: Option<Algorithm>) -> Option<SignatureField> {
+    let is_token = algorithm == Some(Algorithm::Token);
+    let mut prefix = sig.optional::<String>("prefix").unwrap_or_default();
+    let is_basic = sig.value("in").and_then(Value::as_str) == Some("basic");
+    let (header, encoding) = if is_token && is_basic {
+        prefix = "Basic ".to_owned();
+        (Some(AUTHORIZATION), Some(Encoding::Basic))
+    } else {
+        let header = match sig.required::<Location>("in") {
+            Some(Location::Header(header)) => Some(header),
+            Some(_) => {
+                sig.wrong("in", "expected header:NAME");
+                None
+            }
+            None => None,
+        };
+        let encoding = if is_token {
+            Some(Encoding::Token)
+        } else {
+            sig.required("enc")
+        };
+        (header, encoding)
     };
-    let prefix = sig.optional::<String>("prefix").unwrap_or_default();
-    let encoding = sig.required::<Encoding>("enc");
+    let prefix_optional = sig.optional("prefix_optional").unwrap_or(false);
+    let trim = sig.optional("trim").unwrap_or(false);
     let list = match (
         sig.optional::<Separator>("items"),
         sig.optional::<Separator>("pair"),
@@ -119,6 +147,7 @@ fn read_signature(sig: &Section<'_>) -> Option<SignatureField> {
                 items: items.0,
                 pair: pair.0,
                 name: name.into_bytes().into(),
+                trim,
             })
         }
         (None, None, None) => None,
@@ -134,6 +163,7 @@ fn read_signature(sig: &Section<'_>) -> Option<SignatureField> {
     Some(SignatureField {
         header: header?,
         prefix: prefix.into_bytes().into(),
+        prefix_optional,
         encoding: encoding?,
         list,
     })
@@ -163,7 +193,11 @@ fn read_timestamp(ts: &Section<'_>, signature: Option<&SignatureField>) -> Optio
 }
 
 /// `id` is a location, or a table with more to say about it.
-fn read_id(section: &Section<'_>, message: Option<&Message>) -> Option<IdField> {
+fn read_id(
+    section: &Section<'_>,
+    message: Option<&Message>,
+    algorithm: Option<Algorithm>,
+) -> Option<IdField> {
     let (location, exclude) = match section.value("id")? {
         Value::Table(_) => {
             let id = section.section("id")?;
@@ -179,7 +213,10 @@ fn read_id(section: &Section<'_>, message: Option<&Message>) -> Option<IdField> 
         return None;
     }
     let message = message?;
-    let signed = is_signed(&location, message) || message.contains(&Segment::Id);
+    // A token signs nothing; there the id serves to recognise retries.
+    let signed = is_signed(&location, message)
+        || message.contains(&Segment::Id)
+        || algorithm == Some(Algorithm::Token);
     let mut exclude = exclude;
     exclude.extend(&message.id_delimiters);
     Some(IdField {
@@ -239,16 +276,11 @@ fn word<T: Copy + FromValue>(value: &Value, words: &[(&str, T)]) -> Result<T, St
 }
 
 impl FromValue for Algorithm {
-    const EXPECTED: &'static str = "one of hmac-sha256, ed25519";
+    const EXPECTED: &'static str =
+        "one of hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512, ed25519, token";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        word(
-            value,
-            &[
-                ("hmac-sha256", Self::HmacSha256),
-                ("ed25519", Self::Ed25519),
-            ],
-        )
+        word(value, &Self::NAMES)
     }
 }
 
@@ -268,10 +300,15 @@ impl FromValue for KeyEncoding {
 }
 
 impl FromValue for Encoding {
-    const EXPECTED: &'static str = "one of hex, base64";
+    const EXPECTED: &'static str = "one of hex, base64, base64url";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        word(value, &[("hex", Self::Hex), ("base64", Self::Base64)])
+        let words = [
+            ("hex", Self::Hex),
+            ("base64", Self::Base64),
+            ("base64url", Self::Base64Url),
+        ];
+        word(value, &words)
     }
 }
 
@@ -365,7 +402,7 @@ mod tests {
             (
                 r#""hmac-sha256""#,
                 r#""none""#,
-                "alg: expected one of hmac-sha256, ed25519",
+                "alg: expected one of hmac-sha1",
             ),
             (
                 "unit = \"s\"",

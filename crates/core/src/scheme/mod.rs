@@ -15,11 +15,11 @@
 //!
 //! | key | meaning |
 //! |---|---|
-//! | `alg` | `hmac-sha256` or `ed25519` |
-//! | `key` | `enc`: how the secret's text becomes the key: `utf8` (default), `base64`, `hex`; `strip`: prefixes to take off first, each if it is there |
-//! | `sig` | `in`: the header; `prefix`: literal before the value; `enc`: `hex` or `base64`; for lists `items`: what separates items, `pair`: what separates name and value, `key`: the name of the signatures |
+//! | `alg` | `hmac-sha1`, `hmac-sha256`, `hmac-sha384`, `hmac-sha512`, `ed25519`, or `token`: the secret itself, which signs nothing |
+//! | `key` | `enc`: how the secret's text becomes the key: `utf8` (default), `base64`, `hex`; `strip`: prefixes to take off first, each if it is there; `if_prefixed = true`: decode only then |
+//! | `sig` | `in`: `header:NAME`, or for tokens `basic`, HTTP basic authentication with `user:password`; `prefix`: literal before the value; `prefix_optional`: whether it may be missing; `enc`: `hex`, `base64` or `base64url` (unpadded), not with `token`; for lists `items`: what separates items, `pair`: what separates name and value, `key`: the name of the signatures, `trim`: take off blanks around items |
 //! | `ts` | `in`: `header:NAME` or `sig:NAME` (a named item of the signature header); `unit`: `s`, `ms` or `rfc3339`; `past`, `future`: the window, 300 s if not set |
-//! | `msg` | the signed message: literal text, `{body}`, `{ts}`, `{id}`, `{header:NAME}`; `{{` and `}}` are braces |
+//! | `msg` | the signed message (not with `token`): literal text, `{body}`, `{ts}`, `{id}`, `{header:NAME}`; `{{` and `}}` are braces |
 //! | `id` | where the event id is: `header:NAME` or `json:POINTER` (RFC 6901); `exclude`: characters it must not have, besides what separates it in `msg` |
 //! | `type` | where the event type is, likewise |
 //! | `forbid` | headers that must not be there: they belong to a scheme that this one must not be mixed with |
@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) id: Option<IdField>,
     pub(crate) event_type: Option<Location>,
     pub(crate) message: Message,
+    /// The template that `message` was compiled from; none for a token.
+    pub(crate) template: Option<String>,
     pub(crate) forbidden: Vec<HeaderName>,
 }
 
@@ -118,7 +120,7 @@ impl Scheme {
     /// assert!(scheme.is_ok());
     ///
     /// let mistake = Scheme::from_toml("alg = 'md5'").unwrap_err().to_string();
-    /// assert!(mistake.contains("alg: expected one of hmac-sha256, ed25519"), "{mistake}");
+    /// assert!(mistake.contains("alg: expected one of hmac-sha1"), "{mistake}");
     /// assert!(mistake.contains("sig: missing"), "{mistake}");
     /// ```
     pub fn from_toml(text: &str) -> Result<Self, Problems> {
@@ -148,6 +150,41 @@ impl Scheme {
             .id
             .as_ref()
             .is_some_and(|id| id.signed && matches!(id.location, Location::Header(_)))
+    }
+
+    /// The algorithm, by its name in the language.
+    pub fn algorithm(&self) -> &'static str {
+        self.0.algorithm.name()
+    }
+
+    /// The template of the signed message; none for a token, which signs nothing.
+    pub fn signed_message(&self) -> Option<&str> {
+        self.0.template.as_deref()
+    }
+
+    /// The headers that are read, the one of the signature first.
+    pub fn headers(&self) -> Vec<&str> {
+        let plan = &*self.0;
+        let mut headers = vec![plan.signature.header.as_str()];
+        let timestamp = plan.timestamp.as_ref().map(|timestamp| &timestamp.location);
+        let id = plan
+            .id
+            .as_ref()
+            .filter(|id| id.signed)
+            .map(|id| &id.location);
+        for location in [timestamp, id].into_iter().flatten() {
+            if let Location::Header(name) = location {
+                headers.push(name.as_str());
+            }
+        }
+        headers.extend(plan.message.headers().map(|header| header.name.as_str()));
+        headers
+    }
+
+    /// Whether the scheme is a token: it authenticates the caller and signs
+    /// nothing, so whoever has seen one delivery can make others.
+    pub fn is_token(&self) -> bool {
+        self.0.algorithm == Algorithm::Token
     }
 
     /// Whether the event id is part of what is signed.

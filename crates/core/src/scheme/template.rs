@@ -77,6 +77,15 @@ impl Message {
         })
     }
 
+    /// The body and nothing else.
+    pub(crate) fn body() -> Self {
+        Self {
+            before_body: Vec::new(),
+            after_body: Vec::new(),
+            id_delimiters: Vec::new(),
+        }
+    }
+
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.before_body.iter().chain(&self.after_body)
     }
