@@ -38,6 +38,8 @@ impl Source {
             verifier,
             provider_retention: None,
             own_retention: None,
+            provider_dedupe: None,
+            own_dedupe: None,
             policy: Policy {
                 retention: SourceBuilder::DEFAULT_RETENTION,
                 lease: SourceBuilder::DEFAULT_LEASE,
@@ -143,6 +145,8 @@ pub struct SourceBuilder {
     verifier: Verifier,
     provider_retention: Option<Duration>,
     own_retention: Option<Duration>,
+    provider_dedupe: Option<Dedupe>,
+    own_dedupe: Option<Dedupe>,
     policy: Policy,
 }
 
@@ -161,10 +165,11 @@ impl SourceBuilder {
     pub fn provider(mut self, provider: &Provider) -> Self {
         self.provider = Some(provider.name().into());
         self.provider_retention = Some(provider.retention());
-        self.dedupe(match provider.events() {
+        self.provider_dedupe = Some(match provider.events() {
             Events::Distinct => Dedupe::On,
             Events::Thin => Dedupe::Off,
-        })
+        });
+        self
     }
 
     /// Sets whether an event is forwarded only once. Off for providers whose
@@ -172,7 +177,7 @@ impl SourceBuilder {
     /// other would lose it.
     #[must_use]
     pub fn dedupe(mut self, dedupe: Dedupe) -> Self {
-        self.policy.dedupe = dedupe;
+        self.own_dedupe = Some(dedupe);
         self
     }
 
@@ -245,8 +250,11 @@ impl SourceBuilder {
             verifier,
             provider_retention,
             own_retention,
+            provider_dedupe,
+            own_dedupe,
             mut policy,
         } = self;
+        policy.dedupe = own_dedupe.or(provider_dedupe).unwrap_or_default();
         policy.retention = own_retention
             .or(provider_retention)
             .unwrap_or(Self::DEFAULT_RETENTION)
