@@ -1,7 +1,8 @@
 use bytes::Bytes;
-use hookgate_core::{Provider, Secret, Signer, UnixTime};
+use hookgate_core::{Provider, Secret, Signer, UnixTime, Verifier};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use tower_hookgate::{HookgateLayer, Source};
 
 /// A secret for each provider that the suites use.
 pub const SECRETS: [(&str, &str); 4] = [
@@ -83,6 +84,15 @@ impl Provided {
         let request_headers = request.as_mut().expect("a good request").headers_mut();
         request_headers.extend(headers);
         request.expect("a good request")
+    }
+
+    /// The layer for this provider's deliveries.
+    pub fn layer(&self) -> HookgateLayer {
+        let provider = Provider::named(self.name).expect("in the catalogue");
+        let secret = Secret::new(self.secret).expect("a secret");
+        let verifier = Verifier::builder(provider.scheme()).key(secret).build();
+        let source = Source::builder(self.name, verifier.expect("it fits"));
+        HookgateLayer::new(source.provider(&provider).build())
     }
 
     pub fn path(&self) -> String {

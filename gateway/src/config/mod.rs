@@ -3,6 +3,7 @@
 
 mod read;
 mod secrets;
+mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,14 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hookgate_core::document::{FromValue, Problems, Report, Section, text};
+use hookgate_core::document::{Problems, Report, Section};
 use hookgate_core::{BuildError, Provider, Scheme, Verifier, Window};
 use hookgate_gate::{BodyLimit, BootFence, Dedupe, OnDuplicate, Promise, Source, SourceBuilder};
 use hookgate_replay::MemoryStore;
 use toml::{Table, Value};
 
 use super::secrets::read_keys;
+use super::values::{Address, Host, MismatchStatus, Name, RoutePath, Servers, Size, Word};
 use super::{Config, Limits, Replay, Route, Upstream};
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -437,136 +438,4 @@ fn positive(section: &Section<'_>, key: &'static str) -> Option<Duration> {
         section.wrong(key, "expected more than nothing");
     }
     Some(duration)
-}
-
-// === The values of single keys ===
-
-struct Address(SocketAddr);
-
-impl FromValue for Address {
-    const EXPECTED: &'static str = "an address such as \"0.0.0.0:8080\"";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        text(value, |text| text.parse().ok().map(Self))
-    }
-}
-
-/// The addresses of one HOST:PORT.
-struct Servers(Vec<SocketAddr>);
-
-impl FromValue for Servers {
-    const EXPECTED: &'static str = "HOST:PORT of a host that resolves";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        text(value, |text| {
-            Some(Self(text.to_socket_addrs().ok()?.collect()))
-        })
-    }
-}
-
-struct Size(BodyLimit);
-
-impl FromValue for Size {
-    const EXPECTED: &'static str = "a size with a unit, such as \"1MiB\", of at most 1GiB";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        const MOST: u64 = 1024 * 1024 * 1024;
-        text(value, |text| {
-            let size = text.parse::<bytesize::ByteSize>().ok()?.as_u64();
-            let is_sound = text.ends_with(['b', 'B']) && size <= MOST;
-            BodyLimit::new(usize::try_from(size).ok()?)
-                .filter(|_| is_sound)
-                .map(Self)
-        })
-    }
-}
-
-/// A name that goes into headers and metrics.
-struct Name(String);
-
-impl FromValue for Name {
-    const EXPECTED: &'static str = "a name of 1 to 64 visible ASCII characters";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        text(value, |text| {
-            let is_sound =
-                (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-            is_sound.then(|| Self(text.to_owned()))
-        })
-    }
-}
-
-/// A path that is matched to the letter.
-struct RoutePath(String);
-
-impl FromValue for RoutePath {
-    const EXPECTED: &'static str = "a path such as \"/hooks/beatapi\"";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        text(value, |text| {
-            let is_sound = text.starts_with('/')
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
-            is_sound.then(|| Self(text.to_owned()))
-        })
-    }
-}
-
-struct Host(String);
-
-impl FromValue for Host {
-    const EXPECTED: &'static str = "a host name without scheme and port";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        text(value, |text| {
-            let text = text.trim_end_matches('.');
-            let authority = text.parse::<http::uri::Authority>().ok()?;
-            (authority.host() == text).then(|| Self(text.to_ascii_lowercase()))
-        })
-    }
-}
-
-enum MismatchStatus {
-    Refuse,
-    Retry,
-}
-
-impl FromValue for MismatchStatus {
-    const EXPECTED: &'static str = "401 or 503";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        match value.as_integer() {
-            Some(401) => Ok(Self::Refuse),
-            Some(503) => Ok(Self::Retry),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
-}
-
-/// [`OnDuplicate`] and [`Promise`] as they are written here.
-struct Word<T>(T);
-
-impl FromValue for Word<OnDuplicate> {
-    const EXPECTED: &'static str = "200 or 409";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        match value.as_integer() {
-            Some(200) => Ok(Self(OnDuplicate::Acknowledge)),
-            Some(409) => Ok(Self(OnDuplicate::Conflict)),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
-}
-
-impl FromValue for Word<Promise> {
-    const EXPECTED: &'static str = "\"at_least_once\" or \"at_most_once\"";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        match value.as_str() {
-            Some("at_least_once") => Ok(Self(Promise::AtLeastOnce)),
-            Some("at_most_once") => Ok(Self(Promise::AtMostOnce)),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
 }

@@ -8,26 +8,9 @@ use std::time::Duration;
 use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, send};
 use http::StatusCode;
 use tokio::task::JoinSet;
-use tower_hookgate::{
-    Claim, HookgateLayer, Lease, Provider, ReplayKey, ReplayStore, Secret, Settled, Source,
-    StoreError, Terms, Verifier,
-};
+use tower_hookgate::{Claim, Lease, ReplayKey, ReplayStore, Settled, StoreError, Terms};
 
 const COPIES: usize = 64;
-
-fn layer(provided: &Provided) -> HookgateLayer {
-    let provider = Provider::named(provided.name).expect("in the catalogue");
-    let secret = Secret::new(provided.secret).expect("a secret");
-    let verifier = Verifier::builder(provider.scheme())
-        .key(secret)
-        .build()
-        .expect("it fits");
-    HookgateLayer::new(
-        Source::builder(provided.name, verifier)
-            .provider(&provider)
-            .build(),
-    )
-}
 
 /// Sends the copies at once; how many were answered by the program itself, and
 /// how many as duplicates.
@@ -54,7 +37,7 @@ fn slow() -> Behaviour {
 #[tokio::test(flavor = "multi_thread")]
 async fn through_the_layer_one_of_64_copies_arrives() {
     let provided = Provided::named("beatapi");
-    let upstream = Upstream::start_with(|router| router.layer(layer(&provided))).await;
+    let upstream = Upstream::start_with(|router| router.layer(provided.layer())).await;
     upstream.next(slow());
     let answers = send_copies(upstream.address(), &provided).await;
     assert_eq!((answers, upstream.take().len()), ((1, COPIES - 1), 1));
@@ -120,7 +103,7 @@ impl ReplayStore for GetThenSet {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_not_atomic_is_found_out() {
     let provided = Provided::named("beatapi");
-    let layer = layer(&provided).replay_store(GetThenSet::default());
+    let layer = provided.layer().replay_store(GetThenSet::default());
     let upstream = Upstream::start_with(|router| router.layer(layer)).await;
     upstream.next(slow());
     send_copies(upstream.address(), &provided).await;

@@ -9,7 +9,6 @@ use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, now, send};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::body::Frame;
-use tower_hookgate::{HookgateLayer, Provider, Secret, Source, Verifier};
 
 /// A front door with the program behind it.
 struct Door {
@@ -21,17 +20,7 @@ struct Door {
 
 impl Door {
     async fn layer(provided: &Provided) -> Self {
-        let provider = Provider::named(provided.name).expect("in the catalogue");
-        let secret = Secret::new(provided.secret).expect("a secret");
-        let verifier = Verifier::builder(provider.scheme())
-            .key(secret)
-            .build()
-            .expect("it fits");
-        let source = Source::builder(provided.name, verifier)
-            .provider(&provider)
-            .build();
-        let layer = HookgateLayer::new(source);
-        let upstream = Upstream::start_with(|router| router.layer(layer)).await;
+        let upstream = Upstream::start_with(|router| router.layer(provided.layer())).await;
         Self {
             name: "layer",
             address: upstream.address(),
