@@ -256,7 +256,9 @@ async fn a_second_delivery_waits_no_longer_than_it_should() {
 async fn a_waiter_takes_over_a_lease_that_runs_out() {
     let fixture = Fixture::with(|source| source.lease(Duration::from_secs(2)));
     fixture.forwarded().await.settle(Outcome::Unknown).await;
+    let start = Instant::now();
     assert_eq!(fixture.forwarded().await.attempt(), 2);
+    assert_eq!(start.elapsed().as_secs(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -220,6 +220,22 @@ async fn a_grpc_caller_is_told_of_a_duplicate_in_its_own_terms() {
     assert_eq!(duplicate.headers()["content-type"], "application/grpc");
 }
 
+#[tokio::test]
+async fn a_grpc_error_in_the_head_counts_as_a_failure() {
+    let handler = async || [("grpc-status", "13")];
+    let router: Router = Router::new()
+        .route("/hooks", post(handler))
+        .layer(HookgateLayer::new(source()));
+    for _ in 0..2 {
+        let response = router.clone().oneshot(signed(BODY)).await.unwrap();
+        assert_eq!(
+            response.headers()["grpc-status"],
+            "13",
+            "the retry gets through"
+        );
+    }
+}
+
 #[test]
 fn a_payload_is_not_in_debug_output() {
     let request = signed(BODY).map(|_| VerifiedBody::default());
