@@ -28,7 +28,7 @@ impl Key {
         }
     }
 
-    /// Names the key, for [`Verified::key_id`].
+    /// Names the key, for [`Verified::key_id`](crate::Verified::key_id).
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());

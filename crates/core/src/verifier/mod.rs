@@ -67,7 +67,7 @@ impl Verifier {
     }
 
     /// Positions, from 0, of keys that decode to fewer than
-    /// [`Secret::WEAK_LEN`] bytes and can be guessed.
+    /// [`Secret::WEAK_LEN`](crate::Secret::WEAK_LEN) bytes and can be guessed.
     pub fn weak_keys(&self) -> impl Iterator<Item = usize> {
         self.keys
             .iter()
