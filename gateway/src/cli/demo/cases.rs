@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use hookgate_core::{SignError, UnixTime};
+use hookgate_core::{Secret, Signer, UnixTime};
 use hookgate_gate::Clock;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::super::Error;
 use super::super::client::{Client, Framing};
@@ -161,7 +161,7 @@ impl Case {
         match self {
             Self::Forged => {
                 // Well-formed, and by somebody who does not have the secret.
-                headers = forge(guest, body, at, &id).map_err(Error::new)?;
+                headers = forge(guest, body, at, &id)?;
             }
             Self::Unsigned => headers.clear(),
             _ => {}
@@ -170,15 +170,10 @@ impl Case {
     }
 }
 
-fn forge(guest: &Guest, body: &[u8], at: UnixTime, id: &str) -> Result<HeaderMap, SignError> {
-    let other = hookgate_core::Secret::new(format!("whsec_{}", "forgery0".repeat(4)));
-    let signer = other.and_then(|s| hookgate_core::Signer::new(guest.provider.scheme(), &s));
-    let mut headers = match signer {
-        Ok(signer) => signer.sign(body, at, Some(id))?,
-        Err(_) => HeaderMap::new(),
-    };
-    headers.insert("x-forged-by", HeaderValue::from_static("demo"));
-    Ok(headers)
+fn forge(guest: &Guest, body: &[u8], at: UnixTime, id: &str) -> Result<HeaderMap, Error> {
+    let other = Secret::new(format!("whsec_{}", "forgery0".repeat(4))).map_err(Error::new)?;
+    let signer = Signer::new(guest.provider.scheme(), &other).map_err(Error::new)?;
+    signer.sign(body, at, Some(id)).map_err(Error::new)
 }
 
 impl fmt::Display for Verdict {
