@@ -60,22 +60,17 @@ impl Provider {
             .collect()
     }
 
-    /// The scheme table of provider `name`, with what it extends merged in.
-    pub(crate) fn scheme_table(name: &str) -> Option<Table> {
-        let own = match file(name)?.remove("scheme")? {
-            Value::Table(own) => own,
-            _ => return None,
+    /// The scheme table `own` with what it extends merged in, key by key; `None`
+    /// if that is not in the catalogue.
+    pub(crate) fn extend_scheme(own: &Table) -> Option<Table> {
+        let Some(base) = own.get("extends").and_then(Value::as_str) else {
+            return Some(own.clone());
         };
-        match own.get("extends").and_then(Value::as_str) {
-            // A provider extends only another one, so this ends.
-            Some(base) if base != name => {
-                let mut table = Self::scheme_table(base)?;
-                table.extend(own);
-                table.remove("extends");
-                Some(table)
-            }
-            _ => Some(own),
-        }
+        let base = file(base)?.remove("scheme")?;
+        let mut table = Self::extend_scheme(base.as_table()?)?;
+        table.extend(own.clone());
+        table.remove("extends");
+        Some(table)
     }
 
     fn from_table(name: &str, table: &Table) -> Result<Self, Problems> {
@@ -240,7 +235,9 @@ mod tests {
 
     #[test]
     fn a_provider_inherits_what_it_does_not_change() {
-        let table = Provider::scheme_table("videogen").unwrap();
+        let videogen = file("videogen").unwrap();
+        let own = videogen["scheme"].as_table().unwrap();
+        let table = Provider::extend_scheme(own).unwrap();
         assert_eq!(
             table.get("type").and_then(Value::as_str),
             Some("json:/event")

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
-use toml::{Table, Value};
+use toml::Value;
 
 use super::field::{Encoding, List, SignatureField, TimeUnit};
 use super::json::Pointer;
@@ -17,27 +17,14 @@ pub(super) fn read(section: &Section<'_>) -> Option<Plan> {
     let Some(extends) = section.optional::<String>("extends") else {
         return read_own(section);
     };
-    let Some(base) = Provider::scheme_table(&extends) else {
+    let Some(merged) = Provider::extend_scheme(section.raw()) else {
         section.wrong(
             "extends",
             format!("no provider {extends:?} in the catalogue"),
         );
         return None;
     };
-    let merged = merge(base, section.raw());
-    let merged = Section::at_path(section.path(), &merged, section.report());
-    merged.has("extends");
-    read_own(&merged)
-}
-
-/// `base` with every key of `changes` in place of its own.
-fn merge(mut base: Table, changes: &Table) -> Table {
-    base.extend(
-        changes
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone())),
-    );
-    base
+    read_own(&Section::at_path(section.path(), &merged, section.report()))
 }
 
 fn read_own(section: &Section<'_>) -> Option<Plan> {
