@@ -44,7 +44,7 @@ impl Metrics {
         let metrics = Self {
             deliveries: counters(
                 "hookgate_deliveries_total",
-                "Deliveries by what became of them: forwarded, duplicate, busy or refused.",
+                "Requests by what became of them: forwarded, duplicate, busy, refused or handshake.",
                 &["source", "outcome"],
             )?,
             refused: counters(
@@ -106,6 +106,10 @@ impl Metrics {
 
     pub(crate) fn forwarded(&self, source: &str) {
         self.delivery(source, "forwarded");
+    }
+
+    pub(crate) fn handshake(&self, source: &str) {
+        self.delivery(source, "handshake");
     }
 
     pub(crate) fn duplicate(&self, source: &str) {

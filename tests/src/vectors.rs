@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde::Deserialize;
 
 /// A delivery with the verdict that is known for it.
@@ -23,6 +23,20 @@ pub struct Vector {
     pub note: String,
     body: Option<String>,
     body_base64: Option<String>,
+    method: Option<String>,
+    url: Option<String>,
+    /// What the operator sets besides.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// What a handshake is answered.
+    pub expected_response: Option<ExpectedResponse>,
+}
+
+/// The answer to a handshake.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ExpectedResponse {
+    pub status: u16,
+    pub body: Option<String>,
 }
 
 impl Vector {
@@ -52,8 +66,29 @@ impl Vector {
                 .decode(text)
                 .expect("base64")
                 .into(),
-            _ => panic!("a vector has one body"),
+            (None, None) => Bytes::new(),
+            (Some(_), Some(_)) => panic!("a vector has one body"),
         }
+    }
+
+    pub fn method(&self) -> Method {
+        let method = self.method.as_deref().unwrap_or("POST");
+        method.parse().expect("a method")
+    }
+
+    /// The address at which the provider called.
+    pub fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or("https://hooks.example.com/")
+    }
+
+    /// The target of the request.
+    pub fn target(&self) -> Uri {
+        let url: Uri = self.url().parse().expect("an address");
+        Uri::from(url.into_parts().path_and_query.expect("a path"))
+    }
+
+    pub fn is_handshake(&self) -> bool {
+        self.kind.as_deref() == Some("handshake")
     }
 }
 

@@ -10,13 +10,13 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// A header that carries the signature is absent.
+    /// The signature is absent.
     SignatureMissing,
-    /// A header that carries the signature occurs more than once.
+    /// What carries the signature occurs more than once.
     SignatureRepeated,
-    /// The signature header does not follow the scheme's grammar.
+    /// The signature does not follow the scheme's grammar.
     SignatureMalformed,
-    /// The header carries signatures, but none of the scheme's version.
+    /// There are signatures, but none of the scheme's version or algorithm.
     SignatureVersionUnknown,
     /// More candidate signatures than [`MAX_CANDIDATES`](crate::MAX_CANDIDATES).
     SignatureTooMany,
@@ -34,14 +34,20 @@ pub enum VerifyError {
     TimestampTooOld,
     /// The timestamp lies further ahead than the window allows.
     TimestampTooNew,
-    /// A header that is part of the signed message is absent.
-    HeaderMissing,
-    /// A header that is part of the signed message occurs more than once.
-    HeaderRepeated,
-    /// A header that is part of the signed message is not of the scheme's form.
-    HeaderMalformed,
+    /// A part of the signed message is absent: a header, a query or form
+    /// field, a member of the body.
+    FieldMissing,
+    /// A part of the signed message occurs more than once.
+    FieldRepeated,
+    /// A part of the signed message is not of the scheme's form.
+    FieldMalformed,
+    /// Two values that the scheme demands to be equal differ, such as the
+    /// body's digest and the one that is signed.
+    RequirementUnmet,
     /// Headers of two schemes that exclude each other came together.
     SchemesMixed,
+    /// A request of a provider's handshake that must not be answered.
+    HandshakeRefused,
 }
 
 impl VerifyError {
@@ -59,10 +65,12 @@ impl VerifyError {
         Self::TimestampMalformed,
         Self::TimestampTooOld,
         Self::TimestampTooNew,
-        Self::HeaderMissing,
-        Self::HeaderRepeated,
-        Self::HeaderMalformed,
+        Self::FieldMissing,
+        Self::FieldRepeated,
+        Self::FieldMalformed,
+        Self::RequirementUnmet,
         Self::SchemesMixed,
+        Self::HandshakeRefused,
     ];
 
     /// Stable label for logs and metrics.
@@ -80,10 +88,12 @@ impl VerifyError {
             Self::TimestampMalformed => "timestamp_malformed",
             Self::TimestampTooOld => "timestamp_too_old",
             Self::TimestampTooNew => "timestamp_too_new",
-            Self::HeaderMissing => "header_missing",
-            Self::HeaderRepeated => "header_repeated",
-            Self::HeaderMalformed => "header_malformed",
+            Self::FieldMissing => "field_missing",
+            Self::FieldRepeated => "field_repeated",
+            Self::FieldMalformed => "field_malformed",
+            Self::RequirementUnmet => "requirement_unmet",
             Self::SchemesMixed => "schemes_mixed",
+            Self::HandshakeRefused => "handshake_refused",
         }
     }
 }
@@ -92,8 +102,8 @@ impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SignatureMissing => "the signature is missing",
-            Self::SignatureRepeated => "the signature header occurs more than once",
-            Self::SignatureMalformed => "the signature header does not follow the scheme's grammar",
+            Self::SignatureRepeated => "the signature occurs more than once",
+            Self::SignatureMalformed => "the signature does not follow the scheme's grammar",
             Self::SignatureVersionUnknown => "no signature of the scheme's version",
             Self::SignatureTooMany => "too many signatures",
             Self::SignatureMismatch => "no signature matches",
@@ -103,10 +113,12 @@ impl fmt::Display for VerifyError {
             Self::TimestampMalformed => "the timestamp is not of the scheme's form",
             Self::TimestampTooOld => "the timestamp is too old",
             Self::TimestampTooNew => "the timestamp lies too far in the future",
-            Self::HeaderMissing => "a signed header is missing",
-            Self::HeaderRepeated => "a signed header occurs more than once",
-            Self::HeaderMalformed => "a signed header is not of the scheme's form",
+            Self::FieldMissing => "a signed field is missing",
+            Self::FieldRepeated => "a signed field occurs more than once",
+            Self::FieldMalformed => "a signed field is not of the scheme's form",
+            Self::RequirementUnmet => "two values that have to be equal differ",
             Self::SchemesMixed => "headers of two schemes are mixed",
+            Self::HandshakeRefused => "a handshake that must not be answered",
         })
     }
 }
@@ -134,8 +146,12 @@ pub enum SecretError {
         /// What it is, in bytes.
         found: usize,
     },
-    /// Not a valid public key.
+    /// Not a valid public key of the scheme's algorithm.
     PublicKey,
+    /// Not a valid private key of the scheme's algorithm.
+    PrivateKey,
+    /// Does not begin as secrets of the scheme do.
+    Prefix,
     /// Printed in public documentation: everybody can sign with it.
     Published,
 }
@@ -165,7 +181,13 @@ impl fmt::Display for SecretError {
                     "the secret decodes to {found} bytes; expected {expected}"
                 )
             }
-            Self::PublicKey => f.write_str("the secret is not a valid public key"),
+            Self::PublicKey => {
+                f.write_str("the secret is not a valid public key of the scheme's algorithm")
+            }
+            Self::PrivateKey => {
+                f.write_str("the secret is not a valid private key of the scheme's algorithm")
+            }
+            Self::Prefix => f.write_str("the secret does not begin as those of the scheme do"),
             Self::Published => f.write_str(
                 "the secret is printed in public documentation; anybody can sign with it",
             ),

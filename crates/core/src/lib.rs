@@ -3,7 +3,9 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use hookgate_core::{Head, Provider, Secret, Signer, UnixTime, Verifier, VerifyError};
+//! use hookgate_core::{
+//!     Begun, Head, Provider, Secret, Signer, UnixTime, Verifier, VerifyError,
+//! };
 //! use http::{HeaderMap, Method, Uri};
 //!
 //! let beatapi = Provider::named("beatapi").expect("in the catalogue");
@@ -17,16 +19,16 @@
 //! let head = Head::new(&method, &uri, &headers);
 //!
 //! // A good delivery: the head first, then the body chunk by chunk.
-//! let mut pending = verifier.begin(head, now)?;
+//! let Begun::Delivery(mut pending) = verifier.begin(head, now)? else { panic!("a handshake") };
 //! pending.push(body.clone());
-//! let verified = pending.finish(now)?;
+//! let verified = pending.finish(now)?.delivery().expect("no handshake");
 //! assert_eq!(verified.id(), Some("evt_1"));
 //! assert_eq!(verified.body(), &body);
 //!
-//! // The same, tampered with.
-//! let mut pending = verifier.begin(head, now)?;
-//! pending.push(Bytes::from_static(br#"{"id":"evt_2","event":"task.succeeded"}"#));
-//! assert_eq!(pending.finish(now).unwrap_err(), VerifyError::SignatureMismatch);
+//! // The same as a whole, tampered with.
+//! let forged = Bytes::from_static(br#"{"id":"evt_2","event":"task.succeeded"}"#);
+//! let refused = verifier.verify(head, forged, now).unwrap_err();
+//! assert_eq!(refused, VerifyError::SignatureMismatch);
 //!
 //! // And with nothing to verify: refused before a byte of the body is read.
 //! let bare = HeaderMap::new();
@@ -40,7 +42,9 @@ mod error;
 mod head;
 mod identity;
 mod mac;
+mod message_signature;
 mod provider;
+mod public_key;
 pub mod scheme;
 mod secret;
 mod signer;
@@ -50,11 +54,12 @@ mod verifier;
 pub use self::error::{SecretError, VerifyError};
 pub use self::head::Head;
 pub use self::identity::{Identity, ReplayKey, ReplayScope};
-pub use self::provider::{Confidence, Events, Provider};
-pub use self::scheme::Scheme;
+pub use self::provider::{Confidence, Events, Provider, Unpublished};
+pub use self::scheme::{Caution, Scheme, Shape, Variant};
 pub use self::secret::Secret;
-pub use self::signer::{SignError, Signer};
+pub use self::signer::{SignError, Signer, SignerBuilder};
 pub use self::time::{UnixTime, Window};
 pub use self::verifier::{
-    BuildError, Key, MAX_CANDIDATES, MAX_KEYS, Pending, Verified, Verifier, VerifierBuilder,
+    Begun, BuildError, Checked, Key, MAX_CANDIDATES, MAX_KEYS, Pending, Verified, Verifier,
+    VerifierBuilder,
 };

@@ -8,10 +8,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::error::SecretError;
+use crate::public_key::{self, PublicAlgorithm, PublicKey};
 use crate::secret::Secret;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +22,38 @@ pub(crate) enum Algorithm {
     HmacSha256,
     HmacSha384,
     HmacSha512,
-    Ed25519,
+    /// SHA-256 of the secret and then the message: what some did before HMAC.
+    Sha256,
+    Public(PublicAlgorithm),
     /// The secret itself. It authenticates the caller and signs nothing.
     Token,
 }
 
 impl Algorithm {
     /// Every algorithm, by the name that schemes call it.
-    pub(crate) const NAMES: [(&'static str, Self); 6] = [
+    pub(crate) const NAMES: [(&'static str, Self); 11] = [
         ("hmac-sha1", Self::HmacSha1),
         ("hmac-sha256", Self::HmacSha256),
         ("hmac-sha384", Self::HmacSha384),
         ("hmac-sha512", Self::HmacSha512),
-        ("ed25519", Self::Ed25519),
+        ("sha256", Self::Sha256),
+        ("ed25519", Self::Public(PublicAlgorithm::Ed25519)),
+        (
+            "ecdsa-p256-sha256",
+            Self::Public(PublicAlgorithm::EcdsaP256Sha256),
+        ),
+        (
+            "ecdsa-p256-sha256-fixed",
+            Self::Public(PublicAlgorithm::EcdsaP256Sha256Fixed),
+        ),
+        (
+            "rsa-pkcs1-sha256",
+            Self::Public(PublicAlgorithm::RsaPkcs1Sha256),
+        ),
+        (
+            "rsa-pss-sha512",
+            Self::Public(PublicAlgorithm::RsaPssSha512),
+        ),
         ("token", Self::Token),
     ];
 
@@ -41,89 +62,135 @@ impl Algorithm {
         named.map_or("", |(name, _)| name)
     }
 
-    /// Length of a signature in bytes; of a token, that of its digest.
-    pub(crate) const fn tag_len(self) -> usize {
+    /// Length of a signature.
+    pub(crate) const fn tag_len(self) -> TagLen {
         match self {
-            Self::HmacSha1 => 20,
-            Self::HmacSha256 | Self::Token => 32,
-            Self::HmacSha384 => 48,
-            Self::HmacSha512 => 64,
-            Self::Ed25519 => ed25519_dalek::SIGNATURE_LENGTH,
+            Self::HmacSha1 => TagLen::Exactly(20),
+            Self::HmacSha256 | Self::Sha256 => TagLen::Exactly(32),
+            Self::HmacSha384 => TagLen::Exactly(48),
+            Self::HmacSha512 => TagLen::Exactly(64),
+            Self::Public(algorithm) => algorithm.signature_len(),
+            Self::Token => TagLen::AtMost(MAX_TOKEN),
         }
     }
 }
 
-/// A decoded signature of a length that the algorithm gives.
-#[derive(Clone)]
-pub(crate) struct Tag {
-    bytes: [u8; Self::MAX_LEN],
-    len: usize,
+/// Longest token, in bytes.
+const MAX_TOKEN: usize = 8 * 1024;
+
+/// Length of a signature in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TagLen {
+    Exactly(usize),
+    /// 1 to as many: what the key or the value decides.
+    AtMost(usize),
 }
 
-impl Tag {
-    pub(crate) const MAX_LEN: usize = 64;
+impl TagLen {
+    pub(crate) fn allows(self, len: usize) -> bool {
+        match self {
+            Self::Exactly(exact) => len == exact,
+            Self::AtMost(most) => (1..=most).contains(&len),
+        }
+    }
 
-    pub(crate) fn zeroed(len: usize) -> Option<Self> {
-        (len <= Self::MAX_LEN).then_some(Self {
-            bytes: [0; Self::MAX_LEN],
-            len,
-        })
+    /// Most bytes.
+    pub(crate) const fn most(self) -> usize {
+        match self {
+            Self::Exactly(len) | Self::AtMost(len) => len,
+        }
+    }
+}
+
+/// A decoded signature; of a token, its digest.
+#[derive(Clone)]
+pub(crate) struct Tag(SmallVec<[u8; 64]>);
+
+impl Tag {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(SmallVec::from_slice(bytes))
+    }
+
+    pub(crate) fn zeroed(len: usize) -> Self {
+        Self(smallvec::smallvec![0; len])
     }
 
     /// The digest of a token. Digests compare in constant time, whatever the
     /// lengths of the tokens.
     pub(crate) fn of_token(text: &[u8]) -> Self {
-        let mut bytes = [0; Self::MAX_LEN];
-        bytes[..32].copy_from_slice(&Sha256::digest(text));
-        Self { bytes, len: 32 }
+        Self::new(&Sha256::digest(text))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        &self.0
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.len]
+        &mut self.0
     }
 }
 
 /// The signature of a genuine delivery is what a forger wants to know.
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tag({} bytes)", self.len)
+        write!(f, "Tag({} bytes)", self.0.len())
     }
 }
 
 /// How the text of a secret becomes a key. A property of the provider: three
 /// providers hand out `whsec_…` and mean three different things.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct KeyRule {
+    /// Prefix of the secrets that are meant; others are for other variants.
+    pub(crate) only: Option<String>,
     /// Prefixes to take off in this order, each if it is there.
     pub(crate) strip: Vec<String>,
     pub(crate) encoding: KeyEncoding,
     pub(crate) applies: Applies,
+    /// Whether the key is the SHA-1 digest of what was decoded.
+    pub(crate) digest: KeyDigest,
 }
 
 /// To which secrets the encoding applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Applies {
+    #[default]
     Always,
     /// Only to those that have a prefix; others are taken as they are.
     IfPrefixed,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum KeyDigest {
+    #[default]
+    None,
+    Sha1,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KeyEncoding {
+    #[default]
     Utf8,
     Base64,
+    Base64Url,
     Hex,
+    /// RFC 7468: a public key or a certificate; to sign, a private key.
+    Pem,
 }
 
 /// Secrets are shown with and without padding; both mean the same bytes.
-const SECRET_BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const fn secret_base64(alphabet: &alphabet::Alphabet) -> GeneralPurpose {
+    GeneralPurpose::new(
+        alphabet,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    )
+}
+const SECRET_BASE64: GeneralPurpose = secret_base64(&alphabet::STANDARD);
+const SECRET_BASE64_URL: GeneralPurpose = secret_base64(&alphabet::URL_SAFE);
 
 impl KeyRule {
     /// Whether the key that `secret` decodes to is short enough to be guessed.
@@ -132,7 +199,13 @@ impl KeyRule {
             .is_ok_and(|key| key.len() < Secret::WEAK_LEN)
     }
 
-    fn decode(&self, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    /// Whether `secret` is one of those that the rule is about.
+    pub(crate) fn is_for(&self, secret: &Secret) -> bool {
+        let only = self.only.as_deref().unwrap_or_default();
+        secret.expose().starts_with(only.as_bytes())
+    }
+
+    pub(crate) fn decode(&self, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let mut text = secret.expose();
         for prefix in &self.strip {
             text = text.strip_prefix(prefix.as_bytes()).unwrap_or(text);
@@ -141,21 +214,27 @@ impl KeyRule {
             Applies::IfPrefixed if text.len() == secret.expose().len() => KeyEncoding::Utf8,
             _ => self.encoding,
         };
-        let key = match encoding {
+        let key = Zeroizing::new(match encoding {
             KeyEncoding::Utf8 => text.to_vec(),
             KeyEncoding::Base64 => SECRET_BASE64
                 .decode(text)
                 .map_err(|_| SecretError::Encoding("base64, standard alphabet"))?,
+            KeyEncoding::Base64Url => SECRET_BASE64_URL
+                .decode(text)
+                .map_err(|_| SecretError::Encoding("base64url"))?,
             KeyEncoding::Hex => {
                 hex::decode(text).map_err(|_| SecretError::Encoding("hexadecimal digits"))?
             }
-        };
+            KeyEncoding::Pem => public_key::read_pem(text)?,
+        });
         // The empty key is a valid HMAC key: anybody could sign with it.
         if key.is_empty() {
-            Err(SecretError::Blank)
-        } else {
-            Ok(Zeroizing::new(key))
+            return Err(SecretError::Blank);
         }
+        Ok(match self.digest {
+            KeyDigest::None => key,
+            KeyDigest::Sha1 => Zeroizing::new(Sha1::digest(&key).to_vec()),
+        })
     }
 }
 
@@ -163,7 +242,7 @@ impl KeyRule {
 #[derive(Clone)]
 pub(crate) enum Key {
     Streaming(Running),
-    Ed25519(Box<ed25519_dalek::VerifyingKey>),
+    Public(PublicKey),
 }
 
 impl Key {
@@ -181,8 +260,11 @@ impl Key {
             Algorithm::HmacSha256 => Running::Sha256(hmac(&bytes)?),
             Algorithm::HmacSha384 => Running::Sha384(Box::new(hmac(&bytes)?)),
             Algorithm::HmacSha512 => Running::Sha512(Box::new(hmac(&bytes)?)),
+            Algorithm::Sha256 => Running::Digest(Sha256::new_with_prefix(&*bytes)),
             Algorithm::Token => Running::Token(Tag::of_token(&bytes)),
-            Algorithm::Ed25519 => return public_key(&bytes),
+            Algorithm::Public(algorithm) => {
+                return PublicKey::new(algorithm, &bytes).map(Self::Public);
+            }
         }))
     }
 
@@ -198,17 +280,14 @@ impl Key {
     pub(crate) fn start(&self) -> Option<Running> {
         match self {
             Self::Streaming(state) => Some(state.clone()),
-            Self::Ed25519(_) => None,
+            Self::Public(_) => None,
         }
     }
 
     /// Checks a signature over the whole message.
     pub(crate) fn verify(&self, message: &[u8], tag: &Tag) -> bool {
         match self {
-            Self::Ed25519(key) => tag.bytes().try_into().is_ok_and(|bytes| {
-                key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(bytes))
-                    .is_ok()
-            }),
+            Self::Public(key) => key.verify(message, tag.bytes()),
             Self::Streaming(state) => {
                 let mut state = state.clone();
                 state.update(message);
@@ -216,21 +295,6 @@ impl Key {
             }
         }
     }
-}
-
-fn public_key(bytes: &[u8]) -> Result<Key, SecretError> {
-    const LEN: usize = ed25519_dalek::PUBLIC_KEY_LENGTH;
-    let found = bytes.len();
-    let bytes = bytes.try_into().map_err(|_| SecretError::Length {
-        expected: LEN,
-        found,
-    })?;
-    let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| SecretError::PublicKey)?;
-    // A weak key lets one signature fit several messages.
-    if key.is_weak() {
-        return Err(SecretError::PublicKey);
-    }
-    Ok(Key::Ed25519(Box::new(key)))
 }
 
 impl fmt::Debug for Key {
@@ -246,6 +310,7 @@ pub(crate) enum Running {
     Sha256(Hmac<Sha256>),
     Sha384(Box<Hmac<Sha384>>),
     Sha512(Box<Hmac<Sha512>>),
+    Digest(Sha256),
     /// Takes no notice of the message.
     Token(Tag),
 }
@@ -257,24 +322,18 @@ impl Running {
             Self::Sha256(mac) => mac.update(bytes),
             Self::Sha384(mac) => mac.update(bytes),
             Self::Sha512(mac) => mac.update(bytes),
+            Self::Digest(digest) => digest.update(bytes),
             Self::Token(_) => {}
         }
     }
 
     pub(crate) fn finish(self) -> Expected {
-        fn tag(bytes: &[u8]) -> Tag {
-            let mut tag = Tag {
-                bytes: [0; Tag::MAX_LEN],
-                len: bytes.len(),
-            };
-            tag.bytes_mut().copy_from_slice(bytes);
-            tag
-        }
         Expected(match self {
-            Self::Sha1(mac) => tag(&mac.finalize().into_bytes()),
-            Self::Sha256(mac) => tag(&mac.finalize().into_bytes()),
-            Self::Sha384(mac) => tag(&mac.finalize().into_bytes()),
-            Self::Sha512(mac) => tag(&mac.finalize().into_bytes()),
+            Self::Sha1(mac) => Tag::new(&mac.finalize().into_bytes()),
+            Self::Sha256(mac) => Tag::new(&mac.finalize().into_bytes()),
+            Self::Sha384(mac) => Tag::new(&mac.finalize().into_bytes()),
+            Self::Sha512(mac) => Tag::new(&mac.finalize().into_bytes()),
+            Self::Digest(digest) => Tag::new(&digest.finalize()),
             Self::Token(tag) => tag,
         })
     }

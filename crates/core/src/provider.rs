@@ -31,16 +31,20 @@ pub struct Provider {
 impl Provider {
     /// The names of all providers, sorted.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        FILES.iter().map(|(name, _)| *name)
+        FILES
+            .iter()
+            .filter(|(_, text)| !is_unpublished(text))
+            .map(|(name, _)| *name)
     }
 
-    /// The provider `name`.
+    /// The provider `name`. Those that do not say how they sign are
+    /// [`Unpublished`].
     ///
     /// # Panics
     ///
     /// If the file of that provider is faulty; a test of this crate reads all.
     pub fn named(name: &str) -> Option<Self> {
-        let table = file(name)?;
+        let table = file(name).filter(|table| !table.contains_key("unpublished"))?;
         Some(Self::from_table(name, &table).unwrap_or_else(|problems| {
             panic!("providers/{name}.toml of this crate is faulty: {problems}")
         }))
@@ -166,6 +170,90 @@ impl Provider {
     }
 }
 
+/// A provider that signs, and does not say how. There is no scheme to guess at:
+/// whoever finds out spells it out, and takes the rest from here.
+#[derive(Clone, Debug)]
+pub struct Unpublished {
+    name: String,
+    title: String,
+    docs: String,
+    retention: Duration,
+    notes: String,
+}
+
+impl Unpublished {
+    /// The names of all of them, sorted.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        FILES
+            .iter()
+            .filter(|(_, text)| is_unpublished(text))
+            .map(|(name, _)| *name)
+    }
+
+    /// The provider `name`, if it is one of them.
+    ///
+    /// # Panics
+    ///
+    /// If its file is faulty; a test of this crate reads all.
+    pub fn named(name: &str) -> Option<Self> {
+        let (name, _) = FILES
+            .iter()
+            .find(|(other, text)| *other == name && is_unpublished(text))?;
+        let table = file(name)?;
+        Some(Self::from_table(name, &table).unwrap_or_else(|problems| {
+            panic!("providers/{name}.toml of this crate is faulty: {problems}")
+        }))
+    }
+
+    fn from_table(name: &str, table: &Table) -> Result<Self, Problems> {
+        let report = Report::default();
+        let root = Section::root(table, &report);
+        root.required::<bool>("unpublished");
+        let (title, docs) = (root.required("title"), root.required("docs"));
+        let (retention, notes) = (root.required("retention"), root.required("notes"));
+        root.deny_unknown();
+        let unpublished = (|| {
+            Some(Self {
+                name: name.to_owned(),
+                title: title?,
+                docs: docs?,
+                retention: retention?,
+                notes: notes?,
+            })
+        })();
+        report.finish(unpublished)
+    }
+
+    /// Its name, as in `provider = "…"`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its own name.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Address of its documentation.
+    pub fn docs(&self) -> &str {
+        &self.docs
+    }
+
+    /// For how long to remember deliveries that are done.
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// What is known, and what to do.
+    pub fn notes(&self) -> &str {
+        &self.notes
+    }
+}
+
+fn is_unpublished(text: &str) -> bool {
+    text.contains("unpublished = true")
+}
+
 /// Whether two events of a provider can have equal bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Events {
@@ -223,6 +311,12 @@ mod tests {
             let table: Table = text
                 .parse()
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
+            if is_unpublished(text) {
+                assert!(Provider::named(name).is_none(), "{name}");
+                let unpublished = Unpublished::named(name).unwrap();
+                assert_eq!(unpublished.name(), *name);
+                continue;
+            }
             let provider = Provider::from_table(name, &table);
             let provider = provider.unwrap_or_else(|problems| panic!("{name}: {problems}"));
             let window = provider.scheme().window().unwrap_or_default();

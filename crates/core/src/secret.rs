@@ -63,6 +63,12 @@ impl Secret {
         Self::new(text)
     }
 
+    /// The text itself, if it is UTF-8: for what is kept like a secret and is
+    /// none, such as the token of a handshake.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
+    }
+
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }

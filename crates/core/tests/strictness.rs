@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use hookgate_core::{
-    BuildError, Head, Key, MAX_CANDIDATES, MAX_KEYS, Provider, Scheme, Secret, SecretError, Signer,
-    UnixTime, Verified, Verifier, VerifyError,
+    Begun, BuildError, Head, Key, MAX_CANDIDATES, MAX_KEYS, Provider, Scheme, Secret, SecretError,
+    Signer, UnixTime, Verified, Verifier, VerifyError,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
@@ -41,6 +41,7 @@ impl Fixture {
         let head = Head::new(&method, &uri, &self.headers);
         self.verifier
             .verify(head, Bytes::from_static(BODY.as_bytes()), now)
+            .map(|checked| checked.delivery().unwrap())
     }
 
     fn with(mut self, change: impl FnOnce(&mut HeaderMap)) -> Result<(), VerifyError> {
@@ -104,8 +105,8 @@ fn every_header_that_is_read_occurs_once() {
         (
             "svix",
             "svix-id",
-            VerifyError::HeaderMissing,
-            VerifyError::HeaderRepeated,
+            VerifyError::FieldMissing,
+            VerifyError::FieldRepeated,
         ),
         (
             "svix",
@@ -122,8 +123,8 @@ fn every_header_that_is_read_occurs_once() {
         (
             "videogen",
             "webhook-id",
-            VerifyError::HeaderMissing,
-            VerifyError::HeaderRepeated,
+            VerifyError::FieldMissing,
+            VerifyError::FieldRepeated,
         ),
     ] {
         assert_eq!(
@@ -234,7 +235,7 @@ fn an_id_cannot_run_into_what_follows_it() {
     for bad in ["msg.1", "msg 1", "", "msg\u{e9}"] {
         let value = HeaderValue::from_bytes(bad.as_bytes()).unwrap();
         let refused = Fixture::new("svix").with(|headers| drop(headers.insert("svix-id", value)));
-        assert_eq!(refused, Err(VerifyError::HeaderMalformed), "{bad:?}");
+        assert_eq!(refused, Err(VerifyError::FieldMalformed), "{bad:?}");
     }
     // A scheme of an operator's own is as careful, though it does not say so.
     let scheme = Scheme::from_toml(
@@ -253,8 +254,8 @@ fn an_id_cannot_run_into_what_follows_it() {
     let (method, uri) = (Method::POST, Uri::from_static("/"));
     for (id, more, expected) in [
         ("a", "b", VerifyError::SignatureMismatch),
-        ("a.b", "c", VerifyError::HeaderMalformed),
-        ("a", "b.c", VerifyError::HeaderMalformed),
+        ("a.b", "c", VerifyError::FieldMalformed),
+        ("a", "b.c", VerifyError::FieldMalformed),
     ] {
         let mut headers = HeaderMap::new();
         for (name, value) in [("x-id", id), ("x-more", more), ("x-sig", &"0".repeat(64))] {
@@ -365,7 +366,9 @@ fn nothing_secret_is_in_debug_output() {
     let fixture = Fixture::new("beatapi");
     let (method, uri) = (Method::POST, Uri::from_static("/"));
     let head = Head::new(&method, &uri, &fixture.headers);
-    let mut pending = fixture.verifier.begin(head, NOW).unwrap();
+    let Begun::Delivery(mut pending) = fixture.verifier.begin(head, NOW).unwrap() else {
+        panic!("a delivery");
+    };
     pending.push(Bytes::from_static(b"canary"));
     let shown = format!("{pending:?} {:?}", fixture.verifier);
     let signature = fixture.headers["x-beatapi-signature"].to_str().unwrap();

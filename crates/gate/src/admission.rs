@@ -1,15 +1,17 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookgate_core::Verified;
+use bytes::Bytes;
+use hookgate_core::{Checked, ReplayKey, Verified};
 use hookgate_replay::{Claim, ReplayStore};
+use http::Response;
 use tokio::time::{Instant, timeout};
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Held};
 use crate::gate::Gate;
 use crate::receive::Received;
 use crate::refusal::{Reason, Refusal};
-use crate::source::{Dedupe, OnDuplicate};
+use crate::source::{Dedupe, OnDuplicate, Source};
 
 /// No sender waits longer for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -21,6 +23,8 @@ pub enum Admission<S: ReplayStore> {
     Forward(Delivery<S>),
     /// The event is done. Answer 200, and forward nothing.
     Duplicate(Verified),
+    /// The request is a provider's handshake. Answer it so, and forward nothing.
+    Handshake(Response<Bytes>),
 }
 
 impl<S: ReplayStore> Gate<S> {
@@ -30,48 +34,36 @@ impl<S: ReplayStore> Gate<S> {
     ///
     /// # Errors
     ///
-    /// [`Reason::InFlight`] after a wait in vain, [`Reason::Duplicate`] if the
+    /// [`Reason::InFlight`] after a wait in vain, [`Reason::BatchPartlyDone`], [`Reason::Duplicate`] if the
     /// source tells duplicates so, [`Reason::BootFence`], [`Reason::StoreFull`]
     /// and [`Reason::StoreDown`].
     pub async fn admit(&self, received: Received<'_>) -> Result<Admission<S>, Refusal> {
-        let Received { source, verified } = received;
+        let Received { source, checked } = received;
+        let verified = match checked {
+            Checked::Delivery(verified) => verified,
+            Checked::Handshake(answer) => return Ok(Admission::Handshake(answer)),
+        };
         if self.is_fenced(&verified) {
             return Err(Reason::BootFence.into());
         }
         if source.dedupes() == Dedupe::Off {
             return Ok(Admission::Forward(Delivery::unclaimed(source, verified)));
         }
-        let key = verified.replay_key(source.scope());
+        let keys = verified.replay_keys(source.scope());
         let deadline = Instant::now() + source.wait().min(LONGEST_WAIT);
         let mut waiting = None;
         loop {
-            let claim = self
-                .store()
-                .claim(key, source.terms())
-                .await
-                .map_err(|error| {
-                    self.shared()
-                        .counters
-                        .store_errors
-                        .fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(source = source.name(), %error, "claim failed");
-                    Reason::StoreDown
-                })?;
-            let remaining = match claim {
-                Claim::Granted(lease) => {
-                    let shared = self.shared().clone();
-                    return Ok(Admission::Forward(Delivery::new(
-                        shared, source, lease, verified,
-                    )));
+            let (key, remaining) = match self.claim_all(source, &keys).await? {
+                Claims::Granted(held) => {
+                    return Ok(Admission::Forward(Delivery::new(source, held, verified)));
                 }
-                Claim::Done => {
+                Claims::Done => {
                     return match source.on_duplicate() {
                         OnDuplicate::Acknowledge => Ok(Admission::Duplicate(verified)),
                         OnDuplicate::Conflict => Err(Reason::Duplicate.into()),
                     };
                 }
-                Claim::Full => return Err(Reason::StoreFull.into()),
-                Claim::InFlight { remaining } => remaining,
+                Claims::InFlight { key, remaining } => (key, remaining),
             };
             let now = Instant::now();
             if now >= deadline {
@@ -80,13 +72,56 @@ impl<S: ReplayStore> Gate<S> {
             // Ask to be told, then look once more: what was settled in between
             // would go unnoticed otherwise.
             match waiting.take() {
-                None => waiting = Some(Box::pin(self.store().settled(key))),
-                Some(settled) => {
+                Some((of, settled)) if of == key => {
                     let patience = remaining.min(deadline - now);
                     // Settled or not, the next look decides.
                     let _: Result<(), _> = timeout(patience, settled).await;
                 }
+                _ => waiting = Some((key, Box::pin(self.store().settled(key)))),
             }
         }
     }
+
+    /// Claims every key, or none. They are sorted, so that two batches with events
+    /// in common cannot wait for each other.
+    async fn claim_all(&self, source: &Source, keys: &[ReplayKey]) -> Result<Claims<S>, Refusal> {
+        let mut held = Held::new(self.shared().clone(), source);
+        let mut done = 0;
+        for key in keys {
+            match self.store().claim(*key, source.terms()).await {
+                Ok(Claim::Granted(lease)) => held.push(lease),
+                Ok(Claim::Done) => done += 1,
+                Ok(Claim::Full) => return Err(Reason::StoreFull.into()),
+                Ok(Claim::InFlight { remaining }) => {
+                    return Ok(Claims::InFlight {
+                        key: *key,
+                        remaining,
+                    });
+                }
+                Err(error) => {
+                    self.shared()
+                        .counters
+                        .store_errors
+                        .fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(source = source.name(), %error, "claim failed");
+                    return Err(Reason::StoreDown.into());
+                }
+            }
+        }
+        // What is held here goes back when it is dropped.
+        match done {
+            0 => Ok(Claims::Granted(held)),
+            _ if done == keys.len() => Ok(Claims::Done),
+            // A token keeps no replay out, so that there is only something to lose.
+            _ if source.verifier().scheme().is_token() => Ok(Claims::Granted(held)),
+            _ => Err(Reason::BatchPartlyDone.into()),
+        }
+    }
+}
+
+/// What became of the claims of one delivery.
+enum Claims<S: ReplayStore> {
+    Granted(Held<S>),
+    Done,
+    InFlight { key: ReplayKey, remaining: Duration },
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hookgate_core::Verified;
 use hookgate_replay::{Lease, ReplayStore, Settled, StoreError};
 use http::StatusCode;
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -29,10 +30,10 @@ pub struct Delivery<S: ReplayStore> {
     unsaid: Outcome,
 }
 
-/// A claim that is not settled yet.
-struct Held<S> {
+/// Claims that are not settled yet: one, but for batches. Dropped, they go back.
+pub(crate) struct Held<S: ReplayStore> {
     shared: Arc<Shared<S>>,
-    lease: Lease,
+    leases: SmallVec<[Lease; 1]>,
     retention: Duration,
 }
 
@@ -67,22 +68,12 @@ pub fn is_withheld(status: StatusCode) -> bool {
 }
 
 impl<S: ReplayStore> Delivery<S> {
-    pub(crate) fn new(
-        shared: Arc<Shared<S>>,
-        source: &Source,
-        lease: Lease,
-        verified: Verified,
-    ) -> Self {
-        let attempt = lease.attempt();
-        let claim = Held {
-            shared,
-            lease,
-            retention: source.retention(),
-        };
+    pub(crate) fn new(source: &Source, claim: Held<S>, verified: Verified) -> Self {
+        let attempt = claim.leases.iter().map(Lease::attempt).max();
         Self {
             verified,
             claim: Some(claim),
-            attempt,
+            attempt: attempt.unwrap_or(1),
             promise: source.promise(),
             unsaid: Outcome::Failed,
         }
@@ -126,15 +117,8 @@ impl<S: ReplayStore> Delivery<S> {
         }
     }
 
-    /// Starts to settle. A store in memory is done at once; any other goes on in
-    /// a task of its own.
     fn start_settling(&mut self, outcome: Outcome) -> Option<JoinHandle<()>> {
-        let mut settling = Box::pin(self.claim.take()?.settle(outcome));
-        let mut context = Context::from_waker(Waker::noop());
-        if settling.as_mut().poll(&mut context).is_ready() {
-            return None;
-        }
-        Some(Handle::try_current().ok()?.spawn(settling))
+        self.claim.take()?.start_settling(outcome)
     }
 }
 
@@ -145,18 +129,47 @@ impl<S: ReplayStore> Drop for Delivery<S> {
 }
 
 impl<S: ReplayStore> Held<S> {
-    async fn settle(self, outcome: Outcome) {
-        let Self {
+    pub(crate) fn new(shared: Arc<Shared<S>>, source: &Source) -> Self {
+        Self {
             shared,
-            lease,
-            retention,
-        } = self;
-        let settled = match outcome {
-            Outcome::Delivered => shared.store.commit(&lease, retention).await,
-            Outcome::Failed => shared.store.release(&lease).await,
-            Outcome::Unknown => return,
-        };
-        note(&shared, settled);
+            leases: SmallVec::new(),
+            retention: source.retention(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, lease: Lease) {
+        self.leases.push(lease);
+    }
+
+    /// Starts to settle. A store in memory is done at once; any other goes on in
+    /// a task of its own.
+    fn start_settling(&mut self, outcome: Outcome) -> Option<JoinHandle<()>> {
+        let leases = std::mem::take(&mut self.leases);
+        if leases.is_empty() {
+            return None;
+        }
+        let (shared, retention) = (Arc::clone(&self.shared), self.retention);
+        let mut settling = Box::pin(async move {
+            for lease in leases {
+                let settled = match outcome {
+                    Outcome::Delivered => shared.store.commit(&lease, retention).await,
+                    Outcome::Failed => shared.store.release(&lease).await,
+                    Outcome::Unknown => return,
+                };
+                note(&shared, settled);
+            }
+        });
+        let mut context = Context::from_waker(Waker::noop());
+        if settling.as_mut().poll(&mut context).is_ready() {
+            return None;
+        }
+        Some(Handle::try_current().ok()?.spawn(settling))
+    }
+}
+
+impl<S: ReplayStore> Drop for Held<S> {
+    fn drop(&mut self) {
+        self.start_settling(Outcome::Failed);
     }
 }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hookgate_core::{Head, UnixTime, Verified};
+use hookgate_core::{Begun, Head, UnixTime, Verified, VerifyError};
 use hookgate_replay::ReplayStore;
 use http::Method;
 
@@ -63,7 +63,7 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
-    /// Checks the head of a delivery for `source`. `declared_len` is the length
+    /// Checks the head of a request for `source`. `declared_len` is the length
     /// of the body, if the sender says so. No byte of the body has been read.
     ///
     /// # Errors
@@ -75,18 +75,29 @@ impl<S: ReplayStore> Gate<S> {
         head: Head<'_>,
         declared_len: Option<u64>,
     ) -> Result<Receiving<'s>, Refusal> {
-        if head.method != Method::POST {
+        let verifier = source.verifier();
+        let is_post = head.method == Method::POST;
+        if !is_post && !verifier.answers(head.method) {
             return Err(Reason::MethodNotAllowed.into());
         }
-        let mut pending = source.verifier().begin(head, self.0.clock.now())?;
-        if let Some(len) = declared_len {
+        let mut begun = match (verifier.begin(head, self.0.clock.now()), is_post) {
+            (Ok(begun @ Begun::Handshake(_)), _) | (Ok(begun), true) => begun,
+            (Err(error), true) | (Err(error @ VerifyError::HandshakeRefused), false) => {
+                return Err(source.refusal(error));
+            }
+            // Other methods are for handshakes, and this is none.
+            (Ok(Begun::Delivery(_)) | Err(_), false) => {
+                return Err(Reason::MethodNotAllowed.into());
+            }
+        };
+        if let (Begun::Delivery(pending), Some(len)) = (&mut begun, declared_len) {
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             if len > source.body_limit().get() {
                 return Err(Reason::BodyTooLarge.into());
             }
             pending.expect_len(len);
         }
-        Ok(Receiving::new(source, pending, Arc::clone(&self.0.clock)))
+        Ok(Receiving::new(source, begun, Arc::clone(&self.0.clock)))
     }
 
     /// The store.

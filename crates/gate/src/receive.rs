@@ -1,33 +1,36 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookgate_core::{Pending, Verified, VerifyError};
+use hookgate_core::{Begun, Checked, Verified, VerifyError};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::refusal::{Reason, Refusal};
 use crate::source::{OnMismatch, Source};
 
-/// A delivery whose head is good: its body may be read now.
+/// A request whose head is good: its body may be read now.
 #[derive(Debug)]
 pub struct Receiving<'s> {
     source: &'s Source,
-    pending: Pending<'s>,
+    begun: Begun<'s>,
     clock: Arc<dyn Clock>,
 }
 
-/// A delivery that verified, of the source that it verified for. It can be
-/// admitted once.
+/// A request that was checked, for the source that it was checked for: a
+/// delivery that verified, or a provider's handshake. It can be admitted once.
 #[derive(Debug)]
 pub struct Received<'s> {
     pub(crate) source: &'s Source,
-    pub(crate) verified: Verified,
+    pub(crate) checked: Checked,
 }
 
 impl Received<'_> {
-    /// What verified.
-    pub fn verified(&self) -> &Verified {
-        &self.verified
+    /// The delivery that verified; none if the request is a handshake.
+    pub fn verified(&self) -> Option<&Verified> {
+        match &self.checked {
+            Checked::Delivery(verified) => Some(verified),
+            Checked::Handshake(_) => None,
+        }
     }
 }
 
@@ -51,16 +54,17 @@ pub enum BodyError {
 }
 
 impl<'s> Receiving<'s> {
-    pub(crate) fn new(source: &'s Source, pending: Pending<'s>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(source: &'s Source, begun: Begun<'s>, clock: Arc<dyn Clock>) -> Self {
         Self {
             source,
-            pending,
+            begun,
             clock,
         }
     }
 
     /// Reads the body to its end, at most as many bytes as the source allows
-    /// and in at most the time it allows, and verifies it.
+    /// and in at most the time it allows, and verifies it. Of a handshake that is
+    /// known by its head, nothing is read.
     ///
     /// # Errors
     ///
@@ -72,13 +76,17 @@ impl<'s> Receiving<'s> {
             Ok(Err(reason)) => return Err(reason.into()),
             Err(_) => return Err(Reason::BodyTimeout.into()),
         }
-        match self.pending.finish(self.clock.now()) {
-            Ok(verified) => Ok(Received {
+        let checked = match self.begun {
+            Begun::Delivery(pending) => pending.finish(self.clock.now()),
+            Begun::Handshake(answer) => Ok(Checked::Handshake(answer)),
+        };
+        match checked {
+            Ok(checked) => Ok(Received {
                 source: self.source,
-                verified,
+                checked,
             }),
             Err(error) => {
-                let refusal = Refusal::from(error);
+                let refusal = self.source.refusal(error);
                 let retry = error == VerifyError::SignatureMismatch
                     && self.source.on_mismatch() == OnMismatch::AskToRetry;
                 Err(if retry {
@@ -92,13 +100,16 @@ impl<'s> Receiving<'s> {
 
     async fn read(&mut self, body: &mut impl BodySource) -> Result<(), Reason> {
         let limit = self.source.body_limit().get();
+        let Begun::Delivery(pending) = &mut self.begun else {
+            return Ok(());
+        };
         loop {
             match body.chunk().await {
                 Ok(Some(chunk)) => {
-                    if chunk.len() > limit - self.pending.len() {
+                    if chunk.len() > limit - pending.len() {
                         return Err(Reason::BodyTooLarge);
                     }
-                    self.pending.push(chunk);
+                    pending.push(chunk);
                 }
                 Ok(None) => return Ok(()),
                 Err(BodyError::Incomplete) => return Err(Reason::BodyIncomplete),

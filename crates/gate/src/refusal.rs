@@ -33,6 +33,9 @@ pub enum Reason {
     InFlight,
     /// The event is done (told only with `on_duplicate = 409`).
     Duplicate,
+    /// Some events of a batch are done and some are not: forwarding it would
+    /// replay the ones, dropping it lose the others.
+    BatchPartlyDone,
     /// The replay store has no room.
     StoreFull,
     /// The replay store does not answer.
@@ -63,7 +66,7 @@ struct Row {
 impl Reason {
     /// Every reason, for tables and metrics.
     pub fn all() -> impl Iterator<Item = Self> {
-        const REST: [Reason; 18] = [
+        const REST: [Reason; 19] = [
             Reason::SourceUnknown,
             Reason::MethodNotAllowed,
             Reason::FramingAmbiguous,
@@ -75,6 +78,7 @@ impl Reason {
             Reason::BodyIncomplete,
             Reason::InFlight,
             Reason::Duplicate,
+            Reason::BatchPartlyDone,
             Reason::StoreFull,
             Reason::StoreDown,
             Reason::BootFence,
@@ -121,6 +125,10 @@ impl Reason {
             Self::Verify(error @ VerifyError::NoActiveKey) => {
                 row(error.label(), S::SERVICE_UNAVAILABLE, 14, Some(30))
             }
+            // Meta and others want to see that a handshake is forbidden.
+            Self::Verify(error @ VerifyError::HandshakeRefused) => {
+                row(error.label(), S::FORBIDDEN, 7, None)
+            }
             Self::Verify(error) => row(error.label(), S::UNAUTHORIZED, 16, None),
             Self::SourceUnknown => row("source_unknown", S::NOT_FOUND, 12, None),
             Self::MethodNotAllowed => row("method_not_allowed", S::METHOD_NOT_ALLOWED, 12, None),
@@ -138,6 +146,7 @@ impl Reason {
             Self::BodyIncomplete => row("body_incomplete", S::BAD_REQUEST, 13, None),
             Self::InFlight => row("in_flight", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::Duplicate => row("duplicate", S::CONFLICT, 6, None),
+            Self::BatchPartlyDone => row("batch_partly_done", S::CONFLICT, 6, None),
             Self::StoreFull => row("store_full", S::SERVICE_UNAVAILABLE, 14, Some(30)),
             Self::StoreDown => row("store_down", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::BootFence => row("boot_fence", S::SERVICE_UNAVAILABLE, 14, Some(5)),
@@ -197,6 +206,11 @@ impl Refusal {
     /// The same, told so that the sender tries again.
     pub(crate) const fn asking_to_retry(self) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self { status, ..self }
+    }
+
+    /// The same, told with `status`.
+    pub(crate) const fn told(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
 
@@ -350,6 +364,7 @@ mod tests {
             ("body_incomplete", 400, 13),
             ("in_flight", 503, 14),
             ("duplicate", 409, 6),
+            ("batch_partly_done", 409, 6),
             ("store_full", 503, 14),
             ("store_down", 503, 14),
             ("boot_fence", 503, 14),
@@ -360,6 +375,7 @@ mod tests {
         ];
         let verify = VerifyError::ALL.iter().map(|error| match error {
             VerifyError::NoActiveKey => ("no_active_key", 503, 14),
+            VerifyError::HandshakeRefused => ("handshake_refused", 403, 7),
             error => (error.label(), 401, 16),
         });
         let table: Vec<_> = Reason::all()
@@ -405,7 +421,7 @@ mod tests {
     fn all_failures_of_verification_look_alike() {
         let senders = VerifyError::ALL
             .iter()
-            .filter(|e| **e != VerifyError::NoActiveKey);
+            .filter(|e| !matches!(e, VerifyError::NoActiveKey | VerifyError::HandshakeRefused));
         let answers = senders.map(|error| {
             let response = Refusal::from(*error).response(Audience::Http, Some("r1"), None);
             (

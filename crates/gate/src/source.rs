@@ -2,8 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::{Events, Provider, ReplayScope, Verifier};
+use hookgate_core::{Events, Provider, ReplayScope, Unpublished, Verifier, VerifyError};
 use hookgate_replay::Terms;
+
+use crate::refusal::Refusal;
 
 /// A source of deliveries: whose they are, how they verify, what is promised.
 #[derive(Clone, Debug)]
@@ -99,6 +101,16 @@ impl Source {
         self.policy.dedupe
     }
 
+    /// How `error` is told: as the provider demands, if it does.
+    pub(crate) fn refusal(&self, error: VerifyError) -> Refusal {
+        match (self.verifier.scheme().refusal_status(), error) {
+            (None, _) | (_, VerifyError::NoActiveKey | VerifyError::HandshakeRefused) => {
+                error.into()
+            }
+            (Some(status), _) => Refusal::from(error).told(status),
+        }
+    }
+
     pub(crate) fn scope(&self) -> &ReplayScope {
         &self.scope
     }
@@ -169,6 +181,15 @@ impl SourceBuilder {
             Events::Distinct => Dedupe::On,
             Events::Thin => Dedupe::Off,
         });
+        self
+    }
+
+    /// Takes the retention and the name of a provider whose scheme is the
+    /// operator's own.
+    #[must_use]
+    pub fn unpublished(mut self, provider: &Unpublished) -> Self {
+        self.provider = Some(provider.name().into());
+        self.provider_retention = Some(provider.retention());
         self
     }
 

@@ -5,13 +5,13 @@ use hookgate_gate::{Gate, Source};
 use hookgate_replay::{MemoryStore, ReplayStore};
 use tower_layer::Layer;
 
-use crate::refuse::EmptyBody;
+use crate::refuse::ProblemJson;
 use crate::service::Hookgate;
 
 /// Verifies the deliveries of one [`Source`] in front of a service.
 ///
 /// Cheap to clone; clones share the memory of what was delivered.
-pub struct HookgateLayer<S = MemoryStore, R = EmptyBody> {
+pub struct HookgateLayer<S = MemoryStore, R = ProblemJson> {
     gate: Gate<S>,
     source: Arc<Source>,
     refuse: Arc<R>,
@@ -19,12 +19,12 @@ pub struct HookgateLayer<S = MemoryStore, R = EmptyBody> {
 
 impl HookgateLayer {
     /// A layer for `source` that remembers deliveries in a [`MemoryStore`] of
-    /// its own and refuses with an empty body.
+    /// its own and refuses with [`ProblemJson`].
     pub fn new(source: Source) -> Self {
         Self {
             gate: Gate::new(MemoryStore::new()),
             source: Arc::new(source),
-            refuse: Arc::new(EmptyBody),
+            refuse: Arc::new(ProblemJson),
         }
     }
 }

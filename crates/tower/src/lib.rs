@@ -63,7 +63,7 @@ mod service;
 
 pub use hookgate_core::{
     BuildError, Events, Head, Identity, Key, Provider, ReplayKey, Scheme, Secret, SecretError,
-    SignError, Signer, UnixTime, Verifier, VerifierBuilder, VerifyError, Window,
+    SignError, Signer, SignerBuilder, UnixTime, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
     Audience, BodyLimit, BootFence, Clock, Dedupe, Gate, OnDuplicate, Promise, Reason, Refusal,
@@ -76,8 +76,8 @@ pub use self::body::VerifiedBody;
 pub use self::event::LayerMissing;
 pub use self::event::VerifiedEvent;
 pub use self::layer::HookgateLayer;
-pub use self::refuse::{EmptyBody, ProblemJson, Refuse};
-pub use self::service::Hookgate;
+pub use self::refuse::{ProblemJson, Refuse};
+pub use self::service::{Hookgate, ResponseBody};
 
 /// The program of the README compiles.
 #[cfg(all(doctest, feature = "axum"))]

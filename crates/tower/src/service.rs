@@ -4,6 +4,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use hookgate_core::Head;
 use hookgate_gate::{
     Admission, Audience, Delivery, Gate, Outcome, Reason, Refusal, Source, acknowledge_duplicate,
@@ -12,14 +13,18 @@ use hookgate_gate::{
 use hookgate_replay::{MemoryStore, ReplayStore};
 use http::{Request, Response, request};
 use http_body::Body;
+use http_body_util::{Either, Full};
 use tower_service::Service;
 
 use crate::body::{Frames, VerifiedBody};
 use crate::event::VerifiedEvent;
-use crate::refuse::{EmptyBody, Refuse};
+use crate::refuse::{ProblemJson, Refuse};
+
+/// The body of a response: that of the service inside, or bytes of the layer's own.
+pub type ResponseBody<B> = Either<B, Full<<B as Body>::Data>>;
 
 /// The service that [`HookgateLayer`](crate::HookgateLayer) makes.
-pub struct Hookgate<I, S = MemoryStore, R = EmptyBody> {
+pub struct Hookgate<I, S = MemoryStore, R = ProblemJson> {
     pub(crate) inner: I,
     pub(crate) gate: Gate<S>,
     pub(crate) source: Arc<Source>,
@@ -32,13 +37,14 @@ where
     I::Future: Send,
     I::Error: Send,
     S: ReplayStore,
-    R: Refuse<ResBody>,
+    R: Refuse,
     ReqBody: Body + Send + 'static,
     ReqBody::Data: Send,
     ReqBody::Error: Into<Box<dyn Error + Send + Sync>>,
-    ResBody: Default + Send,
+    ResBody: Body + Send,
+    ResBody::Data: From<Bytes>,
 {
-    type Response = Response<ResBody>;
+    type Response = Response<ResponseBody<ResBody>>;
     type Error = I::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, I::Error>> + Send>>;
 
@@ -64,7 +70,7 @@ where
                 Ok((Admission::Forward(delivery), request)) => {
                     let response = forward(&mut inner, &source, delivery, request).await?;
                     if !is_withheld(response.status()) {
-                        return Ok(response);
+                        return Ok(response.map(Either::Left));
                     }
                     let status = response.status().as_u16();
                     tracing::warn!(source = source.name(), status, "the answer is withheld");
@@ -72,7 +78,11 @@ where
                 }
                 Ok((Admission::Duplicate(_), _)) => {
                     tracing::debug!(source = source.name(), "duplicate");
-                    Ok(acknowledge_duplicate(audience).map(|()| ResBody::default()))
+                    Ok(own(acknowledge_duplicate(audience).map(|()| Bytes::new())))
+                }
+                Ok((Admission::Handshake(answer), _)) => {
+                    tracing::debug!(source = source.name(), "handshake");
+                    Ok(own(answer))
                 }
                 Err(refusal) => {
                     let (source, reason) = (source.name(), refusal.reason().label());
@@ -101,7 +111,8 @@ where
     let body = pin!(body);
     let mut frames = Frames::new(body);
     let received = receiving.receive(&mut frames).await?;
-    let body = VerifiedBody::new(received.verified().body().clone(), frames.trailers);
+    let body = received.verified().map(|verified| verified.body().clone());
+    let body = VerifiedBody::new(body.unwrap_or_default(), frames.trailers);
     let admission = gate.admit(received).await?;
     Ok((admission, Request::from_parts(parts, body)))
 }
@@ -137,10 +148,27 @@ fn outcome_of<B>(response: &Response<B>) -> Outcome {
     }
 }
 
-fn refused<B>(refuse: &impl Refuse<B>, refusal: Refusal, audience: Audience) -> Response<B> {
+fn refused<B>(
+    refuse: &impl Refuse,
+    refusal: Refusal,
+    audience: Audience,
+) -> Response<ResponseBody<B>>
+where
+    B: Body,
+    B::Data: From<Bytes>,
+{
     let mut response = refuse.refuse(refusal, audience);
     response.extensions_mut().insert(refusal);
-    response
+    own(response)
+}
+
+/// An answer of this layer.
+fn own<B>(response: Response<Bytes>) -> Response<ResponseBody<B>>
+where
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    response.map(|body| Either::Right(Full::new(body.into())))
 }
 
 impl<I: Clone, S, R> Clone for Hookgate<I, S, R> {

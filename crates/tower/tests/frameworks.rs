@@ -14,8 +14,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_hookgate::{
-    Clock, HookgateLayer, MemoryStore, ProblemJson, Provider, Reason, Refusal, Secret, Signer,
-    Source, SystemClock, VerifiedBody, VerifiedEvent, Verifier, VerifyError,
+    Clock, HookgateLayer, MemoryStore, Provider, Reason, Refusal, Secret, Signer, Source,
+    SystemClock, VerifiedBody, VerifiedEvent, Verifier, VerifyError,
 };
 
 const BODY: &str = r#"{"id":"evt_1","event":"task.succeeded"}"#;
@@ -131,7 +131,7 @@ async fn in_axum_the_retry_after_a_failure_gets_through() {
 
 #[tokio::test]
 async fn refusals_may_have_a_body() {
-    let layer = HookgateLayer::new(source()).refuse_with(ProblemJson);
+    let layer = HookgateLayer::new(source());
     let router: Router = Router::new()
         .route("/hooks", post(async || ()))
         .layer(layer);
@@ -273,13 +273,13 @@ where
 
 #[tokio::test]
 async fn the_layer_fits_around_a_tonic_service_and_refuses_in_its_terms() {
-    fn assert_tonic_service<S>(service: S) -> S
+    /// The bounds of a layered `tonic::transport::Server`.
+    fn assert_tonic_service<S, B>(service: S) -> S
     where
-        S: Service<
-                Request<tonic::body::Body>,
-                Response = Response<tonic::body::Body>,
-                Error = Infallible,
-            > + Clone
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        S: Service<Request<tonic::body::Body>, Response = Response<B>, Error = Infallible>
+            + Clone
             + Send
             + 'static,
         S::Future: Send,

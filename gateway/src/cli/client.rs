@@ -4,8 +4,9 @@
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use pingora_core::connectors::http::v1::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
@@ -77,8 +78,29 @@ impl Client {
         body: &[u8],
         framing: Framing,
     ) -> Result<Reply, Error> {
+        self.exchange_in_time(&Method::POST, headers, body, framing)
+            .await
+    }
+
+    /// Sends `request` to the client's own target.
+    pub(super) async fn send(
+        &self,
+        request: &Request<Bytes>,
+        framing: Framing,
+    ) -> Result<Reply, Error> {
+        self.exchange_in_time(request.method(), request.headers(), request.body(), framing)
+            .await
+    }
+
+    async fn exchange_in_time(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        body: &[u8],
+        framing: Framing,
+    ) -> Result<Reply, Error> {
         const PATIENCE: Duration = Duration::from_secs(30);
-        match timeout(PATIENCE, self.exchange(headers, body, framing)).await {
+        match timeout(PATIENCE, self.exchange(method, headers, body, framing)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(error)) => Err(Error::new(format!("{}: {error}", self.host))),
             Err(_) => Err(Error::new(format!("{}: no answer within 30 s", self.host))),
@@ -87,12 +109,16 @@ impl Client {
 
     async fn exchange(
         &self,
+        method: &Method,
         headers: &HeaderMap,
         body: &[u8],
         framing: Framing,
     ) -> pingora_core::Result<Reply> {
-        let mut request =
-            RequestHeader::build("POST", self.target.as_bytes(), Some(headers.len() + 4))?;
+        let mut request = RequestHeader::build(
+            method.as_str(),
+            self.target.as_bytes(),
+            Some(headers.len() + 4),
+        )?;
         request.insert_header(HOST, self.host.as_str())?;
         match framing {
             Framing::Length => request.insert_header(CONTENT_LENGTH, body.len())?,

@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod identify;
 mod providers;
 mod run;
 mod send;
@@ -17,8 +18,9 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use hookgate_core::document::Problems;
-use hookgate_core::{Provider, Secret, UnixTime};
+use hookgate_core::{BuildError, Provider, Secret, Signer, UnixTime, Unpublished, Verifier};
 use hookgate_gate::Clock;
+use http::{Method, Uri};
 
 use crate::config::{Config, SecretRef};
 
@@ -43,10 +45,17 @@ enum Command {
     Demo(demo::Options),
     /// List the providers of the catalogue, or show one in full
     Providers(providers::Options),
-    /// Print the headers that a delivery needs; the body comes from standard input
+    /// Print what a signed delivery has; the body comes from standard input
+    #[command(
+        long_about = "Print what a signed delivery has: its headers, and where the scheme \
+                            signs in the address or in the body, those too, as an HTTP request. \
+                            The body comes from standard input"
+    )]
     Sign(sign::Options),
     /// Check a captured delivery
     Verify(verify::Options),
+    /// Find the scheme of a captured delivery
+    Identify(identify::Options),
     /// Sign a delivery and send it
     Send(send::Options),
 }
@@ -59,6 +68,7 @@ pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
         Command::Providers(options) => providers::run(&options),
         Command::Sign(options) => sign::run(&options, &*clock),
         Command::Verify(options) => verify::run(&options, &*clock),
+        Command::Identify(options) => identify::run(&options),
         Command::Send(options) => send::run(&options, &*clock),
     };
     outcome.unwrap_or_else(|error| {
@@ -144,15 +154,32 @@ impl ConfigFile {
 }
 
 /// Whose delivery it is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Signing {
     /// The provider, by its name in the catalogue
     #[arg(long, value_parser = parse_provider)]
     provider: Provider,
 
-    /// Where the secret is: `env:NAME` or `file:PATH`
+    /// Where the secret is: `env:NAME` or `file:PATH`; to sign for providers with
+    /// public keys, the private key
     #[arg(long, value_name = "SECRET")]
     secret: String,
+
+    /// The address at which the provider calls, with its query
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+
+    /// What the scheme needs besides; may be given more than once
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
+    params: Vec<(String, String)>,
+
+    /// Only this variant of the scheme
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+
+    /// The method
+    #[arg(long, default_value = "POST")]
+    method: Method,
 }
 
 impl Signing {
@@ -163,11 +190,79 @@ impl Signing {
             .and_then(|reference| reference.read())
             .map_err(|message| Error::new(format!("--secret: {message}")))
     }
+
+    /// The target of a request for the address.
+    fn target(&self) -> Result<Uri, Error> {
+        let Some(url) = &self.url else {
+            return Ok(Uri::from_static("/"));
+        };
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| Error::new("--url: expected an http:// or https:// address"))?;
+        let target = uri.into_parts().path_and_query;
+        Ok(target.map_or_else(|| Uri::from_static("/"), Uri::from))
+    }
+
+    fn signer(&self) -> Result<Signer, Error> {
+        let mut builder = Signer::builder(self.provider.scheme(), &self.secret()?);
+        if let Some(url) = &self.url {
+            builder = builder.url(url);
+        }
+        for (name, value) in &self.params {
+            builder = builder.param(name.as_str(), value.as_str());
+        }
+        if let Some(variant) = &self.variant {
+            builder = builder.variant(variant);
+        }
+        builder.build().map_err(build_error)
+    }
+
+    fn verifier(&self) -> Result<Verifier, Error> {
+        let mut builder = Verifier::builder(self.provider.scheme())
+            // A captured delivery of a test is checked like any other.
+            .with_insecure_published_secrets()
+            .key(self.secret()?);
+        if let Some(url) = &self.url {
+            builder = builder.url(url);
+        }
+        for (name, value) in &self.params {
+            builder = builder.param(name.as_str(), value.as_str());
+        }
+        if let Some(variant) = &self.variant {
+            builder = builder.variant(variant);
+        }
+        builder.build().map_err(build_error)
+    }
+}
+
+/// A mistake in the words of the command line.
+fn build_error(error: BuildError) -> Error {
+    let option = match error {
+        BuildError::UrlMissing | BuildError::UrlMalformed => "--url",
+        BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => "--param",
+        BuildError::VariantUnknown { .. } => "--variant",
+        _ => "--secret",
+    };
+    Error::new(format!("{option}: {error}"))
+}
+
+fn parse_param(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected NAME=VALUE".to_owned())
 }
 
 fn parse_provider(name: &str) -> Result<Provider, String> {
-    Provider::named(name)
-        .ok_or_else(|| "not in the catalogue; `hookgate providers` lists it".to_owned())
+    Provider::named(name).ok_or_else(|| match Unpublished::named(name) {
+        Some(unpublished) => {
+            format!(
+                "{} does not say how it signs. {}",
+                unpublished.title(),
+                unpublished.notes()
+            )
+        }
+        None => "not in the catalogue; `hookgate providers` lists it".to_owned(),
+    })
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, String> {

@@ -45,14 +45,17 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         at: options.delivery.at,
         id: Some(options.delivery.id.clone().unwrap_or_else(new_id)),
     };
-    let client = Client::new(&options.to)?;
+    let mut signing = options.signing.clone();
+    // Sent where it is said to be, unless that is behind something.
+    signing.url.get_or_insert_with(|| options.to.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut exit = ExitCode::SUCCESS;
     for _ in 0..options.repeat {
-        let headers = sign(&options.signing, &delivery, &body, clock)?;
-        let reply = runtime.block_on(client.post(&headers, &body, Framing::Length))?;
+        let signed = sign(&signing, &delivery, body.clone().into(), clock)?;
+        let client = Client::new(&with_query(&options.to, signed.uri())?)?;
+        let reply = runtime.block_on(client.send(&signed, Framing::Length))?;
         let outcome = reply
             .headers
             .get("hookgate-outcome")
@@ -66,6 +69,17 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         }
     }
     Ok(exit)
+}
+
+/// `to` with the query that was signed.
+fn with_query(to: &Uri, signed: &Uri) -> Result<Uri, Error> {
+    let mut parts = to.clone().into_parts();
+    let target = match signed.query() {
+        Some(query) => format!("{}?{query}", to.path()),
+        None => to.path().to_owned(),
+    };
+    parts.path_and_query = Some(target.parse().map_err(Error::new)?);
+    Uri::from_parts(parts).map_err(Error::new)
 }
 
 /// A body with what the first providers' have in common.

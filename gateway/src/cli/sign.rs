@@ -2,10 +2,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
+use bytes::Bytes;
 use clap::Args;
-use hookgate_core::{SignError, Signer, UnixTime};
+use hookgate_core::{SignError, UnixTime};
 use hookgate_gate::Clock;
-use http::HeaderMap;
+use http::Request;
 
 use super::{Error, Signing, parse_time};
 
@@ -43,40 +44,59 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
             "--id: {name} has the event id in the body"
         )));
     }
-    let headers = sign(&options.signing, &options.delivery, &body, clock)?;
+    let body = Bytes::from(body);
+    let signed = sign(&options.signing, &options.delivery, body.clone(), clock)?;
+    let moved = *signed.uri() != options.signing.target()?;
     let mut out = io::stdout().lock();
     if options.json {
-        let object: serde_json::Map<String, serde_json::Value> = headers
-            .iter()
-            .map(|(name, value)| {
-                (
-                    name.to_string(),
-                    String::from_utf8_lossy(value.as_bytes())
-                        .into_owned()
-                        .into(),
-                )
-            })
-            .collect();
-        writeln!(out, "{}", serde_json::Value::Object(object))?;
-    } else {
-        for (name, value) in &headers {
-            writeln!(out, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))?;
+        let mut object = serde_json::Map::new();
+        for (name, value) in signed.headers() {
+            object.insert(name.to_string(), text(value.as_bytes()).into());
         }
+        if moved || *signed.body() != body {
+            object = serde_json::Map::from_iter([
+                ("target".to_owned(), signed.uri().to_string().into()),
+                ("headers".to_owned(), object.into()),
+                ("body".to_owned(), text(signed.body()).into()),
+            ]);
+        }
+        writeln!(out, "{}", serde_json::Value::Object(object))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if moved {
+        writeln!(out, "{} {} HTTP/1.1", signed.method(), signed.uri())?;
+    }
+    for (name, value) in signed.headers() {
+        writeln!(out, "{name}: {}", text(value.as_bytes()))?;
+    }
+    if *signed.body() != body {
+        writeln!(out)?;
+        out.write_all(signed.body())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A delivery of `body`, signed as the options say.
 pub(super) fn sign(
     signing: &Signing,
     delivery: &DeliveryOptions,
-    body: &[u8],
+    body: Bytes,
     clock: &dyn Clock,
-) -> Result<HeaderMap, Error> {
-    let scheme = signing.provider.scheme();
-    let signer = Signer::new(scheme, &signing.secret()?).map_err(Error::new)?;
+) -> Result<Request<Bytes>, Error> {
+    let signer = signing.signer()?;
     let at = delivery.at.unwrap_or_else(|| clock.now());
-    let signed = match signer.sign(body, at, delivery.id.as_deref()) {
-        Err(SignError::IdNeeded) => signer.sign(body, at, Some(&new_id())),
+    let request = || -> Result<Request<Bytes>, Error> {
+        let mut request = Request::new(body.clone());
+        *request.method_mut() = signing.method.clone();
+        *request.uri_mut() = signing.target()?;
+        Ok(request)
+    };
+    let signed = match signer.sign_request(request()?, at, delivery.id.as_deref()) {
+        Err(SignError::IdNeeded) => signer.sign_request(request()?, at, Some(&new_id())),
         other => other,
     };
     signed.map_err(Error::new)

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Args;
-use hookgate_core::{Head, UnixTime, Verified, Verifier, VerifyError};
+use hookgate_core::{Checked, Head, UnixTime, VerifyError};
 use hookgate_gate::Clock;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
 use super::{Error, Signing, parse_time};
@@ -16,13 +16,8 @@ pub(super) struct Options {
     #[command(flatten)]
     signing: Signing,
 
-    /// The delivery's headers, as `Name: value` lines
-    #[arg(long, value_name = "FILE")]
-    headers: PathBuf,
-
-    /// The delivery's body, byte for byte
-    #[arg(long, value_name = "FILE")]
-    body: PathBuf,
+    #[command(flatten)]
+    captured: Captured,
 
     /// When it arrived, in seconds since the Unix epoch; now if not given
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
@@ -33,19 +28,38 @@ pub(super) struct Options {
     json: bool,
 }
 
+/// A request that was captured.
+#[derive(Debug, Args)]
+pub(super) struct Captured {
+    /// Its headers, as `Name: value` lines; none if not given
+    #[arg(long, value_name = "FILE")]
+    headers: Option<PathBuf>,
+
+    /// Its body, byte for byte; empty if not given
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+}
+
+impl Captured {
+    pub(super) fn headers(&self) -> Result<HeaderMap, Error> {
+        self.headers
+            .as_deref()
+            .map_or_else(|| Ok(HeaderMap::new()), read_headers)
+    }
+
+    pub(super) fn body(&self) -> Result<Bytes, Error> {
+        let body = self.body.as_deref().map(read).transpose()?;
+        Ok(body.unwrap_or_default().into())
+    }
+}
+
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
-    let provider = &options.signing.provider;
-    let verifier = Verifier::builder(provider.scheme())
-        // A captured delivery of a test is checked like any other.
-        .with_insecure_published_secrets()
-        .key(options.signing.secret()?)
-        .build()
-        .map_err(Error::new)?;
-    let headers = read_headers(&options.headers)?;
-    let body = Bytes::from(read(&options.body)?);
-    let (method, uri) = (Method::POST, Uri::from_static("/"));
+    let signing = &options.signing;
+    let verifier = signing.verifier()?;
+    let (headers, body) = (options.captured.headers()?, options.captured.body()?);
+    let uri = signing.target()?;
     let now = options.at.unwrap_or_else(|| clock.now());
-    let outcome = verifier.verify(Head::new(&method, &uri, &headers), body, now);
+    let outcome = verifier.verify(Head::new(&signing.method, &uri, &headers), body, now);
 
     let mut out = io::stdout().lock();
     let text = if options.json {
@@ -61,9 +75,14 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     })
 }
 
-fn as_text(outcome: &Result<Verified, VerifyError>) -> String {
+fn as_text(outcome: &Result<Checked, VerifyError>) -> String {
     match outcome {
-        Ok(verified) => {
+        Ok(Checked::Handshake(answer)) => format!(
+            "a handshake, to be answered {} with:\n{}",
+            answer.status(),
+            String::from_utf8_lossy(answer.body())
+        ),
+        Ok(Checked::Delivery(verified)) => {
             let mut text = format!("verified with key {}", verified.key_id());
             for (name, value) in [
                 ("event id", verified.id().map(str::to_owned)),
@@ -87,9 +106,16 @@ fn as_text(outcome: &Result<Verified, VerifyError>) -> String {
     }
 }
 
-fn as_json(outcome: &Result<Verified, VerifyError>) -> String {
+fn as_json(outcome: &Result<Checked, VerifyError>) -> String {
     let object = match outcome {
-        Ok(verified) => json!({
+        Ok(Checked::Handshake(answer)) => json!({
+            "verified": true,
+            "handshake": {
+                "status": answer.status().as_u16(),
+                "body": String::from_utf8_lossy(answer.body()),
+            },
+        }),
+        Ok(Checked::Delivery(verified)) => json!({
             "verified": true,
             "key": verified.key_id(),
             "id": verified.id(),

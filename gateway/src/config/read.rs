@@ -3,12 +3,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hookgate_core::document::{Problems, Report, Section};
-use hookgate_core::{BuildError, Provider, Scheme, Verifier, Window};
+use hookgate_core::{BuildError, Provider, Scheme, Unpublished, Verifier, Window};
 use hookgate_gate::{BodyLimit, BootFence, Dedupe, OnDuplicate, Promise, Source, SourceBuilder};
 use hookgate_replay::MemoryStore;
 use toml::{Table, Value};
 
-use super::secrets::read_keys;
+use super::secrets::{SecretRef, read_keys};
 use super::values::{Address, Host, MismatchStatus, Name, RoutePath, Servers, Size, Word};
 use super::{Config, Limits, Replay, Route, Upstream};
 
@@ -259,7 +259,27 @@ fn read_source(
     let own_scheme = section
         .section("scheme")
         .and_then(|scheme| Scheme::read(&scheme));
+    let unpublished = provider.as_ref().and_then(|provider| match provider {
+        Named::Published(_) => None,
+        Named::Unpublished(unpublished) => Some(unpublished),
+    });
+    let provider = provider.as_ref().and_then(|provider| match provider {
+        Named::Published(provider) => Some(&**provider),
+        Named::Unpublished(_) => None,
+    });
     let scheme = match (section.has("provider"), section.has("scheme")) {
+        (true, true) if unpublished.is_some() => own_scheme,
+        (true, false) if unpublished.is_some() => {
+            let title = unpublished.map_or("", Unpublished::title);
+            section.wrong(
+                "scheme",
+                format!(
+                    "missing; {title} does not say how it signs, so that nothing would verify; \
+                     expected a table [sources.scheme] that spells it out"
+                ),
+            );
+            None
+        }
         (false, false) => {
             section.wrong(
                 "provider",
@@ -271,7 +291,7 @@ fn read_source(
             section.wrong("scheme", "expected either `provider` or `scheme`, not both");
             None
         }
-        _ => own_scheme.or_else(|| provider.as_ref().map(|provider| provider.scheme().clone())),
+        _ => own_scheme.or_else(|| provider.map(|provider| provider.scheme().clone())),
     };
     let window = read_window(section, scheme.as_ref());
     let verifier = read_verifier(section, scheme.as_ref(), window, warnings);
@@ -316,8 +336,11 @@ fn read_source(
     let dedupe = section.optional::<bool>("dedupe");
 
     let mut source = Source::builder(name?, verifier?);
-    if let Some(provider) = &provider {
+    if let Some(provider) = provider {
         source = source.provider(provider);
+    }
+    if let Some(unpublished) = unpublished {
+        source = source.unpublished(unpublished);
     }
     if let Some(retention) = retention {
         source = source.retention(retention);
@@ -338,9 +361,16 @@ fn read_source(
     Some(source.build())
 }
 
-fn read_provider(section: &Section<'_>) -> Option<Provider> {
+/// A provider that the catalogue knows by name.
+enum Named {
+    Published(Box<Provider>),
+    Unpublished(Unpublished),
+}
+
+fn read_provider(section: &Section<'_>) -> Option<Named> {
     let name = section.optional::<String>("provider")?;
-    let provider = Provider::named(&name);
+    let published = Provider::named(&name).map(Box::new).map(Named::Published);
+    let provider = published.or_else(|| Unpublished::named(&name).map(Named::Unpublished));
     if provider.is_none() {
         section.wrong(
             "provider",
@@ -378,6 +408,9 @@ fn read_verifier(
 ) -> Option<Verifier> {
     const ALLOW_PUBLISHED: &str = "insecure_allow_published_secrets";
     let keys = read_keys(section);
+    let url = section.optional::<String>("url");
+    let variant = section.optional::<String>("variant");
+    let params = read_params(section);
     let allow_published = section.optional(ALLOW_PUBLISHED).unwrap_or(false);
     if allow_published {
         warnings.add(
@@ -391,6 +424,15 @@ fn read_verifier(
     }
     if let Some(window) = window {
         builder = builder.window(window);
+    }
+    if let Some(url) = url {
+        builder = builder.url(url);
+    }
+    if let Some(variant) = variant {
+        builder = builder.variant(variant);
+    }
+    for (name, value) in params {
+        builder = builder.param(name, value);
     }
     let mut paths = Vec::with_capacity(keys.len());
     for (path, key) in keys {
@@ -425,11 +467,42 @@ fn read_verifier(
                     format!("{}.id", paths[index]),
                     "expected an id of its own, of 1 to 256 visible ASCII characters",
                 ),
+                BuildError::UrlMissing | BuildError::UrlMalformed => {
+                    section.wrong("url", error.to_string());
+                }
+                BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => {
+                    section.wrong("params", error.to_string());
+                }
+                BuildError::VariantUnknown { .. } => section.wrong("variant", error.to_string()),
                 error => section.wrong("secrets", error.to_string()),
             }
             None
         }
     }
+}
+
+/// `params`: what the scheme needs besides secrets, as text, or from where secrets
+/// come from.
+fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
+    let Some(table) = section.section("params") else {
+        return Vec::new();
+    };
+    let mut params = Vec::new();
+    for (name, value) in table.raw() {
+        let Some(text) = value.as_str() else {
+            table.wrong(name, "expected a text, env:NAME or file:PATH");
+            continue;
+        };
+        match SecretRef::parse(text).map(|reference| reference.read()) {
+            None => params.push((name.clone(), text.to_owned())),
+            Some(Ok(secret)) => match secret.text() {
+                Some(text) => params.push((name.clone(), text.to_owned())),
+                None => table.wrong(name, "not UTF-8"),
+            },
+            Some(Err(message)) => table.wrong(name, message),
+        }
+    }
+    params
 }
 
 fn positive(section: &Section<'_>, key: &'static str) -> Option<Duration> {

@@ -40,6 +40,15 @@ impl Gateway {
                     sender.abort().await;
                 }
             }
+            Ok(Admission::Handshake(answer)) => {
+                let source = route.source.name();
+                self.metrics.handshake(source);
+                tracing::info!(request_id = %id, source, "handshake");
+                let (head, body) = answer.into_parts();
+                // One that is known by its head may have a body, which nobody reads.
+                let connection = sender.before_refusal().await;
+                self.tell(sender, head.into(), body, connection).await;
+            }
             Err(refusal) => self.refuse(sender, Some(&route), refusal, &id).await,
         }
     }
@@ -59,9 +68,10 @@ impl Gateway {
             return Err(Reason::BodyIncomplete.into());
         }
         let received = receiving.receive(sender).await?;
-        let (source, verified) = (route.source.name(), received.verified());
-        self.metrics
-            .verified(source, verified.key_id(), verified.body().len());
+        if let Some(verified) = received.verified() {
+            let (source, body) = (route.source.name(), verified.body().len());
+            self.metrics.verified(source, verified.key_id(), body);
+        }
         self.gate.admit(received).await
     }
 
@@ -163,6 +173,17 @@ impl Gateway {
             .filter(|route| route.expose_reason)
             .map(|_| reason.label());
         let (head, body) = refusal_answer(refusal, id, detail);
+        self.tell(sender, head, body, connection).await;
+    }
+
+    /// Answers a request whose body may not have been read.
+    async fn tell(
+        &self,
+        sender: &mut Sender<'_>,
+        head: ResponseHeader,
+        body: Bytes,
+        connection: Connection,
+    ) {
         let told = sender.answer(head, body).await;
         if told.is_err() {
             sender.abort().await;

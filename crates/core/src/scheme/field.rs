@@ -1,26 +1,17 @@
 //! Strict parsers of the fields that a sender writes. One canonical form each;
 //! whatever else there is, is refused.
 
-use std::ops::Range;
-
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::{HeaderMap, HeaderName, HeaderValue};
-use smallvec::SmallVec;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::error::VerifyError;
-use crate::mac::Tag;
+use crate::mac::{Tag, TagLen};
 use crate::time::{Precision, UnixTime};
-use crate::verifier::MAX_CANDIDATES;
 
 /// Longest event id, in bytes.
 pub(crate) const MAX_ID: usize = 256;
-
-/// Candidate signatures of one delivery, decoded.
-pub(crate) type Candidates = SmallVec<[Tag; 1]>;
 
 /// Unpadded, as those write it who use this alphabet.
 const STRICT_BASE64_URL: GeneralPurpose = GeneralPurpose::new(
@@ -44,6 +35,8 @@ pub(crate) enum Encoding {
     Hex,
     Base64,
     Base64Url,
+    /// Hexadecimal digits, and those in base64.
+    Base64Hex,
     /// A token as it is.
     Token,
     /// A token as the credentials of HTTP basic authentication (RFC 7617).
@@ -51,19 +44,29 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// Decodes to exactly `len` bytes.
-    pub(crate) fn decode(self, text: &[u8], len: usize) -> Option<Tag> {
+    /// Decodes to as many bytes as `len` allows.
+    pub(crate) fn decode(self, text: &[u8], len: TagLen) -> Option<Tag> {
         match self {
             Self::Hex => {
-                let mut tag = Tag::zeroed(len)?;
+                let bytes = text.len() / 2;
+                if !len.allows(bytes) {
+                    return None;
+                }
+                let mut tag = Tag::zeroed(bytes);
                 hex::decode_to_slice(text, tag.bytes_mut()).ok()?;
                 Some(tag)
             }
-            Self::Base64 => decode_base64(&STRICT_BASE64, len.div_ceil(3) * 4, text, len),
-            Self::Base64Url => decode_base64(&STRICT_BASE64_URL, (len * 4).div_ceil(3), text, len),
-            Self::Token if text.is_empty() => None,
-            Self::Token => Some(Tag::of_token(text)),
-            Self::Basic => Some(Tag::of_token(&STRICT_BASE64.decode(text).ok()?)),
+            Self::Base64 => decode_base64(&STRICT_BASE64, text, len),
+            Self::Base64Url => decode_base64(&STRICT_BASE64_URL, text, len),
+            Self::Base64Hex => {
+                let digits = decode_base64(&STRICT_BASE64, text, TagLen::AtMost(len.most() * 2))?;
+                Self::Hex.decode(digits.bytes(), len)
+            }
+            Self::Token => len.allows(text.len()).then(|| Tag::of_token(text)),
+            Self::Basic => {
+                let credentials = decode_base64(&STRICT_BASE64, text, len)?;
+                Some(Tag::of_token(credentials.bytes()))
+            }
         }
     }
 
@@ -73,147 +76,24 @@ impl Encoding {
             Self::Hex => hex::encode(bytes),
             Self::Base64 | Self::Basic => STRICT_BASE64.encode(bytes),
             Self::Base64Url => STRICT_BASE64_URL.encode(bytes),
+            Self::Base64Hex => STRICT_BASE64.encode(hex::encode(bytes)),
             Self::Token => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
 }
 
-/// Decodes a text of `text_len` characters to a tag of `len` bytes.
-fn decode_base64(engine: &GeneralPurpose, text_len: usize, text: &[u8], len: usize) -> Option<Tag> {
-    // The engine wants room for what the text could hold; `tag` has exactly what
-    // it must hold. The lengths decide beforehand.
-    if text.len() != text_len {
+fn decode_base64(engine: &GeneralPurpose, text: &[u8], len: TagLen) -> Option<Tag> {
+    // What is too long is not even decoded.
+    if text.len() > len.most().div_ceil(3) * 4 {
         return None;
     }
-    let mut decoded = [0; Tag::MAX_LEN + 2];
-    let written = engine.decode_slice(text, &mut decoded).ok()?;
-    let mut tag = Tag::zeroed(len).filter(|_| written == len)?;
-    tag.bytes_mut().copy_from_slice(&decoded[..len]);
+    let mut tag = Tag::zeroed(base64::decoded_len_estimate(text.len()));
+    let written = engine.decode_slice(text, tag.bytes_mut()).ok()?;
+    if !len.allows(written) {
+        return None;
+    }
+    tag.truncate(written);
     Some(tag)
-}
-
-/// Where the signature is and how it is written.
-#[derive(Clone, Debug)]
-pub(crate) struct SignatureField {
-    pub(crate) header: HeaderName,
-    pub(crate) prefix: Box<[u8]>,
-    pub(crate) prefix_optional: bool,
-    pub(crate) encoding: Encoding,
-    pub(crate) list: Option<List>,
-}
-
-/// A list of named items, such as `t=1,v1=ab,v1=cd`.
-#[derive(Clone, Debug)]
-pub(crate) struct List {
-    pub(crate) items: u8,
-    pub(crate) pair: u8,
-    pub(crate) name: Box<[u8]>,
-    /// Whether blanks around an item are taken off.
-    pub(crate) trim: bool,
-}
-
-impl List {
-    /// The byte ranges of the name and the value of every item that has both.
-    fn pairs<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = (&'v [u8], Range<usize>)> {
-        let (items, pair, trim) = (self.items, self.pair, self.trim);
-        let mut start = 0;
-        value
-            .split(move |byte| *byte == items)
-            .filter_map(move |item| {
-                let mut at = start;
-                start += item.len() + 1;
-                let mut item = item;
-                if trim {
-                    at += item.len() - item.trim_ascii_start().len();
-                    item = item.trim_ascii();
-                }
-                let separator = item.iter().position(|byte| *byte == pair)?;
-                Some((&item[..separator], at + separator + 1..at + item.len()))
-            })
-    }
-}
-
-impl SignatureField {
-    /// The one signature header.
-    pub(crate) fn value<'h>(&self, headers: &'h HeaderMap) -> Result<&'h HeaderValue, VerifyError> {
-        match only(headers, &self.header) {
-            Ok(value) => Ok(value),
-            Err(Absence::Missing) => Err(VerifyError::SignatureMissing),
-            Err(Absence::Repeated) => Err(VerifyError::SignatureRepeated),
-        }
-    }
-
-    /// The candidate signatures in `value`, each of `tag_len` bytes; one or more.
-    pub(crate) fn candidates(
-        &self,
-        value: &[u8],
-        tag_len: usize,
-    ) -> Result<Candidates, VerifyError> {
-        let decode = |text: &[u8]| {
-            let text = match text.strip_prefix(&*self.prefix) {
-                None if self.prefix_optional => text,
-                stripped => stripped?,
-            };
-            self.encoding.decode(text, tag_len)
-        };
-        let mut candidates = Candidates::new();
-        let Some(list) = &self.list else {
-            candidates.push(decode(value).ok_or(VerifyError::SignatureMalformed)?);
-            return Ok(candidates);
-        };
-        let mut other_versions = false;
-        // Items without a name belong to nobody: passed over, as senders and
-        // libraries of list schemes do.
-        for (name, range) in list.pairs(value) {
-            if name != &*list.name {
-                other_versions = true;
-                continue;
-            }
-            if candidates.len() == MAX_CANDIDATES {
-                return Err(VerifyError::SignatureTooMany);
-            }
-            candidates.push(decode(&value[range]).ok_or(VerifyError::SignatureMalformed)?);
-        }
-        if !candidates.is_empty() {
-            Ok(candidates)
-        } else if other_versions {
-            Err(VerifyError::SignatureVersionUnknown)
-        } else {
-            Err(VerifyError::SignatureMalformed)
-        }
-    }
-
-    /// The byte range of the one item `name` in `value`.
-    pub(crate) fn item(&self, value: &[u8], name: &[u8]) -> Result<Range<usize>, Absence> {
-        let list = self.list.as_ref().ok_or(Absence::Missing)?;
-        let mut ranges = list.pairs(value).filter(|(other, _)| *other == name);
-        match (ranges.next(), ranges.next()) {
-            (Some((_, range)), None) => Ok(range),
-            (None, _) => Err(Absence::Missing),
-            (Some(_), Some(_)) => Err(Absence::Repeated),
-        }
-    }
-}
-
-/// Why there is not exactly one of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Absence {
-    Missing,
-    Repeated,
-}
-
-/// The one header `name`. Whoever takes the first or the last of several reads
-/// something else than the next system does.
-pub(crate) fn only<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-) -> Result<&'h HeaderValue, Absence> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(value),
-        (None, _) => Err(Absence::Missing),
-        (Some(_), Some(_)) => Err(Absence::Repeated),
-    }
 }
 
 /// The form of a timestamp.
@@ -221,6 +101,8 @@ pub(crate) fn only<'h>(
 pub(crate) enum TimeUnit {
     Seconds,
     Milliseconds,
+    /// Seconds of up to 11 digits, or milliseconds of 12 to 14.
+    SecondsOrMilliseconds,
     Rfc3339,
 }
 
@@ -229,6 +111,8 @@ impl TimeUnit {
         match self {
             Self::Seconds => digits(text, 11).map(UnixTime::from_secs),
             Self::Milliseconds => digits(text, 14).map(UnixTime::from_millis),
+            Self::SecondsOrMilliseconds if text.len() <= 11 => Self::Seconds.parse(text),
+            Self::SecondsOrMilliseconds => Self::Milliseconds.parse(text),
             Self::Rfc3339 => {
                 // The parser takes any separator; RFC 3339 §5.6 has one form.
                 let text = std::str::from_utf8(text)
@@ -246,7 +130,7 @@ impl TimeUnit {
 
     pub(crate) fn format(self, time: UnixTime) -> String {
         match self {
-            Self::Seconds => time.secs().to_string(),
+            Self::Seconds | Self::SecondsOrMilliseconds => time.secs().to_string(),
             Self::Milliseconds => time.millis().to_string(),
             Self::Rfc3339 => OffsetDateTime::from_unix_timestamp(time.secs())
                 .ok()
@@ -257,7 +141,7 @@ impl TimeUnit {
 
     pub(crate) fn precision(self) -> Precision {
         match self {
-            Self::Seconds => Precision::Seconds,
+            Self::Seconds | Self::SecondsOrMilliseconds => Precision::Seconds,
             Self::Milliseconds | Self::Rfc3339 => Precision::Milliseconds,
         }
     }
@@ -325,7 +209,7 @@ mod tests {
         let text = STRICT_BASE64.encode([7; 32]);
         assert_eq!(
             Encoding::Base64
-                .decode(text.as_bytes(), 32)
+                .decode(text.as_bytes(), TagLen::Exactly(32))
                 .unwrap()
                 .bytes(),
             [7; 32]
@@ -346,7 +230,9 @@ mod tests {
             String::new(),
         ] {
             assert!(
-                Encoding::Base64.decode(bad.as_bytes(), 32).is_none(),
+                Encoding::Base64
+                    .decode(bad.as_bytes(), TagLen::Exactly(32))
+                    .is_none(),
                 "{bad:?}"
             );
         }
@@ -355,11 +241,19 @@ mod tests {
     #[test]
     fn hex_is_case_insensitive_and_of_the_exact_length() {
         assert_eq!(
-            Encoding::Hex.decode(b"0aFF", 2).unwrap().bytes(),
+            Encoding::Hex
+                .decode(b"0aFF", TagLen::Exactly(2))
+                .unwrap()
+                .bytes(),
             [0x0a, 0xff]
         );
         for bad in ["", "0a", "0aFF0", "0aFF00", "0aFG", " 0aFF", "0x0a"] {
-            assert!(Encoding::Hex.decode(bad.as_bytes(), 2).is_none(), "{bad:?}");
+            assert!(
+                Encoding::Hex
+                    .decode(bad.as_bytes(), TagLen::Exactly(2))
+                    .is_none(),
+                "{bad:?}"
+            );
         }
     }
 

@@ -5,6 +5,9 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 /// A JSON Pointer (RFC 6901) to a member or an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,81 +32,152 @@ impl Pointer {
     }
 }
 
+impl Pointer {
+    /// The member that it points to, made if it is not there.
+    pub(crate) fn get_mut<'v>(&self, value: &'v mut Value) -> Option<&'v mut Value> {
+        self.0.iter().try_fold(value, |value, step| {
+            if let Value::Array(elements) = value {
+                return elements.get_mut(step.parse::<usize>().ok()?);
+            }
+            if value.is_null() {
+                *value = Value::Object(Map::new());
+            }
+            Some(value.as_object_mut()?.entry(step).or_insert(Value::Null))
+        })
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.0 {
+            write!(f, "/{}", step.replace('~', "~0").replace('/', "~1"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Most pointers that are read in one pass: one bit each.
+pub(crate) const MAX_POINTERS: usize = 32;
+
+/// The texts of strings and whole numbers at places of a body.
+pub(crate) type Texts = SmallVec<[Option<String>; 4]>;
+
 /// The texts of strings and whole numbers at `pointers` in `body`, each `None`
 /// if it is not there, is of another type, or is ambiguous; all `None` if the
-/// body is not JSON.
-pub(crate) fn texts<const N: usize>(
-    body: &[u8],
-    pointers: [Option<&Pointer>; N],
-) -> [Option<String>; N] {
-    const { assert!(N <= 8, "one bit a pointer") };
+/// body is not JSON. At most [`MAX_POINTERS`].
+pub(crate) fn texts(body: &[u8], pointers: &[Pointer]) -> Texts {
     let mut found = Found {
-        pointers: pointers.map(|p| p.map(|p| &*p.0)),
-        texts: [const { None }; N],
+        pointers,
+        texts: smallvec::smallvec![None; pointers.len()],
     };
-    let mask = pointers
-        .iter()
-        .enumerate()
-        .filter(|(_, p)| p.is_some())
-        .fold(0, |m, (i, _)| m | 1 << i);
-    if mask == 0 {
+    if pointers.is_empty() {
         return found.texts;
     }
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = Walk {
+        mask: u32::MAX >> (MAX_POINTERS - pointers.len().min(MAX_POINTERS)),
         found: &mut found,
-        mask,
         depth: 0,
     }
     .deserialize(&mut json);
     if read.and_then(|()| json.end()).is_err() {
-        return [const { None }; N];
+        return smallvec::smallvec![None; pointers.len()];
     }
     found.texts
 }
 
-struct Found<'p, const N: usize> {
-    pointers: [Option<&'p [String]>; N],
-    texts: [Option<String>; N],
+/// The elements of the array at `pointer` in `body`, each as its own text.
+pub(crate) fn elements<'b>(body: &'b [u8], pointer: &Pointer) -> Option<Vec<&'b RawValue>> {
+    let mut value: &'b RawValue = serde_json::from_slice(body).ok()?;
+    for step in &pointer.0 {
+        value = Members(step).find(value)?;
+    }
+    serde_json::from_str(value.get()).ok()
+}
+
+/// Whether `body` is one JSON object or array, and nothing else.
+pub(crate) fn is_document(body: &[u8]) -> bool {
+    matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+        && serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+/// Finds the one member of this name in an object.
+struct Members<'s>(&'s str);
+
+impl Members<'_> {
+    fn find(self, object: &RawValue) -> Option<&RawValue> {
+        let mut json = serde_json::Deserializer::from_str(object.get());
+        json.deserialize_map(self).ok().flatten()
+    }
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key::<String>()? {
+            let value = map.next_value::<&'de RawValue>()?;
+            if name == self.0 && found.replace(value).is_some() {
+                return Err(A::Error::custom("a member occurs twice"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+struct Found<'p> {
+    pointers: &'p [Pointer],
+    texts: Texts,
 }
 
 /// Walks one value. `mask` has a bit for each pointer that leads here.
-struct Walk<'f, 'p, const N: usize> {
-    found: &'f mut Found<'p, N>,
-    mask: u8,
+struct Walk<'f, 'p> {
+    found: &'f mut Found<'p>,
+    mask: u32,
     depth: usize,
 }
 
-impl<const N: usize> Walk<'_, '_, N> {
+impl Walk<'_, '_> {
     /// The pointers among `mask` whose next step is `step`.
-    fn matching(&self, step: &str) -> u8 {
+    fn matching(&self, step: &str) -> u32 {
         self.select(|pointer| pointer.get(self.depth).is_some_and(|next| next == step))
     }
 
-    fn select(&self, wanted: impl Fn(&[String]) -> bool) -> u8 {
-        (0..N)
-            .filter(|index| self.mask & (1 << index) != 0)
-            .fold(0, |mask, index| {
-                let hit = self.found.pointers[index].is_some_and(&wanted);
-                mask | (u8::from(hit) << index)
-            })
+    fn select(&self, wanted: impl Fn(&[String]) -> bool) -> u32 {
+        bits(self.mask)
+            .filter(|index| wanted(&self.found.pointers[*index].0))
+            .fold(0, |mask, index| mask | (1 << index))
     }
 
     fn set(&mut self, text: impl Fn() -> String) {
         let ends_here = self.select(|pointer| pointer.len() == self.depth);
-        for index in (0..N).filter(|index| ends_here & (1 << index) != 0) {
+        for index in bits(ends_here) {
             self.found.texts[index] = Some(text());
         }
     }
 
-    fn clear(&mut self, mask: u8) {
-        for index in (0..N).filter(|index| mask & (1 << index) != 0) {
+    fn clear(&mut self, mask: u32) {
+        for index in bits(mask) {
             self.found.texts[index] = None;
         }
     }
 }
 
-impl<'de, const N: usize> DeserializeSeed<'de> for Walk<'_, '_, N> {
+/// The positions of the bits that are set.
+fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let index = mask.trailing_zeros();
+        mask &= mask.checked_sub(1)?;
+        Some(index as usize)
+    })
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -111,7 +185,7 @@ impl<'de, const N: usize> DeserializeSeed<'de> for Walk<'_, '_, N> {
     }
 }
 
-impl<'de, const N: usize> Visitor<'de> for Walk<'_, '_, N> {
+impl<'de> Visitor<'de> for Walk<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,24 +261,24 @@ impl<'de, const N: usize> Visitor<'de> for Walk<'_, '_, N> {
 }
 
 /// Reads a member's name without keeping it: which pointers does it continue?
-struct Key<'w, 'f, 'p, const N: usize>(&'w Walk<'f, 'p, N>);
+struct Key<'w, 'f, 'p>(&'w Walk<'f, 'p>);
 
-impl<'de, const N: usize> DeserializeSeed<'de> for Key<'_, '_, '_, N> {
-    type Value = u8;
+impl<'de> DeserializeSeed<'de> for Key<'_, '_, '_> {
+    type Value = u32;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u8, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u32, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl<const N: usize> Visitor<'_> for Key<'_, '_, '_, N> {
-    type Value = u8;
+impl Visitor<'_> for Key<'_, '_, '_> {
+    type Value = u32;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member's name")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<u8, E> {
+    fn visit_str<E: Error>(self, name: &str) -> Result<u32, E> {
         Ok(self.0.matching(name))
     }
 }
@@ -215,8 +289,7 @@ mod tests {
 
     fn read(body: &str, pointer: &str) -> Option<String> {
         let pointer = Pointer::parse(pointer).unwrap();
-        let [text] = texts(body.as_bytes(), [Some(&pointer)]);
-        text
+        texts(body.as_bytes(), &[pointer]).remove(0)
     }
 
     #[test]
@@ -273,15 +346,52 @@ mod tests {
 
     #[test]
     fn several_members_are_read_in_one_pass() {
-        let [id, kind] = ["/id", "/data/type"].map(|p| Pointer::parse(p).unwrap());
-        assert_eq!(
-            texts(
-                br#"{"data":{"type":"t"},"id":"i"}"#,
-                [Some(&id), Some(&kind)]
-            ),
-            [Some("i".to_owned()), Some("t".to_owned())]
-        );
-        assert_eq!(texts(b"{}", [None, Some(&kind)]), [None, None]);
+        let pointers = ["/id", "/data/type"].map(|p| Pointer::parse(p).unwrap());
+        let found = texts(br#"{"data":{"type":"t"},"id":"i"}"#, &pointers);
+        assert_eq!(found[..], [Some("i".to_owned()), Some("t".to_owned())]);
+        assert_eq!(texts(b"{}", &pointers)[..], [None, None]);
+        let many = vec![Pointer::parse("/id").unwrap(); MAX_POINTERS];
+        assert!(texts(br#"{"id":1}"#, &many).iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn elements_are_read_as_their_own_texts() {
+        let pointer = Pointer::parse("/a/b").unwrap();
+        let read = |body: &str| {
+            let elements = elements(body.as_bytes(), &pointer)?;
+            Some(
+                elements
+                    .iter()
+                    .map(|e| e.get().to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let found = read(r#"{"x":1,"a":{"b":[{"c": 1}, 2]}}"#).unwrap();
+        assert_eq!(found, [r#"{"c": 1}"#, "2"]);
+        assert_eq!(read(r#"{"a":{"b":[]}}"#), Some(vec![]));
+        for body in [
+            "",
+            "[]",
+            r#"{"a":{"b":{}}}"#,
+            r#"{"a":{"b":[1],"b":[]}}"#,
+            r#"{"a":{}}"#,
+        ] {
+            assert_eq!(read(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_an_object_or_an_array() {
+        for (body, expected) in [
+            ("{}", true),
+            (" [1]\n", true),
+            ("{}x", false),
+            ("1", false),
+            ("", false),
+            ("{", false),
+        ] {
+            assert_eq!(is_document(body.as_bytes()), expected, "{body}");
+        }
     }
 
     #[test]

@@ -1,104 +1,158 @@
-//! What a scheme is: how a provider signs, as data.
-//!
-//! A scheme is written in TOML, the same for the catalogue of this crate and
-//! for an operator's own partner:
-//!
-//! ```toml
-//! alg  = "hmac-sha256"
-//! key  = { strip = "whsec_", enc = "base64" }
-//! sig  = { in = "header:webhook-signature", items = " ", pair = ",", key = "v1", enc = "base64" }
-//! ts   = { in = "header:webhook-timestamp", unit = "s" }
-//! msg  = "{id}.{ts}.{body}"
-//! id   = "header:webhook-id"
-//! type = "json:/type"
-//! ```
-//!
-//! | key | meaning |
-//! |---|---|
-//! | `alg` | `hmac-sha1`, `hmac-sha256`, `hmac-sha384`, `hmac-sha512`, `ed25519`, or `token`: the secret itself, which signs nothing |
-//! | `key` | `enc`: how the secret's text becomes the key: `utf8` (default), `base64`, `hex`; `strip`: prefixes to take off first, each if it is there; `if_prefixed = true`: decode only then |
-//! | `sig` | `in`: `header:NAME`, or for tokens `basic`, HTTP basic authentication with `user:password`; `prefix`: literal before the value; `prefix_optional`: whether it may be missing; `enc`: `hex`, `base64` or `base64url` (unpadded), not with `token`; for lists `items`: what separates items, `pair`: what separates name and value, `key`: the name of the signatures, `trim`: take off blanks around items |
-//! | `ts` | `in`: `header:NAME` or `sig:NAME` (a named item of the signature header); `unit`: `s`, `ms` or `rfc3339`; `past`, `future`: the window, 300 s if not set |
-//! | `msg` | the signed message (not with `token`): literal text, `{body}`, `{ts}`, `{id}`, `{header:NAME}`; `{{` and `}}` are braces |
-//! | `id` | where the event id is: `header:NAME` or `json:POINTER` (RFC 6901); `exclude`: characters it must not have, besides what separates it in `msg` |
-//! | `type` | where the event type is, likewise |
-//! | `forbid` | headers that must not be there: they belong to a scheme that this one must not be mixed with |
-//! | `extends` | a provider of the catalogue whose scheme this one changes key by key |
-//!
-//! The timestamp and the id go into the message as raw text, never reformatted.
+#![doc = include_str!("language.md")]
 
 pub(crate) mod field;
 mod grammar;
+pub(crate) mod handshake;
 pub(crate) mod json;
-mod template;
+pub(crate) mod location;
+pub(crate) mod message;
+pub(crate) mod signature;
+mod summary;
+pub(crate) mod template;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 
-pub(crate) use self::field::SignatureField;
-pub(crate) use self::json::Pointer;
-pub(crate) use self::template::{Message, Segment, SignedHeader};
+use self::field::TimeUnit;
+use self::handshake::{Condition, Equal, Handshake};
+use self::json::Pointer;
+use self::location::Location;
+use self::message::Message;
+use self::signature::{SignatureField, SignaturePlace};
+pub use self::summary::{Caution, Shape, Variant};
+use self::template::Place;
 use crate::document::{self, Problems, Report, Section};
 use crate::mac::{Algorithm, KeyRule};
+use crate::message_signature::Policy;
 use crate::time::Window;
 
 /// A scheme: read, checked and compiled, so that nothing of its text is
 /// interpreted while deliveries are verified. Cheap to clone.
 #[derive(Clone)]
-pub struct Scheme(Arc<Plan>);
+pub struct Scheme(Arc<Compiled>);
 
-/// What a scheme compiles to.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    /// One, unless the provider signs in several ways: the first that applies to
+    /// a delivery decides.
+    pub(crate) plans: Vec<Plan>,
+    pub(crate) handshakes: Vec<Handshake>,
+    /// Members of the body that handshakes read.
+    pub(crate) handshake_json: Vec<Pointer>,
+    /// What the provider demands that a refused delivery is told.
+    pub(crate) status: Option<StatusCode>,
+    /// Names of what the operator has to set.
+    pub(crate) params: BTreeSet<Box<str>>,
+    /// Whether the operator has to say at which address the provider calls.
+    pub(crate) needs_url: bool,
+}
+
+/// What one way to sign compiles to.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    pub(crate) name: Option<String>,
+    pub(crate) when: Vec<Condition>,
     pub(crate) algorithm: Algorithm,
+    pub(crate) kind: Kind,
     pub(crate) key: KeyRule,
     pub(crate) signature: SignatureField,
     pub(crate) timestamp: Option<TimestampField>,
     pub(crate) id: Option<IdField>,
     pub(crate) event_type: Option<Location>,
     pub(crate) message: Message,
-    /// The template that `message` was compiled from; none for a token.
-    pub(crate) template: Option<String>,
     pub(crate) forbidden: Vec<HeaderName>,
+    pub(crate) require: Vec<Equal>,
+    /// The array whose elements are all to be verified, each by itself.
+    pub(crate) each: Option<Pointer>,
+    /// Whether a body has to be a JSON object or array.
+    pub(crate) json_body: bool,
+    pub(crate) body: BodyBinding,
+    pub(crate) url: UrlRule,
+    /// Every member of the body that is read.
+    pub(crate) json: Vec<Pointer>,
+}
+
+impl Plan {
+    /// The fields of a form body that are read.
+    pub(crate) fn form_fields(&self) -> impl Iterator<Item = &str> {
+        let places = match &self.signature.place {
+            SignaturePlace::Locations(locations) => locations.as_slice(),
+            SignaturePlace::HeaderPrefix(_) => &[],
+        };
+        let timestamp = self.timestamp.iter().map(|timestamp| &timestamp.location);
+        let ids = self.id.iter().flat_map(|id| &id.locations);
+        let message = self
+            .message
+            .values()
+            .filter_map(|value| match &value.place {
+                Place::At(location) => Some(location),
+                _ => None,
+            });
+        let all = places.iter().chain(timestamp).chain(ids).chain(message);
+        all.filter_map(|location| match location {
+            Location::Form(name) => Some(&**name),
+            _ => None,
+        })
+    }
+}
+
+/// What the signature is over.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// The message of this template.
+    Message { template: String },
+    /// The claims of a JSON Web Token (RFC 7519).
+    Jwt { algorithm: &'static str },
+    /// Components of the request (RFC 9421).
+    MessageSignature(Policy),
+    /// Nothing.
+    Token,
+}
+
+/// Whether the signature covers the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyBinding {
+    Bound,
+    /// By fields of a form, which must have no others.
+    FormFields,
+    Unbound,
+}
+
+/// How the address is written that is signed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UrlRule {
+    /// Whether it may be signed with the port added or taken off.
+    pub(crate) toggle_port: bool,
+    /// Characters whose percent-escapes are decoded first.
+    pub(crate) decode: Vec<u8>,
 }
 
 /// Where the timestamp is and how it reads.
 #[derive(Clone, Debug)]
 pub(crate) struct TimestampField {
     pub(crate) location: Location,
-    pub(crate) unit: field::TimeUnit,
+    pub(crate) unit: TimeUnit,
     pub(crate) window: Window,
 }
 
 /// Where the event id is.
 #[derive(Clone, Debug)]
 pub(crate) struct IdField {
-    pub(crate) location: Location,
+    /// One place, or several that name the event together: all in the head, or
+    /// all in the body.
+    pub(crate) locations: Vec<Location>,
     /// Characters that would let the id run into what follows it in the message.
     pub(crate) exclude: Vec<u8>,
     /// Whether the signature covers the id. Only then may it name the event.
     pub(crate) signed: bool,
 }
 
-/// A place in a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Location {
-    /// `header:NAME`
-    Header(HeaderName),
-    /// `sig:NAME`: the item NAME of the signature header.
-    SignatureItem(String),
-    /// `json:POINTER`: a member of the body.
-    Json(Pointer),
-}
-
-impl Location {
-    pub(crate) fn pointer(&self) -> Option<&Pointer> {
-        match self {
-            Self::Json(pointer) => Some(pointer),
-            Self::Header(_) | Self::SignatureItem(_) => None,
-        }
+impl IdField {
+    pub(crate) fn is_in_body(&self) -> bool {
+        self.locations.iter().any(Location::is_in_body)
     }
 }
 
@@ -134,65 +188,15 @@ impl Scheme {
     /// mistakes; they are in the section's report.
     pub fn read(section: &Section<'_>) -> Option<Self> {
         let before = section.report().len();
-        let plan = grammar::read(section)?;
-        (section.report().len() == before).then(|| Self(Arc::new(plan)))
+        let compiled = grammar::read(section)?;
+        (section.report().len() == before).then(|| Self(Arc::new(compiled)))
     }
 
-    /// The window that the scheme's provider documents, or the default.
-    /// `None` if the scheme has no timestamp.
-    pub fn window(&self) -> Option<Window> {
-        self.0.timestamp.as_ref().map(|timestamp| timestamp.window)
+    pub(crate) fn plans(&self) -> &[Plan] {
+        &self.0.plans
     }
 
-    /// Whether deliveries have the event id in a header that is signed.
-    pub fn has_id_header(&self) -> bool {
-        self.0
-            .id
-            .as_ref()
-            .is_some_and(|id| id.signed && matches!(id.location, Location::Header(_)))
-    }
-
-    /// The algorithm, by its name in the language.
-    pub fn algorithm(&self) -> &'static str {
-        self.0.algorithm.name()
-    }
-
-    /// The template of the signed message; none for a token, which signs nothing.
-    pub fn signed_message(&self) -> Option<&str> {
-        self.0.template.as_deref()
-    }
-
-    /// The headers that are read, the one of the signature first.
-    pub fn headers(&self) -> Vec<&str> {
-        let plan = &*self.0;
-        let mut headers = vec![plan.signature.header.as_str()];
-        let timestamp = plan.timestamp.as_ref().map(|timestamp| &timestamp.location);
-        let id = plan
-            .id
-            .as_ref()
-            .filter(|id| id.signed)
-            .map(|id| &id.location);
-        for location in [timestamp, id].into_iter().flatten() {
-            if let Location::Header(name) = location {
-                headers.push(name.as_str());
-            }
-        }
-        headers.extend(plan.message.headers().map(|header| header.name.as_str()));
-        headers
-    }
-
-    /// Whether the scheme is a token: it authenticates the caller and signs
-    /// nothing, so whoever has seen one delivery can make others.
-    pub fn is_token(&self) -> bool {
-        self.0.algorithm == Algorithm::Token
-    }
-
-    /// Whether the event id is part of what is signed.
-    pub fn signs_id(&self) -> bool {
-        self.0.id.as_ref().is_some_and(|id| id.signed)
-    }
-
-    pub(crate) fn plan(&self) -> &Plan {
+    pub(crate) fn compiled(&self) -> &Compiled {
         &self.0
     }
 }

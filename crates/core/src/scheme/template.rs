@@ -1,162 +1,241 @@
-//! The signed message: a template, compiled to segments.
+//! Templates: literal text with placeholders, compiled once.
+//!
+//! ```text
+//! template  = *( text | "{" place *( "|" filter ) "}" | "[" template "]" )
+//! ```
+//!
+//! `{{`, `}}`, `[[` and `]]` are the characters themselves.
 
-use http::HeaderName;
-
-/// The segments of the signed message around its one body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) before_body: Vec<Segment>,
-    pub(crate) after_body: Vec<Segment>,
-    /// What separates the id from its neighbours.
-    pub(crate) id_delimiters: Vec<u8>,
-}
+use super::location::Location;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Segment {
     Literal(Box<[u8]>),
-    Timestamp,
-    Id,
-    Header(SignedHeader),
+    Value(Value),
+    /// Dropped if something in it is absent.
+    Optional(Vec<Segment>),
 }
 
-/// A header that is part of the message.
+/// A placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SignedHeader {
-    pub(crate) name: HeaderName,
-    /// What separates it from its neighbour; its value must not have it.
+pub(crate) struct Value {
+    pub(crate) place: Place,
+    pub(crate) filters: Vec<Filter>,
+    /// What an absent value is; outside of `[ ]` a refusal.
+    pub(crate) absent: Absent,
+    /// What separates it from its neighbour; the value must not have it.
     pub(crate) delimiter: Option<u8>,
+    /// Whether it may have any character, because nothing else in the message
+    /// may.
+    pub(crate) free: bool,
 }
 
-impl Message {
-    /// Parses a template such as `{id}.{ts}.{body}`.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub(crate) fn parse(template: &str) -> Result<Self, String> {
-        let mut before_body = None;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    Refused,
+    Empty,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The raw bytes.
+    Body,
+    /// The raw text of the timestamp.
+    Timestamp,
+    /// The raw text of the event id.
+    Id,
+    Method,
+    /// The address that the provider calls, with its query.
+    Url,
+    /// The same without query.
+    UrlBase,
+    Path,
+    PathQuery,
+    /// All fields of a form body, sorted by name and value, without what is
+    /// there twice: NAMEVALUE with nothing in between.
+    FormSorted,
+    /// The values of the headers that the item lists, separated by blanks there,
+    /// joined with `.` here.
+    HeadersOf(super::location::Item),
+    At(Location),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filter {
+    Lower,
+    Upper,
+    /// CRC-32 (ISO-HDLC) in decimal.
+    Crc32,
+    Sha1Hex,
+    Sha256Hex,
+    Sha256Base64,
+    /// Signs the value with the first key; in answers to handshakes only.
+    HmacHex,
+    HmacBase64,
+}
+
+impl Filter {
+    const NAMES: [(&'static str, Self); 8] = [
+        ("lower", Self::Lower),
+        ("upper", Self::Upper),
+        ("crc32", Self::Crc32),
+        ("sha1:hex", Self::Sha1Hex),
+        ("sha256:hex", Self::Sha256Hex),
+        ("sha256:base64", Self::Sha256Base64),
+        ("hmac:hex", Self::HmacHex),
+        ("hmac:base64", Self::HmacBase64),
+    ];
+
+    /// Whether two values with the same result cannot be found.
+    pub(crate) fn is_digest(self) -> bool {
+        matches!(self, Self::Sha1Hex | Self::Sha256Hex | Self::Sha256Base64)
+    }
+
+    pub(crate) fn signs(self) -> bool {
+        matches!(self, Self::HmacHex | Self::HmacBase64)
+    }
+}
+
+impl Place {
+    const WORDS: [(&'static str, Self); 9] = [
+        ("body", Self::Body),
+        ("ts", Self::Timestamp),
+        ("id", Self::Id),
+        ("method", Self::Method),
+        ("url", Self::Url),
+        ("url-base", Self::UrlBase),
+        ("path", Self::Path),
+        ("path-query", Self::PathQuery),
+        ("form-sorted", Self::FormSorted),
+    ];
+
+    /// Whether the body has to be there to know, whatever the scheme says of ids
+    /// and timestamps.
+    pub(crate) fn is_in_body(&self) -> bool {
+        match self {
+            Self::Body | Self::FormSorted => true,
+            Self::At(location) => location.is_in_body(),
+            _ => false,
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if let Some((_, place)) = Self::WORDS.iter().find(|(word, _)| *word == text) {
+            return Some(place.clone());
+        }
+        match text.strip_prefix("headers-of:") {
+            Some(list) => match Location::parse(list)? {
+                Location::Signature(item) => Some(Self::HeadersOf(item)),
+                _ => None,
+            },
+            None => Location::parse(text).map(Self::At),
+        }
+    }
+}
+
+/// Parses a template.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn parse(template: &str) -> Result<Vec<Segment>, String> {
+    let mut parser = Parser { rest: template };
+    let segments = parser.segments(Within::Template)?;
+    Ok(segments)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Within {
+    Template,
+    Brackets,
+}
+
+struct Parser<'t> {
+    rest: &'t str,
+}
+
+impl Parser<'_> {
+    fn segments(&mut self, within: Within) -> Result<Vec<Segment>, String> {
         let mut segments = Vec::new();
-        for part in Parts(template) {
-            match part? {
-                Part::Literal(text) => push_literal(&mut segments, text),
-                Part::Placeholder("ts") => segments.push(Segment::Timestamp),
-                Part::Placeholder("id") => segments.push(Segment::Id),
-                Part::Placeholder("body") => {
-                    if before_body.is_some() {
-                        return Err("{body} occurs twice".to_owned());
-                    }
-                    before_body = Some(std::mem::take(&mut segments));
+        loop {
+            let text = self.rest;
+            let Some(at) = text.find(['{', '}', '[', ']']) else {
+                if within == Within::Brackets {
+                    return Err("a [ is not closed; write [[ for the character".to_owned());
                 }
-                Part::Placeholder(name) => {
-                    let header = name.strip_prefix("header:").ok_or_else(|| {
-                        format!(
-                            "unknown placeholder {{{name}}}; expected {{body}}, {{ts}}, {{id}} \
-                             or {{header:NAME}}"
-                        )
-                    })?;
-                    let header = HeaderName::from_bytes(header.as_bytes())
-                        .map_err(|_| format!("{header:?} is not a header name"))?;
-                    segments.push(Segment::Header(SignedHeader {
-                        name: header,
-                        delimiter: None,
-                    }));
+                push_literal(&mut segments, text);
+                self.rest = "";
+                return Ok(segments);
+            };
+            push_literal(&mut segments, &text[..at]);
+            let text = &text[at..];
+            let (mark, after) = text.split_at(1);
+            if after.starts_with(mark) {
+                push_literal(&mut segments, mark);
+                self.rest = &after[1..];
+                continue;
+            }
+            self.rest = after;
+            match mark {
+                "{" => {
+                    let end = after
+                        .find('}')
+                        .ok_or("a { is not closed; write {{ for the character")?;
+                    segments.push(Segment::Value(value(&after[..end])?));
+                    self.rest = &after[end + 1..];
                 }
+                "[" if within == Within::Brackets => {
+                    return Err("a [ inside of [ ]; they do not nest".to_owned());
+                }
+                "[" => segments.push(Segment::Optional(self.segments(Within::Brackets)?)),
+                "]" if within == Within::Brackets => return Ok(segments),
+                "]" => return Err("a ] has no [; write ]] for the character".to_owned()),
+                _ => return Err("a } has no {; write }} for the character".to_owned()),
             }
         }
-        let mut before_body = before_body.ok_or(
-            "the message does not contain {body}: whoever has one delivery could change it",
-        )?;
-        let mut after_body = segments;
-        let mut id_delimiters = Vec::new();
-        delimit(&mut before_body, Neighbour::Next, &mut id_delimiters)?;
-        delimit(&mut after_body, Neighbour::Previous, &mut id_delimiters)?;
-        Ok(Self {
-            before_body,
-            after_body,
-            id_delimiters,
-        })
-    }
-
-    /// The body and nothing else.
-    pub(crate) fn body() -> Self {
-        Self {
-            before_body: Vec::new(),
-            after_body: Vec::new(),
-            id_delimiters: Vec::new(),
-        }
-    }
-
-    pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.before_body.iter().chain(&self.after_body)
-    }
-
-    pub(crate) fn contains(&self, segment: &Segment) -> bool {
-        self.segments().any(|other| other == segment)
-    }
-
-    pub(crate) fn headers(&self) -> impl Iterator<Item = &SignedHeader> {
-        self.segments().filter_map(|segment| match segment {
-            Segment::Header(header) => Some(header),
-            _ => None,
-        })
     }
 }
 
-/// On which side of a segment the body is, seen over the other segments.
-#[derive(Clone, Copy)]
-enum Neighbour {
-    Next,
-    Previous,
-}
-
-/// Finds what keeps each value apart from what stands between it and the body.
-/// Without that, a part of one could be passed off as a part of the other, under
-/// the same signature: `evt_1` and `{"a":1.5}` signed as `evt_1.{"a":1.5}` are also
-/// `evt_1.{"a":1` and `5}`.
-fn delimit(
-    segments: &mut [Segment],
-    side: Neighbour,
-    id_delimiters: &mut Vec<u8>,
-) -> Result<(), String> {
-    for index in 0..segments.len() {
-        let (name, neighbour) = match (&segments[index], side) {
-            (Segment::Literal(_) | Segment::Timestamp, _) => continue,
-            (Segment::Id, Neighbour::Next) => ("{id}".to_owned(), segments.get(index + 1)),
-            (Segment::Header(header), Neighbour::Next) => (
-                format!("{{header:{}}}", header.name),
-                segments.get(index + 1),
-            ),
-            (Segment::Id, Neighbour::Previous) => (
-                "{id}".to_owned(),
-                index.checked_sub(1).map(|at| &segments[at]),
-            ),
-            (Segment::Header(header), Neighbour::Previous) => (
-                format!("{{header:{}}}", header.name),
-                index.checked_sub(1).map(|at| &segments[at]),
-            ),
-        };
-        let delimiter = match (neighbour, side) {
-            (Some(Segment::Literal(text)), Neighbour::Next) => text.first().copied(),
-            (Some(Segment::Literal(text)), Neighbour::Previous) => text.last().copied(),
-            // A timestamp has a form of its own, and has to be fresh.
-            (Some(Segment::Timestamp), _) => None,
-            _ => {
+fn value(text: &str) -> Result<Value, String> {
+    let mut words = text.split('|');
+    let place = words.next().unwrap_or_default();
+    let place = Place::parse(place).ok_or_else(|| {
+        let known: Vec<&str> = Place::WORDS.iter().map(|(word, _)| *word).collect();
+        format!(
+            "unknown placeholder {{{place}}}; expected one of {}, headers-of:sig:NAME, or a \
+             location such as header:NAME",
+            known.join(", ")
+        )
+    })?;
+    let mut value = Value {
+        place,
+        filters: Vec::new(),
+        absent: Absent::Refused,
+        delimiter: None,
+        free: false,
+    };
+    for word in words {
+        match (word, Filter::NAMES.iter().find(|(name, _)| *name == word)) {
+            ("or-empty", _) => value.absent = Absent::Empty,
+            ("free", _) => value.free = true,
+            (_, Some((_, filter))) => value.filters.push(*filter),
+            (_, None) => {
+                let known: Vec<&str> = Filter::NAMES.iter().map(|(name, _)| *name).collect();
                 return Err(format!(
-                    "{name} runs into its neighbour: one signature would fit several ways to \
-                     divide them; expected literal text in between"
+                    "unknown filter |{word}; expected one of {}, or-empty, free",
+                    known.join(", ")
                 ));
             }
-        };
-        match &mut segments[index] {
-            Segment::Header(header) => header.delimiter = delimiter,
-            _ => id_delimiters.extend(delimiter),
         }
     }
-    Ok(())
+    Ok(value)
 }
 
 fn push_literal(segments: &mut Vec<Segment>, text: &str) {
-    // `{{` and `}}` come as literals of their own; one segment is enough.
+    if text.is_empty() {
+        return;
+    }
+    // A doubled character comes by itself; one segment is enough.
     if let Some(Segment::Literal(last)) = segments.last_mut() {
         *last = [last.as_ref(), text.as_bytes()].concat().into();
     } else {
@@ -164,43 +243,28 @@ fn push_literal(segments: &mut Vec<Segment>, text: &str) {
     }
 }
 
-enum Part<'t> {
-    Literal(&'t str),
-    Placeholder(&'t str),
+/// The values in `segments`, those in `[ ]` too.
+pub(crate) fn values(segments: &[Segment]) -> impl Iterator<Item = &Value> {
+    flatten(segments).filter_map(|segment| match segment {
+        Segment::Value(value) => Some(value),
+        _ => None,
+    })
 }
 
-struct Parts<'t>(&'t str);
-
-impl<'t> Iterator for Parts<'t> {
-    type Item = Result<Part<'t>, String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let text = self.0;
-        if text.is_empty() {
-            return None;
-        }
-        let (part, rest) = match text.find(['{', '}']) {
-            None => (Part::Literal(text), ""),
-            Some(0) if text.starts_with("{{") || text.starts_with("}}") => {
-                (Part::Literal(&text[..1]), &text[2..])
-            }
-            Some(0) if text.starts_with('{') => match text.find('}') {
-                Some(end) => (Part::Placeholder(&text[1..end]), &text[end + 1..]),
-                None => return self.fail("a { is not closed; write {{ for the character"),
-            },
-            Some(0) => return self.fail("a } has no {; write }} for the character"),
-            Some(brace) => (Part::Literal(&text[..brace]), &text[brace..]),
-        };
-        self.0 = rest;
-        Some(Ok(part))
-    }
+/// `segments` with what is in `[ ]` in its place.
+pub(crate) fn flatten(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
+    segments.iter().flat_map(|segment| match segment {
+        Segment::Optional(inner) => inner.as_slice(),
+        other => std::slice::from_ref(other),
+    })
 }
 
-impl<'t> Parts<'t> {
-    fn fail(&mut self, message: &str) -> Option<Result<Part<'t>, String>> {
-        self.0 = "";
-        Some(Err(message.to_owned()))
-    }
+/// Likewise.
+pub(crate) fn flatten_mut(segments: &mut [Segment]) -> impl Iterator<Item = &mut Segment> {
+    segments.iter_mut().flat_map(|segment| match segment {
+        Segment::Optional(inner) => inner.as_mut_slice(),
+        other => std::slice::from_mut(other),
+    })
 }
 
 #[cfg(test)]
@@ -212,44 +276,40 @@ mod tests {
     }
 
     #[test]
-    fn a_template_compiles_to_segments_around_the_body() {
-        let message = Message::parse("v0:{ts}:{body}.{header:X-Nonce}").unwrap();
-        assert_eq!(
-            message.before_body,
-            [literal("v0:"), Segment::Timestamp, literal(":")]
-        );
-        assert_eq!(
-            message.after_body,
-            [
-                literal("."),
-                Segment::Header(SignedHeader {
-                    name: HeaderName::from_static("x-nonce"),
-                    delimiter: Some(b'.'),
-                })
-            ]
-        );
+    fn a_template_compiles_to_segments() {
+        let segments = parse("v0:{ts}[,{header:x-nonce|lower|or-empty}]").unwrap();
+        let [first, Segment::Value(ts), Segment::Optional(inner)] = &segments[..] else {
+            panic!("{segments:?}");
+        };
+        assert_eq!(first, &literal("v0:"));
+        assert_eq!(ts.place, Place::Timestamp);
+        let [comma, Segment::Value(nonce)] = &inner[..] else {
+            panic!("{inner:?}");
+        };
+        assert_eq!(comma, &literal(","));
+        assert_eq!(nonce.filters, [Filter::Lower]);
+        assert_eq!(nonce.absent, Absent::Empty);
     }
 
     #[test]
-    fn doubled_braces_are_braces() {
-        let message = Message::parse("{{a}}{body}").unwrap();
-        assert_eq!(message.before_body, [literal("{a}")]);
+    fn doubled_marks_are_characters() {
+        assert_eq!(parse("{{a}}[[b]]").unwrap(), [literal("{a}[b]")]);
     }
 
     #[test]
     fn mistakes_are_named() {
         for (template, expected) in [
-            ("{ts}", "does not contain {body}"),
-            ("{body}{body}", "occurs twice"),
             ("{bdy}", "unknown placeholder {bdy}"),
+            ("{body|md5}", "unknown filter |md5"),
             ("{body", "is not closed"),
             ("body}", "has no {"),
-            ("{header:a b}{body}", "not a header name"),
-            ("{id}{body}", "{id} runs into its neighbour"),
-            ("{id}{header:x}.{body}", "{id} runs into its neighbour"),
-            ("{body}{header:x}", "{header:x} runs into its neighbour"),
+            ("[{body}", "is not closed"),
+            ("{body}]", "has no ["),
+            ("[a[b]]", "do not nest"),
+            ("{header:a b}", "unknown placeholder"),
+            ("{headers-of:header:a}", "unknown placeholder"),
         ] {
-            let error = Message::parse(template).unwrap_err();
+            let error = parse(template).unwrap_err();
             assert!(error.contains(expected), "{template}: {error}");
         }
     }

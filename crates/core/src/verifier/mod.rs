@@ -2,30 +2,42 @@
 //! There is no other way to a [`Verified`], and it holds the very bytes that
 //! were verified.
 
+mod begun;
 mod body;
 mod builder;
+mod context;
+mod evaluate;
+mod jwt;
+mod message;
 mod pending;
-mod signed;
 mod verified;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderValue, Method, Response};
+use smallvec::SmallVec;
+use subtle::ConstantTimeEq;
 
 use self::body::Body;
 pub use self::builder::{BuildError, Key, VerifierBuilder};
-use self::pending::Macs;
+pub(crate) use self::builder::{context, find_variant};
+use self::context::Port;
+pub(crate) use self::context::{Address, Context};
+use self::evaluate::{Found, HeadView, answer, holds};
 pub use self::pending::Pending;
-use self::signed::{MoreHeaders, Raw, SignedParts, Timestamp};
+pub(crate) use self::signing::Unsigned;
 pub use self::verified::Verified;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::mac;
-use crate::scheme::field::{self, Absence};
-use crate::scheme::{Location, Plan, Scheme, SignedHeader, TimestampField};
+use crate::scheme::handshake::{Condition, Handshake};
+use crate::scheme::template::Place;
+use crate::scheme::{Plan, Scheme, TimestampField};
 use crate::time::{UnixTime, Window};
+
+mod signing;
 
 /// Most keys of one verifier: each costs a MAC over every body.
 pub const MAX_KEYS: usize = 8;
@@ -37,7 +49,11 @@ pub const MAX_CANDIDATES: usize = 8;
 #[derive(Clone)]
 pub struct Verifier {
     scheme: Scheme,
-    window: Window,
+    /// The operator's window, instead of the scheme's.
+    window: Option<Window>,
+    context: Arc<Context>,
+    /// Index of the only variant that the operator lets count.
+    pinned: Option<usize>,
     keys: Vec<PreparedKey>,
 }
 
@@ -47,7 +63,42 @@ struct PreparedKey {
     not_before: Option<UnixTime>,
     not_after: Option<UnixTime>,
     weak: bool,
-    key: mac::Key,
+    /// By the index of the plan; none where the secret is not meant for it.
+    keys: Box<[Option<mac::Key>]>,
+}
+
+/// What begins with a head.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxing would cost every delivery an allocation"
+)]
+pub enum Begun<'v> {
+    /// A delivery: its body is wanted.
+    Delivery(Pending<'v>),
+    /// A request by which the provider finds out whose the endpoint is, and the
+    /// answer to it. Nothing is forwarded.
+    Handshake(Response<Bytes>),
+}
+
+/// What a request turned out to be.
+#[derive(Debug)]
+pub enum Checked {
+    /// A delivery that verified.
+    Delivery(Verified),
+    /// A request by which the provider finds out whose the endpoint is, and the
+    /// answer to it. Nothing is forwarded.
+    Handshake(Response<Bytes>),
+}
+
+impl Checked {
+    /// The delivery, if it is one.
+    pub fn delivery(self) -> Option<Verified> {
+        match self {
+            Self::Delivery(verified) => Some(verified),
+            Self::Handshake(_) => None,
+        }
+    }
 }
 
 impl Verifier {
@@ -61,9 +112,9 @@ impl Verifier {
         &self.scheme
     }
 
-    /// The window in which timestamps pass.
+    /// The window in which timestamps pass; where variants differ, the widest.
     pub fn window(&self) -> Window {
-        self.window
+        self.window.or(self.scheme.window()).unwrap_or_default()
     }
 
     /// Positions, from 0, of keys that decode to fewer than
@@ -81,45 +132,46 @@ impl Verifier {
         self.keys.iter().map(|key| &*key.id)
     }
 
-    /// Checks the head of a delivery: every header that the scheme reads is
-    /// there once and well-formed, and the timestamp is inside the window. No
-    /// byte of the body is needed, so this is what to do before reading one.
+    /// Checks the head of a request: every field that the scheme reads is there
+    /// once and well-formed, and the timestamp is inside the window. No byte of
+    /// the body is needed, so this is what to do before reading one.
     ///
     /// # Errors
     ///
     /// Why the delivery cannot verify, whatever its body.
-    pub fn begin(&self, head: Head<'_>, now: UnixTime) -> Result<Pending<'_>, VerifyError> {
-        let plan = self.scheme.plan();
-        let headers = head.headers;
-        if plan.forbidden.iter().any(|name| headers.contains_key(name)) {
-            return Err(VerifyError::SchemesMixed);
+    pub fn begin(&self, head: Head<'_>, now: UnixTime) -> Result<Begun<'_>, VerifyError> {
+        let mut late = SmallVec::new();
+        let handshakes = &self.scheme.compiled().handshakes;
+        for (index, handshake) in handshakes.iter().enumerate() {
+            if *head.method != handshake.method || !self.may_begin(handshake, head) {
+                continue;
+            }
+            if handshake.verified || handshake.needs_body {
+                late.push(index);
+                continue;
+            }
+            let view = self.bare_view(head);
+            let answer = self.answer(handshake, &|place| view.value(place), now)?;
+            return Ok(Begun::Handshake(answer));
         }
-        let signature = plan.signature.value(headers)?;
-        let candidates = plan
-            .signature
-            .candidates(signature.as_bytes(), plan.algorithm.tag_len())?;
-        let timestamp = match &plan.timestamp {
-            Some(field) => Some(self.read_timestamp(field, headers, signature, now)?),
-            None => None,
-        };
-        let id = read_signed_id(plan, headers)?;
-        let more = read_more_headers(plan, headers)?;
-        let parts = SignedParts {
-            timestamp,
-            id,
-            more,
-        };
-        let macs = self.start(&parts, now)?;
-        Ok(Pending {
+        let begun = self.begin_delivery(head, now);
+        let unsigned = late
+            .iter()
+            .any(|index: &usize| !handshakes[*index].verified);
+        if let Err(error) = begun
+            && !unsigned
+        {
+            return Err(error);
+        }
+        Ok(Begun::Delivery(Pending {
             verifier: self,
-            candidates,
-            parts,
-            macs,
+            begun,
+            handshakes: late,
             body: Body::Empty,
-        })
+        }))
     }
 
-    /// Verifies a delivery that is there as a whole.
+    /// Verifies a request that is there as a whole.
     ///
     /// # Errors
     ///
@@ -129,68 +181,109 @@ impl Verifier {
         head: Head<'_>,
         body: Bytes,
         now: UnixTime,
-    ) -> Result<Verified, VerifyError> {
-        let mut pending = self.begin(head, now)?;
-        pending.push(body);
-        pending.finish(now)
-    }
-
-    fn read_timestamp(
-        &self,
-        field: &TimestampField,
-        headers: &HeaderMap,
-        signature: &HeaderValue,
-        now: UnixTime,
-    ) -> Result<Timestamp, VerifyError> {
-        let raw = match &field.location {
-            Location::Header(name) => field::only(headers, name).map(Raw::whole),
-            Location::SignatureItem(name) => {
-                let item = self
-                    .scheme
-                    .plan()
-                    .signature
-                    .item(signature.as_bytes(), name.as_bytes());
-                item.map(|range| Raw {
-                    value: signature.clone(),
-                    range,
-                })
+    ) -> Result<Checked, VerifyError> {
+        match self.begin(head, now)? {
+            Begun::Handshake(answer) => Ok(Checked::Handshake(answer)),
+            Begun::Delivery(mut pending) => {
+                pending.push(body);
+                pending.finish(now)
             }
-            Location::Json(_) => Err(Absence::Missing),
-        };
-        let raw = raw.map_err(|absence| match absence {
-            Absence::Missing => VerifyError::TimestampMissing,
-            Absence::Repeated => VerifyError::TimestampRepeated,
-        })?;
-        let at = field
-            .unit
-            .parse(raw.bytes())
-            .ok_or(VerifyError::TimestampMalformed)?;
-        self.window.check(at, now, field.unit.precision())?;
-        Ok(Timestamp { raw, at })
+        }
     }
 
-    /// Starts a MAC for every key that is active now.
-    fn start(&self, parts: &SignedParts, now: UnixTime) -> Result<Macs, VerifyError> {
-        let mut macs = Macs::new();
-        for (index, key) in self
+    /// Whether requests of `method` can be handshakes.
+    pub fn answers(&self, method: &Method) -> bool {
+        let handshakes = &self.scheme.compiled().handshakes;
+        handshakes
+            .iter()
+            .any(|handshake| handshake.method == *method)
+    }
+
+    /// The plans that may decide, by their index.
+    fn plans(&self) -> impl Iterator<Item = (usize, &Plan)> {
+        let plans = self.scheme.plans().iter().enumerate();
+        plans.filter(|(index, _)| self.pinned.is_none_or(|pinned| pinned == *index))
+    }
+
+    fn window_of(&self, field: &TimestampField) -> Window {
+        self.window.unwrap_or(field.window)
+    }
+
+    /// What is known of a request that is not known to be a delivery.
+    fn bare_view<'h>(&'h self, head: Head<'h>) -> HeadView<'h> {
+        HeadView {
+            head,
+            context: &self.context,
+            list: None,
+            claims: None,
+            signature: None,
+            port: Port::AsConfigured,
+            plan: None,
+        }
+    }
+
+    /// Whether everything that the head has to say of `handshake` is so.
+    fn may_begin(&self, handshake: &Handshake, head: Head<'_>) -> bool {
+        let view = self.bare_view(head);
+        let in_head = |condition: &&Condition| !condition.location.is_in_body();
+        handshake
+            .when
+            .iter()
+            .filter(in_head)
+            .all(|condition| holds(condition, |location| view.at(location)))
+    }
+
+    /// The answer to `handshake`.
+    fn answer<'a>(
+        &self,
+        handshake: &Handshake,
+        read: &dyn Fn(&Place) -> Found<'a>,
+        now: UnixTime,
+    ) -> Result<Response<Bytes>, VerifyError> {
+        const REFUSED: VerifyError = VerifyError::HandshakeRefused;
+        for check in &handshake.check {
+            let found = read(&Place::At(check.location.clone())).map_err(|_| REFUSED)?;
+            let wanted = answer(&check.template, None, None, read).ok_or(REFUSED)?;
+            if !bool::from(found.ct_eq(&wanted)) {
+                return Err(REFUSED);
+            }
+        }
+        for guard in &handshake.guards {
+            let found = read(&Place::At(guard.location.clone())).map_err(|_| REFUSED)?;
+            if !guard.texts.contain([&*found]) {
+                return Err(REFUSED);
+            }
+        }
+        // What an answer is signed with, if it is: the newest key, as the one that
+        // the provider has been told last.
+        let key = self
             .keys
             .iter()
-            .enumerate()
-            .filter(|(_, key)| key.is_active(now))
-        {
-            let running = key.key.start().map(|mut running| {
-                parts.feed(&self.scheme.plan().message.before_body, |bytes| {
-                    running.update(bytes)
-                });
-                running
-            });
-            macs.push((index, running));
+            .find(|key| key.is_active(now))
+            .and_then(|key| key.keys.first()?.as_ref());
+        let respond = &handshake.respond;
+        let body = answer(&respond.body, respond.content, key, read).ok_or(REFUSED)?;
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = respond.status;
+        let headers = response.headers_mut();
+        if let Some(content) = respond.content {
+            headers.insert(http::header::CONTENT_TYPE, content.media_type());
         }
-        if macs.is_empty() {
-            Err(VerifyError::NoActiveKey)
-        } else {
-            Ok(macs)
+        // The caller's text must not become a page.
+        headers.insert(
+            http::header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        headers.insert(
+            http::header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        );
+        for (name, template) in &respond.headers {
+            let value = answer(template, None, key, read).ok_or(REFUSED)?;
+            let value = HeaderValue::from_bytes(&value).map_err(|_| REFUSED)?;
+            headers.insert(name, value);
         }
+        Ok(response)
     }
 }
 
@@ -209,38 +302,4 @@ impl PreparedKey {
         self.not_before.is_none_or(|start| start <= now)
             && self.not_after.is_none_or(|end| now <= end)
     }
-}
-
-fn read_signed_id(plan: &Plan, headers: &HeaderMap) -> Result<Option<Raw>, VerifyError> {
-    let Some(id) = plan.id.as_ref().filter(|id| id.signed) else {
-        return Ok(None);
-    };
-    let Location::Header(name) = &id.location else {
-        return Ok(None);
-    };
-    let value = header(headers, name)?;
-    if !field::is_id(value.as_bytes(), &id.exclude) {
-        return Err(VerifyError::HeaderMalformed);
-    }
-    Ok(Some(Raw::whole(value)))
-}
-
-fn read_more_headers(plan: &Plan, headers: &HeaderMap) -> Result<MoreHeaders, VerifyError> {
-    plan.message
-        .headers()
-        .map(|SignedHeader { name, delimiter }| {
-            let value = header(headers, name)?;
-            if delimiter.is_some_and(|delimiter| value.as_bytes().contains(&delimiter)) {
-                return Err(VerifyError::HeaderMalformed);
-            }
-            Ok((name.clone(), Raw::whole(value)))
-        })
-        .collect()
-}
-
-fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue, VerifyError> {
-    field::only(headers, name).map_err(|absence| match absence {
-        Absence::Missing => VerifyError::HeaderMissing,
-        Absence::Repeated => VerifyError::HeaderRepeated,
-    })
 }

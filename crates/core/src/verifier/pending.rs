@@ -1,35 +1,41 @@
 use bytes::Bytes;
+use http::Response;
 use smallvec::SmallVec;
+use subtle::ConstantTimeEq;
 
+use super::begun::{Alternative, Begun, join_id, timestamp_absent};
 use super::body::Body;
-use super::signed::SignedParts;
-use super::{Verified, Verifier};
+use super::evaluate::{BodyView, Buffer, render};
+use super::verified::Discriminators;
+use super::{Checked, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::identity::Discriminator;
-use crate::mac::Running;
-use crate::scheme::field::{self, Candidates};
-use crate::scheme::{Location, Plan, json};
+use crate::scheme::location::{self, Location};
+use crate::scheme::signature::Candidates;
+use crate::scheme::template::Place;
+use crate::scheme::{BodyBinding, Plan, json};
 use crate::time::UnixTime;
 
-/// A delivery whose head is good, and whose body is arriving.
+/// A delivery whose head is good, waiting for its body.
 #[derive(Debug)]
 pub struct Pending<'v> {
     pub(super) verifier: &'v Verifier,
-    pub(super) candidates: Candidates,
-    pub(super) parts: SignedParts,
-    pub(super) macs: Macs,
+    /// An error of the head, where the request may still be a handshake that is
+    /// known by its body.
+    pub(super) begun: Result<Begun, VerifyError>,
+    /// Handshakes that the head may have begun.
+    pub(super) handshakes: SmallVec<[usize; 2]>,
     pub(super) body: Body,
 }
-
-/// One MAC for each active key, by the key's index.
-pub(super) type Macs = SmallVec<[(usize, Option<Running>); 1]>;
 
 impl Pending<'_> {
     /// Takes the next chunk of the body.
     pub fn push(&mut self, chunk: Bytes) {
-        for (_, running) in &mut self.macs {
-            if let Some(running) = running {
-                running.update(&chunk);
+        if let Ok(begun) = &mut self.begun {
+            for mac in &mut begun.macs {
+                if let Some(running) = &mut mac.running {
+                    running.update(&chunk);
+                }
             }
         }
         self.body.push(chunk);
@@ -57,98 +63,329 @@ impl Pending<'_> {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::SignatureMismatch`], or that the window has passed.
-    pub fn finish(self, now: UnixTime) -> Result<Verified, VerifyError> {
+    /// [`VerifyError::SignatureMismatch`], that the window has passed, or that
+    /// something in the body is not as the scheme demands.
+    pub fn finish(self, now: UnixTime) -> Result<Checked, VerifyError> {
         let Self {
             verifier,
-            candidates,
-            parts,
-            macs,
+            begun,
+            handshakes,
             body,
         } = self;
-        let plan = verifier.scheme.plan();
         let body = body.into_bytes();
-        let key_index = matching_key(verifier, &candidates, &parts, macs, &body)
-            .ok_or(VerifyError::SignatureMismatch)?;
-        if let (Some(timestamp), Some(field)) = (&parts.timestamp, &plan.timestamp) {
-            verifier
-                .window
-                .check(timestamp.at, now, field.unit.precision())?;
-        }
-        // From here on everything is signed.
-        let (id, event_type) = read_names(plan, &parts, &body);
-        let discriminator = match (id, &parts.timestamp) {
-            (Some(id), _) => Discriminator::Id(id),
-            (None, Some(_)) => Discriminator::Exact(parts.digest(plan, &body)),
-            (None, None) => Discriminator::Content(parts.digest(plan, &body)),
+        let handshake = |verified: bool| verifier.late_handshake(&handshakes, verified, &body, now);
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                return match handshake(false)? {
+                    Some(answer) => Ok(Checked::Handshake(answer)),
+                    None => Err(error),
+                };
+            }
         };
+        let plan = &verifier.scheme.plans()[begun.plan];
+        let verified = verifier.finish_delivery(plan, begun, body.clone(), now);
+        // One that needs no signature may come with a wrong one.
+        let answer = match &verified {
+            Ok(_) => handshake(true)?,
+            Err(_) => handshake(false)?,
+        };
+        match answer {
+            Some(answer) => Ok(Checked::Handshake(answer)),
+            None => verified.map(Checked::Delivery),
+        }
+    }
+}
+
+/// What one message turned out to be.
+struct One {
+    key: usize,
+    timestamp: Option<UnixTime>,
+    discriminator: Discriminator,
+}
+
+impl Verifier {
+    /// The answer to one of `handshakes`, which wait for the body. Those that need
+    /// a signature are answered if it is `verified`.
+    fn late_handshake(
+        &self,
+        handshakes: &[usize],
+        verified: bool,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Result<Option<Response<Bytes>>, VerifyError> {
+        let compiled = self.scheme.compiled();
+        let view = BodyView::new(body, &compiled.handshake_json, &self.context, None);
+        for handshake in handshakes.iter().map(|index| &compiled.handshakes[*index]) {
+            let applies = handshake.when.iter().all(|condition| {
+                !condition.location.is_in_body()
+                    || super::evaluate::holds(condition, |location| view.at(location))
+            });
+            if applies && (verified || !handshake.verified) {
+                let read = |place: &Place| view.value(place);
+                return self.answer(handshake, &read, now).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn finish_delivery(
+        &self,
+        plan: &Plan,
+        mut begun: Begun,
+        body: Bytes,
+        now: UnixTime,
+    ) -> Result<Verified, VerifyError> {
+        let view = BodyView::new(&body, &plan.json, &self.context, Some(plan));
+        let (first, discriminators, event_type) = match &plan.each {
+            None => {
+                let one = self.finish_one(plan, &mut begun, &view, now)?;
+                let discriminator = one.discriminator.clone();
+                let event_type = read_event_type(plan, &view);
+                (one, Discriminators::one(discriminator), event_type)
+            }
+            Some(pointer) => {
+                let elements = json::elements(&body, pointer).ok_or(VerifyError::FieldMissing)?;
+                let mut first = None;
+                let mut discriminators = Discriminators::none();
+                for element in elements {
+                    let element = element.get().as_bytes();
+                    let view = BodyView::new(element, &plan.json, &self.context, Some(plan));
+                    let one = self.finish_one(plan, &mut begun, &view, now)?;
+                    discriminators.push(one.discriminator.clone());
+                    let event_type = read_event_type(plan, &view);
+                    first.get_or_insert((one, event_type));
+                }
+                // Nothing is not a delivery.
+                let (one, event_type) = first.ok_or(VerifyError::FieldMissing)?;
+                (one, discriminators, event_type)
+            }
+        };
+        drop(view);
         Ok(Verified {
-            body,
             event_type,
-            timestamp: parts.timestamp.map(|timestamp| timestamp.at),
-            key_id: verifier.keys[key_index].id.clone(),
+            timestamp: first.timestamp,
+            key_id: self.keys[first.key].id.clone(),
+            discriminators,
+            body,
+        })
+    }
+
+    /// Verifies one message: that of the delivery, or of one element of it.
+    fn finish_one(
+        &self,
+        plan: &Plan,
+        begun: &mut Begun,
+        view: &BodyView<'_>,
+        now: UnixTime,
+    ) -> Result<One, VerifyError> {
+        if plan.signature.place.is_in_body() {
+            let candidates = read_candidates(plan, view)?;
+            for alternative in &mut begun.alternatives {
+                alternative.candidates = candidates.clone();
+            }
+        }
+        let (key, alternative) = self.matching(plan, begun, view)?;
+        let alternative = &begun.alternatives[alternative];
+        check_requirements(plan, &begun.required, view)?;
+        if begun
+            .digests
+            .as_ref()
+            .is_some_and(|digests| !digests.matches(view.body))
+        {
+            return Err(VerifyError::RequirementUnmet);
+        }
+        if plan.json_body && !json::is_document(view.body) {
+            return Err(VerifyError::FieldMalformed);
+        }
+        if plan.body == BodyBinding::FormFields {
+            check_form(plan, view)?;
+        }
+        let timestamp = self.check_timestamp(plan, alternative, view, now)?;
+        self.check_guards(plan, alternative, view)?;
+
+        // From here on everything is signed.
+        let id = match &begun.id {
+            Some(id) => Some(id.clone()),
+            None => read_body_id(plan, view),
+        };
+        let digest = || alternative.runs.digest(&plan.message, view);
+        let discriminator = match (id, timestamp) {
+            (Some(id), _) => Discriminator::Id(id),
+            (None, Some(_)) => Discriminator::Exact(digest()?),
+            (None, None) => Discriminator::Content(digest()?),
+        };
+        Ok(One {
+            key,
+            timestamp,
             discriminator,
         })
     }
-}
 
-/// The index of a key that fits a candidate. Looks at every pair, so that the
-/// time taken says nothing about which one fits.
-fn matching_key(
-    verifier: &Verifier,
-    candidates: &Candidates,
-    parts: &SignedParts,
-    macs: Macs,
-    body: &[u8],
-) -> Option<usize> {
-    let message = &verifier.scheme.plan().message;
-    let mut matching = None;
-    let mut whole = None;
-    for (index, running) in macs {
-        match running {
-            Some(mut running) => {
-                parts.feed(&message.after_body, |bytes| running.update(bytes));
+    /// A key and an alternative that fit a candidate. Looks at every pair, so that
+    /// the time taken says nothing about which one fits.
+    fn matching(
+        &self,
+        plan: &Plan,
+        begun: &mut Begun,
+        view: &BodyView<'_>,
+    ) -> Result<(usize, usize), VerifyError> {
+        let mut matching = None;
+        let mut whole: Option<(usize, Vec<u8>)> = None;
+        for mac in &mut begun.macs {
+            let Alternative {
+                candidates, runs, ..
+            } = &begun.alternatives[mac.alternative];
+            let mut found = |fits: bool| {
+                if fits {
+                    matching = Some((mac.key, mac.alternative));
+                }
+            };
+            if let Some(mut running) = mac.running.take() {
+                runs.after_body(&plan.message, view, |bytes| running.update(bytes))?;
                 let expected = running.finish();
-                for candidate in candidates {
-                    if expected.matches(candidate) {
-                        matching = Some(index);
-                    }
-                }
+                candidates
+                    .iter()
+                    .for_each(|candidate| found(expected.matches(candidate)));
+                continue;
             }
-            None => {
-                let whole = whole.get_or_insert_with(|| parts.whole(verifier.scheme.plan(), body));
-                for candidate in candidates {
-                    if verifier.keys[index].key.verify(whole, candidate) {
-                        matching = Some(index);
-                    }
+            if whole.as_ref().is_none_or(|(of, _)| *of != mac.alternative) {
+                let mut message = Vec::with_capacity(view.body.len() + 128);
+                runs.whole(&plan.message, view, |bytes| {
+                    message.extend_from_slice(bytes)
+                })?;
+                whole = Some((mac.alternative, message));
+            }
+            let message = whole.as_ref().map_or(&[][..], |(_, message)| message);
+            let Some(key) = &self.keys[mac.key].keys[begun.plan] else {
+                continue;
+            };
+            match key.start() {
+                Some(mut running) => {
+                    running.update(message);
+                    let expected = running.finish();
+                    candidates
+                        .iter()
+                        .for_each(|candidate| found(expected.matches(candidate)));
                 }
+                None => candidates
+                    .iter()
+                    .for_each(|candidate| found(key.verify(message, candidate))),
             }
         }
+        matching.ok_or(VerifyError::SignatureMismatch)
     }
-    matching
+
+    fn check_timestamp(
+        &self,
+        plan: &Plan,
+        alternative: &Alternative,
+        view: &BodyView<'_>,
+        now: UnixTime,
+    ) -> Result<Option<UnixTime>, VerifyError> {
+        let Some(field) = &plan.timestamp else {
+            return Ok(None);
+        };
+        let at = match alternative.timestamp {
+            Some(at) => at,
+            None => {
+                let raw = view.at(&field.location).map_err(timestamp_absent)?;
+                let at = field.unit.parse(&raw);
+                at.ok_or(VerifyError::TimestampMalformed)?
+            }
+        };
+        self.window_of(field)
+            .check(at, now, field.unit.precision())?;
+        Ok(Some(at))
+    }
+
+    /// Refuses a message that a handshake would have signed for anybody.
+    fn check_guards(
+        &self,
+        plan: &Plan,
+        alternative: &Alternative,
+        view: &BodyView<'_>,
+    ) -> Result<(), VerifyError> {
+        let handshakes = &self.scheme.compiled().handshakes;
+        for guard in handshakes.iter().flat_map(|handshake| &handshake.guards) {
+            let mut pieces: Vec<Vec<u8>> = Vec::new();
+            alternative.runs.whole(&plan.message, view, |bytes| {
+                // Enough to see that it is too long.
+                pieces.push(bytes[..bytes.len().min(guard.texts.most + 1)].to_vec());
+            })?;
+            if guard.texts.contain(pieces.iter().map(Vec::as_slice)) {
+                return Err(VerifyError::FieldMalformed);
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The event's id and type, from what is signed.
-fn read_names(
+fn read_candidates(plan: &Plan, view: &BodyView<'_>) -> Result<Candidates, VerifyError> {
+    let headers = http::HeaderMap::new();
+    let values = plan.signature.values(&headers, |location| {
+        view.at(location).map(|value| value.into_owned().into())
+    })?;
+    let mut candidates = Candidates::new();
+    for value in &values {
+        plan.signature
+            .candidates(value, plan.algorithm.tag_len(), &mut candidates)?;
+    }
+    Ok(candidates)
+}
+
+fn check_requirements(
     plan: &Plan,
-    parts: &SignedParts,
-    body: &[u8],
-) -> (Option<Box<str>>, Option<Box<str>>) {
-    let signed_id = plan.id.as_ref().filter(|id| id.signed);
-    let pointers = [signed_id.map(|id| &id.location), plan.event_type.as_ref()]
-        .map(|location| location.and_then(Location::pointer));
-    let [id, event_type] = json::texts(body, pointers);
-    let usable = |text: &str, exclude: &[u8]| field::is_id(text.as_bytes(), exclude);
-    let id = match &parts.id {
-        Some(raw) => std::str::from_utf8(raw.bytes()).ok().map(Box::from),
-        None => id
-            .filter(|id| usable(id, signed_id.map_or(b"", |field| &field.exclude)))
-            .map(String::into_boxed_str),
+    head_sides: &[(usize, Vec<u8>)],
+    view: &BodyView<'_>,
+) -> Result<(), VerifyError> {
+    for (index, equal) in plan.require.iter().enumerate() {
+        let head_side = head_sides.iter().find(|(of, _)| *of == index);
+        let location = equal.location.is_in_body();
+        let template = equal.needs_body();
+        let mut rendered = Buffer::new();
+        if template {
+            render(&equal.template, &|place| view.value(place), &mut rendered)?;
+        }
+        let equals = match (location, template, head_side) {
+            // Decided by the head.
+            (false, false, _) => continue,
+            (true, true, _) => view.at(&equal.location)?.ct_eq(&rendered),
+            (true, false, Some((_, side))) => view.at(&equal.location)?.ct_eq(side),
+            (false, true, Some((_, side))) => rendered.ct_eq(side),
+            (_, _, None) => 0.into(),
+        };
+        if !bool::from(equals) {
+            return Err(VerifyError::RequirementUnmet);
+        }
+    }
+    Ok(())
+}
+
+/// A form whose fields are signed one by one must have no others.
+fn check_form(plan: &Plan, view: &BodyView<'_>) -> Result<(), VerifyError> {
+    let read: Vec<&str> = plan.form_fields().collect();
+    let known = |name: &[u8]| read.iter().any(|known| known.as_bytes() == name);
+    if location::fields(view.body).all(|(name, _)| known(&name)) {
+        Ok(())
+    } else {
+        Err(VerifyError::FieldMalformed)
+    }
+}
+
+/// The id in the body, if it is signed and usable.
+fn read_body_id(plan: &Plan, view: &BodyView<'_>) -> Option<Box<str>> {
+    let id = plan.id.as_ref().filter(|id| id.signed && id.is_in_body())?;
+    join_id(&id.locations, &id.exclude, |location| {
+        view.at(location).map_err(VerifyError::from)
+    })
+    .ok()
+}
+
+fn read_event_type(plan: &Plan, view: &BodyView<'_>) -> Option<Box<str>> {
+    let text = match plan.event_type.as_ref()? {
+        Location::Json(pointer) => view.text(pointer)?,
+        _ => return None,
     };
-    (
-        id,
-        event_type
-            .filter(|text| usable(text, b""))
-            .map(String::into_boxed_str),
-    )
+    crate::scheme::field::is_id(text.as_bytes(), b"").then(|| text.into())
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::identity::{Discriminator, Identity, ReplayKey, ReplayScope};
 use crate::time::UnixTime;
@@ -13,7 +14,25 @@ pub struct Verified {
     pub(super) event_type: Option<Box<str>>,
     pub(super) timestamp: Option<UnixTime>,
     pub(super) key_id: Arc<str>,
-    pub(super) discriminator: Discriminator,
+    pub(super) discriminators: Discriminators,
+}
+
+/// What tells the events of a delivery from others: one, but for batches.
+#[derive(Clone, Debug)]
+pub(super) struct Discriminators(SmallVec<[Discriminator; 1]>);
+
+impl Discriminators {
+    pub(super) fn none() -> Self {
+        Self(SmallVec::new())
+    }
+
+    pub(super) fn one(discriminator: Discriminator) -> Self {
+        Self(smallvec::smallvec![discriminator])
+    }
+
+    pub(super) fn push(&mut self, discriminator: Discriminator) {
+        self.0.push(discriminator);
+    }
 }
 
 impl Verified {
@@ -23,9 +42,13 @@ impl Verified {
     }
 
     /// The event's id, if the scheme signs one and it could be read: 1 to 256
-    /// visible ASCII characters.
+    /// visible ASCII characters; several that name it together with a blank in
+    /// between. None for a batch of several events.
     pub fn id(&self) -> Option<&str> {
-        self.discriminator.id()
+        match &self.discriminators.0[..] {
+            [discriminator] => discriminator.id(),
+            _ => None,
+        }
     }
 
     /// The event's type, likewise.
@@ -43,14 +66,22 @@ impl Verified {
         &self.key_id
     }
 
-    /// What tells this event from others.
+    /// What tells this event from others; of a batch, its first.
     pub fn identity(&self) -> Identity {
-        self.discriminator.identity()
+        self.discriminators
+            .0
+            .first()
+            .map_or(Identity::Content, Discriminator::identity)
     }
 
-    /// The key under which `scope` remembers this event.
-    pub fn replay_key(&self, scope: &ReplayScope) -> ReplayKey {
-        scope.key(&self.discriminator)
+    /// The keys under which `scope` remembers this event, or each event of a
+    /// batch: at least one, sorted, none twice.
+    pub fn replay_keys(&self, scope: &ReplayScope) -> SmallVec<[ReplayKey; 1]> {
+        let mut keys: SmallVec<[ReplayKey; 1]> =
+            self.discriminators.0.iter().map(|d| scope.key(d)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 }
 

@@ -1,0 +1,111 @@
+use std::fmt;
+
+use http::{HeaderMap, HeaderValue};
+use sfv::{BareItem, DictSerializer, Integer, Key, key_ref};
+
+use super::component::Component;
+use super::covered::Covered;
+use super::dictionary::Parameters;
+use super::target::{Address, Target};
+use super::{SIGNATURE, SIGNATURE_INPUT};
+use crate::error::VerifyError;
+use crate::head::Head;
+use crate::time::UnixTime;
+
+/// The parameters of a signature (RFC 9421 §2.3), those that there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Metadata<'m> {
+    pub(crate) created: Option<UnixTime>,
+    pub(crate) expires: Option<UnixTime>,
+    pub(crate) keyid: Option<&'m str>,
+    pub(crate) algorithm: Option<&'m str>,
+    pub(crate) nonce: Option<&'m str>,
+    pub(crate) tag: Option<&'m str>,
+}
+
+impl Metadata<'_> {
+    fn parameters(self) -> Option<Parameters> {
+        let integer = |time: UnixTime| Integer::try_from(time.secs()).ok().map(BareItem::from);
+        let string = |text: &str| {
+            let text = sfv::String::from_string(text.to_owned()).ok();
+            text.map(BareItem::from)
+        };
+        let mut parameters = Parameters::default();
+        for (key, value) in [
+            (key_ref("created"), self.created.map(integer)),
+            (key_ref("expires"), self.expires.map(integer)),
+            (key_ref("keyid"), self.keyid.map(string)),
+            (key_ref("alg"), self.algorithm.map(string)),
+            (key_ref("nonce"), self.nonce.map(string)),
+            (key_ref("tag"), self.tag.map(string)),
+        ] {
+            if let Some(value) = value {
+                parameters.push(key, value?).ok()?;
+            }
+        }
+        Some(parameters)
+    }
+}
+
+/// A signature that lacks nothing but itself.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    label: Key,
+    base: String,
+    input: String,
+}
+
+impl Draft {
+    /// Drafts a signature over `components` of `head`. The digest of the body is
+    /// a header like others: it must be there by now.
+    pub(crate) fn new(
+        label: &str,
+        components: &[Component],
+        metadata: Metadata<'_>,
+        head: Head<'_>,
+        address: Option<&Address>,
+    ) -> Result<Self, DraftError> {
+        let label = Key::from_string(label.to_owned()).map_err(|_| DraftError::Unwritable)?;
+        let parameters = metadata.parameters().ok_or(DraftError::Unwritable)?;
+        let identifiers = components.iter().map(Component::identifier).collect();
+        let covered = Covered::new(identifiers, parameters).map_err(DraftError::Component)?;
+        let target = Target::new(head, address);
+        let base = covered.base(&target).map_err(DraftError::Component)?;
+        let mut input = format!("{label}=");
+        covered.write(&mut input);
+        Ok(Self { label, base, input })
+    }
+
+    /// The bytes to sign.
+    pub(crate) fn base(&self) -> &[u8] {
+        self.base.as_bytes()
+    }
+
+    /// Adds the headers of the signature to those of the request.
+    pub(crate) fn finish(self, signature: &[u8], headers: &mut HeaderMap) {
+        let mut value = DictSerializer::new();
+        _ = value.bare_item(&self.label, signature);
+        for (name, value) in [
+            (SIGNATURE_INPUT, self.input),
+            (SIGNATURE, value.finish().unwrap_or_default()),
+        ] {
+            let value = HeaderValue::try_from(value).expect("structured fields are ASCII");
+            headers.append(name, value);
+        }
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Draft({})", self.label)
+    }
+}
+
+/// Why a request cannot be signed like that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DraftError {
+    /// The label or a parameter is nothing that a structured field can hold.
+    Unwritable,
+    /// The request does not have a component, or one of them is there twice.
+    Component(VerifyError),
+}

@@ -1,0 +1,259 @@
+//! Keys of two halves: the public one verifies, the private one signs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ed25519_dalek::pkcs8::DecodePrivateKey as _;
+use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use ring::signature::{self as ring_signature, UnparsedPublicKey};
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{BitStringRef, ObjectIdentifier, UintRef};
+use x509_cert::der::{Decode, Encode, Reader, SliceReader, pem};
+use x509_cert::spki::SubjectPublicKeyInfoRef;
+
+use crate::error::SecretError;
+use crate::mac::TagLen;
+
+const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const ID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PublicAlgorithm {
+    Ed25519,
+    /// Signatures in DER.
+    EcdsaP256Sha256,
+    /// Signatures of two numbers of 32 bytes (RFC 7518 §3.4, RFC 9421 §3.3.4).
+    EcdsaP256Sha256Fixed,
+    RsaPkcs1Sha256,
+    RsaPssSha512,
+}
+
+impl PublicAlgorithm {
+    /// Bits of an RSA modulus, at least and at most.
+    const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+    pub(crate) const fn signature_len(self) -> TagLen {
+        match self {
+            Self::Ed25519 => TagLen::Exactly(ed25519_dalek::SIGNATURE_LENGTH),
+            // A sequence of two whole numbers of at most 33 bytes.
+            Self::EcdsaP256Sha256 => TagLen::AtMost(72),
+            Self::EcdsaP256Sha256Fixed => TagLen::Exactly(64),
+            Self::RsaPkcs1Sha256 | Self::RsaPssSha512 => TagLen::AtMost(*Self::RSA_BITS.end() / 8),
+        }
+    }
+}
+
+/// The half of a key that verifies.
+#[derive(Clone)]
+pub(crate) enum PublicKey {
+    Ed25519(Box<ed25519_dalek::VerifyingKey>),
+    EcdsaP256(Form, Box<p256::ecdsa::VerifyingKey>),
+    /// Modulus and exponent in DER (RFC 8017 §A.1.1).
+    Rsa(&'static ring_signature::RsaParameters, Arc<[u8]>),
+}
+
+/// How an ECDSA signature is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Der,
+    Fixed,
+}
+
+impl PublicKey {
+    /// A key from its bytes: the bare point of an elliptic curve, or a
+    /// `SubjectPublicKeyInfo` (RFC 5280), a certificate, or for RSA PKCS#1.
+    pub(crate) fn new(algorithm: PublicAlgorithm, bytes: &[u8]) -> Result<Self, SecretError> {
+        let info = SubjectPublicKeyInfoRef::from_der(bytes).ok();
+        let bits = |id| {
+            info.as_ref()
+                .filter(|info| info.algorithm.oid == id)
+                .and_then(|info| BitStringRef::as_bytes(&info.subject_public_key))
+        };
+        match algorithm {
+            PublicAlgorithm::Ed25519 => ed25519(bits(ID_ED25519).unwrap_or(bytes)),
+            PublicAlgorithm::EcdsaP256Sha256 => p256(Form::Der, info, bytes),
+            PublicAlgorithm::EcdsaP256Sha256Fixed => p256(Form::Fixed, info, bytes),
+            PublicAlgorithm::RsaPkcs1Sha256 => rsa(
+                &ring_signature::RSA_PKCS1_2048_8192_SHA256,
+                bits(ID_RSA).unwrap_or(bytes),
+            ),
+            PublicAlgorithm::RsaPssSha512 => rsa(
+                &ring_signature::RSA_PSS_2048_8192_SHA512,
+                bits(ID_RSA).unwrap_or(bytes),
+            ),
+        }
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Ed25519(key) => signature.try_into().is_ok_and(|bytes| {
+                key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(bytes))
+                    .is_ok()
+            }),
+            Self::EcdsaP256(form, key) => match form {
+                Form::Der => p256::ecdsa::Signature::from_der(signature),
+                Form::Fixed => p256::ecdsa::Signature::from_slice(signature),
+            }
+            .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            Self::Rsa(parameters, key) => UnparsedPublicKey::new(*parameters, key)
+                .verify(message, signature)
+                .is_ok(),
+        }
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PublicKey(…)")
+    }
+}
+
+fn ed25519(bytes: &[u8]) -> Result<PublicKey, SecretError> {
+    const LEN: usize = ed25519_dalek::PUBLIC_KEY_LENGTH;
+    let found = bytes.len();
+    let bytes = bytes.try_into().map_err(|_| SecretError::Length {
+        expected: LEN,
+        found,
+    })?;
+    let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| SecretError::PublicKey)?;
+    // A weak key lets one signature fit several messages.
+    if key.is_weak() {
+        return Err(SecretError::PublicKey);
+    }
+    Ok(PublicKey::Ed25519(Box::new(key)))
+}
+
+fn p256(
+    form: Form,
+    info: Option<SubjectPublicKeyInfoRef<'_>>,
+    bytes: &[u8],
+) -> Result<PublicKey, SecretError> {
+    let key = match info {
+        Some(info) => p256::PublicKey::try_from(info).ok().map(Into::into),
+        None => p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).ok(),
+    };
+    key.map(|key| PublicKey::EcdsaP256(form, Box::new(key)))
+        .ok_or(SecretError::PublicKey)
+}
+
+/// Checked here, because the library would only refuse every signature.
+fn rsa(
+    parameters: &'static ring_signature::RsaParameters,
+    bytes: &[u8],
+) -> Result<PublicKey, SecretError> {
+    let modulus_bits = || {
+        let mut reader = SliceReader::new(bytes).ok()?;
+        let modulus = reader
+            .sequence(|inner| {
+                let modulus = UintRef::decode(inner)?;
+                UintRef::decode(inner)?;
+                Ok::<_, x509_cert::der::Error>(modulus)
+            })
+            .ok()?;
+        let first = modulus.as_bytes().first()?;
+        Some(modulus.as_bytes().len() * 8 - first.leading_zeros() as usize)
+    };
+    match modulus_bits() {
+        Some(bits) if PublicAlgorithm::RSA_BITS.contains(&bits) => {
+            Ok(PublicKey::Rsa(parameters, bytes.into()))
+        }
+        _ => Err(SecretError::PublicKey),
+    }
+}
+
+/// The DER in a PEM text (RFC 7468); of a certificate, that of its public key.
+pub(crate) fn read_pem(text: &[u8]) -> Result<Vec<u8>, SecretError> {
+    const EXPECTED: SecretError =
+        SecretError::Encoding("PEM: a public key or a certificate (to sign, a private key)");
+    let (label, der) = pem::decode_vec(text.trim_ascii()).map_err(|_| EXPECTED)?;
+    match label {
+        "CERTIFICATE" => Certificate::from_der(&der)
+            .and_then(|certificate| {
+                certificate
+                    .tbs_certificate()
+                    .subject_public_key_info()
+                    .to_der()
+            })
+            .map_err(|_| EXPECTED),
+        "PUBLIC KEY" | "RSA PUBLIC KEY" | "PRIVATE KEY" | "RSA PRIVATE KEY" => Ok(der),
+        _ => Err(EXPECTED),
+    }
+}
+
+/// The half of a key that signs: PKCS#8 (RFC 5958), or for elliptic curves the
+/// bare secret.
+#[derive(Clone)]
+pub(crate) enum PrivateKey {
+    Ed25519(Box<ed25519_dalek::SigningKey>),
+    EcdsaP256(Form, Box<p256::ecdsa::SigningKey>),
+    Rsa(
+        &'static dyn ring_signature::RsaEncoding,
+        Arc<ring::rsa::KeyPair>,
+    ),
+}
+
+impl PrivateKey {
+    pub(crate) fn new(algorithm: PublicAlgorithm, bytes: &[u8]) -> Result<Self, SecretError> {
+        let rsa = |encoding: &'static dyn ring_signature::RsaEncoding| {
+            ring::rsa::KeyPair::from_pkcs8(bytes)
+                .or_else(|_| ring::rsa::KeyPair::from_der(bytes))
+                .ok()
+                .map(|pair| Self::Rsa(encoding, Arc::new(pair)))
+        };
+        let p256 = |form| {
+            p256::ecdsa::SigningKey::from_pkcs8_der(bytes)
+                .or_else(|_| p256::ecdsa::SigningKey::from_slice(bytes))
+                .ok()
+                .map(|key| Self::EcdsaP256(form, Box::new(key)))
+        };
+        match algorithm {
+            PublicAlgorithm::Ed25519 => ed25519_dalek::SigningKey::from_pkcs8_der(bytes)
+                .ok()
+                // A bare secret, and perhaps the public half after it.
+                .or_else(|| {
+                    let seed = bytes
+                        .first_chunk()
+                        .filter(|_| matches!(bytes.len(), 32 | 64))?;
+                    Some(ed25519_dalek::SigningKey::from_bytes(seed))
+                })
+                .map(|key| Self::Ed25519(Box::new(key))),
+            PublicAlgorithm::EcdsaP256Sha256 => p256(Form::Der),
+            PublicAlgorithm::EcdsaP256Sha256Fixed => p256(Form::Fixed),
+            PublicAlgorithm::RsaPkcs1Sha256 => rsa(&ring_signature::RSA_PKCS1_SHA256),
+            PublicAlgorithm::RsaPssSha512 => rsa(&ring_signature::RSA_PSS_SHA512),
+        }
+        .ok_or(SecretError::PrivateKey)
+    }
+
+    /// The signature of `message`; none if the system has no randomness to
+    /// give, which RSA needs.
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Ed25519(key) => Some(key.sign(message).to_bytes().to_vec()),
+            Self::EcdsaP256(form, key) => {
+                let signature: p256::ecdsa::Signature = key.sign(message);
+                Some(match form {
+                    Form::Der => signature.to_der().as_bytes().to_vec(),
+                    Form::Fixed => signature.to_bytes().to_vec(),
+                })
+            }
+            Self::Rsa(encoding, pair) => {
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(
+                    *encoding,
+                    &ring::rand::SystemRandom::new(),
+                    message,
+                    &mut signature,
+                )
+                .ok()?;
+                Some(signature)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(…)")
+    }
+}

@@ -1,0 +1,283 @@
+//! What a scheme must not say: whatever would let something through that the
+//! signature does not cover.
+
+use http::HeaderName;
+
+use super::{fits, locations, places};
+use crate::document::Section;
+use crate::mac::Algorithm;
+use crate::message_signature::Component;
+use crate::scheme::handshake::Handshake;
+use crate::scheme::location::{Item, Location};
+use crate::scheme::message;
+use crate::scheme::signature::SignaturePlace;
+use crate::scheme::template::{self, Place};
+use crate::scheme::{BodyBinding, Kind, Plan};
+
+/// Whether the signature covers the body.
+pub(super) fn binding(plan: &Plan) -> BodyBinding {
+    let by_requirement = plan.require.iter().any(|equal| {
+        template::values(&equal.template).any(message::binds_body)
+            && is_signed(&equal.location, plan)
+    });
+    if plan.message.binds_body() || by_requirement || covers(plan, &[Component::Field(DIGEST)]) {
+        return BodyBinding::Bound;
+    }
+    let by_form = plan
+        .message
+        .values()
+        .any(|value| matches!(value.place, Place::At(Location::Form(_))));
+    if by_form && plan.each.is_none() {
+        BodyBinding::FormFields
+    } else {
+        BodyBinding::Unbound
+    }
+}
+
+const DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// Whether `plan` is one of RFC 9421 and demands that one of `components` is
+/// covered.
+fn covers(plan: &Plan, components: &[Component]) -> bool {
+    match &plan.kind {
+        Kind::MessageSignature(policy) => {
+            components.iter().any(|one| policy.components.contains(one))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the signature covers what is at `location`.
+fn is_signed(location: &Location, plan: &Plan) -> bool {
+    let in_message = plan
+        .message
+        .values()
+        .any(|value| value.place == Place::At(location.clone()));
+    let has_url = plan.message.has(&Place::Url) || plan.message.has(&Place::PathQuery);
+    let bound = plan.body != BodyBinding::Unbound && plan.each.is_none();
+    match location {
+        Location::Json(_) | Location::Form(_) => bound || in_message,
+        Location::Query(_) => {
+            has_url
+                || in_message
+                || covers(
+                    plan,
+                    &[
+                        Component::TargetUri,
+                        Component::RequestTarget,
+                        Component::Query,
+                    ],
+                )
+        }
+        Location::Header(name) => in_message || covers(plan, &[Component::Field(name.clone())]),
+        // The parameters of a message signature are part of what is signed.
+        Location::Signature(_) => in_message || matches!(plan.kind, Kind::MessageSignature(_)),
+        Location::Claim(_) => matches!(plan.kind, Kind::Jwt { .. }),
+        Location::Param(_) => true,
+    }
+}
+
+/// Checks `plan`, and notes whether its id is signed.
+pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bool>) {
+    let is_token = plan.algorithm == Algorithm::Token;
+    if let Some(id) = &plan.id {
+        let in_body = id.locations.iter().filter(|l| l.is_in_body()).count();
+        if in_body > 0 && in_body < id.locations.len() {
+            section.wrong(
+                "id",
+                "expected places of the head or of the body, not of both",
+            );
+        }
+        if plan.message.has(&Place::Id) && id.locations.len() != 1 {
+            section.wrong("id", "expected one place for {id} in `msg`");
+        }
+        // A token signs nothing; there the id serves to recognise retries.
+        let signed = is_token
+            || plan.message.has(&Place::Id)
+            || id
+                .locations
+                .iter()
+                .all(|location| is_signed(location, plan));
+        if let Some(id) = &mut plan.id {
+            id.signed = signed;
+        }
+    } else if plan.message.has(&Place::Id) {
+        section.wrong("msg", "{id} needs an `id` that says where it is");
+    }
+    check_timestamp(section, plan);
+    if let Some(location) = &plan.event_type
+        && !is_token
+        && !is_signed(location, plan)
+    {
+        section.wrong(
+            "type",
+            "not signed; only what the signature covers may name an event",
+        );
+    }
+    check_binding(section, plan, binds_body);
+    check_items(section, plan);
+    if plan.each.is_some() && !matches!(plan.signature.place, SignaturePlace::Locations(_)) {
+        section.wrong(
+            "each",
+            "expected a signature in each element, `sig.in` = json:/POINTER",
+        );
+    }
+    if plan.each.is_some() && plan.signature.groups.is_some() {
+        section.wrong("each", "expected without `sig.groups`");
+    }
+    if plan.each.is_some()
+        && locations(plan)
+            .iter()
+            .any(|location| matches!(location, Location::Form(_)))
+    {
+        section.wrong(
+            "each",
+            "expected json: places, which are relative to the element",
+        );
+    }
+    for equal in &plan.require {
+        let in_body = places(&equal.template)
+            .filter(|place| place.is_in_body())
+            .count();
+        let all = template::values(&equal.template).count();
+        let raw = template::values(&equal.template)
+            .filter(|value| matches!(value.place, Place::Body | Place::FormSorted))
+            .count();
+        if in_body + raw > 0 && in_body + raw < all {
+            section.wrong(
+                "require",
+                "a template with parts of the head and of the body; expected one or the other",
+            );
+        }
+        if template::values(&equal.template).any(|value| {
+            matches!(
+                value.place,
+                Place::Timestamp | Place::Id | Place::HeadersOf(_)
+            )
+        }) {
+            section.wrong("require", "{ts}, {id} and {headers-of:…} are for `msg`");
+        }
+    }
+}
+
+fn check_timestamp(section: &Section<'_>, plan: &Plan) {
+    let Some(timestamp) = &plan.timestamp else {
+        if matches!(plan.kind, Kind::MessageSignature(_)) {
+            section.wrong(
+                "ts",
+                "missing; expected { in = \"sig:created\", unit = \"s\" }",
+            );
+        }
+        if plan.message.has(&Place::Timestamp) && !section.has("ts") {
+            section.wrong("msg", "{ts} needs a table `ts` that says where it is");
+        }
+        return;
+    };
+    if matches!(timestamp.location, Location::Param(_)) {
+        section.wrong("ts.in", "expected a place in the delivery");
+    }
+    if plan.algorithm == Algorithm::Token {
+        section.wrong("ts", "a token signs nothing, and no timestamp");
+    } else if !plan.message.has(&Place::Timestamp) && !is_signed(&timestamp.location, plan) {
+        section.wrong(
+            "ts",
+            "not part of `msg`; a timestamp that is not signed can be changed, and protects nothing",
+        );
+    }
+}
+
+fn check_binding(section: &Section<'_>, plan: &Plan, binds_body: Option<bool>) {
+    let is_token = plan.algorithm == Algorithm::Token;
+    match (plan.body, binds_body) {
+        (_, Some(_)) if is_token => section.wrong(
+            "binds_body",
+            "a token signs nothing; this goes without saying",
+        ),
+        _ if is_token => {}
+        (BodyBinding::Unbound, None | Some(true)) => section.wrong(
+            match plan.kind {
+                Kind::MessageSignature(_) => "sig.components",
+                Kind::Jwt { .. } => "claims",
+                _ => "msg",
+            },
+            "does not cover the body: whoever has one delivery could change it; expected {body}, \
+             a digest of it (content-digest), or `binds_body = false` to say that it is so",
+        ),
+        (BodyBinding::Bound | BodyBinding::FormFields, Some(false)) => {
+            section.wrong(
+                "binds_body",
+                "expected nothing: the signature covers the body",
+            );
+        }
+        _ => {}
+    }
+}
+
+/// `sig:…` has to be an item that the signature's list can have.
+fn check_items(section: &Section<'_>, plan: &Plan) {
+    let list = plan.signature.list.as_ref();
+    let of_message = plan
+        .message
+        .values()
+        .filter_map(|value| match &value.place {
+            Place::HeadersOf(item) => Some(item),
+            _ => None,
+        });
+    let items = locations(plan)
+        .into_iter()
+        .filter_map(|location| match location {
+            Location::Signature(item) => Some(item),
+            _ => None,
+        });
+    let mut any = false;
+    for item in items.chain(of_message) {
+        if matches!(plan.kind, Kind::MessageSignature(_)) {
+            let known = ["created", "nonce", "keyid"];
+            if !matches!(item, Item::Name(name) if known.contains(&&**name)) {
+                section.wrong("sig", "expected one of sig:created, sig:nonce, sig:keyid");
+            }
+            continue;
+        }
+        any = true;
+        if !fits(list, item) {
+            section.wrong(
+                "sig",
+                "sig:NAME needs a list of named items, sig:#POSITION one of items without names",
+            );
+        }
+    }
+    let one_place = matches!(&plan.signature.place, SignaturePlace::Locations(l) if l.len() == 1);
+    if any && (!one_place || plan.signature.place.is_in_body()) {
+        section.wrong("sig.in", "expected one header, whose items sig:… means");
+    }
+    let claims = locations(plan)
+        .iter()
+        .any(|location| matches!(location, Location::Claim(_)));
+    if claims && !matches!(plan.kind, Kind::Jwt { .. }) {
+        section.wrong("alg", "claim:… needs one of jwt-…");
+    }
+}
+
+/// A handshake that signs uses the algorithm of deliveries, so there has to be
+/// one, and it has to be one that can be computed.
+pub(super) fn handshakes(section: &Section<'_>, plans: &[Plan], handshakes: &[Handshake]) {
+    let signs = handshakes.iter().any(|handshake| {
+        let headers = handshake.respond.headers.iter().map(|(_, value)| value);
+        headers
+            .chain([&handshake.respond.body])
+            .flat_map(|template| template::values(template))
+            .any(|value| value.filters.iter().any(|filter| filter.signs()))
+    });
+    if !signs {
+        return;
+    }
+    match plans {
+        [plan]
+            if matches!(plan.kind, Kind::Message { .. })
+                && !matches!(plan.algorithm, Algorithm::Public(_) | Algorithm::Token) => {}
+        _ => section.wrong(
+            "handshake",
+            "an answer that is signed needs a scheme of one variant, with an HMAC",
+        ),
+    }
+}

@@ -1,0 +1,253 @@
+use std::collections::BTreeSet;
+
+use http::{HeaderName, Method, StatusCode};
+use toml::Value;
+
+use super::values::{HandshakeMethod, SuccessStatus};
+use crate::document::Section;
+use crate::scheme::handshake::{
+    Chars, Condition, Content, Equal, Guard, Handshake, Respond, Texts,
+};
+use crate::scheme::location::Location;
+use crate::scheme::template::{self, Place, Segment, Value as Placeholder};
+
+/// Longest text that a guard may let through.
+const MOST: u64 = 1024;
+
+pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
+    let method = section.required::<HandshakeMethod>("method");
+    let when = read_conditions(section, "when");
+    let verified = section.optional("verified").unwrap_or(false);
+    let check = read_equals(section, "check");
+    let guards = read_guards(section);
+    let respond = section
+        .required_section("respond")
+        .and_then(|respond| read_respond(&respond));
+    section.deny_unknown();
+
+    let (method, respond) = (method?.0, respond?);
+    let mut places: Vec<&Location> = when.iter().map(|condition| &condition.location).collect();
+    for equal in &check {
+        places.push(&equal.location);
+        check_values(section, "check", &equal.template, &mut places);
+    }
+    for (_, template) in &respond.headers {
+        check_values(section, "respond.headers", template, &mut places);
+    }
+    check_values(section, "respond.body", &respond.body, &mut places);
+    for guard in &guards {
+        places.push(&guard.location);
+    }
+    check_places(section, &places, verified, &when);
+    if (verified || places.iter().any(|place| place.is_in_body())) && method != Method::POST {
+        section.wrong(
+            "method",
+            "expected POST for a handshake that waits for the body",
+        );
+    }
+    check_signing(section, &respond, &guards);
+    let needs_body = places.iter().any(|place| place.is_in_body());
+    Some(Handshake {
+        method,
+        needs_body,
+        when,
+        verified,
+        check,
+        guards,
+        respond,
+    })
+}
+
+/// Either all in the head, or in the body too, which is read later: then the head
+/// says only whether to look.
+fn check_places(section: &Section<'_>, places: &[&Location], verified: bool, when: &[Condition]) {
+    if places
+        .iter()
+        .any(|place| matches!(place, Location::Signature(_) | Location::Claim(_)))
+    {
+        section.report().add(
+            section.path(),
+            "sig:… and claim:… in a handshake; expected header:, query:, form:, json: or param:",
+        );
+    }
+    let late = verified || places.iter().any(|place| place.is_in_body());
+    let conditions: Vec<&Location> = when.iter().map(|condition| &condition.location).collect();
+    let from_head = places
+        .iter()
+        .filter(|place| !conditions.contains(*place))
+        .any(|place| matches!(place, Location::Header(_) | Location::Query(_)));
+    if late && from_head {
+        section.report().add(
+            section.path(),
+            "an answer that waits for the body cannot have parts of the head; expected json:, \
+             form: or param:",
+        );
+    }
+}
+
+/// Whoever signs what a stranger chose signs his deliveries.
+fn check_signing(section: &Section<'_>, respond: &Respond, guards: &[Guard]) {
+    let templates = respond.headers.iter().map(|(_, template)| template);
+    for template in templates.chain([&respond.body]) {
+        for value in template::values(template) {
+            let signs = value.filters.iter().any(|filter| filter.signs());
+            let guarded = guards
+                .iter()
+                .any(|guard| value.place == Place::At(guard.location.clone()));
+            if signs && !guarded {
+                section.wrong(
+                    "guard",
+                    "missing for a value that the answer signs: whoever may choose it could have \
+                     deliveries signed; expected a table such as { \"query:NAME\" = { chars = \
+                     \"a-z0-9\", max = 64 } }",
+                );
+            }
+            if signs && value.filters.len() > 1 {
+                section.wrong("respond", "|hmac:… goes alone, without other filters");
+            }
+        }
+    }
+}
+
+fn check_values<'t>(
+    section: &Section<'_>,
+    key: &str,
+    template: &'t [Segment],
+    places: &mut Vec<&'t Location>,
+) {
+    for Placeholder { place, .. } in template::values(template) {
+        match place {
+            Place::At(location) => places.push(location),
+            _ => section.wrong(
+                key,
+                "expected placeholders such as {query:NAME}, {header:NAME}, {json:/POINTER} or \
+                 {param:NAME}",
+            ),
+        }
+    }
+}
+
+/// A table of locations and what they have to be; `*`: to be there.
+pub(super) fn read_conditions(section: &Section<'_>, key: &'static str) -> Vec<Condition> {
+    let mut conditions = Vec::new();
+    for (location, path, value) in located(section, key) {
+        match value.as_str() {
+            Some(text) => conditions.push(Condition {
+                location,
+                value: (text != "*").then(|| text.to_owned()),
+            }),
+            None => section
+                .report()
+                .add(path, "expected a string; \"*\" if it has just to be there"),
+        }
+    }
+    conditions
+}
+
+/// A table of locations and templates.
+pub(super) fn read_equals(section: &Section<'_>, key: &'static str) -> Vec<Equal> {
+    let mut equals = Vec::new();
+    for (location, path, value) in located(section, key) {
+        match value.as_str().map(template::parse) {
+            Some(Ok(template)) => equals.push(Equal { location, template }),
+            Some(Err(message)) => section.report().add(path, message),
+            None => section.report().add(path, "expected a template"),
+        }
+    }
+    equals
+}
+
+fn read_guards(section: &Section<'_>) -> Vec<Guard> {
+    let mut guards = Vec::new();
+    for (location, path, value) in located(section, "guard") {
+        let Value::Table(table) = value else {
+            section.report().add(
+                path,
+                "expected a table such as { chars = \"a-z0-9\", max = 64 }",
+            );
+            continue;
+        };
+        let guard = Section::at_path(&path, table, section.report());
+        let chars = guard.required::<Chars>("chars");
+        let most = guard.required::<u64>("max");
+        guard.deny_unknown();
+        if most.is_some_and(|most| !(1..=MOST).contains(&most)) {
+            guard.wrong("max", format!("expected 1 to {MOST}"));
+        }
+        if let (Some(chars), Some(most)) = (chars, most) {
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            guards.push(Guard {
+                location,
+                texts: Texts { chars, most },
+            });
+        }
+    }
+    guards
+}
+
+fn read_respond(section: &Section<'_>) -> Option<Respond> {
+    let status = section
+        .optional::<SuccessStatus>("status")
+        .map_or(StatusCode::OK, |status| status.0);
+    let content = section.optional::<Content>("type");
+    let template = |text: &str| template::parse(text);
+    let body = match section.optional::<String>("body") {
+        None => Vec::new(),
+        Some(text) => match template(&text) {
+            Ok(body) => body,
+            Err(message) => {
+                section.wrong("body", message);
+                return None;
+            }
+        },
+    };
+    if !body.is_empty() && content.is_none() {
+        section.wrong("type", "missing; expected text/plain or application/json");
+    }
+    let mut headers = Vec::new();
+    let mut names = BTreeSet::new();
+    if let Some(table) = section.section("headers") {
+        for (name, value) in table.raw() {
+            let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+                table.wrong(name, "expected a header name");
+                continue;
+            };
+            if !names.insert(header.as_str().to_owned()) {
+                table.wrong(name, "there twice");
+            }
+            match value.as_str().map(template) {
+                Some(Ok(template)) => headers.push((header, template)),
+                Some(Err(message)) => table.wrong(name, message),
+                None => table.wrong(name, "expected a template"),
+            }
+        }
+    }
+    section.deny_unknown();
+    Some(Respond {
+        status,
+        content,
+        headers,
+        body,
+    })
+}
+
+/// The entries of the table `key` whose names are locations.
+fn located<'t>(section: &Section<'t>, key: &'static str) -> Vec<(Location, String, &'t Value)> {
+    let Some(table) = section.section(key) else {
+        return Vec::new();
+    };
+    let mut entries = Vec::new();
+    for (name, value) in table.raw() {
+        match Location::parse(name) {
+            Some(location) => entries.push((location, table.key_path(name), value)),
+            None => table.wrong(
+                name,
+                format!(
+                    "expected {}",
+                    <Location as crate::document::FromValue>::EXPECTED
+                ),
+            ),
+        }
+    }
+    entries
+}

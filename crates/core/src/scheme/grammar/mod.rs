@@ -1,0 +1,685 @@
+//! From the text of a scheme to its plan: every mistake noted, none guessed at.
+
+mod checks;
+mod handshake;
+mod values;
+
+use std::collections::BTreeSet;
+
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+use toml::{Table, Value};
+
+use self::values::{Alg, RefusalStatus, Separator};
+use super::field::{Encoding, TimeUnit};
+use super::handshake::Handshake;
+use super::json::{MAX_POINTERS, Pointer};
+use super::location::{Item, Location};
+use super::message::{Around, Message};
+use super::signature::{List, ListKind, SignatureField, SignaturePlace};
+use super::template::{self, Place, Segment};
+use super::{BodyBinding, Compiled, IdField, Kind, Plan, TimestampField, UrlRule};
+use crate::document::Section;
+use crate::mac::{Algorithm, Applies, KeyRule};
+use crate::message_signature::{Component, Policy};
+use crate::provider::Provider;
+use crate::public_key::PublicAlgorithm;
+use crate::time::Window;
+
+/// Keys of a scheme that are about all of its variants.
+const COMMON: [&str; 3] = ["variants", "handshake", "status"];
+
+pub(super) fn read(section: &Section<'_>) -> Option<Compiled> {
+    let merged = merge(section)?;
+    let root = Section::at_path(section.path(), &merged, section.report());
+    let handshakes: Vec<Handshake> = root
+        .sections("handshake")
+        .iter()
+        .filter_map(handshake::read)
+        .collect();
+    let status = root
+        .optional::<RefusalStatus>("status")
+        .map(|status| status.0);
+    let plans = if root.has("variants") {
+        read_variants(&root)?
+    } else {
+        vec![read_plan(&root, false)?]
+    };
+    checks::handshakes(&root, &plans, &handshakes);
+
+    let templates = handshakes.iter().flat_map(|handshake| {
+        let checks = handshake.check.iter().map(|check| &check.template);
+        let headers = handshake.respond.headers.iter().map(|(_, value)| value);
+        checks.chain(headers).chain([&handshake.respond.body])
+    });
+    let from_templates = templates.flat_map(|template| places(template));
+    let direct = handshakes.iter().flat_map(|handshake| {
+        let when = handshake.when.iter().map(|condition| &condition.location);
+        let check = handshake.check.iter().map(|check| &check.location);
+        let guards = handshake.guards.iter().map(|guard| &guard.location);
+        when.chain(check).chain(guards)
+    });
+    let mut used: Vec<&Location> = from_templates.chain(direct).collect();
+    let handshake_json = pointers(&root, &used)?;
+    for plan in &plans {
+        used.extend(locations(plan));
+    }
+    let params = used
+        .iter()
+        .filter_map(|location| match location {
+            Location::Param(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    let needs_url = plans.iter().any(signs_url);
+    Some(Compiled {
+        plans,
+        handshakes,
+        handshake_json,
+        status,
+        params,
+        needs_url,
+    })
+}
+
+/// The table of `section` with what it extends.
+fn merge(section: &Section<'_>) -> Option<Table> {
+    let merged = Provider::extend_scheme(section.raw());
+    if merged.is_none() {
+        section.wrong(
+            "extends",
+            "not in the catalogue, which `hookgate providers` lists; expected one of it",
+        );
+    }
+    merged
+}
+
+/// Each variant is a scheme of its own; what it does not say is said once for all
+/// beside `variants`.
+fn read_variants(root: &Section<'_>) -> Option<Vec<Plan>> {
+    let sections = root.sections("variants");
+    if sections.is_empty() {
+        root.wrong("variants", "expected at least one table");
+    }
+    let mut common = root.raw().clone();
+    for key in COMMON {
+        common.remove(key);
+    }
+    let last = sections.len().checked_sub(1);
+    let mut names = BTreeSet::new();
+    let mut plans = Vec::new();
+    for (index, section) in sections.iter().enumerate() {
+        let Some(own) = merge(section) else {
+            continue;
+        };
+        let mut table = common.clone();
+        table.extend(own);
+        let section = Section::at_path(section.path(), &table, section.report());
+        if let Some(name) = section.required::<String>("name")
+            && !names.insert(name)
+        {
+            section.wrong("name", "taken by another variant");
+        }
+        if Some(index) != last && !section.has("when") {
+            section.wrong(
+                "when",
+                "missing; without it no variant after this one would ever apply",
+            );
+        }
+        plans.extend(read_plan(&section, true));
+    }
+    (plans.len() == sections.len() && !plans.is_empty()).then_some(plans)
+}
+
+fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
+    let (mut name, mut when) = (None, Vec::new());
+    if is_variant {
+        name = section.optional::<String>("name");
+        when = handshake::read_conditions(section, "when");
+        if when.iter().any(|condition| {
+            !matches!(condition.location, Location::Header(_) | Location::Query(_))
+        }) {
+            section.wrong("when", "expected header:NAME or query:NAME");
+        }
+    } else {
+        for key in COMMON {
+            section.value(key);
+        }
+    }
+    let alg = section.required::<Alg>("alg");
+    let algorithm = alg.map(Alg::algorithm);
+    let key = read_key(section);
+    let sig = section.required_section("sig");
+    let policy = sig.as_ref().filter(|sig| is_message_signature(sig));
+    let policy = policy.and_then(|sig| read_policy(sig, alg));
+    let signature = sig.as_ref().and_then(|sig| read_signature(sig, alg));
+    let timestamp = section.section("ts").and_then(|ts| read_timestamp(&ts));
+    let (ids, mut exclude) = read_id(section);
+    let event_type = section.optional::<Location>("type");
+    let forbidden = section.list::<HeaderName>("forbid");
+    let mut require = handshake::read_equals(section, "require");
+    let claims = match alg {
+        Some(Alg::Jwt(..)) => read_claims(section),
+        _ => Vec::new(),
+    };
+    require.extend(claims);
+    let each = section.optional::<Location>("each");
+    let json_body = match section.optional::<String>("body").as_deref() {
+        None => false,
+        Some("json") => true,
+        Some(_) => {
+            section.wrong("body", "expected \"json\"");
+            false
+        }
+    };
+    let binds_body = section.optional::<bool>("binds_body");
+    let url = read_url(section);
+    let around = Around {
+        timestamp: timestamp.as_ref().map(|timestamp| &timestamp.location),
+        ids: &ids,
+        json_body,
+    };
+    let (kind, message) = match policy {
+        Some(policy) => (Some(Kind::MessageSignature(policy)), Some(Message::head())),
+        None => read_message(section, alg, around, &mut exclude),
+    };
+    section.deny_unknown();
+
+    let each = match each {
+        Some(Location::Json(pointer)) => Some(pointer),
+        Some(_) => {
+            section.wrong("each", "expected json:/POINTER of an array");
+            None
+        }
+        None => None,
+    };
+    let mut plan = Plan {
+        name,
+        when,
+        // One that is wrong has been noted; the rest is still to be checked.
+        algorithm: algorithm.unwrap_or(Algorithm::HmacSha256),
+        kind: kind?,
+        key,
+        signature: signature?,
+        timestamp,
+        id: (!ids.is_empty()).then_some(IdField {
+            locations: ids,
+            exclude,
+            signed: false,
+        }),
+        event_type,
+        message: message?,
+        forbidden,
+        require,
+        each,
+        json_body,
+        body: BodyBinding::Unbound,
+        url,
+        json: Vec::new(),
+    };
+    // An element's message is not known before the element is.
+    plan.message.streams &= plan.each.is_none() && !plan.signature.place.is_in_body();
+    plan.body = checks::binding(&plan);
+    checks::plan(section, &mut plan, binds_body);
+    plan.json = pointers(section, &locations(&plan))?;
+    Some(plan)
+}
+
+/// What is signed, and the template of it.
+fn read_message(
+    section: &Section<'_>,
+    alg: Option<Alg>,
+    around: Around<'_>,
+    exclude: &mut Vec<u8>,
+) -> (Option<Kind>, Option<Message>) {
+    match alg {
+        Some(Alg::Plain(Algorithm::Token)) => (Some(Kind::Token), Some(Message::body())),
+        Some(Alg::Jwt(algorithm, _)) => (Some(Kind::Jwt { algorithm }), Some(Message::head())),
+        None | Some(Alg::Plain(_)) => {
+            let Some(template) = section.required::<String>("msg") else {
+                return (None, None);
+            };
+            let message = Message::compile(&template, around, exclude)
+                .map_err(|message| section.wrong("msg", message))
+                .ok();
+            (Some(Kind::Message { template }), message)
+        }
+    }
+}
+
+fn read_key(section: &Section<'_>) -> KeyRule {
+    let Some(key) = section.section("key") else {
+        return KeyRule::default();
+    };
+    let rule = KeyRule {
+        only: key.optional("only"),
+        strip: key.list("strip"),
+        encoding: key.optional("enc").unwrap_or_default(),
+        applies: match key.optional("if_prefixed") {
+            Some(true) => Applies::IfPrefixed,
+            _ => Applies::Always,
+        },
+        digest: key.optional("digest").unwrap_or_default(),
+    };
+    key.deny_unknown();
+    rule
+}
+
+fn is_message_signature(sig: &Section<'_>) -> bool {
+    sig.value("in").and_then(Value::as_str) == Some("http-message-signature")
+}
+
+/// What a scheme of RFC 9421 demands.
+fn read_policy(sig: &Section<'_>, alg: Option<Alg>) -> Option<Policy> {
+    let label = sig.optional::<String>("label");
+    let tag = sig.optional::<String>("tag");
+    let components = sig.required_list::<Component>("components");
+    let has = |wanted: &[Component]| wanted.iter().any(|one| components.contains(one));
+    if !has(&[Component::Method]) {
+        sig.wrong("components", "expected @method among them");
+    }
+    if !has(&[
+        Component::TargetUri,
+        Component::Path,
+        Component::RequestTarget,
+    ]) {
+        sig.wrong(
+            "components",
+            "expected one of @target-uri, @path, @request-target among them: a delivery for one \
+             endpoint must not pass at another",
+        );
+    }
+    // By their names in the registry of RFC 9421 §6.2.
+    let algorithm = match alg? {
+        Alg::Plain(Algorithm::HmacSha256) => "hmac-sha256",
+        Alg::Plain(Algorithm::Public(algorithm)) => match algorithm {
+            PublicAlgorithm::Ed25519 => "ed25519",
+            PublicAlgorithm::EcdsaP256Sha256Fixed => "ecdsa-p256-sha256",
+            PublicAlgorithm::RsaPkcs1Sha256 => "rsa-v1_5-sha256",
+            PublicAlgorithm::RsaPssSha512 => "rsa-pss-sha512",
+            PublicAlgorithm::EcdsaP256Sha256 => {
+                sig.wrong("in", "expected alg = \"ecdsa-p256-sha256-fixed\"");
+                return None;
+            }
+        },
+        _ => {
+            sig.wrong(
+                "in",
+                "expected one of hmac-sha256, ed25519, ecdsa-p256-sha256-fixed, \
+                 rsa-pkcs1-sha256, rsa-pss-sha512 as `alg`",
+            );
+            return None;
+        }
+    };
+    Some(Policy {
+        label,
+        components,
+        tag,
+        algorithm,
+    })
+}
+
+fn read_signature(sig: &Section<'_>, alg: Option<Alg>) -> Option<SignatureField> {
+    if is_message_signature(sig) {
+        sig.deny_unknown();
+        // The headers and their grammar are those of RFC 9421.
+        return Some(SignatureField {
+            place: SignaturePlace::Locations(vec![Location::Header(HeaderName::from_static(
+                "signature",
+            ))]),
+            prefix: Box::default(),
+            prefix_optional: false,
+            encoding: Encoding::Base64,
+            list: None,
+            groups: None,
+        });
+    }
+    let is_token = alg == Some(Alg::Plain(Algorithm::Token));
+    let is_jwt = matches!(alg, Some(Alg::Jwt(..)));
+    let mut prefix = sig.optional::<String>("prefix").unwrap_or_default();
+    let words = sig.value("in").and_then(Value::as_str);
+    let (place, encoding) = match words {
+        Some("basic") if is_token => {
+            prefix = "Basic ".to_owned();
+            let place = SignaturePlace::Locations(vec![Location::Header(AUTHORIZATION)]);
+            (Some(place), Some(Encoding::Basic))
+        }
+        _ => {
+            let place = match words.and_then(|text| text.strip_prefix("headers:")) {
+                Some(prefix) if !prefix.is_empty() => {
+                    Some(SignaturePlace::HeaderPrefix(prefix.to_ascii_lowercase()))
+                }
+                _ => {
+                    let locations = sig.required_list::<Location>("in");
+                    let usable = locations.iter().all(|location| {
+                        matches!(
+                            location,
+                            Location::Header(_)
+                                | Location::Query(_)
+                                | Location::Form(_)
+                                | Location::Json(_)
+                        )
+                    });
+                    if !usable {
+                        sig.wrong(
+                            "in",
+                            "expected header:NAME, headers:PREFIX, query:NAME, form:NAME, \
+                             json:/POINTER, or with alg = \"token\" basic",
+                        );
+                    }
+                    let in_body = locations.iter().filter(|l| l.is_in_body()).count();
+                    if in_body > 0 && in_body < locations.len() {
+                        sig.wrong(
+                            "in",
+                            "expected places of the head or of the body, not of both",
+                        );
+                    }
+                    (usable && !locations.is_empty())
+                        .then_some(SignaturePlace::Locations(locations))
+                }
+            };
+            let encoding = match (is_token, is_jwt) {
+                (true, _) => Some(Encoding::Token),
+                (_, true) => Some(Encoding::Base64Url),
+                _ => sig.required("enc"),
+            };
+            (place, encoding)
+        }
+    };
+    let prefix_optional = sig.optional("prefix_optional").unwrap_or(false);
+    let list = read_list(sig);
+    let groups = sig.optional::<Separator>("groups").map(|groups| groups.0);
+    sig.deny_unknown();
+    if groups.is_some() && list.is_none() {
+        sig.wrong("groups", "expected `items` too: a group is a list of items");
+    }
+    Some(SignatureField {
+        place: place?,
+        prefix: prefix.into_bytes().into(),
+        prefix_optional,
+        encoding: encoding?,
+        list,
+        groups,
+    })
+}
+
+fn read_list(sig: &Section<'_>) -> Option<List> {
+    let trim = sig.optional("trim").unwrap_or(false);
+    let skip = sig.optional::<u64>("skip");
+    let kind = match (
+        sig.optional::<Separator>("items"),
+        sig.optional::<Separator>("pair"),
+        sig.optional::<String>("key"),
+    ) {
+        (Some(items), Some(pair), Some(name)) => {
+            if items == pair {
+                sig.wrong("pair", "expected another character than `items`");
+            }
+            if skip.is_some() {
+                sig.wrong("skip", "expected without `pair` and `key`");
+            }
+            let name = (name != "*").then(|| name.into_bytes().into());
+            Some((items, ListKind::Named { pair: pair.0, name }))
+        }
+        (Some(items), None, None) => {
+            let skip = usize::try_from(skip.unwrap_or(0)).unwrap_or(usize::MAX);
+            Some((items, ListKind::Positional { skip }))
+        }
+        (None, None, None) => {
+            if skip.is_some() {
+                sig.wrong("skip", "expected `items` too");
+            }
+            None
+        }
+        _ => {
+            sig.wrong(
+                "items",
+                "expected `items` alone, `items`, `pair` and `key` together, or none of them",
+            );
+            None
+        }
+    };
+    kind.map(|(items, kind)| List {
+        items: items.0,
+        trim,
+        kind,
+    })
+}
+
+fn read_timestamp(ts: &Section<'_>) -> Option<TimestampField> {
+    let location = ts.required::<Location>("in");
+    let unit = ts.required::<TimeUnit>("unit");
+    let past = ts.optional("past").unwrap_or(Window::DEFAULT.past());
+    let future = ts.optional("future").unwrap_or(Window::DEFAULT.future());
+    ts.deny_unknown();
+    Some(TimestampField {
+        location: location?,
+        unit: unit?,
+        window: Window::new(past, future),
+    })
+}
+
+/// `id` is a location, several, or a table with more to say about one.
+fn read_id(section: &Section<'_>) -> (Vec<Location>, Vec<u8>) {
+    let Some(Value::Table(_)) = section.value("id") else {
+        return (section.list::<Location>("id"), Vec::new());
+    };
+    let Some(id) = section.section("id") else {
+        return (Vec::new(), Vec::new());
+    };
+    let location = id.required::<Location>("in");
+    let exclude = id.optional::<String>("exclude").unwrap_or_default();
+    id.deny_unknown();
+    (location.into_iter().collect(), exclude.into_bytes())
+}
+
+/// `claims`: names of claims, and the templates of their values.
+fn read_claims(section: &Section<'_>) -> Vec<super::handshake::Equal> {
+    let Some(claims) = section.section("claims") else {
+        return Vec::new();
+    };
+    let mut equals = Vec::new();
+    for (name, value) in claims.raw() {
+        match value.as_str().map(template::parse) {
+            Some(Ok(template)) => equals.push(super::handshake::Equal {
+                location: Location::Claim(name.as_str().into()),
+                template,
+            }),
+            Some(Err(message)) => claims.wrong(name, message),
+            None => claims.wrong(name, "expected a template"),
+        }
+    }
+    equals
+}
+
+fn read_url(section: &Section<'_>) -> UrlRule {
+    let Some(url) = section.section("url") else {
+        return UrlRule::default();
+    };
+    let toggle_port = match url.optional::<String>("port").as_deref() {
+        None => false,
+        Some("toggle") => true,
+        Some(_) => {
+            url.wrong("port", "expected \"toggle\"");
+            false
+        }
+    };
+    let decode = url.optional::<String>("decode").unwrap_or_default();
+    if !decode.is_ascii() {
+        url.wrong("decode", "expected ASCII characters");
+    }
+    url.deny_unknown();
+    UrlRule {
+        toggle_port,
+        decode: decode.into_bytes(),
+    }
+}
+
+/// The locations in `template`.
+fn places(template: &[Segment]) -> impl Iterator<Item = &Location> {
+    template::values(template).filter_map(|value| match &value.place {
+        Place::At(location) => Some(location),
+        _ => None,
+    })
+}
+
+/// Every location that `plan` reads.
+fn locations(plan: &Plan) -> Vec<&Location> {
+    let mut all = Vec::new();
+    if let SignaturePlace::Locations(locations) = &plan.signature.place {
+        all.extend(locations);
+    }
+    all.extend(plan.timestamp.as_ref().map(|timestamp| &timestamp.location));
+    all.extend(plan.id.iter().flat_map(|id| &id.locations));
+    all.extend(&plan.event_type);
+    all.extend(
+        plan.message
+            .values()
+            .filter_map(|value| match &value.place {
+                Place::At(location) => Some(location),
+                _ => None,
+            }),
+    );
+    for equal in &plan.require {
+        all.push(&equal.location);
+        all.extend(places(&equal.template));
+    }
+    all
+}
+
+/// The different members of the body among `locations`.
+fn pointers(section: &Section<'_>, locations: &[&Location]) -> Option<Vec<Pointer>> {
+    let mut pointers: Vec<Pointer> = Vec::new();
+    for location in locations {
+        if let Location::Json(pointer) = location
+            && !pointers.contains(pointer)
+        {
+            pointers.push(pointer.clone());
+        }
+    }
+    if pointers.len() > MAX_POINTERS {
+        section.report().add(
+            section.path(),
+            format!("more than {MAX_POINTERS} members of the body"),
+        );
+        return None;
+    }
+    Some(pointers)
+}
+
+/// Whether `plan` signs the address that the provider calls.
+fn signs_url(plan: &Plan) -> bool {
+    let is_url = |place: &Place| matches!(place, Place::Url | Place::UrlBase);
+    plan.message.values().any(|value| is_url(&value.place))
+        || plan
+            .require
+            .iter()
+            .any(|equal| template::values(&equal.template).any(|value| is_url(&value.place)))
+}
+
+/// An item of a list has to be of the list's kind.
+fn fits(list: Option<&List>, item: &Item) -> bool {
+    matches!(
+        (list.map(|list| &list.kind), item),
+        (Some(ListKind::Named { .. }), Item::Name(_))
+            | (Some(ListKind::Positional { .. }), Item::Position(_))
+    )
+}
+#[cfg(test)]
+mod tests {
+    use crate::Scheme;
+
+    const GOOD: &str = r#"
+        alg = "hmac-sha256"
+        sig = { in = "header:x-sig", enc = "hex" }
+        ts  = { in = "header:x-ts", unit = "s" }
+        msg = "{ts}.{body}"
+        id  = "json:/id"
+    "#;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        Scheme::from_toml(text)
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_good_scheme_loads() {
+        let scheme = Scheme::from_toml(GOOD).unwrap();
+        assert!(scheme.signs_id());
+    }
+
+    #[test]
+    fn a_scheme_that_could_wave_something_through_does_not_load() {
+        for (from, to, expected) in [
+            (
+                r#""{ts}.{body}""#,
+                r#""{ts}""#,
+                "msg: does not cover the body",
+            ),
+            (r#""{ts}.{body}""#, r#""{body}""#, "ts: not part of `msg`"),
+            (
+                r#""hmac-sha256""#,
+                r#""none""#,
+                "alg: expected one of hmac-sha1",
+            ),
+            (
+                "unit = \"s\"",
+                "unit = \"m\"",
+                "ts.unit: expected one of s, ms, s-or-ms, rfc3339",
+            ),
+            (
+                "\"json:/id\"",
+                "\"json:id\"",
+                "id: expected header:NAME, query:NAME",
+            ),
+            ("id  =", "idd =", "idd: unknown key"),
+            (
+                "enc = \"hex\"",
+                "enc = \"hex\", items = \",\", pair = \"=\"",
+                "sig.items: expected `items` alone",
+            ),
+            (
+                "header:x-ts",
+                "sig:t",
+                "sig: sig:NAME needs a list of named items",
+            ),
+            (
+                "id  =",
+                "type = \"header:x-type\"\nid  =",
+                "type: not signed",
+            ),
+            (
+                "id  =",
+                "extends = \"nobody\"\nid  =",
+                "extends: not in the catalogue",
+            ),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let found = mistakes(&GOOD.replace(from, to));
+            assert!(
+                found.iter().any(|m| m.starts_with(expected)),
+                "{to}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        assert_eq!(mistakes("alg = 1\nmsg = \"{x}\"\nfoo = 1").len(), 4);
+    }
+
+    #[test]
+    fn an_unsigned_header_does_not_count_as_a_signed_id() {
+        let scheme = Scheme::from_toml(&GOOD.replace("json:/id", "header:x-id")).unwrap();
+        assert!(!scheme.signs_id());
+    }
+
+    #[test]
+    fn a_scheme_may_change_one_of_the_catalogue() {
+        let scheme = Scheme::from_toml("extends = \"standard-webhooks\"\nkey = { enc = \"utf8\" }");
+        assert!(scheme.unwrap().signs_id());
+    }
+}

@@ -1,0 +1,226 @@
+//! The values of single keys.
+
+use http::{HeaderName, Method, StatusCode};
+use toml::Value;
+
+use crate::document::{FromValue, text};
+use crate::mac::{Algorithm, KeyDigest, KeyEncoding};
+use crate::message_signature::Component;
+use crate::public_key::PublicAlgorithm;
+use crate::scheme::field::{Encoding, TimeUnit};
+use crate::scheme::handshake::{Chars, Content};
+use crate::scheme::location::Location;
+
+/// Reads one of a few words.
+fn word<T: Copy + FromValue>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {
+    text(value, |text| {
+        words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, meaning)| *meaning)
+    })
+}
+
+/// An algorithm, and whether its signatures are those of JSON Web Tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alg {
+    Plain(Algorithm),
+    Jwt(&'static str, Algorithm),
+}
+
+impl Alg {
+    pub(super) fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Plain(algorithm) | Self::Jwt(_, algorithm) => algorithm,
+        }
+    }
+}
+
+impl FromValue for Alg {
+    const EXPECTED: &'static str = "one of hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512, \
+                                    sha256, ed25519, ecdsa-p256-sha256, ecdsa-p256-sha256-fixed, \
+                                    rsa-pkcs1-sha256, rsa-pss-sha512, token, jwt-hs256, \
+                                    jwt-hs512, jwt-rs256, jwt-es256";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        const JWT: [(&str, Algorithm); 4] = [
+            ("jwt-hs256", Algorithm::HmacSha256),
+            ("jwt-hs512", Algorithm::HmacSha512),
+            (
+                "jwt-rs256",
+                Algorithm::Public(PublicAlgorithm::RsaPkcs1Sha256),
+            ),
+            (
+                "jwt-es256",
+                Algorithm::Public(PublicAlgorithm::EcdsaP256Sha256Fixed),
+            ),
+        ];
+        let jwt = JWT.map(|(name, algorithm)| (name, Self::Jwt(name, algorithm)));
+        let plain = Algorithm::NAMES.map(|(name, algorithm)| (name, Self::Plain(algorithm)));
+        word(value, &plain.into_iter().chain(jwt).collect::<Vec<_>>())
+    }
+}
+
+impl FromValue for Component {
+    const EXPECTED: &'static str = "a header name in lower case, or one of @method, @target-uri, \
+                                    @authority, @scheme, @request-target, @path, @query";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, Self::named)
+    }
+}
+
+impl FromValue for KeyEncoding {
+    const EXPECTED: &'static str = "one of utf8, base64, base64url, hex, pem";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let words = [
+            ("utf8", Self::Utf8),
+            ("base64", Self::Base64),
+            ("base64url", Self::Base64Url),
+            ("hex", Self::Hex),
+            ("pem", Self::Pem),
+        ];
+        word(value, &words)
+    }
+}
+
+impl FromValue for KeyDigest {
+    const EXPECTED: &'static str = "\"sha1\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        word(value, &[("sha1", Self::Sha1)])
+    }
+}
+
+impl FromValue for Encoding {
+    const EXPECTED: &'static str = "one of hex, base64, base64url, base64-hex";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let words = [
+            ("hex", Self::Hex),
+            ("base64", Self::Base64),
+            ("base64url", Self::Base64Url),
+            ("base64-hex", Self::Base64Hex),
+        ];
+        word(value, &words)
+    }
+}
+
+impl FromValue for TimeUnit {
+    const EXPECTED: &'static str = "one of s, ms, s-or-ms, rfc3339";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let words = [
+            ("s", Self::Seconds),
+            ("ms", Self::Milliseconds),
+            ("s-or-ms", Self::SecondsOrMilliseconds),
+            ("rfc3339", Self::Rfc3339),
+        ];
+        word(value, &words)
+    }
+}
+
+impl FromValue for Location {
+    const EXPECTED: &'static str = "header:NAME, query:NAME, form:NAME, json:/POINTER, sig:NAME, \
+                                    sig:#POSITION, claim:NAME or param:NAME";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, Self::parse)
+    }
+}
+
+impl FromValue for HeaderName {
+    const EXPECTED: &'static str = "a header name";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| Self::from_bytes(text.as_bytes()).ok())
+    }
+}
+
+/// What separates items.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Separator(pub(super) u8);
+
+impl FromValue for Separator {
+    const EXPECTED: &'static str = "one ASCII character";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text.as_bytes() {
+            [byte] if byte.is_ascii() => Some(Self(*byte)),
+            _ => None,
+        })
+    }
+}
+
+/// What a refused delivery is told.
+#[derive(Clone, Copy)]
+pub(super) struct RefusalStatus(pub(super) StatusCode);
+
+impl FromValue for RefusalStatus {
+    const EXPECTED: &'static str = "one of 400, 401, 403";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let status = match value.as_integer() {
+            Some(400) => StatusCode::BAD_REQUEST,
+            Some(401) => StatusCode::UNAUTHORIZED,
+            Some(403) => StatusCode::FORBIDDEN,
+            _ => return Err(format!("expected {}", Self::EXPECTED)),
+        };
+        Ok(Self(status))
+    }
+}
+
+/// What a handshake is answered with.
+#[derive(Clone, Copy)]
+pub(super) struct SuccessStatus(pub(super) StatusCode);
+
+impl FromValue for SuccessStatus {
+    const EXPECTED: &'static str = "one of 200, 201, 202, 204";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let status = match value.as_integer() {
+            Some(200) => StatusCode::OK,
+            Some(201) => StatusCode::CREATED,
+            Some(202) => StatusCode::ACCEPTED,
+            Some(204) => StatusCode::NO_CONTENT,
+            _ => return Err(format!("expected {}", Self::EXPECTED)),
+        };
+        Ok(Self(status))
+    }
+}
+
+/// The method of a handshake.
+pub(super) struct HandshakeMethod(pub(super) Method);
+
+impl FromValue for HandshakeMethod {
+    const EXPECTED: &'static str = "one of GET, HEAD, POST, OPTIONS";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| {
+            [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS]
+                .into_iter()
+                .find(|method| method.as_str() == text)
+                .map(Self)
+        })
+    }
+}
+
+impl FromValue for Content {
+    const EXPECTED: &'static str = "text/plain or application/json";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        word(
+            value,
+            &[("text/plain", Self::Text), ("application/json", Self::Json)],
+        )
+    }
+}
+
+impl FromValue for Chars {
+    const EXPECTED: &'static str = "ASCII characters and ranges of them, such as A-Za-z0-9_-";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, Self::parse)
+    }
+}

@@ -1,0 +1,171 @@
+//! Places in a delivery, as schemes name them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::HeaderName;
+use percent_encoding::percent_decode;
+
+use super::json::Pointer;
+
+/// A place in a delivery. What is there must be there exactly once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// `header:NAME`
+    Header(HeaderName),
+    /// `query:NAME`: a field of the address's query.
+    Query(Box<str>),
+    /// `form:NAME`: a field of a form body.
+    Form(Box<str>),
+    /// `json:POINTER`: a member of the body.
+    Json(Pointer),
+    /// `sig:NAME` or `sig:#N`: an item of the signature's list.
+    Signature(Item),
+    /// `claim:NAME`: a claim of the signature, which is a JWT.
+    Claim(Box<str>),
+    /// `param:NAME`: what the operator has set.
+    Param(Box<str>),
+}
+
+/// An item of a signature's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    Name(Box<str>),
+    Position(usize),
+}
+
+impl Location {
+    /// Whether the body has to be there to know.
+    pub(crate) fn is_in_body(&self) -> bool {
+        matches!(self, Self::Form(_) | Self::Json(_))
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (kind, name) = text.split_once(':')?;
+        if name.is_empty() {
+            return None;
+        }
+        Some(match kind {
+            "header" => Self::Header(HeaderName::from_bytes(name.as_bytes()).ok()?),
+            "query" => Self::Query(name.into()),
+            "form" => Self::Form(name.into()),
+            "json" => Self::Json(Pointer::parse(name)?),
+            "sig" => Self::Signature(match name.strip_prefix('#') {
+                Some(position) => Item::Position(position.parse().ok()?),
+                None => Item::Name(name.into()),
+            }),
+            "claim" => Self::Claim(name.into()),
+            "param" => Self::Param(name.into()),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Form(name) => write!(f, "form:{name}"),
+            Self::Json(pointer) => write!(f, "json:{pointer}"),
+            Self::Signature(Item::Name(name)) => write!(f, "sig:{name}"),
+            Self::Signature(Item::Position(position)) => write!(f, "sig:#{position}"),
+            Self::Claim(name) => write!(f, "claim:{name}"),
+            Self::Param(name) => write!(f, "param:{name}"),
+        }
+    }
+}
+
+/// Why there is not exactly one of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absence {
+    Missing,
+    Repeated,
+}
+
+/// The one of `values`. Whoever takes the first or the last of several reads
+/// something else than the next system does.
+pub(crate) fn only<T>(mut values: impl Iterator<Item = T>) -> Result<T, Absence> {
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value),
+        (None, _) => Err(Absence::Missing),
+        (Some(_), Some(_)) => Err(Absence::Repeated),
+    }
+}
+
+/// The fields of a query or of a form body (`application/x-www-form-urlencoded`),
+/// in order, decoded.
+pub(crate) fn fields(text: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    text.split(|byte| *byte == b'&')
+        .filter(|field| !field.is_empty())
+        .map(|field| {
+            let separator = field.iter().position(|byte| *byte == b'=');
+            let (name, value) = match separator {
+                Some(at) => (&field[..at], &field[at + 1..]),
+                None => (field, &[][..]),
+            };
+            (decode(name), decode(value))
+        })
+}
+
+fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return text.into();
+    }
+    let spaced: Vec<u8> = text
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    Cow::Owned(percent_decode(&spaced).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_reads_as_it_is_written() {
+        for text in [
+            "header:x-id",
+            "query:hub.mode",
+            "form:a",
+            "json:/a~1b/0",
+            "sig:t",
+            "sig:#0",
+            "claim:jti",
+            "param:app_key",
+        ] {
+            assert_eq!(Location::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "id",
+            "header:",
+            "header:a b",
+            "json:id",
+            "sig:#x",
+            "cookie:a",
+        ] {
+            assert_eq!(Location::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_are_decoded_as_forms_are() {
+        let fields: Vec<_> = fields(b"a=1+2&&b=%2B%zz&c&=x&a=%00")
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        let expected: [(&[u8], &[u8]); 5] = [
+            (b"a", b"1 2"),
+            (b"b", b"+%zz"),
+            (b"c", b""),
+            (b"", b"x"),
+            (b"a", b"\0"),
+        ];
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(n, v)| (n.to_vec(), v.to_vec()))
+            .collect();
+        assert_eq!(fields, expected);
+    }
+}

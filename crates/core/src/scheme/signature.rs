@@ -1,0 +1,235 @@
+//! Where signatures are in a delivery, and the lists that they come in.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use smallvec::SmallVec;
+
+use super::field::Encoding;
+use super::location::{Absence, Item, Location, only};
+use crate::error::VerifyError;
+use crate::mac::{Tag, TagLen};
+use crate::verifier::MAX_CANDIDATES;
+
+/// Candidate signatures of one message, decoded.
+pub(crate) type Candidates = SmallVec<[Tag; 1]>;
+
+/// The texts that hold signatures, undecoded.
+pub(crate) type Values<'h> = SmallVec<[Cow<'h, [u8]>; 1]>;
+
+/// Where the signature is and how it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct SignatureField {
+    pub(crate) place: SignaturePlace,
+    pub(crate) prefix: Box<[u8]>,
+    pub(crate) prefix_optional: bool,
+    pub(crate) encoding: Encoding,
+    pub(crate) list: Option<List>,
+    /// What separates groups, each with its own list: its own signatures, and
+    /// its own other items.
+    pub(crate) groups: Option<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum SignaturePlace {
+    /// One place or several; those that are there are all looked at.
+    Locations(Vec<Location>),
+    /// `headers:PREFIX`: all headers whose names start so.
+    HeaderPrefix(String),
+}
+
+impl SignaturePlace {
+    pub(crate) fn is_in_body(&self) -> bool {
+        match self {
+            Self::Locations(locations) => locations.iter().any(Location::is_in_body),
+            Self::HeaderPrefix(_) => false,
+        }
+    }
+}
+
+/// A list of items, such as `t=1,v1=ab,v1=cd`.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    /// What separates items.
+    pub(crate) items: u8,
+    /// Whether blanks around an item are taken off.
+    pub(crate) trim: bool,
+    pub(crate) kind: ListKind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ListKind {
+    /// Items have names; those called `name`, or all if there is none, are
+    /// signatures.
+    Named { pair: u8, name: Option<Box<[u8]>> },
+    /// All but the first few items are signatures.
+    Positional { skip: usize },
+}
+
+impl List {
+    fn items<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
+        let (items, trim) = (self.items, self.trim);
+        value
+            .split(move |byte| *byte == items)
+            .map(move |item| if trim { item.trim_ascii() } else { item })
+    }
+
+    /// The name and the value of every item that has both. Items without a name
+    /// belong to nobody: passed over, as senders and libraries of list schemes do.
+    fn pairs<'v>(&self, value: &'v [u8], pair: u8) -> impl Iterator<Item = (&'v [u8], &'v [u8])> {
+        self.items(value).filter_map(move |item| {
+            let at = item.iter().position(|byte| *byte == pair)?;
+            Some((&item[..at], &item[at + 1..]))
+        })
+    }
+
+    /// The one item `item` in `value`.
+    pub(crate) fn item<'v>(&self, value: &'v [u8], item: &Item) -> Result<&'v [u8], Absence> {
+        match (&self.kind, item) {
+            (ListKind::Named { pair, .. }, Item::Name(wanted)) => only(
+                self.pairs(value, *pair)
+                    .filter(|(name, _)| *name == wanted.as_bytes())
+                    .map(|(_, value)| value),
+            ),
+            (ListKind::Positional { .. }, Item::Position(position)) => {
+                self.items(value).nth(*position).ok_or(Absence::Missing)
+            }
+            _ => Err(Absence::Missing),
+        }
+    }
+
+    /// A list of these items besides the signatures.
+    pub(crate) fn write(&self, others: &[(Item, String)], signature: &str) -> String {
+        let items = others
+            .iter()
+            .map(|(item, value)| (Some(item), value.as_str()));
+        let items = items.chain([(None, signature)]).map(|(item, value)| {
+            let (pair, name) = match &self.kind {
+                ListKind::Positional { .. } => return value.to_owned(),
+                ListKind::Named { pair, name } => (char::from(*pair), name),
+            };
+            match item {
+                Some(Item::Name(name)) => format!("{name}{pair}{value}"),
+                _ => {
+                    let name = name.as_deref().unwrap_or(b"key");
+                    format!("{}{pair}{value}", String::from_utf8_lossy(name))
+                }
+            }
+        });
+        items
+            .collect::<Vec<_>>()
+            .join(&char::from(self.items).to_string())
+    }
+}
+
+impl SignatureField {
+    /// The values in the head, one or more. Places in the body are looked at
+    /// with `read`.
+    pub(crate) fn values<'h>(
+        &self,
+        headers: &'h HeaderMap,
+        read: impl Fn(&Location) -> Result<Cow<'h, [u8]>, Absence>,
+    ) -> Result<Values<'h>, VerifyError> {
+        let mut values = Values::new();
+        let mut push = |value: Result<Cow<'h, [u8]>, Absence>| match value {
+            Ok(value) => {
+                values.push(value);
+                Ok(())
+            }
+            Err(Absence::Missing) => Ok(()),
+            Err(Absence::Repeated) => Err(VerifyError::SignatureRepeated),
+        };
+        match &self.place {
+            SignaturePlace::Locations(locations) => {
+                for location in locations {
+                    push(match location {
+                        Location::Header(name) => only(headers.get_all(name).iter())
+                            .map(|value| Cow::Borrowed(value.as_bytes())),
+                        location => read(location),
+                    })?;
+                }
+            }
+            SignaturePlace::HeaderPrefix(prefix) => {
+                for name in headers.keys() {
+                    if name.as_str().starts_with(prefix) {
+                        let value = only(headers.get_all(name).iter());
+                        push(value.map(|value| Cow::Borrowed(value.as_bytes())))?;
+                    }
+                }
+            }
+        }
+        match values.len() {
+            0 => Err(VerifyError::SignatureMissing),
+            1..=MAX_CANDIDATES => Ok(values),
+            _ => Err(VerifyError::SignatureTooMany),
+        }
+    }
+
+    /// The groups of `value`; it is one itself where the scheme has none.
+    pub(crate) fn groups<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
+        let separator = self.groups;
+        value.split(move |byte| Some(*byte) == separator)
+    }
+
+    /// Adds the candidate signatures in `value`, one or more.
+    pub(crate) fn candidates(
+        &self,
+        value: &[u8],
+        len: TagLen,
+        candidates: &mut Candidates,
+    ) -> Result<(), VerifyError> {
+        let mut push = |text: &[u8]| {
+            if candidates.len() == MAX_CANDIDATES {
+                return Err(VerifyError::SignatureTooMany);
+            }
+            let text = match text.strip_prefix(&*self.prefix) {
+                Some(rest) => rest,
+                None if self.prefix_optional => text,
+                None => return Err(VerifyError::SignatureMalformed),
+            };
+            let tag = self.encoding.decode(text, len);
+            candidates.push(tag.ok_or(VerifyError::SignatureMalformed)?);
+            Ok(())
+        };
+        let Some(list) = &self.list else {
+            return push(value);
+        };
+        let mut found = false;
+        let mut other_versions = false;
+        match &list.kind {
+            ListKind::Positional { skip } => {
+                for text in list.items(value).skip(*skip) {
+                    push(text)?;
+                    found = true;
+                }
+            }
+            ListKind::Named { pair, name } => {
+                for (other, text) in list.pairs(value, *pair) {
+                    if name.as_deref().is_none_or(|name| name == other) {
+                        push(text)?;
+                        found = true;
+                    } else {
+                        other_versions = true;
+                    }
+                }
+            }
+        }
+        if found {
+            Ok(())
+        } else if other_versions {
+            Err(VerifyError::SignatureVersionUnknown)
+        } else {
+            Err(VerifyError::SignatureMalformed)
+        }
+    }
+
+    /// `tag` as the provider writes it, between `others`.
+    pub(crate) fn write(&self, others: &[(Item, String)], tag: &[u8]) -> String {
+        let prefix = String::from_utf8_lossy(&self.prefix);
+        let signature = format!("{prefix}{}", self.encoding.encode(tag));
+        match &self.list {
+            None => signature,
+            Some(list) => list.write(others, &signature),
+        }
+    }
+}

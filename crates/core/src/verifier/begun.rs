@@ -1,0 +1,380 @@
+//! The head of a delivery: checked, and what is known by it written down.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use subtle::ConstantTimeEq;
+
+use super::context::Port;
+use super::evaluate::{Buffer, HeadView, holds, render};
+use super::jwt::{self, Claims};
+use super::message::HeadRuns;
+use super::{MAX_CANDIDATES, Verifier};
+use crate::error::VerifyError;
+use crate::head::Head;
+use crate::mac::{Running, Tag};
+use crate::message_signature::Digests;
+use crate::scheme::field;
+use crate::scheme::location::{Absence, Location};
+use crate::scheme::signature::Candidates;
+use crate::scheme::{Kind, Plan};
+use crate::time::UnixTime;
+
+/// For how long a token may have ended, or not have begun, by clocks that differ.
+const JWT_LEEWAY: Duration = Duration::from_secs(60);
+
+/// What a head that is good says.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// Index of the plan that decides.
+    pub(super) plan: usize,
+    pub(super) alternatives: Alternatives,
+    pub(super) macs: Macs,
+    pub(super) id: Option<Box<str>>,
+    /// By the index of the requirement, the side of it that the head has.
+    pub(super) required: Vec<(usize, Vec<u8>)>,
+    /// What the body has to be, if a header says so that is signed.
+    pub(super) digests: Option<Digests>,
+}
+
+/// One way to read the signed message. More than one where the provider may have
+/// signed another spelling of the address, or signs in groups.
+#[derive(Debug)]
+pub(super) struct Alternative {
+    /// None yet where the signature is in the body.
+    pub(super) candidates: Candidates,
+    pub(super) runs: HeadRuns,
+    pub(super) timestamp: Option<UnixTime>,
+}
+
+pub(super) type Alternatives = SmallVec<[Alternative; 1]>;
+
+/// A MAC under way for each active key and alternative.
+pub(super) type Macs = SmallVec<[Mac; 1]>;
+
+#[derive(Debug)]
+pub(super) struct Mac {
+    pub(super) key: usize,
+    pub(super) alternative: usize,
+    /// None where the message is needed as a whole.
+    pub(super) running: Option<Running>,
+}
+
+impl Verifier {
+    pub(super) fn begin_delivery(
+        &self,
+        head: Head<'_>,
+        now: UnixTime,
+    ) -> Result<Begun, VerifyError> {
+        let (index, plan) = self.choose_plan(head)?;
+        if plan
+            .forbidden
+            .iter()
+            .any(|name| head.headers.contains_key(name))
+        {
+            return Err(VerifyError::SchemesMixed);
+        }
+        let configured = self
+            .context
+            .address
+            .as_ref()
+            .and_then(|a| a.query.as_deref());
+        if plan.message.fixed_query && head.uri.query() != configured {
+            return Err(VerifyError::FieldMalformed);
+        }
+        let mut view = HeadView {
+            head,
+            context: &self.context,
+            list: None,
+            claims: None,
+            signature: None,
+            port: Port::AsConfigured,
+            plan: Some(plan),
+        };
+        let claims;
+        let signature;
+        let mut digests = None;
+        let alternatives = match &plan.kind {
+            Kind::Jwt { algorithm } => {
+                let (alternative, found) = self.read_token(plan, &view, algorithm, now)?;
+                claims = found;
+                view.claims = Some(&claims);
+                let mut alternative = alternative;
+                alternative.timestamp = self.timestamp(plan, &view, now)?;
+                smallvec::smallvec![alternative]
+            }
+            Kind::MessageSignature(policy) => {
+                let origin = self
+                    .context
+                    .address
+                    .as_ref()
+                    .and_then(|a| a.origin.as_ref());
+                let mut read = policy.read(head, origin)?;
+                if read.expires.is_some_and(|end| now > end) {
+                    return Err(VerifyError::TimestampTooOld);
+                }
+                digests = read.digests.take();
+                signature = read;
+                view.signature = Some(&signature);
+                if !plan.algorithm.tag_len().allows(signature.signature.len()) {
+                    return Err(VerifyError::SignatureMalformed);
+                }
+                smallvec::smallvec![Alternative {
+                    candidates: smallvec::smallvec![Tag::new(&signature.signature)],
+                    runs: HeadRuns::one(&signature.base),
+                    timestamp: self.timestamp(plan, &view, now)?,
+                }]
+            }
+            Kind::Message { .. } | Kind::Token => self.read_alternatives(plan, &view, now)?,
+        };
+        let id = read_id(plan, &view)?;
+        let required = read_required(plan, &view)?;
+        let macs = self.start(index, plan, &alternatives, now)?;
+        Ok(Begun {
+            plan: index,
+            alternatives,
+            macs,
+            id,
+            required,
+            digests,
+        })
+    }
+
+    /// The first plan that applies. After a mismatch no other is tried: the
+    /// sender must not choose the weakest.
+    fn choose_plan(&self, head: Head<'_>) -> Result<(usize, &Plan), VerifyError> {
+        let view = self.bare_view(head);
+        self.plans()
+            .find(|(_, plan)| {
+                let mut conditions = plan.when.iter();
+                conditions.all(|condition| holds(condition, |location| view.at(location)))
+            })
+            .ok_or(VerifyError::SignatureMissing)
+    }
+
+    fn read_alternatives(
+        &self,
+        plan: &Plan,
+        view: &HeadView<'_>,
+        now: UnixTime,
+    ) -> Result<Alternatives, VerifyError> {
+        let mut alternatives = Alternatives::new();
+        let ports: &[Port] = if plan.url.toggle_port {
+            &[Port::AsConfigured, Port::Toggled]
+        } else {
+            &[Port::AsConfigured]
+        };
+        let mut push = |candidates: &Candidates, list: Option<&[u8]>| {
+            for port in ports {
+                let view = HeadView {
+                    list,
+                    port: *port,
+                    ..*view
+                };
+                alternatives.push(Alternative {
+                    candidates: candidates.clone(),
+                    timestamp: self.timestamp(plan, &view, now)?,
+                    runs: HeadRuns::of(&plan.message, &view)?,
+                });
+            }
+            Ok::<(), VerifyError>(())
+        };
+        if plan.signature.place.is_in_body() {
+            push(&Candidates::new(), None)?;
+            return Ok(alternatives);
+        }
+        let field = &plan.signature;
+        let tag_len = plan.algorithm.tag_len();
+        let values = field.values(view.head.headers, |location| view.at(location))?;
+        match &values[..] {
+            [value] => {
+                for (index, group) in field.groups(value).enumerate() {
+                    if index == MAX_CANDIDATES {
+                        return Err(VerifyError::SignatureTooMany);
+                    }
+                    let mut candidates = Candidates::new();
+                    field.candidates(group, tag_len, &mut candidates)?;
+                    push(&candidates, Some(group))?;
+                }
+            }
+            values => {
+                let mut candidates = Candidates::new();
+                for value in values {
+                    field.candidates(value, tag_len, &mut candidates)?;
+                }
+                push(&candidates, None)?;
+            }
+        }
+        Ok(alternatives)
+    }
+
+    /// A token's signature is over itself; what it claims of the rest is checked
+    /// when its own signature is.
+    fn read_token(
+        &self,
+        plan: &Plan,
+        view: &HeadView<'_>,
+        algorithm: &'static str,
+        now: UnixTime,
+    ) -> Result<(Alternative, Claims), VerifyError> {
+        let values = plan
+            .signature
+            .values(view.head.headers, |location| view.at(location))?;
+        let [value] = &values[..] else {
+            return Err(VerifyError::SignatureRepeated);
+        };
+        let token = value
+            .strip_prefix(&*plan.signature.prefix)
+            .ok_or(VerifyError::SignatureMalformed)?;
+        let (signed, signature) = jwt::split(token).ok_or(VerifyError::SignatureMalformed)?;
+        let claims = Claims::read(signed, algorithm)?;
+        let tag = plan
+            .signature
+            .encoding
+            .decode(signature, plan.algorithm.tag_len());
+        claims.check_time(now, JWT_LEEWAY)?;
+        let alternative = Alternative {
+            candidates: smallvec::smallvec![tag.ok_or(VerifyError::SignatureMalformed)?],
+            runs: HeadRuns::one(signed),
+            timestamp: None,
+        };
+        Ok((alternative, claims))
+    }
+
+    /// The timestamp, if the head has it: well-formed, and inside the window.
+    fn timestamp(
+        &self,
+        plan: &Plan,
+        view: &HeadView<'_>,
+        now: UnixTime,
+    ) -> Result<Option<UnixTime>, VerifyError> {
+        let Some(field) = plan
+            .timestamp
+            .as_ref()
+            .filter(|field| !field.location.is_in_body())
+        else {
+            return Ok(None);
+        };
+        let raw = view.at(&field.location).map_err(timestamp_absent)?;
+        let at = field
+            .unit
+            .parse(&raw)
+            .ok_or(VerifyError::TimestampMalformed)?;
+        self.window_of(field)
+            .check(at, now, field.unit.precision())?;
+        Ok(Some(at))
+    }
+
+    /// Starts a MAC for every key that is active now.
+    fn start(
+        &self,
+        index: usize,
+        plan: &Plan,
+        alternatives: &Alternatives,
+        now: UnixTime,
+    ) -> Result<Macs, VerifyError> {
+        let mut macs = Macs::new();
+        let mut inactive = false;
+        for (number, prepared) in self.keys.iter().enumerate() {
+            let Some(key) = &prepared.keys[index] else {
+                continue;
+            };
+            if !prepared.is_active(now) {
+                inactive = true;
+                continue;
+            }
+            for (alternative, reading) in alternatives.iter().enumerate() {
+                let running = if plan.message.streams {
+                    key.start()
+                } else {
+                    None
+                };
+                let running = running.map(|mut running| {
+                    running.update(reading.runs.before_body(&plan.message));
+                    running
+                });
+                macs.push(Mac {
+                    key: number,
+                    alternative,
+                    running,
+                });
+            }
+        }
+        match (macs.is_empty(), inactive) {
+            (false, _) => Ok(macs),
+            (true, true) => Err(VerifyError::NoActiveKey),
+            // The secrets are those of another variant.
+            (true, false) => Err(VerifyError::SignatureVersionUnknown),
+        }
+    }
+}
+
+pub(super) fn timestamp_absent(absence: Absence) -> VerifyError {
+    match absence {
+        Absence::Missing => VerifyError::TimestampMissing,
+        Absence::Repeated => VerifyError::TimestampRepeated,
+    }
+}
+
+/// The id, if the head has it and it is signed.
+fn read_id(plan: &Plan, view: &HeadView<'_>) -> Result<Option<Box<str>>, VerifyError> {
+    let Some(field) = plan.id.as_ref().filter(|id| id.signed && !id.is_in_body()) else {
+        return Ok(None);
+    };
+    join_id(&field.locations, &field.exclude, |location| {
+        view.at(location).map_err(VerifyError::from)
+    })
+    .map(Some)
+}
+
+/// The id that is at `locations` together. A blank separates its parts, which no
+/// part has.
+pub(super) fn join_id<'a>(
+    locations: &[Location],
+    exclude: &[u8],
+    read: impl Fn(&Location) -> Result<Cow<'a, [u8]>, VerifyError>,
+) -> Result<Box<str>, VerifyError> {
+    let mut id = String::new();
+    for location in locations {
+        let part = read(location)?;
+        let part = std::str::from_utf8(&part).ok();
+        let part = part.filter(|part| field::is_id(part.as_bytes(), exclude));
+        if !id.is_empty() {
+            id.push(' ');
+        }
+        id.push_str(part.ok_or(VerifyError::FieldMalformed)?);
+    }
+    Ok(id.into())
+}
+
+/// What the head has to say of the requirements; those that it decides alone are
+/// decided.
+fn read_required(plan: &Plan, view: &HeadView<'_>) -> Result<Vec<(usize, Vec<u8>)>, VerifyError> {
+    let mut required = Vec::new();
+    for (index, equal) in plan.require.iter().enumerate() {
+        let location = match equal.location.is_in_body() {
+            true => None,
+            false => Some(view.at(&equal.location)?),
+        };
+        let template = match equal.needs_body() {
+            true => None,
+            false => {
+                let mut text = Buffer::new();
+                render(&equal.template, &|place| view.value(place), &mut text)?;
+                Some(text)
+            }
+        };
+        match (location, template) {
+            (Some(one), Some(other)) => {
+                if !bool::from(one.ct_eq(&other)) {
+                    return Err(VerifyError::RequirementUnmet);
+                }
+            }
+            (Some(side), None) => required.push((index, side.into_owned())),
+            (None, Some(side)) => required.push((index, side.into_vec())),
+            (None, None) => {}
+        }
+    }
+    Ok(required)
+}

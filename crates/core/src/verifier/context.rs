@@ -1,0 +1,188 @@
+use std::collections::BTreeMap;
+
+use http::Uri;
+use http::uri::PathAndQuery;
+
+use crate::message_signature;
+use crate::scheme::UrlRule;
+
+/// What the operator has set for the scheme.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Context {
+    pub(crate) address: Option<Address>,
+    pub(crate) params: BTreeMap<Box<str>, Box<str>>,
+}
+
+/// The address at which the provider calls. Not what a request says of itself:
+/// behind a proxy that is another one, and the sender chooses it.
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    /// `https` or `http`.
+    scheme: Box<str>,
+    authority: Box<str>,
+    path: Box<str>,
+    pub(crate) query: Option<Box<str>>,
+    /// Scheme and authority, as message signatures write them.
+    pub(crate) origin: Option<message_signature::Address>,
+}
+
+impl Address {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        // A provider signs what was entered, blanks and fragments included; such
+        // addresses are not worth supporting.
+        let uri: Uri = text.parse().ok()?;
+        let scheme = uri
+            .scheme_str()
+            .filter(|scheme| matches!(*scheme, "http" | "https"))?;
+        let authority = uri
+            .authority()
+            .filter(|authority| !authority.as_str().contains('@'))?;
+        // Taken from the text: an address without a path is signed without one.
+        let rest = &text[scheme.len() + "://".len() + authority.as_str().len()..];
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (rest, None),
+        };
+        if rest.contains('#') {
+            return None;
+        }
+        Some(Self {
+            scheme: scheme.into(),
+            authority: authority.as_str().into(),
+            path: path.into(),
+            query: query.map(Into::into),
+            origin: format!("{scheme}://{authority}")
+                .parse()
+                .ok()
+                .and_then(|uri| message_signature::Address::new(&uri)),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        if self.path.is_empty() {
+            "/"
+        } else {
+            &self.path
+        }
+    }
+
+    /// The address without query.
+    pub(crate) fn base(&self, port: Port) -> String {
+        let Self {
+            scheme,
+            authority,
+            path,
+            ..
+        } = self;
+        let host_end = authority.rfind(']').map_or(0, |end| end + 1);
+        let colon = authority[host_end..].find(':').map(|at| host_end + at);
+        match (port, colon) {
+            (Port::AsConfigured, _) => format!("{scheme}://{authority}{path}"),
+            (Port::Toggled, Some(colon)) => format!("{scheme}://{}{path}", &authority[..colon]),
+            (Port::Toggled, None) => {
+                let port = if &**scheme == "https" { 443 } else { 80 };
+                format!("{scheme}://{authority}:{port}{path}")
+            }
+        }
+    }
+
+    /// The address with the query of a request.
+    pub(crate) fn with_query(&self, query: Option<&str>, port: Port, rule: &UrlRule) -> String {
+        let mut url = self.base(port);
+        if let Some(query) = query {
+            url.push('?');
+            url.push_str(query);
+        }
+        decode(url, &rule.decode)
+    }
+
+    /// Path and query, as a request target.
+    pub(crate) fn target(&self) -> Option<PathAndQuery> {
+        let query = self.query.as_deref().map(|query| format!("?{query}"));
+        format!("{}{}", self.path(), query.unwrap_or_default())
+            .parse()
+            .ok()
+    }
+}
+
+/// Which port an address is written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    AsConfigured,
+    /// With the default port if it has none, else without.
+    Toggled,
+}
+
+/// Decodes the percent-escapes of `chars`, and of no others.
+fn decode(text: String, chars: &[u8]) -> String {
+    if chars.is_empty() || !text.contains('%') {
+        return text;
+    }
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('%') {
+        decoded.push_str(&rest[..at]);
+        let escape = rest.get(at + 1..at + 3);
+        let byte = escape
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte {
+            Some(byte) if chars.contains(&byte) => {
+                decoded.push(char::from(byte));
+                rest = &rest[at + 3..];
+            }
+            _ => {
+                decoded.push('%');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    decoded.push_str(rest);
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_kept_as_it_was_entered() {
+        for text in [
+            "https://hooks.example.com",
+            "https://hooks.example.com/",
+            "http://hooks.example.com:8080/a%20b",
+            "https://[::1]/x",
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(address.base(Port::AsConfigured), text);
+        }
+        for text in [
+            "",
+            "hooks.example.com/a",
+            "ftp://a/b",
+            "https://u:p@a/b",
+            "https://a/b#c",
+        ] {
+            assert!(Address::parse(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_added_or_taken_off() {
+        for (text, toggled) in [
+            ("https://a.example/x", "https://a.example:443/x"),
+            ("http://a.example/x", "http://a.example:80/x"),
+            ("https://a.example:8443/x", "https://a.example/x"),
+            ("https://[::1]/x", "https://[::1]:443/x"),
+            ("https://[::1]:1/x", "https://[::1]/x"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().base(Port::Toggled), toggled);
+        }
+    }
+
+    #[test]
+    fn only_the_escapes_that_the_scheme_names_are_decoded() {
+        let decoded = decode("/a%3Ab%2fc%20d%zz%".to_owned(), b":/");
+        assert_eq!(decoded, "/a:b/c%20d%zz%");
+    }
+}

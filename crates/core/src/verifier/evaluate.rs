@@ -1,0 +1,391 @@
+//! The values of placeholders and locations in a delivery.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderName;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+
+use super::context::{Context, Port};
+use super::jwt::Claims;
+use crate::error::VerifyError;
+use crate::head::Head;
+use crate::mac;
+use crate::message_signature::MessageSignature;
+use crate::scheme::Plan;
+use crate::scheme::handshake::{Condition, Content};
+use crate::scheme::json::{self, Pointer, Texts};
+use crate::scheme::location::{self, Absence, Item, Location, only};
+use crate::scheme::template::{Absent, Filter, Place, Segment, Value};
+
+/// Bytes of a message. Most of what the head adds fits without an allocation.
+pub(super) type Buffer = SmallVec<[u8; 128]>;
+
+pub(super) type Found<'a> = Result<Cow<'a, [u8]>, Absence>;
+
+impl From<Absence> for VerifyError {
+    fn from(absence: Absence) -> Self {
+        match absence {
+            Absence::Missing => Self::FieldMissing,
+            Absence::Repeated => Self::FieldRepeated,
+        }
+    }
+}
+
+/// What is known of a delivery before its body is.
+#[derive(Clone, Copy)]
+pub(super) struct HeadView<'h> {
+    pub(super) head: Head<'h>,
+    pub(super) context: &'h Context,
+    /// The list of the signature header that `sig:` means.
+    pub(super) list: Option<&'h [u8]>,
+    pub(super) claims: Option<&'h Claims>,
+    /// The parameters of a message signature, which `sig:` means there.
+    pub(super) signature: Option<&'h MessageSignature>,
+    pub(super) port: Port,
+    /// None where there is no delivery, but a handshake.
+    pub(super) plan: Option<&'h Plan>,
+}
+
+impl<'h> HeadView<'h> {
+    pub(super) fn at(&self, location: &Location) -> Found<'h> {
+        match location {
+            Location::Header(name) => self.header(name),
+            Location::Query(name) => {
+                let query = self.head.uri.query().unwrap_or_default();
+                field(query.as_bytes(), name)
+            }
+            Location::Signature(item) => match self.signature {
+                Some(signature) => parameter(signature, item),
+                None => self.item(item).map(Cow::Borrowed),
+            },
+            Location::Claim(name) => {
+                let claim = self.claims.and_then(|claims| claims.text(name));
+                claim
+                    .map(|text| text.into_bytes().into())
+                    .ok_or(Absence::Missing)
+            }
+            Location::Param(name) => param(self.context, name),
+            Location::Form(_) | Location::Json(_) => Err(Absence::Missing),
+        }
+    }
+
+    fn header(&self, name: &HeaderName) -> Found<'h> {
+        only(self.head.headers.get_all(name).iter()).map(|value| Cow::Borrowed(value.as_bytes()))
+    }
+
+    fn item(&self, item: &Item) -> Result<&'h [u8], Absence> {
+        let list = self.plan.and_then(|plan| plan.signature.list.as_ref());
+        let list = list.ok_or(Absence::Missing)?;
+        list.item(self.list.ok_or(Absence::Missing)?, item)
+    }
+
+    pub(super) fn value(&self, place: &Place) -> Found<'h> {
+        let uri = self.head.uri;
+        let query = || uri.query();
+        let path = || match &self.context.address {
+            Some(address) => address.path(),
+            None => uri.path(),
+        };
+        Ok(match place {
+            Place::Timestamp => {
+                let timestamp = self.plan.and_then(|plan| plan.timestamp.as_ref());
+                return self.at(&timestamp.ok_or(Absence::Missing)?.location);
+            }
+            Place::Id => {
+                let id = self.plan.and_then(|plan| plan.id.as_ref());
+                return self.at(id
+                    .and_then(|id| id.locations.first())
+                    .ok_or(Absence::Missing)?);
+            }
+            Place::Method => Cow::Borrowed(self.head.method.as_str().as_bytes()),
+            Place::Url => {
+                let address = self.context.address.as_ref().ok_or(Absence::Missing)?;
+                let rule = &self.plan.ok_or(Absence::Missing)?.url;
+                address
+                    .with_query(query(), self.port, rule)
+                    .into_bytes()
+                    .into()
+            }
+            Place::UrlBase => {
+                let address = self.context.address.as_ref().ok_or(Absence::Missing)?;
+                address.base(self.port).into_bytes().into()
+            }
+            Place::Path => path().as_bytes().to_vec().into(),
+            Place::PathQuery => {
+                let mut target = path().to_owned();
+                if let Some(query) = query() {
+                    target.push('?');
+                    target.push_str(query);
+                }
+                target.into_bytes().into()
+            }
+            Place::HeadersOf(item) => {
+                let mut values = Vec::new();
+                for name in self.item(item)?.split(|byte| *byte == b' ') {
+                    let name = HeaderName::from_bytes(name).map_err(|_| Absence::Missing)?;
+                    values.push(self.header(&name)?);
+                }
+                values.join(&b'.').into()
+            }
+            Place::At(location) => return self.at(location),
+            Place::Body | Place::FormSorted => return Err(Absence::Missing),
+        })
+    }
+}
+
+fn parameter<'s>(signature: &'s MessageSignature, item: &Item) -> Found<'s> {
+    let name = match item {
+        Item::Name(name) => &**name,
+        Item::Position(_) => return Err(Absence::Missing),
+    };
+    let text = match name {
+        "created" => signature
+            .created
+            .map(|created| Cow::Owned(created.secs().to_string().into_bytes())),
+        "nonce" => signature
+            .nonce
+            .as_deref()
+            .map(|text| text.as_bytes().into()),
+        "keyid" => signature
+            .keyid
+            .as_deref()
+            .map(|text| text.as_bytes().into()),
+        _ => None,
+    };
+    text.ok_or(Absence::Missing)
+}
+
+/// The body, of which single members and fields are read.
+pub(super) struct BodyView<'b> {
+    pub(super) body: &'b [u8],
+    context: &'b Context,
+    pointers: &'b [Pointer],
+    plan: Option<&'b Plan>,
+    texts: OnceCell<Texts>,
+}
+
+impl<'b> BodyView<'b> {
+    /// A view that can read `pointers`.
+    pub(super) fn new(
+        body: &'b [u8],
+        pointers: &'b [Pointer],
+        context: &'b Context,
+        plan: Option<&'b Plan>,
+    ) -> Self {
+        Self {
+            body,
+            context,
+            pointers,
+            plan,
+            texts: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn text(&self, pointer: &Pointer) -> Option<&str> {
+        let index = self.pointers.iter().position(|other| other == pointer)?;
+        let texts = self
+            .texts
+            .get_or_init(|| json::texts(self.body, self.pointers));
+        texts.get(index)?.as_deref()
+    }
+
+    pub(super) fn at(&self, location: &Location) -> Found<'_> {
+        match location {
+            Location::Json(pointer) => self
+                .text(pointer)
+                .map(|text| text.as_bytes().into())
+                .ok_or(Absence::Missing),
+            Location::Form(name) => field(self.body, name),
+            Location::Param(name) => param(self.context, name),
+            _ => Err(Absence::Missing),
+        }
+    }
+
+    pub(super) fn value(&self, place: &Place) -> Found<'_> {
+        match place {
+            Place::Body => Ok(self.body.into()),
+            Place::FormSorted => {
+                let mut fields: Vec<_> = location::fields(self.body).collect();
+                fields.sort();
+                fields.dedup();
+                let sorted = fields.iter().flat_map(|(name, value)| [&**name, &**value]);
+                Ok(sorted.collect::<Vec<_>>().concat().into())
+            }
+            Place::Timestamp => {
+                let timestamp = self.plan.and_then(|plan| plan.timestamp.as_ref());
+                self.at(&timestamp.ok_or(Absence::Missing)?.location)
+            }
+            Place::Id => {
+                let id = self.plan.and_then(|plan| plan.id.as_ref());
+                self.at(id
+                    .and_then(|id| id.locations.first())
+                    .ok_or(Absence::Missing)?)
+            }
+            Place::At(location) => self.at(location),
+            _ => Err(Absence::Missing),
+        }
+    }
+}
+
+fn field<'t>(fields: &'t [u8], name: &str) -> Found<'t> {
+    only(
+        location::fields(fields)
+            .filter(|(other, _)| **other == *name.as_bytes())
+            .map(|(_, value)| value),
+    )
+}
+
+fn param<'c>(context: &'c Context, name: &str) -> Found<'c> {
+    let value = context.params.get(name).ok_or(Absence::Missing)?;
+    Ok(value.as_bytes().into())
+}
+
+/// Whether `condition` holds where `read` looks.
+pub(super) fn holds<'a>(condition: &Condition, read: impl Fn(&Location) -> Found<'a>) -> bool {
+    let found = read(&condition.location);
+    match (&condition.value, found) {
+        // More than one is there, too; which of them counts is refused later.
+        (None, found) => found != Err(Absence::Missing),
+        (Some(wanted), Ok(value)) => {
+            // A media type may have parameters (RFC 9110 §8.3.1).
+            let value = match &condition.location {
+                Location::Header(name) if *name == http::header::CONTENT_TYPE => {
+                    let essence = value.split(|byte| *byte == b';').next();
+                    return essence
+                        .is_some_and(|e| e.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()));
+                }
+                _ => value,
+            };
+            *value == *wanted.as_bytes()
+        }
+        (Some(_), Err(_)) => false,
+    }
+}
+
+/// Writes `segments` with the values that `read` finds.
+///
+/// # Errors
+///
+/// A value outside of `[ ]` is not there once, or has what separates it from its
+/// neighbour.
+pub(super) fn render<'a>(
+    segments: &[Segment],
+    read: &dyn Fn(&Place) -> Found<'a>,
+    out: &mut Buffer,
+) -> Result<(), VerifyError> {
+    for segment in segments {
+        match segment {
+            Segment::Literal(text) => out.extend_from_slice(text),
+            Segment::Value(value) => match render_value(value, read)? {
+                Some(bytes) => out.extend_from_slice(&bytes),
+                None => return Err(VerifyError::FieldMissing),
+            },
+            Segment::Optional(inner) => {
+                let mut bytes = Vec::new();
+                let mut absent = false;
+                for segment in inner {
+                    match segment {
+                        Segment::Literal(text) => bytes.extend_from_slice(text),
+                        Segment::Value(value) => match render_value(value, read)? {
+                            Some(value) => bytes.extend_from_slice(&value),
+                            None => absent = true,
+                        },
+                        Segment::Optional(_) => {}
+                    }
+                }
+                if !absent {
+                    out.extend_from_slice(&bytes);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `None` if the value is absent.
+fn render_value<'a>(
+    value: &Value,
+    read: &dyn Fn(&Place) -> Found<'a>,
+) -> Result<Option<Cow<'a, [u8]>>, VerifyError> {
+    let mut bytes = match (read(&value.place), value.absent) {
+        (Ok(bytes), _) => bytes,
+        (Err(Absence::Missing), Absent::Empty) => Cow::Borrowed(&[][..]),
+        (Err(Absence::Missing), Absent::Refused) => return Ok(None),
+        (Err(Absence::Repeated), _) => return Err(VerifyError::FieldRepeated),
+    };
+    for filter in &value.filters {
+        bytes = filtered(*filter, &bytes).into();
+    }
+    if value
+        .delimiter
+        .is_some_and(|delimiter| bytes.contains(&delimiter))
+    {
+        return Err(VerifyError::FieldMalformed);
+    }
+    Ok(Some(bytes))
+}
+
+fn filtered(filter: Filter, bytes: &[u8]) -> Vec<u8> {
+    match filter {
+        Filter::Lower => bytes.to_ascii_lowercase(),
+        Filter::Upper => bytes.to_ascii_uppercase(),
+        Filter::Crc32 => crc32fast::hash(bytes).to_string().into_bytes(),
+        Filter::Sha1Hex => hex::encode(Sha1::digest(bytes)).into_bytes(),
+        Filter::Sha256Hex => hex::encode(Sha256::digest(bytes)).into_bytes(),
+        Filter::Sha256Base64 => STANDARD.encode(Sha256::digest(bytes)).into_bytes(),
+        // Answers to handshakes are written by `answer`, which knows the key.
+        Filter::HmacHex | Filter::HmacBase64 => Vec::new(),
+    }
+}
+
+/// Writes the part of an answer to a handshake; `None` if a value is not there.
+pub(super) fn answer<'a>(
+    segments: &[Segment],
+    content: Option<Content>,
+    key: Option<&mac::Key>,
+    read: &dyn Fn(&Place) -> Found<'a>,
+) -> Option<Vec<u8>> {
+    /// No challenge is longer.
+    const MOST: usize = 4096;
+    let mut out = Vec::new();
+    for segment in segments {
+        match segment {
+            Segment::Literal(text) => out.extend_from_slice(text),
+            Segment::Value(value) => {
+                let found = read(&value.place)
+                    .ok()
+                    .filter(|found| found.len() <= MOST)?;
+                let bytes = match value.filters.as_slice() {
+                    [filter] if filter.signs() => {
+                        let mut mac = key?.start()?;
+                        mac.update(&found);
+                        let tag = mac.finish().into_tag();
+                        match filter {
+                            Filter::HmacBase64 => STANDARD.encode(tag.bytes()),
+                            _ => hex::encode(tag.bytes()),
+                        }
+                        .into_bytes()
+                    }
+                    filters => filters.iter().fold(found.into_owned(), |bytes, filter| {
+                        filtered(*filter, &bytes)
+                    }),
+                };
+                match content {
+                    Some(Content::Json) => {
+                        let text = std::str::from_utf8(&bytes).ok()?;
+                        let quoted = serde_json::to_string(text).ok()?;
+                        out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
+                    }
+                    _ => out.extend_from_slice(&bytes),
+                }
+            }
+            Segment::Optional(_) => return None,
+        }
+    }
+    Some(out)
+}

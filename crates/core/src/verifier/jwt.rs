@@ -1,0 +1,145 @@
+//! JSON Web Tokens (RFC 7519) in compact form (RFC 7515 §7.1), with the one
+//! algorithm that the scheme names: the token does not choose.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::error::VerifyError;
+use crate::mac::TagLen;
+use crate::scheme::field::Encoding;
+use crate::time::UnixTime;
+
+/// Longest token, in bytes.
+const MAX_LEN: usize = 16 * 1024;
+
+/// The parts of a token: what is signed, and the signature.
+pub(super) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
+    if token.len() > MAX_LEN || token.iter().filter(|byte| **byte == b'.').count() != 2 {
+        return None;
+    }
+    let at = token.iter().rposition(|byte| *byte == b'.')?;
+    Some((&token[..at], &token[at + 1..]))
+}
+
+/// The claims of a token.
+#[derive(Clone, Debug)]
+pub(super) struct Claims(Map<String, Value>);
+
+impl Claims {
+    /// Reads header and claims from what is signed.
+    ///
+    /// # Errors
+    ///
+    /// They are not those of a token, or the token is of another algorithm.
+    pub(super) fn read(signed: &[u8], algorithm: &'static str) -> Result<Self, VerifyError> {
+        const MALFORMED: VerifyError = VerifyError::SignatureMalformed;
+        let at = signed
+            .iter()
+            .position(|byte| *byte == b'.')
+            .ok_or(MALFORMED)?;
+        let header = object(&signed[..at]).ok_or(MALFORMED)?;
+        let wanted = algorithm.trim_start_matches("jwt-");
+        match header.get("alg").and_then(Value::as_str) {
+            Some(found) if found.eq_ignore_ascii_case(wanted) => {}
+            _ => return Err(VerifyError::SignatureVersionUnknown),
+        }
+        // RFC 7515 §4.1.11: what is critical and not known must be refused.
+        if header.contains_key("crit") {
+            return Err(VerifyError::SignatureVersionUnknown);
+        }
+        object(&signed[at + 1..]).map(Self).ok_or(MALFORMED)
+    }
+
+    /// The text of a string or a whole number. An array of one element has that
+    /// element's, as RFC 7519 §4.1.3 allows for `aud`.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let value = match self.0.get(name)? {
+            Value::Array(values) => match values.as_slice() {
+                [value] => value,
+                _ => return None,
+            },
+            value => value,
+        };
+        match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Checks `exp` and `nbf` (RFC 7519 §4.1), where they are.
+    pub(super) fn check_time(&self, now: UnixTime, leeway: Duration) -> Result<(), VerifyError> {
+        let time = |name: &str| match self.0.get(name) {
+            None => Ok(None),
+            Some(value) => value
+                .as_i64()
+                .map(|seconds| Some(UnixTime::from_secs(seconds)))
+                .ok_or(VerifyError::TimestampMalformed),
+        };
+        if time("exp")?.is_some_and(|end| now > end.plus(leeway)) {
+            return Err(VerifyError::TimestampTooOld);
+        }
+        if time("nbf")?.is_some_and(|start| now < start.minus(leeway)) {
+            return Err(VerifyError::TimestampTooNew);
+        }
+        Ok(())
+    }
+}
+
+/// A JSON object in base64url.
+fn object(text: &[u8]) -> Option<Map<String, Value>> {
+    let bytes = Encoding::Base64Url.decode(text, TagLen::AtMost(MAX_LEN))?;
+    serde_json::from_slice(bytes.bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(header: &str, claims: &str) -> Vec<u8> {
+        let [header, claims] = [header, claims].map(|t| Encoding::Base64Url.encode(t.as_bytes()));
+        format!("{header}.{claims}").into_bytes()
+    }
+
+    #[test]
+    fn the_token_does_not_choose_its_algorithm() {
+        let read = |header: &str| Claims::read(&token(header, "{}"), "jwt-hs256").map(drop);
+        assert_eq!(read(r#"{"alg":"HS256","typ":"JWT"}"#), Ok(()));
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"HS512"}"#,
+            r#"{"typ":"JWT"}"#,
+            r#"{"alg":"HS256","crit":["b64"]}"#,
+        ] {
+            assert_eq!(
+                read(header),
+                Err(VerifyError::SignatureVersionUnknown),
+                "{header}"
+            );
+        }
+        assert_eq!(read("[]"), Err(VerifyError::SignatureMalformed));
+    }
+
+    #[test]
+    fn a_token_has_its_time() {
+        let claims = Claims::read(
+            &token(r#"{"alg":"HS256"}"#, r#"{"exp":100,"nbf":50}"#),
+            "jwt-hs256",
+        );
+        let claims = claims.unwrap();
+        let at = |seconds| claims.check_time(UnixTime::from_secs(seconds), Duration::from_secs(10));
+        assert_eq!(at(40), Ok(()));
+        assert_eq!(at(110), Ok(()));
+        assert_eq!(at(39), Err(VerifyError::TimestampTooNew));
+        assert_eq!(at(111), Err(VerifyError::TimestampTooOld));
+    }
+
+    #[test]
+    fn a_token_has_three_parts() {
+        assert_eq!(split(b"a.b.c"), Some((&b"a.b"[..], &b"c"[..])));
+        for text in [&b"a.b"[..], b"a.b.c.d", b""] {
+            assert_eq!(split(text), None);
+        }
+    }
+}

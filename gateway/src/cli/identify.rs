@@ -1,0 +1,83 @@
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use hookgate_core::{Checked, Head, Provider, Secret, UnixTime, Verifier, Window};
+use http::{Method, Uri};
+
+use super::verify::Captured;
+use super::{Error, parse_param};
+use crate::config::SecretRef;
+
+/// Tries every scheme of the catalogue. Nothing is sent anywhere.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Where the secret is: `env:NAME` or `file:PATH`
+    #[arg(long, value_name = "SECRET")]
+    secret: String,
+
+    /// The address at which the provider called, with its query
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+
+    /// What a scheme may need besides; may be given more than once
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
+    params: Vec<(String, String)>,
+
+    #[command(flatten)]
+    captured: Captured,
+}
+
+pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
+    let secret = SecretRef::parse(&options.secret)
+        .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
+        .and_then(|reference| reference.read())
+        .map_err(|message| Error::new(format!("--secret: {message}")))?;
+    let (headers, body) = (options.captured.headers()?, options.captured.body()?);
+    let uri: Uri = match &options.url {
+        None => Uri::from_static("/"),
+        Some(url) => url
+            .parse()
+            .map_err(|_| Error::new("--url: expected an http:// or https:// address"))?,
+    };
+    let head = Head::new(&Method::POST, &uri, &headers);
+    let mut out = io::stdout().lock();
+    let mut found = 0;
+    let providers = Provider::names().filter_map(Provider::named);
+    for provider in providers.filter(|provider| !provider.scheme().is_token()) {
+        let Some(verifier) = verifier(&provider, &secret, options) else {
+            continue;
+        };
+        // However old it is by now.
+        let outcome = verifier.verify(head, body.clone(), UnixTime::from_secs(0));
+        if let Ok(Checked::Delivery(_)) = outcome {
+            writeln!(out, "{}", provider.name())?;
+            found += 1;
+        }
+    }
+    if found == 0 {
+        return Err(Error::new(
+            "no scheme of the catalogue fits; is it the right secret, and the body byte for byte?",
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A verifier, if all is there that the provider's scheme needs.
+fn verifier(provider: &Provider, secret: &Secret, options: &Options) -> Option<Verifier> {
+    let scheme = provider.scheme();
+    let mut builder = Verifier::builder(scheme)
+        .with_insecure_published_secrets()
+        .window(Window::new(Duration::MAX, Duration::MAX))
+        .key(secret.clone());
+    if let Some(url) = &options.url {
+        builder = builder.url(url);
+    }
+    for (name, value) in &options.params {
+        if scheme.params().any(|known| known == name) {
+            builder = builder.param(name.as_str(), value.as_str());
+        }
+    }
+    builder.build().ok()
+}
