@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::post;
+use axum::routing::{any, post};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -105,15 +105,12 @@ async fn in_axum_a_forged_delivery_reaches_nobody_and_the_reason_is_typed() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let reason = response.extensions().get::<Refusal>().unwrap().reason();
     assert_eq!(reason, Reason::Verify(VerifyError::SignatureMismatch));
-    assert!(
-        response
-            .into_body()
-            .collect()
-            .await
-            .unwrap()
-            .to_bytes()
-            .is_empty()
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
     );
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, r#"{"status":401,"title":"Unauthorized"}"#);
     assert_eq!(calls.load(Ordering::SeqCst), 0);
 }
 
@@ -130,18 +127,56 @@ async fn in_axum_the_retry_after_a_failure_gets_through() {
 }
 
 #[tokio::test]
-async fn refusals_may_have_a_body() {
-    let layer = HookgateLayer::new(source());
+async fn refusals_may_be_made_by_a_closure() {
+    let refuse = |refusal: Refusal| {
+        let mut response = Response::new(Bytes::from(refusal.reason().label()));
+        *response.status_mut() = StatusCode::IM_A_TEAPOT;
+        response
+    };
     let router: Router = Router::new()
         .route("/hooks", post(async || ()))
-        .layer(layer);
+        .layer(HookgateLayer::new(source()).refuse_with(refuse));
     let response = router.oneshot(forged()).await.unwrap();
-    assert_eq!(
-        response.headers()["content-type"],
-        "application/problem+json"
-    );
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+    assert!(response.extensions().get::<Refusal>().is_some());
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(body, r#"{"status":401,"title":"Unauthorized"}"#);
+    assert_eq!(body, "signature_mismatch");
+}
+
+#[tokio::test]
+async fn handshakes_are_answered_and_reach_nobody() {
+    let meta = Provider::named("meta").unwrap();
+    let verifier = Verifier::builder(meta.scheme())
+        .key(secret())
+        .param("verify_token", "meatyhamhock")
+        .build()
+        .unwrap();
+    let source = Source::builder("meta", verifier).provider(&meta).build();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let handler = async move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    };
+    let router: Router = Router::new()
+        .route("/hooks", any(handler))
+        .layer(HookgateLayer::new(source));
+    let ask = async |token: &str| {
+        let target =
+            format!("/hooks?hub.mode=subscribe&hub.challenge=1158&hub.verify_token={token}");
+        let request = Request::get(target).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        (
+            status,
+            response.into_body().collect().await.unwrap().to_bytes(),
+        )
+    };
+    assert_eq!(ask("meatyhamhock").await, (StatusCode::OK, "1158".into()));
+    assert_eq!(ask("wrong").await.0, StatusCode::FORBIDDEN);
+    let request = Request::get("/hooks").body(Body::empty()).unwrap();
+    let other = router.clone().oneshot(request).await.unwrap();
+    assert_eq!(other.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
 }
 
 #[cfg(feature = "axum")]

@@ -79,6 +79,24 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  window     none: the scheme signs no timestamp")?;
     }
     let scheme = verifier.scheme();
+    for variant in scheme.variants() {
+        let name = variant
+            .name()
+            .map(|name| format!("{name}: "))
+            .unwrap_or_default();
+        writeln!(
+            out,
+            "  signed     {name}{} {}",
+            variant.algorithm(),
+            variant.signed()
+        )?;
+        for caution in variant.cautions() {
+            writeln!(out, "  caution    {name}{}", caution.text())?;
+        }
+    }
+    for handshake in scheme.handshakes() {
+        writeln!(out, "  answers    {handshake}")?;
+    }
     let identity = match (scheme.signs_id(), scheme.window().is_some()) {
         _ if source.dedupes() == Dedupe::Off => "off: every delivery that verifies is forwarded",
         _ if scheme.is_token() => "retries only: a token signs nothing and does not stop replays",

@@ -274,7 +274,7 @@ async fn one_connection_takes_deliveries_one_after_the_other_and_survives_refusa
     assert_eq!(upstream.take().len(), 2);
 }
 
-fn is_complete(answer: &[u8]) -> bool {
+pub(super) fn is_complete(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;

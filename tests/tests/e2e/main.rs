@@ -6,5 +6,6 @@ mod configuration;
 mod forwarding;
 mod framing;
 mod parity;
+mod schemes;
 mod strangers;
 mod vectors;

@@ -18,6 +18,7 @@ use crate::message_signature::Digests;
 use crate::scheme::field;
 use crate::scheme::location::{Absence, Location};
 use crate::scheme::signature::Candidates;
+use crate::scheme::template::Place;
 use crate::scheme::{Kind, Plan};
 use crate::time::UnixTime;
 
@@ -322,10 +323,21 @@ fn read_id(plan: &Plan, view: &HeadView<'_>) -> Result<Option<Box<str>>, VerifyE
     let Some(field) = plan.id.as_ref().filter(|id| id.signed && !id.is_in_body()) else {
         return Ok(None);
     };
-    join_id(&field.locations, &field.exclude, |location| {
+    let id = join_id(&field.locations, &field.exclude, |location| {
         view.at(location).map_err(VerifyError::from)
-    })
-    .map(Some)
+    });
+    let in_message = plan.message.values().any(|value| match &value.place {
+        Place::Id => true,
+        Place::At(location) => field.locations.contains(location),
+        _ => false,
+    });
+    match id {
+        Ok(id) => Ok(Some(id)),
+        // It could run into its neighbour.
+        Err(error) if in_message => Err(error),
+        // The event is known by something else then.
+        Err(_) => Ok(None),
+    }
 }
 
 /// The id that is at `locations` together. A blank separates its parts, which no

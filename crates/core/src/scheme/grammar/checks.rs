@@ -116,7 +116,7 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
     }
     check_binding(section, plan, binds_body);
     check_items(section, plan);
-    if plan.each.is_some() && !matches!(plan.signature.place, SignaturePlace::Locations(_)) {
+    if plan.each.is_some() && !plan.signature.place.is_in_body() {
         section.wrong(
             "each",
             "expected a signature in each element, `sig.in` = json:/POINTER",

@@ -1,0 +1,160 @@
+//! Deliveries of several events: each is claimed, and none twice, however a
+//! sender cuts them.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hookgate_core::{Head, Provider, Secret, Signer, UnixTime, Verifier};
+use hookgate_gate::{Admission, BodyError, BodySource, Gate, Outcome, Reason, Refusal, Source};
+use hookgate_replay::MemoryStore;
+use http::Request;
+
+struct Fixture {
+    gate: Gate<MemoryStore>,
+    source: Source,
+    signer: Signer,
+}
+
+struct Whole(Option<Bytes>);
+
+impl BodySource for Whole {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        Ok(self.0.take())
+    }
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let adyen = Provider::named("adyen").unwrap();
+        let secret = Secret::new("ab".repeat(32)).unwrap();
+        let signer = Signer::new(adyen.scheme(), &secret).unwrap();
+        let verifier = Verifier::builder(adyen.scheme()).key(secret).build();
+        Self {
+            gate: Gate::new(MemoryStore::new()),
+            source: Source::builder("adyen", verifier.unwrap())
+                .provider(&adyen)
+                .build(),
+            signer,
+        }
+    }
+
+    async fn admit(&self, ids: &[&str]) -> Result<Admission<MemoryStore>, Refusal> {
+        let items: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                serde_json::json!({ "NotificationRequestItem": {
+                    "pspReference": id, "eventCode": "AUTHORISATION", "success": "true",
+                }})
+            })
+            .collect();
+        let body = serde_json::json!({ "notificationItems": items }).to_string();
+        let request = Request::post("/").body(Bytes::from(body)).unwrap();
+        let signed = self
+            .signer
+            .sign_request(request, UnixTime::from_secs(0), None);
+        let signed = signed.unwrap();
+        let receiving = self.gate.begin(&self.source, Head::from(&signed), None)?;
+        let mut body = Whole(Some(signed.into_body()));
+        self.gate.admit(receiving.receive(&mut body).await?).await
+    }
+
+    async fn forward(&self, ids: &[&str], outcome: Outcome) {
+        match self.admit(ids).await.unwrap() {
+            Admission::Forward(delivery) => delivery.settle(outcome).await,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_done_when_all_of_its_events_are() {
+    let fixture = Fixture::new();
+    fixture.forward(&["a", "b"], Outcome::Delivered).await;
+    for again in [&["a", "b"][..], &["b", "a"], &["a"], &["b"]] {
+        let admitted = fixture.admit(again).await.unwrap();
+        assert!(matches!(admitted, Admission::Duplicate(_)), "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn events_that_are_done_are_not_smuggled_in_beside_new_ones() {
+    let fixture = Fixture::new();
+    fixture.forward(&["a"], Outcome::Delivered).await;
+    let refused = fixture.admit(&["a", "c"]).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::BatchPartlyDone);
+    // The new one was not claimed by that.
+    fixture.forward(&["c"], Outcome::Delivered).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_failed_is_open_again_as_a_whole_and_in_parts() {
+    let fixture = Fixture::new();
+    fixture.forward(&["a", "b"], Outcome::Failed).await;
+    drop(fixture.admit(&["a", "b"]).await.unwrap());
+    fixture.forward(&["b"], Outcome::Delivered).await;
+    fixture.forward(&["a"], Outcome::Delivered).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_waits_for_each_of_its_events_and_keeps_none_meanwhile() {
+    let fixture = Arc::new(Fixture::new());
+    let Admission::Forward(first) = fixture.admit(&["b"]).await.unwrap() else {
+        panic!("new");
+    };
+    let waiting = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move { fixture.admit(&["a", "b", "c"]).await }
+    });
+    tokio::task::yield_now().await;
+    // What the waiting one could claim already is free while it waits.
+    for id in ["a", "c"] {
+        fixture.forward(&[id], Outcome::Failed).await;
+    }
+    first.settle(Outcome::Failed).await;
+    let admitted = waiting.await.unwrap().unwrap();
+    assert!(matches!(admitted, Admission::Forward(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overlapping_batches_at_once_forward_no_event_twice() {
+    let fixture = Arc::new(Fixture::new());
+    let batches: [&[&str]; 6] = [
+        &["a", "b"],
+        &["b", "c"],
+        &["c", "a"],
+        &["a"],
+        &["b"],
+        &["c"],
+    ];
+    let tasks: Vec<_> = (0..48)
+        .map(|index| {
+            let fixture = Arc::clone(&fixture);
+            let ids = batches[index % batches.len()];
+            tokio::spawn(async move {
+                match fixture.admit(ids).await {
+                    Ok(Admission::Forward(delivery)) => {
+                        tokio::task::yield_now().await;
+                        delivery.settle(Outcome::Delivered).await;
+                        ids
+                    }
+                    Ok(_) => &[],
+                    Err(refusal) => {
+                        assert_eq!(refusal.reason(), Reason::BatchPartlyDone);
+                        &[]
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut forwarded = Vec::new();
+    for task in tasks {
+        forwarded.extend_from_slice(task.await.unwrap());
+    }
+    forwarded.sort_unstable();
+    let all = forwarded.len();
+    forwarded.dedup();
+    assert_eq!(forwarded.len(), all);
+    assert!(all > 0);
+}

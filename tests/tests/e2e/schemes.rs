@@ -1,0 +1,219 @@
+//! An operator's own schemes in the gateway's configuration, end to end.
+
+use bytes::Bytes;
+use hookgate_core::{Scheme, Secret, Signer};
+use hookgate_tests::{Gateway, Reply, Upstream, now, send};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::framing::is_complete;
+
+const SECRET: &str = "partner-secret-0123456789abcdef";
+
+/// A partner that nobody has heard of: signs the address and the body, and probes
+/// the endpoint in two ways.
+const SCHEME: &str = r#"
+alg  = "hmac-sha512"
+sig  = { in = "header:x-partner", items = ";", pair = "=", key = "sig", enc = "base64" }
+ts   = { in = "sig:at", unit = "ms", past = "60s" }
+msg  = "{method}\n{path-query}\n{ts}\n{param:account}\n{body}"
+id   = "json:/event/id"
+type = "json:/event/kind"
+status = 403
+
+[[handshake]]
+method  = "GET"
+when    = { "query:hello" = "*" }
+check   = { "query:account" = "{param:account}" }
+guard   = { "query:hello" = { chars = "a-z0-9", max = 32 } }
+respond = { type = "application/json", body = '{{"echo":"{query:hello}","proof":"{query:hello|hmac:base64}"}}' }
+
+[[handshake]]
+method   = "POST"
+verified = true
+when     = { "json:/event/kind" = "ping" }
+respond  = { status = 204, headers = { "x-pong" = "{json:/event/id}" } }
+"#;
+
+/// The source, with the scheme as a part of the configuration.
+fn source() -> String {
+    let scheme = SCHEME.replace("[[handshake]]", "[[sources.scheme.handshake]]");
+    format!(
+        "[[sources]]\nname = \"partner\"\npath = \"/partner\"\nsecrets = [\"env:PARTNER\"]\n\
+         upstream = \"app\"\nparams = {{ account = \"acme\" }}\n[sources.scheme]\n{scheme}"
+    )
+}
+
+fn signer() -> Signer {
+    let scheme = Scheme::from_toml(SCHEME).expect("it loads");
+    let secret = Secret::new(SECRET).expect("a secret");
+    let signer = Signer::builder(&scheme, &secret).param("account", "acme");
+    signer.build().expect("it fits")
+}
+
+fn signed(body: &str) -> Request<Bytes> {
+    let request = Request::post("/partner?tenant=7").body(Bytes::copy_from_slice(body.as_bytes()));
+    let signed = signer().sign_request(request.expect("a request"), now(), None);
+    signed.expect("it can be signed")
+}
+
+async fn exchange(gateway: &Gateway, mut request: Request<Bytes>) -> Reply {
+    let host = http::HeaderValue::from_static("hooks.example");
+    request.headers_mut().insert("host", host);
+    let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed());
+    send(gateway.address(), request).await
+}
+
+#[tokio::test]
+async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .env("PARTNER", SECRET)
+        .table(&source())
+        .start_bare();
+
+    // A delivery, its retry, and forgeries of every part that is signed.
+    let body = r#"{"event":{"id":"e1","kind":"sold"}}"#;
+    let good = signed(body);
+    assert_eq!(
+        exchange(&gateway, good.clone()).await.status,
+        StatusCode::NO_CONTENT
+    );
+    let arrived = upstream.take();
+    assert_eq!(arrived.len(), 1);
+    assert_eq!(arrived[0].body, body);
+    assert_eq!(arrived[0].headers["hookgate-event-id"], "e1");
+    assert_eq!(arrived[0].headers["hookgate-event-type"], "sold");
+    let again = exchange(&gateway, signed(body)).await;
+    assert_eq!(
+        (again.status, again.outcome()),
+        (StatusCode::OK, Some("duplicate"))
+    );
+
+    let fresh = signed(r#"{"event":{"id":"e2","kind":"sold"}}"#);
+    let mut other_query = fresh.clone();
+    *other_query.uri_mut() = "/partner?tenant=8".parse().expect("a target");
+    let other_body = fresh.clone().map(|_| Bytes::from("{}"));
+    for forged in [other_query, other_body] {
+        let reply = exchange(&gateway, forged).await;
+        assert_eq!(
+            reply.status,
+            StatusCode::FORBIDDEN,
+            "what this partner wants to see"
+        );
+    }
+
+    // The handshakes.
+    let ask = async |target: &str| {
+        let request = Request::get(target).body(Bytes::new()).expect("a request");
+        exchange(&gateway, request).await
+    };
+    let hello = ask("/partner?hello=abc123&account=acme").await;
+    assert_eq!(hello.status, StatusCode::OK);
+    assert_eq!(hello.headers["content-type"], "application/json");
+    let answer: serde_json::Value = serde_json::from_slice(&hello.body).expect("JSON");
+    assert_eq!(answer["echo"], "abc123");
+    assert!(
+        answer["proof"]
+            .as_str()
+            .is_some_and(|proof| proof.len() == 88)
+    );
+    for (target, status) in [
+        ("/partner?hello=abc123&account=other", StatusCode::FORBIDDEN),
+        ("/partner?hello=ABC&account=acme", StatusCode::FORBIDDEN),
+        (
+            "/partner?hello=a&hello=b&account=acme",
+            StatusCode::FORBIDDEN,
+        ),
+        ("/partner?account=acme", StatusCode::METHOD_NOT_ALLOWED),
+        ("/partner", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        assert_eq!(ask(target).await.status, status, "{target}");
+    }
+    let ping = r#"{"event":{"id":"p1","kind":"ping"}}"#;
+    let pong = exchange(&gateway, signed(ping)).await;
+    assert_eq!(pong.status, StatusCode::NO_CONTENT);
+    assert_eq!(pong.headers["x-pong"], "p1");
+    let unsigned = Request::post("/partner")
+        .body(Bytes::from(ping))
+        .expect("a request");
+    assert_eq!(
+        exchange(&gateway, unsigned).await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert!(
+        upstream.take().is_empty(),
+        "nothing of all this was forwarded"
+    );
+
+    // Another method is none of this endpoint's.
+    let put = Request::builder()
+        .method(Method::PUT)
+        .uri("/partner")
+        .body(Bytes::new());
+    let put = exchange(&gateway, put.expect("a request")).await;
+    assert_eq!(put.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_after_a_handshake() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .env("PARTNER", SECRET)
+        .table(&source())
+        .start_bare();
+    // With a body, which nobody asked for and nobody reads.
+    let request = b"GET /partner?hello=a1&account=acme HTTP/1.1\r\nhost: a\r\n\
+                    content-length: 3\r\n\r\nxyz";
+    let mut stream = TcpStream::connect(gateway.address())
+        .await
+        .expect("it listens");
+    for _ in 0..3 {
+        stream.write_all(request).await.expect("it reads");
+        let mut answer = Vec::new();
+        while !is_complete(&answer) {
+            let read = stream.read_buf(&mut answer).await.expect("it answers");
+            assert_ne!(read, 0, "closed early");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+}
+
+#[test]
+fn a_provider_that_does_not_say_how_it_signs_starts_only_with_a_scheme() {
+    let source = |more: &str| {
+        format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\n[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n\
+             [[sources]]\nname = \"b\"\npath = \"/b\"\nprovider = \"beaconed\"\n\
+             secrets = [\"env:PARTNER\"]\nupstream = \"app\"\n{more}"
+        )
+    };
+    let check = |text: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("gateway.toml");
+        std::fs::write(&file, text).expect("it can be written");
+        let output = std::process::Command::new(hookgate_tests::binary())
+            .args(["check", "-c", file.to_str().expect("UTF-8")])
+            .env("PARTNER", SECRET)
+            .output()
+            .expect("it runs");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8(said).expect("UTF-8"),
+        )
+    };
+    let (started, said) = check(&source(""));
+    assert!(!started);
+    assert!(
+        said.contains("sources[0].scheme: missing; Beaconed does not say how it signs"),
+        "{said}"
+    );
+    let spelled = "[sources.scheme]\nalg = \"hmac-sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }\nmsg = \"{body}\"";
+    let (started, said) = check(&source(spelled));
+    assert!(started, "{said}");
+    assert!(said.contains("remembered for 7days"), "{said}");
+    assert!(said.contains("caution"), "{said}");
+}
