@@ -2,15 +2,17 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
-use hookgate_core::{Checked, Head, Provider, Secret, UnixTime, Verifier, Window};
+use hookgate_core::{Checked, Head, Provider, Scheme, Secret, UnixTime, Verifier, Window};
 use http::{Method, Uri};
 
 use super::verify::Captured;
 use super::{Error, parse_param};
 use crate::config::SecretRef;
 
-/// Tries every scheme of the catalogue. Nothing is sent anywhere.
+/// Tries every scheme of the catalogue, with every way to read the secret, and
+/// prints those that fit as configuration. Nothing is sent anywhere.
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Where the secret is: `env:NAME` or `file:PATH`
@@ -46,25 +48,27 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     let mut found = 0;
     let providers = Provider::names().filter_map(Provider::named);
     for provider in providers.filter(|provider| !provider.scheme().is_token()) {
-        let Some(verifier) = verifier(&provider, &secret, options) else {
-            continue;
+        let fits = |scheme: &Scheme| {
+            verifier(scheme, &secret, options)
+                .is_some_and(|verifier| is_signed(&verifier, head, body.clone()))
         };
-        // However old it is by now.
-        let outcome = verifier.verify(head, body.clone(), UnixTime::from_secs(0));
-        let signed = match outcome {
-            Ok(Checked::Delivery(_)) => true,
-            // Some are answered to anybody.
-            Ok(Checked::Handshake(_)) => {
-                let handshakes = provider.scheme().handshakes();
-                handshakes
-                    .iter()
-                    .all(|handshake| handshake.ends_with("signed"))
-            }
-            Err(_) => false,
-        };
-        if signed {
-            writeln!(out, "{}", provider.name())?;
+        let name = provider.name();
+        if fits(provider.scheme()) {
+            writeln!(out, "# {}\nprovider = {name:?}\n", provider.title())?;
             found += 1;
+            continue;
+        }
+        for key in KEYS {
+            let text = format!("extends = {name:?}\nkey = {key}");
+            if Scheme::from_toml(&text).is_ok_and(|scheme| fits(&scheme)) {
+                writeln!(
+                    out,
+                    "# as {} signs, with another key\n[sources.scheme]\n{text}\n",
+                    provider.title()
+                )?;
+                found += 1;
+                break;
+            }
         }
     }
     if found == 0 {
@@ -75,9 +79,32 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A verifier, if all is there that the provider's scheme needs.
-fn verifier(provider: &Provider, secret: &Secret, options: &Options) -> Option<Verifier> {
-    let scheme = provider.scheme();
+/// Ways to read a secret besides the provider's own.
+const KEYS: [&str; 5] = [
+    "{ enc = \"utf8\" }",
+    "{ strip = \"whsec_\", enc = \"utf8\" }",
+    "{ strip = \"whsec_\", enc = \"base64\" }",
+    "{ strip = \"whsec_\", enc = \"base64url\" }",
+    "{ strip = \"whsec_\", enc = \"hex\" }",
+];
+
+fn is_signed(verifier: &Verifier, head: Head<'_>, body: Bytes) -> bool {
+    // However old it is by now.
+    match verifier.verify(head, body, UnixTime::from_secs(0)) {
+        Ok(Checked::Delivery(_)) => true,
+        // Some are answered to anybody.
+        Ok(Checked::Handshake(_)) => {
+            let handshakes = verifier.scheme().handshakes();
+            handshakes
+                .iter()
+                .all(|handshake| handshake.ends_with("signed"))
+        }
+        Err(_) => false,
+    }
+}
+
+/// A verifier, if all is there that the scheme needs.
+fn verifier(scheme: &Scheme, secret: &Secret, options: &Options) -> Option<Verifier> {
     let mut builder = Verifier::builder(scheme)
         .with_insecure_published_secrets()
         .window(Window::new(Duration::MAX, Duration::MAX))

@@ -121,6 +121,56 @@ fn the_catalogue_is_listed_and_each_provider_shown() {
     }
 }
 
+#[test]
+fn the_scheme_of_a_captured_delivery_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [headers, body] = ["headers", "body"].map(|name| folder.path().join(name));
+    std::fs::write(&body, "{\"a\":1}").expect("it can be written");
+    let identify = |secret: &str| {
+        let files = [&headers, &body].map(|file| file.to_str().expect("UTF-8"));
+        let options = [
+            "identify",
+            "--secret",
+            "env:SECRET",
+            "--headers",
+            files[0],
+            "--body",
+            files[1],
+        ];
+        hookgate(&options, secret, b"")
+    };
+    let sign = |provider: &str, secret: &str| {
+        let options = [
+            "sign",
+            "--provider",
+            provider,
+            "--secret",
+            "env:SECRET",
+            "--at",
+            "1784187600",
+        ];
+        let signed = hookgate(&options, secret, b"{\"a\":1}");
+        std::fs::write(&headers, &signed.stdout).expect("it can be written");
+    };
+    sign("stripe", "whsec_5f0c8a6de2b94a13");
+    let found = text(&identify("whsec_5f0c8a6de2b94a13"));
+    assert_eq!(found.trim(), "# Stripe\nprovider = \"stripe\"");
+    let wrong = identify("whsec_0000000000000000");
+    assert!(!wrong.status.success());
+    assert!(
+        text(&wrong).contains("no scheme of the catalogue fits"),
+        "{}",
+        text(&wrong)
+    );
+    // Signed with the bytes that the secret's text decodes to.
+    sign("stripe", "0123456789abcdef");
+    let found = text(&identify("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="));
+    assert!(
+        found.contains("extends = \"stripe\"\nkey = { strip = \"whsec_\", enc = \"base64\" }"),
+        "{found}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn send_signs_and_sends() {
     let upstream = Upstream::start().await;
