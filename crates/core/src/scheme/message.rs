@@ -49,6 +49,18 @@ impl Message {
         if template::values(&segments).any(|value| value.filters.iter().any(|f| f.signs())) {
             return Err("|hmac:… is for answers to handshakes".to_owned());
         }
+        let in_brackets = segments.iter().filter_map(|segment| match segment {
+            Segment::Optional(inner) => Some(inner),
+            _ => None,
+        });
+        if in_brackets
+            .flat_map(|inner| template::values(inner))
+            .any(|value| matches!(value.place, Place::Body | Place::Timestamp | Place::Id))
+        {
+            return Err(
+                "{body}, {ts} or {id} in [ ]; what may be missing names nothing".to_owned(),
+            );
+        }
         let fixed_query = delimit(&mut segments, around, id_delimiters)?;
         let mut parts: Vec<Part> = Vec::new();
         for segment in segments {
@@ -126,8 +138,13 @@ impl Message {
 /// Whether `value` stands for the whole body.
 pub(crate) fn binds_body(value: &Value) -> bool {
     match value.place {
-        Place::Body => value.filters.iter().any(|f| f.is_digest()) || value.filters.is_empty(),
-        Place::FormSorted => true,
+        // Another filter before or after a digest would fold bodies together.
+        Place::Body => match &value.filters[..] {
+            [] => true,
+            [filter] => filter.is_digest(),
+            _ => false,
+        },
+        Place::FormSorted => value.filters.is_empty(),
         _ => false,
     }
 }

@@ -188,6 +188,7 @@ impl Verifier {
         let field = &plan.signature;
         let tag_len = plan.algorithm.tag_len();
         let values = field.values(view.head.headers, |location| view.at(location))?;
+        let mut all = 0;
         match &values[..] {
             [value] => {
                 for (index, group) in field.groups(value).enumerate() {
@@ -196,6 +197,10 @@ impl Verifier {
                     }
                     let mut candidates = Candidates::new();
                     field.candidates(group, tag_len, &mut candidates)?;
+                    all += candidates.len();
+                    if all > MAX_CANDIDATES {
+                        return Err(VerifyError::SignatureTooMany);
+                    }
                     push(&candidates, Some(group))?;
                 }
             }

@@ -52,7 +52,8 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
     let in_message = plan
         .message
         .values()
-        .any(|value| value.place == Place::At(location.clone()));
+        // A filter may fold two values into one.
+        .any(|value| value.place == Place::At(location.clone()) && value.filters.is_empty());
     let has_url = plan.message.has(&Place::Url) || plan.message.has(&Place::PathQuery);
     let bound = plan.body != BodyBinding::Unbound && plan.each.is_none();
     match location {
@@ -88,12 +89,18 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
                 "expected places of the head or of the body, not of both",
             );
         }
+        if id.locations.iter().any(|l| matches!(l, Location::Param(_))) {
+            section.wrong("id", "expected a place in the delivery");
+        }
         if plan.message.has(&Place::Id) && id.locations.len() != 1 {
             section.wrong("id", "expected one place for {id} in `msg`");
         }
         // A token signs nothing; there the id serves to recognise retries.
         let signed = is_token
-            || plan.message.has(&Place::Id)
+            || plan
+                .message
+                .required_values()
+                .any(|value| value.place == Place::Id && value.filters.is_empty())
             || id
                 .locations
                 .iter()
