@@ -40,6 +40,13 @@ pub struct ExpectedResponse {
 }
 
 impl Vector {
+    /// The variant that the operator has to choose for it to count: HubSpot's older
+    /// ones say which they are.
+    pub fn variant(&self) -> Option<&str> {
+        let version = self.headers.get("X-HubSpot-Signature-Version");
+        version.map(String::as_str)
+    }
+
     pub fn is_good(&self) -> bool {
         match self.expect.as_str() {
             "accept" => true,

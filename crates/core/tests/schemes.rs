@@ -421,7 +421,7 @@ fn the_first_variant_that_applies_decides_and_no_other_is_tried() {
         .unwrap();
     assert_eq!(
         delivery(&pinned, &downgraded).unwrap_err(),
-        VerifyError::SignatureMissing
+        VerifyError::SignatureVersionUnknown
     );
     assert!(delivery(&pinned, &signed).is_ok());
 }

@@ -52,8 +52,9 @@ impl<S: ReplayStore> Gate<S> {
         let keys = verified.replay_keys(source.scope());
         let deadline = Instant::now() + source.wait().min(LONGEST_WAIT);
         let mut waiting = None;
+        let mut blocked = None;
         loop {
-            let (key, remaining) = match self.claim_all(source, &keys).await? {
+            let (key, remaining) = match self.claim_all(source, &keys, blocked).await? {
                 Claims::Granted(held) => {
                     return Ok(Admission::Forward(Delivery::new(source, held, verified)));
                 }
@@ -65,6 +66,7 @@ impl<S: ReplayStore> Gate<S> {
                 }
                 Claims::InFlight { key, remaining } => (key, remaining),
             };
+            blocked = Some(key);
             let now = Instant::now();
             if now >= deadline {
                 return Err(Reason::InFlight.into());
@@ -82,21 +84,24 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
-    /// Claims every key, or none. They are sorted, so that two batches with events
-    /// in common cannot wait for each other.
-    async fn claim_all(&self, source: &Source, keys: &[ReplayKey]) -> Result<Claims<S>, Refusal> {
+    /// Claims every key, or none. The one that was in flight comes first: while it
+    /// is, nothing is claimed only to be given back, which would wake every waiter.
+    async fn claim_all(
+        &self,
+        source: &Source,
+        keys: &[ReplayKey],
+        blocked: Option<ReplayKey>,
+    ) -> Result<Claims<S>, Refusal> {
         let mut held = Held::new(self.shared().clone(), source);
         let mut done = 0;
-        for key in keys {
-            match self.store().claim(*key, source.terms()).await {
+        let others = keys.iter().copied().filter(|key| Some(*key) != blocked);
+        for key in blocked.into_iter().chain(others) {
+            match self.store().claim(key, source.terms()).await {
                 Ok(Claim::Granted(lease)) => held.push(lease),
                 Ok(Claim::Done) => done += 1,
                 Ok(Claim::Full) => return Err(Reason::StoreFull.into()),
                 Ok(Claim::InFlight { remaining }) => {
-                    return Ok(Claims::InFlight {
-                        key: *key,
-                        remaining,
-                    });
+                    return Ok(Claims::InFlight { key, remaining });
                 }
                 Err(error) => {
                     self.shared()

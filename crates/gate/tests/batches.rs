@@ -4,17 +4,46 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_core::{Head, Provider, Secret, Signer, UnixTime, Verifier};
+use hookgate_core::{Head, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier};
 use hookgate_gate::{Admission, BodyError, BodySource, Gate, Outcome, Reason, Refusal, Source};
-use hookgate_replay::MemoryStore;
+use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
 use http::Request;
 
 struct Fixture {
-    gate: Gate<MemoryStore>,
+    gate: Gate<Counting>,
     source: Source,
     signer: Signer,
+}
+
+/// A store that counts what it is asked to claim.
+#[derive(Debug, Default)]
+struct Counting {
+    store: MemoryStore,
+    claims: AtomicUsize,
+}
+
+impl ReplayStore for Counting {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        let before = self.claims.fetch_add(1, Ordering::Relaxed);
+        assert!(before < 10_000, "somebody spins");
+        self.store.claim(key, terms).await
+    }
+
+    async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        self.store.commit(lease, retention).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        self.store.release(lease).await
+    }
+
+    fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
+        self.store.settled(key)
+    }
 }
 
 struct Whole(Option<Bytes>);
@@ -32,7 +61,7 @@ impl Fixture {
         let signer = Signer::new(adyen.scheme(), &secret).unwrap();
         let verifier = Verifier::builder(adyen.scheme()).key(secret).build();
         Self {
-            gate: Gate::new(MemoryStore::new()),
+            gate: Gate::new(Counting::default()),
             source: Source::builder("adyen", verifier.unwrap())
                 .provider(&adyen)
                 .build(),
@@ -40,7 +69,7 @@ impl Fixture {
         }
     }
 
-    async fn admit(&self, ids: &[&str]) -> Result<Admission<MemoryStore>, Refusal> {
+    async fn admit(&self, ids: &[&str]) -> Result<Admission<Counting>, Refusal> {
         let items: Vec<_> = ids
             .iter()
             .map(|id| {
@@ -115,6 +144,25 @@ async fn a_batch_waits_for_each_of_its_events_and_keeps_none_meanwhile() {
     first.settle(Outcome::Failed).await;
     let admitted = waiting.await.unwrap().unwrap();
     assert!(matches!(admitted, Admission::Forward(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_waits_is_not_woken_by_what_it_gives_back() {
+    let fixture = Fixture::new();
+    let ids: Vec<String> = (0..200).map(|id| id.to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let Admission::Forward(first) = fixture.admit(&ids[100..101]).await.unwrap() else {
+        panic!("new");
+    };
+    let settle = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        first.settle(Outcome::Failed).await;
+    };
+    let (admitted, ()) = tokio::join!(fixture.admit(&ids), settle);
+    assert!(matches!(admitted.unwrap(), Admission::Forward(_)));
+    // Once up to the one in flight, once all, and a few looks at that one.
+    let claims = fixture.gate.store().claims.load(Ordering::Relaxed);
+    assert!(claims < 2 * ids.len() + 10, "{claims}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,9 @@ fn verifier(vector: &Vector) -> Verifier {
         let value = vector.params.get(param).map_or("unused", String::as_str);
         builder = builder.param(param, value);
     }
+    if let Some(variant) = vector.variant() {
+        builder = builder.variant(variant);
+    }
     if vector.now.is_none() {
         builder = builder.window(Window::new(Duration::MAX, Duration::MAX));
     }
@@ -183,15 +186,18 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
                 format!("{name} = {value:?}")
             })
             .collect();
+        let variant = vector.variant();
+        let variant = variant.map(|variant| format!("\nvariant = {variant:?}"));
         builder = builder
             .env(&format!("VECTOR_{index}"), &vector.secret)
             .table(&format!(
                 "[[sources]]\nname = \"v{index}\"\npath = \"/v{index}\"\nprovider = {:?}\n\
                  secrets = [\"env:VECTOR_{index}\"]\nupstream = \"app\"\nurl = {:?}\n\
-                 params = {{ {} }}\ninsecure_allow_published_secrets = true",
+                 params = {{ {} }}\ninsecure_allow_published_secrets = true{}",
                 vector.provider,
                 vector.url(),
                 params.join(", "),
+                variant.unwrap_or_default(),
             ));
     }
     let gateway = builder.start_bare();

@@ -110,7 +110,7 @@ impl<'r> Target<'r> {
                 Some(host.ok_or(VerifyError::FieldMalformed)?)
             }
             Err(Absence::Missing) => None,
-            Err(Absence::Repeated) => return Err(VerifyError::FieldRepeated),
+            Err(absence) => return Err(absence.into()),
         };
         let uri = match self.head.uri.authority() {
             Some(authority) => Some(normalize(authority, None).ok_or(VerifyError::FieldMalformed)?),

@@ -2,12 +2,15 @@
 //! occurs twice on the way to it has no value, because two parsers could
 //! disagree on which one counts.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
+
+use super::location::Absence;
 
 /// A JSON Pointer (RFC 6901) to a member or an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,15 +63,16 @@ impl fmt::Display for Pointer {
 pub(crate) const MAX_POINTERS: usize = 32;
 
 /// The texts of strings and whole numbers at places of a body.
-pub(crate) type Texts = SmallVec<[Option<String>; 4]>;
+pub(crate) type Texts<'b> = SmallVec<[Result<Cow<'b, str>, Absence>; 2]>;
 
-/// The texts of strings and whole numbers at `pointers` in `body`, each `None`
-/// if it is not there, is of another type, or is ambiguous; all `None` if the
-/// body is not JSON. At most [`MAX_POINTERS`].
-pub(crate) fn texts(body: &[u8], pointers: &[Pointer]) -> Texts {
+/// The texts of strings and whole numbers at `pointers` in `body`. What is not
+/// there, or null, is missing; what occurs twice is repeated; what is of another
+/// type is malformed, and so is everything if the body is not JSON. At most
+/// [`MAX_POINTERS`].
+pub(crate) fn texts<'b>(body: &'b [u8], pointers: &[Pointer]) -> Texts<'b> {
     let mut found = Found {
         pointers,
-        texts: smallvec::smallvec![None; pointers.len()],
+        texts: smallvec::smallvec![Err(Absence::Missing); pointers.len()],
     };
     if pointers.is_empty() {
         return found.texts;
@@ -81,7 +85,7 @@ pub(crate) fn texts(body: &[u8], pointers: &[Pointer]) -> Texts {
     }
     .deserialize(&mut json);
     if read.and_then(|()| json.end()).is_err() {
-        return smallvec::smallvec![None; pointers.len()];
+        return smallvec::smallvec![Err(Absence::Malformed); pointers.len()];
     }
     found.texts
 }
@@ -130,19 +134,19 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 }
 
-struct Found<'p> {
+struct Found<'p, 'b> {
     pointers: &'p [Pointer],
-    texts: Texts,
+    texts: Texts<'b>,
 }
 
 /// Walks one value. `mask` has a bit for each pointer that leads here.
-struct Walk<'f, 'p> {
-    found: &'f mut Found<'p>,
+struct Walk<'f, 'p, 'b> {
+    found: &'f mut Found<'p, 'b>,
     mask: u32,
     depth: usize,
 }
 
-impl Walk<'_, '_> {
+impl<'b> Walk<'_, '_, 'b> {
     /// The pointers among `mask` whose next step is `step`.
     fn matching(&self, step: &str) -> u32 {
         self.select(|pointer| pointer.get(self.depth).is_some_and(|next| next == step))
@@ -154,16 +158,10 @@ impl Walk<'_, '_> {
             .fold(0, |mask, index| mask | (1 << index))
     }
 
-    fn set(&mut self, text: impl Fn() -> String) {
-        let ends_here = self.select(|pointer| pointer.len() == self.depth);
-        for index in bits(ends_here) {
-            self.found.texts[index] = Some(text());
-        }
-    }
-
-    fn clear(&mut self, mask: u32) {
-        for index in bits(mask) {
-            self.found.texts[index] = None;
+    /// Notes what is found where pointers end.
+    fn set(&mut self, text: Result<Cow<'b, str>, Absence>) {
+        for index in bits(self.select(|pointer| pointer.len() == self.depth)) {
+            self.found.texts[index].clone_from(&text);
         }
     }
 }
@@ -177,7 +175,7 @@ fn bits(mut mask: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Walk<'_, '_, 'de> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -185,33 +183,40 @@ impl<'de> DeserializeSeed<'de> for Walk<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Walk<'_, '_> {
+impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
+    fn visit_borrowed_str<E: Error>(mut self, text: &'de str) -> Result<(), E> {
+        self.set(Ok(Cow::Borrowed(text)));
+        Ok(())
+    }
+
     fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
-        self.set(|| text.to_owned());
+        self.set(Ok(Cow::Owned(text.to_owned())));
         Ok(())
     }
 
     fn visit_u64<E: Error>(mut self, number: u64) -> Result<(), E> {
-        self.set(|| number.to_string());
+        self.set(Ok(Cow::Owned(number.to_string())));
         Ok(())
     }
 
     fn visit_i64<E: Error>(mut self, number: i64) -> Result<(), E> {
-        self.set(|| number.to_string());
+        self.set(Ok(Cow::Owned(number.to_string())));
         Ok(())
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+    fn visit_f64<E: Error>(mut self, _: f64) -> Result<(), E> {
+        self.set(Err(Absence::Malformed));
         Ok(())
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+    fn visit_bool<E: Error>(mut self, _: bool) -> Result<(), E> {
+        self.set(Err(Absence::Malformed));
         Ok(())
     }
 
@@ -220,6 +225,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        self.set(Err(Absence::Malformed));
         let mut seen = 0;
         let mut twice = 0;
         while let Some(mask) = map.next_key_seed(Key(&self))? {
@@ -235,11 +241,14 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
                 depth: self.depth + 1,
             })?;
         }
-        self.clear(twice);
+        for index in bits(twice) {
+            self.found.texts[index] = Err(Absence::Repeated);
+        }
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        self.set(Err(Absence::Malformed));
         for index in 0_usize.. {
             let mask = self.matching(&index.to_string());
             let more = if mask == 0 {
@@ -261,9 +270,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
 }
 
 /// Reads a member's name without keeping it: which pointers does it continue?
-struct Key<'w, 'f, 'p>(&'w Walk<'f, 'p>);
+struct Key<'w, 'f, 'p, 'b>(&'w Walk<'f, 'p, 'b>);
 
-impl<'de> DeserializeSeed<'de> for Key<'_, '_, '_> {
+impl<'de> DeserializeSeed<'de> for Key<'_, '_, '_, '_> {
     type Value = u32;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u32, D::Error> {
@@ -271,7 +280,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_, '_, '_> {
     }
 }
 
-impl Visitor<'_> for Key<'_, '_, '_> {
+impl Visitor<'_> for Key<'_, '_, '_, '_> {
     type Value = u32;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -289,7 +298,8 @@ mod tests {
 
     fn read(body: &str, pointer: &str) -> Option<String> {
         let pointer = Pointer::parse(pointer).unwrap();
-        texts(body.as_bytes(), &[pointer]).remove(0)
+        let found = texts(body.as_bytes(), &[pointer]).remove(0);
+        found.ok().map(Cow::into_owned)
     }
 
     #[test]
@@ -345,13 +355,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_and_has_no_value_is_not_absent() {
+        use Absence::{Malformed, Missing, Repeated};
+        for (body, expected) in [
+            (r#"{"d":{}}"#, Missing),
+            (r#"{"d":{"id":null}}"#, Missing),
+            (r#"{"d":1}"#, Missing),
+            (r#"{"d":{"id":1.5}}"#, Malformed),
+            (r#"{"d":{"id":true}}"#, Malformed),
+            (r#"{"d":{"id":[]}}"#, Malformed),
+            (r#"{"d":{"id":{}}}"#, Malformed),
+            (r#"{"d":{"id":1,"id":1}}"#, Repeated),
+            (r#"{"d":{"id":1},"d":{}}"#, Repeated),
+            ("x", Malformed),
+        ] {
+            let pointer = Pointer::parse("/d/id").unwrap();
+            assert_eq!(
+                texts(body.as_bytes(), &[pointer])[..],
+                [Err(expected)],
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
     fn several_members_are_read_in_one_pass() {
         let pointers = ["/id", "/data/type"].map(|p| Pointer::parse(p).unwrap());
         let found = texts(br#"{"data":{"type":"t"},"id":"i"}"#, &pointers);
-        assert_eq!(found[..], [Some("i".to_owned()), Some("t".to_owned())]);
-        assert_eq!(texts(b"{}", &pointers)[..], [None, None]);
+        assert_eq!(found[..], [Ok("i".into()), Ok("t".into())]);
+        let missing = Err(Absence::Missing);
+        assert_eq!(texts(b"{}", &pointers)[..], [missing.clone(), missing]);
         let many = vec![Pointer::parse("/id").unwrap(); MAX_POINTERS];
-        assert!(texts(br#"{"id":1}"#, &many).iter().all(Option::is_some));
+        assert!(texts(br#"{"id":1}"#, &many).iter().all(Result::is_ok));
     }
 
     #[test]

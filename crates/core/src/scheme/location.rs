@@ -76,11 +76,13 @@ impl fmt::Display for Location {
     }
 }
 
-/// Why there is not exactly one of something.
+/// Why there is not exactly one usable value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absence {
     Missing,
     Repeated,
+    /// It is there, and is not a text.
+    Malformed,
 }
 
 /// The one of `values`. Whoever takes the first or the last of several reads

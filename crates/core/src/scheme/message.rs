@@ -1,14 +1,14 @@
-//! The signed message: what is signed, and what keeps its parts apart.
+//! The signed message: what is signed.
 
+use super::division::{Around, Division, divide};
 use super::location::Location;
-use super::template::{self, Filter, Place, Segment, Value};
+use super::template::{self, Place, Segment, Value};
 
 /// The signed message, cut where the body is needed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Message {
     pub(crate) parts: Vec<Part>,
-    /// Whether the query of a request must be that of the configured address.
-    pub(crate) fixed_query: bool,
+    pub(crate) division: Division,
     /// Whether the body's raw bytes can be fed to a MAC as they arrive.
     pub(crate) streams: bool,
 }
@@ -22,15 +22,6 @@ pub(crate) enum Part {
     RawBody,
     /// Known once the body is there.
     Body(Segment),
-}
-
-/// What the scheme around a message says that matters to it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Around<'s> {
-    pub(crate) timestamp: Option<&'s Location>,
-    pub(crate) ids: &'s [Location],
-    /// Whether bodies must be JSON objects or arrays.
-    pub(crate) json_body: bool,
 }
 
 impl Message {
@@ -49,19 +40,12 @@ impl Message {
         if template::values(&segments).any(|value| value.filters.iter().any(|f| f.signs())) {
             return Err("|hmac:… is for answers to handshakes".to_owned());
         }
-        let in_brackets = segments.iter().filter_map(|segment| match segment {
-            Segment::Optional(inner) => Some(inner),
-            _ => None,
-        });
-        if in_brackets
-            .flat_map(|inner| template::values(inner))
-            .any(|value| matches!(value.place, Place::Body | Place::Timestamp | Place::Id))
-        {
-            return Err(
-                "{body}, {ts} or {id} in [ ]; what may be missing names nothing".to_owned(),
-            );
+        for value in template::values(&segments) {
+            if matches!(value.place, Place::Timestamp | Place::Id) && !value.filters.is_empty() {
+                return Err("{ts} or {id} with a filter; expected the text itself".to_owned());
+            }
         }
-        let fixed_query = delimit(&mut segments, around, id_delimiters)?;
+        let division = divide(&mut segments, around, id_delimiters)?;
         let mut parts: Vec<Part> = Vec::new();
         for segment in segments {
             match (is_in_body(&segment, around)?, parts.last_mut()) {
@@ -75,7 +59,7 @@ impl Message {
         let streams = matches!(first, Some(Part::RawBody));
         Ok(Self {
             parts,
-            fixed_query,
+            division,
             streams,
         })
     }
@@ -84,7 +68,7 @@ impl Message {
     pub(crate) fn body() -> Self {
         Self {
             parts: vec![Part::RawBody],
-            fixed_query: false,
+            division: Division::default(),
             streams: true,
         }
     }
@@ -93,7 +77,7 @@ impl Message {
     pub(crate) fn head() -> Self {
         Self {
             parts: vec![Part::Head(Vec::new())],
-            fixed_query: false,
+            division: Division::default(),
             streams: false,
         }
     }
@@ -118,6 +102,17 @@ impl Message {
             Segment::Value(value) => Some(value),
             Segment::Literal(_) | Segment::Optional(_) => None,
         })
+    }
+
+    /// Those that are in it whenever they are in the delivery, and as they are: not
+    /// dropped for the absence of another, nor filtered.
+    pub(crate) fn signed_values(&self) -> impl Iterator<Item = &Value> {
+        let all = self
+            .segments()
+            .filter(|segment| template::values(std::slice::from_ref(segment)).count() == 1);
+        all.flat_map(|segment| template::values(std::slice::from_ref(segment)))
+            // A filter may fold two values into one.
+            .filter(|value| value.filters.is_empty())
     }
 
     /// Whether the raw body is in it.
@@ -157,7 +152,7 @@ fn is_raw_body(segment: &Segment) -> bool {
 fn is_in_body(segment: &Segment, around: Around<'_>) -> Result<bool, String> {
     let values = template::values(std::slice::from_ref(segment));
     let mut in_body = values.map(|value| match &value.place {
-        Place::Timestamp => around.timestamp.is_some_and(Location::is_in_body),
+        Place::Timestamp => around.timestamp.is_some_and(|(at, _)| at.is_in_body()),
         Place::Id => around.ids.iter().any(Location::is_in_body),
         place => place.is_in_body(),
     });
@@ -169,128 +164,6 @@ fn is_in_body(segment: &Segment, around: Around<'_>) -> Result<bool, String> {
             "[ ] with parts of the head and of the body in it; expected one or the other"
                 .to_owned(),
         )
-    }
-}
-
-/// Finds what keeps each value apart from its neighbour. Without that, a part of
-/// one could be passed off as a part of the other, under the same signature:
-/// `evt_1` and `{"a":1.5}` signed as `evt_1.{"a":1.5}` are also `evt_1.{"a":1` and
-/// `5}`. One value, the body where it is there, may have any character; the
-/// others must not have what separates them from their neighbour on its side.
-///
-/// Whether the query of the address has to be the configured one, for want of a
-/// separator.
-fn delimit(
-    segments: &mut [Segment],
-    around: Around<'_>,
-    id_delimiters: &mut Vec<u8>,
-) -> Result<bool, String> {
-    /// What a neighbour looks like from here.
-    #[derive(Clone, Copy)]
-    enum Look {
-        Literal {
-            first: u8,
-            last: u8,
-        },
-        /// A form of its own, and it has to be fresh.
-        Timestamp,
-        Other,
-    }
-    let looks: Vec<Look> = template::flatten(segments)
-        .map(|segment| match segment {
-            Segment::Literal(text) => match (text.first(), text.last()) {
-                (Some(first), Some(last)) => Look::Literal {
-                    first: *first,
-                    last: *last,
-                },
-                _ => Look::Other,
-            },
-            Segment::Value(value) if value.place == Place::Timestamp => Look::Timestamp,
-            _ => Look::Other,
-        })
-        .collect();
-    let flat: Vec<&Segment> = template::flatten(segments).collect();
-    let position = |wanted: &dyn Fn(&Value) -> bool| {
-        flat.iter()
-            .position(|segment| matches!(segment, Segment::Value(value) if wanted(value)))
-    };
-    let raw_body = flat.iter().position(|segment| is_raw_body(segment));
-    let free: Vec<usize> = flat
-        .iter()
-        .enumerate()
-        .filter(|(_, segment)| matches!(segment, Segment::Value(value) if value.free))
-        .map(|(index, _)| index)
-        .collect();
-    if free.len() > 1 {
-        return Err("|free twice; one value may have any character, not two".to_owned());
-    }
-    if !free.is_empty() && raw_body.is_some() && !around.json_body {
-        return Err(
-            "|free besides {body}: one signature would fit several ways to divide them; expected \
-             `body = \"json\"`"
-                .to_owned(),
-        );
-    }
-    let anchor = raw_body
-        .or_else(|| free.first().copied())
-        .or_else(|| position(&|value| value.place == Place::FormSorted))
-        .or_else(|| {
-            flat.iter().rposition(
-                |segment| matches!(segment, Segment::Value(value) if !is_constant(value)),
-            )
-        });
-    let mut fixed_query = false;
-    for (index, segment) in template::flatten_mut(segments).enumerate() {
-        let Segment::Value(value) = segment else {
-            continue;
-        };
-        if Some(index) == anchor || is_constant(value) || value.free {
-            continue;
-        }
-        let towards_end = anchor.is_none_or(|anchor| index < anchor);
-        let neighbour = if towards_end {
-            looks.get(index + 1)
-        } else {
-            index.checked_sub(1).and_then(|at| looks.get(at))
-        };
-        let has_query = matches!(value.place, Place::Url | Place::PathQuery);
-        let delimiter = match neighbour {
-            Some(Look::Literal { first, last }) => Some(if towards_end { *first } else { *last }),
-            Some(Look::Timestamp) if !has_query => None,
-            _ if has_query => {
-                fixed_query = true;
-                continue;
-            }
-            _ => {
-                return Err(
-                    "two values without literal text in between: one signature would fit several \
-                     ways to divide them"
-                        .to_owned(),
-                );
-            }
-        };
-        value.delimiter = delimiter;
-        let is_id = match &value.place {
-            Place::Id => true,
-            Place::At(location) => around.ids == [location.clone()],
-            _ => false,
-        };
-        if is_id {
-            id_delimiters.extend(delimiter);
-        }
-    }
-    Ok(fixed_query)
-}
-
-/// Whether the sender of a request cannot choose the length of `value`.
-fn is_constant(value: &Value) -> bool {
-    match &value.place {
-        Place::Timestamp | Place::Method | Place::UrlBase | Place::Path => true,
-        Place::At(Location::Param(_)) => true,
-        _ => value
-            .filters
-            .iter()
-            .any(|filter: &Filter| filter.is_digest()),
     }
 }
 
@@ -310,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_message_is_cut_where_the_body_is_needed() {
-        let message = compile("a{method}{body}b{body|sha256:hex}c").unwrap();
+        let message = compile("a{method}:{body}b{body|sha256:hex}c").unwrap();
         let kinds: Vec<&str> = message
             .parts
             .iter()
@@ -323,37 +196,6 @@ mod tests {
         assert_eq!(kinds, ["head", "raw", "head", "body", "head"]);
         assert!(message.streams);
         assert!(!compile("{json:/a}.{body}").unwrap().streams);
-    }
-
-    #[test]
-    fn what_could_be_divided_in_two_ways_does_not_compile() {
-        for template in [
-            "{id}{body}",
-            "{id}{header:x}.{body}",
-            "{body}{header:x}",
-            "{header:x|free}{body}",
-            "{header:a|free}.{header:b|free}.",
-            "{query:a}{header:x}",
-        ] {
-            let error = compile(template).unwrap_err();
-            assert!(
-                error.contains("to divide them") || error.contains("not two"),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_address_beside_the_body_is_the_configured_one() {
-        assert!(compile("{url}{body}").unwrap().fixed_query);
-        assert!(compile("{method}{url}{body}{ts}").unwrap().fixed_query);
-        assert!(compile("{body}{url}").unwrap().fixed_query);
-        assert!(!compile("{url}").unwrap().fixed_query);
-        assert!(
-            !compile("{method}\n{path-query}\n{ts}\n{body|sha256:hex}")
-                .unwrap()
-                .fixed_query
-        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 #![doc = include_str!("language.md")]
 
+mod division;
 pub(crate) mod field;
 mod grammar;
 pub(crate) mod handshake;
@@ -55,6 +56,8 @@ pub(crate) struct Compiled {
 pub(crate) struct Plan {
     pub(crate) name: Option<String>,
     pub(crate) when: Vec<Condition>,
+    /// Whether it counts only where the operator has chosen it.
+    pub(crate) opt_in: bool,
     pub(crate) algorithm: Algorithm,
     pub(crate) kind: Kind,
     pub(crate) key: KeyRule,
@@ -67,8 +70,7 @@ pub(crate) struct Plan {
     pub(crate) require: Vec<Equal>,
     /// The array whose elements are all to be verified, each by itself.
     pub(crate) each: Option<Pointer>,
-    /// Whether a body has to be a JSON object or array.
-    pub(crate) json_body: bool,
+    pub(crate) body_form: BodyForm,
     pub(crate) body: BodyBinding,
     pub(crate) url: UrlRule,
     /// Every member of the body that is read.
@@ -119,6 +121,27 @@ pub(crate) enum BodyBinding {
     /// By fields of a form, which must have no others.
     FormFields,
     Unbound,
+}
+
+/// What a body has to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BodyForm {
+    #[default]
+    Any,
+    /// One JSON object or array.
+    Json,
+    /// That, or nothing.
+    JsonOrEmpty,
+}
+
+impl BodyForm {
+    pub(crate) fn allows(self, body: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Json => json::is_document(body),
+            Self::JsonOrEmpty => body.is_empty() || json::is_document(body),
+        }
+    }
 }
 
 /// How the address is written that is signed.
@@ -194,6 +217,15 @@ impl Scheme {
 
     pub(crate) fn plans(&self) -> &[Plan] {
         &self.0.plans
+    }
+
+    /// Whether plan `index` may decide, if `chosen` is the one that the operator
+    /// has chosen.
+    pub(crate) fn counts(&self, index: usize, chosen: Option<usize>) -> bool {
+        match chosen {
+            Some(chosen) => chosen == index,
+            None => self.0.plans.get(index).is_some_and(|plan| !plan.opt_in),
+        }
     }
 
     pub(crate) fn compiled(&self) -> &Compiled {

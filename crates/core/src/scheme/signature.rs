@@ -138,6 +138,7 @@ impl SignatureField {
             }
             Err(Absence::Missing) => Ok(()),
             Err(Absence::Repeated) => Err(VerifyError::SignatureRepeated),
+            Err(Absence::Malformed) => Err(VerifyError::SignatureMalformed),
         };
         match &self.place {
             SignaturePlace::Locations(locations) => {

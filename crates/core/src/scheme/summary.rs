@@ -27,8 +27,8 @@ pub enum Caution {
     /// Neither an event id nor a timestamp is signed: two events with equal
     /// bytes look like one, and a replay passes once it is forgotten.
     NoIdNoTimestamp,
-    /// A digest over secret and message, not an HMAC: whoever has one can
-    /// append to the message.
+    /// A digest over secret and message, not an HMAC: whoever has one has those
+    /// of longer messages, and only that bodies have to be JSON keeps them out.
     PlainDigest,
 }
 
@@ -47,7 +47,8 @@ impl Caution {
                 "neither event id nor timestamp is signed: equal bytes look like one event"
             }
             Self::PlainDigest => {
-                "a plain digest, not an HMAC: whoever has one delivery can append to its message"
+                "a plain digest, not an HMAC: only that a body has to be JSON keeps others from \
+                 appending to it"
             }
         }
     }
@@ -202,6 +203,12 @@ impl<'s> Variant<'s> {
     /// Its name, where there are several.
     pub fn name(self) -> Option<&'s str> {
         self.0.name.as_deref()
+    }
+
+    /// Whether it counts only where it has been chosen, with
+    /// [`VerifierBuilder::variant`](crate::VerifierBuilder::variant).
+    pub fn is_opt_in(self) -> bool {
+        self.0.opt_in
     }
 
     /// The algorithm, by its name in the language.

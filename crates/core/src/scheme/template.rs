@@ -23,8 +23,8 @@ pub(crate) struct Value {
     pub(crate) filters: Vec<Filter>,
     /// What an absent value is; outside of `[ ]` a refusal.
     pub(crate) absent: Absent,
-    /// What separates it from its neighbour; the value must not have it.
-    pub(crate) delimiter: Option<u8>,
+    /// Characters that it must not have: what may come next to it in the message.
+    pub(crate) delimiters: Vec<u8>,
     /// Whether it may have any character, because nothing else in the message
     /// may.
     pub(crate) free: bool,
@@ -211,7 +211,7 @@ fn value(text: &str) -> Result<Value, String> {
         place,
         filters: Vec::new(),
         absent: Absent::Refused,
-        delimiter: None,
+        delimiters: Vec::new(),
         free: false,
     };
     for word in words {
@@ -256,14 +256,6 @@ pub(crate) fn flatten(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
     segments.iter().flat_map(|segment| match segment {
         Segment::Optional(inner) => inner.as_slice(),
         other => std::slice::from_ref(other),
-    })
-}
-
-/// Likewise.
-pub(crate) fn flatten_mut(segments: &mut [Segment]) -> impl Iterator<Item = &mut Segment> {
-    segments.iter_mut().flat_map(|segment| match segment {
-        Segment::Optional(inner) => inner.as_mut_slice(),
-        other => std::slice::from_mut(other),
     })
 }
 

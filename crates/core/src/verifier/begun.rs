@@ -76,13 +76,15 @@ impl Verifier {
         {
             return Err(VerifyError::SchemesMixed);
         }
-        let configured = self
-            .context
-            .address
-            .as_ref()
-            .and_then(|a| a.query.as_deref());
-        if plan.message.fixed_query && head.uri.query() != configured {
-            return Err(VerifyError::FieldMalformed);
+        if let Some(address) = &self.context.address {
+            let query = head.uri.query();
+            let fits = match plan.message.division.fixed_query {
+                true => query == address.query.as_deref(),
+                false => !plan.message.has(&Place::Url) || address.may_have(query),
+            };
+            if !fits {
+                return Err(VerifyError::FieldMalformed);
+            }
         }
         let mut view = HeadView {
             head,
@@ -146,12 +148,20 @@ impl Verifier {
     /// sender must not choose the weakest.
     fn choose_plan(&self, head: Head<'_>) -> Result<(usize, &Plan), VerifyError> {
         let view = self.bare_view(head);
-        self.plans()
-            .find(|(_, plan)| {
-                let mut conditions = plan.when.iter();
-                conditions.all(|condition| holds(condition, |location| view.at(location)))
-            })
-            .ok_or(VerifyError::SignatureMissing)
+        let applies = |plan: &Plan| {
+            let mut conditions = plan.when.iter();
+            conditions.all(|condition| holds(condition, |location| view.at(location)))
+        };
+        self.plans().find(|(_, plan)| applies(plan)).ok_or_else(|| {
+            let mut conditions = self.plans().flat_map(|(_, plan)| &plan.when);
+            if self.scheme.plans().iter().any(applies) {
+                VerifyError::SignatureVersionUnknown
+            } else if conditions.any(|one| view.at(&one.location) == Err(Absence::Repeated)) {
+                VerifyError::FieldRepeated
+            } else {
+                VerifyError::SignatureMissing
+            }
+        })
     }
 
     fn read_alternatives(
@@ -320,6 +330,7 @@ pub(super) fn timestamp_absent(absence: Absence) -> VerifyError {
     match absence {
         Absence::Missing => VerifyError::TimestampMissing,
         Absence::Repeated => VerifyError::TimestampRepeated,
+        Absence::Malformed => VerifyError::TimestampMalformed,
     }
 }
 

@@ -120,7 +120,7 @@ impl VerifierBuilder {
     }
 
     /// Lets only one of the scheme's variants count, whatever a delivery looks
-    /// like.
+    /// like. Those that are `opt_in` count only so.
     #[must_use]
     pub fn variant(mut self, name: impl Into<String>) -> Self {
         self.variant = Some(name.into());
@@ -196,6 +196,13 @@ pub(crate) fn context(
         None if scheme.needs_url() => return Err(BuildError::UrlMissing),
         None => None,
     };
+    let may_run_on =
+        |plan: &crate::scheme::Plan| plan.message.division.fixed_path && plan.url.toggle_port;
+    if address.as_ref().is_some_and(|address| !address.has_path())
+        && scheme.plans().iter().any(may_run_on)
+    {
+        return Err(BuildError::UrlWithoutPath);
+    }
     if let Some(name) = scheme.params().find(|name| !params.contains_key(*name)) {
         return Err(BuildError::ParamMissing { name: name.into() });
     }
@@ -238,8 +245,7 @@ fn prepare(
     let mut weak = false;
     let mut keys = Vec::with_capacity(scheme.plans().len());
     for (index, plan) in scheme.plans().iter().enumerate() {
-        let counts = pinned.is_none_or(|pinned| pinned == index);
-        if !counts || !plan.key.is_for(secret) {
+        if !scheme.counts(index, pinned) || !plan.key.is_for(secret) {
             keys.push(None);
             continue;
         }
@@ -286,6 +292,8 @@ pub enum BuildError {
     /// The address is not one of `http` or `https`, or has more to it than host,
     /// port, path and query.
     UrlMalformed,
+    /// The address has no path, not even `/`, and could run into the body.
+    UrlWithoutPath,
     /// A parameter that the scheme needs is not set.
     ParamMissing {
         /// The parameter.
@@ -320,6 +328,9 @@ impl fmt::Display for BuildError {
             Self::UrlMalformed => f.write_str(
                 "expected an address of http:// or https://, without user, password and fragment",
             ),
+            Self::UrlWithoutPath => {
+                f.write_str("expected an address with a path, if only /: the scheme needs one")
+            }
             Self::ParamMissing { name } => {
                 write!(
                     f,

@@ -58,6 +58,11 @@ impl Address {
         })
     }
 
+    /// Whether it was entered with a path.
+    pub(crate) fn has_path(&self) -> bool {
+        !self.path.is_empty()
+    }
+
     pub(crate) fn path(&self) -> &str {
         if self.path.is_empty() {
             "/"
@@ -84,6 +89,16 @@ impl Address {
                 format!("{scheme}://{authority}:{port}{path}")
             }
         }
+    }
+
+    /// Whether a request with this query may have been sent to the address: what
+    /// the provider adds to its query comes behind it.
+    pub(crate) fn may_have(&self, query: Option<&str>) -> bool {
+        let Some(own) = &self.query else {
+            return true;
+        };
+        let rest = query.and_then(|query| query.strip_prefix(&**own));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('&'))
     }
 
     /// The address with the query of a request.

@@ -25,6 +25,9 @@ use crate::scheme::template::{Absent, Filter, Place, Segment, Value};
 /// Bytes of a message. Most of what the head adds fits without an allocation.
 pub(super) type Buffer = SmallVec<[u8; 128]>;
 
+/// Most headers that an item may list.
+const MAX_HEADERS_OF: usize = 64;
+
 pub(super) type Found<'a> = Result<Cow<'a, [u8]>, Absence>;
 
 impl From<Absence> for VerifyError {
@@ -32,6 +35,7 @@ impl From<Absence> for VerifyError {
         match absence {
             Absence::Missing => Self::FieldMissing,
             Absence::Repeated => Self::FieldRepeated,
+            Absence::Malformed => Self::FieldMalformed,
         }
     }
 }
@@ -125,12 +129,21 @@ impl<'h> HeadView<'h> {
                 target.into_bytes().into()
             }
             Place::HeadersOf(item) => {
-                let mut values = Vec::new();
+                let mut names = Vec::new();
+                let mut joined = Vec::new();
                 for name in self.item(item)?.split(|byte| *byte == b' ') {
-                    let name = HeaderName::from_bytes(name).map_err(|_| Absence::Missing)?;
-                    values.push(self.header(&name)?);
+                    let name = HeaderName::from_bytes(name).map_err(|_| Absence::Malformed)?;
+                    // Each once: together they are no longer than the head then.
+                    if names.len() == MAX_HEADERS_OF || names.contains(&name) {
+                        return Err(Absence::Malformed);
+                    }
+                    if !names.is_empty() {
+                        joined.push(b'.');
+                    }
+                    joined.extend_from_slice(&self.header(&name)?);
+                    names.push(name);
                 }
-                values.join(&b'.').into()
+                joined.into()
             }
             Place::At(location) => return self.at(location),
             Place::Body | Place::FormSorted => return Err(Absence::Missing),
@@ -166,7 +179,8 @@ pub(super) struct BodyView<'b> {
     context: &'b Context,
     pointers: &'b [Pointer],
     plan: Option<&'b Plan>,
-    texts: OnceCell<Texts>,
+    texts: OnceCell<Texts<'b>>,
+    form: OnceCell<Vec<u8>>,
 }
 
 impl<'b> BodyView<'b> {
@@ -183,23 +197,39 @@ impl<'b> BodyView<'b> {
             pointers,
             plan,
             texts: OnceCell::new(),
+            form: OnceCell::new(),
         }
     }
 
-    pub(super) fn text(&self, pointer: &Pointer) -> Option<&str> {
-        let index = self.pointers.iter().position(|other| other == pointer)?;
+    pub(super) fn text(&self, pointer: &Pointer) -> Result<&str, Absence> {
+        let index = self.pointers.iter().position(|other| other == pointer);
         let texts = self
             .texts
             .get_or_init(|| json::texts(self.body, self.pointers));
-        texts.get(index)?.as_deref()
+        let found = index.and_then(|index| texts.get(index));
+        let found = found.ok_or(Absence::Missing)?;
+        found.as_deref().map_err(|absence| *absence)
+    }
+
+    /// The fields of a form, sorted and run together.
+    fn sorted_form(&self) -> Result<&[u8], Absence> {
+        let text = self.form.get_or_init(|| {
+            let mut fields: Vec<_> = location::fields(self.body).collect();
+            fields.sort();
+            fields.dedup();
+            let sorted = fields.iter().flat_map(|(name, value)| [&**name, &**value]);
+            sorted.collect::<Vec<_>>().concat()
+        });
+        match text.first() {
+            // It would go on with the query of an address that is before it.
+            Some(b'?' | b'&') => Err(Absence::Malformed),
+            _ => Ok(text),
+        }
     }
 
     pub(super) fn at(&self, location: &Location) -> Found<'_> {
         match location {
-            Location::Json(pointer) => self
-                .text(pointer)
-                .map(|text| text.as_bytes().into())
-                .ok_or(Absence::Missing),
+            Location::Json(pointer) => self.text(pointer).map(|text| text.as_bytes().into()),
             Location::Form(name) => field(self.body, name),
             Location::Param(name) => param(self.context, name),
             _ => Err(Absence::Missing),
@@ -209,13 +239,7 @@ impl<'b> BodyView<'b> {
     pub(super) fn value(&self, place: &Place) -> Found<'_> {
         match place {
             Place::Body => Ok(self.body.into()),
-            Place::FormSorted => {
-                let mut fields: Vec<_> = location::fields(self.body).collect();
-                fields.sort();
-                fields.dedup();
-                let sorted = fields.iter().flat_map(|(name, value)| [&**name, &**value]);
-                Ok(sorted.collect::<Vec<_>>().concat().into())
-            }
+            Place::FormSorted => self.sorted_form().map(Cow::Borrowed),
             Place::Timestamp => {
                 let timestamp = self.plan.and_then(|plan| plan.timestamp.as_ref());
                 self.at(&timestamp.ok_or(Absence::Missing)?.location)
@@ -250,7 +274,7 @@ pub(super) fn holds<'a>(condition: &Condition, read: impl Fn(&Location) -> Found
     let found = read(&condition.location);
     match (&condition.value, found) {
         // More than one is there, too; which of them counts is refused later.
-        (None, found) => found != Err(Absence::Missing),
+        (None, found) => !matches!(found, Err(Absence::Missing | Absence::Malformed)),
         (Some(wanted), Ok(value)) => {
             // A media type may have parameters (RFC 9110 §8.3.1).
             let value = match &condition.location {
@@ -316,15 +340,12 @@ fn render_value<'a>(
         (Ok(bytes), _) => bytes,
         (Err(Absence::Missing), Absent::Empty) => Cow::Borrowed(&[][..]),
         (Err(Absence::Missing), Absent::Refused) => return Ok(None),
-        (Err(Absence::Repeated), _) => return Err(VerifyError::FieldRepeated),
+        (Err(absence), _) => return Err(absence.into()),
     };
     for filter in &value.filters {
         bytes = filtered(*filter, &bytes).into();
     }
-    if value
-        .delimiter
-        .is_some_and(|delimiter| bytes.contains(&delimiter))
-    {
+    if !value.delimiters.is_empty() && bytes.iter().any(|byte| value.delimiters.contains(byte)) {
         return Err(VerifyError::FieldMalformed);
     }
     Ok(Some(bytes))

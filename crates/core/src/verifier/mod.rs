@@ -202,7 +202,7 @@ impl Verifier {
     /// The plans that may decide, by their index.
     fn plans(&self) -> impl Iterator<Item = (usize, &Plan)> {
         let plans = self.scheme.plans().iter().enumerate();
-        plans.filter(|(index, _)| self.pinned.is_none_or(|pinned| pinned == *index))
+        plans.filter(|(index, _)| self.scheme.counts(*index, self.pinned))
     }
 
     fn window_of(&self, field: &TimestampField) -> Window {

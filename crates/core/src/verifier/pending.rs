@@ -195,7 +195,7 @@ impl Verifier {
         {
             return Err(VerifyError::RequirementUnmet);
         }
-        if plan.json_body && !json::is_document(view.body) {
+        if !plan.body_form.allows(view.body) {
             return Err(VerifyError::FieldMalformed);
         }
         if plan.body == BodyBinding::FormFields {
@@ -384,7 +384,7 @@ fn read_body_id(plan: &Plan, view: &BodyView<'_>) -> Option<Box<str>> {
 
 fn read_event_type(plan: &Plan, view: &BodyView<'_>) -> Option<Box<str>> {
     let text = match plan.event_type.as_ref()? {
-        Location::Json(pointer) => view.text(pointer)?,
+        Location::Json(pointer) => view.text(pointer).ok()?,
         _ => return None,
     };
     crate::scheme::field::is_id(text.as_bytes(), b"").then(|| text.into())

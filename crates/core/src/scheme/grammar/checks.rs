@@ -9,15 +9,16 @@ use crate::mac::Algorithm;
 use crate::message_signature::Component;
 use crate::scheme::handshake::Handshake;
 use crate::scheme::location::{Item, Location};
-use crate::scheme::message;
+use crate::scheme::message::{self, Part};
 use crate::scheme::signature::SignaturePlace;
-use crate::scheme::template::{self, Place};
-use crate::scheme::{BodyBinding, Kind, Plan};
+use crate::scheme::template::{self, Place, Segment};
+use crate::scheme::{BodyBinding, BodyForm, Kind, Plan};
 
 /// Whether the signature covers the body.
 pub(super) fn binding(plan: &Plan) -> BodyBinding {
     let by_requirement = plan.require.iter().any(|equal| {
-        template::values(&equal.template).any(message::binds_body)
+        // Alone: beside another value it could be divided in two ways.
+        matches!(&equal.template[..], [Segment::Value(value)] if message::binds_body(value))
             && is_signed(&equal.location, plan)
     });
     if plan.message.binds_body() || by_requirement || covers(plan, &[Component::Field(DIGEST)]) {
@@ -51,11 +52,12 @@ fn covers(plan: &Plan, components: &[Component]) -> bool {
 fn is_signed(location: &Location, plan: &Plan) -> bool {
     let in_message = plan
         .message
-        .values()
-        // A filter may fold two values into one.
-        .any(|value| value.place == Place::At(location.clone()) && value.filters.is_empty());
+        .signed_values()
+        .any(|value| value.place == Place::At(location.clone()));
     let has_url = plan.message.has(&Place::Url) || plan.message.has(&Place::PathQuery);
-    let bound = plan.body != BodyBinding::Unbound && plan.each.is_none();
+    // Fields that are written without anything in between could be others.
+    let is_run_together = plan.message.has(&Place::FormSorted);
+    let bound = plan.body == BodyBinding::Bound && plan.each.is_none() && !is_run_together;
     match location {
         Location::Json(_) | Location::Form(_) => bound || in_message,
         Location::Query(_) => {
@@ -99,8 +101,8 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
         let signed = is_token
             || plan
                 .message
-                .required_values()
-                .any(|value| value.place == Place::Id && value.filters.is_empty())
+                .signed_values()
+                .any(|value| value.place == Place::Id)
             || id
                 .locations
                 .iter()
@@ -123,6 +125,7 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
     }
     check_binding(section, plan, binds_body);
     check_items(section, plan);
+    check_plain_digest(section, plan);
     if plan.each.is_some() && !plan.signature.place.is_in_body() {
         section.wrong(
             "each",
@@ -220,6 +223,23 @@ fn check_binding(section: &Section<'_>, plan: &Plan, binds_body: Option<bool>) {
     }
 }
 
+/// Whoever has a digest of secret and message has that of any message that goes on
+/// where this one ends. So nothing must verify that could be one gone on: what comes
+/// last is a body that has an end of its own.
+fn check_plain_digest(section: &Section<'_>, plan: &Plan) {
+    if plan.algorithm != Algorithm::Sha256 || !matches!(plan.kind, Kind::Message { .. }) {
+        return;
+    }
+    if plan.body_form == BodyForm::Any || !matches!(plan.message.parts.last(), Some(Part::RawBody))
+    {
+        section.wrong(
+            "alg",
+            "sha256 of secret and message lets anybody append to the message: expected {body} at \
+             the end of `msg`, and `body` \"json\" or \"json-or-empty\"",
+        );
+    }
+}
+
 /// `sig:…` has to be an item that the signature's list can have.
 fn check_items(section: &Section<'_>, plan: &Plan) {
     let list = plan.signature.list.as_ref();
@@ -281,7 +301,10 @@ pub(super) fn handshakes(section: &Section<'_>, plans: &[Plan], handshakes: &[Ha
     match plans {
         [plan]
             if matches!(plan.kind, Kind::Message { .. })
-                && !matches!(plan.algorithm, Algorithm::Public(_) | Algorithm::Token) => {}
+                && !matches!(
+                    plan.algorithm,
+                    Algorithm::Public(_) | Algorithm::Token | Algorithm::Sha256
+                ) => {}
         _ => section.wrong(
             "handshake",
             "an answer that is signed needs a scheme of one variant, with an HMAC",

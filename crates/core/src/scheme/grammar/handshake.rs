@@ -1,5 +1,9 @@
 use std::collections::BTreeSet;
 
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
+    SET_COOKIE, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderName, Method, StatusCode};
 use toml::Value;
 
@@ -10,6 +14,20 @@ use crate::scheme::handshake::{
 };
 use crate::scheme::location::Location;
 use crate::scheme::template::{self, Place, Segment, Value as Placeholder};
+
+/// Headers that an answer has anyway, or that frame it, or that would speak for the
+/// whole site.
+const RESERVED: [HeaderName; 9] = [
+    CACHE_CONTROL,
+    CONNECTION,
+    CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE,
+    LOCATION,
+    SET_COOKIE,
+    TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
+];
 
 /// Longest text that a guard may let through.
 const MOST: u64 = 1024;
@@ -214,6 +232,13 @@ fn read_respond(section: &Section<'_>) -> Option<Respond> {
             };
             if !names.insert(header.as_str().to_owned()) {
                 table.wrong(name, "there twice");
+            }
+            if RESERVED.contains(&header) {
+                table.wrong(
+                    name,
+                    "expected another header: this one is hookgate's, which says what the answer \
+                     is, and that nobody may take it for a page",
+                );
             }
             match value.as_str().map(template) {
                 Some(Ok(template)) => headers.push((header, template)),

@@ -11,14 +11,15 @@ use http::header::AUTHORIZATION;
 use toml::{Table, Value};
 
 use self::values::{Alg, RefusalStatus, Separator};
+use super::division::Around;
 use super::field::{Encoding, TimeUnit};
 use super::handshake::Handshake;
 use super::json::{MAX_POINTERS, Pointer};
 use super::location::{Item, Location};
-use super::message::{Around, Message};
+use super::message::Message;
 use super::signature::{List, ListKind, SignatureField, SignaturePlace};
 use super::template::{self, Place, Segment};
-use super::{BodyBinding, Compiled, IdField, Kind, Plan, TimestampField, UrlRule};
+use super::{BodyBinding, BodyForm, Compiled, IdField, Kind, Plan, TimestampField, UrlRule};
 use crate::document::Section;
 use crate::mac::{Algorithm, Applies, KeyRule};
 use crate::message_signature::{Component, Policy};
@@ -71,7 +72,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Compiled> {
             _ => None,
         })
         .collect();
-    let needs_url = plans.iter().any(signs_url);
+    let needs_url = plans.iter().any(needs_url);
     Some(Compiled {
         plans,
         handshakes,
@@ -128,6 +129,9 @@ fn read_variants(root: &Section<'_>) -> Option<Vec<Plan>> {
         }
         plans.extend(read_plan(&section, true));
     }
+    if !plans.is_empty() && plans.iter().all(|plan| plan.opt_in) {
+        root.wrong("variants", "expected one without `opt_in`");
+    }
     (plans.len() == sections.len() && !plans.is_empty()).then_some(plans)
 }
 
@@ -146,6 +150,7 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
             section.value(key);
         }
     }
+    let opt_in = is_variant && section.optional("opt_in").unwrap_or(false);
     let alg = section.required::<Alg>("alg");
     let algorithm = alg.map(Alg::algorithm);
     let key = read_key(section);
@@ -164,20 +169,15 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
     };
     require.extend(claims);
     let each = section.optional::<Location>("each");
-    let json_body = match section.optional::<String>("body").as_deref() {
-        None => false,
-        Some("json") => true,
-        Some(_) => {
-            section.wrong("body", "expected \"json\"");
-            false
-        }
-    };
+    let body_form = section.optional::<BodyForm>("body").unwrap_or_default();
     let binds_body = section.optional::<bool>("binds_body");
     let url = read_url(section);
     let around = Around {
-        timestamp: timestamp.as_ref().map(|timestamp| &timestamp.location),
+        timestamp: timestamp
+            .as_ref()
+            .map(|timestamp| (&timestamp.location, timestamp.unit)),
         ids: &ids,
-        json_body,
+        json_body: body_form == BodyForm::Json,
     };
     let (kind, message) = match policy {
         Some(policy) => (Some(Kind::MessageSignature(policy)), Some(Message::head())),
@@ -196,6 +196,7 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
     let mut plan = Plan {
         name,
         when,
+        opt_in,
         // One that is wrong has been noted; the rest is still to be checked.
         algorithm: algorithm.unwrap_or(Algorithm::HmacSha256),
         kind: kind?,
@@ -212,7 +213,7 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
         forbidden,
         require,
         each,
-        json_body,
+        body_form,
         body: BodyBinding::Unbound,
         url,
         json: Vec::new(),
@@ -505,8 +506,14 @@ fn read_url(section: &Section<'_>) -> UrlRule {
         }
     };
     let decode = url.optional::<String>("decode").unwrap_or_default();
-    if !decode.is_ascii() {
-        url.wrong("decode", "expected ASCII characters");
+    if !decode.bytes().all(|byte| byte.is_ascii_graphic())
+        || decode.contains(['&', '=', '%', '#', '+'])
+    {
+        url.wrong(
+            "decode",
+            "expected visible ASCII characters, but none of & = % # +: those separate the fields \
+             of a query, and two addresses would be one",
+        );
     }
     url.deny_unknown();
     UrlRule {
@@ -567,10 +574,11 @@ fn pointers(section: &Section<'_>, locations: &[&Location]) -> Option<Vec<Pointe
     Some(pointers)
 }
 
-/// Whether `plan` signs the address that the provider calls.
-fn signs_url(plan: &Plan) -> bool {
+/// Whether the operator has to say at which address the provider calls.
+fn needs_url(plan: &Plan) -> bool {
     let is_url = |place: &Place| matches!(place, Place::Url | Place::UrlBase);
-    plan.message.values().any(|value| is_url(&value.place))
+    plan.message.division.fixed_path
+        || plan.message.values().any(|value| is_url(&value.place))
         || plan
             .require
             .iter()

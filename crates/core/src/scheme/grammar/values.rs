@@ -7,6 +7,7 @@ use crate::document::{FromValue, text};
 use crate::mac::{Algorithm, KeyDigest, KeyEncoding};
 use crate::message_signature::Component;
 use crate::public_key::PublicAlgorithm;
+use crate::scheme::BodyForm;
 use crate::scheme::field::{Encoding, TimeUnit};
 use crate::scheme::handshake::{Chars, Content};
 use crate::scheme::location::Location;
@@ -104,6 +105,17 @@ impl FromValue for Encoding {
             ("base64-hex", Self::Base64Hex),
         ];
         word(value, &words)
+    }
+}
+
+impl FromValue for BodyForm {
+    const EXPECTED: &'static str = "json or json-or-empty";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        word(
+            value,
+            &[("json", Self::Json), ("json-or-empty", Self::JsonOrEmpty)],
+        )
     }
 }
 

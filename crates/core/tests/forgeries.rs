@@ -1,0 +1,452 @@
+//! Forgeries and replays that a scheme could let through: each is refused when the
+//! scheme is read, or when the delivery comes.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use hookgate_core::{
+    BuildError, Head, Provider, ReplayKey, ReplayScope, Scheme, Secret, UnixTime, Verified,
+    Verifier, VerifyError,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+const NOW: UnixTime = UnixTime::from_secs(1_784_187_600);
+const SECRET: &str = "a-secret-of-these-tests-0123456789";
+const URL: &str = "https://h.example/in";
+
+fn sign(message: impl AsRef<[u8]>) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(message.as_ref());
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// A scheme with an HMAC in `x-sig`.
+fn read(rest: &str) -> Result<Scheme, String> {
+    let head = "alg = \"hmac-sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }";
+    Scheme::from_toml(&format!("{head}\n{rest}")).map_err(|problems| problems.to_string())
+}
+
+struct Receiver(Verifier);
+
+impl Receiver {
+    fn new(scheme: &Scheme) -> Self {
+        Self::at(scheme, URL).unwrap()
+    }
+
+    fn at(scheme: &Scheme, url: &str) -> Result<Self, BuildError> {
+        let builder = Verifier::builder(scheme).key(Secret::new(SECRET).unwrap());
+        builder.url(url).build().map(Self)
+    }
+
+    fn of(provider: &str) -> Self {
+        Self::new(Provider::named(provider).unwrap().scheme())
+    }
+
+    fn verify(
+        &self,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Result<Verified, VerifyError> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            map.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let (method, uri): (_, Uri) = (Method::POST, uri.parse().unwrap());
+        let body = Bytes::copy_from_slice(body.as_ref());
+        let checked = self.0.verify(Head::new(&method, &uri, &map), body, NOW)?;
+        Ok(checked.delivery().unwrap())
+    }
+}
+
+fn keys(verified: &Verified) -> Vec<ReplayKey> {
+    verified.replay_keys(&ReplayScope::new(&["s"])).to_vec()
+}
+
+#[test]
+fn what_could_be_read_in_two_ways_does_not_load() {
+    let ts = "\nts = { in = \"header:t\", unit = \"s\" }";
+    let either = "\nts = { in = \"header:t\", unit = \"s-or-ms\" }";
+    for (rest, expected) in [
+        // A header that is absent for one reader and part of the body for another.
+        ("msg = \"[{header:n}.]{body}\"", "does not tell"),
+        ("msg = \"[n{header:n}.]{body}\"", "does not tell"),
+        ("msg = \"{body}[.{header:n}]\"", "behind the value"),
+        (
+            "msg = \"[{header:a};][{header:b};]{body|sha256:hex}\"",
+            "does not tell",
+        ),
+        // A body that may be dropped.
+        ("msg = \"x[.{body}.{json:/x}]\"", "names nothing"),
+        (
+            "msg = \"[{id};{header:n};]{body|sha256:hex}\"\nid = \"header:i\"",
+            "names nothing",
+        ),
+        (
+            &format!("msg = \"{{ts}}{{body}}\"{either}"),
+            "three of its neighbour",
+        ),
+        (
+            &format!("msg = \"{{id}}{{ts}}{{body}}\"\nid = \"header:i\"{ts}"),
+            "to divide them",
+        ),
+        // Digests that are folded together, and filters that fold bodies.
+        (
+            "msg = \"{body|lower|sha256:hex}\"",
+            "does not cover the body",
+        ),
+        (
+            "msg = \"{body|sha256:hex|crc32}\"",
+            "does not cover the body",
+        ),
+        ("msg = \"{form-sorted|lower}\"", "does not cover the body"),
+        (
+            "msg = \"{header:d}\"\nrequire = { \"header:d\" = \"{body|sha256:hex|crc32}\" }",
+            "does not cover the body",
+        ),
+        (
+            "msg = \"{header:d}\"\nrequire = { \"header:d\" = \"[x{body|sha256:hex}]\" }",
+            "does not cover the body",
+        ),
+        (
+            "msg = \"{id|lower}.{body}\"\nid = \"header:i\"",
+            "with a filter",
+        ),
+        (
+            "msg = \"{body}\"\nid = \"param:x\"",
+            "a place in the delivery",
+        ),
+        // Two addresses that are one once they are decoded.
+        (
+            "msg = \"{url}\"\nbinds_body = false\nurl = { decode = \"&\" }",
+            "separate the fields",
+        ),
+    ] {
+        let error = read(rest).err().unwrap_or_default();
+        assert!(error.contains(expected), "{rest}: {error}");
+    }
+}
+
+#[test]
+fn a_header_may_be_optional_where_its_absence_shows() {
+    let scheme = read("msg = \"{id}[;{header:n}].{body}\"\nid = \"header:i\"").unwrap();
+    let receiver = Receiver::new(&scheme);
+    let signature = sign(r#"evt_1.{"v":1.5}"#);
+    let good = receiver.verify(
+        "/",
+        &[("x-sig", &signature), ("i", "evt_1")],
+        r#"{"v":1.5}"#,
+    );
+    assert_eq!(good.unwrap().id(), Some("evt_1"));
+    let with = sign(r#"evt_1;n.{"v":1.5}"#);
+    let headers = [("x-sig", &*with), ("i", "evt_1"), ("n", "n")];
+    assert!(receiver.verify("/", &headers, r#"{"v":1.5}"#).is_ok());
+    for (id, rest, body) in [
+        (r#"evt_1.{"v":1"#, None, "5}"),
+        ("evt_1;n", None, r#"{"v":1.5}"#),
+        ("evt_1", Some(r#"n.{"v":1"#), "5}"),
+    ] {
+        for signature in [&signature, &with] {
+            let mut headers = vec![("x-sig", &**signature), ("i", id)];
+            headers.extend(rest.map(|rest| ("n", rest)));
+            assert!(receiver.verify("/", &headers, body).is_err(), "{id}");
+        }
+    }
+}
+
+#[test]
+fn an_id_cannot_take_the_timestamp_behind_it() {
+    let receiver = Receiver::of("twitch");
+    let at = "2026-07-16T07:40:00Z";
+    let body = format!(r#"{{"at":"{at}","x":1}}"#);
+    let signature = format!("sha256={}", sign(format!("id-1{at}{body}")));
+    let verify = |id: &str, body: &str| {
+        let headers = [
+            ("twitch-eventsub-message-id", id),
+            ("twitch-eventsub-message-timestamp", at),
+            ("twitch-eventsub-message-signature", &signature),
+        ];
+        receiver.verify("/", &headers, body)
+    };
+    assert!(verify("id-1", &body).is_ok());
+    let longer = format!(r#"id-1{at}{{"at":""#);
+    assert!(verify(&longer, r#"","x":1}"#).is_err());
+}
+
+#[test]
+fn a_path_cannot_take_a_part_of_the_body() {
+    for template in ["{path}.{body}", "{path-query}{body}", "{path}{body}"] {
+        let scheme = read(&format!("msg = \"{template}\"")).unwrap();
+        let unset = Verifier::builder(&scheme).key(Secret::new(SECRET).unwrap());
+        assert_eq!(unset.build().unwrap_err(), BuildError::UrlMissing);
+        let receiver = Receiver::new(&scheme);
+        let dot = if template.contains('.') { "." } else { "" };
+        let signature = sign(format!("/in{dot}a.b"));
+        let headers = [("x-sig", &*signature)];
+        assert!(
+            receiver.verify("/in", &headers, "a.b").is_ok(),
+            "{template}"
+        );
+        for (target, body) in [("/in.a", "b"), ("/in?a", ".b"), ("/ina.", "b")] {
+            assert!(
+                receiver.verify(target, &headers, body).is_err(),
+                "{template}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_toggled_port_cannot_take_a_part_of_the_body() {
+    let scheme = read("msg = \"{url}{body}\"\nurl = { port = \"toggle\" }").unwrap();
+    let bare = Receiver::at(&scheme, "https://h.example").err();
+    assert_eq!(bare, Some(BuildError::UrlWithoutPath));
+    let receiver = Receiver::at(&scheme, "https://h.example/").unwrap();
+    let signature = sign("https://h.example:443/{}");
+    let headers = [("x-sig", &*signature)];
+    assert!(receiver.verify("/", &headers, "{}").is_ok());
+    assert!(receiver.verify("/", &headers, ":443/{}").is_err());
+}
+
+#[test]
+fn a_filtered_header_names_no_event() {
+    let scheme = read("msg = \"{header:i|lower}.{body}\"\nid = \"header:i\"").unwrap();
+    assert!(!scheme.signs_id());
+    let receiver = Receiver::new(&scheme);
+    let signature = sign("evt_a.{}");
+    let once = |id| receiver.verify("/", &[("x-sig", &signature), ("i", id)], "{}");
+    assert_eq!(keys(&once("evt_a").unwrap()), keys(&once("evt_A").unwrap()));
+}
+
+#[test]
+fn fields_beside_the_signed_ones_name_no_event() {
+    let form = "alg = \"hmac-sha256\"\nsig = { in = \"form:sig\", enc = \"hex\" }\n\
+                msg = \"{form:payload}\"";
+    let dated = format!("{form}\nts = {{ in = \"form:t\", unit = \"s\" }}");
+    let error = Scheme::from_toml(&dated).unwrap_err().to_string();
+    assert!(error.contains("not part of `msg`"), "{error}");
+
+    let scheme = Scheme::from_toml(&format!("{form}\nid = \"form:id\"")).unwrap();
+    let receiver = Receiver::new(&scheme);
+    let once = |id: &str| {
+        let body = format!("payload=P&sig={}&id={id}", sign("P"));
+        receiver.verify("/", &[], body).unwrap()
+    };
+    assert_eq!(keys(&once("1")), keys(&once("2")));
+}
+
+#[test]
+fn fields_that_are_run_together_name_no_event() {
+    let scheme = read("msg = \"{form-sorted}\"\nid = \"form:Sid\"").unwrap();
+    let receiver = Receiver::new(&scheme);
+    let signature = sign("Aid1SidSM1Zx");
+    let once = |body: &str| {
+        receiver
+            .verify("/", &[("x-sig", &signature)], body)
+            .unwrap()
+    };
+    let genuine = keys(&once("Aid=1&Sid=SM1&Z=x"));
+    for other in [
+        "Aid=1&Sid=SM1&Sid=SM1&Z=x",
+        "Aid=1&Sid=SM1Zx",
+        "Aid=1&Sid=S&SidM1=SM1",
+    ] {
+        if let Ok(verified) = receiver.verify("/", &[("x-sig", &signature)], other) {
+            assert_eq!(keys(&verified), genuine, "{other}");
+        }
+    }
+}
+
+#[test]
+fn a_member_that_is_there_and_has_no_value_does_not_count_as_absent() {
+    let provider = Provider::named("adyen").unwrap();
+    let scheme = provider.scheme();
+    let key = Secret::new(hex::encode(SECRET)).unwrap();
+    let receiver = Receiver(Verifier::builder(scheme).key(key).build().unwrap());
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(b"P1::M:R:100:EUR:AUTHORISATION:true");
+    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    let verify = |extra: &str| {
+        receiver.verify(
+            "/",
+            &[],
+            format!(
+                r#"{{"notificationItems":[{{"NotificationRequestItem":{{
+                "additionalData":{{"hmacSignature":"{signature}"}},"pspReference":"P1",{extra}
+                "merchantAccountCode":"M","merchantReference":"R",
+                "amount":{{"value":100,"currency":"EUR"}},
+                "eventCode":"AUTHORISATION","success":"true"}}}}]}}"#
+            ),
+        )
+    };
+    for absent in [
+        "",
+        r#""originalReference":null,"#,
+        r#""originalReference":"","#,
+    ] {
+        assert!(verify(absent).is_ok(), "{absent}");
+    }
+    for forged in [
+        r#""originalReference":"F","originalReference":"F","#,
+        r#""originalReference":1.5,"#,
+        r#""originalReference":["F"],"#,
+        r#""originalReference":{},"#,
+    ] {
+        assert!(verify(forged).is_err(), "{forged}");
+    }
+}
+
+#[test]
+fn each_element_has_its_own_signature() {
+    let scheme = read("msg = \"{body}\"\neach = \"json:/items\"");
+    assert!(scheme.unwrap_err().contains("a signature in each element"));
+}
+
+#[test]
+fn groups_share_the_limit_of_candidates() {
+    let receiver = Receiver::of("persona");
+    let group = format!(
+        "t=1784187600{}",
+        format!(",v1={}", "0".repeat(64)).repeat(8)
+    );
+    let value = vec![group; 8].join(" ");
+    let outcome = receiver.verify("/", &[("persona-signature", &value)], "{}");
+    assert_eq!(outcome.unwrap_err(), VerifyError::SignatureTooMany);
+}
+
+#[test]
+fn a_list_of_headers_names_each_once() {
+    let receiver = Receiver::of("coinbase-cdp");
+    let verify = |list: &str| {
+        let signature = sign(format!("1784187600.{list}.{}.{{}}", list.replace('a', "x")));
+        let value = format!("t=1784187600,h={list},v1={signature}");
+        receiver.verify("/", &[("x-hook0-signature", &value), ("a", "x")], "{}")
+    };
+    assert!(verify("a").is_ok());
+    let many = vec!["a"; 1000].join(" ");
+    assert_eq!(verify(&many).unwrap_err(), VerifyError::FieldMalformed);
+}
+
+#[test]
+fn one_event_does_not_pass_twice_by_two_signatures() {
+    let provider = Provider::named("hubspot").unwrap();
+    let scheme = provider.scheme();
+    let receiver = Receiver::new(scheme);
+    let (body, at) = (r#"[{"eventId":1}]"#, "1784187600000");
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(format!("POST{URL}{body}{at}").as_bytes());
+    let v3 = STANDARD.encode(mac.finalize().into_bytes());
+    let v1 = hex::encode(Sha256::digest(format!("{SECRET}{body}")));
+    let old = [
+        ("x-hubspot-signature", &*v1),
+        ("x-hubspot-signature-version", "v1"),
+    ];
+    let new = [
+        ("x-hubspot-signature-v3", &*v3),
+        ("x-hubspot-request-timestamp", at),
+    ];
+    assert!(receiver.verify("/in", &[new, old].concat(), body).is_ok());
+    let again = receiver.verify("/in", &old, body);
+    assert_eq!(again.unwrap_err(), VerifyError::SignatureVersionUnknown);
+
+    // The control: where it is chosen, it counts, and nothing else does.
+    let chosen = Verifier::builder(scheme).key(Secret::new(SECRET).unwrap());
+    let chosen = Receiver(chosen.url(URL).variant("v1").build().unwrap());
+    assert!(chosen.verify("/in", &old, body).is_ok());
+    assert!(chosen.verify("/in", &new, body).is_err());
+}
+
+#[test]
+fn nothing_can_be_appended_to_what_a_plain_digest_covers() {
+    let plain = "alg = \"sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }";
+    for rest in [
+        "msg = \"{body}\"",
+        "msg = \"{body}.{header:n}\"\nbody = \"json\"",
+        "msg = \"{header:n}\"\nbinds_body = false\nbody = \"json\"",
+    ] {
+        let error = Scheme::from_toml(&format!("{plain}\n{rest}")).unwrap_err();
+        assert!(error.to_string().contains("append"), "{rest}: {error}");
+    }
+    let scheme = Scheme::from_toml(&format!("{plain}\nmsg = \"{{body}}\"\nbody = \"json\""));
+    let receiver = Receiver::new(&scheme.unwrap());
+    let verify = |body: &[u8]| {
+        let signature = hex::encode(Sha256::digest([SECRET.as_bytes(), body].concat()));
+        receiver.verify("/", &[("x-sig", &signature)], body)
+    };
+    let body = br#"[{"eventId":1}]"#;
+    assert!(verify(body).is_ok());
+    // What the digest of the first is a state of: the body, the padding of SHA-256,
+    // and whatever the forger likes.
+    let length = SECRET.len() + body.len();
+    let mut longer = body.to_vec();
+    longer.push(0x80);
+    while (SECRET.len() + longer.len()) % 64 != 56 {
+        longer.push(0);
+    }
+    longer.extend((u64::try_from(length).unwrap() * 8).to_be_bytes());
+    longer.extend(br#"[{"eventId":666}]"#);
+    assert_eq!(verify(&longer).unwrap_err(), VerifyError::FieldMalformed);
+}
+
+#[test]
+fn a_delivery_of_one_kind_does_not_pass_as_one_of_the_other() {
+    fn sign(message: &str) -> String {
+        let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(message.as_bytes());
+        STANDARD.encode(mac.finalize().into_bytes())
+    }
+    let json = r#"{"a":1}"#;
+    let digest = hex::encode(Sha256::digest(json));
+    let provider = Provider::named("twilio").unwrap();
+    let scheme = provider.scheme();
+    for query in ["", "?tenant=1"] {
+        let receiver = Receiver::at(scheme, &format!("{URL}{query}")).unwrap();
+        let target = format!("/in{query}");
+        let mark = if query.is_empty() { '?' } else { '&' };
+
+        // JSON, as a form whose field has the query as its name.
+        let signature = sign(&format!("{URL}{query}{mark}bodySHA256={digest}"));
+        let headers = [("x-twilio-signature", &*signature)];
+        let with_digest = format!("{target}{mark}bodySHA256={digest}");
+        assert!(receiver.verify(&with_digest, &headers, json).is_ok());
+        let escaped = if mark == '?' { "%3F" } else { "%26" };
+        let form = format!("{escaped}bodySHA256%3D{digest}");
+        assert!(receiver.verify(&target, &headers, form).is_err());
+
+        // A form, as JSON whose address has the fields in its query.
+        let text = format!("x&bodySHA256={digest}");
+        let signature = sign(&format!("{URL}{query}Body{text}"));
+        let headers = [("x-twilio-signature", &*signature)];
+        let form = format!("Body=x%26bodySHA256%3D{digest}");
+        assert!(receiver.verify(&target, &headers, form).is_ok());
+        let forged = format!("{target}Body{text}");
+        assert!(receiver.verify(&forged, &headers, json).is_err());
+    }
+}
+
+#[test]
+fn an_answer_signs_nothing_that_could_be_a_delivery_and_is_no_page() {
+    let handshake = |alg: &str, respond: &str| {
+        Scheme::from_toml(&format!(
+            "alg = \"{alg}\"\nsig = {{ in = \"header:x-sig\", enc = \"hex\" }}\n\
+             msg = \"{{body}}\"\nbody = \"json\"\n[[handshake]]\nmethod = \"GET\"\n\
+             when = {{ \"query:c\" = \"*\" }}\n\
+             guard = {{ \"query:c\" = {{ chars = \"a-z\", max = 32 }} }}\nrespond = {respond}"
+        ))
+        .map_err(|problems| problems.to_string())
+    };
+    let signs = "{ type = \"text/plain\", body = \"{query:c|hmac:hex}\" }";
+    assert!(handshake("hmac-sha256", signs).is_ok());
+    assert!(handshake("sha256", signs).unwrap_err().contains("HMAC"));
+    for header in ["content-type", "x-content-type-options", "set-cookie"] {
+        let respond = format!("{{ headers = {{ \"{header}\" = \"{{query:c}}\" }} }}");
+        let error = handshake("hmac-sha256", &respond).unwrap_err();
+        assert!(error.contains("expected another header"), "{error}");
+    }
+}
