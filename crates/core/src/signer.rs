@@ -189,6 +189,7 @@ impl Signer {
             draft.sign_elements()?;
         } else {
             draft.meet_requirements(Known::ByTheBody)?;
+            draft.check()?;
             match &draft.plan.kind {
                 Kind::Jwt { algorithm } => draft.sign_token(algorithm, at)?,
                 Kind::MessageSignature(policy) => draft.sign_components(policy, at)?,
@@ -232,11 +233,28 @@ struct Draft<'s> {
 impl Draft<'_> {
     /// Makes the variant apply.
     fn meet_conditions(&mut self) -> Result<(), SignError> {
-        let conditions = self.plan.when.iter();
-        for condition in conditions {
-            if let Some(value) = &condition.value {
-                self.put(&condition.location, value.as_bytes())?;
+        let plan = self.plan;
+        let read = plan.locations();
+        for condition in &plan.when {
+            match &condition.value {
+                Some(value) => self.put(&condition.location, value.as_bytes())?,
+                // What the scheme reads is put there by those who know what it is.
+                None if read.contains(&&condition.location) => {}
+                None if self.has(&Place::At(condition.location.clone())) => {}
+                None => self.put(&condition.location, self.made_up.as_bytes())?,
             }
+        }
+        Ok(())
+    }
+
+    /// What a verifier would refuse, whatever the signature.
+    fn check(&self) -> Result<(), SignError> {
+        let context = &self.signer.context;
+        if !context.may_be_asked(self.plan, self.parts.uri.query()) {
+            return Err(SignError::QueryOfAnotherAddress);
+        }
+        if !self.plan.body_form.allows(&self.body) {
+            return Err(SignError::BodyNotJson);
         }
         Ok(())
     }
@@ -533,9 +551,12 @@ pub enum SignError {
     /// The event id is not 1 to 256 visible ASCII characters, or has one that
     /// the scheme excludes.
     IdMalformed,
-    /// The scheme has parts of the signature in the body, which is not a JSON
-    /// object.
+    /// The scheme has parts of the signature in the body, or wants one that is
+    /// JSON, and the body is not a JSON object.
     BodyNotJson,
+    /// The query of the request is not that of the address at which the provider
+    /// calls, which the scheme signs.
+    QueryOfAnotherAddress,
     /// A value that the scheme signs is not one that can be sent.
     FieldMalformed,
     /// The scheme signs in the body or in the address too.
@@ -560,8 +581,10 @@ impl fmt::Display for SignError {
                 "the event id is not one that the scheme allows; expected 1 to 256 visible ASCII \
                  characters",
             ),
-            Self::BodyNotJson => f.write_str(
-                "the scheme has parts of the signature in the body; expected a JSON object",
+            Self::BodyNotJson => f.write_str("the scheme wants a body that is a JSON object"),
+            Self::QueryOfAnotherAddress => f.write_str(
+                "the query of the request is not that of the address at which the provider calls, \
+                 which the scheme signs; expected the same",
             ),
             Self::FieldMalformed => f.write_str("a value that is signed cannot be sent"),
             Self::NotHeadersAlone => f.write_str(

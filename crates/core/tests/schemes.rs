@@ -237,8 +237,8 @@ fn a_handshake_that_could_be_abused_does_not_load() {
             "handshake[0].method: expected POST",
         ),
         (
-            "method = 'POST'\nverified = true\nrespond = { type = 'text/plain', body = '{query:a}' }",
-            "handshake[0]: an answer that waits for the body",
+            "method = 'GET'\nrespond = { headers = { 'set-cookie' = 'c' } }",
+            "handshake[0].respond.headers.set-cookie: expected another header",
         ),
         (
             "method = 'GET'\nrespond = { type = 'text/html', body = 'a' }",
@@ -364,6 +364,32 @@ fn a_handshake_that_needs_a_signature_is_not_answered_without() {
     assert_eq!(answer(&verifier, &signed).unwrap().body(), "c1");
     let other = signer.sign_request(post("/", "{}"), NOW, None).unwrap();
     let forged = other.map(|_| Bytes::from(body));
+    assert_eq!(
+        check(&verifier, &forged).unwrap_err(),
+        VerifyError::SignatureMismatch
+    );
+}
+
+#[test]
+fn an_answer_that_waits_for_the_body_may_have_parts_of_the_head() {
+    let front = Provider::named("front").unwrap();
+    let verifier = builder(front.scheme()).build().unwrap();
+    let signer = Signer::new(front.scheme(), &secret()).unwrap();
+    let mut request = signer.sign_request(post("/", "{}"), NOW, None).unwrap();
+    assert!(delivery(&verifier, &request).is_ok());
+    request
+        .headers_mut()
+        .insert("x-front-challenge", HeaderValue::from_static("c\"1"));
+    let answer = answer(&verifier, &request).unwrap();
+    assert_eq!(answer.body(), r#"{"challenge":"c\"1"}"#);
+    request
+        .headers_mut()
+        .append("x-front-challenge", HeaderValue::from_static("c2"));
+    assert_eq!(
+        check(&verifier, &request).unwrap_err(),
+        VerifyError::HandshakeRefused
+    );
+    let forged = request.map(|_| Bytes::from("{ }"));
     assert_eq!(
         check(&verifier, &forged).unwrap_err(),
         VerifyError::SignatureMismatch

@@ -15,8 +15,10 @@ pub(crate) struct Handshake {
     pub(crate) check: Vec<Equal>,
     pub(crate) guards: Vec<Guard>,
     pub(crate) respond: Respond,
-    /// Whether the body has to be there to know what to answer.
-    pub(crate) needs_body: bool,
+    /// Whether the answer has to wait for the body: to be known, or to be deserved.
+    pub(crate) is_late: bool,
+    /// What such an answer has of the head.
+    pub(crate) of_head: Vec<Location>,
 }
 
 /// Holds if `location` has `value`, or, without one, if it is there at all.

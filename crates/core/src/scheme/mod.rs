@@ -78,26 +78,28 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The fields of a form body that are read.
-    pub(crate) fn form_fields(&self) -> impl Iterator<Item = &str> {
-        let places = match &self.signature.place {
-            SignaturePlace::Locations(locations) => locations.as_slice(),
-            SignaturePlace::HeaderPrefix(_) => &[],
-        };
-        let timestamp = self.timestamp.iter().map(|timestamp| &timestamp.location);
-        let ids = self.id.iter().flat_map(|id| &id.locations);
-        let message = self
-            .message
-            .values()
-            .filter_map(|value| match &value.place {
-                Place::At(location) => Some(location),
-                _ => None,
-            });
-        let all = places.iter().chain(timestamp).chain(ids).chain(message);
-        all.filter_map(|location| match location {
-            Location::Form(name) => Some(&**name),
-            _ => None,
-        })
+    /// Every location that is read.
+    pub(crate) fn locations(&self) -> Vec<&Location> {
+        let mut all = Vec::new();
+        if let SignaturePlace::Locations(locations) = &self.signature.place {
+            all.extend(locations);
+        }
+        all.extend(self.timestamp.as_ref().map(|timestamp| &timestamp.location));
+        all.extend(self.id.iter().flat_map(|id| &id.locations));
+        all.extend(&self.event_type);
+        all.extend(
+            self.message
+                .values()
+                .filter_map(|value| match &value.place {
+                    Place::At(location) => Some(location),
+                    _ => None,
+                }),
+        );
+        for equal in &self.require {
+            all.push(&equal.location);
+            all.extend(template::locations(&equal.template));
+        }
+        all
     }
 }
 

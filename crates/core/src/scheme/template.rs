@@ -251,6 +251,14 @@ pub(crate) fn values(segments: &[Segment]) -> impl Iterator<Item = &Value> {
     })
 }
 
+/// The locations in `segments`.
+pub(crate) fn locations(segments: &[Segment]) -> impl Iterator<Item = &Location> {
+    values(segments).filter_map(|value| match &value.place {
+        Place::At(location) => Some(location),
+        _ => None,
+    })
+}
+
 /// `segments` with what is in `[ ]` in its place.
 pub(crate) fn flatten(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
     segments.iter().flat_map(|segment| match segment {

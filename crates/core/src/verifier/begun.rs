@@ -76,15 +76,8 @@ impl Verifier {
         {
             return Err(VerifyError::SchemesMixed);
         }
-        if let Some(address) = &self.context.address {
-            let query = head.uri.query();
-            let fits = match plan.message.division.fixed_query {
-                true => query == address.query.as_deref(),
-                false => !plan.message.has(&Place::Url) || address.may_have(query),
-            };
-            if !fits {
-                return Err(VerifyError::FieldMalformed);
-            }
+        if !self.context.may_be_asked(plan, head.uri.query()) {
+            return Err(VerifyError::FieldMalformed);
         }
         let mut view = HeadView {
             head,

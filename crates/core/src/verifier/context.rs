@@ -4,7 +4,8 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 use crate::message_signature;
-use crate::scheme::UrlRule;
+use crate::scheme::template::Place;
+use crate::scheme::{Plan, UrlRule};
 
 /// What the operator has set for the scheme.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,19 @@ pub(crate) struct Address {
     pub(crate) query: Option<Box<str>>,
     /// Scheme and authority, as message signatures write them.
     pub(crate) origin: Option<message_signature::Address>,
+}
+
+impl Context {
+    /// Whether a delivery of `plan` may come with this query.
+    pub(crate) fn may_be_asked(&self, plan: &Plan, query: Option<&str>) -> bool {
+        let Some(address) = &self.address else {
+            return true;
+        };
+        if plan.message.division.fixed_query {
+            return query == address.query.as_deref();
+        }
+        !plan.message.has(&Place::Url) || address.may_have(query)
+    }
 }
 
 impl Address {
@@ -93,7 +107,7 @@ impl Address {
 
     /// Whether a request with this query may have been sent to the address: what
     /// the provider adds to its query comes behind it.
-    pub(crate) fn may_have(&self, query: Option<&str>) -> bool {
+    fn may_have(&self, query: Option<&str>) -> bool {
         let Some(own) = &self.query else {
             return true;
         };

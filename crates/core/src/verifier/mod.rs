@@ -26,6 +26,7 @@ pub(crate) use self::builder::{context, find_variant};
 use self::context::Port;
 pub(crate) use self::context::{Address, Context};
 use self::evaluate::{Found, HeadView, answer, holds};
+use self::pending::LateHandshake;
 pub use self::pending::Pending;
 pub(crate) use self::signing::Unsigned;
 pub use self::verified::Verified;
@@ -140,24 +141,29 @@ impl Verifier {
     ///
     /// Why the delivery cannot verify, whatever its body.
     pub fn begin(&self, head: Head<'_>, now: UnixTime) -> Result<Begun<'_>, VerifyError> {
-        let mut late = SmallVec::new();
+        let mut late: SmallVec<[LateHandshake; 1]> = SmallVec::new();
         let handshakes = &self.scheme.compiled().handshakes;
         for (index, handshake) in handshakes.iter().enumerate() {
             if *head.method != handshake.method || !self.may_begin(handshake, head) {
                 continue;
             }
-            if handshake.verified || handshake.needs_body {
-                late.push(index);
+            let view = self.bare_view(head);
+            if handshake.is_late {
+                let of_head = handshake.of_head.iter().filter_map(|location| {
+                    let value = view.at(location).ok()?;
+                    Some((location.clone(), value.into_owned()))
+                });
+                late.push(LateHandshake {
+                    index,
+                    of_head: of_head.collect(),
+                });
                 continue;
             }
-            let view = self.bare_view(head);
             let answer = self.answer(handshake, &|place| view.value(place), now)?;
             return Ok(Begun::Handshake(answer));
         }
         let begun = self.begin_delivery(head, now);
-        let unsigned = late
-            .iter()
-            .any(|index: &usize| !handshakes[*index].verified);
+        let unsigned = late.iter().any(|late| !handshakes[late.index].verified);
         if let Err(error) = begun
             && !unsigned
         {

@@ -24,8 +24,16 @@ pub struct Pending<'v> {
     /// known by its body.
     pub(super) begun: Result<Begun, VerifyError>,
     /// Handshakes that the head may have begun.
-    pub(super) handshakes: SmallVec<[usize; 2]>,
+    pub(super) handshakes: SmallVec<[LateHandshake; 1]>,
     pub(super) body: Body,
+}
+
+/// A handshake whose answer waits for the body.
+#[derive(Debug)]
+pub(super) struct LateHandshake {
+    pub(super) index: usize,
+    /// What the answer has of the head.
+    pub(super) of_head: Vec<(Location, Vec<u8>)>,
 }
 
 impl Pending<'_> {
@@ -109,20 +117,28 @@ impl Verifier {
     /// a signature are answered if it is `verified`.
     fn late_handshake(
         &self,
-        handshakes: &[usize],
+        handshakes: &[LateHandshake],
         verified: bool,
         body: &[u8],
         now: UnixTime,
     ) -> Result<Option<Response<Bytes>>, VerifyError> {
         let compiled = self.scheme.compiled();
         let view = BodyView::new(body, &compiled.handshake_json, &self.context, None);
-        for handshake in handshakes.iter().map(|index| &compiled.handshakes[*index]) {
+        for late in handshakes {
+            let handshake = &compiled.handshakes[late.index];
             let applies = handshake.when.iter().all(|condition| {
                 !condition.location.is_in_body()
                     || super::evaluate::holds(condition, |location| view.at(location))
             });
             if applies && (verified || !handshake.verified) {
-                let read = |place: &Place| view.value(place);
+                let read = |place: &Place| {
+                    let mut of_head = late.of_head.iter();
+                    let found = of_head.find(|(location, _)| *place == Place::At(location.clone()));
+                    match found {
+                        Some((_, value)) => Ok(value.into()),
+                        None => view.value(place),
+                    }
+                };
                 return self.answer(handshake, &read, now).map(Some);
             }
         }
@@ -364,8 +380,11 @@ fn check_requirements(
 
 /// A form whose fields are signed one by one must have no others.
 fn check_form(plan: &Plan, view: &BodyView<'_>) -> Result<(), VerifyError> {
-    let read: Vec<&str> = plan.form_fields().collect();
-    let known = |name: &[u8]| read.iter().any(|known| known.as_bytes() == name);
+    let read = plan.locations();
+    let known = |name: &[u8]| {
+        let mut read = read.iter();
+        read.any(|location| matches!(location, Location::Form(known) if known.as_bytes() == name))
+    };
     if location::fields(view.body).all(|(name, _)| known(&name)) {
         Ok(())
     } else {

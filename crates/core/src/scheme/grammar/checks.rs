@@ -3,7 +3,7 @@
 
 use http::HeaderName;
 
-use super::{fits, locations, places};
+use super::fits;
 use crate::document::Section;
 use crate::mac::Algorithm;
 use crate::message_signature::Component;
@@ -136,7 +136,8 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
         section.wrong("each", "expected without `sig.groups`");
     }
     if plan.each.is_some()
-        && locations(plan)
+        && plan
+            .locations()
             .iter()
             .any(|location| matches!(location, Location::Form(_)))
     {
@@ -146,7 +147,7 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
         );
     }
     for equal in &plan.require {
-        let in_body = places(&equal.template)
+        let in_body = template::locations(&equal.template)
             .filter(|place| place.is_in_body())
             .count();
         let all = template::values(&equal.template).count();
@@ -250,7 +251,8 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
             Place::HeadersOf(item) => Some(item),
             _ => None,
         });
-    let items = locations(plan)
+    let items = plan
+        .locations()
         .into_iter()
         .filter_map(|location| match location {
             Location::Signature(item) => Some(item),
@@ -269,7 +271,8 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
         if !fits(list, item) {
             section.wrong(
                 "sig",
-                "sig:NAME needs a list of named items, sig:#POSITION one of items without names",
+                "sig:NAME needs a list of named items, sig:#POSITION one of items without names and \
+                 `skip`; neither may mean a signature",
             );
         }
     }
@@ -277,7 +280,8 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
     if any && (!one_place || plan.signature.place.is_in_body()) {
         section.wrong("sig.in", "expected one header, whose items sig:… means");
     }
-    let claims = locations(plan)
+    let claims = plan
+        .locations()
         .iter()
         .any(|location| matches!(location, Location::Claim(_)));
     if claims && !matches!(plan.kind, Kind::Jwt { .. }) {

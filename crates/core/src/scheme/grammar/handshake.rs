@@ -56,29 +56,6 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     for guard in &guards {
         places.push(&guard.location);
     }
-    check_places(section, &places, verified, &when);
-    if (verified || places.iter().any(|place| place.is_in_body())) && method != Method::POST {
-        section.wrong(
-            "method",
-            "expected POST for a handshake that waits for the body",
-        );
-    }
-    check_signing(section, &respond, &guards);
-    let needs_body = places.iter().any(|place| place.is_in_body());
-    Some(Handshake {
-        method,
-        needs_body,
-        when,
-        verified,
-        check,
-        guards,
-        respond,
-    })
-}
-
-/// Either all in the head, or in the body too, which is read later: then the head
-/// says only whether to look.
-fn check_places(section: &Section<'_>, places: &[&Location], verified: bool, when: &[Condition]) {
     if places
         .iter()
         .any(|place| matches!(place, Location::Signature(_) | Location::Claim(_)))
@@ -88,19 +65,29 @@ fn check_places(section: &Section<'_>, places: &[&Location], verified: bool, whe
             "sig:… and claim:… in a handshake; expected header:, query:, form:, json: or param:",
         );
     }
-    let late = verified || places.iter().any(|place| place.is_in_body());
-    let conditions: Vec<&Location> = when.iter().map(|condition| &condition.location).collect();
-    let from_head = places
-        .iter()
-        .filter(|place| !conditions.contains(*place))
-        .any(|place| matches!(place, Location::Header(_) | Location::Query(_)));
-    if late && from_head {
-        section.report().add(
-            section.path(),
-            "an answer that waits for the body cannot have parts of the head; expected json:, \
-             form: or param:",
+    let is_late = verified || places.iter().any(|place| place.is_in_body());
+    if is_late && method != Method::POST {
+        section.wrong(
+            "method",
+            "expected POST for a handshake that waits for the body",
         );
     }
+    check_signing(section, &respond, &guards);
+    let of_head = places
+        .into_iter()
+        .filter(|place| is_late && matches!(place, Location::Header(_) | Location::Query(_)))
+        .cloned()
+        .collect();
+    Some(Handshake {
+        method,
+        is_late,
+        of_head,
+        when,
+        verified,
+        check,
+        guards,
+        respond,
+    })
 }
 
 /// Whoever signs what a stranger chose signs his deliveries.

@@ -18,7 +18,7 @@ use super::json::{MAX_POINTERS, Pointer};
 use super::location::{Item, Location};
 use super::message::Message;
 use super::signature::{List, ListKind, SignatureField, SignaturePlace};
-use super::template::{self, Place, Segment};
+use super::template::{self, Place};
 use super::{BodyBinding, BodyForm, Compiled, IdField, Kind, Plan, TimestampField, UrlRule};
 use crate::document::Section;
 use crate::mac::{Algorithm, Applies, KeyRule};
@@ -53,7 +53,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Compiled> {
         let headers = handshake.respond.headers.iter().map(|(_, value)| value);
         checks.chain(headers).chain([&handshake.respond.body])
     });
-    let from_templates = templates.flat_map(|template| places(template));
+    let from_templates = templates.flat_map(|template| template::locations(template));
     let direct = handshakes.iter().flat_map(|handshake| {
         let when = handshake.when.iter().map(|condition| &condition.location);
         let check = handshake.check.iter().map(|check| &check.location);
@@ -63,7 +63,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Compiled> {
     let mut used: Vec<&Location> = from_templates.chain(direct).collect();
     let handshake_json = pointers(&root, &used)?;
     for plan in &plans {
-        used.extend(locations(plan));
+        used.extend(plan.locations());
     }
     let params = used
         .iter()
@@ -222,7 +222,7 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
     plan.message.streams &= plan.each.is_none() && !plan.signature.place.is_in_body();
     plan.body = checks::binding(&plan);
     checks::plan(section, &mut plan, binds_body);
-    plan.json = pointers(section, &locations(&plan))?;
+    plan.json = pointers(section, &plan.locations())?;
     Some(plan)
 }
 
@@ -522,38 +522,6 @@ fn read_url(section: &Section<'_>) -> UrlRule {
     }
 }
 
-/// The locations in `template`.
-fn places(template: &[Segment]) -> impl Iterator<Item = &Location> {
-    template::values(template).filter_map(|value| match &value.place {
-        Place::At(location) => Some(location),
-        _ => None,
-    })
-}
-
-/// Every location that `plan` reads.
-fn locations(plan: &Plan) -> Vec<&Location> {
-    let mut all = Vec::new();
-    if let SignaturePlace::Locations(locations) = &plan.signature.place {
-        all.extend(locations);
-    }
-    all.extend(plan.timestamp.as_ref().map(|timestamp| &timestamp.location));
-    all.extend(plan.id.iter().flat_map(|id| &id.locations));
-    all.extend(&plan.event_type);
-    all.extend(
-        plan.message
-            .values()
-            .filter_map(|value| match &value.place {
-                Place::At(location) => Some(location),
-                _ => None,
-            }),
-    );
-    for equal in &plan.require {
-        all.push(&equal.location);
-        all.extend(places(&equal.template));
-    }
-    all
-}
-
 /// The different members of the body among `locations`.
 fn pointers(section: &Section<'_>, locations: &[&Location]) -> Option<Vec<Pointer>> {
     let mut pointers: Vec<Pointer> = Vec::new();
@@ -585,14 +553,18 @@ fn needs_url(plan: &Plan) -> bool {
             .any(|equal| template::values(&equal.template).any(|value| is_url(&value.place)))
 }
 
-/// An item of a list has to be of the list's kind.
+/// Whether a list can have `item` besides its signatures.
 fn fits(list: Option<&List>, item: &Item) -> bool {
-    matches!(
-        (list.map(|list| &list.kind), item),
-        (Some(ListKind::Named { .. }), Item::Name(_))
-            | (Some(ListKind::Positional { .. }), Item::Position(_))
-    )
+    match (list.map(|list| &list.kind), item) {
+        (Some(ListKind::Named { name, .. }), Item::Name(item)) => {
+            let signatures = name.as_deref();
+            signatures.is_some_and(|signatures| signatures != item.as_bytes())
+        }
+        (Some(ListKind::Positional { skip }), Item::Position(position)) => position < skip,
+        _ => false,
+    }
 }
+
 #[cfg(test)]
 mod tests {
     use crate::Scheme;

@@ -1,0 +1,130 @@
+//! What is fuzzed: one function a target, from bytes to a panic if a promise of
+//! `hookgate-core` does not hold. `hookgate-core` has a test that includes this
+//! file and replays the committed corpora, so nothing here needs libFuzzer.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a panic is a finding")]
+
+mod event_id;
+mod scheme;
+mod signature_header;
+mod template;
+
+use bytes::Bytes;
+use hookgate_core::{Checked, VerifierBuilder, VerifyError};
+use hookgate_core::{Head, Scheme, Secret, Signer, SignerBuilder, UnixTime, Variant, Verifier};
+use http::Request;
+
+pub use self::event_id::event_id;
+pub use self::scheme::scheme;
+pub use self::signature_header::signature_header;
+pub use self::template::template;
+
+/// When everything happens.
+const NOW: UnixTime = UnixTime::from_secs(1_784_187_600);
+const URL: &str = "https://hooks.example.com/in";
+const PARAM: &str = "hookgate";
+
+/// Fits every key rule but those of public keys: 64 hexadecimal digits are base64
+/// as well.
+const SECRET: &str = "5f0c8a6de2b94a135f0c8a6de2b94a135f0c8a6de2b94a135f0c8a6de2b94a13";
+
+/// Private and public halves.
+const ED25519: [&str; 2] = [
+    include_str!("../../crates/core/tests/keys/ed25519.private.pem"),
+    include_str!("../../crates/core/tests/keys/ed25519.public.pem"),
+];
+const P256: [&str; 2] = [
+    include_str!("../../crates/core/tests/keys/p256.private.pem"),
+    include_str!("../../crates/core/tests/keys/p256.public.pem"),
+];
+const RSA: [&str; 2] = [
+    include_str!("../../crates/core/tests/keys/rsa.private.pem"),
+    include_str!("../../crates/core/tests/keys/rsa.public.pem"),
+];
+
+/// A verifier and a signer of one variant, which share a key.
+struct Pair {
+    verifier: Verifier,
+    signer: Signer,
+}
+
+impl Pair {
+    /// None if no key at hand is one that the scheme can mean.
+    fn new(scheme: &Scheme, variant: Variant<'_>) -> Option<Self> {
+        let halves = match variant.algorithm() {
+            "ed25519" => ED25519,
+            name if name.contains("p256") || name.ends_with("es256") => P256,
+            name if name.starts_with("rsa") || name.ends_with("rs256") => RSA,
+            _ => [SECRET; 2],
+        };
+        let [private, public] = halves.map(spellings);
+        private
+            .into_iter()
+            .zip(public)
+            .find_map(|(private, public)| {
+                Some(Self {
+                    verifier: verifier(scheme, variant, public)?.build().ok()?,
+                    signer: signer(scheme, variant, &private).build().ok()?,
+                })
+            })
+    }
+
+    fn verify(&self, request: &Request<Bytes>) -> Result<Checked, VerifyError> {
+        let body = request.body().clone();
+        self.verifier.verify(Head::from(request), body, NOW)
+    }
+}
+
+/// A key in the forms that schemes may want it in.
+fn spellings(text: &str) -> [Secret; 4] {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let der = match hex::decode(text) {
+        Ok(bytes) => bytes,
+        Err(_) => {
+            let inner: String = text.lines().filter(|l| !l.starts_with("---")).collect();
+            STANDARD.decode(inner).unwrap()
+        }
+    };
+    let encoded = STANDARD.encode(&der);
+    let prefixed = format!("whsec_{encoded}");
+    [text.trim().to_owned(), encoded, hex::encode(&der), prefixed]
+        .map(|text| Secret::new(text).unwrap())
+}
+
+fn verifier(scheme: &Scheme, variant: Variant<'_>, key: Secret) -> Option<VerifierBuilder> {
+    // Reading the published ones of the whole catalogue takes longer than all else.
+    let mut builder = Verifier::builder(scheme)
+        .key(key)
+        .with_insecure_published_secrets();
+    if scheme.needs_url() {
+        builder = builder.url(URL);
+    }
+    for name in scheme.params() {
+        builder = builder.param(name, PARAM);
+    }
+    Some(match variant.name() {
+        Some(name) => builder.variant(name),
+        None => builder,
+    })
+}
+
+fn signer(scheme: &Scheme, variant: Variant<'_>, key: &Secret) -> SignerBuilder {
+    let mut builder = Signer::builder(scheme, key);
+    if scheme.needs_url() {
+        builder = builder.url(URL);
+    }
+    for name in scheme.params() {
+        builder = builder.param(name, PARAM);
+    }
+    match variant.name() {
+        Some(name) => builder.variant(name),
+        None => builder,
+    }
+}
+
+fn request(body: &[u8]) -> Request<Bytes> {
+    let body = Bytes::copy_from_slice(body);
+    Request::post("/in").body(body).unwrap()
+}
