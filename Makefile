@@ -5,9 +5,11 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
 STRANGERS := target/strangers
+FUZZ_TARGETS := scheme signature_header template event_id
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs bench strangers needs
+.PHONY: help run test lint docs bench fuzz strangers needs
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +29,17 @@ lint: needs ## Check format, lints and documentation; warnings are errors
 
 bench: needs ## Measure verification beside the bare MAC and another crate
 	$(CARGO) bench --locked --package hookgate-benches
+
+# A nightly toolchain and cargo-fuzz are installed if they are missing. What is found
+# new goes to fuzz/target; what is worth keeping, into fuzz/corpus by hand.
+fuzz: needs ## Fuzz every target, FUZZ_SECONDS each (60)
+	rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p fuzz/target/corpus/$$target; \
+	  $(CARGO) +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 || exit 1; \
+	done
 
 # What the build needs besides cargo: a C compiler and cmake, for zlib.
 needs:

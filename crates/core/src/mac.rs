@@ -104,7 +104,7 @@ impl TagLen {
 
 /// A decoded signature; of a token, its digest.
 #[derive(Clone)]
-pub(crate) struct Tag(SmallVec<[u8; 64]>);
+pub(crate) struct Tag(SmallVec<[u8; 36]>);
 
 impl Tag {
     pub(crate) fn new(bytes: &[u8]) -> Self {

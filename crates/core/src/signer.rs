@@ -253,8 +253,8 @@ impl Draft<'_> {
         if !context.may_be_asked(self.plan, self.parts.uri.query()) {
             return Err(SignError::QueryOfAnotherAddress);
         }
-        if !self.plan.body_form.allows(&self.body) {
-            return Err(SignError::BodyNotJson);
+        if !self.plan.allows_body(&self.body) {
+            return Err(SignError::BodyOfAnotherForm);
         }
         Ok(())
     }
@@ -399,6 +399,16 @@ impl Draft<'_> {
 
     fn sign_token(&mut self, algorithm: &str, at: UnixTime) -> Result<(), SignError> {
         let mut claims = Map::new();
+        claims.insert("iat".to_owned(), at.secs().into());
+        let end = at.plus(Duration::from_secs(300));
+        claims.insert("exp".to_owned(), end.secs().into());
+        if let Some(field) = &self.plan.timestamp
+            && let Location::Claim(name) = &field.location
+        {
+            let text = field.unit.format(at);
+            let number = text.parse::<i64>().map(Value::from);
+            claims.insert(name.to_string(), number.unwrap_or(Value::String(text)));
+        }
         for equal in &self.plan.require {
             if let Location::Claim(name) = &equal.location {
                 let value = self.unsigned(None).text(&equal.template)?;
@@ -411,9 +421,6 @@ impl Draft<'_> {
                 claims.insert(name.to_string(), self.made_up.into());
             }
         }
-        claims.insert("iat".to_owned(), at.secs().into());
-        let end = at.plus(Duration::from_secs(300));
-        claims.insert("exp".to_owned(), end.secs().into());
         let algorithm = algorithm.trim_start_matches("jwt-").to_ascii_uppercase();
         let header = serde_json::json!({ "alg": algorithm, "typ": "JWT" });
         let [header, claims] =
@@ -551,9 +558,12 @@ pub enum SignError {
     /// The event id is not 1 to 256 visible ASCII characters, or has one that
     /// the scheme excludes.
     IdMalformed,
-    /// The scheme has parts of the signature in the body, or wants one that is
-    /// JSON, and the body is not a JSON object.
+    /// The scheme has parts of the signature in the body, which is not a JSON
+    /// object.
     BodyNotJson,
+    /// The body is not one that the scheme allows: it has to be JSON, or a form
+    /// without other fields than those that are signed.
+    BodyOfAnotherForm,
     /// The query of the request is not that of the address at which the provider
     /// calls, which the scheme signs.
     QueryOfAnotherAddress,
@@ -581,7 +591,13 @@ impl fmt::Display for SignError {
                 "the event id is not one that the scheme allows; expected 1 to 256 visible ASCII \
                  characters",
             ),
-            Self::BodyNotJson => f.write_str("the scheme wants a body that is a JSON object"),
+            Self::BodyNotJson => f.write_str(
+                "the scheme has parts of the signature in the body; expected a JSON object",
+            ),
+            Self::BodyOfAnotherForm => f.write_str(
+                "the body is not one that the scheme allows; expected JSON, or a form without other \
+                 fields than those that are signed",
+            ),
             Self::QueryOfAnotherAddress => f.write_str(
                 "the query of the request is not that of the address at which the provider calls, \
                  which the scheme signs; expected the same",

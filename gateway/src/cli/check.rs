@@ -79,7 +79,7 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  window     none: the scheme signs no timestamp")?;
     }
     let scheme = verifier.scheme();
-    for variant in scheme.variants() {
+    for variant in verifier.variants() {
         let name = variant
             .name()
             .map(|name| format!("{name}: "))

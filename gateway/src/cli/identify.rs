@@ -48,19 +48,30 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     let mut found = 0;
     let providers = Provider::names().filter_map(Provider::named);
     for provider in providers.filter(|provider| !provider.scheme().is_token()) {
-        let fits = |scheme: &Scheme| {
-            verifier(scheme, &secret, options)
+        let fits = |scheme: &Scheme, variant: Option<&str>| {
+            verifier(scheme, variant, &secret, options)
                 .is_some_and(|verifier| is_signed(&verifier, head, body.clone()))
         };
         let name = provider.name();
-        if fits(provider.scheme()) {
+        if fits(provider.scheme(), None) {
             writeln!(out, "# {}\nprovider = {name:?}\n", provider.title())?;
+            found += 1;
+            continue;
+        }
+        let mut chosen = provider.scheme().variants().filter(|v| v.is_opt_in());
+        if let Some(variant) = chosen.find(|variant| fits(provider.scheme(), variant.name())) {
+            let variant = variant.name().unwrap_or_default();
+            writeln!(
+                out,
+                "# {}, as it signed before\nprovider = {name:?}\nvariant = {variant:?}\n",
+                provider.title()
+            )?;
             found += 1;
             continue;
         }
         for key in KEYS {
             let text = format!("extends = {name:?}\nkey = {key}");
-            if Scheme::from_toml(&text).is_ok_and(|scheme| fits(&scheme)) {
+            if Scheme::from_toml(&text).is_ok_and(|scheme| fits(&scheme, None)) {
                 writeln!(
                     out,
                     "# as {} signs, with another key\n[sources.scheme]\n{text}\n",
@@ -104,13 +115,21 @@ fn is_signed(verifier: &Verifier, head: Head<'_>, body: Bytes) -> bool {
 }
 
 /// A verifier, if all is there that the scheme needs.
-fn verifier(scheme: &Scheme, secret: &Secret, options: &Options) -> Option<Verifier> {
+fn verifier(
+    scheme: &Scheme,
+    variant: Option<&str>,
+    secret: &Secret,
+    options: &Options,
+) -> Option<Verifier> {
     let mut builder = Verifier::builder(scheme)
         .with_insecure_published_secrets()
         .window(Window::new(Duration::MAX, Duration::MAX))
         .key(secret.clone());
     if let Some(url) = &options.url {
         builder = builder.url(url);
+    }
+    if let Some(variant) = variant {
+        builder = builder.variant(variant);
     }
     for (name, value) in &options.params {
         if scheme.params().any(|known| known == name) {

@@ -238,7 +238,7 @@ impl Signing {
 /// A mistake in the words of the command line.
 fn build_error(error: BuildError) -> Error {
     let option = match error {
-        BuildError::UrlMissing | BuildError::UrlMalformed => "--url",
+        BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => "--url",
         BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => "--param",
         BuildError::VariantUnknown { .. } => "--variant",
         _ => "--secret",

@@ -467,7 +467,7 @@ fn read_verifier(
                     format!("{}.id", paths[index]),
                     "expected an id of its own, of 1 to 256 visible ASCII characters",
                 ),
-                BuildError::UrlMissing | BuildError::UrlMalformed => {
+                BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => {
                     section.wrong("url", error.to_string());
                 }
                 BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => {

@@ -78,6 +78,24 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether a body may be signed so. A form whose fields are signed one by one
+    /// must have no others.
+    pub(crate) fn allows_body(&self, body: &[u8]) -> bool {
+        if !self.body_form.allows(body) {
+            return false;
+        }
+        if self.body != BodyBinding::FormFields {
+            return true;
+        }
+        let read = self.locations();
+        let is_read = |name: &[u8]| {
+            read.iter().any(
+                |location| matches!(location, Location::Form(known) if known.as_bytes() == name),
+            )
+        };
+        location::fields(body).all(|(name, _)| is_read(&name))
+    }
+
     /// Every location that is read.
     pub(crate) fn locations(&self) -> Vec<&Location> {
         let mut all = Vec::new();

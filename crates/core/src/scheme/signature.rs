@@ -98,27 +98,28 @@ impl List {
         }
     }
 
-    /// A list of these items besides the signatures.
+    /// A list of these items besides the signature.
     pub(crate) fn write(&self, others: &[(Item, String)], signature: &str) -> String {
-        let items = others
-            .iter()
-            .map(|(item, value)| (Some(item), value.as_str()));
-        let items = items.chain([(None, signature)]).map(|(item, value)| {
-            let (pair, name) = match &self.kind {
-                ListKind::Positional { .. } => return value.to_owned(),
-                ListKind::Named { pair, name } => (char::from(*pair), name),
-            };
-            match item {
-                Some(Item::Name(name)) => format!("{name}{pair}{value}"),
-                _ => {
-                    let name = name.as_deref().unwrap_or(b"key");
-                    format!("{}{pair}{value}", String::from_utf8_lossy(name))
-                }
+        let items: Vec<String> = match &self.kind {
+            ListKind::Positional { skip } => {
+                let before = (0..*skip).map(|at| {
+                    let mut others = others.iter();
+                    let other = others.find(|(item, _)| *item == Item::Position(at));
+                    other.map_or_else(String::new, |(_, value)| value.clone())
+                });
+                before.chain([signature.to_owned()]).collect()
             }
-        });
-        items
-            .collect::<Vec<_>>()
-            .join(&char::from(self.items).to_string())
+            ListKind::Named { pair, name } => {
+                let pair = char::from(*pair);
+                let name = String::from_utf8_lossy(name.as_deref().unwrap_or(b"key"));
+                let others = others.iter().filter_map(|(item, value)| match item {
+                    Item::Name(name) => Some(format!("{name}{pair}{value}")),
+                    Item::Position(_) => None,
+                });
+                others.chain([format!("{name}{pair}{signature}")]).collect()
+            }
+        };
+        items.join(&char::from(self.items).to_string())
     }
 }
 

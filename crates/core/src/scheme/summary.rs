@@ -115,14 +115,19 @@ impl Scheme {
         self.plans().iter().map(Variant)
     }
 
+    /// Those that count unless another one is chosen.
+    fn counting(&self) -> impl Iterator<Item = Variant<'_>> {
+        self.variants().filter(|variant| !variant.is_opt_in())
+    }
+
     fn first(&self) -> Variant<'_> {
         Variant(&self.plans()[0])
     }
 
-    /// The widest window of all variants, as the provider documents it, or the
-    /// default. `None` if no variant has a timestamp.
+    /// The widest window of the variants that count unless another one is chosen, as the provider documents it, or the
+    /// default. `None` if none has a timestamp.
     pub fn window(&self) -> Option<Window> {
-        self.variants()
+        self.counting()
             .filter_map(Variant::window)
             .reduce(|one, other| {
                 Window::new(
@@ -146,15 +151,15 @@ impl Scheme {
         self.first().algorithm()
     }
 
-    /// Whether every variant is a token: it authenticates the caller and signs
+    /// Whether every variant that counts is a token: it authenticates the caller and signs
     /// nothing, so whoever has seen one delivery can make others.
     pub fn is_token(&self) -> bool {
-        self.variants().all(Variant::is_token)
+        self.counting().all(Variant::is_token)
     }
 
-    /// Whether the event id is part of what every variant signs.
+    /// Whether the event id is part of what every variant signs that counts.
     pub fn signs_id(&self) -> bool {
-        self.variants().all(Variant::signs_id)
+        self.counting().all(Variant::signs_id)
     }
 
     /// Whether [`VerifierBuilder::url`](crate::VerifierBuilder::url) has to be set:

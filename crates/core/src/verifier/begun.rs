@@ -33,6 +33,8 @@ pub(super) struct Begun {
     pub(super) alternatives: Alternatives,
     pub(super) macs: Macs,
     pub(super) id: Option<Box<str>>,
+    /// If the head has it.
+    pub(super) event_type: Option<Box<str>>,
     /// By the index of the requirement, the side of it that the head has.
     pub(super) required: Vec<(usize, Vec<u8>)>,
     /// What the body has to be, if a header says so that is signed.
@@ -86,8 +88,12 @@ impl Verifier {
             claims: None,
             signature: None,
             port: Port::AsConfigured,
+            timestamp: None,
+            id: None,
             plan: Some(plan),
         };
+        let id_text = id_location(plan).and_then(|location| view.at(location).ok());
+        view.id = id_text.as_deref();
         let claims;
         let signature;
         let mut digests = None;
@@ -97,7 +103,8 @@ impl Verifier {
                 claims = found;
                 view.claims = Some(&claims);
                 let mut alternative = alternative;
-                alternative.timestamp = self.timestamp(plan, &view, now)?;
+                let text = timestamp_text(plan, &view)?;
+                alternative.timestamp = self.timestamp(plan, text.as_deref(), now)?;
                 smallvec::smallvec![alternative]
             }
             Kind::MessageSignature(policy) => {
@@ -116,15 +123,17 @@ impl Verifier {
                 if !plan.algorithm.tag_len().allows(signature.signature.len()) {
                     return Err(VerifyError::SignatureMalformed);
                 }
+                let text = timestamp_text(plan, &view)?;
                 smallvec::smallvec![Alternative {
                     candidates: smallvec::smallvec![Tag::new(&signature.signature)],
                     runs: HeadRuns::one(&signature.base),
-                    timestamp: self.timestamp(plan, &view, now)?,
+                    timestamp: self.timestamp(plan, text.as_deref(), now)?,
                 }]
             }
             Kind::Message { .. } | Kind::Token => self.read_alternatives(plan, &view, now)?,
         };
         let id = read_id(plan, &view)?;
+        let event_type = read_event_type(plan, &view);
         let required = read_required(plan, &view)?;
         let macs = self.start(index, plan, &alternatives, now)?;
         Ok(Begun {
@@ -132,6 +141,7 @@ impl Verifier {
             alternatives,
             macs,
             id,
+            event_type,
             required,
             digests,
         })
@@ -171,14 +181,16 @@ impl Verifier {
         };
         let mut push = |candidates: &Candidates, list: Option<&[u8]>| {
             for port in ports {
-                let view = HeadView {
+                let mut view = HeadView {
                     list,
                     port: *port,
                     ..*view
                 };
+                let timestamp_text = timestamp_text(plan, &view)?;
+                view.timestamp = timestamp_text.as_deref();
                 alternatives.push(Alternative {
                     candidates: candidates.clone(),
-                    timestamp: self.timestamp(plan, &view, now)?,
+                    timestamp: self.timestamp(plan, view.timestamp, now)?,
                     runs: HeadRuns::of(&plan.message, &view)?,
                 });
             }
@@ -251,25 +263,18 @@ impl Verifier {
         Ok((alternative, claims))
     }
 
-    /// The timestamp, if the head has it: well-formed, and inside the window.
+    /// The timestamp, if the head has one: well-formed, and inside the window.
     fn timestamp(
         &self,
         plan: &Plan,
-        view: &HeadView<'_>,
+        text: Option<&[u8]>,
         now: UnixTime,
     ) -> Result<Option<UnixTime>, VerifyError> {
-        let Some(field) = plan
-            .timestamp
-            .as_ref()
-            .filter(|field| !field.location.is_in_body())
-        else {
+        let (Some(field), Some(text)) = (&plan.timestamp, text) else {
             return Ok(None);
         };
-        let raw = view.at(&field.location).map_err(timestamp_absent)?;
-        let at = field
-            .unit
-            .parse(&raw)
-            .ok_or(VerifyError::TimestampMalformed)?;
+        let at = field.unit.parse(text);
+        let at = at.ok_or(VerifyError::TimestampMalformed)?;
         self.window_of(field)
             .check(at, now, field.unit.precision())?;
         Ok(Some(at))
@@ -319,6 +324,26 @@ impl Verifier {
     }
 }
 
+/// The text of the timestamp, if that is in the head.
+fn timestamp_text<'h>(
+    plan: &Plan,
+    view: &HeadView<'h>,
+) -> Result<Option<Cow<'h, [u8]>>, VerifyError> {
+    let location = plan.timestamp.as_ref().map(|field| &field.location);
+    match location.filter(|location| !location.is_in_body()) {
+        Some(location) => view.at(location).map(Some).map_err(timestamp_absent),
+        None => Ok(None),
+    }
+}
+
+/// Where the id is, if it is in the head and at one place.
+fn id_location(plan: &Plan) -> Option<&Location> {
+    match plan.id.as_ref()?.locations.as_slice() {
+        [location] if !location.is_in_body() => Some(location),
+        _ => None,
+    }
+}
+
 pub(super) fn timestamp_absent(absence: Absence) -> VerifyError {
     match absence {
         Absence::Missing => VerifyError::TimestampMissing,
@@ -332,21 +357,31 @@ fn read_id(plan: &Plan, view: &HeadView<'_>) -> Result<Option<Box<str>>, VerifyE
     let Some(field) = plan.id.as_ref().filter(|id| id.signed && !id.is_in_body()) else {
         return Ok(None);
     };
-    let id = join_id(&field.locations, &field.exclude, |location| {
-        view.at(location).map_err(VerifyError::from)
+    let id = join_id(&field.locations, &field.exclude, |location| match view.id {
+        Some(text) => Ok(text.into()),
+        None => view.at(location).map_err(VerifyError::from),
     });
-    let in_message = plan.message.values().any(|value| match &value.place {
-        Place::Id => true,
-        Place::At(location) => field.locations.contains(location),
-        _ => false,
-    });
+    let in_message = || {
+        plan.message.values().any(|value| match &value.place {
+            Place::Id => true,
+            Place::At(location) => field.locations.contains(location),
+            _ => false,
+        })
+    };
     match id {
         Ok(id) => Ok(Some(id)),
         // It could run into its neighbour.
-        Err(error) if in_message => Err(error),
+        Err(error) if in_message() => Err(error),
         // The event is known by something else then.
         Err(_) => Ok(None),
     }
+}
+
+fn read_event_type(plan: &Plan, view: &HeadView<'_>) -> Option<Box<str>> {
+    let location = plan.event_type.as_ref().filter(|at| !at.is_in_body())?;
+    let text = view.at(location).ok()?;
+    let text = Some(text).filter(|text| field::is_id(text, b""))?;
+    Some(std::str::from_utf8(&text).ok()?.into())
 }
 
 /// The id that is at `locations` together. A blank separates its parts, which no
@@ -356,15 +391,20 @@ pub(super) fn join_id<'a>(
     exclude: &[u8],
     read: impl Fn(&Location) -> Result<Cow<'a, [u8]>, VerifyError>,
 ) -> Result<Box<str>, VerifyError> {
+    fn part<'p>(text: &'p [u8], exclude: &[u8]) -> Result<&'p str, VerifyError> {
+        let part = Some(text).filter(|text| field::is_id(text, exclude));
+        let part = part.and_then(|part| std::str::from_utf8(part).ok());
+        part.ok_or(VerifyError::FieldMalformed)
+    }
+    if let [location] = locations {
+        return Ok(part(&read(location)?, exclude)?.into());
+    }
     let mut id = String::new();
     for location in locations {
-        let part = read(location)?;
-        let part = std::str::from_utf8(&part).ok();
-        let part = part.filter(|part| field::is_id(part.as_bytes(), exclude));
         if !id.is_empty() {
             id.push(' ');
         }
-        id.push_str(part.ok_or(VerifyError::FieldMalformed)?);
+        id.push_str(part(&read(location)?, exclude)?);
     }
     Ok(id.into())
 }

@@ -3,7 +3,9 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 /// The body as it arrives. A single chunk is kept as it is.
+#[derive(Default)]
 pub(super) enum Body {
+    #[default]
     Empty,
     Expected(usize),
     One(Bytes),

@@ -23,7 +23,7 @@ use crate::scheme::location::{self, Absence, Item, Location, only};
 use crate::scheme::template::{Absent, Filter, Place, Segment, Value};
 
 /// Bytes of a message. Most of what the head adds fits without an allocation.
-pub(super) type Buffer = SmallVec<[u8; 128]>;
+pub(super) type Buffer = SmallVec<[u8; 64]>;
 
 /// Most headers that an item may list.
 const MAX_HEADERS_OF: usize = 64;
@@ -51,6 +51,9 @@ pub(super) struct HeadView<'h> {
     /// The parameters of a message signature, which `sig:` means there.
     pub(super) signature: Option<&'h MessageSignature>,
     pub(super) port: Port,
+    /// The texts of the timestamp and of the id, where they have been looked up.
+    pub(super) timestamp: Option<&'h [u8]>,
+    pub(super) id: Option<&'h [u8]>,
     /// None where there is no delivery, but a handshake.
     pub(super) plan: Option<&'h Plan>,
 }
@@ -89,6 +92,12 @@ impl<'h> HeadView<'h> {
     }
 
     pub(super) fn value(&self, place: &Place) -> Found<'h> {
+        match (place, self.timestamp, self.id) {
+            (Place::Timestamp, Some(text), _) | (Place::Id, _, Some(text)) => {
+                return Ok(text.into());
+            }
+            _ => {}
+        }
         let uri = self.head.uri;
         let query = || uri.query();
         let path = || match &self.context.address {
@@ -201,6 +210,11 @@ impl<'b> BodyView<'b> {
         }
     }
 
+    /// Whether members have been read already.
+    pub(super) fn is_read(&self) -> bool {
+        self.texts.get().is_some()
+    }
+
     pub(super) fn text(&self, pointer: &Pointer) -> Result<&str, Absence> {
         let index = self.pointers.iter().position(|other| other == pointer);
         let texts = self
@@ -256,7 +270,7 @@ impl<'b> BodyView<'b> {
     }
 }
 
-fn field<'t>(fields: &'t [u8], name: &str) -> Found<'t> {
+pub(super) fn field<'t>(fields: &'t [u8], name: &str) -> Found<'t> {
     only(
         location::fields(fields)
             .filter(|(other, _)| **other == *name.as_bytes())

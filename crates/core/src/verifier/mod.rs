@@ -35,7 +35,7 @@ use crate::head::Head;
 use crate::mac;
 use crate::scheme::handshake::{Condition, Handshake};
 use crate::scheme::template::Place;
-use crate::scheme::{Plan, Scheme, TimestampField};
+use crate::scheme::{Plan, Scheme, TimestampField, Variant};
 use crate::time::{UnixTime, Window};
 
 mod signing;
@@ -111,6 +111,14 @@ impl Verifier {
     /// The scheme that is verified.
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
+    }
+
+    /// The variants of the scheme that count.
+    pub fn variants(&self) -> impl Iterator<Item = Variant<'_>> {
+        let variants = self.scheme.variants().enumerate();
+        variants
+            .filter(|(index, _)| self.scheme.counts(*index, self.pinned))
+            .map(|(_, variant)| variant)
     }
 
     /// The window in which timestamps pass; where variants differ, the widest.
@@ -224,6 +232,8 @@ impl Verifier {
             claims: None,
             signature: None,
             port: Port::AsConfigured,
+            timestamp: None,
+            id: None,
             plan: None,
         }
     }

@@ -1,3 +1,5 @@
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use http::Response;
 use smallvec::SmallVec;
@@ -6,14 +8,14 @@ use subtle::ConstantTimeEq;
 use super::begun::{Alternative, Begun, join_id, timestamp_absent};
 use super::body::Body;
 use super::evaluate::{BodyView, Buffer, render};
-use super::verified::Discriminators;
+use super::verified::{Discriminators, Event};
 use super::{Checked, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::identity::Discriminator;
-use crate::scheme::location::{self, Location};
+use crate::scheme::location::Location;
 use crate::scheme::signature::Candidates;
 use crate::scheme::template::Place;
-use crate::scheme::{BodyBinding, Plan, json};
+use crate::scheme::{Plan, field, json};
 use crate::time::UnixTime;
 
 /// A delivery whose head is good, waiting for its body.
@@ -73,34 +75,18 @@ impl Pending<'_> {
     ///
     /// [`VerifyError::SignatureMismatch`], that the window has passed, or that
     /// something in the body is not as the scheme demands.
-    pub fn finish(self, now: UnixTime) -> Result<Checked, VerifyError> {
-        let Self {
-            verifier,
-            begun,
-            handshakes,
-            body,
-        } = self;
-        let body = body.into_bytes();
-        let handshake = |verified: bool| verifier.late_handshake(&handshakes, verified, &body, now);
-        let begun = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                return match handshake(false)? {
-                    Some(answer) => Ok(Checked::Handshake(answer)),
-                    None => Err(error),
-                };
-            }
+    pub fn finish(mut self, now: UnixTime) -> Result<Checked, VerifyError> {
+        let verifier = self.verifier;
+        let body = std::mem::take(&mut self.body).into_bytes();
+        // It is large; it stays where it is.
+        let event = match &mut self.begun {
+            Ok(begun) => verifier.finish_delivery(begun, &body, now),
+            Err(error) => Err(*error),
         };
-        let plan = &verifier.scheme.plans()[begun.plan];
-        let verified = verifier.finish_delivery(plan, begun, body.clone(), now);
         // One that needs no signature may come with a wrong one.
-        let answer = match &verified {
-            Ok(_) => handshake(true)?,
-            Err(_) => handshake(false)?,
-        };
-        match answer {
+        match verifier.late_handshake(&self.handshakes, event.is_ok(), &body, now)? {
             Some(answer) => Ok(Checked::Handshake(answer)),
-            None => verified.map(Checked::Delivery),
+            None => event.map(|event| Checked::Delivery(Verified { body, event })),
         }
     }
 }
@@ -109,7 +95,6 @@ impl Pending<'_> {
 struct One {
     key: usize,
     timestamp: Option<UnixTime>,
-    discriminator: Discriminator,
 }
 
 impl Verifier {
@@ -147,43 +132,49 @@ impl Verifier {
 
     fn finish_delivery(
         &self,
-        plan: &Plan,
-        mut begun: Begun,
-        body: Bytes,
+        begun: &mut Begun,
+        body: &[u8],
         now: UnixTime,
-    ) -> Result<Verified, VerifyError> {
-        let view = BodyView::new(&body, &plan.json, &self.context, Some(plan));
-        let (first, discriminators, event_type) = match &plan.each {
+    ) -> Result<Event, VerifyError> {
+        let plan = &self.scheme.plans()[begun.plan];
+        let view = BodyView::new(body, &plan.json, &self.context, Some(plan));
+        let (first, discriminators) = match &plan.each {
             None => {
-                let one = self.finish_one(plan, &mut begun, &view, now)?;
-                let discriminator = one.discriminator.clone();
-                let event_type = read_event_type(plan, &view);
-                (one, Discriminators::one(discriminator), event_type)
+                let (one, discriminator) = self.finish_one(plan, begun, &view, now)?;
+                (one, Discriminators::one(discriminator))
             }
             Some(pointer) => {
-                let elements = json::elements(&body, pointer).ok_or(VerifyError::FieldMissing)?;
+                let elements = json::elements(body, pointer).ok_or(VerifyError::FieldMissing)?;
                 let mut first = None;
                 let mut discriminators = Discriminators::none();
                 for element in elements {
                     let element = element.get().as_bytes();
                     let view = BodyView::new(element, &plan.json, &self.context, Some(plan));
-                    let one = self.finish_one(plan, &mut begun, &view, now)?;
-                    discriminators.push(one.discriminator.clone());
-                    let event_type = read_event_type(plan, &view);
-                    first.get_or_insert((one, event_type));
+                    let (one, discriminator) = self.finish_one(plan, begun, &view, now)?;
+                    discriminators.push(discriminator);
+                    first.get_or_insert(one);
                 }
                 // Nothing is not a delivery.
-                let (one, event_type) = first.ok_or(VerifyError::FieldMissing)?;
-                (one, discriminators, event_type)
+                (first.ok_or(VerifyError::FieldMissing)?, discriminators)
             }
         };
-        drop(view);
-        Ok(Verified {
+        let event_type = match (begun.event_type.take(), &plan.event_type) {
+            (Some(event_type), _) => OnceLock::from(Some(event_type)),
+            // It has been read with the rest.
+            (None, Some(Location::Json(pointer))) if plan.each.is_none() && view.is_read() => {
+                let text = view.text(pointer).ok();
+                let text = text.filter(|text| field::is_id(text.as_bytes(), b""));
+                OnceLock::from(text.map(Into::into))
+            }
+            (None, _) => OnceLock::new(),
+        };
+        Ok(Event {
             event_type,
+            scheme: self.scheme.clone(),
+            plan: begun.plan,
             timestamp: first.timestamp,
             key_id: self.keys[first.key].id.clone(),
             discriminators,
-            body,
         })
     }
 
@@ -194,7 +185,7 @@ impl Verifier {
         begun: &mut Begun,
         view: &BodyView<'_>,
         now: UnixTime,
-    ) -> Result<One, VerifyError> {
+    ) -> Result<(One, Discriminator), VerifyError> {
         if plan.signature.place.is_in_body() {
             let candidates = read_candidates(plan, view)?;
             for alternative in &mut begun.alternatives {
@@ -211,19 +202,17 @@ impl Verifier {
         {
             return Err(VerifyError::RequirementUnmet);
         }
-        if !plan.body_form.allows(view.body) {
+        if !plan.allows_body(view.body) {
             return Err(VerifyError::FieldMalformed);
-        }
-        if plan.body == BodyBinding::FormFields {
-            check_form(plan, view)?;
         }
         let timestamp = self.check_timestamp(plan, alternative, view, now)?;
         self.check_guards(plan, alternative, view)?;
 
         // From here on everything is signed.
-        let id = match &begun.id {
-            Some(id) => Some(id.clone()),
-            None => read_body_id(plan, view),
+        let id = match (&plan.each, &mut begun.id) {
+            (None, id @ Some(_)) => id.take(),
+            (Some(_), Some(id)) => Some(id.clone()),
+            (_, None) => read_body_id(plan, view),
         };
         let digest = || alternative.runs.digest(&plan.message, view);
         let discriminator = match (id, timestamp) {
@@ -231,11 +220,7 @@ impl Verifier {
             (None, Some(_)) => Discriminator::Exact(digest()?),
             (None, None) => Discriminator::Content(digest()?),
         };
-        Ok(One {
-            key,
-            timestamp,
-            discriminator,
-        })
+        Ok((One { key, timestamp }, discriminator))
     }
 
     /// A key and an alternative that fit a candidate. Looks at every pair, so that
@@ -378,20 +363,6 @@ fn check_requirements(
     Ok(())
 }
 
-/// A form whose fields are signed one by one must have no others.
-fn check_form(plan: &Plan, view: &BodyView<'_>) -> Result<(), VerifyError> {
-    let read = plan.locations();
-    let known = |name: &[u8]| {
-        let mut read = read.iter();
-        read.any(|location| matches!(location, Location::Form(known) if known.as_bytes() == name))
-    };
-    if location::fields(view.body).all(|(name, _)| known(&name)) {
-        Ok(())
-    } else {
-        Err(VerifyError::FieldMalformed)
-    }
-}
-
 /// The id in the body, if it is signed and usable.
 fn read_body_id(plan: &Plan, view: &BodyView<'_>) -> Option<Box<str>> {
     let id = plan.id.as_ref().filter(|id| id.signed && id.is_in_body())?;
@@ -399,12 +370,4 @@ fn read_body_id(plan: &Plan, view: &BodyView<'_>) -> Option<Box<str>> {
         view.at(location).map_err(VerifyError::from)
     })
     .ok()
-}
-
-fn read_event_type(plan: &Plan, view: &BodyView<'_>) -> Option<Box<str>> {
-    let text = match plan.event_type.as_ref()? {
-        Location::Json(pointer) => view.text(pointer).ok()?,
-        _ => return None,
-    };
-    crate::scheme::field::is_id(text.as_bytes(), b"").then(|| text.into())
 }

@@ -58,6 +58,8 @@ impl Unsigned<'_> {
             claims: None,
             signature: None,
             port: Port::AsConfigured,
+            timestamp: None,
+            id: None,
             plan: Some(self.plan),
         }
     }

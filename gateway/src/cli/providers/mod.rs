@@ -103,7 +103,11 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     line(out, "provider", provider.title())?;
     for variant in scheme.variants() {
         if let Some(name) = variant.name() {
-            line(out, "variant", name)?;
+            let chosen = match variant.is_opt_in() {
+                true => ", only where it is chosen",
+                false => "",
+            };
+            line(out, "variant", &format!("{name}{chosen}"))?;
         }
         line(out, "algorithm", variant.algorithm())?;
         line(out, "signed", &variant.signed())?;
@@ -210,6 +214,7 @@ fn object(provider: &Provider) -> Value {
             let cautions: Vec<&str> = variant.cautions().iter().map(|c| c.text()).collect();
             json!({
                 "name": variant.name(),
+                "opt_in": variant.is_opt_in(),
                 "algorithm": variant.algorithm(),
                 "signed": variant.signed(),
                 "signature": variant.signature(),

@@ -280,12 +280,33 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
     if any && (!one_place || plan.signature.place.is_in_body()) {
         section.wrong("sig.in", "expected one header, whose items sig:… means");
     }
+    check_claims(section, plan);
     let claims = plan
         .locations()
         .iter()
         .any(|location| matches!(location, Location::Claim(_)));
     if claims && !matches!(plan.kind, Kind::Jwt { .. }) {
         section.wrong("alg", "claim:… needs one of jwt-…");
+    }
+}
+
+/// A claim says one thing.
+fn check_claims(section: &Section<'_>, plan: &Plan) {
+    // Those of RFC 7519 §4.1 that are checked wherever they are.
+    let mut said = vec!["exp", "nbf"];
+    let timestamp = plan.timestamp.iter().map(|timestamp| &timestamp.location);
+    let ids = plan.id.iter().flat_map(|id| &id.locations);
+    let required = plan.require.iter().map(|equal| &equal.location);
+    for location in timestamp.chain(ids).chain(required) {
+        if let Location::Claim(name) = location {
+            if said.contains(&&**name) {
+                section.wrong(
+                    "claims",
+                    format!("claim:{name} has another meaning already; expected one"),
+                );
+            }
+            said.push(name);
+        }
     }
 }
 

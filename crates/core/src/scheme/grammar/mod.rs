@@ -27,6 +27,9 @@ use crate::provider::Provider;
 use crate::public_key::PublicAlgorithm;
 use crate::time::Window;
 
+/// No header has more items before its signatures.
+const MOST_SKIPPED: usize = 16;
+
 /// Keys of a scheme that are about all of its variants.
 const COMMON: [&str; 3] = ["variants", "handshake", "status"];
 
@@ -424,6 +427,9 @@ fn read_list(sig: &Section<'_>) -> Option<List> {
         }
         (Some(items), None, None) => {
             let skip = usize::try_from(skip.unwrap_or(0)).unwrap_or(usize::MAX);
+            if skip > MOST_SKIPPED {
+                sig.wrong("skip", format!("expected 0 to {MOST_SKIPPED}"));
+            }
             Some((items, ListKind::Positional { skip }))
         }
         (None, None, None) => {
