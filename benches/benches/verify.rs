@@ -53,6 +53,7 @@ fn replay(criterion: &mut Criterion) {
     let terms = Terms {
         lease: Duration::from_secs(60),
         memory: Duration::from_secs(60),
+        share: None,
     };
     let mut number = 0_u128;
     criterion.bench_function("replay/memory claim and commit", |bencher| {

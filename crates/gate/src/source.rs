@@ -1,9 +1,10 @@
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::{Events, Provider, ReplayScope, Unpublished, Verifier, VerifyError};
-use hookgate_replay::Terms;
+use hookgate_replay::{Share, Terms};
 
 use crate::refusal::Refusal;
 
@@ -14,6 +15,8 @@ pub struct Source {
     provider: Option<Arc<str>>,
     verifier: Verifier,
     scope: ReplayScope,
+    /// Tells its entries from those of other sources in the store.
+    tag: u64,
     policy: Policy,
 }
 
@@ -22,6 +25,7 @@ struct Policy {
     retention: Duration,
     lease: Duration,
     wait: Duration,
+    max_entries: Option<u64>,
     body_limit: BodyLimit,
     body_timeout: Duration,
     on_duplicate: OnDuplicate,
@@ -46,6 +50,7 @@ impl Source {
                 retention: SourceBuilder::DEFAULT_RETENTION,
                 lease: SourceBuilder::DEFAULT_LEASE,
                 wait: SourceBuilder::DEFAULT_WAIT,
+                max_entries: None,
                 body_limit: BodyLimit::DEFAULT,
                 body_timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
                 on_duplicate: OnDuplicate::Acknowledge,
@@ -132,18 +137,25 @@ impl Source {
             lease,
             retention,
             promise,
+            max_entries,
             ..
         } = self.policy;
+        let share = max_entries.map(|max_entries| Share {
+            source: self.tag,
+            max_entries,
+        });
         match promise {
             Promise::AtLeastOnce => Terms {
                 lease,
                 memory: retention,
+                share,
             },
             // Only an outcome that is known opens the event again; not a crash,
             // and not the passing of time.
             Promise::AtMostOnce => Terms {
                 lease: retention,
                 memory: Duration::ZERO,
+                share,
             },
         }
     }
@@ -219,6 +231,15 @@ impl SourceBuilder {
         self
     }
 
+    /// Sets how many events of this source the store may remember at a time, so that
+    /// a noisy one leaves room for the others. Without it, as many as there is room
+    /// for.
+    #[must_use]
+    pub fn max_entries(mut self, max_entries: u64) -> Self {
+        self.policy.max_entries = Some(max_entries);
+        self
+    }
+
     /// Sets how long a second delivery of an event in flight waits for the first.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
@@ -282,6 +303,7 @@ impl SourceBuilder {
             .max(verifier.window().security_retention());
         Source {
             scope: ReplayScope::new(&[&name]),
+            tag: BuildHasherDefault::<DefaultHasher>::default().hash_one(&name),
             name,
             provider,
             verifier,

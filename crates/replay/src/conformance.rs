@@ -3,24 +3,86 @@
 //! ```
 //! # mod my_store {
 //! # use hookgate_replay::MemoryStore as MyStore;
-//! hookgate_replay::conformance::suite!(|| async { MyStore::new() });
+//! # use hookgate_replay::conformance::Paused;
+//! hookgate_replay::conformance::suite!(paused, || async { Paused(MyStore::new()) });
 //! # }
 //! ```
 //!
-//! The expression makes an empty store. Each case runs with paused time.
+//! The expression makes a [`Harness`] of an empty store. `paused` is for stores that
+//! keep time by tokio's clock, which stands still then; `real` for others, which have
+//! a clock that can be put forward, as [`Shifted`] does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use tokio::time::{Instant, advance, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::store::{Claim, Lease, ReplayStore, Settled, Terms};
+
+/// A store, and the means to make time pass for it.
+pub trait Harness: Send + Sync + 'static {
+    /// The store under test.
+    type Store: ReplayStore;
+
+    /// By how much its time may run on by itself while a case runs.
+    const SLACK: Duration;
+
+    /// The store.
+    fn store(&self) -> &Self::Store;
+
+    /// Makes `duration` pass.
+    fn advance(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// A store that keeps time by tokio's clock.
+#[derive(Debug)]
+pub struct Paused<S>(pub S);
+
+impl<S: ReplayStore> Harness for Paused<S> {
+    type Store = S;
+
+    const SLACK: Duration = Duration::ZERO;
+
+    fn store(&self) -> &S {
+        &self.0
+    }
+
+    async fn advance(&self, duration: Duration) {
+        tokio::time::advance(duration).await;
+    }
+}
+
+/// A store whose clock is ahead of the real one by so many milliseconds.
+#[derive(Debug)]
+pub struct Shifted<S> {
+    /// The store.
+    pub store: S,
+    /// What its clock adds to the time.
+    pub shift: Arc<AtomicU64>,
+}
+
+impl<S: ReplayStore> Harness for Shifted<S> {
+    type Store = S;
+
+    const SLACK: Duration = Duration::from_secs(5);
+
+    fn store(&self) -> &S {
+        &self.store
+    }
+
+    async fn advance(&self, duration: Duration) {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.shift.fetch_add(millis, Ordering::SeqCst);
+    }
+}
 
 /// Terms that the cases use.
 pub const TERMS: Terms = Terms {
     lease: Duration::from_secs(10),
     memory: Duration::from_secs(60),
+    share: None,
 };
 const RETENTION: Duration = Duration::from_secs(661);
 
@@ -31,13 +93,20 @@ const OTHER: ReplayKey = ReplayKey::from_bytes([2; 16]);
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_suite {
-    ($new:expr) => {
-        $crate::__conformance_suite! { @cases $new;
+    (paused, $new:expr) => {
+        $crate::__conformance_suite! { @all $new; (start_paused = true) }
+    };
+    (real, $new:expr) => {
+        $crate::__conformance_suite! { @all $new; () }
+    };
+    (@all $new:expr; $runtime:tt) => {
+        $crate::__conformance_suite! { @cases $new; $runtime;
             a_key_is_granted_once,
             a_committed_key_is_done_until_its_retention_ends,
             a_released_key_is_claimable_at_once,
             a_lease_that_ran_out_is_granted_again_and_counted,
             a_stale_settlement_changes_nothing,
+            a_late_settlement_after_the_lease_still_counts_if_nobody_claimed,
             keys_do_not_affect_each_other,
             a_waiter_learns_of_every_settlement,
         }
@@ -48,13 +117,16 @@ macro_rules! __conformance_suite {
             $crate::conformance::of_simultaneous_claims_one_is_granted(new().await).await;
         }
     };
-    (@cases $new:expr; $($case:ident,)*) => {$(
-        #[tokio::test(start_paused = true)]
+    (@cases $new:expr; $runtime:tt; $($case:ident,)*) => {$(
+        $crate::__conformance_suite! { @case $new; $runtime; $case }
+    )*};
+    (@case $new:expr; ($($runtime:tt)*); $case:ident) => {
+        #[tokio::test($($runtime)*)]
         async fn $case() {
             let new = $new;
             $crate::conformance::$case(new().await).await;
         }
-    )*};
+    };
 }
 
 #[doc(inline)]
@@ -71,103 +143,110 @@ async fn claim(store: &impl ReplayStore, key: ReplayKey) -> Claim {
     store.claim(key, TERMS).await.expect("the store answers")
 }
 
+async fn commit(store: &impl ReplayStore, lease: &Lease) -> Settled {
+    let settled = store.commit(lease, RETENTION).await;
+    settled.expect("the store answers")
+}
+
+async fn release(store: &impl ReplayStore, lease: &Lease) -> Settled {
+    store.release(lease).await.expect("the store answers")
+}
+
 #[expect(missing_docs, reason = "the names say it")]
-pub async fn a_key_is_granted_once(store: impl ReplayStore) {
-    let lease = granted(&store, KEY).await;
+pub async fn a_key_is_granted_once<H: Harness>(of: H) {
+    let store = of.store();
+    let lease = granted(store, KEY).await;
     assert_eq!((lease.key(), lease.attempt()), (KEY, 1));
-    advance(Duration::from_secs(4)).await;
-    assert_eq!(
-        claim(&store, KEY).await,
-        Claim::InFlight {
-            remaining: TERMS.lease - Duration::from_secs(4)
-        }
-    );
+    of.advance(Duration::from_secs(4)).await;
+    let Claim::InFlight { remaining } = claim(store, KEY).await else {
+        panic!("it is in flight");
+    };
+    let most = TERMS.lease - Duration::from_secs(4);
+    assert!(remaining <= most && remaining >= most.saturating_sub(H::SLACK));
 }
 
 #[expect(missing_docs, reason = "the names say it")]
-pub async fn a_committed_key_is_done_until_its_retention_ends(store: impl ReplayStore) {
-    let lease = granted(&store, KEY).await;
-    assert_eq!(
-        store.commit(&lease, RETENTION).await.ok(),
-        Some(Settled::Applied)
-    );
-    assert_eq!(claim(&store, KEY).await, Claim::Done);
-    advance(RETENTION - Duration::from_millis(1)).await;
-    assert_eq!(claim(&store, KEY).await, Claim::Done);
-    advance(Duration::from_millis(1)).await;
-    assert_eq!(granted(&store, KEY).await.attempt(), 1);
+pub async fn a_committed_key_is_done_until_its_retention_ends<H: Harness>(of: H) {
+    let store = of.store();
+    let lease = granted(store, KEY).await;
+    assert_eq!(commit(store, &lease).await, Settled::Applied);
+    assert_eq!(claim(store, KEY).await, Claim::Done);
+    let margin = H::SLACK + Duration::from_millis(1);
+    of.advance(RETENTION - margin).await;
+    assert_eq!(claim(store, KEY).await, Claim::Done);
+    of.advance(margin).await;
+    assert_eq!(granted(store, KEY).await.attempt(), 1);
 }
 
 #[expect(missing_docs, reason = "the names say it")]
-pub async fn a_released_key_is_claimable_at_once(store: impl ReplayStore) {
-    let lease = granted(&store, KEY).await;
-    assert_eq!(store.release(&lease).await.ok(), Some(Settled::Applied));
-    assert_eq!(granted(&store, KEY).await.attempt(), 1);
+pub async fn a_released_key_is_claimable_at_once<H: Harness>(of: H) {
+    let store = of.store();
+    let lease = granted(store, KEY).await;
+    assert_eq!(release(store, &lease).await, Settled::Applied);
+    assert_eq!(granted(store, KEY).await.attempt(), 1);
 }
 
 #[expect(missing_docs, reason = "the names say it")]
-pub async fn a_lease_that_ran_out_is_granted_again_and_counted(store: impl ReplayStore) {
+pub async fn a_lease_that_ran_out_is_granted_again_and_counted<H: Harness>(of: H) {
+    let store = of.store();
     for attempt in 1..=3 {
-        let lease = granted(&store, KEY).await;
+        let lease = granted(store, KEY).await;
         assert_eq!(lease.attempt(), attempt);
-        advance(TERMS.lease).await;
+        of.advance(TERMS.lease).await;
     }
-    advance(TERMS.memory).await;
-    assert_eq!(granted(&store, KEY).await.attempt(), 1);
+    of.advance(TERMS.memory).await;
+    assert_eq!(granted(store, KEY).await.attempt(), 1);
 }
 
 #[expect(missing_docs, reason = "the names say it")]
-pub async fn a_stale_settlement_changes_nothing(store: impl ReplayStore) {
-    let first = granted(&store, KEY).await;
-    advance(TERMS.lease).await;
-    let second = granted(&store, KEY).await;
-    assert_eq!(
-        store.commit(&first, RETENTION).await.ok(),
-        Some(Settled::Stale)
-    );
-    assert_eq!(store.release(&first).await.ok(), Some(Settled::Stale));
-    assert!(matches!(claim(&store, KEY).await, Claim::InFlight { .. }));
+pub async fn a_stale_settlement_changes_nothing<H: Harness>(of: H) {
+    let store = of.store();
+    let first = granted(store, KEY).await;
+    of.advance(TERMS.lease).await;
+    let second = granted(store, KEY).await;
+    assert_eq!(commit(store, &first).await, Settled::Stale);
+    assert_eq!(release(store, &first).await, Settled::Stale);
+    assert!(matches!(claim(store, KEY).await, Claim::InFlight { .. }));
 
-    assert_eq!(
-        store.commit(&second, RETENTION).await.ok(),
-        Some(Settled::Applied)
-    );
-    assert_eq!(store.release(&second).await.ok(), Some(Settled::Stale));
-    assert_eq!(
-        store.commit(&second, RETENTION).await.ok(),
-        Some(Settled::Stale)
-    );
-    assert_eq!(claim(&store, KEY).await, Claim::Done);
+    assert_eq!(commit(store, &second).await, Settled::Applied);
+    assert_eq!(release(store, &second).await, Settled::Stale);
+    assert_eq!(commit(store, &second).await, Settled::Stale);
+    assert_eq!(claim(store, KEY).await, Claim::Done);
 }
 
 #[expect(missing_docs, reason = "the names say it")]
-pub async fn keys_do_not_affect_each_other(store: impl ReplayStore) {
-    let lease = granted(&store, KEY).await;
-    let other = granted(&store, OTHER).await;
-    assert_eq!(store.release(&other).await.ok(), Some(Settled::Applied));
-    assert_eq!(
-        store.commit(&lease, RETENTION).await.ok(),
-        Some(Settled::Applied)
-    );
-    granted(&store, OTHER).await;
+pub async fn a_late_settlement_after_the_lease_still_counts_if_nobody_claimed<H: Harness>(of: H) {
+    let store = of.store();
+    let lease = granted(store, KEY).await;
+    of.advance(TERMS.lease).await;
+    assert_eq!(commit(store, &lease).await, Settled::Applied);
+    assert_eq!(claim(store, KEY).await, Claim::Done);
 }
 
 #[expect(missing_docs, reason = "the names say it")]
-pub async fn a_waiter_learns_of_every_settlement(store: impl ReplayStore) {
+pub async fn keys_do_not_affect_each_other<H: Harness>(of: H) {
+    let store = of.store();
+    let lease = granted(store, KEY).await;
+    let other = granted(store, OTHER).await;
+    assert_eq!(release(store, &other).await, Settled::Applied);
+    assert_eq!(commit(store, &lease).await, Settled::Applied);
+    granted(store, OTHER).await;
+}
+
+#[expect(missing_docs, reason = "the names say it")]
+pub async fn a_waiter_learns_of_every_settlement<H: Harness>(of: H) {
+    let store = of.store();
     let patience = Duration::from_secs(5);
-    for commit in [false, true] {
-        let lease = granted(&store, KEY).await;
+    for commits in [false, true] {
+        let lease = granted(store, KEY).await;
         // Asked for before the settlement, polled after it.
         let settled = store.settled(KEY);
         let start = Instant::now();
-        if commit {
-            assert_eq!(
-                store.commit(&lease, RETENTION).await.ok(),
-                Some(Settled::Applied)
-            );
-        } else {
-            assert_eq!(store.release(&lease).await.ok(), Some(Settled::Applied));
-        }
+        let applied = match commits {
+            true => commit(store, &lease).await,
+            false => release(store, &lease).await,
+        };
+        assert_eq!(applied, Settled::Applied);
         timeout(patience, settled)
             .await
             .expect("the waiter is told");
@@ -180,9 +259,9 @@ pub async fn a_waiter_learns_of_every_settlement(store: impl ReplayStore) {
 }
 
 #[expect(missing_docs, reason = "the names say it")]
-pub async fn of_simultaneous_claims_one_is_granted(store: impl ReplayStore) {
+pub async fn of_simultaneous_claims_one_is_granted<H: Harness>(of: H) {
     const RACERS: usize = 8;
-    let store = Arc::new(store);
+    let of = Arc::new(of);
     for round in 0..500_u32 {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&round.to_be_bytes());
@@ -190,10 +269,10 @@ pub async fn of_simultaneous_claims_one_is_granted(store: impl ReplayStore) {
         let barrier = Arc::new(tokio::sync::Barrier::new(RACERS));
         let racers: Vec<_> = (0..RACERS)
             .map(|_| {
-                let (store, barrier) = (Arc::clone(&store), Arc::clone(&barrier));
+                let (of, barrier) = (Arc::clone(&of), Arc::clone(&barrier));
                 tokio::spawn(async move {
                     barrier.wait().await;
-                    matches!(store.claim(key, TERMS).await, Ok(Claim::Granted(_)))
+                    matches!(of.store().claim(key, TERMS).await, Ok(Claim::Granted(_)))
                 })
             })
             .collect();

@@ -16,4 +16,4 @@ mod memory;
 mod store;
 
 pub use self::memory::MemoryStore;
-pub use self::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+pub use self::store::{Claim, Lease, ReplayStore, Settled, Share, StoreError, Terms};

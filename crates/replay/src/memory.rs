@@ -1,6 +1,7 @@
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
@@ -27,6 +28,8 @@ struct Inner {
     /// replacement are not one step.
     held: Arc<AtomicI64>,
     max_entries: i64,
+    /// Likewise, by source.
+    held_by: RwLock<HashMap<u64, Arc<AtomicI64>>>,
     next_token: AtomicU64,
     settled: [Notify; SHARDS],
 }
@@ -34,10 +37,12 @@ struct Inner {
 /// Waiters share a bell with others; more bells, fewer false alarms.
 const SHARDS: usize = 64;
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Entry {
     state: State,
     forget_at: Instant,
+    /// The count of its source, if that is limited.
+    held_by: Option<Arc<AtomicI64>>,
 }
 
 #[derive(Clone, Copy)]
@@ -68,8 +73,11 @@ impl MemoryStore {
             .expire_after(ForgetAt)
             // The cause cannot be relied on: putting an entry over one that has
             // expired unseen is reported as a replacement, but was an insertion.
-            .eviction_listener(move |_, _, _| {
+            .eviction_listener(move |_, entry: Entry, _| {
                 gone.fetch_sub(1, Ordering::Relaxed);
+                if let Some(held_by) = entry.held_by {
+                    held_by.fetch_sub(1, Ordering::Relaxed);
+                }
             })
             .build();
         let max_entries = i64::try_from(max_entries).unwrap_or(i64::MAX);
@@ -77,6 +85,7 @@ impl MemoryStore {
             entries,
             held,
             max_entries,
+            held_by: RwLock::default(),
             next_token: AtomicU64::new(1),
             settled: [const { Notify::const_new() }; SHARDS],
         }))
@@ -85,6 +94,7 @@ impl MemoryStore {
     fn try_claim(&self, key: ReplayKey, terms: Terms) -> Claim {
         let now = Instant::now();
         let mut claim = Claim::Full;
+        let held_by = terms.share.map(|share| self.held_by(share.source));
         self.0.entries.entry(key).and_compute_with(|entry| {
             let is_new = entry.is_none();
             let live = entry.map(|entry| entry.into_value());
@@ -103,8 +113,18 @@ impl MemoryStore {
             };
             // The place is taken before the entry is there: a claim that finds
             // none leaves nothing behind that others could wait for.
-            if self.take_place() >= self.0.max_entries && is_new {
-                self.give_place_back();
+            let held = self.0.held.fetch_add(1, Ordering::Relaxed);
+            let share = held_by
+                .as_ref()
+                .map_or(0, |held| held.fetch_add(1, Ordering::Relaxed));
+            let most = terms.share.map_or(u64::MAX, |share| share.max_entries);
+            if is_new
+                && (held >= self.0.max_entries || u64::try_from(share).is_ok_and(|s| s >= most))
+            {
+                self.0.held.fetch_sub(1, Ordering::Relaxed);
+                if let Some(held_by) = &held_by {
+                    held_by.fetch_sub(1, Ordering::Relaxed);
+                }
                 return Op::Nop;
             }
             let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
@@ -117,27 +137,39 @@ impl MemoryStore {
                     lease_end,
                 },
                 forget_at: after(lease_end, terms.memory),
+                held_by: held_by.clone(),
             })
         });
         claim
     }
 
     /// Replaces the entry if `lease` is still the current one.
-    fn settle(&self, lease: &Lease, replacement: Option<Entry>) -> Settled {
+    fn settle(&self, lease: &Lease, done_until: Option<Instant>) -> Settled {
         let now = Instant::now();
         let mut settled = Settled::Stale;
         self.0.entries.entry(lease.key()).and_compute_with(|entry| {
             let live = entry.map(|entry| entry.into_value());
-            match live.filter(|entry| now < entry.forget_at).map(|e| e.state) {
-                Some(State::InFlight { token, .. }) if token == lease.token() => {
-                    settled = Settled::Applied;
-                    replacement.map_or(Op::Remove, |entry| {
-                        self.take_place();
-                        Op::Put(entry)
-                    })
-                }
-                _ => Op::Nop,
+            let Some(entry) = live.filter(|entry| now < entry.forget_at) else {
+                return Op::Nop;
+            };
+            match entry.state {
+                State::InFlight { token, .. } if token == lease.token() => {}
+                _ => return Op::Nop,
             }
+            settled = Settled::Applied;
+            let Some(forget_at) = done_until else {
+                return Op::Remove;
+            };
+            // The one that it replaces is reported gone by the cache.
+            self.0.held.fetch_add(1, Ordering::Relaxed);
+            if let Some(held_by) = &entry.held_by {
+                held_by.fetch_add(1, Ordering::Relaxed);
+            }
+            Op::Put(Entry {
+                state: State::Done,
+                forget_at,
+                ..entry
+            })
         });
         if settled == Settled::Applied {
             self.bell(lease.key()).notify_waiters();
@@ -145,14 +177,24 @@ impl MemoryStore {
         settled
     }
 
-    /// Counts an entry that is about to be put; how many there were before. One
-    /// that it replaces is reported gone by the cache.
-    fn take_place(&self) -> i64 {
-        self.0.held.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn give_place_back(&self) {
-        self.0.held.fetch_sub(1, Ordering::Relaxed);
+    /// How many entries `source` holds.
+    fn held_by(&self, source: u64) -> Arc<AtomicI64> {
+        let known = |map: &HashMap<_, _>| map.get(&source).cloned();
+        let map = self
+            .0
+            .held_by
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = known(&map) {
+            return held;
+        }
+        drop(map);
+        let mut map = self
+            .0
+            .held_by
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(map.entry(source).or_default())
     }
 
     fn bell(&self, key: ReplayKey) -> &Notify {
@@ -173,14 +215,7 @@ impl ReplayStore for MemoryStore {
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
-        let forget_at = after(Instant::now(), retention);
-        Ok(self.settle(
-            lease,
-            Some(Entry {
-                state: State::Done,
-                forget_at,
-            }),
-        ))
+        Ok(self.settle(lease, Some(after(Instant::now(), retention))))
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
@@ -246,12 +281,16 @@ impl Expiry<ReplayKey, Entry> for ForgetAt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Share;
 
-    crate::conformance::suite!(|| async { MemoryStore::new() });
+    crate::conformance::suite!(paused, || async {
+        crate::conformance::Paused(MemoryStore::new())
+    });
 
     const TERMS: Terms = Terms {
         lease: Duration::from_secs(10),
         memory: Duration::from_secs(60),
+        share: None,
     };
 
     fn key(number: u32) -> ReplayKey {
@@ -283,6 +322,43 @@ mod tests {
             assert_eq!(store.claim(key(number), TERMS).await.unwrap(), Claim::Done);
         }
         assert_eq!(store.entries(), Some(1_000));
+    }
+
+    #[tokio::test]
+    async fn a_noisy_source_leaves_room_for_the_others() {
+        let store = MemoryStore::with_max_entries(100);
+        let terms = |source| Terms {
+            share: Some(Share {
+                source,
+                max_entries: 60,
+            }),
+            ..TERMS
+        };
+        let mut leases = Vec::new();
+        for number in 0..60 {
+            let Claim::Granted(lease) = store.claim(key(number), terms(1)).await.unwrap() else {
+                panic!("{number} is new, and there is room");
+            };
+            leases.push(lease);
+        }
+        let claim = store.claim(key(60), terms(1)).await.unwrap();
+        assert_eq!(claim, Claim::Full);
+        assert!(matches!(
+            store.claim(key(61), terms(2)).await.unwrap(),
+            Claim::Granted(_)
+        ));
+        // A settlement keeps the place; what is given back makes room.
+        store
+            .commit(&leases[0], Duration::from_secs(9))
+            .await
+            .unwrap();
+        let claim = store.claim(key(60), terms(1)).await.unwrap();
+        assert_eq!(claim, Claim::Full);
+        store.release(&leases[1]).await.unwrap();
+        assert!(matches!(
+            store.claim(key(60), terms(1)).await.unwrap(),
+            Claim::Granted(_)
+        ));
     }
 
     #[tokio::test]
@@ -362,6 +438,7 @@ mod tests {
         let terms = Terms {
             lease: Duration::MAX,
             memory: Duration::MAX,
+            share: None,
         };
         let Claim::Granted(lease) = store.claim(key(1), terms).await.unwrap() else {
             panic!("it is new");
@@ -378,6 +455,7 @@ mod tests {
         let brief = Terms {
             lease: Duration::from_millis(1),
             memory: Duration::from_millis(1),
+            share: None,
         };
         for _ in 0..50 {
             assert!(matches!(

@@ -71,6 +71,18 @@ pub struct Terms {
     /// For how long after an unsettled lease to remember that there was one,
     /// so that the next delivery knows it is not the first attempt.
     pub memory: Duration,
+    /// How much of the store the key's source may fill; none: all of it.
+    pub share: Option<Share>,
+}
+
+/// How much of a store one source may fill, so that a noisy one does not keep the
+/// others out. A store that does not count by source takes no notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Tells the source from others.
+    pub source: u64,
+    /// Most keys of it that are remembered at a time.
+    pub max_entries: u64,
 }
 
 /// The answer to a claim.
@@ -85,7 +97,7 @@ pub enum Claim {
     },
     /// The key is done.
     Done,
-    /// No room for another key.
+    /// No room for another key, or not for one of this source.
     Full,
 }
 
