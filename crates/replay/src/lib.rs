@@ -10,10 +10,15 @@
 //! failure; remembering it when it is done lets a second copy in meanwhile. So
 //! a delivery is first claimed, and committed or released by its outcome.
 
+mod bells;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "disk")]
+mod disk;
 mod memory;
 mod store;
 
+#[cfg(feature = "disk")]
+pub use self::disk::{DiskStore, DiskStoreBuilder, Durability, OpenError};
 pub use self::memory::MemoryStore;
 pub use self::store::{Claim, Lease, ReplayStore, Settled, Share, StoreError, Terms};

@@ -8,9 +8,9 @@ use hookgate_core::ReplayKey;
 use moka::Expiry;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::bells::Bells;
 use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
 
 /// Remembers events in this process, in a moka cache. Forgets them when the
@@ -31,11 +31,8 @@ struct Inner {
     /// Likewise, by source.
     held_by: RwLock<HashMap<u64, Arc<AtomicI64>>>,
     next_token: AtomicU64,
-    settled: [Notify; SHARDS],
+    bells: Bells,
 }
-
-/// Waiters share a bell with others; more bells, fewer false alarms.
-const SHARDS: usize = 64;
 
 #[derive(Clone)]
 struct Entry {
@@ -87,7 +84,7 @@ impl MemoryStore {
             max_entries,
             held_by: RwLock::default(),
             next_token: AtomicU64::new(1),
-            settled: [const { Notify::const_new() }; SHARDS],
+            bells: Bells::new(),
         }))
     }
 
@@ -172,7 +169,7 @@ impl MemoryStore {
             })
         });
         if settled == Settled::Applied {
-            self.bell(lease.key()).notify_waiters();
+            self.0.bells.ring(lease.key());
         }
         settled
     }
@@ -196,11 +193,6 @@ impl MemoryStore {
             .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(map.entry(source).or_default())
     }
-
-    fn bell(&self, key: ReplayKey) -> &Notify {
-        // The key is a hash already: any byte of it spreads evenly.
-        &self.0.settled[usize::from(key.as_bytes()[0]) % SHARDS]
-    }
 }
 
 impl ReplayStore for MemoryStore {
@@ -223,7 +215,7 @@ impl ReplayStore for MemoryStore {
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
-        self.bell(key).notified()
+        self.0.bells.heard(key)
     }
 
     fn entries(&self) -> Option<u64> {

@@ -1,0 +1,38 @@
+use std::fmt;
+
+use hookgate_core::ReplayKey;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// Tells waiters that a claim was settled. Waiters share a bell with those of other
+/// keys; more bells, fewer false alarms.
+pub(crate) struct Bells([Notify; Self::COUNT]);
+
+impl Bells {
+    const COUNT: usize = 64;
+
+    pub(crate) fn new() -> Self {
+        Self([const { Notify::const_new() }; Self::COUNT])
+    }
+
+    /// Wakes whoever waits for `key`, and perhaps others.
+    pub(crate) fn ring(&self, key: ReplayKey) {
+        self.of(key).notify_waiters();
+    }
+
+    /// Completes when it is rung after this call, polled or not.
+    pub(crate) fn heard(&self, key: ReplayKey) -> Notified<'_> {
+        self.of(key).notified()
+    }
+
+    fn of(&self, key: ReplayKey) -> &Notify {
+        // The key is a hash already: any byte of it spreads evenly.
+        &self.0[usize::from(key.as_bytes()[0]) % Self::COUNT]
+    }
+}
+
+impl fmt::Debug for Bells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bells")
+    }
+}
