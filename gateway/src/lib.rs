@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod metrics;
 mod server;
+mod store;
 mod upstream;
 
 use std::process::ExitCode;

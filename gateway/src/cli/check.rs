@@ -24,11 +24,7 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
     let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
     writeln!(out, "listen     {}", listen.join(", "))?;
     writeln!(out, "admin      {}", config.admin)?;
-    writeln!(
-        out,
-        "replay     memory, {} entries",
-        config.replay.max_entries
-    )?;
+    writeln!(out, "replay     {}", config.replay.store.text())?;
     for (name, upstream) in &config.upstreams {
         let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
         let timeout = format_duration(upstream.timeout);

@@ -41,7 +41,12 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     }
     let grace = config.longest_delivery() + Duration::from_secs(1);
     let (listen, admin) = (config.listen.clone(), config.admin);
-    let gateway = Arc::new(Gateway::new(config, clock).map_err(Error::new)?);
+    let store = config
+        .replay
+        .store
+        .open()
+        .map_err(|error| Error::new(format!("replay: {error}")))?;
+    let gateway = Arc::new(Gateway::new(config, store, clock).map_err(Error::new)?);
     let front = bind("deliveries", &listen, Front(Arc::clone(&gateway)))?;
     let admin = bind("admin", &[admin], HttpServer::new_app(Admin(gateway)))?;
     for (role, address) in front

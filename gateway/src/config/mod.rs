@@ -14,6 +14,7 @@ use hookgate_core::document::{self, Problem, Problems};
 use hookgate_gate::{BootFence, Source};
 
 pub(crate) use self::secrets::SecretRef;
+use crate::store::StoreConfig;
 
 /// What the gateway runs.
 #[derive(Debug)]
@@ -38,9 +39,9 @@ pub(crate) struct Limits {
 }
 
 /// Where events are remembered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Replay {
-    pub(crate) max_entries: u64,
+    pub(crate) store: StoreConfig,
     pub(crate) boot_fence: BootFence,
 }
 

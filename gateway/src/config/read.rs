@@ -5,12 +5,15 @@ use std::time::Duration;
 use hookgate_core::document::{Problems, Report, Section};
 use hookgate_core::{BuildError, Provider, Scheme, Unpublished, Verifier, Window};
 use hookgate_gate::{BodyLimit, BootFence, Dedupe, OnDuplicate, Promise, Source, SourceBuilder};
-use hookgate_replay::MemoryStore;
+use hookgate_replay::{DiskStore, Durability, MemoryStore};
 use toml::{Table, Value};
 
 use super::secrets::{SecretRef, read_keys};
-use super::values::{Address, Host, MismatchStatus, Name, RoutePath, Servers, Size, Word};
+use super::values::{
+    Address, DiskDurability, Host, MismatchStatus, Name, RoutePath, Servers, Size, StoreKind, Word,
+};
 use super::{Config, Limits, Replay, Route, Upstream};
+use crate::store::StoreConfig;
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,10 +31,13 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let root = Section::root(table, &report);
 
     let (listen, admin) = read_server(&root);
-    let (limits, bodies) = read_limits(&root);
-    let replay = read_replay(&root);
+    let (limits, mut defaults) = read_limits(&root);
+    let (replay, max_entries_per_source) = read_replay(&root);
+    // One source may fill the store; of several, none may keep the others out.
+    let fair = (root.sections("sources").len() > 1).then(|| replay.store.max_entries() / 2);
+    defaults.max_entries = max_entries_per_source.or(fair);
     let upstreams = read_upstreams(&root);
-    let routes = read_routes(&root, &upstreams, bodies, &warnings);
+    let routes = read_routes(&root, &upstreams, defaults, &warnings);
     root.deny_unknown();
 
     for name in upstreams.keys() {
@@ -78,27 +84,30 @@ fn read_server(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
     (listen, admin)
 }
 
-/// Limits of bodies, for sources that set none of their own.
+/// What sources have that say nothing of their own.
 #[derive(Clone, Copy)]
-struct BodyDefaults {
-    limit: BodyLimit,
-    timeout: Duration,
+struct Defaults {
+    body_limit: BodyLimit,
+    body_timeout: Duration,
+    /// Most events of one source.
+    max_entries: Option<u64>,
 }
 
-fn read_limits(root: &Section<'_>) -> (Limits, BodyDefaults) {
+fn read_limits(root: &Section<'_>) -> (Limits, Defaults) {
     let mut limits = Limits {
         head_timeout: DEFAULT_HEAD_TIMEOUT,
         connections: DEFAULT_CONNECTIONS,
     };
-    let mut bodies = BodyDefaults {
-        limit: BodyLimit::DEFAULT,
-        timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
+    let mut defaults = Defaults {
+        body_limit: BodyLimit::DEFAULT,
+        body_timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
+        max_entries: None,
     };
     if let Some(section) = root.section("limits") {
-        bodies.limit = section
+        defaults.body_limit = section
             .optional("body")
-            .map_or(bodies.limit, |Size(limit)| limit);
-        bodies.timeout = positive(&section, "body_timeout").unwrap_or(bodies.timeout);
+            .map_or(defaults.body_limit, |Size(limit)| limit);
+        defaults.body_timeout = positive(&section, "body_timeout").unwrap_or(defaults.body_timeout);
         limits.head_timeout = positive(&section, "head_timeout").unwrap_or(limits.head_timeout);
         if let Some(connections) = section.optional::<u64>("connections") {
             limits.connections = usize::try_from(connections).unwrap_or(usize::MAX);
@@ -108,34 +117,63 @@ fn read_limits(root: &Section<'_>) -> (Limits, BodyDefaults) {
         }
         section.deny_unknown();
     }
-    (limits, bodies)
+    (limits, defaults)
 }
 
-fn read_replay(root: &Section<'_>) -> Replay {
-    let mut replay = Replay {
-        max_entries: MemoryStore::DEFAULT_MAX_ENTRIES,
-        boot_fence: BootFence::Up,
+/// Where events are remembered, and how many of one source at most.
+fn read_replay(root: &Section<'_>) -> (Replay, Option<u64>) {
+    let memory = |max_entries: Option<u64>| StoreConfig::Memory {
+        max_entries: max_entries.unwrap_or(MemoryStore::DEFAULT_MAX_ENTRIES),
     };
     let Some(section) = root.section("replay") else {
-        return replay;
+        let replay = Replay {
+            store: memory(None),
+            boot_fence: BootFence::Up,
+        };
+        return (replay, None);
     };
-    if section
-        .optional::<String>("store")
-        .is_some_and(|store| store != "memory")
-    {
-        section.wrong("store", "expected \"memory\"");
-    }
-    if let Some(max_entries) = section.optional::<u64>("max_entries") {
-        replay.max_entries = max_entries;
-        if max_entries == 0 {
-            section.wrong("max_entries", "expected at least 1");
+    let entries = |key: &'static str| {
+        let entries = section.optional::<u64>(key);
+        if entries == Some(0) {
+            section.wrong(key, "expected at least 1");
+        }
+        entries
+    };
+    let max_entries = entries("max_entries");
+    let per_source = entries("max_entries_per_source");
+    let kind = section.optional::<StoreKind>("store").unwrap_or_default();
+    let path = section.optional::<String>("path");
+    let durability = section.optional::<DiskDurability>("durability");
+    let own_keys = [
+        ("path", path.is_some(), StoreKind::Disk),
+        ("durability", durability.is_some(), StoreKind::Disk),
+    ];
+    for (key, there, of) in own_keys {
+        if there && kind != of {
+            section.wrong(key, format!("expected only with store = \"{}\"", of.name()));
         }
     }
-    if section.optional::<bool>("boot_fence") == Some(false) {
-        replay.boot_fence = BootFence::Down;
-    }
+    let store = match kind {
+        StoreKind::Memory => memory(max_entries),
+        StoreKind::Disk => {
+            if path.as_ref().is_none_or(String::is_empty) {
+                section.wrong("path", "missing; expected a folder on a local disk");
+            }
+            StoreConfig::Disk {
+                path: path.unwrap_or_default().into(),
+                durability: durability.map_or(Durability::Process, |durability| durability.0),
+                max_entries: max_entries.unwrap_or(DiskStore::DEFAULT_MAX_ENTRIES),
+            }
+        }
+    };
+    // What remembers across restarts needs no fence.
+    let fenced = section.optional("boot_fence");
+    let boot_fence = match fenced.unwrap_or(kind == StoreKind::Memory) {
+        true => BootFence::Up,
+        false => BootFence::Down,
+    };
     section.deny_unknown();
-    replay
+    (Replay { store, boot_fence }, per_source)
 }
 
 fn read_upstreams(root: &Section<'_>) -> BTreeMap<String, Upstream> {
@@ -174,7 +212,7 @@ fn read_upstreams(root: &Section<'_>) -> BTreeMap<String, Upstream> {
 fn read_routes(
     root: &Section<'_>,
     upstreams: &BTreeMap<String, Upstream>,
-    bodies: BodyDefaults,
+    defaults: Defaults,
     warnings: &Report,
 ) -> Vec<Route> {
     if !root.has("sources") {
@@ -212,7 +250,7 @@ fn read_routes(
             .as_ref()
             .and_then(|name| upstreams.get(name))
             .map_or(DEFAULT_UPSTREAM_TIMEOUT, |upstream| upstream.timeout);
-        let source = read_source(&section, name, timeout, bodies, warnings);
+        let source = read_source(&section, name, timeout, defaults, warnings);
         section.deny_unknown();
         if let (Some(path), Some(source), Some(upstream)) = (path, source, upstream) {
             routes.push(Route {
@@ -252,7 +290,7 @@ fn read_source(
     section: &Section<'_>,
     name: Option<String>,
     upstream_timeout: Duration,
-    bodies: BodyDefaults,
+    defaults: Defaults,
     warnings: &Report,
 ) -> Option<Source> {
     let provider = read_provider(section);
@@ -321,8 +359,8 @@ fn read_source(
     }
     let body_limit = section
         .optional("body")
-        .map_or(bodies.limit, |Size(limit)| limit);
-    let body_timeout = positive(section, "body_timeout").unwrap_or(bodies.timeout);
+        .map_or(defaults.body_limit, |Size(limit)| limit);
+    let body_timeout = positive(section, "body_timeout").unwrap_or(defaults.body_timeout);
     let wait = section
         .optional("wait")
         .unwrap_or(SourceBuilder::DEFAULT_WAIT);
@@ -336,6 +374,9 @@ fn read_source(
     let dedupe = section.optional::<bool>("dedupe");
 
     let mut source = Source::builder(name?, verifier?);
+    if let Some(max_entries) = defaults.max_entries {
+        source = source.max_entries(max_entries);
+    }
     if let Some(provider) = provider {
         source = source.provider(provider);
     }

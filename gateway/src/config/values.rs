@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use hookgate_core::document::{FromValue, text};
 use hookgate_gate::{BodyLimit, OnDuplicate, Promise};
+use hookgate_replay::Durability;
 use toml::Value;
 
 pub(super) struct Address(pub(super) SocketAddr);
@@ -13,6 +14,50 @@ impl FromValue for Address {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| text.parse().ok().map(Self))
+    }
+}
+
+/// Where events are remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum StoreKind {
+    #[default]
+    Memory,
+    Disk,
+}
+
+impl StoreKind {
+    const ALL: [Self; 2] = [Self::Memory, Self::Disk];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+impl FromValue for StoreKind {
+    const EXPECTED: &'static str = "memory or disk";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| {
+            Self::ALL.into_iter().find(|kind| kind.name() == text)
+        })
+    }
+}
+
+/// What an answer of the disk outlives.
+pub(super) struct DiskDurability(pub(super) Durability);
+
+impl FromValue for DiskDurability {
+    const EXPECTED: &'static str = "process or power";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "process" => Some(Self(Durability::Process)),
+            "power" => Some(Self(Durability::Power)),
+            _ => None,
+        })
     }
 }
 

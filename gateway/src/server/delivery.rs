@@ -11,7 +11,6 @@ use hookgate_core::Head;
 use hookgate_gate::{
     Admission, Audience, Delivery, Outcome, Reason, Refusal, acknowledge_duplicate, is_withheld,
 };
-use hookgate_replay::MemoryStore;
 use http::StatusCode;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
@@ -19,6 +18,7 @@ use tokio::time::Instant;
 use super::Gateway;
 use super::route::Route;
 use super::sender::{Connection, Gone, Sender};
+use crate::store::Store;
 use crate::upstream::{self, Answer, Context};
 
 impl Gateway {
@@ -58,7 +58,7 @@ impl Gateway {
         &self,
         sender: &mut Sender<'_>,
         route: &Route,
-    ) -> Result<Admission<MemoryStore>, Refusal> {
+    ) -> Result<Admission<Store>, Refusal> {
         let request = sender.request();
         let head = Head::new(&request.method, &request.uri, &request.headers);
         let receiving = self
@@ -81,7 +81,7 @@ impl Gateway {
         &self,
         sender: &mut Sender<'_>,
         route: &Route,
-        mut delivery: Delivery<MemoryStore>,
+        mut delivery: Delivery<Store>,
         id: &str,
     ) {
         let source = route.source.name();

@@ -11,19 +11,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hookgate_gate::{Clock, Gate};
-use hookgate_replay::MemoryStore;
 
 pub(crate) use self::connection::Front;
 pub(crate) use self::listen::bind;
 use self::route::Routes;
 use crate::config::{Config, Limits};
 use crate::metrics::Metrics;
+use crate::store::Store;
 use crate::upstream::Upstream;
 
 /// Everything that a delivery needs on its way, shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    gate: Gate<MemoryStore>,
+    gate: Gate<Store>,
     routes: Routes,
     limits: Limits,
     metrics: Metrics,
@@ -31,8 +31,11 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
-        let store = MemoryStore::with_max_entries(config.replay.max_entries);
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, prometheus::Error> {
         let gate = Gate::builder(store)
             .clock(clock)
             .boot_fence(config.replay.boot_fence)
@@ -51,7 +54,7 @@ impl Gateway {
         })
     }
 
-    pub(crate) fn gate(&self) -> &Gate<MemoryStore> {
+    pub(crate) fn gate(&self) -> &Gate<Store> {
         &self.gate
     }
 
