@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,28 +31,31 @@ impl Reply {
 
 /// Sends `request` to `address` on a connection of its own.
 pub async fn send(address: SocketAddr, request: Request<BoxBody<Bytes, std::io::Error>>) -> Reply {
+    try_send(address, request).await.expect("an answer")
+}
+
+/// Likewise, where the server may be gone.
+pub async fn try_send(
+    address: SocketAddr,
+    request: Request<BoxBody<Bytes, std::io::Error>>,
+) -> Result<Reply, Box<dyn Error + Send + Sync>> {
     let exchange = async {
-        let stream = TcpStream::connect(address)
-            .await
-            .expect("the server listens");
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .expect("HTTP/1.1");
+        let stream = TcpStream::connect(address).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let response = sender.send_request(request).await.expect("an answer");
+        let response = sender.send_request(request).await?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.expect("the whole body").to_bytes();
+        let body = body.collect().await?.to_bytes();
         drop(sender);
         let _ = connection.await;
-        Reply {
+        Ok(Reply {
             status: head.status,
             headers: head.headers,
             body,
-        }
+        })
     };
-    timeout(PATIENCE, exchange)
-        .await
-        .expect("an answer in time")
+    timeout(PATIENCE, exchange).await?
 }
 
 /// Writes `bytes` as they are and reads until the server closes the connection,

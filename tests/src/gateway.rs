@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::delivery::{Provided, SECRETS};
 
-/// A real gateway process on free ports. It ends with this value.
+/// A real gateway process on free ports. It ends with this value, as by `kill -9`.
 #[derive(Debug)]
 pub struct Gateway {
     process: Child,
@@ -67,6 +67,13 @@ impl GatewayBuilder {
     pub fn every_source(mut self, lines: &str) -> Self {
         self.source.push_str(lines);
         self.source.push('\n');
+        self
+    }
+
+    /// Adds lines to the table `replay`.
+    pub fn replay(mut self, lines: &str) -> Self {
+        self.top.push_str(lines);
+        self.top.push('\n');
         self
     }
 

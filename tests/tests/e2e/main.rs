@@ -3,6 +3,7 @@
 mod cli;
 mod concurrency;
 mod configuration;
+mod crashes;
 mod forwarding;
 mod framing;
 mod parity;
