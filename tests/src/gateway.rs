@@ -26,6 +26,7 @@ pub struct GatewayBuilder {
     source: String,
     sources: String,
     envs: Vec<(String, String)>,
+    before: String,
 }
 
 impl Gateway {
@@ -38,6 +39,7 @@ impl Gateway {
             source: String::new(),
             sources: String::new(),
             envs: Vec::new(),
+            before: String::new(),
         }
     }
 
@@ -67,6 +69,13 @@ impl GatewayBuilder {
     pub fn every_source(mut self, lines: &str) -> Self {
         self.source.push_str(lines);
         self.source.push('\n');
+        self
+    }
+
+    /// Runs this in the shell from which the gateway is started, such as a `ulimit`.
+    pub fn before(mut self, command: &str) -> Self {
+        self.before.push_str(command);
+        self.before.push(';');
         self
     }
 
@@ -118,8 +127,10 @@ impl GatewayBuilder {
             "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}{}",
             self.top, self.upstream, self.sources
         );
-        let mut process = Command::new(binary())
-            .args(["run", "--config", "-", "--log", "json"])
+        let run = format!("{} exec \"$0\" run --config - --log json", self.before);
+        let mut process = Command::new("bash")
+            .args(["-c", &run])
+            .arg(binary())
             .env("HOOKGATE_LOG", "debug,pingora_core=warn,pingora_pool=warn")
             .envs(self.envs)
             .stdin(Stdio::piped())

@@ -19,6 +19,12 @@ use hookgate_core::ReplayKey;
 /// The suite in `conformance` (behind the feature of that name) checks the state
 /// machine and the first promise; how a store is when it is full, slow or gone is
 /// for its own tests.
+///
+/// # A store of one's own
+///
+/// ```
+#[doc = include_str!("../doc/own_store.rs")]
+/// ```
 pub trait ReplayStore: Send + Sync + 'static {
     /// Claims `key` for one delivery.
     ///

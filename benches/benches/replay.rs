@@ -1,0 +1,135 @@
+//! What the stores cost: claims a second with 64 deliveries at once, how long one
+//! takes, and how much room an event takes, as the number of remembered events grows.
+//!
+//! `cargo bench --bench replay` measures; `-- --test` runs it once, small.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hookgate_core::ReplayKey;
+use hookgate_replay::{Claim, DiskStore, Durability, MemoryStore, ReplayStore, Settled, Terms};
+
+const AT_ONCE: usize = 64;
+
+const TERMS: Terms = Terms {
+    lease: Duration::from_secs(600),
+    memory: Duration::from_secs(600),
+    share: None,
+};
+const RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+fn main() {
+    let is_test = std::env::args().any(|argument| argument == "--test");
+    let sizes: &[u64] = match is_test {
+        true => &[100],
+        false => &[1_000, 10_000, 100_000, 1_000_000],
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    println!(
+        "{:<22} {:>9} {:>14} {:>10} {:>10} {:>10}",
+        "store", "events", "claims/s", "p50", "p99", "bytes/event"
+    );
+    runtime.block_on(async {
+        let memory = MemoryStore::with_max_entries(u64::MAX >> 1);
+        run("memory", Arc::new(memory), sizes, || resident()).await;
+        for (name, durability) in [
+            ("disk", Durability::Process),
+            ("disk, through power loss", Durability::Power),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = DiskStore::builder()
+                .durability(durability)
+                .open(folder.path());
+            let path = folder.path().join("replay.db");
+            let sizes = match durability {
+                Durability::Power => &sizes[..1],
+                _ => sizes,
+            };
+            let store = Arc::new(store.expect("a store"));
+            run(name, store, sizes, || size(&path)).await;
+        }
+    });
+}
+
+/// Fills `store` to each of `sizes`, and prints what the last claims cost.
+async fn run<S: ReplayStore>(name: &str, store: Arc<S>, sizes: &[u64], room: impl Fn() -> u64) {
+    let empty = room();
+    let number = Arc::new(AtomicU64::new(0));
+    for size in sizes {
+        let measured = (*size / 2).min(50_000);
+        fill(&store, &number, *size - measured).await;
+        let start = Instant::now();
+        let mut claims = fill(&store, &number, *size).await;
+        let took = start.elapsed();
+        claims.sort_unstable();
+        let quantile = |of: usize| claims[(claims.len() * of / 100).min(claims.len() - 1)];
+        let per_second = claims.len() as f64 / took.as_secs_f64();
+        // Until what was written has been carried to where it stays.
+        tokio::time::sleep(Duration::from_secs(u64::from(*size > 1_000))).await;
+        println!(
+            "{name:<22} {size:>9} {per_second:>14.0} {:>10.1?} {:>10.1?} {:>10}",
+            quantile(50),
+            quantile(99),
+            room().saturating_sub(empty) / size,
+        );
+    }
+}
+
+/// Claims and commits new events until there are `until`; how long each claim took.
+async fn fill<S: ReplayStore>(
+    store: &Arc<S>,
+    number: &Arc<AtomicU64>,
+    until: u64,
+) -> Vec<Duration> {
+    let tasks: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let (store, number) = (Arc::clone(store), Arc::clone(number));
+            tokio::spawn(async move {
+                let mut took = Vec::new();
+                loop {
+                    let next = number.fetch_add(1, Ordering::Relaxed);
+                    if next >= until {
+                        number.fetch_sub(1, Ordering::Relaxed);
+                        return took;
+                    }
+                    let start = Instant::now();
+                    let claim = store.claim(key(next), TERMS).await;
+                    took.push(start.elapsed());
+                    let Ok(Claim::Granted(lease)) = claim else {
+                        panic!("{next} is new: {claim:?}");
+                    };
+                    let settled = store.commit(&lease, RETENTION).await;
+                    assert_eq!(settled.ok(), Some(Settled::Applied));
+                }
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.expect("no task panics"));
+    }
+    all
+}
+
+/// Spread as the hashes are that keys are in earnest.
+fn key(number: u64) -> ReplayKey {
+    let spread = u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    ReplayKey::from_bytes(spread.to_be_bytes())
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
+}
+
+/// Bytes of this process in memory; 0 where the system does not say.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}

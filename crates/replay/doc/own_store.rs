@@ -1,0 +1,77 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hookgate_core::ReplayKey;
+use hookgate_replay::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+use tokio::time::Instant;
+
+/// Remembers events in a map, without a limit.
+#[derive(Debug, Default)]
+struct MapStore(Mutex<Map>);
+
+#[derive(Debug, Default)]
+struct Map {
+    entries: HashMap<ReplayKey, Entry>,
+    last_token: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The lease and its end; none once the event is done.
+    in_flight: Option<(Lease, Instant)>,
+    forget_at: Instant,
+}
+
+impl ReplayStore for MapStore {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        // All under one lock: a claim is one step.
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        map.entries.retain(|_, entry| now < entry.forget_at);
+        let attempt = match map.entries.get(&key) {
+            None => 1,
+            Some(Entry { in_flight: None, .. }) => return Ok(Claim::Done),
+            Some(Entry { in_flight: Some((_, end)), .. }) if now < *end => {
+                return Ok(Claim::InFlight { remaining: *end - now });
+            }
+            // The lease ran out: nobody knows what became of that delivery.
+            Some(Entry { in_flight: Some((lease, _)), .. }) => lease.attempt() + 1,
+        };
+        map.last_token += 1;
+        let lease = Lease::new(key, map.last_token, attempt);
+        let end = now + terms.lease;
+        map.entries.insert(
+            key,
+            Entry {
+                in_flight: Some((lease.clone(), end)),
+                forget_at: end + terms.memory,
+            },
+        );
+        Ok(Claim::Granted(lease))
+    }
+
+    async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match map.entries.get_mut(&lease.key()) {
+            // Only the current lease settles: its holder may have been given up.
+            Some(entry) if entry.in_flight.as_ref().is_some_and(|(l, _)| l == lease) => {
+                entry.in_flight = None;
+                entry.forget_at = Instant::now() + retention;
+                Ok(Settled::Applied)
+            }
+            _ => Ok(Settled::Stale),
+        }
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match map.entries.get(&lease.key()) {
+            Some(entry) if entry.in_flight.as_ref().is_some_and(|(l, _)| l == lease) => {
+                map.entries.remove(&lease.key());
+                Ok(Settled::Applied)
+            }
+            _ => Ok(Settled::Stale),
+        }
+    }
+}
