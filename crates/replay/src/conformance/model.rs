@@ -86,7 +86,7 @@ pub async fn difference<H: Harness, F: Future<Output = H>>(
                 None => tree.complicate(),
             };
         }
-        return Some(smallest);
+        return Some(histories.leave_out(smallest).await);
     }
     None
 }
@@ -240,6 +240,22 @@ impl<H: Harness> Histories<H> {
             }
         }
         panic!("{} steps take longer than {:?}", steps.len(), H::SLACK);
+    }
+
+    /// Leaves out every step without which there is a difference still. Shrinking
+    /// tries each once, and some can go only after others.
+    async fn leave_out(&mut self, mut difference: Difference) -> Difference {
+        let mut index = difference.steps.len();
+        while index > 0 {
+            index -= 1;
+            let mut steps = difference.steps.clone();
+            steps.remove(index);
+            if let Some(smaller) = self.run(&steps).await {
+                index = smaller.steps.len();
+                difference = smaller;
+            }
+        }
+        difference
     }
 }
 
