@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
@@ -23,12 +23,21 @@ struct Entry {
     forget_at: Instant,
 }
 
-impl ReplayStore for MapStore {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        // All under one lock: a claim is one step.
+impl MapStore {
+    /// What is not yet due to be forgotten.
+    fn live(&self) -> MutexGuard<'_, Map> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         map.entries.retain(|_, entry| now < entry.forget_at);
+        map
+    }
+}
+
+impl ReplayStore for MapStore {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        // All under one lock: a claim is one step.
+        let mut map = self.live();
+        let now = Instant::now();
         let attempt = match map.entries.get(&key) {
             None => 1,
             Some(Entry { in_flight: None, .. }) => return Ok(Claim::Done),
@@ -52,7 +61,7 @@ impl ReplayStore for MapStore {
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.live();
         match map.entries.get_mut(&lease.key()) {
             // Only the current lease settles: its holder may have been given up.
             Some(entry) if entry.in_flight.as_ref().is_some_and(|(l, _)| l == lease) => {
@@ -65,7 +74,7 @@ impl ReplayStore for MapStore {
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.live();
         match map.entries.get(&lease.key()) {
             Some(entry) if entry.in_flight.as_ref().is_some_and(|(l, _)| l == lease) => {
                 map.entries.remove(&lease.key());

@@ -11,6 +11,14 @@
 //! The expression makes a [`Harness`] of an empty store. `paused` is for stores that
 //! keep time by tokio's clock, which stands still then; `real` for others, which have
 //! a clock that can be put forward, as [`Shifted`] does.
+//!
+//! Besides single cases the suite has [`model`], which compares the store with a model
+//! step by step: 1 000 random histories with a clock that stands still, and 100 on
+//! other stores, which may ask for more by calling it themselves.
+
+mod model;
+
+pub use self::model::{Difference, difference, model};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,12 +102,12 @@ const OTHER: ReplayKey = ReplayKey::from_bytes([2; 16]);
 #[macro_export]
 macro_rules! __conformance_suite {
     (paused, $new:expr) => {
-        $crate::__conformance_suite! { @all $new; (start_paused = true) }
+        $crate::__conformance_suite! { @all $new; (start_paused = true); 1_000 }
     };
     (real, $new:expr) => {
-        $crate::__conformance_suite! { @all $new; () }
+        $crate::__conformance_suite! { @all $new; (); 100 }
     };
-    (@all $new:expr; $runtime:tt) => {
+    (@all $new:expr; $runtime:tt; $histories:literal) => {
         $crate::__conformance_suite! { @cases $new; $runtime;
             a_key_is_granted_once,
             a_committed_key_is_done_until_its_retention_ends,
@@ -116,6 +124,8 @@ macro_rules! __conformance_suite {
             let new = $new;
             $crate::conformance::of_simultaneous_claims_one_is_granted(new().await).await;
         }
+
+        $crate::__conformance_suite! { @model $new; $runtime; $histories }
     };
     (@cases $new:expr; $runtime:tt; $($case:ident,)*) => {$(
         $crate::__conformance_suite! { @case $new; $runtime; $case }
@@ -125,6 +135,12 @@ macro_rules! __conformance_suite {
         async fn $case() {
             let new = $new;
             $crate::conformance::$case(new().await).await;
+        }
+    };
+    (@model $new:expr; ($($runtime:tt)*); $histories:literal) => {
+        #[tokio::test($($runtime)*)]
+        async fn every_answer_is_the_one_of_the_model() {
+            $crate::conformance::model($new, $histories).await;
         }
     };
 }

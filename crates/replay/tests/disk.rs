@@ -85,6 +85,11 @@ mod contract {
     hookgate_replay::conformance::suite!(real, || async { Fixture::new() });
 }
 
+#[tokio::test]
+async fn a_thousand_histories_go_as_the_contract_has_it() {
+    hookgate_replay::conformance::model(|| async { Fixture::new() }, 1_000).await;
+}
+
 fn key(number: u64) -> ReplayKey {
     // Spread as the hashes are that keys are in earnest.
     let spread = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
