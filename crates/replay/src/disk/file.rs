@@ -36,8 +36,8 @@ impl Files {
             check_whose(&writer)?;
             // Small pages: an event is small, and its key is anywhere.
             writer.execute_batch(
-                "PRAGMA page_size = 1024; PRAGMA auto_vacuum = INCREMENTAL;
-                 PRAGMA cache_size = -32768; PRAGMA mmap_size = 268435456;
+                "PRAGMA page_size = 2048; PRAGMA auto_vacuum = INCREMENTAL;
+                 PRAGMA cache_size = -131072; PRAGMA mmap_size = 268435456;
                  PRAGMA wal_autocheckpoint = 0;",
             )?;
             let mode: String =

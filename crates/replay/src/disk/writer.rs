@@ -45,7 +45,7 @@ const SWEEP: u32 = 512;
 const SWEEP_WHEN_FULL: u32 = 8192;
 
 /// How often what was written is carried from the log into the file.
-const KEEP_EVERY: Duration = Duration::from_millis(500);
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Size of the log, in bytes, from which on writers wait until it has been emptied.
 const LONG_LOG: u64 = 64 << 20;
@@ -94,12 +94,9 @@ struct Sweep {
 }
 
 struct Entry {
-    token: i64,
-    attempt: u32,
     /// None: it is done.
     lease_end: Option<i64>,
     forget_at: i64,
-    source: i64,
 }
 
 /// An answer, to be given once it has been written.
@@ -333,89 +330,101 @@ struct Table<'t> {
 
 impl Table<'_> {
     fn claim(&mut self, key: ReplayKey, terms: Terms) -> rusqlite::Result<Claim> {
-        let entry = self.entry(key)?;
-        let attempt = match entry.as_ref().filter(|entry| self.now < entry.forget_at) {
-            None => 1,
-            Some(Entry {
-                lease_end: None, ..
-            }) => return Ok(Claim::Done),
-            Some(Entry {
-                lease_end: Some(end),
-                ..
-            }) if self.now < *end => {
-                let remaining = u64::try_from(*end - self.now).unwrap_or(0);
-                let remaining = Duration::from_millis(remaining);
-                return Ok(Claim::InFlight { remaining });
-            }
-            Some(entry) => entry.attempt.saturating_add(1),
-        };
-        let source = terms.share.map_or(0, |share| signed(share.source));
-        match &entry {
-            None if !self.held.has_room(self.max_entries, terms.share) => return Ok(Claim::Full),
-            None => self.add(key, source, 1),
-            Some(entry) => {
-                self.add(key, entry.source, -1);
-                self.add(key, source, 1);
-            }
+        // Most are new: one step does for them.
+        if self.held.has_room(self.max_entries, terms.share)
+            && let Some(lease) = self.take(key, terms)?
+        {
+            return Ok(Claim::Granted(lease));
         }
+        let entry = self.entry(key)?.filter(|entry| self.now < entry.forget_at);
+        match entry.map(|entry| entry.lease_end) {
+            None => Ok(Claim::Full),
+            Some(None) => Ok(Claim::Done),
+            Some(Some(end)) if self.now < end => {
+                let remaining = u64::try_from(end - self.now).unwrap_or(0);
+                let remaining = Duration::from_millis(remaining);
+                Ok(Claim::InFlight { remaining })
+            }
+            // It has its place already.
+            Some(Some(_)) => self
+                .take(key, terms)
+                .map(|lease| lease.map_or(Claim::Full, Claim::Granted)),
+        }
+    }
+
+    /// Claims `key` if nobody holds it and it is not done.
+    fn take(&mut self, key: ReplayKey, terms: Terms) -> rusqlite::Result<Option<Lease>> {
+        let source = terms.share.map_or(0, |share| signed(share.source));
         let lease_end = self.now.saturating_add(millis(terms.lease));
         let forget_at = lease_end.saturating_add(millis(terms.memory));
-        // A token that no other process gives either.
-        let token: i64 = self
+        // The token is one that no other process gives either.
+        let taken = self
             .file
             .prepare_cached(
-                "INSERT OR REPLACE INTO entries VALUES (?1, random(), ?2, ?3, ?4, ?5)
-                 RETURNING token",
+                "INSERT INTO entries VALUES (?1, random(), 1, ?3, ?4, ?5)
+                 ON CONFLICT (key) DO UPDATE SET
+                   attempt = CASE WHEN forget_at <= ?2 THEN 1 ELSE attempt + 1 END,
+                   token = excluded.token, lease_end = excluded.lease_end,
+                   forget_at = excluded.forget_at, source = excluded.source
+                 WHERE forget_at <= ?2 OR lease_end <= ?2
+                 RETURNING token, attempt",
             )?
             .query_row(
-                params![key.as_bytes(), attempt, lease_end, forget_at, source],
-                |row| row.get(0),
-            )?;
-        let lease = Lease::new(key, token.cast_unsigned(), attempt);
-        Ok(Claim::Granted(lease))
+                params![key.as_bytes(), self.now, lease_end, forget_at, source],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?)),
+            )
+            .optional()?;
+        let Some((token, attempt)) = taken else {
+            return Ok(None);
+        };
+        // One that was due and not yet gone counts twice until the sweep has been
+        // through: better that than too few.
+        if attempt == 1 {
+            self.add(key, source, 1);
+        }
+        Ok(Some(Lease::new(key, token.cast_unsigned(), attempt)))
     }
 
     fn settle(&mut self, lease: &Lease, retention: Option<Duration>) -> rusqlite::Result<Settled> {
         let key = lease.key();
-        let current = self.entry(key)?.filter(|entry| {
-            self.now < entry.forget_at
-                && entry.lease_end.is_some()
-                && entry.token.cast_unsigned() == lease.token()
-        });
-        let Some(current) = current else {
-            return Ok(Settled::Stale);
-        };
-        match retention {
+        let token = lease.token().cast_signed();
+        let is_current = match retention {
             Some(retention) => {
                 let forget_at = self.now.saturating_add(millis(retention));
-                self.file
-                    .prepare_cached(
-                        "UPDATE entries SET lease_end = NULL, forget_at = ?2 WHERE key = ?1",
-                    )?
-                    .execute(params![key.as_bytes(), forget_at])?;
+                let mut commit = self.file.prepare_cached(
+                    "UPDATE entries SET lease_end = NULL, forget_at = ?4
+                     WHERE key = ?1 AND token = ?2 AND lease_end IS NOT NULL AND forget_at > ?3",
+                )?;
+                commit.execute(params![key.as_bytes(), token, self.now, forget_at])? > 0
             }
             None => {
-                self.add(key, current.source, -1);
-                self.file
-                    .prepare_cached("DELETE FROM entries WHERE key = ?1")?
-                    .execute(params![key.as_bytes()])?;
+                let mut release = self.file.prepare_cached(
+                    "DELETE FROM entries
+                     WHERE key = ?1 AND token = ?2 AND lease_end IS NOT NULL AND forget_at > ?3
+                     RETURNING source",
+                )?;
+                let source = release
+                    .query_row(params![key.as_bytes(), token, self.now], |row| row.get(0))
+                    .optional()?;
+                if let Some(source) = source {
+                    self.add(key, source, -1);
+                }
+                source.is_some()
             }
-        }
-        Ok(Settled::Applied)
+        };
+        Ok(match is_current {
+            true => Settled::Applied,
+            false => Settled::Stale,
+        })
     }
 
     fn entry(&self, key: ReplayKey) -> rusqlite::Result<Option<Entry>> {
         self.file
-            .prepare_cached(
-                "SELECT token, attempt, lease_end, forget_at, source FROM entries WHERE key = ?1",
-            )?
+            .prepare_cached("SELECT lease_end, forget_at FROM entries WHERE key = ?1")?
             .query_row([key.as_bytes()], |row| {
                 Ok(Entry {
-                    token: row.get(0)?,
-                    attempt: row.get(1)?,
-                    lease_end: row.get(2)?,
-                    forget_at: row.get(3)?,
-                    source: row.get(4)?,
+                    lease_end: row.get(0)?,
+                    forget_at: row.get(1)?,
                 })
             })
             .optional()
