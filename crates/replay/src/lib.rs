@@ -13,7 +13,12 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod store;
 
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use self::redis::{RedisConfig, RedisStore};
 pub use self::store::{Claim, Lease, ReplayStore, Settled, Share, StoreError, Terms};
