@@ -20,14 +20,14 @@ impl Server {
         let dir = TempDir::new().unwrap();
         let port = free_port();
         let arguments: Vec<_> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        let child = spawn(port, &dir, &arguments);
-        wait_for_answer(port);
-        Self {
-            child,
+        let server = Self {
+            child: spawn(port, &dir, &arguments),
             port,
             dir,
             arguments,
-        }
+        };
+        wait_for_answer(port);
+        server
     }
 
     /// Starts one that watches `master` as "main".
@@ -45,14 +45,14 @@ impl Server {
         let arguments = vec!["--sentinel".to_owned()];
         let mut command = Command::new("redis-server");
         command.arg(&file).args(["--port", &port.to_string()]);
-        let child = run(command.args(&arguments));
-        wait_for_answer(port);
-        Self {
-            child,
+        let server = Self {
+            child: run(command.args(&arguments)),
             port,
             dir,
             arguments,
-        }
+        };
+        wait_for_answer(port);
+        server
     }
 
     pub(crate) fn url(&self) -> String {
@@ -113,7 +113,10 @@ fn spawn(port: u16, dir: &TempDir, arguments: &[String]) -> Child {
 }
 
 fn run(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.spawn().expect(INSTALL)
 }
 
@@ -131,7 +134,8 @@ fn wait_for_answer(port: u16) {
             stream.write_all(b"PING\r\n")?;
             let mut answer = [0; 7];
             stream.read_exact(&mut answer)?;
-            Ok(&answer == b"+PONG\r\n")
+            // The second where a password is asked for.
+            Ok([*b"+PONG\r\n", *b"-NOAUTH"].contains(&answer))
         };
         if answers().unwrap_or(false) {
             return;
