@@ -21,7 +21,7 @@
 //! keys when memory is full, and whoever can fill it gets a replay through. Both are
 //! checked whenever the store connects; of a cluster, on every master, at start.
 //! A server whose memory is full answers new claims with [`Claim::Full`], and goes
-//! on settling.
+//! on settling. An event takes about 200 bytes (Redis 7.0, 192 000 done).
 //!
 //! Time is the server's. Its clock must not jump.
 //!
