@@ -20,6 +20,12 @@ impl Bells {
         self.of(key).notify_waiters();
     }
 
+    /// Wakes everybody.
+    #[cfg(feature = "redis")]
+    pub(crate) fn ring_all(&self) {
+        self.0.iter().for_each(Notify::notify_waiters);
+    }
+
     /// Completes when it is rung after this call, polled or not.
     pub(crate) fn heard(&self, key: ReplayKey) -> Notified<'_> {
         self.of(key).notified()

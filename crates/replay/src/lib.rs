@@ -16,9 +16,14 @@ pub mod conformance;
 #[cfg(feature = "disk")]
 mod disk;
 mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod store;
 
 #[cfg(feature = "disk")]
 pub use self::disk::{DiskStore, DiskStoreBuilder, Durability, OpenError};
 pub use self::memory::MemoryStore;
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use self::redis::{RedisConfig, RedisStore};
 pub use self::store::{Claim, Lease, ReplayStore, Settled, Share, StoreError, Terms};

@@ -162,6 +162,12 @@ impl StoreError {
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
+
+    /// The backend's report alone, to be wrapped again.
+    #[cfg(feature = "redis")]
+    pub(crate) fn cause(&self) -> String {
+        self.0.to_string()
+    }
 }
 
 impl fmt::Display for StoreError {

@@ -1,0 +1,172 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::{ErrorKind, RedisError, ServerErrorKind};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::link::{Conn, Link};
+use super::script::{Answer, SETTLE, Source};
+use crate::store::StoreError;
+
+/// A script to run on a key, within so much time.
+pub(super) struct Call<'a> {
+    pub(super) script: &'static Source,
+    pub(super) key: &'a str,
+    /// Repeated by the answer.
+    pub(super) token: &'a str,
+    /// By whether an earlier try may have been applied.
+    pub(super) arguments: &'a (dyn Fn(bool) -> Vec<String> + Sync),
+    pub(super) timeout: Duration,
+}
+
+/// Why a try gave no answer.
+enum Fault {
+    /// Nothing was applied.
+    Refused(StoreError),
+    /// It may have been applied.
+    Unknown(StoreError),
+}
+
+impl Call<'_> {
+    /// Runs it, and once more if it is not known whether it was applied.
+    /// `sent` is told of each connection before anything goes over it.
+    pub(super) async fn run(
+        &self,
+        link: &Link,
+        mut sent: impl FnMut(&Conn) + Send,
+    ) -> Result<(Answer, Conn), StoreError> {
+        let start = Instant::now();
+        // What was lost on the way is asked for again while there is time.
+        let first = start + self.timeout.mul_f32(0.6);
+        match self.attempt(link, first, false, &mut sent).await {
+            Ok(answer) => Ok(answer),
+            Err(Fault::Refused(error)) => Err(error),
+            Err(Fault::Unknown(_)) => {
+                let again = self.attempt(link, start + self.timeout, true, &mut sent);
+                again.await.map_err(|fault| match fault {
+                    Fault::Refused(error) | Fault::Unknown(error) => error,
+                })
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        link: &Link,
+        until: Instant,
+        again: bool,
+        sent: &mut (impl FnMut(&Conn) + Send),
+    ) -> Result<(Answer, Conn), Fault> {
+        let mut conn = link.conn(until).await.map_err(Fault::Refused)?;
+        sent(&conn);
+        let arguments = (self.arguments)(again);
+        let answer = self.script.run(&mut conn.wire, self.key, &arguments);
+        match timeout_at(until, answer).await {
+            Ok(Ok(value)) => match Answer::read(value, self.token) {
+                Ok(answer) => Ok((answer, conn)),
+                Err(error) => {
+                    link.lost(&conn);
+                    Err(Fault::Refused(error))
+                }
+            },
+            Ok(Err(error)) => Err(fault(link, &conn, error)),
+            Err(_) => {
+                link.lost(&conn);
+                let error = StoreError::new(format!("no answer within {:?}", self.timeout));
+                Err(Fault::Unknown(error))
+            }
+        }
+    }
+}
+
+fn fault(link: &Link, conn: &Conn, error: RedisError) -> Fault {
+    let ErrorKind::Server(kind) = error.kind() else {
+        // An answer with a code that the library does not know is an answer.
+        if error.code().is_some() {
+            return Fault::Refused(StoreError::new(error));
+        }
+        link.lost(conn);
+        return Fault::Unknown(StoreError::new(error));
+    };
+    // Another server is the master by now, or this one was restarted.
+    if matches!(
+        kind,
+        ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown
+    ) {
+        link.lost(conn);
+    }
+    Fault::Refused(StoreError::new(error))
+}
+
+/// Gives a claim back when it turns out that nobody holds it: its answer was
+/// lost, came too late, or its asker went away. Otherwise the event would be
+/// refused for the length of a lease.
+pub(super) struct GiveBack {
+    key: String,
+    token: String,
+    arguments: Vec<String>,
+    places: Arc<Semaphore>,
+    sent: Vec<Conn>,
+}
+
+impl GiveBack {
+    /// How many are under way at most; the leases of others run out.
+    pub(super) const PLACES: usize = 256;
+
+    /// How long a server is waited for. The connection is the one that the
+    /// claim went over, where the release cannot overtake it.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    pub(super) fn new(
+        key: String,
+        token: String,
+        arguments: Vec<String>,
+        places: &Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            key,
+            token,
+            arguments,
+            places: Arc::clone(places),
+            sent: Vec::new(),
+        }
+    }
+
+    pub(super) fn sent(&mut self, conn: &Conn) {
+        self.sent.push(conn.clone());
+    }
+
+    /// The claim is somebody's to settle.
+    pub(super) fn granted(mut self) {
+        self.sent.clear();
+    }
+
+    /// The claim was not granted. An earlier try may be under way still.
+    pub(super) fn refused(mut self) {
+        self.sent.pop();
+    }
+}
+
+impl Drop for GiveBack {
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        for mut conn in self.sent.drain(..) {
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                return;
+            };
+            let (key, arguments) = (self.key.clone(), self.arguments.clone());
+            let token = self.token.clone();
+            runtime.spawn(async move {
+                let _place = place;
+                let release = SETTLE.run(&mut conn.wire, &key, &arguments);
+                if let Ok(Ok(value)) = timeout(Self::PATIENCE, release).await {
+                    let _ = Answer::read(value, &token);
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,43 @@
+-- Claims KEYS[1] for the token ARGV[1]: lease ARGV[2], memory ARGV[3], clock
+-- ahead by ARGV[4], all in milliseconds. The answer begins with the token.
+local token, lease, memory = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[4])
+local value = redis.call('GET', KEYS[1])
+local attempt = 1
+if value then
+  local holder, count, lease_end, forget_at = string.match(value, '^f:(%x+):(%d+):(%d+):(%d+)$')
+  local done_until = string.match(value, '^d:%x+:(%d+)$')
+  if holder then
+    if now < tonumber(forget_at) then
+      attempt = tonumber(count)
+      -- Its own token: the answer to an earlier try was lost.
+      if now < tonumber(lease_end) then
+        if holder == token then
+          return token .. ' granted ' .. count
+        end
+        return token .. ' inflight ' .. string.format('%.0f', lease_end - now)
+      end
+      if holder ~= token then
+        attempt = math.min(attempt + 1, 4294967295)
+      end
+    end
+  elseif done_until then
+    if now < tonumber(done_until) then
+      return token .. ' done'
+    end
+  else
+    return token .. ' foreign'
+  end
+end
+local lease_end = now + lease
+local entry = string.format('f:%s:%.0f:%.0f:%.0f', token, attempt, lease_end, lease_end + memory)
+-- A second more than it counts: the time in the value decides.
+local set = redis.pcall('SET', KEYS[1], entry, 'PX', string.format('%.0f', lease + memory + 1000))
+if type(set) == 'table' and set.err then
+  if string.find(set.err, 'OOM command not allowed', 1, true) then
+    return token .. ' full'
+  end
+  return set
+end
+return token .. ' granted ' .. string.format('%.0f', attempt)

@@ -1,0 +1,310 @@
+//! Replay protection that several gates share, in Redis or Valkey.
+//!
+//! # Which URL
+//!
+//! | URL | what it is |
+//! |---|---|
+//! | `redis://[USER:PASSWORD@]HOST[:PORT][/DB]` | one server |
+//! | `rediss://…` | one server, over TLS |
+//! | `unix:///PATH[?db=DB]` | one server on this machine |
+//! | `redis+sentinel://[USER:PASSWORD@]HOST[:PORT],…/MASTER[/DB]` | the server that these sentinels call the master `MASTER`; the credentials are the servers', the sentinels are asked without |
+//! | `redis+cluster://[USER:PASSWORD@]HOST[:PORT],…` | the cluster to which these nodes belong |
+//!
+//! `rediss+sentinel` and `rediss+cluster` are the same over TLS. User and password
+//! are percent-encoded. Valkey, which began as a copy of Redis 7.2, works the same;
+//! `valkey://` and `valkeys://` are other names for the first two.
+//!
+//! # Which server
+//!
+//! Redis 7.0, Valkey 7.2 or newer: older ones refuse to settle a claim when their
+//! memory is full. `maxmemory-policy` must be `noeviction`: every other one forgets
+//! keys when memory is full, and whoever can fill it gets a replay through. Both are
+//! checked whenever the store connects; of a cluster, on every master, at start.
+//! A server whose memory is full answers new claims with [`Claim::Full`], and goes
+//! on settling. An event takes about 200 bytes (Redis 7.0, 192 000 done).
+//!
+//! Time is the server's. Its clock must not jump.
+//!
+//! # What is still known after a failure
+//!
+//! | set up | after the server was killed | after the machine was lost |
+//! |---|---|---|
+//! | default (snapshots) | what the last snapshot has, up to an hour old: **replays pass** | nothing, or likewise |
+//! | `appendonly yes`, `appendfsync everysec` (its default) | everything | all but the last second or two |
+//! | `appendonly yes`, `appendfsync always` | everything | everything on its disk |
+//!
+//! Replication is asynchronous. When a sentinel or a cluster makes a replica the
+//! master, the last writes, usually less than a second of them, are gone: an event
+//! that was claimed or done in that time can be granted once more. With
+//! [`WaitReplicas`] a claim counts only when that many replicas have it, which makes
+//! this rare, not impossible: the replica with most data wins, but not by a promise.
+//!
+//! # When the server is gone
+//!
+//! Every claim and settlement has a time-out, 500 ms unless configured, and fails at
+//! once while the server is known to be gone. Each claim writes a random token. One
+//! whose answer was lost is asked for again with the same token, and recognises
+//! itself; if that fails too it is an error, and what it may have left is given back
+//! when the server is there again. A new connection is tried for all the time.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use hookgate_replay::{RedisConfig, RedisStore};
+//!
+//! assert!(RedisConfig::new("http://cache:6379").is_err());
+//! let config = RedisConfig::new("redis://cache:6379/0")?.with_prefix("payments");
+//! let store = RedisStore::connect(config).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod bells;
+mod call;
+mod check;
+mod config;
+mod link;
+mod script;
+mod url;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hookgate_core::ReplayKey;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use self::bells::Bells;
+use self::call::{Call, GiveBack};
+pub use self::config::{RedisConfig, WaitReplicas};
+use self::link::{Conn, Link};
+use self::script::{Answer, CLAIM, SETTLE};
+pub use self::url::RedisUrlError;
+use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+
+/// Remembers events in Redis or Valkey, for all gates that use the same server.
+///
+/// Cheap to clone; clones share the connection. The [module](self) says what is
+/// promised by which set-up. Does not count by source ([`Terms::share`]).
+#[derive(Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+struct Inner {
+    config: Arc<RedisConfig>,
+    link: Link,
+    bells: Arc<Bells>,
+    listener: AbortHandle,
+    give_back: Arc<Semaphore>,
+    shift: Arc<AtomicU64>,
+}
+
+/// When a waiter looks again, told or not: messages are lost with connections.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+impl RedisStore {
+    /// Connects, from within a tokio runtime, and checks the server.
+    ///
+    /// # Errors
+    ///
+    /// The server cannot be reached, is too old, is no master, or would forget
+    /// claims. The text says what to change.
+    pub async fn connect(config: RedisConfig) -> Result<Self, StoreError> {
+        Self::with_shift(config, Arc::default()).await
+    }
+
+    /// A store whose clock is ahead of the server's by so many milliseconds, for
+    /// the suite in `conformance`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](Self::connect).
+    #[doc(hidden)]
+    pub async fn with_shift(
+        config: RedisConfig,
+        shift: Arc<AtomicU64>,
+    ) -> Result<Self, StoreError> {
+        if let Some(contradiction) = config.contradiction() {
+            return Err(StoreError::new(contradiction));
+        }
+        let config = Arc::new(config);
+        let link = Link::open(Arc::clone(&config)).await?;
+        let bells = Arc::new(Bells::new());
+        let listener = bells::listen(Arc::clone(&bells), Arc::clone(&config));
+        let listener = tokio::spawn(listener).abort_handle();
+        Ok(Self(Arc::new(Inner {
+            config,
+            link,
+            bells,
+            listener,
+            give_back: Arc::new(Semaphore::new(GiveBack::PLACES)),
+            shift,
+        })))
+    }
+
+    fn key(&self, key: ReplayKey) -> String {
+        format!(
+            "{}:{{{}}}",
+            self.0.config.prefix,
+            hex::encode(key.as_bytes())
+        )
+    }
+
+    fn shift(&self) -> String {
+        self.0.shift.load(Ordering::SeqCst).to_string()
+    }
+
+    /// What [`SETTLE`] is told; without a retention the claim is given back.
+    fn settlement(
+        &self,
+        key: ReplayKey,
+        token: &str,
+        retention: Option<Duration>,
+        again: bool,
+    ) -> Vec<String> {
+        vec![
+            token.to_owned(),
+            retention.map_or_else(|| "-1".to_owned(), millis),
+            self.shift(),
+            u8::from(again).to_string(),
+            self.0.config.channel(),
+            hex::encode(key.as_bytes()),
+        ]
+    }
+
+    async fn settle(
+        &self,
+        lease: &Lease,
+        retention: Option<Duration>,
+    ) -> Result<Settled, StoreError> {
+        let (key, token) = (self.key(lease.key()), token_text(lease.token()));
+        let call = Call {
+            script: &SETTLE,
+            key: &key,
+            token: &token,
+            arguments: &|again| self.settlement(lease.key(), &token, retention, again),
+            timeout: self.0.config.timeout,
+        };
+        match call.run(&self.0.link, |_| ()).await? {
+            (Answer::Applied, conn) => {
+                self.0.bells.ring(lease.key());
+                self.replicated(conn).await?;
+                Ok(Settled::Applied)
+            }
+            (Answer::Stale, _) => Ok(Settled::Stale),
+            (answer, _) => Err(unexpected(answer)),
+        }
+    }
+
+    /// Waits until as many replicas as configured have what went over `conn`.
+    async fn replicated(&self, mut conn: Conn) -> Result<(), StoreError> {
+        let Some(wait) = self.0.config.replicas else {
+            return Ok(());
+        };
+        let mut command = ::redis::cmd("WAIT");
+        command.arg(wait.replicas).arg(millis(wait.timeout));
+        let patience = wait.timeout + self.0.config.timeout / 2;
+        let answer = match timeout(patience, conn.wire.ask(&command)).await {
+            Ok(answer) => answer.map_err(StoreError::new)?,
+            Err(_) => {
+                self.0.link.lost(&conn);
+                return Err(StoreError::new("no answer to WAIT"));
+            }
+        };
+        let have: u32 = ::redis::from_redis_value(answer).map_err(StoreError::new)?;
+        match have >= wait.replicas {
+            true => Ok(()),
+            false => Err(StoreError::new(format!(
+                "{have} replicas have it within {:?}; expected {}",
+                wait.timeout, wait.replicas
+            ))),
+        }
+    }
+}
+
+impl ReplayStore for RedisStore {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        let number = getrandom::u64().map_err(StoreError::new)?;
+        let (name, token) = (self.key(key), token_text(number));
+        let mut give_back = GiveBack::new(
+            name.clone(),
+            token.clone(),
+            self.settlement(key, &token, None, false),
+            &self.0.give_back,
+        );
+        let (lease, memory) = (millis(terms.lease), millis(terms.memory));
+        let call = Call {
+            script: &CLAIM,
+            key: &name,
+            token: &token,
+            arguments: &|_| vec![token.clone(), lease.clone(), memory.clone(), self.shift()],
+            timeout: self.0.config.timeout,
+        };
+        let (answer, conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
+        let claim = match answer {
+            Answer::Granted(attempt) => {
+                self.replicated(conn).await?;
+                give_back.granted();
+                return Ok(Claim::Granted(Lease::new(key, number, attempt)));
+            }
+            Answer::InFlight(remaining) => Claim::InFlight { remaining },
+            Answer::Done => Claim::Done,
+            Answer::Full => Claim::Full,
+            answer => return Err(unexpected(answer)),
+        };
+        give_back.refused();
+        Ok(claim)
+    }
+
+    async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        self.settle(lease, Some(retention)).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        self.settle(lease, None).await
+    }
+
+    fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
+        let rings = self.0.bells.wait(key);
+        let look_again = Instant::now() + LOOK_AGAIN;
+        async move {
+            let _ = timeout_at(look_again, rings).await;
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+/// Without credentials.
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("config", &self.0.config)
+            .field("connected", &self.0.link.is_up())
+            .finish_non_exhaustive()
+    }
+}
+
+fn token_text(token: u64) -> String {
+    format!("{token:016x}")
+}
+
+/// Ten years are as good as for ever, and do not overflow; nothing lasts less
+/// than the clock can tell.
+fn millis(duration: Duration) -> String {
+    const EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    let nanos = duration.min(EVER).as_nanos();
+    nanos.div_ceil(1_000_000).to_string()
+}
+
+fn unexpected(answer: Answer) -> StoreError {
+    StoreError::new(format!(
+        "the server answered {answer:?}, which was not asked"
+    ))
+}

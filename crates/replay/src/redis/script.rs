@@ -1,0 +1,127 @@
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use ::redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind, Value};
+
+use super::wire::Wire;
+use crate::store::StoreError;
+
+/// A script that the server runs as one step.
+pub(super) struct Source {
+    text: &'static str,
+    hash: String,
+}
+
+pub(super) static CLAIM: LazyLock<Source> =
+    LazyLock::new(|| Source::new(include_str!("claim.lua")));
+pub(super) static SETTLE: LazyLock<Source> =
+    LazyLock::new(|| Source::new(include_str!("settle.lua")));
+
+/// What a script answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Granted(u32),
+    InFlight(Duration),
+    Done,
+    Full,
+    Applied,
+    Stale,
+}
+
+impl Source {
+    fn new(text: &'static str) -> Self {
+        let hash = Script::new(text).get_hash().to_owned();
+        Self { text, hash }
+    }
+
+    /// Runs it. A server that does not know it (it was restarted, or is another
+    /// since) is told it, and has run nothing before.
+    pub(super) async fn run(
+        &self,
+        wire: &mut Wire,
+        key: &str,
+        arguments: &[String],
+    ) -> RedisResult<Value> {
+        let answer = wire
+            .ask(&command("EVALSHA", &self.hash, key, arguments))
+            .await;
+        match answer {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                wire.ask(&command("EVAL", self.text, key, arguments)).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn command(name: &str, script: &str, key: &str, arguments: &[String]) -> Cmd {
+    let mut command = ::redis::cmd(name);
+    command.arg(script).arg(1).arg(key).arg(arguments);
+    command
+}
+
+impl Answer {
+    /// Reads the answer to the command with `token`. That of another would grant
+    /// what was not asked for: whatever swallows an answer moves all that follow.
+    pub(super) fn read(value: Value, token: &str) -> Result<Self, StoreError> {
+        let text: String = ::redis::from_redis_value(value)
+            .map_err(|_| StoreError::new("the server's answer is not that of the script"))?;
+        let mut words = text.split(' ');
+        if words.next() != Some(token) {
+            return Err(StoreError::new(
+                "the server's answer is that to another command",
+            ));
+        }
+        let word = words.next().unwrap_or_default();
+        let number = words.next();
+        let answer = match (word, number) {
+            ("granted", Some(attempt)) => attempt.parse().ok().map(Self::Granted),
+            ("inflight", Some(millis)) => {
+                let millis = millis.parse().ok();
+                millis.map(|millis| Self::InFlight(Duration::from_millis(millis)))
+            }
+            ("done", None) => Some(Self::Done),
+            ("full", None) => Some(Self::Full),
+            ("applied", None) => Some(Self::Applied),
+            ("stale", None) => Some(Self::Stale),
+            ("foreign", None) => {
+                return Err(StoreError::new(
+                    "under the key of the event is data that is not hookgate's, or is of a \
+                     newer version; use a prefix or a database of its own",
+                ));
+            }
+            _ => None,
+        };
+        answer.ok_or_else(|| StoreError::new("the server's answer is not that of the script"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_answer_to_the_own_command_is_taken() {
+        let read = |text: &str| {
+            let value = Value::BulkString(text.as_bytes().to_vec());
+            Answer::read(value, "00ff").map_err(|error| error.to_string())
+        };
+        assert_eq!(read("00ff granted 3"), Ok(Answer::Granted(3)));
+        assert_eq!(
+            read("00ff inflight 1500"),
+            Ok(Answer::InFlight(Duration::from_millis(1500)))
+        );
+        assert_eq!(read("00ff done"), Ok(Answer::Done));
+        for (answer, says) in [
+            ("00fe granted 3", "another command"),
+            ("00ff granted", "not that of the script"),
+            ("00ff granted -1", "not that of the script"),
+            ("00ff", "not that of the script"),
+            ("00ff foreign", "not hookgate's"),
+            ("", "another command"),
+        ] {
+            let error = read(answer).expect_err(answer);
+            assert!(error.contains(says), "{answer}: {error}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+#!lua flags=allow-oom
+-- Settles the claim on KEYS[1] that holds the token ARGV[1]. ARGV[2]: for how
+-- long it is done, or -1 to give it back; ARGV[3]: how far the clock is ahead, in
+-- milliseconds; ARGV[4]: 1 when an earlier try may have been applied; ARGV[5] and
+-- ARGV[6]: what to publish where. The answer begins with the token.
+-- allow-oom: a full server must not forget what was delivered.
+local token, retention, again = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[3])
+local value = redis.call('GET', KEYS[1])
+if not value then
+  if again and retention < 0 then
+    return token .. ' applied'
+  end
+  return token .. ' stale'
+end
+local holder, forget_at = string.match(value, '^f:(%x+):%d+:%d+:(%d+)$')
+if not holder then
+  local by = string.match(value, '^d:(%x+):%d+$')
+  if not by then
+    return token .. ' foreign'
+  end
+  if again and retention >= 0 and by == token then
+    return token .. ' applied'
+  end
+  return token .. ' stale'
+end
+if holder ~= token or now >= tonumber(forget_at) then
+  return token .. ' stale'
+end
+if retention < 0 then
+  redis.call('DEL', KEYS[1])
+else
+  local entry = string.format('d:%s:%.0f', token, now + retention)
+  redis.call('SET', KEYS[1], entry, 'PX', string.format('%.0f', retention + 1000))
+end
+-- Not call: who may not publish has settled all the same; waiters look again.
+redis.pcall('PUBLISH', ARGV[5], ARGV[6])
+return token .. ' applied'

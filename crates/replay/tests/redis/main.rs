@@ -1,0 +1,105 @@
+//! The Redis store on real servers, whole and broken.
+#![expect(clippy::unwrap_used, reason = "a test that fails")]
+
+mod failures;
+mod promises;
+mod proxy;
+mod server;
+mod topologies;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use hookgate_core::ReplayKey;
+use hookgate_replay::conformance::{Harness, Shifted, TERMS};
+use hookgate_replay::{Claim, Lease, RedisConfig, RedisStore, ReplayStore};
+use tokio::time::Instant;
+
+/// A store in the suite, with the servers that it needs.
+struct Held<T> {
+    shifted: Shifted<RedisStore>,
+    _servers: T,
+}
+
+impl<T: Send + Sync + 'static> Held<T> {
+    async fn new(servers: T, url: &str) -> Self {
+        let shift = Arc::new(AtomicU64::new(0));
+        let config = RedisConfig::new(url).unwrap();
+        let store = RedisStore::with_shift(config, Arc::clone(&shift)).await;
+        Self {
+            shifted: Shifted {
+                store: store.unwrap(),
+                shift,
+            },
+            _servers: servers,
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Harness for Held<T> {
+    type Store = RedisStore;
+
+    const SLACK: Duration = Shifted::<RedisStore>::SLACK;
+
+    fn store(&self) -> &RedisStore {
+        &self.shifted.store
+    }
+
+    async fn advance(&self, duration: Duration) {
+        self.shifted.advance(duration).await;
+    }
+}
+
+async fn connect(url: &str) -> RedisStore {
+    let config = RedisConfig::new(url).unwrap();
+    RedisStore::connect(config).await.unwrap()
+}
+
+async fn refused(url: &str) -> String {
+    match RedisStore::connect(RedisConfig::new(url).unwrap()).await {
+        Ok(store) => panic!("{store:?} is connected"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn key(number: u32) -> ReplayKey {
+    let mut bytes = [7; 16];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    ReplayKey::from_bytes(bytes)
+}
+
+/// What the server calls it.
+fn name(number: u32) -> String {
+    format!("hookgate:{{{number:08x}{}}}", "07".repeat(12))
+}
+
+async fn granted(store: &RedisStore, number: u32) -> Lease {
+    match store.claim(key(number), TERMS).await {
+        Ok(Claim::Granted(lease)) => lease,
+        other => panic!("expected a lease, got {other:?}"),
+    }
+}
+
+async fn claim(store: &RedisStore, number: u32) -> Claim {
+    store.claim(key(number), TERMS).await.unwrap()
+}
+
+async fn claim_fails(store: &RedisStore, number: u32) -> String {
+    let error = store.claim(key(number), TERMS).await;
+    error
+        .expect_err("a claim that cannot be granted")
+        .to_string()
+}
+
+/// Claims until the store answers, at most for `patience`.
+async fn claim_within(store: &RedisStore, number: u32, patience: Duration) -> Claim {
+    let start = Instant::now();
+    loop {
+        match store.claim(key(number), TERMS).await {
+            Ok(claim) => return claim,
+            Err(error) => assert!(start.elapsed() < patience, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,188 @@
+//! What holds while the server is well, and what it must be for that.
+
+use std::time::{Duration, Instant};
+
+use hookgate_replay::redis::WaitReplicas;
+use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled, Terms};
+
+use crate::server::Server;
+use crate::{claim, claim_fails, connect, granted, key, name, refused};
+
+mod conformance {
+    use crate::Held;
+    use crate::server::Server;
+
+    hookgate_replay::conformance::suite!(real, || async {
+        let server = Server::start(&[]);
+        let url = server.url();
+        Held::new(server, &url).await
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_64_claims_over_two_stores_one_is_granted() {
+    const TERMS: Terms = hookgate_replay::conformance::TERMS;
+    let server = Server::start(&[]);
+    let stores = [connect(&server.url()).await, connect(&server.url()).await];
+    for number in 0..500 {
+        let racers: Vec<_> = (0..64)
+            .map(|racer| {
+                let store = stores[racer % 2].clone();
+                tokio::spawn(async move { store.claim(key(number), TERMS).await.unwrap() })
+            })
+            .collect();
+        let mut granted = 0;
+        for racer in racers {
+            granted += usize::from(matches!(racer.await.unwrap(), Claim::Granted(_)));
+        }
+        assert_eq!(granted, 1, "key {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_waiter_learns_of_what_another_store_settles() {
+    let server = Server::start(&[]);
+    let (here, there) = (connect(&server.url()).await, connect(&server.url()).await);
+    // The first who waits has the store listen; it hears from when it does.
+    let told = async {
+        for number in 0.. {
+            let lease = granted(&there, number).await;
+            let settled = here.settled(key(number));
+            there.commit(&lease, Duration::from_secs(9)).await.unwrap();
+            let start = Instant::now();
+            settled.await;
+            if start.elapsed() < Duration::from_millis(100) {
+                return;
+            }
+        }
+    };
+    let patience = Duration::from_secs(10);
+    tokio::time::timeout(patience, told).await.unwrap();
+
+    // The control: with nobody to tell, it looks again by itself.
+    let start = Instant::now();
+    here.settled(key(1_000_000)).await;
+    assert!(start.elapsed() > Duration::from_millis(200));
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_server_that_would_evict_claims_is_refused() {
+    for policy in ["allkeys-lru", "volatile-ttl"] {
+        let server = Server::start(&["--maxmemory-policy", policy]);
+        let error = refused(&server.url()).await;
+        assert!(error.contains(policy), "{error}");
+        assert!(
+            error.contains("set `maxmemory-policy noeviction`"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_see_the_policy_is_told_what_to_allow() {
+    let server = Server::start(&[]);
+    let user = |name, rules: &[&str]| {
+        let rule = ["ACL", "SETUSER", name, "on", ">pw", "~*", "&*", "+@all"];
+        server.cli(&[&rule, rules].concat());
+        format!("redis://{name}:pw@127.0.0.1:{}", server.port)
+    };
+    let neither = user("neither", &["-info", "-config"]);
+    let error = refused(&neither).await;
+    assert!(error.contains("`+info`"), "{error}");
+    connect(&user("info", &["-config"])).await;
+    connect(&user("config", &["-info"])).await;
+
+    // Who may not publish settles all the same.
+    let store = connect(&user("quiet", &["-publish"])).await;
+    let lease = granted(&store, 1).await;
+    let settled = store.commit(&lease, Duration::from_secs(9)).await;
+    assert_eq!(settled.unwrap(), Settled::Applied);
+}
+
+#[tokio::test]
+async fn errors_do_not_show_credentials() {
+    let server = Server::start(&["--requirepass", "correct"]);
+    let url = format!("redis://:sekret@127.0.0.1:{}", server.port);
+    let error = refused(&url).await;
+    assert!(
+        error.contains("WRONGPASS") || error.contains("assword"),
+        "{error}"
+    );
+    assert!(!error.contains("sekret"), "{error}");
+    let config = RedisConfig::new(&url).unwrap();
+    assert!(!format!("{config:?}").contains("sekret"));
+}
+
+#[tokio::test]
+async fn data_that_is_not_the_stores_is_never_a_grant() {
+    let server = Server::start(&[]);
+    let store = connect(&server.url()).await;
+    server.cli(&["LPUSH", &name(1), "x"]);
+    let error = claim_fails(&store, 1).await;
+    assert!(error.contains("WRONGTYPE"), "{error}");
+    for text in ["", "x", "d:", "f:0:1:2", "d:00ff:12x", "F:0:1:2:3"] {
+        server.cli(&["SET", &name(2), text]);
+        let error = claim_fails(&store, 2).await;
+        assert!(error.contains("not hookgate's"), "{text:?}: {error}");
+    }
+    // The control: the name is that of the key.
+    server.cli(&["DEL", &name(2)]);
+    granted(&store, 2).await;
+    assert_eq!(server.cli(&["EXISTS", &name(2)]), "1");
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_scripts_is_told_them() {
+    let server = Server::start(&[]);
+    let store = connect(&server.url()).await;
+    let lease = granted(&store, 1).await;
+    server.cli(&["SCRIPT", "FLUSH"]);
+    let settled = store.commit(&lease, Duration::from_secs(9)).await;
+    assert_eq!(settled.unwrap(), Settled::Applied);
+    server.cli(&["SCRIPT", "FLUSH"]);
+    assert_eq!(claim(&store, 1).await, Claim::Done);
+}
+
+#[tokio::test]
+async fn memory_comes_back_when_keys_are_due() {
+    let server = Server::start(&[]);
+    let store = connect(&server.url()).await;
+    let lease = granted(&store, 1).await;
+    let ttl: u64 = server.cli(&["PTTL", &name(1)]).parse().unwrap();
+    assert!((65_000..=71_000).contains(&ttl), "{ttl}");
+    store.commit(&lease, Duration::from_secs(9)).await.unwrap();
+    let ttl: u64 = server.cli(&["PTTL", &name(1)]).parse().unwrap();
+    assert!((5_000..=10_000).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
+async fn a_claim_that_too_few_replicas_have_is_not_granted_and_given_back() {
+    let server = Server::start(&[]);
+    let port = server.port.to_string();
+    let _replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
+    let with = |replicas| {
+        let config = RedisConfig::new(&server.url()).unwrap();
+        let timeout = Duration::from_millis(250);
+        RedisStore::connect(config.with_wait_replicas(WaitReplicas { replicas, timeout }))
+    };
+    let two = with(2).await.unwrap();
+    let error = claim_fails(&two, 1).await;
+    assert!(error.contains("replicas have it"), "{error}");
+
+    let one = with(1).await.unwrap();
+    let start = Instant::now();
+    loop {
+        match one.claim(key(1), hookgate_replay::conformance::TERMS).await {
+            Ok(Claim::Granted(lease)) => {
+                assert_eq!(lease.attempt(), 1);
+                let settled = one.commit(&lease, Duration::from_secs(9)).await;
+                assert_eq!(settled.unwrap(), Settled::Applied);
+                break;
+            }
+            // The replica is not in sync yet, or the claim not given back.
+            other => assert!(start.elapsed() < Duration::from_secs(9), "{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,169 @@
+//! Clusters, sentinels, replicas and sockets.
+
+use std::time::{Duration, Instant};
+
+use hookgate_replay::conformance::TERMS;
+use hookgate_replay::{Claim, ReplayStore};
+
+use crate::server::{Server, free_port};
+use crate::{claim_fails, claim_within, connect, granted, key, refused};
+
+/// Three masters that share the slots.
+struct Cluster(Vec<Server>);
+
+impl Cluster {
+    fn start() -> Self {
+        let nodes: Vec<_> = (0..3)
+            .map(|_| {
+                let bus = free_port().to_string();
+                Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+            })
+            .collect();
+        for (node, slots) in nodes.iter().zip([[0, 5460], [5461, 10922], [10923, 16383]]) {
+            let [first, last] = slots.map(|slot: u32| slot.to_string());
+            node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            let port = nodes[0].port.to_string();
+            let bus = nodes[0].cli(&["CONFIG", "GET", "cluster-port"]);
+            let bus = bus.lines().last().unwrap();
+            node.cli(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]);
+        }
+        let start = Instant::now();
+        let knows_all = |node: &Server| {
+            let info = node.cli(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        while !nodes.iter().all(knows_all) {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "no cluster came about"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self(nodes)
+    }
+
+    fn url(&self) -> String {
+        let hosts: Vec<_> = self
+            .0
+            .iter()
+            .map(|n| format!("127.0.0.1:{}", n.port))
+            .collect();
+        format!("redis+cluster://{}", hosts.join(","))
+    }
+}
+
+mod cluster_conformance {
+    use super::Cluster;
+    use crate::Held;
+
+    hookgate_replay::conformance::suite!(real, || async {
+        let cluster = Cluster::start();
+        let url = cluster.url();
+        Held::new(cluster, &url).await
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_master_of_a_cluster_must_keep_claims() {
+    let cluster = Cluster::start();
+    connect(&cluster.url()).await;
+    cluster.0[2].cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let error = refused(&cluster.url()).await;
+    assert!(error.contains(&cluster.0[2].port.to_string()), "{error}");
+    assert!(
+        error.contains("set `maxmemory-policy noeviction`"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_stood_still_fails_claims_in_time_and_is_used_again() {
+    let cluster = Cluster::start();
+    let store = connect(&cluster.url()).await;
+    for number in 0..30 {
+        granted(&store, number).await;
+    }
+    cluster.0.iter().for_each(|node| node.signal("STOP"));
+    for number in 30..36 {
+        let start = Instant::now();
+        claim_fails(&store, number).await;
+        assert!(
+            start.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+    cluster.0.iter().for_each(|node| node.signal("CONT"));
+    for number in 100..130 {
+        let claim = claim_within(&store, number, Duration::from_secs(10)).await;
+        assert!(matches!(claim, Claim::Granted(_)), "{claim:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_refused_and_a_master_that_became_one_grants_nothing() {
+    let master = Server::start(&[]);
+    let port = master.port.to_string();
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
+    let error = refused(&replica.url()).await;
+    assert!(error.contains("expected the master"), "{error}");
+
+    let store = connect(&master.url()).await;
+    granted(&store, 1).await;
+    let port = free_port().to_string();
+    master.cli(&["REPLICAOF", "127.0.0.1", &port]);
+    claim_fails(&store, 2).await;
+    master.cli(&["REPLICAOF", "NO", "ONE"]);
+    let claim = claim_within(&store, 2, Duration::from_secs(2)).await;
+    assert!(matches!(claim, Claim::Granted(_)), "{claim:?}");
+}
+
+#[tokio::test]
+async fn a_socket_is_used_like_a_port() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("redis.sock");
+    let path = path.to_str().unwrap();
+    let server = Server::start(&["--unixsocket", path]);
+    let store = connect(&format!("unix://{path}?db=3")).await;
+    granted(&store, 1).await;
+    assert_eq!(server.cli(&["-n", "3", "DBSIZE"]), "1");
+}
+
+#[tokio::test]
+async fn the_store_follows_the_sentinels_to_a_new_master() {
+    let mut master = Server::start(&[]);
+    let port = master.port.to_string();
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
+    let sentinel = Server::sentinel(&master);
+    let url = format!("redis+sentinel://127.0.0.1:{}/", sentinel.port);
+    let error = refused(&format!("{url}other")).await;
+    assert!(
+        error.contains("no sentinel knows the master other"),
+        "{error}"
+    );
+
+    let store = connect(&format!("{url}main")).await;
+    let lease = granted(&store, 1).await;
+    store
+        .commit(&lease, Duration::from_secs(661))
+        .await
+        .unwrap();
+    // Both must know of each other before there is something to fail over to.
+    let start = Instant::now();
+    let replicated = || replica.cli(&["DBSIZE"]) == "1";
+    let known = || {
+        sentinel
+            .cli(&["SENTINEL", "MASTER", "main"])
+            .contains("num-slaves\n1")
+    };
+    while !(replicated() && known()) {
+        assert!(start.elapsed() < Duration::from_secs(30), "no replica");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    master.kill();
+    let claim = claim_within(&store, 1, Duration::from_secs(30)).await;
+    assert_eq!(claim, Claim::Done);
+    assert_eq!(replica.cli(&["ROLE"]).lines().next(), Some("master"));
+    let claim = store.claim(key(2), TERMS).await.unwrap();
+    assert!(matches!(claim, Claim::Granted(_)), "{claim:?}");
+}
