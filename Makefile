@@ -9,7 +9,7 @@ FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs bench fuzz strangers needs
+.PHONY: help run test lint docs bench fuzz strangers needs redis
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,7 +18,7 @@ run: needs ## Build hookgate and show every verdict on deliveries, good and bad
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: needs strangers ## Run every test
+test: needs redis strangers ## Run every test
 	HOOKGATE_STRANGERS="$$(cat $(STRANGERS)/python)" $(CARGO) test --locked --workspace --all-features
 
 lint: needs ## Check format, lints and documentation; warnings are errors
@@ -27,7 +27,7 @@ lint: needs ## Check format, lints and documentation; warnings are errors
 	$(CARGO) clippy --locked --package tower-hookgate --no-default-features -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
 
-bench: needs ## Measure verification beside the bare MAC and another crate
+bench: needs redis ## Measure verification beside the bare MAC and another crate
 	$(CARGO) bench --locked --package hookgate-benches
 
 # A nightly toolchain and cargo-fuzz are installed if they are missing. What is found
@@ -50,6 +50,11 @@ needs:
 	command -v $(CARGO) >/dev/null || { \
 	  echo "cargo is missing: install Rust, see https://rustup.rs" >&2; exit 1; }; \
 	(( $${#missing[@]} == 0 )) || $(call install,$${missing[*]})
+
+# The tests start servers of their own, on free ports.
+redis:
+	@command -v redis-server >/dev/null && command -v redis-cli >/dev/null \
+	  || $(call install,redis-server)
 
 # Installs packages, or says which ones.
 install = { \

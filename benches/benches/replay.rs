@@ -3,13 +3,18 @@
 //!
 //! `cargo bench --bench replay` measures; `-- --test` runs it once, small.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::{Claim, DiskStore, Durability, MemoryStore, ReplayStore, Settled, Terms};
+use hookgate_replay::{
+    Claim, DiskStore, Durability, MemoryStore, RedisConfig, RedisStore, ReplayStore, Settled, Terms,
+};
 
 const AT_ONCE: usize = 64;
 
@@ -36,7 +41,7 @@ fn main() {
     );
     runtime.block_on(async {
         let memory = MemoryStore::with_max_entries(u64::MAX >> 1);
-        run("memory", Arc::new(memory), sizes, || resident()).await;
+        run("memory", Arc::new(memory), sizes, resident).await;
         for (name, durability) in [
             ("disk", Durability::Process),
             ("disk, through power loss", Durability::Power),
@@ -53,7 +58,67 @@ fn main() {
             let store = Arc::new(store.expect("a store"));
             run(name, store, sizes, || size(&path)).await;
         }
+        for (name, persistence) in [("redis", "no"), ("redis, append-only file", "yes")] {
+            let server = Redis::start(persistence);
+            let config = RedisConfig::new(&format!("redis://127.0.0.1:{}", server.port));
+            let store = RedisStore::connect(config.expect("a good address")).await;
+            let store = Arc::new(store.expect("a store"));
+            run(name, store, sizes, || server.memory()).await;
+        }
     });
+}
+
+/// A redis-server of its own, on a free port.
+struct Redis {
+    process: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start(append_only: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        drop(listener);
+        let folder = tempfile::tempdir().expect("a folder");
+        let process = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--save", ""])
+            .args(["--appendonly", append_only, "--dir"])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::yield_now();
+        }
+        Self {
+            process,
+            port,
+            _folder: folder,
+        }
+    }
+
+    /// Bytes that it says it uses.
+    fn memory(&self) -> u64 {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        stream
+            .write_all(b"INFO memory\r\nQUIT\r\n")
+            .expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let used = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        used.and_then(|bytes| bytes.trim().parse().ok())
+            .expect("it says so")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// Fills `store` to each of `sizes`, and prints what the last claims cost.

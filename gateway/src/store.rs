@@ -1,12 +1,15 @@
 //! Where events are remembered, as configured.
 
+use std::error::Error;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use hookgate_replay::{
-    Claim, DiskStore, Durability, Lease, MemoryStore, OpenError, ReplayStore, Settled, StoreError,
-    Terms,
+    Claim, DiskStore, Durability, Lease, MemoryStore, RedisConfig, RedisStore, ReplayStore,
+    Settled, StoreError, Terms,
 };
 
 /// Which store, and what it needs.
@@ -20,11 +23,12 @@ pub(crate) enum StoreConfig {
         durability: Durability,
         max_entries: u64,
     },
+    Redis(RedisConfig),
 }
 
 impl StoreConfig {
     /// Opens it.
-    pub(crate) fn open(&self) -> Result<Store, OpenError> {
+    pub(crate) fn open(&self) -> Result<Store, Box<dyn Error + Send + Sync>> {
         Ok(match self {
             Self::Memory { max_entries } => {
                 Store::Memory(MemoryStore::with_max_entries(*max_entries))
@@ -39,12 +43,15 @@ impl StoreConfig {
                     .max_entries(*max_entries);
                 Store::Disk(builder.open(path)?)
             }
+            Self::Redis(config) => Store::Redis(connect(config.clone())?),
         })
     }
 
-    pub(crate) fn max_entries(&self) -> u64 {
+    /// For how many events there is room, where that is the gateway's to say.
+    pub(crate) fn max_entries(&self) -> Option<u64> {
         match self {
-            Self::Memory { max_entries } | Self::Disk { max_entries, .. } => *max_entries,
+            Self::Memory { max_entries } | Self::Disk { max_entries, .. } => Some(*max_entries),
+            Self::Redis(_) => None,
         }
     }
 
@@ -66,8 +73,31 @@ impl StoreConfig {
                     path.display()
                 )
             }
+            Self::Redis(config) => format!("redis, {config}"),
         }
     }
+}
+
+/// Connects on a thread of its own, which carries the connections from then on: the
+/// runtimes of listeners come and go.
+fn connect(config: RedisConfig) -> Result<RedisStore, Box<dyn Error + Send + Sync>> {
+    let (tell, told) = mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let carry = move || {
+        runtime.block_on(async {
+            let connected = RedisStore::connect(config).await;
+            let goes_on = connected.is_ok();
+            if tell.send(connected).is_ok() && goes_on {
+                std::future::pending::<()>().await;
+            }
+        });
+    };
+    thread::Builder::new()
+        .name("hookgate-redis".to_owned())
+        .spawn(carry)?;
+    Ok(told.recv()??)
 }
 
 /// The store that runs.
@@ -75,6 +105,7 @@ impl StoreConfig {
 pub(crate) enum Store {
     Memory(MemoryStore),
     Disk(DiskStore),
+    Redis(RedisStore),
 }
 
 impl ReplayStore for Store {
@@ -82,6 +113,7 @@ impl ReplayStore for Store {
         match self {
             Self::Memory(store) => store.claim(key, terms).await,
             Self::Disk(store) => store.claim(key, terms).await,
+            Self::Redis(store) => store.claim(key, terms).await,
         }
     }
 
@@ -89,6 +121,7 @@ impl ReplayStore for Store {
         match self {
             Self::Memory(store) => store.commit(lease, retention).await,
             Self::Disk(store) => store.commit(lease, retention).await,
+            Self::Redis(store) => store.commit(lease, retention).await,
         }
     }
 
@@ -96,20 +129,27 @@ impl ReplayStore for Store {
         match self {
             Self::Memory(store) => store.release(lease).await,
             Self::Disk(store) => store.release(lease).await,
+            Self::Redis(store) => store.release(lease).await,
         }
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         // Each listens from here on, not only once it is polled.
-        let (memory, disk) = match self {
-            Self::Memory(store) => (Some(store.settled(key)), None),
-            Self::Disk(store) => (None, Some(store.settled(key))),
-        };
+        let (mut memory, mut disk, mut redis) = (None, None, None);
+        match self {
+            Self::Memory(store) => memory = Some(store.settled(key)),
+            Self::Disk(store) => disk = Some(store.settled(key)),
+            Self::Redis(store) => redis = Some(store.settled(key)),
+        }
         async {
-            match (memory, disk) {
-                (Some(settled), _) => settled.await,
-                (None, Some(settled)) => settled.await,
-                (None, None) => {}
+            if let Some(settled) = memory {
+                settled.await;
+            }
+            if let Some(settled) = disk {
+                settled.await;
+            }
+            if let Some(settled) = redis {
+                settled.await;
             }
         }
     }
@@ -118,6 +158,7 @@ impl ReplayStore for Store {
         match self {
             Self::Memory(store) => store.entries(),
             Self::Disk(store) => store.entries(),
+            Self::Redis(store) => store.entries(),
         }
     }
 }

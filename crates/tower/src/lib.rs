@@ -69,7 +69,13 @@ pub use hookgate_gate::{
     Audience, BodyLimit, BootFence, Clock, Dedupe, Gate, OnDuplicate, Promise, Reason, Refusal,
     Source, SourceBuilder, SystemClock,
 };
-pub use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
+pub use hookgate_replay::{
+    Claim, Lease, MemoryStore, ReplayStore, Settled, Share, StoreError, Terms,
+};
+#[cfg(feature = "disk")]
+pub use hookgate_replay::{DiskStore, DiskStoreBuilder, Durability, OpenError};
+#[cfg(feature = "redis")]
+pub use hookgate_replay::{RedisConfig, RedisStore};
 
 pub use self::body::VerifiedBody;
 #[cfg(feature = "axum")]

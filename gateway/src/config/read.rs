@@ -5,7 +5,8 @@ use std::time::Duration;
 use hookgate_core::document::{Problems, Report, Section};
 use hookgate_core::{BuildError, Provider, Scheme, Unpublished, Verifier, Window};
 use hookgate_gate::{BodyLimit, BootFence, Dedupe, OnDuplicate, Promise, Source, SourceBuilder};
-use hookgate_replay::{DiskStore, Durability, MemoryStore};
+use hookgate_replay::redis::WaitReplicas;
+use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};
 use toml::{Table, Value};
 
 use super::secrets::{SecretRef, read_keys};
@@ -34,8 +35,9 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let (limits, mut defaults) = read_limits(&root);
     let (replay, max_entries_per_source) = read_replay(&root);
     // One source may fill the store; of several, none may keep the others out.
-    let fair = (root.sections("sources").len() > 1).then(|| replay.store.max_entries() / 2);
-    defaults.max_entries = max_entries_per_source.or(fair);
+    let fair = || Some(replay.store.max_entries()? / 2);
+    let several = root.sections("sources").len() > 1;
+    defaults.max_entries = max_entries_per_source.or_else(|| fair().filter(|_| several));
     let upstreams = read_upstreams(&root);
     let routes = read_routes(&root, &upstreams, defaults, &warnings);
     root.deny_unknown();
@@ -144,13 +146,32 @@ fn read_replay(root: &Section<'_>) -> (Replay, Option<u64>) {
     let kind = section.optional::<StoreKind>("store").unwrap_or_default();
     let path = section.optional::<String>("path");
     let durability = section.optional::<DiskDurability>("durability");
-    let own_keys = [
-        ("path", path.is_some(), StoreKind::Disk),
-        ("durability", durability.is_some(), StoreKind::Disk),
-    ];
-    for (key, there, of) in own_keys {
-        if there && kind != of {
+    for (key, of) in [
+        ("path", StoreKind::Disk),
+        ("durability", StoreKind::Disk),
+        ("url", StoreKind::Redis),
+        ("ca", StoreKind::Redis),
+        ("prefix", StoreKind::Redis),
+        ("timeout", StoreKind::Redis),
+        ("wait_replicas", StoreKind::Redis),
+    ] {
+        if section.has(key) && kind != of {
+            section.value(key);
             section.wrong(key, format!("expected only with store = \"{}\"", of.name()));
+        }
+    }
+    if kind == StoreKind::Redis {
+        for (key, there) in [
+            ("max_entries", max_entries.is_some()),
+            ("max_entries_per_source", per_source.is_some()),
+        ] {
+            if there {
+                section.wrong(
+                    key,
+                    "expected not with store = \"redis\", which holds what `maxmemory` of the \
+                     server allows",
+                );
+            }
         }
     }
     let store = match kind {
@@ -165,6 +186,8 @@ fn read_replay(root: &Section<'_>) -> (Replay, Option<u64>) {
                 max_entries: max_entries.unwrap_or(DiskStore::DEFAULT_MAX_ENTRIES),
             }
         }
+        // One that is wrong has been noted.
+        StoreKind::Redis => read_redis(&section).map_or_else(|| memory(None), StoreConfig::Redis),
     };
     // What remembers across restarts needs no fence.
     let fenced = section.optional("boot_fence");
@@ -174,6 +197,51 @@ fn read_replay(root: &Section<'_>) -> (Replay, Option<u64>) {
     };
     section.deny_unknown();
     (Replay { store, boot_fence }, per_source)
+}
+
+/// The server that several gateways share.
+fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
+    let url = match section.value("url").and_then(Value::as_str) {
+        None => Err(format!("missing; expected {}", SecretRef::EXPECTED)),
+        Some(text) => match SecretRef::parse(text) {
+            None => Err(format!("expected {}", SecretRef::EXPECTED)),
+            Some(reference) => reference.read(),
+        },
+    };
+    let url = url.map_err(|message| section.wrong("url", message)).ok();
+    let ca = section.optional::<String>("ca").and_then(|path| {
+        let read = std::fs::read(&path);
+        read.map_err(|error| section.wrong("ca", format!("cannot read {path}: {error}")))
+            .ok()
+    });
+    let prefix = section.optional::<String>("prefix");
+    let timeout = positive(section, "timeout");
+    let wait = section.section("wait_replicas").and_then(|wait| {
+        let replicas = wait.required::<u64>("replicas");
+        let timeout = positive(&wait, "timeout");
+        wait.deny_unknown();
+        Some(WaitReplicas {
+            replicas: u32::try_from(replicas?).unwrap_or(u32::MAX),
+            timeout: timeout.unwrap_or(Duration::from_millis(100)),
+        })
+    });
+    let url = url?;
+    let mut config = RedisConfig::new(url.text().unwrap_or_default())
+        .map_err(|error| section.wrong("url", error.to_string()))
+        .ok()?;
+    if let Some(ca) = ca {
+        config = config.with_ca_pem(ca);
+    }
+    if let Some(prefix) = prefix {
+        config = config.with_prefix(prefix);
+    }
+    if let Some(timeout) = timeout {
+        config = config.with_timeout(timeout);
+    }
+    if let Some(wait) = wait {
+        config = config.with_wait_replicas(wait);
+    }
+    Some(config)
 }
 
 fn read_upstreams(root: &Section<'_>) -> BTreeMap<String, Upstream> {

@@ -23,21 +23,23 @@ pub(super) enum StoreKind {
     #[default]
     Memory,
     Disk,
+    Redis,
 }
 
 impl StoreKind {
-    const ALL: [Self; 2] = [Self::Memory, Self::Disk];
+    const ALL: [Self; 3] = [Self::Memory, Self::Disk, Self::Redis];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Disk => "disk",
+            Self::Redis => "redis",
         }
     }
 }
 
 impl FromValue for StoreKind {
-    const EXPECTED: &'static str = "memory or disk";
+    const EXPECTED: &'static str = "memory, disk or redis";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| {

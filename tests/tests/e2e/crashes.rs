@@ -2,6 +2,7 @@
 //! no event is lost, and one is forwarded twice only if the crash came between its
 //! being sent and its being committed.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::redis_server::Server;
+
 const EVENTS: usize = 50;
 
 /// Longer than a lease, which is the upstream's time and a margin of 5 s.
@@ -20,7 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// A store that outlives the gateway, as lines of its configuration.
 struct Lasting {
     lines: String,
-    _folder: tempfile::TempDir,
+    url: String,
+    /// Goes when this does.
+    _store: Box<dyn Any>,
 }
 
 fn disk() -> Lasting {
@@ -28,13 +33,33 @@ fn disk() -> Lasting {
     let path = folder.path().join("replay");
     Lasting {
         lines: format!("store = \"disk\"\npath = {:?}", path.display().to_string()),
-        _folder: folder,
+        url: String::new(),
+        _store: Box::new(folder),
     }
 }
 
-fn start(upstream: &Upstream, replay: &str, source: &str) -> Gateway {
+fn redis() -> Lasting {
+    let server = Server::start(&[]);
+    Lasting {
+        lines: "store = \"redis\"\nurl = \"env:REDIS_URL\"".to_owned(),
+        url: server.url(),
+        _store: Box::new(server),
+    }
+}
+
+/// What forgets with the gateway.
+fn memory() -> Lasting {
+    Lasting {
+        lines: String::new(),
+        url: String::new(),
+        _store: Box::new(()),
+    }
+}
+
+fn start(upstream: &Upstream, store: &Lasting, source: &str) -> Gateway {
     Gateway::builder(upstream.address())
-        .replay(replay)
+        .env("REDIS_URL", &store.url)
+        .replay(&store.lines)
         .upstream("timeout = \"1s\"")
         .every_source(source)
         .start()
@@ -89,10 +114,10 @@ async fn wait_for_arrivals(upstream: &Upstream, arrivals: &mut Vec<Arrival>, wan
 
 /// Crashes after `until` arrivals, of which each is answered after a moment, so that
 /// some are committed, some under way, and some have not been sent.
-async fn crash_amid(replay: &str, until: usize) {
+async fn crash_amid(store: &Lasting, until: usize) {
     let provided = Provided::named("beatapi");
     let upstream = Upstream::start().await;
-    let gateway = start(&upstream, replay, "");
+    let gateway = start(&upstream, store, "");
     for number in 0..until as u64 {
         upstream.next(Behaviour::After(
             Duration::from_millis(number % 7),
@@ -107,7 +132,7 @@ async fn crash_amid(replay: &str, until: usize) {
         drop(gateway);
     });
 
-    let gateway = start(&upstream, replay, "");
+    let gateway = start(&upstream, store, "");
     insist(gateway.address(), &provided, &ids).await;
     arrivals.extend(upstream.take());
     for (id, arrivals) in count(&arrivals) {
@@ -125,16 +150,31 @@ async fn crash_amid(replay: &str, until: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_disk_a_crash_amid_deliveries_loses_none() {
     for until in [1, 20, EVENTS] {
-        let store = disk();
-        crash_amid(&store.lines, until).await;
+        crash_amid(&disk(), until).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_redis_a_crash_amid_deliveries_loses_none() {
+    for until in [1, 20, EVENTS] {
+        crash_amid(&redis(), until).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_disk_a_crash_between_sent_and_committed_forwards_once_more() {
-    let (provided, store) = (Provided::named("beatapi"), disk());
+    crash_between(disk()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_redis_a_crash_between_sent_and_committed_forwards_once_more() {
+    crash_between(redis()).await;
+}
+
+async fn crash_between(store: Lasting) {
+    let provided = Provided::named("beatapi");
     let upstream = Upstream::start().await;
-    let gateway = start(&upstream, &store.lines, "");
+    let gateway = start(&upstream, &store, "");
     (0..EVENTS).for_each(|_| upstream.next(Behaviour::Hang));
     let (address, ids) = (gateway.address(), ids());
     let mut arrivals = Vec::new();
@@ -142,7 +182,7 @@ async fn on_disk_a_crash_between_sent_and_committed_forwards_once_more() {
         wait_for_arrivals(&upstream, &mut arrivals, EVENTS).await;
         drop(gateway);
     });
-    let gateway = start(&upstream, &store.lines, "");
+    let gateway = start(&upstream, &store, "");
     insist(gateway.address(), &provided, &ids).await;
     let again = upstream.take();
     assert!(
@@ -155,11 +195,20 @@ async fn on_disk_a_crash_between_sent_and_committed_forwards_once_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_most_once_forwards_none_twice() {
-    let (provided, store) = (Provided::named("beatapi"), disk());
+async fn on_disk_at_most_once_forwards_none_twice() {
+    at_most_once(disk()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_redis_at_most_once_forwards_none_twice() {
+    at_most_once(redis()).await;
+}
+
+async fn at_most_once(store: Lasting) {
+    let provided = Provided::named("beatapi");
     let upstream = Upstream::start().await;
     let once = "delivery = \"at_most_once\"\nwait = \"0s\"";
-    let gateway = start(&upstream, &store.lines, once);
+    let gateway = start(&upstream, &store, once);
     (0..EVENTS).for_each(|_| upstream.next(Behaviour::Hang));
     let (address, ids) = (gateway.address(), ids());
     let mut arrivals = Vec::new();
@@ -167,7 +216,7 @@ async fn at_most_once_forwards_none_twice() {
         wait_for_arrivals(&upstream, &mut arrivals, EVENTS).await;
         drop(gateway);
     });
-    let gateway = start(&upstream, &store.lines, once);
+    let gateway = start(&upstream, &store, once);
     // Past what would be the end of the lease otherwise.
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(7) {
@@ -181,7 +230,7 @@ async fn at_most_once_forwards_none_twice() {
 async fn on_disk_a_crash_before_a_delivery_is_whole_claims_nothing() {
     let (provided, store) = (Provided::named("beatapi"), disk());
     let upstream = Upstream::start().await;
-    let gateway = start(&upstream, &store.lines, "");
+    let gateway = start(&upstream, &store, "");
     // Half of a body.
     let mut half = TcpStream::connect(gateway.address())
         .await
@@ -192,7 +241,7 @@ async fn on_disk_a_crash_before_a_delivery_is_whole_claims_nothing() {
     );
     half.write_all(head.as_bytes()).await.expect("it reads");
     drop(gateway);
-    let gateway = start(&upstream, &store.lines, "");
+    let gateway = start(&upstream, &store, "");
     let start = Instant::now();
     insist(gateway.address(), &provided, &ids()).await;
     // Nothing had to be waited for.
@@ -205,10 +254,10 @@ async fn on_disk_a_crash_before_a_delivery_is_whole_claims_nothing() {
 async fn in_memory_a_crash_forgets() {
     let provided = Provided::named("beatapi");
     let upstream = Upstream::start().await;
-    let gateway = start(&upstream, "", "");
+    let gateway = start(&upstream, &memory(), "");
     insist(gateway.address(), &provided, &ids()).await;
     drop(gateway);
-    let gateway = start(&upstream, "", "");
+    let gateway = start(&upstream, &memory(), "");
     insist(gateway.address(), &provided, &ids()).await;
     assert_eq!(upstream.take().len(), 2 * EVENTS);
 }

@@ -8,6 +8,10 @@ mod faults;
 mod forwarding;
 mod framing;
 mod parity;
+#[path = "../../../crates/replay/tests/redis/server.rs"]
+#[expect(dead_code, reason = "other suites use the rest")]
+mod redis_server;
+mod replicas;
 mod schemes;
 mod strangers;
 mod vectors;

@@ -19,6 +19,16 @@ mod conformance {
     });
 }
 
+#[tokio::test]
+async fn a_thousand_histories_go_as_the_contract_has_it() {
+    let new = || async {
+        let server = Server::start(&[]);
+        let url = server.url();
+        crate::Held::new(server, &url).await
+    };
+    hookgate_replay::conformance::model(new, 1_000).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_claims_over_two_stores_one_is_granted() {
     const TERMS: Terms = hookgate_replay::conformance::TERMS;
