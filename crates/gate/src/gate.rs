@@ -44,7 +44,9 @@ pub enum BootFence {
     #[default]
     Down,
     /// They are told to come back with a fresh timestamp: the store is empty,
-    /// so what an earlier process accepted would pass once more.
+    /// so what an earlier process accepted would pass once more. It cannot know of
+    /// those whose sender's clock was ahead, so that they look newer than the start;
+    /// a store that outlives the process does.
     Up,
 }
 

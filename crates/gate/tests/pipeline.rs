@@ -676,3 +676,30 @@ fn a_provider_of_thin_pings_is_not_deduplicated_unless_asked_for() {
         Dedupe::On
     );
 }
+
+/// The wall clock jumps by any amount up to ten minutes; what is remembered runs by
+/// the steady one.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_lets_no_replay_in_and_loses_no_retry() {
+    for jump in (-600..=600).step_by(20) {
+        let fixture = Fixture::new();
+        let captured = fixture.headers(BODY);
+        fixture.forwarded().await.settle(Outcome::Delivered).await;
+
+        fixture.clock.advance(jump);
+        for _ in 0..130 {
+            let received = fixture
+                .receive(Method::POST, &captured, None, Steps::whole(BODY))
+                .await;
+            if let Ok(received) = received {
+                let admitted = fixture.gate.admit(received).await;
+                let known = matches!(admitted, Ok(Admission::Duplicate(_)));
+                assert!(known, "after {jump} s: {admitted:?}");
+            }
+            advance(Duration::from_secs(10)).await;
+            fixture.clock.advance(10);
+        }
+        // The sender tries again: it is told that the event has arrived.
+        assert!(fixture.is_duplicate().await, "after {jump} s");
+    }
+}

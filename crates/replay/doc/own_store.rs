@@ -75,9 +75,16 @@ impl ReplayStore for MapStore {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         let mut map = self.live();
-        match map.entries.get(&lease.key()) {
+        match map.entries.get_mut(&lease.key()) {
             Some(entry) if entry.in_flight.as_ref().is_some_and(|(l, _)| l == lease) => {
-                map.entries.remove(&lease.key());
+                match lease.attempt() - 1 {
+                    0 => drop(map.entries.remove(&lease.key())),
+                    // Earlier leases ran out: what became of them is still not known.
+                    before => {
+                        let ended = (Lease::new(lease.key(), 0, before), Instant::now());
+                        entry.in_flight = Some(ended);
+                    }
+                }
                 Ok(Settled::Applied)
             }
             _ => Ok(Settled::Stale),

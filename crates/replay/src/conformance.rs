@@ -113,6 +113,7 @@ macro_rules! __conformance_suite {
             a_committed_key_is_done_until_its_retention_ends,
             a_released_key_is_claimable_at_once,
             a_lease_that_ran_out_is_granted_again_and_counted,
+            what_ran_out_before_a_release_still_counts,
             a_stale_settlement_changes_nothing,
             a_late_settlement_after_the_lease_still_counts_if_nobody_claimed,
             keys_do_not_affect_each_other,
@@ -212,6 +213,21 @@ pub async fn a_lease_that_ran_out_is_granted_again_and_counted<H: Harness>(of: H
     }
     of.advance(TERMS.memory).await;
     assert_eq!(granted(store, KEY).await.attempt(), 1);
+}
+
+#[expect(missing_docs, reason = "the names say it")]
+pub async fn what_ran_out_before_a_release_still_counts<H: Harness>(of: H) {
+    let store = of.store();
+    granted(store, KEY).await;
+    of.advance(TERMS.lease).await;
+    for _ in 0..2 {
+        let second = granted(store, KEY).await;
+        assert_eq!(second.attempt(), 2);
+        assert_eq!(release(store, &second).await, Settled::Applied);
+        // It has been given back, and to nobody else.
+        assert_eq!(release(store, &second).await, Settled::Stale);
+        assert_eq!(commit(store, &second).await, Settled::Stale);
+    }
 }
 
 #[expect(missing_docs, reason = "the names say it")]

@@ -149,13 +149,23 @@ impl MemoryStore {
             let Some(entry) = live.filter(|entry| now < entry.forget_at) else {
                 return Op::Nop;
             };
-            match entry.state {
-                State::InFlight { token, .. } if token == lease.token() => {}
+            let attempt = match entry.state {
+                State::InFlight { token, attempt, .. } if token == lease.token() => attempt,
                 _ => return Op::Nop,
-            }
+            };
             settled = Settled::Applied;
-            let Some(forget_at) = done_until else {
-                return Op::Remove;
+            let (state, forget_at) = match (done_until, attempt.checked_sub(1)) {
+                (Some(forget_at), _) => (State::Done, forget_at),
+                (None, None | Some(0)) => return Op::Remove,
+                // The leases before it ended with nobody knowing; that is still so.
+                (None, Some(attempt)) => {
+                    let given_back = State::InFlight {
+                        token: self.0.next_token.fetch_add(1, Ordering::Relaxed),
+                        attempt,
+                        lease_end: now,
+                    };
+                    (given_back, entry.forget_at)
+                }
             };
             // The one that it replaces is reported gone by the cache.
             self.0.held.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +173,7 @@ impl MemoryStore {
                 held_by.fetch_add(1, Ordering::Relaxed);
             }
             Op::Put(Entry {
-                state: State::Done,
+                state,
                 forget_at,
                 ..entry
             })

@@ -48,7 +48,8 @@ pub trait ReplayStore: Send + Sync + 'static {
         retention: Duration,
     ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
-    /// Gives the event back, as if it had never arrived.
+    /// Gives the event back, as if it had never arrived; leases before this one that
+    /// ran out still count as attempts, for as long as they would have.
     ///
     /// # Errors
     ///

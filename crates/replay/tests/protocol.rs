@@ -131,20 +131,23 @@ fn a_holder_that_stalls_for_longer_than_the_lease_forwards_into_another() {
     stalling.holds(&[NOT_LOST, TRUE_ANSWER]);
 }
 
-/// A known limit: what is given back is forgotten, the leases before it included that
-/// ended with nobody knowing. A store that remembered them would tell the upstream.
 #[test]
-fn a_release_forgets_that_an_earlier_outcome_is_not_known() {
-    Protocol::REAL.fails(ANNOUNCED);
-    let remembering = Protocol {
-        release: Release::RemembersEarlierAttempts,
+fn a_release_that_forgets_the_leases_before_it_announces_a_repetition_as_new() {
+    Protocol::REAL.holds(&[ANNOUNCED]);
+    let forgetting = Protocol {
+        release: Release::Forgets,
         ..Protocol::REAL
     };
-    remembering.holds(&[ANNOUNCED]);
-    // What is dropped while it is under way is given back, as if it had failed.
+    forgetting.fails(ANNOUNCED);
+}
+
+/// A known limit: what is dropped while it is under way is given back, as if it had
+/// failed.
+#[test]
+fn a_delivery_that_is_dropped_under_way_is_announced_as_new() {
     let dropping = Protocol {
         hang_up: HangUp::Drops,
-        ..remembering
+        ..Protocol::REAL
     };
     dropping.fails(ANNOUNCED);
 }
@@ -214,7 +217,7 @@ impl Protocol {
         hang_up: HangUp::RunsOn,
         remember: Remember::Claims,
         token: Token::Checked,
-        release: Release::Forgets,
+        release: Release::RemembersEarlierAttempts,
         holder: Holder::Prompt,
     };
 

@@ -2,10 +2,15 @@
 //! deliveries while the server has a bad day.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hookgate_tests::{Gateway, GatewayBuilder, Provided, Upstream, send};
 use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::redis_server::Server;
@@ -153,6 +158,71 @@ async fn while_redis_has_a_bad_day_nothing_is_forwarded_and_senders_are_told_so(
     let cut = Instant::now();
     until_delivered(&gateway, "cut").await;
     assert!(cut.elapsed() < Duration::from_secs(2));
+}
+
+/// Passes on what it reads, each time after `delay` milliseconds.
+async fn slow_way(to: u16, delay: Arc<AtomicU64>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", to)).await;
+            let server = server.expect("the server listens");
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(pass_on(from_client, to_server, Arc::default()));
+            tokio::spawn(pass_on(from_server, to_client, Arc::clone(&delay)));
+        }
+    });
+    port
+}
+
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Arc<AtomicU64>) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let delay = Duration::from_millis(delay.load(Ordering::SeqCst));
+        tokio::time::sleep(delay).await;
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_is_slow_senders_are_told_in_time() {
+    let server = Server::start(&[]);
+    let delay = Arc::new(AtomicU64::new(0));
+    let port = slow_way(server.port, Arc::clone(&delay)).await;
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .env("REDIS_URL", &format!("redis://127.0.0.1:{port}"))
+        .replay("store = \"redis\"\nurl = \"env:REDIS_URL\"")
+        .start();
+    assert_eq!(until_delivered(&gateway, "quick").await, 0);
+    upstream.take();
+
+    delay.store(400, Ordering::SeqCst);
+    let provided = Provided::named("beatapi");
+    let mut delivered = 0;
+    for number in 0..10 {
+        let sent = Instant::now();
+        let reply = send(
+            gateway.address(),
+            provided.delivery(&format!("evt_{number}")),
+        )
+        .await;
+        match reply.status {
+            StatusCode::NO_CONTENT => delivered += 1,
+            StatusCode::SERVICE_UNAVAILABLE => assert!(sent.elapsed() < Duration::from_secs(1)),
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(upstream.take().len(), delivered);
+
+    delay.store(0, Ordering::SeqCst);
+    let recovered = Instant::now();
+    until_delivered(&gateway, "quick_again").await;
+    assert!(recovered.elapsed() < Duration::from_secs(2));
 }
 
 async fn until_forwarded(gateway: &Gateway, provided: &Provided, id: &str) {

@@ -392,6 +392,9 @@ fn settled(answer: Result<Settled, StoreError>) -> Answer {
     answer.map_or_else(|error| Answer::Wrong(error.to_string()), Answer::Settled)
 }
 
+/// A lease that was never granted.
+const NOBODYS: usize = usize::MAX;
+
 /// The contract, as simply as it can be put.
 #[derive(Default)]
 struct Model {
@@ -442,7 +445,19 @@ impl Model {
     }
 
     fn release(&mut self, lease: usize) -> Settled {
-        self.settle(lease, None)
+        let left = match self.live(self.leases[lease]) {
+            // The leases before it ended with nobody knowing; that is still so.
+            Some(Entry::InFlight {
+                attempt, forget_at, ..
+            }) if attempt > 1 => Some(Entry::InFlight {
+                lease: NOBODYS,
+                attempt: attempt - 1,
+                lease_end: self.now,
+                forget_at,
+            }),
+            _ => None,
+        };
+        self.settle(lease, left)
     }
 
     fn settle(&mut self, by: usize, to: Option<Entry>) -> Settled {

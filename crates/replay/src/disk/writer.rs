@@ -398,18 +398,27 @@ impl Table<'_> {
                 commit.execute(params![key.as_bytes(), token, self.now, forget_at])? > 0
             }
             None => {
-                let mut release = self.file.prepare_cached(
+                // Leases before it ended with nobody knowing; that is still so.
+                let mut keep = self.file.prepare_cached(
+                    "UPDATE entries SET attempt = attempt - 1, token = random(), lease_end = ?3
+                     WHERE key = ?1 AND token = ?2 AND lease_end IS NOT NULL AND forget_at > ?3
+                       AND attempt > 1",
+                )?;
+                let mut forget = self.file.prepare_cached(
                     "DELETE FROM entries
                      WHERE key = ?1 AND token = ?2 AND lease_end IS NOT NULL AND forget_at > ?3
                      RETURNING source",
                 )?;
-                let source = release
-                    .query_row(params![key.as_bytes(), token, self.now], |row| row.get(0))
-                    .optional()?;
-                if let Some(source) = source {
-                    self.add(key, source, -1);
+                let current = params![key.as_bytes(), token, self.now];
+                if keep.execute(current)? > 0 {
+                    true
+                } else {
+                    let source = forget.query_row(current, |row| row.get(0)).optional()?;
+                    if let Some(source) = source {
+                        self.add(key, source, -1);
+                    }
+                    source.is_some()
                 }
-                source.is_some()
             }
         };
         Ok(match is_current {

@@ -8,6 +8,7 @@ local attempt = 1
 if value then
   local holder, count, lease_end, forget_at = string.match(value, '^f:(%x+):(%d+):(%d+):(%d+)$')
   local done_until = string.match(value, '^d:%x+:(%d+)$')
+  local before, until_then = string.match(value, '^g:%x+:(%d+):(%d+)$')
   if holder then
     if now < tonumber(forget_at) then
       attempt = tonumber(count)
@@ -21,6 +22,11 @@ if value then
       if holder ~= token then
         attempt = math.min(attempt + 1, 4294967295)
       end
+    end
+  elseif before then
+    -- Given back; leases before that one had run out.
+    if now < tonumber(until_then) then
+      attempt = math.min(before + 1, 4294967295)
     end
   elseif done_until then
     if now < tonumber(done_until) then

@@ -14,8 +14,15 @@ if not value then
   end
   return token .. ' stale'
 end
-local holder, forget_at = string.match(value, '^f:(%x+):%d+:%d+:(%d+)$')
+local holder, count, forget_at = string.match(value, '^f:(%x+):(%d+):%d+:(%d+)$')
 if not holder then
+  local giver = string.match(value, '^g:(%x+):%d+:%d+$')
+  if giver then
+    if again and retention < 0 and giver == token then
+      return token .. ' applied'
+    end
+    return token .. ' stale'
+  end
   local by = string.match(value, '^d:(%x+):%d+$')
   if not by then
     return token .. ' foreign'
@@ -28,7 +35,11 @@ end
 if holder ~= token or now >= tonumber(forget_at) then
   return token .. ' stale'
 end
-if retention < 0 then
+if retention < 0 and tonumber(count) > 1 then
+  -- Leases before it ran out, and nobody knows what became of them.
+  local entry = string.format('g:%s:%.0f:%s', token, count - 1, forget_at)
+  redis.call('SET', KEYS[1], entry, 'PX', string.format('%.0f', forget_at - now + 1000))
+elseif retention < 0 then
   redis.call('DEL', KEYS[1])
 else
   local entry = string.format('d:%s:%.0f', token, now + retention)
