@@ -174,16 +174,8 @@ async fn on_redis_a_crash_between_sent_and_committed_forwards_once_more() {
 async fn crash_between(store: Lasting) {
     let provided = Provided::named("beatapi");
     let upstream = Upstream::start().await;
-    let gateway = start(&upstream, &store, "");
-    (0..EVENTS).for_each(|_| upstream.next(Behaviour::Hang));
-    let (address, ids) = (gateway.address(), ids());
-    let mut arrivals = Vec::new();
-    tokio::join!(attempt(address, &provided, &ids), async {
-        wait_for_arrivals(&upstream, &mut arrivals, EVENTS).await;
-        drop(gateway);
-    });
-    let gateway = start(&upstream, &store, "");
-    insist(gateway.address(), &provided, &ids).await;
+    let (gateway, mut arrivals) = crash_unanswered(&upstream, &store, "").await;
+    insist(gateway.address(), &provided, &ids()).await;
     let again = upstream.take();
     assert!(
         again
@@ -192,6 +184,25 @@ async fn crash_between(store: Lasting) {
     );
     arrivals.extend(again);
     assert!(count(&arrivals).values().all(|arrivals| *arrivals == 2));
+}
+
+/// Crashes when every event has arrived and none has been answered: the gateway that
+/// comes after, and what has arrived.
+async fn crash_unanswered(
+    upstream: &Upstream,
+    store: &Lasting,
+    source: &str,
+) -> (Gateway, Vec<Arrival>) {
+    let provided = Provided::named("beatapi");
+    let gateway = start(upstream, store, source);
+    (0..EVENTS).for_each(|_| upstream.next(Behaviour::Hang));
+    let (address, ids) = (gateway.address(), ids());
+    let mut arrivals = Vec::new();
+    tokio::join!(attempt(address, &provided, &ids), async {
+        wait_for_arrivals(upstream, &mut arrivals, EVENTS).await;
+        drop(gateway);
+    });
+    (start(upstream, store, source), arrivals)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,19 +219,11 @@ async fn at_most_once(store: Lasting) {
     let provided = Provided::named("beatapi");
     let upstream = Upstream::start().await;
     let once = "delivery = \"at_most_once\"\nwait = \"0s\"";
-    let gateway = start(&upstream, &store, once);
-    (0..EVENTS).for_each(|_| upstream.next(Behaviour::Hang));
-    let (address, ids) = (gateway.address(), ids());
-    let mut arrivals = Vec::new();
-    tokio::join!(attempt(address, &provided, &ids), async {
-        wait_for_arrivals(&upstream, &mut arrivals, EVENTS).await;
-        drop(gateway);
-    });
-    let gateway = start(&upstream, &store, once);
+    let (gateway, _) = crash_unanswered(&upstream, &store, once).await;
     // Past what would be the end of the lease otherwise.
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(7) {
-        let told = attempt(gateway.address(), &provided, &ids).await;
+        let told = attempt(gateway.address(), &provided, &ids()).await;
         assert_eq!(told.len(), 0);
     }
     assert_eq!(upstream.take().len(), 0);
