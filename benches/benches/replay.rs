@@ -22,6 +22,7 @@ const TERMS: Terms = Terms {
     lease: Duration::from_secs(600),
     memory: Duration::from_secs(600),
     share: None,
+    content: None,
 };
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 

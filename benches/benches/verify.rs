@@ -54,6 +54,7 @@ fn replay(criterion: &mut Criterion) {
         lease: Duration::from_secs(60),
         memory: Duration::from_secs(60),
         share: None,
+        content: None,
     };
     let mut number = 0_u128;
     criterion.bench_function("replay/memory claim and commit", |bencher| {

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     replay_entries: IntGauge,
     store_errors: IntCounter,
     stale_settlements: IntCounter,
+    conflicts: IntCounter,
 }
 
 impl Metrics {
@@ -74,6 +75,10 @@ impl Metrics {
                 "hookgate_replay_store_errors_total",
                 "Times the replay store did not answer.",
             )?,
+            conflicts: IntCounter::new(
+                "hookgate_replay_conflicts_total",
+                "Events that were done and came again with another body.",
+            )?,
             stale_settlements: IntCounter::new(
                 "hookgate_stale_settlements_total",
                 "Deliveries that were settled after their lease had passed on.",
@@ -85,7 +90,7 @@ impl Metrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build_info.set(1);
-        let all: [Box<dyn prometheus::core::Collector>; 11] = [
+        let all: [Box<dyn prometheus::core::Collector>; 12] = [
             Box::new(metrics.deliveries.clone()),
             Box::new(metrics.refused.clone()),
             Box::new(metrics.upstream_responses.clone()),
@@ -96,6 +101,7 @@ impl Metrics {
             Box::new(metrics.replay_entries.clone()),
             Box::new(metrics.store_errors.clone()),
             Box::new(metrics.stale_settlements.clone()),
+            Box::new(metrics.conflicts.clone()),
             Box::new(build_info),
         ];
         for collector in all {
@@ -155,6 +161,7 @@ impl Metrics {
     pub(crate) fn render(&self, stats: Stats, entries: Option<u64>) -> Vec<u8> {
         catch_up(&self.store_errors, stats.store_errors);
         catch_up(&self.stale_settlements, stats.stale_settlements);
+        catch_up(&self.conflicts, stats.conflicts);
         if let Some(entries) = entries {
             self.replay_entries
                 .set(i64::try_from(entries).unwrap_or(i64::MAX));

@@ -11,7 +11,7 @@ use crate::delivery::{Delivery, Held};
 use crate::gate::Gate;
 use crate::receive::Received;
 use crate::refusal::{Reason, Refusal};
-use crate::source::{Dedupe, OnDuplicate, Source};
+use crate::source::{Dedupe, OnConflict, OnDuplicate, Source};
 
 /// No sender waits longer for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -34,8 +34,8 @@ impl<S: ReplayStore> Gate<S> {
     ///
     /// # Errors
     ///
-    /// [`Reason::InFlight`] after a wait in vain, [`Reason::BatchPartlyDone`], [`Reason::Duplicate`] if the
-    /// source tells duplicates so, [`Reason::BootFence`], [`Reason::StoreFull`]
+    /// [`Reason::InFlight`] after a wait in vain, [`Reason::BatchPartlyDone`],
+    /// [`Reason::Duplicate`] and [`Reason::Conflict`] if the source tells them so, [`Reason::BootFence`], [`Reason::StoreFull`]
     /// and [`Reason::StoreDown`].
     pub async fn admit(&self, received: Received<'_>) -> Result<Admission<S>, Refusal> {
         let Received { source, checked } = received;
@@ -51,14 +51,19 @@ impl<S: ReplayStore> Gate<S> {
         }
         let keys = verified.replay_keys(source.scope());
         let deadline = Instant::now() + source.wait().min(LONGEST_WAIT);
+        // A batch may be cut in another way each time.
+        let content = (keys.len() == 1).then(|| crc32fast::hash(verified.body()));
         let mut waiting = None;
         let mut blocked = None;
         loop {
-            let (key, remaining) = match self.claim_all(source, &keys, blocked).await? {
+            let (key, remaining) = match self.claim_all(source, &keys, content, blocked).await? {
                 Claims::Granted(held) => {
                     return Ok(Admission::Forward(Delivery::new(source, held, verified)));
                 }
-                Claims::Done => {
+                Claims::Conflict if self.rejects_conflict(source) => {
+                    return Err(Reason::Conflict.into());
+                }
+                Claims::Done | Claims::Conflict => {
                     return match source.on_duplicate() {
                         OnDuplicate::Acknowledge => Ok(Admission::Duplicate(verified)),
                         OnDuplicate::Conflict => Err(Reason::Duplicate.into()),
@@ -84,21 +89,39 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
+    /// Notes that an event that is done came again with another body; whether that is
+    /// to be refused.
+    fn rejects_conflict(&self, source: &Source) -> bool {
+        let conflicts = &self.shared().counters.conflicts;
+        conflicts.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            source = source.name(),
+            "an event that is done came again with another body"
+        );
+        source.on_conflict() == OnConflict::Reject
+    }
+
     /// Claims every key, or none. The one that was in flight comes first: while it
     /// is, nothing is claimed only to be given back, which would wake every waiter.
     async fn claim_all(
         &self,
         source: &Source,
         keys: &[ReplayKey],
+        content: Option<u32>,
         blocked: Option<ReplayKey>,
     ) -> Result<Claims<S>, Refusal> {
         let mut held = Held::new(self.shared().clone(), source);
         let mut done = 0;
+        let mut conflict = false;
         let others = keys.iter().copied().filter(|key| Some(*key) != blocked);
         for key in blocked.into_iter().chain(others) {
-            match self.store().claim(key, source.terms()).await {
+            match self.store().claim(key, source.terms(content)).await {
                 Ok(Claim::Granted(lease)) => held.push(lease),
                 Ok(Claim::Done) => done += 1,
+                Ok(Claim::Conflict) => {
+                    done += 1;
+                    conflict = true;
+                }
                 Ok(Claim::Full) => return Err(Reason::StoreFull.into()),
                 Ok(Claim::InFlight { remaining }) => {
                     return Ok(Claims::InFlight { key, remaining });
@@ -116,6 +139,7 @@ impl<S: ReplayStore> Gate<S> {
         // What is held here goes back when it is dropped.
         match done {
             0 => Ok(Claims::Granted(held)),
+            _ if conflict => Ok(Claims::Conflict),
             _ if done == keys.len() => Ok(Claims::Done),
             // A token keeps no replay out, so that there is only something to lose.
             _ if source.verifier().scheme().is_token() => Ok(Claims::Granted(held)),
@@ -128,5 +152,10 @@ impl<S: ReplayStore> Gate<S> {
 enum Claims<S: ReplayStore> {
     Granted(Held<S>),
     Done,
-    InFlight { key: ReplayKey, remaining: Duration },
+    /// It is done, with another body.
+    Conflict,
+    InFlight {
+        key: ReplayKey,
+        remaining: Duration,
+    },
 }

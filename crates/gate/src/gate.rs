@@ -26,6 +26,7 @@ pub(crate) struct Shared<S> {
 pub(crate) struct Counters {
     pub(crate) store_errors: AtomicU64,
     pub(crate) stale_settlements: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
 }
 
 /// What the gate has counted since it was built.
@@ -35,6 +36,8 @@ pub struct Stats {
     pub store_errors: u64,
     /// Settlements that came after their lease had passed on.
     pub stale_settlements: u64,
+    /// Events that were done and came again with another body.
+    pub conflicts: u64,
 }
 
 /// Whether deliveries signed before the process started are let through.
@@ -117,10 +120,12 @@ impl<S: ReplayStore> Gate<S> {
         let Counters {
             store_errors,
             stale_settlements,
+            conflicts,
         } = &self.0.counters;
         Stats {
             store_errors: store_errors.load(Ordering::Relaxed),
             stale_settlements: stale_settlements.load(Ordering::Relaxed),
+            conflicts: conflicts.load(Ordering::Relaxed),
         }
     }
 

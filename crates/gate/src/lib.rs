@@ -24,4 +24,6 @@ pub use self::delivery::{Delivery, Outcome, is_withheld};
 pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
 pub use self::receive::{BodyError, BodySource, Received, Receiving};
 pub use self::refusal::{Audience, Reason, Refusal, acknowledge_duplicate};
-pub use self::source::{BodyLimit, Dedupe, OnDuplicate, Promise, Source, SourceBuilder};
+pub use self::source::{
+    BodyLimit, Dedupe, OnConflict, OnDuplicate, Promise, Source, SourceBuilder,
+};

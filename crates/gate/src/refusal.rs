@@ -33,6 +33,8 @@ pub enum Reason {
     InFlight,
     /// The event is done (told only with `on_duplicate = 409`).
     Duplicate,
+    /// The event is done, with another body (told only with `on_conflict = "reject"`).
+    Conflict,
     /// Some events of a batch are done and some are not: forwarding it would
     /// replay the ones, dropping it lose the others.
     BatchPartlyDone,
@@ -66,7 +68,7 @@ struct Row {
 impl Reason {
     /// Every reason, for tables and metrics.
     pub fn all() -> impl Iterator<Item = Self> {
-        const REST: [Reason; 19] = [
+        const REST: [Reason; 20] = [
             Reason::SourceUnknown,
             Reason::MethodNotAllowed,
             Reason::FramingAmbiguous,
@@ -78,6 +80,7 @@ impl Reason {
             Reason::BodyIncomplete,
             Reason::InFlight,
             Reason::Duplicate,
+            Reason::Conflict,
             Reason::BatchPartlyDone,
             Reason::StoreFull,
             Reason::StoreDown,
@@ -146,6 +149,7 @@ impl Reason {
             Self::BodyIncomplete => row("body_incomplete", S::BAD_REQUEST, 13, None),
             Self::InFlight => row("in_flight", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::Duplicate => row("duplicate", S::CONFLICT, 6, None),
+            Self::Conflict => row("conflict", S::CONFLICT, 6, None),
             Self::BatchPartlyDone => row("batch_partly_done", S::CONFLICT, 6, None),
             Self::StoreFull => row("store_full", S::SERVICE_UNAVAILABLE, 14, Some(30)),
             Self::StoreDown => row("store_down", S::SERVICE_UNAVAILABLE, 14, Some(5)),
@@ -364,6 +368,7 @@ mod tests {
             ("body_incomplete", 400, 13),
             ("in_flight", 503, 14),
             ("duplicate", 409, 6),
+            ("conflict", 409, 6),
             ("batch_partly_done", 409, 6),
             ("store_full", 503, 14),
             ("store_down", 503, 14),

@@ -29,6 +29,7 @@ struct Policy {
     body_limit: BodyLimit,
     body_timeout: Duration,
     on_duplicate: OnDuplicate,
+    on_conflict: OnConflict,
     dedupe: Dedupe,
     promise: Promise,
     on_mismatch: OnMismatch,
@@ -54,6 +55,7 @@ impl Source {
                 body_limit: BodyLimit::DEFAULT,
                 body_timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
                 on_duplicate: OnDuplicate::Acknowledge,
+                on_conflict: OnConflict::Count,
                 dedupe: Dedupe::On,
                 promise: Promise::AtLeastOnce,
                 on_mismatch: OnMismatch::Refuse,
@@ -124,6 +126,10 @@ impl Source {
         self.policy.wait
     }
 
+    pub(crate) fn on_conflict(&self) -> OnConflict {
+        self.policy.on_conflict
+    }
+
     pub(crate) fn on_duplicate(&self) -> OnDuplicate {
         self.policy.on_duplicate
     }
@@ -132,7 +138,8 @@ impl Source {
         self.policy.on_mismatch
     }
 
-    pub(crate) fn terms(&self) -> Terms {
+    /// The terms of a claim on what has this checksum.
+    pub(crate) fn terms(&self, content: Option<u32>) -> Terms {
         let Policy {
             lease,
             retention,
@@ -149,6 +156,7 @@ impl Source {
                 lease,
                 memory: retention,
                 share,
+                content,
             },
             // Only an outcome that is known opens the event again; not a crash,
             // and not the passing of time.
@@ -156,6 +164,7 @@ impl Source {
                 lease: retention,
                 memory: Duration::ZERO,
                 share,
+                content,
             },
         }
     }
@@ -261,6 +270,13 @@ impl SourceBuilder {
         self
     }
 
+    /// Sets what happens when an event that is done comes again with another body.
+    #[must_use]
+    pub fn on_conflict(mut self, answer: OnConflict) -> Self {
+        self.policy.on_conflict = answer;
+        self
+    }
+
     /// Sets what a duplicate of a done event is told.
     #[must_use]
     pub fn on_duplicate(mut self, answer: OnDuplicate) -> Self {
@@ -362,6 +378,16 @@ pub enum OnDuplicate {
     Acknowledge,
     /// 409: strict, for senders that do not retry 4xx.
     Conflict,
+}
+
+/// What happens when an event that is done comes again with another body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The id decides: it is a duplicate. The difference is counted and logged.
+    #[default]
+    Count,
+    /// 409, as well.
+    Reject,
 }
 
 /// What is promised when a delivery was sent on and no answer came.

@@ -12,7 +12,7 @@ use hookgate_core::{
 };
 use hookgate_gate::{
     Admission, BodyError, BodyLimit, BodySource, BootFence, Clock, Dedupe, Delivery, Gate,
-    OnDuplicate, Outcome, Promise, Reason, Received, Refusal, Source, SourceBuilder,
+    OnConflict, OnDuplicate, Outcome, Promise, Reason, Received, Refusal, Source, SourceBuilder,
 };
 use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -701,5 +701,27 @@ async fn a_clock_that_is_set_lets_no_replay_in_and_loses_no_retry() {
         }
         // The sender tries again: it is told that the event has arrived.
         assert!(fixture.is_duplicate().await, "after {jump} s");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_comes_again_with_another_body_is_counted() {
+    const OTHER: &[u8] = br#"{"id":"evt_1","event":"task.failed"}"#;
+    for (on_conflict, expected) in [
+        (OnConflict::Count, None),
+        (OnConflict::Reject, Some(Reason::Conflict)),
+    ] {
+        let fixture = Fixture::with(|source| source.on_conflict(on_conflict));
+        fixture.forwarded().await.settle(Outcome::Delivered).await;
+        // The same body is a duplicate, and no more.
+        assert!(fixture.is_duplicate().await);
+        assert_eq!(fixture.gate.stats().conflicts, 0);
+
+        let admitted = fixture.gate.admit(fixture.received(OTHER).await).await;
+        let refused = admitted.as_ref().err().map(|refusal| refusal.reason());
+        assert_eq!(refused, expected);
+        let is_duplicate = matches!(admitted, Ok(Admission::Duplicate(_)));
+        assert_eq!(is_duplicate, expected.is_none());
+        assert_eq!(fixture.gate.stats().conflicts, 1);
     }
 }

@@ -210,6 +210,7 @@ async fn accepts(store: &MemoryStore, key: ReplayKey, retention: Duration) -> bo
         lease: secs(60),
         memory: retention,
         share: None,
+        content: None,
     };
     match store.claim(key, terms).await.unwrap() {
         Claim::Granted(lease) => {

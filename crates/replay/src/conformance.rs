@@ -91,6 +91,7 @@ pub const TERMS: Terms = Terms {
     lease: Duration::from_secs(10),
     memory: Duration::from_secs(60),
     share: None,
+    content: None,
 };
 const RETENTION: Duration = Duration::from_secs(661);
 
@@ -253,6 +254,23 @@ pub async fn a_late_settlement_after_the_lease_still_counts_if_nobody_claimed<H:
     of.advance(TERMS.lease).await;
     assert_eq!(commit(store, &lease).await, Settled::Applied);
     assert_eq!(claim(store, KEY).await, Claim::Done);
+}
+
+/// For stores that remember the checksum of what is delivered.
+pub async fn a_done_key_with_other_content_is_a_conflict<H: Harness>(of: H) {
+    let store = of.store();
+    let claim = async |content| {
+        let terms = Terms { content, ..TERMS };
+        store.claim(KEY, terms).await.expect("the store answers")
+    };
+    let Claim::Granted(lease) = claim(Some(1)).await else {
+        panic!("it is new");
+    };
+    assert!(matches!(claim(Some(2)).await, Claim::InFlight { .. }));
+    assert_eq!(commit(store, &lease).await, Settled::Applied);
+    assert_eq!(claim(Some(1)).await, Claim::Done);
+    assert_eq!(claim(None).await, Claim::Done);
+    assert_eq!(claim(Some(2)).await, Claim::Conflict);
 }
 
 #[expect(missing_docs, reason = "the names say it")]

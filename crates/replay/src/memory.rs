@@ -38,6 +38,7 @@ struct Inner {
 struct Entry {
     state: State,
     forget_at: Instant,
+    content: Option<u32>,
     /// The count of its source, if that is limited.
     held_by: Option<Arc<AtomicI64>>,
 }
@@ -95,9 +96,11 @@ impl MemoryStore {
         self.0.entries.entry(key).and_compute_with(|entry| {
             let is_new = entry.is_none();
             let live = entry.map(|entry| entry.into_value());
-            let attempt = match live.filter(|entry| now < entry.forget_at).map(|e| e.state) {
+            let live = live.filter(|entry| now < entry.forget_at);
+            let content = live.as_ref().and_then(|entry| entry.content);
+            let attempt = match live.map(|entry| entry.state) {
                 Some(State::Done) => {
-                    claim = Claim::Done;
+                    claim = Claim::done(terms.content, content);
                     return Op::Nop;
                 }
                 Some(State::InFlight { lease_end, .. }) if now < lease_end => {
@@ -134,6 +137,7 @@ impl MemoryStore {
                     lease_end,
                 },
                 forget_at: after(lease_end, terms.memory),
+                content: terms.content,
                 held_by: held_by.clone(),
             })
         });
@@ -289,10 +293,17 @@ mod tests {
         crate::conformance::Paused(MemoryStore::new())
     });
 
+    #[tokio::test(start_paused = true)]
+    async fn a_done_key_with_other_content_is_a_conflict() {
+        let of = crate::conformance::Paused(MemoryStore::new());
+        crate::conformance::a_done_key_with_other_content_is_a_conflict(of).await;
+    }
+
     const TERMS: Terms = Terms {
         lease: Duration::from_secs(10),
         memory: Duration::from_secs(60),
         share: None,
+        content: None,
     };
 
     fn key(number: u32) -> ReplayKey {
@@ -441,6 +452,7 @@ mod tests {
             lease: Duration::MAX,
             memory: Duration::MAX,
             share: None,
+            content: None,
         };
         let Claim::Granted(lease) = store.claim(key(1), terms).await.unwrap() else {
             panic!("it is new");
@@ -458,6 +470,7 @@ mod tests {
             lease: Duration::from_millis(1),
             memory: Duration::from_millis(1),
             share: None,
+            content: None,
         };
         for _ in 0..50 {
             assert!(matches!(

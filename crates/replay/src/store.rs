@@ -80,6 +80,9 @@ pub struct Terms {
     pub memory: Duration,
     /// How much of the store the key's source may fill; none: all of it.
     pub share: Option<Share>,
+    /// A checksum of what is delivered, by which a store can tell that a key is done
+    /// under other content. None: nothing is compared.
+    pub content: Option<u32>,
 }
 
 /// How much of a store one source may fill, so that a noisy one does not keep the
@@ -104,8 +107,22 @@ pub enum Claim {
     },
     /// The key is done.
     Done,
+    /// The key is done, and what was delivered under it was something else. From
+    /// stores that remember the checksum; others say [`Done`](Self::Done).
+    Conflict,
     /// No room for another key, or not for one of this source.
     Full,
+}
+
+impl Claim {
+    /// What a claim with the checksum `claimed` is told of a key that is done, if
+    /// `delivered` is that of what was delivered.
+    pub fn done(claimed: Option<u32>, delivered: Option<u32>) -> Self {
+        match (claimed, delivered) {
+            (Some(claimed), Some(delivered)) if claimed != delivered => Self::Conflict,
+            _ => Self::Done,
+        }
+    }
 }
 
 /// A claim that was granted. The token makes sure that only its holder settles.

@@ -19,6 +19,7 @@ const TERMS: Terms = Terms {
     lease: Duration::from_secs(10),
     memory: Duration::from_secs(60),
     share: None,
+    content: None,
 };
 const RETENTION: Duration = Duration::from_secs(661);
 
@@ -83,6 +84,12 @@ mod contract {
     use super::Fixture;
 
     hookgate_replay::conformance::suite!(real, || async { Fixture::new() });
+}
+
+#[tokio::test]
+async fn a_done_key_with_other_content_is_a_conflict() {
+    let of = Fixture::new();
+    hookgate_replay::conformance::a_done_key_with_other_content_is_a_conflict(of).await;
 }
 
 #[tokio::test]

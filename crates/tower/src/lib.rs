@@ -66,8 +66,8 @@ pub use hookgate_core::{
     SignError, Signer, SignerBuilder, UnixTime, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
-    Audience, BodyLimit, BootFence, Clock, Dedupe, Gate, OnDuplicate, Promise, Reason, Refusal,
-    Source, SourceBuilder, SystemClock,
+    Audience, BodyLimit, BootFence, Clock, Dedupe, Gate, OnConflict, OnDuplicate, Promise, Reason,
+    Refusal, Source, SourceBuilder, SystemClock,
 };
 pub use hookgate_replay::{
     Claim, Lease, MemoryStore, ReplayStore, Settled, Share, StoreError, Terms,

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use hookgate_core::document::{Problems, Report, Section};
 use hookgate_core::{BuildError, Provider, Scheme, Unpublished, Verifier, Window};
-use hookgate_gate::{BodyLimit, BootFence, Dedupe, OnDuplicate, Promise, Source, SourceBuilder};
+use hookgate_gate::{
+    BodyLimit, BootFence, Dedupe, OnConflict, OnDuplicate, Promise, Source, SourceBuilder,
+};
 use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};
 use toml::{Table, Value};
@@ -432,6 +434,9 @@ fn read_source(
     let wait = section
         .optional("wait")
         .unwrap_or(SourceBuilder::DEFAULT_WAIT);
+    let on_conflict = section
+        .optional("on_conflict")
+        .map_or_else(OnConflict::default, |Word(w)| w);
     let on_duplicate = section
         .optional("on_duplicate")
         .map_or_else(OnDuplicate::default, |Word(w)| w);
@@ -466,6 +471,7 @@ fn read_source(
         .body_timeout(body_timeout)
         .wait(wait)
         .on_duplicate(on_duplicate)
+        .on_conflict(on_conflict)
         .promise(promise);
     Some(source.build())
 }

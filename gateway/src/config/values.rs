@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use hookgate_core::document::{FromValue, text};
-use hookgate_gate::{BodyLimit, OnDuplicate, Promise};
+use hookgate_gate::{BodyLimit, OnConflict, OnDuplicate, Promise};
 use hookgate_replay::Durability;
 use toml::Value;
 
@@ -156,7 +156,7 @@ impl FromValue for MismatchStatus {
     }
 }
 
-/// [`OnDuplicate`] and [`Promise`] as they are written here.
+/// [`OnDuplicate`], [`OnConflict`] and [`Promise`] as they are written here.
 pub(super) struct Word<T>(pub(super) T);
 
 impl FromValue for Word<OnDuplicate> {
@@ -166,6 +166,18 @@ impl FromValue for Word<OnDuplicate> {
         match value.as_integer() {
             Some(200) => Ok(Self(OnDuplicate::Acknowledge)),
             Some(409) => Ok(Self(OnDuplicate::Conflict)),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+}
+
+impl FromValue for Word<OnConflict> {
+    const EXPECTED: &'static str = "\"count\" or \"reject\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("count") => Ok(Self(OnConflict::Count)),
+            Some("reject") => Ok(Self(OnConflict::Reject)),
             _ => Err(format!("expected {}", Self::EXPECTED)),
         }
     }

@@ -28,6 +28,7 @@ const ALL_TERMS: [Terms; 2] = [
         lease: Duration::from_secs(661),
         memory: Duration::ZERO,
         share: None,
+        content: None,
     },
 ];
 
@@ -341,6 +342,7 @@ impl<'h, H: Harness> History<'h, H> {
             Ok(Claim::InFlight { remaining }) => return Answer::InFlight { remaining },
             Ok(Claim::Done) => return Answer::Done,
             Ok(Claim::Full) => return Answer::Wrong("full".into()),
+            Ok(Claim::Conflict) => return Answer::Wrong("conflict".into()),
             Err(error) => return Answer::Wrong(error.to_string()),
         };
         if lease.key() != self.key(key) {

@@ -59,7 +59,8 @@ impl Files {
                    attempt   INTEGER NOT NULL,
                    lease_end INTEGER,          -- none: it is done
                    forget_at INTEGER NOT NULL,
-                   source    INTEGER NOT NULL
+                   source    INTEGER NOT NULL,
+                   content   INTEGER           -- none: nothing is compared
                  ) STRICT, WITHOUT ROWID;
                  COMMIT;"
             ))?;

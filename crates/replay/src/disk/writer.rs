@@ -97,6 +97,7 @@ struct Entry {
     /// None: it is done.
     lease_end: Option<i64>,
     forget_at: i64,
+    content: Option<u32>,
 }
 
 /// An answer, to be given once it has been written.
@@ -337,9 +338,10 @@ impl Table<'_> {
             return Ok(Claim::Granted(lease));
         }
         let entry = self.entry(key)?.filter(|entry| self.now < entry.forget_at);
+        let content = entry.as_ref().and_then(|entry| entry.content);
         match entry.map(|entry| entry.lease_end) {
             None => Ok(Claim::Full),
-            Some(None) => Ok(Claim::Done),
+            Some(None) => Ok(Claim::done(terms.content, content)),
             Some(Some(end)) if self.now < end => {
                 let remaining = u64::try_from(end - self.now).unwrap_or(0);
                 let remaining = Duration::from_millis(remaining);
@@ -361,16 +363,24 @@ impl Table<'_> {
         let taken = self
             .file
             .prepare_cached(
-                "INSERT INTO entries VALUES (?1, random(), 1, ?3, ?4, ?5)
+                "INSERT INTO entries VALUES (?1, random(), 1, ?3, ?4, ?5, ?6)
                  ON CONFLICT (key) DO UPDATE SET
                    attempt = CASE WHEN forget_at <= ?2 THEN 1 ELSE attempt + 1 END,
                    token = excluded.token, lease_end = excluded.lease_end,
-                   forget_at = excluded.forget_at, source = excluded.source
+                   forget_at = excluded.forget_at, source = excluded.source,
+                   content = excluded.content
                  WHERE forget_at <= ?2 OR lease_end <= ?2
                  RETURNING token, attempt",
             )?
             .query_row(
-                params![key.as_bytes(), self.now, lease_end, forget_at, source],
+                params![
+                    key.as_bytes(),
+                    self.now,
+                    lease_end,
+                    forget_at,
+                    source,
+                    terms.content
+                ],
                 |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?)),
             )
             .optional()?;
@@ -429,11 +439,12 @@ impl Table<'_> {
 
     fn entry(&self, key: ReplayKey) -> rusqlite::Result<Option<Entry>> {
         self.file
-            .prepare_cached("SELECT lease_end, forget_at FROM entries WHERE key = ?1")?
+            .prepare_cached("SELECT lease_end, forget_at, content FROM entries WHERE key = ?1")?
             .query_row([key.as_bytes()], |row| {
                 Ok(Entry {
                     lease_end: row.get(0)?,
                     forget_at: row.get(1)?,
+                    content: row.get(2)?,
                 })
             })
             .optional()

@@ -1,13 +1,14 @@
 -- Claims KEYS[1] for the token ARGV[1]: lease ARGV[2], memory ARGV[3], clock
--- ahead by ARGV[4], all in milliseconds. The answer begins with the token.
+-- ahead by ARGV[4], all in milliseconds; ARGV[5]: the checksum of the content, or
+-- nothing. The answer begins with the token.
 local token, lease, memory = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[4])
 local value = redis.call('GET', KEYS[1])
 local attempt = 1
 if value then
-  local holder, count, lease_end, forget_at = string.match(value, '^f:(%x+):(%d+):(%d+):(%d+)$')
-  local done_until = string.match(value, '^d:%x+:(%d+)$')
+  local holder, count, lease_end, forget_at = string.match(value, '^f:(%x+):(%d+):(%d+):(%d+):%d*$')
+  local done_until, content = string.match(value, '^d:%x+:(%d+):(%d*)$')
   local before, until_then = string.match(value, '^g:%x+:(%d+):(%d+)$')
   if holder then
     if now < tonumber(forget_at) then
@@ -30,6 +31,9 @@ if value then
     end
   elseif done_until then
     if now < tonumber(done_until) then
+      if content ~= '' and ARGV[5] ~= '' and content ~= ARGV[5] then
+        return token .. ' conflict'
+      end
       return token .. ' done'
     end
   else
@@ -37,7 +41,7 @@ if value then
   end
 end
 local lease_end = now + lease
-local entry = string.format('f:%s:%.0f:%.0f:%.0f', token, attempt, lease_end, lease_end + memory)
+local entry = string.format('f:%s:%.0f:%.0f:%.0f:%s', token, attempt, lease_end, lease_end + memory, ARGV[5])
 -- A second more than it counts: the time in the value decides.
 local set = redis.pcall('SET', KEYS[1], entry, 'PX', string.format('%.0f', lease + memory + 1000))
 if type(set) == 'table' and set.err then

@@ -235,11 +235,21 @@ impl ReplayStore for RedisStore {
             &self.0.give_back,
         );
         let (lease, memory) = (millis(terms.lease), millis(terms.memory));
+        let content = terms.content.map(|content| content.to_string());
+        let content = content.unwrap_or_default();
         let call = Call {
             script: &CLAIM,
             key: &name,
             token: &token,
-            arguments: &|_| vec![token.clone(), lease.clone(), memory.clone(), self.shift()],
+            arguments: &|_| {
+                vec![
+                    token.clone(),
+                    lease.clone(),
+                    memory.clone(),
+                    self.shift(),
+                    content.clone(),
+                ]
+            },
             timeout: self.0.config.timeout,
         };
         let (answer, conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
@@ -251,6 +261,7 @@ impl ReplayStore for RedisStore {
             }
             Answer::InFlight(remaining) => Claim::InFlight { remaining },
             Answer::Done => Claim::Done,
+            Answer::Conflict => Claim::Conflict,
             Answer::Full => Claim::Full,
             answer => return Err(unexpected(answer)),
         };

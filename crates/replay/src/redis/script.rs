@@ -23,6 +23,7 @@ pub(super) enum Answer {
     Granted(u32),
     InFlight(Duration),
     Done,
+    Conflict,
     Full,
     Applied,
     Stale,
@@ -81,6 +82,7 @@ impl Answer {
                 millis.map(|millis| Self::InFlight(Duration::from_millis(millis)))
             }
             ("done", None) => Some(Self::Done),
+            ("conflict", None) => Some(Self::Conflict),
             ("full", None) => Some(Self::Full),
             ("applied", None) => Some(Self::Applied),
             ("stale", None) => Some(Self::Stale),

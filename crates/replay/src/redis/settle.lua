@@ -14,7 +14,7 @@ if not value then
   end
   return token .. ' stale'
 end
-local holder, count, forget_at = string.match(value, '^f:(%x+):(%d+):%d+:(%d+)$')
+local holder, count, forget_at, content = string.match(value, '^f:(%x+):(%d+):%d+:(%d+):(%d*)$')
 if not holder then
   local giver = string.match(value, '^g:(%x+):%d+:%d+$')
   if giver then
@@ -23,7 +23,7 @@ if not holder then
     end
     return token .. ' stale'
   end
-  local by = string.match(value, '^d:(%x+):%d+$')
+  local by = string.match(value, '^d:(%x+):%d+:%d*$')
   if not by then
     return token .. ' foreign'
   end
@@ -42,7 +42,7 @@ if retention < 0 and tonumber(count) > 1 then
 elseif retention < 0 then
   redis.call('DEL', KEYS[1])
 else
-  local entry = string.format('d:%s:%.0f', token, now + retention)
+  local entry = string.format('d:%s:%.0f:%s', token, now + retention, content)
   redis.call('SET', KEYS[1], entry, 'PX', string.format('%.0f', retention + 1000))
 end
 -- Not call: who may not publish has settled all the same; waiters look again.

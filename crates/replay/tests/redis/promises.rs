@@ -20,6 +20,14 @@ mod conformance {
 }
 
 #[tokio::test]
+async fn a_done_key_with_other_content_is_a_conflict() {
+    let server = Server::start(&[]);
+    let url = server.url();
+    let of = crate::Held::new(server, &url).await;
+    hookgate_replay::conformance::a_done_key_with_other_content_is_a_conflict(of).await;
+}
+
+#[tokio::test]
 async fn a_thousand_histories_go_as_the_contract_has_it() {
     let new = || async {
         let server = Server::start(&[]);
