@@ -2,6 +2,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
+use hookgate_core::Variant;
 use hookgate_gate::Dedupe;
 use humantime::format_duration;
 
@@ -64,7 +65,11 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
         "  keys       {} (secrets are not shown)",
         keys.join(", ")
     )?;
-    if verifier.scheme().window().is_some() {
+    // Of those variants that count.
+    let signs_time = verifier.variants().any(|v| v.window().is_some());
+    let signs_id = verifier.variants().all(Variant::signs_id);
+    let is_token = verifier.variants().all(Variant::is_token);
+    if signs_time {
         let window = verifier.window();
         let (past, future) = (
             format_duration(window.past()),
@@ -74,7 +79,6 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
     } else {
         writeln!(out, "  window     none: the scheme signs no timestamp")?;
     }
-    let scheme = verifier.scheme();
     for variant in verifier.variants() {
         let name = variant
             .name()
@@ -90,12 +94,12 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
             writeln!(out, "  caution    {name}{}", caution.text())?;
         }
     }
-    for handshake in scheme.handshakes() {
+    for handshake in verifier.scheme().handshakes() {
         writeln!(out, "  answers    {handshake}")?;
     }
-    let identity = match (scheme.signs_id(), scheme.window().is_some()) {
+    let identity = match (signs_id, signs_time) {
         _ if source.dedupes() == Dedupe::Off => "off: every delivery that verifies is forwarded",
-        _ if scheme.is_token() => "retries only: a token signs nothing and does not stop replays",
+        _ if is_token => "retries only: a token signs nothing and does not stop replays",
         (true, _) => "by the event id, which is signed",
         (false, true) => "exact replays only: the scheme signs no event id",
         (false, false) => "by the whole content: the scheme signs neither event id nor timestamp",
