@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use hookgate_replay::conformance::TERMS;
-use hookgate_replay::{Claim, ReplayStore};
+use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
 
 use crate::server::{Server, free_port};
-use crate::{claim_fails, claim_within, connect, granted, key, refused};
+use crate::{claim, claim_fails, claim_within, connect, granted, key, refused};
 
 /// Three masters that share the slots.
 struct Cluster(Vec<Server>);
@@ -98,6 +98,39 @@ async fn a_cluster_that_stood_still_fails_claims_in_time_and_is_used_again() {
         let claim = claim_within(&store, number, Duration::from_secs(10)).await;
         assert!(matches!(claim, Claim::Granted(_)), "{claim:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_the_server_has_to_be_the_one_that_is_trusted() {
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/redis/tls");
+    let file = |name: &str| format!("{files}/{name}");
+    let port = free_port().to_string();
+    let _server = Server::start(&[
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &file("server.pem"),
+        "--tls-key-file",
+        &file("server.key"),
+        "--tls-ca-cert-file",
+        &file("ca.pem"),
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let url = format!("rediss://127.0.0.1:{port}");
+    let config = RedisConfig::new(&url).unwrap();
+    let ca = std::fs::read(file("ca.pem")).unwrap();
+    let store = RedisStore::connect(config.with_ca_pem(ca)).await.unwrap();
+    let lease = granted(&store, 1).await;
+    assert_eq!(
+        store.commit(&lease, Duration::from_secs(9)).await.unwrap(),
+        Settled::Applied
+    );
+    assert_eq!(claim(&store, 1).await, Claim::Done);
+
+    // Signed by nobody that the system knows.
+    let error = refused(&url).await;
+    assert!(error.contains("certificate"), "{error}");
 }
 
 #[tokio::test]
