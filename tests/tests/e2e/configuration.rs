@@ -101,7 +101,7 @@ fn every_mistake_is_reported_at_once_with_its_path() {
             "limits.body: expected a size with a unit, such as \"1MiB\", of at most 1GiB",
             "limits.head_timeout: expected a duration with a unit",
             "limits.connections: expected at least 1",
-            "replay.store: expected \"memory\"",
+            "replay.store: expected memory, disk or redis",
             "upstreams.app.servers: missing; expected at least one, HOST:PORT",
             "upstreams.app.timeout: expected a duration with a unit",
             "sources[0].path: expected a path such as",
