@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -135,23 +136,12 @@ impl ReplayStore for Store {
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         // Each listens from here on, not only once it is polled.
-        let (mut memory, mut disk, mut redis) = (None, None, None);
-        match self {
-            Self::Memory(store) => memory = Some(store.settled(key)),
-            Self::Disk(store) => disk = Some(store.settled(key)),
-            Self::Redis(store) => redis = Some(store.settled(key)),
-        }
-        async {
-            if let Some(settled) = memory {
-                settled.await;
-            }
-            if let Some(settled) = disk {
-                settled.await;
-            }
-            if let Some(settled) = redis {
-                settled.await;
-            }
-        }
+        let settled: Pin<Box<dyn Future<Output = ()> + Send + '_>> = match self {
+            Self::Memory(store) => Box::pin(store.settled(key)),
+            Self::Disk(store) => Box::pin(store.settled(key)),
+            Self::Redis(store) => Box::pin(store.settled(key)),
+        };
+        settled
     }
 
     fn entries(&self) -> Option<u64> {

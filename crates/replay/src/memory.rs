@@ -113,18 +113,12 @@ impl MemoryStore {
             };
             // The place is taken before the entry is there: a claim that finds
             // none leaves nothing behind that others could wait for.
-            let held = self.0.held.fetch_add(1, Ordering::Relaxed);
-            let share = held_by
-                .as_ref()
-                .map_or(0, |held| held.fetch_add(1, Ordering::Relaxed));
+            let (held, share) = self.count(held_by.as_deref(), 1);
             let most = terms.share.map_or(u64::MAX, |share| share.max_entries);
             if is_new
                 && (held >= self.0.max_entries || u64::try_from(share).is_ok_and(|s| s >= most))
             {
-                self.0.held.fetch_sub(1, Ordering::Relaxed);
-                if let Some(held_by) = &held_by {
-                    held_by.fetch_sub(1, Ordering::Relaxed);
-                }
+                self.count(held_by.as_deref(), -1);
                 return Op::Nop;
             }
             let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
@@ -172,10 +166,7 @@ impl MemoryStore {
                 }
             };
             // The one that it replaces is reported gone by the cache.
-            self.0.held.fetch_add(1, Ordering::Relaxed);
-            if let Some(held_by) = &entry.held_by {
-                held_by.fetch_add(1, Ordering::Relaxed);
-            }
+            self.count(entry.held_by.as_deref(), 1);
             Op::Put(Entry {
                 state,
                 forget_at,
@@ -186,6 +177,13 @@ impl MemoryStore {
             self.0.bells.ring(lease.key());
         }
         settled
+    }
+
+    /// Counts entries that are put, or are not after all; how many there were before,
+    /// and of their source.
+    fn count(&self, held_by: Option<&AtomicI64>, entries: i64) -> (i64, i64) {
+        let add = |held: &AtomicI64| held.fetch_add(entries, Ordering::Relaxed);
+        (add(&self.0.held), held_by.map_or(0, add))
     }
 
     /// How many entries `source` holds.

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 
 use super::secrets::{SecretRef, read_keys};
 use super::values::{
-    Address, DiskDurability, Host, MismatchStatus, Name, RoutePath, Servers, Size, StoreKind, Word,
+    Address, Host, MismatchStatus, Name, RoutePath, Servers, Size, StoreKind, Word,
 };
 use super::{Config, Limits, Replay, Route, Upstream};
 use crate::store::StoreConfig;
@@ -147,7 +147,7 @@ fn read_replay(root: &Section<'_>) -> (Replay, Option<u64>) {
     let per_source = entries("max_entries_per_source");
     let kind = section.optional::<StoreKind>("store").unwrap_or_default();
     let path = section.optional::<String>("path");
-    let durability = section.optional::<DiskDurability>("durability");
+    let durability = section.optional("durability");
     for (key, of) in [
         ("path", StoreKind::Disk),
         ("durability", StoreKind::Disk),
@@ -184,7 +184,7 @@ fn read_replay(root: &Section<'_>) -> (Replay, Option<u64>) {
             }
             StoreConfig::Disk {
                 path: path.unwrap_or_default().into(),
-                durability: durability.map_or(Durability::Process, |durability| durability.0),
+                durability: durability.map_or_else(Durability::default, |Word(w)| w),
                 max_entries: max_entries.unwrap_or(DiskStore::DEFAULT_MAX_ENTRIES),
             }
         }

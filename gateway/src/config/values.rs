@@ -48,21 +48,6 @@ impl FromValue for StoreKind {
     }
 }
 
-/// What an answer of the disk outlives.
-pub(super) struct DiskDurability(pub(super) Durability);
-
-impl FromValue for DiskDurability {
-    const EXPECTED: &'static str = "process or power";
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        text(value, |text| match text {
-            "process" => Some(Self(Durability::Process)),
-            "power" => Some(Self(Durability::Power)),
-            _ => None,
-        })
-    }
-}
-
 /// The addresses of one HOST:PORT.
 pub(super) struct Servers(pub(super) Vec<SocketAddr>);
 
@@ -156,8 +141,21 @@ impl FromValue for MismatchStatus {
     }
 }
 
-/// [`OnDuplicate`], [`OnConflict`] and [`Promise`] as they are written here.
+/// [`OnDuplicate`], [`OnConflict`], [`Promise`] and [`Durability`] as they are written
+/// here.
 pub(super) struct Word<T>(pub(super) T);
+
+impl FromValue for Word<Durability> {
+    const EXPECTED: &'static str = "process or power";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "process" => Some(Self(Durability::Process)),
+            "power" => Some(Self(Durability::Power)),
+            _ => None,
+        })
+    }
+}
 
 impl FromValue for Word<OnDuplicate> {
     const EXPECTED: &'static str = "200 or 409";

@@ -314,7 +314,7 @@ impl Held {
     }
 
     fn has_room(&self, max_entries: u64, share: Option<Share>) -> bool {
-        let of_source = |share: Share| self.by_source.get(&signed(share.source)).copied();
+        let of_source = |share: Share| self.by_source.get(&share.source.cast_signed()).copied();
         let fits = |share: Share| of_source(share).unwrap_or(0) < share.max_entries;
         self.all < max_entries && share.is_none_or(fits)
     }
@@ -356,7 +356,7 @@ impl Table<'_> {
 
     /// Claims `key` if nobody holds it and it is not done.
     fn take(&mut self, key: ReplayKey, terms: Terms) -> rusqlite::Result<Option<Lease>> {
-        let source = terms.share.map_or(0, |share| signed(share.source));
+        let source = terms.share.map_or(0, |share| share.source.cast_signed());
         let lease_end = self.now.saturating_add(millis(terms.lease));
         let forget_at = lease_end.saturating_add(millis(terms.memory));
         // The token is one that no other process gives either.
@@ -468,11 +468,6 @@ impl Ask {
             Self::Settle { reply, .. } => drop(reply.send(Err(StoreError::new(text)))),
         }
     }
-}
-
-/// SQLite's numbers are signed.
-fn signed(source: u64) -> i64 {
-    source.cast_signed()
 }
 
 /// Carries what was written from the log into the file, until the store is dropped.

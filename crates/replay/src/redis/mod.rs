@@ -306,8 +306,8 @@ fn token_text(token: u64) -> String {
     format!("{token:016x}")
 }
 
-/// Ten years are as good as for ever, and do not overflow; nothing lasts less
-/// than the clock can tell.
+/// Ten years are as good as for ever, and do not overflow. Rounded up: what must
+/// not be forgotten early is kept.
 fn millis(duration: Duration) -> String {
     const EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     let nanos = duration.min(EVER).as_nanos();
