@@ -1,0 +1,56 @@
+//! From the text of a configuration to a [`Config`], one table a file.
+
+mod limits;
+mod replay;
+mod server;
+mod sources;
+mod upstreams;
+mod verifier;
+
+use std::time::Duration;
+
+use hookgate_core::document::{Problems, Report, Section};
+use toml::Table;
+
+use super::Config;
+
+pub(super) fn read(table: &Table) -> Result<Config, Problems> {
+    let report = Report::default();
+    let warnings = Report::default();
+    let root = Section::root(table, &report);
+
+    let (listen, admin) = server::read(&root);
+    let (limits, mut defaults) = limits::read(&root);
+    let (replay, max_entries_per_source) = replay::read(&root);
+    // One source may fill the store; of several, none may keep the others out.
+    let fair = || Some(replay.store.max_entries()? / 2);
+    let several = root.sections("sources").len() > 1;
+    defaults.max_entries = max_entries_per_source.or_else(|| fair().filter(|_| several));
+    let upstreams = upstreams::read(&root);
+    let routes = sources::read(&root, &upstreams, defaults, &warnings);
+    root.deny_unknown();
+
+    for name in upstreams.keys() {
+        if report.is_empty() && !routes.iter().any(|route| route.upstream == *name) {
+            warnings.add(format!("upstreams.{name}"), "no source forwards to it");
+        }
+    }
+    let warnings = warnings.into_problems();
+    report.finish(Some(Config {
+        listen,
+        admin,
+        limits,
+        replay,
+        upstreams,
+        routes,
+        warnings,
+    }))
+}
+
+fn positive(section: &Section<'_>, key: &'static str) -> Option<Duration> {
+    let duration = section.optional::<Duration>(key)?;
+    if duration.is_zero() {
+        section.wrong(key, "expected more than nothing");
+    }
+    Some(duration)
+}

@@ -1,0 +1,111 @@
+use hookgate_core::document::{Report, Section};
+use hookgate_core::{BuildError, Scheme, Verifier, Window};
+use toml::Value;
+
+use crate::config::secrets::{SecretRef, read_keys};
+
+/// What verifies a source's deliveries: its scheme, with keys and all it needs.
+pub(super) fn read(
+    section: &Section<'_>,
+    scheme: Option<&Scheme>,
+    window: Option<Window>,
+    warnings: &Report,
+) -> Option<Verifier> {
+    const ALLOW_PUBLISHED: &str = "insecure_allow_published_secrets";
+    let keys = read_keys(section);
+    let url = section.optional::<String>("url");
+    let variant = section.optional::<String>("variant");
+    let params = read_params(section);
+    let allow_published = section.optional(ALLOW_PUBLISHED).unwrap_or(false);
+    if allow_published {
+        warnings.add(
+            section.key_path(ALLOW_PUBLISHED),
+            "secrets that are printed in public documentation pass; anybody can sign with them",
+        );
+    }
+    let mut builder = Verifier::builder(scheme?);
+    if allow_published {
+        builder = builder.with_insecure_published_secrets();
+    }
+    if let Some(window) = window {
+        builder = builder.window(window);
+    }
+    if let Some(url) = url {
+        builder = builder.url(url);
+    }
+    if let Some(variant) = variant {
+        builder = builder.variant(variant);
+    }
+    for (name, value) in params {
+        builder = builder.param(name, value);
+    }
+    let mut paths = Vec::with_capacity(keys.len());
+    for (path, key) in keys {
+        paths.push(path);
+        builder = builder.key(key);
+    }
+    if paths.is_empty() {
+        // Why there is none has been said where it was read.
+        let nothing_given = section.raw().get("secrets").and_then(Value::as_array);
+        if nothing_given.is_some_and(Vec::is_empty) {
+            section.wrong(
+                "secrets",
+                "expected at least one; without a key nothing can verify",
+            );
+        }
+        return None;
+    }
+    match builder.build() {
+        Ok(verifier) => {
+            for index in verifier.weak_keys() {
+                let message = "decodes to fewer than 16 bytes; a key that short can be guessed";
+                warnings.add(&paths[index], message);
+            }
+            Some(verifier)
+        }
+        Err(error) => {
+            match error {
+                BuildError::Secret { index, error } => {
+                    section.report().add(&paths[index], error.to_string());
+                }
+                BuildError::KeyId { index } => section.report().add(
+                    format!("{}.id", paths[index]),
+                    "expected an id of its own, of 1 to 256 visible ASCII characters",
+                ),
+                BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => {
+                    section.wrong("url", error.to_string());
+                }
+                BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => {
+                    section.wrong("params", error.to_string());
+                }
+                BuildError::VariantUnknown { .. } => section.wrong("variant", error.to_string()),
+                error => section.wrong("secrets", error.to_string()),
+            }
+            None
+        }
+    }
+}
+
+/// `params`: what the scheme needs besides secrets, as text, or from where secrets
+/// come from.
+fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
+    let Some(table) = section.section("params") else {
+        return Vec::new();
+    };
+    let mut params = Vec::new();
+    for (name, value) in table.raw() {
+        let Some(text) = value.as_str() else {
+            table.wrong(name, "expected a text, env:NAME or file:PATH");
+            continue;
+        };
+        match SecretRef::parse(text).map(|reference| reference.read()) {
+            None => params.push((name.clone(), text.to_owned())),
+            Some(Ok(secret)) => match secret.text() {
+                Some(text) => params.push((name.clone(), text.to_owned())),
+                None => table.wrong(name, "not UTF-8"),
+            },
+            Some(Err(message)) => table.wrong(name, message),
+        }
+    }
+    params
+}
