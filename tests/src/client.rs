@@ -73,3 +73,10 @@ pub async fn exchange_raw(address: SocketAddr, bytes: &[u8], quiet: Duration) ->
     }
     answer
 }
+
+/// What the gateway answers at `path` of its admin address, head and body.
+pub async fn admin(address: SocketAddr, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let answer = exchange_raw(address, request.as_bytes(), Duration::from_secs(5)).await;
+    String::from_utf8(answer).expect("text")
+}

@@ -7,7 +7,7 @@ mod gateway;
 mod upstream;
 mod vectors;
 
-pub use self::client::{Reply, exchange_raw, send, try_send};
+pub use self::client::{Reply, admin, exchange_raw, send, try_send};
 pub use self::delivery::{Provided, SECRETS, now};
 pub use self::gateway::{Gateway, GatewayBuilder, binary};
 pub use self::upstream::{Arrival, Behaviour, Upstream};

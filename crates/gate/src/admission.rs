@@ -9,9 +9,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::delivery::{Delivery, Held};
 use crate::gate::Gate;
+use crate::passage::Observed;
 use crate::receive::Received;
 use crate::refusal::{Reason, Refusal};
-use crate::source::{Dedupe, OnConflict, OnDuplicate, Source};
+use crate::source::{Dedupe, Mode, OnConflict, OnDuplicate, Source};
 
 /// No sender waits longer for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -25,6 +26,8 @@ pub enum Admission<S: ReplayStore> {
     Duplicate(Verified),
     /// The request is a provider's handshake. Answer it so, and forward nothing.
     Handshake(Response<Bytes>),
+    /// The source only observes. Forward the request, whatever was found, and settle.
+    Observed(Observed<S>),
 }
 
 impl<S: ReplayStore> Gate<S> {
@@ -38,16 +41,32 @@ impl<S: ReplayStore> Gate<S> {
     /// [`Reason::Duplicate`] and [`Reason::Conflict`] if the source tells them so, [`Reason::BootFence`], [`Reason::StoreFull`]
     /// and [`Reason::StoreDown`].
     pub async fn admit(&self, received: Received<'_>) -> Result<Admission<S>, Refusal> {
-        let Received { source, checked } = received;
-        let verified = match checked {
-            Checked::Delivery(verified) => verified,
-            Checked::Handshake(answer) => return Ok(Admission::Handshake(answer)),
+        let Received {
+            source,
+            checked,
+            observed,
+        } = received;
+        let admission = match checked {
+            Ok(Checked::Delivery(verified)) => self.admit_verified(source, verified).await,
+            Ok(Checked::Handshake(answer)) => Ok(Admission::Handshake(answer)),
+            Err(refusal) => Err(refusal),
         };
+        match source.mode() {
+            Mode::Enforce => admission,
+            Mode::Observe => Ok(Admission::Observed(Observed::new(admission, observed))),
+        }
+    }
+
+    async fn admit_verified(
+        &self,
+        source: &Source,
+        verified: Verified,
+    ) -> Result<Admission<S>, Refusal> {
         if self.is_fenced(&verified) {
             return Err(Reason::BootFence.into());
         }
         if source.dedupes() == Dedupe::Off {
-            return Ok(Admission::Forward(Delivery::unclaimed(source, verified)));
+            return Ok(Admission::Forward(Delivery::unclaimed(verified)));
         }
         let keys = verified.replay_keys(source.scope());
         let deadline = Instant::now() + source.wait().min(LONGEST_WAIT);

@@ -18,11 +18,20 @@ use crate::source::{Promise, Source};
 ///
 /// Settle it by what became of it. Dropped unsettled, by a panic or because a
 /// caller lost interest, it gives the claim back, and the sender's retry passes;
-/// but not once it was [`handed_over`](Self::handed_over) under
+/// but not once it was [handed over](Settlement::handed_over) under
 /// [`Promise::AtMostOnce`].
 #[must_use = "a delivery that is not settled gives its claim back"]
+#[derive(Debug)]
 pub struct Delivery<S: ReplayStore> {
     verified: Verified,
+    settlement: Settlement<S>,
+}
+
+/// What is still to be said of a delivery: what became of it.
+///
+/// Dropped, it says that the delivery failed; see [`Delivery`].
+#[must_use = "a delivery that is not settled gives its claim back"]
+pub struct Settlement<S: ReplayStore> {
     claim: Option<Held<S>>,
     attempt: u32,
     promise: Promise,
@@ -69,30 +78,65 @@ pub fn is_withheld(status: StatusCode) -> bool {
 
 impl<S: ReplayStore> Delivery<S> {
     pub(crate) fn new(source: &Source, claim: Held<S>, verified: Verified) -> Self {
-        let attempt = claim.leases.iter().map(Lease::attempt).max();
         Self {
             verified,
-            claim: Some(claim),
-            attempt: attempt.unwrap_or(1),
-            promise: source.promise(),
-            unsaid: Outcome::Failed,
+            settlement: Settlement::of(claim, source.promise()),
         }
     }
 
     /// A delivery of a source that forwards every one: there is nothing to settle.
-    pub(crate) fn unclaimed(source: &Source, verified: Verified) -> Self {
+    pub(crate) fn unclaimed(verified: Verified) -> Self {
         Self {
             verified,
-            claim: None,
-            attempt: 1,
-            promise: source.promise(),
-            unsaid: Outcome::Failed,
+            settlement: Settlement::of_nothing(),
         }
     }
 
     /// What verified, with its body.
     pub fn verified(&self) -> &Verified {
         &self.verified
+    }
+
+    /// See [`Settlement::attempt`].
+    pub fn attempt(&self) -> u32 {
+        self.settlement.attempt
+    }
+
+    /// See [`Settlement::handed_over`].
+    pub fn handed_over(&mut self) {
+        self.settlement.handed_over();
+    }
+
+    /// See [`Settlement::settle`].
+    pub async fn settle(self, outcome: Outcome) {
+        self.settlement.settle(outcome).await;
+    }
+
+    /// What verified, and what is still to be said of it.
+    pub fn into_parts(self) -> (Verified, Settlement<S>) {
+        (self.verified, self.settlement)
+    }
+}
+
+impl<S: ReplayStore> Settlement<S> {
+    fn of(claim: Held<S>, promise: Promise) -> Self {
+        let attempt = claim.leases.iter().map(Lease::attempt).max();
+        Self {
+            claim: Some(claim),
+            attempt: attempt.unwrap_or(1),
+            promise,
+            unsaid: Outcome::Failed,
+        }
+    }
+
+    /// Where nothing was claimed, there is nothing to settle.
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            claim: None,
+            attempt: 1,
+            promise: Promise::AtLeastOnce,
+            unsaid: Outcome::Failed,
+        }
     }
 
     /// 1, and one more for each earlier delivery of the event of which nobody
@@ -111,20 +155,20 @@ impl<S: ReplayStore> Delivery<S> {
     /// Settles the claim by what became of the delivery. The settlement runs on
     /// if this call is dropped.
     pub async fn settle(mut self, outcome: Outcome) {
-        if let Some(running) = self.start_settling(outcome) {
+        if let Some(running) = self.start(outcome) {
             // Fails only if the store panicked, which has been reported.
             let _: Result<(), _> = running.await;
         }
     }
 
-    fn start_settling(&mut self, outcome: Outcome) -> Option<JoinHandle<()>> {
+    fn start(&mut self, outcome: Outcome) -> Option<JoinHandle<()>> {
         self.claim.take()?.start_settling(outcome)
     }
 }
 
-impl<S: ReplayStore> Drop for Delivery<S> {
+impl<S: ReplayStore> Drop for Settlement<S> {
     fn drop(&mut self) {
-        self.start_settling(self.unsaid);
+        self.start(self.unsaid);
     }
 }
 
@@ -190,10 +234,9 @@ fn note<S>(shared: &Shared<S>, settled: Result<Settled, StoreError>) {
     }
 }
 
-impl<S: ReplayStore> fmt::Debug for Delivery<S> {
+impl<S: ReplayStore> fmt::Debug for Settlement<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery")
-            .field("verified", &self.verified)
+        f.debug_struct("Settlement")
             .field("attempt", &self.attempt)
             .field("settled", &self.claim.is_none())
             .finish()

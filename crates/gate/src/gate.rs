@@ -7,9 +7,9 @@ use hookgate_replay::ReplayStore;
 use http::Method;
 
 use crate::clock::{Clock, SystemClock};
-use crate::receive::Receiving;
+use crate::receive::{Received, Receiving};
 use crate::refusal::{Reason, Refusal};
-use crate::source::Source;
+use crate::source::{Mode, Source};
 
 /// Checks deliveries and remembers events. One for all sources of a process;
 /// cheap to clone.
@@ -73,36 +73,60 @@ impl<S: ReplayStore> Gate<S> {
     ///
     /// # Errors
     ///
-    /// Why the delivery is refused, whatever its body.
+    /// Why the delivery is refused, whatever its body. Of a source that only
+    /// observes, that can be its method or the length of its body.
     pub fn begin<'s>(
         &self,
         source: &'s Source,
         head: Head<'_>,
         declared_len: Option<u64>,
     ) -> Result<Receiving<'s>, Refusal> {
-        let verifier = source.verifier();
-        let is_post = head.method == Method::POST;
-        if !is_post && !verifier.answers(head.method) {
+        if *head.method != Method::POST && !source.verifier().answers(head.method) {
             return Err(Reason::MethodNotAllowed.into());
         }
-        let mut begun = match (verifier.begin(head, self.0.clock.now()), is_post) {
-            (Ok(begun @ Begun::Handshake(_)), _) | (Ok(begun), true) => begun,
+        let clock = Arc::clone(&self.0.clock);
+        let mut receiving = match self.check_head(source, head) {
+            Ok(begun) => Receiving::new(source, begun, clock),
+            Err(refusal) if source.mode() == Mode::Observe => {
+                Receiving::observing(source, refusal, clock)
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        if let Some(len) = declared_len {
+            receiving.expect_len(len)?;
+        }
+        Ok(receiving)
+    }
+
+    fn check_head<'s>(&self, source: &'s Source, head: Head<'_>) -> Result<Begun<'s>, Refusal> {
+        let is_post = head.method == Method::POST;
+        match (source.verifier().begin(head, self.0.clock.now()), is_post) {
+            (Ok(begun @ Begun::Handshake(_)), _) | (Ok(begun), true) => Ok(begun),
             (Err(error), true) | (Err(error @ VerifyError::HandshakeRefused), false) => {
-                return Err(source.refusal(error));
+                Err(source.refusal(error))
             }
             // Other methods are for handshakes, and this is none.
-            (Ok(Begun::Delivery(_)) | Err(_), false) => {
-                return Err(Reason::MethodNotAllowed.into());
-            }
-        };
-        if let (Begun::Delivery(pending), Some(len)) = (&mut begun, declared_len) {
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            if len > source.body_limit().get() {
-                return Err(Reason::BodyTooLarge.into());
-            }
-            pending.expect_len(len);
+            (Ok(Begun::Delivery(_)) | Err(_), false) => Err(Reason::MethodNotAllowed.into()),
         }
-        Ok(Receiving::new(source, begun, Arc::clone(&self.0.clock)))
+    }
+
+    /// Checks a request once more that was received for another state of its source,
+    /// as `source` is now: a key that was taken away counts no longer for a body that
+    /// was under way, and one that was added counts already.
+    ///
+    /// # Errors
+    ///
+    /// Why `source` refuses it.
+    pub fn check_again<'n>(
+        &self,
+        source: &'n Source,
+        head: Head<'_>,
+        received: Received<'_>,
+    ) -> Result<Received<'n>, Refusal> {
+        let body = received.body().clone();
+        let mut receiving = self.begin(source, head, u64::try_from(body.len()).ok())?;
+        receiving.push(body)?;
+        receiving.finish()
     }
 
     /// The store.

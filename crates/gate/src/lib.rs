@@ -14,16 +14,18 @@ mod admission;
 mod clock;
 mod delivery;
 mod gate;
+mod passage;
 mod receive;
 mod refusal;
 mod source;
 
 pub use self::admission::Admission;
 pub use self::clock::{Clock, SystemClock};
-pub use self::delivery::{Delivery, Outcome, is_withheld};
+pub use self::delivery::{Delivery, Outcome, Settlement, is_withheld};
 pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
+pub use self::passage::{Finding, Observed, Passage};
 pub use self::receive::{BodyError, BodySource, Received, Receiving};
 pub use self::refusal::{Audience, Reason, Refusal, acknowledge_duplicate};
 pub use self::source::{
-    BodyLimit, Dedupe, OnConflict, OnDuplicate, Promise, Source, SourceBuilder,
+    BodyLimit, Dedupe, Mode, OnConflict, OnDuplicate, Promise, Source, SourceBuilder,
 };

@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookgate_core::{Begun, Checked, Verified, VerifyError};
+use http::Response;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::refusal::{Reason, Refusal};
-use crate::source::{OnMismatch, Source};
+use crate::source::{Mode, Source};
 
 /// A request whose head is good: its body may be read now.
 #[derive(Debug)]
@@ -14,23 +15,34 @@ pub struct Receiving<'s> {
     source: &'s Source,
     begun: Begun<'s>,
     clock: Arc<dyn Clock>,
+    /// What the head has decided already, of a source that only observes.
+    foregone: Option<Result<Response<Bytes>, Refusal>>,
 }
 
-/// A request that was checked, for the source that it was checked for: a
-/// delivery that verified, or a provider's handshake. It can be admitted once.
+/// A request that was checked, for the source that it was checked for. It can be
+/// admitted once.
 #[derive(Debug)]
 pub struct Received<'s> {
     pub(crate) source: &'s Source,
-    pub(crate) checked: Checked,
+    /// Without an error, unless the source only observes.
+    pub(crate) checked: Result<Checked, Refusal>,
+    /// The body, if the source only observes.
+    pub(crate) observed: Bytes,
 }
 
 impl Received<'_> {
-    /// The delivery that verified; none if the request is a handshake.
+    /// The delivery that verified; none if the request is a handshake, or was let
+    /// through by a source that only observes.
     pub fn verified(&self) -> Option<&Verified> {
         match &self.checked {
-            Checked::Delivery(verified) => Some(verified),
-            Checked::Handshake(_) => None,
+            Ok(Checked::Delivery(verified)) => Some(verified),
+            Ok(Checked::Handshake(_)) | Err(_) => None,
         }
+    }
+
+    /// The body that may be forwarded, if anything may.
+    pub fn body(&self) -> &Bytes {
+        self.verified().map_or(&self.observed, Verified::body)
     }
 }
 
@@ -55,11 +67,47 @@ pub enum BodyError {
 
 impl<'s> Receiving<'s> {
     pub(crate) fn new(source: &'s Source, begun: Begun<'s>, clock: Arc<dyn Clock>) -> Self {
+        match (begun, source.mode()) {
+            (Begun::Handshake(answer), Mode::Observe) => Self::foregone(source, Ok(answer), clock),
+            (begun, _) => Self {
+                source,
+                begun,
+                clock,
+                foregone: None,
+            },
+        }
+    }
+
+    /// A request that is refused already, and whose source only observes.
+    pub(crate) fn observing(source: &'s Source, refusal: Refusal, clock: Arc<dyn Clock>) -> Self {
+        Self::foregone(source, Err(refusal), clock)
+    }
+
+    fn foregone(
+        source: &'s Source,
+        verdict: Result<Response<Bytes>, Refusal>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        // What is begun here only collects the body.
+        let collecting = source.verifier().begin_refused(VerifyError::FieldMissing);
         Self {
             source,
-            begun,
+            begun: Begun::Delivery(collecting),
             clock,
+            foregone: Some(verdict),
         }
+    }
+
+    /// Makes room for a body of `len` bytes.
+    pub(crate) fn expect_len(&mut self, len: u64) -> Result<(), Refusal> {
+        if let Begun::Delivery(pending) = &mut self.begun {
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            if len > self.source.body_limit().get() {
+                return Err(Reason::BodyTooLarge.into());
+            }
+            pending.expect_len(len);
+        }
+        Ok(())
     }
 
     /// Reads the body to its end, at most as many bytes as the source allows
@@ -72,49 +120,60 @@ impl<'s> Receiving<'s> {
     /// the body was not read.
     pub async fn receive(mut self, body: &mut impl BodySource) -> Result<Received<'s>, Refusal> {
         match timeout(self.source.body_timeout(), self.read(body)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => return Err(reason.into()),
-            Err(_) => return Err(Reason::BodyTimeout.into()),
+            Ok(Ok(())) => self.finish(),
+            Ok(Err(refusal)) => Err(refusal),
+            Err(_) => Err(Reason::BodyTimeout.into()),
         }
-        let checked = match self.begun {
-            Begun::Delivery(pending) => pending.finish(self.clock.now()),
-            Begun::Handshake(answer) => Ok(Checked::Handshake(answer)),
-        };
-        match checked {
-            Ok(checked) => Ok(Received {
-                source: self.source,
-                checked,
-            }),
-            Err(error) => {
-                let refusal = self.source.refusal(error);
-                let retry = error == VerifyError::SignatureMismatch
-                    && self.source.on_mismatch() == OnMismatch::AskToRetry;
-                Err(if retry {
-                    refusal.asking_to_retry()
-                } else {
-                    refusal
-                })
+    }
+
+    async fn read(&mut self, body: &mut impl BodySource) -> Result<(), Refusal> {
+        if matches!(self.begun, Begun::Handshake(_)) {
+            return Ok(());
+        }
+        loop {
+            match body.chunk().await {
+                Ok(Some(chunk)) => self.push(chunk)?,
+                Ok(None) => return Ok(()),
+                Err(BodyError::Incomplete) => return Err(Reason::BodyIncomplete.into()),
+                Err(BodyError::TooLarge) => return Err(Reason::BodyTooLarge.into()),
             }
         }
     }
 
-    async fn read(&mut self, body: &mut impl BodySource) -> Result<(), Reason> {
-        let limit = self.source.body_limit().get();
-        let Begun::Delivery(pending) = &mut self.begun else {
-            return Ok(());
-        };
-        loop {
-            match body.chunk().await {
-                Ok(Some(chunk)) => {
-                    if chunk.len() > limit - pending.len() {
-                        return Err(Reason::BodyTooLarge);
-                    }
-                    pending.push(chunk);
-                }
-                Ok(None) => return Ok(()),
-                Err(BodyError::Incomplete) => return Err(Reason::BodyIncomplete),
-                Err(BodyError::TooLarge) => return Err(Reason::BodyTooLarge),
+    pub(crate) fn push(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+        if let Begun::Delivery(pending) = &mut self.begun {
+            if chunk.len() > self.source.body_limit().get() - pending.len() {
+                return Err(Reason::BodyTooLarge.into());
             }
+            pending.push(chunk);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<Received<'s>, Refusal> {
+        let Self {
+            source,
+            begun,
+            clock,
+            foregone,
+        } = self;
+        let now = clock.now();
+        let (observed, checked) = match (begun, source.mode()) {
+            (Begun::Delivery(pending), Mode::Enforce) => (Bytes::new(), pending.finish(now)),
+            (Begun::Delivery(pending), Mode::Observe) => pending.finish_with_body(now),
+            (Begun::Handshake(answer), _) => (Bytes::new(), Ok(Checked::Handshake(answer))),
+        };
+        let checked = match foregone {
+            Some(verdict) => verdict.map(Checked::Handshake),
+            None => checked.map_err(|error| source.refusal_of_whole(error)),
+        };
+        match checked {
+            Err(refusal) if source.mode() == Mode::Enforce => Err(refusal),
+            checked => Ok(Received {
+                source,
+                checked,
+                observed,
+            }),
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum Reason {
     Verify(VerifyError),
     /// No source has this path (and host).
     SourceUnknown,
+    /// Which source it is, or what it needs, could not be found out.
+    SourceUnavailable,
     /// Another method than POST.
     MethodNotAllowed,
     /// The framing of the request can be read in two ways.
@@ -68,8 +70,9 @@ struct Row {
 impl Reason {
     /// Every reason, for tables and metrics.
     pub fn all() -> impl Iterator<Item = Self> {
-        const REST: [Reason; 20] = [
+        const REST: [Reason; 21] = [
             Reason::SourceUnknown,
+            Reason::SourceUnavailable,
             Reason::MethodNotAllowed,
             Reason::FramingAmbiguous,
             Reason::RequestMalformed,
@@ -134,6 +137,9 @@ impl Reason {
             }
             Self::Verify(error) => row(error.label(), S::UNAUTHORIZED, 16, None),
             Self::SourceUnknown => row("source_unknown", S::NOT_FOUND, 12, None),
+            Self::SourceUnavailable => {
+                row("source_unavailable", S::SERVICE_UNAVAILABLE, 14, Some(5))
+            }
             Self::MethodNotAllowed => row("method_not_allowed", S::METHOD_NOT_ALLOWED, 12, None),
             Self::FramingAmbiguous => row("framing_ambiguous", S::BAD_REQUEST, 13, None),
             Self::RequestMalformed => row("request_malformed", S::BAD_REQUEST, 13, None),
@@ -358,6 +364,7 @@ mod tests {
     fn the_table_is_as_promised() {
         let expected = [
             ("source_unknown", 404, 12),
+            ("source_unavailable", 503, 14),
             ("method_not_allowed", 405, 12),
             ("framing_ambiguous", 400, 13),
             ("request_malformed", 400, 13),

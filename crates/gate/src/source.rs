@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 #[derive(Clone, Debug)]
 pub struct Source {
     name: Arc<str>,
+    tenant: Option<Arc<str>>,
     provider: Option<Arc<str>>,
     verifier: Verifier,
     scope: ReplayScope,
@@ -22,6 +23,7 @@ pub struct Source {
 
 #[derive(Clone, Copy, Debug)]
 struct Policy {
+    mode: Mode,
     retention: Duration,
     lease: Duration,
     wait: Duration,
@@ -41,6 +43,7 @@ impl Source {
     pub fn builder(name: impl Into<Arc<str>>, verifier: Verifier) -> SourceBuilder {
         SourceBuilder {
             name: name.into(),
+            tenant: None,
             provider: None,
             verifier,
             provider_retention: None,
@@ -48,6 +51,7 @@ impl Source {
             provider_dedupe: None,
             own_dedupe: None,
             policy: Policy {
+                mode: Mode::Enforce,
                 retention: SourceBuilder::DEFAULT_RETENTION,
                 lease: SourceBuilder::DEFAULT_LEASE,
                 wait: SourceBuilder::DEFAULT_WAIT,
@@ -66,6 +70,16 @@ impl Source {
     /// The source's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whose deliveries these are, where one source serves several.
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    /// What the checks decide.
+    pub fn mode(&self) -> Mode {
+        self.policy.mode
     }
 
     /// The provider's name in the catalogue, if it is one of it.
@@ -118,12 +132,25 @@ impl Source {
         }
     }
 
+    /// Likewise, after the whole delivery was read.
+    pub(crate) fn refusal_of_whole(&self, error: VerifyError) -> Refusal {
+        let refusal = self.refusal(error);
+        match (error, self.policy.on_mismatch) {
+            (VerifyError::SignatureMismatch, OnMismatch::AskToRetry) => refusal.asking_to_retry(),
+            _ => refusal,
+        }
+    }
+
     pub(crate) fn scope(&self) -> &ReplayScope {
         &self.scope
     }
 
     pub(crate) fn wait(&self) -> Duration {
-        self.policy.wait
+        match self.policy.mode {
+            Mode::Enforce => self.policy.wait,
+            // Whatever comes of it, the delivery goes on.
+            Mode::Observe => Duration::ZERO,
+        }
     }
 
     pub(crate) fn on_conflict(&self) -> OnConflict {
@@ -132,10 +159,6 @@ impl Source {
 
     pub(crate) fn on_duplicate(&self) -> OnDuplicate {
         self.policy.on_duplicate
-    }
-
-    pub(crate) fn on_mismatch(&self) -> OnMismatch {
-        self.policy.on_mismatch
     }
 
     /// The terms of a claim on what has this checksum.
@@ -174,6 +197,7 @@ impl Source {
 #[derive(Debug)]
 pub struct SourceBuilder {
     name: Arc<str>,
+    tenant: Option<Arc<str>>,
     provider: Option<Arc<str>>,
     verifier: Verifier,
     provider_retention: Option<Duration>,
@@ -192,6 +216,24 @@ impl SourceBuilder {
     pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
     /// Default time for a body as a whole: 15 s.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+    /// Sets whose deliveries these are, where one source serves several tenants
+    /// with secrets of their own. It is part of every replay key, so that equal ids
+    /// of two tenants are two events.
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Lets every delivery through, whatever the checks find, and only counts and
+    /// logs what they would have refused: for a trial in front of a receiver that
+    /// checks by itself. The limits of bodies hold.
+    #[must_use]
+    pub fn with_insecure_observe_mode(mut self) -> Self {
+        self.policy.mode = Mode::Observe;
+        self
+    }
 
     /// Takes the retention and the name of a provider of the catalogue.
     #[must_use]
@@ -304,6 +346,7 @@ impl SourceBuilder {
     pub fn build(self) -> Source {
         let Self {
             name,
+            tenant,
             provider,
             verifier,
             provider_retention,
@@ -317,10 +360,12 @@ impl SourceBuilder {
             .or(provider_retention)
             .unwrap_or(Self::DEFAULT_RETENTION)
             .max(verifier.window().security_retention());
+        let (scope, tag) = scope(&name, tenant.as_deref());
         Source {
-            scope: ReplayScope::new(&[&name]),
-            tag: BuildHasherDefault::<DefaultHasher>::default().hash_one(&name),
+            scope,
+            tag,
             name,
+            tenant,
             provider,
             verifier,
             policy,
@@ -328,11 +373,29 @@ impl SourceBuilder {
     }
 }
 
+/// Where the entries of a source belong, and the tag that counts them.
+fn scope(name: &str, tenant: Option<&str>) -> (ReplayScope, u64) {
+    let names = [name, tenant.unwrap_or_default()];
+    let names = &names[..1 + usize::from(tenant.is_some())];
+    let tag = BuildHasherDefault::<DefaultHasher>::default().hash_one(names);
+    (ReplayScope::new(names), tag)
+}
+
 /// What a well-formed, fresh delivery is told whose signature does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnMismatch {
+enum OnMismatch {
     Refuse,
     AskToRetry,
+}
+
+/// What the checks of a source decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Whether a delivery is forwarded.
+    #[default]
+    Enforce,
+    /// Nothing: every delivery is forwarded, and what they find is told.
+    Observe,
 }
 
 /// Most bytes of a body; at least one.

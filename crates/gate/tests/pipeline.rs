@@ -274,7 +274,7 @@ async fn of_64_copies_at_once_one_is_forwarded() {
                         delivery.settle(Outcome::Delivered).await;
                         1
                     }
-                    Admission::Duplicate(_) | Admission::Handshake(_) => 0,
+                    Admission::Duplicate(_) | Admission::Handshake(_) | Admission::Observed(_) => 0,
                 }
             })
         })

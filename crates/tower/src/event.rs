@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hookgate_core::{UnixTime, Verified};
-use hookgate_replay::ReplayStore;
+use hookgate_gate::Source;
 
 /// What was verified about a delivery, in the extensions of the request.
 ///
@@ -12,33 +13,33 @@ pub struct VerifiedEvent(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    source: Box<str>,
-    provider: Option<Box<str>>,
+    source: Arc<Source>,
     verified: Verified,
     attempt: u32,
 }
 
 impl VerifiedEvent {
-    pub(crate) fn new<S: ReplayStore>(
-        source: &hookgate_gate::Source,
-        delivery: &hookgate_gate::Delivery<S>,
-    ) -> Self {
+    pub(crate) fn new(source: Arc<Source>, verified: Verified, attempt: u32) -> Self {
         Self(Arc::new(Inner {
-            source: source.name().into(),
-            provider: source.provider().map(Into::into),
-            verified: delivery.verified().clone(),
-            attempt: delivery.attempt(),
+            source,
+            verified,
+            attempt,
         }))
     }
 
     /// Name of the source.
     pub fn source(&self) -> &str {
-        &self.0.source
+        self.0.source.name()
+    }
+
+    /// Whose event it is, where the source serves several tenants.
+    pub fn tenant(&self) -> Option<&str> {
+        self.0.source.tenant()
     }
 
     /// Name of the provider in the catalogue.
     pub fn provider(&self) -> Option<&str> {
-        self.0.provider.as_deref()
+        self.0.source.provider()
     }
 
     /// The event's id, if the provider signs one.
@@ -61,45 +62,15 @@ impl VerifiedEvent {
         self.0.verified.key_id()
     }
 
+    /// The bytes that were verified.
+    pub fn body(&self) -> &Bytes {
+        self.0.verified.body()
+    }
+
     /// 1, and one more for each earlier delivery of the event of which nobody
     /// knows what became. Those that failed for certain do not count, so the
     /// service inside may have seen part of a first attempt, too.
     pub fn attempt(&self) -> u32 {
         self.0.attempt
-    }
-}
-
-#[cfg(feature = "axum")]
-pub use self::extract::LayerMissing;
-
-#[cfg(feature = "axum")]
-mod extract {
-    use axum_core::extract::FromRequestParts;
-    use axum_core::response::{IntoResponse, Response};
-    use http::StatusCode;
-    use http::request::Parts;
-
-    use super::VerifiedEvent;
-
-    impl<S: Sync> FromRequestParts<S> for VerifiedEvent {
-        type Rejection = LayerMissing;
-
-        async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LayerMissing> {
-            parts.extensions.get::<Self>().cloned().ok_or(LayerMissing)
-        }
-    }
-
-    /// The route asks for a verified event, but no layer verified one.
-    #[derive(Clone, Copy, Debug)]
-    pub struct LayerMissing;
-
-    impl IntoResponse for LayerMissing {
-        fn into_response(self) -> Response {
-            tracing::error!(
-                "a handler asks for VerifiedEvent on a route without HookgateLayer; \
-                 Router::layer covers only the routes added before it"
-            );
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
     }
 }

@@ -1,95 +1,123 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hookgate_gate::{Gate, Source};
+use hookgate_gate::Gate;
 use hookgate_replay::{MemoryStore, ReplayStore};
 use tower_layer::Layer;
 
+use crate::hang_up::OnHangUp;
 use crate::refuse::ProblemJson;
-use crate::service::Hookgate;
+use crate::resolve::{LiveSource, Resolve};
+use crate::service::{Hookgate, Shared};
 
-/// Verifies the deliveries of one [`Source`] in front of a service.
+/// Verifies deliveries in front of a service.
 ///
 /// Cheap to clone; clones share the memory of what was delivered.
-pub struct HookgateLayer<S = MemoryStore, R = ProblemJson> {
+pub struct HookgateLayer<V = LiveSource, S = MemoryStore, R = ProblemJson> {
     gate: Gate<S>,
-    source: Arc<Source>,
+    resolver: Arc<V>,
     refuse: Arc<R>,
+    on_hang_up: OnHangUp,
 }
 
 impl HookgateLayer {
-    /// A layer for `source` that remembers deliveries in a [`MemoryStore`] of
-    /// its own and refuses with [`ProblemJson`].
-    pub fn new(source: Source) -> Self {
+    /// A layer for the deliveries of `source`: a [`Source`](crate::Source), or a
+    /// [`LiveSource`], whose keys can be changed later. It remembers deliveries in
+    /// a [`MemoryStore`] of its own and refuses with [`ProblemJson`].
+    pub fn new(source: impl Into<LiveSource>) -> Self {
+        Self::resolving(source.into())
+    }
+}
+
+impl<V: Resolve> HookgateLayer<V> {
+    /// A layer for deliveries whose source `resolver` finds, otherwise as
+    /// [`new`](HookgateLayer::new): [`Sources`](crate::Sources) by path, or a closure.
+    pub fn resolving(resolver: V) -> Self {
         Self {
             gate: Gate::new(MemoryStore::new()),
-            source: Arc::new(source),
+            resolver: Arc::new(resolver),
             refuse: Arc::new(ProblemJson),
+            on_hang_up: OnHangUp::default(),
         }
     }
 }
 
-impl<S: ReplayStore, R> HookgateLayer<S, R> {
+impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
     /// Remembers deliveries in `store`, and takes the time from the machine.
     #[must_use]
-    pub fn replay_store<T: ReplayStore>(self, store: T) -> HookgateLayer<T, R> {
+    pub fn replay_store<T: ReplayStore>(self, store: T) -> HookgateLayer<V, T, R> {
         self.gate(Gate::new(store))
     }
 
     /// Uses `gate`, with its store and its clock. It may be that of other layers.
     #[must_use]
-    pub fn gate<T: ReplayStore>(self, gate: Gate<T>) -> HookgateLayer<T, R> {
+    pub fn gate<T: ReplayStore>(self, gate: Gate<T>) -> HookgateLayer<V, T, R> {
         HookgateLayer {
             gate,
-            source: self.source,
+            resolver: self.resolver,
             refuse: self.refuse,
+            on_hang_up: self.on_hang_up,
         }
     }
 
     /// Makes the responses to refused deliveries with `refuse`; see
     /// [`Refuse`](crate::Refuse).
     #[must_use]
-    pub fn refuse_with<T>(self, refuse: T) -> HookgateLayer<S, T> {
+    pub fn refuse_with<T>(self, refuse: T) -> HookgateLayer<V, S, T> {
         HookgateLayer {
             gate: self.gate,
-            source: self.source,
+            resolver: self.resolver,
             refuse: Arc::new(refuse),
+            on_hang_up: self.on_hang_up,
         }
+    }
+
+    /// Sets what becomes of a call that nobody waits for any more.
+    #[must_use]
+    pub fn on_hang_up(mut self, on_hang_up: OnHangUp) -> Self {
+        self.on_hang_up = on_hang_up;
+        self
     }
 }
 
-impl<S, R, I> Layer<I> for HookgateLayer<S, R> {
-    type Service = Hookgate<I, S, R>;
+impl<V, S, R, I> Layer<I> for HookgateLayer<V, S, R> {
+    type Service = Hookgate<I, V, S, R>;
 
     fn layer(&self, inner: I) -> Self::Service {
         let Self {
             gate,
-            source,
+            resolver,
             refuse,
+            on_hang_up,
         } = self.clone();
         Hookgate {
             inner,
-            gate,
-            source,
-            refuse,
+            shared: Arc::new(Shared {
+                gate,
+                resolver,
+                refuse,
+                on_hang_up,
+            }),
         }
     }
 }
 
-impl<S, R> Clone for HookgateLayer<S, R> {
+impl<V, S, R> Clone for HookgateLayer<V, S, R> {
     fn clone(&self) -> Self {
         Self {
             gate: self.gate.clone(),
-            source: Arc::clone(&self.source),
+            resolver: Arc::clone(&self.resolver),
             refuse: Arc::clone(&self.refuse),
+            on_hang_up: self.on_hang_up,
         }
     }
 }
 
-impl<S, R> fmt::Debug for HookgateLayer<S, R> {
+impl<V: fmt::Debug, S, R> fmt::Debug for HookgateLayer<V, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HookgateLayer")
-            .field("source", &self.source)
+            .field("resolver", &self.resolver)
+            .field("on_hang_up", &self.on_hang_up)
             .finish_non_exhaustive()
     }
 }

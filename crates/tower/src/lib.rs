@@ -57,8 +57,14 @@
 
 mod body;
 mod event;
+#[cfg(feature = "axum")]
+mod extract;
+mod hang_up;
 mod layer;
+mod record;
 mod refuse;
+mod resolve;
+mod response;
 mod service;
 
 pub use hookgate_core::{
@@ -66,8 +72,8 @@ pub use hookgate_core::{
     SignError, Signer, SignerBuilder, UnixTime, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
-    Audience, BodyLimit, BootFence, Clock, Dedupe, Gate, OnConflict, OnDuplicate, Promise, Reason,
-    Refusal, Source, SourceBuilder, SystemClock,
+    Audience, BodyLimit, BootFence, Clock, Dedupe, Finding, Gate, GateBuilder, Mode, OnConflict,
+    OnDuplicate, Promise, Reason, Refusal, Source, SourceBuilder, Stats, SystemClock,
 };
 pub use hookgate_replay::{
     Claim, Lease, MemoryStore, ReplayStore, Settled, Share, StoreError, Terms,
@@ -78,12 +84,15 @@ pub use hookgate_replay::{DiskStore, DiskStoreBuilder, Durability, OpenError};
 pub use hookgate_replay::{RedisConfig, RedisStore};
 
 pub use self::body::VerifiedBody;
-#[cfg(feature = "axum")]
-pub use self::event::LayerMissing;
 pub use self::event::VerifiedEvent;
+#[cfg(feature = "axum")]
+pub use self::extract::{LayerMissing, VerifiedJson, VerifiedJsonRejection};
+pub use self::hang_up::OnHangUp;
 pub use self::layer::HookgateLayer;
 pub use self::refuse::{ProblemJson, Refuse};
-pub use self::service::{Hookgate, ResponseBody};
+pub use self::resolve::{LiveSource, Resolve, ResolveError, Sources};
+pub use self::response::ResponseBody;
+pub use self::service::Hookgate;
 
 /// The program of the README compiles.
 #[cfg(all(doctest, feature = "axum"))]

@@ -7,42 +7,52 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hookgate_core::Head;
 use hookgate_gate::{
-    Admission, Audience, Delivery, Gate, Outcome, Reason, Refusal, Source, acknowledge_duplicate,
-    is_withheld,
+    Admission, Audience, Gate, Mode, Outcome, Passage, Reason, Refusal, Settlement, Source,
+    acknowledge_duplicate, is_withheld,
 };
 use hookgate_replay::{MemoryStore, ReplayStore};
 use http::{Request, Response, request};
 use http_body::Body;
-use http_body_util::{Either, Full};
+use http_body_util::BodyExt;
 use tower_service::Service;
+use tracing::Instrument;
 
 use crate::body::{Frames, VerifiedBody};
 use crate::event::VerifiedEvent;
+use crate::hang_up::{FinishOnDrop, OnHangUp};
+use crate::record;
 use crate::refuse::{ProblemJson, Refuse};
-
-/// The body of a response: that of the service inside, or bytes of the layer's own.
-pub type ResponseBody<B> = Either<B, Full<<B as Body>::Data>>;
+use crate::resolve::{LiveSource, Resolve};
+use crate::response::{ResponseBody, grpc_outcome};
 
 /// The service that [`HookgateLayer`](crate::HookgateLayer) makes.
-pub struct Hookgate<I, S = MemoryStore, R = ProblemJson> {
+pub struct Hookgate<I, V = LiveSource, S = MemoryStore, R = ProblemJson> {
     pub(crate) inner: I,
-    pub(crate) gate: Gate<S>,
-    pub(crate) source: Arc<Source>,
-    pub(crate) refuse: Arc<R>,
+    pub(crate) shared: Arc<Shared<V, S, R>>,
 }
 
-impl<I, S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Hookgate<I, S, R>
+/// What every call needs.
+pub(crate) struct Shared<V, S, R> {
+    pub(crate) gate: Gate<S>,
+    pub(crate) resolver: Arc<V>,
+    pub(crate) refuse: Arc<R>,
+    pub(crate) on_hang_up: OnHangUp,
+}
+
+impl<I, V, S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Hookgate<I, V, S, R>
 where
     I: Service<Request<VerifiedBody>, Response = Response<ResBody>> + Clone + Send + 'static,
     I::Future: Send,
     I::Error: Send,
+    V: Resolve,
     S: ReplayStore,
     R: Refuse,
     ReqBody: Body + Send + 'static,
     ReqBody::Data: Send,
     ReqBody::Error: Into<Box<dyn Error + Send + Sync>>,
-    ResBody: Body + Send,
-    ResBody::Data: From<Bytes>,
+    ResBody: Body + Send + 'static,
+    ResBody::Data: From<Bytes> + Send,
+    ResBody::Error: Send,
 {
     type Response = Response<ResponseBody<ResBody>>;
     type Error = I::Error;
@@ -55,138 +65,244 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         // The instance that was polled ready is the one to call.
         let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
-        let Self {
-            gate,
-            source,
-            refuse,
-            ..
-        } = self;
-        let (gate, source, refuse) = (gate.clone(), Arc::clone(source), Arc::clone(refuse));
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let audience = Audience::of(parts.version, &parts.headers);
-            match admit(&gate, &source, parts, body).await {
-                Ok((Admission::Forward(delivery), request)) => {
-                    let response = forward(&mut inner, &source, delivery, request).await?;
-                    if !is_withheld(response.status()) {
-                        return Ok(response.map(Either::Left));
-                    }
-                    let status = response.status().as_u16();
-                    tracing::warn!(source = source.name(), status, "the answer is withheld");
-                    Ok(refused(&*refuse, Reason::UpstreamFailed.into(), audience))
-                }
-                Ok((Admission::Duplicate(_), _)) => {
-                    tracing::debug!(source = source.name(), "duplicate");
-                    Ok(own(acknowledge_duplicate(audience).map(|()| Bytes::new())))
-                }
-                Ok((Admission::Handshake(answer), _)) => {
-                    tracing::debug!(source = source.name(), "handshake");
-                    Ok(own(answer))
-                }
-                Err(refusal) => {
-                    let (source, reason) = (source.name(), refusal.reason().label());
-                    tracing::info!(source, reason, "delivery refused");
-                    Ok(refused(&*refuse, refusal, audience))
-                }
-            }
-        })
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.deliver(inner, request).await }.instrument(record::span()))
     }
 }
 
-/// Reads, verifies and claims; the request comes back without its body.
-async fn admit<S, B>(
-    gate: &Gate<S>,
-    source: &Source,
-    parts: request::Parts,
-    body: B,
-) -> Result<(Admission<S>, Request<VerifiedBody>), Refusal>
-where
-    S: ReplayStore,
-    B: Body + Send,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    let receiving = gate.begin(source, Head::from(&parts), body.size_hint().exact())?;
-    let body = pin!(body);
-    let mut frames = Frames::new(body);
-    let received = receiving.receive(&mut frames).await?;
-    let body = received.verified().map(|verified| verified.body().clone());
-    let body = VerifiedBody::new(body.unwrap_or_default(), frames.trailers);
-    let admission = gate.admit(received).await?;
-    Ok((admission, Request::from_parts(parts, body)))
+/// A request that is to reach the service inside.
+struct Admitted<S: ReplayStore> {
+    source: Arc<Source>,
+    settlement: Settlement<S>,
+    request: Request<VerifiedBody>,
+}
+
+/// What becomes of a request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxing would cost every delivery an allocation"
+)]
+enum Course<S: ReplayStore> {
+    Forward(Admitted<S>),
+    /// The layer answers it itself.
+    Answer(Response<Bytes>),
+}
+
+impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
+    async fn deliver<I, ReqBody, ResBody>(
+        &self,
+        inner: I,
+        request: Request<ReqBody>,
+    ) -> Result<Response<ResponseBody<ResBody>>, I::Error>
+    where
+        I: Service<Request<VerifiedBody>, Response = Response<ResBody>> + Send + 'static,
+        I::Future: Send,
+        I::Error: Send,
+        ReqBody: Body + Send,
+        ReqBody::Data: Send,
+        ReqBody::Error: Into<Box<dyn Error + Send + Sync>>,
+        ResBody: Body + Send + 'static,
+        ResBody::Data: From<Bytes> + Send,
+        ResBody::Error: Send,
+    {
+        let (parts, body) = request.into_parts();
+        let audience = Audience::of(parts.version, &parts.headers);
+        let admitted = match self.admit(parts, body, audience).await {
+            Ok(Course::Forward(admitted)) => admitted,
+            Ok(Course::Answer(answer)) => return Ok(answer.map(ResponseBody::own)),
+            Err(refusal) => return Ok(self.refused(refusal, audience)),
+        };
+        let source = Arc::clone(&admitted.source);
+        let call = forward(inner, admitted, audience);
+        let response = match self.on_hang_up {
+            OnHangUp::Drop => call.await,
+            OnHangUp::Finish => {
+                FinishOnDrop::new(call.in_current_span(), |answer| async move {
+                    if let Ok(response) = answer
+                        && response.body().is_watched()
+                    {
+                        // The status is at its end, and says what became of the event.
+                        let mut body = pin!(response.into_body());
+                        while body.frame().await.is_some() {}
+                    }
+                })
+                .await
+            }
+        }?;
+        let status = response.status();
+        if source.mode() == Mode::Enforce && is_withheld(status) {
+            record::withheld(&source, status);
+            return Ok(self.refused(Reason::UpstreamFailed.into(), audience));
+        }
+        Ok(response)
+    }
+
+    /// Finds the source, reads, verifies and claims.
+    async fn admit<B>(
+        &self,
+        parts: request::Parts,
+        body: B,
+        audience: Audience,
+    ) -> Result<Course<S>, Refusal>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let source = match self.resolve(&parts).await {
+            Ok(source) => source,
+            Err(refusal) => {
+                record::refused(None, refusal);
+                return Err(refusal);
+            }
+        };
+        let course = self.check(&source, parts, body, audience).await;
+        if let Err(refusal) = course {
+            record::refused(Some(&source), refusal);
+        }
+        course
+    }
+
+    async fn check<B>(
+        &self,
+        source: &Arc<Source>,
+        parts: request::Parts,
+        body: B,
+        audience: Audience,
+    ) -> Result<Course<S>, Refusal>
+    where
+        B: Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        record::resolved(source);
+        let declared = body.size_hint().exact();
+        let receiving = self.gate.begin(source, Head::from(&parts), declared)?;
+        let body = pin!(body);
+        let mut frames = Frames::new(body);
+        let mut received = receiving.receive(&mut frames).await?;
+        let newer;
+        let mut source = source;
+        if !self.resolver.is_current(&parts, source) {
+            newer = self.resolve(&parts).await?;
+            received = self
+                .gate
+                .check_again(&newer, Head::from(&parts), received)?;
+            source = &newer;
+        }
+        if let Some(verified) = received.verified() {
+            record::verified(source, verified);
+        }
+        let passage = match self.gate.admit(received).await? {
+            Admission::Forward(delivery) => Passage::Verified(delivery),
+            Admission::Observed(observed) => Passage::Observed(observed),
+            Admission::Duplicate(_) => {
+                record::duplicate(source);
+                let answer = acknowledge_duplicate(audience);
+                return Ok(Course::Answer(answer.map(|()| Bytes::new())));
+            }
+            Admission::Handshake(answer) => {
+                record::handshake(source);
+                return Ok(Course::Answer(answer));
+            }
+        };
+        let finding = match &passage {
+            Passage::Verified(_) => None,
+            Passage::Observed(observed) => Some(observed.finding()),
+        };
+        let (body, verified, settlement) = passage.into_parts();
+        let body = VerifiedBody::new(body, frames.trailers);
+        let mut request = Request::from_parts(parts, body);
+        if let Some(finding) = finding {
+            record::observed(source, finding);
+            request.extensions_mut().insert(finding);
+        }
+        if let Some(verified) = verified {
+            let event = VerifiedEvent::new(Arc::clone(source), verified, settlement.attempt());
+            request.extensions_mut().insert(event);
+        }
+        Ok(Course::Forward(Admitted {
+            source: Arc::clone(source),
+            settlement,
+            request,
+        }))
+    }
+
+    async fn resolve(&self, parts: &request::Parts) -> Result<Arc<Source>, Refusal> {
+        match self.resolver.resolve(parts).await {
+            Ok(Some(source)) => Ok(source),
+            Ok(None) => Err(Reason::SourceUnknown.into()),
+            Err(error) => {
+                tracing::error!(%error, "the source of a request cannot be found out");
+                Err(Reason::SourceUnavailable.into())
+            }
+        }
+    }
+
+    fn refused<B>(&self, refusal: Refusal, audience: Audience) -> Response<ResponseBody<B>>
+    where
+        B: Body,
+        B::Data: From<Bytes>,
+    {
+        let mut response = self.refuse.refuse(refusal, audience);
+        response.extensions_mut().insert(refusal);
+        response.map(ResponseBody::own)
+    }
 }
 
 /// Calls the service inside and settles by its answer. Dropped or panicking in
 /// between, the delivery gives its claim back.
 async fn forward<I, S, ResBody>(
-    inner: &mut I,
-    source: &Source,
-    mut delivery: Delivery<S>,
-    mut request: Request<VerifiedBody>,
-) -> Result<Response<ResBody>, I::Error>
+    mut inner: I,
+    admitted: Admitted<S>,
+    audience: Audience,
+) -> Result<Response<ResponseBody<ResBody>>, I::Error>
 where
     I: Service<Request<VerifiedBody>, Response = Response<ResBody>>,
     S: ReplayStore,
+    ResBody: Body,
 {
-    request
-        .extensions_mut()
-        .insert(VerifiedEvent::new(source, &delivery));
-    delivery.handed_over();
-    let answer = inner.call(request).await;
-    let outcome = answer.as_ref().map_or(Outcome::Failed, outcome_of);
-    delivery.settle(outcome).await;
-    answer
-}
-
-/// What the answer says: its status, and for gRPC `grpc-status` where it came
-/// with the head.
-fn outcome_of<B>(response: &Response<B>) -> Outcome {
-    match response.headers().get("grpc-status") {
-        Some(status) if status != "0" => Outcome::Failed,
+    let Admitted {
+        source,
+        mut settlement,
+        request,
+    } = admitted;
+    settlement.handed_over();
+    let attempt = settlement.attempt();
+    let response = match inner.call(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            settlement.settle(Outcome::Failed).await;
+            return Err(error);
+        }
+    };
+    record::forwarded(&source, response.status(), attempt);
+    let outcome = match grpc_outcome(response.headers()) {
+        Some(Outcome::Failed) => Outcome::Failed,
+        None if audience == Audience::Grpc && response.status().is_success() => {
+            return Ok(response.map(|body| ResponseBody::watched(body, settlement)));
+        }
         _ => Outcome::of(response.status()),
-    }
+    };
+    settlement.settle(outcome).await;
+    Ok(response.map(ResponseBody::inner))
 }
 
-fn refused<B>(
-    refuse: &impl Refuse,
-    refusal: Refusal,
-    audience: Audience,
-) -> Response<ResponseBody<B>>
-where
-    B: Body,
-    B::Data: From<Bytes>,
-{
-    let mut response = refuse.refuse(refusal, audience);
-    response.extensions_mut().insert(refusal);
-    own(response)
-}
-
-/// An answer of this layer.
-fn own<B>(response: Response<Bytes>) -> Response<ResponseBody<B>>
-where
-    B: Body,
-    B::Data: From<Bytes>,
-{
-    response.map(|body| Either::Right(Full::new(body.into())))
-}
-
-impl<I: Clone, S, R> Clone for Hookgate<I, S, R> {
+impl<I: Clone, V, S, R> Clone for Hookgate<I, V, S, R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            gate: self.gate.clone(),
-            source: Arc::clone(&self.source),
-            refuse: Arc::clone(&self.refuse),
+            shared: Arc::clone(&self.shared),
         }
     }
 }
 
-impl<I: fmt::Debug, S, R> fmt::Debug for Hookgate<I, S, R> {
+impl<I: fmt::Debug, V: fmt::Debug, S, R> fmt::Debug for Hookgate<I, V, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hookgate")
             .field("inner", &self.inner)
-            .field("source", &self.source)
+            .field("resolver", &self.shared.resolver)
             .finish_non_exhaustive()
     }
 }

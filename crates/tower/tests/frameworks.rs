@@ -241,7 +241,9 @@ async fn answers_that_would_end_a_subscription_are_withheld() {
 
 #[tokio::test]
 async fn a_grpc_caller_is_told_of_a_duplicate_in_its_own_terms() {
-    let (router, _) = router(0);
+    let router: Router = Router::new()
+        .route("/hooks", post(async || [("grpc-status", "0")]))
+        .layer(HookgateLayer::new(source()));
     let grpc = || {
         let mut request = signed(BODY);
         *request.version_mut() = http::Version::HTTP_2;
@@ -249,8 +251,9 @@ async fn a_grpc_caller_is_told_of_a_duplicate_in_its_own_terms() {
         request.headers_mut().insert("content-type", content_type);
         request
     };
-    assert_eq!(status(&router, grpc()).await, StatusCode::NO_CONTENT);
+    assert_eq!(status(&router, grpc()).await, StatusCode::OK);
     let duplicate = router.clone().oneshot(grpc()).await.unwrap();
+    assert_eq!(duplicate.headers()["hookgate-outcome"], "duplicate");
     assert_eq!(duplicate.headers()["grpc-status"], "0");
     assert_eq!(duplicate.headers()["content-type"], "application/grpc");
 }

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use hookgate_core::Variant;
-use hookgate_gate::Dedupe;
+use hookgate_gate::{Dedupe, Mode};
 use humantime::format_duration;
 
 use super::{ConfigFile, Error};
@@ -59,6 +59,12 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
         "  scheme     {}",
         source.provider().unwrap_or("its own")
     )?;
+    if source.mode() == Mode::Observe {
+        writeln!(
+            out,
+            "  mode       observe: nothing is refused, whatever the checks below find"
+        )?;
+    }
     let keys: Vec<&str> = verifier.key_ids().collect();
     writeln!(
         out,

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use hookgate_core::document::{FromValue, text};
-use hookgate_gate::{BodyLimit, OnConflict, OnDuplicate, Promise};
+use hookgate_gate::{BodyLimit, Mode, OnConflict, OnDuplicate, Promise};
 use hookgate_replay::Durability;
 use toml::Value;
 
@@ -141,7 +141,7 @@ impl FromValue for MismatchStatus {
     }
 }
 
-/// [`OnDuplicate`], [`OnConflict`], [`Promise`] and [`Durability`] as they are written
+/// [`Mode`], [`OnDuplicate`], [`OnConflict`], [`Promise`] and [`Durability`] as they are written
 /// here.
 pub(super) struct Word<T>(pub(super) T);
 
@@ -152,6 +152,18 @@ impl FromValue for Word<Durability> {
         text(value, |text| match text {
             "process" => Some(Self(Durability::Process)),
             "power" => Some(Self(Durability::Power)),
+            _ => None,
+        })
+    }
+}
+
+impl FromValue for Word<Mode> {
+    const EXPECTED: &'static str = "enforce or observe";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "enforce" => Some(Self(Mode::Enforce)),
+            "observe" => Some(Self(Mode::Observe)),
             _ => None,
         })
     }

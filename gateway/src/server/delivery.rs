@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use hookgate_core::Head;
+use hookgate_core::{Head, Verified};
 use hookgate_gate::{
-    Admission, Audience, Delivery, Outcome, Reason, Refusal, acknowledge_duplicate, is_withheld,
+    Admission, Audience, Finding, Outcome, Passage, Reason, Refusal, acknowledge_duplicate,
+    is_withheld,
 };
 use http::StatusCode;
 use pingora_http::ResponseHeader;
@@ -30,7 +31,15 @@ impl Gateway {
                 .await;
         };
         match self.admit(sender, &route).await {
-            Ok(Admission::Forward(delivery)) => self.forward(sender, &route, delivery, &id).await,
+            Ok(Admission::Forward(delivery)) => {
+                self.forward(sender, &route, Passage::Verified(delivery), &id)
+                    .await;
+            }
+            Ok(Admission::Observed(observed)) => {
+                self.note_observed(&route, observed.finding(), &id);
+                self.forward(sender, &route, Passage::Observed(observed), &id)
+                    .await;
+            }
             Ok(Admission::Duplicate(verified)) => {
                 let (source, event) = (route.source.name(), verified.id());
                 self.metrics.duplicate(source);
@@ -81,21 +90,24 @@ impl Gateway {
         &self,
         sender: &mut Sender<'_>,
         route: &Route,
-        mut delivery: Delivery<Store>,
+        passage: Passage<Store>,
         id: &str,
     ) {
         let source = route.source.name();
-        let server = route.upstream.host();
+        let is_enforced = matches!(passage, Passage::Verified(_));
+        let (body, verified, mut settlement) = passage.into_parts();
         let context = Context {
+            verified: verified.as_ref(),
+            body_len: body.len(),
+            attempt: settlement.attempt(),
             source: &route.source,
-            server,
+            server: route.upstream.host(),
             client: sender.address(),
             request_id: id,
         };
-        let request = upstream::request_head(sender.request(), &delivery, &context);
-        let body = delivery.verified().body().clone();
+        let request = upstream::request_head(sender.request(), &context);
 
-        delivery.handed_over();
+        settlement.handed_over();
         let start = Instant::now();
         let sent = route.upstream.send(request, &body).await;
         let class = sent
@@ -106,12 +118,12 @@ impl Gateway {
         match sent {
             Ok(answer) => {
                 let status = answer.status();
-                let (event, attempt) = (
-                    delivery.verified().id().map(str::to_owned),
-                    delivery.attempt(),
-                );
-                delivery.settle(Outcome::of(status)).await;
-                self.metrics.forwarded(source);
+                let event = verified.as_ref().and_then(Verified::id);
+                let attempt = settlement.attempt();
+                settlement.settle(Outcome::of(status)).await;
+                if is_enforced {
+                    self.metrics.forwarded(source);
+                }
                 let code = status.as_u16();
                 tracing::debug!(
                     request_id = id,
@@ -121,7 +133,7 @@ impl Gateway {
                     status = code,
                     "forwarded"
                 );
-                if is_withheld(status) {
+                if is_enforced && is_withheld(status) {
                     tracing::warn!(
                         request_id = id,
                         source,
@@ -135,8 +147,8 @@ impl Gateway {
                 }
             }
             Err(failure) => {
-                delivery.settle(failure.outcome).await;
-                if failure.outcome == Outcome::Unknown {
+                settlement.settle(failure.outcome).await;
+                if is_enforced && failure.outcome == Outcome::Unknown {
                     self.metrics.forwarded(source);
                 }
                 let (reason, cause) = (failure.reason.label(), &failure.cause);
@@ -145,6 +157,32 @@ impl Gateway {
                     .await;
             }
         }
+    }
+
+    /// Counts a delivery of a source that only observes as what would have become of it.
+    fn note_observed(&self, route: &Route, finding: Finding, id: &str) {
+        let source = route.source.name();
+        let found = match finding {
+            Finding::Duplicate => {
+                self.metrics.duplicate(source);
+                "duplicate"
+            }
+            Finding::Handshake => {
+                self.metrics.handshake(source);
+                "handshake"
+            }
+            Finding::Refused(refusal) => {
+                self.metrics.refused(source, refusal.reason());
+                refusal.reason().label()
+            }
+            _ => return self.metrics.forwarded(source),
+        };
+        tracing::warn!(
+            request_id = id,
+            source,
+            found,
+            "forwarded only because the source observes"
+        );
     }
 
     async fn refuse(

@@ -3,9 +3,8 @@
 
 use std::net::IpAddr;
 
-use hookgate_core::UnixTime;
-use hookgate_gate::{Delivery, Source};
-use hookgate_replay::ReplayStore;
+use hookgate_core::{UnixTime, Verified};
+use hookgate_gate::{Mode, Source};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
@@ -13,10 +12,13 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-/// What goes into the head besides the delivery. `server` is the host for
+/// What goes into the head besides what came with it. `server` is the host for
 /// senders that name none, as HTTP/1.0 lets them.
 #[derive(Debug)]
 pub(crate) struct Context<'c> {
+    pub(crate) verified: Option<&'c Verified>,
+    pub(crate) body_len: usize,
+    pub(crate) attempt: u32,
     pub(crate) source: &'c Source,
     pub(crate) server: &'c str,
     pub(crate) client: Option<IpAddr>,
@@ -24,12 +26,7 @@ pub(crate) struct Context<'c> {
 }
 
 /// The head that the upstream gets for a delivery that came with `inbound`.
-pub(crate) fn request_head<S: ReplayStore>(
-    inbound: &RequestHeader,
-    delivery: &Delivery<S>,
-    context: &Context<'_>,
-) -> RequestHeader {
-    let verified = delivery.verified();
+pub(crate) fn request_head(inbound: &RequestHeader, context: &Context<'_>) -> RequestHeader {
     let host = inbound
         .headers
         .get(HOST)
@@ -62,22 +59,28 @@ pub(crate) fn request_head<S: ReplayStore>(
         }
     };
     set("host", host.unwrap_or(context.server));
-    set("content-length", &verified.body().len().to_string());
-    set("hookgate-verified", "true");
+    set("content-length", &context.body_len.to_string());
+    let verified = match context.source.mode() {
+        Mode::Enforce => "true",
+        Mode::Observe => "false",
+    };
+    set("hookgate-verified", verified);
     set("hookgate-source", context.source.name());
-    set("hookgate-key-id", verified.key_id());
-    set("hookgate-attempt", &delivery.attempt().to_string());
+    set("hookgate-attempt", &context.attempt.to_string());
     if let Some(provider) = context.source.provider() {
         set("hookgate-provider", provider);
     }
-    if let Some(id) = verified.id() {
-        set("hookgate-event-id", id);
-    }
-    if let Some(event_type) = verified.event_type() {
-        set("hookgate-event-type", event_type);
-    }
-    if let Some(timestamp) = verified.timestamp().map(UnixTime::secs) {
-        set("hookgate-timestamp", &timestamp.to_string());
+    if let Some(verified) = context.verified {
+        set("hookgate-key-id", verified.key_id());
+        if let Some(id) = verified.id() {
+            set("hookgate-event-id", id);
+        }
+        if let Some(event_type) = verified.event_type() {
+            set("hookgate-event-type", event_type);
+        }
+        if let Some(timestamp) = verified.timestamp().map(UnixTime::secs) {
+            set("hookgate-timestamp", &timestamp.to_string());
+        }
     }
     set("x-request-id", context.request_id);
     if let Some(client) = context.client {

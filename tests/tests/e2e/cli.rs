@@ -2,9 +2,8 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
-use hookgate_tests::{Gateway, Provided, SECRETS, Upstream, binary, exchange_raw, now, send};
+use hookgate_tests::{Gateway, Provided, SECRETS, Upstream, admin, binary, now, send};
 use http::StatusCode;
 
 fn hookgate(arguments: &[&str], secret: &str, input: &[u8]) -> Output {
@@ -232,12 +231,7 @@ async fn operators_see_health_and_metrics() {
         StatusCode::UNAUTHORIZED
     );
 
-    let get = async |path: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        let quiet = Duration::from_secs(5);
-        String::from_utf8(exchange_raw(gateway.admin(), request.as_bytes(), quiet).await)
-            .expect("text")
-    };
+    let get = async |path: &str| admin(gateway.admin(), path).await;
     assert!(get("/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
     let metrics = get("/metrics").await;

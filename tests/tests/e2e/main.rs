@@ -7,6 +7,7 @@ mod crashes;
 mod faults;
 mod forwarding;
 mod framing;
+mod observe;
 mod parity;
 #[path = "../../../crates/replay/tests/redis/server.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]

@@ -185,6 +185,17 @@ impl Verifier {
         }))
     }
 
+    /// A delivery that does not verify, whatever its body: for those who only
+    /// observe, and want the body even so.
+    pub fn begin_refused(&self, error: VerifyError) -> Pending<'_> {
+        Pending {
+            verifier: self,
+            begun: Err(error),
+            handshakes: SmallVec::new(),
+            body: Body::Empty,
+        }
+    }
+
     /// Verifies a request that is there as a whole.
     ///
     /// # Errors

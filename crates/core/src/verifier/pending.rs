@@ -76,8 +76,19 @@ impl Pending<'_> {
     /// [`VerifyError::SignatureMismatch`], that the window has passed, or that
     /// something in the body is not as the scheme demands.
     pub fn finish(mut self, now: UnixTime) -> Result<Checked, VerifyError> {
-        let verifier = self.verifier;
         let body = std::mem::take(&mut self.body).into_bytes();
+        self.check(body, now)
+    }
+
+    /// Like [`finish`](Self::finish), with the body whatever came out: for those
+    /// who only observe.
+    pub fn finish_with_body(mut self, now: UnixTime) -> (Bytes, Result<Checked, VerifyError>) {
+        let body = std::mem::take(&mut self.body).into_bytes();
+        (body.clone(), self.check(body, now))
+    }
+
+    fn check(&mut self, body: Bytes, now: UnixTime) -> Result<Checked, VerifyError> {
+        let verifier = self.verifier;
         // It is large; it stays where it is.
         let event = match &mut self.begun {
             Ok(begun) => verifier.finish_delivery(begun, &body, now),

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use hookgate_core::document::{Report, Section};
 use hookgate_core::{Provider, Scheme, Unpublished, Window};
-use hookgate_gate::{Dedupe, OnConflict, OnDuplicate, Promise, Source, SourceBuilder};
+use hookgate_gate::{Dedupe, Mode, OnConflict, OnDuplicate, Promise, Source, SourceBuilder};
 
 use super::limits::Defaults;
 use super::{positive, upstreams, verifier};
@@ -180,6 +180,15 @@ fn read_source(
         .map_or_else(Promise::default, |Word(w)| w);
     let mismatch = section.optional::<MismatchStatus>("mismatch_status");
     let dedupe = section.optional::<bool>("dedupe");
+    let mode = section
+        .optional("mode")
+        .map_or_else(Mode::default, |Word(w)| w);
+    if mode == Mode::Observe {
+        warnings.add(
+            section.key_path("mode"),
+            "whatever comes is forwarded, forged and replayed deliveries too",
+        );
+    }
 
     let mut source = Source::builder(name?, verifier?);
     if let Some(max_entries) = defaults.max_entries {
@@ -199,6 +208,9 @@ fn read_source(
     }
     if matches!(mismatch, Some(MismatchStatus::Retry)) {
         source = source.retry_on_mismatch();
+    }
+    if mode == Mode::Observe {
+        source = source.with_insecure_observe_mode();
     }
     let source = source
         .lease(lease.unwrap_or(least_lease))

@@ -1,0 +1,134 @@
+//! Extractors of axum handlers.
+
+use std::fmt;
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::event::VerifiedEvent;
+
+impl<S: Sync> FromRequestParts<S> for VerifiedEvent {
+    type Rejection = LayerMissing;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LayerMissing> {
+        parts.extensions.get::<Self>().cloned().ok_or(LayerMissing)
+    }
+}
+
+/// `Option<VerifiedEvent>` is for routes that also run without: behind a source
+/// that only observes.
+impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned())
+    }
+}
+
+/// The JSON in the bytes that were verified, whatever became of the request's
+/// body on its way here.
+///
+/// ```
+/// # use tower_hookgate::{VerifiedEvent, VerifiedJson};
+/// #[derive(serde::Deserialize)]
+/// struct Paid {
+///     amount: u64,
+/// }
+///
+/// async fn handler(event: VerifiedEvent, VerifiedJson(paid): VerifiedJson<Paid>) {
+///     println!("{:?}: {}", event.id(), paid.amount);
+/// }
+/// ```
+///
+/// Bytes that are no such `T` are answered with 500 and not with a 4xx: the
+/// delivery is genuine, so what does not fit is `T`, and there are senders that
+/// never repeat what was answered with a 4xx. As it is, the retry finds the
+/// program that can read it.
+#[derive(Clone, Copy, Debug)]
+pub struct VerifiedJson<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for VerifiedJson<T> {
+    type Rejection = VerifiedJsonRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, VerifiedJsonRejection> {
+        let event = parts.extensions.get::<VerifiedEvent>();
+        let event = event.ok_or(VerifiedJsonRejection::LayerMissing(LayerMissing))?;
+        serde_json::from_slice(event.body())
+            .map(Self)
+            .map_err(|error| VerifiedJsonRejection::Unreadable {
+                line: error.line(),
+                column: error.column(),
+                source: event.source().into(),
+            })
+    }
+}
+
+/// The route asks for a verified event, but no layer verified one.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerMissing;
+
+impl fmt::Display for LayerMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a handler asks for a verified event on a route without HookgateLayer; \
+             Router::layer covers only the routes added before it",
+        )
+    }
+}
+
+impl std::error::Error for LayerMissing {}
+
+impl IntoResponse for LayerMissing {
+    fn into_response(self) -> Response {
+        tracing::error!("{self}");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+}
+
+/// Why a handler did not get its [`VerifiedJson`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum VerifiedJsonRejection {
+    /// No layer verified anything.
+    LayerMissing(LayerMissing),
+    /// The bytes are not what the handler asks for. What they are is not said: it
+    /// is the sender's, and may be what nobody should log.
+    Unreadable {
+        /// Name of the source.
+        source: Box<str>,
+        /// Line of the body at which it was noticed, from 1.
+        line: usize,
+        /// Column in that line, in bytes.
+        column: usize,
+    },
+}
+
+impl fmt::Display for VerifiedJsonRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LayerMissing(missing) => missing.fmt(f),
+            Self::Unreadable {
+                source,
+                line,
+                column,
+            } => write!(
+                f,
+                "a genuine delivery of {source} is not the JSON that the handler asks for, from \
+                 line {line}, column {column} on; it is answered with 500, so that the sender \
+                 tries again"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for VerifiedJsonRejection {}
+
+impl IntoResponse for VerifiedJsonRejection {
+    fn into_response(self) -> Response {
+        tracing::error!("{self}");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+}

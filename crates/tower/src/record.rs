@@ -1,0 +1,110 @@
+//! What is told to logs and, with the feature `metrics`, to the recorder of the
+//! `metrics` crate, in the names that the gateway has, too.
+
+use hookgate_core::Verified;
+use hookgate_gate::{Finding, Mode, Reason, Refusal, Source};
+use http::StatusCode;
+use tracing::Span;
+use tracing::field::Empty;
+
+/// The span of one delivery. What the service inside logs is in it.
+pub(crate) fn span() -> Span {
+    tracing::info_span!("delivery", source = Empty, tenant = Empty, event = Empty)
+}
+
+pub(crate) fn resolved(source: &Source) {
+    let span = Span::current();
+    span.record("source", source.name());
+    if let Some(tenant) = source.tenant() {
+        span.record("tenant", tenant);
+    }
+}
+
+pub(crate) fn verified(source: &Source, verified: &Verified) {
+    if let Some(id) = verified.id() {
+        Span::current().record("event", id);
+    }
+    counters::key_matched(source, verified);
+}
+
+pub(crate) fn forwarded(source: &Source, status: StatusCode, attempt: u32) {
+    tracing::debug!(status = status.as_u16(), attempt, "forwarded");
+    // Of one that only observes it has been counted as what it is.
+    if source.mode() == Mode::Enforce {
+        counters::delivery(source.name(), "forwarded");
+    }
+}
+
+pub(crate) fn duplicate(source: &Source) {
+    tracing::info!("duplicate");
+    counters::delivery(source.name(), "duplicate");
+}
+
+pub(crate) fn handshake(source: &Source) {
+    tracing::info!("handshake");
+    counters::delivery(source.name(), "handshake");
+}
+
+pub(crate) fn refused(source: Option<&Source>, refusal: Refusal) {
+    let (reason, status) = (refusal.reason(), refusal.status().as_u16());
+    tracing::info!(reason = reason.label(), status, "delivery refused");
+    counters::refused(source.map_or("", Source::name), reason);
+}
+
+/// The answer of the service inside is not told to the sender.
+pub(crate) fn withheld(source: &Source, status: StatusCode) {
+    tracing::warn!(status = status.as_u16(), "the answer is withheld");
+    counters::refused(source.name(), Reason::UpstreamFailed);
+}
+
+/// A source that only observes has let something through.
+pub(crate) fn observed(source: &Source, finding: Finding) {
+    match finding {
+        Finding::Duplicate => duplicate(source),
+        Finding::Handshake => handshake(source),
+        Finding::Refused(refusal) => refused(Some(source), refusal),
+        _ => return counters::delivery(source.name(), "forwarded"),
+    }
+    tracing::warn!("forwarded only because the source observes");
+}
+
+#[cfg(not(feature = "metrics"))]
+mod counters {
+    use hookgate_core::Verified;
+    use hookgate_gate::{Reason, Source};
+
+    pub(super) fn key_matched(_: &Source, _: &Verified) {}
+    pub(super) fn delivery(_: &str, _: &'static str) {}
+    pub(super) fn refused(_: &str, _: Reason) {}
+}
+
+#[cfg(feature = "metrics")]
+mod counters {
+    use hookgate_core::Verified;
+    use hookgate_gate::{Reason, Source};
+    use metrics::{counter, histogram};
+
+    pub(super) fn key_matched(source: &Source, verified: &Verified) {
+        let (source, key) = (source.name().to_owned(), verified.key_id().to_owned());
+        counter!("hookgate_key_matches_total", "source" => source, "key" => key).increment(1);
+        histogram!("hookgate_body_bytes").record(verified.body().len() as f64);
+    }
+
+    pub(super) fn delivery(source: &str, outcome: &'static str) {
+        let source = source.to_owned();
+        counter!("hookgate_deliveries_total", "source" => source, "outcome" => outcome)
+            .increment(1);
+    }
+
+    pub(super) fn refused(source: &str, reason: Reason) {
+        match reason {
+            Reason::InFlight => delivery(source, "busy"),
+            Reason::Duplicate => delivery(source, "duplicate"),
+            // It has been counted as forwarded.
+            Reason::UpstreamFailed => {}
+            _ => delivery(source, "refused"),
+        }
+        let (source, reason) = (source.to_owned(), reason.label());
+        counter!("hookgate_refused_total", "source" => source, "reason" => reason).increment(1);
+    }
+}

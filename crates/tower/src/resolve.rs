@@ -1,0 +1,174 @@
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hookgate_gate::Source;
+use http::request;
+
+/// Finds the source of a request.
+///
+/// A [`LiveSource`] is one for every request, [`Sources`] go by the path, and a
+/// closure may ask whom it wants: a database for the secrets of a tenant, say.
+///
+/// ```
+/// # use std::{collections::HashMap, future::ready, sync::Arc};
+/// # use tower_hookgate::{HookgateLayer, Provider, Secret, Source, Verifier};
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// // Many tenants behind one route: /hooks/TENANT.
+/// let github = Provider::named("github").ok_or("not in the catalogue")?;
+/// let source = |tenant: &str, secret: &str| -> Result<_, Box<dyn std::error::Error>> {
+///     let verifier = Verifier::builder(github.scheme()).key(Secret::new(secret)?).build()?;
+///     let source = Source::builder("github", verifier).provider(&github).tenant(tenant);
+///     Ok((format!("/hooks/{tenant}"), Arc::new(source.build())))
+/// };
+/// let tenants = HashMap::from([
+///     source("acme", "not-a-real-secret-of-acme")?,
+///     source("umbrella", "not-a-real-secret-of-umbrella")?,
+/// ]);
+/// let layer = HookgateLayer::resolving(move |request: &http::request::Parts| {
+///     ready(Ok(tenants.get(request.uri.path()).cloned()))
+/// });
+/// # let _ = layer; Ok(()) }
+/// # example().unwrap();
+/// ```
+///
+/// # Security
+///
+/// What is resolved decides which secret counts, so resolve by what you
+/// configured: the path, or a host that your server checks. Sources that share a
+/// name and a [tenant](hookgate_gate::SourceBuilder::tenant) share their memory of
+/// events.
+pub trait Resolve: Send + Sync + 'static {
+    /// The source of the request with this head; `None` if it is nobody's, which
+    /// is answered with 404.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be found out now. The request is refused with 503, and not let
+    /// through.
+    fn resolve(
+        &self,
+        request: &request::Parts,
+    ) -> impl Future<Output = Result<Option<Arc<Source>>, ResolveError>> + Send;
+
+    /// Whether `source`, which this has found for `request`, is still what it
+    /// would find. Asked when the body has been read: if it is not, the delivery
+    /// is checked again, so that a key that was taken away counts no longer.
+    fn is_current(&self, request: &request::Parts, source: &Arc<Source>) -> bool {
+        let _ = (request, source);
+        true
+    }
+}
+
+/// Why a source could not be found out; for the log.
+pub type ResolveError = Box<dyn Error + Send + Sync>;
+
+impl<F, Fut> Resolve for F
+where
+    F: Fn(&request::Parts) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<Arc<Source>>, ResolveError>> + Send,
+{
+    fn resolve(
+        &self,
+        request: &request::Parts,
+    ) -> impl Future<Output = Result<Option<Arc<Source>>, ResolveError>> + Send {
+        self(request)
+    }
+}
+
+/// A source that can be replaced while requests are served, by one with other keys
+/// for instance. Clones are the same one.
+///
+/// ```
+/// # use tower_hookgate::{HookgateLayer, LiveSource, Provider, Secret, Source, Verifier};
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let beatapi = Provider::named("beatapi").ok_or("not in the catalogue")?;
+/// let with = |secret: &str| -> Result<Source, Box<dyn std::error::Error>> {
+///     let verifier = Verifier::builder(beatapi.scheme()).key(Secret::new(secret)?).build()?;
+///     Ok(Source::builder("beatapi", verifier).provider(&beatapi).build())
+/// };
+/// let source = LiveSource::new(with("whsec_5f0c8a6de2b94a13")?);
+/// let layer = HookgateLayer::new(source.clone());
+/// // Later: the old key counts no longer, and what was delivered stays known.
+/// source.replace(with("whsec_94a135f0c8a6de2b")?);
+/// # let _ = layer; Ok(()) }
+/// # example().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct LiveSource(Arc<ArcSwap<Source>>);
+
+impl LiveSource {
+    /// A source that is `source` for now.
+    pub fn new(source: Source) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(source)))
+    }
+
+    /// The source as it is now.
+    pub fn current(&self) -> Arc<Source> {
+        self.0.load_full()
+    }
+
+    /// Makes it `source` from now on, for bodies under way as well. Under another
+    /// name it would have forgotten what was delivered.
+    pub fn replace(&self, source: Source) {
+        self.0.store(Arc::new(source));
+    }
+
+    fn is_now(&self, source: &Arc<Source>) -> bool {
+        Arc::ptr_eq(&self.0.load(), source)
+    }
+}
+
+impl From<Source> for LiveSource {
+    fn from(source: Source) -> Self {
+        Self::new(source)
+    }
+}
+
+impl Resolve for LiveSource {
+    async fn resolve(&self, _: &request::Parts) -> Result<Option<Arc<Source>>, ResolveError> {
+        Ok(Some(self.current()))
+    }
+
+    fn is_current(&self, _: &request::Parts, source: &Arc<Source>) -> bool {
+        self.is_now(source)
+    }
+}
+
+/// The source by the path of the request, to the letter: `//hooks` and `/hooks/`
+/// are not `/hooks`.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(HashMap<Box<str>, LiveSource>);
+
+impl Sources {
+    /// No source: every request is answered with 404.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the source of requests for `path`.
+    #[must_use]
+    pub fn at(mut self, path: impl Into<Box<str>>, source: impl Into<LiveSource>) -> Self {
+        self.0.insert(path.into(), source.into());
+        self
+    }
+}
+
+impl Resolve for Sources {
+    async fn resolve(&self, request: &request::Parts) -> Result<Option<Arc<Source>>, ResolveError> {
+        Ok(self.0.get(request.uri.path()).map(LiveSource::current))
+    }
+
+    fn is_current(&self, request: &request::Parts, source: &Arc<Source>) -> bool {
+        let found = self.0.get(request.uri.path());
+        found.is_some_and(|found| found.is_now(source))
+    }
+}
+
+impl fmt::Debug for LiveSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LiveSource").field(&self.0.load()).finish()
+    }
+}

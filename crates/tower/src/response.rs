@@ -1,0 +1,169 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hookgate_gate::{Outcome, Settlement};
+use hookgate_replay::ReplayStore;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The body of a response: that of the service inside, or bytes of the layer's
+    /// own.
+    #[project = ResponseBodyProjection]
+    pub struct ResponseBody<B> where B: Body {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B> where B: Body {
+        Inner { #[pin] body: B },
+        Own { #[pin] body: Full<B::Data> },
+        // The answer to a gRPC call whose status comes after the body.
+        Watched { #[pin] body: B, verdict: Verdict },
+    }
+}
+
+/// What the end of the body will say of the delivery.
+enum Verdict {
+    Awaited(Box<dyn Settle>),
+    /// The trailers, if there were any, are told when the claim is settled.
+    Settling(Settling, Option<HeaderMap>),
+    Told,
+}
+
+type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A [`Settlement`], whatever its store. Dropped, it gives the claim back.
+trait Settle: Send {
+    fn settle(self: Box<Self>, outcome: Outcome) -> Settling;
+}
+
+impl<S: ReplayStore> Settle for Settlement<S> {
+    fn settle(self: Box<Self>, outcome: Outcome) -> Settling {
+        Box::pin((*self).settle(outcome))
+    }
+}
+
+impl<B: Body> ResponseBody<B> {
+    pub(crate) fn inner(body: B) -> Self {
+        Self {
+            kind: Kind::Inner { body },
+        }
+    }
+
+    pub(crate) fn own(body: Bytes) -> Self
+    where
+        B::Data: From<Bytes>,
+    {
+        let body = Full::new(body.into());
+        Self {
+            kind: Kind::Own { body },
+        }
+    }
+
+    /// Settles by the `grpc-status` in the trailers; without one, the call failed.
+    pub(crate) fn watched<S: ReplayStore>(body: B, settlement: Settlement<S>) -> Self {
+        let verdict = Verdict::Awaited(Box::new(settlement));
+        Self {
+            kind: Kind::Watched { body, verdict },
+        }
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        matches!(self.kind, Kind::Watched { .. })
+    }
+}
+
+/// What `grpc-status` says of a call; `None` if it is not there.
+pub(crate) fn grpc_outcome(headers: &HeaderMap) -> Option<Outcome> {
+    let status = headers.get("grpc-status")?;
+    Some(if status == "0" {
+        Outcome::Delivered
+    } else {
+        Outcome::Failed
+    })
+}
+
+impl<B: Body> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let (mut body, verdict) = match self.project().kind.project() {
+            KindProjection::Inner { body } => return body.poll_frame(cx),
+            KindProjection::Own { body } => {
+                let frame = ready!(body.poll_frame(cx));
+                return Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})));
+            }
+            KindProjection::Watched { body, verdict } => (body, verdict),
+        };
+        loop {
+            match verdict {
+                Verdict::Awaited(_) => {
+                    let trailers = match ready!(body.as_mut().poll_frame(cx)) {
+                        Some(Ok(frame)) => match frame.into_trailers() {
+                            Ok(trailers) => Some(trailers),
+                            Err(data) => return Poll::Ready(Some(Ok(data))),
+                        },
+                        Some(Err(error)) => {
+                            *verdict = Verdict::Told;
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                        None => None,
+                    };
+                    let outcome = trailers.as_ref().and_then(grpc_outcome);
+                    let outcome = outcome.unwrap_or(Outcome::Failed);
+                    if let Verdict::Awaited(claim) = std::mem::replace(verdict, Verdict::Told) {
+                        *verdict = Verdict::Settling(claim.settle(outcome), trailers);
+                    }
+                }
+                Verdict::Settling(settling, trailers) => {
+                    ready!(settling.as_mut().poll(cx));
+                    let trailers = trailers.take();
+                    *verdict = Verdict::Told;
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Verdict::Told => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Own { body } => body.is_end_stream(),
+            Kind::Watched { verdict, .. } => matches!(verdict, Verdict::Told),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } | Kind::Watched { body, .. } => body.size_hint(),
+            Kind::Own { body } => body.size_hint(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for ResponseBody<B>
+where
+    B: Body + fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tuple = f.debug_tuple("ResponseBody");
+        match &self.kind {
+            Kind::Inner { body } | Kind::Watched { body, .. } => tuple.field(body),
+            Kind::Own { .. } => &mut tuple,
+        };
+        tuple.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! A gateway that only observes lets everything through, and says what it found.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, admin, now, send};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+const MODE: &str = "mode = \"observe\"";
+
+fn beatapi() -> Provided {
+    Provided::named("beatapi")
+}
+
+#[tokio::test]
+async fn whatever_comes_is_forwarded_and_counted_as_what_it_is() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .every_source(MODE)
+        .start();
+    let beatapi = beatapi();
+    let good = beatapi.body("evt_1");
+    let stale = now().minus(Duration::from_secs(400));
+    let forged = Bytes::from_static(b"{\"forged\":true}");
+    let mut lying = beatapi.sign(&good, now(), "evt_1");
+    lying.insert("hookgate-verified", HeaderValue::from_static("true"));
+    for (name, headers, body, event) in [
+        (
+            "good",
+            beatapi.sign(&good, now(), "evt_1"),
+            good.clone(),
+            Some("evt_1"),
+        ),
+        (
+            "replayed",
+            beatapi.sign(&good, now(), "evt_1"),
+            good.clone(),
+            Some("evt_1"),
+        ),
+        ("forged", lying, forged, None),
+        (
+            "stale",
+            beatapi.sign(&good, stale, "evt_1"),
+            good.clone(),
+            None,
+        ),
+        ("unsigned", HeaderMap::new(), good.clone(), None),
+    ] {
+        let reply = send(gateway.address(), beatapi.request(headers, body.clone())).await;
+        assert_eq!(reply.status, StatusCode::NO_CONTENT, "{name}");
+        let arrivals = upstream.take();
+        let [arrival] = &arrivals[..] else {
+            panic!("{name}: {arrivals:?}")
+        };
+        assert_eq!(arrival.body, body, "{name}");
+        assert_eq!(arrival.headers["hookgate-verified"], "false", "{name}");
+        let id = arrival.headers.get("hookgate-event-id");
+        assert_eq!(
+            id.map(HeaderValue::as_bytes),
+            event.map(str::as_bytes),
+            "{name}"
+        );
+    }
+    let metrics = admin(gateway.admin(), "/metrics").await;
+    for line in [
+        "hookgate_deliveries_total{outcome=\"forwarded\",source=\"beatapi\"} 1",
+        "hookgate_deliveries_total{outcome=\"duplicate\",source=\"beatapi\"} 1",
+        "hookgate_deliveries_total{outcome=\"refused\",source=\"beatapi\"} 3",
+        "hookgate_refused_total{reason=\"signature_mismatch\",source=\"beatapi\"} 1",
+        "hookgate_refused_total{reason=\"timestamp_too_old\",source=\"beatapi\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_withheld_from_the_sender_but_a_body_that_cannot_be_held() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .every_source(MODE)
+        .every_source("body = \"1KiB\"")
+        .start();
+    let beatapi = beatapi();
+    upstream.next(Behaviour::Answer(StatusCode::GONE));
+    let reply = send(gateway.address(), beatapi.delivery("evt_1")).await;
+    assert_eq!(reply.status, StatusCode::GONE);
+    assert_eq!(upstream.take().len(), 1);
+
+    let large = Bytes::from(vec![b' '; 1025]);
+    let reply = send(gateway.address(), beatapi.request(HeaderMap::new(), large)).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(upstream.take().is_empty());
+}
