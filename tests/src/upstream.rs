@@ -11,6 +11,9 @@ use http::{HeaderMap, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tower_hookgate::HookgateLayer;
 
 /// An axum program that takes what it is sent and remembers it.
 #[derive(Debug)]
@@ -51,22 +54,49 @@ impl Upstream {
 
     /// Starts it with `adjust` applied to its router, such as a layer.
     pub async fn start_with(adjust: impl FnOnce(Router) -> Router) -> Self {
+        Self::serve(|listener, router| {
+            let router = adjust(router);
+            async move {
+                let served = axum::serve(listener, router).await;
+                served.expect("serving does not fail");
+            }
+        })
+        .await
+    }
+
+    /// Starts it in a server of tonic, behind `layer`. It also answers gRPC health
+    /// checks of `program`, and takes HTTP/1.1 and HTTP/2 in clear text.
+    pub async fn start_in_tonic(layer: HookgateLayer) -> Self {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter
+            .set_service_status("program", tonic_health::ServingStatus::Serving)
+            .await;
+        Self::serve(|listener, router| async move {
+            let served = tonic::transport::Server::builder()
+                .accept_http1(true)
+                .layer(layer)
+                .add_routes(Routes::from(router).add_service(health))
+                .serve_with_incoming(TcpIncoming::from(listener))
+                .await;
+            served.expect("serving does not fail");
+        })
+        .await
+    }
+
+    async fn serve<F>(serve: impl FnOnce(TcpListener, Router) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let shared = Arc::new(Shared::default());
         let router = Router::new()
             .fallback(handle)
             .with_state(Arc::clone(&shared));
-        let router = adjust(router);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let server = tokio::spawn(async move {
-            axum::serve(listener, router)
-                .await
-                .expect("serving does not fail");
-        });
         Self {
             address,
             shared,
-            server,
+            server: tokio::spawn(serve(listener, router)),
         }
     }
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod support;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,39 +16,18 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_hookgate::{
-    Clock, HookgateLayer, MemoryStore, Provider, Reason, Refusal, Secret, Signer, Source,
-    SystemClock, VerifiedBody, VerifiedEvent, Verifier, VerifyError,
+    HookgateLayer, MemoryStore, Provider, Reason, Refusal, Secret, Source, VerifiedBody,
+    VerifiedEvent, Verifier, VerifyError,
 };
 
-const BODY: &str = r#"{"id":"evt_1","event":"task.succeeded"}"#;
-
-fn secret() -> Secret {
-    Secret::new("whsec_5f0c8a6de2b94a13").unwrap()
-}
-
-fn source() -> Source {
-    let provider = Provider::named("beatapi").unwrap();
-    let verifier = Verifier::builder(provider.scheme())
-        .key(secret())
-        .build()
-        .unwrap();
-    Source::builder("beatapi", verifier)
-        .provider(&provider)
-        .build()
-}
+use self::support::{BODY, source, status};
 
 fn signed(body: &'static str) -> Request<Body> {
-    let provider = Provider::named("beatapi").unwrap();
-    let signer = Signer::new(provider.scheme(), &secret()).unwrap();
-    let mut request = Request::post("/hooks").body(Body::from(body)).unwrap();
-    *request.headers_mut() = signer
-        .sign(body.as_bytes(), SystemClock.now(), None)
-        .unwrap();
-    request
+    support::signed(body).map(Body::new)
 }
 
 fn forged() -> Request<Body> {
-    signed(BODY).map(|_| Body::from("{}"))
+    support::forged().map(Body::new)
 }
 
 /// A router whose handler fails until it was called `failures` times.
@@ -82,10 +63,6 @@ fn router(failures: usize) -> (Router, Arc<AtomicUsize>) {
         Router::new().route("/hooks", post(handler)).layer(layer),
         calls,
     )
-}
-
-async fn status(router: &Router, request: Request<Body>) -> StatusCode {
-    router.clone().oneshot(request).await.unwrap().status()
 }
 
 #[tokio::test]
@@ -147,7 +124,7 @@ async fn refusals_may_be_made_by_a_closure() {
 async fn handshakes_are_answered_and_reach_nobody() {
     let meta = Provider::named("meta").unwrap();
     let verifier = Verifier::builder(meta.scheme())
-        .key(secret())
+        .key(Secret::new(support::SECRET).unwrap())
         .param("verify_token", "meatyhamhock")
         .build()
         .unwrap();
@@ -177,23 +154,6 @@ async fn handshakes_are_answered_and_reach_nobody() {
     let other = router.clone().oneshot(request).await.unwrap();
     assert_eq!(other.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(calls.load(Ordering::SeqCst), 0);
-}
-
-#[cfg(feature = "axum")]
-#[tokio::test]
-async fn an_extractor_on_a_route_without_the_layer_fails_loudly() {
-    let handler = async |_: VerifiedEvent| StatusCode::NO_CONTENT;
-    let late: Router = Router::new()
-        .layer(HookgateLayer::new(source()))
-        .route("/hooks", post(handler));
-    assert_eq!(
-        status(&late, signed(BODY)).await,
-        StatusCode::INTERNAL_SERVER_ERROR
-    );
-    let covered: Router = Router::new()
-        .route("/hooks", post(handler))
-        .layer(HookgateLayer::new(source()));
-    assert_eq!(status(&covered, signed(BODY)).await, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! Two real axum programs: the layer in one, the gateway in front of the other.
-//! The same requests get the same verdicts.
+//! Three real programs: the layer in an axum server and in a tonic server, and the
+//! gateway in front of a server of its own. The same requests get the same verdicts,
+//! and leave the same behind.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,220 +20,223 @@ struct Door {
 }
 
 impl Door {
-    async fn layer(provided: &Provided) -> Self {
-        let upstream = Upstream::start_with(|router| router.layer(provided.layer())).await;
-        Self {
-            name: "layer",
+    async fn all(provided: &Provided) -> [Self; 3] {
+        let layer = |name, upstream: Upstream| Self {
+            name,
             address: upstream.address(),
             upstream,
             _gateway: None,
-        }
-    }
-
-    async fn gateway() -> Self {
+        };
+        let axum = Upstream::start_with(|router| router.layer(provided.layer())).await;
+        let tonic = Upstream::start_in_tonic(provided.layer()).await;
         let upstream = Upstream::start().await;
         let gateway = Gateway::builder(upstream.address()).start();
-        Self {
+        let gateway = Self {
             name: "gateway",
             address: gateway.address(),
             upstream,
             _gateway: Some(gateway),
+        };
+        [layer("axum", axum), layer("tonic", tonic), gateway]
+    }
+
+    /// Status, whether it is told to be a duplicate, and how often the program saw it.
+    async fn send(&self, request: Request<BoxBody<Bytes, std::io::Error>>) -> Told {
+        let reply = send(self.address, request).await;
+        let is_duplicate = reply.outcome() == Some("duplicate");
+        (
+            reply.status.as_u16(),
+            is_duplicate,
+            self.upstream.take().len(),
+        )
+    }
+}
+
+type Told = (u16, bool, usize);
+
+/// What the store knows of the event of a request when it has been answered; it
+/// shows in what a good delivery of the event is told then.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    Absent,
+    Done,
+}
+
+impl Then {
+    fn told(self) -> Told {
+        match self {
+            Self::Absent => FORWARDED,
+            Self::Done => DUPLICATE,
         }
     }
 }
 
-/// A request, with what must become of it: status, whether it is told to be a
-/// duplicate, and how often the program saw it.
+const REFUSED: Told = (401, false, 0);
+const FORWARDED: Told = (204, false, 1);
+const DUPLICATE: Told = (200, true, 0);
+
+/// A request for the event `id`, and what must become of it.
 struct Step {
-    name: &'static str,
+    id: &'static str,
     request: Request<BoxBody<Bytes, std::io::Error>>,
     behaviour: Option<Behaviour>,
-    expected: (u16, bool, usize),
+    expected: Told,
+    then: Then,
 }
 
-fn step(
-    name: &'static str,
-    request: Request<BoxBody<Bytes, std::io::Error>>,
-    expected: (u16, bool, usize),
-) -> Step {
-    Step {
-        name,
-        request,
-        behaviour: None,
-        expected,
+/// Makes the steps for a provider: anew for each door, because requests cannot be
+/// cloned. Each is of an event of its own, called after it.
+struct Steps<'p> {
+    provided: &'p Provided,
+    steps: Vec<Step>,
+}
+
+impl Steps<'_> {
+    fn add(
+        &mut self,
+        id: &'static str,
+        request: Request<BoxBody<Bytes, std::io::Error>>,
+        expected: Told,
+        then: Then,
+    ) {
+        self.steps.push(Step {
+            id,
+            request,
+            behaviour: None,
+            expected,
+            then,
+        });
+    }
+
+    fn refused(&mut self, id: &'static str, request: Request<BoxBody<Bytes, std::io::Error>>) {
+        self.add(id, request, REFUSED, Then::Absent);
+    }
+
+    /// A good delivery but for this change of its head.
+    fn changed(&mut self, id: &'static str, change: impl FnOnce(&mut HeaderMap)) {
+        let body = self.provided.body(id);
+        let mut headers = self.provided.sign(&body, now(), id);
+        change(&mut headers);
+        self.refused(id, self.provided.request(headers, body));
+    }
+
+    /// A good delivery that the program answers so.
+    fn answered(&mut self, id: &'static str, status: StatusCode, expected: Told, then: Then) {
+        self.add(id, self.provided.delivery(id), expected, then);
+        if let Some(step) = self.steps.last_mut() {
+            step.behaviour = Some(Behaviour::Answer(status));
+        }
     }
 }
 
-/// The steps for `provided`. Made anew for each door: requests cannot be cloned.
 fn steps(provided: &Provided) -> Vec<Step> {
-    const REFUSED: (u16, bool, usize) = (401, false, 0);
-    const FORWARDED: (u16, bool, usize) = (204, false, 1);
-    const DUPLICATE: (u16, bool, usize) = (200, true, 0);
+    let mut of = Steps {
+        provided,
+        steps: Vec::new(),
+    };
+    of.add("good", provided.delivery("good"), FORWARDED, Then::Done);
+    of.add(
+        "chunked",
+        chunked(provided, "chunked", 7),
+        FORWARDED,
+        Then::Done,
+    );
+
+    // What is not signed, not now, or not this.
     let outside = Duration::from_secs(302);
-    let signed = |id: &str, at| {
+    for (id, at) in [
+        ("stale", now().minus(outside)),
+        ("future", now().plus(outside)),
+    ] {
         let body = provided.body(id);
-        (provided.sign(&body, at, id), body)
-    };
-    let changed = |change: &dyn Fn(&mut HeaderMap)| {
-        let (mut headers, body) = signed("evt_changed", now());
-        change(&mut headers);
-        provided.request(headers, body)
-    };
+        of.refused(id, provided.request(provided.sign(&body, at, id), body));
+    }
+    let other = provided.sign(&provided.body("tampered"), now(), "tampered");
+    of.refused(
+        "tampered",
+        provided.request(other, Bytes::from_static(b"{}")),
+    );
+    let bare = provided.request(HeaderMap::new(), provided.body("bare"));
+    of.refused("bare", bare);
     let signature = match provided.name {
         "beatapi" => "x-beatapi-signature",
         "beel" => "beel-signature",
         _ => "webhook-signature",
     };
-    let (stale, stale_body) = signed("evt_stale", now().minus(outside));
-    let (future, future_body) = signed("evt_future", now().plus(outside));
-    let (tampered, _) = signed("evt_tampered", now());
-    let (large, large_body) = {
-        let padding = "x".repeat(1024 * 1024 - 80);
-        let body = serde_json::json!({ "id": "evt_large", "data": padding }).to_string();
-        (
-            provided.sign(body.as_bytes(), now(), "evt_large"),
-            Bytes::from(body),
-        )
-    };
-    let (too_large, too_large_body) = {
-        let body = Bytes::from(vec![b' '; 1024 * 1024 + 1]);
-        (provided.sign(&body, now(), "evt_too_large"), body)
-    };
-    let chunked = |id: &str, chunk: usize| {
-        let (headers, body) = signed(id, now());
-        let frames: Vec<_> = body.chunks(chunk).map(Bytes::copy_from_slice).collect();
-        let body = Frames(frames.into_iter());
-        provided
-            .request(headers, Bytes::new())
-            .map(|_| BodyExt::boxed(body))
-    };
-    vec![
-        step("good", provided.delivery("evt_1"), FORWARDED),
-        step("same again", provided.delivery("evt_1"), DUPLICATE),
-        step("another event", provided.delivery("evt_2"), FORWARDED),
-        step(
-            "tampered body",
-            provided.request(tampered, Bytes::from_static(b"{}")),
-            REFUSED,
-        ),
-        step("stale", provided.request(stale, stale_body), REFUSED),
-        step(
-            "in the future",
-            provided.request(future, future_body),
-            REFUSED,
-        ),
-        step(
-            "no headers",
-            provided.request(HeaderMap::new(), provided.body("evt_3")),
-            REFUSED,
-        ),
-        step(
-            "no signature",
-            changed(&|h| drop(h.remove(signature))),
-            REFUSED,
-        ),
-        step(
-            "empty signature",
-            changed(&|h| drop(h.insert(signature, value("")))),
-            REFUSED,
-        ),
-        step(
-            "signature twice",
-            changed(&|h| {
-                let again = h[signature].clone();
-                h.append(signature, again);
-            }),
-            REFUSED,
-        ),
-        step(
-            "signature cut short",
-            changed(&|h| {
-                let bytes = h[signature].as_bytes();
-                let short = HeaderValue::from_bytes(&bytes[..bytes.len() - 1]).expect("a value");
-                h.insert(signature, short);
-            }),
-            REFUSED,
-        ),
-        step(
-            "garbage",
-            changed(&|h| drop(h.insert(signature, value("anything=")))),
-            REFUSED,
-        ),
-        step("1 MiB", provided.request(large, large_body), FORWARDED),
-        step(
-            "over the limit",
-            provided.request(too_large, too_large_body),
-            (413, false, 0),
-        ),
-        step("chunked", chunked("evt_chunked", 7), FORWARDED),
-        step(
-            "a get",
-            as_get(provided.delivery("evt_get")),
-            (405, false, 0),
-        ),
-        Step {
-            behaviour: Some(Behaviour::Answer(StatusCode::INTERNAL_SERVER_ERROR)),
-            ..step(
-                "upstream fails",
-                provided.delivery("evt_4"),
-                (500, false, 1),
-            )
-        },
-        step("retry after that", provided.delivery("evt_4"), FORWARDED),
-        step("retry once more", provided.delivery("evt_4"), DUPLICATE),
-        Step {
-            behaviour: Some(Behaviour::Answer(StatusCode::NOT_FOUND)),
-            ..step(
-                "upstream does not know",
-                provided.delivery("evt_5"),
-                (404, false, 1),
-            )
-        },
-        step("retry after 404", provided.delivery("evt_5"), FORWARDED),
-        Step {
-            behaviour: Some(Behaviour::Answer(StatusCode::GONE)),
-            ..step(
-                "upstream is gone",
-                provided.delivery("evt_6"),
-                (502, false, 1),
-            )
-        },
-        Step {
-            behaviour: Some(Behaviour::Answer(StatusCode::FOUND)),
-            ..step(
-                "upstream redirects",
-                provided.delivery("evt_6"),
-                (502, false, 1),
-            )
-        },
-        step("retry after those", provided.delivery("evt_6"), FORWARDED),
-    ]
+    of.changed("unsigned", |head| drop(head.remove(signature)));
+    of.changed("empty", |head| drop(head.insert(signature, value(""))));
+    of.changed("twice", |head| {
+        let again = head[signature].clone();
+        head.append(signature, again);
+    });
+    of.changed("short", |head| {
+        let bytes = head[signature].as_bytes();
+        let short = HeaderValue::from_bytes(&bytes[..bytes.len() - 1]).expect("a value");
+        head.insert(signature, short);
+    });
+    of.changed("garbage", |head| {
+        drop(head.insert(signature, value("anything=")))
+    });
+
+    // Sizes and methods.
+    let padding = "x".repeat(1024 * 1024 - 80);
+    let large = serde_json::json!({ "id": "large", "data": padding }).to_string();
+    let headers = provided.sign(large.as_bytes(), now(), "large");
+    of.add(
+        "large",
+        provided.request(headers, large.into()),
+        FORWARDED,
+        Then::Done,
+    );
+    let too_large = Bytes::from(vec![b' '; 1024 * 1024 + 1]);
+    let headers = provided.sign(&too_large, now(), "too_large");
+    let request = provided.request(headers, too_large);
+    of.add("too_large", request, (413, false, 0), Then::Absent);
+    let get = as_get(provided.delivery("get"));
+    of.add("get", get, (405, false, 0), Then::Absent);
+
+    // What the program makes of it.
+    use StatusCode as S;
+    of.answered("ok", S::OK, (200, false, 1), Then::Done);
+    of.answered("accepted", S::ACCEPTED, (202, false, 1), Then::Done);
+    of.answered(
+        "failed",
+        S::INTERNAL_SERVER_ERROR,
+        (500, false, 1),
+        Then::Absent,
+    );
+    of.answered("unknown", S::NOT_FOUND, (404, false, 1), Then::Absent);
+    of.answered("conflict", S::CONFLICT, (409, false, 1), Then::Absent);
+    of.answered("gone", S::GONE, (502, false, 1), Then::Absent);
+    of.answered("moved", S::FOUND, (502, false, 1), Then::Absent);
+    of.steps
 }
 
 #[tokio::test]
-async fn layer_and_gateway_come_to_the_same_verdicts() {
+async fn layer_and_gateway_come_to_the_same_verdicts_and_leave_the_same_behind() {
     for provided in Provided::all() {
-        for door in [Door::layer(&provided).await, Door::gateway().await] {
-            for Step {
-                name,
-                request,
-                behaviour,
-                expected,
-            } in steps(&provided)
-            {
-                if let Some(behaviour) = behaviour {
+        for door in Door::all(&provided).await {
+            for step in steps(&provided) {
+                let at = format!("{} {} {}", provided.name, door.name, step.id);
+                if let Some(behaviour) = step.behaviour {
                     door.upstream.next(behaviour);
                 }
-                let reply = send(door.address, request).await;
-                let found = (
-                    reply.status.as_u16(),
-                    reply.outcome() == Some("duplicate"),
-                    door.upstream.take().len(),
-                );
-                assert_eq!(found, expected, "{} {} {name}", provided.name, door.name);
+                assert_eq!(door.send(step.request).await, step.expected, "{at}");
+                let told = door.send(provided.delivery(step.id)).await;
+                assert_eq!(told, step.then.told(), "{at}: then {:?}", step.then);
             }
         }
     }
+}
+
+/// A good delivery in frames of `len` bytes.
+fn chunked(provided: &Provided, id: &str, len: usize) -> Request<BoxBody<Bytes, std::io::Error>> {
+    let body = provided.body(id);
+    let headers = provided.sign(&body, now(), id);
+    let frames: Vec<_> = body.chunks(len).map(Bytes::copy_from_slice).collect();
+    provided
+        .request(headers, Bytes::new())
+        .map(|_| BodyExt::boxed(Frames(frames.into_iter())))
 }
 
 fn value(text: &'static str) -> HeaderValue {

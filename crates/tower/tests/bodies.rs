@@ -1,0 +1,113 @@
+//! Bodies that are too large, too slow, broken or endless: refused, with a bounded
+//! amount read, nothing claimed and nobody called.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tower::{Layer, service_fn};
+use tower_hookgate::{BodyLimit, Gate, HookgateLayer, MemoryStore, ReplayStore, VerifiedBody};
+
+use self::support::{BODY, Calls, SECRET, Step, Steps, signed, signed_with, source_with, status};
+
+static CHUNK: [u8; 1024] = [b' '; 1024];
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_refused_with_little_of_it_read() {
+    let (start, _) = BODY.as_bytes().split_at(5);
+    let minute = Duration::from_secs(60);
+    let second = Duration::from_secs(1);
+    let slow = (0..100).flat_map(|_| [Step::Chunk(b" "), Step::Sleep(second)]);
+    for (name, body, expected, most_polls) in [
+        // A gigabyte, declared and not: nothing is read of the one, and no more than
+        // the limit of the other.
+        (
+            "declared",
+            Steps::of([Step::Endless(&CHUNK)]).declaring(1 << 30),
+            413,
+            0,
+        ),
+        (
+            "declared beyond reason",
+            Steps::of([Step::Endless(&CHUNK)]).declaring(1_000_000_000_000),
+            413,
+            0,
+        ),
+        ("endless", Steps::of([Step::Endless(&CHUNK)]), 413, 17),
+        (
+            "more than declared",
+            Steps::of([Step::Endless(&CHUNK)]).declaring(10),
+            413,
+            17,
+        ),
+        (
+            "broken",
+            Steps::of([Step::Chunk(start), Step::Break]),
+            400,
+            2,
+        ),
+        (
+            "stalled",
+            Steps::of([Step::Chunk(start), Step::Hang]),
+            408,
+            4,
+        ),
+        (
+            "late",
+            Steps::of([Step::Chunk(start), Step::Sleep(minute)]),
+            408,
+            4,
+        ),
+        // Always a byte in time, and never the whole.
+        ("dripping", Steps::of(slow), 408, 40),
+    ] {
+        let calls = Calls::default();
+        let counted = calls.clone();
+        let handler = service_fn(move |_: Request<VerifiedBody>| {
+            counted.begin();
+            ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+        });
+        let source = source_with(SECRET)
+            .body_limit(BodyLimit::new(16 * 1024).unwrap())
+            .body_timeout(Duration::from_secs(15))
+            .build();
+        let gate = Gate::new(MemoryStore::new());
+        let service = HookgateLayer::new(source).gate(gate.clone()).layer(handler);
+        let polls = body.polls();
+        let started = Instant::now();
+        let found = status(&service, signed_with(SECRET, BODY, body)).await;
+        assert_eq!(found.as_u16(), expected, "{name}");
+        assert!(started.elapsed() <= Duration::from_secs(16), "{name}");
+        let polls = polls.load(Ordering::SeqCst);
+        assert!(polls <= most_polls, "{name}: polled {polls} times");
+        assert_eq!(gate.store().entries(), Some(0), "{name}");
+        assert_eq!(calls.begun(), 0, "{name}");
+
+        // The genuine event is neither lost nor taken for a duplicate.
+        assert_eq!(status(&service, signed(BODY)).await, StatusCode::OK);
+        assert_eq!(calls.begun(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_many_frames_arrives_as_it_was_signed() {
+    let frames: Vec<Step> = BODY.as_bytes().chunks(1).map(Step::Chunk).collect();
+    let handler = service_fn(async |request: Request<VerifiedBody>| {
+        use http_body_util::BodyExt;
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        Ok::<_, Infallible>(Response::new(Full::new(body)))
+    });
+    let service = HookgateLayer::new(source_with(SECRET).build()).layer(handler);
+    let request = signed_with(SECRET, BODY, Steps::of(frames));
+    let response = tower::ServiceExt::oneshot(service, request).await.unwrap();
+    assert_eq!(support::text(response).await, BODY);
+}
