@@ -328,16 +328,22 @@ impl Refusal {
     }
 }
 
-/// The answer to a duplicate of a done event: success, and nothing in it.
-pub fn acknowledge_duplicate(audience: Audience) -> Response<()> {
-    let mut response = Response::new(());
+/// The answer to a duplicate of a done event: success, and nothing in it. With it,
+/// the trailers that come after its body.
+pub fn acknowledge_duplicate(audience: Audience) -> (Response<Bytes>, Option<HeaderMap>) {
+    /// A message of no bytes: one of any type, with nothing set. A client takes success
+    /// without a message for a failure.
+    const EMPTY_MESSAGE: &[u8] = &[0; 5];
+    let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(OUTCOME, HeaderValue::from_static("duplicate"));
-    if audience == Audience::Grpc {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(GRPC_STATUS, 0.into());
+    if audience == Audience::Http {
+        return (response, None);
     }
-    response
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    *response.body_mut() = Bytes::from_static(EMPTY_MESSAGE);
+    let trailers = [(GRPC_STATUS, HeaderValue::from_static("0"))];
+    (response, Some(trailers.into_iter().collect()))
 }
 
 /// Says who answered, if it was not the upstream.

@@ -2,12 +2,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hookgate_gate::{Outcome, Settlement};
 use hookgate_replay::ReplayStore;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 pin_project! {
@@ -24,7 +23,7 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B> where B: Body {
         Inner { #[pin] body: B },
-        Own { #[pin] body: Full<B::Data> },
+        Own { body: Option<B::Data>, trailers: Option<HeaderMap> },
         // The answer to a gRPC call whose status comes after the body.
         Watched { #[pin] body: B, verdict: Verdict },
     }
@@ -58,13 +57,13 @@ impl<B: Body> ResponseBody<B> {
         }
     }
 
-    pub(crate) fn own(body: Bytes) -> Self
+    pub(crate) fn own(body: Bytes, trailers: Option<HeaderMap>) -> Self
     where
         B::Data: From<Bytes>,
     {
-        let body = Full::new(body.into());
+        let body = Some(body).filter(|body| !body.is_empty()).map(Into::into);
         Self {
-            kind: Kind::Own { body },
+            kind: Kind::Own { body, trailers },
         }
     }
 
@@ -101,9 +100,10 @@ impl<B: Body> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let (mut body, verdict) = match self.project().kind.project() {
             KindProjection::Inner { body } => return body.poll_frame(cx),
-            KindProjection::Own { body } => {
-                let frame = ready!(body.poll_frame(cx));
-                return Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})));
+            KindProjection::Own { body, trailers } => {
+                let data = body.take().map(Frame::data);
+                let frame = data.or_else(|| trailers.take().map(Frame::trailers));
+                return Poll::Ready(frame.map(Ok));
             }
             KindProjection::Watched { body, verdict } => (body, verdict),
         };
@@ -141,7 +141,7 @@ impl<B: Body> Body for ResponseBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            Kind::Own { body } => body.is_end_stream(),
+            Kind::Own { body, trailers } => body.is_none() && trailers.is_none(),
             Kind::Watched { verdict, .. } => matches!(verdict, Verdict::Told),
         }
     }
@@ -149,7 +149,10 @@ impl<B: Body> Body for ResponseBody<B> {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } | Kind::Watched { body, .. } => body.size_hint(),
-            Kind::Own { body } => body.size_hint(),
+            Kind::Own { body, .. } => {
+                let len = body.as_ref().map_or(0, Buf::remaining);
+                SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use hookgate_gate::{
     acknowledge_duplicate, is_withheld,
 };
 use hookgate_replay::{MemoryStore, ReplayStore};
-use http::{Request, Response, request};
+use http::{HeaderMap, Request, Response, request};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower_service::Service;
@@ -85,8 +85,8 @@ struct Admitted<S: ReplayStore> {
 )]
 enum Course<S: ReplayStore> {
     Forward(Admitted<S>),
-    /// The layer answers it itself.
-    Answer(Response<Bytes>),
+    /// The layer answers it itself, with these trailers.
+    Answer(Response<Bytes>, Option<HeaderMap>),
 }
 
 impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
@@ -110,7 +110,9 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let audience = Audience::of(parts.version, &parts.headers);
         let admitted = match self.admit(parts, body, audience).await {
             Ok(Course::Forward(admitted)) => admitted,
-            Ok(Course::Answer(answer)) => return Ok(answer.map(ResponseBody::own)),
+            Ok(Course::Answer(answer, trailers)) => {
+                return Ok(answer.map(|body| ResponseBody::own(body, trailers)));
+            }
             Err(refusal) => return Ok(self.refused(refusal, audience)),
         };
         let source = Arc::clone(&admitted.source);
@@ -199,12 +201,12 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             Admission::Observed(observed) => Passage::Observed(observed),
             Admission::Duplicate(_) => {
                 record::duplicate(source);
-                let answer = acknowledge_duplicate(audience);
-                return Ok(Course::Answer(answer.map(|()| Bytes::new())));
+                let (answer, trailers) = acknowledge_duplicate(audience);
+                return Ok(Course::Answer(answer, trailers));
             }
             Admission::Handshake(answer) => {
                 record::handshake(source);
-                return Ok(Course::Answer(answer));
+                return Ok(Course::Answer(answer, None));
             }
         };
         let finding = match &passage {
@@ -247,7 +249,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
     {
         let mut response = self.refuse.refuse(refusal, audience);
         response.extensions_mut().insert(refusal);
-        response.map(ResponseBody::own)
+        response.map(|body| ResponseBody::own(body, None))
     }
 }
 

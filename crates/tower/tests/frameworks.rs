@@ -214,8 +214,14 @@ async fn a_grpc_caller_is_told_of_a_duplicate_in_its_own_terms() {
     assert_eq!(status(&router, grpc()).await, StatusCode::OK);
     let duplicate = router.clone().oneshot(grpc()).await.unwrap();
     assert_eq!(duplicate.headers()["hookgate-outcome"], "duplicate");
-    assert_eq!(duplicate.headers()["grpc-status"], "0");
     assert_eq!(duplicate.headers()["content-type"], "application/grpc");
+    let body = duplicate.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(
+        body.to_bytes(),
+        [0; 5].as_slice(),
+        "a message with nothing set"
+    );
 }
 
 #[tokio::test]

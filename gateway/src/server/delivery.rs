@@ -44,8 +44,9 @@ impl Gateway {
                 let (source, event) = (route.source.name(), verified.id());
                 self.metrics.duplicate(source);
                 tracing::info!(request_id = %id, source, event, "duplicate");
-                let (head, ()) = acknowledge_duplicate(Audience::Http).into_parts();
-                if let Err(Gone) = sender.answer(head.into(), Bytes::new()).await {
+                let (answer, _) = acknowledge_duplicate(Audience::Http);
+                let (head, body) = answer.into_parts();
+                if let Err(Gone) = sender.answer(head.into(), body).await {
                     sender.abort().await;
                 }
             }

@@ -7,6 +7,7 @@ mod crashes;
 mod faults;
 mod forwarding;
 mod framing;
+mod grpc;
 mod observe;
 mod parity;
 #[path = "../../../crates/replay/tests/redis/server.rs"]
