@@ -79,10 +79,6 @@ struct Admitted<S: ReplayStore> {
 }
 
 /// What becomes of a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "boxing would cost every delivery an allocation"
-)]
 enum Course<S: ReplayStore> {
     Forward(Admitted<S>),
     /// The layer answers it itself, with these trailers.

@@ -1,8 +1,6 @@
 //! Bodies that are too large, too slow, broken or endless: refused, with a bounded
 //! amount read, nothing claimed and nobody called.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod support;
 
 use std::convert::Infallible;

@@ -1,7 +1,6 @@
 //! What handlers of axum get.
 
 #![cfg(feature = "axum")]
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

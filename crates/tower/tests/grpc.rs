@@ -1,7 +1,5 @@
 //! The status of a gRPC call comes after its body, and says what became of the event.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod support;
 
 use std::convert::Infallible;
@@ -76,7 +74,8 @@ impl futures_core::Stream for Stream {
 
 #[tokio::test]
 async fn an_event_is_done_when_its_trailers_say_so() {
-    let rows: [(&str, fn() -> Frames, usize); 6] = [
+    type Row = (&'static str, fn() -> Frames, usize);
+    let rows: [Row; 6] = [
         ("ok", || vec![message(), status("0")], 1),
         ("stream", || vec![message(), message(), status("0")], 1),
         ("failed", || vec![message(), status("13")], 2),

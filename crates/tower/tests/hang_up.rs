@@ -1,8 +1,6 @@
 //! Handlers that fail, panic, take long or are dropped: the event is never lost,
 //! and never handled twice where it need not be.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod support;
 
 use std::convert::Infallible;
