@@ -1,4 +1,5 @@
-//! A receiver of BeatAPI's webhooks with axum. Try it:
+//! A receiver of BeatAPI's webhooks with axum, on hyper-util: with a deadline for
+//! heads, which `axum::serve` has none of, and an end that loses nothing. Try it:
 //!
 //! ```text
 //! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
@@ -6,22 +7,30 @@
 //! hookgate send --provider beatapi --secret env:BEATAPI_SECRET --to http://127.0.0.1:3000/hooks/beatapi
 //! ```
 
-use axum::body::Bytes;
+use std::time::Duration;
+
+use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
-use axum::{Router, serve};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use serde::Deserialize;
 use tokio::net::TcpListener;
-use tower_hookgate::{HookgateLayer, Provider, Secret, Source, VerifiedEvent, Verifier};
+use tower_hookgate::{
+    HookgateLayer, OnHangUp, Provider, Secret, Source, VerifiedEvent, VerifiedJson, Verifier,
+};
+
+#[derive(Deserialize)]
+struct Task {
+    event: String,
+}
 
 /// Runs once an event: forged, stale and repeated deliveries do not get here.
 /// Any other answer than success, and the provider's retry does.
-async fn handle(event: VerifiedEvent, body: Bytes) -> StatusCode {
-    println!(
-        "event {:?} of type {:?}, {} bytes",
-        event.id(),
-        event.event_type(),
-        body.len()
-    );
+async fn handle(event: VerifiedEvent, VerifiedJson(task): VerifiedJson<Task>) -> StatusCode {
+    println!("event {:?}: {}", event.id(), task.event);
     StatusCode::NO_CONTENT
 }
 
@@ -33,16 +42,67 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let source = Source::builder("beatapi", verifier)
         .provider(&provider)
         .build();
+    // A handler that was begun is not run again because the sender hung up.
+    let hookgate = HookgateLayer::new(source).on_hang_up(OnHangUp::Finish);
 
     let app = Router::new()
         .route("/hooks/beatapi", post(handle))
-        .layer(HookgateLayer::new(source)); // covers the routes above it
+        .layer(hookgate) // covers the routes above it
+        .route("/healthz", axum::routing::get(async || "fine\n"));
 
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);
-    serve(listener, app).await?;
+    serve(listener, app).await;
     Ok(())
+}
+
+/// Serves until it is told to end, and then what is under way.
+async fn serve(listener: TcpListener, app: Router) {
+    let mut server = Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10));
+    let under_way = GracefulShutdown::new();
+    let mut end = std::pin::pin!(told_to_end());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut end => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, say: others are closed meanwhile.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(app.clone());
+        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = under_way.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                eprintln!("connection: {error}");
+            }
+        });
+    }
+    drop(listener);
+    let _: Result<(), _> =
+        tokio::time::timeout(Duration::from_secs(30), under_way.shutdown()).await;
+}
+
+/// Ctrl-C, or SIGTERM of whoever runs this.
+async fn told_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _: Result<(), _> = tokio::signal::ctrl_c().await;
 }

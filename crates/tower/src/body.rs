@@ -10,6 +10,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError};
 
+use crate::resolve::BoxError;
+
 /// The body that the service inside receives: the bytes that were verified,
 /// and the trailers that came after them.
 #[derive(Clone, Default)]
@@ -80,7 +82,7 @@ impl<B> BodySource for Frames<'_, B>
 where
     B: Body + Send,
     B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {

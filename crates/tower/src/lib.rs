@@ -90,7 +90,7 @@ pub use self::extract::{LayerMissing, VerifiedJson, VerifiedJsonRejection};
 pub use self::hang_up::OnHangUp;
 pub use self::layer::HookgateLayer;
 pub use self::refuse::{ProblemJson, Refuse};
-pub use self::resolve::{LiveSource, Resolve, ResolveError, Sources};
+pub use self::resolve::{BoxError, LiveSource, Resolve, Sources};
 pub use self::response::ResponseBody;
 pub use self::service::Hookgate;
 

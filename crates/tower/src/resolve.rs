@@ -51,7 +51,7 @@ pub trait Resolve: Send + Sync + 'static {
     fn resolve(
         &self,
         request: &request::Parts,
-    ) -> impl Future<Output = Result<Option<Arc<Source>>, ResolveError>> + Send;
+    ) -> impl Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send;
 
     /// Whether `source`, which this has found for `request`, is still what it
     /// would find. Asked when the body has been read: if it is not, the delivery
@@ -62,18 +62,18 @@ pub trait Resolve: Send + Sync + 'static {
     }
 }
 
-/// Why a source could not be found out; for the log.
-pub type ResolveError = Box<dyn Error + Send + Sync>;
+/// Any error, as tower has it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 impl<F, Fut> Resolve for F
 where
     F: Fn(&request::Parts) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<Option<Arc<Source>>, ResolveError>> + Send,
+    Fut: Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send,
 {
     fn resolve(
         &self,
         request: &request::Parts,
-    ) -> impl Future<Output = Result<Option<Arc<Source>>, ResolveError>> + Send {
+    ) -> impl Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send {
         self(request)
     }
 }
@@ -128,7 +128,7 @@ impl From<Source> for LiveSource {
 }
 
 impl Resolve for LiveSource {
-    async fn resolve(&self, _: &request::Parts) -> Result<Option<Arc<Source>>, ResolveError> {
+    async fn resolve(&self, _: &request::Parts) -> Result<Option<Arc<Source>>, BoxError> {
         Ok(Some(self.current()))
     }
 
@@ -157,7 +157,7 @@ impl Sources {
 }
 
 impl Resolve for Sources {
-    async fn resolve(&self, request: &request::Parts) -> Result<Option<Arc<Source>>, ResolveError> {
+    async fn resolve(&self, request: &request::Parts) -> Result<Option<Arc<Source>>, BoxError> {
         Ok(self.0.get(request.uri.path()).map(LiveSource::current))
     }
 

@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use crate::event::VerifiedEvent;
 use crate::hang_up::{FinishOnDrop, OnHangUp};
 use crate::record;
 use crate::refuse::{ProblemJson, Refuse};
-use crate::resolve::{LiveSource, Resolve};
+use crate::resolve::{BoxError, LiveSource, Resolve};
 use crate::response::{ResponseBody, grpc_outcome};
 
 /// The service that [`HookgateLayer`](crate::HookgateLayer) makes.
@@ -49,7 +48,7 @@ where
     R: Refuse,
     ReqBody: Body + Send + 'static,
     ReqBody::Data: Send,
-    ReqBody::Error: Into<Box<dyn Error + Send + Sync>>,
+    ReqBody::Error: Into<BoxError>,
     ResBody: Body + Send + 'static,
     ResBody::Data: From<Bytes> + Send,
     ResBody::Error: Send,
@@ -97,7 +96,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         I::Error: Send,
         ReqBody: Body + Send,
         ReqBody::Data: Send,
-        ReqBody::Error: Into<Box<dyn Error + Send + Sync>>,
+        ReqBody::Error: Into<BoxError>,
         ResBody: Body + Send + 'static,
         ResBody::Data: From<Bytes> + Send,
         ResBody::Error: Send,
@@ -146,7 +145,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
     where
         B: Body + Send,
         B::Data: Send,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        B::Error: Into<BoxError>,
     {
         let source = match self.resolve(&parts).await {
             Ok(source) => source,
@@ -172,7 +171,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
     where
         B: Body + Send,
         B::Data: Send,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
+        B::Error: Into<BoxError>,
     {
         record::resolved(source);
         let declared = body.size_hint().exact();

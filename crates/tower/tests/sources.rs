@@ -13,7 +13,7 @@ use http::{Request, Response, StatusCode, request};
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 use tower_hookgate::{
-    HookgateLayer, LiveSource, Resolve, ResolveError, Source, Sources, VerifiedBody, VerifiedEvent,
+    BoxError, HookgateLayer, LiveSource, Resolve, Source, Sources, VerifiedBody, VerifiedEvent,
 };
 
 use self::support::{
@@ -55,7 +55,7 @@ async fn tenants_have_their_own_secrets_and_their_own_events() {
         ready(match head.uri.path() {
             "/acme" => Ok(Some(Arc::clone(&acme))),
             "/umbrella" => Ok(Some(Arc::clone(&umbrella))),
-            "/broken" => Err(ResolveError::from("the database is down")),
+            "/broken" => Err(BoxError::from("the database is down")),
             _ => Ok(None),
         })
     };

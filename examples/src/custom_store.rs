@@ -1,0 +1,80 @@
+//! A replay store of one's own: it leaves the remembering to another store, and writes
+//! down who claimed what. One from scratch is in the documentation of `ReplayStore`.
+//! Try it:
+//!
+//! ```text
+//! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
+//! cargo run -p hookgate-examples --bin custom_store -- 127.0.0.1:3000
+//! hookgate send --provider beatapi --secret env:BEATAPI_SECRET --to http://127.0.0.1:3000/hooks/beatapi
+//! ```
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
+use tokio::net::TcpListener;
+use tower_hookgate::{
+    BoxError, Claim, HookgateLayer, Lease, MemoryStore, Provider, ReplayKey, ReplayStore, Secret,
+    Settled, Source, StoreError, Terms, VerifiedEvent, Verifier,
+};
+
+/// Writes down what is asked of a store and what it answers.
+struct Audited<S>(S);
+
+impl<S: ReplayStore> ReplayStore for Audited<S> {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        let claim = self.0.claim(key, terms).await;
+        println!("audit: claim {key:?}: {claim:?}");
+        claim
+    }
+
+    async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        let settled = self.0.commit(lease, retention).await;
+        println!("audit: commit {:?}: {settled:?}", lease.key());
+        settled
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        let settled = self.0.release(lease).await;
+        println!("audit: release {:?}: {settled:?}", lease.key());
+        settled
+    }
+
+    // Those with defaults are passed on as well: they are what makes waiting cheap.
+    fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
+        self.0.settled(key)
+    }
+
+    fn entries(&self) -> Option<u64> {
+        self.0.entries()
+    }
+}
+
+async fn handle(event: VerifiedEvent) -> StatusCode {
+    println!("event {:?}", event.id());
+    StatusCode::NO_CONTENT
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let provider = Provider::named("beatapi").ok_or("not in the catalogue")?;
+    let secret = Secret::from_env("BEATAPI_SECRET")?;
+    let verifier = Verifier::builder(provider.scheme()).key(secret).build()?;
+    let source = Source::builder("beatapi", verifier)
+        .provider(&provider)
+        .build();
+    let hookgate = HookgateLayer::new(source).replay_store(Audited(MemoryStore::new()));
+
+    let app = Router::new()
+        .route("/hooks/beatapi", post(handle))
+        .layer(hookgate);
+
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}

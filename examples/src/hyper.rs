@@ -1,0 +1,69 @@
+//! A receiver without a framework: hyper, and the layers of tower around a function.
+//! Try it:
+//!
+//! ```text
+//! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
+//! cargo run -p hookgate-examples --bin hyper -- 127.0.0.1:3000
+//! hookgate send --provider beatapi --secret env:BEATAPI_SECRET --to http://127.0.0.1:3000/hooks/beatapi
+//! ```
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tower::{ServiceBuilder, service_fn};
+use tower_hookgate::{
+    BoxError, HookgateLayer, Provider, Secret, Source, Sources, VerifiedBody, VerifiedEvent,
+    Verifier,
+};
+
+async fn handle(request: Request<VerifiedBody>) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let event = request.extensions().get::<VerifiedEvent>().cloned();
+    // The bytes are in memory: there is no error to meet.
+    let Ok(body) = request.into_body().collect().await;
+    let id = event.as_ref().and_then(VerifiedEvent::id);
+    println!("event {id:?}, {} bytes", body.to_bytes().len());
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let provider = Provider::named("beatapi").ok_or("not in the catalogue")?;
+    let secret = Secret::from_env("BEATAPI_SECRET")?;
+    let verifier = Verifier::builder(provider.scheme()).key(secret).build()?;
+    let source = Source::builder("beatapi", verifier)
+        .provider(&provider)
+        .build();
+    // There is no router here, so the layer looks at the path.
+    let sources = Sources::new().at("/hooks/beatapi", source);
+    let service = ServiceBuilder::new()
+        .layer(HookgateLayer::resolving(sources))
+        .service(service_fn(handle));
+
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let service = TowerToHyperService::new(service.clone());
+        tokio::spawn(async move {
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10))
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = served.await {
+                eprintln!("connection: {error}");
+            }
+        });
+    }
+}

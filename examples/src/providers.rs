@@ -1,0 +1,66 @@
+//! Several providers in one axum program, each with its own secret, and one memory of
+//! what was delivered. Keys can be changed while it runs. Try it:
+//!
+//! ```text
+//! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
+//! export VIDEOGEN_SECRET=whsec_ZXhhbXBsZS12aWRlb2dlbi1zZWNyZXQ=
+//! cargo run -p hookgate-examples --bin providers -- 127.0.0.1:3000
+//! hookgate send --provider videogen --secret env:VIDEOGEN_SECRET --to http://127.0.0.1:3000/hooks/videogen
+//! ```
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::routing::post;
+use tokio::net::TcpListener;
+use tower_hookgate::{
+    BoxError, Gate, HookgateLayer, LiveSource, MemoryStore, Provider, Secret, Source, Sources,
+    VerifiedEvent, Verifier,
+};
+
+async fn handle(event: VerifiedEvent, body: Bytes) -> StatusCode {
+    println!(
+        "{}: event {:?} of type {:?}, {} bytes",
+        event.source(),
+        event.id(),
+        event.event_type(),
+        body.len()
+    );
+    StatusCode::NO_CONTENT
+}
+
+/// The source of a provider, with the secret that this variable holds.
+fn source(provider: &str, variable: &str) -> Result<Source, BoxError> {
+    let provider = Provider::named(provider).ok_or("not in the catalogue")?;
+    let verifier = Verifier::builder(provider.scheme())
+        .key(Secret::from_env(variable)?)
+        .build()?;
+    Ok(Source::builder(provider.name(), verifier)
+        .provider(&provider)
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let beatapi = LiveSource::new(source("beatapi", "BEATAPI_SECRET")?);
+    let videogen = LiveSource::new(source("videogen", "VIDEOGEN_SECRET")?);
+    // Where secrets are rotated, keep the handle, and `replace` the source: the old
+    // key counts no longer from that moment on.
+    let sources = Sources::new()
+        .at("/hooks/beatapi", beatapi.clone())
+        .at("/hooks/videogen", videogen.clone());
+    let hookgate =
+        HookgateLayer::resolving(sources).gate(Gate::new(MemoryStore::with_max_entries(100_000)));
+
+    let app = Router::new()
+        .route("/hooks/{provider}", post(handle))
+        .layer(hookgate);
+
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on {}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}

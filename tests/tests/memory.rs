@@ -1,0 +1,123 @@
+//! Huge bodies of senders that sign nothing, sent to the layer. In a process of its
+//! own, whose memory is nobody else's.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use hookgate_tests::{Provided, Upstream, now};
+use http::{HeaderMap, StatusCode};
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+const GIGABYTE: u64 = 1 << 30;
+static CHUNK: [u8; 65_536] = [b' '; 65_536];
+
+/// A gigabyte of blanks.
+struct Huge {
+    left: u64,
+    is_declared: bool,
+}
+
+impl Body for Huge {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        self.left -= CHUNK.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&CHUNK)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.is_declared {
+            SizeHint::with_exact(self.left)
+        } else {
+            SizeHint::default()
+        }
+    }
+}
+
+/// The most memory that this process has held so far, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let line = line.expect("a peak");
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .expect("a number")
+        .parse()
+        .expect("a number");
+    kib * 1024
+}
+
+/// The status that a huge body is answered with; none if the server hung up on it.
+async fn send(upstream: &Upstream, headers: HeaderMap, is_declared: bool) -> Option<StatusCode> {
+    let stream = TcpStream::connect(upstream.address())
+        .await
+        .expect("it listens");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .expect("HTTP/1");
+    tokio::spawn(connection);
+    let body = Huge {
+        left: GIGABYTE,
+        is_declared,
+    };
+    let mut request = http::Request::post("/hooks/beatapi")
+        .header("host", "hooks.example")
+        .body(body)
+        .expect("a request");
+    request.headers_mut().extend(headers);
+    sender
+        .send_request(request)
+        .await
+        .ok()
+        .map(|response| response.status())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gigabyte_is_refused_in_bounded_memory() {
+    let provided = Provided::named("beatapi");
+    let upstream = Upstream::start_with(|router| router.layer(provided.layer())).await;
+    let unsigned = |is_wrong: bool| {
+        if is_wrong {
+            provided.sign(b"something else", now(), "evt_1")
+        } else {
+            HeaderMap::new()
+        }
+    };
+    // Whatever is held once.
+    send(&upstream, unsigned(true), false).await;
+    let before = peak();
+    use StatusCode as S;
+    for (name, is_wrong, is_declared, expected) in [
+        // By its head alone.
+        ("unsigned and declared", false, true, S::UNAUTHORIZED),
+        ("unsigned and chunked", false, false, S::UNAUTHORIZED),
+        ("declared", true, true, S::PAYLOAD_TOO_LARGE),
+        ("chunked", true, false, S::PAYLOAD_TOO_LARGE),
+    ] {
+        let all = (0..8).map(|_| send(&upstream, unsigned(is_wrong), is_declared));
+        for told in join_all(all).await {
+            // Who does not stop writing may not get to read the answer.
+            assert!(
+                told.is_none_or(|status| status == expected),
+                "{name}: {told:?}"
+            );
+        }
+    }
+    assert!(upstream.take().is_empty());
+    // Eight bodies at a time, of at most 1 MiB each, and what is around them.
+    let grown = peak() - before;
+    assert!(grown < 32 << 20, "grown by {grown} B");
+}
