@@ -8,6 +8,7 @@ mod admin;
 mod cli;
 mod config;
 mod metrics;
+mod reload;
 mod server;
 mod store;
 mod upstream;

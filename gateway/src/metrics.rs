@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     store_errors: IntCounter,
     stale_settlements: IntCounter,
     conflicts: IntCounter,
+    reloads: IntCounterVec,
 }
 
 impl Metrics {
@@ -79,18 +80,26 @@ impl Metrics {
                 "hookgate_replay_conflicts_total",
                 "Events that were done and came again with another body.",
             )?,
+            reloads: counters(
+                "hookgate_config_reloads_total",
+                "Times the configuration was read anew: success or failure.",
+                &["result"],
+            )?,
             stale_settlements: IntCounter::new(
                 "hookgate_stale_settlements_total",
                 "Deliveries that were settled after their lease had passed on.",
             )?,
             registry,
         };
+        for result in ["success", "failure"] {
+            metrics.reloads.with_label_values(&[result]);
+        }
         let build_info = IntGauge::with_opts(
             Opts::new("hookgate_build_info", "The running version; always 1.")
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build_info.set(1);
-        let all: [Box<dyn prometheus::core::Collector>; 12] = [
+        let all: [Box<dyn prometheus::core::Collector>; 13] = [
             Box::new(metrics.deliveries.clone()),
             Box::new(metrics.refused.clone()),
             Box::new(metrics.upstream_responses.clone()),
@@ -102,6 +111,7 @@ impl Metrics {
             Box::new(metrics.store_errors.clone()),
             Box::new(metrics.stale_settlements.clone()),
             Box::new(metrics.conflicts.clone()),
+            Box::new(metrics.reloads.clone()),
             Box::new(build_info),
         ];
         for collector in all {
@@ -151,6 +161,14 @@ impl Metrics {
             .with_label_values(&[upstream, class])
             .inc();
         self.upstream_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn reloaded(&self, result: Result<(), ()>) {
+        let result = match result {
+            Ok(()) => "success",
+            Err(()) => "failure",
+        };
+        self.reloads.with_label_values(&[result]).inc();
     }
 
     pub(crate) fn connections(&self) -> &IntGauge {

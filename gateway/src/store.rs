@@ -14,7 +14,7 @@ use hookgate_replay::{
 };
 
 /// Which store, and what it needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreConfig {
     Memory {
         max_entries: u64,

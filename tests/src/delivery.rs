@@ -41,6 +41,11 @@ impl Provided {
             .expect("one of SECRETS")
     }
 
+    /// The same provider with another secret.
+    pub fn with_secret(&self, secret: &'static str) -> Self {
+        Self::new(self.name, secret)
+    }
+
     fn new(name: &'static str, secret: &'static str) -> Self {
         let provider = Provider::named(name).expect("in the catalogue");
         let text = Secret::new(secret).expect("a secret");

@@ -1,12 +1,22 @@
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::sleep;
 
+use crate::client::admin;
 use crate::delivery::{Provided, SECRETS};
+
+const CONFIG: &str = "gateway.toml";
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what takes a while.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// A real gateway process on free ports. It ends with this value, as by `kill -9`.
 #[derive(Debug)]
@@ -16,6 +26,8 @@ pub struct Gateway {
     admin: SocketAddr,
     log: Arc<Mutex<String>>,
     reading: Arc<AtomicBool>,
+    /// Where its configuration is.
+    folder: TempDir,
 }
 
 /// What a gateway is started with.
@@ -56,6 +68,87 @@ impl Gateway {
     /// Closes the log once its next line has come.
     pub fn stop_reading_the_log(&mut self) {
         self.reading.store(false, Ordering::SeqCst);
+    }
+
+    /// The file with its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join(CONFIG)
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.process.id().to_string()])
+            .status();
+        assert!(sent.expect("there is a kill").success(), "it is gone");
+    }
+
+    /// Waits until it ends.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("it is a child") {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "it goes on:\n{}", self.log());
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// Puts `from` for `to` in its configuration, without telling it.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("it is there");
+        assert!(text.contains(from), "{from} is not in it:\n{text}");
+        // As editors do: a reader never sees half of it.
+        let new = self.folder.path().join("new");
+        std::fs::write(&new, text.replace(from, to)).expect("it can be written");
+        std::fs::rename(new, self.config()).expect("it can be replaced");
+    }
+
+    /// Has it read its configuration anew, and waits until it has: whether it was
+    /// good.
+    pub async fn reload(&self) -> bool {
+        let before = self.reloads().await;
+        self.signal("HUP");
+        self.reloaded_since(before).await
+    }
+
+    /// Waits until it has read its configuration anew since there were `before`
+    /// reloads.
+    pub async fn reloaded_since(&self, before: [u64; 2]) -> bool {
+        let start = Instant::now();
+        loop {
+            let now = self.reloads().await;
+            if now != before {
+                return now[0] > before[0];
+            }
+            assert!(start.elapsed() < PATIENCE, "no reload:\n{}", self.log());
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// How often it has read its configuration anew, with success and without.
+    pub async fn reloads(&self) -> [u64; 2] {
+        let metrics = self.ask("/metrics").await;
+        ["success", "failure"].map(|result| {
+            let name = format!("hookgate_config_reloads_total{{result=\"{result}\"}} ");
+            let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+            line.expect("it is counted").parse().expect("a number")
+        })
+    }
+
+    /// What it answers operators at `path`, with the head.
+    pub async fn ask(&self, path: &str) -> String {
+        admin(self.admin, path).await
+    }
+
+    /// Waits until it has logged `text`.
+    pub async fn says(&self, text: &str) {
+        let start = Instant::now();
+        while !self.log().contains(text) {
+            assert!(start.elapsed() < PATIENCE, "{text}:\n{}", self.log());
+            sleep(GLANCE).await;
+        }
     }
 
     /// What it has logged so far.
@@ -127,21 +220,20 @@ impl GatewayBuilder {
             "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}{}",
             self.top, self.upstream, self.sources
         );
-        let run = format!("{} exec \"$0\" run --config - --log json", self.before);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(CONFIG);
+        std::fs::write(&file, config).expect("it can be written");
+        let run = format!("{} exec \"$0\" run --config \"$1\" --log json", self.before);
         let mut process = Command::new("bash")
             .args(["-c", &run])
             .arg(binary())
+            .arg(file)
             .env("HOOKGATE_LOG", "debug,pingora_core=warn,pingora_pool=warn")
             .envs(self.envs)
-            .stdin(Stdio::piped())
+            .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the gateway starts");
-        let mut stdin = process.stdin.take().expect("piped");
-        stdin
-            .write_all(config.as_bytes())
-            .expect("it reads its configuration");
-        drop(stdin);
         let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
         let log = Arc::new(Mutex::new(String::new()));
         let mut addresses = [None, None];
@@ -191,6 +283,7 @@ impl GatewayBuilder {
             admin,
             log,
             reading,
+            folder,
         }
     }
 }

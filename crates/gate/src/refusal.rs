@@ -214,7 +214,8 @@ impl Refusal {
     }
 
     /// The same, told so that the sender tries again.
-    pub(crate) const fn asking_to_retry(self) -> Self {
+    #[must_use]
+    pub const fn asking_to_retry(self) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self { status, ..self }
     }

@@ -22,7 +22,8 @@ use hookgate_core::{BuildError, Provider, Secret, Signer, UnixTime, Unpublished,
 use hookgate_gate::Clock;
 use http::{Method, Uri};
 
-use crate::config::{Config, SecretRef};
+use crate::config::{Config, SecretRef, load_watched};
+use crate::reload::Origin;
 
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong.
 const EXIT_CONFIG: u8 = 78;
@@ -144,12 +145,22 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, Error> {
-        let config = if self.config.as_os_str() == "-" {
-            Config::parse(&io::read_to_string(io::stdin())?)
+        Ok(self.load_watched()?.0)
+    }
+
+    fn load_watched(&self) -> Result<(Config, Origin), Error> {
+        let (config, origin) = if self.config.as_os_str() == "-" {
+            let config = Config::parse(&io::read_to_string(io::stdin())?);
+            (config, Origin::StandardInput)
         } else {
-            Config::load(&self.config)
+            let path = self.config.clone();
+            let (watched, config) = load_watched(&path);
+            (config, Origin::File { path, watched })
         };
-        config.map_err(|problems| Error::config(&self.config, &problems))
+        match config {
+            Ok(config) => Ok((config, origin)),
+            Err(problems) => Err(Error::config(&self.config, &problems)),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{ConfigFile, Error};
 use crate::admin::Admin;
+use crate::reload;
 use crate::server::{Front, Gateway, bind};
 
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ enum LogFormat {
 }
 
 pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, Error> {
-    let config = options.config.load()?;
+    let (config, origin) = options.config.load_watched()?;
     // Writes what is left when this ends.
     let _log = start_log(options.log)?;
     for warning in &config.warnings {
@@ -48,7 +49,12 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         .map_err(|error| Error::new(format!("replay: {error}")))?;
     let gateway = Arc::new(Gateway::new(config, store, clock).map_err(Error::new)?);
     let front = bind("deliveries", &listen, Front(Arc::clone(&gateway)))?;
-    let admin = bind("admin", &[admin], HttpServer::new_app(Admin(gateway)))?;
+    let admin = bind(
+        "admin",
+        &[admin],
+        HttpServer::new_app(Admin(Arc::clone(&gateway))),
+    )?;
+    reload::start(gateway, origin)?;
     for (role, address) in front
         .addresses()
         .map(|address| ("deliveries", address))

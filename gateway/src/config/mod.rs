@@ -1,6 +1,8 @@
 //! The configuration: read once, every mistake reported, and then a value that
 //! cannot be wrong.
 
+mod files;
+mod fixed;
 mod read;
 mod secrets;
 mod values;
@@ -13,6 +15,8 @@ use std::time::Duration;
 use hookgate_core::document::{self, Problem, Problems};
 use hookgate_gate::{BootFence, Source};
 
+pub(crate) use self::files::{Watched, load_watched};
+pub(crate) use self::fixed::Fixed;
 pub(crate) use self::secrets::SecretRef;
 use crate::store::StoreConfig;
 
@@ -39,14 +43,14 @@ pub(crate) struct Limits {
 }
 
 /// Where events are remembered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Replay {
     pub(crate) store: StoreConfig,
     pub(crate) boot_fence: BootFence,
 }
 
 /// Servers that deliveries are forwarded to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Upstream {
     pub(crate) servers: Vec<SocketAddr>,
     /// Total time for one delivery, connecting included.
@@ -74,10 +78,7 @@ impl Config {
     ///
     /// Every mistake in it, each with its key path and what was expected.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Problems::one("", format!("cannot read {}: {error}", path.display()))
-        })?;
-        Self::parse(&text)
+        load_watched(path).1
     }
 
     /// How long a delivery may be under way.

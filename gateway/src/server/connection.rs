@@ -36,7 +36,10 @@ impl ServerApp for Front {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let gateway = &*self.0;
-        let _open = Open::count(gateway.metrics.connections(), gateway.limits.connections)?;
+        let _open = Open::count(
+            gateway.metrics.connections(),
+            gateway.running.load().limits.connections,
+        )?;
         loop {
             stream = gateway
                 .serve(ServerSession::new_http1(stream), shutdown)
@@ -87,7 +90,8 @@ impl Gateway {
 
     /// Reads a head within its deadline; `None` if the sender has gone.
     async fn read_head(&self, session: &mut ServerSession) -> Result<Option<BodyLen>, Reason> {
-        match timeout(self.limits.head_timeout, session.read_request()).await {
+        let head_timeout = self.running.load().limits.head_timeout;
+        match timeout(head_timeout, session.read_request()).await {
             Ok(Ok(true)) => framing::check(&session.to_h1_raw(), session.req_header()).map(Some),
             Ok(Ok(false)) => Ok(None),
             Ok(Err(error)) if *error.etype() == ErrorType::ConnectionClosed => Ok(None),

@@ -3,11 +3,10 @@
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use hookgate_core::{Head, Verified};
+use hookgate_core::Verified;
 use hookgate_gate::{
     Admission, Audience, Finding, Outcome, Passage, Reason, Refusal, acknowledge_duplicate,
     is_withheld,
@@ -17,6 +16,7 @@ use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
 use super::Gateway;
+use super::admit::Admitted;
 use super::route::Route;
 use super::sender::{Connection, Gone, Sender};
 use crate::store::Store;
@@ -25,12 +25,11 @@ use crate::upstream::{self, Answer, Context};
 impl Gateway {
     pub(super) async fn deliver(&self, sender: &mut Sender<'_>) {
         let id = self.request_ids.next();
-        let Some(route) = self.routes.find(sender.request()).map(Arc::clone) else {
-            return self
-                .refuse(sender, None, Reason::SourceUnknown.into(), &id)
-                .await;
+        let Some(Admitted { route, admission }) = self.admit(sender).await else {
+            let unknown = Reason::SourceUnknown.into();
+            return self.refuse(sender, None, unknown, &id).await;
         };
-        match self.admit(sender, &route).await {
+        match admission {
             Ok(Admission::Forward(delivery)) => {
                 self.forward(sender, &route, Passage::Verified(delivery), &id)
                     .await;
@@ -61,28 +60,6 @@ impl Gateway {
             }
             Err(refusal) => self.refuse(sender, Some(&route), refusal, &id).await,
         }
-    }
-
-    /// Everything up to the claim. Nothing is sent anywhere before it.
-    async fn admit(
-        &self,
-        sender: &mut Sender<'_>,
-        route: &Route,
-    ) -> Result<Admission<Store>, Refusal> {
-        let request = sender.request();
-        let head = Head::new(&request.method, &request.uri, &request.headers);
-        let receiving = self
-            .gate
-            .begin(&route.source, head, sender.declared_len())?;
-        if let Err(Gone) = sender.proceed().await {
-            return Err(Reason::BodyIncomplete.into());
-        }
-        let received = receiving.receive(sender).await?;
-        if let Some(verified) = received.verified() {
-            let (source, body) = (route.source.name(), verified.body().len());
-            self.metrics.verified(source, verified.key_id(), body);
-        }
-        self.gate.admit(received).await
     }
 
     /// Forwards a delivery and settles it by the upstream's answer. A sender

@@ -1,31 +1,33 @@
 //! The data plane: connections in, verified deliveries out.
 
+mod admit;
 mod connection;
 mod delivery;
 mod framing;
 mod listen;
 mod route;
+mod running;
 mod sender;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use hookgate_core::document::Problems;
 use hookgate_gate::{Clock, Gate};
 
 pub(crate) use self::connection::Front;
 pub(crate) use self::listen::bind;
-use self::route::Routes;
-use crate::config::{Config, Limits};
+use self::running::Running;
+use crate::config::{Config, Fixed};
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::upstream::Upstream;
 
 /// Everything that a delivery needs on its way, shared by all connections.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     gate: Gate<Store>,
-    routes: Routes,
-    limits: Limits,
+    running: ArcSwap<Running>,
+    fixed: Fixed,
     metrics: Metrics,
     request_ids: delivery::RequestIds,
 }
@@ -40,18 +42,27 @@ impl Gateway {
             .clock(clock)
             .boot_fence(config.replay.boot_fence)
             .build();
-        let upstreams: BTreeMap<String, Arc<Upstream>> = config
-            .upstreams
-            .iter()
-            .map(|(name, upstream)| (name.clone(), Arc::new(Upstream::new(name, upstream))))
-            .collect();
         Ok(Self {
             gate,
-            routes: Routes::new(config.routes, &upstreams),
-            limits: config.limits,
+            fixed: Fixed::of(&config),
+            running: ArcSwap::from_pointee(Running::new(config, None)),
             metrics: Metrics::new()?,
             request_ids: delivery::RequestIds::new(),
         })
+    }
+
+    /// Runs `config` from the next request on. What the gate remembers stays, and so
+    /// do the connections to upstreams that have not changed. Deliveries under way
+    /// that are not claimed yet are checked once more, by their source as it is then.
+    ///
+    /// # Errors
+    ///
+    /// What cannot change at run time. Nothing has changed then.
+    pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
+        self.fixed.allows(&config)?;
+        let running = Running::new(config, Some(&self.running.load()));
+        self.running.store(Arc::new(running));
+        Ok(())
     }
 
     pub(crate) fn gate(&self) -> &Gate<Store> {

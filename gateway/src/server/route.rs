@@ -2,7 +2,7 @@
 //! host where one is set. No path is normalised: what is not the path of a
 //! source is not found.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use hookgate_gate::Source;
@@ -32,7 +32,7 @@ struct ByHost {
 impl Routes {
     pub(super) fn new(
         routes: Vec<config::Route>,
-        upstreams: &BTreeMap<String, Arc<Upstream>>,
+        upstream_named: impl Fn(&str) -> Option<Arc<Upstream>>,
     ) -> Self {
         let mut paths: HashMap<String, ByHost> = HashMap::new();
         for config::Route {
@@ -44,7 +44,7 @@ impl Routes {
         } in routes
         {
             // The configuration has checked that there is such an upstream.
-            let Some(upstream) = upstreams.get(&upstream).cloned() else {
+            let Some(upstream) = upstream_named(&upstream) else {
                 continue;
             };
             let route = Arc::new(Route {

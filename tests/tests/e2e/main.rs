@@ -13,6 +13,8 @@ mod parity;
 #[path = "../../../crates/replay/tests/redis/server.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod redis_server;
+mod reload;
+mod reload_load;
 mod replicas;
 mod schemes;
 mod strangers;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::url::{RedisUrlError, Target};
 
 /// Which server a [`RedisStore`](super::RedisStore) uses, and how.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RedisConfig {
     pub(super) target: Target,
     pub(super) ca_pem: Option<Vec<u8>>,

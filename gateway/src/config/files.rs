@@ -1,0 +1,99 @@
+//! The files that a configuration came from, and whether they are still the same.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use hookgate_core::document::{self, Problems};
+use toml::{Table, Value};
+
+use super::secrets::SecretRef;
+use super::{Config, read};
+
+/// Files, as they were when they were looked at. Looking again and again is more
+/// dependable than being told: Kubernetes swaps a symbolic link two folders up, and
+/// network file systems tell nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Watched(BTreeMap<PathBuf, Option<Stamp>>);
+
+/// What cannot stay the same when a file is written, replaced or linked anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Watched {
+    /// Looks at the same files once more.
+    pub(crate) fn look_again(&self) -> Self {
+        Self::look(self.0.keys().cloned().collect())
+    }
+
+    fn look(files: Vec<PathBuf>) -> Self {
+        let stamped = files.into_iter().map(|file| {
+            let stamp = fs::metadata(&file).ok().as_ref().map(Stamp::of);
+            (file, stamp)
+        });
+        Self(stamped.collect())
+    }
+
+    fn is_of(&self, files: &[PathBuf]) -> bool {
+        self.0.len() == files.len() && files.iter().all(|file| self.0.contains_key(file))
+    }
+}
+
+impl Stamp {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+            length: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+}
+
+/// Reads the configuration file at `path`, and says which files to watch from then
+/// on, whether or not it is good. They are looked at before they are read: what
+/// changes meanwhile is a change.
+pub(crate) fn load_watched(path: &Path) -> (Watched, Result<Config, Problems>) {
+    let mut watched = Watched::look(vec![path.to_owned()]);
+    loop {
+        let table = read_table(path);
+        let mut files = vec![path.to_owned()];
+        if let Ok(table) = &table {
+            secret_files(&Value::Table(table.clone()), &mut files);
+        }
+        files.sort();
+        files.dedup();
+        if watched.is_of(&files) {
+            return (watched, table.and_then(|table| read::read(&table)));
+        }
+        watched = Watched::look(files);
+    }
+}
+
+fn read_table(path: &Path) -> Result<Table, Problems> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Problems::one("", format!("cannot read {}: {error}", path.display())))?;
+    document::parse(&text)
+}
+
+/// Every `file:PATH`, wherever it stands, whether or not the rest is good.
+fn secret_files(value: &Value, files: &mut Vec<PathBuf>) {
+    match value {
+        Value::String(text) => {
+            if let Some(SecretRef::File(path)) = SecretRef::parse(text) {
+                files.push(path.into());
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| secret_files(item, files)),
+        Value::Table(table) => table.values().for_each(|item| secret_files(item, files)),
+        _ => {}
+    }
+}

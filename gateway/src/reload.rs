@@ -1,0 +1,129 @@
+//! The configuration is read anew on SIGHUP, and when one of the files that it came
+//! from has changed. A bad one changes nothing, and says why.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::config::{Watched, load_watched};
+use crate::server::Gateway;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where the configuration of a gateway comes from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// It was read once, and cannot be read again.
+    StandardInput,
+    File {
+        path: PathBuf,
+        watched: Watched,
+    },
+}
+
+/// Starts to reload `gateway`, on a thread of its own: reading secrets and looking up
+/// names takes as long as it takes.
+///
+/// # Errors
+///
+/// The thread could not be started.
+pub(crate) fn start(gateway: Arc<Gateway>, origin: Origin) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    // From here on, SIGHUP does not end the process.
+    let hangup = {
+        let _entered = runtime.enter();
+        signal(SignalKind::hangup())?
+    };
+    let reload = move || run(&runtime, hangup, &gateway, origin);
+    thread::Builder::new()
+        .name("hookgate-reload".to_owned())
+        .spawn(reload)?;
+    Ok(())
+}
+
+fn run(runtime: &Runtime, hangup: Signal, gateway: &Gateway, origin: Origin) {
+    runtime.block_on(async {
+        match origin {
+            Origin::StandardInput => refuse(hangup, gateway).await,
+            Origin::File { path, watched } => watch(hangup, gateway, &path, watched).await,
+        }
+    });
+}
+
+async fn refuse(mut hangup: Signal, gateway: &Gateway) {
+    while hangup.recv().await.is_some() {
+        gateway.metrics().reloaded(Err(()));
+        tracing::error!(
+            "the configuration was read from standard input and cannot be read again; expected \
+             --config FILE"
+        );
+    }
+}
+
+async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: Watched) {
+    let mut looking = every(LOOK);
+    let mut changed: Option<Watched> = None;
+    loop {
+        let settled = tokio::select! {
+            told = hangup.recv() => match told {
+                Some(()) => true,
+                None => return,
+            },
+            _ = looking.tick() => {
+                let now = watched.look_again();
+                // A file that still changes is being written: half of a secret is
+                // another secret.
+                let settled = changed.as_ref() == Some(&now);
+                changed = (now != watched).then_some(now);
+                settled && changed.is_some()
+            }
+        };
+        if settled {
+            changed = None;
+            watched = reload(gateway, path);
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// The files to watch from here on.
+fn reload(gateway: &Gateway, path: &Path) -> Watched {
+    let (watched, config) = load_watched(path);
+    let reloaded = config.and_then(|config| {
+        let warnings = config.warnings.clone();
+        gateway.reload(config)?;
+        Ok(warnings)
+    });
+    let result = reloaded.as_ref().map(drop).map_err(drop);
+    match reloaded {
+        Ok(warnings) => {
+            for warning in &warnings {
+                tracing::warn!(at = warning.at, "{}", warning.message);
+            }
+            tracing::info!("the configuration was reloaded");
+        }
+        Err(problems) => {
+            for problem in problems.iter() {
+                tracing::error!(at = problem.at, "{}", problem.message);
+            }
+            tracing::error!(
+                file = %path.display(),
+                "the configuration was not reloaded; the one from before goes on"
+            );
+        }
+    }
+    gateway.metrics().reloaded(result);
+    watched
+}

@@ -1,0 +1,120 @@
+//! Everything up to the claim, by the configuration as it is at that moment.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hookgate_core::Head;
+use hookgate_gate::{Admission, BodyError, BodySource, Mode, Passage, Reason, Received, Refusal};
+use pingora_http::RequestHeader;
+
+use super::Gateway;
+use super::route::Route;
+use super::sender::{Gone, Sender};
+use crate::store::Store;
+
+/// What becomes of a request, and the route that decided it.
+pub(super) struct Admitted {
+    pub(super) route: Arc<Route>,
+    pub(super) admission: Result<Admission<Store>, Refusal>,
+}
+
+impl Gateway {
+    /// Reads and checks a delivery, and claims its event. Nothing is sent anywhere
+    /// before that. None if no source has its address.
+    ///
+    /// What a reload overtakes is checked once more, by its source as it is then: a
+    /// key that was taken out counts no longer from that moment on (CVE-2026-45005),
+    /// and one that was let in counts.
+    pub(super) async fn admit(&self, sender: &mut Sender<'_>) -> Option<Admitted> {
+        let mut overtaken: Option<Bytes> = None;
+        loop {
+            let (route, version) = {
+                let running = self.running.load();
+                (
+                    running.routes.find(sender.request()).map(Arc::clone)?,
+                    running.version,
+                )
+            };
+            let again = overtaken.is_some();
+            let observes = route.source.mode() == Mode::Observe;
+            let received = match overtaken.take() {
+                None => self.receive(sender, &route).await,
+                Some(body) => self.receive_again(sender.request(), &route, body).await,
+            };
+            let is_current = || self.running.load().version == version;
+            let admission = match received {
+                // The sender may have signed for what the source is by now, or the key
+                // may be gone for good: its next try will tell, and nothing is lost.
+                Err(refusal) if again || !is_current() => Err(ask_again(refusal)),
+                Err(refusal) => Err(refusal),
+                Ok(received) if !is_current() && (observes || received.verified().is_some()) => {
+                    overtaken = Some(received.body().clone());
+                    continue;
+                }
+                Ok(received) => {
+                    if let Some(verified) = received.verified() {
+                        let (source, body) = (route.source.name(), verified.body().len());
+                        self.metrics.verified(source, verified.key_id(), body);
+                    }
+                    self.gate.admit(received).await
+                }
+            };
+            if is_current() {
+                return Some(Admitted { route, admission });
+            }
+            // It has waited for another delivery of its event. What was claimed goes
+            // back when it is dropped here.
+            overtaken = Some(match admission {
+                Ok(Admission::Forward(delivery)) => delivery.verified().body().clone(),
+                Ok(Admission::Duplicate(verified)) => verified.body().clone(),
+                Ok(Admission::Observed(observed)) => Passage::Observed(observed).into_parts().0,
+                admission => return Some(Admitted { route, admission }),
+            });
+        }
+    }
+
+    async fn receive<'r>(
+        &self,
+        sender: &mut Sender<'_>,
+        route: &'r Route,
+    ) -> Result<Received<'r>, Refusal> {
+        let request = sender.request();
+        let head = Head::new(&request.method, &request.uri, &request.headers);
+        let receiving = self
+            .gate
+            .begin(&route.source, head, sender.declared_len())?;
+        if let Err(Gone) = sender.proceed().await {
+            return Err(Reason::BodyIncomplete.into());
+        }
+        receiving.receive(sender).await
+    }
+
+    /// Checks a request of which the body has been read.
+    async fn receive_again<'r>(
+        &self,
+        request: &RequestHeader,
+        route: &'r Route,
+        body: Bytes,
+    ) -> Result<Received<'r>, Refusal> {
+        let head = Head::new(&request.method, &request.uri, &request.headers);
+        let length = u64::try_from(body.len()).ok();
+        let receiving = self.gate.begin(&route.source, head, length)?;
+        receiving.receive(&mut Whole(Some(body))).await
+    }
+}
+
+fn ask_again(refusal: Refusal) -> Refusal {
+    match refusal.reason() {
+        Reason::Verify(_) => refusal.asking_to_retry(),
+        _ => refusal,
+    }
+}
+
+/// A body that has been read.
+struct Whole(Option<Bytes>);
+
+impl BodySource for Whole {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        Ok(self.0.take())
+    }
+}
