@@ -1,4 +1,4 @@
-//! What operators and their machines ask: `/healthz` and `/metrics`.
+//! What operators and their machines ask: `/healthz`, `/readyz` and `/metrics`.
 
 use std::sync::Arc;
 
@@ -9,10 +9,45 @@ use http::{HeaderValue, Response, StatusCode};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 
+use crate::readiness::Readiness;
 use crate::server::Gateway;
 
 /// Answers on the admin address.
-pub(crate) struct Admin(pub(crate) Arc<Gateway>);
+pub(crate) struct Admin {
+    gateway: Arc<Gateway>,
+    readiness: Readiness,
+}
+
+impl Admin {
+    pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
+        Self {
+            readiness: Readiness::new(Arc::clone(&gateway)),
+            gateway,
+        }
+    }
+
+    async fn readyz(&self) -> Response<Vec<u8>> {
+        let report = self.readiness.report().await;
+        let status = match report.is_ready() {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let body = format!("{}\n", report.json()).into_bytes();
+        let mut response = text(status, body);
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+
+    fn metrics(&self) -> Response<Vec<u8>> {
+        let gate = self.gateway.gate();
+        let metrics = self.gateway.metrics();
+        text(
+            StatusCode::OK,
+            metrics.render(gate.stats(), gate.store().entries()),
+        )
+    }
+}
 
 #[async_trait]
 impl ServeHttp for Admin {
@@ -20,18 +55,11 @@ impl ServeHttp for Admin {
         let request = session.req_header();
         match (request.method.as_str(), request.uri.path()) {
             ("GET" | "HEAD", "/healthz") => text(StatusCode::OK, b"ok\n".to_vec()),
-            ("GET" | "HEAD", "/metrics") => {
-                let gate = self.0.gate();
-                text(
-                    StatusCode::OK,
-                    self.0
-                        .metrics()
-                        .render(gate.stats(), gate.store().entries()),
-                )
-            }
+            ("GET" | "HEAD", "/readyz") => self.readyz().await,
+            ("GET" | "HEAD", "/metrics") => self.metrics(),
             ("GET" | "HEAD", _) => text(
                 StatusCode::NOT_FOUND,
-                b"here are /healthz and /metrics\n".to_vec(),
+                b"here are /healthz, /readyz and /metrics\n".to_vec(),
             ),
             _ => text(StatusCode::METHOD_NOT_ALLOWED, Vec::new()),
         }

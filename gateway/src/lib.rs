@@ -7,7 +7,9 @@
 mod admin;
 mod cli;
 mod config;
+mod lifecycle;
 mod metrics;
+mod readiness;
 mod reload;
 mod server;
 mod store;

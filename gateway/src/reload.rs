@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -28,14 +28,13 @@ pub(crate) enum Origin {
     },
 }
 
-/// Starts to reload `gateway`, on a thread of its own: reading secrets and looking up
+/// Starts to reload `gateway`, on a thread that carries `runtime`: reading secrets and looking up
 /// names takes as long as it takes.
 ///
 /// # Errors
 ///
 /// The thread could not be started.
-pub(crate) fn start(gateway: Arc<Gateway>, origin: Origin) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+pub(crate) fn start(runtime: Runtime, gateway: Arc<Gateway>, origin: Origin) -> io::Result<()> {
     // From here on, SIGHUP does not end the process.
     let hangup = {
         let _entered = runtime.enter();

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -30,9 +31,9 @@ pub(crate) enum StoreConfig {
 impl StoreConfig {
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Store, Box<dyn Error + Send + Sync>> {
-        Ok(match self {
+        Ok(Store::new(match self {
             Self::Memory { max_entries } => {
-                Store::Memory(MemoryStore::with_max_entries(*max_entries))
+                Backend::Memory(MemoryStore::with_max_entries(*max_entries))
             }
             Self::Disk {
                 path,
@@ -42,10 +43,10 @@ impl StoreConfig {
                 let builder = DiskStore::builder()
                     .durability(*durability)
                     .max_entries(*max_entries);
-                Store::Disk(builder.open(path)?)
+                Backend::Disk(builder.open(path)?)
             }
-            Self::Redis(config) => Store::Redis(connect(config.clone())?),
-        })
+            Self::Redis(config) => Backend::Redis(connect(config.clone())?),
+        }))
     }
 
     /// For how many events there is room, where that is the gateway's to say.
@@ -102,53 +103,93 @@ fn connect(config: RedisConfig) -> Result<RedisStore, Box<dyn Error + Send + Syn
 }
 
 /// The store that runs.
-#[derive(Clone, Debug)]
-pub(crate) enum Store {
+#[derive(Debug)]
+pub(crate) struct Store {
+    backend: Backend,
+    /// Whether a successor of this process has taken over.
+    closed: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Backend {
     Memory(MemoryStore),
     Disk(DiskStore),
     Redis(RedisStore),
 }
 
-impl ReplayStore for Store {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        match self {
-            Self::Memory(store) => store.claim(key, terms).await,
-            Self::Disk(store) => store.claim(key, terms).await,
-            Self::Redis(store) => store.claim(key, terms).await,
+impl Store {
+    fn new(backend: Backend) -> Self {
+        Self {
+            backend,
+            closed: AtomicBool::new(false),
         }
     }
 
+    /// Grants no claim from here on, if what it remembers ends with the process: a
+    /// successor would not know of it. One that others share goes on.
+    pub(crate) fn close_if_it_forgets(&self) {
+        if matches!(self.backend, Backend::Memory(_)) {
+            self.closed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// There is no successor after all.
+    pub(crate) fn open_again(&self) {
+        self.closed.store(false, Ordering::SeqCst);
+    }
+}
+
+impl ReplayStore for Store {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        let claim = match &self.backend {
+            Backend::Memory(store) => store.claim(key, terms).await,
+            Backend::Disk(store) => store.claim(key, terms).await,
+            Backend::Redis(store) => store.claim(key, terms).await,
+        }?;
+        // Looked at after the claim: what is passed on here was granted before the
+        // successor began.
+        if !self.closed.load(Ordering::SeqCst) {
+            return Ok(claim);
+        }
+        if let Claim::Granted(lease) = &claim {
+            self.release(lease).await?;
+        }
+        Err(StoreError::new(
+            "a successor of this process has taken over",
+        ))
+    }
+
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
-        match self {
-            Self::Memory(store) => store.commit(lease, retention).await,
-            Self::Disk(store) => store.commit(lease, retention).await,
-            Self::Redis(store) => store.commit(lease, retention).await,
+        match &self.backend {
+            Backend::Memory(store) => store.commit(lease, retention).await,
+            Backend::Disk(store) => store.commit(lease, retention).await,
+            Backend::Redis(store) => store.commit(lease, retention).await,
         }
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
-        match self {
-            Self::Memory(store) => store.release(lease).await,
-            Self::Disk(store) => store.release(lease).await,
-            Self::Redis(store) => store.release(lease).await,
+        match &self.backend {
+            Backend::Memory(store) => store.release(lease).await,
+            Backend::Disk(store) => store.release(lease).await,
+            Backend::Redis(store) => store.release(lease).await,
         }
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         // Each listens from here on, not only once it is polled.
-        let settled: Pin<Box<dyn Future<Output = ()> + Send + '_>> = match self {
-            Self::Memory(store) => Box::pin(store.settled(key)),
-            Self::Disk(store) => Box::pin(store.settled(key)),
-            Self::Redis(store) => Box::pin(store.settled(key)),
+        let settled: Pin<Box<dyn Future<Output = ()> + Send + '_>> = match &self.backend {
+            Backend::Memory(store) => Box::pin(store.settled(key)),
+            Backend::Disk(store) => Box::pin(store.settled(key)),
+            Backend::Redis(store) => Box::pin(store.settled(key)),
         };
         settled
     }
 
     fn entries(&self) -> Option<u64> {
-        match self {
-            Self::Memory(store) => store.entries(),
-            Self::Disk(store) => store.entries(),
-            Self::Redis(store) => store.entries(),
+        match &self.backend {
+            Backend::Memory(store) => store.entries(),
+            Backend::Disk(store) => store.entries(),
+            Backend::Redis(store) => store.entries(),
         }
     }
 }

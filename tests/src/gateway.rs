@@ -1,7 +1,7 @@
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -28,11 +28,13 @@ pub struct Gateway {
     reading: Arc<AtomicBool>,
     /// Where its configuration is.
     folder: TempDir,
+    envs: Vec<(String, String)>,
 }
 
 /// What a gateway is started with.
 #[derive(Debug)]
 pub struct GatewayBuilder {
+    server: String,
     top: String,
     upstream: String,
     source: String,
@@ -46,6 +48,7 @@ impl Gateway {
     /// The boot fence is down: the suites start many gateways and do not wait.
     pub fn builder(upstream: SocketAddr) -> GatewayBuilder {
         GatewayBuilder {
+            server: String::new(),
             top: "[replay]\nboot_fence = false\n".to_owned(),
             upstream: format!("[upstreams.app]\nservers = [\"{upstream}\"]\n"),
             source: String::new(),
@@ -68,6 +71,19 @@ impl Gateway {
     /// Closes the log once its next line has come.
     pub fn stop_reading_the_log(&mut self) {
         self.reading.store(false, Ordering::SeqCst);
+    }
+
+    /// Starts a process that takes over from this one.
+    pub fn successor(&self) -> Self {
+        let config = std::fs::read_to_string(self.config()).expect("it is there");
+        let config = config
+            .replacen("127.0.0.1:0", &self.deliveries.to_string(), 1)
+            .replacen("127.0.0.1:0", &self.admin.to_string(), 1);
+        let mut starting = Starting::new(&config, self.envs.clone(), "", "--upgrade");
+        let waits = "waiting for the sockets of the process before";
+        while starting.next()["fields"]["message"] != waits {}
+        self.signal("QUIT");
+        starting.listening()
     }
 
     /// The file with its configuration.
@@ -172,10 +188,23 @@ impl GatewayBuilder {
         self
     }
 
+    /// Adds lines to the table `server`.
+    pub fn server(mut self, lines: &str) -> Self {
+        self.server.push_str(lines);
+        self.server.push('\n');
+        self
+    }
+
     /// Adds lines to the table `replay`.
     pub fn replay(mut self, lines: &str) -> Self {
         self.top.push_str(lines);
         self.top.push('\n');
+        self
+    }
+
+    /// Puts the boot fence up.
+    pub fn boot_fence(mut self) -> Self {
+        self.top = self.top.replace("boot_fence = false", "boot_fence = true");
         self
     }
 
@@ -217,34 +246,62 @@ impl GatewayBuilder {
     /// Starts it with the sources that were added, and no others.
     pub fn start_bare(self) -> Gateway {
         let config = format!(
-            "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}{}",
-            self.top, self.upstream, self.sources
+            "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}{}{}",
+            self.server, self.top, self.upstream, self.sources
         );
+        Starting::new(&config, self.envs, &self.before, "").listening()
+    }
+}
+
+/// A process that has been started, and may still have to say where it listens.
+struct Starting {
+    process: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    log: Arc<Mutex<String>>,
+    folder: TempDir,
+    envs: Vec<(String, String)>,
+}
+
+impl Starting {
+    fn new(config: &str, envs: Vec<(String, String)>, before: &str, option: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(CONFIG);
         std::fs::write(&file, config).expect("it can be written");
-        let run = format!("{} exec \"$0\" run --config \"$1\" --log json", self.before);
+        let run = format!("{before} exec \"$0\" run --config \"$1\" --log json {option}");
         let mut process = Command::new("bash")
             .args(["-c", &run])
             .arg(binary())
             .arg(file)
             .env("HOOKGATE_LOG", "debug,pingora_core=warn,pingora_pool=warn")
-            .envs(self.envs)
+            .envs(envs.clone())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the gateway starts");
-        let mut lines = BufReader::new(process.stderr.take().expect("piped")).lines();
-        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(process.stderr.take().expect("piped")).lines();
+        Self {
+            process,
+            lines,
+            log: Arc::default(),
+            folder,
+            envs,
+        }
+    }
+
+    /// The next line of its log.
+    fn next(&mut self) -> Value {
+        let mut log = self.log.lock().expect("no reader panics");
+        let line = self.lines.next().and_then(Result::ok);
+        let line = line.unwrap_or_else(|| panic!("the gateway ended:\n{log}"));
+        log.push_str(&line);
+        log.push('\n');
+        serde_json::from_str(&line).unwrap_or_default()
+    }
+
+    fn listening(mut self) -> Gateway {
         let mut addresses = [None, None];
         while addresses.contains(&None) {
-            let line = lines.next().and_then(Result::ok).unwrap_or_else(|| {
-                panic!(
-                    "the gateway ended:\n{}",
-                    log.lock().expect("no reader panics")
-                )
-            });
-            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            let event = self.next();
             let fields = &event["fields"];
             let address = || {
                 fields["address"]
@@ -256,13 +313,17 @@ impl GatewayBuilder {
                 Some("admin") => addresses[1] = address(),
                 _ => {}
             }
-            let mut log = log.lock().expect("no reader panics");
-            log.push_str(&line);
-            log.push('\n');
         }
         let [Some(deliveries), Some(admin)] = addresses else {
             unreachable!("both are there")
         };
+        let Self {
+            process,
+            lines,
+            log,
+            folder,
+            envs,
+        } = self;
         let rest = Arc::clone(&log);
         let reading = Arc::new(AtomicBool::new(true));
         let go_on = Arc::clone(&reading);
@@ -284,6 +345,7 @@ impl GatewayBuilder {
             log,
             reading,
             folder,
+            envs,
         }
     }
 }

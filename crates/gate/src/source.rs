@@ -145,7 +145,8 @@ impl Source {
         &self.scope
     }
 
-    pub(crate) fn wait(&self) -> Duration {
+    /// How long a delivery waits for another one of its event.
+    pub fn wait(&self) -> Duration {
         match self.policy.mode {
             Mode::Enforce => self.policy.wait,
             // Whatever comes of it, the delivery goes on.

@@ -1,17 +1,18 @@
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use hookgate_gate::Clock;
 use pingora_core::apps::http_app::HttpServer;
 use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{RunArgs, Server};
+use pingora_core::server::{Fds, RunArgs, Server};
+use tokio::runtime::Builder;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigFile, Error};
 use crate::admin::Admin;
+use crate::lifecycle::{self, Ends, Lifecycle, Signals};
 use crate::reload;
 use crate::server::{Front, Gateway, bind};
 
@@ -19,6 +20,10 @@ use crate::server::{Front, Gateway, bind};
 pub(super) struct Options {
     #[command(flatten)]
     config: ConfigFile,
+
+    /// Take over the sockets of the process that runs, once it gets SIGQUIT
+    #[arg(long)]
+    upgrade: bool,
 
     /// How log lines are written to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -40,21 +45,29 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     for warning in &config.warnings {
         tracing::warn!(at = warning.at, "{}", warning.message);
     }
-    let grace = config.longest_delivery() + Duration::from_secs(1);
-    let (listen, admin) = (config.listen.clone(), config.admin);
+    let (listen, admin, stop) = (config.listen.clone(), config.admin, config.stop.clone());
     let store = config
         .replay
         .store
         .open()
         .map_err(|error| Error::new(format!("replay: {error}")))?;
+    // Last, because from then on nobody else answers. What is accepted nowhere waits.
+    let mut inherited = match options.upgrade {
+        true => lifecycle::take_over(lifecycle::upgrade_socket(&stop)?)?,
+        false => Fds::new(),
+    };
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let signals = Signals::listen(&runtime)?;
+    let ends = Ends::new();
     let gateway = Arc::new(Gateway::new(config, store, clock).map_err(Error::new)?);
-    let front = bind("deliveries", &listen, Front(Arc::clone(&gateway)))?;
-    let admin = bind(
-        "admin",
-        &[admin],
-        HttpServer::new_app(Admin(Arc::clone(&gateway))),
-    )?;
-    reload::start(gateway, origin)?;
+    let front = Front(Arc::clone(&gateway));
+    let front = bind("deliveries", &listen, front, &inherited)?.ending(ends.of_deliveries());
+    let operators = HttpServer::new_app(Admin::new(Arc::clone(&gateway)));
+    let admin = bind("admin", &[admin], operators, &inherited)?.ending(ends.of_admin());
+    reload::start(runtime, Arc::clone(&gateway), origin)?;
+    // One that nobody accepts from would leave its connections waiting for ever.
+    let kept = front.addresses().chain(admin.addresses());
+    inherited.close_unclaimed(&kept.map(|address| address.to_string()).collect());
     for (role, address) in front
         .addresses()
         .map(|address| ("deliveries", address))
@@ -67,8 +80,8 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         None,
         ServerConf {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            // pingora's default would be to sleep for five minutes.
-            grace_period_seconds: Some(grace.as_secs()),
+            // The lifecycle has waited for what there was to wait for.
+            grace_period_seconds: Some(0),
             graceful_shutdown_timeout_seconds: Some(1),
             ..ServerConf::default()
         },
@@ -76,7 +89,9 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     server.bootstrap();
     server.add_service(front);
     server.add_service(admin);
-    server.run(RunArgs::default());
+    server.run(RunArgs {
+        shutdown_signal: Box::new(Lifecycle::new(signals, gateway, stop, ends)),
+    });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hookgate_core::document::{self, Problem, Problems};
@@ -25,12 +25,22 @@ use crate::store::StoreConfig;
 pub struct Config {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) admin: SocketAddr,
+    pub(crate) stop: Stop,
     pub(crate) limits: Limits,
     pub(crate) replay: Replay,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     pub(crate) routes: Vec<Route>,
     /// What is allowed, and still worth a second thought.
     pub(crate) warnings: Vec<Problem>,
+}
+
+/// How the gateway ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop {
+    /// How long deliveries are still accepted after the signal to end.
+    pub(crate) drain_delay: Duration,
+    /// Where a successor waits for the sockets.
+    pub(crate) upgrade_socket: Option<PathBuf>,
 }
 
 /// Limits of every connection. Those of bodies are with each source.
@@ -81,19 +91,17 @@ impl Config {
         load_watched(path).1
     }
 
-    /// How long a delivery may be under way.
+    /// How long a delivery may be under way, from the first byte of its head to the
+    /// last of its answer.
     pub(crate) fn longest_delivery(&self) -> Duration {
-        let body = self
-            .routes
-            .iter()
-            .map(|route| route.source.body_timeout())
-            .max();
-        let upstream = self
-            .upstreams
-            .values()
-            .map(|upstream| upstream.timeout)
-            .max();
-        body.unwrap_or_default() + upstream.unwrap_or_default()
+        let deliveries = self.routes.iter().map(|route| {
+            let upstream = self.upstreams.get(&route.upstream);
+            route.source.body_timeout()
+                + route.source.wait()
+                + upstream.map_or(Duration::ZERO, |upstream| upstream.timeout)
+        });
+        // An answer is written while it is read, by the upstream's deadline.
+        self.limits.head_timeout + deliveries.max().unwrap_or_default() + Duration::from_secs(1)
     }
 
     /// Reads the text of a configuration file.

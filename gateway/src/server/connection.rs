@@ -13,7 +13,7 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Gateway;
 use super::delivery::refusal_answer;
@@ -22,6 +22,9 @@ use super::sender::Sender;
 
 /// How long a connection may be idle between two requests.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long an idle connection stays open once the gateway is about to end: a request
+/// may be on its way already, and closing would lose it.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long the last bytes of an answer may take.
 const FINISH: Duration = Duration::from_secs(10);
 
@@ -53,13 +56,21 @@ impl ServerApp for Front {
 /// count the time between two requests.
 async fn wait_for_next(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
     let mut shutdown = shutdown.clone();
-    if *shutdown.borrow_and_update() {
-        return None;
-    }
+    let idle = async {
+        let ends = async {
+            // The end of the signal's sender is the end of the process.
+            let _: Result<_, _> = shutdown.wait_for(|ends| *ends).await;
+            sleep(LINGER).await;
+        };
+        tokio::select! {
+            () = sleep(IDLE) => {}
+            () = ends => {}
+        }
+    };
     let mut first = [0];
     tokio::select! {
-        peeked = timeout(IDLE, stream.try_peek(&mut first)) => peeked.ok()?.ok().map(drop),
-        _ = shutdown.changed() => None,
+        peeked = stream.try_peek(&mut first) => peeked.ok().map(drop),
+        () = idle => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hookgate_core::Verified;
@@ -24,6 +24,7 @@ use crate::upstream::{self, Answer, Context};
 
 impl Gateway {
     pub(super) async fn deliver(&self, sender: &mut Sender<'_>) {
+        let _under_way = UnderWay::count(&self.deliveries);
         let id = self.request_ids.next();
         let Some(Admitted { route, admission }) = self.admit(sender).await else {
             let unknown = Reason::SourceUnknown.into();
@@ -245,6 +246,22 @@ fn class(status: StatusCode) -> &'static str {
         4 => "4xx",
         5 => "5xx",
         _ => "other",
+    }
+}
+
+/// Counts a delivery while it is under way.
+struct UnderWay<'g>(&'g AtomicUsize);
+
+impl<'g> UnderWay<'g> {
+    fn count(deliveries: &'g AtomicUsize) -> Self {
+        deliveries.fetch_add(1, Ordering::SeqCst);
+        Self(deliveries)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -3,37 +3,70 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{IntoRawFd, RawFd};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
-use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::server::{Fds, ListenFds, ShutdownWatch};
 use pingora_core::services::Service as ServiceTrait;
 use pingora_core::services::listening::Service;
+
+use crate::lifecycle::End;
 
 /// A service whose sockets are bound.
 pub(crate) struct Bound<A> {
     service: Service<A>,
-    sockets: Vec<(SocketAddr, TcpListener)>,
+    sockets: Vec<(SocketAddr, Socket)>,
+    end: Option<End>,
 }
 
-/// Binds `addresses` for a service that runs `app`.
-pub(crate) fn bind<A>(name: &str, addresses: &[SocketAddr], app: A) -> io::Result<Bound<A>> {
+enum Socket {
+    Own(TcpListener),
+    /// Of the process that is upgraded from.
+    Inherited(RawFd),
+}
+
+/// Binds `addresses` for a service that runs `app`, but for those that were handed
+/// over.
+pub(crate) fn bind<A>(
+    name: &str,
+    addresses: &[SocketAddr],
+    app: A,
+    inherited: &Fds,
+) -> io::Result<Bound<A>> {
     let mut service = Service::new(name.to_owned(), app);
     let mut sockets = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let socket = TcpListener::bind(address).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-        })?;
-        socket.set_nonblocking(true)?;
-        let actual = socket.local_addr()?;
+        let (actual, socket) = match inherited.get(&address.to_string()) {
+            Some(socket) => (*address, Socket::Inherited(*socket)),
+            None => bind_one(*address)?,
+        };
         service.add_tcp(&actual.to_string());
         sockets.push((actual, socket));
     }
-    Ok(Bound { service, sockets })
+    Ok(Bound {
+        service,
+        sockets,
+        end: None,
+    })
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
+    let socket = TcpListener::bind(address).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })?;
+    socket.set_nonblocking(true)?;
+    Ok((socket.local_addr()?, Socket::Own(socket)))
 }
 
 impl<A> Bound<A> {
+    /// Ends by `end` alone, and hands its sockets there.
+    pub(crate) fn ending(mut self, end: End) -> Self {
+        self.end = Some(end);
+        self
+    }
+
     /// The addresses that were bound.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.sockets.iter().map(|(address, _)| *address)
@@ -53,9 +86,18 @@ impl<A: ServerApp + Send + Sync + 'static> ServiceTrait for Bound<A> {
         if let Some(fds) = &fds {
             let mut table = fds.lock();
             for (address, socket) in self.sockets.drain(..) {
-                table.add(address.to_string(), socket.into_raw_fd());
+                let socket = match socket {
+                    Socket::Own(socket) => socket.into_raw_fd(),
+                    Socket::Inherited(socket) => socket,
+                };
+                table.add(address.to_string(), socket);
+            }
+            if let Some(end) = &self.end {
+                // All services share one table.
+                end.sockets.get_or_init(|| Arc::clone(fds));
             }
         }
+        let shutdown = self.end.as_ref().map_or(shutdown, |end| end.ends.clone());
         self.service
             .start_service(fds, shutdown, listeners_per_fd)
             .await;

@@ -10,6 +10,8 @@ mod running;
 mod sender;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hookgate_core::document::Problems;
@@ -21,6 +23,7 @@ use self::running::Running;
 use crate::config::{Config, Fixed};
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::upstream::Upstream;
 
 /// Everything that a delivery needs on its way, shared by all connections.
 #[derive(Debug)]
@@ -30,6 +33,9 @@ pub(crate) struct Gateway {
     fixed: Fixed,
     metrics: Metrics,
     request_ids: delivery::RequestIds,
+    /// Deliveries under way; one may outlive its connection.
+    deliveries: AtomicUsize,
+    draining: AtomicBool,
 }
 
 impl Gateway {
@@ -48,6 +54,8 @@ impl Gateway {
             running: ArcSwap::from_pointee(Running::new(config, None)),
             metrics: Metrics::new()?,
             request_ids: delivery::RequestIds::new(),
+            deliveries: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
         })
     }
 
@@ -63,6 +71,31 @@ impl Gateway {
         let running = Running::new(config, Some(&self.running.load()));
         self.running.store(Arc::new(running));
         Ok(())
+    }
+
+    /// How long a delivery may be under way.
+    pub(crate) fn longest_delivery(&self) -> Duration {
+        self.running.load().longest_delivery
+    }
+
+    /// Connections that are open and deliveries under way.
+    pub(crate) fn under_way(&self) -> usize {
+        let connections = usize::try_from(self.metrics.connections().get()).unwrap_or(0);
+        connections.max(self.deliveries.load(Ordering::SeqCst))
+    }
+
+    /// Says from here on that it is about to end.
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Where deliveries go.
+    pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        self.running.load().upstreams().cloned().collect()
     }
 
     pub(crate) fn gate(&self) -> &Gate<Store> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::route::Routes;
 use crate::config::{self, Config, Limits};
@@ -12,6 +13,7 @@ pub(super) struct Running {
     pub(super) routes: Routes,
     pub(super) limits: Limits,
     upstreams: BTreeMap<String, (config::Upstream, Arc<Upstream>)>,
+    pub(super) longest_delivery: Duration,
     /// One more with each reload.
     pub(super) version: u64,
 }
@@ -20,6 +22,7 @@ impl Running {
     /// What runs as `config` says, in place of `before`, of which upstreams that have
     /// not changed go on with their connections.
     pub(super) fn new(config: Config, before: Option<&Self>) -> Self {
+        let longest_delivery = config.longest_delivery();
         let keep = |name: &str, config: &config::Upstream| {
             let (was, upstream) = before?.upstreams.get(name)?;
             (was == config).then(|| Arc::clone(upstream))
@@ -41,7 +44,12 @@ impl Running {
             }),
             limits: config.limits,
             upstreams,
+            longest_delivery,
             version: before.map_or(0, |before| before.version + 1),
         }
+    }
+
+    pub(super) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.values().map(|(_, upstream)| upstream)
     }
 }

@@ -15,7 +15,8 @@ use pingora_core::connectors::http::v1::Connector;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::{Instant, timeout_at};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use self::head::{Context, request_head, response_head};
 use crate::config;
@@ -63,6 +64,17 @@ impl Upstream {
 
     pub(crate) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether a server takes connections.
+    pub(crate) async fn is_usable(&self) -> bool {
+        for server in &self.servers {
+            let connected = timeout(self.connect_timeout, TcpStream::connect(server)).await;
+            if matches!(connected, Ok(Ok(_))) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Sends `request` with `body` and waits for the head of the answer. A

@@ -8,6 +8,7 @@ mod faults;
 mod forwarding;
 mod framing;
 mod grpc;
+mod lifecycle;
 mod observe;
 mod parity;
 #[path = "../../../crates/replay/tests/redis/server.rs"]

@@ -35,7 +35,12 @@ impl Upstream {
     pub(super) fn start(runtime: &Runtime) -> Result<Self, Error> {
         let state = Arc::new(State::default());
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut service = bind("upstream", &[any_port], App(Arc::clone(&state)))?;
+        let mut service = bind(
+            "upstream",
+            &[any_port],
+            App(Arc::clone(&state)),
+            &Fds::new(),
+        )?;
         let address = service
             .addresses()
             .next()

@@ -4,6 +4,7 @@ mod limits;
 mod replay;
 mod server;
 mod sources;
+mod stop;
 mod upstreams;
 mod verifier;
 
@@ -19,7 +20,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let warnings = Report::default();
     let root = Section::root(table, &report);
 
-    let (listen, admin) = server::read(&root);
+    let (listen, admin, stop) = server::read(&root);
     let (limits, mut defaults) = limits::read(&root);
     let (replay, max_entries_per_source) = replay::read(&root);
     // One source may fill the store; of several, none may keep the others out.
@@ -39,6 +40,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     report.finish(Some(Config {
         listen,
         admin,
+        stop,
         limits,
         replay,
         upstreams,

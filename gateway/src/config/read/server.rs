@@ -1,15 +1,22 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use hookgate_core::document::Section;
 
+use super::stop;
+use crate::config::Stop;
 use crate::config::values::Address;
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
 /// Where the gateway listens: for deliveries, and for its operators.
-pub(super) fn read(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
+pub(super) fn read(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr, Stop) {
     let Some(server) = root.required_section("server") else {
-        return (Vec::new(), DEFAULT_ADMIN);
+        let stop = Stop {
+            drain_delay: Duration::ZERO,
+            upgrade_socket: None,
+        };
+        return (Vec::new(), DEFAULT_ADMIN, stop);
     };
     let listen: Vec<SocketAddr> = server
         .required_list::<Address>("listen")
@@ -19,6 +26,7 @@ pub(super) fn read(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
     let admin = server
         .optional::<Address>("admin")
         .map_or(DEFAULT_ADMIN, |address| address.0);
+    let stop = stop::read(&server);
     server.deny_unknown();
     let mut taken = vec![admin];
     for address in &listen {
@@ -31,5 +39,5 @@ pub(super) fn read(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr) {
         }
         taken.push(*address);
     }
-    (listen, admin)
+    (listen, admin, stop)
 }
