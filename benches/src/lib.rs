@@ -39,7 +39,7 @@ pub fn standard_webhooks(len: usize) -> Delivery {
 }
 
 /// A JSON object of `len` bytes.
-fn json(len: usize) -> String {
+pub fn json(len: usize) -> String {
     const FRAME: &str = r#"{"type":"bench","data":""}"#;
     let padding = "x".repeat(len.saturating_sub(FRAME.len()));
     format!(r#"{{"type":"bench","data":"{padding}"}}"#)

@@ -1,0 +1,253 @@
+//! The layer around a handler that does nothing: what a delivery costs, what a refusal
+//! costs, and what the layers and extractors of others cost.
+//!
+//! Others verify and no more. So there is a figure for verifying alone, to compare, and
+//! one with the replay protection that they do not have.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::future::ready;
+use std::hint::black_box;
+
+use axum::Router;
+use axum::routing::post;
+use axum_standardwebhooks::{SharedWebhook, StandardWebhook, Webhook};
+use bytes::Bytes;
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
+use hookgate_benches::{SECRET, json};
+use hookgate_gate::{Clock, Dedupe, Source, SystemClock};
+use hookgate_replay::MemoryStore;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::runtime::Runtime;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_hookgate::{HookgateLayer, Provider, Secret, Signer, VerifiedBody, Verifier};
+
+const SIZES: [usize; 4] = [256, 1024, 64 * 1024, 1024 * 1024];
+
+fn provider() -> Provider {
+    Provider::named("standard-webhooks").expect("in the catalogue")
+}
+
+/// Makes signed deliveries of one body, each of an event of its own.
+struct Sender {
+    signer: Signer,
+    body: Bytes,
+    number: u64,
+}
+
+impl Sender {
+    fn new(secret: &str, len: usize) -> Self {
+        let secret = Secret::new(secret).expect("a secret");
+        Self {
+            signer: Signer::new(provider().scheme(), &secret).expect("it fits"),
+            body: Bytes::from(json(len)),
+            number: 0,
+        }
+    }
+
+    fn next<B: From<Bytes>>(&mut self) -> Request<B> {
+        self.number += 1;
+        let id = format!("msg_{}", self.number);
+        let headers = self
+            .signer
+            .sign(&self.body, SystemClock.now(), Some(&id))
+            .expect("it can be signed");
+        let mut request = Request::post("/")
+            .body(B::from(self.body.clone()))
+            .expect("a request");
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+/// A source with the key of the deliveries last, after others that do not match.
+fn source(keys: usize, dedupe: Dedupe) -> Source {
+    let provider = provider();
+    let other = |index: usize| {
+        format!(
+            "whsec_{}",
+            ["QUJD", "REVG", "R0hJ"][index % 3].repeat(4 + index)
+        )
+    };
+    let mut verifier = Verifier::builder(provider.scheme());
+    for index in 1..keys {
+        verifier = verifier.key(Secret::new(other(index)).expect("a secret"));
+    }
+    let verifier = verifier.key(Secret::new(SECRET).expect("a secret")).build();
+    Source::builder("bench", verifier.expect("they fit"))
+        .provider(&provider)
+        .dedupe(dedupe)
+        .build()
+}
+
+type Answer = Response<Full<Bytes>>;
+
+/// The layer around a handler that does nothing.
+fn layered(
+    source: Source,
+) -> impl Service<Request<Full<Bytes>>, Response: HasStatus, Error = Infallible> + Clone {
+    let handler = service_fn(|request: Request<VerifiedBody>| {
+        black_box(request);
+        ready(Ok::<_, Infallible>(Answer::default()))
+    });
+    // Every delivery of a run is remembered.
+    HookgateLayer::new(source)
+        .replay_store(MemoryStore::with_max_entries(u64::MAX))
+        .layer(handler)
+}
+
+trait HasStatus {
+    fn code(&self) -> StatusCode;
+}
+
+impl<B> HasStatus for Response<B> {
+    fn code(&self) -> StatusCode {
+        self.status()
+    }
+}
+
+struct Bench<'g> {
+    group: BenchmarkGroup<'g, WallTime>,
+    runtime: Runtime,
+}
+
+impl<'g> Bench<'g> {
+    fn new(criterion: &'g mut Criterion, group: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        Self {
+            group: criterion.benchmark_group(group),
+            runtime: runtime.expect("a runtime"),
+        }
+    }
+
+    /// Times what `service` makes of requests, each of which has this answer.
+    fn calls<S, B>(
+        &mut self,
+        id: BenchmarkId,
+        service: S,
+        expected: StatusCode,
+        mut request: impl FnMut() -> Request<B>,
+    ) where
+        S: Service<Request<B>, Response: HasStatus, Error: Debug> + Clone,
+    {
+        let call = |request| {
+            let call = service.clone().oneshot(request);
+            self.runtime.block_on(call).expect("an answer").code()
+        };
+        assert_eq!(call(request()), expected);
+        self.group.bench_function(id, |bencher| {
+            bencher.iter_batched(&mut request, &call, BatchSize::SmallInput);
+        });
+    }
+}
+
+fn deliveries(criterion: &mut Criterion) {
+    let mut bench = Bench::new(criterion, "layer");
+    for len in SIZES {
+        bench.group.throughput(Throughput::Bytes(len as u64));
+        let mut sender = Sender::new(SECRET, len);
+        let id = |name: &str| BenchmarkId::new(name, len);
+
+        let service = layered(source(1, Dedupe::On));
+        bench.calls(id("hookgate"), service, StatusCode::OK, || sender.next());
+        let service = layered(source(8, Dedupe::On));
+        bench.calls(id("hookgate, 8 keys"), service, StatusCode::OK, || {
+            sender.next()
+        });
+        let service = layered(source(1, Dedupe::Off));
+        let name = "hookgate, verifying alone";
+        bench.calls(id(name), service, StatusCode::OK, || sender.next());
+
+        let peer = webhook_verify::tower::VerifyLayer::new(
+            webhook_verify::Provider::StandardWebhooks,
+            webhook_verify::Secret::new(SECRET),
+        );
+        let service = peer.layer(service_fn(|request: Request<Bytes>| {
+            black_box(request);
+            ready(Ok::<_, Infallible>(Answer::default()))
+        }));
+        bench.calls(id("webhook-verify"), service, StatusCode::OK, || {
+            sender.next::<Full<Bytes>>()
+        });
+    }
+}
+
+/// The same handler in axum, behind the layer and with the extractor of another crate.
+fn in_axum(criterion: &mut Criterion) {
+    let mut bench = Bench::new(criterion, "layer in axum");
+    for len in SIZES {
+        bench.group.throughput(Throughput::Bytes(len as u64));
+        let mut sender = Sender::new(SECRET, len);
+        let id = |name: &str| BenchmarkId::new(name, len);
+        let ours = |dedupe| {
+            let handler = async |body: Bytes| drop(black_box(body));
+            let layer = HookgateLayer::new(source(1, dedupe))
+                .replay_store(MemoryStore::with_max_entries(u64::MAX));
+            Router::<()>::new().route("/", post(handler)).layer(layer)
+        };
+        bench.calls(id("hookgate"), ours(Dedupe::On), StatusCode::OK, || {
+            sender.next::<axum::body::Body>()
+        });
+        let name = "hookgate, verifying alone";
+        bench.calls(id(name), ours(Dedupe::Off), StatusCode::OK, || {
+            sender.next::<axum::body::Body>()
+        });
+        let handler = async |StandardWebhook(body): StandardWebhook<Bytes>| drop(black_box(body));
+        let webhook = SharedWebhook::new(Webhook::new(SECRET).expect("a secret"));
+        // It refuses bodies of more than 2 MB by a default of axum.
+        let theirs = Router::new().route("/", post(handler)).with_state(webhook);
+        bench.calls(id("axum-standardwebhooks"), theirs, StatusCode::OK, || {
+            sender.next::<axum::body::Body>()
+        });
+    }
+}
+
+fn refusals(criterion: &mut Criterion) {
+    let mut bench = Bench::new(criterion, "layer refuses");
+    let provider = provider();
+    let secret = Secret::new(SECRET).expect("a secret");
+    for len in [1024, 1024 * 1024] {
+        let service = layered(source(1, Dedupe::On));
+        let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+        let body = Bytes::from(json(len));
+        let request = |headers: &http::HeaderMap, body: &Bytes| {
+            let mut request = Request::post("/")
+                .body(Full::new(body.clone()))
+                .expect("a request");
+            *request.headers_mut() = headers.clone();
+            request
+        };
+        let now = SystemClock.now();
+        let sign = |at| {
+            signer
+                .sign(&body, at, Some("msg_0"))
+                .expect("it can be signed")
+        };
+        let (good, stale) = (
+            sign(now),
+            sign(now.minus(std::time::Duration::from_secs(400))),
+        );
+        let other = Bytes::from(json(len).replace('x', "y"));
+        let none = http::HeaderMap::new();
+        let id = |name: &str| BenchmarkId::new(name, len);
+        let mut refuses = |name: &str, headers: &http::HeaderMap, body: &Bytes, status| {
+            bench.calls(id(name), service.clone(), status, || request(headers, body));
+        };
+        refuses("forged", &good, &other, StatusCode::UNAUTHORIZED);
+        refuses("stale", &stale, &body, StatusCode::UNAUTHORIZED);
+        refuses("unsigned", &none, &body, StatusCode::UNAUTHORIZED);
+        let large = Bytes::from(vec![b' '; 1024 * 1024 + 1]);
+        refuses("too large", &good, &large, StatusCode::PAYLOAD_TOO_LARGE);
+        // The first is delivered, all others are acknowledged.
+        refuses("duplicate", &good, &body, StatusCode::OK);
+    }
+}
+
+criterion_group!(benches, deliveries, in_axum, refusals);
+criterion_main!(benches);
