@@ -9,7 +9,7 @@ FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs bench fuzz strangers needs redis
+.PHONY: help run test lint docs bench fuzz strangers needs redis clients
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,7 +18,7 @@ run: needs ## Build hookgate and show every verdict on deliveries, good and bad
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: needs redis strangers ## Run every test
+test: needs redis clients strangers ## Run every test
 	HOOKGATE_STRANGERS="$$(cat $(STRANGERS)/python)" $(CARGO) test --locked --workspace --all-features
 
 lint: needs ## Check format, lints and documentation; warnings are errors
@@ -55,6 +55,11 @@ needs:
 redis:
 	@command -v redis-server >/dev/null && command -v redis-cli >/dev/null \
 	  || $(call install,redis-server)
+
+# The tests call the gateway with clients that are used for it.
+clients:
+	@command -v curl >/dev/null && command -v h2load >/dev/null \
+	  || $(call install,curl nghttp2-client)
 
 # Installs packages, or says which ones.
 install = { \

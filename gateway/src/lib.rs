@@ -13,7 +13,9 @@ mod readiness;
 mod reload;
 mod server;
 mod store;
+mod tls;
 mod upstream;
+mod wire;
 
 use std::process::ExitCode;
 

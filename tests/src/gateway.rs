@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::certificates::Certificates;
 use crate::client::admin;
 use crate::delivery::{Provided, SECRETS};
 
@@ -23,6 +24,7 @@ const GLANCE: Duration = Duration::from_millis(10);
 pub struct Gateway {
     process: Child,
     deliveries: SocketAddr,
+    deliveries_tls: Option<SocketAddr>,
     admin: SocketAddr,
     log: Arc<Mutex<String>>,
     reading: Arc<AtomicBool>,
@@ -63,6 +65,12 @@ impl Gateway {
         self.deliveries
     }
 
+    /// Where it takes deliveries over TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.deliveries_tls
+            .expect("it was started with a table [[server.tls]]")
+    }
+
     /// Where it answers operators.
     pub fn admin(&self) -> SocketAddr {
         self.admin
@@ -79,6 +87,10 @@ impl Gateway {
         let config = config
             .replacen("127.0.0.1:0", &self.deliveries.to_string(), 1)
             .replacen("127.0.0.1:0", &self.admin.to_string(), 1);
+        let config = match self.deliveries_tls {
+            Some(tls) => config.replacen("127.0.0.1:0", &tls.to_string(), 1),
+            None => config,
+        };
         let mut starting = Starting::new(&config, self.envs.clone(), "", "--upgrade");
         let waits = "waiting for the sockets of the process before";
         while starting.next()["fields"]["message"] != waits {}
@@ -174,6 +186,24 @@ impl Gateway {
 }
 
 impl GatewayBuilder {
+    /// Adds lines to the table `server`.
+    pub fn server(mut self, lines: &str) -> Self {
+        self.server.push_str(lines);
+        self.server.push('\n');
+        self
+    }
+
+    /// Listens with TLS too, with `server.pem` of `certificates`.
+    pub fn tls(self, certificates: &Certificates) -> Self {
+        let (cert, key) = (
+            certificates.quoted("server.pem"),
+            certificates.quoted("server.key"),
+        );
+        self.server(&format!(
+            "[[server.tls]]\nlisten = \"127.0.0.1:0\"\ncert = {cert}\nkey = {key}"
+        ))
+    }
+
     /// Adds lines to every source.
     pub fn every_source(mut self, lines: &str) -> Self {
         self.source.push_str(lines);
@@ -185,13 +215,6 @@ impl GatewayBuilder {
     pub fn before(mut self, command: &str) -> Self {
         self.before.push_str(command);
         self.before.push(';');
-        self
-    }
-
-    /// Adds lines to the table `server`.
-    pub fn server(mut self, lines: &str) -> Self {
-        self.server.push_str(lines);
-        self.server.push('\n');
         self
     }
 
@@ -299,6 +322,8 @@ impl Starting {
     }
 
     fn listening(mut self) -> Gateway {
+        // A listener with TLS says so before the one for operators does.
+        let mut deliveries_tls = None;
         let mut addresses = [None, None];
         while addresses.contains(&None) {
             let event = self.next();
@@ -310,6 +335,7 @@ impl Starting {
             };
             match fields["role"].as_str() {
                 Some("deliveries") => addresses[0] = address(),
+                Some("deliveries_tls") => deliveries_tls = address(),
                 Some("admin") => addresses[1] = address(),
                 _ => {}
             }
@@ -341,6 +367,7 @@ impl Starting {
         Gateway {
             process,
             deliveries,
+            deliveries_tls,
             admin,
             log,
             reading,

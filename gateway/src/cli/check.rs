@@ -22,8 +22,22 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
 }
 
 fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
-    let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
-    writeln!(out, "listen     {}", listen.join(", "))?;
+    let clear = if config.h2c {
+        "HTTP/1 and h2c"
+    } else {
+        "HTTP/1"
+    };
+    for address in &config.listen {
+        writeln!(out, "listen     {address}, {clear}")?;
+    }
+    for listener in &config.tls {
+        writeln!(
+            out,
+            "listen     {}, {}",
+            listener.listen,
+            listener.tls.text()
+        )?;
+    }
     writeln!(out, "admin      {}", config.admin)?;
     writeln!(out, "replay     {}", config.replay.store.text())?;
     for (name, upstream) in &config.upstreams {

@@ -14,7 +14,7 @@ use super::{ConfigFile, Error};
 use crate::admin::Admin;
 use crate::lifecycle::{self, Ends, Lifecycle, Signals};
 use crate::reload;
-use crate::server::{Front, Gateway, bind};
+use crate::server::{Bound, Entry, Front, Gateway, bind};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -45,7 +45,8 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     for warning in &config.warnings {
         tracing::warn!(at = warning.at, "{}", warning.message);
     }
-    let (listen, admin, stop) = (config.listen.clone(), config.admin, config.stop.clone());
+    let (listen, h2c, tls) = (config.listen.clone(), config.h2c, config.tls.clone());
+    let (admin, stop) = (config.admin, config.stop.clone());
     let store = config
         .replay
         .store
@@ -60,21 +61,34 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let signals = Signals::listen(&runtime)?;
     let ends = Ends::new();
     let gateway = Arc::new(Gateway::new(config, store, clock).map_err(Error::new)?);
-    let front = Front(Arc::clone(&gateway));
-    let front = bind("deliveries", &listen, front, &inherited)?.ending(ends.of_deliveries());
+    let front = |entry| Front {
+        gateway: Arc::clone(&gateway),
+        entry,
+    };
+    let clear = front(Entry::Clear { h2c });
+    let mut fronts = vec![bind("deliveries", &listen, clear, &inherited)?];
+    for listener in tls {
+        let over_tls = front(Entry::Tls(listener.tls));
+        fronts.push(bind(
+            "deliveries_tls",
+            &[listener.listen],
+            over_tls,
+            &inherited,
+        )?);
+    }
     let operators = HttpServer::new_app(Admin::new(Arc::clone(&gateway)));
     let admin = bind("admin", &[admin], operators, &inherited)?.ending(ends.of_admin());
     reload::start(runtime, Arc::clone(&gateway), origin)?;
     // One that nobody accepts from would leave its connections waiting for ever.
-    let kept = front.addresses().chain(admin.addresses());
+    let kept = fronts
+        .iter()
+        .flat_map(Bound::addresses)
+        .chain(admin.addresses());
     inherited.close_unclaimed(&kept.map(|address| address.to_string()).collect());
-    for (role, address) in front
-        .addresses()
-        .map(|address| ("deliveries", address))
-        .chain(admin.addresses().map(|address| ("admin", address)))
-    {
-        tracing::info!(role, %address, "listening");
+    for front in &fronts {
+        front.announce();
     }
+    admin.announce();
 
     let mut server = Server::new_with_opt_and_conf(
         None,
@@ -87,7 +101,9 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         },
     );
     server.bootstrap();
-    server.add_service(front);
+    for front in fronts {
+        server.add_service(front.ending(ends.of_deliveries()));
+    }
     server.add_service(admin);
     server.run(RunArgs {
         shutdown_signal: Box::new(Lifecycle::new(signals, gateway, stop, ends)),

@@ -68,6 +68,7 @@ pub(crate) fn load_watched(path: &Path) -> (Watched, Result<Config, Problems>) {
         let mut files = vec![path.to_owned()];
         if let Ok(table) = &table {
             secret_files(&Value::Table(table.clone()), &mut files);
+            certificate_files(table, &mut files);
         }
         files.sort();
         files.dedup();
@@ -95,5 +96,23 @@ fn secret_files(value: &Value, files: &mut Vec<PathBuf>) {
         Value::Array(items) => items.iter().for_each(|item| secret_files(item, files)),
         Value::Table(table) => table.values().for_each(|item| secret_files(item, files)),
         _ => {}
+    }
+}
+
+/// Certificates and keys of listeners and of upstreams.
+fn certificate_files(table: &Table, files: &mut Vec<PathBuf>) {
+    let listeners = table.get("server").and_then(|server| server.get("tls"));
+    let listeners = listeners.and_then(Value::as_array);
+    let upstreams = table.get("upstreams").and_then(Value::as_table);
+    let upstreams = upstreams.into_iter().flat_map(|all| all.values());
+    let tables = listeners
+        .into_iter()
+        .flatten()
+        .chain(upstreams.filter_map(|upstream| upstream.get("tls")));
+    for table in tables.filter_map(Value::as_table) {
+        let named = table
+            .iter()
+            .filter(|(key, _)| matches!(key.as_str(), "cert" | "key" | "ca" | "client_ca"));
+        files.extend(named.filter_map(|(_, path)| Some(path.as_str()?.into())));
     }
 }

@@ -2,12 +2,14 @@ use std::net::SocketAddr;
 
 use hookgate_core::document::{Problems, Report};
 
-use super::{Config, Replay};
+use super::{Config, Replay, TlsListener};
 
 /// What stays as it was at the start for as long as the gateway runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Fixed {
     listen: Vec<SocketAddr>,
+    h2c: bool,
+    tls: Vec<TlsListener>,
     admin: SocketAddr,
     replay: Replay,
 }
@@ -16,6 +18,8 @@ impl Fixed {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             listen: config.listen.clone(),
+            h2c: config.h2c,
+            tls: config.tls.clone(),
             admin: config.admin,
             replay: config.replay.clone(),
         }
@@ -31,6 +35,8 @@ impl Fixed {
         let report = Report::default();
         for (key, same) in [
             ("server.listen", self.listen == config.listen),
+            ("server.h2c", self.h2c == config.h2c),
+            ("server.tls", self.tls == config.tls),
             ("server.admin", self.admin == config.admin),
             ("replay", self.replay == config.replay),
         ] {
@@ -43,5 +49,11 @@ impl Fixed {
             }
         }
         report.finish(Some(()))
+    }
+    /// Listeners stay, and take up what is in their files by now.
+    pub(crate) fn adopt_certificates(&self, config: &Config) {
+        for (listener, new) in self.tls.iter().zip(&config.tls) {
+            listener.tls.adopt(&new.tls);
+        }
     }
 }

@@ -10,6 +10,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::document::{self, Problem, Problems};
@@ -19,11 +20,15 @@ pub(crate) use self::files::{Watched, load_watched};
 pub(crate) use self::fixed::Fixed;
 pub(crate) use self::secrets::SecretRef;
 use crate::store::StoreConfig;
+use crate::tls::ServerTls;
 
 /// What the gateway runs.
 #[derive(Debug)]
 pub struct Config {
     pub(crate) listen: Vec<SocketAddr>,
+    /// Whether HTTP/2 is spoken there too, without TLS.
+    pub(crate) h2c: bool,
+    pub(crate) tls: Vec<TlsListener>,
     pub(crate) admin: SocketAddr,
     pub(crate) stop: Stop,
     pub(crate) limits: Limits,
@@ -32,6 +37,13 @@ pub struct Config {
     pub(crate) routes: Vec<Route>,
     /// What is allowed, and still worth a second thought.
     pub(crate) warnings: Vec<Problem>,
+}
+
+/// Where deliveries arrive over TLS. What is in the files may change.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TlsListener {
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls: Arc<ServerTls>,
 }
 
 /// How the gateway ends.

@@ -1,133 +1,101 @@
-//! One connection of a sender: requests one after the other, each with a total
-//! deadline for its head.
+//! One connection of a sender: counted, made secure, and served in the protocol
+//! that it speaks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hookgate_gate::{Reason, Refusal};
-use http::header::CONTENT_LENGTH;
-use pingora_core::ErrorType;
 use pingora_core::apps::ServerApp;
-use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::l4::stream::Stream as TcpStream;
+use pingora_core::protocols::{ALPN, Ssl, Stream};
 use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, timeout_at};
 
-use super::Gateway;
-use super::delivery::refusal_answer;
-use super::framing::{self, BodyLen};
-use super::sender::Sender;
+use super::{Gateway, http1, http2};
+use crate::tls::ServerTls;
+use crate::wire::{ReadAhead, Writing};
 
 /// How long a connection may be idle between two requests.
-const IDLE: Duration = Duration::from_secs(60);
-/// How long an idle connection stays open once the gateway is about to end: a request
-/// may be on its way already, and closing would lose it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// How long the last bytes of an answer may take.
-const FINISH: Duration = Duration::from_secs(10);
+pub(super) const FINISH: Duration = Duration::from_secs(10);
 
-/// The listening side of the gateway.
-pub(crate) struct Front(pub(crate) Arc<Gateway>);
+/// The listening side of the gateway, at one kind of socket.
+pub(crate) struct Front {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) entry: Entry,
+}
+
+/// How connections come in.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    Clear {
+        /// Whether HTTP/2 is spoken to those who begin with it.
+        h2c: bool,
+    },
+    Tls(Arc<ServerTls>),
+}
+
+enum Protocol {
+    Http1,
+    Http2,
+}
 
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(
         self: &Arc<Self>,
-        mut stream: Stream,
+        stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let gateway = &*self.0;
-        let _open = Open::count(
-            gateway.metrics.connections(),
-            gateway.running.load().limits.connections,
-        )?;
-        loop {
-            stream = gateway
-                .serve(ServerSession::new_http1(stream), shutdown)
-                .await?;
-            wait_for_next(&mut stream, shutdown).await?;
+        let gateway = &self.gateway;
+        let limits = gateway.limits();
+        // Counted before the handshake, which is what a flood would consist of.
+        let _open = Open::count(gateway.metrics.connections(), limits.connections)?;
+        let deadline = Instant::now() + limits.head_timeout;
+        let (stream, protocol) = timeout_at(deadline, self.open(stream)).await.ok()??;
+        match protocol {
+            Protocol::Http1 => http1::serve(gateway, stream, shutdown).await,
+            Protocol::Http2 => http2::serve(gateway, stream, shutdown).await,
         }
+        None
     }
 }
 
-/// Waits until the next request begins, so that its head's deadline does not
-/// count the time between two requests.
-async fn wait_for_next(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
-    let mut shutdown = shutdown.clone();
-    let idle = async {
-        let ends = async {
-            // The end of the signal's sender is the end of the process.
-            let _: Result<_, _> = shutdown.wait_for(|ends| *ends).await;
-            sleep(LINGER).await;
-        };
-        tokio::select! {
-            () = sleep(IDLE) => {}
-            () = ends => {}
-        }
-    };
-    let mut first = [0];
-    tokio::select! {
-        peeked = stream.try_peek(&mut first) => peeked.ok().map(drop),
-        () = idle => None,
-    }
-}
-
-impl Gateway {
-    /// Serves one request. The stream comes back if it can take another one.
-    async fn serve(&self, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<Stream> {
-        session.set_keepalive(Some(IDLE.as_secs()));
-        let body = match self.read_head(&mut session).await {
-            Ok(Some(body)) => body,
-            Ok(None) => return None,
-            Err(reason) => {
-                self.refuse_head(&mut session, reason).await;
-                return None;
+impl Front {
+    /// Shakes hands and finds out what is spoken.
+    async fn open(&self, mut stream: Stream) -> Option<(Stream, Protocol)> {
+        match &self.entry {
+            Entry::Clear { h2c: false } => Some((stream, Protocol::Http1)),
+            Entry::Clear { h2c: true } => {
+                // What every HTTP/2 connection begins with (RFC 9113 §3.4) begins
+                // like no request of HTTP/1, and no request is shorter than this.
+                let mut start = [0; 4];
+                stream.try_peek(&mut start).await.ok()?;
+                let protocol = match &start {
+                    b"PRI " => Protocol::Http2,
+                    _ => Protocol::Http1,
+                };
+                Some((stream, protocol))
             }
-        };
-        if *shutdown.borrow() {
-            session.set_keepalive(None);
+            Entry::Tls(tls) => {
+                let stream = stream.into_any().downcast::<TcpStream>().ok()?;
+                let handshake = tls.acceptor();
+                let stream = match handshake.tls_handshake(*stream).await {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::debug!(%error, "no TLS");
+                        return None;
+                    }
+                };
+                if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+                    return Some((Box::new(stream), Protocol::Http2));
+                }
+                let stream = ReadAhead::new(Box::new(stream), Writing::Waits);
+                Some((Box::new(stream), Protocol::Http1))
+            }
         }
-        let mut sender = Sender::new(&mut session, body);
-        self.deliver(&mut sender).await;
-        if sender.is_over() {
-            return None;
-        }
-        let finished = timeout(FINISH, session.finish()).await.ok()?;
-        let (stream, _) = finished.ok().flatten()?.into_parts();
-        Some(stream)
-    }
-
-    /// Reads a head within its deadline; `None` if the sender has gone.
-    async fn read_head(&self, session: &mut ServerSession) -> Result<Option<BodyLen>, Reason> {
-        let head_timeout = self.running.load().limits.head_timeout;
-        match timeout(head_timeout, session.read_request()).await {
-            Ok(Ok(true)) => framing::check(&session.to_h1_raw(), session.req_header()).map(Some),
-            Ok(Ok(false)) => Ok(None),
-            Ok(Err(error)) if *error.etype() == ErrorType::ConnectionClosed => Ok(None),
-            Ok(Err(error)) => Err(framing::blame(&error)),
-            Err(_) => Err(Reason::HeadTimeout),
-        }
-    }
-
-    /// Refuses a request whose head is not one: nothing after it can be trusted
-    /// to be a request either, so the connection ends.
-    async fn refuse_head(&self, session: &mut ServerSession, reason: Reason) {
-        let id = self.request_ids.next();
-        self.metrics.refused("", reason);
-        tracing::info!(request_id = %id, reason = reason.label(), "request refused");
-        session.set_keepalive(None);
-        let (mut head, body) = refusal_answer(Refusal::new(reason), &id, None);
-        let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, body.len());
-        let answer = async {
-            session.write_response_header(Box::new(head)).await?;
-            session.write_response_body(body, true).await?;
-            session.shutdown().await;
-            Ok::<(), Box<pingora_core::Error>>(())
-        };
-        // A sender that does not take its answer does without.
-        let _: Result<_, _> = timeout(FINISH, answer).await;
     }
 }
 

@@ -44,9 +44,9 @@ impl Gateway {
                 let (source, event) = (route.source.name(), verified.id());
                 self.metrics.duplicate(source);
                 tracing::info!(request_id = %id, source, event, "duplicate");
-                let (answer, _) = acknowledge_duplicate(Audience::Http);
+                let (answer, trailers) = acknowledge_duplicate(sender.audience());
                 let (head, body) = answer.into_parts();
-                if let Err(Gone) = sender.answer(head.into(), body).await {
+                if let Err(Gone) = sender.answer(head.into(), body, trailers).await {
                     sender.abort().await;
                 }
             }
@@ -82,6 +82,7 @@ impl Gateway {
             source: &route.source,
             server: route.upstream.host(),
             client: sender.address(),
+            scheme: sender.scheme(),
             request_id: id,
         };
         let request = upstream::request_head(sender.request(), &context);
@@ -164,7 +165,7 @@ impl Gateway {
         );
     }
 
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         sender: &mut Sender<'_>,
         route: Option<&Route>,
@@ -189,7 +190,7 @@ impl Gateway {
         let detail = route
             .filter(|route| route.expose_reason)
             .map(|_| reason.label());
-        let (head, body) = refusal_answer(refusal, id, detail);
+        let (head, body) = refusal_answer(refusal, sender.audience(), id, detail);
         self.tell(sender, head, body, connection).await;
     }
 
@@ -201,7 +202,7 @@ impl Gateway {
         body: Bytes,
         connection: Connection,
     ) {
-        let told = sender.answer(head, body).await;
+        let told = sender.answer(head, body, None).await;
         if told.is_err() {
             sender.abort().await;
         } else if connection == Connection::Close {
@@ -213,13 +214,11 @@ impl Gateway {
 /// The answer to a refused request, as a head and a body.
 pub(super) fn refusal_answer(
     refusal: Refusal,
+    audience: Audience,
     id: &str,
     detail: Option<&str>,
 ) -> (ResponseHeader, Bytes) {
-    // There is no gRPC over HTTP/1, whatever the content type says.
-    let (head, body) = refusal
-        .response(Audience::Http, Some(id), detail)
-        .into_parts();
+    let (head, body) = refusal.response(audience, Some(id), detail).into_parts();
     (head.into(), body)
 }
 
@@ -230,7 +229,7 @@ async fn relay(sender: &mut Sender<'_>, mut answer: Answer<'_>) {
         while let Some(chunk) = answer.chunk().await.map_err(|()| Gone)? {
             sender.chunk(chunk).await?;
         }
-        sender.finish().await
+        sender.finish(None).await
     };
     match relayed.await {
         Ok(()) => answer.release().await,

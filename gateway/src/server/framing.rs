@@ -5,11 +5,12 @@
 
 use hookgate_gate::Reason;
 use http::Version;
+use http::header::CONTENT_LENGTH;
 use http::uri::Authority;
 use pingora_http::RequestHeader;
 
 /// Most bytes of a head.
-const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// Most fields of a head.
 const MAX_FIELDS: usize = 100;
 
@@ -17,7 +18,8 @@ const MAX_FIELDS: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyLen {
     Known(u64),
-    Chunked,
+    /// In chunks, or in frames that do not say how many come.
+    Unknown,
 }
 
 /// Why the parser has refused a head. It allows more than is allowed here, so
@@ -61,7 +63,7 @@ pub(super) fn check(raw: &[u8], request: &RequestHeader) -> Result<BodyLen, Reas
         (None, None, Some((_, coding)), None)
             if coding.eq_ignore_ascii_case(b"chunked") && request.version == Version::HTTP_11 =>
         {
-            BodyLen::Chunked
+            BodyLen::Unknown
         }
         _ => return Err(Reason::FramingAmbiguous),
     };
@@ -79,6 +81,27 @@ pub(super) fn check(raw: &[u8], request: &RequestHeader) -> Result<BodyLen, Reas
         return Err(Reason::RequestMalformed);
     }
     Ok(body)
+}
+
+/// Checks a head of HTTP/2, where frames say how long a body is and the library has
+/// seen to it that they keep to the length that is declared (RFC 9113 §8.1.1).
+pub(super) fn check_http2(request: &RequestHeader, bodiless: bool) -> Result<BodyLen, Reason> {
+    if request.headers.len() > MAX_FIELDS {
+        return Err(Reason::HeadTooLarge);
+    }
+    let host = request.headers.get(http::header::HOST);
+    if !host.is_some_and(|host| is_host(host.as_bytes())) {
+        return Err(Reason::RequestMalformed);
+    }
+    let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, None) if bodiless => Ok(BodyLen::Known(0)),
+        (None, None) => Ok(BodyLen::Unknown),
+        (Some(length), None) => length_of(length.as_bytes())
+            .map(BodyLen::Known)
+            .ok_or(Reason::FramingAmbiguous),
+        _ => Err(Reason::FramingAmbiguous),
+    }
 }
 
 type Field<'h> = (&'h [u8], &'h [u8]);
@@ -147,11 +170,11 @@ mod tests {
             ("Host: a\r\nContent-Length: 5\r\n", BodyLen::Known(5)),
             (
                 "Host: a:80\r\nTransfer-Encoding: chunked\r\n",
-                BodyLen::Chunked,
+                BodyLen::Unknown,
             ),
             (
                 "Host: [::1]:80\r\nTransfer-Encoding: Chunked\r\n",
-                BodyLen::Chunked,
+                BodyLen::Unknown,
             ),
             ("Host: a\r\n", BodyLen::Known(0)),
         ] {

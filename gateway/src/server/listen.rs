@@ -60,7 +60,7 @@ fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
     Ok((socket.local_addr()?, Socket::Own(socket)))
 }
 
-impl<A> Bound<A> {
+impl<A: ServerApp + Send + Sync + 'static> Bound<A> {
     /// Ends by `end` alone, and hands its sockets there.
     pub(crate) fn ending(mut self, end: End) -> Self {
         self.end = Some(end);
@@ -70,6 +70,14 @@ impl<A> Bound<A> {
     /// The addresses that were bound.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.sockets.iter().map(|(address, _)| *address)
+    }
+
+    /// Says in the log where it listens.
+    pub(crate) fn announce(&self) {
+        let role = self.service.name();
+        for address in self.addresses() {
+            tracing::info!(role, %address, "listening");
+        }
     }
 }
 

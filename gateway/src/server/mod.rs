@@ -4,6 +4,8 @@ mod admit;
 mod connection;
 mod delivery;
 mod framing;
+mod http1;
+mod http2;
 mod listen;
 mod route;
 mod running;
@@ -17,10 +19,10 @@ use arc_swap::ArcSwap;
 use hookgate_core::document::Problems;
 use hookgate_gate::{Clock, Gate};
 
-pub(crate) use self::connection::Front;
-pub(crate) use self::listen::bind;
+pub(crate) use self::connection::{Entry, Front};
+pub(crate) use self::listen::{Bound, bind};
 use self::running::Running;
-use crate::config::{Config, Fixed};
+use crate::config::{Config, Fixed, Limits};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::upstream::Upstream;
@@ -68,6 +70,7 @@ impl Gateway {
     /// What cannot change at run time. Nothing has changed then.
     pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
         self.fixed.allows(&config)?;
+        self.fixed.adopt_certificates(&config);
         let running = Running::new(config, Some(&self.running.load()));
         self.running.store(Arc::new(running));
         Ok(())
@@ -76,6 +79,10 @@ impl Gateway {
     /// How long a delivery may be under way.
     pub(crate) fn longest_delivery(&self) -> Duration {
         self.running.load().longest_delivery
+    }
+
+    fn limits(&self) -> Limits {
+        self.running.load().limits
     }
 
     /// Connections that are open and deliveries under way.

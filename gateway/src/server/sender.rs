@@ -1,12 +1,13 @@
-//! The sender's side of one request: its body is read within bounds, and every
-//! write to it has a deadline, so that nobody holds a connection by not reading.
+//! The sender's side of one request, over HTTP/1 or HTTP/2: its body is read within
+//! bounds, and every write to it has a deadline, so that nobody holds a connection
+//! by not reading.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_gate::{BodyError, BodySource};
+use hookgate_gate::{Audience, BodyError, BodySource};
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::timeout;
@@ -67,11 +68,27 @@ impl<'s> Sender<'s> {
             .map(std::net::SocketAddr::ip)
     }
 
+    /// The scheme of the URL that the sender has called.
+    pub(super) fn scheme(&self) -> &'static str {
+        let digest = self.session.digest();
+        let secure = digest.is_some_and(|digest| digest.ssl_digest.is_some());
+        if secure { "https" } else { "http" }
+    }
+
+    pub(super) fn audience(&self) -> Audience {
+        let request = self.request();
+        Audience::of(request.version, &request.headers)
+    }
+
+    fn is_http2(&self) -> bool {
+        self.session.is_http2()
+    }
+
     /// Length of the body, if the sender says so.
     pub(super) fn declared_len(&self) -> Option<u64> {
         match self.body {
             BodyLen::Known(len) => Some(len),
-            BodyLen::Chunked => None,
+            BodyLen::Unknown => None,
         }
     }
 
@@ -99,12 +116,19 @@ impl<'s> Sender<'s> {
         &mut self,
         mut head: ResponseHeader,
         body: Bytes,
+        trailers: Option<HeaderMap>,
     ) -> Result<(), Gone> {
+        if let (ServerSession::H2(stream), true) = (&mut *self.session, body.is_empty()) {
+            // A gRPC client takes a status in the head only if nothing follows it.
+            return stream
+                .write_response_header(Box::new(head), true)
+                .map_err(|_| Gone);
+        }
         head.insert_header(CONTENT_LENGTH, body.len())
             .map_err(|_| Gone)?;
         self.head(head).await?;
         self.chunk(body).await?;
-        self.finish().await
+        self.finish(trailers).await
     }
 
     /// Sends the head of an answer whose body comes in chunks.
@@ -113,7 +137,7 @@ impl<'s> Sender<'s> {
             head.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-        if !bodiless && !head.headers.contains_key(CONTENT_LENGTH) {
+        if !bodiless && !self.is_http2() && !head.headers.contains_key(CONTENT_LENGTH) {
             if self.request().version == Version::HTTP_11 {
                 head.insert_header(TRANSFER_ENCODING, "chunked")
                     .map_err(|_| Gone)?;
@@ -129,11 +153,16 @@ impl<'s> Sender<'s> {
         within(self.session.write_response_body(chunk, false)).await
     }
 
-    pub(super) async fn finish(&mut self) -> Result<(), Gone> {
+    /// Ends the answer. Trailers are for HTTP/2 alone: over HTTP/1 a client would have
+    /// had to ask for them, and senders do not.
+    pub(super) async fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
+        if let (ServerSession::H2(stream), Some(trailers)) = (&mut *self.session, trailers) {
+            return stream.write_trailers(trailers).map_err(|_| Gone);
+        }
         within(self.session.finish_body()).await
     }
 
-    /// Ends the connection at once.
+    /// Ends the connection, or this stream of it, at once.
     pub(super) async fn abort(&mut self) {
         self.over = true;
         self.session.set_keepalive(None);
@@ -152,7 +181,9 @@ impl<'s> Sender<'s> {
 
     /// Before the body is read to its end, decides whether the connection goes
     /// on. A short body is likely here already, and is read. A sender that waits
-    /// for leave to send, or has much to send, is told first.
+    /// for leave to send, or has much to send, is told first. Over HTTP/2 only the
+    /// stream is at stake, but there are clients (curl 7.88 for one) that forget an
+    /// answer if the rest of what they send is declined.
     pub(super) async fn before_refusal(&mut self) -> Connection {
         let short = matches!(self.body, BodyLen::Known(len) if len <= SHORT as u64);
         let reusable = !self.broken
@@ -166,7 +197,7 @@ impl<'s> Sender<'s> {
         }
     }
 
-    /// After a refusal that ends the connection: reads on for a moment, because
+    /// After a refusal that ends the connection or the stream: reads on for a moment, because
     /// closing on unread bytes would take the answer away from the sender.
     pub(super) async fn after_refusal(&mut self) {
         if !self.broken {

@@ -22,6 +22,8 @@ pub(crate) struct Context<'c> {
     pub(crate) source: &'c Source,
     pub(crate) server: &'c str,
     pub(crate) client: Option<IpAddr>,
+    /// How the sender has called: `http` or `https`.
+    pub(crate) scheme: &'static str,
     pub(crate) request_id: &'c str,
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn request_head(inbound: &RequestHeader, context: &Context<'_>) -> Re
     if let Some(client) = context.client {
         set("x-forwarded-for", &client.to_string());
     }
-    set("x-forwarded-proto", "http");
+    set("x-forwarded-proto", context.scheme);
     if let Some(host) = host {
         set("x-forwarded-host", host);
     }

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use hookgate_tests::binary;
+use hookgate_tests::{Certificates, binary};
 
 fn check(command: &str, text: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -192,7 +192,13 @@ fn the_example_configuration_loads() {
     let folder = tempfile::tempdir().expect("a folder");
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "whsec_5f0c8a6de2b94a13").expect("it can be written");
-    let text = example.replace("/run/secrets/beel", secret.to_str().expect("UTF-8"));
+    let certificates = Certificates::new();
+    certificates.issue("tls", "localhost");
+    let path = |file| certificates.path(file).display().to_string();
+    let text = example
+        .replace("/run/secrets/beel", secret.to_str().expect("UTF-8"))
+        .replace("/etc/hookgate/tls.crt", &path("tls.pem"))
+        .replace("/etc/hookgate/tls.key", &path("tls.key"));
     let text = ["BEATAPI_SECRET", "BEEL_OLD", "PARTNER_SECRET"]
         .iter()
         .fold(text, |text, name| {
@@ -200,6 +206,48 @@ fn the_example_configuration_loads() {
         });
     let (exit, found) = check("check", &text);
     assert_eq!(exit, Some(0), "{found}");
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_refused_with_the_file_that_is_wrong() {
+    let certificates = Certificates::new();
+    certificates
+        .issue("one", "localhost")
+        .issue("two", "localhost");
+    let tls = |cert: &str, key: &str, more: &str| {
+        let (cert, key) = (certificates.quoted(cert), certificates.quoted(key));
+        let table = format!(
+            "[[server.tls]]\nlisten = \"127.0.0.1:8443\"\ncert = {cert}\nkey = {key}\n{more}\n"
+        );
+        GOOD.replace("[upstreams.app]", &(table + "[upstreams.app]"))
+    };
+    let none = certificates.quoted("one.key");
+    let ca = certificates.quoted("ca.pem");
+    for (text, expected) in [
+        (
+            tls("none.pem", "one.key", ""),
+            "server.tls[0].cert: cannot read",
+        ),
+        (tls("one.key", "one.key", ""), "expected BEGIN CERTIFICATE"),
+        (tls("one.pem", "one.pem", ""), "server.tls[0].key: "),
+        (tls("one.pem", "two.key", ""), "does not go with"),
+        (
+            tls("one.pem", "one.key", &format!("client_ca = {none}")),
+            "server.tls[0].client_ca: ",
+        ),
+        (
+            tls("one.pem", "one.key", "").replace(":0\"", ":8443\""),
+            "server.tls[0].listen: 127.0.0.1:8443 is there twice",
+        ),
+    ] {
+        let (exit, found) = check("check", &text);
+        assert_eq!(exit, Some(78), "{found}");
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    let good = tls("one.pem", "one.key", &format!("client_ca = {ca}"));
+    let (exit, found) = check("check", &good.replace("listen = [\"127.0.0.1:0\"]", ""));
+    assert_eq!(exit, Some(0), "{found}");
+    assert!(found.contains("listen     127.0.0.1:8443, TLS"), "{found}");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Three real programs: the layer in an axum server and in a tonic server, and the
-//! gateway in front of a server of its own. The same requests get the same verdicts,
-//! and leave the same behind.
+//! gateway in front of a server of its own, in every protocol. The same requests get
+//! the same verdicts, and leave the same behind.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, now, send};
+use hookgate_tests::{
+    Behaviour, Certificates, Gateway, GatewayBuilder, Protocol, Provided, Upstream, now, send_over,
+};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::body::Frame;
@@ -14,35 +16,63 @@ use hyper::body::Frame;
 /// A front door with the program behind it.
 struct Door {
     name: &'static str,
+    protocol: Protocol,
     address: SocketAddr,
     upstream: Upstream,
     _gateway: Option<Gateway>,
 }
 
 impl Door {
-    async fn all(provided: &Provided) -> [Self; 3] {
+    async fn all(provided: &Provided) -> Vec<Self> {
         let layer = |name, upstream: Upstream| Self {
             name,
+            protocol: Protocol::Http1,
             address: upstream.address(),
             upstream,
             _gateway: None,
         };
         let axum = Upstream::start_with(|router| router.layer(provided.layer())).await;
         let tonic = Upstream::start_in_tonic(provided.layer()).await;
+        let certificates = Certificates::new();
+        certificates.issue("server", "localhost");
+        let h2c = |gateway: GatewayBuilder| gateway.server("h2c = true");
+        let tls = |gateway: GatewayBuilder| gateway.tls(&certificates);
+        let over_tls = |protocol| Protocol::Tls(certificates.client(protocol));
+        vec![
+            layer("axum", axum),
+            layer("tonic", tonic),
+            Self::gateway("HTTP/1.1", Protocol::Http1, |gateway| gateway).await,
+            Self::gateway("HTTP/1.1 where h2c is", Protocol::Http1, h2c).await,
+            Self::gateway("h2c", Protocol::Http2, h2c).await,
+            Self::gateway("HTTP/1.1 over TLS", over_tls("http/1.1"), tls).await,
+            Self::gateway("HTTP/2 over TLS", over_tls("h2"), tls).await,
+        ]
+    }
+
+    async fn gateway(
+        name: &'static str,
+        protocol: Protocol,
+        adjust: impl FnOnce(GatewayBuilder) -> GatewayBuilder,
+    ) -> Self {
         let upstream = Upstream::start().await;
-        let gateway = Gateway::builder(upstream.address()).start();
-        let gateway = Self {
-            name: "gateway",
-            address: gateway.address(),
+        let gateway = adjust(Gateway::builder(upstream.address())).start();
+        let address = match &protocol {
+            Protocol::Http1 | Protocol::Http2 => gateway.address(),
+            Protocol::Tls(_) => gateway.tls_address(),
+        };
+        Self {
+            name,
+            protocol,
+            address,
             upstream,
             _gateway: Some(gateway),
-        };
-        [layer("axum", axum), layer("tonic", tonic), gateway]
+        }
     }
 
     /// Status, whether it is told to be a duplicate, and how often the program saw it.
     async fn send(&self, request: Request<BoxBody<Bytes, std::io::Error>>) -> Told {
-        let reply = send(self.address, request).await;
+        let reply = send_over(&self.protocol, self.address, request).await;
+        let reply = reply.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         let is_duplicate = reply.outcome() == Some("duplicate");
         (
             reply.status.as_u16(),

@@ -20,7 +20,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let warnings = Report::default();
     let root = Section::root(table, &report);
 
-    let (listen, admin, stop) = server::read(&root);
+    let server = server::read(&root);
     let (limits, mut defaults) = limits::read(&root);
     let (replay, max_entries_per_source) = replay::read(&root);
     // One source may fill the store; of several, none may keep the others out.
@@ -38,9 +38,11 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     }
     let warnings = warnings.into_problems();
     report.finish(Some(Config {
-        listen,
-        admin,
-        stop,
+        listen: server.listen,
+        h2c: server.h2c,
+        tls: server.tls,
+        admin: server.admin,
+        stop: server.stop,
         limits,
         replay,
         upstreams,

@@ -1,43 +1,92 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::document::Section;
 
 use super::stop;
-use crate::config::Stop;
 use crate::config::values::Address;
+use crate::config::{Stop, TlsListener};
+use crate::tls::{ServerFiles, ServerTls};
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
 /// Where the gateway listens: for deliveries, and for its operators.
-pub(super) fn read(root: &Section<'_>) -> (Vec<SocketAddr>, SocketAddr, Stop) {
-    let Some(server) = root.required_section("server") else {
-        let stop = Stop {
+pub(super) struct Server {
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) h2c: bool,
+    pub(super) tls: Vec<TlsListener>,
+    pub(super) admin: SocketAddr,
+    pub(super) stop: Stop,
+}
+
+pub(super) fn read(root: &Section<'_>) -> Server {
+    let mut server = Server {
+        listen: Vec::new(),
+        h2c: false,
+        tls: Vec::new(),
+        admin: DEFAULT_ADMIN,
+        stop: Stop {
             drain_delay: Duration::ZERO,
             upgrade_socket: None,
-        };
-        return (Vec::new(), DEFAULT_ADMIN, stop);
+        },
     };
-    let listen: Vec<SocketAddr> = server
-        .required_list::<Address>("listen")
-        .into_iter()
-        .map(|address| address.0)
-        .collect();
-    let admin = server
-        .optional::<Address>("admin")
-        .map_or(DEFAULT_ADMIN, |address| address.0);
-    let stop = stop::read(&server);
-    server.deny_unknown();
-    let mut taken = vec![admin];
-    for address in &listen {
+    let Some(section) = root.required_section("server") else {
+        return server;
+    };
+    let admin = section.optional::<Address>("admin");
+    server.admin = admin.map_or(DEFAULT_ADMIN, |address| address.0);
+    server.stop = stop::read(&section);
+    let mut taken = vec![server.admin];
+    let mut is_free = |section: &Section<'_>, address: SocketAddr| {
         // Port 0 is a free one each time.
-        if address.port() != 0 && taken.contains(address) {
-            server.wrong(
+        if address.port() != 0 && taken.contains(&address) {
+            section.wrong(
                 "listen",
                 format!("{address} is there twice (or is `admin`)"),
             );
         }
-        taken.push(*address);
+        taken.push(address);
+    };
+    // With TLS there may be nothing else.
+    let listen = if section.has("tls") && !section.has("listen") {
+        Vec::new()
+    } else {
+        section.required_list::<Address>("listen")
+    };
+    for Address(address) in listen {
+        is_free(&section, address);
+        server.listen.push(address);
     }
-    (listen, admin, stop)
+    server.h2c = section.optional("h2c").unwrap_or(false);
+    for tls in section.sections("tls") {
+        let listener = read_tls(&tls);
+        if let Some(listener) = listener {
+            is_free(&tls, listener.listen);
+            server.tls.push(listener);
+        }
+    }
+    section.deny_unknown();
+    server
+}
+
+fn read_tls(section: &Section<'_>) -> Option<TlsListener> {
+    let listen = section.required::<Address>("listen");
+    let cert = section.required::<String>("cert");
+    let key = section.required::<String>("key");
+    let client_ca = section.optional::<String>("client_ca");
+    section.deny_unknown();
+    let files = ServerFiles {
+        cert: cert?.into(),
+        key: key?.into(),
+        client_ca: client_ca.map(PathBuf::from),
+    };
+    let tls = ServerTls::load(files)
+        .map_err(|(key, message)| section.wrong(key, message))
+        .ok()?;
+    Some(TlsListener {
+        listen: listen?.0,
+        tls: Arc::new(tls),
+    })
 }

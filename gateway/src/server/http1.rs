@@ -1,0 +1,114 @@
+//! HTTP/1: requests one after the other, each with a total deadline for its head.
+
+use std::time::Duration;
+
+use hookgate_gate::{Audience, Reason, Refusal};
+use http::header::CONTENT_LENGTH;
+use pingora_core::ErrorType;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use tokio::time::{sleep, timeout};
+
+use super::Gateway;
+use super::connection::{FINISH, IDLE};
+use super::delivery::refusal_answer;
+use super::framing::{self, BodyLen};
+use super::sender::Sender;
+
+/// How long an idle connection stays open once the gateway is about to end: a request
+/// may be on its way already, and closing would lose it.
+const LINGER: Duration = Duration::from_secs(1);
+
+pub(super) async fn serve(gateway: &Gateway, mut stream: Stream, shutdown: &ShutdownWatch) {
+    while let Some(next) = gateway
+        .serve_http1(ServerSession::new_http1(stream), shutdown)
+        .await
+    {
+        stream = next;
+        if wait_for_next(&mut stream, shutdown).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Waits until the next request begins, so that its head's deadline does not
+/// count the time between two requests.
+async fn wait_for_next(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
+    let mut shutdown = shutdown.clone();
+    let idle = async {
+        let ends = async {
+            // The end of the signal's sender is the end of the process.
+            let _: Result<_, _> = shutdown.wait_for(|ends| *ends).await;
+            sleep(LINGER).await;
+        };
+        tokio::select! {
+            () = sleep(IDLE) => {}
+            () = ends => {}
+        }
+    };
+    let mut first = [0];
+    tokio::select! {
+        peeked = stream.try_peek(&mut first) => peeked.ok().map(drop),
+        () = idle => None,
+    }
+}
+
+impl Gateway {
+    /// Serves one request. The stream comes back if it can take another one.
+    async fn serve_http1(
+        &self,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        session.set_keepalive(Some(IDLE.as_secs()));
+        let body = match self.read_head(&mut session).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return None,
+            Err(reason) => {
+                self.refuse_head(&mut session, reason).await;
+                return None;
+            }
+        };
+        if *shutdown.borrow() {
+            session.set_keepalive(None);
+        }
+        let mut sender = Sender::new(&mut session, body);
+        self.deliver(&mut sender).await;
+        if sender.is_over() {
+            return None;
+        }
+        let finished = timeout(FINISH, session.finish()).await.ok()?;
+        let (stream, _) = finished.ok().flatten()?.into_parts();
+        Some(stream)
+    }
+
+    /// Reads a head within its deadline; `None` if the sender has gone.
+    async fn read_head(&self, session: &mut ServerSession) -> Result<Option<BodyLen>, Reason> {
+        match timeout(self.limits().head_timeout, session.read_request()).await {
+            Ok(Ok(true)) => framing::check(&session.to_h1_raw(), session.req_header()).map(Some),
+            Ok(Ok(false)) => Ok(None),
+            Ok(Err(error)) if *error.etype() == ErrorType::ConnectionClosed => Ok(None),
+            Ok(Err(error)) => Err(framing::blame(&error)),
+            Err(_) => Err(Reason::HeadTimeout),
+        }
+    }
+    /// Refuses a request whose head is not one: nothing after it can be trusted
+    /// to be a request either, so the connection ends.
+    async fn refuse_head(&self, session: &mut ServerSession, reason: Reason) {
+        let id = self.request_ids.next();
+        self.metrics.refused("", reason);
+        tracing::info!(request_id = %id, reason = reason.label(), "request refused");
+        session.set_keepalive(None);
+        let (mut head, body) = refusal_answer(Refusal::new(reason), Audience::Http, &id, None);
+        let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, body.len());
+        let answer = async {
+            session.write_response_header(Box::new(head)).await?;
+            session.write_response_body(body, true).await?;
+            session.shutdown().await;
+            Ok::<(), Box<pingora_core::Error>>(())
+        };
+        // A sender that does not take its answer does without.
+        let _: Result<_, _> = timeout(FINISH, answer).await;
+    }
+}

@@ -1,0 +1,109 @@
+//! The TLS side of a listener. A reload replaces what it shows, from the next
+//! handshake on.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pingora_core::listeners::tls::Acceptor;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::server::WebPkiClientVerifier;
+
+use super::{FileProblem, certificates, private_key, read, roots};
+
+/// The files of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerFiles {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Whose certificates clients have to show. None: they need none.
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// TLS as a listener speaks it.
+pub(crate) struct ServerTls {
+    files: ServerFiles,
+    acceptor: ArcSwap<Acceptor>,
+}
+
+impl ServerTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with which of them.
+    pub(crate) fn load(files: ServerFiles) -> Result<Self, FileProblem> {
+        let acceptor = files.acceptor()?;
+        Ok(Self {
+            files,
+            acceptor: ArcSwap::from_pointee(acceptor),
+        })
+    }
+
+    /// What the next connection is accepted with.
+    pub(crate) fn acceptor(&self) -> Arc<Acceptor> {
+        self.acceptor.load_full()
+    }
+
+    /// Accepts connections as `new` does from here on.
+    pub(crate) fn adopt(&self, new: &Self) {
+        self.acceptor.store(new.acceptor());
+    }
+
+    /// What it is, for people.
+    pub(crate) fn text(&self) -> String {
+        let cert = self.files.cert.display();
+        match &self.files.client_ca {
+            Some(ca) => {
+                let ca = ca.display();
+                format!("TLS with {cert}, for clients with a certificate of {ca}")
+            }
+            None => format!("TLS with {cert}"),
+        }
+    }
+}
+
+impl ServerFiles {
+    fn acceptor(&self) -> Result<Acceptor, FileProblem> {
+        let chain = certificates("cert", &self.cert, &read("cert", &self.cert)?)?;
+        let key = private_key(&self.key, &read("key", &self.key)?)?;
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ("cert", error.to_string()))?;
+        let builder = match &self.client_ca {
+            Some(path) => {
+                let roots = roots("client_ca", path, &read("client_ca", path)?)?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+                    .build()
+                    .map_err(|error| ("client_ca", error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+            let (cert, key) = (self.cert.display(), self.key.display());
+            ("key", format!("{key} does not go with {cert}: {error}"))
+        })?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Acceptor::from_server_config(Arc::new(config)))
+    }
+}
+
+/// The same listener, whatever is in its files.
+impl PartialEq for ServerTls {
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the acceptor: it has the key in it.
+        f.debug_struct("ServerTls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
+use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// An authority, and a folder with what it has issued.
+#[derive(Debug)]
+pub struct Certificates {
+    folder: TempDir,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    /// A new authority; `ca.pem` is its certificate.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new([]).expect("no names");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "an authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let authority = CertifiedIssuer::self_signed(params, key).expect("it signs itself");
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("ca.pem"), authority.pem()).expect("it can be written");
+        Self { folder, authority }
+    }
+
+    /// Writes `FILE.pem` and `FILE.key` for a server or client of this name.
+    pub fn issue(&self, file: &str, name: &str) -> &Self {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let key = KeyPair::generate().expect("a key");
+        let issued = params.signed_by(&key, &self.authority).expect("it signs");
+        let write = |end: &str, text: String| {
+            std::fs::write(self.path(&format!("{file}.{end}")), text).expect("it can be written");
+        };
+        write("pem", issued.pem());
+        write("key", key.serialize_pem());
+        self
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// The path as it is written in a configuration.
+    pub fn quoted(&self, file: &str) -> String {
+        format!("{:?}", self.path(file).display().to_string())
+    }
+
+    /// A client that trusts this authority and speaks `protocol`.
+    pub fn client(&self, protocol: &str) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        let pem = self.authority.pem();
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+        roots.add(certificate).expect("a certificate");
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        Arc::new(config)
+    }
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,259 @@
+//! TLS in front of the gateway, with clients that are used for it.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use hookgate_tests::{Certificates, Gateway, Protocol, Provided, Upstream, now, send_over};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::sleep;
+
+fn beatapi() -> Provided {
+    Provided::named("beatapi")
+}
+
+fn certificates() -> Certificates {
+    let certificates = Certificates::new();
+    certificates.issue("server", "localhost");
+    certificates
+}
+
+/// The arguments of curl and of h2load for these headers.
+fn header_args(headers: &HeaderMap) -> Vec<String> {
+    let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
+        let value = value.to_str().expect("text");
+        ["-H".to_owned(), format!("{name}: {value}")]
+    };
+    headers.iter().flat_map(line).collect()
+}
+
+/// What curl is told: the version of HTTP, and the status.
+async fn curl(args: &[&str], url: &str, headers: &HeaderMap, body: &Path) -> String {
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--max-time", "20"])
+        .args(["--output", "/dev/null", "--write-out"])
+        .arg("%{http_version} %{http_code} %header{hookgate-outcome}")
+        .args(args)
+        .args(["--data-binary", &format!("@{}", body.display())])
+        .args(["-H", "content-type: application/json"])
+        .args(header_args(headers))
+        .arg(url)
+        .output()
+        .await
+        .expect("curl is installed");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[tokio::test]
+async fn curl_is_told_the_same_in_every_protocol() {
+    let certificates = certificates();
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .server("h2c = true")
+        .tls(&certificates)
+        .start();
+    let (clear, tls) = (gateway.address(), gateway.tls_address());
+    let (clear, tls) = (
+        format!("http://localhost:{}/hooks/beatapi", clear.port()),
+        format!("https://localhost:{}/hooks/beatapi", tls.port()),
+    );
+    let ca = certificates.path("ca.pem").display().to_string();
+    let body_file = certificates.path("body");
+    for (args, url, version) in [
+        (&["--ipv4", "--http1.1"][..], &clear, "1.1"),
+        (&["--ipv4", "--http2-prior-knowledge"], &clear, "2"),
+        (&["--ipv4", "--http1.1", "--cacert", &ca], &tls, "1.1"),
+        (&["--ipv4", "--http2", "--cacert", &ca], &tls, "2"),
+    ] {
+        let body = beatapi().body(&format!("evt_{}{version}", url.len()));
+        std::fs::write(&body_file, &body).expect("it can be written");
+        let headers = beatapi().sign(&body, now(), "");
+        let mut forged = headers.clone();
+        let other = HeaderValue::from_str(&format!("sha256={}", "0".repeat(64)));
+        forged.insert("x-beatapi-signature", other.expect("a value"));
+        for (headers, expected) in [
+            (&forged, "401 refused"),
+            (&headers, "204 "),
+            (&headers, "200 duplicate"),
+        ] {
+            let told = curl(args, url, headers, &body_file).await;
+            assert_eq!(told, format!("{version} {expected}"), "{args:?}");
+        }
+        let arrivals = upstream.take();
+        assert_eq!(arrivals.len(), 1, "{args:?}");
+        assert_eq!(arrivals[0].body, body);
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+        let proto = &arrivals[0].headers["x-forwarded-proto"];
+        assert_eq!(proto.to_str().ok(), scheme);
+        // From the authority, where HTTP/2 has no other.
+        let host = arrivals[0].headers["host"].to_str().expect("text");
+        assert!(url.contains(&format!("//{host}/")), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn under_h2load_one_delivery_is_one_delivery() {
+    let certificates = certificates();
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .tls(&certificates)
+        .start();
+    let body = beatapi().body("evt_1");
+    let body_file = certificates.path("body");
+    std::fs::write(&body_file, &body).expect("it can be written");
+    let mut headers = beatapi().sign(&body, now(), "");
+    for (expected, arrivals) in [
+        ("5000 2xx, 0 3xx, 0 4xx, 0 5xx", 1),
+        ("0 2xx, 0 3xx, 5000 4xx, 0 5xx", 0),
+    ] {
+        let output = Command::new("h2load")
+            .args(["-n", "5000", "-c", "8", "-m", "50", "-d"])
+            .arg(&body_file)
+            .args(header_args(&headers))
+            .arg(format!("https://{}/hooks/beatapi", gateway.tls_address()))
+            .stderr(Stdio::inherit())
+            .output()
+            .await
+            .expect("h2load is installed");
+        let told = String::from_utf8(output.stdout).expect("text");
+        assert!(told.contains(expected), "{told}");
+        assert_eq!(upstream.take().len(), arrivals);
+        headers.insert("x-beatapi-timestamp", HeaderValue::from_static("1"));
+    }
+}
+
+/// A delivery over HTTP/2, with the certificates that this authority has issued.
+async fn is_reached(gateway: &Gateway, certificates: &Certificates, id: &str) -> bool {
+    let protocol = Protocol::Tls(certificates.client("h2"));
+    let delivery = beatapi().delivery(id);
+    match send_over(&protocol, gateway.tls_address(), delivery).await {
+        Ok(reply) => {
+            assert!(reply.status.is_success());
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_while_the_gateway_runs_and_a_bad_one_is_not_taken() {
+    let certificates = certificates();
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .tls(&certificates)
+        .start();
+    assert!(is_reached(&gateway, &certificates, "evt_1").await);
+
+    // Another key than that of the certificate.
+    let others = Certificates::new();
+    others.issue("server", "localhost");
+    let replace = |file: &str| {
+        std::fs::copy(others.path(file), certificates.path(file)).expect("it can be written")
+    };
+    replace("server.key");
+    gateway.says("does not go with").await;
+    assert!(is_reached(&gateway, &certificates, "evt_2").await);
+
+    replace("server.pem");
+    gateway.says("the configuration was reloaded").await;
+    assert!(is_reached(&gateway, &others, "evt_3").await);
+    assert!(!is_reached(&gateway, &certificates, "evt_4").await);
+    assert_eq!(upstream.take().len(), 3);
+}
+
+#[tokio::test]
+async fn with_a_client_ca_only_who_has_its_certificate_gets_in() {
+    let certificates = certificates();
+    let authority = Certificates::new();
+    authority.issue("client", "sender");
+    let others = Certificates::new();
+    others.issue("client", "sender");
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .tls(&certificates)
+        .server(&format!("client_ca = {}", authority.quoted("ca.pem")))
+        .start();
+    let url = format!(
+        "https://localhost:{}/hooks/beatapi",
+        gateway.tls_address().port()
+    );
+    let ca = certificates.path("ca.pem").display().to_string();
+    let body_file = certificates.path("body");
+    let body = beatapi().body("evt_1");
+    std::fs::write(&body_file, &body).expect("it can be written");
+    let headers = beatapi().sign(&body, now(), "");
+    for (of, expected) in [
+        (None, "0 000 "),
+        (Some(&others), "0 000 "),
+        (Some(&authority), "2 204 "),
+    ] {
+        let mut args = vec!["--ipv4".to_owned(), "--cacert".to_owned(), ca.clone()];
+        if let Some(of) = of {
+            let path = |file| of.path(file).display().to_string();
+            args.extend(["--cert".to_owned(), path("client.pem")]);
+            args.extend(["--key".to_owned(), path("client.key")]);
+        }
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let told = curl(&args, &url, &headers, &body_file).await;
+        assert_eq!(told, expected);
+    }
+    assert_eq!(upstream.take().len(), 1);
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_is_counted_and_closed_on_time() {
+    let certificates = certificates();
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .tls(&certificates)
+        .table("[limits]\nhead_timeout = \"1s\"\nconnections = 20")
+        .start();
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(
+            TcpStream::connect(gateway.tls_address())
+                .await
+                .expect("it listens"),
+        );
+    }
+    // Every place is taken by those who say nothing, and for so long only.
+    for mut stream in silent {
+        let mut nothing = [0];
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut nothing));
+        assert_eq!(read.await.expect("it is closed").expect("in order"), 0);
+    }
+    assert!(is_reached(&gateway, &certificates, "evt_1").await);
+}
+
+#[tokio::test]
+async fn a_connection_over_tls_may_rest_for_longer_than_a_head_may_take() {
+    let certificates = certificates();
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .tls(&certificates)
+        .table("[limits]\nhead_timeout = \"500ms\"")
+        .start();
+    let stream = TcpStream::connect(gateway.tls_address())
+        .await
+        .expect("it listens");
+    let connector = tokio_rustls::TlsConnector::from(certificates.client("http/1.1"));
+    let name = "localhost".try_into().expect("a name");
+    let stream = connector.connect(name, stream).await.expect("a handshake");
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut client, connection) = hyper::client::conn::http1::handshake(io)
+        .await
+        .expect("HTTP/1");
+    tokio::spawn(connection);
+    for id in ["evt_1", "evt_2"] {
+        let reply = client
+            .send_request(beatapi().delivery(id))
+            .await
+            .expect("an answer");
+        assert_eq!(reply.status(), StatusCode::NO_CONTENT);
+        sleep(Duration::from_millis(1500)).await;
+    }
+    assert_eq!(upstream.take().len(), 2);
+}
