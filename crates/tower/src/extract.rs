@@ -32,15 +32,41 @@ impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
 /// body on its way here.
 ///
 /// ```
-/// # use tower_hookgate::{VerifiedEvent, VerifiedJson};
+/// use axum::{Router, body::Body, http::{Request, StatusCode}, routing::post};
+/// use tower_hookgate::{BoxError, HookgateLayer, Provider, Secret, Source, VerifiedJson, Verifier};
+/// # use tower::ServiceExt;
+/// # use tower_hookgate::{Clock, Signer, SystemClock};
+///
 /// #[derive(serde::Deserialize)]
 /// struct Paid {
 ///     amount: u64,
 /// }
 ///
-/// async fn handler(event: VerifiedEvent, VerifiedJson(paid): VerifiedJson<Paid>) {
-///     println!("{:?}: {}", event.id(), paid.amount);
+/// async fn handler(VerifiedJson(paid): VerifiedJson<Paid>) -> String {
+///     paid.amount.to_string()
 /// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let github = Provider::named("github").ok_or("not in the catalogue")?;
+/// # let secret = Secret::new("9d2c47aa01e85f63")?;
+/// # let verifier = Verifier::builder(github.scheme()).key(secret.clone()).build()?;
+/// # let source = Source::builder("github", verifier).provider(&github).build();
+/// # let signer = Signer::new(github.scheme(), &secret)?;
+/// let app: Router = Router::new()
+///     .route("/hooks", post(handler))
+///     .layer(HookgateLayer::new(source));
+/// // As it was signed, changed on its way, and genuine but no `Paid`.
+/// for (body, signed, expected) in [
+///     (r#"{"amount":1}"#, r#"{"amount":1}"#, StatusCode::OK),
+///     (r#"{"amount":9}"#, r#"{"amount":1}"#, StatusCode::UNAUTHORIZED),
+///     (r#"{"sum":1}"#, r#"{"sum":1}"#, StatusCode::INTERNAL_SERVER_ERROR),
+/// ] {
+///     let mut request = Request::post("/hooks").body(Body::from(body))?;
+///     *request.headers_mut() = signer.sign(signed.as_bytes(), SystemClock.now(), None)?;
+///     assert_eq!(app.clone().oneshot(request).await?.status(), expected);
+/// }
+/// # Ok(()) }
 /// ```
 ///
 /// Bytes that are no such `T` are answered with 500 and not with a 4xx: the

@@ -5,19 +5,40 @@ use http::Response;
 /// Makes the response to a delivery that is refused. Closures are one, too:
 ///
 /// ```
-/// use http::{Response, StatusCode};
-/// use tower_hookgate::{Refusal, Refuse};
+/// use axum::{Router, body::Body, http::{Request, Response, StatusCode}, routing::post};
+/// use tower_hookgate::{BoxError, HookgateLayer, Provider, Refusal, Secret, Source, Verifier};
+/// # use tower::ServiceExt;
+/// # use tower_hookgate::{Clock, Signer, SystemClock};
 ///
-/// fn assert_refuse(refuse: impl Refuse) {}
-/// assert_refuse(|refusal: Refusal| {
-///     let body = format!("refused: {}", refusal.reason().label());
-///     let mut response = Response::new(body.into());
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let github = Provider::named("github").ok_or("not in the catalogue")?;
+/// # let secret = Secret::new("9d2c47aa01e85f63")?;
+/// # let verifier = Verifier::builder(github.scheme()).key(secret.clone()).build()?;
+/// # let source = Source::builder("github", verifier).provider(&github).build();
+/// let layer = HookgateLayer::new(source).refuse_with(|refusal: Refusal| {
+///     let mut response = Response::new("no".into());
 ///     *response.status_mut() = refusal.status();
 ///     response
 /// });
+/// # let app: Router = Router::new().route("/hooks", post(async || "yes")).layer(layer);
+/// # let signed = Signer::new(github.scheme(), &secret)?.sign(b"{}", SystemClock.now(), None)?;
+/// for (body, status, answer) in [("{}", StatusCode::OK, "yes"), ("[]", StatusCode::UNAUTHORIZED, "no")] {
+///     let mut request = Request::post("/hooks").body(Body::from(body))?;
+///     *request.headers_mut() = signed.clone();
+///     let response = app.clone().oneshot(request).await?;
+///     assert_eq!(response.status(), status);
+///     assert_eq!(axum::body::to_bytes(response.into_body(), 100).await?, answer);
+/// }
+/// # Ok(()) }
 /// ```
 ///
 /// Whatever it makes, the layer puts the typed [`Refusal`] into its extensions.
+///
+/// # Security
+///
+/// An answer that says which check failed helps whoever forges deliveries, and one
+/// with a status of success tells a sender that its event is safe.
 pub trait Refuse: Send + Sync + 'static {
     /// The response to `refusal` for `audience`.
     fn refuse(&self, refusal: Refusal, audience: Audience) -> Response<Bytes>;

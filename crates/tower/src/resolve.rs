@@ -13,25 +13,40 @@ use http::request;
 /// closure may ask whom it wants: a database for the secrets of a tenant, say.
 ///
 /// ```
-/// # use std::{collections::HashMap, future::ready, sync::Arc};
-/// # use tower_hookgate::{HookgateLayer, Provider, Secret, Source, Verifier};
-/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// // Many tenants behind one route: /hooks/TENANT.
+/// use std::{collections::HashMap, future::ready, sync::Arc};
+/// use tower_hookgate::{BoxError, HookgateLayer, Provider, Secret, Source, Verifier};
+/// # use axum::{Router, body::Body, http::{Request, StatusCode}, routing::post};
+/// # use tower::ServiceExt;
+/// # use tower_hookgate::{Clock, Signer, SystemClock};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// // Many tenants, each with a secret: /hooks/TENANT.
 /// let github = Provider::named("github").ok_or("not in the catalogue")?;
-/// let source = |tenant: &str, secret: &str| -> Result<_, Box<dyn std::error::Error>> {
+/// let source = |tenant: &str, secret: &str| -> Result<_, BoxError> {
 ///     let verifier = Verifier::builder(github.scheme()).key(Secret::new(secret)?).build()?;
 ///     let source = Source::builder("github", verifier).provider(&github).tenant(tenant);
 ///     Ok((format!("/hooks/{tenant}"), Arc::new(source.build())))
 /// };
 /// let tenants = HashMap::from([
-///     source("acme", "not-a-real-secret-of-acme")?,
-///     source("umbrella", "not-a-real-secret-of-umbrella")?,
+///     source("acme", "9d2c47aa01e85f63")?,
+///     source("umbrella", "c6f1b83e7740d259")?,
 /// ]);
 /// let layer = HookgateLayer::resolving(move |request: &http::request::Parts| {
 ///     ready(Ok(tenants.get(request.uri.path()).cloned()))
 /// });
-/// # let _ = layer; Ok(()) }
-/// # example().unwrap();
+/// # let app: Router = Router::new()
+/// #     .route("/hooks/{tenant}", post(async || StatusCode::NO_CONTENT))
+/// #     .layer(layer);
+/// // What one tenant has signed is nothing for the other.
+/// let signer = Signer::new(github.scheme(), &Secret::new("9d2c47aa01e85f63")?)?;
+/// for (tenant, expected) in [("acme", 204), ("umbrella", 401), ("initech", 404)] {
+///     let mut request = Request::post(format!("/hooks/{tenant}")).body(Body::from("{}"))?;
+///     *request.headers_mut() = signer.sign(b"{}", SystemClock.now(), None)?;
+///     let response = app.clone().oneshot(request).await?;
+///     assert_eq!(response.status().as_u16(), expected);
+/// }
+/// # Ok(()) }
 /// ```
 ///
 /// # Security
@@ -79,23 +94,8 @@ where
 }
 
 /// A source that can be replaced while requests are served, by one with other keys
-/// for instance. Clones are the same one.
-///
-/// ```
-/// # use tower_hookgate::{HookgateLayer, LiveSource, Provider, Secret, Source, Verifier};
-/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let beatapi = Provider::named("beatapi").ok_or("not in the catalogue")?;
-/// let with = |secret: &str| -> Result<Source, Box<dyn std::error::Error>> {
-///     let verifier = Verifier::builder(beatapi.scheme()).key(Secret::new(secret)?).build()?;
-///     Ok(Source::builder("beatapi", verifier).provider(&beatapi).build())
-/// };
-/// let source = LiveSource::new(with("whsec_5f0c8a6de2b94a13")?);
-/// let layer = HookgateLayer::new(source.clone());
-/// // Later: the old key counts no longer, and what was delivered stays known.
-/// source.replace(with("whsec_94a135f0c8a6de2b")?);
-/// # let _ = layer; Ok(()) }
-/// # example().unwrap();
-/// ```
+/// for instance; see the [manual](crate#sources-secrets-and-tenants). Clones are the
+/// same one.
 #[derive(Clone)]
 pub struct LiveSource(Arc<ArcSwap<Source>>);
 
