@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hookgate_replay::ReplayStore;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use pingora_core::apps::http_app::ServeHttp;
@@ -38,15 +37,6 @@ impl Admin {
         response.headers_mut().insert(CONTENT_TYPE, json);
         response
     }
-
-    fn metrics(&self) -> Response<Vec<u8>> {
-        let gate = self.gateway.gate();
-        let metrics = self.gateway.metrics();
-        text(
-            StatusCode::OK,
-            metrics.render(gate.stats(), gate.store().entries()),
-        )
-    }
 }
 
 #[async_trait]
@@ -56,7 +46,7 @@ impl ServeHttp for Admin {
         match (request.method.as_str(), request.uri.path()) {
             ("GET" | "HEAD", "/healthz") => text(StatusCode::OK, b"ok\n".to_vec()),
             ("GET" | "HEAD", "/readyz") => self.readyz().await,
-            ("GET" | "HEAD", "/metrics") => self.metrics(),
+            ("GET" | "HEAD", "/metrics") => text(StatusCode::OK, self.gateway.render_metrics()),
             ("GET" | "HEAD", _) => text(
                 StatusCode::NOT_FOUND,
                 b"here are /healthz, /readyz and /metrics\n".to_vec(),

@@ -4,6 +4,7 @@
 //! This crate is a program; its library exists so that tests can run the whole
 //! of it. What applications build on is the crate `tower-hookgate`.
 
+mod access;
 mod admin;
 mod cli;
 mod config;

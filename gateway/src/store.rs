@@ -13,6 +13,9 @@ use hookgate_replay::{
     Claim, DiskStore, Durability, Lease, MemoryStore, RedisConfig, RedisStore, ReplayStore,
     Settled, StoreError, Terms,
 };
+use prometheus::Histogram;
+
+use crate::metrics::Metrics;
 
 /// Which store, and what it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +33,8 @@ pub(crate) enum StoreConfig {
 
 impl StoreConfig {
     /// Opens it.
-    pub(crate) fn open(&self) -> Result<Store, Box<dyn Error + Send + Sync>> {
-        Ok(Store::new(match self {
+    pub(crate) fn open(&self, metrics: &Metrics) -> Result<Store, Box<dyn Error + Send + Sync>> {
+        let backend = match self {
             Self::Memory { max_entries } => {
                 Backend::Memory(MemoryStore::with_max_entries(*max_entries))
             }
@@ -46,7 +49,8 @@ impl StoreConfig {
                 Backend::Disk(builder.open(path)?)
             }
             Self::Redis(config) => Backend::Redis(connect(config.clone())?),
-        }))
+        };
+        Ok(Store::new(backend, metrics))
     }
 
     /// For how many events there is room, where that is the gateway's to say.
@@ -108,6 +112,9 @@ pub(crate) struct Store {
     backend: Backend,
     /// Whether a successor of this process has taken over.
     closed: AtomicBool,
+    claiming: Histogram,
+    committing: Histogram,
+    releasing: Histogram,
 }
 
 #[derive(Debug)]
@@ -118,10 +125,13 @@ enum Backend {
 }
 
 impl Store {
-    fn new(backend: Backend) -> Self {
+    fn new(backend: Backend, metrics: &Metrics) -> Self {
         Self {
             backend,
             closed: AtomicBool::new(false),
+            claiming: metrics.store_seconds("claim"),
+            committing: metrics.store_seconds("commit"),
+            releasing: metrics.store_seconds("release"),
         }
     }
 
@@ -141,6 +151,7 @@ impl Store {
 
 impl ReplayStore for Store {
     async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        let _timer = self.claiming.start_timer();
         let claim = match &self.backend {
             Backend::Memory(store) => store.claim(key, terms).await,
             Backend::Disk(store) => store.claim(key, terms).await,
@@ -160,6 +171,7 @@ impl ReplayStore for Store {
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        let _timer = self.committing.start_timer();
         match &self.backend {
             Backend::Memory(store) => store.commit(lease, retention).await,
             Backend::Disk(store) => store.commit(lease, retention).await,
@@ -168,6 +180,7 @@ impl ReplayStore for Store {
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        let _timer = self.releasing.start_timer();
         match &self.backend {
             Backend::Memory(store) => store.release(lease).await,
             Backend::Disk(store) => store.release(lease).await,

@@ -179,6 +179,16 @@ impl Gateway {
         }
     }
 
+    /// The lines of its access log so far, if it is in the log.
+    pub fn access_log(&self) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().map(serde_json::from_str);
+        lines
+            .map_while(Result::ok)
+            .filter(|line: &Value| line["outcome"].is_string())
+            .collect()
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("no reader panics").clone()
@@ -267,7 +277,10 @@ impl GatewayBuilder {
     }
 
     /// Starts it with the sources that were added, and no others.
-    pub fn start_bare(self) -> Gateway {
+    pub fn start_bare(mut self) -> Gateway {
+        if !self.server.contains("access_log") {
+            self.server = format!("access_log = \"stderr\"\n{}", self.server);
+        }
         let config = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}{}{}",
             self.server, self.top, self.upstream, self.sources

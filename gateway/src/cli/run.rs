@@ -1,18 +1,20 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use hookgate_gate::Clock;
 use pingora_core::apps::http_app::HttpServer;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, RunArgs, Server};
 use tokio::runtime::Builder;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigFile, Error};
+use crate::access::{AccessLog, Format, on_a_thread};
 use crate::admin::Admin;
 use crate::lifecycle::{self, Ends, Lifecycle, Signals};
+use crate::metrics::Metrics;
 use crate::reload;
 use crate::server::{Bound, Entry, Front, Gateway, bind};
 
@@ -25,23 +27,17 @@ pub(super) struct Options {
     #[arg(long)]
     upgrade: bool,
 
-    /// How log lines are written to standard error
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    log: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
+    /// How lines of the logs are written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    log: Format,
 }
 
 pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, Error> {
     let (config, origin) = options.config.load_watched()?;
     // Writes what is left when this ends.
-    let _log = start_log(options.log)?;
+    let (stderr, _log) = start_log(options.log)?;
+    let (access, _access_log) = AccessLog::new(config.access_log, options.log, &stderr);
+    let metrics = Metrics::new().map_err(Error::new)?;
     for warning in &config.warnings {
         tracing::warn!(at = warning.at, "{}", warning.message);
     }
@@ -50,7 +46,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let store = config
         .replay
         .store
-        .open()
+        .open(&metrics)
         .map_err(|error| Error::new(format!("replay: {error}")))?;
     // Last, because from then on nobody else answers. What is accepted nowhere waits.
     let mut inherited = match options.upgrade {
@@ -60,7 +56,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let signals = Signals::listen(&runtime)?;
     let ends = Ends::new();
-    let gateway = Arc::new(Gateway::new(config, store, clock).map_err(Error::new)?);
+    let gateway = Arc::new(Gateway::new(config, store, clock, metrics, access));
     let front = |entry| Front {
         gateway: Arc::clone(&gateway),
         entry,
@@ -113,7 +109,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
 
 /// Starts logging, to a thread of its own: a reader of the log that is slow or
 /// gone must not hold up a delivery. Lines are dropped then.
-fn start_log(format: LogFormat) -> Result<WorkerGuard, Error> {
+fn start_log(format: Format) -> Result<(NonBlocking, WorkerGuard), Error> {
     const VARIABLE: &str = "HOOKGATE_LOG";
     let filter = match std::env::var(VARIABLE) {
         Ok(text) => EnvFilter::try_new(text).map_err(|error| {
@@ -123,16 +119,16 @@ fn start_log(format: LogFormat) -> Result<WorkerGuard, Error> {
         })?,
         Err(_) => EnvFilter::new("info,pingora_core=warn"),
     };
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) = on_a_thread(std::io::stderr(), "hookgate-log");
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer)
+        .with_writer(writer.clone())
         // The default reports on standard error, which is what has failed.
         .log_internal_errors(false);
     let started = match format {
-        LogFormat::Text => log.with_target(false).try_init(),
-        LogFormat::Json => log.json().try_init(),
+        Format::Text => log.with_target(false).try_init(),
+        Format::Json => log.json().try_init(),
     };
     started.map_err(Error::new)?;
-    Ok(guard)
+    Ok((writer, guard))
 }

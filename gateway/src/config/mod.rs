@@ -19,6 +19,7 @@ use hookgate_gate::{BootFence, Source};
 pub(crate) use self::files::{Watched, load_watched};
 pub(crate) use self::fixed::Fixed;
 pub(crate) use self::secrets::SecretRef;
+use crate::access::Target;
 use crate::store::StoreConfig;
 use crate::tls::ServerTls;
 
@@ -31,6 +32,7 @@ pub struct Config {
     pub(crate) tls: Vec<TlsListener>,
     pub(crate) admin: SocketAddr,
     pub(crate) stop: Stop,
+    pub(crate) access_log: Target,
     pub(crate) limits: Limits,
     pub(crate) replay: Replay,
     pub(crate) upstreams: BTreeMap<String, Upstream>,

@@ -7,6 +7,8 @@ use hookgate_gate::{BodyLimit, Mode, OnConflict, OnDuplicate, Promise};
 use hookgate_replay::Durability;
 use toml::Value;
 
+use crate::access::Target;
+
 pub(super) struct Address(pub(super) SocketAddr);
 
 impl FromValue for Address {
@@ -152,6 +154,19 @@ impl FromValue for Word<Durability> {
         text(value, |text| match text {
             "process" => Some(Self(Durability::Process)),
             "power" => Some(Self(Durability::Power)),
+            _ => None,
+        })
+    }
+}
+
+impl FromValue for Word<Target> {
+    const EXPECTED: &'static str = "stdout, stderr or off";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "stdout" => Some(Self(Target::Stdout)),
+            "stderr" => Some(Self(Target::Stderr)),
+            "off" => Some(Self(Target::Off)),
             _ => None,
         })
     }

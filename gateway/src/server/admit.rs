@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookgate_core::Head;
-use hookgate_gate::{Admission, BodyError, BodySource, Mode, Passage, Reason, Received, Refusal};
+use hookgate_gate::{
+    Admission, BodyError, BodySource, Mode, Passage, Reason, Received, Receiving, Refusal,
+};
 use pingora_http::RequestHeader;
+use tokio::time::Instant;
 
 use super::Gateway;
+use super::record::{Record, Waited};
 use super::route::Route;
 use super::sender::{Gone, Sender};
 use crate::store::Store;
@@ -25,7 +29,11 @@ impl Gateway {
     /// What a reload overtakes is checked once more, by its source as it is then: a
     /// key that was taken out counts no longer from that moment on (CVE-2026-45005),
     /// and one that was let in counts.
-    pub(super) async fn admit(&self, sender: &mut Sender<'_>) -> Option<Admitted> {
+    pub(super) async fn admit(
+        &self,
+        sender: &mut Sender<'_>,
+        record: &mut Record<'_>,
+    ) -> Option<Admitted> {
         let mut overtaken: Option<Bytes> = None;
         loop {
             let (route, version) = {
@@ -35,11 +43,15 @@ impl Gateway {
                     running.version,
                 )
             };
+            record.routed(&route);
             let again = overtaken.is_some();
             let observes = route.source.mode() == Mode::Observe;
             let received = match overtaken.take() {
-                None => self.receive(sender, &route).await,
-                Some(body) => self.receive_again(sender.request(), &route, body).await,
+                None => self.receive(sender, &route, record).await,
+                Some(body) => {
+                    self.receive_again(sender.request(), &route, body, record)
+                        .await
+                }
             };
             let is_current = || self.running.load().version == version;
             let admission = match received {
@@ -53,10 +65,12 @@ impl Gateway {
                 }
                 Ok(received) => {
                     if let Some(verified) = received.verified() {
-                        let (source, body) = (route.source.name(), verified.body().len());
-                        self.metrics.verified(source, verified.key_id(), body);
+                        record.verified(&route, verified);
                     }
-                    self.gate.admit(received).await
+                    let start = Instant::now();
+                    let admission = self.gate.admit(received).await;
+                    record.claimed(start.elapsed());
+                    admission
                 }
             };
             if is_current() {
@@ -77,16 +91,18 @@ impl Gateway {
         &self,
         sender: &mut Sender<'_>,
         route: &'r Route,
+        record: &mut Record<'_>,
     ) -> Result<Received<'r>, Refusal> {
+        let start = Instant::now();
         let request = sender.request();
         let head = Head::new(&request.method, &request.uri, &request.headers);
-        let receiving = self
-            .gate
-            .begin(&route.source, head, sender.declared_len())?;
+        let begun = self.gate.begin(&route.source, head, sender.declared_len());
+        record.checked(start.elapsed());
+        let receiving = begun?;
         if let Err(Gone) = sender.proceed().await {
             return Err(Reason::BodyIncomplete.into());
         }
-        receiving.receive(sender).await
+        receive_timed(receiving, sender, record).await
     }
 
     /// Checks a request of which the body has been read.
@@ -95,12 +111,26 @@ impl Gateway {
         request: &RequestHeader,
         route: &'r Route,
         body: Bytes,
+        record: &mut Record<'_>,
     ) -> Result<Received<'r>, Refusal> {
         let head = Head::new(&request.method, &request.uri, &request.headers);
         let length = u64::try_from(body.len()).ok();
         let receiving = self.gate.begin(&route.source, head, length)?;
-        receiving.receive(&mut Whole(Some(body))).await
+        receive_timed(receiving, &mut Whole(Some(body)), record).await
     }
+}
+
+/// Receives a body, and notes how long that took without waiting for it.
+async fn receive_timed<'r>(
+    receiving: Receiving<'r>,
+    body: &mut impl BodySource,
+    record: &mut Record<'_>,
+) -> Result<Received<'r>, Refusal> {
+    let start = Instant::now();
+    let mut body = Waited::new(body);
+    let received = receiving.receive(&mut body).await;
+    record.checked(start.elapsed().saturating_sub(body.waited));
+    received
 }
 
 fn ask_again(refusal: Refusal) -> Refusal {

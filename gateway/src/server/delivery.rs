@@ -3,20 +3,18 @@
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use hookgate_core::Verified;
 use hookgate_gate::{
-    Admission, Audience, Finding, Outcome, Passage, Reason, Refusal, acknowledge_duplicate,
-    is_withheld,
+    Admission, Audience, Outcome, Passage, Reason, Refusal, acknowledge_duplicate, is_withheld,
 };
-use http::StatusCode;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::admit::Admitted;
+use super::record::Record;
 use super::route::Route;
 use super::sender::{Connection, Gone, Sender};
 use crate::store::Store;
@@ -24,42 +22,40 @@ use crate::upstream::{self, Answer, Context};
 
 impl Gateway {
     pub(super) async fn deliver(&self, sender: &mut Sender<'_>) {
-        let _under_way = UnderWay::count(&self.deliveries);
-        let id = self.request_ids.next();
-        let Some(Admitted { route, admission }) = self.admit(sender).await else {
+        let mut record = Record::start(self, sender.address());
+        let Some(Admitted { route, admission }) = self.admit(sender, &mut record).await else {
             let unknown = Reason::SourceUnknown.into();
-            return self.refuse(sender, None, unknown, &id).await;
+            return self.refuse(sender, None, unknown, &mut record).await;
         };
         match admission {
             Ok(Admission::Forward(delivery)) => {
-                self.forward(sender, &route, Passage::Verified(delivery), &id)
+                self.forward(sender, &route, Passage::Verified(delivery), &mut record)
                     .await;
             }
             Ok(Admission::Observed(observed)) => {
-                self.note_observed(&route, observed.finding(), &id);
-                self.forward(sender, &route, Passage::Observed(observed), &id)
+                record.observed(&route, observed.finding());
+                self.forward(sender, &route, Passage::Observed(observed), &mut record)
                     .await;
             }
-            Ok(Admission::Duplicate(verified)) => {
-                let (source, event) = (route.source.name(), verified.id());
-                self.metrics.duplicate(source);
-                tracing::info!(request_id = %id, source, event, "duplicate");
+            Ok(Admission::Duplicate(_)) => {
                 let (answer, trailers) = acknowledge_duplicate(sender.audience());
+                record.duplicate(&route, answer.status().as_u16());
                 let (head, body) = answer.into_parts();
                 if let Err(Gone) = sender.answer(head.into(), body, trailers).await {
                     sender.abort().await;
                 }
             }
             Ok(Admission::Handshake(answer)) => {
-                let source = route.source.name();
-                self.metrics.handshake(source);
-                tracing::info!(request_id = %id, source, "handshake");
+                record.handshake(&route, answer.status().as_u16());
                 let (head, body) = answer.into_parts();
                 // One that is known by its head may have a body, which nobody reads.
                 let connection = sender.before_refusal().await;
                 self.tell(sender, head.into(), body, connection).await;
             }
-            Err(refusal) => self.refuse(sender, Some(&route), refusal, &id).await,
+            Err(refusal) => {
+                self.refuse(sender, Some(&route), refusal, &mut record)
+                    .await;
+            }
         }
     }
 
@@ -70,7 +66,7 @@ impl Gateway {
         sender: &mut Sender<'_>,
         route: &Route,
         passage: Passage<Store>,
-        id: &str,
+        record: &mut Record<'_>,
     ) {
         let source = route.source.name();
         let is_enforced = matches!(passage, Passage::Verified(_));
@@ -83,44 +79,26 @@ impl Gateway {
             server: route.upstream.host(),
             client: sender.address(),
             scheme: sender.scheme(),
-            request_id: id,
+            request_id: &record.id,
         };
         let request = upstream::request_head(sender.request(), &context);
 
         settlement.handed_over();
         let start = Instant::now();
         let sent = route.upstream.send(request, &body).await;
-        let class = sent
-            .as_ref()
-            .map_or("error", |answer| class(answer.status()));
-        self.metrics
-            .upstream(route.upstream.name(), class, start.elapsed());
+        let status = sent.as_ref().ok().map(Answer::status);
+        record.answered(route, status, settlement.attempt(), start.elapsed());
         match sent {
             Ok(answer) => {
                 let status = answer.status();
-                let event = verified.as_ref().and_then(Verified::id);
-                let attempt = settlement.attempt();
                 settlement.settle(Outcome::of(status)).await;
                 if is_enforced {
-                    self.metrics.forwarded(source);
+                    record.forwarded(route);
                 }
-                let code = status.as_u16();
-                tracing::debug!(
-                    request_id = id,
-                    source,
-                    event,
-                    attempt,
-                    status = code,
-                    "forwarded"
-                );
                 if is_enforced && is_withheld(status) {
-                    tracing::warn!(
-                        request_id = id,
-                        source,
-                        status = code,
-                        "the answer is withheld"
-                    );
-                    self.refuse(sender, Some(route), Reason::UpstreamFailed.into(), id)
+                    let (id, status) = (&record.id, status.as_u16());
+                    tracing::warn!(request_id = id, source, status, "the answer is withheld");
+                    self.refuse(sender, Some(route), Reason::UpstreamFailed.into(), record)
                         .await;
                 } else {
                     relay(sender, answer).await;
@@ -129,40 +107,15 @@ impl Gateway {
             Err(failure) => {
                 settlement.settle(failure.outcome).await;
                 if is_enforced && failure.outcome == Outcome::Unknown {
-                    self.metrics.forwarded(source);
+                    record.forwarded(route);
                 }
-                let (reason, cause) = (failure.reason.label(), &failure.cause);
+                let (id, reason) = (&record.id, failure.reason.label());
+                let cause = &failure.cause;
                 tracing::warn!(request_id = id, source, reason, %cause, "forwarding failed");
-                self.refuse(sender, Some(route), failure.reason.into(), id)
+                self.refuse(sender, Some(route), failure.reason.into(), record)
                     .await;
             }
         }
-    }
-
-    /// Counts a delivery of a source that only observes as what would have become of it.
-    fn note_observed(&self, route: &Route, finding: Finding, id: &str) {
-        let source = route.source.name();
-        let found = match finding {
-            Finding::Duplicate => {
-                self.metrics.duplicate(source);
-                "duplicate"
-            }
-            Finding::Handshake => {
-                self.metrics.handshake(source);
-                "handshake"
-            }
-            Finding::Refused(refusal) => {
-                self.metrics.refused(source, refusal.reason());
-                refusal.reason().label()
-            }
-            _ => return self.metrics.forwarded(source),
-        };
-        tracing::warn!(
-            request_id = id,
-            source,
-            found,
-            "forwarded only because the source observes"
-        );
     }
 
     pub(super) async fn refuse(
@@ -170,19 +123,10 @@ impl Gateway {
         sender: &mut Sender<'_>,
         route: Option<&Route>,
         refusal: Refusal,
-        id: &str,
+        record: &mut Record<'_>,
     ) {
-        let source = route.map_or("", |route| route.source.name());
+        record.refused(route, refusal);
         let reason = refusal.reason();
-        self.metrics.refused(source, reason);
-        let status = refusal.status().as_u16();
-        tracing::info!(
-            request_id = id,
-            source,
-            reason = reason.label(),
-            status,
-            "delivery refused"
-        );
         if reason == Reason::BodyTimeout {
             sender.give_up_body();
         }
@@ -190,7 +134,7 @@ impl Gateway {
         let detail = route
             .filter(|route| route.expose_reason)
             .map(|_| reason.label());
-        let (head, body) = refusal_answer(refusal, sender.audience(), id, detail);
+        let (head, body) = refusal_answer(refusal, sender.audience(), &record.id, detail);
         self.tell(sender, head, body, connection).await;
     }
 
@@ -235,32 +179,6 @@ async fn relay(sender: &mut Sender<'_>, mut answer: Answer<'_>) {
         Ok(()) => answer.release().await,
         // Cut off: the sender must not take what it got for the whole.
         Err(Gone) => sender.abort().await,
-    }
-}
-
-fn class(status: StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        5 => "5xx",
-        _ => "other",
-    }
-}
-
-/// Counts a delivery while it is under way.
-struct UnderWay<'g>(&'g AtomicUsize);
-
-impl<'g> UnderWay<'g> {
-    fn count(deliveries: &'g AtomicUsize) -> Self {
-        deliveries.fetch_add(1, Ordering::SeqCst);
-        Self(deliveries)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -14,7 +14,8 @@ use super::Gateway;
 use super::connection::{FINISH, IDLE};
 use super::delivery::refusal_answer;
 use super::framing::{self, BodyLen};
-use super::sender::Sender;
+use super::record::Record;
+use super::sender::{Sender, client_address};
 
 /// How long an idle connection stays open once the gateway is about to end: a request
 /// may be on its way already, and closing would lose it.
@@ -96,11 +97,11 @@ impl Gateway {
     /// Refuses a request whose head is not one: nothing after it can be trusted
     /// to be a request either, so the connection ends.
     async fn refuse_head(&self, session: &mut ServerSession, reason: Reason) {
-        let id = self.request_ids.next();
-        self.metrics.refused("", reason);
-        tracing::info!(request_id = %id, reason = reason.label(), "request refused");
+        let refusal = Refusal::new(reason);
+        let mut record = Record::start(self, client_address(session));
+        record.refused(None, refusal);
         session.set_keepalive(None);
-        let (mut head, body) = refusal_answer(Refusal::new(reason), Audience::Http, &id, None);
+        let (mut head, body) = refusal_answer(refusal, Audience::Http, &record.id, None);
         let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, body.len());
         let answer = async {
             session.write_response_header(Box::new(head)).await?;

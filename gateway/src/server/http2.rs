@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Gateway;
 use super::connection::{FINISH, IDLE};
 use super::framing::{self, BodyLen, MAX_HEAD};
+use super::record::Record;
 use super::sender::Sender;
 
 /// Most requests at once on one connection.
@@ -152,8 +153,9 @@ impl Gateway {
         match body {
             Ok(_) => self.deliver(&mut sender).await,
             Err(reason) => {
-                let id = self.request_ids.next();
-                self.refuse(&mut sender, None, reason.into(), &id).await;
+                let mut record = Record::start(self, sender.address());
+                self.refuse(&mut sender, None, reason.into(), &mut record)
+                    .await;
             }
         }
         if !sender.is_over() {

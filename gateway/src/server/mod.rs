@@ -7,6 +7,7 @@ mod framing;
 mod http1;
 mod http2;
 mod listen;
+mod record;
 mod route;
 mod running;
 mod sender;
@@ -18,10 +19,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hookgate_core::document::Problems;
 use hookgate_gate::{Clock, Gate};
+use hookgate_replay::ReplayStore;
 
 pub(crate) use self::connection::{Entry, Front};
 pub(crate) use self::listen::{Bound, bind};
 use self::running::Running;
+use crate::access::AccessLog;
 use crate::config::{Config, Fixed, Limits};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -34,6 +37,7 @@ pub(crate) struct Gateway {
     running: ArcSwap<Running>,
     fixed: Fixed,
     metrics: Metrics,
+    access: AccessLog,
     request_ids: delivery::RequestIds,
     /// Deliveries under way; one may outlive its connection.
     deliveries: AtomicUsize,
@@ -45,20 +49,23 @@ impl Gateway {
         config: Config,
         store: Store,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, prometheus::Error> {
+        metrics: Metrics,
+        access: AccessLog,
+    ) -> Self {
         let gate = Gate::builder(store)
             .clock(clock)
             .boot_fence(config.replay.boot_fence)
             .build();
-        Ok(Self {
+        Self {
             gate,
             fixed: Fixed::of(&config),
-            running: ArcSwap::from_pointee(Running::new(config, None)),
-            metrics: Metrics::new()?,
+            running: ArcSwap::from_pointee(Running::new(config, &metrics, None)),
+            metrics,
+            access,
             request_ids: delivery::RequestIds::new(),
             deliveries: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Runs `config` from the next request on. What the gate remembers stays, and so
@@ -71,7 +78,7 @@ impl Gateway {
     pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
         self.fixed.allows(&config)?;
         self.fixed.adopt_certificates(&config);
-        let running = Running::new(config, Some(&self.running.load()));
+        let running = Running::new(config, &self.metrics, Some(&self.running.load()));
         self.running.store(Arc::new(running));
         Ok(())
     }
@@ -107,6 +114,13 @@ impl Gateway {
 
     pub(crate) fn gate(&self) -> &Gate<Store> {
         &self.gate
+    }
+
+    /// Every metric, as text.
+    pub(crate) fn render_metrics(&self) -> Vec<u8> {
+        self.metrics.log_lines_dropped(self.access.dropped());
+        self.metrics
+            .render(self.gate.stats(), self.gate.store().entries())
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

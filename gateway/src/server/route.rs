@@ -9,6 +9,7 @@ use hookgate_gate::Source;
 use pingora_http::RequestHeader;
 
 use crate::config;
+use crate::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
 use crate::upstream::Upstream;
 
 /// A source, and where its deliveries go.
@@ -17,6 +18,8 @@ pub(super) struct Route {
     pub(super) source: Source,
     pub(super) upstream: Arc<Upstream>,
     pub(super) expose_reason: bool,
+    pub(super) metrics: SourceMetrics,
+    pub(super) upstream_metrics: UpstreamMetrics,
 }
 
 #[derive(Debug)]
@@ -32,6 +35,7 @@ struct ByHost {
 impl Routes {
     pub(super) fn new(
         routes: Vec<config::Route>,
+        metrics: &Metrics,
         upstream_named: impl Fn(&str) -> Option<Arc<Upstream>>,
     ) -> Self {
         let mut paths: HashMap<String, ByHost> = HashMap::new();
@@ -48,6 +52,8 @@ impl Routes {
                 continue;
             };
             let route = Arc::new(Route {
+                metrics: SourceMetrics::new(metrics, &source),
+                upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
                 source,
                 upstream,
                 expose_reason,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::route::Routes;
 use crate::config::{self, Config, Limits};
+use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(super) struct Running {
 impl Running {
     /// What runs as `config` says, in place of `before`, of which upstreams that have
     /// not changed go on with their connections.
-    pub(super) fn new(config: Config, before: Option<&Self>) -> Self {
+    pub(super) fn new(config: Config, metrics: &Metrics, before: Option<&Self>) -> Self {
         let longest_delivery = config.longest_delivery();
         let keep = |name: &str, config: &config::Upstream| {
             let (was, upstream) = before?.upstreams.get(name)?;
@@ -37,7 +38,7 @@ impl Running {
             })
             .collect();
         Self {
-            routes: Routes::new(config.routes, |name| {
+            routes: Routes::new(config.routes, metrics, |name| {
                 upstreams
                     .get(name)
                     .map(|(_, upstream)| Arc::clone(upstream))

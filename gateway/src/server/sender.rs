@@ -2,6 +2,7 @@
 //! bounds, and every write to it has a deadline, so that nobody holds a connection
 //! by not reading.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -61,11 +62,8 @@ impl<'s> Sender<'s> {
         self.session.req_header()
     }
 
-    pub(super) fn address(&self) -> Option<std::net::IpAddr> {
-        self.session
-            .client_addr()?
-            .as_inet()
-            .map(std::net::SocketAddr::ip)
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        client_address(self.session)
     }
 
     /// The scheme of the URL that the sender has called.
@@ -239,6 +237,10 @@ impl BodySource for Sender<'_> {
     async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         self.chunk_of_body().await
     }
+}
+
+pub(super) fn client_address(session: &ServerSession) -> Option<IpAddr> {
+    session.client_addr()?.as_inet().map(SocketAddr::ip)
 }
 
 async fn within(write: impl Future<Output = pingora_core::Result<()>>) -> Result<(), Gone> {

@@ -10,6 +10,7 @@ mod framing;
 mod grpc;
 mod http2;
 mod lifecycle;
+mod observability;
 mod observe;
 mod parity;
 #[path = "../../../crates/replay/tests/redis/server.rs"]

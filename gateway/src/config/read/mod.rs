@@ -43,6 +43,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         tls: server.tls,
         admin: server.admin,
         stop: server.stop,
+        access_log: server.access_log,
         limits,
         replay,
         upstreams,

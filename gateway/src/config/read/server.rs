@@ -6,7 +6,8 @@ use std::time::Duration;
 use hookgate_core::document::Section;
 
 use super::stop;
-use crate::config::values::Address;
+use crate::access::Target;
+use crate::config::values::{Address, Word};
 use crate::config::{Stop, TlsListener};
 use crate::tls::{ServerFiles, ServerTls};
 
@@ -19,6 +20,7 @@ pub(super) struct Server {
     pub(super) tls: Vec<TlsListener>,
     pub(super) admin: SocketAddr,
     pub(super) stop: Stop,
+    pub(super) access_log: Target,
 }
 
 pub(super) fn read(root: &Section<'_>) -> Server {
@@ -31,6 +33,7 @@ pub(super) fn read(root: &Section<'_>) -> Server {
             drain_delay: Duration::ZERO,
             upgrade_socket: None,
         },
+        access_log: Target::default(),
     };
     let Some(section) = root.required_section("server") else {
         return server;
@@ -38,6 +41,8 @@ pub(super) fn read(root: &Section<'_>) -> Server {
     let admin = section.optional::<Address>("admin");
     server.admin = admin.map_or(DEFAULT_ADMIN, |address| address.0);
     server.stop = stop::read(&section);
+    let access_log = section.optional("access_log");
+    server.access_log = access_log.map_or_else(Target::default, |Word(w)| w);
     let mut taken = vec![server.admin];
     let mut is_free = |section: &Section<'_>, address: SocketAddr| {
         // Port 0 is a free one each time.

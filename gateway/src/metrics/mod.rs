@@ -1,0 +1,249 @@
+//! The metrics of the gateway, in the names of its documentation.
+//!
+//! What a delivery counts is looked up once for each source, key and upstream, when the
+//! configuration is read; on its way there are only additions.
+
+mod source;
+mod upstream;
+
+use std::time::Duration;
+
+use hookgate_gate::{Reason, Stats};
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder,
+};
+
+pub(crate) use self::source::SourceMetrics;
+pub(crate) use self::upstream::UpstreamMetrics;
+
+/// From 1 ms to 10 s.
+const SECONDS: [f64; 10] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 1.0, 5.0, 10.0];
+/// From 2 µs to 100 ms: a hash of what may be a few bytes or a megabyte.
+const VERIFY_SECONDS: [f64; 9] = [2e-6, 5e-6, 1e-5, 2.5e-5, 1e-4, 5e-4, 2.5e-3, 1e-2, 1e-1];
+/// From 2 µs to 1 s: memory, a disk, or a server somewhere.
+const STORE_SECONDS: [f64; 11] = [
+    2e-6, 1e-5, 5e-5, 2e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, 0.25, 1.0,
+];
+/// From 256 B to 16 MiB.
+const BYTES: [f64; 9] = [
+    256.0,
+    1024.0,
+    4096.0,
+    16384.0,
+    65536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+];
+
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    deliveries: IntCounterVec,
+    refused: IntCounterVec,
+    upstream_responses: IntCounterVec,
+    key_matches: IntCounterVec,
+    verify_seconds: Histogram,
+    upstream_seconds: Histogram,
+    body_bytes: Histogram,
+    clock_skew: GaugeVec,
+    connections: IntGauge,
+    replay_entries: IntGauge,
+    store_seconds: HistogramVec,
+    store_errors: IntCounter,
+    stale_settlements: IntCounter,
+    conflicts: IntCounter,
+    reloads: IntCounterVec,
+    log_lines_dropped: IntCounter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let registered = Registered(&registry);
+        let build_info = IntGauge::with_opts(
+            Opts::new("hookgate_build_info", "The running version; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        registered.add(build_info)?.set(1);
+        let metrics = Self {
+            deliveries: registered.counters(
+                "hookgate_deliveries_total",
+                "Requests by what became of them: forwarded, duplicate, busy, refused or handshake.",
+                &["source", "outcome"],
+            )?,
+            refused: registered.counters(
+                "hookgate_refused_total",
+                "Refused deliveries by reason.",
+                &["source", "reason"],
+            )?,
+            upstream_responses: registered.counters(
+                "hookgate_upstream_responses_total",
+                "Answers of the upstream by class of status, or error.",
+                &["upstream", "class"],
+            )?,
+            key_matches: registered.counters(
+                "hookgate_key_matches_total",
+                "Verified deliveries by the key that matched.",
+                &["source", "key"],
+            )?,
+            verify_seconds: registered.histogram(
+                "hookgate_verify_seconds",
+                "Time to check a delivery, without waiting for its bytes.",
+                &VERIFY_SECONDS,
+            )?,
+            upstream_seconds: registered.histogram(
+                "hookgate_upstream_seconds",
+                "Time from forwarding to the head of the upstream's answer.",
+                &SECONDS,
+            )?,
+            body_bytes: registered.histogram(
+                "hookgate_body_bytes",
+                "Size of verified bodies.",
+                &BYTES,
+            )?,
+            clock_skew: registered.add(GaugeVec::new(
+                Opts::new(
+                    "hookgate_clock_skew_seconds",
+                    "How long before its arrival the last verified delivery was signed; less \
+                     than 0 if the sender's clock is ahead.",
+                ),
+                &["source"],
+            )?)?,
+            connections: registered
+                .add(IntGauge::new("hookgate_connections", "Open connections of senders.")?)?,
+            replay_entries: registered
+                .add(IntGauge::new("hookgate_replay_entries", "Remembered events.")?)?,
+            store_seconds: registered.add(HistogramVec::new(
+                HistogramOpts::new(
+                    "hookgate_replay_store_seconds",
+                    "Time of the replay store for a claim, a commit or a release.",
+                )
+                .buckets(STORE_SECONDS.to_vec()),
+                &["op"],
+            )?)?,
+            store_errors: registered.counter(
+                "hookgate_replay_store_errors_total",
+                "Times the replay store did not answer.",
+            )?,
+            conflicts: registered.counter(
+                "hookgate_replay_conflicts_total",
+                "Events that were done and came again with another body.",
+            )?,
+            reloads: registered.counters(
+                "hookgate_config_reloads_total",
+                "Times the configuration was read anew: success or failure.",
+                &["result"],
+            )?,
+            stale_settlements: registered.counter(
+                "hookgate_stale_settlements_total",
+                "Deliveries that were settled after their lease had passed on.",
+            )?,
+            log_lines_dropped: registered.counter(
+                "hookgate_log_lines_dropped_total",
+                "Lines of the log that nobody read in time.",
+            )?,
+            registry,
+        };
+        for result in ["success", "failure"] {
+            metrics.reloads.with_label_values(&[result]);
+        }
+        Ok(metrics)
+    }
+
+    /// A request that is refused. `source` is empty if it has none.
+    pub(crate) fn refused(&self, source: &str, reason: Reason) {
+        self.refused
+            .with_label_values(&[source, reason.label()])
+            .inc();
+    }
+
+    /// A request that has no source.
+    pub(crate) fn refused_unrouted(&self, reason: Reason) {
+        self.deliveries.with_label_values(&["", "refused"]).inc();
+        self.refused("", reason);
+    }
+
+    /// The time that the replay store takes for `op`.
+    pub(crate) fn store_seconds(&self, op: &str) -> Histogram {
+        self.store_seconds.with_label_values(&[op])
+    }
+
+    pub(crate) fn verify(&self, took: Duration) {
+        self.verify_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn reloaded(&self, result: Result<(), ()>) {
+        let result = match result {
+            Ok(()) => "success",
+            Err(()) => "failure",
+        };
+        self.reloads.with_label_values(&[result]).inc();
+    }
+
+    pub(crate) fn connections(&self) -> &IntGauge {
+        &self.connections
+    }
+
+    /// Brings the count of lines that were dropped up to date.
+    pub(crate) fn log_lines_dropped(&self, total: usize) {
+        catch_up(&self.log_lines_dropped, total as u64);
+    }
+
+    /// All metrics in the text format, with what the gate has counted.
+    pub(crate) fn render(&self, stats: Stats, entries: Option<u64>) -> Vec<u8> {
+        catch_up(&self.store_errors, stats.store_errors);
+        catch_up(&self.stale_settlements, stats.stale_settlements);
+        catch_up(&self.conflicts, stats.conflicts);
+        if let Some(entries) = entries {
+            self.replay_entries
+                .set(i64::try_from(entries).unwrap_or(i64::MAX));
+        }
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics cannot be written");
+        }
+        text
+    }
+}
+
+/// Brings a counter up to a total that is counted elsewhere.
+fn catch_up(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+/// Makes metrics that are registered.
+struct Registered<'r>(&'r Registry);
+
+impl Registered<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::new(name, help)?)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> Result<Histogram, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.add(Histogram::with_opts(options)?)
+    }
+}

@@ -1,0 +1,216 @@
+//! What is known of one request, as it comes to be known. When it is over, it is a line
+//! of the access log.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookgate_core::Verified;
+use hookgate_gate::{BodyError, BodySource, Finding, Reason, Refusal};
+use tokio::time::Instant;
+
+use super::Gateway;
+use super::route::Route;
+use crate::access::{Line, Microseconds, Moment};
+
+pub(super) struct Record<'g> {
+    gateway: &'g Gateway,
+    pub(super) id: String,
+    client: Option<IpAddr>,
+    start: Instant,
+    route: Option<Arc<Route>>,
+    outcome: &'static str,
+    reason: Option<Reason>,
+    status: Option<u16>,
+    key: Option<String>,
+    event: Option<String>,
+    attempt: Option<u32>,
+    bytes: Option<usize>,
+    verify: Option<Duration>,
+    claim: Option<Duration>,
+    upstream: Option<Duration>,
+}
+
+impl<'g> Record<'g> {
+    pub(super) fn start(gateway: &'g Gateway, client: Option<IpAddr>) -> Self {
+        gateway.deliveries.fetch_add(1, Ordering::SeqCst);
+        Self {
+            gateway,
+            id: gateway.request_ids.next(),
+            client,
+            start: Instant::now(),
+            route: None,
+            outcome: "refused",
+            reason: None,
+            status: None,
+            key: None,
+            event: None,
+            attempt: None,
+            bytes: None,
+            verify: None,
+            claim: None,
+            upstream: None,
+        }
+    }
+
+    pub(super) fn routed(&mut self, route: &Arc<Route>) {
+        self.route = Some(Arc::clone(route));
+    }
+
+    /// Notes how long checking has taken.
+    pub(super) fn checked(&mut self, took: Duration) {
+        *self.verify.get_or_insert_default() += took;
+    }
+
+    pub(super) fn verified(&mut self, route: &Route, verified: &Verified) {
+        let now = self.gateway.gate.clock().now();
+        route.metrics.verified(verified, now);
+        self.bytes = Some(verified.body().len());
+        if self.gateway.access.is_on() {
+            self.key = Some(verified.key_id().to_owned());
+            self.event = verified.id().map(str::to_owned);
+        }
+    }
+
+    /// Notes how long claiming has taken, waiting for other deliveries included.
+    pub(super) fn claimed(&mut self, took: Duration) {
+        *self.claim.get_or_insert_default() += took;
+    }
+
+    pub(super) fn duplicate(&mut self, route: &Route, status: u16) {
+        self.outcome = "duplicate";
+        self.status = Some(status);
+        route.metrics.duplicate();
+    }
+
+    pub(super) fn handshake(&mut self, route: &Route, status: u16) {
+        self.outcome = "handshake";
+        self.status = Some(status);
+        route.metrics.handshake();
+    }
+
+    /// Notes a delivery of a source that only observes as what would have become of it.
+    pub(super) fn observed(&mut self, route: &Route, finding: Finding) {
+        self.outcome = match finding {
+            Finding::Duplicate => {
+                route.metrics.duplicate();
+                "observed_duplicate"
+            }
+            Finding::Handshake => {
+                route.metrics.handshake();
+                "observed_handshake"
+            }
+            Finding::Refused(refusal) => {
+                self.count_refused(Some(route), refusal.reason());
+                "observed_refused"
+            }
+            _ => {
+                route.metrics.forwarded();
+                "observed_forwarded"
+            }
+        };
+    }
+
+    /// Notes what came of forwarding: the upstream's status, if it answered.
+    pub(super) fn answered(
+        &mut self,
+        route: &Route,
+        status: Option<http::StatusCode>,
+        attempt: u32,
+        took: Duration,
+    ) {
+        route.upstream_metrics.answered(status, took);
+        self.upstream = Some(took);
+        self.attempt = Some(attempt);
+        self.status = status.map(|status| status.as_u16());
+    }
+
+    pub(super) fn forwarded(&mut self, route: &Route) {
+        self.outcome = "forwarded";
+        route.metrics.forwarded();
+    }
+
+    /// Notes a refusal, of what may have been forwarded before.
+    pub(super) fn refused(&mut self, route: Option<&Route>, refusal: Refusal) {
+        let reason = refusal.reason();
+        if reason == Reason::InFlight {
+            self.outcome = "busy";
+        } else if reason == Reason::Duplicate {
+            self.outcome = "duplicate";
+        }
+        self.status = Some(refusal.status().as_u16());
+        self.count_refused(route, reason);
+    }
+
+    fn count_refused(&mut self, route: Option<&Route>, reason: Reason) {
+        self.reason = Some(reason);
+        match route {
+            Some(route) => {
+                route.metrics.refused(reason);
+                self.gateway.metrics.refused(route.source.name(), reason);
+            }
+            None => self.gateway.metrics.refused_unrouted(reason),
+        }
+    }
+
+    fn line(&self) -> Line<'_> {
+        let us = |took: Option<Duration>| took.map(Microseconds);
+        let route = self.route.as_deref();
+        Line {
+            time: Moment(self.gateway.gate.clock().now()),
+            request_id: &self.id,
+            outcome: self.outcome,
+            reason: self.reason.map(Reason::label),
+            status: self.status,
+            source: route.map(|route| route.source.name()),
+            client: self.client,
+            key: self.key.as_deref(),
+            event: self.event.as_deref(),
+            attempt: self.attempt,
+            upstream: self.upstream.and(route).map(|route| route.upstream.name()),
+            bytes: self.bytes,
+            verify_us: us(self.verify),
+            claim_us: us(self.claim),
+            upstream_us: us(self.upstream),
+            total_us: Microseconds(self.start.elapsed()),
+        }
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if let Some(took) = self.verify {
+            self.gateway.metrics.verify(took);
+        }
+        if self.gateway.access.is_on() {
+            self.gateway.access.write(&self.line());
+        }
+        self.gateway.deliveries.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A body of which is known how long it was waited for.
+pub(super) struct Waited<'b, B> {
+    body: &'b mut B,
+    pub(super) waited: Duration,
+}
+
+impl<'b, B: BodySource> Waited<'b, B> {
+    pub(super) fn new(body: &'b mut B) -> Self {
+        Self {
+            body,
+            waited: Duration::ZERO,
+        }
+    }
+}
+
+impl<B: BodySource> BodySource for Waited<'_, B> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let start = Instant::now();
+        let chunk = self.body.chunk().await;
+        self.waited += start.elapsed();
+        chunk
+    }
+}

@@ -1,0 +1,197 @@
+//! What the gateway says of itself: a line for each delivery, metrics in the names of the
+//! documentation, and files for Prometheus and Grafana that know no others.
+
+use std::time::{Duration, Instant};
+
+use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, exchange_raw, now, send};
+use http::StatusCode;
+use serde_json::Value;
+use tokio::time::sleep;
+
+fn beatapi() -> Provided {
+    Provided::named("beatapi")
+}
+
+/// Waits until there are so many lines.
+async fn lines(gateway: &Gateway, count: usize) -> Vec<Value> {
+    let start = Instant::now();
+    loop {
+        let lines = gateway.access_log();
+        if lines.len() >= count {
+            return lines;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{lines:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_delivery_leaves_one_line() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let address = gateway.address();
+    let body = beatapi().body("evt_2");
+    let forged = beatapi().request(beatapi().sign(b"{}", now(), ""), body);
+    let mut elsewhere = beatapi().delivery("evt_3");
+    *elsewhere.uri_mut() = "/elsewhere".parse().expect("a path");
+    upstream.next(Behaviour::Answer(StatusCode::CREATED));
+    upstream.next(Behaviour::Answer(StatusCode::GONE));
+    for (request, outcome, reason, status, event) in [
+        (
+            beatapi().delivery("evt_1"),
+            "forwarded",
+            Value::Null,
+            201,
+            Some("evt_1"),
+        ),
+        (
+            beatapi().delivery("evt_1"),
+            "duplicate",
+            Value::Null,
+            200,
+            Some("evt_1"),
+        ),
+        (forged, "refused", "signature_mismatch".into(), 401, None),
+        (elsewhere, "refused", "source_unknown".into(), 404, None),
+        (
+            beatapi().delivery("evt_4"),
+            "forwarded",
+            "upstream_failed".into(),
+            502,
+            Some("evt_4"),
+        ),
+    ] {
+        let before = gateway.access_log().len();
+        let reply = send(address, request).await;
+        let line = &lines(&gateway, before + 1).await[before];
+        assert_eq!(line["outcome"], outcome, "{line}");
+        assert_eq!(line["reason"], reason, "{line}");
+        assert_eq!(line["status"], status, "{line}");
+        assert_eq!(line["status"], reply.status.as_u16(), "{line}");
+        assert_eq!(line["event"].as_str(), event, "{line}");
+        assert_eq!(line["client"], "127.0.0.1", "{line}");
+        assert!(line["total_us"].is_u64(), "{line}");
+        // What went through has been verified, claimed, and perhaps forwarded.
+        let signed = event.is_some();
+        assert_eq!(
+            line["source"].is_string(),
+            reason != "source_unknown",
+            "{line}"
+        );
+        assert_eq!(line["key"].is_string(), signed, "{line}");
+        assert_eq!(line["bytes"].is_u64(), signed, "{line}");
+        assert_eq!(line["claim_us"].is_u64(), signed, "{line}");
+        assert_eq!(
+            line["verify_us"].is_u64(),
+            reason != "source_unknown",
+            "{line}"
+        );
+        let forwarded = outcome == "forwarded";
+        assert_eq!(line["upstream_us"].is_u64(), forwarded, "{line}");
+        assert_eq!(line["upstream"].is_string(), forwarded, "{line}");
+        assert_eq!(line["attempt"].is_u64(), forwarded, "{line}");
+    }
+    // The sender is told the id under which to look.
+    let reply = send(
+        address,
+        beatapi().request(http::HeaderMap::new(), "{}".into()),
+    )
+    .await;
+    let line = lines(&gateway, 6).await.pop().expect("there are six");
+    let told = String::from_utf8_lossy(&reply.body);
+    let id = line["request_id"].as_str().expect("text");
+    assert!(told.contains(id), "{told}");
+    // A head that is none has a line, too.
+    exchange_raw(address, b"GET / HTTP/1.1\r\n\r\n", Duration::from_secs(5)).await;
+    let line = lines(&gateway, 7).await.pop().expect("there are seven");
+    assert_eq!(line["reason"], "request_malformed", "{line}");
+}
+
+#[tokio::test]
+async fn lines_go_to_standard_output_unless_they_are_turned_off() {
+    for (setting, written) in [
+        ("access_log = \"stdout\"", true),
+        ("access_log = \"off\"", false),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = folder.path().join("stdout");
+        let upstream = Upstream::start().await;
+        let mut gateway = Gateway::builder(upstream.address())
+            .server(setting)
+            .before(&format!("exec > {:?}", output.display().to_string()))
+            .start();
+        let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+        assert_eq!(reply.status, StatusCode::NO_CONTENT);
+        gateway.signal("TERM");
+        gateway.ended().await;
+        let text = std::fs::read_to_string(output).expect("it is there");
+        assert_eq!(text.lines().count(), usize::from(written), "{text}");
+        assert_eq!(text.contains("\"event\":\"evt_1\""), written, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn standard_output_that_takes_nothing_holds_up_no_delivery() {
+    let upstream = Upstream::start().await;
+    for sink in ["/dev/full", "&-"] {
+        let gateway = Gateway::builder(upstream.address())
+            .server("access_log = \"stdout\"")
+            .before(&format!("exec >{sink}"))
+            .start();
+        for number in 0..500 {
+            let id = format!("evt_{number}");
+            let reply = send(gateway.address(), beatapi().delivery(&id)).await;
+            assert_eq!(reply.status, StatusCode::NO_CONTENT, "{id}");
+        }
+    }
+}
+
+/// The metrics that the documentation promises.
+const METRICS: [&str; 17] = [
+    "hookgate_deliveries_total",
+    "hookgate_refused_total",
+    "hookgate_upstream_responses_total",
+    "hookgate_key_matches_total",
+    "hookgate_verify_seconds",
+    "hookgate_upstream_seconds",
+    "hookgate_body_bytes",
+    "hookgate_replay_entries",
+    "hookgate_replay_store_seconds",
+    "hookgate_replay_store_errors_total",
+    "hookgate_replay_conflicts_total",
+    "hookgate_stale_settlements_total",
+    "hookgate_connections",
+    "hookgate_config_reloads_total",
+    "hookgate_clock_skew_seconds",
+    "hookgate_log_lines_dropped_total",
+    "hookgate_build_info",
+];
+
+#[tokio::test]
+async fn every_metric_has_the_name_of_the_documentation() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let delivered = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(delivered.status, StatusCode::NO_CONTENT);
+    let refused = beatapi().request(http::HeaderMap::new(), "{}".into());
+    assert_eq!(
+        send(gateway.address(), refused).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let text = gateway.ask("/metrics").await;
+    for name in METRICS {
+        assert!(text.contains(&format!("# TYPE {name} ")), "{name}\n{text}");
+    }
+    for line in [
+        "hookgate_verify_seconds_count 2",
+        "hookgate_replay_store_seconds_count{op=\"claim\"} 1",
+        "hookgate_replay_store_seconds_count{op=\"commit\"} 1",
+        "hookgate_replay_store_seconds_count{op=\"release\"} 0",
+        "hookgate_body_bytes_count 1",
+        "hookgate_deliveries_total{outcome=\"busy\",source=\"beatapi\"} 0",
+        "hookgate_upstream_responses_total{class=\"error\",upstream=\"app\"} 0",
+        "hookgate_clock_skew_seconds{source=\"beatapi\"} ",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
