@@ -9,7 +9,7 @@ FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs bench fuzz strangers needs redis clients
+.PHONY: help run test lint msrv semver docs bench fuzz strangers needs redis clients
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -26,6 +26,23 @@ lint: needs ## Check format, lints and documentation; warnings are errors
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- --deny warnings
 	$(CARGO) clippy --locked --package tower-hookgate --no-default-features -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
+
+# The oldest Rust that the layer's manifest promises.
+msrv: MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+msrv: needs ## Check that the oldest supported Rust still builds the layer
+	rustup toolchain list | grep -q "^$(MSRV)" || rustup toolchain install $(MSRV) --profile minimal
+	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked --package tower-hookgate --features axum,metrics,redis
+
+# Compares with the last release, or with BASELINE: a tag or a commit.
+semver: ## Check that the layer's API has changed only as its version says
+	$(CARGO) semver-checks --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-semver-checks
+	baseline="$${BASELINE:-$$(git describe --tags --abbrev=0 2>/dev/null || true)}"; \
+	if [[ -z "$$baseline" ]]; then \
+	  echo "nothing has been released yet, so there is nothing to compare with; set BASELINE" >&2; exit 0; \
+	fi; \
+	for package in hookgate-core hookgate-replay hookgate-gate tower-hookgate; do \
+	  $(CARGO) semver-checks --package "$$package" --baseline-rev "$$baseline" || exit 1; \
+	done
 
 bench: needs redis ## Measure verification beside the bare MAC and another crate
 	$(CARGO) bench --locked --package hookgate-benches
