@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use hookgate_core::Variant;
-use hookgate_gate::{Dedupe, Mode};
+use hookgate_gate::{BootFence, Dedupe, Mode};
 use humantime::format_duration;
 
 use super::{ConfigFile, Error};
@@ -39,7 +39,20 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
         )?;
     }
     writeln!(out, "admin      {}", config.admin)?;
-    writeln!(out, "replay     {}", config.replay.store.text())?;
+    let longest = format_duration(config.longest_delivery());
+    writeln!(out, "ends       at most {longest} after SIGTERM")?;
+    let limits = &config.limits;
+    writeln!(
+        out,
+        "limits     {} connections, a head within {}",
+        limits.connections,
+        format_duration(limits.head_timeout)
+    )?;
+    let fence = match config.replay.boot_fence {
+        BootFence::Up => ", boot fence up",
+        BootFence::Down => "",
+    };
+    writeln!(out, "replay     {}{fence}", config.replay.store.text())?;
     for (name, upstream) in &config.upstreams {
         let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
         let timeout = format_duration(upstream.timeout);
@@ -51,6 +64,9 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
     }
     for route in &config.routes {
         write_route(route, out)?;
+    }
+    for key in &config.from_environment {
+        writeln!(out, "override   {key}, from the environment")?;
     }
     for warning in &config.warnings {
         writeln!(out, "warning    {warning}")?;

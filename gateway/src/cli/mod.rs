@@ -22,7 +22,7 @@ use hookgate_core::{BuildError, Provider, Secret, Signer, UnixTime, Unpublished,
 use hookgate_gate::Clock;
 use http::{Method, Uri};
 
-use crate::config::{Config, SecretRef, load_watched};
+use crate::config::{Config, SecretRef, load_watched, schema};
 use crate::reload::Origin;
 
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong.
@@ -42,6 +42,8 @@ enum Command {
     Run(run::Options),
     /// Check the configuration and show what would run
     Check(check::Options),
+    /// Print a JSON Schema of the configuration, for editors
+    Schema,
     /// Show every verdict on deliveries of the first providers, on free local ports
     Demo(demo::Options),
     /// List the providers of the catalogue, or show one in full
@@ -65,6 +67,7 @@ pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => run::run(&options, clock),
         Command::Check(options) => check::run(&options),
+        Command::Schema => print_schema(),
         Command::Demo(options) => demo::run(&options, &*clock),
         Command::Providers(options) => providers::run(&options),
         Command::Sign(options) => sign::run(&options, &*clock),
@@ -79,6 +82,11 @@ pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
         }
         error.exit
     })
+}
+
+fn print_schema() -> Result<ExitCode, Error> {
+    writeln!(io::stdout(), "{:#}", schema())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Why a command could not do its work.

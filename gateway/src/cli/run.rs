@@ -38,6 +38,9 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let (stderr, _log) = start_log(options.log)?;
     let (access, _access_log) = AccessLog::new(config.access_log, options.log, &stderr);
     let metrics = Metrics::new().map_err(Error::new)?;
+    for key in &config.from_environment {
+        tracing::info!(key, "from the environment");
+    }
     for warning in &config.warnings {
         tracing::warn!(at = warning.at, "{}", warning.message);
     }

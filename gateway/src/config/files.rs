@@ -5,11 +5,11 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use hookgate_core::document::{self, Problems};
+use hookgate_core::document::Problems;
 use toml::{Table, Value};
 
 use super::secrets::SecretRef;
-use super::{Config, read};
+use super::{Config, Written};
 
 /// Files, as they were when they were looked at. Looking again and again is more
 /// dependable than being told: Kubernetes swaps a symbolic link two folders up, and
@@ -64,25 +64,27 @@ impl Stamp {
 pub(crate) fn load_watched(path: &Path) -> (Watched, Result<Config, Problems>) {
     let mut watched = Watched::look(vec![path.to_owned()]);
     loop {
-        let table = read_table(path);
+        let written = read_written(path);
         let mut files = vec![path.to_owned()];
-        if let Ok(table) = &table {
-            secret_files(&Value::Table(table.clone()), &mut files);
+        if let Ok(Written { table, .. }) = &written {
+            table
+                .values()
+                .for_each(|value| secret_files(value, &mut files));
             certificate_files(table, &mut files);
         }
         files.sort();
         files.dedup();
         if watched.is_of(&files) {
-            return (watched, table.and_then(|table| read::read(&table)));
+            return (watched, written.and_then(Written::read));
         }
         watched = Watched::look(files);
     }
 }
 
-fn read_table(path: &Path) -> Result<Table, Problems> {
+fn read_written(path: &Path) -> Result<Written, Problems> {
     let text = fs::read_to_string(path)
         .map_err(|error| Problems::one("", format!("cannot read {}: {error}", path.display())))?;
-    document::parse(&text)
+    Written::parse(&text)
 }
 
 /// Every `file:PATH`, wherever it stands, whether or not the rest is good.

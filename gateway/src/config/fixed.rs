@@ -2,7 +2,8 @@ use std::net::SocketAddr;
 
 use hookgate_core::document::{Problems, Report};
 
-use super::{Config, Replay, TlsListener};
+use super::{Config, Replay, Stop, TlsListener};
+use crate::access::Target;
 
 /// What stays as it was at the start for as long as the gateway runs.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ pub(crate) struct Fixed {
     tls: Vec<TlsListener>,
     admin: SocketAddr,
     replay: Replay,
+    stop: Stop,
+    access_log: Target,
 }
 
 impl Fixed {
@@ -22,6 +25,8 @@ impl Fixed {
             tls: config.tls.clone(),
             admin: config.admin,
             replay: config.replay.clone(),
+            stop: config.stop.clone(),
+            access_log: config.access_log,
         }
     }
 
@@ -38,6 +43,15 @@ impl Fixed {
             ("server.h2c", self.h2c == config.h2c),
             ("server.tls", self.tls == config.tls),
             ("server.admin", self.admin == config.admin),
+            (
+                "server.drain_delay",
+                self.stop.drain_delay == config.stop.drain_delay,
+            ),
+            (
+                "server.upgrade_socket",
+                self.stop.upgrade_socket == config.stop.upgrade_socket,
+            ),
+            ("server.access_log", self.access_log == config.access_log),
             ("replay", self.replay == config.replay),
         ] {
             if !same {
@@ -50,6 +64,7 @@ impl Fixed {
         }
         report.finish(Some(()))
     }
+
     /// Listeners stay, and take up what is in their files by now.
     pub(crate) fn adopt_certificates(&self, config: &Config) {
         for (listener, new) in self.tls.iter().zip(&config.tls) {

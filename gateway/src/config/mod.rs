@@ -1,9 +1,11 @@
 //! The configuration: read once, every mistake reported, and then a value that
 //! cannot be wrong.
 
+mod environment;
 mod files;
 mod fixed;
 mod read;
+mod schema;
 mod secrets;
 mod values;
 
@@ -15,9 +17,11 @@ use std::time::Duration;
 
 use hookgate_core::document::{self, Problem, Problems};
 use hookgate_gate::{BootFence, Source};
+use toml::Table;
 
 pub(crate) use self::files::{Watched, load_watched};
 pub(crate) use self::fixed::Fixed;
+pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::SecretRef;
 use crate::access::Target;
 use crate::store::StoreConfig;
@@ -37,6 +41,8 @@ pub struct Config {
     pub(crate) replay: Replay,
     pub(crate) upstreams: BTreeMap<String, Upstream>,
     pub(crate) routes: Vec<Route>,
+    /// Keys that do not come from the file.
+    pub(crate) from_environment: Vec<String>,
     /// What is allowed, and still worth a second thought.
     pub(crate) warnings: Vec<Problem>,
 }
@@ -49,7 +55,7 @@ pub(crate) struct TlsListener {
 }
 
 /// How the gateway ends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
     /// How long deliveries are still accepted after the signal to end.
     pub(crate) drain_delay: Duration,
@@ -95,6 +101,31 @@ pub(crate) struct Route {
     pub(crate) expose_reason: bool,
 }
 
+/// A configuration as it is written, with what the environment says in its place.
+struct Written {
+    table: Table,
+    from_environment: Vec<String>,
+}
+
+impl Written {
+    fn parse(text: &str) -> Result<Self, Problems> {
+        let mut table = document::parse(text)?;
+        let variables = std::env::vars_os()
+            .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+        let from_environment = environment::apply(&mut table, variables)?;
+        Ok(Self {
+            table,
+            from_environment,
+        })
+    }
+
+    fn read(self) -> Result<Config, Problems> {
+        let mut config = read::read(&self.table)?;
+        config.from_environment = self.from_environment;
+        Ok(config)
+    }
+}
+
 impl Config {
     /// Reads the configuration file at `path`.
     ///
@@ -124,6 +155,6 @@ impl Config {
     ///
     /// Likewise.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        read::read(&document::parse(text)?)
+        Written::parse(text)?.read()
     }
 }

@@ -19,6 +19,7 @@ mod redis_server;
 mod reload;
 mod reload_load;
 mod replicas;
+mod schema;
 mod schemes;
 mod strangers;
 mod tls;

@@ -215,6 +215,11 @@ async fn what_cannot_change_at_run_time_is_said_and_nothing_changes() {
             "admin = \"127.0.0.1:1\"",
             "server.admin",
         ),
+        (
+            "access_log = \"stderr\"",
+            "access_log = \"off\"",
+            "server.access_log",
+        ),
         ("boot_fence = false", "boot_fence = true", "replay"),
         (
             "boot_fence = false",

@@ -48,6 +48,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         replay,
         upstreams,
         routes,
+        from_environment: Vec::new(),
         warnings,
     }))
 }

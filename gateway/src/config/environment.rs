@@ -1,0 +1,136 @@
+//! Variables of the environment that stand for keys of the configuration, so that one
+//! file serves several places.
+
+use hookgate_core::document::{Problems, Report};
+use toml::{Table, Value};
+
+/// `HOOKGATE__SERVER__ADMIN` is `server.admin`.
+const PREFIX: &str = "HOOKGATE__";
+/// Where a key may come from the environment. Not from sources: what verifies and where
+/// it goes belongs together, in one file.
+const TABLES: [&str; 4] = ["limits", "replay", "server", "upstreams"];
+
+/// Puts what the environment says into `table`, and says which keys that were.
+///
+/// # Errors
+///
+/// Every variable that stands for nothing.
+pub(super) fn apply(
+    table: &mut Table,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Vec<String>, Problems> {
+    let report = Report::default();
+    let mut keys = Vec::new();
+    for (name, text) in variables {
+        let Some(path) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let path = path.to_ascii_lowercase();
+        let path: Vec<&str> = path.split("__").collect();
+        let is_known = path.first().is_some_and(|table| TABLES.contains(table));
+        let is_key = path.len() >= 2 && path.iter().all(|part| !part.is_empty());
+        if !is_known || !is_key || !put(table, &path, value(&text)) {
+            report.add(
+                name,
+                format!(
+                    "expected {PREFIX}TABLE__KEY with a table of {}",
+                    TABLES.join(", ")
+                ),
+            );
+            continue;
+        }
+        keys.push(path.join("."));
+    }
+    keys.sort();
+    report.finish(Some(keys))
+}
+
+/// What stands in the variable, as it would stand in the file; a text needs no quotes.
+fn value(text: &str) -> Value {
+    let line = format!("value = {text}");
+    let table = line.parse::<Table>().ok();
+    let value = table.and_then(|mut table| table.remove("value"));
+    value.unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+/// Whether there was a place for it.
+fn put(table: &mut Table, path: &[&str], value: Value) -> bool {
+    match path {
+        [] => false,
+        [key] => {
+            table.insert((*key).to_owned(), value);
+            true
+        }
+        [name, rest @ ..] => {
+            let entry = table
+                .entry((*name).to_owned())
+                .or_insert_with(|| Value::Table(Table::new()));
+            match entry {
+                Value::Table(table) => put(table, rest, value),
+                _ => false,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(file: &str, variables: &[(&str, &str)]) -> Result<(Table, Vec<String>), Problems> {
+        let mut table: Table = file.parse().unwrap();
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        let keys = apply(&mut table, variables.iter().map(owned))?;
+        Ok((table, keys))
+    }
+
+    #[test]
+    fn variables_stand_for_keys_as_they_would_stand_in_the_file() {
+        let file = "[server]\nadmin = \"127.0.0.1:9090\"\n[upstreams.app]\ntimeout = \"8s\"";
+        let (table, keys) = applied(
+            file,
+            &[
+                ("HOOKGATE__SERVER__ADMIN", "0.0.0.0:9090"),
+                ("HOOKGATE__SERVER__LISTEN", "[\"a:1\", \"b:2\"]"),
+                ("HOOKGATE__UPSTREAMS__APP__SERVERS", "[\"app:3000\"]"),
+                ("HOOKGATE__LIMITS__CONNECTIONS", "5"),
+                ("HOOKGATE__LIMITS__BODY", "64KiB"),
+                ("HOOKGATE_LOG", "debug"),
+                ("PATH", "/bin"),
+            ],
+        )
+        .unwrap();
+        let expected: Table = "[server]\nadmin = \"0.0.0.0:9090\"\nlisten = [\"a:1\", \"b:2\"]\n\
+             [upstreams.app]\ntimeout = \"8s\"\nservers = [\"app:3000\"]\n\
+             [limits]\nconnections = 5\nbody = \"64KiB\""
+            .parse()
+            .unwrap();
+        assert_eq!(table, expected);
+        assert_eq!(
+            keys,
+            [
+                "limits.body",
+                "limits.connections",
+                "server.admin",
+                "server.listen",
+                "upstreams.app.servers"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_variable_that_stands_for_nothing_is_a_mistake() {
+        for name in [
+            "HOOKGATE__",
+            "HOOKGATE__SERVER",
+            "HOOKGATE__SERVER__",
+            "HOOKGATE__SOURCES__NAME",
+            "HOOKGATE__SERVER__ADMIN__PORT",
+        ] {
+            let file = "[server]\nadmin = \"127.0.0.1:9090\"";
+            let problems = applied(file, &[(name, "1")]).unwrap_err();
+            let at: Vec<String> = problems.into_iter().map(|problem| problem.at).collect();
+            assert_eq!(at, [name]);
+        }
+    }
+}
