@@ -46,6 +46,11 @@ impl ReadAhead {
         }
     }
 
+    /// The stream itself, if nothing was read ahead that would be lost.
+    pub(crate) fn into_inner(self) -> Option<Stream> {
+        self.ahead.is_empty().then_some(self.stream)
+    }
+
     /// Reads ahead, if nothing has been yet.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {

@@ -6,9 +6,10 @@ use rcgen::{
     KeyPair,
 };
 use tempfile::TempDir;
-use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// An authority, and a folder with what it has issued.
 #[derive(Debug)]
@@ -59,17 +60,42 @@ impl Certificates {
         format!("{:?}", self.path(file).display().to_string())
     }
 
+    /// A server with `FILE.pem`. Whoever connects has to show a certificate of
+    /// `clients`, if there are any.
+    pub fn server(&self, file: &str, clients: Option<&Self>) -> Arc<ServerConfig> {
+        let read =
+            |end: &str| std::fs::read(self.path(&format!("{file}.{end}"))).expect("it was issued");
+        let chain = CertificateDer::from_pem_slice(&read("pem")).expect("PEM");
+        let key = PrivateKeyDer::from_pem_slice(&read("key")).expect("PEM");
+        let builder = ServerConfig::builder();
+        let builder = match clients {
+            Some(clients) => {
+                let verifier = WebPkiClientVerifier::builder(clients.roots().into()).build();
+                builder.with_client_cert_verifier(verifier.expect("an authority"))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let config = builder.with_single_cert(vec![chain], key);
+        let mut config = config.expect("they fit");
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
     /// A client that trusts this authority and speaks `protocol`.
     pub fn client(&self, protocol: &str) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(self.roots())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        Arc::new(config)
+    }
+
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         let pem = self.authority.pem();
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
         roots.add(certificate).expect("a certificate");
-        let mut config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        Arc::new(config)
+        roots
     }
 }
 

@@ -8,9 +8,12 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tower_hookgate::HookgateLayer;
@@ -83,6 +86,32 @@ impl Upstream {
         .await
     }
 
+    /// Starts that server with nothing in front of it.
+    pub async fn start_grpc() -> Self {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter
+            .set_service_status("program", tonic_health::ServingStatus::Serving)
+            .await;
+        Self::serve(|listener, router| async move {
+            let served = tonic::transport::Server::builder()
+                .add_routes(Routes::from(router).add_service(health))
+                .serve_with_incoming(TcpIncoming::from(listener))
+                .await;
+            served.expect("serving does not fail");
+        })
+        .await
+    }
+
+    /// Starts it behind TLS, with HTTP/2 and HTTP/1.1.
+    pub async fn start_tls(tls: Arc<ServerConfig>) -> Self {
+        Self::serve(|tcp, router| async move {
+            let acceptor = TlsAcceptor::from(tls);
+            let served = axum::serve(TlsListener { tcp, acceptor }, router).await;
+            served.expect("serving does not fail");
+        })
+        .await
+    }
+
     async fn serve<F>(serve: impl FnOnce(TcpListener, Router) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -116,6 +145,30 @@ impl Upstream {
             .lock()
             .expect("no handler panics")
             .push_back(behaviour);
+    }
+}
+
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, address) = self.tcp.accept().await.expect("it listens");
+            // Who gives no handshake is nobody.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
     }
 }
 

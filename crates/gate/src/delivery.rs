@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hookgate_core::Verified;
 use hookgate_replay::{Lease, ReplayStore, Settled, StoreError};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -66,6 +66,16 @@ impl Outcome {
         } else {
             Self::Failed
         }
+    }
+
+    /// What `grpc-status` says of a call, in the head of its answer or in the trailers;
+    /// `None` if it is not there.
+    pub fn of_call(headers: &HeaderMap) -> Option<Self> {
+        let status = headers.get("grpc-status")?;
+        Some(match status.as_bytes() {
+            b"0" => Self::Delivered,
+            _ => Self::Failed,
+        })
     }
 }
 

@@ -54,13 +54,7 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
     };
     writeln!(out, "replay     {}{fence}", config.replay.store.text())?;
     for (name, upstream) in &config.upstreams {
-        let servers: Vec<String> = upstream.servers.iter().map(ToString::to_string).collect();
-        let timeout = format_duration(upstream.timeout);
-        writeln!(
-            out,
-            "upstream   {name}: {} within {timeout}",
-            servers.join(", ")
-        )?;
+        writeln!(out, "upstream   {name}: {}", upstream.text())?;
     }
     for route in &config.routes {
         write_route(route, out)?;

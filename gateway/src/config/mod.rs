@@ -7,6 +7,7 @@ mod fixed;
 mod read;
 mod schema;
 mod secrets;
+mod upstream;
 mod values;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub(crate) use self::files::{Watched, load_watched};
 pub(crate) use self::fixed::Fixed;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::SecretRef;
+pub(crate) use self::upstream::{Balance, Health, HttpVersion, ServerName, Upstream};
 use crate::access::Target;
 use crate::store::StoreConfig;
 use crate::tls::ServerTls;
@@ -77,16 +79,6 @@ pub(crate) struct Limits {
 pub(crate) struct Replay {
     pub(crate) store: StoreConfig,
     pub(crate) boot_fence: BootFence,
-}
-
-/// Servers that deliveries are forwarded to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Upstream {
-    pub(crate) servers: Vec<SocketAddr>,
-    /// Total time for one delivery, connecting included.
-    pub(crate) timeout: Duration,
-    /// Time to connect to one server.
-    pub(crate) connect_timeout: Duration,
 }
 
 /// Which deliveries belong to which source, and where they go.

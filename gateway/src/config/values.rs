@@ -5,8 +5,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use hookgate_core::document::{FromValue, text};
 use hookgate_gate::{BodyLimit, Mode, OnConflict, OnDuplicate, Promise};
 use hookgate_replay::Durability;
+use http::uri::Authority;
 use toml::Value;
 
+use super::{Balance, ServerName};
 use crate::access::Target;
 
 pub(super) struct Address(pub(super) SocketAddr);
@@ -50,15 +52,60 @@ impl FromValue for StoreKind {
     }
 }
 
-/// The addresses of one HOST:PORT.
-pub(super) struct Servers(pub(super) Vec<SocketAddr>);
+/// A server of an upstream.
+pub(super) struct Server(pub(super) ServerName);
 
-impl FromValue for Servers {
-    const EXPECTED: &'static str = "HOST:PORT of a host that resolves";
+impl FromValue for Server {
+    const EXPECTED: &'static str =
+        "HOST:PORT, http://HOST or https://HOST with or without a port, of a host that resolves";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| {
-            Some(Self(text.to_socket_addrs().ok()?.collect()))
+            let (scheme, authority) = text.split_once("://").unwrap_or(("", text));
+            let (secure, port) = match scheme {
+                "" => (false, None),
+                "http" => (false, Some(80)),
+                "https" => (true, Some(443)),
+                _ => return None,
+            };
+            let authority = authority.strip_suffix('/').unwrap_or(authority);
+            let authority = authority.parse::<Authority>().ok()?;
+            let port = authority.port_u16().or(port)?;
+            let host = authority.host().trim_matches(['[', ']']);
+            if host.is_empty() || authority.as_str().contains('@') {
+                return None;
+            }
+            let mut addresses: Vec<_> = (host, port).to_socket_addrs().ok()?.collect();
+            addresses.sort();
+            addresses.dedup();
+            Some(Self(ServerName {
+                secure,
+                host: host.to_owned(),
+                port,
+                addresses,
+            }))
+        })
+    }
+}
+
+/// What is spoken to servers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Protocol {
+    #[default]
+    Http1,
+    H2,
+    H2c,
+}
+
+impl FromValue for Protocol {
+    const EXPECTED: &'static str = "\"http1\", \"h2\" or \"h2c\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "http1" => Some(Self::Http1),
+            "h2" => Some(Self::H2),
+            "h2c" => Some(Self::H2c),
+            _ => None,
         })
     }
 }
@@ -179,6 +226,19 @@ impl FromValue for Word<Mode> {
         text(value, |text| match text {
             "enforce" => Some(Self(Mode::Enforce)),
             "observe" => Some(Self(Mode::Observe)),
+            _ => None,
+        })
+    }
+}
+
+impl FromValue for Word<Balance> {
+    const EXPECTED: &'static str = "\"round_robin\", \"least_requests\" or \"hash\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "round_robin" => Some(Self(Balance::RoundRobin)),
+            "least_requests" => Some(Self(Balance::LeastRequests)),
+            "hash" => Some(Self(Balance::Hash)),
             _ => None,
         })
     }

@@ -6,8 +6,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use hookgate_core::Verified;
 use hookgate_gate::{
-    Admission, Audience, Outcome, Passage, Reason, Refusal, acknowledge_duplicate, is_withheld,
+    Admission, Audience, Outcome, Passage, Reason, Refusal, acknowledge_duplicate,
 };
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use super::record::Record;
 use super::route::Route;
 use super::sender::{Connection, Gone, Sender};
 use crate::store::Store;
-use crate::upstream::{self, Answer, Context};
+use crate::upstream::{self, Answer, Context, Event};
 
 impl Gateway {
     pub(super) async fn deliver(&self, sender: &mut Sender<'_>) {
@@ -85,24 +86,20 @@ impl Gateway {
 
         settlement.handed_over();
         let start = Instant::now();
-        let sent = route.upstream.send(request, &body).await;
+        let event = Event {
+            source,
+            id: verified.as_ref().and_then(Verified::id),
+        };
+        let sent = route.upstream.send(request, &body, event).await;
         let status = sent.as_ref().ok().map(Answer::status);
         record.answered(route, status, settlement.attempt(), start.elapsed());
         match sent {
             Ok(answer) => {
-                let status = answer.status();
-                settlement.settle(Outcome::of(status)).await;
                 if is_enforced {
                     record.forwarded(route);
                 }
-                if is_enforced && is_withheld(status) {
-                    let (id, status) = (&record.id, status.as_u16());
-                    tracing::warn!(request_id = id, source, status, "the answer is withheld");
-                    self.refuse(sender, Some(route), Reason::UpstreamFailed.into(), record)
-                        .await;
-                } else {
-                    relay(sender, answer).await;
-                }
+                self.conclude(sender, route, answer, settlement, is_enforced, record)
+                    .await;
             }
             Err(failure) => {
                 settlement.settle(failure.outcome).await;
@@ -164,22 +161,6 @@ pub(super) fn refusal_answer(
 ) -> (ResponseHeader, Bytes) {
     let (head, body) = refusal.response(audience, Some(id), detail).into_parts();
     (head.into(), body)
-}
-
-/// Passes the upstream's answer on as it arrives.
-async fn relay(sender: &mut Sender<'_>, mut answer: Answer<'_>) {
-    let relayed = async {
-        sender.start(upstream::response_head(answer.head())).await?;
-        while let Some(chunk) = answer.chunk().await.map_err(|()| Gone)? {
-            sender.chunk(chunk).await?;
-        }
-        sender.finish(None).await
-    };
-    match relayed.await {
-        Ok(()) => answer.release().await,
-        // Cut off: the sender must not take what it got for the whole.
-        Err(Gone) => sender.abort().await,
-    }
 }
 
 /// Makes ids that tell requests apart, in this process and between processes.

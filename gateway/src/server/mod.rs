@@ -1,6 +1,7 @@
 //! The data plane: connections in, verified deliveries out.
 
 mod admit;
+mod conclude;
 mod connection;
 mod delivery;
 mod framing;

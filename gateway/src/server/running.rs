@@ -33,7 +33,7 @@ impl Running {
             .into_iter()
             .map(|(name, config)| {
                 let upstream =
-                    keep(&name, &config).unwrap_or_else(|| Arc::new(Upstream::new(&name, &config)));
+                    keep(&name, &config).unwrap_or_else(|| Upstream::start(&name, &config));
                 (name, (config, upstream))
             })
             .collect();

@@ -116,15 +116,18 @@ impl<'s> Sender<'s> {
         body: Bytes,
         trailers: Option<HeaderMap>,
     ) -> Result<(), Gone> {
-        if let (ServerSession::H2(stream), true) = (&mut *self.session, body.is_empty()) {
+        let is_head_all = body.is_empty() && trailers.is_none();
+        if let (ServerSession::H2(stream), true) = (&mut *self.session, is_head_all) {
             // A gRPC client takes a status in the head only if nothing follows it.
             return stream
                 .write_response_header(Box::new(head), true)
                 .map_err(|_| Gone);
         }
-        head.insert_header(CONTENT_LENGTH, body.len())
-            .map_err(|_| Gone)?;
-        self.head(head).await?;
+        if trailers.is_none() {
+            head.insert_header(CONTENT_LENGTH, body.len())
+                .map_err(|_| Gone)?;
+        }
+        self.start(head).await?;
         self.chunk(body).await?;
         self.finish(trailers).await
     }

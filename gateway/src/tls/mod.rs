@@ -1,5 +1,6 @@
 //! Certificates and keys, from files in PEM.
 
+mod client;
 mod server;
 
 use std::path::Path;
@@ -8,6 +9,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+pub(crate) use self::client::ClientFiles;
 pub(crate) use self::server::{ServerFiles, ServerTls};
 
 /// What is wrong, and the key of the configuration that names the file.

@@ -4,12 +4,13 @@
 use std::net::IpAddr;
 
 use hookgate_core::{UnixTime, Verified};
-use hookgate_gate::{Mode, Source};
+use hookgate_gate::{Audience, Mode, Source};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 /// What goes into the head besides what came with it. `server` is the host for
@@ -93,6 +94,27 @@ pub(crate) fn request_head(inbound: &RequestHeader, context: &Context<'_>) -> Re
         set("x-forwarded-host", host);
     }
     head
+}
+
+/// Writes a head for HTTP/2 (RFC 9113 §8.3.1): the authority is not a field there, and
+/// a gRPC server wants to hear that trailers will be read.
+pub(crate) fn as_http2(head: &mut RequestHeader, scheme: Scheme) {
+    let authority = head
+        .remove_header(&HOST)
+        .map(|host| host.as_bytes().to_vec());
+    let mut parts = head.uri.clone().into_parts();
+    parts.authority = authority.and_then(|host| Authority::try_from(host.as_slice()).ok());
+    parts.scheme = Some(scheme);
+    parts.path_and_query = parts
+        .path_and_query
+        .or_else(|| Some(PathAndQuery::from_static("/")));
+    if let Ok(uri) = Uri::from_parts(parts) {
+        head.set_uri(uri);
+    }
+    head.set_version(Version::HTTP_2);
+    if Audience::of(Version::HTTP_2, &head.headers) == Audience::Grpc {
+        let _: Result<(), _> = head.insert_header(TE, "trailers");
+    }
 }
 
 /// The head that the sender gets for the upstream's answer, framed anew.

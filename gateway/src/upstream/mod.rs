@@ -1,61 +1,65 @@
 //! Forwarding: one delivery, one upstream, at most one server that sees it.
 
+mod balance;
+mod connector;
 mod head;
+mod health;
+mod server;
+mod tend;
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use hookgate_gate::{Outcome, Reason};
-use http::StatusCode;
-use pingora_core::connectors::ConnectorOptions;
-use pingora_core::connectors::http::v1::Connector;
-use pingora_core::protocols::http::v1::client::HttpSession;
-use pingora_core::upstreams::peer::HttpPeer;
+use hookgate_gate::{Audience, Outcome, Reason};
+use http::{HeaderMap, StatusCode, Version};
+use parking_lot::RwLock;
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub(crate) use self::balance::Event;
+use self::connector::{Broken, Connector, From, Session};
 pub(crate) use self::head::{Context, request_head, response_head};
+use self::server::{Busy, Server};
 use crate::config;
-
-/// Idle connections that are kept for an upstream.
-const POOL: usize = 1024;
-/// How long they are kept: less than the 5 s after which common servers close
-/// them, because a delivery that meets the closing cannot be repeated.
-const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// The servers of one upstream, and the connections to them.
 pub(crate) struct Upstream {
     name: String,
-    /// One or more.
-    servers: Vec<SocketAddr>,
-    /// The server that the next delivery tries first.
-    next: AtomicUsize,
+    config: config::Upstream,
+    /// One or more. Names may come to mean others.
+    servers: RwLock<Arc<[Arc<Server>]>>,
+    turn: AtomicUsize,
     /// What senders that name no host are taken to mean.
     host: String,
     connector: Connector,
-    timeout: Duration,
-    connect_timeout: Duration,
 }
 
 impl Upstream {
-    pub(crate) fn new(name: &str, config: &config::Upstream) -> Self {
-        Self {
+    /// What `config` says, tended for as long as somebody holds it.
+    pub(crate) fn start(name: &str, config: &config::Upstream) -> Arc<Self> {
+        let servers = config.servers.iter().flat_map(|name| {
+            let server = |address| Arc::new(Server::new(address, name, config));
+            name.addresses.iter().copied().map(server)
+        });
+        let upstream = Arc::new(Self {
             name: name.to_owned(),
-            servers: config.servers.clone(),
-            next: AtomicUsize::new(0),
+            servers: RwLock::new(servers.collect()),
+            turn: AtomicUsize::new(0),
             host: config
                 .servers
                 .first()
-                .map(ToString::to_string)
+                .map(config::ServerName::authority)
                 .unwrap_or_default(),
-            connector: Connector::new(Some(ConnectorOptions::new(POOL))),
-            timeout: config.timeout,
-            connect_timeout: config.connect_timeout,
+            connector: Connector::new(config),
+            config: config.clone(),
+        });
+        if let Err(error) = tend::start(&upstream) {
+            tracing::error!(upstream = name, %error, "nobody looks after its servers");
         }
+        upstream
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -66,10 +70,11 @@ impl Upstream {
         &self.host
     }
 
-    /// Whether a server takes connections.
+    /// Whether a server takes connections, and passes its health checks.
     pub(crate) async fn is_usable(&self) -> bool {
-        for server in &self.servers {
-            let connected = timeout(self.connect_timeout, TcpStream::connect(server)).await;
+        for server in self.servers().iter().filter(|server| !server.is_out()) {
+            let connecting = TcpStream::connect(server.address);
+            let connected = timeout(self.config.connect_timeout, connecting).await;
             if matches!(connected, Ok(Ok(_))) {
                 return true;
             }
@@ -77,76 +82,90 @@ impl Upstream {
         false
     }
 
+    fn servers(&self) -> Arc<[Arc<Server>]> {
+        Arc::clone(&self.servers.read())
+    }
+
     /// Sends `request` with `body` and waits for the head of the answer. A
     /// server that cannot be connected to passes the delivery on to the next
     /// one; once a byte may have been sent there is no second try, because a
-    /// POST is not repeated behind the sender's back.
+    /// POST is not repeated behind the sender's back. Unless the server says that it
+    /// did nothing with it: HTTP/2 lets one that is about to end say so.
     pub(crate) async fn send(
         &self,
         request: RequestHeader,
         body: &Bytes,
+        event: Event<'_>,
     ) -> Result<Answer<'_>, Failure> {
-        let deadline = Instant::now() + self.timeout;
-        let (mut session, peer) = self.connect(deadline).await?;
-        let exchange = async {
-            // A server may answer before it has read everything, and close. Its
-            // answer counts, not that the rest could not be written.
-            let written = write(&mut session, request, body).await;
-            match (read_head(&mut session).await, written) {
-                (Ok(()), written) => Ok(written.is_ok()),
-                (Err(_), Err(unwritten)) => Err(unwritten),
-                (Err(unread), Ok(())) => Err(unread),
+        let deadline = Instant::now() + self.config.timeout;
+        let servers = self.servers();
+        let order = balance::order(self.config.balance, &servers, &self.turn, event, body);
+        let mut failure = Failure::unsent(Reason::UpstreamUnreachable, "no server");
+        let mut request = Some(request);
+        for server in &order {
+            for from in [From::Pool, From::Nothing] {
+                let server = Busy::with(server);
+                let (mut session, reused) = match self.connect(&server, from, deadline).await {
+                    Ok(connected) => connected,
+                    Err(error) => {
+                        failure = error;
+                        break;
+                    }
+                };
+                // Over HTTP/1 there is no second time.
+                let head = match &session {
+                    Session::Http1(_) => request.take(),
+                    Session::Http2(_) => request.clone(),
+                };
+                let Some(head) = head else {
+                    return Err(failure);
+                };
+                let exchange = self.connector.exchange(&mut session, head, body);
+                let cause = match timeout_at(deadline, exchange).await {
+                    Ok(Ok(whole)) => {
+                        return Answer::new(self, server, session, deadline, whole);
+                    }
+                    Ok(Err(Broken::NotProcessed(cause))) => {
+                        failure = Failure::unsent(Reason::UpstreamUnreachable, cause);
+                        self.connector.release(session, &server.peer, false).await;
+                        if reused {
+                            continue;
+                        }
+                        break;
+                    }
+                    Ok(Err(Broken::Failed(cause))) => Failure::sent(Reason::UpstreamFailed, cause),
+                    Ok(Err(Broken::Late(cause))) => Failure::sent(Reason::UpstreamTimeout, cause),
+                    Err(_) => Failure::sent(Reason::UpstreamTimeout, "no answer in time"),
+                };
+                self.connector.release(session, &server.peer, false).await;
+                return Err(cause);
             }
-        };
-        let whole = match timeout_at(deadline, exchange).await {
-            Ok(Ok(whole)) => whole,
-            Ok(Err(cause)) => return Err(Failure::sent(Reason::UpstreamFailed, cause)),
-            Err(_) => return Err(Failure::sent(Reason::UpstreamTimeout, "no answer in time")),
-        };
-        let head = session
-            .resp_header()
-            .cloned()
-            .filter(head::is_framing_known);
-        let Some(head) = head else {
-            let cause = "an answer whose end cannot be found";
-            return Err(Failure::sent(Reason::UpstreamFailed, cause));
-        };
-        let reusable = whole && !head::contradicts_itself(&head);
-        Ok(Answer {
-            connector: &self.connector,
-            session,
-            peer,
-            head,
-            deadline,
-            reusable,
-        })
-    }
-
-    async fn connect(&self, deadline: Instant) -> Result<(HttpSession, HttpPeer), Failure> {
-        let mut cause = "no server".to_owned();
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
-        for offset in 0..self.servers.len() {
-            let address = self.servers[start.wrapping_add(offset) % self.servers.len()];
-            let peer = self.peer(address);
-            match timeout_at(deadline, self.connector.get_http_session(&peer)).await {
-                Ok(Ok((session, _reused))) => return Ok((session, peer)),
-                Ok(Err(error)) => cause = format!("{address}: {error}"),
-                Err(_) => {
-                    return Err(Failure::unsent(
-                        Reason::UpstreamTimeout,
-                        "no connection in time",
-                    ));
-                }
+            if Instant::now() >= deadline {
+                break;
             }
         }
-        Err(Failure::unsent(Reason::UpstreamUnreachable, cause))
+        Err(failure)
     }
 
-    fn peer(&self, address: SocketAddr) -> HttpPeer {
-        let mut peer = HttpPeer::new(address, false, String::new());
-        peer.options.connection_timeout = Some(self.connect_timeout);
-        peer.options.total_connection_timeout = Some(self.connect_timeout);
-        peer
+    async fn connect(
+        &self,
+        server: &Server,
+        from: From,
+        deadline: Instant,
+    ) -> Result<(Session, bool), Failure> {
+        // With the handshakes of TLS and of HTTP/2.
+        let until = deadline.min(Instant::now() + self.config.connect_timeout);
+        let cause = match timeout_at(until, self.connector.connect(&server.peer, from)).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => format!("{}: {error}", server.address),
+            Err(_) if until == deadline => {
+                let cause = "no connection in time";
+                return Err(Failure::unsent(Reason::UpstreamTimeout, cause));
+            }
+            Err(_) => format!("{}: no connection in time", server.address),
+        };
+        server.was_unreachable();
+        Err(Failure::unsent(Reason::UpstreamUnreachable, cause))
     }
 }
 
@@ -160,16 +179,37 @@ impl fmt::Debug for Upstream {
 
 /// The answer of a server: its head, and its body as it arrives.
 pub(crate) struct Answer<'u> {
-    connector: &'u Connector,
-    session: HttpSession,
-    peer: HttpPeer,
+    upstream: &'u Upstream,
+    server: Busy,
+    session: Session,
     head: ResponseHeader,
     deadline: Instant,
     /// Whether the connection is in a state that is known.
-    reusable: bool,
+    is_fit: bool,
 }
 
-impl Answer<'_> {
+impl<'u> Answer<'u> {
+    fn new(
+        upstream: &'u Upstream,
+        server: Busy,
+        session: Session,
+        deadline: Instant,
+        whole: bool,
+    ) -> Result<Self, Failure> {
+        let Some(head) = session.head().cloned() else {
+            let cause = "an answer whose end cannot be found";
+            return Err(Failure::sent(Reason::UpstreamFailed, cause));
+        };
+        Ok(Self {
+            is_fit: whole && !head::contradicts_itself(&head),
+            upstream,
+            server,
+            session,
+            head,
+            deadline,
+        })
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.head.status
     }
@@ -178,59 +218,47 @@ impl Answer<'_> {
         &self.head
     }
 
+    /// Whether it is the answer to a gRPC call, so that its status says nothing.
+    pub(crate) fn is_grpc(&self) -> bool {
+        let audience = Audience::of(Version::HTTP_2, &self.head.headers);
+        self.status() == StatusCode::OK && audience == Audience::Grpc
+    }
+
     /// The next chunk of the body, within the deadline of the whole delivery.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ()> {
-        match timeout_at(self.deadline, self.session.read_body_bytes()).await {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, BrokenOff> {
+        // What is there already is had before anybody looks at the clock, and of an
+        // answer without end there is always more.
+        if Instant::now() >= self.deadline {
+            return Err(BrokenOff);
+        }
+        match timeout_at(self.deadline, self.session.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(_)) | Err(_) => Err(()),
+            Ok(Err(_)) | Err(_) => Err(BrokenOff),
         }
     }
 
-    /// Gives the connection back for the next delivery, if it is fit for one.
-    pub(crate) async fn release(self) {
-        let Self {
-            connector,
-            session,
-            peer,
-            reusable,
-            ..
-        } = self;
-        if reusable {
-            connector
-                .release_http_session(session, &peer, Some(POOL_IDLE))
-                .await;
+    /// What comes after the body, within that deadline.
+    pub(crate) async fn trailers(&mut self) -> Result<Option<HeaderMap>, BrokenOff> {
+        match timeout_at(self.deadline, self.session.trailers()).await {
+            Ok(Ok(trailers)) => Ok(trailers),
+            Ok(Err(_)) | Err(_) => Err(BrokenOff),
         }
+    }
+
+    /// Gives the connection back for the next delivery, if it is fit for one and the
+    /// answer was `read` to its end.
+    pub(crate) async fn release(self, read: bool) {
+        let is_fit = self.is_fit && read;
+        let connector = &self.upstream.connector;
+        connector
+            .release(self.session, &self.server.peer, is_fit)
+            .await;
     }
 }
 
-async fn write(
-    session: &mut HttpSession,
-    request: RequestHeader,
-    body: &Bytes,
-) -> pingora_core::Result<()> {
-    session.write_request_header(Box::new(request)).await?;
-    session.write_body(body).await?;
-    session.finish_body().await?;
-    Ok(())
-}
-
-/// Reads up to the head of the final answer: interim ones come before it
-/// (RFC 9110 §15.2).
-async fn read_head(session: &mut HttpSession) -> pingora_core::Result<()> {
-    loop {
-        session.read_response().await?;
-        match session.resp_header().map(|head| head.status) {
-            Some(StatusCode::SWITCHING_PROTOCOLS) => {
-                return pingora_core::Error::e_explain(
-                    pingora_core::ErrorType::InvalidHTTPHeader,
-                    "101 to a request that did not ask for it",
-                );
-            }
-            Some(status) if status.is_informational() => {}
-            _ => return Ok(()),
-        }
-    }
-}
+/// The answer ended before its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BrokenOff;
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -251,6 +251,63 @@ fn certificates_that_cannot_be_used_are_refused_with_the_file_that_is_wrong() {
 }
 
 #[test]
+fn upstreams_that_cannot_be_used_are_refused() {
+    let certificates = Certificates::new();
+    certificates
+        .issue("one", "localhost")
+        .issue("two", "localhost");
+    let (key, other) = (
+        certificates.quoted("one.key"),
+        certificates.quoted("two.pem"),
+    );
+    let secure = "servers = [\"https://127.0.0.1:3000\"]\n";
+    for (upstream, at) in [
+        ("servers = [\"ftp://127.0.0.1\"]".to_owned(), "servers[0]"),
+        ("servers = [\"127.0.0.1\"]".to_owned(), "servers[0]"),
+        (
+            "servers = [\"http://127.0.0.1/path\"]".to_owned(),
+            "servers[0]",
+        ),
+        (
+            "servers = [\"http://user@127.0.0.1\"]".to_owned(),
+            "servers[0]",
+        ),
+        (
+            "servers = [\"127.0.0.1:3000\"]\nprotocol = \"h2\"".to_owned(),
+            "protocol",
+        ),
+        (format!("{secure}protocol = \"h2c\""), "protocol"),
+        (format!("{secure}protocol = \"h3\""), "protocol"),
+        (format!("{secure}balance = \"random\""), "balance"),
+        (
+            format!("{secure}connect_timeout = \"9s\""),
+            "connect_timeout",
+        ),
+        (format!("{secure}write_timeout = \"9s\""), "write_timeout"),
+        (format!("{secure}health = {{ }}"), "health.path"),
+        (
+            format!("{secure}health = {{ path = \"/\", fall = 0 }}"),
+            "health.fall",
+        ),
+        (format!("{secure}tls = {{ ca = \"/none\" }}"), "tls.ca"),
+        (format!("{secure}tls = {{ ca = {key} }}"), "tls.ca"),
+        (format!("{secure}tls = {{ key = {key} }}"), "tls.cert"),
+        (
+            format!("{secure}tls = {{ cert = {other}, key = {key} }}"),
+            "tls.key",
+        ),
+        (format!("{secure}tls = {{ name = \"\" }}"), "tls.name"),
+        ("servers = [\"127.0.0.1:3000\"]\ntls = {}".to_owned(), "tls"),
+    ] {
+        let text = GOOD.replace("servers = [\"127.0.0.1:3000\"]", &upstream);
+        let (exit, found) = check("check", &text);
+        assert_eq!(exit, Some(78), "{upstream}: {found}");
+        let expected = format!("upstreams.app.{at}: ");
+        assert!(found.contains(&expected), "{expected}: {found}");
+    }
+}
+
+#[test]
 fn the_configuration_of_the_readme_loads() {
     let readme = include_str!("../../../README.md");
     let (_, rest) = readme.split_once("```toml\n").expect("it has one");

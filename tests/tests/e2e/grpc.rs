@@ -1,10 +1,10 @@
-//! A real gRPC service, in a server of tonic behind the layer: one port for it and for
-//! webhooks over HTTP/1.1.
+//! A real gRPC service, in a server of tonic behind the layer, with one port for it and
+//! for webhooks over HTTP/1.1; and in another one behind the gateway.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use hookgate_tests::{Provided, Upstream, now, send};
+use hookgate_tests::{Gateway, Provided, Upstream, now, send};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
@@ -59,6 +59,58 @@ async fn call(address: SocketAddr, headers: HeaderMap, body: Bytes) -> Told {
 async fn signed_calls_reach_the_service_once_and_others_do_not() {
     let provided = Provided::named("standard-webhooks");
     let upstream = Upstream::start_in_tonic(provided.layer()).await;
+    the_verdicts_are_right(upstream.address()).await;
+    // On the same port, a webhook.
+    let reply = send(upstream.address(), provided.delivery("4")).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_eq!(upstream.take().len(), 1);
+}
+
+/// A gateway in front of a gRPC service.
+fn gateway(upstream: &Upstream, protocol: &str) -> Gateway {
+    Gateway::builder(upstream.address())
+        .server("h2c = true")
+        .upstream(&format!("protocol = \"{protocol}\""))
+        .table(
+            "[[sources]]\nname = \"grpc\"\npath = \"/grpc.health.v1.Health/Check\"\n\
+             provider = \"standard-webhooks\"\nsecrets = [\"env:GRPC\"]\nupstream = \"app\"",
+        )
+        .env("GRPC", Provided::named("standard-webhooks").secret)
+        .start()
+}
+
+#[tokio::test]
+async fn through_the_gateway_too() {
+    let upstream = Upstream::start_grpc().await;
+    let gateway = gateway(&upstream, "h2c");
+    the_verdicts_are_right(gateway.address()).await;
+}
+
+/// Who reads no trailers is told by a status what became of the call.
+#[tokio::test]
+async fn a_sender_over_http_1_is_not_told_that_a_call_succeeded_which_did_not() {
+    let provided = Provided::named("standard-webhooks");
+    let upstream = Upstream::start_grpc().await;
+    let gateway = gateway(&upstream, "h2c");
+    let told = async |id: &str, service: &str| {
+        let body = check(service);
+        let mut request = provided.request(provided.sign(&body, now(), id), body);
+        *request.uri_mut() = "/grpc.health.v1.Health/Check".parse().expect("a path");
+        let grpc = http::HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert("content-type", grpc);
+        let reply = send(gateway.address(), request).await;
+        (reply.status.as_u16(), reply.outcome().map(str::to_owned))
+    };
+    let upstreams = Some("upstream".to_owned());
+    let duplicate = Some("duplicate".to_owned());
+    assert_eq!(told("1", "program").await, (204, None));
+    assert_eq!(told("1", "program").await, (200, duplicate));
+    assert_eq!(told("2", "nobody").await, (502, upstreams.clone()));
+    assert_eq!(told("2", "nobody").await, (502, upstreams));
+}
+
+async fn the_verdicts_are_right(address: SocketAddr) {
+    let provided = Provided::named("standard-webhooks");
     let told = |status: &str, outcome: Option<&str>, message: &[u8]| Told {
         status: status.to_owned(),
         outcome: outcome.map(str::to_owned),
@@ -108,11 +160,7 @@ async fn signed_calls_reach_the_service_once_and_others_do_not() {
             told("5", None, b""),
         ),
     ] {
-        let found = call(upstream.address(), headers, body.clone()).await;
+        let found = call(address, headers, body.clone()).await;
         assert_eq!(found, expected, "{name}");
     }
-    // On the same port, a webhook.
-    let reply = send(upstream.address(), provided.delivery("4")).await;
-    assert_eq!(reply.status, StatusCode::NO_CONTENT);
-    assert_eq!(upstream.take().len(), 1);
 }

@@ -23,4 +23,5 @@ mod schema;
 mod schemes;
 mod strangers;
 mod tls;
+mod upstreams;
 mod vectors;

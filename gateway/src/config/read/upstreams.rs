@@ -1,46 +1,145 @@
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hookgate_core::document::Section;
 
 use super::positive;
-use crate::config::Upstream;
-use crate::config::values::Servers;
+use crate::config::values::{Protocol, RoutePath, Server, Word};
+use crate::config::{Health, HttpVersion, ServerName, Upstream};
+use crate::tls::ClientFiles;
 
 /// The tightest deadline that a first provider publishes is 10 s (BeeL).
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(8);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const DEFAULT_MAX_IDLE: usize = 1024;
+/// Less than the 5 s after which common servers close idle connections, because a
+/// delivery that meets the closing cannot be repeated.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Upstream> {
-    let mut upstreams = BTreeMap::new();
     if !root.has("upstreams") {
         root.wrong(
             "upstreams",
             "missing; expected at least one table [upstreams.NAME]",
         );
     }
-    for (name, section) in root.named_sections("upstreams") {
-        let servers = section.required_list::<Servers>("servers");
-        let servers: Vec<SocketAddr> = servers.into_iter().flat_map(|servers| servers.0).collect();
-        let timeout = positive(&section, "timeout").unwrap_or(DEFAULT_TIMEOUT);
-        let connect_timeout =
-            positive(&section, "connect_timeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout));
-        if connect_timeout > timeout {
-            section.wrong(
-                "connect_timeout",
-                "expected at most `timeout`, which includes it",
-            );
+    let read = |(name, section): (&str, Section<'_>)| (name.to_owned(), read_one(&section));
+    root.named_sections("upstreams")
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+fn read_one(section: &Section<'_>) -> Upstream {
+    let servers = section.required_list::<Server>("servers");
+    let servers: Vec<ServerName> = servers.into_iter().map(|server| server.0).collect();
+    let protocol = section.optional::<Protocol>("protocol");
+    let protocol = read_protocol(section, &servers, protocol.unwrap_or_default());
+    let timeout = positive(section, "timeout").unwrap_or(DEFAULT_TIMEOUT);
+    let part = |key: &'static str| {
+        let part = positive(section, key);
+        if part.is_some_and(|part| part > timeout) {
+            section.wrong(key, "expected at most `timeout`, which includes it");
         }
-        section.deny_unknown();
-        upstreams.insert(
-            name.to_owned(),
-            Upstream {
-                servers,
-                timeout,
-                connect_timeout,
-            },
+        part
+    };
+    let upstream = Upstream {
+        tls: read_tls(section, &servers),
+        servers,
+        protocol,
+        balance: section
+            .optional("balance")
+            .map_or_else(Default::default, |Word(balance)| balance),
+        health: read_health(section),
+        connect_timeout: part("connect_timeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout)),
+        write_timeout: part("write_timeout"),
+        first_byte_timeout: part("first_byte_timeout"),
+        timeout,
+        max_idle: section
+            .optional::<u64>("max_idle")
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or(DEFAULT_MAX_IDLE),
+        idle_timeout: positive(section, "idle_timeout").unwrap_or(DEFAULT_IDLE_TIMEOUT),
+    };
+    section.deny_unknown();
+    upstream
+}
+
+fn read_protocol(section: &Section<'_>, servers: &[ServerName], protocol: Protocol) -> HttpVersion {
+    let fits = match protocol {
+        Protocol::Http1 => true,
+        Protocol::H2 => servers.iter().all(|server| server.secure),
+        Protocol::H2c => !servers.iter().any(|server| server.secure),
+    };
+    if !fits {
+        section.wrong(
+            "protocol",
+            "expected \"h2\" with servers of https:// alone, \"h2c\" with none of them",
         );
     }
-    upstreams
+    match protocol {
+        Protocol::Http1 => HttpVersion::Http1,
+        Protocol::H2 | Protocol::H2c => HttpVersion::Http2,
+    }
+}
+
+fn read_tls(section: &Section<'_>, servers: &[ServerName]) -> ClientFiles {
+    let Some(tls) = section.section("tls") else {
+        return ClientFiles::default();
+    };
+    if !servers.iter().any(|server| server.secure) {
+        section.wrong("tls", "expected only with servers of https://");
+    }
+    let ca = tls.optional::<String>("ca").map(PathBuf::from);
+    let cert = tls.optional::<String>("cert").map(PathBuf::from);
+    let key = tls.optional::<String>("key").map(PathBuf::from);
+    let name = tls.optional::<String>("name");
+    let identity = match (cert, key) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            tls.wrong("key", "missing; expected the key of `cert`");
+            None
+        }
+        (None, Some(_)) => {
+            tls.wrong("cert", "missing; expected the certificate of `key`");
+            None
+        }
+    };
+    // Without a name, nothing would be verified.
+    if name
+        .as_ref()
+        .is_some_and(|name| !ClientFiles::is_name(name))
+    {
+        tls.wrong("name", "expected the name in the servers' certificates");
+    }
+    tls.deny_unknown();
+    ClientFiles::load(ca, identity, name).unwrap_or_else(|(key, message)| {
+        tls.wrong(key, message);
+        ClientFiles::default()
+    })
+}
+
+fn read_health(section: &Section<'_>) -> Option<Health> {
+    let health = section.section("health")?;
+    let path = health.required::<RoutePath>("path");
+    let interval = positive(&health, "interval").unwrap_or(Duration::from_secs(5));
+    let timeout = positive(&health, "timeout").unwrap_or(Duration::from_secs(2));
+    let count = |key: &'static str, default: u64| {
+        let count = health.optional::<u64>(key).unwrap_or(default);
+        if count == 0 {
+            health.wrong(key, "expected at least 1");
+        }
+        usize::try_from(count).unwrap_or(usize::MAX)
+    };
+    let (fall, rise) = (count("fall", 3), count("rise", 2));
+    health.deny_unknown();
+    Some(Health {
+        path: path?.0,
+        interval,
+        timeout,
+        fall,
+        rise,
+    })
 }

@@ -108,7 +108,7 @@ fn special(path: &str) -> Option<Value> {
         "replay.store" => words(&["memory", "disk", "redis"]),
         "replay.durability" => words(&["process", "power"]),
         "replay.url" => secret,
-        "upstreams.*.protocol" => words(&["http/1.1", "h2", "h2c"]),
+        "upstreams.*.protocol" => words(&["http1", "h2", "h2c"]),
         "upstreams.*.balance" => words(&["round_robin", "least_requests", "hash"]),
         "sources.mode" => words(&["enforce", "observe"]),
         "sources.delivery" => words(&["at_least_once", "at_most_once"]),

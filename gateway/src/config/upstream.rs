@@ -1,0 +1,143 @@
+//! Where deliveries are forwarded to.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use crate::tls::ClientFiles;
+
+/// Servers that deliveries are forwarded to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    /// One or more.
+    pub(crate) servers: Vec<ServerName>,
+    pub(crate) protocol: HttpVersion,
+    pub(crate) tls: ClientFiles,
+    pub(crate) balance: Balance,
+    pub(crate) health: Option<Health>,
+    /// Total time for one delivery, connecting included.
+    pub(crate) timeout: Duration,
+    /// Time to connect to one server, handshakes included.
+    pub(crate) connect_timeout: Duration,
+    /// Time to write a request.
+    pub(crate) write_timeout: Option<Duration>,
+    /// Time from there to the head of the answer.
+    pub(crate) first_byte_timeout: Option<Duration>,
+    /// Most idle connections.
+    pub(crate) max_idle: usize,
+    /// How long they are kept.
+    pub(crate) idle_timeout: Duration,
+}
+
+impl Upstream {
+    /// What it is, for people.
+    pub(crate) fn text(&self) -> String {
+        let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
+        let protocol = match self.protocol {
+            HttpVersion::Http1 => "HTTP/1.1",
+            HttpVersion::Http2 => "HTTP/2",
+        };
+        let balance = match self.balance {
+            _ if servers.len() < 2 => "",
+            Balance::RoundRobin => ", in turn",
+            Balance::LeastRequests => ", the one with the fewest requests first",
+            Balance::Hash => ", by the event",
+        };
+        let health = self.health.as_ref().map_or_else(String::new, |health| {
+            let interval = format_duration(health.interval);
+            format!(", checked at {} every {interval}", health.path)
+        });
+        let (servers, timeout) = (servers.join(", "), format_duration(self.timeout));
+        format!("{servers} within {timeout}, {protocol}{balance}{health}")
+    }
+}
+
+/// A server as it is written: an address or a name, and what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerName {
+    /// Over TLS.
+    pub(crate) secure: bool,
+    /// Without the brackets of an IPv6 address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// What it meant at the start, in order.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+impl ServerName {
+    /// Whether its address may change.
+    pub(crate) fn is_name(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+
+    /// As it stands in `Host`.
+    pub(crate) fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.secure {
+            f.write_str("https://")?;
+        }
+        f.write_str(&self.authority())
+    }
+}
+
+/// What is spoken to servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HttpVersion {
+    #[default]
+    Http1,
+    Http2,
+}
+
+/// Which server is tried first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Balance {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests under way.
+    LeastRequests,
+    /// The same one for the same event.
+    Hash,
+}
+
+/// How servers are asked whether they are well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Health {
+    pub(crate) path: String,
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+    /// After so many failures in a row a server is out.
+    pub(crate) fall: usize,
+    /// After so many successes in a row it is back.
+    pub(crate) rise: usize,
+}
+
+#[cfg(test)]
+impl Upstream {
+    /// One without servers.
+    pub(crate) fn to_test(timeout: Duration) -> Self {
+        Self {
+            servers: Vec::new(),
+            protocol: HttpVersion::Http1,
+            tls: ClientFiles::default(),
+            balance: Balance::RoundRobin,
+            health: None,
+            timeout,
+            connect_timeout: timeout,
+            write_timeout: None,
+            first_byte_timeout: None,
+            max_idle: 1,
+            idle_timeout: timeout,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One server of an upstream: an address, and how it has been lately.
+
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use pingora_core::upstreams::peer::HttpPeer;
+
+use crate::config::{self, HttpVersion, ServerName};
+
+/// How long a server that could not be connected to is tried last.
+const AVOIDED: Duration = Duration::from_secs(5);
+/// Requests at once on one connection of HTTP/2.
+const STREAMS: usize = 100;
+/// How often a connection of HTTP/2 has to show that it is alive.
+const PING: Duration = Duration::from_secs(10);
+/// Bytes of an answer that may be under way on a stream, and on its connection.
+const WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) name: ServerName,
+    pub(super) address: SocketAddr,
+    pub(super) peer: HttpPeer,
+    requests: AtomicUsize,
+    /// Health checks have taken it out.
+    is_out: AtomicBool,
+    /// Health checks in a row that were not what its state says.
+    pub(super) contrary: AtomicUsize,
+    unreachable: Mutex<Option<Instant>>,
+}
+
+/// Which servers come first, whatever the order among equals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fitness {
+    Good,
+    /// Could not be connected to a moment ago.
+    Avoided,
+    /// Fails its health checks. Tried when nothing else is left: losing a delivery
+    /// is worse than trying in vain.
+    Out,
+}
+
+impl Server {
+    pub(super) fn new(address: SocketAddr, name: &ServerName, upstream: &config::Upstream) -> Self {
+        // An empty name would switch verification off.
+        let sni = upstream.tls.name.as_ref().unwrap_or(&name.host);
+        let mut peer = HttpPeer::new(address, name.secure, sni.clone());
+        let options = &mut peer.options;
+        options.connection_timeout = Some(upstream.connect_timeout);
+        options.total_connection_timeout = Some(upstream.connect_timeout);
+        options.write_timeout = upstream.write_timeout;
+        options.h2_stream_window_size = Some(WINDOW);
+        options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+        match upstream.protocol {
+            HttpVersion::Http1 => options.set_http_version(1, 1),
+            HttpVersion::Http2 => {
+                options.set_http_version(2, 2);
+                options.max_h2_streams = STREAMS;
+                options.h2_ping_interval = Some(PING);
+            }
+        }
+        Self {
+            name: name.clone(),
+            address,
+            peer,
+            requests: AtomicUsize::new(0),
+            is_out: AtomicBool::new(false),
+            contrary: AtomicUsize::new(0),
+            unreachable: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn fitness(&self) -> Fitness {
+        if self.is_out() {
+            return Fitness::Out;
+        }
+        let unreachable = *self.unreachable.lock();
+        match unreachable {
+            Some(at) if at.elapsed() < AVOIDED => Fitness::Avoided,
+            _ => Fitness::Good,
+        }
+    }
+
+    /// Requests that are under way.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.is_out.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_out(&self, out: bool) {
+        self.is_out.store(out, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_unreachable(&self) {
+        *self.unreachable.lock() = Some(Instant::now());
+    }
+}
+
+/// A server while it works on a request.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Server>);
+
+impl Busy {
+    pub(super) fn with(server: &Arc<Server>) -> Self {
+        server.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(server))
+    }
+}
+
+impl Deref for Busy {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,523 @@
+//! Upstreams as they are: over TLS and HTTP/2, several servers, sick ones, and such as
+//! do not do their part. The sender always gets an answer, and in time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::routing::get;
+use bytes::Bytes;
+use hookgate_tests::{
+    Behaviour, Certificates, Gateway, GatewayBuilder, Provided, Upstream, now, send, try_send,
+};
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
+
+fn beatapi() -> Provided {
+    Provided::named("beatapi")
+}
+
+/// A gateway of which the upstream is written out.
+fn gateway(upstream: &str) -> GatewayBuilder {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let table = format!("[upstreams.own]\n{upstream}");
+    Gateway::builder(nowhere)
+        .table(&table)
+        .table(
+            "[[sources]]\nname = \"own\"\npath = \"/own\"\nprovider = \"beatapi\"\n\
+             secrets = [\"env:OWN\"]\nupstream = \"own\"\nbody = \"64MiB\"",
+        )
+        .env("OWN", beatapi().secret)
+}
+
+async fn deliver_own(gateway: &Gateway, id: &str) -> u16 {
+    let mut request = beatapi().delivery(id);
+    *request.uri_mut() = "/own".parse().expect("a path");
+    send(gateway.address(), request).await.status.as_u16()
+}
+
+/// A server of raw bytes: it counts the requests that it has begun to read.
+async fn raw<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut some = [0; 1024];
+            if !matches!(stream.read(&mut some).await, Ok(1..)) {
+                continue;
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(serve(stream));
+        }
+    });
+    (address, seen)
+}
+
+/// What the sender sees of an upstream's fault.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Status(u16),
+    /// An answer that breaks off, so that nobody takes it for the whole.
+    BrokenOff,
+}
+
+const OK_LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
+const OK_CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+
+#[tokio::test]
+async fn whatever_an_upstream_does_the_sender_has_an_answer_in_time() {
+    use Seen::{BrokenOff, Status};
+    let hang = || sleep(Duration::from_secs(600));
+    /// Writes, and then `rest` again and again for as long as it is taken.
+    async fn write(mut stream: TcpStream, first: &[u8], rest: &[u8]) {
+        let mut written = stream.write_all(first).await;
+        while written.is_ok() && !rest.is_empty() {
+            written = stream.write_all(rest).await;
+        }
+        sleep(Duration::from_secs(600)).await;
+    }
+    let answers =
+        |first: &'static [u8], rest: &'static [u8]| raw(move |stream| write(stream, first, rest));
+    let servers = [
+        (
+            "dies",
+            raw(|stream| async move { drop(stream) }).await,
+            Status(502),
+        ),
+        (
+            "resets",
+            raw(|stream| async move {
+                let _ = stream.set_zero_linger();
+            })
+            .await,
+            Status(502),
+        ),
+        (
+            "resets in mid-answer",
+            raw(|mut stream| async move {
+                let _ = stream.write_all(OK_LENGTH).await;
+                let _ = stream.write_all(b"half").await;
+                sleep(Duration::from_millis(100)).await;
+                let _ = stream.set_zero_linger();
+            })
+            .await,
+            BrokenOff,
+        ),
+        (
+            "hangs",
+            raw(move |stream| async move {
+                hang().await;
+                drop(stream)
+            })
+            .await,
+            Status(504),
+        ),
+        (
+            "hangs in the head",
+            answers(b"HTTP/1.1 200 OK\r\nx: ", b"").await,
+            Status(504),
+        ),
+        (
+            "hangs in the body",
+            answers(OK_LENGTH, b"").await,
+            BrokenOff,
+        ),
+        (
+            "never stops",
+            answers(OK_CHUNKED, b"5\r\nhello\r\n").await,
+            BrokenOff,
+        ),
+        (
+            "never stops in the head",
+            answers(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n").await,
+            Status(502),
+        ),
+        (
+            "says nothing but 1xx",
+            answers(b"", b"HTTP/1.1 102 Processing\r\n\r\n").await,
+            Status(504),
+        ),
+        (
+            "is no HTTP server",
+            answers(b"SSH-2.0-OpenSSH_9.2\r\n", b"").await,
+            Status(502),
+        ),
+        (
+            "is gone",
+            answers(b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n", b"").await,
+            Status(502),
+        ),
+        (
+            "redirects",
+            answers(
+                b"HTTP/1.1 307 Elsewhere\r\nlocation: /\r\ncontent-length: 0\r\n\r\n",
+                b"",
+            )
+            .await,
+            Status(502),
+        ),
+        (
+            "has a length and no body",
+            answers(
+                b"HTTP/1.1 204 No Content\r\ncontent-length: 40\r\n\r\n",
+                b"",
+            )
+            .await,
+            Status(204),
+        ),
+        (
+            "answers early and keeps the socket",
+            answers(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n", b"").await,
+            Status(413),
+        ),
+    ];
+    for (name, (address, seen), expected) in servers {
+        // Early answers have to come although the rest is never read.
+        let gateway = gateway(&format!("servers = [\"{address}\"]\ntimeout = \"2s\"")).start();
+        let body = if expected == Status(413) {
+            Bytes::from(vec![b' '; 32 * 1024 * 1024])
+        } else {
+            beatapi().body("evt_1")
+        };
+        let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
+        *request.uri_mut() = "/own".parse().expect("a path");
+        let start = Instant::now();
+        let found = match try_send(gateway.address(), request).await {
+            Ok(reply) => Status(reply.status.as_u16()),
+            Err(_) => BrokenOff,
+        };
+        assert_eq!(found, expected, "{name}");
+        assert!(start.elapsed() < Duration::from_secs(15), "{name}");
+        assert_eq!(seen.load(Ordering::SeqCst), 1, "{name}: more than once");
+    }
+}
+
+/// The upstream's whole time is not spent on an answer that has been there long ago.
+#[tokio::test]
+async fn an_early_answer_is_passed_on_at_once() {
+    let (address, _) = raw(|mut stream| async move {
+        let answer = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
+        let _ = stream.write_all(answer).await;
+        sleep(Duration::from_secs(600)).await;
+    })
+    .await;
+    let gateway = gateway(&format!("servers = [\"{address}\"]\ntimeout = \"60s\"")).start();
+    let body = Bytes::from(vec![b' '; 32 * 1024 * 1024]);
+    let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
+    *request.uri_mut() = "/own".parse().expect("a path");
+    // The client of the tests has less patience than that upstream.
+    let reply = send(gateway.address(), request).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn each_deadline_ends_what_it_is_for() {
+    let (hangs, _) = raw(|stream| async move {
+        sleep(Duration::from_secs(600)).await;
+        drop(stream);
+    })
+    .await;
+    for (deadline, len) in [
+        ("first_byte_timeout", 10),
+        ("write_timeout", 32 * 1024 * 1024),
+    ] {
+        let gateway = gateway(&format!(
+            "servers = [\"{hangs}\"]\ntimeout = \"60s\"\n{deadline} = \"300ms\""
+        ))
+        .start();
+        let body = Bytes::from(vec![b' '; len]);
+        let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
+        *request.uri_mut() = "/own".parse().expect("a path");
+        let reply = send(gateway.address(), request).await;
+        assert_eq!(reply.status, StatusCode::GATEWAY_TIMEOUT, "{deadline}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_over_tls_is_verified_before_it_sees_anything() {
+    let certificates = Certificates::new();
+    certificates.issue("server", "localhost");
+    let clients = Certificates::new();
+    clients.issue("client", "hookgate");
+    let others = Certificates::new();
+    others.issue("client", "hookgate");
+    let open = Upstream::start_tls(certificates.server("server", None)).await;
+    let closed = Upstream::start_tls(certificates.server("server", Some(&clients))).await;
+    let ca = format!("ca = {}", certificates.quoted("ca.pem"));
+    let other_ca = format!("ca = {}", others.quoted("ca.pem"));
+    let identity = |of: &Certificates| {
+        let (cert, key) = (of.quoted("client.pem"), of.quoted("client.key"));
+        format!("{ca}, cert = {cert}, key = {key}")
+    };
+    let named = |port: u16| format!("https://localhost:{port}");
+    for (name, upstream, server, tls, expected) in [
+        (
+            "trusted",
+            &open,
+            named(open.address().port()),
+            ca.clone(),
+            204,
+        ),
+        (
+            "of nobody",
+            &open,
+            named(open.address().port()),
+            String::new(),
+            502,
+        ),
+        (
+            "of another",
+            &open,
+            named(open.address().port()),
+            other_ca,
+            502,
+        ),
+        (
+            "for another name",
+            &open,
+            format!("https://{}", open.address()),
+            ca.clone(),
+            502,
+        ),
+        (
+            "for the name that is set",
+            &open,
+            format!("https://{}", open.address()),
+            format!("{ca}, name = \"localhost\""),
+            204,
+        ),
+        (
+            "for clients with a certificate",
+            &closed,
+            named(closed.address().port()),
+            identity(&clients),
+            204,
+        ),
+        // Of TLS 1.3, a client hears of this only after it has sent its request.
+        (
+            "for other clients",
+            &closed,
+            named(closed.address().port()),
+            identity(&others),
+            502,
+        ),
+    ] {
+        for protocol in ["http1", "h2"] {
+            let gateway = gateway(&format!(
+                "servers = [\"{server}\"]\nprotocol = \"{protocol}\"\ntls = {{ {tls} }}"
+            ))
+            .start();
+            let status = deliver_own(&gateway, "evt_1").await;
+            assert_eq!(status, expected, "{name} {protocol}: {}", gateway.log());
+            let arrivals = upstream.take();
+            assert_eq!(arrivals.len(), usize::from(expected == 204), "{name}");
+            if let Some(arrival) = arrivals.first() {
+                assert_eq!(arrival.headers["hookgate-verified"], "true");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_over_http_2_gets_what_one_over_http_1_gets() {
+    let upstream = Upstream::start().await;
+    let mut seen = Vec::new();
+    for protocol in ["http1", "h2c"] {
+        let gateway = gateway(&format!(
+            "servers = [\"{}\"]\nprotocol = \"{protocol}\"",
+            upstream.address()
+        ))
+        .start();
+        // Some at once, and some on the same connection.
+        let first = tokio::join!(
+            deliver_own(&gateway, "evt_1"),
+            deliver_own(&gateway, "evt_2"),
+            deliver_own(&gateway, "evt_3")
+        );
+        assert_eq!(first, (204, 204, 204), "{protocol}");
+        upstream.next(Behaviour::Respond(
+            StatusCode::ACCEPTED,
+            &[("x-answer", "1")],
+            Bytes::from(vec![b'z'; 1_000_000]),
+        ));
+        let mut request = beatapi().delivery("evt_4");
+        *request.uri_mut() = "/own".parse().expect("a path");
+        let reply = send(gateway.address(), request).await;
+        assert_eq!(reply.status, StatusCode::ACCEPTED);
+        assert_eq!(reply.headers["x-answer"], "1");
+        assert_eq!(reply.body.len(), 1_000_000);
+        upstream.next(Behaviour::Answer(StatusCode::GONE));
+        assert_eq!(deliver_own(&gateway, "evt_5").await, 502);
+        let arrival = upstream.take().remove(3);
+        let host = arrival.headers.get("host").cloned();
+        let mut headers: Vec<_> = arrival
+            .headers
+            .keys()
+            .map(|name| name.as_str().to_owned())
+            .filter(|name| name != "host")
+            .collect();
+        headers.sort();
+        assert!(host.is_none() || host.is_some_and(|host| host == "hooks.example"));
+        seen.push((
+            arrival.path.replace("http://hooks.example", ""),
+            arrival.body,
+            headers,
+        ));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+/// HTTP/2 lets a server say that it did nothing with a request (RFC 9113 §8.7).
+#[tokio::test]
+async fn a_stream_that_was_refused_unseen_is_sent_on_a_new_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answered);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+                let mut served = 0;
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    served += 1;
+                    if served > 1 {
+                        respond.send_reset(h2::Reason::REFUSED_STREAM);
+                        continue;
+                    }
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let head = http::Response::builder().status(204).body(());
+                    let _ = respond.send_response(head.expect("a head"), true);
+                }
+            });
+        }
+    });
+    let gateway = gateway(&format!("servers = [\"{address}\"]\nprotocol = \"h2c\"")).start();
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        assert_eq!(deliver_own(&gateway, id).await, 204, "{id}");
+    }
+    assert_eq!(answered.load(Ordering::SeqCst), 3);
+}
+
+/// A server that can be sick, for its health checks alone.
+async fn patient() -> (Upstream, Arc<AtomicBool>) {
+    let sick = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&sick);
+    let health = get(async move || match asked.load(Ordering::SeqCst) {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
+    });
+    let upstream = Upstream::start_with(|router| router.route("/healthz", health)).await;
+    (upstream, sick)
+}
+
+#[tokio::test]
+async fn a_sick_server_gets_nothing_until_it_is_well_again() {
+    for protocol in ["http1", "h2c"] {
+        let ((one, sick), (two, _)) = (patient().await, patient().await);
+        let gateway = gateway(&format!(
+            "servers = [\"{}\", \"{}\"]\nprotocol = \"{protocol}\"\n\
+             health = {{ path = \"/healthz\", interval = \"50ms\", fall = 2, rise = 2 }}",
+            one.address(),
+            two.address()
+        ))
+        .start();
+        let share = async |round: &str| {
+            for index in 0..10 {
+                let id = format!("evt_{round}_{index}");
+                assert_eq!(deliver_own(&gateway, &id).await, 204, "{protocol}");
+            }
+            (one.take().len(), two.take().len())
+        };
+        assert_eq!(share("well").await, (5, 5), "{protocol}");
+        sick.store(true, Ordering::SeqCst);
+        gateway.says("server is out").await;
+        assert_eq!(share("sick").await, (0, 10), "{protocol}");
+        sick.store(false, Ordering::SeqCst);
+        gateway.says("server is back").await;
+        assert_eq!(share("again").await, (5, 5), "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn with_no_server_well_a_delivery_is_tried_and_not_lost() {
+    let (upstream, sick) = patient().await;
+    sick.store(true, Ordering::SeqCst);
+    let gateway = gateway(&format!(
+        "servers = [\"{}\"]\nhealth = {{ path = \"/healthz\", interval = \"50ms\", fall = 1 }}",
+        upstream.address()
+    ))
+    .start();
+    gateway.says("server is out").await;
+    assert_eq!(deliver_own(&gateway, "evt_1").await, 204);
+}
+
+#[tokio::test]
+async fn an_event_keeps_to_its_server() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let servers = format!("servers = [\"{}\", \"{}\"]", one.address(), two.address());
+    let by_event = gateway(&format!("{servers}\nbalance = \"hash\"")).start();
+    for index in 0..8 {
+        let id = format!("evt_{index}");
+        for upstream in [&one, &two] {
+            // Every try of it fails but the last.
+            upstream.next(Behaviour::Answer(StatusCode::INTERNAL_SERVER_ERROR));
+            upstream.next(Behaviour::Answer(StatusCode::INTERNAL_SERVER_ERROR));
+        }
+        for expected in [500, 500, 204] {
+            assert_eq!(deliver_own(&by_event, &id).await, expected, "{id}");
+        }
+        let (to_one, to_two) = (one.take().len(), two.take().len());
+        assert!(
+            matches!((to_one, to_two), (3, 0) | (0, 3)),
+            "{to_one} {to_two}"
+        );
+        // What the other one was told to do is not for the next event.
+        let other = if to_one == 0 { &one } else { &two };
+        drain(other).await;
+    }
+}
+
+/// Spends the two behaviours that nobody has asked for.
+async fn drain(upstream: &Upstream) {
+    for _ in 0..2 {
+        let request = beatapi().delivery("spent");
+        let _ = try_send(upstream.address(), request).await;
+    }
+    upstream.take();
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_comes_after_one_that_is_not() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let gateway = gateway(&format!(
+        "servers = [\"{}\", \"{}\"]\nbalance = \"least_requests\"",
+        one.address(),
+        two.address()
+    ))
+    .start();
+    one.next(Behaviour::Hang);
+    let stuck = deliver_own(&gateway, "evt_stuck");
+    let others = async {
+        while one.take().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for index in 0..6 {
+            assert_eq!(deliver_own(&gateway, &format!("evt_{index}")).await, 204);
+        }
+    };
+    tokio::select! {
+        status = stuck => panic!("it hangs: {status}"),
+        () = others => {}
+    }
+    assert_eq!((one.take().len(), two.take().len()), (0, 6));
+}
