@@ -9,7 +9,7 @@ FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv semver docs bench fuzz strangers needs redis clients
+.PHONY: help run test lint msrv semver docs bench bench-compare bench-smoke fuzz strangers needs redis clients
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -46,6 +46,15 @@ semver: ## Check that the layer's API has changed only as its version says
 
 bench: needs redis ## Measure verification beside the bare MAC and another crate
 	$(CARGO) bench --locked --package hookgate-benches
+
+# Starts what people use instead, from packages, beside the gateway and the layer. Takes
+# half an hour on a machine that does nothing else; the record goes to benches/records.
+bench-compare: needs ## Measure what a delivery costs beside nginx, HAProxy, pingora, node and others
+	@mkdir -p benches/records
+	$(PYTHON) benches/compare/run.py --record benches/records/$$(date +%F).md
+
+bench-smoke: needs redis ## Run every benchmark once, with its verdict asserted
+	$(CARGO) bench --locked --package hookgate-benches -- --test
 
 # A nightly toolchain and cargo-fuzz are installed if they are missing. What is found
 # new goes to fuzz/target; what is worth keeping, into fuzz/corpus by hand.

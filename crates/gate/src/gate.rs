@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use hookgate_core::{Begun, Head, UnixTime, Verified, VerifyError};
 use hookgate_replay::ReplayStore;
 use http::Method;
@@ -110,20 +111,19 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
-    /// Checks a request once more that was received for another state of its source,
-    /// as `source` is now: a key that was taken away counts no longer for a body that
-    /// was under way, and one that was added counts already.
+    /// Checks a request whose whole body has been read, by `source` as it is now: once
+    /// more, if its source was replaced meanwhile. A key that was taken away counts no
+    /// longer for a delivery that is under way.
     ///
     /// # Errors
     ///
     /// Why `source` refuses it.
-    pub fn check_again<'n>(
+    pub fn check_whole<'n>(
         &self,
         source: &'n Source,
         head: Head<'_>,
-        received: Received<'_>,
+        body: Bytes,
     ) -> Result<Received<'n>, Refusal> {
-        let body = received.body().clone();
         let mut receiving = self.begin(source, head, u64::try_from(body.len()).ok())?;
         receiving.push(body)?;
         receiving.finish()

@@ -178,37 +178,45 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let receiving = self.gate.begin(source, Head::from(&parts), declared)?;
         let body = pin!(body);
         let mut frames = Frames::new(body);
-        let mut received = receiving.receive(&mut frames).await?;
-        let newer;
-        let mut source = source;
-        if !self.resolver.is_current(&parts, source) {
-            newer = self.resolve(&parts).await?;
-            received = self
-                .gate
-                .check_again(&newer, Head::from(&parts), received)?;
-            source = &newer;
-        }
-        if let Some(verified) = received.verified() {
-            record::verified(source, verified);
-        }
-        let passage = match self.gate.admit(received).await? {
-            Admission::Forward(delivery) => Passage::Verified(delivery),
-            Admission::Observed(observed) => Passage::Observed(observed),
-            Admission::Duplicate(_) => {
+        let admission = match receiving.receive(&mut frames).await {
+            Ok(received) => {
+                if let Some(verified) = received.verified() {
+                    record::verified(source, verified);
+                }
+                self.gate.admit(received).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let is_current = self.resolver.is_current(&parts, source);
+        let passage = match admission {
+            Ok(Admission::Forward(delivery)) => Passage::Verified(delivery),
+            Ok(Admission::Observed(observed)) => Passage::Observed(observed),
+            Ok(Admission::Duplicate(_)) => {
                 record::duplicate(source);
                 let (answer, trailers) = acknowledge_duplicate(audience);
                 return Ok(Course::Answer(answer, trailers));
             }
-            Admission::Handshake(answer) => {
+            Ok(Admission::Handshake(answer)) => {
                 record::handshake(source);
                 return Ok(Course::Answer(answer, None));
             }
+            // It may be signed for what the source is by now.
+            Err(refusal) if !is_current && matches!(refusal.reason(), Reason::Verify(_)) => {
+                return Err(refusal.asking_to_retry());
+            }
+            Err(refusal) => return Err(refusal),
         };
         let finding = match &passage {
             Passage::Verified(_) => None,
             Passage::Observed(observed) => Some(observed.finding()),
         };
         let (body, verified, settlement) = passage.into_parts();
+        if !is_current {
+            // What is claimed goes back if the source refuses it by now.
+            let newer = self.resolve(&parts).await?;
+            let body = body.clone();
+            self.gate.check_whole(&newer, Head::from(&parts), body)?;
+        }
         let body = VerifiedBody::new(body, frames.trailers);
         let mut request = Request::from_parts(parts, body);
         if let Some(finding) = finding {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookgate_core::Head;
-use hookgate_gate::{
-    Admission, BodyError, BodySource, Mode, Passage, Reason, Received, Receiving, Refusal,
-};
+use hookgate_gate::{Admission, BodySource, Mode, Passage, Reason, Received, Receiving, Refusal};
 use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
@@ -49,8 +47,11 @@ impl Gateway {
             let received = match overtaken.take() {
                 None => self.receive(sender, &route, record).await,
                 Some(body) => {
-                    self.receive_again(sender.request(), &route, body, record)
-                        .await
+                    let start = Instant::now();
+                    let head = head(sender.request());
+                    let received = self.gate.check_whole(&route.source, head, body);
+                    record.checked(start.elapsed());
+                    received
                 }
             };
             let is_current = || self.running.load().version == version;
@@ -94,8 +95,7 @@ impl Gateway {
         record: &mut Record<'_>,
     ) -> Result<Received<'r>, Refusal> {
         let start = Instant::now();
-        let request = sender.request();
-        let head = Head::new(&request.method, &request.uri, &request.headers);
+        let head = head(sender.request());
         let begun = self.gate.begin(&route.source, head, sender.declared_len());
         record.checked(start.elapsed());
         let receiving = begun?;
@@ -103,20 +103,6 @@ impl Gateway {
             return Err(Reason::BodyIncomplete.into());
         }
         receive_timed(receiving, sender, record).await
-    }
-
-    /// Checks a request of which the body has been read.
-    async fn receive_again<'r>(
-        &self,
-        request: &RequestHeader,
-        route: &'r Route,
-        body: Bytes,
-        record: &mut Record<'_>,
-    ) -> Result<Received<'r>, Refusal> {
-        let head = Head::new(&request.method, &request.uri, &request.headers);
-        let length = u64::try_from(body.len()).ok();
-        let receiving = self.gate.begin(&route.source, head, length)?;
-        receive_timed(receiving, &mut Whole(Some(body)), record).await
     }
 }
 
@@ -140,11 +126,6 @@ fn ask_again(refusal: Refusal) -> Refusal {
     }
 }
 
-/// A body that has been read.
-struct Whole(Option<Bytes>);
-
-impl BodySource for Whole {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        Ok(self.0.take())
-    }
+fn head(request: &RequestHeader) -> Head<'_> {
+    Head::new(&request.method, &request.uri, &request.headers)
 }

@@ -1,0 +1,240 @@
+//! Sends signed deliveries over kept-alive connections and says how long the answers
+//! took: the load of the side-by-side comparison.
+//!
+//! Every delivery is an event of its own. All are signed before the first is sent, so
+//! that signing is not measured; they carry both the headers of Standard Webhooks and
+//! GitHub's `x-hub-signature-256`, for systems that know no more than a MAC of the body.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use hmac::{Hmac, KeyInit, Mac};
+use hookgate_benches::{SECRET, json};
+use hookgate_core::{Provider, Secret, Signer};
+use hookgate_gate::{Clock, SystemClock};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use sha2::Sha256;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+#[derive(Debug, Parser)]
+struct Options {
+    /// Where the system listens
+    #[arg(long)]
+    to: SocketAddr,
+    #[arg(long, default_value = "/hooks")]
+    path: String,
+    /// The certificate of the system's authority: speak TLS
+    #[arg(long)]
+    ca: Option<std::path::PathBuf>,
+    /// Bytes of a body
+    #[arg(long, default_value_t = 1024)]
+    len: usize,
+    /// Deliveries in all
+    #[arg(long, default_value_t = 1000)]
+    count: usize,
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Deliveries a second, at even times, whether or not earlier ones are answered;
+    /// without, each connection sends when it is answered
+    #[arg(long)]
+    rate: Option<f64>,
+    /// What is wrong with the deliveries
+    #[arg(long, value_enum, default_value_t = Fault::None)]
+    fault: Fault,
+    /// Status that every answer has to have, or 2 for any success
+    #[arg(long, default_value_t = 2)]
+    expect: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Fault {
+    None,
+    /// The body is another one
+    Forged,
+    /// Signed seven minutes ago
+    Stale,
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+struct Load {
+    options: Options,
+    heads: Vec<HeaderMap>,
+    body: Bytes,
+    tls: Option<TlsConnector>,
+    next: AtomicUsize,
+    started: Instant,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<serde_json::Value, Failure> {
+    let body = Bytes::from(json(options.len));
+    let heads = sign(&options, &body)?;
+    let tls = options.ca.as_deref().map(tls).transpose()?;
+    // Warm: the system's pool, its caches, and every connection of ours.
+    let warm = (options.connections * 4).min(heads.len() / 4);
+    let load = Arc::new(Load {
+        heads,
+        body,
+        tls,
+        next: AtomicUsize::new(0),
+        started: Instant::now(),
+        options,
+    });
+    let started = Instant::now();
+    let connections: Vec<_> = (0..load.options.connections)
+        .map(|_| tokio::spawn(Arc::clone(&load).connection()))
+        .collect();
+    let mut took = Vec::with_capacity(load.heads.len());
+    for connection in connections {
+        took.append(&mut connection.await??);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let count = took.len();
+    took.retain(|(index, _)| *index >= warm);
+    let mut took: Vec<Duration> = took.into_iter().map(|(_, took)| took).collect();
+    took.sort_unstable();
+    let quantile = |of: f64| {
+        let index = (took.len() as f64 * of) as usize;
+        took.get(index.min(took.len().saturating_sub(1)))
+            .map(|took| took.as_secs_f64() * 1e6)
+    };
+    Ok(serde_json::json!({
+        "count": count,
+        "seconds": seconds,
+        "p50_us": quantile(0.5),
+        "p99_us": quantile(0.99),
+        "max_us": quantile(1.0),
+    }))
+}
+
+fn sign(options: &Options, body: &Bytes) -> Result<Vec<HeaderMap>, Failure> {
+    let provider = Provider::named("standard-webhooks").ok_or("not in the catalogue")?;
+    let secret = Secret::new(SECRET)?;
+    let signer = Signer::new(provider.scheme(), &secret)?;
+    let mut at = SystemClock.now();
+    if options.fault == Fault::Stale {
+        at = at.minus(Duration::from_secs(420));
+    }
+    let signed = match options.fault {
+        Fault::Forged => Bytes::from(json(options.len).replace('x', "y")),
+        Fault::None | Fault::Stale => body.clone(),
+    };
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
+    mac.update(&signed);
+    let mac: String = mac
+        .finalize()
+        .into_bytes()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    let hub = HeaderValue::try_from(format!("sha256={mac}"))?;
+    let run = std::process::id();
+    let heads = (0..options.count).map(|number| {
+        // A forgery costs its sender nothing: one signature is as wrong as another.
+        let id = format!("msg_{run}_{number}");
+        let mut head = signer.sign(&signed, at, Some(&id))?;
+        head.insert("x-hub-signature-256", hub.clone());
+        head.insert("host", HeaderValue::from_static("localhost"));
+        head.insert("content-type", HeaderValue::from_static("application/json"));
+        Ok(head)
+    });
+    heads.collect()
+}
+
+fn tls(ca: &std::path::Path) -> Result<TlsConnector, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca)?)?;
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+impl Load {
+    /// Sends what is next until nothing is left. How long each took, by its number.
+    async fn connection(self: Arc<Self>) -> Result<Vec<(usize, Duration)>, Failure> {
+        let mut took = Vec::new();
+        let mut sender = self.connect().await?;
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(head) = self.heads.get(number) else {
+                return Ok(took);
+            };
+            // At a given rate the clock runs from when it was due: a system that falls
+            // behind makes all that come after wait.
+            let mut start = Instant::now();
+            if let Some(rate) = self.options.rate {
+                start = self.started + Duration::from_secs_f64(number as f64 / rate);
+                sleep_until(start).await;
+            }
+            if sender.ready().await.is_err() {
+                sender = self.connect().await?;
+            }
+            let mut request =
+                Request::post(&*self.options.path).body(Full::new(self.body.clone()))?;
+            *request.headers_mut() = head.clone();
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            response.into_body().collect().await?;
+            took.push((number, start.elapsed()));
+            self.check(status)?;
+        }
+    }
+
+    fn check(&self, status: StatusCode) -> Result<(), Failure> {
+        let expected = self.options.expect;
+        if status.as_u16() == expected || (expected == 2 && status.is_success()) {
+            return Ok(());
+        }
+        Err(format!("answered {status} where {expected} was expected").into())
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
+        let stream = TcpStream::connect(self.options.to).await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            None => {
+                let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                Ok(sender)
+            }
+            Some(tls) => {
+                let stream = tls
+                    .connect(ServerName::try_from("localhost")?, stream)
+                    .await?;
+                let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                Ok(sender)
+            }
+        }
+    }
+}
