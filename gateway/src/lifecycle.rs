@@ -112,6 +112,8 @@ impl Lifecycle {
         let Some(sockets) = self.ends.sockets.get().map(Arc::clone) else {
             return wrong("nothing listens yet".to_owned());
         };
+        // One that has just been started may be about to wait.
+        within(Duration::from_secs(2), || path.exists()).await;
         if !path.exists() {
             let path = path.display();
             return wrong(format!(
@@ -122,12 +124,15 @@ impl Lifecycle {
         // What a successor cannot remember must have been signed before it starts, so
         // that its boot fence keeps it out.
         store.close_if_it_forgets();
-        let send = move || {
-            let path = path.to_string_lossy();
-            sockets.lock().send_to_sock(&*path)
+        let send = {
+            let path = path.clone();
+            move || sockets.lock().send_to_sock(&*path.to_string_lossy())
         };
         match tokio::task::spawn_blocking(send).await {
             Ok(Ok(_)) => {
+                // A successor looks once a second, and then removes the socket. Until it
+                // has, connections are accepted here.
+                within(Duration::from_secs(5), || !path.exists()).await;
                 tracing::info!("sockets handed over");
                 Ok(())
             }
@@ -177,9 +182,27 @@ impl Lifecycle {
     }
 }
 
+/// Waits for `is_so` to be so, for at most as long.
+async fn within(patience: Duration, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() && start.elapsed() < patience {
+        sleep(GLANCE).await;
+    }
+}
+
 #[async_trait]
 impl ShutdownSignalWatch for Lifecycle {
     async fn recv(&self) -> ShutdownSignal {
+        let signal = self.wait().await;
+        // Whoever still listens is told before the one who tells is gone.
+        self.ends.deliveries.send_replace(true);
+        self.ends.admin.send_replace(true);
+        signal
+    }
+}
+
+impl Lifecycle {
+    async fn wait(&self) -> ShutdownSignal {
         let signals = &mut *self.signals.lock().await;
         loop {
             tokio::select! {

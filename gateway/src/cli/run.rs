@@ -120,7 +120,7 @@ fn start_log(format: Format) -> Result<(NonBlocking, WorkerGuard), Error> {
                 "{VARIABLE}: {error}; expected a filter such as \"info\""
             ))
         })?,
-        Err(_) => EnvFilter::new("info,pingora_core=warn"),
+        Err(_) => EnvFilter::new("info,pingora_core=warn,pingora_core::server::transfer_fd=off"),
     };
     let (writer, guard) = on_a_thread(std::io::stderr(), "hookgate-log");
     let log = tracing_subscriber::fmt()

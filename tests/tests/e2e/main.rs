@@ -4,6 +4,7 @@ mod cli;
 mod concurrency;
 mod configuration;
 mod crashes;
+mod documents;
 mod faults;
 mod forwarding;
 mod framing;

@@ -1,0 +1,235 @@
+//! What operators read and deploy: every command is run, every name is one that the
+//! program knows.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use hookgate_tests::binary;
+use serde_json::Value;
+use yaml_rust2::YamlLoader;
+
+use crate::observability::METRICS;
+
+const ALERTS: &str = "deploy/prometheus/alerts.yml";
+
+fn read(name: &str) -> String {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(name);
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The blocks of a document that say `language` after their fence.
+fn blocks(text: &str, language: &str) -> String {
+    let mut blocks = String::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line == format!("```{language}") {
+            inside = true;
+        } else if line == "```" {
+            inside = false;
+        } else if inside {
+            blocks.push_str(line);
+            blocks.push('\n');
+        }
+    }
+    blocks
+}
+
+#[test]
+fn the_first_steps_of_an_operator_lead_where_they_say() {
+    let page = read("docs/operating.md");
+    // Building is what `make run` does, which would take minutes here.
+    let build = blocks(&page, "sh build");
+    let makefile = read("Makefile").replace("$(CARGO)", "cargo");
+    let command = build.lines().next().expect("a command");
+    assert!(makefile.contains(command), "{command}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let bin = folder.path().join("bin");
+    std::fs::create_dir(&bin).expect("a folder");
+    std::os::unix::fs::symlink(binary(), bin.join("hookgate")).expect("a link");
+    let place = folder.path().join("first").display().to_string();
+    let script = format!(
+        "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
+        blocks(&page, "sh")
+    );
+    let mut script = script.replace("/tmp/hookgate-first", &place);
+    // Ports that are free.
+    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    for (written, socket) in ["3000", "8080", "9090"].into_iter().zip(&sockets) {
+        let port = socket.local_addr().expect("it is bound").port();
+        script = script.replace(written, &port.to_string());
+    }
+    drop(sockets);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("set"));
+    let output = Command::new("timeout")
+        .args(["120", "bash", "-euxo", "pipefail", "-c", &script])
+        .env("PATH", path)
+        .output()
+        .expect("there is a bash");
+    let log = |name: &str| {
+        let text = std::fs::read_to_string(folder.path().join("first").join(name));
+        text.unwrap_or_default()
+    };
+    assert!(
+        output.status.success(),
+        "{}\n{}\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        log("hookgate.log"),
+        log("access.log"),
+    );
+    let arrived = log("arrived.log");
+    let events: Vec<&str> = arrived
+        .lines()
+        .filter_map(|l| l.split(' ').next())
+        .collect();
+    assert_eq!(events, ["evt_1", "evt_first", "evt_second"]);
+}
+
+/// Every word that begins like a metric, without what Prometheus puts behind it.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let is_part = |byte: char| byte.is_ascii_lowercase() || byte == '_';
+    text.split(|byte| !is_part(byte))
+        .filter(|word| word.starts_with("hookgate_"))
+        .map(|word| {
+            ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| word.strip_suffix(end))
+                .unwrap_or(word)
+        })
+        .collect()
+}
+
+#[test]
+fn alerts_dashboard_and_documentation_know_the_metrics_that_there_are() {
+    let known: BTreeSet<&str> = METRICS.into_iter().collect();
+    for (name, complete) in [
+        (ALERTS, false),
+        ("deploy/grafana/hookgate.json", true),
+        ("docs/operating.md", true),
+        ("docs/runbook.md", false),
+    ] {
+        let text = read(name);
+        let used = metrics_in(&text);
+        let unknown: Vec<_> = used.difference(&known).collect();
+        assert!(unknown.is_empty(), "{name} has {unknown:?}");
+        let missing: Vec<_> = known.difference(&used).collect();
+        assert!(!complete || missing.is_empty(), "{name} lacks {missing:?}");
+    }
+    // A control: what it is compared with would be noticed.
+    assert_eq!(
+        metrics_in("rate(hookgate_verify_seconds_bucket[5m]) hookgate_nothing"),
+        ["hookgate_nothing", "hookgate_verify_seconds"].into()
+    );
+}
+
+#[test]
+fn every_alert_has_an_entry_in_the_runbook_and_no_other_has_one() {
+    let alerts = &YamlLoader::load_from_str(&read(ALERTS)).expect("YAML")[0];
+    let rules = alerts["groups"][0]["rules"].as_vec().expect("rules");
+    let mut names = BTreeSet::new();
+    for rule in rules {
+        let name = rule["alert"].as_str().expect("a name");
+        let runbook = rule["annotations"]["runbook"].as_str();
+        let expected = format!("docs/runbook.md#{}", name.to_lowercase());
+        assert_eq!(runbook, Some(&*expected), "{name}");
+        assert!(rule["expr"].as_str().is_some(), "{name}");
+        names.insert(name.to_owned());
+    }
+    let runbook = read("docs/runbook.md");
+    let entries: BTreeSet<String> = runbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(names, entries);
+}
+
+#[test]
+fn reasons_in_alerts_are_reasons() {
+    let known: BTreeSet<&str> = tower_hookgate::Reason::all()
+        .map(tower_hookgate::Reason::label)
+        .collect();
+    let alerts = read(ALERTS);
+    let mut count = 0;
+    for part in alerts.split("reason").skip(1) {
+        let Some(quoted) = part.split('"').nth(1).filter(|_| part.starts_with('=')) else {
+            continue;
+        };
+        for reason in quoted.split('|') {
+            assert!(known.contains(reason), "{reason}");
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "{count}");
+}
+
+#[test]
+fn the_dashboard_is_one() {
+    let dashboard: Value =
+        serde_json::from_str(&read("deploy/grafana/hookgate.json")).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    assert!(panels.len() > 10);
+    for panel in panels {
+        assert!(panel["title"].is_string());
+        assert!(
+            panel["targets"][0]["expr"].is_string(),
+            "{}",
+            panel["title"]
+        );
+    }
+}
+
+#[test]
+fn the_manifests_are_yaml_and_what_they_run_is_a_good_configuration() {
+    let mut kinds = BTreeSet::new();
+    for name in ["namespace", "redis", "gateway", "network", "kustomization"] {
+        let text = read(&format!("deploy/kubernetes/{name}.yaml"));
+        for document in YamlLoader::load_from_str(&text).expect("YAML") {
+            let kind = document["kind"].as_str().expect("a kind").to_owned();
+            let pod = &document["spec"]["template"]["spec"];
+            for container in pod["containers"].as_vec().into_iter().flatten() {
+                let security = &container["securityContext"];
+                assert_eq!(security["readOnlyRootFilesystem"].as_bool(), Some(true));
+                assert_eq!(security["allowPrivilegeEscalation"].as_bool(), Some(false));
+                assert_eq!(pod["securityContext"]["runAsNonRoot"].as_bool(), Some(true));
+            }
+            kinds.insert(kind);
+        }
+    }
+    assert!(
+        kinds.contains("Deployment") && kinds.contains("StatefulSet"),
+        "{kinds:?}"
+    );
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("beatapi");
+    std::fs::write(&secret, "whsec_5f0c8a6de2b94a13").expect("it can be written");
+    let text = read("deploy/kubernetes/gateway.toml").replace(
+        "/run/secrets/hookgate/beatapi",
+        &secret.display().to_string(),
+    );
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, text).expect("it can be written");
+    let output = Command::new(binary())
+        .args(["check", "-c"])
+        .arg(&file)
+        .env("REDIS_URL", "redis://:password@redis:6379")
+        // Its name means something only in the cluster.
+        .env("HOOKGATE__UPSTREAMS__APP__SERVERS", "[\"127.0.0.1:80\"]")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        said.contains("upstreams.app.servers, from the environment"),
+        "{said}"
+    );
+    assert!(!said.contains("password"), "{said}");
+}
