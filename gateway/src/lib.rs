@@ -15,6 +15,7 @@ mod reload;
 mod server;
 mod store;
 mod tls;
+mod trace;
 mod upstream;
 mod wire;
 

@@ -17,6 +17,7 @@ use crate::lifecycle::{self, Ends, Lifecycle, Signals};
 use crate::metrics::Metrics;
 use crate::reload;
 use crate::server::{Bound, Entry, Front, Gateway, bind};
+use crate::trace::Traces;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -37,6 +38,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     // Writes what is left when this ends.
     let (stderr, _log) = start_log(options.log)?;
     let (access, _access_log) = AccessLog::new(config.access_log, options.log, &stderr);
+    let traces = Traces::from_environment().map_err(Error::new)?;
     let metrics = Metrics::new().map_err(Error::new)?;
     for key in &config.from_environment {
         tracing::info!(key, "from the environment");
@@ -59,7 +61,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let signals = Signals::listen(&runtime)?;
     let ends = Ends::new();
-    let gateway = Arc::new(Gateway::new(config, store, clock, metrics, access));
+    let gateway = Arc::new(Gateway::new(config, store, clock, metrics, access, traces));
     let front = |entry| Front {
         gateway: Arc::clone(&gateway),
         entry,
@@ -105,8 +107,9 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     }
     server.add_service(admin);
     server.run(RunArgs {
-        shutdown_signal: Box::new(Lifecycle::new(signals, gateway, stop, ends)),
+        shutdown_signal: Box::new(Lifecycle::new(signals, Arc::clone(&gateway), stop, ends)),
     });
+    gateway.flush_traces();
     Ok(ExitCode::SUCCESS)
 }
 

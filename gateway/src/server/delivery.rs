@@ -82,7 +82,10 @@ impl Gateway {
             scheme: sender.scheme(),
             request_id: &record.id,
         };
-        let request = upstream::request_head(sender.request(), &context);
+        let mut request = upstream::request_head(sender.request(), &context);
+        if verified.is_some() {
+            record.pass_on(&sender.request().headers, &mut request);
+        }
 
         settlement.handed_over();
         let start = Instant::now();

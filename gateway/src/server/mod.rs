@@ -29,6 +29,7 @@ use crate::access::AccessLog;
 use crate::config::{Config, Fixed, Limits};
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::trace::Traces;
 use crate::upstream::Upstream;
 
 /// Everything that a delivery needs on its way, shared by all connections.
@@ -39,6 +40,7 @@ pub(crate) struct Gateway {
     fixed: Fixed,
     metrics: Metrics,
     access: AccessLog,
+    traces: Traces,
     request_ids: delivery::RequestIds,
     /// Deliveries under way; one may outlive its connection.
     deliveries: AtomicUsize,
@@ -52,6 +54,7 @@ impl Gateway {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         access: AccessLog,
+        traces: Traces,
     ) -> Self {
         let gate = Gate::builder(store)
             .clock(clock)
@@ -63,6 +66,7 @@ impl Gateway {
             running: ArcSwap::from_pointee(Running::new(config, &metrics, None)),
             metrics,
             access,
+            traces,
             request_ids: delivery::RequestIds::new(),
             deliveries: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -115,6 +119,11 @@ impl Gateway {
 
     pub(crate) fn gate(&self) -> &Gate<Store> {
         &self.gate
+    }
+
+    /// Sends what is left of traces.
+    pub(crate) fn flush_traces(&self) {
+        self.traces.flush();
     }
 
     /// Every metric, as text.

@@ -9,11 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate_core::Verified;
 use hookgate_gate::{BodyError, BodySource, Finding, Reason, Refusal};
+use http::HeaderMap;
+use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::route::Route;
 use crate::access::{Line, Microseconds, Moment};
+use crate::trace::Span;
 
 pub(super) struct Record<'g> {
     gateway: &'g Gateway,
@@ -31,6 +34,7 @@ pub(super) struct Record<'g> {
     verify: Option<Duration>,
     claim: Option<Duration>,
     upstream: Option<Duration>,
+    span: Option<Span>,
 }
 
 impl<'g> Record<'g> {
@@ -52,6 +56,7 @@ impl<'g> Record<'g> {
             verify: None,
             claim: None,
             upstream: None,
+            span: None,
         }
     }
 
@@ -68,7 +73,7 @@ impl<'g> Record<'g> {
         let now = self.gateway.gate.clock().now();
         route.metrics.verified(verified, now);
         self.bytes = Some(verified.body().len());
-        if self.gateway.access.is_on() {
+        if self.gateway.access.is_on() || self.gateway.traces.is_on() {
             self.key = Some(verified.key_id().to_owned());
             self.event = verified.id().map(str::to_owned);
         }
@@ -125,6 +130,12 @@ impl<'g> Record<'g> {
         self.upstream = Some(took);
         self.attempt = Some(attempt);
         self.status = status.map(|status| status.as_u16());
+    }
+
+    /// Tells the upstream to which trace the delivery belongs.
+    pub(super) fn pass_on(&mut self, inbound: &HeaderMap, outbound: &mut RequestHeader) {
+        let start = self.gateway.gate.clock().now().minus(self.start.elapsed());
+        self.span = self.gateway.traces.pass_on(inbound, outbound, start);
     }
 
     pub(super) fn forwarded(&mut self, route: &Route) {
@@ -184,8 +195,12 @@ impl Drop for Record<'_> {
         if let Some(took) = self.verify {
             self.gateway.metrics.verify(took);
         }
-        if self.gateway.access.is_on() {
-            self.gateway.access.write(&self.line());
+        let traces = &self.gateway.traces;
+        if self.gateway.access.is_on() || traces.is_on() {
+            let span = self.span.take();
+            let line = self.line();
+            self.gateway.access.write(&line);
+            traces.end(span, &line);
         }
         self.gateway.deliveries.fetch_sub(1, Ordering::SeqCst);
     }

@@ -24,5 +24,6 @@ mod schema;
 mod schemes;
 mod strangers;
 mod tls;
+mod traces;
 mod upstreams;
 mod vectors;

@@ -1,0 +1,118 @@
+//! The context of a trace goes on to the upstream; and a collector gets a span for each
+//! delivery, if the program was built for that.
+
+use bytes::Bytes;
+use hookgate_tests::{Gateway, Provided, Upstream, send};
+use http::{Request, StatusCode};
+use http_body_util::combinators::BoxBody;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+
+fn traced(provided: &Provided, id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
+    let mut request = provided.delivery(id);
+    let context = format!("00-{TRACE}-{PARENT}-01");
+    let context = context.parse().expect("a header value");
+    request.headers_mut().insert("traceparent", context);
+    request
+}
+
+#[tokio::test]
+async fn without_a_collector_the_context_goes_on_as_it_came() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let reply = send(
+        gateway.address(),
+        traced(&Provided::named("beatapi"), "evt_1"),
+    )
+    .await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    let arrival = &upstream.take()[0];
+    assert_eq!(
+        arrival.headers["traceparent"],
+        format!("00-{TRACE}-{PARENT}-01")
+    );
+}
+
+#[cfg(feature = "otel")]
+mod with_a_collector {
+    use std::time::{Duration, Instant};
+
+    use hookgate_tests::now;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    fn gateway(upstream: &Upstream, collector: &Upstream) -> Gateway {
+        let endpoint = format!("http://{}", collector.address());
+        Gateway::builder(upstream.address())
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
+            .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+            .start()
+    }
+
+    /// What the collector got that has `text` in it.
+    async fn span(collector: &Upstream, text: &str) -> Vec<u8> {
+        let start = Instant::now();
+        loop {
+            for arrival in collector.take() {
+                assert_eq!(arrival.path, "/v1/traces");
+                if contains(&arrival.body, text.as_bytes()) {
+                    return arrival.body.to_vec();
+                }
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "{text}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn contains(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+
+    fn binary(id: &str) -> Vec<u8> {
+        hex::decode(id).expect("hex")
+    }
+
+    #[tokio::test]
+    async fn a_delivery_has_a_span_in_the_trace_of_its_sender() {
+        let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
+        let gateway = gateway(&upstream, &collector);
+        let provided = Provided::named("beatapi");
+        let reply = send(gateway.address(), traced(&provided, "evt_1")).await;
+        assert_eq!(reply.status, StatusCode::NO_CONTENT);
+        let arrival = &upstream.take()[0];
+        let told = arrival.headers["traceparent"].to_str().expect("text");
+        let (trace, own) = (&told[3..35], &told[36..52]);
+        assert_eq!(trace, TRACE);
+        assert_ne!(own, PARENT);
+        let span = span(&collector, "webhook delivery").await;
+        for id in [TRACE, PARENT, own] {
+            assert!(contains(&span, &binary(id)), "{id}");
+        }
+        for text in ["hookgate.outcome", "forwarded", "evt_1", "beatapi"] {
+            assert!(contains(&span, text.as_bytes()), "{text}");
+        }
+        assert!(!contains(&span, provided.secret.as_bytes()));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_verified_does_not_decide_what_is_recorded() {
+        let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
+        let gateway = gateway(&upstream, &collector);
+        let provided = Provided::named("beatapi");
+        let mut forged = traced(&provided, "evt_1");
+        let headers = provided.sign(b"{}", now(), "");
+        forged.headers_mut().extend(headers);
+        let reply = send(gateway.address(), forged).await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+        let span = span(&collector, "hookgate.reason").await;
+        assert!(!contains(&span, &binary(TRACE)));
+        // The end of the process sends what is left.
+        let mut gateway = gateway;
+        send(gateway.address(), traced(&provided, "evt_last")).await;
+        gateway.signal("TERM");
+        assert_eq!(gateway.ended().await.code(), Some(0));
+        self::span(&collector, "evt_last").await;
+    }
+}
