@@ -63,6 +63,8 @@ pub enum BodyError {
     Incomplete,
     /// A limit of the transport was hit first.
     TooLarge,
+    /// It had to make room for others.
+    Overloaded,
 }
 
 impl<'s> Receiving<'s> {
@@ -136,6 +138,7 @@ impl<'s> Receiving<'s> {
                 Ok(None) => return Ok(()),
                 Err(BodyError::Incomplete) => return Err(Reason::BodyIncomplete.into()),
                 Err(BodyError::TooLarge) => return Err(Reason::BodyTooLarge.into()),
+                Err(BodyError::Overloaded) => return Err(Reason::Overloaded.into()),
             }
         }
     }

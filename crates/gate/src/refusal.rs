@@ -31,6 +31,8 @@ pub enum Reason {
     BodyTimeout,
     /// The body ended early.
     BodyIncomplete,
+    /// There is no room for more bodies that nobody has verified.
+    Overloaded,
     /// Another delivery of the event is in flight, and did not end in time.
     InFlight,
     /// The event is done (told only with `on_duplicate = 409`).
@@ -70,7 +72,7 @@ struct Row {
 impl Reason {
     /// Every reason, for tables and metrics.
     pub fn all() -> impl Iterator<Item = Self> {
-        const REST: [Reason; 21] = [
+        const REST: [Reason; 22] = [
             Reason::SourceUnknown,
             Reason::SourceUnavailable,
             Reason::MethodNotAllowed,
@@ -81,6 +83,7 @@ impl Reason {
             Reason::BodyTooLarge,
             Reason::BodyTimeout,
             Reason::BodyIncomplete,
+            Reason::Overloaded,
             Reason::InFlight,
             Reason::Duplicate,
             Reason::Conflict,
@@ -153,6 +156,7 @@ impl Reason {
             Self::BodyTooLarge => row("body_too_large", S::PAYLOAD_TOO_LARGE, 8, None),
             Self::BodyTimeout => row("body_timeout", S::REQUEST_TIMEOUT, 4, None),
             Self::BodyIncomplete => row("body_incomplete", S::BAD_REQUEST, 13, None),
+            Self::Overloaded => row("overloaded", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::InFlight => row("in_flight", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::Duplicate => row("duplicate", S::CONFLICT, 6, None),
             Self::Conflict => row("conflict", S::CONFLICT, 6, None),
@@ -380,6 +384,7 @@ mod tests {
             ("body_too_large", 413, 8),
             ("body_timeout", 408, 4),
             ("body_incomplete", 400, 13),
+            ("overloaded", 503, 14),
             ("in_flight", 503, 14),
             ("duplicate", 409, 6),
             ("conflict", 409, 6),

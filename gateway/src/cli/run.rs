@@ -16,7 +16,7 @@ use crate::admin::Admin;
 use crate::lifecycle::{self, Ends, Lifecycle, Signals};
 use crate::metrics::Metrics;
 use crate::reload;
-use crate::server::{Bound, Entry, Front, Gateway, bind};
+use crate::server::{Bound, Entrance, Front, Gateway, bind};
 use crate::trace::Traces;
 
 #[derive(Debug, Args)]
@@ -62,14 +62,14 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let signals = Signals::listen(&runtime)?;
     let ends = Ends::new();
     let gateway = Arc::new(Gateway::new(config, store, clock, metrics, access, traces));
-    let front = |entry| Front {
+    let front = |entrance| Front {
         gateway: Arc::clone(&gateway),
-        entry,
+        entrance,
     };
-    let clear = front(Entry::Clear { h2c });
+    let clear = front(Entrance::Clear { h2c });
     let mut fronts = vec![bind("deliveries", &listen, clear, &inherited)?];
     for listener in tls {
-        let over_tls = front(Entry::Tls(listener.tls));
+        let over_tls = front(Entrance::Tls(listener.tls));
         fronts.push(bind(
             "deliveries_tls",
             &[listener.listen],

@@ -72,6 +72,20 @@ pub(crate) struct Limits {
     pub(crate) head_timeout: Duration,
     /// Most connections at once.
     pub(crate) connections: usize,
+    /// Most connections at once of one client address.
+    pub(crate) connections_per_address: Option<usize>,
+    /// Most bytes of bodies that are not verified yet.
+    pub(crate) unverified_bodies: usize,
+    pub(crate) refused: Refused,
+}
+
+/// Most requests a minute that are refused before it is said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Of one client address at one source.
+    pub(crate) per_address: u32,
+    /// Of all addresses at one source.
+    pub(crate) per_source: u32,
 }
 
 /// Where events are remembered.

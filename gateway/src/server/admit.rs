@@ -102,7 +102,8 @@ impl Gateway {
         if let Err(Gone) = sender.proceed().await {
             return Err(Reason::BodyIncomplete.into());
         }
-        receive_timed(receiving, sender, record).await
+        let most = self.limits().unverified_bodies;
+        receive_timed(receiving, &mut self.bodies.hold(sender, most), record).await
     }
 }
 

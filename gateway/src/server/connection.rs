@@ -1,10 +1,14 @@
 //! One connection of a sender: counted, made secure, and served in the protocol
 //! that it speaks.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::stream::Stream as TcpStream;
 use pingora_core::protocols::{ALPN, Ssl, Stream};
@@ -24,12 +28,12 @@ pub(super) const FINISH: Duration = Duration::from_secs(10);
 /// The listening side of the gateway, at one kind of socket.
 pub(crate) struct Front {
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) entry: Entry,
+    pub(crate) entrance: Entrance,
 }
 
 /// How connections come in.
 #[derive(Debug)]
-pub(crate) enum Entry {
+pub(crate) enum Entrance {
     Clear {
         /// Whether HTTP/2 is spoken to those who begin with it.
         h2c: bool,
@@ -53,6 +57,10 @@ impl ServerApp for Front {
         let limits = gateway.limits();
         // Counted before the handshake, which is what a flood would consist of.
         let _open = Open::count(gateway.metrics.connections(), limits.connections)?;
+        let _of_address = match limits.connections_per_address {
+            Some(most) => Some(gateway.open.count(&stream, most)?),
+            None => None,
+        };
         let deadline = Instant::now() + limits.head_timeout;
         let (stream, protocol) = timeout_at(deadline, self.open(stream)).await.ok()??;
         match protocol {
@@ -66,9 +74,9 @@ impl ServerApp for Front {
 impl Front {
     /// Shakes hands and finds out what is spoken.
     async fn open(&self, mut stream: Stream) -> Option<(Stream, Protocol)> {
-        match &self.entry {
-            Entry::Clear { h2c: false } => Some((stream, Protocol::Http1)),
-            Entry::Clear { h2c: true } => {
+        match &self.entrance {
+            Entrance::Clear { h2c: false } => Some((stream, Protocol::Http1)),
+            Entrance::Clear { h2c: true } => {
                 // What every HTTP/2 connection begins with (RFC 9113 §3.4) begins
                 // like no request of HTTP/1, and no request is shorter than this.
                 let mut start = [0; 4];
@@ -79,7 +87,7 @@ impl Front {
                 };
                 Some((stream, protocol))
             }
-            Entry::Tls(tls) => {
+            Entrance::Tls(tls) => {
                 let stream = stream.into_any().downcast::<TcpStream>().ok()?;
                 let handshake = tls.acceptor();
                 let stream = match handshake.tls_handshake(*stream).await {
@@ -116,5 +124,47 @@ impl<'m> Open<'m> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Connections that are open, by the address of the client. Bounded by how many there
+/// may be at all.
+#[derive(Debug, Default)]
+pub(super) struct OpenByAddress(Mutex<HashMap<IpAddr, usize>>);
+
+/// Counts a connection of an address while it is open.
+struct OpenOf<'o> {
+    all: &'o OpenByAddress,
+    address: Option<IpAddr>,
+}
+
+impl OpenByAddress {
+    /// `None` above the limit.
+    fn count(&self, stream: &Stream, most: usize) -> Option<OpenOf<'_>> {
+        let digest = stream.get_socket_digest();
+        let address = digest.and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
+        if let Some(address) = address {
+            let mut open = self.0.lock();
+            let open = open.entry(address).or_default();
+            if *open >= most {
+                return None;
+            }
+            *open += 1;
+        }
+        Some(OpenOf { all: self, address })
+    }
+}
+
+impl Drop for OpenOf<'_> {
+    fn drop(&mut self) {
+        let Some(address) = self.address else {
+            return;
+        };
+        if let Entry::Occupied(mut open) = self.all.0.lock().entry(address) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
     }
 }

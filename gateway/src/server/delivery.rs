@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -10,12 +11,14 @@ use hookgate_core::Verified;
 use hookgate_gate::{
     Admission, Audience, Outcome, Passage, Reason, Refusal, acknowledge_duplicate,
 };
+use http::StatusCode;
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::admit::Admitted;
 use super::record::Record;
+use super::refusals::Pace;
 use super::route::Route;
 use super::sender::{Connection, Gone, Sender};
 use crate::store::Store;
@@ -125,9 +128,12 @@ impl Gateway {
         refusal: Refusal,
         record: &mut Record<'_>,
     ) {
+        let asked = refusal.reason();
+        let source = route.map_or("", |route| route.source.name());
+        let refusal = self.slow_down(refusal, source, sender.address());
         record.refused(route, refusal);
         let reason = refusal.reason();
-        if reason == Reason::BodyTimeout {
+        if asked == Reason::BodyTimeout {
             sender.give_up_body();
         }
         let connection = sender.before_refusal().await;
@@ -136,6 +142,31 @@ impl Gateway {
             .map(|_| reason.label());
         let (head, body) = refusal_answer(refusal, sender.audience(), &record.id, detail);
         self.tell(sender, head, body, connection).await;
+    }
+
+    /// The refusal, or that there were too many. What is no fault of the sender's, or is
+    /// to be tried again, is told as it is.
+    pub(super) fn slow_down(
+        &self,
+        refusal: Refusal,
+        source: &str,
+        client: Option<IpAddr>,
+    ) -> Refusal {
+        let is_fault =
+            refusal.status().is_client_error() && refusal.status() != StatusCode::CONFLICT;
+        if !is_fault {
+            return refusal;
+        }
+        match self.refusals.count(source, client, self.limits().refused) {
+            Pace::Fair => return refusal,
+            Pace::TooFast => {}
+            Pace::TooFastSay => tracing::warn!(
+                source,
+                client = client.map(tracing::field::display),
+                "too many refused requests; more are told so for a while"
+            ),
+        }
+        Reason::RateLimited.into()
     }
 
     /// Answers a request whose body may not have been read.

@@ -94,11 +94,13 @@ impl Gateway {
             Err(_) => Err(Reason::HeadTimeout),
         }
     }
+
     /// Refuses a request whose head is not one: nothing after it can be trusted
     /// to be a request either, so the connection ends.
     async fn refuse_head(&self, session: &mut ServerSession, reason: Reason) {
-        let refusal = Refusal::new(reason);
-        let mut record = Record::start(self, client_address(session));
+        let client = client_address(session);
+        let refusal = self.slow_down(Refusal::new(reason), "", client);
+        let mut record = Record::start(self, client);
         record.refused(None, refusal);
         session.set_keepalive(None);
         let (mut head, body) = refusal_answer(refusal, Audience::Http, &record.id, None);

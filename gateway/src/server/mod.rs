@@ -1,6 +1,7 @@
 //! The data plane: connections in, verified deliveries out.
 
 mod admit;
+mod bodies;
 mod conclude;
 mod connection;
 mod delivery;
@@ -9,6 +10,7 @@ mod http1;
 mod http2;
 mod listen;
 mod record;
+mod refusals;
 mod route;
 mod running;
 mod sender;
@@ -22,7 +24,7 @@ use hookgate_core::document::Problems;
 use hookgate_gate::{Clock, Gate};
 use hookgate_replay::ReplayStore;
 
-pub(crate) use self::connection::{Entry, Front};
+pub(crate) use self::connection::{Entrance, Front};
 pub(crate) use self::listen::{Bound, bind};
 use self::running::Running;
 use crate::access::AccessLog;
@@ -42,6 +44,9 @@ pub(crate) struct Gateway {
     access: AccessLog,
     traces: Traces,
     request_ids: delivery::RequestIds,
+    bodies: bodies::Bodies,
+    refusals: refusals::Refusals,
+    open: connection::OpenByAddress,
     /// Deliveries under way; one may outlive its connection.
     deliveries: AtomicUsize,
     draining: AtomicBool,
@@ -68,6 +73,9 @@ impl Gateway {
             access,
             traces,
             request_ids: delivery::RequestIds::new(),
+            bodies: bodies::Bodies::default(),
+            refusals: refusals::Refusals::new(),
+            open: connection::OpenByAddress::default(),
             deliveries: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         }

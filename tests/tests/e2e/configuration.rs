@@ -251,6 +251,30 @@ fn certificates_that_cannot_be_used_are_refused_with_the_file_that_is_wrong() {
 }
 
 #[test]
+fn limits_under_which_nothing_would_fit_are_refused() {
+    for (limits, at) in [
+        (
+            "unverified_bodies = \"1KiB\"",
+            "unverified_bodies: no body of beatapi",
+        ),
+        ("connections_per_address = 0", "connections_per_address: "),
+        (
+            "refused_per_minute = { address = 0 }",
+            "refused_per_minute.address: ",
+        ),
+        (
+            "refused_per_minute = { host = 1 }",
+            "refused_per_minute.host: unknown key",
+        ),
+    ] {
+        let (exit, found) = check("check", &format!("{GOOD}[limits]\n{limits}"));
+        assert_eq!(exit, Some(78), "{limits}: {found}");
+        let expected = format!("limits.{at}");
+        assert!(found.contains(&expected), "{expected}: {found}");
+    }
+}
+
+#[test]
 fn upstreams_that_cannot_be_used_are_refused() {
     let certificates = Certificates::new();
     certificates

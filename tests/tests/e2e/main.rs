@@ -11,6 +11,7 @@ mod framing;
 mod grpc;
 mod http2;
 mod lifecycle;
+mod limits;
 mod observability;
 mod observe;
 mod parity;

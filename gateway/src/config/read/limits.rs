@@ -4,11 +4,17 @@ use hookgate_core::document::Section;
 use hookgate_gate::{BodyLimit, SourceBuilder};
 
 use super::positive;
-use crate::config::Limits;
 use crate::config::values::Size;
+use crate::config::{Limits, Refused};
 
 const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CONNECTIONS: usize = 10_000;
+const DEFAULT_UNVERIFIED_BODIES: usize = 256 * 1024 * 1024;
+/// More than any sender that is only mistaken about something.
+const DEFAULT_REFUSED: Refused = Refused {
+    per_address: 6_000,
+    per_source: 60_000,
+};
 
 /// What sources have that say nothing of their own.
 #[derive(Clone, Copy)]
@@ -23,6 +29,9 @@ pub(super) fn read(root: &Section<'_>) -> (Limits, Defaults) {
     let mut limits = Limits {
         head_timeout: DEFAULT_HEAD_TIMEOUT,
         connections: DEFAULT_CONNECTIONS,
+        connections_per_address: None,
+        unverified_bodies: DEFAULT_UNVERIFIED_BODIES,
+        refused: DEFAULT_REFUSED,
     };
     let mut defaults = Defaults {
         body_limit: BodyLimit::DEFAULT,
@@ -35,13 +44,39 @@ pub(super) fn read(root: &Section<'_>) -> (Limits, Defaults) {
             .map_or(defaults.body_limit, |Size(limit)| limit);
         defaults.body_timeout = positive(&section, "body_timeout").unwrap_or(defaults.body_timeout);
         limits.head_timeout = positive(&section, "head_timeout").unwrap_or(limits.head_timeout);
-        if let Some(connections) = section.optional::<u64>("connections") {
-            limits.connections = usize::try_from(connections).unwrap_or(usize::MAX);
-            if connections == 0 {
-                section.wrong("connections", "expected at least 1");
+        let count = |key| {
+            let count = section.optional::<u64>(key)?;
+            if count == 0 {
+                section.wrong(key, "expected at least 1");
             }
-        }
+            Some(usize::try_from(count).unwrap_or(usize::MAX))
+        };
+        limits.connections = count("connections").unwrap_or(limits.connections);
+        limits.connections_per_address = count("connections_per_address");
+        limits.unverified_bodies = section
+            .optional("unverified_bodies")
+            .map_or(limits.unverified_bodies, |Size(size)| size.get());
+        limits.refused = read_refused(&section);
         section.deny_unknown();
     }
     (limits, defaults)
+}
+
+fn read_refused(limits: &Section<'_>) -> Refused {
+    let Some(section) = limits.section("refused_per_minute") else {
+        return DEFAULT_REFUSED;
+    };
+    let count = |key, default| {
+        let count = section.optional::<u64>(key);
+        if count == Some(0) {
+            section.wrong(key, "expected at least 1");
+        }
+        count.map_or(default, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    };
+    let refused = Refused {
+        per_address: count("address", DEFAULT_REFUSED.per_address),
+        per_source: count("source", DEFAULT_REFUSED.per_source),
+    };
+    section.deny_unknown();
+    refused
 }

@@ -30,6 +30,16 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let upstreams = upstreams::read(&root);
     let routes = sources::read(&root, &upstreams, defaults, &warnings);
     root.deny_unknown();
+    if let Some(route) = routes
+        .iter()
+        .find(|route| route.source.body_limit().get() > limits.unverified_bodies)
+    {
+        let name = route.source.name();
+        report.add(
+            "limits.unverified_bodies",
+            format!("no body of {name} of the size that it may have would ever fit; expected at least its limit"),
+        );
+    }
 
     for name in upstreams.keys() {
         if report.is_empty() && !routes.iter().any(|route| route.upstream == *name) {

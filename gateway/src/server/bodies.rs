@@ -1,0 +1,283 @@
+//! Bytes of bodies that nobody has verified yet, over all connections.
+//!
+//! What counts are bytes that are held, not connections or what senders announce. When
+//! there are too many, the bodies that have come slowest make room, because that is what
+//! an attack consists of: a signed delivery that comes in one go never waits, is never
+//! counted for longer than its check takes, and always gets in.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
+
+use bytes::Bytes;
+use hookgate_gate::{BodyError, BodySource};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// When room is made, so much of all of it: making room for every chunk alone would
+/// cost a look at all bodies each time.
+const MARGIN: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Bodies {
+    held: AtomicUsize,
+    next: AtomicU64,
+    /// Those that have had to wait for more.
+    waiting: Mutex<HashMap<u64, Arc<Waiting>>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bytes: AtomicUsize,
+    since: Instant,
+    /// Its bytes no longer count; it is about to be refused.
+    gives_way: AtomicBool,
+    told: Notify,
+}
+
+impl Bodies {
+    /// Bytes that are held.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Counts what is read of `body`, at most `limit` bytes together with all others.
+    pub(super) fn hold<'b, B>(&'b self, body: &'b mut B, limit: usize) -> Held<'b, B> {
+        Held {
+            bodies: self,
+            limit,
+            body,
+            bytes: 0,
+            waiting: None,
+        }
+    }
+
+    fn wait(&self, bytes: usize) -> (u64, Arc<Waiting>) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let waiting = Arc::new(Waiting {
+            bytes: AtomicUsize::new(bytes),
+            since: Instant::now(),
+            gives_way: AtomicBool::new(false),
+            told: Notify::new(),
+        });
+        self.waiting.lock().insert(id, Arc::clone(&waiting));
+        (id, waiting)
+    }
+
+    /// Lets bodies give way until there is room. Whether there is.
+    fn make_room(&self, limit: usize, but: Option<u64>) -> bool {
+        let wanted = limit - limit / MARGIN;
+        let waiting = self.waiting.lock();
+        let mut slowest: Vec<(u128, &Arc<Waiting>)> = waiting
+            .iter()
+            .filter(|(id, body)| Some(**id) != but && !body.gives_way.load(Ordering::Relaxed))
+            .map(|(_, body)| (body.rate(), body))
+            .collect();
+        slowest.sort_by_key(|(rate, _)| *rate);
+        for (_, body) in slowest {
+            if self.held() <= wanted {
+                break;
+            }
+            if !body.gives_way.swap(true, Ordering::AcqRel) {
+                let bytes = body.bytes.load(Ordering::Acquire);
+                self.held.fetch_sub(bytes, Ordering::Relaxed);
+                body.told.notify_one();
+            }
+        }
+        self.held() <= limit
+    }
+}
+
+impl Waiting {
+    /// Bytes a second.
+    fn rate(&self) -> u128 {
+        let bytes = self.bytes.load(Ordering::Relaxed) as u128;
+        bytes * 1_000_000 / self.since.elapsed().as_micros().max(1)
+    }
+}
+
+/// A body whose bytes count, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Held<'b, B> {
+    bodies: &'b Bodies,
+    limit: usize,
+    body: &'b mut B,
+    bytes: usize,
+    waiting: Option<(u64, Arc<Waiting>)>,
+}
+
+impl<B: BodySource> BodySource for Held<'_, B> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        let chunk = {
+            let mut next = pin!(self.body.chunk());
+            let at_once = poll_fn(|cx| {
+                Poll::Ready(match next.as_mut().poll(cx) {
+                    Poll::Ready(chunk) => Some(chunk),
+                    Poll::Pending => None,
+                })
+            });
+            match at_once.await {
+                Some(chunk) => chunk?,
+                None if self.bytes == 0 => next.await?,
+                None => {
+                    let (_, waiting) = self
+                        .waiting
+                        .get_or_insert_with(|| self.bodies.wait(self.bytes));
+                    tokio::select! {
+                        chunk = next => chunk?,
+                        () = waiting.told.notified() => return Err(BodyError::Overloaded),
+                    }
+                }
+            }
+        };
+        if let Some(chunk) = &chunk {
+            self.count(chunk.len())?;
+        }
+        Ok(chunk)
+    }
+}
+
+impl<B> Held<'_, B> {
+    fn count(&mut self, more: usize) -> Result<(), BodyError> {
+        let own = match &self.waiting {
+            Some((id, waiting)) => {
+                // Under the lock, so that what gives way gives up what it has.
+                let _all = self.bodies.waiting.lock();
+                if waiting.gives_way.load(Ordering::Acquire) {
+                    return Err(BodyError::Overloaded);
+                }
+                waiting.bytes.fetch_add(more, Ordering::AcqRel);
+                Some(*id)
+            }
+            None => None,
+        };
+        self.bytes += more;
+        let held = self.bodies.held.fetch_add(more, Ordering::Relaxed) + more;
+        if held > self.limit && !self.bodies.make_room(self.limit, own) {
+            return Err(BodyError::Overloaded);
+        }
+        Ok(())
+    }
+}
+
+impl<B> Drop for Held<'_, B> {
+    fn drop(&mut self) {
+        let gave_way = self.waiting.take().is_some_and(|(id, waiting)| {
+            self.bodies.waiting.lock().remove(&id);
+            waiting.gives_way.load(Ordering::Acquire)
+        });
+        if !gave_way {
+            self.bodies.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    /// Chunks of so many bytes, each after a time; then nothing, or the end.
+    struct Chunks(std::vec::IntoIter<(u64, usize)>, End);
+
+    #[derive(Clone, Copy)]
+    enum End {
+        Comes,
+        NeverComes,
+    }
+
+    impl BodySource for Chunks {
+        async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+            match (self.0.next(), self.1) {
+                (Some((after, len)), _) => {
+                    if after > 0 {
+                        sleep(Duration::from_millis(after)).await;
+                    }
+                    Ok(Some(vec![0; len].into()))
+                }
+                (None, End::Comes) => Ok(None),
+                (None, End::NeverComes) => std::future::pending().await,
+            }
+        }
+    }
+
+    async fn read(
+        bodies: &Bodies,
+        limit: usize,
+        chunks: Vec<(u64, usize)>,
+        end: End,
+    ) -> Result<usize, BodyError> {
+        let mut chunks = Chunks(chunks.into_iter(), end);
+        let mut held = bodies.hold(&mut chunks, limit);
+        let mut all = 0;
+        while let Some(chunk) = held.chunk().await? {
+            all += chunk.len();
+        }
+        Ok(all)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_at_once_gets_in_however_many_bodies_crawl() {
+        let bodies = Arc::new(Bodies::default());
+        let mut crawling = Vec::new();
+        for _ in 0..100 {
+            let bodies = Arc::clone(&bodies);
+            crawling.push(tokio::spawn(async move {
+                read(&bodies, 1000, vec![(0, 10)], End::NeverComes).await
+            }));
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bodies.held(), 1000);
+        advance(Duration::from_secs(1)).await;
+        for _ in 0..50 {
+            let whole = read(&bodies, 1000, vec![(0, 100), (0, 100)], End::Comes).await;
+            assert_eq!(whole, Ok(200));
+        }
+        // As many gave way as had to, and not all.
+        let left = bodies.held();
+        assert!((600..=875).contains(&left), "{left}");
+        for task in &crawling {
+            task.abort();
+        }
+        for task in crawling {
+            match task.await {
+                Ok(gave_way) => assert_eq!(gave_way, Err(BodyError::Overloaded)),
+                Err(aborted) => assert!(aborted.is_cancelled()),
+            }
+        }
+        assert_eq!(bodies.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_slowest_gives_way_first() {
+        let bodies = Arc::new(Bodies::default());
+        let spawn = |chunks: Vec<(u64, usize)>| {
+            let bodies = Arc::clone(&bodies);
+            tokio::spawn(async move { read(&bodies, 1000, chunks, End::Comes).await })
+        };
+        let crawl = (0..100).map(|_| (100, 1));
+        let slow = spawn([(0, 300)].into_iter().chain(crawl).collect());
+        let steady = spawn((0..40).map(|_| (100, 20)).collect());
+        sleep(Duration::from_millis(2050)).await;
+        let quick = read(&bodies, 1000, vec![(0, 300)], End::Comes).await;
+        assert_eq!(quick, Ok(300));
+        assert_eq!(slow.await.expect("no panic"), Err(BodyError::Overloaded));
+        assert_eq!(steady.await.expect("no panic"), Ok(800));
+        assert_eq!(bodies.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_can_give_way_there_is_no_room() {
+        let bodies = Bodies::default();
+        let all = read(&bodies, 1000, vec![(0, 600), (0, 600)], End::Comes).await;
+        assert_eq!(all, Err(BodyError::Overloaded));
+        assert_eq!(bodies.held(), 0);
+    }
+}
