@@ -17,6 +17,7 @@ use http::{HeaderMap, StatusCode, Version};
 use parking_lot::RwLock;
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use self::balance::Event;
@@ -72,10 +73,14 @@ impl Upstream {
 
     /// Whether a server takes connections, and passes its health checks.
     pub(crate) async fn is_usable(&self) -> bool {
+        // At once: one that swallows what it is sent must not hide the next.
+        let mut connecting = JoinSet::new();
         for server in self.servers().iter().filter(|server| !server.is_out()) {
-            let connecting = TcpStream::connect(server.address);
-            let connected = timeout(self.config.connect_timeout, connecting).await;
-            if matches!(connected, Ok(Ok(_))) {
+            let connect = TcpStream::connect(server.address);
+            connecting.spawn(timeout(self.config.connect_timeout, connect));
+        }
+        while let Some(connected) = connecting.join_next().await {
+            if matches!(connected, Ok(Ok(Ok(_)))) {
                 return true;
             }
         }

@@ -165,6 +165,34 @@ fn secrets_that_protect_nothing_do_not_start() {
 }
 
 #[test]
+fn what_may_be_meant_but_is_dangerous_is_a_warning() {
+    let (_, text) = check("check", GOOD);
+    assert!(!text.contains("warning"), "{text}");
+    let slow = "timeout = \"10s\"\nservers";
+    let beel = GOOD.replace("\"beatapi\"\nsecrets", "\"beel\"\nsecrets");
+    for (good, bad, at) in [
+        (
+            GOOD,
+            (
+                "[upstreams.app]",
+                "[replay]\nboot_fence = false\n[upstreams.app]",
+            ),
+            "replay.boot_fence",
+        ),
+        (
+            GOOD,
+            ("listen", "admin = \"0.0.0.0:9090\"\nlisten"),
+            "server.admin",
+        ),
+        (&beel, ("servers", slow), "sources[0].upstream"),
+    ] {
+        let (exit, text) = check("check", &good.replacen(bad.0, bad.1, 1));
+        assert_eq!(exit, Some(0), "{text}");
+        assert!(text.contains(&format!("warning    {at}: ")), "{at}: {text}");
+    }
+}
+
+#[test]
 fn a_weak_secret_is_a_warning() {
     let (exit, found) = check("check", &GOOD.replace("env:GOOD", "env:WEAK"));
     assert_eq!(exit, Some(0), "{found}");

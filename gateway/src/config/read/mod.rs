@@ -20,9 +20,9 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let warnings = Report::default();
     let root = Section::root(table, &report);
 
-    let server = server::read(&root);
+    let server = server::read(&root, &warnings);
     let (limits, mut defaults) = limits::read(&root);
-    let (replay, max_entries_per_source) = replay::read(&root);
+    let (replay, max_entries_per_source) = replay::read(&root, &warnings);
     // One source may fill the store; of several, none may keep the others out.
     let fair = || Some(replay.store.max_entries()? / 2);
     let several = root.sections("sources").len() > 1;

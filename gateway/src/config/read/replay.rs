@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use hookgate_core::document::Section;
+use hookgate_core::document::{Report, Section};
 use hookgate_gate::BootFence;
 use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};
@@ -13,7 +13,7 @@ use crate::config::values::{StoreKind, Word};
 use crate::store::StoreConfig;
 
 /// Where events are remembered, and how many of one source at most.
-pub(super) fn read(root: &Section<'_>) -> (Replay, Option<u64>) {
+pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (Replay, Option<u64>) {
     let memory = |max_entries: Option<u64>| StoreConfig::Memory {
         max_entries: max_entries.unwrap_or(MemoryStore::DEFAULT_MAX_ENTRIES),
     };
@@ -85,6 +85,13 @@ pub(super) fn read(root: &Section<'_>) -> (Replay, Option<u64>) {
         true => BootFence::Up,
         false => BootFence::Down,
     };
+    if kind == StoreKind::Memory && boot_fence == BootFence::Down {
+        warnings.add(
+            "replay.boot_fence",
+            "replays pass after a restart: what was delivered before is forgotten, and nothing \
+             keeps it out",
+        );
+    }
     section.deny_unknown();
     (Replay { store, boot_fence }, per_source)
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::document::Section;
+use hookgate_core::document::{Report, Section};
 
 use super::stop;
 use crate::access::Target;
@@ -23,7 +23,7 @@ pub(super) struct Server {
     pub(super) access_log: Target,
 }
 
-pub(super) fn read(root: &Section<'_>) -> Server {
+pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     let mut server = Server {
         listen: Vec::new(),
         h2c: false,
@@ -43,6 +43,12 @@ pub(super) fn read(root: &Section<'_>) -> Server {
     server.stop = stop::read(&section);
     let access_log = section.optional("access_log");
     server.access_log = access_log.map_or_else(Target::default, |Word(w)| w);
+    if !server.admin.ip().is_loopback() {
+        warnings.add(
+            "server.admin",
+            "other machines can ask there, and nobody has to say who they are",
+        );
+    }
     let mut taken = vec![server.admin];
     let mut is_free = |section: &Section<'_>, address: SocketAddr| {
         // Port 0 is a free one each time.

@@ -136,6 +136,19 @@ fn read_source(
         }
         _ => own_scheme.or_else(|| provider.map(|provider| provider.scheme().clone())),
     };
+    if let Some(patience) = provider.and_then(Provider::timeout)
+        && upstream_timeout >= patience
+    {
+        warnings.add(
+            section.key_path("upstream"),
+            format!(
+                "its timeout is {}, but the provider gives up after {}, and sends what was \
+                 delivered then once more",
+                humantime::format_duration(upstream_timeout),
+                humantime::format_duration(patience)
+            ),
+        );
+    }
     let window = read_window(section, scheme.as_ref());
     let verifier = verifier::read(section, scheme.as_ref(), window, warnings);
 
