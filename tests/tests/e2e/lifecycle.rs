@@ -15,6 +15,8 @@ use hookgate_tests::{
     Arrival, Behaviour, Gateway, GatewayBuilder, Provided, Reply, Upstream, now, send, try_send,
 };
 use http::StatusCode;
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -239,6 +241,60 @@ async fn keep_sending(
     number
 }
 
+/// Likewise over HTTP/2, many at once on one connection. What the server has not begun
+/// when it says that it goes, it says so, and the client sends it to the next.
+async fn keep_sending_http2(
+    address: SocketAddr,
+    sender: usize,
+    over: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+) -> usize {
+    const AT_ONCE: usize = 10;
+    let mut number = 0;
+    while !over.load(Ordering::SeqCst) {
+        let stream = TcpStream::connect(address).await.expect("somebody listens");
+        let io = (TokioExecutor::new(), TokioIo::new(stream));
+        let (client, connection) = handshake(io.0, io.1).await.expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        while !over.load(Ordering::SeqCst) && !client.is_closed() {
+            let mut calls = JoinSet::new();
+            for stream in 0..AT_ONCE {
+                let (mut client, id) = (client.clone(), format!("h2_{sender}_{number}_{stream}"));
+                calls.spawn(async move {
+                    let mut request = beatapi().delivery(&id);
+                    request.headers_mut().remove("host");
+                    let uri = format!("http://hooks.example{}", beatapi().path());
+                    *request.uri_mut() = uri.parse().expect("an address");
+                    match client.send_request(request).await {
+                        Ok(reply) => assert!(reply.status().is_success(), "{id}"),
+                        Err(error) => {
+                            assert!(was_not_begun(&error), "{id}: {error:?}");
+                            let reply = send(address, beatapi().delivery(&id)).await;
+                            assert_eq!(reply.status, StatusCode::NO_CONTENT, "{id}");
+                        }
+                    }
+                });
+            }
+            calls.join_all().await;
+            number += 1;
+            sent.fetch_add(AT_ONCE, Ordering::SeqCst);
+        }
+        drop(client);
+        let _ = connection.await;
+    }
+    number * AT_ONCE
+}
+
+/// Whether a client may send the request again, because nobody has seen it (RFC 9113
+/// §8.7).
+fn was_not_begun(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    error.is_canceled()
+        || cause.is_some_and(|cause: &h2::Error| {
+            cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM)
+        })
+}
+
 /// One delivery, and its answer in lower case but for the first line.
 async fn exchange(stream: &mut TcpStream, id: &str) -> String {
     let request = raw_delivery(id);
@@ -271,13 +327,17 @@ async fn an_upgrade_under_load_fails_no_request_and_lets_no_replay_in() {
     let folder = tempfile::tempdir().expect("a folder");
     let upstream = Upstream::start().await;
     let builder = with_upgrades(lasting(&upstream, folder.path()), folder.path());
-    let mut gateway = builder.start();
+    let mut gateway = builder.server("h2c = true").start();
     let address = gateway.address();
     let (over, sent) = (Arc::new(AtomicBool::new(false)), Arc::default());
     let mut senders = JoinSet::new();
     for sender in 0..8 {
         let (over, sent) = (Arc::clone(&over), Arc::clone(&sent));
         senders.spawn(keep_sending(address, sender, over, sent));
+    }
+    for sender in 0..2 {
+        let (over, sent) = (Arc::clone(&over), Arc::clone(&sent));
+        senders.spawn(keep_sending_http2(address, sender, over, sent));
     }
     let some_more = async || {
         let enough = sent.load(Ordering::SeqCst) + 100;
