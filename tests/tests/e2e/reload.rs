@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hookgate_core::UnixTime;
 use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, now, send};
 use http::StatusCode;
 use tempfile::TempDir;
@@ -364,6 +365,68 @@ async fn metric_is(gateway: &Gateway, name: &str, value: u64) -> bool {
         .lines()
         .filter(|line| line.starts_with(name))
         .any(|line| line.ends_with(&format!(" {value}")))
+}
+
+#[tokio::test]
+async fn in_the_gap_of_a_rotation_a_wrong_signature_is_told_to_come_again() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream, "\"env:OLD\"");
+    gateway.edit("secrets = [", "mismatch_status = 503\nsecrets = [");
+    assert!(gateway.reload().await);
+    // The provider has changed its secret, and we have not yet.
+    let told = send(gateway.address(), new().delivery("evt_1")).await;
+    assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(told.headers.contains_key("retry-after"));
+    // What is stale, and so no news of a secret, is not asked for again.
+    let body = new().body("evt_2");
+    let stale = new().sign(&body, now().minus(Duration::from_secs(3600)), "evt_2");
+    let told = send(gateway.address(), new().request(stale, body)).await;
+    assert_eq!(told.status, StatusCode::UNAUTHORIZED);
+    gateway.edit("\"env:OLD\"", "\"env:NEW\"");
+    assert!(gateway.reload().await);
+    assert_eq!(
+        status(&gateway, &new(), "evt_1").await,
+        StatusCode::NO_CONTENT
+    );
+}
+
+#[tokio::test]
+async fn keys_count_in_their_time_and_metrics_say_which_matched() {
+    let folder = folder();
+    let clock = folder.path().join("clock");
+    let start = UnixTime::from_secs(1_784_187_600);
+    let at = |second: u64| start.plus(Duration::from_secs(second));
+    let set = |second| write(&clock, &at(second).secs().to_string());
+    set(0);
+    let upstream = Upstream::start().await;
+    let keys = "{ from = \"env:OLD\", id = \"old\", not_after = \"2026-07-16T07:41:40Z\" }, \
+                { from = \"env:NEW\", id = \"new\", not_before = \"2026-07-16T07:40:50Z\" }";
+    let gateway = Gateway::builder(upstream.address())
+        .env("OLD", OLD)
+        .env("NEW", NEW)
+        .env("HOOKGATE_TEST_CLOCK", &clock.display().to_string())
+        .table(&source(keys))
+        .start_bare();
+    for (second, old_counts, new_counts) in [(0, true, false), (75, true, true), (150, false, true)]
+    {
+        set(second);
+        for (provided, name, counts) in [(old(), "old", old_counts), (new(), "new", new_counts)] {
+            let id = format!("evt_{name}_{second}");
+            let body = provided.body(&id);
+            let headers = provided.sign(&body, at(second), &id);
+            let reply = send(gateway.address(), provided.request(headers, body)).await;
+            let expected = match counts {
+                true => StatusCode::NO_CONTENT,
+                false => StatusCode::UNAUTHORIZED,
+            };
+            assert_eq!(reply.status, expected, "{id}");
+        }
+    }
+    let metrics = gateway.ask("/metrics").await;
+    for key in ["old", "new"] {
+        let line = format!("hookgate_key_matches_total{{key=\"{key}\",source=\"beatapi\"}} 2");
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
 }
 
 /// An upstream that answers 204 to all, and counts connections.

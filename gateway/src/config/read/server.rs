@@ -13,6 +13,9 @@ use crate::tls::{ServerFiles, ServerTls};
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
+/// pingora passes on no more sockets at once than this, that of operators included.
+const MOST_HANDED_OVER: usize = 32;
+
 /// Where the gateway listens: for deliveries, and for its operators.
 pub(super) struct Server {
     pub(super) listen: Vec<SocketAddr>,
@@ -77,6 +80,14 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
             is_free(&tls, listener.listen);
             server.tls.push(listener);
         }
+    }
+    if server.stop.upgrade_socket.is_some()
+        && server.listen.len() + server.tls.len() >= MOST_HANDED_OVER
+    {
+        section.wrong(
+            "upgrade_socket",
+            format!("expected fewer than {MOST_HANDED_OVER} addresses, to hand all of them over"),
+        );
     }
     section.deny_unknown();
     server
