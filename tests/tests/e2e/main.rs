@@ -1,5 +1,6 @@
 //! End to end: the layer in a real axum server, and the real gateway process.
 
+mod bodies;
 mod cli;
 mod concurrency;
 mod configuration;

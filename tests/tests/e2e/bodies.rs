@@ -1,0 +1,193 @@
+//! Ten thousand bodies of any size and any bytes, cut up in odd ways, in both
+//! protocols: what the sender has signed is what the upstream gets.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::routing::post;
+use bytes::Bytes;
+use hookgate_tests::{Gateway, Provided, now};
+use http::{Request, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Frame;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use sha2::{Digest, Sha256};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+const BODIES: usize = 10_000;
+const SENDERS: usize = 8;
+const LARGEST: u64 = 1024 * 1024;
+
+/// The same numbers every time (xorshift64*).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, end: u64) -> usize {
+        usize::try_from(self.next() % end).expect("small")
+    }
+
+    /// Of every order of magnitude as many; 0 B and 1 MiB among them.
+    fn body(&mut self) -> Bytes {
+        let bits = self.next() % 22;
+        let len = match bits {
+            0 => 0,
+            21 => usize::try_from(LARGEST).expect("small"),
+            bits => self.below(1 << (bits - 1)) + (1 << (bits - 1)),
+        };
+        let mut body = Vec::with_capacity(len + 8);
+        while body.len() < len {
+            body.extend_from_slice(&self.next().to_le_bytes());
+        }
+        body.truncate(len);
+        body.into()
+    }
+
+    /// The same bytes with a length, or in frames of odd lengths.
+    fn cut(&mut self, mut body: Bytes) -> BoxBody<Bytes, std::io::Error> {
+        if self.next().is_multiple_of(3) {
+            return Full::new(body).map_err(|never| match never {}).boxed();
+        }
+        let mut frames = Vec::new();
+        while !body.is_empty() {
+            let most = if self.next().is_multiple_of(4) {
+                100
+            } else {
+                60_000
+            };
+            let len = self.below(most).min(body.len() - 1) + 1;
+            frames.push(body.split_to(len));
+            // Slivers of a large body would take all day.
+            if frames.len() == 50 {
+                frames.push(body.split_off(0));
+            }
+        }
+        Frames(frames.into_iter()).boxed()
+    }
+}
+
+/// A body of several frames and of no known length.
+struct Frames(std::vec::IntoIter<Bytes>);
+
+impl hyper::body::Body for Frames {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(self.0.next().map(|data| Ok(Frame::data(data))))
+    }
+}
+
+/// A connection that is used again and again.
+enum Sender {
+    Http1(http1::SendRequest<BoxBody<Bytes, std::io::Error>>),
+    Http2(http2::SendRequest<BoxBody<Bytes, std::io::Error>>),
+}
+
+impl Sender {
+    async fn connect(address: SocketAddr, is_http2: bool) -> Self {
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        stream.set_nodelay(true).expect("TCP");
+        let io = TokioIo::new(stream);
+        if is_http2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io)
+                .await
+                .expect("HTTP/2");
+            tokio::spawn(connection);
+            Self::Http2(sender)
+        } else {
+            let (sender, connection) = http1::handshake(io).await.expect("HTTP/1");
+            tokio::spawn(connection);
+            Self::Http1(sender)
+        }
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<BoxBody<Bytes, std::io::Error>>,
+    ) -> (StatusCode, Bytes) {
+        let answer = match self {
+            Self::Http1(sender) => sender.send_request(request).await,
+            Self::Http2(sender) => sender.send_request(request).await,
+        };
+        let (head, body) = answer.expect("an answer").into_parts();
+        let body = body.collect().await.expect("a whole answer");
+        (head.status, body.to_bytes())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_bodies_arrive_as_they_were_signed() {
+    // The upstream answers with what it has seen, so that nobody keeps it all.
+    let digest = post(|body: Body| async {
+        let body = to_bytes(body, usize::MAX).await.expect("a whole body");
+        hex::encode(Sha256::digest(&body))
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let upstream = listener.local_addr().expect("it is bound");
+    let router = Router::new().fallback(digest);
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    let start = |protocol: &str| {
+        Gateway::builder(upstream)
+            .server("h2c = true")
+            .upstream(&format!("protocol = \"{protocol}\""))
+            .start()
+    };
+    let gateways = [start("http1"), start("h2c")];
+
+    let provided = Provided::named("standard-webhooks");
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let mut senders = JoinSet::new();
+    for sender in 0..SENDERS {
+        // Every pair of protocols, in and out.
+        let address = gateways[sender % 2].address();
+        let is_http2 = sender / 2 % 2 == 1;
+        let (provided, bytes) = (provided.clone(), Arc::clone(&bytes));
+        senders.spawn(async move {
+            let seed = u64::try_from(sender).expect("small") + 1;
+            let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut connection = Sender::connect(address, is_http2).await;
+            for index in 0..BODIES / SENDERS {
+                let body = numbers.body();
+                let id = format!("evt_{sender}_{index}");
+                let headers = provided.sign(&body, now(), &id);
+                let mut request = Request::post(format!("http://{address}{}", provided.path()))
+                    .header("host", address.to_string())
+                    .body(numbers.cut(body.clone()))
+                    .expect("a good request");
+                request.headers_mut().extend(headers);
+                if is_http2 {
+                    request.headers_mut().remove("host");
+                } else {
+                    *request.uri_mut() = provided.path().parse().expect("a path");
+                }
+                let (status, seen) = connection.send(request).await;
+                assert_eq!(status, StatusCode::OK, "{id}: {} B", body.len());
+                let signed = hex::encode(Sha256::digest(&body));
+                assert_eq!(seen, signed, "{id}: {} B", body.len());
+                bytes.fetch_add(body.len(), Ordering::Relaxed);
+            }
+        });
+    }
+    senders.join_all().await;
+    // They were of many sizes.
+    assert!(bytes.load(Ordering::Relaxed) > BODIES * 50_000);
+    server.abort();
+}
