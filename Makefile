@@ -9,7 +9,7 @@ FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv semver docs bench bench-compare bench-smoke fuzz strangers needs redis clients
+.PHONY: help run test lint msrv semver docs bench bench-compare bench-smoke fuzz strangers needs redis clients slow
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,6 +20,10 @@ run: needs ## Build hookgate and show every verdict on deliveries, good and bad
 
 test: needs redis clients strangers ## Run every test
 	HOOKGATE_STRANGERS="$$(cat $(STRANGERS)/python)" $(CARGO) test --locked --workspace --all-features
+
+slow: needs ## Attack the gateway with slow clients (slowhttptest), for some minutes
+	@command -v slowhttptest >/dev/null || $(call install,slowhttptest)
+	$(CARGO) test --locked --package hookgate-tests --test slow -- --nocapture
 
 lint: needs ## Check format, lints and documentation; warnings are errors
 	$(CARGO) fmt --all --check

@@ -80,16 +80,6 @@ impl<B: Body> ResponseBody<B> {
     }
 }
 
-/// What `grpc-status` says of a call; `None` if it is not there.
-pub(crate) fn grpc_outcome(headers: &HeaderMap) -> Option<Outcome> {
-    let status = headers.get("grpc-status")?;
-    Some(if status == "0" {
-        Outcome::Delivered
-    } else {
-        Outcome::Failed
-    })
-}
-
 impl<B: Body> Body for ResponseBody<B> {
     type Data = B::Data;
     type Error = B::Error;
@@ -121,7 +111,7 @@ impl<B: Body> Body for ResponseBody<B> {
                         }
                         None => None,
                     };
-                    let outcome = trailers.as_ref().and_then(grpc_outcome);
+                    let outcome = trailers.as_ref().and_then(Outcome::of_call);
                     let outcome = outcome.unwrap_or(Outcome::Failed);
                     if let Verdict::Awaited(claim) = std::mem::replace(verdict, Verdict::Told) {
                         *verdict = Verdict::Settling(claim.settle(outcome), trailers);

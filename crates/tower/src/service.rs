@@ -22,7 +22,7 @@ use crate::hang_up::{FinishOnDrop, OnHangUp};
 use crate::record;
 use crate::refuse::{ProblemJson, Refuse};
 use crate::resolve::{BoxError, LiveSource, Resolve};
-use crate::response::{ResponseBody, grpc_outcome};
+use crate::response::ResponseBody;
 
 /// The service that [`HookgateLayer`](crate::HookgateLayer) makes.
 pub struct Hookgate<I, V = LiveSource, S = MemoryStore, R = ProblemJson> {
@@ -283,7 +283,7 @@ where
         }
     };
     record::forwarded(&source, response.status(), attempt);
-    let outcome = match grpc_outcome(response.headers()) {
+    let outcome = match Outcome::of_call(response.headers()) {
         Some(Outcome::Failed) => Outcome::Failed,
         None if audience == Audience::Grpc && response.status().is_success() => {
             return Ok(response.map(|body| ResponseBody::watched(body, settlement)));
