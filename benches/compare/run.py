@@ -172,7 +172,7 @@ def systems(site):
                {"SECRET": SECRET}, forged=401),
         System("webhook (Debian)", "mac", False,
                lambda port, _: ["webhook", "-hooks", str(hook), "-ip", "127.0.0.1", "-port",
-                                str(port)], path="/hooks/hooks", forged=401),
+                                str(port)], path="/hooks/hooks", forged=500),
         System("hookgate TLS", "all", True, gateway(tls=True), quiet, tls=True, forged=401),
         System("stock pingora TLS", None, True, pingora(tls=True), tls=True),
         System("nginx TLS", None, True, nginx("nginx-tls", pass_on, tls=True), tls=True),
@@ -271,7 +271,7 @@ def measure(system, running, site, size, count, connections, *options):
     return told
 
 
-def install():
+def install(options):
     """What packages give."""
     wanted = {"nginx": "nginx", "haproxy": "haproxy", "webhook": "webhook", "node": "nodejs",
               "npm": "npm", "openssl": "openssl", "taskset": "util-linux"}
@@ -300,9 +300,10 @@ def install():
         subprocess.run([python / "bin" / "pip", "install", "--quiet",
                         "--disable-pip-version-check", "fastapi", "uvicorn[standard]",
                         "standardwebhooks"], check=True)
-    build = ["cargo", "build", "--locked", "--release", "--bins", "-p", "hookgate", "-p",
-             "hookgate-benches"]
-    subprocess.run(build, cwd=ROOT, check=True)
+    if not options.no_build:
+        build = ["cargo", "build", "--locked", "--release", "--bins", "-p", "hookgate", "-p",
+                 "hookgate-benches"]
+        subprocess.run(build, cwd=ROOT, check=True)
 
 
 def main():
@@ -311,9 +312,10 @@ def main():
     parser.add_argument("--only", action="append", help="a system's name; may be repeated")
     parser.add_argument("--size", action="append", type=int, choices=SIZES)
     parser.add_argument("--record", type=pathlib.Path, help="where the record goes")
+    parser.add_argument("--no-build", action="store_true", help="measure what is built")
     parser.add_argument("--check", action="store_true", help="check every system, measure none")
     options = parser.parse_args()
-    install()
+    install(options)
     site = Site()
     upstream_port = free_port()
     upstream_dir = site.dir / "upstream"

@@ -1,12 +1,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use moka::Expiry;
-use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
@@ -21,8 +20,11 @@ use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
 pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
-    entries: Cache<ReplayKey, Entry>,
-    /// Entries held: every one put counts up, every one that the cache reports
+    slots: Cache<ReplayKey, Arc<Slot>>,
+    /// The locks of those who put and remove slots: the cache has none that holds for
+    /// all of its ways to do so.
+    writing: [Mutex<()>; STRIPES],
+    /// Slots held: every one put counts up, every one that the cache reports
     /// gone counts down, for whatever reason. Counted here because the cache's
     /// own limit would evict live keys; signed because the two halves of a
     /// replacement are not one step.
@@ -32,15 +34,25 @@ struct Inner {
     held_by: RwLock<HashMap<u64, Arc<AtomicI64>>>,
     next_token: AtomicU64,
     bells: Bells,
+    start: Instant,
 }
 
-#[derive(Clone)]
-struct Entry {
-    state: State,
-    forget_at: Instant,
-    content: Option<u32>,
+/// What is known of a key. While the key counts, its slot stays the same one, and is
+/// changed in place, so that who holds it sees what others do: the cache, which is slow
+/// to write to, hears of a key when it comes and when it is to be dropped at another time.
+struct Slot {
+    record: Mutex<Record>,
     /// The count of its source, if that is limited.
     held_by: Option<Arc<AtomicI64>>,
+}
+
+struct Record {
+    state: State,
+    /// From then on the key counts no longer.
+    forget_at: Moment,
+    /// When the cache drops the slot: never before that.
+    dropped_at: Moment,
+    content: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -48,10 +60,22 @@ enum State {
     InFlight {
         token: u64,
         attempt: u32,
-        lease_end: Instant,
+        lease_end: Moment,
     },
     Done,
 }
+
+const STRIPES: usize = 64;
+
+/// Nanoseconds since the store was made.
+type Moment = u64;
+
+/// How much longer than it counts a slot may be kept. Telling the cache costs more than
+/// the memory does.
+const SLACK: Moment = 60 * SECOND;
+/// What the clock of the cache may be ahead of ours.
+const CLOCK: Moment = SECOND;
+const SECOND: Moment = 1_000_000_000;
 
 impl MemoryStore {
     /// Room for a million events, about 400 MB when full.
@@ -67,116 +91,162 @@ impl MemoryStore {
     pub fn with_max_entries(max_entries: u64) -> Self {
         let held = Arc::new(AtomicI64::new(0));
         let gone = Arc::clone(&held);
-        let entries = Cache::builder()
-            .expire_after(ForgetAt)
-            // The cause cannot be relied on: putting an entry over one that has
+        let start = Instant::now();
+        let slots = Cache::builder()
+            .expire_after(DropAt { start })
+            // The cause cannot be relied on: putting a slot over one that has
             // expired unseen is reported as a replacement, but was an insertion.
-            .eviction_listener(move |_, entry: Entry, _| {
+            .eviction_listener(move |_, slot: Arc<Slot>, _| {
                 gone.fetch_sub(1, Ordering::Relaxed);
-                if let Some(held_by) = entry.held_by {
+                if let Some(held_by) = &slot.held_by {
                     held_by.fetch_sub(1, Ordering::Relaxed);
                 }
             })
             .build();
         let max_entries = i64::try_from(max_entries).unwrap_or(i64::MAX);
         Self(Arc::new(Inner {
-            entries,
+            slots,
+            writing: [const { Mutex::new(()) }; STRIPES],
             held,
             max_entries,
             held_by: RwLock::default(),
             next_token: AtomicU64::new(1),
             bells: Bells::new(),
+            start,
         }))
     }
 
     fn try_claim(&self, key: ReplayKey, terms: Terms) -> Claim {
-        let now = Instant::now();
-        let mut claim = Claim::Full;
-        let held_by = terms.share.map(|share| self.held_by(share.source));
-        self.0.entries.entry(key).and_compute_with(|entry| {
-            let is_new = entry.is_none();
-            let live = entry.map(|entry| entry.into_value());
-            let live = live.filter(|entry| now < entry.forget_at);
-            let content = live.as_ref().and_then(|entry| entry.content);
-            let attempt = match live.map(|entry| entry.state) {
-                Some(State::Done) => {
-                    claim = Claim::done(terms.content, content);
-                    return Op::Nop;
-                }
-                Some(State::InFlight { lease_end, .. }) if now < lease_end => {
-                    let remaining = lease_end - now;
-                    claim = Claim::InFlight { remaining };
-                    return Op::Nop;
-                }
-                Some(State::InFlight { attempt, .. }) => attempt.saturating_add(1),
-                None => 1,
-            };
-            // The place is taken before the entry is there: a claim that finds
-            // none leaves nothing behind that others could wait for.
-            let (held, share) = self.count(held_by.as_deref(), 1);
-            let most = terms.share.map_or(u64::MAX, |share| share.max_entries);
-            if is_new
-                && (held >= self.0.max_entries || u64::try_from(share).is_ok_and(|s| s >= most))
-            {
-                self.count(held_by.as_deref(), -1);
-                return Op::Nop;
-            }
-            let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
-            let lease_end = after(now, terms.lease);
-            claim = Claim::Granted(Lease::new(key, token, attempt));
-            Op::Put(Entry {
-                state: State::InFlight {
-                    token,
-                    attempt,
-                    lease_end,
-                },
-                forget_at: after(lease_end, terms.memory),
-                content: terms.content,
-                held_by: held_by.clone(),
-            })
-        });
-        claim
+        let found = self.0.slots.get(&key);
+        let answer = found.and_then(|slot| slot.record().answer(self.now(), terms));
+        answer.unwrap_or_else(|| self.claim_anew(key, terms))
     }
 
-    /// Replaces the entry if `lease` is still the current one.
-    fn settle(&self, lease: &Lease, done_until: Option<Instant>) -> Settled {
-        let now = Instant::now();
-        let mut settled = Settled::Stale;
-        self.0.entries.entry(lease.key()).and_compute_with(|entry| {
-            let live = entry.map(|entry| entry.into_value());
-            let Some(entry) = live.filter(|entry| now < entry.forget_at) else {
-                return Op::Nop;
-            };
-            let attempt = match entry.state {
-                State::InFlight { token, attempt, .. } if token == lease.token() => attempt,
-                _ => return Op::Nop,
-            };
-            settled = Settled::Applied;
-            let (state, forget_at) = match (done_until, attempt.checked_sub(1)) {
-                (Some(forget_at), _) => (State::Done, forget_at),
-                (None, None | Some(0)) => return Op::Remove,
-                // The leases before it ended with nobody knowing; that is still so.
-                (None, Some(attempt)) => {
-                    let given_back = State::InFlight {
-                        token: self.0.next_token.fetch_add(1, Ordering::Relaxed),
-                        attempt,
-                        lease_end: now,
-                    };
-                    (given_back, entry.forget_at)
-                }
-            };
-            // The one that it replaces is reported gone by the cache.
-            self.count(entry.held_by.as_deref(), 1);
-            Op::Put(Entry {
-                state,
-                forget_at,
-                ..entry
-            })
-        });
-        if settled == Settled::Applied {
-            self.0.bells.ring(lease.key());
+    /// Claims a key that does not count, or whose lease has ended.
+    fn claim_anew(&self, key: ReplayKey, terms: Terms) -> Claim {
+        let _nobody_else = self.writing(key);
+        let Some(slot) = self.0.slots.get(&key) else {
+            let held_by = terms.share.map(|share| self.held_by(share.source));
+            // The place is taken before the slot is there: a claim that finds none
+            // leaves nothing behind that others could wait for.
+            if !self.take_place(held_by.as_deref(), terms) {
+                return Claim::Full;
+            }
+            let lease = self.lease(key, 1);
+            let record = Mutex::new(Record::claimed(&lease, self.now(), terms));
+            let slot = Slot { record, held_by };
+            self.0.slots.insert(key, Arc::new(slot));
+            return Claim::Granted(lease);
+        };
+        let mut record = slot.record();
+        let now = self.now();
+        if let Some(answer) = record.answer(now, terms) {
+            return answer;
         }
-        settled
+        let attempt = match record.state {
+            State::InFlight { attempt, .. } if record.counts(now) => attempt.saturating_add(1),
+            _ => 1,
+        };
+        let lease = self.lease(key, attempt);
+        *record = Record::claimed(&lease, now, terms);
+        drop(record);
+        self.put_again(key, slot);
+        Claim::Granted(lease)
+    }
+
+    /// Ends the lease, if it is still the current one.
+    fn settle(&self, lease: &Lease, done_until: Option<Moment>) -> Settled {
+        let Some(slot) = self.0.slots.get(&lease.key()) else {
+            return Settled::Stale;
+        };
+        let mut record = slot.record();
+        let now = self.now();
+        let attempt = match record.state {
+            State::InFlight { token, attempt, .. }
+                if token == lease.token() && record.counts(now) =>
+            {
+                attempt
+            }
+            _ => return Settled::Stale,
+        };
+        match (done_until, attempt.checked_sub(1)) {
+            (Some(forget_at), _) => {
+                record.state = State::Done;
+                record.forget_at = forget_at;
+            }
+            (None, None | Some(0)) => record.forget_at = now,
+            // The leases before it ended with nobody knowing; that is still so.
+            (None, Some(attempt)) => {
+                record.state = State::InFlight {
+                    token: self.0.next_token.fetch_add(1, Ordering::Relaxed),
+                    attempt,
+                    lease_end: now,
+                };
+            }
+        }
+        let is_kept_well = record.is_kept_well();
+        drop(record);
+        if !is_kept_well {
+            self.tell_cache(lease.key(), &slot);
+        }
+        self.0.bells.ring(lease.key());
+        Settled::Applied
+    }
+
+    /// Has the cache drop a slot when it is due now.
+    fn tell_cache(&self, key: ReplayKey, slot: &Arc<Slot>) {
+        let _nobody_else = self.writing(key);
+        let held = self.0.slots.get(&key);
+        if !held.is_some_and(|held| Arc::ptr_eq(&held, slot)) {
+            return;
+        }
+        let mut record = slot.record();
+        // Claimed again meanwhile, it was told of that.
+        if !record.counts(self.now()) {
+            drop(record);
+            self.0.slots.invalidate(&key);
+        } else if !record.is_kept_well() {
+            record.dropped_at = record.forget_at.saturating_add(CLOCK);
+            drop(record);
+            self.put_again(key, Arc::clone(slot));
+        }
+    }
+
+    /// Has the cache ask once more when to drop a slot that it holds.
+    fn put_again(&self, key: ReplayKey, slot: Arc<Slot>) {
+        // The one that it replaces, which is itself, is reported gone.
+        self.count(slot.held_by.as_deref(), 1);
+        self.0.slots.insert(key, slot);
+    }
+
+    /// Keeps others from putting or removing the slot of `key`. To read it, and to
+    /// change what is in it, its own lock will do.
+    fn writing(&self, key: ReplayKey) -> MutexGuard<'_, ()> {
+        // The key is a hash already: any byte of it spreads evenly.
+        let stripe = usize::from(key.as_bytes()[1]) % STRIPES;
+        self.0.writing[stripe]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lease(&self, key: ReplayKey, attempt: u32) -> Lease {
+        let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
+        Lease::new(key, token, attempt)
+    }
+
+    fn now(&self) -> Moment {
+        moment(self.0.start.elapsed())
+    }
+
+    /// Counts a new entry, unless there is no room for it.
+    fn take_place(&self, held_by: Option<&AtomicI64>, terms: Terms) -> bool {
+        let (held, share) = self.count(held_by, 1);
+        let most = terms.share.map_or(u64::MAX, |share| share.max_entries);
+        let has_room = held < self.0.max_entries && u64::try_from(share).is_ok_and(|s| s < most);
+        if !has_room {
+            self.count(held_by, -1);
+        }
+        has_room
     }
 
     /// Counts entries that are put, or are not after all; how many there were before,
@@ -214,12 +284,13 @@ impl ReplayStore for MemoryStore {
             return Ok(claim);
         }
         // Some of the live keys may be due to be forgotten.
-        self.0.entries.run_pending_tasks();
+        self.0.slots.run_pending_tasks();
         Ok(self.try_claim(key, terms))
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
-        Ok(self.settle(lease, Some(after(Instant::now(), retention))))
+        let forget_at = self.now().saturating_add(moment(retention));
+        Ok(self.settle(lease, Some(forget_at)))
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
@@ -250,35 +321,90 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-/// `duration` after `start`. Ten years are as good as for ever, and do not
-/// overflow.
-fn after(start: Instant, duration: Duration) -> Instant {
-    const EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    start + duration.min(EVER)
+impl Slot {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Lets the cache drop an entry when it is due. Whether an entry still counts
-/// is decided by `forget_at` alone; this only gives the memory back.
-struct ForgetAt;
+impl Record {
+    fn claimed(lease: &Lease, now: Moment, terms: Terms) -> Self {
+        let lease_end = now.saturating_add(moment(terms.lease));
+        let forget_at = lease_end.saturating_add(moment(terms.memory));
+        Self {
+            state: State::InFlight {
+                token: lease.token(),
+                attempt: lease.attempt(),
+                lease_end,
+            },
+            forget_at,
+            dropped_at: forget_at.saturating_add(CLOCK),
+            content: terms.content,
+        }
+    }
 
-impl Expiry<ReplayKey, Entry> for ForgetAt {
+    /// Whether the key is known.
+    fn counts(&self, now: Moment) -> bool {
+        now < self.forget_at
+    }
+
+    /// What a claim is told; none if it may be granted.
+    fn answer(&self, now: Moment, terms: Terms) -> Option<Claim> {
+        match self.state {
+            _ if !self.counts(now) => None,
+            State::Done => Some(Claim::done(terms.content, self.content)),
+            State::InFlight { lease_end, .. } if now < lease_end => Some(Claim::InFlight {
+                remaining: Duration::from_nanos(lease_end - now),
+            }),
+            State::InFlight { .. } => None,
+        }
+    }
+
+    /// Whether the cache keeps the slot for as long as it counts, and not much longer.
+    fn is_kept_well(&self) -> bool {
+        let needed = self.forget_at.saturating_add(CLOCK);
+        (needed..=needed.saturating_add(SLACK)).contains(&self.dropped_at)
+    }
+}
+
+/// Ten years are as good as for ever, and do not overflow.
+fn moment(since: Duration) -> Moment {
+    const EVER: Moment = 10 * 365 * 24 * 3600 * SECOND;
+    u64::try_from(since.as_nanos()).map_or(EVER, |nanos| nanos.min(EVER))
+}
+
+/// Lets the cache drop a slot when it is due. Whether a key still counts is decided by
+/// its record alone; this only gives the memory back.
+struct DropAt {
+    start: Instant,
+}
+
+impl DropAt {
+    fn of(&self, slot: &Slot) -> Option<Duration> {
+        let now = moment(self.start.elapsed());
+        let dropped_at = slot.record().dropped_at;
+        Some(Duration::from_nanos(dropped_at.saturating_sub(now)))
+    }
+}
+
+impl Expiry<ReplayKey, Arc<Slot>> for DropAt {
     fn expire_after_create(
         &self,
         _: &ReplayKey,
-        entry: &Entry,
+        slot: &Arc<Slot>,
         _: std::time::Instant,
     ) -> Option<Duration> {
-        Some(entry.forget_at.saturating_duration_since(Instant::now()))
+        self.of(slot)
     }
 
     fn expire_after_update(
         &self,
         _: &ReplayKey,
-        entry: &Entry,
+        slot: &Arc<Slot>,
         _: std::time::Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(entry.forget_at.saturating_duration_since(Instant::now()))
+        self.of(slot)
     }
 }
 
@@ -390,7 +516,7 @@ mod tests {
     /// has a resolution of about a second, of real time.
     async fn settle_at(store: &MemoryStore, entries: u64) {
         for _ in 0..300 {
-            store.0.entries.run_pending_tasks();
+            store.0.slots.run_pending_tasks();
             if store.entries() == Some(entries) {
                 return;
             }
@@ -441,6 +567,48 @@ mod tests {
             racer.await.unwrap();
         }
         assert_eq!(store.entries(), Some(1));
+    }
+
+    /// Claims, gives back and takes over a few keys from several threads at once.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_key_has_one_holder_at_a_time() {
+        use std::sync::atomic::AtomicBool;
+
+        const KEYS: u32 = 3;
+        let store = MemoryStore::new();
+        let held: Arc<[AtomicBool; KEYS as usize]> = Arc::default();
+        let holders: Vec<_> = (0..8)
+            .map(|holder| {
+                let (store, held) = (store.clone(), Arc::clone(&held));
+                tokio::spawn(async move {
+                    let mut granted = 0;
+                    for round in 0..5_000 {
+                        let number = (holder + round) % KEYS;
+                        let is_held = &held[number as usize];
+                        let claim = store.claim(key(number), TERMS).await.unwrap();
+                        let Claim::Granted(lease) = claim else {
+                            continue;
+                        };
+                        assert!(!is_held.swap(true, Ordering::SeqCst), "held by two");
+                        granted += 1;
+                        is_held.store(false, Ordering::SeqCst);
+                        // Done until this moment, or given back.
+                        let settled = match round % 2 {
+                            0 => store.commit(&lease, Duration::ZERO).await,
+                            _ => store.release(&lease).await,
+                        };
+                        assert_eq!(settled.unwrap(), Settled::Applied);
+                    }
+                    granted
+                })
+            })
+            .collect();
+        let mut granted = 0;
+        for holder in holders {
+            granted += holder.await.unwrap();
+        }
+        assert!(granted > 1_000, "{granted} claims were granted");
+        settle_at(&store, 0).await;
     }
 
     #[tokio::test]
