@@ -199,7 +199,10 @@ impl Drop for Record<'_> {
         if self.gateway.access.is_on() || traces.is_on() {
             let span = self.span.take();
             let line = self.line();
-            self.gateway.access.write(&line);
+            // Of those that are told to slow down, metrics are enough.
+            if self.reason != Some(Reason::RateLimited) {
+                self.gateway.access.write(&line);
+            }
             traces.end(span, &line);
         }
         self.gateway.deliveries.fetch_sub(1, Ordering::SeqCst);

@@ -85,6 +85,33 @@ async fn a_stream_that_is_reset_does_not_stop_its_delivery() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_ends_answers_what_is_under_way_and_says_so_to_the_connection() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::builder(upstream.address()).server(H2C).start();
+    upstream.next(Behaviour::After(
+        Duration::from_millis(500),
+        StatusCode::NO_CONTENT,
+    ));
+    let client = connect(gateway.address()).await;
+    let body = beatapi().body("evt_1");
+    let head = head(&beatapi().sign(&body, now(), "evt_1"));
+    let mut client = client.ready().await.expect("room for a stream");
+    let (answer, mut stream) = client.send_request(head, false).expect("it is sent");
+    stream.send_data(body, true).expect("it is sent");
+    while upstream.take().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    gateway.signal("TERM");
+    assert_eq!(
+        answer.await.expect("an answer").status(),
+        StatusCode::NO_CONTENT
+    );
+    // The client is still there, and has not closed anything.
+    assert!(gateway.ended().await.success());
+    assert!(client.ready().await.is_err());
+}
+
+#[tokio::test]
 async fn grpc_callers_read_their_refusal_from_the_head_of_an_empty_answer() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();

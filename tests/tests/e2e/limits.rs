@@ -57,6 +57,8 @@ async fn refused_requests_have_a_budget_and_good_ones_need_none() {
     assert_eq!(upstream.take().len(), 2);
     let log = gateway.log();
     assert_eq!(log.matches("too many refused requests").count(), 1, "{log}");
+    // Nor does a flood of them fill the access log.
+    assert!(!log.contains("rate_limited"), "{log}");
 }
 
 /// Requests that hold what they have sent, and send no more.

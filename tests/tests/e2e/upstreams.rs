@@ -219,6 +219,32 @@ async fn an_early_answer_is_passed_on_at_once() {
 }
 
 #[tokio::test]
+async fn so_it_is_over_http_2() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("it listens");
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        let mut unread = Vec::new();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().status(413).body(());
+            let _ = respond.send_response(head.expect("a head"), true);
+            // What is not taken is not read, and not declined either.
+            unread.push(request);
+        }
+    });
+    let gateway = gateway(&format!(
+        "servers = [\"{address}\"]\nprotocol = \"h2c\"\ntimeout = \"60s\""
+    ))
+    .start();
+    let body = Bytes::from(vec![b' '; 32 * 1024 * 1024]);
+    let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
+    *request.uri_mut() = "/own".parse().expect("a path");
+    let reply = send(gateway.address(), request).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
 async fn each_deadline_ends_what_it_is_for() {
     let (hangs, _) = raw(|stream| async move {
         sleep(Duration::from_secs(600)).await;
@@ -239,6 +265,12 @@ async fn each_deadline_ends_what_it_is_for() {
         let reply = send(gateway.address(), request).await;
         assert_eq!(reply.status, StatusCode::GATEWAY_TIMEOUT, "{deadline}");
     }
+    // Nothing was sent to a server that does not shake hands.
+    let gateway = gateway(&format!(
+        "servers = [\"https://{hangs}\"]\ntimeout = \"60s\"\nconnect_timeout = \"300ms\""
+    ))
+    .start();
+    assert_eq!(deliver_own(&gateway, "evt_1").await, 502);
 }
 
 #[tokio::test]
