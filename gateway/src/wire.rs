@@ -1,5 +1,6 @@
 //! A connection that can be read ahead: pingora's TLS streams cannot be peeked
-//! into, and its sessions write a whole request before they look for an answer.
+//! into, and its sessions write a whole request before they look for an answer. What
+//! they write in pieces, head and body, goes out in one.
 
 use std::fmt;
 use std::io;
@@ -21,11 +22,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Most bytes that are read ahead at once.
 const AHEAD: usize = 4096;
 
+/// Most bytes that are gathered before they are written: enough for the head of a
+/// request and a body of common size.
+const GATHERED: usize = 16 * 1024;
+
 /// A stream with what was read of it ahead of time.
 pub(crate) struct ReadAhead {
     stream: Stream,
     ahead: BytesMut,
     writing: Writing,
+    gathering: Gathering,
+}
+
+/// The start of a request, held back so that its head and its body, or the first of it,
+/// are one write. A session flushes after the head, and once more at the end, whether
+/// or not there was a body.
+enum Gathering {
+    Head(Vec<u8>),
+    Body(Vec<u8>),
+    Over,
 }
 
 /// What a write does that has to wait for the other side to take more.
@@ -43,6 +58,10 @@ impl ReadAhead {
             stream,
             ahead: BytesMut::new(),
             writing,
+            gathering: match writing {
+                Writing::Waits => Gathering::Over,
+                Writing::EndsAtAnswer => Gathering::Head(Vec::with_capacity(2048)),
+            },
         }
     }
 
@@ -60,6 +79,42 @@ impl ReadAhead {
             self.ahead.extend_from_slice(buffer.filled());
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl ReadAhead {
+    /// Writes out what was gathered.
+    fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Gathering::Head(gathered) | Gathering::Body(gathered) = &mut self.gathering {
+            if gathered.is_empty() {
+                self.gathering = Gathering::Over;
+                break;
+            }
+            let written = Pin::new(&mut self.stream).poll_write(cx, gathered);
+            let written = match written {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(len)) => len,
+                other => return self.unless_answered(other.map_ok(drop), cx),
+            };
+            gathered.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The outcome of a write, which fails instead of waiting once there is an answer.
+    fn unless_answered<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_pending() && self.writing == Writing::EndsAtAnswer {
+            ready!(self.poll_ahead(cx))?;
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "answered before everything was written",
+            )));
+        }
+        written
     }
 }
 
@@ -85,27 +140,26 @@ impl AsyncWrite for ReadAhead {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if written.is_pending() && self.writing == Writing::EndsAtAnswer {
-            ready!(self.poll_ahead(cx))?;
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "answered before everything was written",
-            )));
+        if let Gathering::Head(gathered) | Gathering::Body(gathered) = &mut self.gathering {
+            let len = bytes.len().min(GATHERED.saturating_sub(gathered.len()));
+            if len > 0 {
+                gathered.extend_from_slice(&bytes[..len]);
+                return Poll::Ready(Ok(len));
+            }
+            ready!(self.poll_gathered(cx))?;
         }
-        written
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_answered(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        if flushed.is_pending() && self.writing == Writing::EndsAtAnswer {
-            ready!(self.poll_ahead(cx))?;
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "answered before everything was written",
-            )));
+        if let Gathering::Head(gathered) = &mut self.gathering {
+            self.gathering = Gathering::Body(std::mem::take(gathered));
+            return Poll::Ready(Ok(()));
         }
-        flushed
+        ready!(self.poll_gathered(cx))?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_answered(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
