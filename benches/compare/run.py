@@ -112,7 +112,7 @@ def systems(site):
             secure = (f'[[server.tls]]\nlisten = "127.0.0.1:{port}"\ncert = "{site.cert}"\n'
                       f'key = "{site.key}"\n')
             config = (
-                f'[server]\n{"" if tls else listen}admin = "127.0.0.1:{free_port()}"\n'
+                f'[server]\naccess_log = "off"\n{"" if tls else listen}admin = "127.0.0.1:{free_port()}"\n'
                 f'{secure if tls else ""}'
                 f'[replay]\nmax_entries = 20000000\nboot_fence = false\n'
                 f'[limits]\nbody = "8MiB"\n'

@@ -3,6 +3,10 @@
 
 use std::process::ExitCode;
 
+/// A delivery is many small allocations, on as many threads as there are cores.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     hookgate::main(hookgate::SystemClock)
 }

@@ -162,8 +162,8 @@ mod tests {
 
     #[test]
     fn the_same_bytes_stay_acceptable_for_at_most_the_security_retention() {
-        // Signed 300 s ahead of a clock that is 30 s behind, and replayed until it is
-        // 300 s old for one that is 30 s ahead.
+        // Signed 300 s ahead of a clock that is 30 s ahead, and replayed until it is
+        // 300 s old for one that is 30 s behind.
         assert_eq!(
             Window::DEFAULT.security_retention(),
             Duration::from_secs(661)
