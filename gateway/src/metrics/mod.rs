@@ -6,17 +6,19 @@
 mod source;
 mod upstream;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_gate::{Reason, Stats};
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 pub(crate) use self::source::SourceMetrics;
 pub(crate) use self::upstream::UpstreamMetrics;
+use crate::upstream::Upstream;
 
 /// From 1 ms to 10 s.
 const SECONDS: [f64; 10] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 1.0, 5.0, 10.0];
@@ -51,6 +53,8 @@ pub(crate) struct Metrics {
     body_bytes: Histogram,
     clock_skew: GaugeVec,
     connections: IntGauge,
+    unverified_bytes: IntGauge,
+    servers_out: IntGaugeVec,
     replay_entries: IntGauge,
     store_seconds: HistogramVec,
     store_errors: IntCounter,
@@ -115,6 +119,17 @@ impl Metrics {
             )?)?,
             connections: registered
                 .add(IntGauge::new("hookgate_connections", "Open connections of senders.")?)?,
+            unverified_bytes: registered.add(IntGauge::new(
+                "hookgate_unverified_body_bytes",
+                "Bytes of bodies that are held and not verified yet.",
+            )?)?,
+            servers_out: registered.add(IntGaugeVec::new(
+                Opts::new(
+                    "hookgate_upstream_servers_out",
+                    "Servers that fail their health checks.",
+                ),
+                &["upstream"],
+            )?)?,
             replay_entries: registered
                 .add(IntGauge::new("hookgate_replay_entries", "Remembered events.")?)?,
             store_seconds: registered.add(HistogramVec::new(
@@ -191,6 +206,18 @@ impl Metrics {
     /// Brings the count of lines that were dropped up to date.
     pub(crate) fn log_lines_dropped(&self, total: usize) {
         catch_up(&self.log_lines_dropped, total as u64);
+    }
+
+    /// Takes down how things are, for the next [`render`](Self::render).
+    pub(crate) fn take_down(&self, unverified_bytes: usize, upstreams: &[Arc<Upstream>]) {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.unverified_bytes.set(number(unverified_bytes));
+        // What a reload has taken away is no more.
+        self.servers_out.reset();
+        for upstream in upstreams {
+            let out = self.servers_out.with_label_values(&[upstream.name()]);
+            out.set(number(upstream.servers_out()));
+        }
     }
 
     /// All metrics in the text format, with what the gate has counted.

@@ -138,6 +138,8 @@ impl Gateway {
     pub(crate) fn render_metrics(&self) -> Vec<u8> {
         self.metrics.log_lines_dropped(self.access.dropped());
         self.metrics
+            .take_down(self.bodies.held(), &self.upstreams());
+        self.metrics
             .render(self.gate.stats(), self.gate.store().entries())
     }
 

@@ -87,6 +87,12 @@ impl Upstream {
         false
     }
 
+    /// How many of its servers fail their health checks.
+    pub(crate) fn servers_out(&self) -> usize {
+        let servers = self.servers();
+        servers.iter().filter(|server| server.is_out()).count()
+    }
+
     fn servers(&self) -> Arc<[Arc<Server>]> {
         Arc::clone(&self.servers.read())
     }

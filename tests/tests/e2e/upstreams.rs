@@ -474,6 +474,9 @@ async fn a_sick_server_gets_nothing_until_it_is_well_again() {
         sick.store(true, Ordering::SeqCst);
         gateway.says("server is out").await;
         assert_eq!(share("sick").await, (0, 10), "{protocol}");
+        let metrics = gateway.ask("/metrics").await;
+        let out = "hookgate_upstream_servers_out{upstream=\"own\"} 1\n";
+        assert!(metrics.contains(out), "{metrics}");
         sick.store(false, Ordering::SeqCst);
         gateway.says("server is back").await;
         assert_eq!(share("again").await, (5, 5), "{protocol}");
