@@ -1,17 +1,19 @@
 //! The access log: one line a delivery, written by a thread of its own. A reader that is
 //! slow or gone holds up no delivery; lines are dropped then, and counted.
 
+mod batch;
+
 use std::fmt::{self, Write as _};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hookgate_core::UnixTime;
 use serde::{Serialize, Serializer};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::NonBlocking;
 
-/// Lines that wait for the thread: about 5 MB.
-const WAITING: usize = 16_384;
+use self::batch::Batch;
+pub(crate) use self::batch::Flush;
 
 /// How lines are written, those of this log and of the other.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -34,55 +36,58 @@ pub(crate) enum Target {
 
 #[derive(Debug)]
 pub(crate) struct AccessLog {
-    sink: Option<NonBlocking>,
+    sink: Sink,
     format: Format,
 }
 
-/// A writer on a thread of its own, which writes what is left when the guard goes.
-pub(crate) fn on_a_thread(
-    output: impl Write + Send + 'static,
-    name: &str,
-) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING)
-        .thread_name(name)
-        // Written when there is nothing more to write.
-        .finish(BufWriter::with_capacity(64 * 1024, output))
+#[derive(Debug)]
+enum Sink {
+    Own(Batch),
+    /// That of the other log.
+    Shared(NonBlocking),
+    None,
 }
 
 impl AccessLog {
     /// The log that goes to `target`, of which standard error is written by `stderr`.
+    ///
+    /// # Errors
+    ///
+    /// Its thread could not be started.
     pub(crate) fn new(
         target: Target,
         format: Format,
         stderr: &NonBlocking,
-    ) -> (Self, Option<WorkerGuard>) {
-        let (sink, guard) = match target {
+    ) -> io::Result<(Self, Option<Flush>)> {
+        let (sink, flush) = match target {
             Target::Stdout => {
-                let (sink, guard) = on_a_thread(io::stdout(), "hookgate-access");
-                (Some(sink), Some(guard))
+                let (batch, flush) = Batch::start(io::stdout())?;
+                (Sink::Own(batch), Some(flush))
             }
-            Target::Stderr => (Some(stderr.clone()), None),
-            Target::Off => (None, None),
+            Target::Stderr => (Sink::Shared(stderr.clone()), None),
+            Target::Off => (Sink::None, None),
         };
-        (Self { sink, format }, guard)
+        Ok((Self { sink, format }, flush))
     }
 
     /// Whether lines are written at all.
     pub(crate) fn is_on(&self) -> bool {
-        self.sink.is_some()
+        !matches!(self.sink, Sink::None)
     }
 
     /// How many lines nobody read in time.
     pub(crate) fn dropped(&self) -> usize {
-        let counter = self.sink.as_ref().map(NonBlocking::error_counter);
-        counter.as_ref().map_or(0, ErrorCounter::dropped_lines)
+        match &self.sink {
+            Sink::Own(batch) => batch.dropped(),
+            Sink::Shared(log) => log.error_counter().dropped_lines(),
+            Sink::None => 0,
+        }
     }
 
     pub(crate) fn write(&self, line: &Line<'_>) {
-        let Some(sink) = &self.sink else {
+        if !self.is_on() {
             return;
-        };
+        }
         let mut bytes = Vec::with_capacity(512);
         match self.format {
             Format::Json => {
@@ -92,8 +97,14 @@ impl AccessLog {
             Format::Text => bytes.extend(line.to_string().into_bytes()),
         }
         bytes.push(b'\n');
-        // What is dropped is counted by the sink.
-        let _: io::Result<()> = sink.clone().write_all(&bytes);
+        match &self.sink {
+            Sink::Own(batch) => batch.push(&bytes),
+            Sink::Shared(log) => {
+                // What is dropped is counted there.
+                let _: io::Result<()> = log.clone().write_all(&bytes);
+            }
+            Sink::None => {}
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigFile, Error};
-use crate::access::{AccessLog, Format, on_a_thread};
+use crate::access::{AccessLog, Format};
 use crate::admin::Admin;
 use crate::lifecycle::{self, Ends, Lifecycle, Signals};
 use crate::metrics::Metrics;
@@ -37,7 +37,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let (config, origin) = options.config.load_watched()?;
     // Writes what is left when this ends.
     let (stderr, _log) = start_log(options.log)?;
-    let (access, _access_log) = AccessLog::new(config.access_log, options.log, &stderr);
+    let (access, _access_log) = AccessLog::new(config.access_log, options.log, &stderr)?;
     let traces = Traces::from_environment().map_err(Error::new)?;
     let metrics = Metrics::new().map_err(Error::new)?;
     for key in &config.from_environment {
@@ -125,7 +125,7 @@ fn start_log(format: Format) -> Result<(NonBlocking, WorkerGuard), Error> {
         })?,
         Err(_) => EnvFilter::new("info,pingora_core=warn,pingora_core::server::transfer_fd=off"),
     };
-    let (writer, guard) = on_a_thread(std::io::stderr(), "hookgate-log");
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer.clone())
