@@ -8,9 +8,12 @@
 //! ends makes the connection an idle one, which has to answer a ping now and then:
 //! who is in the middle of a head cannot (§6.10).
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::server::Connection;
 use h2::{Ping, PingPong};
 use http::header::{COOKIE, HOST};
 use pingora_core::protocols::http::ServerSession;
@@ -58,15 +61,7 @@ pub(super) async fn serve(gateway: &Arc<Gateway>, stream: Stream, shutdown: &Shu
     let mut idle = patience;
     let (running, count) = watch::channel(0);
     loop {
-        let mut room = count.clone();
-        let next = async {
-            // The connection has to be driven while there is no room for more.
-            tokio::select! {
-                _ = room.wait_for(|count| *count < STREAMS) => {}
-                _ = std::future::poll_fn(|cx| connection.poll_closed(cx)) => return Ok(None),
-            }
-            HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)).await
-        };
+        let next = next(&mut connection, &digest, count.clone());
         let accepted = tokio::select! {
             biased;
             // What its client still sends before it has heard of this is served.
@@ -95,6 +90,20 @@ pub(super) async fn serve(gateway: &Arc<Gateway>, stream: Stream, shutdown: &Shu
     }
 }
 
+/// The next request, once there is room for one; `None` at the end of the connection.
+async fn next(
+    connection: &mut Connection<Stream, Bytes>,
+    digest: &Arc<Digest>,
+    mut running: watch::Receiver<u32>,
+) -> pingora_core::Result<Option<H2Accept>> {
+    // The connection has to be driven meanwhile.
+    tokio::select! {
+        _ = running.wait_for(|count| *count < STREAMS) => {}
+        _ = poll_fn(|cx| connection.poll_closed(cx)) => return Ok(None),
+    }
+    HttpSession::from_h2_conn(connection, Arc::clone(digest)).await
+}
+
 fn options() -> H2Options {
     let mut options = default_h2_options();
     options
@@ -120,7 +129,7 @@ async fn is_gone(
         sleep(patience / 2).await;
         // Fails if one is under way already: then that one is waited for.
         let _: Result<(), _> = pings.send_ping(Ping::opaque());
-        let pong = std::future::poll_fn(|cx| pings.poll_pong(cx));
+        let pong = poll_fn(|cx| pings.poll_pong(cx));
         if !matches!(timeout(patience / 2, pong).await, Ok(Ok(_))) {
             return;
         }

@@ -90,8 +90,9 @@ impl Connector {
                 Ok((Session::Http1(Box::new(session)), reused))
             }
             Versioned::Http2(connector) => {
+                // One that has just ended is no reason not to make another.
                 if from == From::Pool
-                    && let Some(session) = connector.reused_http_session(peer).await?
+                    && let Ok(Some(session)) = connector.reused_http_session(peer).await
                 {
                     return Ok((Session::Http2(Box::new(session)), true));
                 }

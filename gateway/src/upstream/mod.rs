@@ -116,46 +116,66 @@ impl Upstream {
         for server in &order {
             for from in [From::Pool, From::Nothing] {
                 let server = Busy::with(server);
-                let (mut session, reused) = match self.connect(&server, from, deadline).await {
-                    Ok(connected) => connected,
-                    Err(error) => {
-                        failure = error;
-                        break;
-                    }
+                let attempt = self.attempt(server, from, &mut request, body, deadline);
+                let (cause, next) = match attempt.await {
+                    Ok(answer) => return Ok(answer),
+                    Err((cause, Next::Nothing)) => return Err(cause),
+                    Err(missed) => missed,
                 };
-                // Over HTTP/1 there is no second time.
-                let head = match &session {
-                    Session::Http1(_) => request.take(),
-                    Session::Http2(_) => request.clone(),
-                };
-                let Some(head) = head else {
-                    return Err(failure);
-                };
-                let exchange = self.connector.exchange(&mut session, head, body);
-                let cause = match timeout_at(deadline, exchange).await {
-                    Ok(Ok(whole)) => {
-                        return Answer::new(self, server, session, deadline, whole);
-                    }
-                    Ok(Err(Broken::NotProcessed(cause))) => {
-                        failure = Failure::unsent(Reason::UpstreamUnreachable, cause);
-                        self.connector.release(session, &server.peer, false).await;
-                        if reused {
-                            continue;
-                        }
-                        break;
-                    }
-                    Ok(Err(Broken::Failed(cause))) => Failure::sent(Reason::UpstreamFailed, cause),
-                    Ok(Err(Broken::Late(cause))) => Failure::sent(Reason::UpstreamTimeout, cause),
-                    Err(_) => Failure::sent(Reason::UpstreamTimeout, "no answer in time"),
-                };
-                self.connector.release(session, &server.peer, false).await;
-                return Err(cause);
+                failure = cause;
+                if next == Next::Server {
+                    break;
+                }
             }
             if Instant::now() >= deadline {
                 break;
             }
         }
         Err(failure)
+    }
+
+    /// Tries one server, on a new connection or on one that is there.
+    async fn attempt(
+        &self,
+        server: Busy,
+        from: From,
+        request: &mut Option<RequestHeader>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<Answer<'_>, (Failure, Next)> {
+        let (mut session, reused) = self
+            .connect(&server, from, deadline)
+            .await
+            .map_err(|failure| (failure, Next::Server))?;
+        // Over HTTP/1 there is no second time.
+        let head = match &session {
+            Session::Http1(_) => request.take(),
+            Session::Http2(_) => request.clone(),
+        };
+        let sent = |reason, cause: &dyn fmt::Display| (Failure::sent(reason, cause), Next::Nothing);
+        let Some(head) = head else {
+            return Err(sent(Reason::UpstreamFailed, &"it was sent already"));
+        };
+        let exchange = self.connector.exchange(&mut session, head, body);
+        let missed = match timeout_at(deadline, exchange).await {
+            Ok(Ok(whole)) => {
+                let answer = Answer::new(self, server, session, deadline, whole);
+                return answer.map_err(|failure| (failure, Next::Nothing));
+            }
+            Ok(Err(Broken::NotProcessed(cause))) => {
+                let next = if reused {
+                    Next::Connection
+                } else {
+                    Next::Server
+                };
+                (Failure::unsent(Reason::UpstreamUnreachable, cause), next)
+            }
+            Ok(Err(Broken::Failed(cause))) => sent(Reason::UpstreamFailed, &cause),
+            Ok(Err(Broken::Late(cause))) => sent(Reason::UpstreamTimeout, &cause),
+            Err(_) => sent(Reason::UpstreamTimeout, &"no answer in time"),
+        };
+        self.connector.release(session, &server.peer, false).await;
+        Err(missed)
     }
 
     async fn connect(
@@ -186,6 +206,16 @@ impl fmt::Debug for Upstream {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
+}
+
+/// What may be tried after a server that gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// It may have seen the delivery.
+    Nothing,
+    /// It has not, and says so on a connection that was there: another one to it.
+    Connection,
+    Server,
 }
 
 /// The answer of a server: its head, and its body as it arrives.
