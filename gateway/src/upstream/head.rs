@@ -28,72 +28,96 @@ pub(crate) struct Context<'c> {
     pub(crate) request_id: &'c str,
 }
 
-/// The head that the upstream gets for a delivery that came with `inbound`.
+/// The head that the upstream gets for a delivery that came with `inbound`: made anew,
+/// because to copy it and take out of it costs more. Names are in lower case, as HTTP/2
+/// has them.
 pub(crate) fn request_head(inbound: &RequestHeader, context: &Context<'_>) -> RequestHeader {
-    let host = inbound
-        .headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
-    let mut head = inbound.clone();
-    if !inbound.raw_path().starts_with(b"/") {
-        // The absolute form is for proxies; the upstream is none. This drops the
-        // target as it was sent and keeps the path.
-        head.set_uri(inbound.uri.clone());
+    let host = inbound.headers.get(HOST);
+    let host = host.filter(|host| host.to_str().is_ok());
+    let mut headers = HeaderMap::with_capacity(inbound.headers.len() + OURS);
+    let named = named_by_connection(&inbound.headers);
+    for (name, value) in &inbound.headers {
+        let is_replaced = name == HOST || name == EXPECT || name == CONTENT_LENGTH;
+        if !is_replaced && !is_per_connection(name, &named) && !is_ours(name.as_str()) {
+            headers.append(name, value.clone());
+        }
     }
-    head.set_version(Version::HTTP_11);
-    let unwanted: Vec<HeaderName> = inbound
-        .headers
-        .keys()
-        .filter(|name| is_ours(name.as_str()))
-        .cloned()
-        .collect();
-    for name in unwanted
-        .iter()
-        .chain(&per_connection(&inbound.headers))
-        .chain([&EXPECT, &HOST])
-    {
-        head.remove_header(name);
+    let or_server = || HeaderValue::from_str(context.server).ok();
+    if let Some(host) = host.cloned().or_else(or_server) {
+        headers.insert(HOST, host);
+    }
+    headers.insert(CONTENT_LENGTH, context.body_len.into());
+    say(&mut headers, context);
+    if let Some(host) = host {
+        headers.insert(FORWARDED_HOST, host.clone());
     }
 
-    let mut set = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            // Fails only on an invalid name, and these are constants.
-            let _: Result<(), _> = head.insert_header(name, value);
-        }
-    };
-    set("host", host.unwrap_or(context.server));
-    set("content-length", &context.body_len.to_string());
-    let verified = match context.source.mode() {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = inbound.method.clone();
+    parts.uri = inbound.uri.clone();
+    parts.version = Version::HTTP_11;
+    parts.headers = headers;
+    let mut head = RequestHeader::from(parts);
+    // The absolute form is for proxies; the upstream is none, and gets the path. What
+    // is no URI goes on as it came.
+    let target = inbound.raw_path();
+    if target.starts_with(b"/") && target != head.raw_path() {
+        // It has been parsed before.
+        let _: Result<(), _> = head.set_raw_path(target);
+    }
+    head
+}
+
+/// How many fields we set, at most.
+const OURS: usize = 15;
+const VERIFIED: HeaderName = HeaderName::from_static("hookgate-verified");
+const SOURCE: HeaderName = HeaderName::from_static("hookgate-source");
+const PROVIDER: HeaderName = HeaderName::from_static("hookgate-provider");
+const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
+const KEY_ID: HeaderName = HeaderName::from_static("hookgate-key-id");
+const EVENT_ID: HeaderName = HeaderName::from_static("hookgate-event-id");
+const EVENT_TYPE: HeaderName = HeaderName::from_static("hookgate-event-type");
+const TIMESTAMP: HeaderName = HeaderName::from_static("hookgate-timestamp");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What the upstream may take as our word.
+fn say(headers: &mut HeaderMap, context: &Context<'_>) {
+    let is_verified = match context.source.mode() {
         Mode::Enforce => "true",
         Mode::Observe => "false",
     };
-    set("hookgate-verified", verified);
-    set("hookgate-source", context.source.name());
-    set("hookgate-attempt", &context.attempt.to_string());
+    headers.insert(VERIFIED, HeaderValue::from_static(is_verified));
+    headers.insert(ATTEMPT, context.attempt.into());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(context.scheme));
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(SOURCE, context.source.name());
     if let Some(provider) = context.source.provider() {
-        set("hookgate-provider", provider);
+        set(PROVIDER, provider);
     }
     if let Some(verified) = context.verified {
-        set("hookgate-key-id", verified.key_id());
+        set(KEY_ID, verified.key_id());
         if let Some(id) = verified.id() {
-            set("hookgate-event-id", id);
+            set(EVENT_ID, id);
         }
         if let Some(event_type) = verified.event_type() {
-            set("hookgate-event-type", event_type);
-        }
-        if let Some(timestamp) = verified.timestamp().map(UnixTime::secs) {
-            set("hookgate-timestamp", &timestamp.to_string());
+            set(EVENT_TYPE, event_type);
         }
     }
-    set("x-request-id", context.request_id);
+    set(REQUEST_ID, context.request_id);
     if let Some(client) = context.client {
-        set("x-forwarded-for", &client.to_string());
+        set(FORWARDED_FOR, &client.to_string());
     }
-    set("x-forwarded-proto", context.scheme);
-    if let Some(host) = host {
-        set("x-forwarded-host", host);
+    let timestamp = context.verified.and_then(Verified::timestamp);
+    if let Some(seconds) = timestamp.map(UnixTime::secs) {
+        headers.insert(TIMESTAMP, seconds.into());
     }
-    head
 }
 
 /// Writes a head for HTTP/2 (RFC 9113 §8.3.1): the authority is not a field there, and
@@ -166,6 +190,15 @@ fn content_length(answer: &ResponseHeader) -> Option<u64> {
 /// Fields that belong to one connection (RFC 9110 §7.6.1), with those that
 /// `Connection` names.
 fn per_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = named_by_connection(headers);
+    let names = headers
+        .keys()
+        .filter(|name| is_per_connection(name, &named));
+    names.cloned().collect()
+}
+
+/// Whether a field belongs to one connection, if `Connection` has named these.
+fn is_per_connection(name: &HeaderName, named: &[HeaderName]) -> bool {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
     const ALWAYS: [HeaderName; 9] = [
@@ -179,17 +212,18 @@ fn per_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         TRANSFER_ENCODING,
         UPGRADE,
     ];
-    let named = headers
+    ALWAYS.contains(name) || named.contains(name)
+}
+
+/// The fields that `Connection` names.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         // The length of the body is not the sender's to take away.
-        .filter(|name| name != CONTENT_LENGTH);
-    ALWAYS
-        .into_iter()
-        .chain(named)
-        .filter(|name| headers.contains_key(name))
+        .filter(|name| name != CONTENT_LENGTH)
         .collect()
 }
 
@@ -256,6 +290,6 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
         let names = per_connection(&headers);
-        assert_eq!(names, [CONNECTION, TE, HeaderName::from_static("x-hop")]);
+        assert_eq!(names, [CONNECTION, HeaderName::from_static("x-hop"), TE]);
     }
 }
