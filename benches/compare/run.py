@@ -116,6 +116,7 @@ def systems(site):
                 f'{secure if tls else ""}'
                 f'[replay]\nmax_entries = 20000000\nboot_fence = false\n'
                 f'[limits]\nbody = "8MiB"\n'
+                f'refused_per_minute = {{ address = 4000000000, source = 4000000000 }}\n'
                 f'[upstreams.app]\nservers = ["127.0.0.1:{upstream}"]\n'
                 f'[[sources]]\nname = "bench"\npath = "/hooks"\nupstream = "app"\n'
                 f'provider = "standard-webhooks"\nsecrets = ["env:SECRET"]\n')
