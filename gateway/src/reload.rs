@@ -2,11 +2,13 @@
 //! from has changed. A bad one changes nothing, and says why.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use hookgate_core::document::Problems;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -16,6 +18,10 @@ use crate::server::Gateway;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// After how many looks one that was bad is tried again: it may have been bad for a reason
+/// that is not in it, such as a name that could not be looked up, and a key that was taken
+/// out must not count for ever.
+const TRY_AGAIN: u32 = 30;
 
 /// Where the configuration of a gateway comes from.
 #[derive(Debug)]
@@ -69,6 +75,7 @@ async fn refuse(mut hangup: Signal, gateway: &Gateway) {
 async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: Watched) {
     let mut looking = every(LOOK);
     let mut changed: Option<Watched> = None;
+    let mut since_failure: Option<u32> = None;
     loop {
         let settled = tokio::select! {
             told = hangup.recv() => match told {
@@ -81,12 +88,15 @@ async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: 
                 // another secret.
                 let settled = changed.as_ref() == Some(&now);
                 changed = (now != watched).then_some(now);
-                settled && changed.is_some()
+                since_failure = since_failure.map(|looks| looks + 1);
+                (settled && changed.is_some()) || since_failure == Some(TRY_AGAIN)
             }
         };
         if settled {
             changed = None;
-            watched = reload(gateway, path);
+            let (files, is_reloaded) = reload(gateway, path);
+            watched = files;
+            since_failure = (!is_reloaded).then_some(0);
         }
     }
 }
@@ -97,14 +107,23 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
-/// The files to watch from here on.
-fn reload(gateway: &Gateway, path: &Path) -> Watched {
+/// The files to watch from here on, and whether the configuration is taken.
+fn reload(gateway: &Gateway, path: &Path) -> (Watched, bool) {
     let (watched, config) = load_watched(path);
     let reloaded = config.and_then(|config| {
         let warnings = config.warnings.clone();
-        gateway.reload(config)?;
+        // pingora reads certificates once more by itself, and panics if they have become
+        // bad since they were checked.
+        let taken = catch_unwind(AssertUnwindSafe(|| gateway.reload(config)));
+        taken.unwrap_or_else(|_| {
+            Err(Problems::one(
+                "",
+                "a certificate or key has changed since it was read",
+            ))
+        })?;
         Ok(warnings)
     });
+    let is_reloaded = reloaded.is_ok();
     let result = reloaded.as_ref().map(drop).map_err(drop);
     match reloaded {
         Ok(warnings) => {
@@ -124,5 +143,5 @@ fn reload(gateway: &Gateway, path: &Path) -> Watched {
         }
     }
     gateway.metrics().reloaded(result);
-    watched
+    (watched, is_reloaded)
 }

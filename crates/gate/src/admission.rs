@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,7 +19,6 @@ use crate::source::{Dedupe, Mode, OnConflict, OnDuplicate, Source};
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What becomes of a delivery that verified.
-#[derive(Debug)]
 pub enum Admission<S: ReplayStore> {
     /// Forward it, then settle.
     Forward(Delivery<S>),
@@ -46,6 +46,11 @@ impl<S: ReplayStore> Gate<S> {
             checked,
             observed,
         } = received;
+        // Of what is refused only now, too, it is known what it is.
+        let verified = match (&checked, source.mode()) {
+            (Ok(Checked::Delivery(verified)), Mode::Observe) => Some(verified.clone()),
+            _ => None,
+        };
         let admission = match checked {
             Ok(Checked::Delivery(verified)) => self.admit_verified(source, verified).await,
             Ok(Checked::Handshake(answer)) => Ok(Admission::Handshake(answer)),
@@ -53,7 +58,9 @@ impl<S: ReplayStore> Gate<S> {
         };
         match source.mode() {
             Mode::Enforce => admission,
-            Mode::Observe => Ok(Admission::Observed(Observed::new(admission, observed))),
+            Mode::Observe => Ok(Admission::Observed(Observed::new(
+                admission, verified, observed,
+            ))),
         }
     }
 
@@ -163,6 +170,18 @@ impl<S: ReplayStore> Gate<S> {
             // A token keeps no replay out, so that there is only something to lose.
             _ if source.verifier().scheme().is_token() => Ok(Claims::Granted(held)),
             _ => Err(Reason::BatchPartlyDone.into()),
+        }
+    }
+}
+
+/// The answer to a handshake is not shown: it may be signed.
+impl<S: ReplayStore + fmt::Debug> fmt::Debug for Admission<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forward(delivery) => f.debug_tuple("Forward").field(delivery).finish(),
+            Self::Duplicate(verified) => f.debug_tuple("Duplicate").field(verified).finish(),
+            Self::Handshake(answer) => f.debug_tuple("Handshake").field(&answer.status()).finish(),
+            Self::Observed(observed) => f.debug_tuple("Observed").field(observed).finish(),
         }
     }
 }

@@ -1,7 +1,8 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hookgate_core::Verified;
@@ -214,10 +215,17 @@ impl<S: ReplayStore> Held<S> {
             }
         });
         let mut context = Context::from_waker(Waker::noop());
+        let Ok(runtime) = Handle::try_current() else {
+            // A store that needs a runtime panics without one, and this may be a drop:
+            // the lease runs out then.
+            let poll = AssertUnwindSafe(|| settling.as_mut().poll(&mut context));
+            let _: Result<Poll<()>, _> = catch_unwind(poll);
+            return None;
+        };
         if settling.as_mut().poll(&mut context).is_ready() {
             return None;
         }
-        Some(Handle::try_current().ok()?.spawn(settling))
+        Some(runtime.spawn(settling))
     }
 }
 

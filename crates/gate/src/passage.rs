@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use hookgate_core::Verified;
 use hookgate_replay::ReplayStore;
@@ -16,7 +18,6 @@ pub enum Passage<S: ReplayStore> {
 }
 
 /// A request of a source that only observes: it is forwarded whatever it is.
-#[derive(Debug)]
 pub struct Observed<S: ReplayStore> {
     body: Bytes,
     verified: Option<Verified>,
@@ -40,17 +41,18 @@ pub enum Finding {
 }
 
 impl<S: ReplayStore> Observed<S> {
-    pub(crate) fn new(admission: Result<Admission<S>, Refusal>, body: Bytes) -> Self {
+    pub(crate) fn new(
+        admission: Result<Admission<S>, Refusal>,
+        verified: Option<Verified>,
+        body: Bytes,
+    ) -> Self {
         let nothing = Settlement::of_nothing;
-        let (verified, settlement, finding) = match admission {
-            Ok(Admission::Forward(delivery)) => {
-                let (verified, settlement) = delivery.into_parts();
-                (Some(verified), settlement, Finding::Genuine)
-            }
-            Ok(Admission::Duplicate(verified)) => (Some(verified), nothing(), Finding::Duplicate),
-            Ok(Admission::Handshake(_)) => (None, nothing(), Finding::Handshake),
+        let (settlement, finding) = match admission {
+            Ok(Admission::Forward(delivery)) => (delivery.into_parts().1, Finding::Genuine),
+            Ok(Admission::Duplicate(_)) => (nothing(), Finding::Duplicate),
+            Ok(Admission::Handshake(_)) => (nothing(), Finding::Handshake),
             Ok(Admission::Observed(observed)) => return observed,
-            Err(refusal) => (None, nothing(), Finding::Refused(refusal)),
+            Err(refusal) => (nothing(), Finding::Refused(refusal)),
         };
         Self {
             body,
@@ -77,5 +79,17 @@ impl<S: ReplayStore> Passage<S> {
             }
             Self::Observed(observed) => (observed.body, observed.verified, observed.settlement),
         }
+    }
+}
+
+/// The body is not shown: it may hold what nobody should log.
+impl<S: ReplayStore> fmt::Debug for Observed<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed")
+            .field("body_len", &self.body.len())
+            .field("verified", &self.verified)
+            .field("settlement", &self.settlement)
+            .field("finding", &self.finding)
+            .finish()
     }
 }

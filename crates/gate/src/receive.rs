@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,6 @@ use crate::refusal::{Reason, Refusal};
 use crate::source::{Mode, Source};
 
 /// A request whose head is good: its body may be read now.
-#[derive(Debug)]
 pub struct Receiving<'s> {
     source: &'s Source,
     begun: Begun<'s>,
@@ -21,7 +21,6 @@ pub struct Receiving<'s> {
 
 /// A request that was checked, for the source that it was checked for. It can be
 /// admitted once.
-#[derive(Debug)]
 pub struct Received<'s> {
     pub(crate) source: &'s Source,
     /// Without an error, unless the source only observes.
@@ -178,5 +177,24 @@ impl<'s> Receiving<'s> {
                 observed,
             }),
         }
+    }
+}
+
+impl fmt::Debug for Receiving<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiving")
+            .field("source", &self.source)
+            .field("begun", &self.begun)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The body is not shown: it may hold what nobody should log.
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("source", &self.source)
+            .field("checked", &self.checked)
+            .finish_non_exhaustive()
     }
 }

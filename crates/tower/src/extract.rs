@@ -4,6 +4,7 @@ use std::fmt;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
+use hookgate_gate::Finding;
 use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -11,10 +12,11 @@ use serde::de::DeserializeOwned;
 use crate::event::VerifiedEvent;
 
 impl<S: Sync> FromRequestParts<S> for VerifiedEvent {
-    type Rejection = LayerMissing;
+    type Rejection = NotVerified;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LayerMissing> {
-        parts.extensions.get::<Self>().cloned().ok_or(LayerMissing)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotVerified> {
+        let event = parts.extensions.get::<Self>().cloned();
+        event.ok_or_else(|| NotVerified::of(parts))
     }
 }
 
@@ -81,7 +83,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for VerifiedJson<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, VerifiedJsonRejection> {
         let event = parts.extensions.get::<VerifiedEvent>();
-        let event = event.ok_or(VerifiedJsonRejection::LayerMissing(LayerMissing))?;
+        let missing = || VerifiedJsonRejection::NotVerified(NotVerified::of(parts));
+        let event = event.ok_or_else(missing)?;
         serde_json::from_slice(event.body())
             .map(Self)
             .map_err(|error| VerifiedJsonRejection::Unreadable {
@@ -92,22 +95,36 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for VerifiedJson<T> {
     }
 }
 
-/// The route asks for a verified event, but no layer verified one.
+/// The route asks for a verified event, and nothing was verified: no layer covers it,
+/// or its source only observes.
 #[derive(Clone, Copy, Debug)]
-pub struct LayerMissing;
+pub struct NotVerified {
+    is_observed: bool,
+}
 
-impl fmt::Display for LayerMissing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a handler asks for a verified event on a route without HookgateLayer; \
-             Router::layer covers only the routes added before it",
-        )
+impl NotVerified {
+    fn of(parts: &Parts) -> Self {
+        Self {
+            is_observed: parts.extensions.get::<Finding>().is_some(),
+        }
     }
 }
 
-impl std::error::Error for LayerMissing {}
+impl fmt::Display for NotVerified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_observed {
+            "a handler asks for a verified event, and the source only observes: this did not \
+             verify; while it observes, ask for Option<VerifiedEvent>"
+        } else {
+            "a handler asks for a verified event on a route without HookgateLayer; \
+             Router::layer covers only the routes added before it"
+        })
+    }
+}
 
-impl IntoResponse for LayerMissing {
+impl std::error::Error for NotVerified {}
+
+impl IntoResponse for NotVerified {
     fn into_response(self) -> Response {
         tracing::error!("{self}");
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -118,8 +135,8 @@ impl IntoResponse for LayerMissing {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum VerifiedJsonRejection {
-    /// No layer verified anything.
-    LayerMissing(LayerMissing),
+    /// Nothing was verified.
+    NotVerified(NotVerified),
     /// The bytes are not what the handler asks for. What they are is not said: it
     /// is the sender's, and may be what nobody should log.
     Unreadable {
@@ -135,7 +152,7 @@ pub enum VerifiedJsonRejection {
 impl fmt::Display for VerifiedJsonRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LayerMissing(missing) => missing.fmt(f),
+            Self::NotVerified(missing) => missing.fmt(f),
             Self::Unreadable {
                 source,
                 line,

@@ -14,7 +14,8 @@ pub enum OnHangUp {
     /// It runs to its end in a task of its own, and the event is settled by its
     /// answer: the retry waits for it and is told of a duplicate. Layers outside of
     /// this one, such as a concurrency limit, no longer count it, and a shutdown of
-    /// the runtime does not wait for it.
+    /// the runtime does not wait for it. A gRPC answer that has begun, and that nobody
+    /// reads to its end, still gives the event back.
     Finish,
 }
 

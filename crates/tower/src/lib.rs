@@ -31,7 +31,7 @@ pub use hookgate_replay::{RedisConfig, RedisStore};
 pub use self::body::VerifiedBody;
 pub use self::event::VerifiedEvent;
 #[cfg(feature = "axum")]
-pub use self::extract::{LayerMissing, VerifiedJson, VerifiedJsonRejection};
+pub use self::extract::{NotVerified, VerifiedJson, VerifiedJsonRejection};
 pub use self::hang_up::OnHangUp;
 pub use self::layer::HookgateLayer;
 pub use self::refuse::{ProblemJson, Refuse};

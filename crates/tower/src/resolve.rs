@@ -52,7 +52,9 @@ use http::request;
 /// # Security
 ///
 /// What is resolved decides which secret counts, so resolve by what you
-/// configured: the path, or a host that your server checks. Sources that share a
+/// configured: the path, or a host that your server checks. It runs before anything is
+/// checked and without a deadline: whoever sends requests can have it ask, so keep what it
+/// has found, and what it has not. Sources that share a
 /// name and a [tenant](hookgate_gate::SourceBuilder::tenant) share their memory of
 /// events.
 pub trait Resolve: Send + Sync + 'static {

@@ -10,7 +10,7 @@ use hookgate_gate::{
     acknowledge_duplicate, is_withheld,
 };
 use hookgate_replay::{MemoryStore, ReplayStore};
-use http::{HeaderMap, Request, Response, request};
+use http::{HeaderMap, Request, Response, StatusCode, Version, request};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower_service::Service;
@@ -103,15 +103,25 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
     {
         let (parts, body) = request.into_parts();
         let audience = Audience::of(parts.version, &parts.headers);
-        let admitted = match self.admit(parts, body, audience).await {
+        let course = match self.resolve(&parts).await {
+            Ok(mut source) => {
+                let course = self.admit(&mut source, parts, body, audience).await;
+                course.map_err(|refusal| (Some(source), refusal))
+            }
+            Err(refusal) => Err((None, refusal)),
+        };
+        let admitted = match course {
             Ok(Course::Forward(admitted)) => admitted,
             Ok(Course::Answer(answer, trailers)) => {
                 return Ok(answer.map(|body| ResponseBody::own(body, trailers)));
             }
-            Err(refusal) => return Ok(self.refused(refusal, audience)),
+            Err((source, refusal)) => {
+                record::refused(source.as_deref(), refusal);
+                return Ok(self.refused(refusal, audience));
+            }
         };
         let source = Arc::clone(&admitted.source);
-        let call = forward(inner, admitted, audience);
+        let call = forward(inner, admitted);
         let response = match self.on_hang_up {
             OnHangUp::Drop => call.await,
             OnHangUp::Finish => {
@@ -135,9 +145,11 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         Ok(response)
     }
 
-    /// Finds the source, reads, verifies and claims.
+    /// Reads, verifies and claims: by the source as it is when all of that is done, so
+    /// that a key that was taken away counts no longer.
     async fn admit<B>(
         &self,
+        source: &mut Arc<Source>,
         parts: request::Parts,
         body: B,
         audience: Audience,
@@ -147,86 +159,83 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let source = match self.resolve(&parts).await {
-            Ok(source) => source,
-            Err(refusal) => {
-                record::refused(None, refusal);
-                return Err(refusal);
-            }
-        };
-        let course = self.check(&source, parts, body, audience).await;
-        if let Err(refusal) = course {
-            record::refused(Some(&source), refusal);
-        }
-        course
-    }
-
-    async fn check<B>(
-        &self,
-        source: &Arc<Source>,
-        parts: request::Parts,
-        body: B,
-        audience: Audience,
-    ) -> Result<Course<S>, Refusal>
-    where
-        B: Body + Send,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        record::resolved(source);
         let declared = body.size_hint().exact();
-        let receiving = self.gate.begin(source, Head::from(&parts), declared)?;
         let body = pin!(body);
         let mut frames = Frames::new(body);
-        let admission = match receiving.receive(&mut frames).await {
-            Ok(received) => {
-                if let Some(verified) = received.verified() {
-                    record::verified(source, verified);
+        let mut overtaken: Option<Bytes> = None;
+        let admission = loop {
+            record::resolved(source);
+            let again = overtaken.is_some();
+            let head = Head::from(&parts);
+            let received = match overtaken.take() {
+                None => match self.gate.begin(source, head, declared) {
+                    Ok(receiving) => receiving.receive(&mut frames).await,
+                    Err(refusal) => Err(refusal),
+                },
+                Some(body) => self.gate.check_whole(source, head, body),
+            };
+            let admission = match received {
+                Ok(received) => {
+                    if let Some(verified) = received.verified() {
+                        record::verified(source, verified);
+                    }
+                    self.gate.admit(received).await
                 }
-                self.gate.admit(received).await
-            }
-            Err(refusal) => Err(refusal),
+                Err(refusal) => Err(refusal),
+            };
+            let is_current = self.resolver.is_current(&parts, source);
+            // What is claimed goes back when it is dropped here.
+            let body = match admission {
+                // It may be signed for what the source is by now, or was.
+                Err(refusal)
+                    if matches!(refusal.reason(), Reason::Verify(_)) && (again || !is_current) =>
+                {
+                    return Err(refusal.asking_to_retry());
+                }
+                admission if is_current => break admission?,
+                Ok(Admission::Forward(delivery)) => delivery.verified().body().clone(),
+                Ok(Admission::Observed(observed)) => Passage::Observed(observed).into_parts().0,
+                Ok(Admission::Duplicate(verified)) => verified.body().clone(),
+                admission => break admission?,
+            };
+            *source = self.resolve(&parts).await?;
+            overtaken = Some(body);
         };
-        let is_current = self.resolver.is_current(&parts, source);
         let passage = match admission {
-            Ok(Admission::Forward(delivery)) => Passage::Verified(delivery),
-            Ok(Admission::Observed(observed)) => Passage::Observed(observed),
-            Ok(Admission::Duplicate(_)) => {
+            Admission::Forward(delivery) => Passage::Verified(delivery),
+            Admission::Observed(observed) => Passage::Observed(observed),
+            Admission::Duplicate(_) => {
                 record::duplicate(source);
                 let (answer, trailers) = acknowledge_duplicate(audience);
                 return Ok(Course::Answer(answer, trailers));
             }
-            Ok(Admission::Handshake(answer)) => {
+            Admission::Handshake(answer) => {
                 record::handshake(source);
                 return Ok(Course::Answer(answer, None));
             }
-            // It may be signed for what the source is by now.
-            Err(refusal) if !is_current && matches!(refusal.reason(), Reason::Verify(_)) => {
-                return Err(refusal.asking_to_retry());
-            }
-            Err(refusal) => return Err(refusal),
         };
         let finding = match &passage {
             Passage::Verified(_) => None,
             Passage::Observed(observed) => Some(observed.finding()),
         };
         let (body, verified, settlement) = passage.into_parts();
-        if !is_current {
-            // What is claimed goes back if the source refuses it by now.
-            let newer = self.resolve(&parts).await?;
-            let body = body.clone();
-            self.gate.check_whole(&newer, Head::from(&parts), body)?;
-        }
         let body = VerifiedBody::new(body, frames.trailers);
         let mut request = Request::from_parts(parts, body);
+        let extensions = request.extensions_mut();
         if let Some(finding) = finding {
             record::observed(source, finding);
-            request.extensions_mut().insert(finding);
+            extensions.insert(finding);
+            // One of a layer outside of this one is not about this.
+            extensions.remove::<VerifiedEvent>();
         }
         if let Some(verified) = verified {
             let event = VerifiedEvent::new(Arc::clone(source), verified, settlement.attempt());
-            request.extensions_mut().insert(event);
+            extensions.insert(event);
         }
+        // The body is here, and within its own limit: that of axum, 2 MB unless somebody
+        // says otherwise, would refuse what is genuine.
+        #[cfg(feature = "axum")]
+        axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
         Ok(Course::Forward(Admitted {
             source: Arc::clone(source),
             settlement,
@@ -261,7 +270,6 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
 async fn forward<I, S, ResBody>(
     mut inner: I,
     admitted: Admitted<S>,
-    audience: Audience,
 ) -> Result<Response<ResponseBody<ResBody>>, I::Error>
 where
     I: Service<Request<VerifiedBody>, Response = Response<ResBody>>,
@@ -275,23 +283,25 @@ where
     } = admitted;
     settlement.handed_over();
     let attempt = settlement.attempt();
-    let response = match inner.call(request).await {
-        Ok(response) => response,
-        Err(error) => {
-            settlement.settle(Outcome::Failed).await;
-            return Err(error);
-        }
-    };
+    // Without an answer it may have been half done: what is not settled says so.
+    let response = inner.call(request).await?;
     record::forwarded(&source, response.status(), attempt);
     let outcome = match Outcome::of_call(response.headers()) {
         Some(Outcome::Failed) => Outcome::Failed,
-        None if audience == Audience::Grpc && response.status().is_success() => {
+        // By what the answer is: what the request says it is, anybody can change.
+        None if is_grpc(&response) => {
             return Ok(response.map(|body| ResponseBody::watched(body, settlement)));
         }
         _ => Outcome::of(response.status()),
     };
     settlement.settle(outcome).await;
     Ok(response.map(ResponseBody::inner))
+}
+
+/// Whether it is the answer to a gRPC call, so that its status says nothing.
+fn is_grpc<B>(response: &Response<B>) -> bool {
+    response.status() == StatusCode::OK
+        && Audience::of(Version::HTTP_2, response.headers()) == Audience::Grpc
 }
 
 impl<I: Clone, V, S, R> Clone for Hookgate<I, V, S, R> {

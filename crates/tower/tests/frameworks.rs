@@ -224,6 +224,45 @@ async fn a_grpc_caller_is_told_of_a_duplicate_in_its_own_terms() {
     );
 }
 
+/// The content type of a request is not signed: it must not decide whether the success
+/// of a handler counts.
+#[tokio::test]
+async fn a_request_that_only_says_that_it_is_grpc_is_delivered_once() {
+    let (router, calls) = router(0);
+    for _ in 0..3 {
+        let mut request = signed(BODY);
+        *request.version_mut() = http::Version::HTTP_2;
+        let content_type = http::HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert("content-type", content_type);
+        let response = router.clone().oneshot(request).await.unwrap();
+        drop(response.into_body().collect().await.unwrap());
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_large_body_within_the_limit_reaches_extractors() {
+    let large = format!("{{\"id\":\"evt_1\",\"data\":\"{}\"}}", "x".repeat(3 << 20));
+    let limit = tower_hookgate::BodyLimit::new(8 << 20).unwrap();
+    let source = support::source_with(support::SECRET)
+        .body_limit(limit)
+        .build();
+    let expected = large.len();
+    let handler = async move |body: Bytes| assert_eq!(body.len(), expected);
+    let router: Router = Router::new()
+        .route("/hooks", post(handler))
+        .layer(HookgateLayer::new(source));
+    let request = support::signed_with(support::SECRET, &large, Body::from(large.clone()));
+    let found = status(&router, request).await;
+    // Without the feature nobody tells axum.
+    let told = if cfg!(feature = "axum") {
+        StatusCode::OK
+    } else {
+        StatusCode::PAYLOAD_TOO_LARGE
+    };
+    assert_eq!(found, told);
+}
+
 #[tokio::test]
 async fn a_grpc_error_in_the_head_counts_as_a_failure() {
     let handler = async || [("grpc-status", "13")];

@@ -55,7 +55,10 @@ fn answering(
         calls.begin();
         let frames = frames();
         let body = StreamBody::new(Stream(frames.into_iter()));
-        ready(Ok(Response::new(BodyExt::boxed(body))))
+        let mut response = Response::new(BodyExt::boxed(body));
+        let content_type = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert("content-type", content_type);
+        ready(Ok(response))
     })
 }
 

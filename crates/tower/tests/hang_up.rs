@@ -117,6 +117,31 @@ async fn under_at_most_once_a_half_done_event_is_not_handled_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_error_of_the_service_inside_is_no_answer() {
+    for (promise, expected) in [
+        (Promise::AtLeastOnce, (Some(OK), 2)),
+        // It may have been half done.
+        (
+            Promise::AtMostOnce,
+            (Some(StatusCode::SERVICE_UNAVAILABLE), 1),
+        ),
+    ] {
+        let calls = Calls::default();
+        let source = source_with(SECRET).promise(promise).build();
+        let service = tower::ServiceBuilder::new()
+            .layer(HookgateLayer::new(source))
+            .timeout(SOON)
+            .service(handler(&calls, First::Slow(OK)));
+        let send = async || {
+            let answer = tower::ServiceExt::oneshot(service.clone(), signed(BODY)).await;
+            answer.ok().map(|response| response.status())
+        };
+        assert_eq!(send().await, None, "{promise:?}");
+        assert_eq!((send().await, calls.begun()), expected, "{promise:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_concurrent_duplicate_waits_and_gets_the_result() {
     for (first, expected, begun) in [
         (First::Slow(OK), [OK, OK], 1),

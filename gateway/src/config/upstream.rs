@@ -55,7 +55,7 @@ impl Upstream {
 }
 
 /// A server as it is written: an address or a name, and what it means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct ServerName {
     /// Over TLS.
     pub(crate) secure: bool,
@@ -65,6 +65,17 @@ pub(crate) struct ServerName {
     /// What it meant at the start, in order.
     pub(crate) addresses: Vec<SocketAddr>,
 }
+
+/// A name is the same whatever it means at a moment: it is looked up again while it is
+/// used.
+impl PartialEq for ServerName {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |name: &Self| (name.secure, name.host.clone(), name.port);
+        of(self) == of(other)
+    }
+}
+
+impl Eq for ServerName {}
 
 impl ServerName {
     /// Whether its address may change.

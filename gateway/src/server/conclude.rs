@@ -31,6 +31,7 @@ impl Gateway {
         let status = answer.status();
         settlement.settle(Outcome::of(status)).await;
         if is_enforced && is_withheld(status) {
+            answer.release(false).await;
             self.withhold(sender, route, status, record).await;
         } else {
             relay(sender, answer).await;

@@ -16,6 +16,7 @@ use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
 use tokio::time::{Instant, timeout_at};
 
+use super::refusals::network;
 use super::{Gateway, http1, http2};
 use crate::tls::ServerTls;
 use crate::wire::{ReadAhead, Writing};
@@ -127,7 +128,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Connections that are open, by the address of the client. Bounded by how many there
+/// Connections that are open, by the address of the client, of IPv6 its /64. Bounded by how many there
 /// may be at all.
 #[derive(Debug, Default)]
 pub(super) struct OpenByAddress(Mutex<HashMap<IpAddr, usize>>);
@@ -142,7 +143,7 @@ impl OpenByAddress {
     /// `None` above the limit.
     fn count(&self, stream: &Stream, most: usize) -> Option<OpenOf<'_>> {
         let digest = stream.get_socket_digest();
-        let address = digest.and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
+        let address = digest.and_then(|digest| Some(network(digest.peer_addr()?.as_inet()?.ip())));
         if let Some(address) = address {
             let mut open = self.0.lock();
             let open = open.entry(address).or_default();

@@ -95,6 +95,7 @@ impl Gateway {
         let event = Event {
             source,
             id: verified.as_ref().and_then(Verified::id),
+            promise: route.source.promise(),
         };
         let sent = route.upstream.send(request, &body, event).await;
         let status = sent.as_ref().ok().map(Answer::status);

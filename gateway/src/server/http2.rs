@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::Connection;
 use h2::{Ping, PingPong};
+use hookgate_gate::Reason;
 use http::header::{COOKIE, HOST};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{
@@ -37,6 +38,8 @@ const STREAMS: u32 = 100;
 /// Bytes that a sender may have under way on one stream and on the connection.
 const WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Most bytes of cookies that come in several fields.
+const COOKIES: usize = 4096;
 /// After so many requests that no HTTP/2 client sends, the connection ends.
 const MALFORMED: u32 = 32;
 
@@ -155,9 +158,9 @@ impl Drop for Running {
 impl Gateway {
     async fn serve_http2(&self, session: HttpSession) {
         let mut session = ServerSession::new_http2(session);
-        as_http1(session.req_header_mut());
+        let written = as_http1(session.req_header_mut());
         let bodiless = session.is_body_empty();
-        let body = framing::check_http2(session.req_header(), bodiless);
+        let body = written.and_then(|()| framing::check_http2(session.req_header(), bodiless));
         let mut sender = Sender::new(&mut session, body.unwrap_or(BodyLen::Unknown));
         match body {
             Ok(_) => self.deliver(&mut sender).await,
@@ -174,8 +177,9 @@ impl Gateway {
 }
 
 /// Writes a head as HTTP/1 has it, because a scheme may sign these fields: the
-/// authority as `Host` (RFC 9113 §8.3.1), and cookies in one field (§8.2.3).
-fn as_http1(request: &mut RequestHeader) {
+/// authority as `Host` (RFC 9113 §8.3.1), and cookies in one field (§8.2.3). That copies
+/// them, however often a few bytes on the wire may name the same one, so there is a limit.
+fn as_http1(request: &mut RequestHeader) -> Result<(), Reason> {
     // Neither fails: the names are constants, the values were some in this head.
     if !request.headers.contains_key(HOST)
         && let Some(authority) = request.uri.authority().cloned()
@@ -189,7 +193,11 @@ fn as_http1(request: &mut RequestHeader) {
             .iter()
             .map(|crumb| crumb.as_bytes())
             .collect();
+        if crumbs.iter().map(|crumb| crumb.len() + 2).sum::<usize>() > COOKIES {
+            return Err(Reason::HeadTooLarge);
+        }
         let cookies = crumbs.join(&b"; "[..]);
         let _: Result<(), _> = request.insert_header(COOKIE, cookies);
     }
+    Ok(())
 }

@@ -87,7 +87,7 @@ impl Refusals {
 }
 
 /// What one client has to itself: of IPv6, the half that it does not choose.
-fn network(client: IpAddr) -> IpAddr {
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
             const HALF: u128 = u128::MAX << 64;

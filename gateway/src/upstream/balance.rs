@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use hookgate_gate::Promise;
+
 use super::server::Server;
 use crate::config::Balance;
 
@@ -14,6 +16,7 @@ pub(crate) struct Event<'d> {
     pub(crate) source: &'d str,
     /// None where nothing signed names the event.
     pub(crate) id: Option<&'d str>,
+    pub(crate) promise: Promise,
 }
 
 /// Every server, in the order in which they are to be tried: fit ones first.
@@ -85,6 +88,7 @@ mod tests {
     const EVENT: Event<'static> = Event {
         source: "a",
         id: Some("evt_1"),
+        promise: Promise::AtLeastOnce,
     };
 
     #[test]
@@ -120,6 +124,7 @@ mod tests {
             let event = Event {
                 source: "a",
                 id: Some(&id),
+                ..EVENT
             };
             let first = |servers: &[Arc<Server>]| {
                 let order = order(Balance::Hash, servers, &turn, event, b"");

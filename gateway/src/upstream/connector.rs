@@ -100,7 +100,7 @@ impl Connector {
                     client::HttpSession::H2(session) => {
                         Ok((Session::Http2(Box::new(session)), false))
                     }
-                    _ => Error::e_explain(ErrorType::H2Error, "the server speaks no HTTP/2"),
+                    _ => Error::e_explain(ErrorType::new("the server speaks no HTTP/2"), ""),
                 }
             }
         }
@@ -234,6 +234,18 @@ impl Session {
     }
 }
 
+/// What went wrong, for the log: without what the other side has sent, which pingora
+/// puts into what it says of an answer that it cannot read.
+pub(super) fn told(error: &Error) -> String {
+    let kind = error.etype().as_str();
+    let root = error.root_cause();
+    if root.is::<Error>() {
+        kind.to_owned()
+    } else {
+        format!("{kind}: {root}")
+    }
+}
+
 impl Broken {
     fn of(error: Box<Error>) -> Self {
         let cause = error.root_cause().downcast_ref::<h2::Error>();
@@ -274,8 +286,8 @@ async fn read_head(session: &mut HttpSession) -> Result<()> {
         match session.resp_header().map(|head| head.status) {
             Some(StatusCode::SWITCHING_PROTOCOLS) => {
                 return Error::e_explain(
-                    ErrorType::InvalidHTTPHeader,
-                    "101 to a request that did not ask for it",
+                    ErrorType::new("101 to a request that did not ask for it"),
+                    "",
                 );
             }
             Some(status) if status.is_informational() => {}

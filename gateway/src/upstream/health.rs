@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Upstream;
-use super::connector::{Broken, Connector, From};
+use super::connector::{Broken, Connector, From, told};
 use super::server::Server;
 use crate::config::Health;
 
@@ -55,7 +55,7 @@ async fn check_all(upstream: &Arc<Upstream>, health: &Health, connector: &Arc<Co
 }
 
 async fn check(server: &Server, health: &Health, connector: &Connector) -> Result<(), String> {
-    let text = |error: Box<pingora_core::Error>| error.to_string();
+    let text = |error: Box<pingora_core::Error>| told(&error);
     let peer = one_stream(&server.peer);
     let (mut session, _) = connector
         .connect(&peer, From::Nothing)

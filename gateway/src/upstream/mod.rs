@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use hookgate_gate::{Audience, Outcome, Reason};
+use hookgate_gate::{Audience, Outcome, Promise, Reason};
 use http::{HeaderMap, StatusCode, Version};
 use parking_lot::RwLock;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use self::balance::Event;
-use self::connector::{Broken, Connector, From, Session};
+use self::connector::{Broken, Connector, From, Session, told};
 pub(crate) use self::head::{Context, request_head, response_head};
 use self::server::{Busy, Server};
 use crate::config;
@@ -111,10 +111,16 @@ impl Upstream {
         let deadline = Instant::now() + self.config.timeout;
         let servers = self.servers();
         let order = balance::order(self.config.balance, &servers, &self.turn, event, body);
+        let ways = match event.promise {
+            Promise::AtLeastOnce => &[From::Pool, From::Nothing][..],
+            // A connection that the server is just closing leaves it unknown what became
+            // of the delivery, and this one would not be forwarded again.
+            Promise::AtMostOnce => &[From::Nothing],
+        };
         let mut failure = Failure::unsent(Reason::UpstreamUnreachable, "no server");
         let mut request = Some(request);
         for server in &order {
-            for from in [From::Pool, From::Nothing] {
+            for &from in ways {
                 let server = Busy::with(server);
                 let attempt = self.attempt(server, from, &mut request, body, deadline);
                 let (cause, next) = match attempt.await {
@@ -168,9 +174,12 @@ impl Upstream {
                 } else {
                     Next::Server
                 };
-                (Failure::unsent(Reason::UpstreamUnreachable, cause), next)
+                (
+                    Failure::unsent(Reason::UpstreamUnreachable, told(&cause)),
+                    next,
+                )
             }
-            Ok(Err(Broken::Failed(cause))) => sent(Reason::UpstreamFailed, &cause),
+            Ok(Err(Broken::Failed(cause))) => sent(Reason::UpstreamFailed, &told(&cause)),
             Ok(Err(Broken::Late(cause))) => sent(Reason::UpstreamTimeout, &cause),
             Err(_) => sent(Reason::UpstreamTimeout, &"no answer in time"),
         };
@@ -188,7 +197,7 @@ impl Upstream {
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
         let cause = match timeout_at(until, self.connector.connect(&server.peer, from)).await {
             Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(error)) => format!("{}: {error}", server.address),
+            Ok(Err(error)) => format!("{}: {}", server.address, told(&error)),
             Err(_) if until == deadline => {
                 let cause = "no connection in time";
                 return Err(Failure::unsent(Reason::UpstreamTimeout, cause));

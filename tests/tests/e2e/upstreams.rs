@@ -556,3 +556,40 @@ async fn a_server_that_is_busy_comes_after_one_that_is_not() {
     }
     assert_eq!((one.take().len(), two.take().len()), (0, 6));
 }
+
+/// An answer that is no HTTP may well be the request itself, with what is secret in it.
+#[tokio::test]
+async fn what_an_upstream_sends_back_is_not_logged() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let echo = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                // Not as a request line, which is parsed by its first letters.
+                let _ = stream.write_all(b"\x01").await;
+                let _ = stream.write_all(&bytes[..read]).await;
+            }
+        }
+    });
+    let gateway = Gateway::builder(address).start();
+    let provided = Provided::named("beatapi");
+    let reply = send(gateway.address(), provided.delivery("evt_canary")).await;
+    assert_eq!(reply.status, StatusCode::BAD_GATEWAY);
+    // Lines are written by a thread of their own.
+    let logged = async {
+        loop {
+            let log = gateway.log();
+            if log.contains("forwarding failed") {
+                return log;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let log = tokio::time::timeout(Duration::from_secs(10), logged).await;
+    let log = log.expect("the failure is logged");
+    for secret in ["\\\"type\\\"", "hookgate-verified", "x-beatapi-signature"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+    echo.abort();
+}

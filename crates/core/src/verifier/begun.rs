@@ -26,7 +26,6 @@ use crate::time::UnixTime;
 const JWT_LEEWAY: Duration = Duration::from_secs(60);
 
 /// What a head that is good says.
-#[derive(Debug)]
 pub(super) struct Begun {
     /// Index of the plan that decides.
     pub(super) plan: usize,
@@ -43,7 +42,6 @@ pub(super) struct Begun {
 
 /// One way to read the signed message. More than one where the provider may have
 /// signed another spelling of the address, or signs in groups.
-#[derive(Debug)]
 pub(super) struct Alternative {
     /// None yet where the signature is in the body.
     pub(super) candidates: Candidates,
@@ -56,7 +54,6 @@ pub(super) type Alternatives = SmallVec<[Alternative; 1]>;
 /// A MAC under way for each active key and alternative.
 pub(super) type Macs = SmallVec<[Mac; 1]>;
 
-#[derive(Debug)]
 pub(super) struct Mac {
     pub(super) key: usize,
     pub(super) alternative: usize,

@@ -69,7 +69,6 @@ struct PreparedKey {
 }
 
 /// What begins with a head.
-#[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "boxing would cost every delivery an allocation"
@@ -83,7 +82,6 @@ pub enum Begun<'v> {
 }
 
 /// What a request turned out to be.
-#[derive(Debug)]
 pub enum Checked {
     /// A delivery that verified.
     Delivery(Verified),
@@ -311,6 +309,26 @@ impl Verifier {
             headers.insert(name, value);
         }
         Ok(response)
+    }
+}
+
+/// The answer to a handshake is not shown: it may be signed.
+impl fmt::Debug for Begun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivery(pending) => f.debug_tuple("Delivery").field(pending).finish(),
+            Self::Handshake(answer) => f.debug_tuple("Handshake").field(&answer.status()).finish(),
+        }
+    }
+}
+
+/// Likewise.
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivery(verified) => f.debug_tuple("Delivery").field(verified).finish(),
+            Self::Handshake(answer) => f.debug_tuple("Handshake").field(&answer.status()).finish(),
+        }
     }
 }
 

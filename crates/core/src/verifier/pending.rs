@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -19,7 +20,6 @@ use crate::scheme::{Plan, field, json};
 use crate::time::UnixTime;
 
 /// A delivery whose head is good, waiting for its body.
-#[derive(Debug)]
 pub struct Pending<'v> {
     pub(super) verifier: &'v Verifier,
     /// An error of the head, where the request may still be a handshake that is
@@ -31,7 +31,6 @@ pub struct Pending<'v> {
 }
 
 /// A handshake whose answer waits for the body.
-#[derive(Debug)]
 pub(super) struct LateHandshake {
     pub(super) index: usize,
     /// What the answer has of the head.
@@ -99,6 +98,17 @@ impl Pending<'_> {
             Some(answer) => Ok(Checked::Handshake(answer)),
             None => event.map(|event| Checked::Delivery(Verified { body, event })),
         }
+    }
+}
+
+/// What was read of the head is not shown, nor is the body.
+impl fmt::Debug for Pending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("verifier", &self.verifier)
+            .field("error", &self.begun.as_ref().err())
+            .field("body", &self.body)
+            .finish_non_exhaustive()
     }
 }
 
