@@ -54,20 +54,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(address).await?;
+    let end = told_to_end()?;
     println!("listening on {}", listener.local_addr()?);
-    serve(listener, app).await;
+    serve(listener, app, end).await;
     Ok(())
 }
 
-/// Serves until it is told to end, and then what is under way.
-async fn serve(listener: TcpListener, app: Router) {
+/// Serves until the end, and then what is under way.
+async fn serve(listener: TcpListener, app: Router, end: impl Future<Output = ()>) {
     let mut server = Builder::new(TokioExecutor::new());
     server
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(10));
     let under_way = GracefulShutdown::new();
-    let mut end = std::pin::pin!(told_to_end());
+    let mut end = std::pin::pin!(end);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -92,17 +93,24 @@ async fn serve(listener: TcpListener, app: Router) {
         tokio::time::timeout(Duration::from_secs(30), under_way.shutdown()).await;
 }
 
-/// Ctrl-C, or SIGTERM of whoever runs this.
-async fn told_to_end() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
+/// Completes on Ctrl-C, or SIGTERM of whoever runs this: either is listened for from this
+/// call on.
+#[cfg(unix)]
+fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    let _: Result<(), _> = tokio::signal::ctrl_c().await;
+    })
+}
+
+#[cfg(not(unix))]
+fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _: Result<(), _> = tokio::signal::ctrl_c().await;
+    })
 }
