@@ -181,6 +181,7 @@ async fn a_claim_that_too_few_replicas_have_is_not_granted_and_given_back() {
     let _replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
     let with = |replicas, timeout| {
         let config = RedisConfig::new(&server.url()).unwrap();
+        let config = config.with_timeout(timeout * 2);
         RedisStore::connect(config.with_wait_replicas(WaitReplicas { replicas, timeout }))
     };
     let two = with(2, Duration::from_millis(250)).await.unwrap();
@@ -199,7 +200,7 @@ async fn a_claim_that_too_few_replicas_have_is_not_granted_and_given_back() {
                 break;
             }
             // The replica is not in sync yet, or the claim not given back.
-            other => assert!(start.elapsed() < Duration::from_secs(9), "{other:?}"),
+            other => assert!(start.elapsed() < Duration::from_secs(60), "{other:?}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
