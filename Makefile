@@ -50,6 +50,7 @@ semver: ## Check that the layer's API has changed only as its version says
 
 bench: needs redis ## Measure verification beside the bare MAC and another crate
 	$(CARGO) bench --locked --package hookgate-benches
+	$(CARGO) bench --locked --manifest-path benches/svix/Cargo.toml --target-dir target/svix
 
 # Starts what people use instead, from packages, beside the gateway and the layer. Takes
 # half an hour on a machine that does nothing else; the record goes to benches/records.

@@ -1,0 +1,55 @@
+//! Verifying a delivery that is there as a whole, with the crate `svix` and with this
+//! project, side by side: `cargo bench --manifest-path benches/svix/Cargo.toml`.
+
+use std::hint::black_box;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use hookgate_core::{Head, Provider, Secret, Signer, UnixTime, Verifier};
+use http::{Method, Uri};
+
+const SECRET: &str = "whsec_YmVuY2htYXJrcy1vZi1ob29rZ2F0ZQ==";
+
+fn verify(criterion: &mut Criterion) {
+    let provider = Provider::named("standard-webhooks").expect("in the catalogue");
+    let secret = Secret::new(SECRET).expect("a secret");
+    let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+    let verifier = Verifier::builder(provider.scheme())
+        .key(secret)
+        .build()
+        .expect("it fits");
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970");
+    let now = UnixTime::from_secs(now.as_secs() as i64);
+    let mut group = criterion.benchmark_group("verify beside svix");
+    for len in [256, 1024, 64 * 1024, 1024 * 1024] {
+        let body = Bytes::from(format!(
+            r#"{{"type":"bench","data":"{}"}}"#,
+            "x".repeat(len - 26)
+        ));
+        assert_eq!(body.len(), len);
+        let headers = signer
+            .sign(&body, now, Some("msg_1"))
+            .expect("it can be signed");
+        group.throughput(Throughput::Bytes(len as u64));
+
+        let (method, uri) = (Method::POST, Uri::from_static("/"));
+        let head = Head::new(&method, &uri, &headers);
+        assert!(verifier.verify(head, body.clone(), now).is_ok());
+        group.bench_function(BenchmarkId::new("hookgate", len), |bencher| {
+            bencher.iter(|| verifier.verify(black_box(head), body.clone(), now).is_ok());
+        });
+
+        let peer = svix::webhooks::Webhook::new(SECRET).expect("a secret");
+        assert!(peer.verify(&body, &headers).is_ok());
+        group.bench_function(BenchmarkId::new("svix", len), |bencher| {
+            bencher.iter(|| peer.verify(black_box(&body), &headers).is_ok());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, verify);
+criterion_main!(benches);
