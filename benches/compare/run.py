@@ -78,11 +78,10 @@ class System:
     """
 
     def __init__(self, name, verifies, forwards, command, env=None, most=1 << 30,
-                 tls=False, path="/hooks", forged=None, label=None):
+                 tls=False, path="/hooks", forged=None):
         self.name, self.verifies, self.forwards = name, verifies, forwards
         self.command, self.env, self.most = command, env or {}, most
         self.tls, self.path, self.forged = tls, path, forged
-        self.label = label or name
 
 
 def systems(site):
@@ -369,7 +368,7 @@ def compare(options, site, upstream_port):
                     told = measure(system, running[system.name], site, size, each, connections)
                     results.setdefault(system.name, {}).setdefault(str(size), []).append(told)
             print(f"round {round_number + 1} of {options.rounds}", file=sys.stderr)
-        extras = refusals(running, site, options)
+        extras = refusals(chosen, running, site, options)
     finally:
         for one in running.values():
             one.stop()
@@ -393,18 +392,18 @@ def check(system, running, site):
     load(system, running, site, 1024, 4, 1, "--fault", "forged", "--expect", system.forged or 2)
 
 
-def refusals(running, site, options):
+def refusals(chosen, running, site, options):
     """What refusing costs, beside forwarding, in the same run."""
-    if "hookgate" not in running:
+    system = next((system for system in chosen if system.name == "hookgate"), None)
+    if system is None:
         return {}
-    system = next(s for s in systems(site) if s.name == "hookgate")
     out = {}
     for _ in range(options.rounds):
         for name, size, fault in [("forwarded 1 KiB", 1024, None), ("forged 1 KiB", 1024, "forged"),
                                   ("stale 1 KiB", 1024, "stale"),
                                   ("stale 64 KiB", 65_536, "stale")]:
             extra = ["--fault", fault, "--expect", "401"] if fault else []
-            told = measure(system, running["hookgate"], site, size, 10_000, 32, *extra)
+            told = measure(system, running[system.name], site, size, 10_000, 32, *extra)
             out.setdefault(name, []).append(told["cpu_us"])
     return out
 

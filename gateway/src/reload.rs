@@ -123,7 +123,6 @@ fn reload(gateway: &Gateway, path: &Path) -> (Watched, bool) {
         })?;
         Ok(warnings)
     });
-    let is_reloaded = reloaded.is_ok();
     let result = reloaded.as_ref().map(drop).map_err(drop);
     match reloaded {
         Ok(warnings) => {
@@ -143,5 +142,5 @@ fn reload(gateway: &Gateway, path: &Path) -> (Watched, bool) {
         }
     }
     gateway.metrics().reloaded(result);
-    (watched, is_reloaded)
+    (watched, result.is_ok())
 }

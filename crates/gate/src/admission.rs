@@ -174,6 +174,18 @@ impl<S: ReplayStore> Gate<S> {
     }
 }
 
+impl<S: ReplayStore> Admission<S> {
+    /// The body that was admitted; none of a handshake.
+    pub fn body(&self) -> Option<&Bytes> {
+        match self {
+            Self::Forward(delivery) => Some(delivery.verified().body()),
+            Self::Duplicate(verified) => Some(verified.body()),
+            Self::Observed(observed) => Some(observed.body()),
+            Self::Handshake(_) => None,
+        }
+    }
+}
+
 /// The answer to a handshake is not shown: it may be signed.
 impl<S: ReplayStore + fmt::Debug> fmt::Debug for Admission<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

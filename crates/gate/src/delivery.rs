@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use hookgate_core::Verified;
 use hookgate_replay::{Lease, ReplayStore, Settled, StoreError};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::gate::Shared;
+use crate::refusal::Audience;
 use crate::source::{Promise, Source};
 
 /// A delivery that is to be forwarded: verified, and its event claimed.
@@ -78,6 +79,13 @@ impl Outcome {
             _ => Self::Failed,
         })
     }
+}
+
+/// Whether an answer is one to a gRPC call, so that its status says nothing and
+/// [`Outcome::of_call`] does, perhaps only at its end. It goes by the answer: what a
+/// request says it is, anybody can change.
+pub fn is_call(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK && Audience::of(Version::HTTP_2, headers) == Audience::Grpc
 }
 
 /// Whether an upstream's answer is kept from the sender, who is told 502

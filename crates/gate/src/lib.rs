@@ -21,7 +21,7 @@ mod source;
 
 pub use self::admission::Admission;
 pub use self::clock::{Clock, SystemClock};
-pub use self::delivery::{Delivery, Outcome, Settlement, is_withheld};
+pub use self::delivery::{Delivery, Outcome, Settlement, is_call, is_withheld};
 pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
 pub use self::passage::{Finding, Observed, Passage};
 pub use self::receive::{BodyError, BodySource, Received, Receiving};

@@ -62,6 +62,10 @@ impl<S: ReplayStore> Observed<S> {
         }
     }
 
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
     /// What was found.
     pub fn finding(&self) -> Finding {
         self.finding

@@ -219,9 +219,19 @@ impl Refusal {
 
     /// The same, told so that the sender tries again.
     #[must_use]
-    pub const fn asking_to_retry(self) -> Self {
+    pub(crate) const fn asking_to_retry(self) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self { status, ..self }
+    }
+
+    /// The same, of a delivery whose source was replaced while it was under way: what did
+    /// not verify may be signed for what the source is by now, or was, so that the sender
+    /// is asked to try again.
+    pub const fn overtaken(self) -> Self {
+        match self.reason {
+            Reason::Verify(_) => self.asking_to_retry(),
+            _ => self,
+        }
     }
 
     /// The same, told with `status`.

@@ -4,6 +4,11 @@ use hookgate_core::ReplayKey;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+/// When a waiter looks again, told or not: another process rings no bell here, and what
+/// it says is lost with a connection.
+#[cfg(any(feature = "disk", feature = "redis"))]
+pub(crate) const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
+
 /// Tells waiters that a claim was settled. Waiters share a bell with those of other
 /// keys; more bells, fewer false alarms.
 pub(crate) struct Bells([Notify; Self::COUNT]);

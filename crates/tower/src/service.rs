@@ -7,10 +7,10 @@ use bytes::Bytes;
 use hookgate_core::Head;
 use hookgate_gate::{
     Admission, Audience, Gate, Mode, Outcome, Passage, Reason, Refusal, Settlement, Source,
-    acknowledge_duplicate, is_withheld,
+    acknowledge_duplicate, is_call, is_withheld,
 };
 use hookgate_replay::{MemoryStore, ReplayStore};
-use http::{HeaderMap, Request, Response, StatusCode, Version, request};
+use http::{HeaderMap, Request, Response, request};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower_service::Service;
@@ -184,22 +184,19 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
                 Err(refusal) => Err(refusal),
             };
             let is_current = self.resolver.is_current(&parts, source);
-            // What is claimed goes back when it is dropped here.
-            let body = match admission {
-                // It may be signed for what the source is by now, or was.
-                Err(refusal)
-                    if matches!(refusal.reason(), Reason::Verify(_)) && (again || !is_current) =>
-                {
-                    return Err(refusal.asking_to_retry());
-                }
-                admission if is_current => break admission?,
-                Ok(Admission::Forward(delivery)) => delivery.verified().body().clone(),
-                Ok(Admission::Observed(observed)) => Passage::Observed(observed).into_parts().0,
-                Ok(Admission::Duplicate(verified)) => verified.body().clone(),
-                admission => break admission?,
+            let admission = match admission {
+                Err(refusal) if again || !is_current => return Err(refusal.overtaken()),
+                admission => admission?,
             };
-            *source = self.resolve(&parts).await?;
-            overtaken = Some(body);
+            // What is claimed goes back when it is dropped here.
+            match admission.body().cloned() {
+                Some(body) if !is_current => {
+                    drop(admission);
+                    *source = self.resolve(&parts).await?;
+                    overtaken = Some(body);
+                }
+                _ => break admission,
+            }
         };
         let passage = match admission {
             Admission::Forward(delivery) => Passage::Verified(delivery),
@@ -288,20 +285,13 @@ where
     record::forwarded(&source, response.status(), attempt);
     let outcome = match Outcome::of_call(response.headers()) {
         Some(Outcome::Failed) => Outcome::Failed,
-        // By what the answer is: what the request says it is, anybody can change.
-        None if is_grpc(&response) => {
+        None if is_call(response.status(), response.headers()) => {
             return Ok(response.map(|body| ResponseBody::watched(body, settlement)));
         }
         _ => Outcome::of(response.status()),
     };
     settlement.settle(outcome).await;
     Ok(response.map(ResponseBody::inner))
-}
-
-/// Whether it is the answer to a gRPC call, so that its status says nothing.
-fn is_grpc<B>(response: &Response<B>) -> bool {
-    response.status() == StatusCode::OK
-        && Audience::of(Version::HTTP_2, response.headers()) == Audience::Grpc
 }
 
 impl<I: Clone, V, S, R> Clone for Hookgate<I, V, S, R> {

@@ -70,8 +70,7 @@ pub(crate) struct ServerName {
 /// used.
 impl PartialEq for ServerName {
     fn eq(&self, other: &Self) -> bool {
-        let of = |name: &Self| (name.secure, name.host.clone(), name.port);
-        of(self) == of(other)
+        (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hookgate_core::Head;
-use hookgate_gate::{Admission, BodySource, Mode, Passage, Reason, Received, Receiving, Refusal};
+use hookgate_gate::{Admission, BodySource, Mode, Reason, Received, Receiving, Refusal};
 use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
@@ -58,7 +58,7 @@ impl Gateway {
             let admission = match received {
                 // The sender may have signed for what the source is by now, or the key
                 // may be gone for good: its next try will tell, and nothing is lost.
-                Err(refusal) if again || !is_current() => Err(ask_again(refusal)),
+                Err(refusal) if again || !is_current() => Err(refusal.overtaken()),
                 Err(refusal) => Err(refusal),
                 Ok(received) if !is_current() && (observes || received.verified().is_some()) => {
                     overtaken = Some(received.body().clone());
@@ -74,17 +74,13 @@ impl Gateway {
                     admission
                 }
             };
-            if is_current() {
-                return Some(Admitted { route, admission });
-            }
-            // It has waited for another delivery of its event. What was claimed goes
+            // It may have waited for another delivery of its event. What was claimed goes
             // back when it is dropped here.
-            overtaken = Some(match admission {
-                Ok(Admission::Forward(delivery)) => delivery.verified().body().clone(),
-                Ok(Admission::Duplicate(verified)) => verified.body().clone(),
-                Ok(Admission::Observed(observed)) => Passage::Observed(observed).into_parts().0,
-                admission => return Some(Admitted { route, admission }),
-            });
+            let body = admission.as_ref().ok().and_then(Admission::body);
+            match body.cloned() {
+                Some(body) if !is_current() => overtaken = Some(body),
+                _ => return Some(Admitted { route, admission }),
+            }
         }
     }
 
@@ -118,13 +114,6 @@ async fn receive_timed<'r>(
     let received = receiving.receive(&mut body).await;
     record.checked(start.elapsed().saturating_sub(body.waited));
     received
-}
-
-fn ask_again(refusal: Refusal) -> Refusal {
-    match refusal.reason() {
-        Reason::Verify(_) => refusal.asking_to_retry(),
-        _ => refusal,
-    }
 }
 
 fn head(request: &RequestHeader) -> Head<'_> {

@@ -100,7 +100,7 @@ impl Connector {
                     client::HttpSession::H2(session) => {
                         Ok((Session::Http2(Box::new(session)), false))
                     }
-                    _ => Error::e_explain(ErrorType::new("the server speaks no HTTP/2"), ""),
+                    _ => Error::err(ErrorType::new("the server speaks no HTTP/2")),
                 }
             }
         }
@@ -285,10 +285,8 @@ async fn read_head(session: &mut HttpSession) -> Result<()> {
         session.read_response().await?;
         match session.resp_header().map(|head| head.status) {
             Some(StatusCode::SWITCHING_PROTOCOLS) => {
-                return Error::e_explain(
-                    ErrorType::new("101 to a request that did not ask for it"),
-                    "",
-                );
+                let asked = "101 to a request that did not ask for it";
+                return Error::err(ErrorType::new(asked));
             }
             Some(status) if status.is_informational() => {}
             _ => return Ok(()),

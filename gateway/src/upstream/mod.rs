@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use hookgate_gate::{Audience, Outcome, Promise, Reason};
-use http::{HeaderMap, StatusCode, Version};
+use hookgate_gate::{Outcome, Promise, Reason, is_call};
+use http::{HeaderMap, StatusCode};
 use parking_lot::RwLock;
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::net::TcpStream;
@@ -270,8 +270,7 @@ impl<'u> Answer<'u> {
 
     /// Whether it is the answer to a gRPC call, so that its status says nothing.
     pub(crate) fn is_grpc(&self) -> bool {
-        let audience = Audience::of(Version::HTTP_2, &self.head.headers);
-        self.status() == StatusCode::OK && audience == Audience::Grpc
+        is_call(self.status(), &self.head.headers)
     }
 
     /// The next chunk of the body, within the deadline of the whole delivery.

@@ -38,6 +38,26 @@ fn head(headers: &http::HeaderMap) -> Request<()> {
     request
 }
 
+/// A delivery of evt_1 that the upstream has, and has not answered.
+async fn under_way(
+    client: h2::client::SendRequest<Bytes>,
+    upstream: &Upstream,
+) -> (
+    h2::client::SendRequest<Bytes>,
+    h2::client::ResponseFuture,
+    h2::SendStream<Bytes>,
+) {
+    let body = beatapi().body("evt_1");
+    let head = head(&beatapi().sign(&body, now(), "evt_1"));
+    let mut client = client.ready().await.expect("room for a stream");
+    let (answer, mut stream) = client.send_request(head, false).expect("it is sent");
+    stream.send_data(body, true).expect("it is sent");
+    while upstream.take().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    (client, answer, stream)
+}
+
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
     let mut frame = length[1..].to_vec();
@@ -63,14 +83,7 @@ async fn a_stream_that_is_reset_does_not_stop_its_delivery() {
         StatusCode::NO_CONTENT,
     ));
     let client = connect(gateway.address()).await;
-    let body = beatapi().body("evt_1");
-    let head = head(&beatapi().sign(&body, now(), "evt_1"));
-    let mut client = client.ready().await.expect("room for a stream");
-    let (answer, mut stream) = client.send_request(head, false).expect("it is sent");
-    stream.send_data(body, true).expect("it is sent");
-    while upstream.take().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let (_client, answer, mut stream) = under_way(client, &upstream).await;
     stream.send_reset(h2::Reason::CANCEL);
     drop(answer);
     // The same event waits for the first delivery, which runs on.
@@ -93,14 +106,7 @@ async fn a_gateway_that_ends_answers_what_is_under_way_and_says_so_to_the_connec
         StatusCode::NO_CONTENT,
     ));
     let client = connect(gateway.address()).await;
-    let body = beatapi().body("evt_1");
-    let head = head(&beatapi().sign(&body, now(), "evt_1"));
-    let mut client = client.ready().await.expect("room for a stream");
-    let (answer, mut stream) = client.send_request(head, false).expect("it is sent");
-    stream.send_data(body, true).expect("it is sent");
-    while upstream.take().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let (client, answer, _stream) = under_way(client, &upstream).await;
     gateway.signal("TERM");
     assert_eq!(
         answer.await.expect("an answer").status(),

@@ -17,7 +17,7 @@ use self::clock::Clock;
 use self::file::Files;
 pub use self::file::OpenError;
 use self::writer::{Ask, Counts, Settings, Writer};
-use crate::bells::Bells;
+use crate::bells::{Bells, LOOK_AGAIN};
 use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
 
 /// Remembers events in a file (SQLite), so that a restart, a crash or `kill -9`
@@ -75,9 +75,6 @@ const PATIENCE: Duration = Duration::from_millis(800);
 
 /// Asks that wait to be written. More, and the disk is not keeping up.
 const MOST_WAITING: usize = 16_384;
-
-/// How often a waiter looks again by itself: another process may have settled.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl DiskStore {
     /// Room for ten million events, about 600 MB when full.

@@ -83,6 +83,7 @@ pub use self::config::{RedisConfig, WaitReplicas};
 use self::link::{Conn, Link};
 use self::script::{Answer, CLAIM, SETTLE};
 pub use self::url::RedisUrlError;
+use crate::bells::LOOK_AGAIN;
 use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
 
 /// Remembers events in Redis or Valkey, for all gates that use the same server.
@@ -100,9 +101,6 @@ struct Inner {
     give_back: Arc<Semaphore>,
     shift: Arc<AtomicU64>,
 }
-
-/// When a waiter looks again, told or not: messages are lost with connections.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl RedisStore {
     /// Connects, from within a tokio runtime, and checks the server.
