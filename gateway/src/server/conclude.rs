@@ -9,6 +9,7 @@ use super::Gateway;
 use super::record::Record;
 use super::route::Route;
 use super::sender::{Gone, Sender};
+use super::telling::Telling;
 use crate::store::Store;
 use crate::upstream::{self, Answer, BrokenOff};
 
@@ -39,8 +40,8 @@ impl Gateway {
     }
 
     /// Likewise for a gRPC call, of which the answer says what became of it only at its
-    /// end. It is read to there even if the sender is gone, and the sender gets to see
-    /// the end once it is settled.
+    /// end. It is read to there whatever the sender does, and the sender gets to see the end
+    /// once it is settled.
     async fn conclude_call(
         &self,
         sender: &mut Sender<'_>,
@@ -50,32 +51,47 @@ impl Gateway {
         record: &mut Record<'_>,
     ) {
         let status = answer.status();
+        let head = upstream::response_head(answer.head());
         // Nobody else reads what is said in trailers.
-        let mut telling = (sender.audience() == Audience::Grpc).then(|| Telling {
-            head: Some(upstream::response_head(answer.head())),
-            told: Ok(()),
-        });
-        let end = loop {
-            match (answer.chunk().await, &mut telling) {
-                (Ok(Some(chunk)), Some(telling)) => telling.chunk(sender, chunk).await,
-                (Ok(Some(_)), None) => {}
-                (Ok(None), _) => break answer.trailers().await,
-                (Err(broken), _) => break Err(broken),
-            }
+        let telling = (sender.audience() == Audience::Grpc).then(Telling::default);
+        let settling = async {
+            let end = loop {
+                match answer.chunk().await {
+                    Ok(Some(chunk)) => telling.iter().for_each(|telling| telling.hold(&chunk)),
+                    Ok(None) => break answer.trailers().await,
+                    Err(broken) => break Err(broken),
+                }
+            };
+            let outcome = outcome(answer.head(), &end);
+            settlement.settle(outcome).await;
+            answer.release(end.is_ok()).await;
+            telling.iter().for_each(Telling::end);
+            (outcome, end)
         };
-        let outcome = outcome(answer.head(), &end);
-        settlement.settle(outcome).await;
-        answer.release(end.is_ok()).await;
-        match (telling, end) {
-            (Some(telling), Ok(trailers)) => telling.end(sender, trailers).await,
-            (Some(Telling { head: None, .. }), Err(BrokenOff)) => sender.abort().await,
-            (None, _) if outcome == Outcome::Delivered => {
-                let (mut head, ()) = http::Response::new(()).into_parts();
-                head.status = StatusCode::NO_CONTENT;
-                // A sender that is gone has missed its answer.
-                let _: Result<(), Gone> = sender.start(head.into()).await;
+        let Some(telling) = &telling else {
+            return match settling.await {
+                (Outcome::Delivered, _) => {
+                    let (mut head, ()) = http::Response::new(()).into_parts();
+                    head.status = StatusCode::NO_CONTENT;
+                    // A sender that is gone has missed its answer.
+                    let _: Result<(), Gone> = sender.start(head.into()).await;
+                }
+                _ => self.withhold(sender, route, status, record).await,
+            };
+        };
+        let (told, (_, end)) = tokio::join!(telling.tell(sender, head), settling);
+        let ended = match (told, end) {
+            // It was given up, and knows.
+            (Err(Gone), _) => return,
+            (Ok(Some(_)), Err(BrokenOff)) => {
+                return self.withhold(sender, route, status, record).await;
             }
-            _ => self.withhold(sender, route, status, record).await,
+            (Ok(None), Err(BrokenOff)) => Err(Gone),
+            (Ok(Some(head)), Ok(trailers)) => sender.answer(head, Bytes::new(), trailers).await,
+            (Ok(None), Ok(trailers)) => sender.finish(trailers).await,
+        };
+        if let Err(Gone) = ended {
+            sender.abort().await;
         }
     }
 
@@ -102,35 +118,6 @@ fn outcome(head: &ResponseHeader, end: &Result<Option<HeaderMap>, BrokenOff>) ->
             .and_then(Outcome::of_call)
             .unwrap_or(Outcome::Failed),
         (None, Err(BrokenOff)) => Outcome::Unknown,
-    }
-}
-
-/// What a caller has been told while the answer arrives.
-struct Telling {
-    /// Until it is sent: a status in the head counts only if nothing follows.
-    head: Option<ResponseHeader>,
-    told: Result<(), Gone>,
-}
-
-impl Telling {
-    async fn chunk(&mut self, sender: &mut Sender<'_>, chunk: Bytes) {
-        if let Some(head) = self.head.take() {
-            self.told = sender.start(head).await;
-        }
-        if self.told.is_ok() {
-            self.told = sender.chunk(chunk).await;
-        }
-    }
-
-    async fn end(self, sender: &mut Sender<'_>, trailers: Option<HeaderMap>) {
-        let ended = match (self.told, self.head) {
-            (Err(Gone), _) => Err(Gone),
-            (Ok(()), Some(head)) => sender.answer(head, Bytes::new(), trailers).await,
-            (Ok(()), None) => sender.finish(trailers).await,
-        };
-        if let Err(Gone) = ended {
-            sender.abort().await;
-        }
     }
 }
 

@@ -14,6 +14,7 @@ mod refusals;
 mod route;
 mod running;
 mod sender;
+mod telling;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

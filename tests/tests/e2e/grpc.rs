@@ -2,6 +2,8 @@
 //! for webhooks over HTTP/1.1; and in another one behind the gateway.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hookgate_tests::{Gateway, Provided, Upstream, now, send};
@@ -9,7 +11,8 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 /// What a caller reads: `grpc-status`, from wherever it is, and the message.
@@ -67,8 +70,8 @@ async fn signed_calls_reach_the_service_once_and_others_do_not() {
 }
 
 /// A gateway in front of a gRPC service.
-fn gateway(upstream: &Upstream, protocol: &str) -> Gateway {
-    Gateway::builder(upstream.address())
+fn gateway(upstream: SocketAddr, protocol: &str) -> Gateway {
+    Gateway::builder(upstream)
         .server("h2c = true")
         .upstream(&format!("protocol = \"{protocol}\""))
         .table(
@@ -82,7 +85,7 @@ fn gateway(upstream: &Upstream, protocol: &str) -> Gateway {
 #[tokio::test]
 async fn through_the_gateway_too() {
     let upstream = Upstream::start_grpc().await;
-    let gateway = gateway(&upstream, "h2c");
+    let gateway = gateway(upstream.address(), "h2c");
     the_verdicts_are_right(gateway.address()).await;
 }
 
@@ -91,7 +94,7 @@ async fn through_the_gateway_too() {
 async fn a_sender_over_http_1_is_not_told_that_a_call_succeeded_which_did_not() {
     let provided = Provided::named("standard-webhooks");
     let upstream = Upstream::start_grpc().await;
-    let gateway = gateway(&upstream, "h2c");
+    let gateway = gateway(upstream.address(), "h2c");
     let told = async |id: &str, service: &str| {
         let body = check(service);
         let mut request = provided.request(provided.sign(&body, now(), id), body);
@@ -107,6 +110,108 @@ async fn a_sender_over_http_1_is_not_told_that_a_call_succeeded_which_did_not() 
     assert_eq!(told("1", "program").await, (200, duplicate));
     assert_eq!(told("2", "nobody").await, (502, upstreams.clone()));
     assert_eq!(told("2", "nobody").await, (502, upstreams));
+}
+
+/// Who has signed a delivery and does not read the answer must not keep the gateway from
+/// knowing what became of it, or its next try would be forwarded again.
+#[tokio::test]
+async fn a_sender_that_does_not_read_its_answer_does_not_keep_the_event_from_being_settled() {
+    let provided = Provided::named("standard-webhooks");
+    for len in [7, 100_000, 2 * 1024 * 1024] {
+        let (address, calls) = answering(len).await;
+        let gateway = gateway(address, "h2c");
+        let body = check("program");
+        let signed = || provided.sign(&body, now(), "1");
+        let (mut answer, reads) = unread(gateway.address(), signed(), body.clone()).await;
+        let again = call(gateway.address(), signed(), body.clone()).await;
+        assert_eq!(again.outcome.as_deref(), Some("duplicate"), "{len}");
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "{len}");
+        if len <= 100_000 {
+            // What is held for it is there when it reads at last.
+            reads.send(()).expect("the connection is there");
+            let mut read = 0;
+            while let Some(chunk) = answer.data().await {
+                let chunk = chunk.expect("no end of it").len();
+                let flow = answer.flow_control();
+                flow.release_capacity(chunk).expect("it was taken");
+                read += chunk;
+            }
+            assert_eq!(read, len);
+            let trailers = answer.trailers().await.expect("the end").expect("trailers");
+            assert_eq!(trailers["grpc-status"], "0");
+        } else {
+            // More than that is not held for anybody.
+            let end = answer.data().await.expect("no whole answer");
+            assert!(end.expect_err("cut off").is_reset());
+        }
+    }
+}
+
+/// A gRPC service whose every answer is a message of `len` bytes, and how many calls it
+/// has had.
+async fn answering(len: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let head = http::Response::builder().header("content-type", "application/grpc");
+                    let head = head.body(()).expect("a head");
+                    let mut stream = respond.send_response(head, false).expect("it is open");
+                    let message = Bytes::from(vec![0; len]);
+                    stream.send_data(message, false).expect("it is open");
+                    let status = (
+                        "grpc-status".parse().expect("a name"),
+                        "0".parse().expect("text"),
+                    );
+                    let trailers = HeaderMap::from_iter([status]);
+                    stream.send_trailers(trailers).expect("it is open");
+                }
+            });
+        }
+    });
+    (address, calls)
+}
+
+/// Calls, and opens no window for the answer before it is told to.
+async fn unread(
+    address: SocketAddr,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (h2::RecvStream, oneshot::Sender<()>) {
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    let mut client = h2::client::Builder::new();
+    let (client, mut connection) = client
+        .initial_window_size(0)
+        .handshake(stream)
+        .await
+        .expect("HTTP/2");
+    let (reads, opens) = oneshot::channel();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = &mut connection => return,
+            Ok(()) = opens => {}
+        }
+        let opened = connection.set_initial_window_size(1 << 20);
+        opened.expect("it is a size");
+        let _ = connection.await;
+    });
+    let mut request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .expect("a request");
+    request.headers_mut().extend(headers);
+    let mut client = client.ready().await.expect("room for a stream");
+    let (answer, mut stream) = client.send_request(request, false).expect("it is sent");
+    stream.send_data(body, true).expect("it is sent");
+    (answer.await.expect("a head").into_body(), reads)
 }
 
 async fn the_verdicts_are_right(address: SocketAddr) {
