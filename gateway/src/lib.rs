@@ -16,6 +16,7 @@ mod server;
 mod store;
 mod tls;
 mod trace;
+mod upgrade;
 mod upstream;
 mod wire;
 

@@ -3,12 +3,11 @@
 //! SIGINT it just goes.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use pingora_core::server::{Fds, ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora_core::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
@@ -16,6 +15,7 @@ use tokio::time::sleep;
 
 use crate::config::Stop;
 use crate::server::Gateway;
+use crate::upgrade;
 
 /// Between two looks at what is under way.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -105,46 +105,21 @@ impl Lifecycle {
 
     /// Hands every listening socket to the process that waits for them.
     async fn hand_over(&self) -> io::Result<()> {
-        let wrong = |message: String| Err(io::Error::other(message));
-        let Some(path) = self.stop.upgrade_socket.clone() else {
-            return wrong("server.upgrade_socket is not set".to_owned());
+        let Some(path) = &self.stop.upgrade_socket else {
+            return Err(io::Error::other("server.upgrade_socket is not set"));
         };
-        let Some(sockets) = self.ends.sockets.get().map(Arc::clone) else {
-            return wrong("nothing listens yet".to_owned());
+        let Some(sockets) = self.ends.sockets.get() else {
+            return Err(io::Error::other("nothing listens yet"));
         };
-        // One that has just been started may be about to wait.
-        within(Duration::from_secs(2), || path.exists()).await;
-        if !path.exists() {
-            let path = path.display();
-            return wrong(format!(
-                "nobody waits at {path}; expected `hookgate run --upgrade` to be started first"
-            ));
-        }
         let store = self.gateway.gate().store();
         // What a successor cannot remember must have been signed before it starts, so
         // that its boot fence keeps it out.
-        store.close_if_it_forgets();
-        let send = {
-            let path = path.clone();
-            move || sockets.lock().send_to_sock(&*path.to_string_lossy())
-        };
-        match tokio::task::spawn_blocking(send).await {
-            Ok(Ok(_)) => {
-                // A successor looks once a second, and then removes the socket. Until it
-                // has, connections are accepted here.
-                within(Duration::from_secs(5), || !path.exists()).await;
-                tracing::info!("sockets handed over");
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                store.open_again();
-                wrong(format!("the sockets could not be handed over: {error}"))
-            }
-            Err(error) => {
-                store.open_again();
-                wrong(error.to_string())
-            }
-        }
+        let forgets = || store.close_if_it_forgets();
+        upgrade::hand_over(path, Arc::clone(sockets), forgets)
+            .await
+            .inspect_err(|_| store.open_again())?;
+        tracing::info!("sockets handed over");
+        Ok(())
     }
 
     /// Answers what is under way, and what comes in on open connections meanwhile.
@@ -183,7 +158,7 @@ impl Lifecycle {
 }
 
 /// Waits for `is_so` to be so, for at most as long.
-async fn within(patience: Duration, is_so: impl Fn() -> bool) {
+pub(crate) async fn within(patience: Duration, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() && start.elapsed() < patience {
         sleep(GLANCE).await;
@@ -221,34 +196,4 @@ impl Lifecycle {
             }
         }
     }
-}
-
-/// Takes over the sockets of the process that is upgraded from, which sends them when
-/// it gets SIGQUIT.
-///
-/// # Errors
-///
-/// Nothing came in time.
-pub(crate) fn take_over(path: &Path) -> io::Result<Fds> {
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let shown = path.display();
-    tracing::info!(path = %shown, "waiting for the sockets of the process before");
-    let start = Instant::now();
-    let mut sockets = Fds::new();
-    // Gives up by itself after some seconds.
-    while let Err(error) = sockets.get_from_sock(&*path.to_string_lossy()) {
-        if start.elapsed() >= PATIENCE {
-            return Err(io::Error::other(format!(
-                "no sockets came to {shown}: {error}; expected the process before to get SIGQUIT"
-            )));
-        }
-    }
-    Ok(sockets)
-}
-
-/// Where [`take_over`] waits, if anywhere.
-pub(crate) fn upgrade_socket(stop: &Stop) -> io::Result<&PathBuf> {
-    stop.upgrade_socket.as_ref().ok_or_else(|| {
-        io::Error::other("--upgrade: server.upgrade_socket is not set; expected it in both files")
-    })
 }

@@ -83,6 +83,16 @@ impl Gateway {
 
     /// Starts a process that takes over from this one.
     pub fn successor(&self) -> Self {
+        self.succeeded_with(|config| config).listening()
+    }
+
+    /// Starts a process with another configuration that tries to take over from this one,
+    /// and fails: what it has logged.
+    pub fn failing_successor(&self, change: impl FnOnce(String) -> String) -> String {
+        self.succeeded_with(change).ended()
+    }
+
+    fn succeeded_with(&self, change: impl FnOnce(String) -> String) -> Starting {
         let config = std::fs::read_to_string(self.config()).expect("it is there");
         let config = config
             .replacen("127.0.0.1:0", &self.deliveries.to_string(), 1)
@@ -91,11 +101,11 @@ impl Gateway {
             Some(tls) => config.replacen("127.0.0.1:0", &tls.to_string(), 1),
             None => config,
         };
-        let mut starting = Starting::new(&config, self.envs.clone(), "", "--upgrade");
+        let mut starting = Starting::new(&change(config), self.envs.clone(), "", "--upgrade");
         let waits = "waiting for the sockets of the process before";
         while starting.next()["fields"]["message"] != waits {}
         self.signal("QUIT");
-        starting.listening()
+        starting
     }
 
     /// The file with its configuration.
@@ -332,6 +342,18 @@ impl Starting {
         log.push_str(&line);
         log.push('\n');
         serde_json::from_str(&line).unwrap_or_default()
+    }
+
+    /// Waits until it ends, which it does by itself: what it has logged.
+    fn ended(mut self) -> String {
+        let mut log = self.log.lock().expect("no reader panics").clone();
+        for line in self.lines.map_while(Result::ok) {
+            log.push_str(&line);
+            log.push('\n');
+        }
+        let status = self.process.wait().expect("it is a child");
+        assert!(!status.success(), "{log}");
+        log
     }
 
     fn listening(mut self) -> Gateway {

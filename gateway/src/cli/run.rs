@@ -13,11 +13,12 @@ use tracing_subscriber::EnvFilter;
 use super::{ConfigFile, Error};
 use crate::access::{AccessLog, Format};
 use crate::admin::Admin;
-use crate::lifecycle::{self, Ends, Lifecycle, Signals};
+use crate::lifecycle::{Ends, Lifecycle, Signals};
 use crate::metrics::Metrics;
 use crate::reload;
 use crate::server::{Bound, Entrance, Front, Gateway, bind};
 use crate::trace::Traces;
+use crate::upgrade;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -53,10 +54,12 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         .store
         .open(&metrics)
         .map_err(|error| Error::new(format!("replay: {error}")))?;
-    // Last, because from then on nobody else answers. What is accepted nowhere waits.
-    let mut inherited = match options.upgrade {
-        true => lifecycle::take_over(lifecycle::upgrade_socket(&stop)?)?,
-        false => Fds::new(),
+    let (mut inherited, predecessor) = match options.upgrade {
+        true => {
+            let (sockets, predecessor) = upgrade::take_over(upgrade::socket(&stop)?)?;
+            (sockets, Some(predecessor))
+        }
+        false => (Fds::new(), None),
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let signals = Signals::listen(&runtime)?;
@@ -80,6 +83,10 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let operators = HttpServer::new_app(Admin::new(Arc::clone(&gateway)));
     let admin = bind("admin", &[admin], operators, &inherited)?.ending(ends.of_admin());
     reload::start(runtime, Arc::clone(&gateway), origin)?;
+    // Last, because from then on nobody else accepts.
+    if let Some(predecessor) = predecessor {
+        predecessor.relieve()?;
+    }
     // One that nobody accepts from would leave its connections waiting for ever.
     let kept = fronts
         .iter()

@@ -12,13 +12,14 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use hookgate_tests::{
-    Arrival, Behaviour, Gateway, GatewayBuilder, Provided, Reply, Upstream, now, send, try_send,
+    Arrival, Behaviour, Gateway, GatewayBuilder, Provided, Reply, Upstream, now,
+    send, try_send,
 };
 use http::StatusCode;
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
@@ -504,5 +505,41 @@ async fn an_upgrade_without_a_successor_leaves_everything_as_it_was() {
         let reply = send(gateway.address(), beatapi().delivery(said)).await;
         assert!(reply.status.is_success());
         assert!(gateway.ask("/readyz").await.starts_with("HTTP/1.1 200"));
+    }
+}
+
+#[tokio::test]
+async fn a_successor_that_cannot_begin_leaves_everything_as_it_was() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let taken = elsewhere.local_addr().expect("it is bound");
+    let folder = tempfile::tempdir().expect("a folder");
+    let upstream = Upstream::start().await;
+    for builder in [
+        lasting(&upstream, folder.path()),
+        // It takes nothing while it hands over, and has to take up again.
+        Gateway::builder(upstream.address()),
+    ] {
+        let mut gateway = with_upgrades(builder, folder.path()).start();
+        let address = gateway.address();
+        let before = send(address, beatapi().delivery("evt_1")).await;
+        assert_eq!(before.status, StatusCode::NO_CONTENT);
+
+        // It binds what is new to it only when it has the sockets.
+        let log = gateway.failing_successor(|config| {
+            let both = format!("listen = [\"{taken}\", \"{address}\"]");
+            config.replacen(&format!("listen = [\"{address}\"]"), &both, 1)
+        });
+        assert!(log.contains(&format!("cannot listen on {taken}")), "{log}");
+        gateway.says("no upgrade; this process goes on").await;
+        let replay = send(address, beatapi().delivery("evt_1")).await;
+        assert_eq!(replay.outcome(), Some("duplicate"));
+        let new = send(address, beatapi().delivery("evt_2")).await;
+        assert_eq!(new.status, StatusCode::NO_CONTENT);
+        assert!(gateway.ask("/readyz").await.starts_with("HTTP/1.1 200"));
+
+        let successor = gateway.successor();
+        assert_eq!(gateway.ended().await.code(), Some(0), "{}", gateway.log());
+        let new = send(successor.address(), beatapi().delivery("evt_3")).await;
+        assert_eq!(new.status, StatusCode::NO_CONTENT);
     }
 }
