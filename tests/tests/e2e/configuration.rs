@@ -166,7 +166,8 @@ fn secrets_that_protect_nothing_do_not_start() {
 
 #[test]
 fn what_may_be_meant_but_is_dangerous_is_a_warning() {
-    let (_, text) = check("check", GOOD);
+    let lasting = "[replay]\nstore = \"disk\"\npath = \"/var/lib/hookgate\"\n[upstreams.app]";
+    let (_, text) = check("check", &GOOD.replacen("[upstreams.app]", lasting, 1));
     assert!(!text.contains("warning"), "{text}");
     let slow = "timeout = \"10s\"\nservers";
     let beel = GOOD.replace("\"beatapi\"\nsecrets", "\"beel\"\nsecrets");
@@ -189,6 +190,49 @@ fn what_may_be_meant_but_is_dangerous_is_a_warning() {
         let (exit, text) = check("check", &good.replacen(bad.0, bad.1, 1));
         assert_eq!(exit, Some(0), "{text}");
         assert!(text.contains(&format!("warning    {at}: ")), "{at}: {text}");
+    }
+}
+
+/// The fence goes by timestamps: what has none, or one of a clock that is ahead, passes it.
+#[test]
+fn what_the_boot_fence_does_not_keep_out_is_a_warning_and_named() {
+    let source = |name: &str, lines: &str| {
+        format!(
+            "[[sources]]\nname = \"{name}\"\npath = \"/{name}\"\nsecrets = [\"env:GOOD\"]\n\
+             upstream = \"app\"\n{lines}\n"
+        )
+    };
+    let timed = "provider = \"beatapi\"\nwindow = { future = \"0s\" }";
+    let untimed = "provider = \"github\"";
+    for (sources, expected) in [
+        (source("strict", timed), None),
+        (source("off", &format!("{untimed}\ndedupe = false")), None),
+        (
+            source("one", untimed) + &source("two", untimed) + &source("strict", timed),
+            Some("not those of one, two, whose schemes sign no timestamp; expected \"disk\""),
+        ),
+        (
+            source("late", "provider = \"beatapi\""),
+            Some("not those of late, if they were signed by a clock that is ahead; expected"),
+        ),
+        (
+            source("one", untimed) + &source("late", "provider = \"beatapi\""),
+            Some("no timestamp; nor those of late, if"),
+        ),
+    ] {
+        let top = GOOD
+            .split("[[sources]]")
+            .next()
+            .expect("it begins with others");
+        let (exit, text) = check("check", &format!("{top}{sources}"));
+        assert_eq!(exit, Some(0), "{text}");
+        let warning = text
+            .lines()
+            .find(|line| line.starts_with("warning    replay.store: "));
+        match expected {
+            None => assert_eq!(warning, None),
+            Some(expected) => assert!(warning.is_some_and(|w| w.contains(expected)), "{text}"),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     defaults.max_entries = max_entries_per_source.or_else(|| fair().filter(|_| several));
     let upstreams = upstreams::read(&root);
     let routes = sources::read(&root, &upstreams, defaults, &warnings);
+    replay::warn_of_restarts(&replay, &routes, &warnings);
     root.deny_unknown();
     if let Some(route) = routes
         .iter()

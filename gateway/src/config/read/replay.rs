@@ -1,15 +1,15 @@
 use std::time::Duration;
 
 use hookgate_core::document::{Report, Section};
-use hookgate_gate::BootFence;
+use hookgate_gate::{BootFence, Dedupe, Source};
 use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};
 use toml::Value;
 
 use super::positive;
-use crate::config::Replay;
 use crate::config::secrets::SecretRef;
 use crate::config::values::{StoreKind, Word};
+use crate::config::{Replay, Route};
 use crate::store::StoreConfig;
 
 /// Where events are remembered, and how many of one source at most.
@@ -94,6 +94,42 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (Replay, Option<u64
     }
     section.deny_unknown();
     (Replay { store, boot_fence }, per_source)
+}
+
+/// Says whose replays pass after a restart although the boot fence is up: it goes by
+/// timestamps, and by this machine's clock.
+pub(super) fn warn_of_restarts(replay: &Replay, routes: &[Route], warnings: &Report) {
+    if !matches!(replay.store, StoreConfig::Memory { .. }) || replay.boot_fence == BootFence::Down {
+        return;
+    }
+    let names = |is_so: &dyn Fn(&Source) -> bool| {
+        let sources = routes.iter().map(|route| &route.source);
+        let protected = sources.filter(|source| source.dedupes() == Dedupe::On);
+        let names = protected.filter(|source| is_so(source)).map(Source::name);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let is_timed = |source: &Source| source.verifier().variants().all(|v| v.window().is_some());
+    let untimed = names(&|source| !is_timed(source));
+    let ahead = names(&|source| is_timed(source) && !source.verifier().window().future().is_zero());
+    let cases = [
+        (untimed, ", whose schemes sign no timestamp"),
+        (ahead, ", if they were signed by a clock that is ahead"),
+    ];
+    let cases: Vec<String> = cases
+        .into_iter()
+        .filter(|(names, _)| !names.is_empty())
+        .map(|(names, why)| names + why)
+        .collect();
+    if !cases.is_empty() {
+        warnings.add(
+            "replay.store",
+            format!(
+                "a restart forgets what was delivered, and the boot fence does not keep out all \
+                 replays of it: not those of {}; expected \"disk\" or \"redis\" in production",
+                cases.join("; nor those of ")
+            ),
+        );
+    }
 }
 
 /// The server that several gateways share.
