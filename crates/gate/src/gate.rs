@@ -9,7 +9,7 @@ use http::Method;
 
 use crate::clock::{Clock, SystemClock};
 use crate::receive::{Received, Receiving};
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::Refusal;
 use crate::source::{Mode, Source};
 
 /// Checks deliveries and remembers events. One for all sources of a process;
@@ -83,7 +83,7 @@ impl<S: ReplayStore> Gate<S> {
         declared_len: Option<u64>,
     ) -> Result<Receiving<'s>, Refusal> {
         if *head.method != Method::POST && !source.verifier().answers(head.method) {
-            return Err(Reason::MethodNotAllowed.into());
+            return Err(Refusal::of_method(source.verifier()));
         }
         let clock = Arc::clone(&self.0.clock);
         let mut receiving = match self.check_head(source, head) {
@@ -107,7 +107,7 @@ impl<S: ReplayStore> Gate<S> {
                 Err(source.refusal(error))
             }
             // Other methods are for handshakes, and this is none.
-            (Ok(Begun::Delivery(_)) | Err(_), false) => Err(Reason::MethodNotAllowed.into()),
+            (Ok(Begun::Delivery(_)) | Err(_), false) => Err(Refusal::of_method(source.verifier())),
         }
     }
 

@@ -1,9 +1,9 @@
 //! What a sender is told. One table for both front doors and both protocols.
 
 use bytes::Bytes;
-use hookgate_core::VerifyError;
+use hookgate_core::{Verifier, VerifyError};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 /// Why a delivery was not forwarded, or why it was and still failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,6 +179,8 @@ impl Reason {
 pub struct Refusal {
     reason: Reason,
     status: StatusCode,
+    /// The methods that a 405 names.
+    allow: &'static str,
 }
 
 /// Whom the answer is for.
@@ -214,6 +216,31 @@ impl Refusal {
         Self {
             reason,
             status: reason.row().status,
+            allow: "POST",
+        }
+    }
+
+    /// A refusal of a method that neither deliveries nor a handshake of this source have.
+    pub(crate) fn of_method(verifier: &Verifier) -> Self {
+        let answers = |method| verifier.answers(&method);
+        let others = (
+            answers(Method::GET),
+            answers(Method::HEAD),
+            answers(Method::OPTIONS),
+        );
+        let allow = match others {
+            (false, false, false) => "POST",
+            (false, false, true) => "OPTIONS, POST",
+            (false, true, false) => "HEAD, POST",
+            (false, true, true) => "HEAD, OPTIONS, POST",
+            (true, false, false) => "GET, POST",
+            (true, false, true) => "GET, OPTIONS, POST",
+            (true, true, false) => "GET, HEAD, POST",
+            (true, true, true) => "GET, HEAD, OPTIONS, POST",
+        };
+        Self {
+            allow,
+            ..Self::new(Reason::MethodNotAllowed)
         }
     }
 
@@ -291,7 +318,7 @@ impl Refusal {
             );
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+            headers.insert(ALLOW, HeaderValue::from_static(self.allow));
         }
         headers
     }

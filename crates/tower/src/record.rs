@@ -62,7 +62,11 @@ pub(crate) fn observed(source: &Source, finding: Finding) {
     match finding {
         Finding::Duplicate => duplicate(source),
         Finding::Handshake => handshake(source),
-        Finding::Refused(refusal) => refused(Some(source), refusal),
+        Finding::Refused(refusal) => {
+            let reason = refusal.reason();
+            tracing::info!(reason = reason.label(), "would be refused");
+            counters::refused(source.name(), reason);
+        }
         _ => return counters::delivery(source.name(), "forwarded"),
     }
     tracing::warn!("forwarded only because the source observes");

@@ -10,7 +10,7 @@ use hookgate_gate::{
     acknowledge_duplicate, is_call, is_withheld,
 };
 use hookgate_replay::{MemoryStore, ReplayStore};
-use http::{HeaderMap, Request, Response, request};
+use http::{HeaderMap, Method, Request, Response, request};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tower_service::Service;
@@ -102,10 +102,13 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         ResBody::Error: Send,
     {
         let (parts, body) = request.into_parts();
-        let audience = Audience::of(parts.version, &parts.headers);
+        let asker = Asker {
+            audience: Audience::of(parts.version, &parts.headers),
+            reads_body: parts.method != Method::HEAD,
+        };
         let course = match self.resolve(&parts).await {
             Ok(mut source) => {
-                let course = self.admit(&mut source, parts, body, audience).await;
+                let course = self.admit(&mut source, parts, body, asker.audience).await;
                 course.map_err(|refusal| (Some(source), refusal))
             }
             Err(refusal) => Err((None, refusal)),
@@ -113,11 +116,11 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let admitted = match course {
             Ok(Course::Forward(admitted)) => admitted,
             Ok(Course::Answer(answer, trailers)) => {
-                return Ok(answer.map(|body| ResponseBody::own(body, trailers)));
+                return Ok(answer.map(|body| asker.told(body, trailers)));
             }
             Err((source, refusal)) => {
                 record::refused(source.as_deref(), refusal);
-                return Ok(self.refused(refusal, audience));
+                return Ok(self.refused(refusal, asker));
             }
         };
         let source = Arc::clone(&admitted.source);
@@ -140,7 +143,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let status = response.status();
         if source.mode() == Mode::Enforce && is_withheld(status) {
             record::withheld(&source, status);
-            return Ok(self.refused(Reason::UpstreamFailed.into(), audience));
+            return Ok(self.refused(Reason::UpstreamFailed.into(), asker));
         }
         Ok(response)
     }
@@ -251,14 +254,34 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         }
     }
 
-    fn refused<B>(&self, refusal: Refusal, audience: Audience) -> Response<ResponseBody<B>>
+    fn refused<B>(&self, refusal: Refusal, asker: Asker) -> Response<ResponseBody<B>>
     where
         B: Body,
         B::Data: From<Bytes>,
     {
-        let mut response = self.refuse.refuse(refusal, audience);
+        let mut response = self.refuse.refuse(refusal, asker.audience);
         response.extensions_mut().insert(refusal);
-        response.map(|body| ResponseBody::own(body, None))
+        response.map(|body| asker.told(body, None))
+    }
+}
+
+/// Whom the layer answers by itself.
+#[derive(Clone, Copy)]
+struct Asker {
+    audience: Audience,
+    /// Not of an answer to HEAD (RFC 9110 §9.3.2), and over HTTP/2 nobody else leaves
+    /// it out.
+    reads_body: bool,
+}
+
+impl Asker {
+    fn told<B>(self, body: Bytes, trailers: Option<HeaderMap>) -> ResponseBody<B>
+    where
+        B: Body,
+        B::Data: From<Bytes>,
+    {
+        let body = if self.reads_body { body } else { Bytes::new() };
+        ResponseBody::own(body, trailers)
     }
 }
 

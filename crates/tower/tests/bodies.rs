@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
-use tower::{Layer, service_fn};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_hookgate::{BodyLimit, Gate, HookgateLayer, MemoryStore, ReplayStore, VerifiedBody};
 
 use self::support::{BODY, Calls, SECRET, Step, Steps, signed, signed_with, source_with, status};
@@ -108,4 +108,22 @@ async fn a_body_in_many_frames_arrives_as_it_was_signed() {
     let request = signed_with(SECRET, BODY, Steps::of(frames));
     let response = tower::ServiceExt::oneshot(service, request).await.unwrap();
     assert_eq!(support::text(response).await, BODY);
+}
+
+/// Over HTTP/2 nobody else would leave it out, and axum is not always there.
+#[tokio::test]
+async fn an_answer_to_head_has_no_body() {
+    let handler = service_fn(|_: Request<VerifiedBody>| {
+        ready(Ok::<_, Infallible>(Response::<Full<Bytes>>::default()))
+    });
+    let service = HookgateLayer::new(source_with(SECRET).build()).layer(handler);
+    for (method, is_empty) in [(Method::HEAD, true), (Method::PUT, false)] {
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.method_mut() = method;
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()["allow"], "POST");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.is_empty(), is_empty);
+    }
 }

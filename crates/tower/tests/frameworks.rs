@@ -153,6 +153,7 @@ async fn handshakes_are_answered_and_reach_nobody() {
     let request = Request::get("/hooks").body(Body::empty()).unwrap();
     let other = router.clone().oneshot(request).await.unwrap();
     assert_eq!(other.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(other.headers()["allow"], "GET, POST");
     assert_eq!(calls.load(Ordering::SeqCst), 0);
 }
 

@@ -90,6 +90,15 @@ async fn a_delivery_has_a_span_and_nothing_secret_is_logged() {
         assert!(!text.contains(signature.to_str().unwrap()), "{text}");
         all.push_str(&text);
     }
+    // What a source that observes lets through was not refused.
+    let source = source_with(SECRET).with_insecure_observe_mode().build();
+    let service = HookgateLayer::new(source).layer(handler);
+    assert_eq!(status(&service, forged()).await, StatusCode::OK);
+    let text = log.take();
+    let expected = "would be refused reason=\"signature_mismatch\"";
+    assert!(text.contains(expected), "{text}");
+    assert!(!text.contains("delivery refused"), "{text}");
+    all.push_str(&text);
     for secret in [SECRET, "5f0c8a6de2b94a13", "task.succeeded"] {
         assert!(!all.contains(secret), "{secret} in {all}");
     }

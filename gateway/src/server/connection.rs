@@ -14,7 +14,7 @@ use pingora_core::protocols::l4::stream::Stream as TcpStream;
 use pingora_core::protocols::{ALPN, Ssl, Stream};
 use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::refusals::network;
 use super::{Gateway, http1, http2};
@@ -25,6 +25,10 @@ use crate::wire::{ReadAhead, Writing};
 pub(super) const IDLE: Duration = Duration::from_secs(60);
 /// How long the last bytes of an answer may take.
 pub(super) const FINISH: Duration = Duration::from_secs(10);
+
+/// How long a connection on which nothing has begun stays open once the gateway is about
+/// to end: something may be on its way already, and closing would lose it.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The listening side of the gateway, at one kind of socket.
 pub(crate) struct Front {
@@ -63,7 +67,9 @@ impl ServerApp for Front {
             None => None,
         };
         let deadline = Instant::now() + limits.head_timeout;
-        let (stream, protocol) = timeout_at(deadline, self.open(stream)).await.ok()??;
+        let (stream, protocol) = timeout_at(deadline, self.open(stream, shutdown))
+            .await
+            .ok()??;
         match protocol {
             Protocol::Http1 => http1::serve(gateway, stream, shutdown).await,
             Protocol::Http2 => http2::serve(gateway, stream, shutdown).await,
@@ -74,12 +80,17 @@ impl ServerApp for Front {
 
 impl Front {
     /// Shakes hands and finds out what is spoken.
-    async fn open(&self, mut stream: Stream) -> Option<(Stream, Protocol)> {
+    async fn open(
+        &self,
+        mut stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<(Stream, Protocol)> {
         match &self.entrance {
             Entrance::Clear { h2c: false } => Some((stream, Protocol::Http1)),
             Entrance::Clear { h2c: true } => {
                 // What every HTTP/2 connection begins with (RFC 9113 §3.4) begins
                 // like no request of HTTP/1, and no request is shorter than this.
+                begins(&mut stream, shutdown).await?;
                 let mut start = [0; 4];
                 stream.try_peek(&mut start).await.ok()?;
                 let protocol = match &start {
@@ -89,6 +100,7 @@ impl Front {
                 Some((stream, protocol))
             }
             Entrance::Tls(tls) => {
+                begins(&mut stream, shutdown).await?;
                 let stream = stream.into_any().downcast::<TcpStream>().ok()?;
                 let handshake = tls.acceptor();
                 let stream = match handshake.tls_handshake(*stream).await {
@@ -105,6 +117,22 @@ impl Front {
                 Some((Box::new(stream), Protocol::Http1))
             }
         }
+    }
+}
+
+/// Waits for the first byte of what comes next. `None` if nobody is there any more, or if
+/// nothing has come by the time the gateway ends.
+pub(super) async fn begins(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
+    let mut shutdown = shutdown.clone();
+    let ends = async {
+        // The end of the signal's sender is the end of the process.
+        let _: Result<_, _> = shutdown.wait_for(|ends| *ends).await;
+        sleep(LINGER).await;
+    };
+    let mut first = [0];
+    tokio::select! {
+        peeked = stream.try_peek(&mut first) => peeked.ok().map(drop),
+        () = ends => None,
     }
 }
 

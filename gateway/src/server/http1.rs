@@ -1,57 +1,36 @@
 //! HTTP/1: requests one after the other, each with a total deadline for its head.
 
-use std::time::Duration;
-
 use hookgate_gate::{Audience, Reason, Refusal};
 use http::header::CONTENT_LENGTH;
 use pingora_core::ErrorType;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Gateway;
-use super::connection::{FINISH, IDLE};
+use super::connection::{FINISH, IDLE, begins};
 use super::delivery::refusal_answer;
 use super::framing::{self, BodyLen};
 use super::record::Record;
 use super::sender::{Sender, client_address};
 
-/// How long an idle connection stays open once the gateway is about to end: a request
-/// may be on its way already, and closing would lose it.
-const LINGER: Duration = Duration::from_secs(1);
-
 pub(super) async fn serve(gateway: &Gateway, mut stream: Stream, shutdown: &ShutdownWatch) {
+    let mut head_by = Instant::now() + gateway.limits().head_timeout;
+    // Whoever is late with all of a head is told so like who is late with the rest.
+    if let Ok(None) = timeout_at(head_by, begins(&mut stream, shutdown)).await {
+        return;
+    }
     while let Some(next) = gateway
-        .serve_http1(ServerSession::new_http1(stream), shutdown)
+        .serve_http1(ServerSession::new_http1(stream), shutdown, head_by)
         .await
     {
         stream = next;
-        if wait_for_next(&mut stream, shutdown).await.is_none() {
+        // The time between two requests does not count.
+        let Ok(Some(())) = timeout(IDLE, begins(&mut stream, shutdown)).await else {
             return;
-        }
-    }
-}
-
-/// Waits until the next request begins, so that its head's deadline does not
-/// count the time between two requests.
-async fn wait_for_next(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
-    let mut shutdown = shutdown.clone();
-    let idle = async {
-        let ends = async {
-            // The end of the signal's sender is the end of the process.
-            let _: Result<_, _> = shutdown.wait_for(|ends| *ends).await;
-            sleep(LINGER).await;
         };
-        tokio::select! {
-            () = sleep(IDLE) => {}
-            () = ends => {}
-        }
-    };
-    let mut first = [0];
-    tokio::select! {
-        peeked = stream.try_peek(&mut first) => peeked.ok().map(drop),
-        () = idle => None,
+        head_by = Instant::now() + gateway.limits().head_timeout;
     }
 }
 
@@ -61,9 +40,10 @@ impl Gateway {
         &self,
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
+        head_by: Instant,
     ) -> Option<Stream> {
         session.set_keepalive(Some(IDLE.as_secs()));
-        let body = match self.read_head(&mut session).await {
+        let body = match read_head(&mut session, head_by).await {
             Ok(Some(body)) => body,
             Ok(None) => return None,
             Err(reason) => {
@@ -84,17 +64,6 @@ impl Gateway {
         Some(stream)
     }
 
-    /// Reads a head within its deadline; `None` if the sender has gone.
-    async fn read_head(&self, session: &mut ServerSession) -> Result<Option<BodyLen>, Reason> {
-        match timeout(self.limits().head_timeout, session.read_request()).await {
-            Ok(Ok(true)) => framing::check(&session.to_h1_raw(), session.req_header()).map(Some),
-            Ok(Ok(false)) => Ok(None),
-            Ok(Err(error)) if *error.etype() == ErrorType::ConnectionClosed => Ok(None),
-            Ok(Err(error)) => Err(framing::blame(&error)),
-            Err(_) => Err(Reason::HeadTimeout),
-        }
-    }
-
     /// Refuses a request whose head is not one: nothing after it can be trusted
     /// to be a request either, so the connection ends.
     async fn refuse_head(&self, session: &mut ServerSession, reason: Reason) {
@@ -113,5 +82,16 @@ impl Gateway {
         };
         // A sender that does not take its answer does without.
         let _: Result<_, _> = timeout(FINISH, answer).await;
+    }
+}
+
+/// Reads a head within its deadline; `None` if the sender has gone.
+async fn read_head(session: &mut ServerSession, by: Instant) -> Result<Option<BodyLen>, Reason> {
+    match timeout_at(by, session.read_request()).await {
+        Ok(Ok(true)) => framing::check(&session.to_h1_raw(), session.req_header()).map(Some),
+        Ok(Ok(false)) => Ok(None),
+        Ok(Err(error)) if *error.etype() == ErrorType::ConnectionClosed => Ok(None),
+        Ok(Err(error)) => Err(framing::blame(&error)),
+        Err(_) => Err(Reason::HeadTimeout),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate_gate::{Audience, BodyError, BodySource};
 use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::timeout;
@@ -116,7 +116,9 @@ impl<'s> Sender<'s> {
         body: Bytes,
         trailers: Option<HeaderMap>,
     ) -> Result<(), Gone> {
-        let is_head_all = body.is_empty() && trailers.is_none();
+        // To HEAD there is nothing but the head (RFC 9110 §9.3.2).
+        let is_head_all =
+            (body.is_empty() && trailers.is_none()) || self.request().method == Method::HEAD;
         if let (ServerSession::H2(stream), true) = (&mut *self.session, is_head_all) {
             // A gRPC client takes a status in the head only if nothing follows it.
             return stream

@@ -146,6 +146,20 @@ async fn grpc_callers_read_their_refusal_from_the_head_of_an_empty_answer() {
     assert!(upstream.take().is_empty());
 }
 
+/// A client takes an answer to HEAD that has one for a broken one.
+#[tokio::test]
+async fn an_answer_to_head_has_no_body() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).server(H2C).start();
+    let mut request = beatapi().delivery("evt_1");
+    *request.method_mut() = http::Method::HEAD;
+    let reply = send_over(&Protocol::Http2, gateway.address(), request).await;
+    let reply = reply.expect("an answer");
+    assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(reply.headers["allow"], "POST");
+    assert!(reply.body.is_empty());
+}
+
 #[tokio::test]
 async fn heads_have_the_limits_that_they_have_over_http_1() {
     let upstream = Upstream::start().await;

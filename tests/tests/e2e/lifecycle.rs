@@ -12,7 +12,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use hookgate_tests::{
-    Arrival, Behaviour, Gateway, GatewayBuilder, Provided, Reply, Upstream, now,
+    Arrival, Behaviour, Certificates, Gateway, GatewayBuilder, Provided, Reply, Upstream, now,
     send, try_send,
 };
 use http::StatusCode;
@@ -167,6 +167,43 @@ async fn it_ends_as_soon_as_what_is_under_way_is_done() {
     assert_eq!(gateway.ended().await.code(), Some(0));
     // It may wait for 39 s: a head, a body, another delivery, and an upstream.
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+/// Whoever has connected and said nothing has nothing to lose.
+#[tokio::test]
+async fn nobody_waits_for_connections_on_which_nothing_has_begun() {
+    let certificates = Certificates::new();
+    certificates.issue("server", "localhost");
+    let upstream = Upstream::start().await;
+    for h2c in [false, true] {
+        let mut gateway = Gateway::builder(upstream.address())
+            .server(&format!("h2c = {h2c}"))
+            .tls(&certificates)
+            .table("[limits]\nhead_timeout = \"1h\"")
+            .start();
+        let connect = async |address| TcpStream::connect(address).await.expect("it listens");
+        let mut silent = connect(gateway.address()).await;
+        let mut silent_tls = connect(gateway.tls_address()).await;
+        let mut begun = connect(gateway.address()).await;
+        let delivery = raw_delivery(&format!("evt_begun_{h2c}"));
+        begun.write_all(&delivery[..1]).await.expect("it reads");
+        // All of them are accepted, and counted.
+        while !gateway
+            .ask("/metrics")
+            .await
+            .contains("hookgate_connections 3\n")
+        {}
+        gateway.signal("TERM");
+        for silent in [&mut silent, &mut silent_tls] {
+            let closed = silent.read(&mut [0]).await;
+            assert!(matches!(closed, Ok(0)), "{closed:?}");
+        }
+        begun.write_all(&delivery[1..]).await.expect("it reads");
+        let mut answer = String::new();
+        begun.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        assert_eq!(gateway.ended().await.code(), Some(0));
+    }
 }
 
 #[tokio::test]

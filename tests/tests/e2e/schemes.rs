@@ -155,6 +155,7 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
         .body(Bytes::new());
     let put = exchange(&gateway, put.expect("a request")).await;
     assert_eq!(put.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(put.headers["allow"], "GET, POST");
 }
 
 #[tokio::test]
