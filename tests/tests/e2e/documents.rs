@@ -2,13 +2,14 @@
 //! program knows.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use hookgate_tests::binary;
 use serde_json::Value;
-use yaml_rust2::YamlLoader;
+use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::observability::METRICS;
 
@@ -232,4 +233,42 @@ fn the_manifests_are_yaml_and_what_they_run_is_a_good_configuration() {
         "{said}"
     );
     assert!(!said.contains("password"), "{said}");
+}
+
+/// What is not told that it is to end is killed, and may lose what it has not written.
+#[test]
+fn the_store_of_the_manifests_ends_when_it_is_told_to() {
+    let text = read("deploy/kubernetes/redis.yaml");
+    let documents = YamlLoader::load_from_str(&text).expect("YAML");
+    let container = documents
+        .iter()
+        .find_map(|document| document["spec"]["template"]["spec"]["containers"][0].as_hash())
+        .expect("a container");
+    let texts = |key: &str| {
+        let list = container[&Yaml::from_str(key)].as_vec().expect("a list");
+        let texts = list.iter().map(|text| text.as_str().expect("a text"));
+        texts.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path().display();
+    let here = format!("--port 0 --unixsocket {here}/socket --dir {here}");
+    let script = texts("args")[0].replace("--dir /data", &here);
+    assert!(script.contains(&here), "{script}");
+    let command = texts("command");
+    let mut store = Command::new(&command[0])
+        .args(&command[1..])
+        .arg(script)
+        .env("REDIS_PASSWORD", "5f0c8a6de2b94a13")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut log = BufReader::new(store.stdout.take().expect("piped")).lines();
+    log.find(|line| {
+        let line = line.as_ref().expect("text");
+        line.contains("Server initialized")
+    });
+    let told = Command::new("kill").arg(store.id().to_string()).status();
+    assert!(told.expect("there is a kill").success());
+    // Not of the signal, which is what a shell in front of it would die of.
+    assert_eq!(store.wait().expect("it is a child").code(), Some(0));
 }
