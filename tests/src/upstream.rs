@@ -16,6 +16,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
+use tonic_health::server::HealthReporter;
 use tower_hookgate::HookgateLayer;
 
 /// An axum program that takes what it is sent and remembers it.
@@ -86,20 +87,22 @@ impl Upstream {
         .await
     }
 
-    /// Starts that server with nothing in front of it.
-    pub async fn start_grpc() -> Self {
+    /// Starts that server with nothing in front of it, and with what sets how its services
+    /// are.
+    pub async fn start_grpc() -> (Self, HealthReporter) {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter
             .set_service_status("program", tonic_health::ServingStatus::Serving)
             .await;
-        Self::serve(|listener, router| async move {
+        let upstream = Self::serve(|listener, router| async move {
             let served = tonic::transport::Server::builder()
                 .add_routes(Routes::from(router).add_service(health))
                 .serve_with_incoming(TcpIncoming::from(listener))
                 .await;
             served.expect("serving does not fail");
         })
-        .await
+        .await;
+        (upstream, reporter)
     }
 
     /// Starts it behind TLS, with HTTP/2 and HTTP/1.1.

@@ -51,6 +51,8 @@ pub enum Reason {
     BootFence,
     /// The upstream could not be reached; nothing was sent to it.
     UpstreamUnreachable,
+    /// The upstream has as many deliveries as it may; nothing was sent to it.
+    UpstreamBusy,
     /// The upstream did not answer in time.
     UpstreamTimeout,
     /// The upstream broke off, or answered what must not be passed on.
@@ -72,7 +74,7 @@ struct Row {
 impl Reason {
     /// Every reason, for tables and metrics.
     pub fn all() -> impl Iterator<Item = Self> {
-        const REST: [Reason; 22] = [
+        const REST: [Reason; 23] = [
             Reason::SourceUnknown,
             Reason::SourceUnavailable,
             Reason::MethodNotAllowed,
@@ -92,6 +94,7 @@ impl Reason {
             Reason::StoreDown,
             Reason::BootFence,
             Reason::UpstreamUnreachable,
+            Reason::UpstreamBusy,
             Reason::UpstreamTimeout,
             Reason::UpstreamFailed,
             Reason::RateLimited,
@@ -165,6 +168,7 @@ impl Reason {
             Self::StoreDown => row("store_down", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::BootFence => row("boot_fence", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::UpstreamUnreachable => row("upstream_unreachable", S::BAD_GATEWAY, 14, None),
+            Self::UpstreamBusy => row("upstream_busy", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::UpstreamTimeout => row("upstream_timeout", S::GATEWAY_TIMEOUT, 4, None),
             Self::UpstreamFailed => row("upstream_failed", S::BAD_GATEWAY, 14, None),
             Self::RateLimited => row("rate_limited", S::TOO_MANY_REQUESTS, 8, Some(5)),
@@ -296,9 +300,10 @@ impl Refusal {
             HeaderValue::from_static(match self.reason {
                 Reason::Duplicate => "duplicate",
                 Reason::InFlight => "busy",
-                Reason::UpstreamUnreachable | Reason::UpstreamTimeout | Reason::UpstreamFailed => {
-                    "upstream"
-                }
+                Reason::UpstreamUnreachable
+                | Reason::UpstreamBusy
+                | Reason::UpstreamTimeout
+                | Reason::UpstreamFailed => "upstream",
                 _ => "refused",
             }),
         );
@@ -430,6 +435,7 @@ mod tests {
             ("store_down", 503, 14),
             ("boot_fence", 503, 14),
             ("upstream_unreachable", 502, 14),
+            ("upstream_busy", 503, 14),
             ("upstream_timeout", 504, 4),
             ("upstream_failed", 502, 14),
             ("rate_limited", 429, 8),

@@ -24,7 +24,7 @@ pub(crate) use self::files::{Watched, load_watched};
 pub(crate) use self::fixed::Fixed;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::SecretRef;
-pub(crate) use self::upstream::{Balance, Health, HttpVersion, ServerName, Upstream};
+pub(crate) use self::upstream::{Balance, Health, HttpVersion, Question, ServerName, Upstream};
 use crate::access::Target;
 use crate::store::StoreConfig;
 use crate::tls::ServerTls;

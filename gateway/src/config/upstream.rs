@@ -25,6 +25,8 @@ pub(crate) struct Upstream {
     pub(crate) write_timeout: Option<Duration>,
     /// Time from there to the head of the answer.
     pub(crate) first_byte_timeout: Option<Duration>,
+    /// Most connections to one server that deliveries are under way on.
+    pub(crate) max_connections: Option<usize>,
     /// Most idle connections.
     pub(crate) max_idle: usize,
     /// How long they are kept.
@@ -47,10 +49,13 @@ impl Upstream {
         };
         let health = self.health.as_ref().map_or_else(String::new, |health| {
             let interval = format_duration(health.interval);
-            format!(", checked at {} every {interval}", health.path)
+            format!(", checked {} every {interval}", health.question)
         });
         let (servers, timeout) = (servers.join(", "), format_duration(self.timeout));
-        format!("{servers} within {timeout}, {protocol}{balance}{health}")
+        let most = self.max_connections.map_or_else(String::new, |most| {
+            format!(", at most {most} connections to each")
+        });
+        format!("{servers} within {timeout}, {protocol}{most}{balance}{health}")
     }
 }
 
@@ -123,13 +128,32 @@ pub(crate) enum Balance {
 /// How servers are asked whether they are well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Health {
-    pub(crate) path: String,
+    pub(crate) question: Question,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     /// After so many failures in a row a server is out.
     pub(crate) fall: usize,
     /// After so many successes in a row it is back.
     pub(crate) rise: usize,
+}
+
+/// What a server is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// A path of HTTP, which answers 2xx.
+    Http { path: String },
+    /// The health protocol of gRPC; an empty name is the server as a whole.
+    Grpc { service: String },
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { path } => write!(f, "at {path}"),
+            Self::Grpc { service } if service.is_empty() => f.write_str("by gRPC"),
+            Self::Grpc { service } => write!(f, "for {service} by gRPC"),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +170,7 @@ impl Upstream {
             connect_timeout: timeout,
             write_timeout: None,
             first_byte_timeout: None,
+            max_connections: None,
             max_idle: 1,
             idle_timeout: timeout,
         }

@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
     connections: IntGauge,
     unverified_bytes: IntGauge,
     servers_out: IntGaugeVec,
+    upstream_requests: IntGaugeVec,
     replay_entries: IntGauge,
     store_seconds: HistogramVec,
     store_errors: IntCounter,
@@ -127,6 +128,13 @@ impl Metrics {
                 Opts::new(
                     "hookgate_upstream_servers_out",
                     "Servers that fail their health checks.",
+                ),
+                &["upstream"],
+            )?)?,
+            upstream_requests: registered.add(IntGaugeVec::new(
+                Opts::new(
+                    "hookgate_upstream_requests",
+                    "Deliveries that are under way to the upstream.",
                 ),
                 &["upstream"],
             )?)?,
@@ -214,9 +222,12 @@ impl Metrics {
         self.unverified_bytes.set(number(unverified_bytes));
         // What a reload has taken away is no more.
         self.servers_out.reset();
+        self.upstream_requests.reset();
         for upstream in upstreams {
             let out = self.servers_out.with_label_values(&[upstream.name()]);
             out.set(number(upstream.servers_out()));
+            let requests = self.upstream_requests.with_label_values(&[upstream.name()]);
+            requests.set(number(upstream.requests()));
         }
     }
 

@@ -105,9 +105,9 @@ mod tests {
     fn the_server_with_the_fewest_requests_comes_first() {
         let (servers, turn) = (servers(3), AtomicUsize::new(0));
         let _busy = [
-            Busy::with(&servers[0]),
-            Busy::with(&servers[0]),
-            Busy::with(&servers[2]),
+            Busy::with(&servers[0]).expect("no limit"),
+            Busy::with(&servers[0]).expect("no limit"),
+            Busy::with(&servers[2]).expect("no limit"),
         ];
         for _ in 0..3 {
             let order = order(Balance::LeastRequests, &servers, &turn, EVENT, b"");

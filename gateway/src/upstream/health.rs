@@ -5,23 +5,25 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Upstream;
-use super::connector::{Broken, Connector, From, told};
+use super::connector::{Broken, Connector, From, Session, told};
 use super::server::Server;
-use crate::config::Health;
+use crate::config::{Health, Question};
+
+/// Where a gRPC server says how it is
+/// (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
+const GRPC_PATH: &str = "/grpc.health.v1.Health/Check";
+/// Most bytes of its answer, which has seven.
+const GRPC_ANSWER: usize = 256;
 
 /// Checks the servers of `upstream` until it is dropped.
 pub(super) async fn watch(upstream: Weak<Upstream>) {
-    // Connections of its own: those of deliveries belong to the threads of listeners.
-    let connector = match upstream.upgrade() {
-        Some(upstream) => Arc::new(Connector::new(&upstream.config)),
-        None => return,
-    };
     loop {
         let start = Instant::now();
         let interval = {
@@ -31,20 +33,20 @@ pub(super) async fn watch(upstream: Weak<Upstream>) {
             let Some(health) = &upstream.config.health else {
                 return;
             };
-            check_all(&upstream, health, &connector).await;
+            check_all(&upstream, health).await;
             health.interval
         };
         sleep_until(start + interval).await;
     }
 }
 
-async fn check_all(upstream: &Arc<Upstream>, health: &Health, connector: &Arc<Connector>) {
+async fn check_all(upstream: &Arc<Upstream>, health: &Health) {
     let mut checks = JoinSet::new();
     for server in upstream.servers().iter() {
-        let (server, connector, health) =
-            (Arc::clone(server), Arc::clone(connector), health.clone());
+        let (server, upstream, health) = (Arc::clone(server), Arc::clone(upstream), health.clone());
         checks.spawn(async move {
-            let checked = timeout(health.timeout, check(&server, &health, &connector)).await;
+            let check = check(&server, &health.question, &upstream.connector);
+            let checked = timeout(health.timeout, check).await;
             let checked = checked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
             (server, checked)
         });
@@ -54,30 +56,86 @@ async fn check_all(upstream: &Arc<Upstream>, health: &Health, connector: &Arc<Co
     }
 }
 
-async fn check(server: &Server, health: &Health, connector: &Connector) -> Result<(), String> {
-    let text = |error: Box<pingora_core::Error>| told(&error);
+async fn check(server: &Server, question: &Question, connector: &Connector) -> Result<(), String> {
+    // A connection of its own: those of deliveries belong to the threads of listeners.
     let peer = one_stream(&server.peer);
     let (mut session, _) = connector
         .connect(&peer, From::Nothing)
         .await
         .map_err(text)?;
-    let path = health.path.as_bytes();
-    let mut request = RequestHeader::build("GET", path, Some(2)).map_err(text)?;
+    let (mut request, body) = match question {
+        Question::Http { path } => {
+            let request = RequestHeader::build("GET", path.as_bytes(), Some(2));
+            (request.map_err(text)?, Bytes::new())
+        }
+        Question::Grpc { service } => {
+            let mut request =
+                RequestHeader::build("POST", GRPC_PATH.as_bytes(), Some(4)).map_err(text)?;
+            request
+                .insert_header("content-type", "application/grpc")
+                .map_err(text)?;
+            (request, grpc_question(service))
+        }
+    };
     request
         .insert_header("host", server.name.authority())
         .map_err(text)?;
     request
         .insert_header("user-agent", "hookgate-health")
         .map_err(text)?;
-    let nothing = Bytes::new();
-    match connector.exchange(&mut session, request, &nothing).await {
-        Ok(_) => match session.head().map(|head| head.status) {
-            Some(status) if status.is_success() => Ok(()),
-            Some(status) => Err(format!("it answers {}", status.as_u16())),
-            None => Err("its answer is not HTTP".to_owned()),
+    match connector.exchange(&mut session, request, &body).await {
+        Ok(_) => {}
+        Err(Broken::Failed(error) | Broken::NotProcessed(error)) => return Err(text(error)),
+        Err(Broken::Late(cause)) => return Err(cause.to_owned()),
+    }
+    match session.head().map(|head| head.status) {
+        Some(status) if !status.is_success() => Err(format!("it answers {}", status.as_u16())),
+        Some(_) => match question {
+            Question::Http { .. } => Ok(()),
+            Question::Grpc { .. } => grpc_answer(&mut session).await,
         },
-        Err(Broken::Failed(error) | Broken::NotProcessed(error)) => Err(text(error)),
-        Err(Broken::Late(cause)) => Err(cause.to_owned()),
+        None => Err("its answer is not HTTP".to_owned()),
+    }
+}
+
+fn text(error: Box<pingora_core::Error>) -> String {
+    told(&error)
+}
+
+/// `HealthCheckRequest { service }`, framed.
+fn grpc_question(service: &str) -> Bytes {
+    let mut message = Vec::with_capacity(service.len() + 3);
+    // Of field 1, a text; the configuration has fewer than 128 bytes of it.
+    if !service.is_empty() {
+        message.extend([0x0a, service.len() as u8]);
+        message.extend(service.as_bytes());
+    }
+    let mut framed = vec![0, 0, 0, 0, message.len() as u8];
+    framed.append(&mut message);
+    framed.into()
+}
+
+/// Whether the answer is `HealthCheckResponse { status: SERVING }`.
+async fn grpc_answer(session: &mut Session) -> Result<(), String> {
+    let mut message = Vec::new();
+    while let Some(chunk) = session.chunk().await.map_err(text)? {
+        message.extend_from_slice(&chunk);
+        if message.len() > GRPC_ANSWER {
+            return Err("its answer is too long".to_owned());
+        }
+    }
+    let trailers = session.trailers().await.map_err(text)?;
+    let status = |fields: &HeaderMap| {
+        let status = fields.get("grpc-status")?.to_str().ok()?;
+        status.parse::<u8>().ok()
+    };
+    let head = session.head().and_then(|head| status(&head.headers));
+    match (head.or_else(|| status(&trailers?)), &*message) {
+        // Field 1, a number, 1.
+        (Some(0), [0, 0, 0, 0, 2, 0x08, 1]) => Ok(()),
+        (Some(0), _) => Err("it does not serve".to_owned()),
+        (Some(status), _) => Err(format!("it answers grpc-status {status}")),
+        (None, _) => Err("its answer is not gRPC".to_owned()),
     }
 }
 
@@ -104,5 +162,69 @@ fn note(upstream: &Upstream, health: &Health, server: &Server, checked: Result<(
     match checked {
         Ok(()) => tracing::info!(upstream, server = %address, "server is back"),
         Err(cause) => tracing::warn!(upstream, server = %address, cause, "server is out"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::config::{self, ServerName};
+    use crate::tls::ClientFiles;
+
+    /// The library panics at files that it cannot read.
+    #[tokio::test]
+    async fn files_that_have_become_bad_since_the_start_do_not_end_the_checks() {
+        let CertifiedKey { cert, .. } =
+            generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, cert.pem()).expect("it can be written");
+        let mut config = config::Upstream::to_test(Duration::from_secs(5));
+        config.tls = ClientFiles::load(Some(ca.clone()), None, None).expect("it is good");
+        config.servers = vec![ServerName {
+            secure: true,
+            host: "localhost".to_owned(),
+            port: 1,
+            addresses: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
+        }];
+        config.health = Some(Health {
+            question: Question::Http {
+                path: "/".to_owned(),
+            },
+            interval: Duration::from_millis(1),
+            timeout: Duration::from_secs(5),
+            fall: 1,
+            rise: 1,
+        });
+        let upstream = Upstream::start("app", &config);
+        std::fs::remove_file(ca).expect("it is there");
+        let checks = watch(Arc::downgrade(&upstream));
+        let some = async {
+            for _ in 0..2 {
+                upstream.servers()[0].set_out(false);
+                while !upstream.servers()[0].is_out() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = checks => panic!("it has ended"),
+            () = some => {}
+        }
+    }
+
+    #[test]
+    fn a_question_is_framed_as_grpc_has_it() {
+        assert_eq!(grpc_question(""), &[0, 0, 0, 0, 0][..]);
+        assert_eq!(
+            grpc_question("ab"),
+            &[0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b'][..]
+        );
     }
 }

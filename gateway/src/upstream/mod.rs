@@ -93,6 +93,11 @@ impl Upstream {
         servers.iter().filter(|server| server.is_out()).count()
     }
 
+    /// How many requests are under way.
+    pub(crate) fn requests(&self) -> usize {
+        self.servers().iter().map(|server| server.requests()).sum()
+    }
+
     fn servers(&self) -> Arc<[Arc<Server>]> {
         Arc::clone(&self.servers.read())
     }
@@ -101,7 +106,8 @@ impl Upstream {
     /// server that cannot be connected to passes the delivery on to the next
     /// one; once a byte may have been sent there is no second try, because a
     /// POST is not repeated behind the sender's back. Unless the server says that it
-    /// did nothing with it: HTTP/2 lets one that is about to end say so.
+    /// did nothing with it: HTTP/2 lets one that is about to end say so. If all have as many
+    /// as they may, it waits for one that has room.
     pub(crate) async fn send(
         &self,
         request: RequestHeader,
@@ -119,38 +125,68 @@ impl Upstream {
         };
         let mut failure = Failure::unsent(Reason::UpstreamUnreachable, "no server");
         let mut request = Some(request);
-        for server in &order {
-            for &from in ways {
-                let server = Busy::with(server);
-                let attempt = self.attempt(server, from, &mut request, body, deadline);
-                let (cause, next) = match attempt.await {
-                    Ok(answer) => return Ok(answer),
-                    Err((cause, Next::Nothing)) => return Err(cause),
-                    Err(missed) => missed,
-                };
-                failure = cause;
-                if next == Next::Server {
-                    break;
-                }
-            }
+        let mut full = Vec::new();
+        for server in order {
+            let Some(busy) = Busy::with(&server) else {
+                full.push(server);
+                continue;
+            };
+            let tried = self.attempt_each(busy, ways, &mut request, body, deadline);
+            failure = match tried.await {
+                Ok(answer) => return Ok(answer),
+                Err((cause, Next::Nothing)) => return Err(cause),
+                Err((cause, _)) => cause,
+            };
             if Instant::now() >= deadline {
-                break;
+                return Err(failure);
             }
         }
-        Err(failure)
+        if full.is_empty() {
+            return Err(failure);
+        }
+        let until = deadline.min(Instant::now() + self.config.connect_timeout);
+        let Ok(Some(busy)) = timeout_at(until, Busy::with_first(full)).await else {
+            let cause = "every connection is in use";
+            return Err(Failure::unsent(Reason::UpstreamBusy, cause));
+        };
+        let tried = self.attempt_each(busy, ways, &mut request, body, deadline);
+        tried.await.map_err(|(cause, _)| cause)
     }
 
-    /// Tries one server, on a new connection or on one that is there.
-    async fn attempt(
+    /// Tries one server in these ways, one after the other.
+    async fn attempt_each(
         &self,
         server: Busy,
-        from: From,
+        ways: &[From],
         request: &mut Option<RequestHeader>,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Answer<'_>, (Failure, Next)> {
+        let none = Failure::unsent(Reason::UpstreamUnreachable, "no connection");
+        let mut answered = Err((none, Next::Server));
+        for &from in ways {
+            answered = self.attempt(&server, from, request, body, deadline).await;
+            if !matches!(answered, Err((_, Next::Connection))) {
+                break;
+            }
+        }
+        let (session, whole) = answered?;
+        Answer::new(self, server, session, deadline, whole)
+            .map_err(|failure| (failure, Next::Nothing))
+    }
+
+    /// Tries one server, on a new connection or on one that is there. Whether it has taken
+    /// the whole request.
+    async fn attempt(
+        &self,
+        server: &Server,
+        from: From,
+        request: &mut Option<RequestHeader>,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Result<(Session, bool), (Failure, Next)> {
         let (mut session, reused) = self
-            .connect(&server, from, deadline)
+            .connect(server, from, deadline)
             .await
             .map_err(|failure| (failure, Next::Server))?;
         // Over HTTP/1 there is no second time.
@@ -164,10 +200,7 @@ impl Upstream {
         };
         let exchange = self.connector.exchange(&mut session, head, body);
         let missed = match timeout_at(deadline, exchange).await {
-            Ok(Ok(whole)) => {
-                let answer = Answer::new(self, server, session, deadline, whole);
-                return answer.map_err(|failure| (failure, Next::Nothing));
-            }
+            Ok(Ok(whole)) => return Ok((session, whole)),
             Ok(Err(Broken::NotProcessed(cause))) => {
                 let next = if reused {
                     Next::Connection

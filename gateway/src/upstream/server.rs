@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora_core::upstreams::peer::HttpPeer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 
 use crate::config::{self, HttpVersion, ServerName};
 
@@ -27,6 +29,8 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) peer: HttpPeer,
     requests: AtomicUsize,
+    /// Room for requests, where there is a limit.
+    room: Option<Arc<Semaphore>>,
     /// Health checks have taken it out.
     is_out: AtomicBool,
     /// Health checks in a row that were not what its state says.
@@ -56,19 +60,25 @@ impl Server {
         options.write_timeout = upstream.write_timeout;
         options.h2_stream_window_size = Some(WINDOW);
         options.h2_connection_window_size = Some(CONNECTION_WINDOW);
-        match upstream.protocol {
-            HttpVersion::Http1 => options.set_http_version(1, 1),
+        let at_once = match upstream.protocol {
+            HttpVersion::Http1 => {
+                options.set_http_version(1, 1);
+                1
+            }
             HttpVersion::Http2 => {
                 options.set_http_version(2, 2);
                 options.max_h2_streams = STREAMS;
                 options.h2_ping_interval = Some(PING);
+                STREAMS
             }
-        }
+        };
+        let room = |connections| Arc::new(Semaphore::new(connections * at_once));
         Self {
             name: name.clone(),
             address,
             peer,
             requests: AtomicUsize::new(0),
+            room: upstream.max_connections.map(room),
             is_out: AtomicBool::new(false),
             contrary: AtomicUsize::new(0),
             unreachable: Mutex::new(None),
@@ -106,12 +116,41 @@ impl Server {
 
 /// A server while it works on a request.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Server>);
+pub(super) struct Busy {
+    server: Arc<Server>,
+    _room: Option<OwnedSemaphorePermit>,
+}
 
 impl Busy {
-    pub(super) fn with(server: &Arc<Server>) -> Self {
+    /// None if it has no room for another request.
+    pub(super) fn with(server: &Arc<Server>) -> Option<Self> {
+        let room = match &server.room {
+            None => None,
+            Some(room) => Some(Arc::clone(room).try_acquire_owned().ok()?),
+        };
+        Some(Self::new(Arc::clone(server), room))
+    }
+
+    /// The first of `servers` that has room for another request.
+    pub(super) async fn with_first(servers: Vec<Arc<Server>>) -> Option<Self> {
+        let mut waiting = JoinSet::new();
+        for server in servers {
+            let room = Arc::clone(server.room.as_ref()?);
+            waiting.spawn(async move {
+                let room = room.acquire_owned().await;
+                // Nobody closes it.
+                room.ok().map(|room| Self::new(server, Some(room)))
+            });
+        }
+        waiting.join_next().await?.ok()?
+    }
+
+    fn new(server: Arc<Server>, room: Option<OwnedSemaphorePermit>) -> Self {
         server.requests.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(server))
+        Self {
+            server,
+            _room: room,
+        }
     }
 }
 
@@ -119,12 +158,12 @@ impl Deref for Busy {
     type Target = Server;
 
     fn deref(&self) -> &Server {
-        &self.0
+        &self.server
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        self.server.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -382,6 +382,22 @@ fn upstreams_that_cannot_be_used_are_refused() {
         (format!("{secure}write_timeout = \"9s\""), "write_timeout"),
         (format!("{secure}health = {{ }}"), "health.path"),
         (
+            format!("{secure}health = {{ path = \"/\", grpc_service = \"a\" }}"),
+            "health.path",
+        ),
+        (
+            format!("{secure}health = {{ grpc_service = \"a\" }}"),
+            "health.grpc_service",
+        ),
+        (
+            format!(
+                "{secure}protocol = \"h2\"\nhealth = {{ grpc_service = \"{}\" }}",
+                "a".repeat(121)
+            ),
+            "health.grpc_service",
+        ),
+        (format!("{secure}max_connections = 0"), "max_connections"),
+        (
             format!("{secure}health = {{ path = \"/\", fall = 0 }}"),
             "health.fall",
         ),

@@ -84,16 +84,55 @@ fn gateway(upstream: SocketAddr, protocol: &str) -> Gateway {
 
 #[tokio::test]
 async fn through_the_gateway_too() {
-    let upstream = Upstream::start_grpc().await;
+    let (upstream, _health) = Upstream::start_grpc().await;
     let gateway = gateway(upstream.address(), "h2c");
     the_verdicts_are_right(gateway.address()).await;
+}
+
+/// By the protocol that gRPC has for it, of one service or of the server as a whole.
+#[tokio::test]
+async fn a_service_that_says_it_does_not_serve_is_out_until_it_does() {
+    for service in ["program", ""] {
+        let (upstream, health) = Upstream::start_grpc().await;
+        let gateway = Gateway::builder(upstream.address())
+            .upstream(&format!(
+                "protocol = \"h2c\"\nhealth = {{ grpc_service = \"{service}\", \
+                 interval = \"20ms\", fall = 2, rise = 2 }}"
+            ))
+            .start();
+        for (status, says) in [
+            (tonic_health::ServingStatus::NotServing, "it does not serve"),
+            (tonic_health::ServingStatus::Serving, "server is back"),
+        ] {
+            assert!(!gateway.log().contains(says), "{service}");
+            health.set_service_status(service, status).await;
+            gateway.says(says).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_that_service_is_out() {
+    let (grpc, _health) = Upstream::start_grpc().await;
+    for (upstream, says) in [
+        (grpc, "it answers grpc-status 5"),
+        // One that is no gRPC server, and answers 204 to everything.
+        (Upstream::start().await, "its answer is not gRPC"),
+    ] {
+        let health = "health = { grpc_service = \"nobody\", interval = \"20ms\" }";
+        let gateway = Gateway::builder(upstream.address())
+            .upstream(&format!("protocol = \"h2c\"\n{health}"))
+            .start();
+        gateway.says("server is out").await;
+        gateway.says(says).await;
+    }
 }
 
 /// Who reads no trailers is told by a status what became of the call.
 #[tokio::test]
 async fn a_sender_over_http_1_is_not_told_that_a_call_succeeded_which_did_not() {
     let provided = Provided::named("standard-webhooks");
-    let upstream = Upstream::start_grpc().await;
+    let (upstream, _health) = Upstream::start_grpc().await;
     let gateway = gateway(upstream.address(), "h2c");
     let told = async |id: &str, service: &str| {
         let body = check(service);

@@ -147,9 +147,10 @@ async fn standard_output_that_takes_nothing_holds_up_no_delivery() {
 }
 
 /// The metrics that the documentation promises.
-pub const METRICS: [&str; 19] = [
+pub const METRICS: [&str; 20] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_servers_out",
+    "hookgate_upstream_requests",
     "hookgate_deliveries_total",
     "hookgate_refused_total",
     "hookgate_upstream_responses_total",

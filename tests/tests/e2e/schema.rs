@@ -58,6 +58,11 @@ fn the_schema_accepts_the_example_and_refuses_mistakes() {
         ("on_duplicate = 200", "on_duplicate = 202"),
         ("past = \"300s\"", "passed = \"300s\""),
         ("servers = [", "server = ["),
+        ("path = \"/healthz\", ", ""),
+        (
+            "path = \"/healthz\", ",
+            "path = \"/\", grpc_service = \"\", ",
+        ),
     ] {
         assert!(example.contains(good), "{good}");
         let text = example.replacen(good, bad, 1);
@@ -66,7 +71,7 @@ fn the_schema_accepts_the_example_and_refuses_mistakes() {
 }
 
 /// A key that there is not, in each table, and where the schema has that table.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("nokey = 1", ""),
     ("[server]\nnokey = 1", "/properties/server"),
     (
@@ -78,6 +83,10 @@ const TABLES: [(&str, &str); 8] = [
     (
         "[upstreams.app]\nnokey = 1",
         "/properties/upstreams/additionalProperties",
+    ),
+    (
+        "[upstreams.app]\nhealth = { nokey = 1 }",
+        "/properties/upstreams/additionalProperties/properties/health",
     ),
     ("[[sources]]\nnokey = 1", "/properties/sources/items"),
     (

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::extract;
+use axum::middleware::{Next, from_fn};
 use axum::routing::get;
 use bytes::Bytes;
 use hookgate_tests::{
     Behaviour, Certificates, Gateway, GatewayBuilder, Provided, Upstream, now, send, try_send,
 };
-use http::StatusCode;
+use http::{Request, StatusCode};
+use http_body_util::combinators::BoxBody;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 fn beatapi() -> Provided {
@@ -33,10 +37,14 @@ fn gateway(upstream: &str) -> GatewayBuilder {
         .env("OWN", beatapi().secret)
 }
 
-async fn deliver_own(gateway: &Gateway, id: &str) -> u16 {
+fn own(id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
     let mut request = beatapi().delivery(id);
     *request.uri_mut() = "/own".parse().expect("a path");
-    send(gateway.address(), request).await.status.as_u16()
+    request
+}
+
+async fn deliver_own(gateway: &Gateway, id: &str) -> u16 {
+    send(gateway.address(), own(id)).await.status.as_u16()
 }
 
 /// A server of raw bytes: it counts the requests that it has begun to read.
@@ -555,6 +563,95 @@ async fn a_server_that_is_busy_comes_after_one_that_is_not() {
         () = others => {}
     }
     assert_eq!((one.take().len(), two.take().len()), (0, 6));
+}
+
+/// An upstream that takes its time, and the most requests that it has had at once.
+async fn crowded() -> (Upstream, Arc<AtomicUsize>) {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let upstream = Upstream::start_with(|router| {
+        router.layer(from_fn(move |request: extract::Request, next: Next| {
+            let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                sleep(Duration::from_millis(100)).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                next.run(request).await
+            }
+        }))
+    })
+    .await;
+    (upstream, seen)
+}
+
+#[tokio::test]
+async fn no_server_gets_more_than_its_connections_and_what_waits_is_delivered() {
+    // Over HTTP/2, one connection takes a hundred.
+    for (limit, protocol, expected) in [
+        ("max_connections = 2", "http1", 2),
+        ("max_connections = 2", "h2c", 8),
+        ("", "http1", 8),
+    ] {
+        let ((one, most_of_one), (two, most_of_two)) = (crowded().await, crowded().await);
+        let gateway = gateway(&format!(
+            "servers = [\"{}\", \"{}\"]\nconnect_timeout = \"8s\"\nprotocol = \"{protocol}\"\n\
+             {limit}",
+            one.address(),
+            two.address()
+        ))
+        .start();
+        let mut deliveries = JoinSet::new();
+        for index in 0..16 {
+            let address = gateway.address();
+            deliveries.spawn(async move {
+                let request = own(&format!("evt_{index}"));
+                send(address, request).await.status.as_u16()
+            });
+        }
+        let statuses = deliveries.join_all().await;
+        assert_eq!(statuses, [204; 16], "{limit} {protocol}");
+        for most in [most_of_one, most_of_two] {
+            let most = most.load(Ordering::SeqCst);
+            assert!(most <= expected, "{limit} {protocol}: {most}");
+            assert!(most > expected / 2, "{limit} {protocol}: {most}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_finds_no_room_in_time_is_told_to_come_again_and_may() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&format!(
+        "servers = [\"{}\"]\nmax_connections = 1\ntimeout = \"4s\"\nconnect_timeout = \"200ms\"",
+        upstream.address()
+    ))
+    .start();
+    upstream.next(Behaviour::Hang);
+    let stuck = deliver_own(&gateway, "evt_stuck");
+    let others = async {
+        while upstream.take().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            let reply = send(gateway.address(), own("evt_1")).await;
+            assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(reply.headers["retry-after"], "5");
+            assert_eq!(reply.outcome(), Some("upstream"));
+        }
+        let metrics = gateway.ask("/metrics").await;
+        for expected in [
+            "hookgate_upstream_requests{upstream=\"own\"} 1\n",
+            "hookgate_refused_total{reason=\"upstream_busy\",source=\"own\"} 2\n",
+        ] {
+            assert!(metrics.contains(expected), "{metrics}");
+        }
+    };
+    let (stuck, ()) = tokio::join!(stuck, others);
+    assert_eq!(stuck, 504);
+    assert!(upstream.take().is_empty(), "nothing was sent");
+    // Its claim went back, and so did the room.
+    assert_eq!(deliver_own(&gateway, "evt_1").await, 204);
+    assert_eq!(upstream.take().len(), 1);
 }
 
 /// An answer that is no HTTP may well be the request itself, with what is secret in it.

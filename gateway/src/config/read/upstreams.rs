@@ -6,7 +6,7 @@ use hookgate_core::document::Section;
 
 use super::positive;
 use crate::config::values::{Protocol, RoutePath, Server, Word};
-use crate::config::{Health, HttpVersion, ServerName, Upstream};
+use crate::config::{Health, HttpVersion, Question, ServerName, Upstream};
 use crate::tls::ClientFiles;
 
 /// The tightest deadline that a first provider publishes is 10 s (BeeL).
@@ -16,6 +16,9 @@ const DEFAULT_MAX_IDLE: usize = 1024;
 /// Less than the 5 s after which common servers close idle connections, because a
 /// delivery that meets the closing cannot be repeated.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Of a service; a length that has one byte.
+const MOST_OF_A_NAME: usize = 120;
 
 pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Upstream> {
     if !root.has("upstreams") {
@@ -51,11 +54,12 @@ fn read_one(section: &Section<'_>) -> Upstream {
         balance: section
             .optional("balance")
             .map_or_else(Default::default, |Word(balance)| balance),
-        health: read_health(section),
+        health: read_health(section, protocol),
         connect_timeout: part("connect_timeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout)),
         write_timeout: part("write_timeout"),
         first_byte_timeout: part("first_byte_timeout"),
         timeout,
+        max_connections: read_max_connections(section),
         max_idle: section
             .optional::<u64>("max_idle")
             .and_then(|most| usize::try_from(most).ok())
@@ -121,9 +125,43 @@ fn read_tls(section: &Section<'_>, servers: &[ServerName]) -> ClientFiles {
     })
 }
 
-fn read_health(section: &Section<'_>) -> Option<Health> {
+fn read_max_connections(section: &Section<'_>) -> Option<usize> {
+    let most = section.optional::<u64>("max_connections")?;
+    if most == 0 {
+        section.wrong("max_connections", "expected at least 1");
+    }
+    // More than that nobody has, and they are counted in requests.
+    Some(usize::try_from(most).unwrap_or(usize::MAX).min(1_000_000))
+}
+
+fn read_health(section: &Section<'_>, protocol: HttpVersion) -> Option<Health> {
     let health = section.section("health")?;
-    let path = health.required::<RoutePath>("path");
+    let question = match (health.has("path"), health.has("grpc_service")) {
+        (_, false) => health
+            .required::<RoutePath>("path")
+            .map(|path| Question::Http { path: path.0 }),
+        (false, true) => health
+            .optional::<String>("grpc_service")
+            .map(|service| Question::Grpc { service }),
+        (true, true) => {
+            health.value("path");
+            health.value("grpc_service");
+            health.wrong("path", "expected either `path` or `grpc_service`, not both");
+            None
+        }
+    };
+    if let Some(Question::Grpc { service }) = &question {
+        if protocol != HttpVersion::Http2 {
+            health.wrong(
+                "grpc_service",
+                "expected only with protocol = \"h2\" or \"h2c\"",
+            );
+        }
+        if service.len() > MOST_OF_A_NAME {
+            let expected = format!("expected at most {MOST_OF_A_NAME} bytes");
+            health.wrong("grpc_service", expected);
+        }
+    }
     let interval = positive(&health, "interval").unwrap_or(Duration::from_secs(5));
     let timeout = positive(&health, "timeout").unwrap_or(Duration::from_secs(2));
     let count = |key: &'static str, default: u64| {
@@ -136,7 +174,7 @@ fn read_health(section: &Section<'_>) -> Option<Health> {
     let (fall, rise) = (count("fall", 3), count("rise", 2));
     health.deny_unknown();
     Some(Health {
-        path: path?.0,
+        question: question?,
         interval,
         timeout,
         fall,

@@ -51,7 +51,16 @@ pub(super) fn read() -> Node {
             path.push(key);
             let node = root.at(&path);
             node.describe(&mut comment);
-            node.value.get_or_insert(value);
+            match (&mut node.value, value) {
+                (None, value) => node.value = Some(value),
+                // What cannot stand in one table is shown in two.
+                (Some(Value::Table(first)), Value::Table(more)) => {
+                    for (key, value) in more {
+                        first.entry(key).or_insert(value);
+                    }
+                }
+                (Some(_), _) => {}
+            }
         } else if line.starts_with('#') {
             comment.push(bare.trim_start_matches('#'));
         } else {

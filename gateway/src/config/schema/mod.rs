@@ -9,13 +9,15 @@ use toml::Value as Toml;
 use self::example::Node;
 
 /// Keys that have to be there, by their table.
-const REQUIRED: [(&str, &[&str]); 5] = [
+const REQUIRED: [(&str, &[&str]); 4] = [
     ("", &["server", "sources", "upstreams"]),
     ("server.tls", &["cert", "key", "listen"]),
     ("sources", &["name", "path", "secrets", "upstream"]),
     ("upstreams.*", &["servers"]),
-    ("upstreams.*.health", &["path"]),
 ];
+
+/// Keys of which one has to be there, by their table.
+const EITHER: (&str, [&str; 2]) = ("upstreams.*.health", ["grpc_service", "path"]);
 
 /// The schema.
 pub(crate) fn schema() -> Value {
@@ -64,6 +66,9 @@ fn object(of: &Node, path: &str) -> Value {
     });
     if let Some((_, keys)) = required {
         object["required"] = (*keys).into();
+    }
+    if path == EITHER.0 {
+        object["oneOf"] = EITHER.1.map(|key| json!({ "required": [key] })).into();
     }
     object
 }
