@@ -38,6 +38,15 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
             listener.tls.text()
         )?;
     }
+    if !config.proxy_protocol.is_empty() {
+        let networks: Vec<String> = config
+            .proxy_protocol
+            .iter()
+            .map(|n| n.to_string())
+            .collect();
+        let networks = networks.join(", ");
+        writeln!(out, "balancers  {networks} alone, by the PROXY protocol")?;
+    }
     writeln!(out, "admin      {}", config.admin)?;
     let longest = format_duration(config.longest_delivery());
     writeln!(out, "ends       at most {longest} after SIGTERM")?;

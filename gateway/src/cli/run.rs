@@ -16,7 +16,7 @@ use crate::admin::Admin;
 use crate::lifecycle::{Ends, Lifecycle, Signals};
 use crate::metrics::Metrics;
 use crate::reload;
-use crate::server::{Bound, Entrance, Front, Gateway, bind};
+use crate::server::{Balancers, Bound, Entrance, Front, Gateway, bind};
 use crate::trace::Traces;
 use crate::upgrade;
 
@@ -48,6 +48,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         tracing::warn!(at = warning.at, "{}", warning.message);
     }
     let (listen, h2c, tls) = (config.listen.clone(), config.h2c, config.tls.clone());
+    let balancers = Balancers::new(&config.proxy_protocol);
     let (admin, stop) = (config.admin, config.stop.clone());
     let store = config
         .replay
@@ -67,6 +68,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let gateway = Arc::new(Gateway::new(config, store, clock, metrics, access, traces));
     let front = |entrance| Front {
         gateway: Arc::clone(&gateway),
+        balancers: balancers.clone(),
         entrance,
     };
     let clear = front(Entrance::Clear { h2c });

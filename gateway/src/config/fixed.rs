@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use hookgate_core::document::{Problems, Report};
 
-use super::{Config, Replay, Stop, TlsListener};
+use super::{Config, Network, Replay, Stop, TlsListener};
 use crate::access::Target;
 
 /// What stays as it was at the start for as long as the gateway runs.
@@ -11,6 +11,7 @@ pub(crate) struct Fixed {
     listen: Vec<SocketAddr>,
     h2c: bool,
     tls: Vec<TlsListener>,
+    proxy_protocol: Vec<Network>,
     admin: SocketAddr,
     replay: Replay,
     stop: Stop,
@@ -23,6 +24,7 @@ impl Fixed {
             listen: config.listen.clone(),
             h2c: config.h2c,
             tls: config.tls.clone(),
+            proxy_protocol: config.proxy_protocol.clone(),
             admin: config.admin,
             replay: config.replay.clone(),
             stop: config.stop.clone(),
@@ -42,6 +44,10 @@ impl Fixed {
             ("server.listen", self.listen == config.listen),
             ("server.h2c", self.h2c == config.h2c),
             ("server.tls", self.tls == config.tls),
+            (
+                "server.proxy_protocol",
+                self.proxy_protocol == config.proxy_protocol,
+            ),
             ("server.admin", self.admin == config.admin),
             (
                 "server.drain_delay",

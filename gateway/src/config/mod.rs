@@ -4,6 +4,7 @@
 mod environment;
 mod files;
 mod fixed;
+mod network;
 mod read;
 mod schema;
 mod secrets;
@@ -22,6 +23,7 @@ use toml::Table;
 
 pub(crate) use self::files::{Watched, load_watched};
 pub(crate) use self::fixed::Fixed;
+pub(crate) use self::network::Network;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::SecretRef;
 pub(crate) use self::upstream::{Balance, Health, HttpVersion, Question, ServerName, Upstream};
@@ -36,6 +38,9 @@ pub struct Config {
     /// Whether HTTP/2 is spoken there too, without TLS.
     pub(crate) h2c: bool,
     pub(crate) tls: Vec<TlsListener>,
+    /// Of load balancers that say whose connections they pass on; all have to be of these
+    /// if there are any.
+    pub(crate) proxy_protocol: Vec<Network>,
     pub(crate) admin: SocketAddr,
     pub(crate) stop: Stop,
     pub(crate) access_log: Target,

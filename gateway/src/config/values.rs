@@ -8,13 +8,23 @@ use hookgate_replay::Durability;
 use http::uri::Authority;
 use toml::Value;
 
-use super::{Balance, ServerName};
+use super::{Balance, Network, ServerName};
 use crate::access::Target;
 
 pub(super) struct Address(pub(super) SocketAddr);
 
 impl FromValue for Address {
     const EXPECTED: &'static str = "an address such as \"0.0.0.0:8080\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| text.parse().ok().map(Self))
+    }
+}
+
+pub(super) struct Cidr(pub(super) Network);
+
+impl FromValue for Cidr {
+    const EXPECTED: &'static str = "a network such as \"10.0.0.0/8\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| text.parse().ok().map(Self))

@@ -16,6 +16,7 @@ use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::proxied::Balancers;
 use super::refusals::network;
 use super::{Gateway, http1, http2};
 use crate::tls::ServerTls;
@@ -33,6 +34,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The listening side of the gateway, at one kind of socket.
 pub(crate) struct Front {
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) balancers: Option<Balancers>,
     pub(crate) entrance: Entrance,
 }
 
@@ -55,18 +57,28 @@ enum Protocol {
 impl ServerApp for Front {
     async fn process_new(
         self: &Arc<Self>,
-        stream: Stream,
+        mut stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let gateway = &self.gateway;
         let limits = gateway.limits();
         // Counted before the handshake, which is what a flood would consist of.
         let _open = Open::count(gateway.metrics.connections(), limits.connections)?;
+        let deadline = Instant::now() + limits.head_timeout;
+        let stream = match &self.balancers {
+            None => stream,
+            Some(balancers) => {
+                let passed_on = async {
+                    begins(&mut stream, shutdown).await?;
+                    balancers.pass_on(stream).await
+                };
+                timeout_at(deadline, passed_on).await.ok()??
+            }
+        };
         let _of_address = match limits.connections_per_address {
             Some(most) => Some(gateway.open.count(&stream, most)?),
             None => None,
         };
-        let deadline = Instant::now() + limits.head_timeout;
         let (stream, protocol) = timeout_at(deadline, self.open(stream, shutdown))
             .await
             .ok()??;

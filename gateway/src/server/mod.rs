@@ -9,6 +9,7 @@ mod framing;
 mod http1;
 mod http2;
 mod listen;
+mod proxied;
 mod record;
 mod refusals;
 mod route;
@@ -27,6 +28,7 @@ use hookgate_replay::ReplayStore;
 
 pub(crate) use self::connection::{Entrance, Front};
 pub(crate) use self::listen::{Bound, bind};
+pub(crate) use self::proxied::Balancers;
 use self::running::Running;
 use crate::access::AccessLog;
 use crate::config::{Config, Fixed, Limits};

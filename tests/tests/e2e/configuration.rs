@@ -185,6 +185,11 @@ fn what_may_be_meant_but_is_dangerous_is_a_warning() {
             ("listen", "admin = \"0.0.0.0:9090\"\nlisten"),
             "server.admin",
         ),
+        (
+            GOOD,
+            ("listen", "proxy_protocol = \"0.0.0.0/0\"\nlisten"),
+            "server.proxy_protocol",
+        ),
         (&beel, ("servers", slow), "sources[0].upstream"),
     ] {
         let (exit, text) = check("check", &good.replacen(bad.0, bad.1, 1));

@@ -16,6 +16,7 @@ mod limits;
 mod observability;
 mod observe;
 mod parity;
+mod proxied;
 #[path = "../../../crates/replay/tests/redis/server.rs"]
 #[expect(dead_code, reason = "other suites use the rest")]
 mod redis_server;

@@ -221,6 +221,11 @@ async fn what_cannot_change_at_run_time_is_said_and_nothing_changes() {
             "access_log = \"off\"",
             "server.access_log",
         ),
+        (
+            "access_log = \"stderr\"",
+            "access_log = \"stderr\"\nproxy_protocol = [\"127.0.0.1\"]",
+            "server.proxy_protocol",
+        ),
         ("boot_fence = false", "boot_fence = true", "replay"),
         (
             "boot_fence = false",

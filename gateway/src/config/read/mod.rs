@@ -52,6 +52,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         listen: server.listen,
         h2c: server.h2c,
         tls: server.tls,
+        proxy_protocol: server.proxy_protocol,
         admin: server.admin,
         stop: server.stop,
         access_log: server.access_log,

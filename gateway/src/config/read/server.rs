@@ -7,8 +7,8 @@ use hookgate_core::document::{Report, Section};
 
 use super::stop;
 use crate::access::Target;
-use crate::config::values::{Address, Word};
-use crate::config::{Stop, TlsListener};
+use crate::config::values::{Address, Cidr, Word};
+use crate::config::{Network, Stop, TlsListener};
 use crate::tls::{ServerFiles, ServerTls};
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -21,6 +21,7 @@ pub(super) struct Server {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) h2c: bool,
     pub(super) tls: Vec<TlsListener>,
+    pub(super) proxy_protocol: Vec<Network>,
     pub(super) admin: SocketAddr,
     pub(super) stop: Stop,
     pub(super) access_log: Target,
@@ -31,6 +32,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
         listen: Vec::new(),
         h2c: false,
         tls: Vec::new(),
+        proxy_protocol: Vec::new(),
         admin: DEFAULT_ADMIN,
         stop: Stop {
             drain_delay: Duration::ZERO,
@@ -50,6 +52,16 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
         warnings.add(
             "server.admin",
             "other machines can ask there, and nobody has to say who they are",
+        );
+    }
+    if section.has("proxy_protocol") {
+        let networks = section.required_list::<Cidr>("proxy_protocol");
+        server.proxy_protocol = networks.into_iter().map(|network| network.0).collect();
+    }
+    if server.proxy_protocol.iter().any(|network| network.is_all()) {
+        warnings.add(
+            "server.proxy_protocol",
+            "whoever can connect says which address it has",
         );
     }
     let mut taken = vec![server.admin];
