@@ -60,6 +60,6 @@ pub use self::secret::Secret;
 pub use self::signer::{SignError, Signer, SignerBuilder};
 pub use self::time::{UnixTime, Window};
 pub use self::verifier::{
-    Begun, BuildError, Checked, Key, MAX_CANDIDATES, MAX_KEYS, Pending, Verified, Verifier,
+    Begun, BuildError, Checked, Chunk, Key, MAX_CANDIDATES, MAX_KEYS, Pending, Verified, Verifier,
     VerifierBuilder,
 };

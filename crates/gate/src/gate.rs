@@ -125,7 +125,7 @@ impl<S: ReplayStore> Gate<S> {
         body: Bytes,
     ) -> Result<Received<'n>, Refusal> {
         let mut receiving = self.begin(source, head, u64::try_from(body.len()).ok())?;
-        receiving.push(body)?;
+        receiving.push(body.into())?;
         receiving.finish()
     }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookgate_core::{Begun, Checked, Verified, VerifyError};
+use hookgate_core::{Begun, Checked, Chunk, Verified, VerifyError};
 use http::Response;
 use tokio::time::timeout;
 
@@ -52,7 +52,7 @@ pub trait BodySource: Send {
     /// # Errors
     ///
     /// The body ended early, or was not framed as it should be.
-    fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, BodyError>> + Send;
+    fn chunk(&mut self) -> impl Future<Output = Result<Option<Chunk>, BodyError>> + Send;
 }
 
 /// Why the next chunk of a body could not be had.
@@ -142,7 +142,7 @@ impl<'s> Receiving<'s> {
         }
     }
 
-    pub(crate) fn push(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+    pub(crate) fn push(&mut self, chunk: Chunk) -> Result<(), Refusal> {
         if let Begun::Delivery(pending) = &mut self.begun {
             if chunk.len() > self.source.body_limit().get() - pending.len() {
                 return Err(Reason::BodyTooLarge.into());

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_core::{Head, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier};
+use hookgate_core::{Chunk, Head, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier};
 use hookgate_gate::{Admission, BodyError, BodySource, Gate, Outcome, Reason, Refusal, Source};
 use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
 use http::Request;
@@ -49,8 +49,8 @@ impl ReplayStore for Counting {
 struct Whole(Option<Bytes>);
 
 impl BodySource for Whole {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        Ok(self.0.take())
+    async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
+        Ok(self.0.take().map(Chunk::from))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{
-    Head, Identity, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier, VerifyError,
+    Chunk, Head, Identity, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier, VerifyError,
 };
 use hookgate_gate::{
     Admission, BodyError, BodyLimit, BodySource, BootFence, Clock, Dedupe, Delivery, Gate,
@@ -63,10 +63,10 @@ impl Steps {
 }
 
 impl BodySource for Steps {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+    async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         loop {
             match self.0.pop_front() {
-                Some(Step::Chunk(bytes)) => return Ok(Some(Bytes::from_static(bytes))),
+                Some(Step::Chunk(bytes)) => return Ok(Some(Bytes::from_static(bytes).into())),
                 Some(Step::Sleep(duration)) => sleep(duration).await,
                 Some(Step::Tick(clock, seconds)) => clock.advance(seconds),
                 Some(Step::Break) => return Err(BodyError::Incomplete),

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use hookgate_core::Chunk;
 use hookgate_gate::{BodyError, BodySource};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -84,14 +85,14 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+    async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         loop {
             let Some(frame) = self.body.frame().await else {
                 return Ok(None);
             };
             let frame = frame.map_err(|error| blame(error.into().as_ref()))?;
             match frame.into_data() {
-                Ok(mut data) => return Ok(Some(data.copy_to_bytes(data.remaining()))),
+                Ok(mut data) => return Ok(Some(data.copy_to_bytes(data.remaining()).into())),
                 Err(frame) => self.trailers = frame.into_trailers().ok(),
             }
         }

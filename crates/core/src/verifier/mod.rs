@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use self::body::Body;
+pub use self::body::Chunk;
 pub use self::builder::{BuildError, Key, VerifierBuilder};
 pub(crate) use self::builder::{context, find_variant};
 use self::context::Port;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use super::begun::{Alternative, Begun, join_id, timestamp_absent};
-use super::body::Body;
+use super::body::{Body, Chunk};
 use super::evaluate::{BodyView, Buffer, render};
 use super::verified::{Discriminators, Event};
 use super::{Checked, Verified, Verifier};
@@ -39,7 +39,8 @@ pub(super) struct LateHandshake {
 
 impl Pending<'_> {
     /// Takes the next chunk of the body.
-    pub fn push(&mut self, chunk: Bytes) {
+    pub fn push(&mut self, chunk: impl Into<Chunk>) {
+        let chunk = chunk.into();
         if let Ok(begun) = &mut self.begun {
             for mac in &mut begun.macs {
                 if let Some(running) = &mut mac.running {
