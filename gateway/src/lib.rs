@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod cli;
 mod config;
+mod http1;
 mod lifecycle;
 mod metrics;
 mod readiness;
@@ -18,7 +19,7 @@ mod tls;
 mod trace;
 mod upgrade;
 mod upstream;
-mod wire;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use clap::Args;
 use hookgate_gate::Clock;
 use pingora_core::apps::http_app::HttpServer;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, RunArgs, Server};
 use tokio::runtime::Builder;
@@ -72,18 +73,33 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         entrance,
     };
     let clear = front(Entrance::Clear { h2c });
-    let mut fronts = vec![bind("deliveries", &listen, clear, &inherited)?];
+    let mut fronts = vec![bind(
+        "deliveries",
+        &listen,
+        clear,
+        L4BufferSettings::unbuffered(),
+        &inherited,
+    )?];
     for listener in tls {
         let over_tls = front(Entrance::Tls(listener.tls));
         fronts.push(bind(
             "deliveries_tls",
             &[listener.listen],
             over_tls,
+            // Records come in pieces smaller than what is there to be read.
+            L4BufferSettings::default().write(0),
             &inherited,
         )?);
     }
     let operators = HttpServer::new_app(Admin::new(Arc::clone(&gateway)));
-    let admin = bind("admin", &[admin], operators, &inherited)?.ending(ends.of_admin());
+    let admin = bind(
+        "admin",
+        &[admin],
+        operators,
+        L4BufferSettings::default(),
+        &inherited,
+    )?
+    .ending(ends.of_admin());
     reload::start(runtime, Arc::clone(&gateway), origin)?;
     // Last, because from then on nobody else accepts.
     if let Some(predecessor) = predecessor {

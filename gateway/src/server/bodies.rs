@@ -6,17 +6,17 @@
 //! counted for longer than its check takes, and always gets in.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::Poll;
 
-use bytes::Bytes;
+use hookgate_core::Chunk;
 use hookgate_gate::{BodyError, BodySource};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::waiting::at_once;
 
 /// When room is made, so much of all of it: making room for every chunk alone would
 /// cost a look at all bodies each time.
@@ -111,16 +111,10 @@ pub(super) struct Held<'b, B> {
 }
 
 impl<B: BodySource> BodySource for Held<'_, B> {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+    async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         let chunk = {
             let mut next = pin!(self.body.chunk());
-            let at_once = poll_fn(|cx| {
-                Poll::Ready(match next.as_mut().poll(cx) {
-                    Poll::Ready(chunk) => Some(chunk),
-                    Poll::Pending => None,
-                })
-            });
-            match at_once.await {
+            match at_once(next.as_mut()).await {
                 Some(chunk) => chunk?,
                 None if self.bytes == 0 => next.await?,
                 None => {
@@ -180,6 +174,7 @@ impl<B> Drop for Held<'_, B> {
 mod tests {
     use std::time::Duration;
 
+    use bytes::BytesMut;
     use tokio::time::{advance, sleep};
 
     use super::*;
@@ -194,13 +189,13 @@ mod tests {
     }
 
     impl BodySource for Chunks {
-        async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+        async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
             match (self.0.next(), self.1) {
                 (Some((after, len)), _) => {
                     if after > 0 {
                         sleep(Duration::from_millis(after)).await;
                     }
-                    Ok(Some(vec![0; len].into()))
+                    Ok(Some(BytesMut::zeroed(len).into()))
                 }
                 (None, End::Comes) => Ok(None),
                 (None, End::NeverComes) => std::future::pending().await,

@@ -1,5 +1,7 @@
 //! What an upstream has answered: the delivery is settled by it, and it is passed on.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use hookgate_gate::{Audience, Outcome, Reason, Settlement, is_withheld};
 use http::{HeaderMap, StatusCode};
@@ -12,6 +14,7 @@ use super::sender::{Gone, Sender};
 use super::telling::Telling;
 use crate::store::Store;
 use crate::upstream::{self, Answer, BrokenOff};
+use crate::waiting::at_once;
 
 impl Gateway {
     /// Settles a delivery by the answer, and passes the answer on.
@@ -32,7 +35,7 @@ impl Gateway {
         let status = answer.status();
         settlement.settle(Outcome::of(status)).await;
         if is_enforced && is_withheld(status) {
-            answer.release(false).await;
+            answer.release(false);
             self.withhold(sender, route, status, record).await;
         } else {
             relay(sender, answer).await;
@@ -64,7 +67,7 @@ impl Gateway {
             };
             let outcome = outcome(answer.head(), &end);
             settlement.settle(outcome).await;
-            answer.release(end.is_ok()).await;
+            answer.release(end.is_ok());
             telling.iter().for_each(Telling::end);
             (outcome, end)
         };
@@ -125,16 +128,30 @@ fn outcome(head: &ResponseHeader, end: &Result<Option<HeaderMap>, BrokenOff>) ->
 async fn relay(sender: &mut Sender<'_>, mut answer: Answer<'_>) {
     let relayed = async {
         sender.start(upstream::response_head(answer.head())).await?;
-        while let Some(chunk) = answer.chunk().await.map_err(|BrokenOff| Gone)? {
+        while let Some(chunk) = next(sender, &mut answer).await? {
             sender.chunk(chunk).await?;
         }
         let trailers = answer.trailers().await.map_err(|BrokenOff| Gone)?;
         sender.finish(trailers).await
     };
     let relayed = relayed.await;
-    answer.release(relayed.is_ok()).await;
+    answer.release(relayed.is_ok());
     if let Err(Gone) = relayed {
         // Cut off: the sender must not take what it got for the whole.
         sender.abort().await;
     }
+}
+
+/// The next chunk of the answer. What the sender has not been sent yet does not wait for
+/// it.
+async fn next(sender: &mut Sender<'_>, answer: &mut Answer<'_>) -> Result<Option<Bytes>, Gone> {
+    let mut next = pin!(answer.chunk());
+    let next = match at_once(next.as_mut()).await {
+        Some(next) => next,
+        None => {
+            sender.flush().await?;
+            next.await
+        }
+    };
+    next.map_err(|BrokenOff| Gone)
 }

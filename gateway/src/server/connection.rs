@@ -20,7 +20,6 @@ use super::proxied::Balancers;
 use super::refusals::network;
 use super::{Gateway, http1, http2};
 use crate::tls::ServerTls;
-use crate::wire::{ReadAhead, Writing};
 
 /// How long a connection may be idle between two requests.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
@@ -29,7 +28,7 @@ pub(super) const FINISH: Duration = Duration::from_secs(10);
 
 /// How long a connection on which nothing has begun stays open once the gateway is about
 /// to end: something may be on its way already, and closing would lose it.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// The listening side of the gateway, at one kind of socket.
 pub(crate) struct Front {
@@ -125,7 +124,6 @@ impl Front {
                 if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
                     return Some((Box::new(stream), Protocol::Http2));
                 }
-                let stream = ReadAhead::new(Box::new(stream), Writing::Waits);
                 Some((Box::new(stream), Protocol::Http1))
             }
         }
@@ -134,7 +132,7 @@ impl Front {
 
 /// Waits for the first byte of what comes next. `None` if nobody is there any more, or if
 /// nothing has come by the time the gateway ends.
-pub(super) async fn begins(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
+async fn begins(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
     let mut shutdown = shutdown.clone();
     let ends = async {
         // The end of the signal's sender is the end of the process.

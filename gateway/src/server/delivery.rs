@@ -11,7 +11,7 @@ use hookgate_core::Verified;
 use hookgate_gate::{
     Admission, Audience, Outcome, Passage, Reason, Refusal, acknowledge_duplicate,
 };
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use pingora_http::ResponseHeader;
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ use super::refusals::Pace;
 use super::route::Route;
 use super::sender::{Connection, Gone, Sender};
 use crate::store::Store;
-use crate::upstream::{self, Answer, Context, Event};
+use crate::upstream::{Answer, Context, Event, Request};
 
 impl Gateway {
     pub(super) async fn deliver(&self, sender: &mut Sender<'_>) {
@@ -75,6 +75,10 @@ impl Gateway {
         let source = route.source.name();
         let is_enforced = matches!(passage, Passage::Verified(_));
         let (body, verified, mut settlement) = passage.into_parts();
+        let trace = match verified {
+            Some(_) => record.pass_on(&sender.request().headers),
+            None => HeaderMap::new(),
+        };
         let context = Context {
             verified: verified.as_ref(),
             body_len: body.len(),
@@ -84,11 +88,9 @@ impl Gateway {
             client: sender.address(),
             scheme: sender.scheme(),
             request_id: &record.id,
+            trace: &trace,
         };
-        let mut request = upstream::request_head(sender.request(), &context);
-        if verified.is_some() {
-            record.pass_on(&sender.request().headers, &mut request);
-        }
+        let request = Request::delivery(sender.request(), context);
 
         settlement.handed_over();
         let start = Instant::now();
@@ -97,7 +99,7 @@ impl Gateway {
             id: verified.as_ref().and_then(Verified::id),
             promise: route.source.promise(),
         };
-        let sent = route.upstream.send(request, &body, event).await;
+        let sent = route.upstream.send(&request, &body, event).await;
         let status = sent.as_ref().ok().map(Answer::status);
         record.answered(route, status, settlement.attempt(), start.elapsed());
         match sent {

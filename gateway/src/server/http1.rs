@@ -1,97 +1,327 @@
 //! HTTP/1: requests one after the other, each with a total deadline for its head.
 
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+
+use bytes::{BufMut, BytesMut};
 use hookgate_gate::{Audience, Reason, Refusal};
-use http::header::CONTENT_LENGTH;
-use pingora_core::ErrorType;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::{Method, StatusCode, Version};
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::date::get_cached_date;
 use pingora_core::server::ShutdownWatch;
-use tokio::time::{Instant, timeout, timeout_at};
+use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Gateway;
-use super::connection::{FINISH, IDLE, begins};
+use super::connection::{FINISH, IDLE, LINGER};
 use super::delivery::refusal_answer;
 use super::framing::{self, BodyLen};
 use super::record::Record;
-use super::sender::{Sender, client_address};
+use super::sender::Sender;
+use crate::http1::{
+    Body, Broken, Connection, Flaw, Writing, keeps_alive, read_request, write_field,
+    write_status_line,
+};
+use crate::waiting::timeout;
 
-pub(super) async fn serve(gateway: &Gateway, mut stream: Stream, shutdown: &ShutdownWatch) {
-    let mut head_by = Instant::now() + gateway.limits().head_timeout;
-    // Whoever is late with all of a head is told so like who is late with the rest.
-    if let Ok(None) = timeout_at(head_by, begins(&mut stream, shutdown)).await {
-        return;
-    }
-    while let Some(next) = gateway
-        .serve_http1(ServerSession::new_http1(stream), shutdown, head_by)
-        .await
-    {
-        stream = next;
-        // The time between two requests does not count.
-        let Ok(Some(())) = timeout(IDLE, begins(&mut stream, shutdown)).await else {
+/// The sender's side of a connection, while it takes one request.
+pub(super) struct Session {
+    connection: Connection,
+    pub(super) request: RequestHeader,
+    body: Body,
+    answer: Answer,
+    /// A head that goes out with what comes after it.
+    unsent: Vec<u8>,
+    keeps_alive: bool,
+    pub(super) client: Option<IpAddr>,
+    pub(super) is_secure: bool,
+}
+
+/// How the body of the answer is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    NotBegun,
+    /// What is written of a body goes nowhere: the answer has none.
+    Bodiless,
+    /// So many bytes are left.
+    Length(u64),
+    Chunked,
+    UntilClose,
+    Ended,
+}
+
+/// A body that is not written as its head says, or a connection that takes no more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unwritten;
+
+pub(super) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &ShutdownWatch) {
+    let mut session = Session::new(stream);
+    let mut ending = shutdown.clone();
+    let mut ends = pin!(async {
+        // The end of the signal's sender is the end of the process.
+        let _: Result<_, _> = ending.wait_for(|ends| *ends).await;
+        sleep(LINGER).await;
+    });
+    // Whoever is late with all of the first head is told so like who is late with the rest.
+    let mut is_first = true;
+    let mut until = Instant::now() + gateway.limits().head_timeout;
+    let mut idle = pin!(sleep_until(until));
+    loop {
+        // The deadline of a head does not count the time between two requests.
+        while session.connection.is_drained() {
+            tokio::select! {
+                biased;
+                filled = session.connection.fill() => match filled {
+                    Ok(len) if len > 0 => {}
+                    _ => return,
+                },
+                () = &mut ends => return,
+                () = &mut idle => {
+                    if Instant::now() >= until {
+                        if is_first {
+                            gateway.refuse_head(&mut session, Reason::HeadTimeout).await;
+                        }
+                        return;
+                    }
+                    // It was set for an earlier request: setting it for each costs more.
+                    idle.as_mut().reset(until);
+                }
+            }
+        }
+        gateway.serve_http1(&mut session, shutdown).await;
+        if !session.keeps_alive {
+            // One that does not take its answer does without.
+            let _: Result<(), _> = timeout(FINISH, session.connection.shutdown()).await;
             return;
-        };
-        head_by = Instant::now() + gateway.limits().head_timeout;
+        }
+        session.connection.rest();
+        is_first = false;
+        until = Instant::now() + IDLE;
     }
 }
 
 impl Gateway {
-    /// Serves one request. The stream comes back if it can take another one.
-    async fn serve_http1(
-        &self,
-        mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-        head_by: Instant,
-    ) -> Option<Stream> {
-        session.set_keepalive(Some(IDLE.as_secs()));
-        let body = match read_head(&mut session, head_by).await {
-            Ok(Some(body)) => body,
-            Ok(None) => return None,
-            Err(reason) => {
-                self.refuse_head(&mut session, reason).await;
-                return None;
+    /// Serves one request.
+    async fn serve_http1(&self, session: &mut Session, shutdown: &ShutdownWatch) {
+        let patience = self.limits().head_timeout;
+        let read = timeout(patience, read_request(&mut session.connection)).await;
+        let read = match read {
+            Ok(Err(Flaw::Cut)) => {
+                session.keeps_alive = false;
+                return;
             }
+            Ok(read) => read.map_err(Reason::from),
+            Err(_) => Err(Reason::HeadTimeout),
         };
-        if *shutdown.borrow() {
-            session.set_keepalive(None);
+        let checked = read.and_then(|request| {
+            let body = framing::check(&request)?;
+            Ok((request, body))
+        });
+        match checked {
+            Ok((request, body)) => {
+                session.begin(request, body);
+                session.keeps_alive &= !*shutdown.borrow();
+                self.deliver(&mut Sender::new((&mut *session).into(), body))
+                    .await;
+                session.keeps_alive &= session.is_over();
+            }
+            Err(reason) => self.refuse_head(session, reason).await,
         }
-        let mut sender = Sender::new(&mut session, body);
-        self.deliver(&mut sender).await;
-        if sender.is_over() {
-            return None;
-        }
-        let finished = timeout(FINISH, session.finish()).await.ok()?;
-        let (stream, _) = finished.ok().flatten()?.into_parts();
-        Some(stream)
     }
 
     /// Refuses a request whose head is not one: nothing after it can be trusted
     /// to be a request either, so the connection ends.
-    async fn refuse_head(&self, session: &mut ServerSession, reason: Reason) {
-        let client = client_address(session);
+    async fn refuse_head(&self, session: &mut Session, reason: Reason) {
+        let client = session.client;
         let refusal = self.slow_down(Refusal::new(reason), "", client);
         let mut record = Record::start(self, client);
         record.refused(None, refusal);
-        session.set_keepalive(None);
+        session.begin(nothing(), BodyLen::Known(0));
+        session.keeps_alive = false;
         let (mut head, body) = refusal_answer(refusal, Audience::Http, &record.id, None);
         let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, body.len());
         let answer = async {
-            session.write_response_header(Box::new(head)).await?;
-            session.write_response_body(body, true).await?;
-            session.shutdown().await;
-            Ok::<(), Box<pingora_core::Error>>(())
+            session.write_head(&head).await?;
+            session.write(&body).await?;
+            session.finish().await
         };
         // A sender that does not take its answer does without.
         let _: Result<_, _> = timeout(FINISH, answer).await;
     }
 }
 
-/// Reads a head within its deadline; `None` if the sender has gone.
-async fn read_head(session: &mut ServerSession, by: Instant) -> Result<Option<BodyLen>, Reason> {
-    match timeout_at(by, session.read_request()).await {
-        Ok(Ok(true)) => framing::check(&session.to_h1_raw(), session.req_header()).map(Some),
-        Ok(Ok(false)) => Ok(None),
-        Ok(Err(error)) if *error.etype() == ErrorType::ConnectionClosed => Ok(None),
-        Ok(Err(error)) => Err(framing::blame(&error)),
-        Err(_) => Err(Reason::HeadTimeout),
+impl From<Flaw> for Reason {
+    fn from(flaw: Flaw) -> Self {
+        match flaw {
+            Flaw::TooLarge => Self::HeadTooLarge,
+            Flaw::Ambiguous => Self::FramingAmbiguous,
+            Flaw::Malformed | Flaw::Cut => Self::RequestMalformed,
+        }
+    }
+}
+
+/// What is known of a request before it is.
+fn nothing() -> RequestHeader {
+    http::Request::new(()).into_parts().0.into()
+}
+
+impl Session {
+    fn new(stream: Stream) -> Self {
+        let digest = stream.get_socket_digest();
+        let client = digest.and_then(|digest| digest.peer_addr()?.as_inet().map(SocketAddr::ip));
+        Self {
+            client,
+            is_secure: stream.get_ssl_digest().is_some(),
+            connection: Connection::new(stream),
+            request: nothing(),
+            body: Body::Done,
+            answer: Answer::NotBegun,
+            unsent: Vec::new(),
+            keeps_alive: true,
+        }
+    }
+
+    fn begin(&mut self, request: RequestHeader, body: BodyLen) {
+        self.body = match body {
+            BodyLen::Known(len) => Body::Known(len),
+            BodyLen::Unknown => Body::CHUNKED,
+        };
+        self.answer = Answer::NotBegun;
+        self.unsent.clear();
+        self.keeps_alive = keeps_alive(request.version, &request.headers);
+        self.request = request;
+    }
+
+    /// The next piece of a body whose length is no longer than it may be.
+    pub(super) async fn chunk(&mut self) -> Result<Option<BytesMut>, Broken> {
+        self.body.make_room(&mut self.connection);
+        self.discard().await
+    }
+
+    /// The next piece of a body that nobody will want whole.
+    pub(super) async fn discard(&mut self) -> Result<Option<BytesMut>, Broken> {
+        self.body.next(&mut self.connection).await
+    }
+
+    /// Whether nothing is left of the request, and nothing of its answer.
+    fn is_over(&self) -> bool {
+        let is_answered = matches!(self.answer, Answer::Bodiless | Answer::Ended);
+        is_answered && self.body.is_done() && self.unsent.is_empty()
+    }
+
+    pub(super) fn is_body_done(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// Ends the connection after the answer.
+    pub(super) fn close(&mut self) {
+        self.keeps_alive = false;
+    }
+
+    /// Writes the head of the answer, which goes out with what comes next, if anything
+    /// does.
+    pub(super) async fn write_head(&mut self, head: &ResponseHeader) -> Result<(), Unwritten> {
+        write_status_line(&mut self.unsent, head.status);
+        for (name, value) in &head.headers {
+            write_field(&mut self.unsent, name.as_str(), value.as_bytes());
+        }
+        if head.status.is_informational() {
+            self.unsent.put_slice(b"\r\n");
+            return self.flush().await;
+        }
+        let length = head.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let is_bodiless = self.request.method == Method::HEAD
+            || matches!(
+                head.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let is_new = self.request.version == Version::HTTP_11;
+        self.answer = match length {
+            _ if is_bodiless => Answer::Bodiless,
+            Some(length) => Answer::Length(length),
+            None if is_new => {
+                write_field(&mut self.unsent, TRANSFER_ENCODING.as_str(), b"chunked");
+                Answer::Chunked
+            }
+            None => {
+                self.keeps_alive = false;
+                Answer::UntilClose
+            }
+        };
+        if !head.headers.contains_key(DATE) {
+            write_field(
+                &mut self.unsent,
+                DATE.as_str(),
+                get_cached_date().as_bytes(),
+            );
+        }
+        let connection = match (self.keeps_alive, is_new) {
+            (true, true) => None,
+            (true, false) => Some(&b"keep-alive"[..]),
+            (false, _) => Some(&b"close"[..]),
+        };
+        if let Some(value) = connection {
+            write_field(&mut self.unsent, CONNECTION.as_str(), value);
+        }
+        self.unsent.put_slice(b"\r\n");
+        match self.answer {
+            Answer::Bodiless => self.flush().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a piece of the answer's body.
+    pub(super) async fn write(&mut self, piece: &[u8]) -> Result<(), Unwritten> {
+        match &mut self.answer {
+            _ if piece.is_empty() => return Ok(()),
+            Answer::Bodiless => return Ok(()),
+            Answer::NotBegun | Answer::Ended => return Err(Unwritten),
+            Answer::UntilClose => {}
+            Answer::Length(left) => {
+                *left = left.checked_sub(piece.len() as u64).ok_or(Unwritten)?;
+            }
+            Answer::Chunked => {
+                // Into a vector this does not fail.
+                let _: io::Result<()> = write!(self.unsent, "{:x}\r\n", piece.len());
+            }
+        }
+        self.send(piece).await?;
+        if self.answer == Answer::Chunked {
+            self.unsent.put_slice(b"\r\n");
+        }
+        Ok(())
+    }
+
+    /// Ends the answer.
+    pub(super) async fn finish(&mut self) -> Result<(), Unwritten> {
+        match self.answer {
+            Answer::Chunked => self.unsent.put_slice(b"0\r\n\r\n"),
+            // The sender would wait for the rest.
+            Answer::Length(1..) => return Err(Unwritten),
+            _ => {}
+        }
+        self.answer = Answer::Ended;
+        self.flush().await
+    }
+
+    /// Sends what is not sent yet.
+    pub(super) async fn flush(&mut self) -> Result<(), Unwritten> {
+        self.send(&[]).await
+    }
+
+    async fn send(&mut self, piece: &[u8]) -> Result<(), Unwritten> {
+        let sent = self.connection.send(&self.unsent, piece, Writing::Waits);
+        sent.await.map_err(|_| Unwritten)?;
+        self.unsent.clear();
+        Ok(())
+    }
+
+    /// Ends the connection.
+    pub(super) async fn shutdown(&mut self) {
+        self.keeps_alive = false;
+        self.connection.shutdown().await;
     }
 }

@@ -17,7 +17,6 @@ use h2::server::Connection;
 use h2::{Ping, PingPong};
 use hookgate_gate::Reason;
 use http::header::{COOKIE, HOST};
-use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{
     H2Accept, H2Options, HttpSession, default_h2_options, handshake,
 };
@@ -28,10 +27,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Gateway;
-use super::connection::{FINISH, IDLE};
-use super::framing::{self, BodyLen, MAX_HEAD};
+use super::connection::IDLE;
+use super::framing::{self, BodyLen};
 use super::record::Record;
 use super::sender::Sender;
+use crate::http1::MAX_HEAD;
 
 /// Most requests at once on one connection.
 const STREAMS: u32 = 100;
@@ -156,12 +156,11 @@ impl Drop for Running {
 }
 
 impl Gateway {
-    async fn serve_http2(&self, session: HttpSession) {
-        let mut session = ServerSession::new_http2(session);
+    async fn serve_http2(&self, mut session: HttpSession) {
         let written = as_http1(session.req_header_mut());
         let bodiless = session.is_body_empty();
         let body = written.and_then(|()| framing::check_http2(session.req_header(), bodiless));
-        let mut sender = Sender::new(&mut session, body.unwrap_or(BodyLen::Unknown));
+        let mut sender = Sender::new((&mut session).into(), body.unwrap_or(BodyLen::Unknown));
         match body {
             Ok(_) => self.deliver(&mut sender).await,
             Err(reason) => {
@@ -171,7 +170,7 @@ impl Gateway {
             }
         }
         if !sender.is_over() {
-            let _: Result<_, _> = timeout(FINISH, session.finish()).await;
+            let _: Result<_, _> = session.finish();
         }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
+use pingora_core::listeners::ListenerConfig;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::{Fds, ListenFds, ShutdownWatch};
 use pingora_core::services::Service as ServiceTrait;
 use pingora_core::services::listening::Service;
@@ -28,11 +30,12 @@ enum Socket {
 }
 
 /// Binds `addresses` for a service that runs `app`, but for those that were handed
-/// over.
+/// over. Connections have `buffers` below what `app` has of its own.
 pub(crate) fn bind<A>(
     name: &str,
     addresses: &[SocketAddr],
     app: A,
+    buffers: L4BufferSettings,
     inherited: &Fds,
 ) -> io::Result<Bound<A>> {
     let mut service = Service::new(name.to_owned(), app);
@@ -42,7 +45,8 @@ pub(crate) fn bind<A>(
             Some(socket) => (*address, Socket::Inherited(*socket)),
             None => bind_one(*address)?,
         };
-        service.add_tcp(&actual.to_string());
+        let listener = ListenerConfig::tcp(actual.to_string());
+        service.add_listener(listener.l4_buffer(buffers));
         sockets.push((actual, socket));
     }
     Ok(Bound {

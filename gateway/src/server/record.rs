@@ -2,21 +2,22 @@
 //! of the access log.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
+use hookgate_core::Chunk;
 use hookgate_core::Verified;
 use hookgate_gate::{BodyError, BodySource, Finding, Reason, Refusal};
 use http::HeaderMap;
-use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::route::Route;
 use crate::access::{Line, Microseconds, Moment};
 use crate::trace::Span;
+use crate::waiting::at_once;
 
 pub(super) struct Record<'g> {
     gateway: &'g Gateway,
@@ -132,10 +133,15 @@ impl<'g> Record<'g> {
         self.status = status.map(|status| status.as_u16());
     }
 
-    /// Tells the upstream to which trace the delivery belongs.
-    pub(super) fn pass_on(&mut self, inbound: &HeaderMap, outbound: &mut RequestHeader) {
+    /// What tells the upstream to which trace the delivery belongs.
+    pub(super) fn pass_on(&mut self, inbound: &HeaderMap) -> HeaderMap {
+        if !self.gateway.traces.is_on() {
+            return HeaderMap::new();
+        }
         let start = self.gateway.gate.clock().now().minus(self.start.elapsed());
-        self.span = self.gateway.traces.pass_on(inbound, outbound, start);
+        let mut outbound = HeaderMap::new();
+        self.span = self.gateway.traces.pass_on(inbound, &mut outbound, start);
+        outbound
     }
 
     pub(super) fn forwarded(&mut self, route: &Route) {
@@ -225,9 +231,13 @@ impl<'b, B: BodySource> Waited<'b, B> {
 }
 
 impl<B: BodySource> BodySource for Waited<'_, B> {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
+    async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
+        let mut next = pin!(self.body.chunk());
+        if let Some(chunk) = at_once(next.as_mut()).await {
+            return chunk;
+        }
         let start = Instant::now();
-        let chunk = self.body.chunk().await;
+        let chunk = next.await;
         self.waited += start.elapsed();
         chunk
     }

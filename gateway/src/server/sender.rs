@@ -5,15 +5,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use hookgate_core::Chunk;
 use hookgate_gate::{Audience, BodyError, BodySource};
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, StatusCode, Version};
-use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::timeout;
 
 use super::framing::BodyLen;
+use super::http1;
+use crate::http1::Broken;
+use crate::waiting::timeout;
 
 /// How long one write to a sender may take.
 const WRITE: Duration = Duration::from_secs(10);
@@ -28,8 +31,13 @@ const LINGER: usize = 64 * 1024 * 1024;
 /// For how long either is read.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
+pub(super) enum Session<'s> {
+    Http1(&'s mut http1::Session),
+    Http2(&'s mut HttpSession),
+}
+
 pub(super) struct Sender<'s> {
-    session: &'s mut ServerSession,
+    session: Session<'s>,
     body: BodyLen,
     /// The body's framing broke: what follows is not known to be a request.
     broken: bool,
@@ -48,8 +56,20 @@ pub(super) enum Connection {
     Close,
 }
 
+impl<'s> From<&'s mut http1::Session> for Session<'s> {
+    fn from(session: &'s mut http1::Session) -> Self {
+        Self::Http1(session)
+    }
+}
+
+impl<'s> From<&'s mut HttpSession> for Session<'s> {
+    fn from(session: &'s mut HttpSession) -> Self {
+        Self::Http2(session)
+    }
+}
+
 impl<'s> Sender<'s> {
-    pub(super) fn new(session: &'s mut ServerSession, body: BodyLen) -> Self {
+    pub(super) fn new(session: Session<'s>, body: BodyLen) -> Self {
         Self {
             session,
             body,
@@ -59,27 +79,33 @@ impl<'s> Sender<'s> {
     }
 
     pub(super) fn request(&self) -> &RequestHeader {
-        self.session.req_header()
+        match &self.session {
+            Session::Http1(session) => &session.request,
+            Session::Http2(session) => session.req_header(),
+        }
     }
 
     pub(super) fn address(&self) -> Option<IpAddr> {
-        client_address(self.session)
+        match &self.session {
+            Session::Http1(session) => session.client,
+            Session::Http2(session) => session.client_addr()?.as_inet().map(SocketAddr::ip),
+        }
     }
 
     /// The scheme of the URL that the sender has called.
     pub(super) fn scheme(&self) -> &'static str {
-        let digest = self.session.digest();
-        let secure = digest.is_some_and(|digest| digest.ssl_digest.is_some());
-        if secure { "https" } else { "http" }
+        let is_secure = match &self.session {
+            Session::Http1(session) => session.is_secure,
+            Session::Http2(session) => session
+                .digest()
+                .is_some_and(|digest| digest.ssl_digest.is_some()),
+        };
+        if is_secure { "https" } else { "http" }
     }
 
     pub(super) fn audience(&self) -> Audience {
         let request = self.request();
         Audience::of(request.version, &request.headers)
-    }
-
-    fn is_http2(&self) -> bool {
-        self.session.is_http2()
     }
 
     /// Length of the body, if the sender says so.
@@ -119,13 +145,13 @@ impl<'s> Sender<'s> {
         // To HEAD there is nothing but the head (RFC 9110 §9.3.2).
         let is_head_all =
             (body.is_empty() && trailers.is_none()) || self.request().method == Method::HEAD;
-        if let (ServerSession::H2(stream), true) = (&mut *self.session, is_head_all) {
+        if let (Session::Http2(stream), true) = (&mut self.session, is_head_all) {
             // A gRPC client takes a status in the head only if nothing follows it.
             return stream
                 .write_response_header(Box::new(head), true)
                 .map_err(|_| Gone);
         }
-        if trailers.is_none() {
+        if trailers.is_none() && head.status != StatusCode::NO_CONTENT {
             head.insert_header(CONTENT_LENGTH, body.len())
                 .map_err(|_| Gone)?;
         }
@@ -135,42 +161,48 @@ impl<'s> Sender<'s> {
     }
 
     /// Sends the head of an answer whose body comes in chunks.
-    pub(super) async fn start(&mut self, mut head: ResponseHeader) -> Result<(), Gone> {
-        let bodiless = matches!(
-            head.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-        if !bodiless && !self.is_http2() && !head.headers.contains_key(CONTENT_LENGTH) {
-            if self.request().version == Version::HTTP_11 {
-                head.insert_header(TRANSFER_ENCODING, "chunked")
-                    .map_err(|_| Gone)?;
-            } else {
-                // The end of the connection is the end of the body.
-                self.session.set_keepalive(None);
-            }
-        }
+    pub(super) async fn start(&mut self, head: ResponseHeader) -> Result<(), Gone> {
         self.head(head).await
     }
 
     pub(super) async fn chunk(&mut self, chunk: Bytes) -> Result<(), Gone> {
-        within(self.session.write_response_body(chunk, false)).await
+        match &mut self.session {
+            Session::Http1(session) => within(session.write(&chunk)).await,
+            Session::Http2(session) => within(session.write_body(chunk, false)).await,
+        }
+    }
+
+    /// Sends what was held back, before a wait.
+    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
+        match &mut self.session {
+            Session::Http1(session) => within(session.flush()).await,
+            // Nothing is.
+            Session::Http2(_) => Ok(()),
+        }
     }
 
     /// Ends the answer. Trailers are for HTTP/2 alone: over HTTP/1 a client would have
     /// had to ask for them, and senders do not.
     pub(super) async fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
-        if let (ServerSession::H2(stream), Some(trailers)) = (&mut *self.session, trailers) {
-            return stream.write_trailers(trailers).map_err(|_| Gone);
+        match (&mut self.session, trailers) {
+            (Session::Http1(session), _) => within(session.finish()).await,
+            (Session::Http2(stream), Some(trailers)) => {
+                stream.write_trailers(trailers).map_err(|_| Gone)
+            }
+            (Session::Http2(stream), None) => stream.finish().map_err(|_| Gone),
         }
-        within(self.session.finish_body()).await
     }
 
     /// Ends the connection, or this stream of it, at once.
     pub(super) async fn abort(&mut self) {
         self.over = true;
-        self.session.set_keepalive(None);
-        // What could not be written by now is not waited for.
-        let _: Result<(), _> = timeout(SHUTDOWN, self.session.shutdown()).await;
+        match &mut self.session {
+            Session::Http1(session) => {
+                // What could not be written by now is not waited for.
+                let _: Result<(), _> = timeout(SHUTDOWN, session.shutdown()).await;
+            }
+            Session::Http2(session) => session.shutdown(),
+        }
     }
 
     /// Whether the connection was ended.
@@ -179,7 +211,12 @@ impl<'s> Sender<'s> {
     }
 
     async fn head(&mut self, head: ResponseHeader) -> Result<(), Gone> {
-        within(self.session.write_response_header(Box::new(head))).await
+        match &mut self.session {
+            Session::Http1(session) => within(session.write_head(&head)).await,
+            Session::Http2(session) => session
+                .write_response_header(Box::new(head), false)
+                .map_err(|_| Gone),
+        }
     }
 
     /// Before the body is read to its end, decides whether the connection goes
@@ -189,15 +226,19 @@ impl<'s> Sender<'s> {
     /// answer if the rest of what they send is declined.
     pub(super) async fn before_refusal(&mut self) -> Connection {
         let short = matches!(self.body, BodyLen::Known(len) if len <= SHORT as u64);
+        let is_read = match &self.session {
+            Session::Http1(session) => session.is_body_done(),
+            Session::Http2(session) => session.is_body_done(),
+        };
         let reusable = !self.broken
-            && (self.session.is_body_done()
-                || (short && !self.waits_for_leave() && self.drain(SHORT).await));
+            && (is_read || (short && !self.waits_for_leave() && self.drain(SHORT).await));
         if reusable {
-            Connection::KeepAlive
-        } else {
-            self.session.set_keepalive(None);
-            Connection::Close
+            return Connection::KeepAlive;
         }
+        if let Session::Http1(session) = &mut self.session {
+            session.close();
+        }
+        Connection::Close
     }
 
     /// After a refusal that ends the connection or the stream: reads on for a moment, because
@@ -219,7 +260,7 @@ impl<'s> Sender<'s> {
         let read = async {
             let mut drained = 0;
             while drained <= most {
-                match self.chunk_of_body().await {
+                match self.discard().await {
                     Ok(Some(chunk)) => drained += chunk.len(),
                     Ok(None) => return true,
                     Err(_) => return false,
@@ -230,25 +271,40 @@ impl<'s> Sender<'s> {
         timeout(DRAIN_TIME, read).await.unwrap_or(false)
     }
 
-    async fn chunk_of_body(&mut self) -> Result<Option<Bytes>, BodyError> {
-        self.session.read_request_body().await.map_err(|_| {
-            self.broken = true;
-            BodyError::Incomplete
-        })
+    /// The next chunk of a body of which nothing is kept.
+    async fn discard(&mut self) -> Result<Option<Chunk>, BodyError> {
+        let piece = match &mut self.session {
+            Session::Http1(session) => session.discard().await.map(from_own),
+            Session::Http2(session) => from_http2(session.read_body_bytes().await),
+        };
+        piece.map_err(|Broken| self.broken())
+    }
+
+    fn broken(&mut self) -> BodyError {
+        self.broken = true;
+        BodyError::Incomplete
     }
 }
 
 impl BodySource for Sender<'_> {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        self.chunk_of_body().await
+    async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
+        let chunk = match &mut self.session {
+            Session::Http1(session) => session.chunk().await.map(from_own),
+            Session::Http2(session) => from_http2(session.read_body_bytes().await),
+        };
+        chunk.map_err(|Broken| self.broken())
     }
 }
 
-pub(super) fn client_address(session: &ServerSession) -> Option<IpAddr> {
-    session.client_addr()?.as_inet().map(SocketAddr::ip)
+fn from_own(piece: Option<BytesMut>) -> Option<Chunk> {
+    piece.map(Chunk::from)
 }
 
-async fn within(write: impl Future<Output = pingora_core::Result<()>>) -> Result<(), Gone> {
+fn from_http2(read: pingora_core::Result<Option<Bytes>>) -> Result<Option<Chunk>, Broken> {
+    Ok(read.map_err(|_| Broken)?.map(Chunk::from))
+}
+
+async fn within<E>(write: impl Future<Output = Result<(), E>>) -> Result<(), Gone> {
     match timeout(WRITE, write).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Gone),

@@ -11,7 +11,6 @@ use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
-use pingora_http::RequestHeader;
 
 use crate::access::Line;
 
@@ -71,7 +70,7 @@ impl Traces {
     pub(crate) fn pass_on(
         &self,
         inbound: &HeaderMap,
-        outbound: &mut RequestHeader,
+        outbound: &mut HeaderMap,
         start: UnixTime,
     ) -> Option<Span> {
         let collector = self.0.as_ref()?;
@@ -171,14 +170,13 @@ impl Extractor for Inbound<'_> {
     }
 }
 
-struct Outbound<'h>(&'h mut RequestHeader);
+struct Outbound<'h>(&'h mut HeaderMap);
 
 impl Injector for Outbound<'_> {
     fn set(&mut self, key: &str, value: String) {
         let name = HeaderName::from_bytes(key.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
-            // Fails on an invalid name alone, and it is none.
-            let _: Result<(), _> = self.0.insert_header(name, value);
+            self.0.insert(name, value);
         }
     }
 }

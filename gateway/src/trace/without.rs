@@ -1,6 +1,5 @@
 use hookgate_core::UnixTime;
 use http::HeaderMap;
-use pingora_http::RequestHeader;
 
 use crate::access::Line;
 
@@ -22,12 +21,7 @@ impl Traces {
     }
 
     #[expect(clippy::unused_self, reason = "there is one with the feature")]
-    pub(crate) fn pass_on(
-        &self,
-        _: &HeaderMap,
-        _: &mut RequestHeader,
-        _: UnixTime,
-    ) -> Option<Span> {
+    pub(crate) fn pass_on(&self, _: &HeaderMap, _: &mut HeaderMap, _: UnixTime) -> Option<Span> {
         None
     }
 

@@ -1,28 +1,30 @@
 //! Connections to servers: made, used for one exchange at a time (or a stream of
 //! HTTP/2), and kept for the next.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::uri::Scheme;
-use http::{HeaderMap, StatusCode};
 use pingora_core::connectors::http::v2;
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::protocols::http::client;
-use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::http::v2::write_body;
-use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::timeout;
 
-use super::head;
+use super::head::Request;
+use super::{BrokenOff, http1};
 use crate::config::{self, HttpVersion};
-use crate::wire::{ReadAhead, Writing};
+use crate::http1::Connection;
+use crate::waiting::timeout;
 
 pub(super) struct Connector {
     versioned: Versioned,
+    /// How long a connection of HTTP/2 is kept.
     idle: Duration,
     write: Option<Duration>,
     first_byte: Option<Duration>,
@@ -35,24 +37,25 @@ enum Versioned {
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
-    Pool,
-    Nothing,
+pub(super) enum Use {
+    Kept,
+    New,
 }
 
 /// A connection, or a stream of one, for one exchange.
 pub(super) enum Session {
-    Http1(Box<HttpSession>),
+    Http1(Box<http1::Session>),
     Http2(Box<Http2Session>),
 }
 
 /// Why an exchange did not come to an answer.
 #[derive(Debug)]
 pub(super) enum Broken {
-    Failed(Box<Error>),
+    /// With the cause, for the log.
+    Failed(String),
     Late(&'static str),
     /// The server has said that it did nothing with it (RFC 9113 §8.7).
-    NotProcessed(Box<Error>),
+    NotProcessed(String),
 }
 
 impl Connector {
@@ -77,21 +80,17 @@ impl Connector {
         }
     }
 
-    /// A connection to `peer`, and whether it has been used before.
-    pub(super) async fn connect(&self, peer: &HttpPeer, from: From) -> Result<(Session, bool)> {
+    /// A connection to `peer`, and whether it has been used before: one of HTTP/2, those
+    /// of HTTP/1 are kept by their server.
+    pub(super) async fn connect(&self, peer: &HttpPeer, from: Use) -> Result<(Session, bool)> {
         match &self.versioned {
             Versioned::Http1(connector) => {
-                let (stream, reused) = match from {
-                    From::Pool => connector.get_stream(peer).await?,
-                    From::Nothing => (connector.new_stream(peer).await?, false),
-                };
-                let stream = ReadAhead::new(stream, Writing::EndsAtAnswer);
-                let session = HttpSession::new_with_options(Box::new(stream), peer);
-                Ok((Session::Http1(Box::new(session)), reused))
+                let stream = connector.new_stream(peer).await?;
+                Ok((Session::http1(Connection::new(stream)), false))
             }
             Versioned::Http2(connector) => {
                 // One that has just ended is no reason not to make another.
-                if from == From::Pool
+                if from == Use::Kept
                     && let Ok(Some(session)) = connector.reused_http_session(peer).await
                 {
                     return Ok((Session::Http2(Box::new(session)), true));
@@ -111,24 +110,21 @@ impl Connector {
     pub(super) async fn exchange(
         &self,
         session: &mut Session,
-        mut request: RequestHeader,
+        request: &Request<'_>,
         body: &Bytes,
     ) -> Result<bool, Broken> {
         match session {
             Session::Http1(session) => {
-                let written = within(self.write, "not written in time", async {
-                    session.write_request_header(Box::new(request)).await?;
-                    session.write_body(body).await?;
-                    session.finish_body().await?;
-                    Ok(())
-                });
+                let written = session.send(request, body);
+                let written = within(self.write, "not written in time", written);
                 // A server may answer before it has read everything, and close. Its
                 // answer counts, not that the rest could not be written.
                 let written = match written.await {
                     Err(late @ Broken::Late(_)) => return Err(late),
                     written => written,
                 };
-                let read = within(self.first_byte, "no first byte in time", read_head(session));
+                let read = session.read_head();
+                let read = within(self.first_byte, "no first byte in time", read);
                 match (read.await, written) {
                     (Ok(()), written) => Ok(written.is_ok()),
                     (Err(_), Err(unwritten)) => Err(unwritten),
@@ -142,7 +138,7 @@ impl Connector {
                 } else {
                     Scheme::HTTP
                 };
-                head::as_http2(&mut request, scheme);
+                let request = request.as_http2(scheme);
                 self.exchange_http2(session, request, body).await
             }
         }
@@ -156,7 +152,7 @@ impl Connector {
     ) -> Result<bool, Broken> {
         session
             .write_request_header(Box::new(request), body.is_empty())
-            .map_err(Broken::of)?;
+            .map_err(Broken::from)?;
         let writer = session.take_request_body_writer();
         let mut whole = body.is_empty();
         let mut writing = std::pin::pin!(within(self.write, "not written in time", async {
@@ -176,7 +172,7 @@ impl Connector {
                     Err(_) => break,
                 },
                 read = &mut reading => {
-                    return read.map(|()| false).map_err(Broken::of);
+                    return read.map(|()| false).map_err(Broken::from);
                 }
             }
         }
@@ -184,52 +180,42 @@ impl Connector {
         Ok(whole)
     }
 
-    /// Keeps a connection for the next delivery, if it is fit for one. A stream of
-    /// HTTP/2 that is not is reset, and leaves its connection as it was.
-    pub(super) async fn release(&self, session: Session, peer: &HttpPeer, is_fit: bool) {
-        match (&self.versioned, session) {
-            (Versioned::Http1(connector), Session::Http1(mut session)) if is_fit => {
-                session.respect_keepalive();
-                let stream = session.reuse().await;
-                let stream = stream.and_then(|s| s.into_any().downcast::<ReadAhead>().ok());
-                if let Some(stream) = stream.and_then(|stream| stream.into_inner()) {
-                    connector.release_stream(stream, peer.reuse_hash(), Some(self.idle));
-                }
-            }
-            (Versioned::Http2(connector), Session::Http2(session)) => {
-                connector.release_http_session(*session, peer, Some(self.idle));
-            }
-            _ => {}
+    /// Keeps a connection of HTTP/2 for the next delivery. A stream that is not fit for
+    /// one is reset, and leaves its connection as it was.
+    pub(super) fn release(&self, session: Box<Http2Session>, peer: &HttpPeer) {
+        if let Versioned::Http2(connector) = &self.versioned {
+            connector.release_http_session(*session, peer, Some(self.idle));
         }
     }
 }
 
 impl Session {
-    /// The head of the answer, once an exchange has come to one whose body has an end
-    /// that can be found.
-    pub(super) fn head(&self) -> Option<&ResponseHeader> {
+    pub(super) fn http1(connection: Connection) -> Self {
+        Self::Http1(Box::new(http1::Session::new(connection)))
+    }
+
+    /// The head of the answer, once an exchange has come to one.
+    pub(super) fn take_head(&mut self) -> Option<ResponseHeader> {
         match self {
-            Self::Http1(session) => session
-                .resp_header()
-                .filter(|answer| head::is_framing_known(answer)),
-            Self::Http2(session) => session.response_header(),
+            Self::Http1(session) => session.take_head(),
+            Self::Http2(session) => session.response_header().cloned(),
         }
     }
 
     /// The next chunk of the body.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, BrokenOff> {
         match self {
-            Self::Http1(session) => session.read_body_bytes().await,
-            Self::Http2(session) => session.read_response_body().await,
+            Self::Http1(session) => session.chunk().await.map_err(|_| BrokenOff),
+            Self::Http2(session) => session.read_response_body().await.map_err(|_| BrokenOff),
         }
     }
 
     /// What comes after the body.
-    pub(super) async fn trailers(&mut self) -> Result<Option<HeaderMap>> {
+    pub(super) async fn trailers(&mut self) -> Result<Option<HeaderMap>, BrokenOff> {
         match self {
-            // The parser has dropped them: nobody has asked for any.
+            // Nobody has asked for any.
             Self::Http1(_) => Ok(None),
-            Self::Http2(session) => session.read_trailers().await,
+            Self::Http2(session) => session.read_trailers().await.map_err(|_| BrokenOff),
         }
     }
 }
@@ -246,8 +232,8 @@ pub(super) fn told(error: &Error) -> String {
     }
 }
 
-impl Broken {
-    fn of(error: Box<Error>) -> Self {
+impl From<Box<Error>> for Broken {
+    fn from(error: Box<Error>) -> Self {
         let cause = error.root_cause().downcast_ref::<h2::Error>();
         let is_refused = cause.is_some_and(|cause| {
             cause.is_remote()
@@ -259,37 +245,33 @@ impl Broken {
                 }
         });
         if is_refused {
-            Self::NotProcessed(error)
+            Self::NotProcessed(told(&error))
         } else {
-            Self::Failed(error)
+            Self::Failed(told(&error))
         }
     }
 }
 
-async fn within(
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<&str> for Broken {
+    fn from(cause: &str) -> Self {
+        Self::Failed(cause.to_owned())
+    }
+}
+
+async fn within<E: Into<Broken>>(
     limit: Option<Duration>,
     late: &'static str,
-    work: impl Future<Output = Result<()>>,
+    work: impl Future<Output = Result<(), E>>,
 ) -> Result<(), Broken> {
     let done = match limit {
         Some(limit) => timeout(limit, work).await.map_err(|_| Broken::Late(late))?,
         None => work.await,
     };
-    done.map_err(Broken::of)
-}
-
-/// Reads up to the head of the final answer: interim ones come before it
-/// (RFC 9110 §15.2).
-async fn read_head(session: &mut HttpSession) -> Result<()> {
-    loop {
-        session.read_response().await?;
-        match session.resp_header().map(|head| head.status) {
-            Some(StatusCode::SWITCHING_PROTOCOLS) => {
-                let asked = "101 to a request that did not ask for it";
-                return Error::err(ErrorType::new(asked));
-            }
-            Some(status) if status.is_informational() => {}
-            _ => return Ok(()),
-        }
-    }
+    done.map_err(E::into)
 }

@@ -1,6 +1,8 @@
 //! Heads in both directions: what belongs to one connection stays on it, and
 //! what the upstream trusts comes from here and from nobody else.
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::net::IpAddr;
 
 use hookgate_core::{UnixTime, Verified};
@@ -9,177 +11,212 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version};
+use http::uri::{self, Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-/// What goes into the head besides what came with it. `server` is the host for
-/// senders that name none, as HTTP/1.0 lets them.
+use crate::http1;
+
+/// A request as the upstream gets it.
+#[derive(Debug)]
+pub(crate) struct Request<'r> {
+    /// As it came, or as it was made.
+    head: &'r RequestHeader,
+    /// What is said of a delivery.
+    context: Option<Context<'r>>,
+}
+
+/// What goes into the head besides what came with it.
 #[derive(Debug)]
 pub(crate) struct Context<'c> {
     pub(crate) verified: Option<&'c Verified>,
     pub(crate) body_len: usize,
     pub(crate) attempt: u32,
     pub(crate) source: &'c Source,
+    /// The host for senders that name none, as HTTP/1.0 lets them.
     pub(crate) server: &'c str,
     pub(crate) client: Option<IpAddr>,
     /// How the sender has called: `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) request_id: &'c str,
+    /// The trace it belongs to, instead of what the sender says.
+    pub(crate) trace: &'c HeaderMap,
 }
 
-/// The head that the upstream gets for a delivery that came with `inbound`: made anew,
-/// because to copy it and take out of it costs more. Names are in lower case, as HTTP/2
-/// has them.
-pub(crate) fn request_head(inbound: &RequestHeader, context: &Context<'_>) -> RequestHeader {
-    let host = inbound.headers.get(HOST);
-    let host = host.filter(|host| host.to_str().is_ok());
-    let mut headers = HeaderMap::with_capacity(inbound.headers.len() + OURS);
-    let named = named_by_connection(&inbound.headers);
-    for (name, value) in &inbound.headers {
-        let is_replaced = name == HOST || name == EXPECT || name == CONTENT_LENGTH;
-        if !is_replaced && !is_per_connection(name, &named) && !is_ours(name.as_str()) {
-            headers.append(name, value.clone());
-        }
-    }
-    let or_server = || HeaderValue::from_str(context.server).ok();
-    if let Some(host) = host.cloned().or_else(or_server) {
-        headers.insert(HOST, host);
-    }
-    headers.insert(CONTENT_LENGTH, context.body_len.into());
-    say(&mut headers, context);
-    if let Some(host) = host {
-        headers.insert(FORWARDED_HOST, host.clone());
+impl<'r> Request<'r> {
+    /// A delivery that came with `head`.
+    pub(crate) fn delivery(head: &'r RequestHeader, context: Context<'r>) -> Self {
+        let context = Some(context);
+        Self { head, context }
     }
 
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = inbound.method.clone();
-    parts.uri = inbound.uri.clone();
-    parts.version = Version::HTTP_11;
-    parts.headers = headers;
-    let mut head = RequestHeader::from(parts);
-    // The absolute form is for proxies; the upstream is none, and gets the path. What
-    // is no URI goes on as it came.
-    let target = inbound.raw_path();
-    if target.starts_with(b"/") && target != head.raw_path() {
-        // It has been parsed before.
-        let _: Result<(), _> = head.set_raw_path(target);
+    /// A request of our own.
+    pub(super) fn own(head: &'r RequestHeader) -> Self {
+        let context = None;
+        Self { head, context }
     }
-    head
+
+    pub(super) fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// Writes the head for HTTP/1.
+    pub(super) fn write(&self, to: &mut Vec<u8>) {
+        // The absolute form is for proxies; the upstream is none, and gets the path.
+        let path = self.head.uri.path_and_query();
+        let path = path.map_or("/", PathAndQuery::as_str);
+        http1::write_request_line(to, &self.head.method, path);
+        self.fields(|name, value| http1::write_field(to, name, value));
+        to.extend_from_slice(b"\r\n");
+    }
+
+    /// The head for HTTP/2 (RFC 9113 §8.3.1): the authority is not a field there, and a
+    /// gRPC server wants to hear that trailers will be read.
+    pub(super) fn as_http2(&self, scheme: Scheme) -> RequestHeader {
+        let mut headers = HeaderMap::with_capacity(self.head.headers.len() + OURS);
+        self.fields(|name, value| {
+            // Neither fails: all of it was parsed, or is made of visible ASCII.
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+                headers.append(name, value);
+            }
+        });
+        let authority = headers.remove(HOST);
+        if Audience::of(Version::HTTP_2, &headers) == Audience::Grpc {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        let mut uri = uri::Parts::default();
+        uri.scheme = Some(scheme);
+        uri.authority = authority.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let path = self.head.uri.path_and_query().cloned();
+        uri.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = self.head.method.clone();
+        parts.uri = Uri::from_parts(uri).unwrap_or_default();
+        parts.version = Version::HTTP_2;
+        parts.headers = headers;
+        parts.into()
+    }
+
+    /// Every field, in order. Names are in lower case.
+    fn fields(&self, mut add: impl FnMut(&str, &[u8])) {
+        let inbound = &self.head.headers;
+        let Some(context) = &self.context else {
+            for (name, value) in inbound {
+                add(name.as_str(), value.as_bytes());
+            }
+            return;
+        };
+        let host = inbound.get(HOST);
+        let host = host.filter(|host| host.to_str().is_ok());
+        let host = host.map(HeaderValue::as_bytes);
+        add(HOST.as_str(), host.unwrap_or(context.server.as_bytes()));
+        let named = named_by_connection(inbound);
+        for (name, value) in inbound {
+            let is_replaced = name == HOST || name == EXPECT || name == CONTENT_LENGTH;
+            let is_replaced = is_replaced || context.trace.contains_key(name);
+            if !is_replaced && !is_per_connection(name, &named) && !is_ours(name.as_str()) {
+                add(name.as_str(), value.as_bytes());
+            }
+        }
+        for (name, value) in context.trace {
+            add(name.as_str(), value.as_bytes());
+        }
+        context.say(host, add);
+    }
 }
 
 /// How many fields we set, at most.
 const OURS: usize = 15;
-const VERIFIED: HeaderName = HeaderName::from_static("hookgate-verified");
-const SOURCE: HeaderName = HeaderName::from_static("hookgate-source");
-const PROVIDER: HeaderName = HeaderName::from_static("hookgate-provider");
-const ATTEMPT: HeaderName = HeaderName::from_static("hookgate-attempt");
-const KEY_ID: HeaderName = HeaderName::from_static("hookgate-key-id");
-const EVENT_ID: HeaderName = HeaderName::from_static("hookgate-event-id");
-const EVENT_TYPE: HeaderName = HeaderName::from_static("hookgate-event-type");
-const TIMESTAMP: HeaderName = HeaderName::from_static("hookgate-timestamp");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What the upstream may take as our word.
-fn say(headers: &mut HeaderMap, context: &Context<'_>) {
-    let is_verified = match context.source.mode() {
-        Mode::Enforce => "true",
-        Mode::Observe => "false",
-    };
-    headers.insert(VERIFIED, HeaderValue::from_static(is_verified));
-    headers.insert(ATTEMPT, context.attempt.into());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(context.scheme));
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
+impl Context<'_> {
+    /// What the upstream may take as our word.
+    fn say(&self, host: Option<&[u8]>, mut add: impl FnMut(&str, &[u8])) {
+        let is_verified = match self.source.mode() {
+            Mode::Enforce => "true",
+            Mode::Observe => "false",
+        };
+        add(CONTENT_LENGTH.as_str(), Short::of(self.body_len).as_bytes());
+        add("hookgate-verified", is_verified.as_bytes());
+        add("hookgate-attempt", Short::of(self.attempt).as_bytes());
+        let mut set = |name: &str, value: &str| {
+            // A name or an id is somebody else's text.
+            if value
+                .bytes()
+                .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+            {
+                add(name, value.as_bytes());
+            }
+        };
+        set("hookgate-source", self.source.name());
+        if let Some(provider) = self.source.provider() {
+            set("hookgate-provider", provider);
         }
-    };
-    set(SOURCE, context.source.name());
-    if let Some(provider) = context.source.provider() {
-        set(PROVIDER, provider);
-    }
-    if let Some(verified) = context.verified {
-        set(KEY_ID, verified.key_id());
-        if let Some(id) = verified.id() {
-            set(EVENT_ID, id);
+        if let Some(verified) = self.verified {
+            set("hookgate-key-id", verified.key_id());
+            if let Some(id) = verified.id() {
+                set("hookgate-event-id", id);
+            }
+            if let Some(event_type) = verified.event_type() {
+                set("hookgate-event-type", event_type);
+            }
         }
-        if let Some(event_type) = verified.event_type() {
-            set(EVENT_TYPE, event_type);
+        set("x-request-id", self.request_id);
+        if let Some(client) = self.client {
+            add("x-forwarded-for", Short::of(client).as_bytes());
         }
-    }
-    set(REQUEST_ID, context.request_id);
-    if let Some(client) = context.client {
-        set(FORWARDED_FOR, &client.to_string());
-    }
-    let timestamp = context.verified.and_then(Verified::timestamp);
-    if let Some(seconds) = timestamp.map(UnixTime::secs) {
-        headers.insert(TIMESTAMP, seconds.into());
+        add("x-forwarded-proto", self.scheme.as_bytes());
+        if let Some(host) = host {
+            add("x-forwarded-host", host);
+        }
+        let timestamp = self.verified.and_then(Verified::timestamp);
+        if let Some(seconds) = timestamp.map(UnixTime::secs) {
+            add("hookgate-timestamp", Short::of(seconds).as_bytes());
+        }
     }
 }
 
-/// Writes a head for HTTP/2 (RFC 9113 §8.3.1): the authority is not a field there, and
-/// a gRPC server wants to hear that trailers will be read.
-pub(crate) fn as_http2(head: &mut RequestHeader, scheme: Scheme) {
-    let authority = head
-        .remove_header(&HOST)
-        .map(|host| host.as_bytes().to_vec());
-    let mut parts = head.uri.clone().into_parts();
-    parts.authority = authority.and_then(|host| Authority::try_from(host.as_slice()).ok());
-    parts.scheme = Some(scheme);
-    parts.path_and_query = parts
-        .path_and_query
-        .or_else(|| Some(PathAndQuery::from_static("/")));
-    if let Ok(uri) = Uri::from_parts(parts) {
-        head.set_uri(uri);
+/// A number or an address as text, without a string for it.
+struct Short {
+    /// The longest address has 45 bytes.
+    text: [u8; 48],
+    len: usize,
+}
+
+impl Short {
+    fn of(value: impl fmt::Display) -> Self {
+        let mut text = [0; 48];
+        let mut rest = &mut text[..];
+        // What does not fit is cut off, and everything fits.
+        let _: io::Result<()> = write!(rest, "{value}");
+        let len = 48 - rest.len();
+        Self { text, len }
     }
-    head.set_version(Version::HTTP_2);
-    if Audience::of(Version::HTTP_2, &head.headers) == Audience::Grpc {
-        let _: Result<(), _> = head.insert_header(TE, "trailers");
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.len]
     }
 }
 
 /// The head that the sender gets for the upstream's answer, framed anew.
 pub(crate) fn response_head(answer: &ResponseHeader) -> ResponseHeader {
-    let mut head = answer.clone();
-    head.set_version(Version::HTTP_11);
-    for name in per_connection(&answer.headers) {
-        head.remove_header(&name);
+    let named = named_by_connection(&answer.headers);
+    let mut headers = HeaderMap::with_capacity(answer.headers.len());
+    for (name, value) in &answer.headers {
+        if name != CONTENT_LENGTH && !is_per_connection(name, &named) {
+            headers.append(name, value.clone());
+        }
     }
-    // The parser has made sure that all lengths are equal.
-    let length = content_length(answer);
-    head.remove_header(&CONTENT_LENGTH);
-    if let Some(length) = length
-        && head.status != StatusCode::NO_CONTENT
+    // All lengths are equal, or it would be no answer.
+    if answer.status != StatusCode::NO_CONTENT
+        && let Some(length) = content_length(answer)
     {
-        let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, length);
+        headers.insert(CONTENT_LENGTH, length.into());
     }
-    head
-}
-
-/// Whether the answer's body is framed in a way that can be followed: by length,
-/// by chunks, or by the end of the connection.
-pub(crate) fn is_framing_known(answer: &ResponseHeader) -> bool {
-    let mut codings = answer.headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    }
-}
-
-/// Whether an answer that has no body says that it has one. What comes after such
-/// a head could be taken for the answer to the next delivery.
-pub(crate) fn contradicts_itself(answer: &ResponseHeader) -> bool {
-    let bodiless = matches!(
-        answer.status,
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    bodiless
-        && (answer.headers.contains_key(TRANSFER_ENCODING)
-            || content_length(answer).is_some_and(|length| length > 0))
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = answer.status;
+    parts.headers = headers;
+    parts.into()
 }
 
 fn content_length(answer: &ResponseHeader) -> Option<u64> {
@@ -187,17 +224,8 @@ fn content_length(answer: &ResponseHeader) -> Option<u64> {
     value.split(',').next()?.trim().parse().ok()
 }
 
-/// Fields that belong to one connection (RFC 9110 §7.6.1), with those that
-/// `Connection` names.
-fn per_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let named = named_by_connection(headers);
-    let names = headers
-        .keys()
-        .filter(|name| is_per_connection(name, &named));
-    names.cloned().collect()
-}
-
-/// Whether a field belongs to one connection, if `Connection` has named these.
+/// Whether a field belongs to one connection (RFC 9110 §7.6.1), if `Connection` has named
+/// these.
 fn is_per_connection(name: &HeaderName, named: &[HeaderName]) -> bool {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -289,7 +317,11 @@ mod tests {
         for name in ["x-hop", "content-length", "x-end", "te"] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
-        let names = per_connection(&headers);
-        assert_eq!(names, [CONNECTION, HeaderName::from_static("x-hop"), TE]);
+        let named = named_by_connection(&headers);
+        let stays: Vec<_> = headers
+            .keys()
+            .filter(|name| is_per_connection(name, &named))
+            .collect();
+        assert_eq!(stays, [CONNECTION, HeaderName::from_static("x-hop"), TE]);
     }
 }

@@ -7,13 +7,14 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_http::RequestHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Upstream;
-use super::connector::{Broken, Connector, From, Session, told};
+use super::connector::{Broken, Connector, Session, Use, told};
+use super::head::Request;
 use super::server::Server;
+use super::{BrokenOff, Upstream};
 use crate::config::{Health, Question};
 
 /// Where a gRPC server says how it is
@@ -59,10 +60,7 @@ async fn check_all(upstream: &Arc<Upstream>, health: &Health) {
 async fn check(server: &Server, question: &Question, connector: &Connector) -> Result<(), String> {
     // A connection of its own: those of deliveries belong to the threads of listeners.
     let peer = one_stream(&server.peer);
-    let (mut session, _) = connector
-        .connect(&peer, From::Nothing)
-        .await
-        .map_err(text)?;
+    let (mut session, _) = connector.connect(&peer, Use::New).await.map_err(text)?;
     let (mut request, body) = match question {
         Question::Http { path } => {
             let request = RequestHeader::build("GET", path.as_bytes(), Some(2));
@@ -83,16 +81,18 @@ async fn check(server: &Server, question: &Question, connector: &Connector) -> R
     request
         .insert_header("user-agent", "hookgate-health")
         .map_err(text)?;
-    match connector.exchange(&mut session, request, &body).await {
+    let request = Request::own(&request);
+    match connector.exchange(&mut session, &request, &body).await {
         Ok(_) => {}
-        Err(Broken::Failed(error) | Broken::NotProcessed(error)) => return Err(text(error)),
+        Err(Broken::Failed(cause) | Broken::NotProcessed(cause)) => return Err(cause),
         Err(Broken::Late(cause)) => return Err(cause.to_owned()),
     }
-    match session.head().map(|head| head.status) {
+    let head = session.take_head();
+    match head.as_ref().map(|head| head.status) {
         Some(status) if !status.is_success() => Err(format!("it answers {}", status.as_u16())),
         Some(_) => match question {
             Question::Http { .. } => Ok(()),
-            Question::Grpc { .. } => grpc_answer(&mut session).await,
+            Question::Grpc { .. } => grpc_answer(&mut session, head).await,
         },
         None => Err("its answer is not HTTP".to_owned()),
     }
@@ -116,20 +116,21 @@ fn grpc_question(service: &str) -> Bytes {
 }
 
 /// Whether the answer is `HealthCheckResponse { status: SERVING }`.
-async fn grpc_answer(session: &mut Session) -> Result<(), String> {
+async fn grpc_answer(session: &mut Session, head: Option<ResponseHeader>) -> Result<(), String> {
+    let broken = |BrokenOff| "its answer ended early".to_owned();
     let mut message = Vec::new();
-    while let Some(chunk) = session.chunk().await.map_err(text)? {
+    while let Some(chunk) = session.chunk().await.map_err(broken)? {
         message.extend_from_slice(&chunk);
         if message.len() > GRPC_ANSWER {
             return Err("its answer is too long".to_owned());
         }
     }
-    let trailers = session.trailers().await.map_err(text)?;
+    let trailers = session.trailers().await.map_err(broken)?;
     let status = |fields: &HeaderMap| {
         let status = fields.get("grpc-status")?.to_str().ok()?;
         status.parse::<u8>().ok()
     };
-    let head = session.head().and_then(|head| status(&head.headers));
+    let head = head.and_then(|head| status(&head.headers));
     match (head.or_else(|| status(&trailers?)), &*message) {
         // Field 1, a number, 1.
         (Some(0), [0, 0, 0, 0, 2, 0x08, 1]) => Ok(()),

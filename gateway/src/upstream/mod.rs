@@ -4,6 +4,7 @@ mod balance;
 mod connector;
 mod head;
 mod health;
+mod http1;
 mod server;
 mod tend;
 
@@ -15,16 +16,17 @@ use bytes::Bytes;
 use hookgate_gate::{Outcome, Promise, Reason, is_call};
 use http::{HeaderMap, StatusCode};
 use parking_lot::RwLock;
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::ResponseHeader;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 pub(crate) use self::balance::Event;
-use self::connector::{Broken, Connector, From, Session, told};
-pub(crate) use self::head::{Context, request_head, response_head};
+use self::connector::{Broken, Connector, Session, Use, told};
+pub(crate) use self::head::{Context, Request, response_head};
 use self::server::{Busy, Server};
 use crate::config;
+use crate::waiting::timeout_at;
 
 /// The servers of one upstream, and the connections to them.
 pub(crate) struct Upstream {
@@ -110,7 +112,7 @@ impl Upstream {
     /// as they may, it waits for one that has room.
     pub(crate) async fn send(
         &self,
-        request: RequestHeader,
+        request: &Request<'_>,
         body: &Bytes,
         event: Event<'_>,
     ) -> Result<Answer<'_>, Failure> {
@@ -118,20 +120,19 @@ impl Upstream {
         let servers = self.servers();
         let order = balance::order(self.config.balance, &servers, &self.turn, event, body);
         let ways = match event.promise {
-            Promise::AtLeastOnce => &[From::Pool, From::Nothing][..],
+            Promise::AtLeastOnce => &[Use::Kept, Use::New][..],
             // A connection that the server is just closing leaves it unknown what became
             // of the delivery, and this one would not be forwarded again.
-            Promise::AtMostOnce => &[From::Nothing],
+            Promise::AtMostOnce => &[Use::New],
         };
         let mut failure = Failure::unsent(Reason::UpstreamUnreachable, "no server");
-        let mut request = Some(request);
         let mut full = Vec::new();
         for server in order {
             let Some(busy) = Busy::with(&server) else {
                 full.push(server);
                 continue;
             };
-            let tried = self.attempt_each(busy, ways, &mut request, body, deadline);
+            let tried = self.attempt_each(busy, ways, request, body, deadline);
             failure = match tried.await {
                 Ok(answer) => return Ok(answer),
                 Err((cause, Next::Nothing)) => return Err(cause),
@@ -149,7 +150,7 @@ impl Upstream {
             let cause = "every connection is in use";
             return Err(Failure::unsent(Reason::UpstreamBusy, cause));
         };
-        let tried = self.attempt_each(busy, ways, &mut request, body, deadline);
+        let tried = self.attempt_each(busy, ways, request, body, deadline);
         tried.await.map_err(|(cause, _)| cause)
     }
 
@@ -157,8 +158,8 @@ impl Upstream {
     async fn attempt_each(
         &self,
         server: Busy,
-        ways: &[From],
-        request: &mut Option<RequestHeader>,
+        ways: &[Use],
+        request: &Request<'_>,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<Answer<'_>, (Failure, Next)> {
@@ -180,8 +181,8 @@ impl Upstream {
     async fn attempt(
         &self,
         server: &Server,
-        from: From,
-        request: &mut Option<RequestHeader>,
+        from: Use,
+        request: &Request<'_>,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<(Session, bool), (Failure, Next)> {
@@ -189,16 +190,8 @@ impl Upstream {
             .connect(server, from, deadline)
             .await
             .map_err(|failure| (failure, Next::Server))?;
-        // Over HTTP/1 there is no second time.
-        let head = match &session {
-            Session::Http1(_) => request.take(),
-            Session::Http2(_) => request.clone(),
-        };
         let sent = |reason, cause: &dyn fmt::Display| (Failure::sent(reason, cause), Next::Nothing);
-        let Some(head) = head else {
-            return Err(sent(Reason::UpstreamFailed, &"it was sent already"));
-        };
-        let exchange = self.connector.exchange(&mut session, head, body);
+        let exchange = self.connector.exchange(&mut session, request, body);
         let missed = match timeout_at(deadline, exchange).await {
             Ok(Ok(whole)) => return Ok((session, whole)),
             Ok(Err(Broken::NotProcessed(cause))) => {
@@ -207,25 +200,27 @@ impl Upstream {
                 } else {
                     Next::Server
                 };
-                (
-                    Failure::unsent(Reason::UpstreamUnreachable, told(&cause)),
-                    next,
-                )
+                (Failure::unsent(Reason::UpstreamUnreachable, cause), next)
             }
-            Ok(Err(Broken::Failed(cause))) => sent(Reason::UpstreamFailed, &told(&cause)),
+            Ok(Err(Broken::Failed(cause))) => sent(Reason::UpstreamFailed, &cause),
             Ok(Err(Broken::Late(cause))) => sent(Reason::UpstreamTimeout, &cause),
             Err(_) => sent(Reason::UpstreamTimeout, &"no answer in time"),
         };
-        self.connector.release(session, &server.peer, false).await;
+        self.release(session, server, false);
         Err(missed)
     }
 
     async fn connect(
         &self,
         server: &Server,
-        from: From,
+        from: Use,
         deadline: Instant,
     ) -> Result<(Session, bool), Failure> {
+        if from == Use::Kept
+            && let Some(connection) = server.idle.take()
+        {
+            return Ok((Session::http1(connection), true));
+        }
         // With the handshakes of TLS and of HTTP/2.
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
         let cause = match timeout_at(until, self.connector.connect(&server.peer, from)).await {
@@ -239,6 +234,15 @@ impl Upstream {
         };
         server.was_unreachable();
         Err(Failure::unsent(Reason::UpstreamUnreachable, cause))
+    }
+
+    /// Keeps a connection for the next delivery, if it is fit for one.
+    fn release(&self, session: Session, server: &Server, is_fit: bool) {
+        match session {
+            Session::Http1(session) if is_fit => server.idle.keep(*session),
+            Session::Http1(_) => {}
+            Session::Http2(session) => self.connector.release(session, &server.peer),
+        }
     }
 }
 
@@ -275,16 +279,16 @@ impl<'u> Answer<'u> {
     fn new(
         upstream: &'u Upstream,
         server: Busy,
-        session: Session,
+        mut session: Session,
         deadline: Instant,
         whole: bool,
     ) -> Result<Self, Failure> {
-        let Some(head) = session.head().cloned() else {
+        let Some(head) = session.take_head() else {
             let cause = "an answer whose end cannot be found";
             return Err(Failure::sent(Reason::UpstreamFailed, cause));
         };
         Ok(Self {
-            is_fit: whole && !head::contradicts_itself(&head),
+            is_fit: whole,
             upstream,
             server,
             session,
@@ -308,33 +312,25 @@ impl<'u> Answer<'u> {
 
     /// The next chunk of the body, within the deadline of the whole delivery.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, BrokenOff> {
-        // What is there already is had before anybody looks at the clock, and of an
-        // answer without end there is always more.
+        // Of an answer without end there is always more.
         if Instant::now() >= self.deadline {
             return Err(BrokenOff);
         }
-        match timeout_at(self.deadline, self.session.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(_)) | Err(_) => Err(BrokenOff),
-        }
+        let chunk = timeout_at(self.deadline, self.session.chunk()).await;
+        chunk.unwrap_or(Err(BrokenOff))
     }
 
     /// What comes after the body, within that deadline.
     pub(crate) async fn trailers(&mut self) -> Result<Option<HeaderMap>, BrokenOff> {
-        match timeout_at(self.deadline, self.session.trailers()).await {
-            Ok(Ok(trailers)) => Ok(trailers),
-            Ok(Err(_)) | Err(_) => Err(BrokenOff),
-        }
+        let trailers = timeout_at(self.deadline, self.session.trailers()).await;
+        trailers.unwrap_or(Err(BrokenOff))
     }
 
     /// Gives the connection back for the next delivery, if it is fit for one and the
     /// answer was `read` to its end.
-    pub(crate) async fn release(self, read: bool) {
+    pub(crate) fn release(self, read: bool) {
         let is_fit = self.is_fit && read;
-        let connector = &self.upstream.connector;
-        connector
-            .release(self.session, &self.server.peer, is_fit)
-            .await;
+        self.upstream.release(self.session, &self.server, is_fit);
     }
 }
 

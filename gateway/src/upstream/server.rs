@@ -11,6 +11,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::http1::Idle;
 use crate::config::{self, HttpVersion, ServerName};
 
 /// How long a server that could not be connected to is tried last.
@@ -28,6 +29,8 @@ pub(super) struct Server {
     pub(super) name: ServerName,
     pub(super) address: SocketAddr,
     pub(super) peer: HttpPeer,
+    /// Connections of HTTP/1.
+    pub(super) idle: Arc<Idle>,
     requests: AtomicUsize,
     /// Room for requests, where there is a limit.
     room: Option<Arc<Semaphore>>,
@@ -77,6 +80,7 @@ impl Server {
             name: name.clone(),
             address,
             peer,
+            idle: Arc::new(Idle::new(upstream.max_idle, upstream.idle_timeout)),
             requests: AtomicUsize::new(0),
             room: upstream.max_connections.map(room),
             is_out: AtomicBool::new(false),

@@ -10,6 +10,7 @@ use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::Fds;
 use pingora_core::services::Service;
 use tokio::runtime::Runtime;
@@ -39,6 +40,7 @@ impl Upstream {
             "upstream",
             &[any_port],
             App(Arc::clone(&state)),
+            L4BufferSettings::default(),
             &Fds::new(),
         )?;
         let address = service

@@ -1,0 +1,271 @@
+//! Bodies: how one is framed (RFC 9112 §6), and its bytes as they arrive.
+
+use bytes::BytesMut;
+
+use super::Connection;
+
+/// Most bytes of the line before a chunk, with what extends it.
+const MAX_LINE: usize = 1024;
+/// Most bytes of trailers.
+const MAX_TRAILERS: usize = 16 * 1024;
+/// Most digits of a chunk's size, which are hexadecimal.
+const MAX_DIGITS: usize = 8;
+
+/// A body that is read, or what is left of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Known(u64),
+    Chunked(Chunked),
+    /// As long as the connection.
+    UntilClose,
+    Done,
+}
+
+/// What comes next of a body in chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chunked {
+    Size,
+    Data(u64),
+    DataEnd,
+    /// With so many bytes read of it.
+    Trailers(usize),
+}
+
+/// A body that has no end that can be found: it stopped, or is not framed as it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broken;
+
+impl Body {
+    pub(crate) const CHUNKED: Self = Self::Chunked(Chunked::Size);
+
+    /// Whether it was read to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Done | Self::Known(0))
+    }
+
+    /// Makes room for what is left of a body whose length is known, so that its pieces lie
+    /// one behind the other in one buffer. For a length that somebody has found acceptable.
+    pub(crate) fn make_room(&self, connection: &mut Connection) {
+        if let Self::Known(left) = self {
+            let missing = left.saturating_sub(connection.read.len() as u64);
+            connection
+                .read
+                .reserve(usize::try_from(missing).unwrap_or(0));
+        }
+    }
+
+    /// The next piece, `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`]. What comes after it is not known to be anything.
+    pub(crate) async fn next(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Option<BytesMut>, Broken> {
+        loop {
+            match self {
+                Self::Done | Self::Known(0) => return Ok(None),
+                Self::Known(left) => {
+                    let piece = piece(connection, left).await?;
+                    return Ok(Some(piece));
+                }
+                Self::UntilClose => {
+                    if connection.is_drained() && connection.fill().await.map_err(|_| Broken)? == 0
+                    {
+                        *self = Self::Done;
+                        return Ok(None);
+                    }
+                    return Ok(Some(connection.read.split()));
+                }
+                Self::Chunked(Chunked::Data(left)) => {
+                    let piece = piece(connection, left).await?;
+                    if *left == 0 {
+                        *self = Self::Chunked(Chunked::DataEnd);
+                    }
+                    return Ok(Some(piece));
+                }
+                Self::Chunked(Chunked::DataEnd) => {
+                    if line(connection, 2).await?.len() != 2 {
+                        return Err(Broken);
+                    }
+                    *self = Self::CHUNKED;
+                }
+                Self::Chunked(Chunked::Size) => {
+                    let line = line(connection, MAX_LINE).await?;
+                    *self = match size(&line).ok_or(Broken)? {
+                        0 => Self::Chunked(Chunked::Trailers(0)),
+                        size => Self::Chunked(Chunked::Data(size)),
+                    };
+                }
+                // Nobody has asked for them, and nobody has signed them.
+                Self::Chunked(Chunked::Trailers(read)) => {
+                    let line = line(connection, MAX_TRAILERS - *read).await?;
+                    *read += line.len();
+                    if line.len() == 2 {
+                        *self = Self::Done;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What there is of the `left` bytes that are expected.
+async fn piece(connection: &mut Connection, left: &mut u64) -> Result<BytesMut, Broken> {
+    if connection.is_drained() {
+        fill(connection).await?;
+    }
+    let len = connection.read.len();
+    let len = usize::try_from(*left).map_or(len, |left| left.min(len));
+    *left -= len as u64;
+    Ok(connection.read.split_to(len))
+}
+
+/// A line of at most `most` bytes, with the CR LF that ends it and nothing of either
+/// within it.
+async fn line(connection: &mut Connection, most: usize) -> Result<BytesMut, Broken> {
+    let mut searched = 0;
+    loop {
+        let found = memchr::memchr(b'\n', &connection.read[searched..]);
+        match found.map(|at| searched + at + 1) {
+            Some(len) if len <= most => {
+                let line = connection.read.split_to(len);
+                let is_strict = line.ends_with(b"\r\n") && !line[..len - 2].contains(&b'\r');
+                return is_strict.then_some(line).ok_or(Broken);
+            }
+            None if connection.read.len() < most => {}
+            _ => return Err(Broken),
+        }
+        searched = connection.read.len();
+        fill(connection).await?;
+    }
+}
+
+async fn fill(connection: &mut Connection) -> Result<(), Broken> {
+    match connection.fill().await {
+        Ok(len) if len > 0 => Ok(()),
+        _ => Err(Broken),
+    }
+}
+
+/// The size of a chunk, by the line before it.
+fn size(mut line: &[u8]) -> Option<u64> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    let digits = digits.count();
+    if !(1..=MAX_DIGITS).contains(&digits) {
+        return None;
+    }
+    let size = u64::from_str_radix(std::str::from_utf8(&line[..digits]).ok()?, 16);
+    line = &line[digits..];
+    // Blanks are allowed before an extension alone (RFC 9112 §7.1.1).
+    let is_extended = line.trim_ascii_start().starts_with(b";");
+    (line == b"\r\n" || is_extended).then_some(size.ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// Reads a body to its end: its bytes, and those after it.
+    async fn read(mut body: Body, connection: &mut Connection) -> Result<(Bytes, Bytes), Broken> {
+        let mut all = BytesMut::new();
+        while let Some(piece) = body.next(connection).await? {
+            assert!(!piece.is_empty());
+            all.extend_from_slice(&piece);
+        }
+        assert!(body.is_done());
+        Ok((all.freeze(), connection.read.split().freeze()))
+    }
+
+    /// Sends `wire` in pieces of `size`, each of which is read before the next comes.
+    async fn send(wire: &'static [u8], size: usize) -> Connection {
+        let (mut sender, receiver) = duplex(size);
+        tokio::spawn(async move { sender.write_all(wire).await });
+        Connection::new(Box::new(receiver))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_the_same_however_it_is_cut() {
+        let chunked =
+            b"5\r\nhello\r\n01;a=\"b\"\r\n,\r\n6 ;x\r\n world\r\n0\r\nX: y\r\nZ: \r\n\r\nGET";
+        let known = b"hello, worldGET";
+        let bodies: [(Body, &'static [u8]); 2] =
+            [(Body::CHUNKED, &chunked[..]), (Body::Known(12), &known[..])];
+        for (body, wire) in bodies {
+            for size in 1..=wire.len() {
+                let mut connection = send(wire, size).await;
+                let (read, rest) = read(body, &mut connection).await.expect("it is whole");
+                assert_eq!(&read[..], b"hello, world", "{body:?} {size}");
+                assert!(b"GET".starts_with(&rest), "{rest:?}");
+            }
+        }
+        let mut connection = send(known, 4).await;
+        let (read, _) = read(Body::UntilClose, &mut connection)
+            .await
+            .expect("an end");
+        assert_eq!(&read[..], known);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_early_or_is_framed_otherwise_is_broken() {
+        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(MAX_LINE));
+        let trailers = format!("0\r\n{}\r\n", "X: y\r\n".repeat(MAX_TRAILERS / 6 + 1));
+        for wire in [
+            "",
+            "5",
+            "5\r\nhell",
+            "5\r\nhello",
+            "5\r\nhello\r\n",
+            "5\r\nhello\r\n0\r\n",
+            "5\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhelloXX0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\n",
+            "5\r\nhello\r\n0\r\nX: y\n\r\n",
+            "\r\n",
+            ";a\r\n",
+            "-5\r\nhello\r\n0\r\n\r\n",
+            "+5\r\nhello\r\n0\r\n\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+            " 5\r\nhello\r\n0\r\n\r\n",
+            "5 \r\nhello\r\n0\r\n\r\n",
+            "5 5\r\nhello\r\n0\r\n\r\n",
+            "5,\r\nhello\r\n0\r\n\r\n",
+            "5;\r\rhello\r\n0\r\n\r\n",
+            "100000000\r\n",
+            "000000005\r\nhello\r\n0\r\n\r\n",
+            long.as_str(),
+            trailers.as_str(),
+        ] {
+            let mut connection = Connection::new(Box::new(Cursor::new(wire.as_bytes().to_vec())));
+            let outcome = read(Body::CHUNKED, &mut connection).await;
+            assert_eq!(outcome.err(), Some(Broken), "{wire:?}");
+        }
+        let mut connection = Connection::new(Box::new(Cursor::new(b"hell".to_vec())));
+        assert!(read(Body::Known(5), &mut connection).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn pieces_of_a_known_length_lie_one_behind_the_other() {
+        static WIRE: [u8; 100_000] = [7; 100_000];
+        let mut connection = send(&WIRE, 3000).await;
+        // With the head comes the start of the body.
+        connection.fill().await.expect("it comes");
+        let mut body = Body::Known(100_000);
+        body.make_room(&mut connection);
+        let mut whole = body.next(&mut connection).await.unwrap().unwrap();
+        let mut end = whole.as_ptr_range().end;
+        while let Some(piece) = body.next(&mut connection).await.unwrap() {
+            assert_eq!(piece.as_ptr(), end);
+            end = piece.as_ptr_range().end;
+            whole.unsplit(piece);
+        }
+        assert_eq!(whole, &WIRE[..]);
+    }
+}

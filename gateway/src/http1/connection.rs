@@ -1,0 +1,140 @@
+//! A connection, with what was read of it and not taken yet.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::BytesMut;
+use pingora_core::protocols::Stream;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+
+/// Bytes that are read at once where nobody knows how many come: a head, and with it
+/// a body of common size.
+const READ: usize = 8 * 1024;
+
+pub(crate) struct Connection {
+    stream: Stream,
+    /// Was read, and is not taken yet.
+    pub(super) read: BytesMut,
+}
+
+/// What a write does that has to wait for the other side to take more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    Waits,
+    /// It fails as soon as the other side has said something: who answers before
+    /// it has read everything may never read the rest.
+    EndsAtAnswer,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            read: BytesMut::new(),
+        }
+    }
+
+    /// Between two messages: gives back the room that the last one took.
+    pub(crate) fn rest(&mut self) {
+        let is_large = |read: &BytesMut| read.capacity() > 2 * READ;
+        if self.is_drained() && (!self.read.try_reclaim(READ) || is_large(&self.read)) {
+            self.read = BytesMut::new();
+        }
+    }
+
+    /// Whether everything that was read was taken.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.read.is_empty()
+    }
+
+    /// Reads what there is, once there is something. How many bytes that were; none at
+    /// the end of the connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub(crate) async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read.len() == self.read.capacity() {
+            self.read.reserve(READ);
+        }
+        // Nothing is lost if it is dropped before there is something.
+        pin!(self.stream.read_buf(&mut self.read)).poll(cx)
+    }
+
+    /// Whether the other side has neither sent anything nor closed. That is known
+    /// without asking the system, unless something has happened.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.is_drained() && self.poll_fill(&mut nobody).is_pending()
+    }
+
+    /// Sends `head` and `body`, in one go if the other side takes that much.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection; that there was an answer first.
+    pub(crate) async fn send(
+        &mut self,
+        mut head: &[u8],
+        mut body: &[u8],
+        writing: Writing,
+    ) -> io::Result<()> {
+        poll_fn(|cx| {
+            while !(head.is_empty() && body.is_empty()) {
+                let slices = [IoSlice::new(head), IoSlice::new(body)];
+                let slices = &slices[usize::from(head.is_empty())..];
+                let slices = &slices[..slices.len() - usize::from(body.is_empty())];
+                let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+                let len = ready!(self.unless_answered(written, writing, cx))?;
+                if len == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                let of_head = len.min(head.len());
+                head = &head[of_head..];
+                body = &body[len - of_head..];
+            }
+            let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+            self.unless_answered(flushed, writing, cx)
+        })
+        .await
+    }
+
+    /// The outcome of a write, which fails instead of waiting once there is an answer.
+    fn unless_answered<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        writing: Writing,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_pending() && writing == Writing::EndsAtAnswer {
+            ready!(self.poll_fill(cx))?;
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "answered before everything was written",
+            )));
+        }
+        written
+    }
+
+    /// Ends the connection.
+    pub(crate) async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not what was read: it may be part of a body.
+        f.debug_struct("Connection")
+            .field("stream", &self.stream)
+            .field("read", &self.read.len())
+            .finish()
+    }
+}

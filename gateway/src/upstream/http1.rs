@@ -1,0 +1,318 @@
+//! One exchange with a server over HTTP/1, and the connections that are kept for the
+//! next.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode};
+use parking_lot::Mutex;
+use pingora_http::ResponseHeader;
+use tokio::time::{Instant, sleep};
+
+use super::head::Request;
+use crate::http1::{self, Body, Connection, Flaw, Writing, read_answer};
+
+/// A connection during one exchange.
+pub(super) struct Session {
+    connection: Connection,
+    method: Method,
+    head: Option<ResponseHeader>,
+    body: Body,
+    /// Whether the server takes another request after this one.
+    keeps_alive: bool,
+}
+
+impl Session {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            method: Method::POST,
+            head: None,
+            body: Body::Done,
+            keeps_alive: false,
+        }
+    }
+
+    /// Sends a request, unless there is an answer before it is sent.
+    pub(super) async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> io::Result<()> {
+        let mut head = Vec::with_capacity(1024);
+        request.write(&mut head);
+        self.method = request.method().clone();
+        let sent = self.connection.send(&head, body, Writing::EndsAtAnswer);
+        sent.await
+    }
+
+    /// Reads up to the head of the final answer: interim ones come before it
+    /// (RFC 9110 §15.2).
+    pub(super) async fn read_head(&mut self) -> Result<(), &'static str> {
+        loop {
+            let head = read_answer(&mut self.connection).await.map_err(told)?;
+            match head.status {
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    return Err("101 to a request that did not ask for it");
+                }
+                status if status.is_informational() => {}
+                _ => {
+                    let (body, is_clear) = framing(&self.method, &head)
+                        .ok_or("an answer whose end cannot be found")?;
+                    self.body = body;
+                    self.keeps_alive = is_clear && http1::keeps_alive(head.version, &head.headers);
+                    self.head = Some(head);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The head of the answer, once.
+    pub(super) fn take_head(&mut self) -> Option<ResponseHeader> {
+        self.head.take()
+    }
+
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, http1::Broken> {
+        let piece = self.body.next(&mut self.connection).await?;
+        Ok(piece.map(BytesMut::freeze))
+    }
+
+    /// The connection, if it can take another request.
+    fn into_idle(mut self) -> Option<Connection> {
+        let is_fit = self.keeps_alive && self.body.is_done() && self.connection.is_drained();
+        self.connection.rest();
+        is_fit.then_some(self.connection)
+    }
+}
+
+fn told(flaw: Flaw) -> &'static str {
+    match flaw {
+        Flaw::TooLarge => "an answer whose head is too large",
+        Flaw::Malformed | Flaw::Ambiguous => "an answer that is not HTTP",
+        Flaw::Cut => "the connection ended before the answer",
+    }
+}
+
+/// How the body of an answer is framed (RFC 9112 §6.3), and whether it is said in one
+/// way: what comes after a head that contradicts itself could be taken for the answer
+/// to the next delivery.
+fn framing(request: &Method, answer: &ResponseHeader) -> Option<(Body, bool)> {
+    let mut lengths = answer.headers.get_all(CONTENT_LENGTH).iter();
+    let mut codings = answer.headers.get_all(TRANSFER_ENCODING).iter();
+    let length = match lengths.next() {
+        Some(length) => {
+            if lengths.any(|other| other != length) {
+                return None;
+            }
+            Some(length_of(length)?)
+        }
+        None => None,
+    };
+    let coding = codings.next();
+    let is_bodiless = matches!(
+        answer.status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if is_bodiless || request == Method::HEAD {
+        let says_more = is_bodiless && (coding.is_some() || length.is_some_and(|len| len > 0));
+        return Some((Body::Done, !says_more));
+    }
+    match (coding, codings.next(), length) {
+        (Some(coding), None, length) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Some((Body::CHUNKED, length.is_none()))
+        }
+        (Some(_), ..) => None,
+        (None, _, Some(length)) => Some((Body::Known(length), true)),
+        (None, _, None) => Some((Body::UntilClose, false)),
+    }
+}
+
+/// One number, or several that are the same (RFC 9110 §8.6).
+fn length_of(value: &HeaderValue) -> Option<u64> {
+    let mut numbers = value.to_str().ok()?.split(',').map(str::trim);
+    let first = numbers.next()?;
+    let is_number = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && numbers.all(|other| other == first)).then(|| first.parse().ok())?
+}
+
+/// Connections to one server on which nothing is under way.
+pub(super) struct Idle {
+    /// The one that was used last comes last.
+    connections: Mutex<VecDeque<(Connection, Instant)>>,
+    most: usize,
+    patience: Duration,
+    /// Somebody closes those that get too old.
+    is_swept: AtomicBool,
+}
+
+impl Idle {
+    /// Keeps `most` connections, for `patience` each.
+    pub(super) fn new(most: usize, patience: Duration) -> Self {
+        Self {
+            connections: Mutex::default(),
+            most,
+            patience,
+            is_swept: AtomicBool::new(false),
+        }
+    }
+
+    /// The one that was used last, if its server has not closed it meanwhile.
+    pub(super) fn take(&self) -> Option<Connection> {
+        let mut connections = self.connections.lock();
+        while let Some((mut connection, since)) = connections.pop_back() {
+            if since.elapsed() < self.patience && connection.is_quiet() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps the connection of an exchange that has ended, if it is fit for another.
+    pub(super) fn keep(self: &Arc<Self>, session: Session) {
+        let Some(connection) = session.into_idle() else {
+            return;
+        };
+        let mut connections = self.connections.lock();
+        if connections.len() >= self.most {
+            connections.pop_front();
+        }
+        connections.push_back((connection, Instant::now()));
+        if !self.is_swept.swap(true, Ordering::Relaxed) {
+            tokio::spawn(sweep(Arc::downgrade(self), self.patience));
+        }
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle")
+            .field("connections", &self.connections.lock().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Closes what has been idle for too long, until nothing is left or wanted.
+async fn sweep(idle: Weak<Idle>, patience: Duration) {
+    loop {
+        sleep(patience).await;
+        let Some(idle) = idle.upgrade() else {
+            return;
+        };
+        let mut connections = idle.connections.lock();
+        let is_old = |(_, since): &(Connection, Instant)| since.elapsed() >= patience;
+        while connections.front().is_some_and(is_old) {
+            connections.pop_front();
+        }
+        if connections.is_empty() {
+            idle.is_swept.store(false, Ordering::Relaxed);
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn answer(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
+        let mut head = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in fields {
+            head.append_header(*name, *value).unwrap();
+        }
+        head
+    }
+
+    #[test]
+    fn the_end_of_an_answer_is_known_or_it_is_none() {
+        const LENGTH: &str = "content-length";
+        const CODING: &str = "transfer-encoding";
+        for (status, fields, expected) in [
+            (200, &[(LENGTH, "5")][..], Some((Body::Known(5), true))),
+            (
+                200,
+                &[(LENGTH, "5"), (LENGTH, "5")],
+                Some((Body::Known(5), true)),
+            ),
+            (200, &[(LENGTH, "5, 5")], Some((Body::Known(5), true))),
+            (200, &[(LENGTH, "5"), (LENGTH, "6")], None),
+            (200, &[(LENGTH, "5, 6")], None),
+            (200, &[(LENGTH, "-5")], None),
+            (200, &[(LENGTH, "")], None),
+            (200, &[(LENGTH, "99999999999999999999")], None),
+            (200, &[(CODING, "Chunked")], Some((Body::CHUNKED, true))),
+            (
+                200,
+                &[(CODING, "chunked"), (LENGTH, "5")],
+                Some((Body::CHUNKED, false)),
+            ),
+            (200, &[(CODING, "gzip, chunked")], None),
+            (200, &[(CODING, "chunked"), (CODING, "chunked")], None),
+            (200, &[], Some((Body::UntilClose, false))),
+            (204, &[], Some((Body::Done, true))),
+            (204, &[(LENGTH, "0")], Some((Body::Done, true))),
+            (204, &[(LENGTH, "5")], Some((Body::Done, false))),
+            (304, &[(CODING, "chunked")], Some((Body::Done, false))),
+        ] {
+            let framed = framing(&Method::POST, &answer(status, fields));
+            assert_eq!(framed, expected, "{status} {fields:?}");
+        }
+        let head = framing(&Method::HEAD, &answer(200, &[(LENGTH, "5")]));
+        assert_eq!(head, Some((Body::Done, true)));
+    }
+
+    /// A session whose exchange has ended, and its server.
+    fn ended(keeps_alive: bool, body: Body) -> (Session, DuplexStream) {
+        let (here, there) = duplex(64);
+        let mut session = Session::new(Connection::new(Box::new(here)));
+        (session.keeps_alive, session.body) = (keeps_alive, body);
+        (session, there)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_connection_that_is_fit_is_used_again() {
+        let patience = Duration::from_secs(4);
+        let idle = Arc::new(Idle::new(2, patience));
+        for (keeps_alive, body, kept) in [
+            (true, Body::Done, true),
+            (false, Body::Done, false),
+            (true, Body::Known(1), false),
+        ] {
+            let (session, _server) = ended(keeps_alive, body);
+            idle.keep(session);
+            assert_eq!(idle.take().is_some(), kept, "{keeps_alive} {body:?}");
+        }
+
+        let (session, server) = ended(true, Body::Done);
+        idle.keep(session);
+        drop(server);
+        assert!(idle.take().is_none(), "its server has closed it");
+
+        let (session, mut server) = ended(true, Body::Done);
+        idle.keep(session);
+        server.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        assert!(idle.take().is_none(), "what it says is no answer");
+
+        let (session, _server) = ended(true, Body::Done);
+        idle.keep(session);
+        tokio::time::advance(patience).await;
+        assert!(idle.take().is_none(), "it is too old");
+
+        let servers: Vec<_> = (0..3)
+            .map(|_| {
+                let (session, server) = ended(true, Body::Done);
+                idle.keep(session);
+                server
+            })
+            .collect();
+        assert_eq!(idle.connections.lock().len(), 2);
+        // Nobody takes them, and they do not stay.
+        sleep(patience * 2).await;
+        assert!(idle.connections.lock().is_empty());
+        drop(servers);
+    }
+}

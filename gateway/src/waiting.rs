@@ -1,0 +1,50 @@
+//! Waiting, and not: most of what a delivery needs is there already, and then neither
+//! a clock nor a timer is.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::error::Elapsed;
+use tokio::time::{self, Instant};
+
+/// What a future has without waiting.
+pub(crate) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// What a future has within `limit`, which begins when it has to wait.
+///
+/// # Errors
+///
+/// It has not.
+pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match at_once(future.as_mut()).await {
+        Some(output) => Ok(output),
+        None => time::timeout(limit, future).await,
+    }
+}
+
+/// Likewise, until `deadline`.
+///
+/// # Errors
+///
+/// It is past, and the future would have to wait.
+pub(crate) async fn timeout_at<F: Future>(
+    deadline: Instant,
+    future: F,
+) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match at_once(future.as_mut()).await {
+        Some(output) => Ok(output),
+        None => time::timeout_at(deadline, future).await,
+    }
+}
