@@ -9,7 +9,7 @@ FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv semver docs bench bench-compare bench-smoke fuzz strangers needs redis clients slow
+.PHONY: help run test lint msrv semver docs bench bench-compare bench-growth bench-smoke instructions fuzz strangers needs redis clients slow
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,6 +57,16 @@ bench: needs redis ## Measure verification beside the bare MAC and another crate
 bench-compare: needs ## Measure what a delivery costs beside nginx, HAProxy, pingora, node and others
 	@mkdir -p benches/records
 	$(PYTHON) benches/compare/run.py --record benches/records/$$(date +%F).md
+
+bench-growth: needs ## Measure how the cost of a delivery grows, and draw it
+	$(PYTHON) benches/compare/run.py --check --only hookgate
+	$(PYTHON) benches/compare/growth.py --to docs/growth.json
+
+# What a machine does at a time does not change this: it guards against regressions.
+instructions: needs ## Count instructions under callgrind, and compare with the baseline
+	@command -v valgrind >/dev/null || $(call install,valgrind)
+	$(CARGO) build --locked --release --package hookgate-benches --bin instructions
+	$(PYTHON) benches/instructions.py
 
 bench-smoke: needs redis ## Run every benchmark once, with its verdict asserted
 	$(CARGO) bench --locked --package hookgate-benches -- --test

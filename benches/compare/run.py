@@ -317,17 +317,9 @@ def main():
     options = parser.parse_args()
     install(options)
     site = Site()
-    upstream_port = free_port()
-    upstream_dir = site.dir / "upstream"
-    upstream_dir.mkdir()
-    upstream_config = text(
-        "nginx.conf", dir=upstream_dir, port=upstream_port, upstream=upstream_port,
-        server="location / { return 200; }", http="", modules="", tls="", certificate="")
-    config = site.write("upstream/nginx.conf", upstream_config)
-    upstream = Running(["nginx", "-p", str(upstream_dir), "-c", str(config)], {}, 1,
-                       upstream_port, site.dir / "upstream.log")
+    upstream = start_upstream(site)
     try:
-        record = compare(options, site, upstream_port)
+        record = compare(options, site, upstream.port)
     finally:
         upstream.stop()
         shutil.rmtree(site.dir, ignore_errors=True)
@@ -337,6 +329,17 @@ def main():
         if options.record:
             options.record.write_text(page)
             options.record.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def start_upstream(site):
+    """nginx, which answers everything with 200."""
+    port, where = free_port(), site.dir / "upstream"
+    where.mkdir()
+    content = text("nginx.conf", dir=where, port=port, upstream=port,
+                   server="location / { return 200; }", http="", modules="", tls="", certificate="")
+    config = site.write("upstream/nginx.conf", content)
+    command = ["nginx", "-p", str(where), "-c", str(config)]
+    return Running(command, {}, 1, port, site.dir / "upstream.log")
 
 
 def compare(options, site, upstream_port):
@@ -369,13 +372,13 @@ def compare(options, site, upstream_port):
                     results.setdefault(system.name, {}).setdefault(str(size), []).append(told)
             print(f"round {round_number + 1} of {options.rounds}", file=sys.stderr)
         extras = refusals(chosen, running, site, options)
+        late = tails(chosen, running, site, options, results)
     finally:
         for one in running.values():
             one.stop()
     return {
         "date": datetime.date.today().isoformat(),
-        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT,
-                                 capture_output=True, text=True).stdout.strip(),
+        "commit": commit(),
         "machine": machine(),
         "rounds": options.rounds,
         "versions": versions(),
@@ -383,7 +386,14 @@ def compare(options, site, upstream_port):
                     for system in chosen},
         "results": results,
         "refusals": extras,
+        "tails": late,
     }
+
+
+def commit():
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True,
+                          text=True)
+    return done.stdout.strip()
 
 
 def check(system, running, site):
@@ -405,6 +415,23 @@ def refusals(chosen, running, site, options):
             extra = ["--fault", fault, "--expect", "401"] if fault else []
             told = measure(system, running[system.name], site, size, 10_000, 32, *extra)
             out.setdefault(name, []).append(told["cpu_us"])
+    return out
+
+
+def tails(chosen, running, site, options, results):
+    """How late answers are at half of what hookgate can take, whatever the others can."""
+    saturated = results.get("hookgate", {}).get("1024")
+    if not saturated:
+        return {}
+    rate = statistics.median(told["per_second"] for told in saturated) / 2
+    out = {"rate": rate, "p50_us": {}, "p99_us": {}}
+    for _ in range(options.rounds):
+        for system in chosen:
+            if system.forwards and not system.tls:
+                told = measure(system, running[system.name], site, 1024, int(rate * 2), 32,
+                               "--rate", rate)
+                for figure in ("p50_us", "p99_us"):
+                    out[figure].setdefault(system.name, []).append(told[figure])
     return out
 
 
@@ -471,6 +498,15 @@ def render(record):
         for name, runs in record["refusals"].items():
             cost = statistics.median(runs)
             lines.append(f"| {name} | {cost:.1f} | {cost / base:.2f}× |")
+        lines.append("")
+    if record["tails"]:
+        base = statistics.median(record["tails"]["p99_us"].get("nginx", [float("nan")]))
+        lines += [f"## At {record['tails']['rate']:.0f} deliveries a second", "",
+                  "Half of what hookgate can take, at even times; 1 KiB.", "",
+                  "| system | p50 µs | p99 µs | of nginx |", "|---|---|---|---|"]
+        for name, runs in record["tails"]["p99_us"].items():
+            p50, p99 = statistics.median(record["tails"]["p50_us"][name]), statistics.median(runs)
+            lines.append(f"| {name} | {p50:.0f} | {p99:.0f} | {p99 / base:.2f}× |")
         lines.append("")
     return "\n".join(lines)
 

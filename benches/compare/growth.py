@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Measures how the cost of a delivery through the gateway grows: with the events that are
+remembered, the sources and keys of the configuration, the connections, and the bytes of
+a body. Writes what was measured as JSON, and draws it.
+
+The figure is that of run.py, CPU time for each delivery; each series is measured in
+turn, several rounds, and what is drawn are medians.
+"""
+
+import argparse
+import base64
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import sys
+
+import run
+from run import BIN, SECRET, Running, Site, System, free_port, measure
+
+EVENTS = [1_000, 10_000, 100_000, 1_000_000]
+SOURCES = [1, 10, 100, 1_000]
+KEYS = [1, 2, 4, 8]
+CONNECTIONS = [1, 4, 16, 64, 256]
+BODIES = [256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
+
+
+def gateway(site, upstream, sources=1, keys=1):
+    """A gateway whose last source, and of that the last key, is the one that is used."""
+    port = free_port()
+    others = {f"OTHER_{n}": "whsec_" + base64.b64encode(f"another key, no. {n:02}".encode()).decode()
+              for n in range(1, keys)}
+    tables = [
+        f'[server]\nlisten = ["127.0.0.1:{port}"]\nadmin = "127.0.0.1:{free_port()}"\n'
+        f'access_log = "off"\n[replay]\nmax_entries = 20000000\nboot_fence = false\n'
+        f'[limits]\nbody = "8MiB"\n[upstreams.app]\nservers = ["127.0.0.1:{upstream}"]\n']
+    secrets = json.dumps([f"env:{name}" for name in others] + ["env:SECRET"])
+    for number in range(sources):
+        last = number == sources - 1
+        tables.append(
+            f'[[sources]]\nname = "bench-{number}"\nupstream = "app"\n'
+            f'path = "{"/hooks" if last else f"/hooks/{number}"}"\n'
+            f'provider = "standard-webhooks"\nsecrets = {secrets if last else json.dumps(["env:SECRET"])}\n')
+    config = site.write(f"growth-{port}.toml", "".join(tables))
+    environment = {"HOOKGATE_LOG": "error", "SECRET": SECRET, **others}
+    command = [str(BIN / "hookgate"), "run", "--config", str(config)]
+    return Running(command, environment, 0, port, site.dir / f"{port}.log")
+
+
+def series(site, upstream, rounds):
+    system = System("hookgate", "all", True, None, forged=401)
+
+    def cost(running, size=1024, count=20_000, connections=32):
+        return measure(system, running, site, size, count, connections)["cpu_us"]
+
+    def each(values, start, **how):
+        """Every value in turn, in each round, on gateways that run for all of them."""
+        running = {value: start(value) for value in values}
+        try:
+            for one in running.values():
+                cost(one, count=2_000)
+            told = {value: [] for value in values}
+            for _ in range(rounds):
+                for value in values:
+                    options = {name: choose(value) for name, choose in how.items()}
+                    told[value].append(cost(running[value], **options))
+            return [(value, statistics.median(told[value])) for value in values]
+        finally:
+            for one in running.values():
+                one.stop()
+
+    out = {}
+    out["sources"] = each(SOURCES, lambda n: gateway(site, upstream, sources=n))
+    out["keys"] = each(KEYS, lambda n: gateway(site, upstream, keys=n))
+    one = gateway(site, upstream)
+    out["connections"] = each(CONNECTIONS, lambda _: one, connections=lambda n: n)
+    one = gateway(site, upstream)
+    out["bytes of the body"] = each(
+        BODIES, lambda _: one, size=lambda n: n,
+        count=lambda n: max(400, min(20_000, 100_000_000 // n)),
+        connections=lambda n: 32 if n < 65_536 else 16)
+    one = gateway(site, upstream)
+    try:
+        remembered, points = 0, []
+        for events in EVENTS:
+            while remembered < events:
+                more = min(200_000, events - remembered)
+                measure(system, one, site, 256, more, 32)
+                remembered += more
+            runs = []
+            for _ in range(rounds):
+                count = min(20_000, max(1_000, events // 2))
+                runs.append(cost(one, count=count))
+                remembered += count
+            points.append((events, statistics.median(runs)))
+        out["events remembered"] = points
+    finally:
+        one.stop()
+    return out
+
+
+def label(value):
+    for unit, name in [(1 << 20, "Mi"), (1 << 10, "Ki")]:
+        if value >= unit and value % unit == 0:
+            return f"{value // unit} {name}"
+    return f"{value:,}".replace(",", " ")
+
+
+def draw(out):
+    """A plot of each series, both axes by their logarithm, as SVG."""
+    import math
+    width, height, left, bottom, top = 300, 220, 52, 44, 30
+    names = ["events remembered", "sources", "keys", "connections", "bytes of the body"]
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {3 * width} {2 * height}" '
+             'font-family="sans-serif" font-size="11">'
+             '<rect width="100%" height="100%" fill="white"/>']
+    for index, name in enumerate(names):
+        points = out[name]
+        x0, y0 = (index % 3) * width, (index // 3) * height
+        most = max(cost for _, cost in points)
+        ticks = [t for t in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)]
+        low = max(t for t in ticks if t <= min(cost for _, cost in points)) if min(
+            cost for _, cost in points) >= 10 else 5
+        high = min(t for t in ticks + [10_000] if t >= most)
+        if high <= 100:
+            low = 0
+
+        def x(value):
+            first, last = math.log(points[0][0]), math.log(points[-1][0])
+            return x0 + left + (width - left - 20) * (math.log(value) - first) / (last - first)
+
+        def y(cost):
+            part = cost / high if low == 0 else math.log(cost / low) / math.log(high / low)
+            return y0 + height - bottom - (height - bottom - top) * part
+
+        parts.append(f'<text x="{x0 + width / 2:.0f}" y="{y0 + 18}" text-anchor="middle" '
+                     f'font-weight="bold">{name}</text>')
+        shown = [t for t in ticks if low < t <= high] if low else [high * n // 4 for n in range(5)]
+        for tick in shown:
+            parts.append(f'<line x1="{x0 + left}" x2="{x0 + width - 20}" y1="{y(tick):.1f}" '
+                         f'y2="{y(tick):.1f}" stroke="#ddd"/><text x="{x0 + left - 6}" '
+                         f'y="{y(tick) + 4:.1f}" text-anchor="end">{tick}</text>')
+        path = " ".join(f"{x(value):.1f},{y(cost):.1f}" for value, cost in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="#0b6" stroke-width="2"/>')
+        for value, cost in points:
+            parts.append(f'<circle cx="{x(value):.1f}" cy="{y(cost):.1f}" r="3" fill="#0b6"/>'
+                         f'<text x="{x(value):.1f}" y="{y(cost) - 7:.1f}" text-anchor="middle" '
+                         f'fill="#555" font-size="9">{cost:.0f}</text>'
+                         f'<text x="{x(value):.1f}" y="{y0 + height - bottom + 16}" '
+                         f'text-anchor="middle" font-size="9">{label(value)}</text>')
+    x0, y0 = 2 * width, height
+    parts.append(f'<text x="{x0 + 30}" y="{y0 + 60}">CPU time of the gateway</text>'
+                 f'<text x="{x0 + 30}" y="{y0 + 76}">for each delivery, in µs</text>'
+                 f'<text x="{x0 + 30}" y="{y0 + 100}" fill="#555">1 KiB over 32 connections, one</text>'
+                 f'<text x="{x0 + 30}" y="{y0 + 116}" fill="#555">source and key, but for what varies</text>')
+    parts.append("</svg>\n")
+    return "".join(parts)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--to", type=pathlib.Path, required=True,
+                        help="where the figures go; the plot goes beside them, as .svg")
+    options = parser.parse_args()
+    os.environ.setdefault("LC_ALL", "C")
+    site = Site()
+    upstream = run.start_upstream(site)
+    try:
+        out = series(site, upstream.port, options.rounds)
+    finally:
+        upstream.stop()
+        shutil.rmtree(site.dir, ignore_errors=True)
+    told = {"machine": run.machine(), "commit": run.commit(), "rounds": options.rounds, "cpu_us": out}
+    options.to.write_text(json.dumps(told, indent=1) + "\n")
+    options.to.with_suffix(".svg").write_text(draw(out))
+    for name, points in out.items():
+        print(name, *(f"{value}: {cost:.1f}" for value, cost in points), sep="\n  ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

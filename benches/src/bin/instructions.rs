@@ -1,0 +1,134 @@
+//! Does one thing many times, for callgrind to count its instructions.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::hint::black_box;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Parser;
+use hookgate_benches::{Delivery, SECRET, standard_webhooks};
+use hookgate_core::{Head, Provider, ReplayKey, Secret, Signer};
+use hookgate_gate::{Clock, Source, SystemClock};
+use hookgate_replay::{Claim, MemoryStore, ReplayStore, Settled, Terms};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_hookgate::{HookgateLayer, VerifiedBody};
+
+/// Bytes of a body: few, so that hashing them is not most of it.
+const LEN: usize = 256;
+
+#[derive(Debug, Parser)]
+struct Options {
+    #[arg(value_enum)]
+    case: Case,
+    /// How often
+    count: usize,
+    /// For how often it is prepared, whatever of that is done
+    #[arg(long)]
+    prepared: usize,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Case {
+    /// A good delivery is verified
+    Verify,
+    /// One whose body is another is refused
+    Forged,
+    /// One that is too old is refused by its head
+    Stale,
+    /// An event is claimed and committed, in memory
+    Claim,
+    /// A delivery goes through the layer, of an event of its own
+    Layer,
+}
+
+fn main() {
+    let options = Options::parse();
+    match options.case {
+        Case::Verify => verify(options.count, |_| {}, true),
+        Case::Forged => verify(
+            options.count,
+            |delivery| delivery.body = Bytes::from(vec![b' '; LEN]),
+            false,
+        ),
+        Case::Stale => verify(
+            options.count,
+            |delivery| delivery.now = delivery.now.minus(Duration::from_secs(600)),
+            false,
+        ),
+        Case::Claim => runtime().block_on(claim(options.count)),
+        Case::Layer => runtime().block_on(layer(options.count, options.prepared)),
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+fn verify(count: usize, change: impl Fn(&mut Delivery), expected: bool) {
+    let mut delivery = standard_webhooks(LEN);
+    change(&mut delivery);
+    let (method, uri) = (Method::POST, Uri::from_static("/"));
+    let head = Head::new(&method, &uri, &delivery.headers);
+    for _ in 0..count {
+        let verdict =
+            delivery
+                .verifier
+                .verify(black_box(head), delivery.body.clone(), delivery.now);
+        assert_eq!(verdict.is_ok(), expected);
+    }
+}
+
+async fn claim(count: usize) {
+    let store = MemoryStore::new();
+    let terms = Terms {
+        lease: Duration::from_secs(60),
+        memory: Duration::from_secs(60),
+        share: None,
+        content: None,
+    };
+    for number in 0..count {
+        let key = ReplayKey::from_bytes((number as u128).to_le_bytes());
+        let claimed = store.claim(key, terms).await.expect("it is there");
+        let Claim::Granted(lease) = claimed else {
+            panic!("a new event");
+        };
+        let settled = store.commit(&lease, Duration::from_secs(60)).await;
+        assert_eq!(settled.ok(), Some(Settled::Applied));
+    }
+}
+
+async fn layer(count: usize, prepared: usize) {
+    let provider = Provider::named("standard-webhooks").expect("in the catalogue");
+    let delivery = standard_webhooks(LEN);
+    let source = Source::builder("bench", delivery.verifier)
+        .provider(&provider)
+        .build();
+    let handler = service_fn(|request: Request<VerifiedBody>| {
+        black_box(request);
+        ready(Ok::<_, Infallible>(Response::<Full<Bytes>>::default()))
+    });
+    let service = HookgateLayer::new(source).layer(handler);
+    let secret = Secret::new(SECRET).expect("a secret");
+    let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+    let requests: Vec<_> = (0..prepared)
+        .map(|number| {
+            let id = format!("msg_{number}");
+            let headers = signer.sign(&delivery.body, SystemClock.now(), Some(&id));
+            let mut request = Request::post("/")
+                .body(Full::from(delivery.body.clone()))
+                .expect("a request");
+            *request.headers_mut() = headers.expect("it can be signed");
+            request
+        })
+        .collect();
+    for request in requests.into_iter().take(count) {
+        let response = service.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
