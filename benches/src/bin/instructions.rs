@@ -121,7 +121,7 @@ async fn layer(count: usize, prepared: usize) {
             let id = format!("msg_{number}");
             let headers = signer.sign(&delivery.body, SystemClock.now(), Some(&id));
             let mut request = Request::post("/")
-                .body(Full::from(delivery.body.clone()))
+                .body(Full::<Bytes>::new(delivery.body.clone()))
                 .expect("a request");
             *request.headers_mut() = headers.expect("it can be signed");
             request

@@ -271,6 +271,8 @@ pub(crate) struct Answer<'u> {
     session: Session,
     head: ResponseHeader,
     deadline: Instant,
+    /// Something of the body was asked for.
+    is_begun: bool,
     /// Whether the connection is in a state that is known.
     is_fit: bool,
 }
@@ -288,6 +290,7 @@ impl<'u> Answer<'u> {
             return Err(Failure::sent(Reason::UpstreamFailed, cause));
         };
         Ok(Self {
+            is_begun: false,
             is_fit: whole,
             upstream,
             server,
@@ -313,9 +316,10 @@ impl<'u> Answer<'u> {
     /// The next chunk of the body, within the deadline of the whole delivery.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, BrokenOff> {
         // Of an answer without end there is always more.
-        if Instant::now() >= self.deadline {
+        if self.is_begun && Instant::now() >= self.deadline {
             return Err(BrokenOff);
         }
+        self.is_begun = true;
         let chunk = timeout_at(self.deadline, self.session.chunk()).await;
         chunk.unwrap_or(Err(BrokenOff))
     }
