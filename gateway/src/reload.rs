@@ -2,13 +2,11 @@
 //! from has changed. A bad one changes nothing, and says why.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use hookgate_core::document::Problems;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -112,16 +110,7 @@ fn reload(gateway: &Gateway, path: &Path) -> (Watched, bool) {
     let (watched, config) = load_watched(path);
     let reloaded = config.and_then(|config| {
         let warnings = config.warnings.clone();
-        // pingora reads certificates once more by itself, and panics if they have become
-        // bad since they were checked.
-        let taken = catch_unwind(AssertUnwindSafe(|| gateway.reload(config)));
-        taken.unwrap_or_else(|_| {
-            Err(Problems::one(
-                "",
-                "a certificate or key has changed since it was read",
-            ))
-        })?;
-        Ok(warnings)
+        gateway.reload(config).map(|()| warnings)
     });
     let result = reloaded.as_ref().map(drop).map_err(drop);
     match reloaded {

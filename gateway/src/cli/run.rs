@@ -66,7 +66,9 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let signals = Signals::listen(&runtime)?;
     let ends = Ends::new();
-    let gateway = Arc::new(Gateway::new(config, store, clock, metrics, access, traces));
+    let gateway = Gateway::new(config, store, clock, metrics, access, traces)
+        .map_err(|problems| Error::config(&options.config.config, &problems))?;
+    let gateway = Arc::new(gateway);
     let front = |entrance| Front {
         gateway: Arc::clone(&gateway),
         balancers: balancers.clone(),

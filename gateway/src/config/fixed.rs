@@ -72,8 +72,8 @@ impl Fixed {
     }
 
     /// Listeners stay, and take up what is in their files by now.
-    pub(crate) fn adopt_certificates(&self, config: &Config) {
-        for (listener, new) in self.tls.iter().zip(&config.tls) {
+    pub(crate) fn adopt_certificates(&self, from: &[TlsListener]) {
+        for (listener, new) in self.tls.iter().zip(from) {
             listener.tls.adopt(&new.tls);
         }
     }

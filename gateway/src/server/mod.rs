@@ -56,6 +56,11 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// What runs as `config` says.
+    ///
+    /// # Errors
+    ///
+    /// What an upstream cannot be connected to with.
     pub(crate) fn new(
         config: Config,
         store: Store,
@@ -63,15 +68,15 @@ impl Gateway {
         metrics: Metrics,
         access: AccessLog,
         traces: Traces,
-    ) -> Self {
+    ) -> Result<Self, Problems> {
         let gate = Gate::builder(store)
             .clock(clock)
             .boot_fence(config.replay.boot_fence)
             .build();
-        Self {
+        Ok(Self {
             gate,
             fixed: Fixed::of(&config),
-            running: ArcSwap::from_pointee(Running::new(config, &metrics, None)),
+            running: ArcSwap::from_pointee(Running::new(config, &metrics, None)?),
             metrics,
             access,
             traces,
@@ -81,7 +86,7 @@ impl Gateway {
             open: connection::OpenByAddress::default(),
             deliveries: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-        }
+        })
     }
 
     /// Runs `config` from the next request on. What the gate remembers stays, and so
@@ -90,11 +95,13 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// What cannot change at run time. Nothing has changed then.
+    /// What cannot change at run time, and what an upstream cannot be connected to with.
+    /// Nothing has changed then.
     pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
         self.fixed.allows(&config)?;
-        self.fixed.adopt_certificates(&config);
-        let running = Running::new(config, &self.metrics, Some(&self.running.load()));
+        let certificates = config.tls.clone();
+        let running = Running::new(config, &self.metrics, Some(&self.running.load()))?;
+        self.fixed.adopt_certificates(&certificates);
         self.running.store(Arc::new(running));
         Ok(())
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_core::document::Problems;
+
 use super::route::Routes;
 use crate::config::{self, Config, Limits};
 use crate::metrics::Metrics;
@@ -22,22 +24,29 @@ pub(super) struct Running {
 impl Running {
     /// What runs as `config` says, in place of `before`, of which upstreams that have
     /// not changed go on with their connections.
-    pub(super) fn new(config: Config, metrics: &Metrics, before: Option<&Self>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// What an upstream cannot be connected to with.
+    pub(super) fn new(
+        config: Config,
+        metrics: &Metrics,
+        before: Option<&Self>,
+    ) -> Result<Self, Problems> {
         let longest_delivery = config.longest_delivery();
         let keep = |name: &str, config: &config::Upstream| {
             let (was, upstream) = before?.upstreams.get(name)?;
             (was == config).then(|| Arc::clone(upstream))
         };
-        let upstreams: BTreeMap<_, _> = config
-            .upstreams
-            .into_iter()
-            .map(|(name, config)| {
-                let upstream =
-                    keep(&name, &config).unwrap_or_else(|| Upstream::start(&name, &config));
-                (name, (config, upstream))
-            })
-            .collect();
-        Self {
+        let mut upstreams = BTreeMap::new();
+        for (name, config) in config.upstreams {
+            let upstream = match keep(&name, &config) {
+                Some(upstream) => upstream,
+                None => Upstream::start(&name, &config)?,
+            };
+            upstreams.insert(name, (config, upstream));
+        }
+        Ok(Self {
             routes: Routes::new(config.routes, metrics, |name| {
                 upstreams
                     .get(name)
@@ -47,7 +56,7 @@ impl Running {
             upstreams,
             longest_delivery,
             version: before.map_or(0, |before| before.version + 1),
-        }
+        })
     }
 
     pub(super) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {

@@ -2,6 +2,7 @@
 //! HTTP/2), and kept for the next.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -58,11 +59,34 @@ pub(super) enum Broken {
     NotProcessed(String),
 }
 
+/// Nothing to trust.
+const NO_CERTIFICATES: &str = "/dev/null";
+
+/// The certificates cannot be read.
+#[derive(Debug)]
+pub(super) struct Unreadable;
+
 impl Connector {
-    pub(super) fn new(upstream: &config::Upstream) -> Self {
+    /// One that connects as `upstream` says.
+    ///
+    /// # Errors
+    ///
+    /// pingora reads certificates by itself, and panics at those that it cannot read: those of
+    /// the system, or files that have become bad since they were checked.
+    pub(super) fn new(upstream: &config::Upstream) -> Result<Self, Unreadable> {
+        catch_unwind(AssertUnwindSafe(|| Self::reading(upstream))).map_err(|_| Unreadable)
+    }
+
+    fn reading(upstream: &config::Upstream) -> Self {
         let mut options = ConnectorOptions::new(upstream.max_idle);
         let path = |path: &std::path::PathBuf| path.display().to_string();
-        options.ca_file = upstream.tls.ca.as_ref().map(path);
+        let is_secure = upstream.servers.iter().any(|server| server.secure);
+        options.ca_file = match &upstream.tls.ca {
+            Some(ca) => Some(path(ca)),
+            // Those of the system, of which there may be none.
+            None if is_secure => None,
+            None => Some(NO_CERTIFICATES.to_owned()),
+        };
         options.cert_key_file = upstream
             .tls
             .identity

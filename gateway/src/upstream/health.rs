@@ -203,7 +203,7 @@ mod tests {
             fall: 1,
             rise: 1,
         });
-        let upstream = Upstream::start("app", &config);
+        let upstream = Upstream::start("app", &config).expect("it is good");
         std::fs::remove_file(ca).expect("it is there");
         let checks = watch(Arc::downgrade(&upstream));
         let some = async {

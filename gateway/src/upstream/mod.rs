@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
+use hookgate_core::document::Problems;
 use hookgate_gate::{Outcome, Promise, Reason, is_call};
 use http::{HeaderMap, StatusCode};
 use parking_lot::RwLock;
@@ -22,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::balance::Event;
-use self::connector::{Broken, Connector, Session, Use, told};
+use self::connector::{Broken, Connector, Session, Unreadable, Use, told};
 pub(crate) use self::head::{Context, Request, response_head};
 use self::server::{Busy, Server};
 use crate::config;
@@ -42,7 +43,18 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// What `config` says, tended for as long as somebody holds it.
-    pub(crate) fn start(name: &str, config: &config::Upstream) -> Arc<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Its certificates cannot be read.
+    pub(crate) fn start(name: &str, config: &config::Upstream) -> Result<Arc<Self>, Problems> {
+        let connector = Connector::new(config).map_err(|Unreadable| {
+            let wrong = match &config.tls.ca {
+                None => "the certificates of the system, or those to show, cannot be read",
+                Some(_) => "a certificate or key has changed since it was read",
+            };
+            Problems::one(format!("upstreams.{name}.tls"), wrong)
+        })?;
         let servers = config.servers.iter().flat_map(|name| {
             let server = |address| Arc::new(Server::new(address, name, config));
             name.addresses.iter().copied().map(server)
@@ -56,13 +68,13 @@ impl Upstream {
                 .first()
                 .map(config::ServerName::authority)
                 .unwrap_or_default(),
-            connector: Connector::new(config),
+            connector,
             config: config.clone(),
         });
         if let Err(error) = tend::start(&upstream) {
             tracing::error!(upstream = name, %error, "nobody looks after its servers");
         }
-        upstream
+        Ok(upstream)
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -109,7 +109,7 @@ mod tests {
             name("lost.invalid", 81),
             name("192.0.2.1", 82),
         ];
-        let upstream = Upstream::start("app", &config);
+        let upstream = Upstream::start("app", &config).expect("nothing to read");
         let before = upstream.servers();
 
         let moved = look_up_one(&upstream, &config.servers[0]).await;

@@ -3,7 +3,8 @@
 
 use std::process::Command;
 
-use hookgate_tests::{Certificates, binary};
+use hookgate_tests::{Certificates, Gateway, GatewayBuilder, Provided, Upstream, binary, send};
+use http::StatusCode;
 
 fn check(command: &str, text: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -239,6 +240,37 @@ fn what_the_boot_fence_does_not_keep_out_is_a_warning_and_named() {
             Some(expected) => assert!(warning.is_some_and(|w| w.contains(expected)), "{text}"),
         }
     }
+}
+
+/// Which machines may lack, and the library that reads them panics at.
+#[tokio::test]
+async fn certificates_of_the_system_are_needed_only_where_they_are_used() {
+    let upstream = Upstream::start().await;
+    let none = |builder: GatewayBuilder| {
+        let nowhere = "/nonexistent";
+        builder
+            .env("SSL_CERT_DIR", nowhere)
+            .env("SSL_CERT_FILE", "/dev/null")
+    };
+    let gateway = none(Gateway::builder(upstream.address())).start();
+    let reply = send(gateway.address(), Provided::named("beatapi").delivery("1")).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("gateway.toml");
+    let text = GOOD.replace("\"127.0.0.1:3000\"", "\"https://127.0.0.1:3000\"");
+    std::fs::write(&file, text).expect("it can be written");
+    let output = Command::new(binary())
+        .args(["run", "-c", file.to_str().expect("UTF-8")])
+        .env("GOOD", "whsec_5f0c8a6de2b94a13")
+        .env("SSL_CERT_DIR", "/nonexistent")
+        .env("SSL_CERT_FILE", "/dev/null")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let expected = "upstreams.app.tls: the certificates of the system";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]
