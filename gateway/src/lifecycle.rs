@@ -108,6 +108,8 @@ impl Lifecycle {
         let Some(path) = &self.stop.upgrade_socket else {
             return Err(io::Error::other("server.upgrade_socket is not set"));
         };
+        // This one may have started a moment ago.
+        within(Duration::from_secs(2), || self.ends.sockets.get().is_some()).await;
         let Some(sockets) = self.ends.sockets.get() else {
             return Err(io::Error::other("nothing listens yet"));
         };
