@@ -8,6 +8,7 @@ mod access;
 mod admin;
 mod cli;
 mod config;
+mod hop_by_hop;
 mod http1;
 mod lifecycle;
 mod metrics;

@@ -77,7 +77,7 @@ impl Gateway {
                     let (mut head, ()) = http::Response::new(()).into_parts();
                     head.status = StatusCode::NO_CONTENT;
                     // A sender that is gone has missed its answer.
-                    let _: Result<(), Gone> = sender.start(head.into()).await;
+                    let _: Result<(), Gone> = sender.start(&head.into()).await;
                 }
                 _ => self.withhold(sender, route, status, record).await,
             };
@@ -127,7 +127,7 @@ fn outcome(head: &ResponseHeader, end: &Result<Option<HeaderMap>, BrokenOff>) ->
 /// Passes the upstream's answer on as it arrives.
 async fn relay(sender: &mut Sender<'_>, mut answer: Answer<'_>) {
     let relayed = async {
-        sender.start(upstream::response_head(answer.head())).await?;
+        sender.start(answer.head()).await?;
         while let Some(chunk) = next(sender, &mut answer).await? {
             sender.chunk(chunk).await?;
         }

@@ -20,6 +20,7 @@ use super::delivery::refusal_answer;
 use super::framing::{self, BodyLen};
 use super::record::Record;
 use super::sender::Sender;
+use crate::hop_by_hop::{HopByHop, content_length};
 use crate::http1::{
     Body, Broken, Connection, Flaw, Writing, keeps_alive, read_request, write_field,
     write_status_line,
@@ -220,19 +221,28 @@ impl Session {
         self.keeps_alive = false;
     }
 
-    /// Writes the head of the answer, which goes out with what comes next, if anything
-    /// does.
+    /// Writes the head of an answer, framed anew. It goes out with what comes next, if
+    /// anything does.
     pub(super) async fn write_head(&mut self, head: &ResponseHeader) -> Result<(), Unwritten> {
         write_status_line(&mut self.unsent, head.status);
+        let hop_by_hop = HopByHop::of(&head.headers);
         for (name, value) in &head.headers {
-            write_field(&mut self.unsent, name.as_str(), value.as_bytes());
+            if name != CONTENT_LENGTH && !hop_by_hop.contains(name) {
+                write_field(&mut self.unsent, name.as_str(), value.as_bytes());
+            }
         }
         if head.status.is_informational() {
             self.unsent.put_slice(b"\r\n");
             return self.flush().await;
         }
-        let length = head.headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = content_length(&head.headers);
+        if let Some(length) = length
+            && head.status != StatusCode::NO_CONTENT
+        {
+            let name = CONTENT_LENGTH.as_str();
+            // Into a vector this does not fail.
+            let _: io::Result<()> = write!(self.unsent, "{name}: {length}\r\n");
+        }
         let is_bodiless = self.request.method == Method::HEAD
             || matches!(
                 head.status,

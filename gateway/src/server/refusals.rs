@@ -17,12 +17,12 @@ const CELLS: usize = 16 * 1024;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(super) struct Refusals {
+pub(super) struct Refusals<S = RandomState> {
     start: Instant,
     /// When the budget of a cell will be whole again, in microseconds from the start.
     cells: Box<[AtomicU64]>,
     /// Keyed at random, so that nobody can choose whom to share with.
-    hasher: RandomState,
+    hasher: S,
     told: AtomicU64,
 }
 
@@ -35,12 +35,12 @@ pub(super) enum Pace {
     TooFastSay,
 }
 
-impl Refusals {
+impl<S: BuildHasher + Default> Refusals<S> {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
             cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
-            hasher: RandomState::new(),
+            hasher: S::default(),
             told: AtomicU64::new(0),
         }
     }
@@ -99,7 +99,12 @@ pub(super) fn network(client: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+
     use super::*;
+
+    /// Keyed with nothing, so that who shares a cell is the same in every run.
+    type Refusals = super::Refusals<BuildHasherDefault<DefaultHasher>>;
 
     const BUDGET: Refused = Refused {
         per_address: 10,

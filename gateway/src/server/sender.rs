@@ -16,6 +16,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use super::framing::BodyLen;
 use super::http1;
 use crate::http1::Broken;
+use crate::upstream::response_head;
 use crate::waiting::timeout;
 
 /// How long one write to a sender may take.
@@ -122,7 +123,7 @@ impl<'s> Sender<'s> {
             return Ok(());
         }
         let head = ResponseHeader::build(StatusCode::CONTINUE, Some(0)).map_err(|_| Gone)?;
-        self.head(head).await
+        self.start(&head).await
     }
 
     fn waits_for_leave(&self) -> bool {
@@ -155,14 +156,19 @@ impl<'s> Sender<'s> {
             head.insert_header(CONTENT_LENGTH, body.len())
                 .map_err(|_| Gone)?;
         }
-        self.start(head).await?;
+        self.start(&head).await?;
         self.chunk(body).await?;
         self.finish(trailers).await
     }
 
     /// Sends the head of an answer whose body comes in chunks.
-    pub(super) async fn start(&mut self, head: ResponseHeader) -> Result<(), Gone> {
-        self.head(head).await
+    pub(super) async fn start(&mut self, head: &ResponseHeader) -> Result<(), Gone> {
+        match &mut self.session {
+            Session::Http1(session) => within(session.write_head(head)).await,
+            Session::Http2(session) => session
+                .write_response_header(Box::new(response_head(head)), false)
+                .map_err(|_| Gone),
+        }
     }
 
     pub(super) async fn chunk(&mut self, chunk: Bytes) -> Result<(), Gone> {
@@ -208,15 +214,6 @@ impl<'s> Sender<'s> {
     /// Whether the connection was ended.
     pub(super) fn is_over(&self) -> bool {
         self.over
-    }
-
-    async fn head(&mut self, head: ResponseHeader) -> Result<(), Gone> {
-        match &mut self.session {
-            Session::Http1(session) => within(session.write_head(&head)).await,
-            Session::Http2(session) => session
-                .write_response_header(Box::new(head), false)
-                .map_err(|_| Gone),
-        }
     }
 
     /// Before the body is read to its end, decides whether the connection goes

@@ -94,7 +94,7 @@ impl Telling {
         let mut head = Some(head);
         while let Some(bytes) = self.next().await {
             if let Some(head) = head.take() {
-                sender.start(head).await?;
+                sender.start(&head).await?;
             }
             sender.chunk(bytes).await?;
         }

@@ -7,14 +7,12 @@ use std::net::IpAddr;
 
 use hookgate_core::{UnixTime, Verified};
 use hookgate_gate::{Audience, Mode, Source};
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TE};
 use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use crate::hop_by_hop::{HopByHop, content_length};
 use crate::http1;
 
 /// A request as the upstream gets it.
@@ -111,11 +109,11 @@ impl<'r> Request<'r> {
         let host = host.filter(|host| host.to_str().is_ok());
         let host = host.map(HeaderValue::as_bytes);
         add(HOST.as_str(), host.unwrap_or(context.server.as_bytes()));
-        let named = named_by_connection(inbound);
+        let hop_by_hop = HopByHop::of(inbound);
         for (name, value) in inbound {
             let is_replaced = name == HOST || name == EXPECT || name == CONTENT_LENGTH;
             let is_replaced = is_replaced || context.trace.contains_key(name);
-            if !is_replaced && !is_per_connection(name, &named) && !is_ours(name.as_str()) {
+            if !is_replaced && !hop_by_hop.contains(name) && !is_ours(name.as_str()) {
                 add(name.as_str(), value.as_bytes());
             }
         }
@@ -198,18 +196,18 @@ impl Short {
     }
 }
 
-/// The head that the sender gets for the upstream's answer, framed anew.
+/// The head that a sender over HTTP/2 gets for the upstream's answer, framed anew.
 pub(crate) fn response_head(answer: &ResponseHeader) -> ResponseHeader {
-    let named = named_by_connection(&answer.headers);
+    let hop_by_hop = HopByHop::of(&answer.headers);
     let mut headers = HeaderMap::with_capacity(answer.headers.len());
     for (name, value) in &answer.headers {
-        if name != CONTENT_LENGTH && !is_per_connection(name, &named) {
+        if name != CONTENT_LENGTH && !hop_by_hop.contains(name) {
             headers.append(name, value.clone());
         }
     }
     // All lengths are equal, or it would be no answer.
     if answer.status != StatusCode::NO_CONTENT
-        && let Some(length) = content_length(answer)
+        && let Some(length) = content_length(&answer.headers)
     {
         headers.insert(CONTENT_LENGTH, length.into());
     }
@@ -217,42 +215,6 @@ pub(crate) fn response_head(answer: &ResponseHeader) -> ResponseHeader {
     parts.status = answer.status;
     parts.headers = headers;
     parts.into()
-}
-
-fn content_length(answer: &ResponseHeader) -> Option<u64> {
-    let value = answer.headers.get(CONTENT_LENGTH)?.to_str().ok()?;
-    value.split(',').next()?.trim().parse().ok()
-}
-
-/// Whether a field belongs to one connection (RFC 9110 §7.6.1), if `Connection` has named
-/// these.
-fn is_per_connection(name: &HeaderName, named: &[HeaderName]) -> bool {
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-    const ALWAYS: [HeaderName; 9] = [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
-    ALWAYS.contains(name) || named.contains(name)
-}
-
-/// The fields that `Connection` names.
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        // The length of the body is not the sender's to take away.
-        .filter(|name| name != CONTENT_LENGTH)
-        .collect()
 }
 
 /// Whether the upstream takes this field as our word. Servers fold `_` and `.`
@@ -305,23 +267,5 @@ mod tests {
         ] {
             assert!(!is_ours(name), "{name}");
         }
-    }
-
-    #[test]
-    fn what_connection_names_stays_on_the_connection() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            CONNECTION,
-            HeaderValue::from_static("close, X-Hop ,content-length"),
-        );
-        for name in ["x-hop", "content-length", "x-end", "te"] {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
-        }
-        let named = named_by_connection(&headers);
-        let stays: Vec<_> = headers
-            .keys()
-            .filter(|name| is_per_connection(name, &named))
-            .collect();
-        assert_eq!(stays, [CONNECTION, HeaderName::from_static("x-hop"), TE]);
     }
 }

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
 use tokio::time::{Instant, sleep};
 
 use super::head::Request;
+use crate::hop_by_hop::length_of;
 use crate::http1::{self, Body, Connection, Flaw, Writing, read_answer};
 
 /// A connection during one exchange.
@@ -128,14 +129,6 @@ fn framing(request: &Method, answer: &ResponseHeader) -> Option<(Body, bool)> {
         (None, _, Some(length)) => Some((Body::Known(length), true)),
         (None, _, None) => Some((Body::UntilClose, false)),
     }
-}
-
-/// One number, or several that are the same (RFC 9110 §8.6).
-fn length_of(value: &HeaderValue) -> Option<u64> {
-    let mut numbers = value.to_str().ok()?.split(',').map(str::trim);
-    let first = numbers.next()?;
-    let is_number = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && numbers.all(|other| other == first)).then(|| first.parse().ok())?
 }
 
 /// Connections to one server on which nothing is under way.
