@@ -32,6 +32,8 @@ pub(super) struct Session {
     connection: Connection,
     pub(super) request: RequestHeader,
     body: Body,
+    /// Bytes of the body, if the sender has said how many come.
+    declared: u64,
     answer: Answer,
     /// A head that goes out with what comes after it.
     unsent: Vec<u8>,
@@ -178,6 +180,7 @@ impl Session {
             connection: Connection::new(stream),
             request: nothing(),
             body: Body::Done,
+            declared: 0,
             answer: Answer::NotBegun,
             unsent: Vec::new(),
             keeps_alive: true,
@@ -185,9 +188,9 @@ impl Session {
     }
 
     fn begin(&mut self, request: RequestHeader, body: BodyLen) {
-        self.body = match body {
-            BodyLen::Known(len) => Body::Known(len),
-            BodyLen::Unknown => Body::CHUNKED,
+        (self.body, self.declared) = match body {
+            BodyLen::Known(len) => (Body::Known(len), len),
+            BodyLen::Unknown => (Body::CHUNKED, 0),
         };
         self.answer = Answer::NotBegun;
         self.unsent.clear();
@@ -197,7 +200,7 @@ impl Session {
 
     /// The next piece of a body whose length is no longer than it may be.
     pub(super) async fn chunk(&mut self) -> Result<Option<BytesMut>, Broken> {
-        self.body.make_room(&mut self.connection);
+        self.body.make_room(self.declared, &mut self.connection);
         self.discard().await
     }
 

@@ -2,13 +2,14 @@ use std::fmt;
 use std::ops::Deref;
 
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 /// A part of a body.
 pub enum Chunk {
     /// Bytes that others may hold as well.
     Shared(Bytes),
     /// Bytes of nobody else's. Chunks that lie one behind the other in one buffer are
-    /// put together without a copy.
+    /// put together without a copy; a body in several buffers is copied once.
     Own(BytesMut),
 }
 
@@ -42,6 +43,13 @@ impl fmt::Debug for Chunk {
     }
 }
 
+/// Bytes for which there is room at first, whatever is announced.
+const FIRST_ROOM: usize = 64 * 1024;
+/// So many times the bytes of what has come there is room for at most.
+const GROWTH: usize = 4;
+/// A chunk so short is copied rather than kept where it is.
+const SHORT: usize = 4096;
+
 /// The body as it arrives. A single chunk is kept as it is.
 #[derive(Default)]
 pub(super) enum Body {
@@ -49,7 +57,8 @@ pub(super) enum Body {
     Empty,
     Expected(usize),
     One(Bytes),
-    Many(BytesMut),
+    /// In buffers of its own, one after the other.
+    Own(SmallVec<[BytesMut; 1]>),
 }
 
 impl Body {
@@ -58,29 +67,42 @@ impl Body {
             return;
         }
         match (&mut *self, chunk) {
-            (Self::Empty | Self::Expected(_), Chunk::Own(chunk)) => *self = Self::Many(chunk),
+            (Self::Empty | Self::Expected(_), Chunk::Own(chunk)) => {
+                *self = Self::Own(smallvec::smallvec![chunk]);
+            }
             (Self::Expected(len), Chunk::Shared(chunk)) if chunk.len() < *len => {
-                let mut body = BytesMut::with_capacity(*len);
-                body.extend_from_slice(&chunk);
-                *self = Self::Many(body);
+                let room = FIRST_ROOM.max(chunk.len() * GROWTH).min(*len);
+                *self = Self::copied(&[&chunk], room);
             }
             (Self::Empty | Self::Expected(_), Chunk::Shared(chunk)) => *self = Self::One(chunk),
             (Self::One(first), chunk) => {
-                let mut body = BytesMut::with_capacity((first.len() + chunk.len()) * 2);
-                body.extend_from_slice(first);
-                body.extend_from_slice(&chunk);
-                *self = Self::Many(body);
+                let room = (first.len() + chunk.len()) * 2;
+                *self = Self::copied(&[first, &chunk], room);
             }
-            (Self::Many(body), Chunk::Own(chunk)) => body.unsplit(chunk),
-            (Self::Many(body), Chunk::Shared(chunk)) => body.extend_from_slice(&chunk),
+            (Self::Own(parts), chunk) => match (parts.last_mut(), chunk) {
+                (Some(last), Chunk::Own(chunk)) if last.as_ptr_range().end == chunk.as_ptr() => {
+                    last.unsplit(chunk);
+                }
+                (_, Chunk::Own(chunk)) if chunk.len() > SHORT => parts.push(chunk),
+                (Some(last), chunk) => last.extend_from_slice(&chunk),
+                (None, chunk) => parts.push(BytesMut::from(&chunk[..])),
+            },
         }
+    }
+
+    fn copied(chunks: &[&[u8]], room: usize) -> Self {
+        let mut body = BytesMut::with_capacity(room);
+        chunks
+            .iter()
+            .for_each(|chunk| body.extend_from_slice(chunk));
+        Self::Own(smallvec::smallvec![body])
     }
 
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Empty | Self::Expected(_) => 0,
             Self::One(chunk) => chunk.len(),
-            Self::Many(body) => body.len(),
+            Self::Own(parts) => parts.iter().map(BytesMut::len).sum(),
         }
     }
 
@@ -88,7 +110,10 @@ impl Body {
         match self {
             Self::Empty | Self::Expected(_) => Bytes::new(),
             Self::One(chunk) => chunk,
-            Self::Many(body) => body.freeze(),
+            Self::Own(mut parts) => match parts.len() {
+                1 => parts.remove(0).freeze(),
+                _ => parts.concat().into(),
+            },
         }
     }
 }
@@ -118,10 +143,11 @@ mod tests {
 
     #[test]
     fn chunks_of_any_kind_make_the_same_body() {
-        let text = b"one, two, three";
+        let text: Vec<u8> = (0..30_000_u32).map(|n| (n % 251) as u8).collect();
         let (one, rest) = text.split_at(3);
-        let (two, three) = rest.split_at(5);
-        for expected in [Body::Empty, Body::Expected(15), Body::Expected(3)] {
+        let (two, three) = rest.split_at(5 + 2 * SHORT);
+        let len = text.len();
+        for expected in [Body::Empty, Body::Expected(len), Body::Expected(3)] {
             for kinds in 0..8 {
                 let mut body = match &expected {
                     Body::Expected(len) => Body::Expected(*len),
@@ -133,11 +159,8 @@ mod tests {
                         _ => Chunk::Own(BytesMut::from(part)),
                     });
                 }
-                assert_eq!(
-                    (body.len(), &body.into_bytes()[..]),
-                    (15, &text[..]),
-                    "{kinds}"
-                );
+                assert_eq!(body.len(), len, "{kinds}");
+                assert!(body.into_bytes() == text, "{kinds}");
             }
         }
     }
