@@ -23,6 +23,7 @@ const TERMS: Terms = Terms {
     memory: Duration::from_secs(600),
     share: None,
     content: None,
+    signed: None,
 };
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 

@@ -66,6 +66,7 @@ fn replay(criterion: &mut Criterion) {
         memory: Duration::from_secs(60),
         share: None,
         content: None,
+        signed: None,
     };
     let mut number = 0_u128;
     criterion.bench_function("replay/memory claim and commit", |bencher| {

@@ -110,6 +110,7 @@ async fn ask_store(store: &Store) -> &'static str {
         memory: Duration::ZERO,
         share: None,
         content: None,
+        signed: None,
     };
     match timeout(PATIENCE, store.claim(NOBODYS, TERMS)).await {
         Ok(Ok(Claim::Granted(lease))) => {
@@ -120,6 +121,8 @@ async fn ask_store(store: &Store) -> &'static str {
         // Another gateway asks the same store.
         Ok(Ok(Claim::InFlight { .. } | Claim::Done | Claim::Conflict)) => OK,
         Ok(Ok(Claim::Full)) => "full",
+        // Only of what was signed at some time.
+        Ok(Ok(Claim::Forgotten)) => "down",
         Ok(Err(_)) | Err(_) => "down",
     }
 }

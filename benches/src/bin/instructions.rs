@@ -91,6 +91,7 @@ async fn claim(count: usize) {
         memory: Duration::from_secs(60),
         share: None,
         content: None,
+        signed: None,
     };
     for number in 0..count {
         let key = ReplayKey::from_bytes((number as u128).to_le_bytes());

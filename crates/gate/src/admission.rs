@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{Checked, ReplayKey, Verified};
-use hookgate_replay::{Claim, ReplayStore};
+use hookgate_replay::{Claim, ReplayStore, Terms};
 use http::Response;
 use tokio::time::{Instant, timeout};
 
@@ -38,8 +38,9 @@ impl<S: ReplayStore> Gate<S> {
     /// # Errors
     ///
     /// [`Reason::InFlight`] after a wait in vain, [`Reason::BatchPartlyDone`],
-    /// [`Reason::Duplicate`] and [`Reason::Conflict`] if the source tells them so, [`Reason::BootFence`], [`Reason::StoreFull`]
-    /// and [`Reason::StoreDown`].
+    /// [`Reason::Duplicate`] and [`Reason::Conflict`] if the source tells them so,
+    /// [`Reason::BootFence`], [`Reason::StoreFull`], [`Reason::StoreForgot`] and
+    /// [`Reason::StoreDown`].
     pub async fn admit(&self, received: Received<'_>) -> Result<Admission<S>, Refusal> {
         let Received {
             source,
@@ -79,10 +80,11 @@ impl<S: ReplayStore> Gate<S> {
         let deadline = Instant::now() + source.wait().min(LONGEST_WAIT);
         // A batch may be cut in another way each time.
         let content = (keys.len() == 1).then(|| crc32fast::hash(verified.body()));
+        let terms = source.terms(content, verified.timestamp());
         let mut waiting = None;
         let mut blocked = None;
         loop {
-            let (key, remaining) = match self.claim_all(source, &keys, content, blocked).await? {
+            let (key, remaining) = match self.claim_all(source, &keys, terms, blocked).await? {
                 Claims::Granted(held) => {
                     return Ok(Admission::Forward(Delivery::new(source, held, verified)));
                 }
@@ -133,7 +135,7 @@ impl<S: ReplayStore> Gate<S> {
         &self,
         source: &Source,
         keys: &[ReplayKey],
-        content: Option<u32>,
+        terms: Terms,
         blocked: Option<ReplayKey>,
     ) -> Result<Claims<S>, Refusal> {
         let mut held = Held::new(self.shared().clone(), source);
@@ -141,7 +143,7 @@ impl<S: ReplayStore> Gate<S> {
         let mut conflict = false;
         let others = keys.iter().copied().filter(|key| Some(*key) != blocked);
         for key in blocked.into_iter().chain(others) {
-            match self.store().claim(key, source.terms(content)).await {
+            match self.store().claim(key, terms).await {
                 Ok(Claim::Granted(lease)) => held.push(lease),
                 Ok(Claim::Done) => done += 1,
                 Ok(Claim::Conflict) => {
@@ -149,6 +151,13 @@ impl<S: ReplayStore> Gate<S> {
                     conflict = true;
                 }
                 Ok(Claim::Full) => return Err(Reason::StoreFull.into()),
+                Ok(Claim::Forgotten) => {
+                    tracing::warn!(
+                        source = source.name(),
+                        "refused what was signed before the replay store began to remember"
+                    );
+                    return Err(Reason::StoreForgot.into());
+                }
                 Ok(Claim::InFlight { remaining }) => {
                     return Ok(Claims::InFlight { key, remaining });
                 }

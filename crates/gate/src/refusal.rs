@@ -46,6 +46,9 @@ pub enum Reason {
     StoreFull,
     /// The replay store does not answer.
     StoreDown,
+    /// Signed before the replay store began to remember, or lost what it remembered:
+    /// nobody knows whether the event was done before.
+    StoreForgot,
     /// Signed before this process started: it cannot know whether the event was
     /// done before.
     BootFence,
@@ -74,7 +77,7 @@ struct Row {
 impl Reason {
     /// Every reason, for tables and metrics.
     pub fn all() -> impl Iterator<Item = Self> {
-        const REST: [Reason; 23] = [
+        const REST: [Reason; 24] = [
             Reason::SourceUnknown,
             Reason::SourceUnavailable,
             Reason::MethodNotAllowed,
@@ -92,6 +95,7 @@ impl Reason {
             Reason::BatchPartlyDone,
             Reason::StoreFull,
             Reason::StoreDown,
+            Reason::StoreForgot,
             Reason::BootFence,
             Reason::UpstreamUnreachable,
             Reason::UpstreamBusy,
@@ -166,6 +170,7 @@ impl Reason {
             Self::BatchPartlyDone => row("batch_partly_done", S::CONFLICT, 6, None),
             Self::StoreFull => row("store_full", S::SERVICE_UNAVAILABLE, 14, Some(30)),
             Self::StoreDown => row("store_down", S::SERVICE_UNAVAILABLE, 14, Some(5)),
+            Self::StoreForgot => row("store_forgot", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::BootFence => row("boot_fence", S::SERVICE_UNAVAILABLE, 14, Some(5)),
             Self::UpstreamUnreachable => row("upstream_unreachable", S::BAD_GATEWAY, 14, None),
             Self::UpstreamBusy => row("upstream_busy", S::SERVICE_UNAVAILABLE, 14, Some(5)),
@@ -433,6 +438,7 @@ mod tests {
             ("batch_partly_done", 409, 6),
             ("store_full", 503, 14),
             ("store_down", 503, 14),
+            ("store_forgot", 503, 14),
             ("boot_fence", 503, 14),
             ("upstream_unreachable", 502, 14),
             ("upstream_busy", 503, 14),

@@ -3,7 +3,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::{Events, Provider, ReplayScope, Unpublished, Verifier, VerifyError};
+use hookgate_core::{Events, Provider, ReplayScope, UnixTime, Unpublished, Verifier, VerifyError};
 use hookgate_replay::{Share, Terms};
 
 use crate::refusal::Refusal;
@@ -162,8 +162,8 @@ impl Source {
         self.policy.on_duplicate
     }
 
-    /// The terms of a claim on what has this checksum.
-    pub(crate) fn terms(&self, content: Option<u32>) -> Terms {
+    /// The terms of a claim on what has this checksum, and was signed then.
+    pub(crate) fn terms(&self, content: Option<u32>, signed: Option<UnixTime>) -> Terms {
         let Policy {
             lease,
             retention,
@@ -181,6 +181,7 @@ impl Source {
                 memory: retention,
                 share,
                 content,
+                signed,
             },
             // Only an outcome that is known opens the event again; not a crash,
             // and not the passing of time.
@@ -189,6 +190,7 @@ impl Source {
                 memory: Duration::ZERO,
                 share,
                 content,
+                signed,
             },
         }
     }

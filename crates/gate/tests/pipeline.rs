@@ -589,6 +589,42 @@ async fn without_an_answer_of_the_store_nothing_is_forwarded() {
     assert_eq!(gate.stats().store_errors, 1);
 }
 
+/// Remembers only what was signed later than this.
+#[derive(Debug)]
+struct NewSince(MemoryStore, UnixTime);
+
+impl ReplayStore for NewSince {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        match terms.signed {
+            Some(signed) if signed > self.1 => self.0.claim(key, terms).await,
+            _ => Ok(Claim::Forgotten),
+        }
+    }
+
+    async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        self.0.commit(lease, retention).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        self.0.release(lease).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_older_than_the_memory_of_the_store_waits_for_a_fresh_timestamp() {
+    let fixture = Fixture::new();
+    let store = NewSince(MemoryStore::new(), fixture.clock.now());
+    let gate = Gate::builder(store).clock(fixture.clock.clone()).build();
+    let refusal = gate.admit(fixture.received(BODY).await).await.unwrap_err();
+    assert_eq!(
+        (refusal.reason(), refusal.status().as_u16()),
+        (Reason::StoreForgot, 503)
+    );
+    fixture.clock.advance(1);
+    let admission = gate.admit(fixture.received(BODY).await).await.unwrap();
+    assert!(matches!(admission, Admission::Forward(_)), "{admission:?}");
+}
+
 /// A delivery is accepted at the edge of the window and replayed every second
 /// until it is refused as stale. Both clocks are the test's.
 #[tokio::test(start_paused = true)]

@@ -211,6 +211,7 @@ async fn accepts(store: &MemoryStore, key: ReplayKey, retention: Duration) -> bo
         memory: retention,
         share: None,
         content: None,
+        signed: None,
     };
     match store.claim(key, terms).await.unwrap() {
         Claim::Granted(lease) => {

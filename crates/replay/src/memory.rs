@@ -428,6 +428,7 @@ mod tests {
         memory: Duration::from_secs(60),
         share: None,
         content: None,
+        signed: None,
     };
 
     fn key(number: u32) -> ReplayKey {
@@ -619,6 +620,7 @@ mod tests {
             memory: Duration::MAX,
             share: None,
             content: None,
+            signed: None,
         };
         let Claim::Granted(lease) = store.claim(key(1), terms).await.unwrap() else {
             panic!("it is new");
@@ -637,6 +639,7 @@ mod tests {
             memory: Duration::from_millis(1),
             share: None,
             content: None,
+            signed: None,
         };
         for _ in 0..50 {
             assert!(matches!(

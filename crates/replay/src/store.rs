@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use hookgate_core::ReplayKey;
+use hookgate_core::{ReplayKey, UnixTime};
 
 /// Remembers which events are in flight and which are done.
 ///
@@ -83,6 +83,10 @@ pub struct Terms {
     /// A checksum of what is delivered, by which a store can tell that a key is done
     /// under other content. None: nothing is compared.
     pub content: Option<u32>,
+    /// When the delivery was signed, if that is known. A store that can lose what it
+    /// remembers while it is in use answers [`Claim::Forgotten`] to what is older than
+    /// its memory. None: that cannot be told, and is not asked.
+    pub signed: Option<UnixTime>,
 }
 
 /// How much of a store one source may fill, so that a noisy one does not keep the
@@ -112,6 +116,9 @@ pub enum Claim {
     Conflict,
     /// No room for another key, or not for one of this source.
     Full,
+    /// The store remembers only since after the delivery was signed: it is new, or has
+    /// lost its data. Nobody knows whether the event is done.
+    Forgotten,
 }
 
 impl Claim {

@@ -20,6 +20,7 @@ const TERMS: Terms = Terms {
     memory: Duration::from_secs(60),
     share: None,
     content: None,
+    signed: None,
 };
 const RETENTION: Duration = Duration::from_secs(661);
 

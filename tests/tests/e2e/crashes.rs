@@ -40,6 +40,7 @@ fn disk() -> Lasting {
 
 fn redis() -> Lasting {
     let server = Server::start(&[]);
+    server.in_use();
     Lasting {
         lines: "store = \"redis\"\nurl = \"env:REDIS_URL\"".to_owned(),
         url: server.url(),

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::redis_server::Server;
 
 fn gateway(upstream: &Upstream, server: &Server) -> GatewayBuilder {
+    server.in_use();
     Gateway::builder(upstream.address())
         .env("REDIS_URL", &server.url())
         .replay("store = \"redis\"\nurl = \"env:REDIS_URL\"")
@@ -160,6 +161,47 @@ async fn while_redis_has_a_bad_day_nothing_is_forwarded_and_senders_are_told_so(
     assert!(cut.elapsed() < Duration::from_secs(2));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn when_redis_was_emptied_replays_are_refused_and_new_deliveries_pass() {
+    let server = Server::start(&[]);
+    let upstream = Upstream::start().await;
+    let gateways = [
+        gateway(&upstream, &server).start(),
+        gateway(&upstream, &server).start(),
+    ];
+    let provided = Provided::named("beatapi");
+    let body = provided.body("evt_1");
+    let head = provided.sign(&body, hookgate_tests::now(), "evt_1");
+    let request = || provided.request(head.clone(), body.clone());
+    let first = send(gateways[0].address(), request()).await;
+    assert_eq!(first.status, StatusCode::NO_CONTENT);
+    let again = send(gateways[1].address(), request()).await;
+    assert_eq!(again.outcome(), Some("duplicate"));
+    assert_eq!(upstream.take().len(), 1);
+
+    server.cli(&["FLUSHALL"]);
+    for gateway in gateways.iter().chain(&gateways) {
+        let again = send(gateway.address(), request()).await;
+        assert_eq!(again.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(again.headers.contains_key("retry-after"));
+        let metrics = gateway.ask("/metrics").await;
+        let counted = "hookgate_refused_total{reason=\"store_forgot\",source=\"beatapi\"}";
+        assert!(metrics.contains(counted), "{metrics}");
+    }
+    assert_eq!(upstream.take().len(), 0);
+    for (gateway, name) in gateways.iter().zip(["since_one", "since_other"]) {
+        until_delivered(gateway, name).await;
+    }
+
+    // The control: a server that says it has been there all the time.
+    upstream.take();
+    server.cli(&["FLUSHALL"]);
+    server.in_use();
+    let again = send(gateways[0].address(), request()).await;
+    assert_eq!(again.status, StatusCode::NO_CONTENT);
+    assert_eq!(upstream.take().len(), 1);
+}
+
 /// Passes on what it reads, each time after `delay` milliseconds.
 async fn slow_way(to: u16, delay: Arc<AtomicU64>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -191,6 +233,7 @@ async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Arc<Ato
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_slow_senders_are_told_in_time() {
     let server = Server::start(&[]);
+    server.in_use();
     let delay = Arc::new(AtomicU64::new(0));
     let port = slow_way(server.port, Arc::clone(&delay)).await;
     let upstream = Upstream::start().await;

@@ -29,6 +29,7 @@ const ALL_TERMS: [Terms; 2] = [
         memory: Duration::ZERO,
         share: None,
         content: None,
+        signed: None,
     },
 ];
 
@@ -342,6 +343,7 @@ impl<'h, H: Harness> History<'h, H> {
             Ok(Claim::InFlight { remaining }) => return Answer::InFlight { remaining },
             Ok(Claim::Done) => return Answer::Done,
             Ok(Claim::Full) => return Answer::Wrong("full".into()),
+            Ok(Claim::Forgotten) => return Answer::Wrong("forgotten".into()),
             Ok(Claim::Conflict) => return Answer::Wrong("conflict".into()),
             Err(error) => return Answer::Wrong(error.to_string()),
         };

@@ -10,10 +10,11 @@ use super::link::{Conn, Link};
 use super::script::{Answer, SETTLE, Source};
 use crate::store::StoreError;
 
-/// A script to run on a key, within so much time.
+/// A script to run on keys, within so much time.
 pub(super) struct Call<'a> {
     pub(super) script: &'static Source,
-    pub(super) key: &'a str,
+    /// All of one slot.
+    pub(super) keys: &'a [&'a str],
     /// Repeated by the answer.
     pub(super) token: &'a str,
     /// By whether an earlier try may have been applied.
@@ -62,7 +63,7 @@ impl Call<'_> {
         let mut conn = link.conn(until).await.map_err(Fault::Refused)?;
         sent(&conn);
         let arguments = (self.arguments)(again);
-        let answer = self.script.run(&mut conn.wire, self.key, &arguments);
+        let answer = self.script.run(&mut conn.wire, self.keys, &arguments);
         match timeout_at(until, answer).await {
             Ok(Ok(value)) => match Answer::read(value, self.token) {
                 Ok(answer) => Ok((answer, conn)),
@@ -144,7 +145,7 @@ impl GiveBack {
     }
 
     /// The claim was not granted. An earlier try may be under way still.
-    pub(super) fn refused(mut self) {
+    pub(super) fn refused(&mut self) {
         self.sent.pop();
     }
 }
@@ -162,7 +163,8 @@ impl Drop for GiveBack {
             let token = self.token.clone();
             runtime.spawn(async move {
                 let _place = place;
-                let release = SETTLE.run(&mut conn.wire, &key, &arguments);
+                let keys = [key.as_str()];
+                let release = SETTLE.run(&mut conn.wire, &keys, &arguments);
                 if let Ok(Ok(value)) = timeout(Self::PATIENCE, release).await {
                     let _ = Answer::read(value, &token);
                 }

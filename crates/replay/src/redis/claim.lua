@@ -1,9 +1,26 @@
 -- Claims KEYS[1] for the token ARGV[1]: lease ARGV[2], memory ARGV[3], clock
 -- ahead by ARGV[4], all in milliseconds; ARGV[5]: the checksum of the content, or
 -- nothing. The answer begins with the token.
+-- KEYS[2] says since when the server remembers, in seconds of the gates' clocks;
+-- ARGV[6]: when the delivery was signed, or nothing; ARGV[7]: the gate's time now.
 local token, lease, memory = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[4])
+local since = tonumber(redis.call('GET', KEYS[2]))
+if not since then
+  -- New, or wiped. What was signed before now may have been done.
+  local set = redis.pcall('SET', KEYS[2], ARGV[7])
+  if type(set) == 'table' and set.err then
+    if string.find(set.err, 'OOM command not allowed', 1, true) then
+      return token .. ' full'
+    end
+    return set
+  end
+  return token .. ' wiped'
+end
+if ARGV[6] ~= '' and tonumber(ARGV[6]) <= since then
+  return token .. ' forgotten'
+end
 local value = redis.call('GET', KEYS[1])
 local attempt = 1
 if value then

@@ -52,7 +52,7 @@ impl RedisConfig {
         self
     }
 
-    /// What the keys begin with, before `:{…}`. Gates that share events must
+    /// What the keys begin with, before `:{…}…`. Gates that share events must
     /// have the same, others on the same server different ones. The channel is
     /// `PREFIX:settled`.
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {

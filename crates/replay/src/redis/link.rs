@@ -6,6 +6,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::config::RedisConfig;
+use super::since;
 use super::wire::Wire;
 use crate::store::StoreError;
 
@@ -38,6 +39,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 impl Link {
     pub(super) async fn open(config: Arc<RedisConfig>) -> Result<Self, StoreError> {
         let wire = Wire::open(&config).await?;
+        if since::begin(&wire, &config).await > 0 {
+            tracing::warn!(
+                server = %config,
+                prefix = config.prefix,
+                "the replay store remembers nothing: it is new, or has lost its data. What was \
+                 signed up to now is refused, as it may have been delivered before"
+            );
+        }
         let (state, _) = watch::channel(State::Up(Conn { number: 0, wire }));
         let state = Arc::new(state);
         let keeper = tokio::spawn(keep(Arc::clone(&state), config)).abort_handle();
@@ -102,6 +111,9 @@ async fn keep(state: Arc<watch::Sender<State>>, config: Arc<RedisConfig>) {
     {
         match Wire::open(&config).await {
             Ok(wire) => {
+                if since::begin(&wire, &config).await > 0 {
+                    since::cry_loss(&config);
+                }
                 number += 1;
                 state.send_replace(State::Up(Conn { number, wire }));
             }

@@ -39,6 +39,20 @@
 //! [`WaitReplicas`] a claim counts only when that many replicas have it, which makes
 //! this rare, not impossible: the replica with most data wins, but not by a promise.
 //!
+//! # When the server was emptied
+//!
+//! `FLUSHALL`, or a start without its data, would let every replay pass. So there are 256
+//! entries more, `PREFIX:{00}since` to `PREFIX:{ff}since`, without a time to live, one
+//! for the events of each first byte, in the same slot of a cluster. Each has the time,
+//! in seconds since the Unix epoch by the clock of the gate that wrote it, since when the
+//! events are remembered. Claims look at theirs in the same step. Whoever finds it gone
+//! writes a new one, logs an error, and what was signed before ([`Terms::signed`]) is
+//! answered [`Claim::Forgotten`], to all gates alike. A server that is new is no
+//! different: nobody can tell that it was not emptied a moment ago.
+//!
+//! Not noticed: data that came back older than it was (see the table above), and keys
+//! that were removed one by one.
+//!
 //! # When the server is gone
 //!
 //! Every claim and settlement has a time-out, 500 ms unless configured, and fails at
@@ -64,6 +78,7 @@ mod check;
 mod config;
 mod link;
 mod script;
+mod since;
 mod url;
 mod wire;
 
@@ -143,11 +158,9 @@ impl RedisStore {
     }
 
     fn key(&self, key: ReplayKey) -> String {
-        format!(
-            "{}:{{{}}}",
-            self.0.config.prefix,
-            hex::encode(key.as_bytes())
-        )
+        let (slot, rest) = key.as_bytes().split_at(1);
+        let rest = hex::encode(rest);
+        format!("{}:{{{}}}{rest}", self.0.config.prefix, hex::encode(slot))
     }
 
     fn shift(&self) -> String {
@@ -180,7 +193,7 @@ impl RedisStore {
         let (key, token) = (self.key(lease.key()), token_text(lease.token()));
         let call = Call {
             script: &SETTLE,
-            key: &key,
+            keys: &[&key],
             token: &token,
             arguments: &|again| self.settlement(lease.key(), &token, retention, again),
             timeout: self.0.config.timeout,
@@ -235,9 +248,12 @@ impl ReplayStore for RedisStore {
         let (lease, memory) = (millis(terms.lease), millis(terms.memory));
         let content = terms.content.map(|content| content.to_string());
         let content = content.unwrap_or_default();
+        let signed = terms.signed.map(|signed| signed.secs().to_string());
+        let signed = signed.unwrap_or_default();
+        let since = since::name(&self.0.config, key.as_bytes()[0]);
         let call = Call {
             script: &CLAIM,
-            key: &name,
+            keys: &[&name, &since],
             token: &token,
             arguments: &|_| {
                 vec![
@@ -246,11 +262,20 @@ impl ReplayStore for RedisStore {
                     memory.clone(),
                     self.shift(),
                     content.clone(),
+                    signed.clone(),
+                    since::now(),
                 ]
             },
             timeout: self.0.config.timeout,
         };
-        let (answer, conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
+        let (mut answer, mut conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
+        if answer == Answer::Wiped {
+            since::cry_loss(&self.0.config);
+            // Not from when the next event happens to come, one slot after the other.
+            since::begin(&conn.wire, &self.0.config).await;
+            give_back.refused();
+            (answer, conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
+        }
         let claim = match answer {
             Answer::Granted(attempt) => {
                 self.replicated(conn).await?;
@@ -261,6 +286,7 @@ impl ReplayStore for RedisStore {
             Answer::Done => Claim::Done,
             Answer::Conflict => Claim::Conflict,
             Answer::Full => Claim::Full,
+            Answer::Forgotten => Claim::Forgotten,
             answer => return Err(unexpected(answer)),
         };
         give_back.refused();

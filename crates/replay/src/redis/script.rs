@@ -25,6 +25,10 @@ pub(super) enum Answer {
     Done,
     Conflict,
     Full,
+    /// The server remembers only since after the delivery was signed.
+    Forgotten,
+    /// The server did not know since when it remembers. From now on, it does.
+    Wiped,
     Applied,
     Stale,
 }
@@ -40,24 +44,24 @@ impl Source {
     pub(super) async fn run(
         &self,
         wire: &mut Wire,
-        key: &str,
+        keys: &[&str],
         arguments: &[String],
     ) -> RedisResult<Value> {
         let answer = wire
-            .ask(&command("EVALSHA", &self.hash, key, arguments))
+            .ask(&command("EVALSHA", &self.hash, keys, arguments))
             .await;
         match answer {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                wire.ask(&command("EVAL", self.text, key, arguments)).await
+                wire.ask(&command("EVAL", self.text, keys, arguments)).await
             }
             answer => answer,
         }
     }
 }
 
-fn command(name: &str, script: &str, key: &str, arguments: &[String]) -> Cmd {
+fn command(name: &str, script: &str, keys: &[&str], arguments: &[String]) -> Cmd {
     let mut command = ::redis::cmd(name);
-    command.arg(script).arg(1).arg(key).arg(arguments);
+    command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
     command
 }
 
@@ -84,6 +88,8 @@ impl Answer {
             ("done", None) => Some(Self::Done),
             ("conflict", None) => Some(Self::Conflict),
             ("full", None) => Some(Self::Full),
+            ("forgotten", None) => Some(Self::Forgotten),
+            ("wiped", None) => Some(Self::Wiped),
             ("applied", None) => Some(Self::Applied),
             ("stale", None) => Some(Self::Stale),
             ("foreign", None) => {

@@ -6,6 +6,7 @@ mod promises;
 mod proxy;
 mod server;
 mod topologies;
+mod wiped;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -65,13 +66,16 @@ async fn refused(url: &str) -> String {
 
 fn key(number: u32) -> ReplayKey {
     let mut bytes = [7; 16];
-    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    // In other slots of a cluster each.
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
     ReplayKey::from_bytes(bytes)
 }
 
 /// What the server calls it.
 fn name(number: u32) -> String {
-    format!("hookgate:{{{number:08x}{}}}", "07".repeat(12))
+    let [slot, rest @ ..] = number.to_le_bytes();
+    let rest = u32::from_be_bytes([0, rest[0], rest[1], rest[2]]);
+    format!("hookgate:{{{slot:02x}}}{rest:06x}{}", "07".repeat(12))
 }
 
 async fn granted(store: &RedisStore, number: u32) -> Lease {

@@ -59,6 +59,13 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Has it remember since long ago, so that nothing is older than its memory.
+    pub(crate) fn in_use(&self) {
+        let begin = "for slot = 0, 255 do \
+             redis.call('SET', string.format('hookgate:{%02x}since', slot), 0) end";
+        self.cli(&["EVAL", begin, "0"]);
+    }
+
     /// Kills it, without a chance to save anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

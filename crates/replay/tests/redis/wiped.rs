@@ -1,0 +1,162 @@
+//! What holds when the server has lost what it remembered.
+
+use std::time::{Duration, SystemTime};
+
+use hookgate_core::UnixTime;
+use hookgate_replay::conformance::TERMS;
+use hookgate_replay::{Claim, RedisStore, ReplayStore, Settled, Terms};
+
+use crate::server::Server;
+use crate::topologies::Cluster;
+use crate::{claim, claim_within, connect, granted, key};
+
+/// Seconds since the Unix epoch.
+fn now() -> i64 {
+    #[expect(clippy::disallowed_methods, reason = "the store goes by it")]
+    let now = SystemTime::now();
+    UnixTime::from(now).secs()
+}
+
+/// Claims what was signed then.
+async fn claim_signed(store: &RedisStore, number: u32, at: i64) -> Claim {
+    let signed = Some(UnixTime::from_secs(at));
+    let terms = Terms { signed, ..TERMS };
+    store.claim(key(number), terms).await.unwrap()
+}
+
+/// Likewise what was signed later than the server began to remember.
+async fn claim_new(store: &RedisStore, number: u32) -> Claim {
+    claim_signed(store, number, now() + 2).await
+}
+
+fn is_granted(claim: &Claim) -> bool {
+    matches!(claim, Claim::Granted(_))
+}
+
+#[tokio::test]
+async fn what_was_signed_before_a_server_was_emptied_is_granted_no_more() {
+    let server = Server::start(&[]);
+    let [one, other] = [connect(&server.url()).await, connect(&server.url()).await];
+    server.in_use();
+    for flush in ["FLUSHALL", "FLUSHDB"] {
+        let before = now();
+        for number in 0..8 {
+            let Claim::Granted(lease) = claim_signed(&one, number, before).await else {
+                panic!("{number} is new");
+            };
+            one.commit(&lease, Duration::from_secs(661)).await.unwrap();
+        }
+        server.cli(&[flush]);
+        // The one that notices, the other, and one that comes later.
+        for number in 0..8 {
+            assert_eq!(claim_signed(&one, number, before).await, Claim::Forgotten);
+            assert_eq!(claim_signed(&other, number, before).await, Claim::Forgotten);
+            let late = connect(&server.url()).await;
+            assert_eq!(claim_signed(&late, number, before).await, Claim::Forgotten);
+        }
+        // Signed since; what was done is not known any more.
+        for number in 0..8 {
+            assert!(is_granted(&claim_new(&one, number).await));
+        }
+        server.cli(&["FLUSHALL"]);
+        server.in_use();
+    }
+}
+
+/// The control: without the entry that says since when, replays pass.
+#[tokio::test]
+async fn a_server_that_claims_to_remember_is_believed() {
+    let server = Server::start(&[]);
+    let before = now();
+    let store = connect(&server.url()).await;
+    let Claim::Granted(lease) = claim_new(&store, 1).await else {
+        panic!("it is new");
+    };
+    let settled = store.commit(&lease, Duration::from_secs(661)).await;
+    assert_eq!(settled.unwrap(), Settled::Applied);
+    assert_eq!(claim_signed(&store, 1, before).await, Claim::Forgotten);
+    server.cli(&["FLUSHALL"]);
+    server.in_use();
+    assert!(is_granted(&claim_signed(&store, 1, before).await));
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_again_without_its_data_is_noticed() {
+    let mut server = Server::start(&[]);
+    let store = connect(&server.url()).await;
+    server.in_use();
+    let before = now();
+    assert!(is_granted(&claim_signed(&store, 1, before).await));
+    server.kill();
+    server.restart();
+    claim_within(&store, 99, Duration::from_secs(5)).await;
+    assert_eq!(claim_signed(&store, 1, before).await, Claim::Forgotten);
+}
+
+#[tokio::test]
+async fn one_that_kept_its_data_goes_on() {
+    let mut server = Server::start(&["--appendonly", "yes"]);
+    let store = connect(&server.url()).await;
+    server.in_use();
+    let before = now();
+    assert!(is_granted(&claim_signed(&store, 1, before).await));
+    server.kill();
+    server.restart();
+    claim_within(&store, 99, Duration::from_secs(5)).await;
+    let again = claim_signed(&store, 1, before).await;
+    assert!(matches!(again, Claim::InFlight { .. }), "{again:?}");
+    assert!(is_granted(&claim_signed(&store, 2, before).await));
+}
+
+/// A delivery of which nobody knows when it was signed cannot be told from a replay by
+/// its age. It is not kept out for ever.
+#[tokio::test]
+async fn what_has_no_time_of_signing_is_granted_by_an_emptied_server() {
+    let server = Server::start(&[]);
+    let store = connect(&server.url()).await;
+    granted(&store, 1).await;
+    server.cli(&["FLUSHALL"]);
+    granted(&store, 1).await;
+    let again = claim(&store, 1).await;
+    assert!(matches!(again, Claim::InFlight { .. }), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_master_of_a_cluster_that_was_emptied_is_noticed() {
+    let cluster = Cluster::start();
+    let store = connect(&cluster.url()).await;
+    for slot in 0..=u8::MAX {
+        let name = format!("hookgate:{{{slot:02x}}}since");
+        cluster.0[0].cli(&["-c", "SET", &name, "0"]);
+    }
+    let before = now();
+    for number in 0..256 {
+        assert!(is_granted(&claim_signed(&store, number, before).await));
+    }
+    cluster.0[1].cli(&["FLUSHALL"]);
+    let mut forgotten = 0;
+    for number in 0..256 {
+        match claim_signed(&store, number, before).await {
+            Claim::Forgotten => forgotten += 1,
+            Claim::InFlight { .. } => {}
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    // About a third.
+    assert!((50..130).contains(&forgotten), "{forgotten}");
+    for number in 0..256 {
+        let claim = claim_new(&store, number).await;
+        assert!(!matches!(claim, Claim::Forgotten), "{number}: {claim:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_that_was_emptied_of_everything_else_is_full() {
+    let server = Server::start(&[]);
+    let store = connect(&server.url()).await;
+    server.cli(&["FLUSHALL"]);
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(claim(&store, 1).await, Claim::Full);
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    granted(&store, 1).await;
+}
