@@ -1,0 +1,134 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hookgate_core::ReplayKey;
+use moka::Expiry;
+use tokio::time::Instant;
+
+use super::places::OfSource;
+use crate::store::{Claim, Lease, Terms};
+
+/// What is known of a key. While the key counts, its slot stays the same one, and is
+/// changed in place, so that who holds it sees what others do: the cache, which is slow
+/// to write to, hears of a key when it comes and when it is to be dropped at another time.
+pub(super) struct Slot {
+    pub(super) record: Mutex<Record>,
+    /// The count of its source, if that is limited.
+    pub(super) held_by: Option<OfSource>,
+}
+
+pub(super) struct Record {
+    pub(super) state: State,
+    /// From then on the key counts no longer.
+    pub(super) forget_at: Moment,
+    /// When the cache drops the slot: never before that.
+    pub(super) dropped_at: Moment,
+    content: Option<u32>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum State {
+    InFlight {
+        token: u64,
+        attempt: u32,
+        lease_end: Moment,
+    },
+    Done,
+}
+
+/// Nanoseconds since the store was made.
+pub(super) type Moment = u64;
+
+/// How much longer than it counts a slot may be kept. Telling the cache costs more than
+/// the memory does.
+const SLACK: Moment = 60 * SECOND;
+/// What the clock of the cache may be ahead of ours.
+pub(super) const CLOCK: Moment = SECOND;
+pub(super) const SECOND: Moment = 1_000_000_000;
+
+impl Slot {
+    pub(super) fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    pub(super) fn claimed(lease: &Lease, now: Moment, terms: Terms) -> Self {
+        let lease_end = now.saturating_add(moment(terms.lease));
+        let forget_at = lease_end.saturating_add(moment(terms.memory));
+        Self {
+            state: State::InFlight {
+                token: lease.token(),
+                attempt: lease.attempt(),
+                lease_end,
+            },
+            forget_at,
+            dropped_at: forget_at.saturating_add(CLOCK),
+            content: terms.content,
+        }
+    }
+
+    /// Whether the key is known.
+    pub(super) fn counts(&self, now: Moment) -> bool {
+        now < self.forget_at
+    }
+
+    /// What a claim is told; none if it may be granted.
+    pub(super) fn answer(&self, now: Moment, terms: Terms) -> Option<Claim> {
+        match self.state {
+            _ if !self.counts(now) => None,
+            State::Done => Some(Claim::done(terms.content, self.content)),
+            State::InFlight { lease_end, .. } if now < lease_end => Some(Claim::InFlight {
+                remaining: Duration::from_nanos(lease_end - now),
+            }),
+            State::InFlight { .. } => None,
+        }
+    }
+
+    /// Whether the cache keeps the slot for as long as it counts, and not much longer.
+    pub(super) fn is_kept_well(&self) -> bool {
+        let needed = self.forget_at.saturating_add(CLOCK);
+        (needed..=needed.saturating_add(SLACK)).contains(&self.dropped_at)
+    }
+}
+
+/// Ten years are as good as for ever, and do not overflow.
+pub(super) fn moment(since: Duration) -> Moment {
+    const EVER: Moment = 10 * 365 * 24 * 3600 * SECOND;
+    u64::try_from(since.as_nanos()).map_or(EVER, |nanos| nanos.min(EVER))
+}
+
+/// Lets the cache drop a slot when it is due. Whether a key still counts is decided by
+/// its record alone; this only gives the memory back.
+pub(super) struct DropAt {
+    pub(super) start: Instant,
+}
+
+impl DropAt {
+    fn of(&self, slot: &Slot) -> Option<Duration> {
+        let now = moment(self.start.elapsed());
+        let dropped_at = slot.record().dropped_at;
+        Some(Duration::from_nanos(dropped_at.saturating_sub(now)))
+    }
+}
+
+impl Expiry<ReplayKey, Arc<Slot>> for DropAt {
+    fn expire_after_create(
+        &self,
+        _: &ReplayKey,
+        slot: &Arc<Slot>,
+        _: std::time::Instant,
+    ) -> Option<Duration> {
+        self.of(slot)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &ReplayKey,
+        slot: &Arc<Slot>,
+        _: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.of(slot)
+    }
+}
