@@ -6,12 +6,12 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use hookgate_replay::conformance::{Harness, Shifted};
-use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled, Share, Terms};
+use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled, Share, StoreError, Terms};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -159,6 +159,88 @@ async fn two_processes_may_share_a_file() {
         // It does not matter which of them settles.
         commit(&other, &leases[0]).await;
         assert_eq!(claim(&one, round).await, Claim::Done);
+    }
+}
+
+/// Asks one store after the other, as if each call came to another process.
+struct InTurn {
+    stores: [Shifted<DiskStore>; 2],
+    turn: AtomicUsize,
+    _folder: TempDir,
+}
+
+impl InTurn {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let shift = Arc::new(AtomicU64::new(0));
+        // One clock for both: by a millisecond they would differ.
+        let builder = DiskStore::builder().clock_shifted(Arc::clone(&shift));
+        let stores = [(); 2].map(|()| Shifted {
+            store: builder.clone().open(folder.path()).unwrap(),
+            shift: Arc::clone(&shift),
+        });
+        Self {
+            stores,
+            turn: AtomicUsize::new(0),
+            _folder: folder,
+        }
+    }
+
+    fn next(&self) -> &DiskStore {
+        // Not strictly in turn: one asks twice, then the other twice.
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        &self.stores[turn / 2 % 2].store
+    }
+}
+
+impl ReplayStore for InTurn {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        self.next().claim(key, terms).await
+    }
+
+    async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        self.next().commit(lease, retention).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        self.next().release(lease).await
+    }
+}
+
+impl Harness for InTurn {
+    type Store = Self;
+
+    const SLACK: Duration = Shifted::<DiskStore>::SLACK;
+
+    fn store(&self) -> &Self {
+        self
+    }
+
+    async fn advance(&self, duration: Duration) {
+        self.stores[0].advance(duration).await;
+    }
+}
+
+/// Each knows by heart where the events are, and must learn what the other has done.
+#[tokio::test]
+async fn over_two_processes_histories_go_as_the_contract_has_it() {
+    hookgate_replay::conformance::model(|| async { InTurn::new() }, 500).await;
+}
+
+#[tokio::test]
+async fn what_another_process_has_forgotten_is_new() {
+    let pair = InTurn::new();
+    let [one, other] = pair.stores.each_ref().map(|of| &of.store);
+    for round in 0..3 {
+        fill(one, 0..2_000).await;
+        assert_eq!(claim(other, 1_999).await, Claim::Done, "round {round}");
+        pair.advance(RETENTION).await;
+        // Whichever of them forgets them, both know.
+        wait_until(|| one.entries() == Some(0) && other.entries() == Some(0)).await;
+    }
+    for number in 0..2_000 {
+        let lease = granted(other, number).await;
+        assert_eq!(lease.attempt(), 1);
     }
 }
 

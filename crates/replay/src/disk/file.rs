@@ -13,7 +13,7 @@ use super::Durability;
 const APPLICATION_ID: i32 = 0x686b_6774;
 
 /// Version of the table.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// How long to wait for another process to finish writing.
 const BUSY: Duration = Duration::from_millis(400);
@@ -29,15 +29,15 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn open(folder: &Path, durability: Durability) -> Result<Self, OpenError> {
         make_private(folder).map_err(|error| OpenError::new(folder, Kind::Folder(error)))?;
+        try_to_write(folder).map_err(|error| OpenError::new(folder, Kind::Unwritable(error)))?;
         let path = folder.join("replay.db");
         let open = || -> Result<Self, Kind> {
             let writer = Connection::open(&path)?;
             writer.busy_timeout(BUSY)?;
             check_whose(&writer)?;
-            // Small pages: an event is small, and its key is anywhere.
             writer.execute_batch(
-                "PRAGMA page_size = 2048; PRAGMA auto_vacuum = INCREMENTAL;
-                 PRAGMA cache_size = -131072; PRAGMA mmap_size = 268435456;
+                "PRAGMA auto_vacuum = INCREMENTAL;
+                 PRAGMA cache_size = -16384; PRAGMA mmap_size = 268435456;
                  PRAGMA wal_autocheckpoint = 0;",
             )?;
             let mode: String =
@@ -54,14 +54,16 @@ impl Files {
                  PRAGMA application_id = {APPLICATION_ID};
                  PRAGMA user_version = {VERSION};
                  CREATE TABLE IF NOT EXISTS entries (
-                   key       BLOB    NOT NULL PRIMARY KEY,
+                   -- None is given twice: what has a greater one is newer.
+                   id        INTEGER PRIMARY KEY AUTOINCREMENT,
+                   key       BLOB    NOT NULL,
                    token     INTEGER NOT NULL,
                    attempt   INTEGER NOT NULL,
                    lease_end INTEGER,          -- none: it is done
                    forget_at INTEGER NOT NULL,
                    source    INTEGER NOT NULL,
                    content   INTEGER           -- none: nothing is compared
-                 ) STRICT, WITHOUT ROWID;
+                 ) STRICT;
                  COMMIT;"
             ))?;
             let verdict: String =
@@ -108,6 +110,16 @@ fn make_private(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
+/// What the system says to a new file in `folder`: SQLite knows only that something went
+/// wrong. Not the file itself: to close it would end the locks that SQLite has on it.
+pub(super) fn try_to_write(folder: &Path) -> io::Result<()> {
+    let path = folder.join("replay.probe");
+    fs::write(&path, "")?;
+    // Another process may have been faster.
+    let _: io::Result<()> = fs::remove_file(path);
+    Ok(())
+}
+
 /// Why a store could not be opened.
 #[derive(Debug)]
 pub struct OpenError {
@@ -118,6 +130,7 @@ pub struct OpenError {
 #[derive(Debug)]
 pub(super) enum Kind {
     Folder(io::Error),
+    Unwritable(io::Error),
     Thread(io::Error),
     Foreign,
     Version(i32),
@@ -150,6 +163,11 @@ impl fmt::Display for OpenError {
         let path = self.path.display();
         match &self.kind {
             Kind::Folder(error) => write!(f, "{path}: the folder cannot be made: {error}"),
+            Kind::Unwritable(error) => write!(
+                f,
+                "{path}: cannot be written: {error}; expected a folder on a local disk that may be \
+                 written to"
+            ),
             Kind::Thread(error) => write!(f, "{path}: no thread for the store: {error}"),
             Kind::Foreign => write!(
                 f,
@@ -179,7 +197,7 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
-            Kind::Folder(error) | Kind::Thread(error) => Some(error),
+            Kind::Folder(error) | Kind::Unwritable(error) | Kind::Thread(error) => Some(error),
             Kind::Sqlite(error) => Some(error),
             _ => None,
         }

@@ -2,6 +2,8 @@
 
 mod clock;
 mod file;
+mod index;
+mod table;
 mod writer;
 
 use std::fmt;
@@ -34,7 +36,8 @@ use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
 /// takes over from another. It must not be on a network file system.
 ///
 /// What is due is forgotten little by little; the file does not grow beyond what is
-/// alive and what is about to go. About 60 bytes an event.
+/// alive and what is about to go. An event takes about 50 bytes in the file, and 40 in
+/// memory, where it is remembered at which place of the file it is.
 ///
 /// Time is the system's clock when the store is opened, and runs on from there
 /// steadily, however the clock is set meanwhile.
@@ -77,7 +80,7 @@ const PATIENCE: Duration = Duration::from_millis(800);
 const MOST_WAITING: usize = 16_384;
 
 impl DiskStore {
-    /// Room for ten million events, about 600 MB when full.
+    /// Room for ten million events, when full about 500 MB on disk and 400 MB in memory.
     pub const DEFAULT_MAX_ENTRIES: u64 = 10_000_000;
 
     /// Opens the store in the folder `path`, or makes it.
