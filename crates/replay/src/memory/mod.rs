@@ -40,7 +40,7 @@ struct Inner {
 const STRIPES: usize = 64;
 
 impl MemoryStore {
-    /// Room for a million events, about 400 MB when full.
+    /// Room for a million events, about 500 MB when full.
     pub const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
 
     /// A store with room for [`Self::DEFAULT_MAX_ENTRIES`].
