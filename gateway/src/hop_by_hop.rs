@@ -1,7 +1,9 @@
 //! Fields that belong to one connection, and stay on it (RFC 9110 §7.6.1).
 
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::http1::MAX_FIELDS;
 
 /// Which fields of a head do.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ impl<'h> HopByHop<'h> {
                 .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"keep-alive"))
                 // The length of the body is not the sender's to take away.
                 .filter(|name| !name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()))
+                .take(MAX_FIELDS)
                 .collect(),
         }
     }
@@ -43,9 +46,11 @@ impl<'h> HopByHop<'h> {
     }
 }
 
-/// The length of a body, of which a head may speak several times if it says the same.
+/// The length of a body, of which a head may speak several times if it says the same, and
+/// which does not count in one that is coded for the way (RFC 9112 §6.3).
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    length_of(headers.get(CONTENT_LENGTH)?)
+    let is_coded = headers.contains_key(TRANSFER_ENCODING);
+    length_of(headers.get(CONTENT_LENGTH)?).filter(|_| !is_coded)
 }
 
 /// One number, or several that are the same (RFC 9110 §8.6).

@@ -9,10 +9,13 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::BytesMut;
 use pingora_core::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::task::unconstrained;
+
+use super::head::{self, Early};
 
 /// Bytes that are read at once where nobody knows how many come: a head, and with it
 /// a body of common size.
-const READ: usize = 8 * 1024;
+const READ: usize = 16 * 1024;
 
 pub(crate) struct Connection {
     stream: Stream,
@@ -24,9 +27,9 @@ pub(crate) struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writing {
     Waits,
-    /// It fails as soon as the other side has said something: who answers before
-    /// it has read everything may never read the rest.
-    EndsAtAnswer,
+    /// It ends as soon as the other side has refused: who does so before it has read
+    /// everything may never read the rest. One that tells of a success has to have it all.
+    EndsAtRefusal,
 }
 
 impl Connection {
@@ -72,27 +75,32 @@ impl Connection {
     /// without asking the system, unless something has happened.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
-        self.is_drained() && self.poll_fill(&mut nobody).is_pending()
+        // A task that has had its turn would be told to wait, whatever there is.
+        let look = pin!(unconstrained(poll_fn(|cx| self.poll_fill(cx))));
+        look.poll(&mut nobody).is_pending() && self.is_drained()
     }
 
-    /// Sends `head` and `body`, in one go if the other side takes that much.
+    /// Sends `head` and `body`, in one go if the other side takes that much. Whether all of
+    /// it was sent.
     ///
     /// # Errors
     ///
-    /// Those of the connection; that there was an answer first.
+    /// Those of the connection.
     pub(crate) async fn send(
         &mut self,
         mut head: &[u8],
         mut body: &[u8],
         writing: Writing,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         poll_fn(|cx| {
             while !(head.is_empty() && body.is_empty()) {
                 let slices = [IoSlice::new(head), IoSlice::new(body)];
                 let slices = &slices[usize::from(head.is_empty())..];
                 let slices = &slices[..slices.len() - usize::from(body.is_empty())];
                 let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-                let len = ready!(self.unless_answered(written, writing, cx))?;
+                let Poll::Ready(len) = written? else {
+                    return self.poll_refused(writing, cx);
+                };
                 if len == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
@@ -100,27 +108,29 @@ impl Connection {
                 head = &head[of_head..];
                 body = &body[len - of_head..];
             }
-            let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-            self.unless_answered(flushed, writing, cx)
+            match Pin::new(&mut self.stream).poll_flush(cx)? {
+                Poll::Ready(()) => Poll::Ready(Ok(true)),
+                Poll::Pending => self.poll_refused(writing, cx),
+            }
         })
         .await
     }
 
-    /// The outcome of a write, which fails instead of waiting once there is an answer.
-    fn unless_answered<T>(
-        &mut self,
-        written: Poll<io::Result<T>>,
-        writing: Writing,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_pending() && writing == Writing::EndsAtAnswer {
-            ready!(self.poll_fill(cx))?;
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "answered before everything was written",
-            )));
+    /// Looks for a refusal while a write waits.
+    fn poll_refused(&mut self, writing: Writing, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if writing == Writing::Waits {
+            return Poll::Pending;
         }
-        written
+        loop {
+            match head::early(&self.read) {
+                Early::Nothing => {}
+                Early::Success => return Poll::Pending,
+                Early::Refusal => return Poll::Ready(Ok(false)),
+            }
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+        }
     }
 
     /// Ends the connection.

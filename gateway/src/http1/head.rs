@@ -16,6 +16,12 @@ pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// Most fields of a head.
 pub(crate) const MAX_FIELDS: usize = 100;
 
+/// The same of answers: servers are trusted to answer with more than senders may send.
+const MAX_ANSWER: usize = 256 * 1024;
+const MAX_ANSWER_FIELDS: usize = 256;
+/// Most empty lines before a head.
+const MAX_EMPTY: usize = 8;
+
 /// What is wrong with a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -34,7 +40,7 @@ pub(crate) enum Flaw {
 /// What is wrong with it.
 pub(crate) async fn read_request(connection: &mut Connection) -> Result<RequestHeader, Flaw> {
     let begins_well = |start: &[u8]| start.first().is_none_or(u8::is_ascii_alphabetic);
-    let head = read_whole(connection, begins_well).await?;
+    let head = read_whole(connection, MAX_HEAD, begins_well).await?;
     if !ends_lines_strictly(&head) {
         return Err(Flaw::Ambiguous);
     }
@@ -67,11 +73,12 @@ pub(crate) async fn read_request(connection: &mut Connection) -> Result<RequestH
 /// What is wrong with it.
 pub(crate) async fn read_answer(connection: &mut Connection) -> Result<ResponseHeader, Flaw> {
     let begins_well = |start: &[u8]| start.iter().zip(b"HTTP/").all(|(a, b)| a == b);
-    let head = read_whole(connection, begins_well).await?;
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let head = read_whole(connection, MAX_ANSWER, begins_well).await?;
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_ANSWER_FIELDS];
     let mut answer = httparse::Response::new(&mut []);
     let parsed = ParserConfig::default()
         .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
         .parse_response_with_uninit_headers(&mut answer, &head, &mut fields);
     match parsed {
         Ok(Status::Complete(_)) => {}
@@ -91,20 +98,22 @@ pub(crate) async fn read_answer(connection: &mut Connection) -> Result<ResponseH
 /// Reads up to the empty line that ends a head.
 async fn read_whole(
     connection: &mut Connection,
+    most: usize,
     begins_well: impl Fn(&[u8]) -> bool,
 ) -> Result<Bytes, Flaw> {
-    let mut searched = 0;
+    let (mut searched, mut empty) = (0, 0);
     loop {
         // An empty line before a head is skipped (RFC 9112 §2.2).
-        while searched == 0 && connection.read.starts_with(b"\r\n") {
+        while searched == 0 && empty < MAX_EMPTY && connection.read.starts_with(b"\r\n") {
             connection.read.advance(2);
+            empty += 1;
         }
         if !begins_well(&connection.read) && connection.read[..] != b"\r"[..] {
             return Err(Flaw::Malformed);
         }
         match end(&connection.read, searched) {
-            Some(end) if end <= MAX_HEAD => return Ok(connection.read.split_to(end).freeze()),
-            None if connection.read.len() < MAX_HEAD => {}
+            Some(end) if end <= most => return Ok(connection.read.split_to(end).freeze()),
+            None if connection.read.len() < most => {}
             _ => return Err(Flaw::TooLarge),
         }
         // The end may have begun already.
@@ -112,6 +121,38 @@ async fn read_whole(
         match connection.fill().await {
             Ok(len) if len > 0 => {}
             _ => return Err(Flaw::Cut),
+        }
+    }
+}
+
+/// What a server has said of a request that it has not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Early {
+    /// Nothing yet, or nothing final.
+    Nothing,
+    Success,
+    /// Whatever else, an answer or not.
+    Refusal,
+}
+
+/// What the bytes that have come so far say.
+pub(super) fn early(mut read: &[u8]) -> Early {
+    const LINE: &[u8] = b"HTTP/1.";
+    loop {
+        match read {
+            _ if read.len() > MAX_ANSWER => return Early::Refusal,
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', class, ..] => match class {
+                b'1' => match end(read, 0) {
+                    Some(end) => read = &read[end..],
+                    None => return Early::Nothing,
+                },
+                b'2' => return Early::Success,
+                _ => return Early::Refusal,
+            },
+            _ if read.len() < 10 && read.iter().zip(LINE).all(|(a, b)| a == b) => {
+                return Early::Nothing;
+            }
+            _ => return Early::Refusal,
         }
     }
 }
@@ -158,8 +199,19 @@ fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, F
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Flaw::Malformed)?;
-        let value = head.slice_ref(field.value.trim_ascii());
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_| Flaw::Ambiguous)?;
+        let value = field.value.trim_ascii();
+        let value = match memchr::memchr(b'\n', value) {
+            None => HeaderValue::from_maybe_shared(head.slice_ref(value)),
+            // The line goes on in the next one (RFC 9112 §5.2), in an answer.
+            Some(_) => {
+                let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+                let of_one_line = value
+                    .iter()
+                    .map(|byte| if is_end(byte) { b' ' } else { *byte });
+                HeaderValue::from_maybe_shared(of_one_line.collect::<Bytes>())
+            }
+        };
+        let value = value.map_err(|_| Flaw::Ambiguous)?;
         headers.append(name, value);
     }
     Ok(headers)
@@ -168,6 +220,10 @@ fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, F
 /// What a request is for. The absolute form is for proxies, and servers have to take it
 /// (RFC 9112 §3.2.2): it counts as its path, if it names the host that `Host` names.
 fn uri(head: &Bytes, target: &str, host: Option<&HeaderValue>) -> Result<Uri, Flaw> {
+    // A fragment is for the client alone.
+    if target.contains('#') {
+        return Err(Flaw::Malformed);
+    }
     let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes()));
     let uri = uri.map_err(|_| Flaw::Malformed)?;
     if target.starts_with('/') {
@@ -265,6 +321,7 @@ mod tests {
             ("http://h", Ok("/")),
             ("http://other/a", Err(Flaw::Ambiguous)),
             ("*", Ok("*")),
+            ("/a#b", Err(Flaw::Malformed)),
             ("h:80", Err(Flaw::Malformed)),
             ("a/b", Err(Flaw::Malformed)),
             ("/\u{7f}", Err(Flaw::Malformed)),
@@ -300,7 +357,7 @@ mod tests {
     #[tokio::test]
     async fn servers_may_be_less_strict() {
         for wire in [
-            "HTTP/1.1 200 OK\r\nServer : a\r\nX: b c\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nServer : a\r\nX: b\r\n c\r\n\r\n",
             "HTTP/1.1 200 OK\nServer: a\nX: b c\n\n",
             "HTTP/1.0 200\r\nServer: a\r\nX: b c\r\n\r\n",
         ] {
@@ -311,11 +368,40 @@ mod tests {
                 (StatusCode::OK, &HeaderValue::from_static("a"))
             );
         }
+        let many = "X: y\r\n".repeat(200);
+        let long = format!(
+            "HTTP/1.1 200 OK\r\n{many}Y: {}\r\n\r\n",
+            "z".repeat(100_000)
+        );
+        let read = read_answer(&mut connection(long.as_bytes())).await;
+        assert_eq!(read.map(|head| head.headers.len()), Ok(201));
         // Nothing more may come of it.
         let (mut server, receiver) = duplex(64);
         server.write_all(b"SSH-2.0-x\r\n").await.unwrap();
         let read = read_answer(&mut Connection::new(Box::new(receiver))).await;
         assert_eq!(read.err(), Some(Flaw::Malformed));
+    }
+
+    #[test]
+    fn what_a_server_says_early_is_final_or_it_is_not() {
+        for (read, expected) in [
+            ("", Early::Nothing),
+            ("HT", Early::Nothing),
+            ("HTTP/1.1 ", Early::Nothing),
+            ("HTTP/1.1 100", Early::Nothing),
+            (
+                "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n",
+                Early::Nothing,
+            ),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 2", Early::Success),
+            ("HTTP/1.0 204", Early::Success),
+            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413", Early::Refusal),
+            ("HTTP/1.1 307", Early::Refusal),
+            ("SSH", Early::Refusal),
+            ("HTTP/2.0 200", Early::Refusal),
+        ] {
+            assert_eq!(early(read.as_bytes()), expected, "{read}");
+        }
     }
 
     #[test]

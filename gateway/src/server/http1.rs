@@ -22,10 +22,10 @@ use super::record::Record;
 use super::sender::Sender;
 use crate::hop_by_hop::{HopByHop, content_length};
 use crate::http1::{
-    Body, Broken, Connection, Flaw, Writing, keeps_alive, read_request, write_field,
+    Body, Broken, Connection, Flaw, Grammar, Writing, keeps_alive, read_request, write_field,
     write_status_line,
 };
-use crate::waiting::timeout;
+use crate::waiting::{timeout, timeout_at};
 
 /// The sender's side of a connection, while it takes one request.
 pub(super) struct Session {
@@ -93,12 +93,15 @@ pub(super) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &Shutdown
                 }
             }
         }
-        gateway.serve_http1(&mut session, shutdown).await;
+        let head_by = is_first.then_some(until);
+        gateway.serve_http1(&mut session, shutdown, head_by).await;
         if !session.keeps_alive {
             // One that does not take its answer does without.
             let _: Result<(), _> = timeout(FINISH, session.connection.shutdown()).await;
             return;
         }
+        // It has the room that the connection is to give back.
+        session.request = nothing();
         session.connection.rest();
         is_first = false;
         until = Instant::now() + IDLE;
@@ -106,10 +109,18 @@ pub(super) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &Shutdown
 }
 
 impl Gateway {
-    /// Serves one request.
-    async fn serve_http1(&self, session: &mut Session, shutdown: &ShutdownWatch) {
-        let patience = self.limits().head_timeout;
-        let read = timeout(patience, read_request(&mut session.connection)).await;
+    /// Serves one request, whose head has to be there by then, or in good time from now.
+    async fn serve_http1(
+        &self,
+        session: &mut Session,
+        shutdown: &ShutdownWatch,
+        head_by: Option<Instant>,
+    ) {
+        let reading = read_request(&mut session.connection);
+        let read = match head_by {
+            Some(by) => timeout_at(by, reading).await,
+            None => timeout(self.limits().head_timeout, reading).await,
+        };
         let read = match read {
             Ok(Err(Flaw::Cut)) => {
                 session.keeps_alive = false;
@@ -190,7 +201,7 @@ impl Session {
     fn begin(&mut self, request: RequestHeader, body: BodyLen) {
         (self.body, self.declared) = match body {
             BodyLen::Known(len) => (Body::Known(len), len),
-            BodyLen::Unknown => (Body::CHUNKED, 0),
+            BodyLen::Unknown => (Body::chunked(Grammar::OfSenders), 0),
         };
         self.answer = Answer::NotBegun;
         self.unsent.clear();
@@ -229,8 +240,10 @@ impl Session {
     pub(super) async fn write_head(&mut self, head: &ResponseHeader) -> Result<(), Unwritten> {
         write_status_line(&mut self.unsent, head.status);
         let hop_by_hop = HopByHop::of(&head.headers);
+        let mut is_dated = false;
         for (name, value) in &head.headers {
             if name != CONTENT_LENGTH && !hop_by_hop.contains(name) {
+                is_dated |= name == DATE;
                 write_field(&mut self.unsent, name.as_str(), value.as_bytes());
             }
         }
@@ -264,7 +277,7 @@ impl Session {
                 Answer::UntilClose
             }
         };
-        if !head.headers.contains_key(DATE) {
+        if !is_dated {
             write_field(
                 &mut self.unsent,
                 DATE.as_str(),
@@ -326,9 +339,12 @@ impl Session {
     }
 
     async fn send(&mut self, piece: &[u8]) -> Result<(), Unwritten> {
-        let sent = self.connection.send(&self.unsent, piece, Writing::Waits);
+        // What fails half-way is not begun again.
+        let mut head = std::mem::take(&mut self.unsent);
+        let sent = self.connection.send(&head, piece, Writing::Waits);
         sent.await.map_err(|_| Unwritten)?;
-        self.unsent.clear();
+        head.clear();
+        self.unsent = head;
         Ok(())
     }
 

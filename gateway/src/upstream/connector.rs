@@ -66,6 +66,9 @@ const NO_CERTIFICATES: &str = "/dev/null";
 #[derive(Debug)]
 pub(super) struct Unreadable;
 
+/// Of a success that nobody can have had yet: what is not read is lost if it counts.
+const UNREAD: &str = "it answers with success before it has read everything";
+
 impl Connector {
     /// One that connects as `upstream` says.
     ///
@@ -141,7 +144,7 @@ impl Connector {
             Session::Http1(session) => {
                 let written = session.send(request, body);
                 let written = within(self.write, "not written in time", written);
-                // A server may answer before it has read everything, and close. Its
+                // A server may refuse before it has read everything, and close. Its
                 // answer counts, not that the rest could not be written.
                 let written = match written.await {
                     Err(late @ Broken::Late(_)) => return Err(late),
@@ -150,9 +153,11 @@ impl Connector {
                 let read = session.read_head();
                 let read = within(self.first_byte, "no first byte in time", read);
                 match (read.await, written) {
-                    (Ok(()), written) => Ok(written.is_ok()),
+                    (Ok(()), Ok(true)) => Ok(true),
+                    (Ok(()), _) if session.is_success() => Err(UNREAD.into()),
+                    (Ok(()), _) => Ok(false),
                     (Err(_), Err(unwritten)) => Err(unwritten),
-                    (Err(unread), Ok(())) => Err(unread),
+                    (Err(unread), Ok(_)) => Err(unread),
                 }
             }
             Session::Http2(session) => {
@@ -185,23 +190,35 @@ impl Connector {
                 None => Ok(()),
             }
         }));
-        let mut reading = std::pin::pin!(session.read_response_header());
-        // An answer may come before everything is written.
+        let mut reading = std::pin::pin!(async {
+            session.read_response_header().await?;
+            Ok::<_, Box<Error>>(session.response_header().map(|head| head.status))
+        });
+        // An answer may come before everything is written. One that tells of a success has to
+        // have it all.
+        let mut is_answered = false;
         while !whole {
             tokio::select! {
                 written = &mut writing => match written {
                     Ok(()) => whole = true,
                     Err(late @ Broken::Late(_)) => return Err(late),
+                    Err(_) if is_answered => return Err(UNREAD.into()),
                     // Its answer counts, if there is one.
                     Err(_) => break,
                 },
-                read = &mut reading => {
-                    return read.map(|()| false).map_err(Broken::from);
+                read = &mut reading, if !is_answered => match read.map_err(Broken::from)? {
+                    Some(status) if status.is_success() => is_answered = true,
+                    _ => return Ok(false),
                 }
             }
         }
-        within(self.first_byte, "no first byte in time", reading).await?;
-        Ok(whole)
+        if is_answered {
+            return Ok(true);
+        }
+        match within(self.first_byte, "no first byte in time", reading).await? {
+            Some(status) if status.is_success() && !whole => Err(UNREAD.into()),
+            _ => Ok(whole),
+        }
     }
 
     /// Keeps a connection of HTTP/2 for the next delivery. A stream that is not fit for
@@ -288,11 +305,11 @@ impl From<&str> for Broken {
     }
 }
 
-async fn within<E: Into<Broken>>(
+async fn within<T, E: Into<Broken>>(
     limit: Option<Duration>,
     late: &'static str,
-    work: impl Future<Output = Result<(), E>>,
-) -> Result<(), Broken> {
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Broken> {
     let done = match limit {
         Some(limit) => timeout(limit, work).await.map_err(|_| Broken::Late(late))?,
         None => work.await,

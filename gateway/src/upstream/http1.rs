@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::head::Request;
 use crate::hop_by_hop::length_of;
-use crate::http1::{self, Body, Connection, Flaw, Writing, read_answer};
+use crate::http1::{self, Body, Connection, Flaw, Grammar, Writing, read_answer};
 
 /// A connection during one exchange.
 pub(super) struct Session {
@@ -40,12 +40,12 @@ impl Session {
         }
     }
 
-    /// Sends a request, unless there is an answer before it is sent.
-    pub(super) async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> io::Result<()> {
+    /// Sends a request, unless it is refused before it is sent. Whether it was.
+    pub(super) async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> io::Result<bool> {
         let mut head = Vec::with_capacity(1024);
         request.write(&mut head);
         self.method = request.method().clone();
-        let sent = self.connection.send(&head, body, Writing::EndsAtAnswer);
+        let sent = self.connection.send(&head, body, Writing::EndsAtRefusal);
         sent.await
     }
 
@@ -69,6 +69,12 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whether the answer tells of a success.
+    pub(super) fn is_success(&self) -> bool {
+        let status = self.head.as_ref().map(|head| head.status);
+        status.is_some_and(|status| status.is_success())
     }
 
     /// The head of the answer, once.
@@ -115,7 +121,7 @@ fn framing(request: &Method, answer: &ResponseHeader) -> Option<(Body, bool)> {
     let coding = codings.next();
     let is_bodiless = matches!(
         answer.status,
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
     );
     if is_bodiless || request == Method::HEAD {
         let says_more = is_bodiless && (coding.is_some() || length.is_some_and(|len| len > 0));
@@ -123,7 +129,7 @@ fn framing(request: &Method, answer: &ResponseHeader) -> Option<(Body, bool)> {
     }
     match (coding, codings.next(), length) {
         (Some(coding), None, length) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Some((Body::CHUNKED, length.is_none()))
+            Some((Body::chunked(Grammar::OfServers), length.is_none()))
         }
         (Some(_), ..) => None,
         (None, _, Some(length)) => Some((Body::Known(length), true)),
@@ -168,6 +174,9 @@ impl Idle {
         let Some(connection) = session.into_idle() else {
             return;
         };
+        if self.most == 0 {
+            return;
+        }
         let mut connections = self.connections.lock();
         if connections.len() >= self.most {
             connections.pop_front();
@@ -237,11 +246,15 @@ mod tests {
             (200, &[(LENGTH, "-5")], None),
             (200, &[(LENGTH, "")], None),
             (200, &[(LENGTH, "99999999999999999999")], None),
-            (200, &[(CODING, "Chunked")], Some((Body::CHUNKED, true))),
+            (
+                200,
+                &[(CODING, "Chunked")],
+                Some((Body::chunked(Grammar::OfServers), true)),
+            ),
             (
                 200,
                 &[(CODING, "chunked"), (LENGTH, "5")],
-                Some((Body::CHUNKED, false)),
+                Some((Body::chunked(Grammar::OfServers), false)),
             ),
             (200, &[(CODING, "gzip, chunked")], None),
             (200, &[(CODING, "chunked"), (CODING, "chunked")], None),
@@ -249,6 +262,7 @@ mod tests {
             (204, &[], Some((Body::Done, true))),
             (204, &[(LENGTH, "0")], Some((Body::Done, true))),
             (204, &[(LENGTH, "5")], Some((Body::Done, false))),
+            (205, &[(LENGTH, "2")], Some((Body::Known(2), true))),
             (304, &[(CODING, "chunked")], Some((Body::Done, false))),
         ] {
             let framed = framing(&Method::POST, &answer(status, fields));
@@ -294,6 +308,11 @@ mod tests {
         idle.keep(session);
         tokio::time::advance(patience).await;
         assert!(idle.take().is_none(), "it is too old");
+
+        let none = Arc::new(Idle::new(0, patience));
+        let (session, _server) = ended(true, Body::Done);
+        none.keep(session);
+        assert!(none.take().is_none(), "none are wanted");
 
         let servers: Vec<_> = (0..3)
             .map(|_| {

@@ -346,6 +346,8 @@ impl<'u> Answer<'u> {
     /// answer was `read` to its end.
     pub(crate) fn release(self, read: bool) {
         let is_fit = self.is_fit && read;
+        // It has the room that the connection is to give back.
+        drop(self.head);
         self.upstream.release(self.session, &self.server, is_fit);
     }
 }

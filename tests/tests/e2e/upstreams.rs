@@ -226,6 +226,52 @@ async fn an_early_answer_is_passed_on_at_once() {
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+/// A refusal may come early. A success that does counts once everything has been sent, or
+/// the rest would be lost.
+#[tokio::test]
+async fn a_success_counts_once_everything_is_sent() {
+    const LEN: usize = 32 * 1024 * 1024;
+    // Without what `raw` has read.
+    const REST: usize = LEN - 1024;
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n";
+    for (early, reads, late, expected) in [
+        (OK, true, &b""[..], StatusCode::OK),
+        (HINTS, true, OK, StatusCode::OK),
+        (&[HINTS, OK].concat(), true, b"", StatusCode::OK),
+        (OK, false, b"", StatusCode::BAD_GATEWAY),
+    ] {
+        let (early, read) = (early.to_vec(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&read);
+        let shown = early.escape_ascii().to_string();
+        let (address, _) = raw(move |mut stream| {
+            let (early, count) = (early.clone(), Arc::clone(&count));
+            async move {
+                let _ = stream.write_all(&early).await;
+                let mut some = vec![0; 64 * 1024];
+                while reads && count.load(Ordering::SeqCst) < REST {
+                    match stream.read(&mut some).await {
+                        Ok(len @ 1..) => count.fetch_add(len, Ordering::SeqCst),
+                        _ => return,
+                    };
+                }
+                let _ = stream.write_all(late).await;
+            }
+        })
+        .await;
+        let gateway = gateway(&format!("servers = [\"{address}\"]\ntimeout = \"10s\"")).start();
+        let body = Bytes::from(vec![b' '; LEN]);
+        let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
+        *request.uri_mut() = "/own".parse().expect("a path");
+        let reply = send(gateway.address(), request).await;
+        assert_eq!(reply.status, expected, "{shown} {reads}");
+        // What is written may be on its way.
+        while reads && read.load(Ordering::SeqCst) < REST {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn so_it_is_over_http_2() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -57,8 +57,8 @@ pub(super) enum Body {
     Empty,
     Expected(usize),
     One(Bytes),
-    /// In buffers of its own, one after the other.
-    Own(SmallVec<[BytesMut; 1]>),
+    /// In buffers of its own, one after the other, and how many bytes that are.
+    Own(SmallVec<[BytesMut; 1]>, usize),
 }
 
 impl Body {
@@ -68,7 +68,8 @@ impl Body {
         }
         match (&mut *self, chunk) {
             (Self::Empty | Self::Expected(_), Chunk::Own(chunk)) => {
-                *self = Self::Own(smallvec::smallvec![chunk]);
+                let len = chunk.len();
+                *self = Self::Own(smallvec::smallvec![chunk], len);
             }
             (Self::Expected(len), Chunk::Shared(chunk)) if chunk.len() < *len => {
                 let room = FIRST_ROOM.max(chunk.len() * GROWTH).min(*len);
@@ -79,14 +80,19 @@ impl Body {
                 let room = (first.len() + chunk.len()) * 2;
                 *self = Self::copied(&[first, &chunk], room);
             }
-            (Self::Own(parts), chunk) => match (parts.last_mut(), chunk) {
-                (Some(last), Chunk::Own(chunk)) if last.as_ptr_range().end == chunk.as_ptr() => {
-                    last.unsplit(chunk);
+            (Self::Own(parts, len), chunk) => {
+                *len += chunk.len();
+                match (parts.last_mut(), chunk) {
+                    (Some(last), Chunk::Own(chunk))
+                        if last.as_ptr_range().end == chunk.as_ptr() =>
+                    {
+                        last.unsplit(chunk);
+                    }
+                    (_, Chunk::Own(chunk)) if chunk.len() > SHORT => parts.push(chunk),
+                    (Some(last), chunk) => last.extend_from_slice(&chunk),
+                    (None, chunk) => parts.push(BytesMut::from(&chunk[..])),
                 }
-                (_, Chunk::Own(chunk)) if chunk.len() > SHORT => parts.push(chunk),
-                (Some(last), chunk) => last.extend_from_slice(&chunk),
-                (None, chunk) => parts.push(BytesMut::from(&chunk[..])),
-            },
+            }
         }
     }
 
@@ -95,14 +101,15 @@ impl Body {
         chunks
             .iter()
             .for_each(|chunk| body.extend_from_slice(chunk));
-        Self::Own(smallvec::smallvec![body])
+        let len = body.len();
+        Self::Own(smallvec::smallvec![body], len)
     }
 
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Empty | Self::Expected(_) => 0,
             Self::One(chunk) => chunk.len(),
-            Self::Own(parts) => parts.iter().map(BytesMut::len).sum(),
+            Self::Own(_, len) => *len,
         }
     }
 
@@ -110,7 +117,7 @@ impl Body {
         match self {
             Self::Empty | Self::Expected(_) => Bytes::new(),
             Self::One(chunk) => chunk,
-            Self::Own(mut parts) => match parts.len() {
+            Self::Own(mut parts, _) => match parts.len() {
                 1 => parts.remove(0).freeze(),
                 _ => parts.concat().into(),
             },
