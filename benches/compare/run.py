@@ -329,6 +329,8 @@ def main():
         if options.record:
             options.record.write_text(page)
             options.record.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+            if not (options.only or options.size):
+                tell(record, options.record)
 
 
 def start_upstream(site):
@@ -450,11 +452,35 @@ def versions():
             "node": first("node", "--version"), "Python": first(sys.executable, "--version")}
 
 
-def render(record):
-    def median(name, size, key):
-        runs = record["results"].get(name, {}).get(str(size))
-        return statistics.median(run[key] for run in runs) if runs else None
+VERIFIES = {None: "nothing", "mac": "a MAC of the body", "signature": "signature, time",
+            "all": "signature, time, replay"}
 
+
+def median(record, name, size, key):
+    runs = record["results"].get(name, {}).get(str(size))
+    return statistics.median(run[key] for run in runs) if runs else None
+
+
+def tell(record, path):
+    """Puts the table of the README between its marks."""
+    lines = ["| CPU time for each delivery, in µs | verifies | 1 KiB | 64 KiB | 1 MiB |",
+             "|---|---|---|---|---|"]
+    for name, about in record["systems"].items():
+        if not name.endswith("TLS"):
+            costs = [median(record, name, size, "cpu_us") for size in SIZES]
+            cells = " | ".join("cannot" if cost is None else f"{cost:.0f}" for cost in costs)
+            where = "" if about["forwards"] else "; in the receiver"
+            lines.append(f"| {name} | {VERIFIES[about['verifies']]}{where} | {cells} |")
+    readme = ROOT / "README.md"
+    start, rest = readme.read_text().split("<!-- figures -->\n")
+    _, end = rest.split("<!-- end of figures -->\n")
+    told = "\n".join(lines)
+    readme.write_text(f"{start}<!-- figures -->\n{told}\n\nFrom [the record of "
+                      f"{record['date']}](benches/records/{path.name}), with throughput, latency "
+                      f"and TLS.\n<!-- end of figures -->\n{end}")
+
+
+def render(record):
     def cell(value, digits=0):
         return "cannot" if value is None else f"{value:.{digits}f}"
 
@@ -478,18 +504,17 @@ def render(record):
             about = record["systems"][name]
             cells = []
             for size in SIZES:
-                cost, own = median(name, size, "cpu_us"), median(ours, size, "cpu_us")
+                cost, own = median(record, name, size, "cpu_us"), median(record, ours, size, "cpu_us")
                 if cost is None:
                     cells.append("cannot")
                     continue
                 ratio = "" if name == ours or not own or not about["forwards"] else f" ({own / cost:.2f}×)"
                 cells.append(f"{cost:.0f}{ratio}")
-            verifies = {None: "nothing", "mac": "a MAC of the body", "signature": "signature, time",
-                        "all": "signature, time, replay"}[about["verifies"]]
+            verifies = VERIFIES[about["verifies"]]
             if not about["forwards"]:
                 verifies += "; in the receiver"
-            cells += [cell(median(name, 1024, "per_second")), cell(median(name, 1024, "p50_us")),
-                      cell(median(name, 1024, "p99_us")), cell(median(name, 1024, "rss_mib"))]
+            cells += [cell(median(record, name, 1024, "per_second")), cell(median(record, name, 1024, "p50_us")),
+                      cell(median(record, name, 1024, "p99_us")), cell(median(record, name, 1024, "rss_mib"))]
             lines.append(f"| {name} | {verifies} | {' | '.join(cells)} |")
         lines.append("")
     if record["refusals"]:
