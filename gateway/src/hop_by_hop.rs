@@ -1,4 +1,5 @@
-//! Fields that belong to one connection, and stay on it (RFC 9110 §7.6.1).
+//! Fields that belong to one connection, and stay on it (RFC 9110 §7.6.1); and the length,
+//! which is said anew.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
