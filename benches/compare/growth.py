@@ -177,6 +177,7 @@ def main():
                         help="where the figures go; the plot goes beside them, as .svg")
     options = parser.parse_args()
     os.environ.setdefault("LC_ALL", "C")
+    run.touch_memory()
     site = Site()
     upstream = run.start_upstream(site)
     try:
