@@ -287,6 +287,12 @@ impl ReplayStore for RedisStore {
             Answer::Conflict => Claim::Conflict,
             Answer::Full => Claim::Full,
             Answer::Forgotten => Claim::Forgotten,
+            Answer::Wiped => {
+                return Err(StoreError::new(
+                    "the server forgets at once what it is told: it evicts, or somebody empties \
+                     it; maxmemory-policy has to be noeviction",
+                ));
+            }
             answer => return Err(unexpected(answer)),
         };
         give_back.refused();
