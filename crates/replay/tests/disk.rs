@@ -10,18 +10,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::conformance::{Harness, Shifted};
+use hookgate_replay::conformance::{Harness, Shifted, TERMS};
 use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled, Share, StoreError, Terms};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-const TERMS: Terms = Terms {
-    lease: Duration::from_secs(10),
-    memory: Duration::from_secs(60),
-    share: None,
-    content: None,
-    signed: None,
-};
 const RETENTION: Duration = Duration::from_secs(661);
 
 /// A store in a folder that goes when it does.

@@ -12,15 +12,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled, Terms};
+use hookgate_replay::conformance::TERMS;
+use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled};
 
-const TERMS: Terms = Terms {
-    lease: Duration::from_secs(10),
-    memory: Duration::from_secs(60),
-    share: None,
-    content: None,
-    signed: None,
-};
 const RETENTION: Duration = Duration::from_secs(661);
 
 /// Set in the namespace.

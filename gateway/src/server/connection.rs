@@ -28,7 +28,7 @@ pub(super) const FINISH: Duration = Duration::from_secs(10);
 
 /// How long a connection on which nothing has begun stays open once the gateway is about
 /// to end: something may be on its way already, and closing would lose it.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The listening side of the gateway, at one kind of socket.
 pub(crate) struct Front {
@@ -133,17 +133,18 @@ impl Front {
 /// Waits for the first byte of what comes next. `None` if nobody is there any more, or if
 /// nothing has come by the time the gateway ends.
 async fn begins(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
-    let mut shutdown = shutdown.clone();
-    let ends = async {
-        // The end of the signal's sender is the end of the process.
-        let _: Result<_, _> = shutdown.wait_for(|ends| *ends).await;
-        sleep(LINGER).await;
-    };
     let mut first = [0];
     tokio::select! {
         peeked = stream.try_peek(&mut first) => peeked.ok().map(drop),
-        () = ends => None,
+        () = ended(shutdown) => None,
     }
+}
+
+/// Returns when a connection on which nothing has begun is closed, because the gateway ends.
+pub(super) async fn ended(shutdown: &ShutdownWatch) {
+    // The end of the signal's sender is the end of the process.
+    let _: Result<_, _> = shutdown.clone().wait_for(|ends| *ends).await;
+    sleep(LINGER).await;
 }
 
 /// Counts a connection while it is open.

@@ -12,10 +12,10 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::date::get_cached_date;
 use pingora_core::server::ShutdownWatch;
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::Gateway;
-use super::connection::{FINISH, IDLE, LINGER};
+use super::connection::{FINISH, IDLE, ended};
 use super::delivery::refusal_answer;
 use super::framing::{self, BodyLen};
 use super::record::Record;
@@ -61,12 +61,7 @@ pub(super) struct Unwritten;
 
 pub(super) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &ShutdownWatch) {
     let mut session = Session::new(stream);
-    let mut ending = shutdown.clone();
-    let mut ends = pin!(async {
-        // The end of the signal's sender is the end of the process.
-        let _: Result<_, _> = ending.wait_for(|ends| *ends).await;
-        sleep(LINGER).await;
-    });
+    let mut ends = pin!(ended(shutdown));
     // Whoever is late with all of the first head is told so like who is late with the rest.
     let mut is_first = true;
     let mut until = Instant::now() + gateway.limits().head_timeout;
@@ -154,15 +149,10 @@ impl Gateway {
         record.refused(None, refusal);
         session.begin(nothing(), BodyLen::Known(0));
         session.keeps_alive = false;
-        let (mut head, body) = refusal_answer(refusal, Audience::Http, &record.id, None);
-        let _: Result<(), _> = head.insert_header(CONTENT_LENGTH, body.len());
-        let answer = async {
-            session.write_head(&head).await?;
-            session.write(&body).await?;
-            session.finish().await
-        };
+        let (head, body) = refusal_answer(refusal, Audience::Http, &record.id, None);
+        let mut sender = Sender::new(session.into(), BodyLen::Known(0));
         // A sender that does not take its answer does without.
-        let _: Result<_, _> = timeout(FINISH, answer).await;
+        let _: Result<_, _> = timeout(FINISH, sender.answer(head, body, None)).await;
     }
 }
 

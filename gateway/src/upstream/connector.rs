@@ -132,14 +132,14 @@ impl Connector {
         }
     }
 
-    /// Sends `request` with `body` and waits for the head of the answer. Whether the
-    /// server has taken the whole request.
+    /// Sends `request` with `body` and waits for the head of the answer. With it comes
+    /// whether the server has taken the whole request.
     pub(super) async fn exchange(
         &self,
         session: &mut Session,
         request: &Request<'_>,
         body: &Bytes,
-    ) -> Result<bool, Broken> {
+    ) -> Result<(ResponseHeader, bool), Broken> {
         match session {
             Session::Http1(session) => {
                 let written = session.send(request, body);
@@ -153,9 +153,9 @@ impl Connector {
                 let read = session.read_head();
                 let read = within(self.first_byte, "no first byte in time", read);
                 match (read.await, written) {
-                    (Ok(()), Ok(true)) => Ok(true),
-                    (Ok(()), _) if session.is_success() => Err(UNREAD.into()),
-                    (Ok(()), _) => Ok(false),
+                    (Ok(head), Ok(true)) => Ok((head, true)),
+                    (Ok(head), _) if head.status.is_success() => Err(UNREAD.into()),
+                    (Ok(head), _) => Ok((head, false)),
                     (Err(_), Err(unwritten)) => Err(unwritten),
                     (Err(unread), Ok(_)) => Err(unread),
                 }
@@ -178,7 +178,7 @@ impl Connector {
         session: &mut Http2Session,
         request: RequestHeader,
         body: &Bytes,
-    ) -> Result<bool, Broken> {
+    ) -> Result<(ResponseHeader, bool), Broken> {
         session
             .write_request_header(Box::new(request), body.is_empty())
             .map_err(Broken::from)?;
@@ -192,33 +192,35 @@ impl Connector {
         }));
         let mut reading = std::pin::pin!(async {
             session.read_response_header().await?;
-            Ok::<_, Box<Error>>(session.response_header().map(|head| head.status))
+            let head = session.response_header().cloned();
+            head.ok_or_else(|| Broken::from("an answer without a head"))
         });
         // An answer may come before everything is written. One that tells of a success has to
         // have it all.
-        let mut is_answered = false;
+        let mut answer = None;
         while !whole {
             tokio::select! {
                 written = &mut writing => match written {
                     Ok(()) => whole = true,
                     Err(late @ Broken::Late(_)) => return Err(late),
-                    Err(_) if is_answered => return Err(UNREAD.into()),
+                    Err(_) if answer.is_some() => return Err(UNREAD.into()),
                     // Its answer counts, if there is one.
                     Err(_) => break,
                 },
-                read = &mut reading, if !is_answered => match read.map_err(Broken::from)? {
-                    Some(status) if status.is_success() => is_answered = true,
-                    _ => return Ok(false),
+                read = &mut reading, if answer.is_none() => match read? {
+                    head if head.status.is_success() => answer = Some(head),
+                    head => return Ok((head, false)),
                 }
             }
         }
-        if is_answered {
-            return Ok(true);
+        let head = match answer {
+            Some(head) => head,
+            None => within(self.first_byte, "no first byte in time", reading).await?,
+        };
+        if head.status.is_success() && !whole {
+            return Err(UNREAD.into());
         }
-        match within(self.first_byte, "no first byte in time", reading).await? {
-            Some(status) if status.is_success() && !whole => Err(UNREAD.into()),
-            _ => Ok(whole),
-        }
+        Ok((head, whole))
     }
 
     /// Keeps a connection of HTTP/2 for the next delivery. A stream that is not fit for
@@ -233,14 +235,6 @@ impl Connector {
 impl Session {
     pub(super) fn http1(connection: Connection) -> Self {
         Self::Http1(Box::new(http1::Session::new(connection)))
-    }
-
-    /// The head of the answer, once an exchange has come to one.
-    pub(super) fn take_head(&mut self) -> Option<ResponseHeader> {
-        match self {
-            Self::Http1(session) => session.take_head(),
-            Self::Http2(session) => session.response_header().cloned(),
-        }
     }
 
     /// The next chunk of the body.

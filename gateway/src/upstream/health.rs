@@ -82,19 +82,15 @@ async fn check(server: &Server, question: &Question, connector: &Connector) -> R
         .insert_header("user-agent", "hookgate-health")
         .map_err(text)?;
     let request = Request::own(&request);
-    match connector.exchange(&mut session, &request, &body).await {
-        Ok(_) => {}
+    let head = match connector.exchange(&mut session, &request, &body).await {
+        Ok((head, _)) => head,
         Err(Broken::Failed(cause) | Broken::NotProcessed(cause)) => return Err(cause),
         Err(Broken::Late(cause)) => return Err(cause.to_owned()),
-    }
-    let head = session.take_head();
-    match head.as_ref().map(|head| head.status) {
-        Some(status) if !status.is_success() => Err(format!("it answers {}", status.as_u16())),
-        Some(_) => match question {
-            Question::Http { .. } => Ok(()),
-            Question::Grpc { .. } => grpc_answer(&mut session, head).await,
-        },
-        None => Err("its answer is not HTTP".to_owned()),
+    };
+    match question {
+        _ if !head.status.is_success() => Err(format!("it answers {}", head.status.as_u16())),
+        Question::Http { .. } => Ok(()),
+        Question::Grpc { .. } => grpc_answer(&mut session, &head).await,
     }
 }
 
@@ -116,7 +112,7 @@ fn grpc_question(service: &str) -> Bytes {
 }
 
 /// Whether the answer is `HealthCheckResponse { status: SERVING }`.
-async fn grpc_answer(session: &mut Session, head: Option<ResponseHeader>) -> Result<(), String> {
+async fn grpc_answer(session: &mut Session, head: &ResponseHeader) -> Result<(), String> {
     let broken = |BrokenOff| "its answer ended early".to_owned();
     let mut message = Vec::new();
     while let Some(chunk) = session.chunk().await.map_err(broken)? {
@@ -130,8 +126,8 @@ async fn grpc_answer(session: &mut Session, head: Option<ResponseHeader>) -> Res
         let status = fields.get("grpc-status")?.to_str().ok()?;
         status.parse::<u8>().ok()
     };
-    let head = head.and_then(|head| status(&head.headers));
-    match (head.or_else(|| status(&trailers?)), &*message) {
+    let status = status(&head.headers).or_else(|| status(&trailers?));
+    match (status, &*message) {
         // Field 1, a number, 1.
         (Some(0), [0, 0, 0, 0, 2, 0x08, 1]) => Ok(()),
         (Some(0), _) => Err("it does not serve".to_owned()),

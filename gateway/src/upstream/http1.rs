@@ -23,7 +23,6 @@ use crate::http1::{self, Body, Connection, Flaw, Grammar, Writing, read_answer};
 pub(super) struct Session {
     connection: Connection,
     method: Method,
-    head: Option<ResponseHeader>,
     body: Body,
     /// Whether the server takes another request after this one.
     keeps_alive: bool,
@@ -34,7 +33,6 @@ impl Session {
         Self {
             connection,
             method: Method::POST,
-            head: None,
             body: Body::Done,
             keeps_alive: false,
         }
@@ -51,7 +49,7 @@ impl Session {
 
     /// Reads up to the head of the final answer: interim ones come before it
     /// (RFC 9110 §15.2).
-    pub(super) async fn read_head(&mut self) -> Result<(), &'static str> {
+    pub(super) async fn read_head(&mut self) -> Result<ResponseHeader, &'static str> {
         loop {
             let head = read_answer(&mut self.connection).await.map_err(told)?;
             match head.status {
@@ -64,22 +62,10 @@ impl Session {
                         .ok_or("an answer whose end cannot be found")?;
                     self.body = body;
                     self.keeps_alive = is_clear && http1::keeps_alive(head.version, &head.headers);
-                    self.head = Some(head);
-                    return Ok(());
+                    return Ok(head);
                 }
             }
         }
-    }
-
-    /// Whether the answer tells of a success.
-    pub(super) fn is_success(&self) -> bool {
-        let status = self.head.as_ref().map(|head| head.status);
-        status.is_some_and(|status| status.is_success())
-    }
-
-    /// The head of the answer, once.
-    pub(super) fn take_head(&mut self) -> Option<ResponseHeader> {
-        self.head.take()
     }
 
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, http1::Broken> {

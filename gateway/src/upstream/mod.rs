@@ -183,13 +183,20 @@ impl Upstream {
                 break;
             }
         }
-        let (session, whole) = answered?;
-        Answer::new(self, server, session, deadline, whole)
-            .map_err(|failure| (failure, Next::Nothing))
+        let (session, head, whole) = answered?;
+        Ok(Answer {
+            upstream: self,
+            server,
+            session,
+            head,
+            deadline,
+            is_begun: false,
+            is_fit: whole,
+        })
     }
 
-    /// Tries one server, on a new connection or on one that is there. Whether it has taken
-    /// the whole request.
+    /// Tries one server, on a new connection or on one that is there. With the head of its
+    /// answer comes whether it has taken the whole request.
     async fn attempt(
         &self,
         server: &Server,
@@ -197,7 +204,7 @@ impl Upstream {
         request: &Request<'_>,
         body: &Bytes,
         deadline: Instant,
-    ) -> Result<(Session, bool), (Failure, Next)> {
+    ) -> Result<(Session, ResponseHeader, bool), (Failure, Next)> {
         let (mut session, reused) = self
             .connect(server, from, deadline)
             .await
@@ -205,7 +212,7 @@ impl Upstream {
         let sent = |reason, cause: &dyn fmt::Display| (Failure::sent(reason, cause), Next::Nothing);
         let exchange = self.connector.exchange(&mut session, request, body);
         let missed = match timeout_at(deadline, exchange).await {
-            Ok(Ok(whole)) => return Ok((session, whole)),
+            Ok(Ok((head, whole))) => return Ok((session, head, whole)),
             Ok(Err(Broken::NotProcessed(cause))) => {
                 let next = if reused {
                     Next::Connection
@@ -289,29 +296,7 @@ pub(crate) struct Answer<'u> {
     is_fit: bool,
 }
 
-impl<'u> Answer<'u> {
-    fn new(
-        upstream: &'u Upstream,
-        server: Busy,
-        mut session: Session,
-        deadline: Instant,
-        whole: bool,
-    ) -> Result<Self, Failure> {
-        let Some(head) = session.take_head() else {
-            let cause = "an answer whose end cannot be found";
-            return Err(Failure::sent(Reason::UpstreamFailed, cause));
-        };
-        Ok(Self {
-            is_begun: false,
-            is_fit: whole,
-            upstream,
-            server,
-            session,
-            head,
-            deadline,
-        })
-    }
-
+impl Answer<'_> {
     pub(crate) fn status(&self) -> StatusCode {
         self.head.status
     }

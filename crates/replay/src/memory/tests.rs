@@ -1,4 +1,5 @@
 use super::*;
+use crate::conformance::TERMS;
 use crate::store::Share;
 
 crate::conformance::suite!(paused, || async {
@@ -10,14 +11,6 @@ async fn a_done_key_with_other_content_is_a_conflict() {
     let of = crate::conformance::Paused(MemoryStore::new());
     crate::conformance::a_done_key_with_other_content_is_a_conflict(of).await;
 }
-
-const TERMS: Terms = Terms {
-    lease: Duration::from_secs(10),
-    memory: Duration::from_secs(60),
-    share: None,
-    content: None,
-    signed: None,
-};
 
 fn key(number: u32) -> ReplayKey {
     let mut bytes = [0; 16];
