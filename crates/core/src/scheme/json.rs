@@ -70,24 +70,26 @@ pub(crate) type Texts<'b> = SmallVec<[Result<Cow<'b, str>, Absence>; 2]>;
 /// type is malformed, and so is everything if the body is not JSON. At most
 /// [`MAX_POINTERS`].
 pub(crate) fn texts<'b>(body: &'b [u8], pointers: &[Pointer]) -> Texts<'b> {
-    let mut found = Found {
-        pointers,
-        texts: smallvec::smallvec![Err(Absence::Missing); pointers.len()],
-    };
+    let mut found = Found::new(pointers, Until::End);
     if pointers.is_empty() {
         return found.texts;
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Walk {
-        mask: u32::MAX >> (MAX_POINTERS - pointers.len().min(MAX_POINTERS)),
-        found: &mut found,
-        depth: 0,
-    }
-    .deserialize(&mut json);
+    let read = Walk::all(&mut found).deserialize(&mut json);
     if read.and_then(|()| json.end()).is_err() {
         return smallvec::smallvec![Err(Absence::Malformed); pointers.len()];
     }
     found.texts
+}
+
+/// The text of the first string or whole number at `pointer` in `body`. What comes after
+/// it is not read: this is for what is told, and nothing is decided by it.
+pub(crate) fn first_text<'b>(body: &'b [u8], pointer: &Pointer) -> Option<Cow<'b, str>> {
+    let mut found = Found::new(std::slice::from_ref(pointer), Until::Found);
+    let mut json = serde_json::Deserializer::from_slice(body);
+    // The walk ends with an error, wherever it ends.
+    let _: Result<(), _> = Walk::all(&mut found).deserialize(&mut json);
+    found.texts.pop()?.ok()
 }
 
 /// The elements of the array at `pointer` in `body`, each as its own text.
@@ -137,6 +139,25 @@ impl<'de> Visitor<'de> for Members<'_> {
 struct Found<'p, 'b> {
     pointers: &'p [Pointer],
     texts: Texts<'b>,
+    until: Until,
+}
+
+/// How far a body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    End,
+    /// Something is there where a pointer ends.
+    Found,
+}
+
+impl<'p> Found<'p, '_> {
+    fn new(pointers: &'p [Pointer], until: Until) -> Self {
+        Self {
+            pointers,
+            texts: smallvec::smallvec![Err(Absence::Missing); pointers.len()],
+            until,
+        }
+    }
 }
 
 /// Walks one value. `mask` has a bit for each pointer that leads here.
@@ -146,7 +167,15 @@ struct Walk<'f, 'p, 'b> {
     depth: usize,
 }
 
-impl<'b> Walk<'_, '_, 'b> {
+impl<'f, 'p, 'b> Walk<'f, 'p, 'b> {
+    fn all(found: &'f mut Found<'p, 'b>) -> Self {
+        Self {
+            mask: u32::MAX >> (MAX_POINTERS - found.pointers.len().min(MAX_POINTERS)),
+            found,
+            depth: 0,
+        }
+    }
+
     /// The pointers among `mask` whose next step is `step`.
     fn matching(&self, step: &str) -> u32 {
         self.select(|pointer| pointer.get(self.depth).is_some_and(|next| next == step))
@@ -158,11 +187,16 @@ impl<'b> Walk<'_, '_, 'b> {
             .fold(0, |mask, index| mask | (1 << index))
     }
 
-    /// Notes what is found where pointers end.
-    fn set(&mut self, text: Result<Cow<'b, str>, Absence>) {
-        for index in bits(self.select(|pointer| pointer.len() == self.depth)) {
+    /// Notes what is found where pointers end. An error ends the walk.
+    fn set<E: Error>(&mut self, text: Result<Cow<'b, str>, Absence>) -> Result<(), E> {
+        let ending = self.select(|pointer| pointer.len() == self.depth);
+        for index in bits(ending) {
             self.found.texts[index].clone_from(&text);
         }
+        if ending != 0 && self.found.until == Until::Found {
+            return Err(E::custom("that is enough"));
+        }
+        Ok(())
     }
 }
 
@@ -191,33 +225,27 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_borrowed_str<E: Error>(mut self, text: &'de str) -> Result<(), E> {
-        self.set(Ok(Cow::Borrowed(text)));
-        Ok(())
+        self.set(Ok(Cow::Borrowed(text)))
     }
 
     fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
-        self.set(Ok(Cow::Owned(text.to_owned())));
-        Ok(())
+        self.set(Ok(Cow::Owned(text.to_owned())))
     }
 
     fn visit_u64<E: Error>(mut self, number: u64) -> Result<(), E> {
-        self.set(Ok(Cow::Owned(number.to_string())));
-        Ok(())
+        self.set(Ok(Cow::Owned(number.to_string())))
     }
 
     fn visit_i64<E: Error>(mut self, number: i64) -> Result<(), E> {
-        self.set(Ok(Cow::Owned(number.to_string())));
-        Ok(())
+        self.set(Ok(Cow::Owned(number.to_string())))
     }
 
     fn visit_f64<E: Error>(mut self, _: f64) -> Result<(), E> {
-        self.set(Err(Absence::Malformed));
-        Ok(())
+        self.set(Err(Absence::Malformed))
     }
 
     fn visit_bool<E: Error>(mut self, _: bool) -> Result<(), E> {
-        self.set(Err(Absence::Malformed));
-        Ok(())
+        self.set(Err(Absence::Malformed))
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -225,7 +253,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        self.set(Err(Absence::Malformed));
+        self.set(Err(Absence::Malformed))?;
         let mut seen = 0;
         let mut twice = 0;
         while let Some(mask) = map.next_key_seed(Key(&self))? {
@@ -248,7 +276,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        self.set(Err(Absence::Malformed));
+        self.set(Err(Absence::Malformed))?;
         for index in 0_usize.. {
             let mask = self.matching(&index.to_string());
             let more = if mask == 0 {
@@ -387,6 +415,22 @@ mod tests {
         assert_eq!(texts(b"{}", &pointers)[..], [missing.clone(), missing]);
         let many = vec![Pointer::parse("/id").unwrap(); MAX_POINTERS];
         assert!(texts(br#"{"id":1}"#, &many).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn the_first_text_is_read_and_nothing_after_it() {
+        for (body, expected) in [
+            (r#"{"a":"x","d":{"id":"1","id":"2"}}"#, Some("1")),
+            (r#"{"d":{"id":7}} and no JSON"#, Some("7")),
+            (r#"{"d":{"id":"1"#, None),
+            (r#"{"d":{"id":null,"id":"2"}}"#, Some("2")),
+            (r#"{"d":{"id":[],"id":"2"}}"#, None),
+            (r#"{"d":{}}"#, None),
+        ] {
+            let pointer = Pointer::parse("/d/id").unwrap();
+            let found = first_text(body.as_bytes(), &pointer);
+            assert_eq!(found.as_deref(), expected, "{body}");
+        }
     }
 
     #[test]

@@ -63,7 +63,8 @@ impl Verified {
         }
     }
 
-    /// The event's type, likewise; of a batch, that of its first event.
+    /// The event's type, likewise; of a batch, that of its first event. Where a body in
+    /// JSON has several at that place, it is the first: nothing is decided by it here.
     pub fn event_type(&self) -> Option<&str> {
         let event = &self.event;
         let read = || {
@@ -74,8 +75,7 @@ impl Verified {
             };
             let text = match plan.event_type.as_ref()? {
                 Location::Json(pointer) => {
-                    let mut texts = json::texts(first, std::slice::from_ref(pointer));
-                    texts.pop()?.ok()?.into_owned().into_bytes()
+                    json::first_text(first, pointer)?.into_owned().into_bytes()
                 }
                 Location::Form(name) => super::evaluate::field(first, name).ok()?.into_owned(),
                 _ => return None,
