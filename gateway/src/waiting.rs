@@ -1,8 +1,9 @@
 //! Waiting, and not: most of what a delivery needs is there already, and then neither
-//! a clock nor a timer is.
+//! a clock nor a timer is. Futures are pinned where they are made: they are large, and
+//! would be copied with every call.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,13 +21,26 @@ pub(crate) async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Out
     .await
 }
 
+/// What a future has; how long it had to wait is added to `waited`.
+pub(crate) async fn timed<F: Future>(mut future: Pin<&mut F>, waited: &mut Duration) -> F::Output {
+    if let Some(output) = at_once(future.as_mut()).await {
+        return output;
+    }
+    let start = Instant::now();
+    let output = future.await;
+    *waited += start.elapsed();
+    output
+}
+
 /// What a future has within `limit`, which begins when it has to wait.
 ///
 /// # Errors
 ///
 /// It has not.
-pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
+pub(crate) async fn timeout<F: Future>(
+    limit: Duration,
+    mut future: Pin<&mut F>,
+) -> Result<F::Output, Elapsed> {
     match at_once(future.as_mut()).await {
         Some(output) => Ok(output),
         None => time::timeout(limit, future).await,
@@ -40,9 +54,8 @@ pub(crate) async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::
 /// It is past, and the future would have to wait.
 pub(crate) async fn timeout_at<F: Future>(
     deadline: Instant,
-    future: F,
+    mut future: Pin<&mut F>,
 ) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
     match at_once(future.as_mut()).await {
         Some(output) => Ok(output),
         None => time::timeout_at(deadline, future).await,

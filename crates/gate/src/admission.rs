@@ -77,10 +77,10 @@ impl<S: ReplayStore> Gate<S> {
             return Ok(Admission::Forward(Delivery::unclaimed(verified)));
         }
         let keys = verified.replay_keys(source.scope());
-        let deadline = Instant::now() + source.wait().min(LONGEST_WAIT);
         // A batch may be cut in another way each time.
         let content = (keys.len() == 1).then(|| crc32fast::hash(verified.body()));
         let terms = source.terms(content, verified.timestamp());
+        let mut deadline = None;
         let mut waiting = None;
         let mut blocked = None;
         loop {
@@ -101,6 +101,8 @@ impl<S: ReplayStore> Gate<S> {
             };
             blocked = Some(key);
             let now = Instant::now();
+            let patience = source.wait().min(LONGEST_WAIT);
+            let deadline = *deadline.get_or_insert(now + patience);
             if now >= deadline {
                 return Err(Reason::InFlight.into());
             }

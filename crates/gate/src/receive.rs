@@ -1,5 +1,8 @@
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use hookgate_core::{Begun, Checked, Chunk, Verified, VerifyError};
@@ -16,7 +19,7 @@ pub struct Receiving<'s> {
     begun: Begun<'s>,
     clock: Arc<dyn Clock>,
     /// What the head has decided already, of a source that only observes.
-    foregone: Option<Result<Response<Bytes>, Refusal>>,
+    foregone: Option<Box<Result<Response<Bytes>, Refusal>>>,
 }
 
 /// A request that was checked, for the source that it was checked for. It can be
@@ -95,7 +98,7 @@ impl<'s> Receiving<'s> {
             source,
             begun: Begun::Delivery(collecting),
             clock,
-            foregone: Some(verdict),
+            foregone: Some(Box::new(verdict)),
         }
     }
 
@@ -120,7 +123,16 @@ impl<'s> Receiving<'s> {
     /// Why the delivery is refused. Unless it is [`Reason::Verify`], the rest of
     /// the body was not read.
     pub async fn receive(mut self, body: &mut impl BodySource) -> Result<Received<'s>, Refusal> {
-        match timeout(self.source.body_timeout(), self.read(body)).await {
+        let limit = self.source.body_timeout();
+        let read = {
+            let mut reading = pin!(self.read(body));
+            // Most bodies are there already, and no timer is needed.
+            match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+                Poll::Ready(read) => Ok(read),
+                Poll::Pending => timeout(limit, reading).await,
+            }
+        };
+        match read {
             Ok(Ok(())) => self.finish(),
             Ok(Err(refusal)) => Err(refusal),
             Err(_) => Err(Reason::BodyTimeout.into()),

@@ -1,18 +1,20 @@
 //! Everything up to the claim, by the configuration as it is at that moment.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::Head;
-use hookgate_gate::{Admission, BodySource, Mode, Reason, Received, Receiving, Refusal};
+use hookgate_gate::{Admission, Mode, Reason, Received, Receiving, Refusal};
 use pingora_http::RequestHeader;
-use tokio::time::Instant;
 
 use super::Gateway;
 use super::record::{Record, Waited};
 use super::route::Route;
 use super::sender::{Gone, Sender};
 use crate::store::Store;
+use crate::waiting::timed;
 
 /// What becomes of a request, and the route that decided it.
 pub(super) struct Admitted {
@@ -47,10 +49,9 @@ impl Gateway {
             let received = match overtaken.take() {
                 None => self.receive(sender, &route, record).await,
                 Some(body) => {
-                    let start = Instant::now();
                     let head = head(sender.request());
                     let received = self.gate.check_whole(&route.source, head, body);
-                    record.checked(start.elapsed());
+                    record.checked(Duration::ZERO);
                     received
                 }
             };
@@ -68,9 +69,8 @@ impl Gateway {
                     if let Some(verified) = received.verified() {
                         record.verified(&route, verified);
                     }
-                    let start = Instant::now();
                     let admission = self.gate.admit(received).await;
-                    record.claimed(start.elapsed());
+                    record.claimed();
                     admission
                 }
             };
@@ -90,30 +90,31 @@ impl Gateway {
         route: &'r Route,
         record: &mut Record<'_>,
     ) -> Result<Received<'r>, Refusal> {
-        let start = Instant::now();
         let head = head(sender.request());
         let begun = self.gate.begin(&route.source, head, sender.declared_len());
-        record.checked(start.elapsed());
-        let receiving = begun?;
-        if let Err(Gone) = sender.proceed().await {
+        let mut waited = Duration::ZERO;
+        let received = match begun {
+            Ok(receiving) => self.receive_body(receiving, sender, &mut waited).await,
+            Err(refusal) => Err(refusal),
+        };
+        record.checked(waited);
+        received
+    }
+
+    /// `waited` is how long the sender took.
+    async fn receive_body<'r>(
+        &self,
+        receiving: Receiving<'r>,
+        sender: &mut Sender<'_>,
+        waited: &mut Duration,
+    ) -> Result<Received<'r>, Refusal> {
+        if let Err(Gone) = timed(pin!(sender.proceed()), waited).await {
             return Err(Reason::BodyIncomplete.into());
         }
         let most = self.limits().unverified_bodies;
-        receive_timed(receiving, &mut self.bodies.hold(sender, most), record).await
+        let body = self.bodies.hold(sender, most);
+        receiving.receive(&mut Waited { body, waited }).await
     }
-}
-
-/// Receives a body, and notes how long that took without waiting for it.
-async fn receive_timed<'r>(
-    receiving: Receiving<'r>,
-    body: &mut impl BodySource,
-    record: &mut Record<'_>,
-) -> Result<Received<'r>, Refusal> {
-    let start = Instant::now();
-    let mut body = Waited::new(body);
-    let received = receiving.receive(&mut body).await;
-    record.checked(start.elapsed().saturating_sub(body.waited));
-    received
 }
 
 fn head(request: &RequestHeader) -> Head<'_> {

@@ -13,7 +13,6 @@ use hookgate_gate::{
 };
 use http::{HeaderMap, StatusCode};
 use pingora_http::ResponseHeader;
-use tokio::time::Instant;
 
 use super::Gateway;
 use super::admit::Admitted;
@@ -93,7 +92,6 @@ impl Gateway {
         let request = Request::delivery(sender.request(), context);
 
         settlement.handed_over();
-        let start = Instant::now();
         let event = Event {
             source,
             id: verified.as_ref().and_then(Verified::id),
@@ -101,7 +99,7 @@ impl Gateway {
         };
         let sent = route.upstream.send(&request, &body, event).await;
         let status = sent.as_ref().ok().map(Answer::status);
-        record.answered(route, status, settlement.attempt(), start.elapsed());
+        record.answered(route, status, settlement.attempt());
         match sent {
             Ok(answer) => {
                 if is_enforced {
@@ -203,15 +201,16 @@ pub(super) fn refusal_answer(
 /// Makes ids that tell requests apart, in this process and between processes.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    process: u64,
+    process: String,
     next: AtomicU64,
 }
 
 impl RequestIds {
     pub(super) fn new() -> Self {
         // Seeded by the operating system.
+        let process = RandomState::new().build_hasher().finish();
         Self {
-            process: RandomState::new().build_hasher().finish(),
+            process: format!("{process:016x}"),
             next: AtomicU64::new(1),
         }
     }
@@ -219,7 +218,8 @@ impl RequestIds {
     pub(super) fn next(&self) -> String {
         let mut id = String::with_capacity(32);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let _: std::fmt::Result = write!(id, "{:016x}{number:016x}", self.process);
+        id.push_str(&self.process);
+        let _: std::fmt::Result = write!(id, "{number:016x}");
         id
     }
 }

@@ -92,7 +92,7 @@ pub(super) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &Shutdown
         gateway.serve_http1(&mut session, shutdown, head_by).await;
         if !session.keeps_alive {
             // One that does not take its answer does without.
-            let _: Result<(), _> = timeout(FINISH, session.connection.shutdown()).await;
+            let _: Result<(), _> = timeout(FINISH, pin!(session.connection.shutdown())).await;
             return;
         }
         // It has the room that the connection is to give back.
@@ -111,10 +111,12 @@ impl Gateway {
         shutdown: &ShutdownWatch,
         head_by: Option<Instant>,
     ) {
-        let reading = read_request(&mut session.connection);
-        let read = match head_by {
-            Some(by) => timeout_at(by, reading).await,
-            None => timeout(self.limits().head_timeout, reading).await,
+        let read = {
+            let reading = pin!(read_request(&mut session.connection));
+            match head_by {
+                Some(by) => timeout_at(by, reading).await,
+                None => timeout(self.limits().head_timeout, reading).await,
+            }
         };
         let read = match read {
             Ok(Err(Flaw::Cut)) => {
@@ -152,7 +154,7 @@ impl Gateway {
         let (head, body) = refusal_answer(refusal, Audience::Http, &record.id, None);
         let mut sender = Sender::new(session.into(), BodyLen::Known(0));
         // A sender that does not take its answer does without.
-        let _: Result<_, _> = timeout(FINISH, sender.answer(head, body, None)).await;
+        let _: Result<_, _> = timeout(FINISH, pin!(sender.answer(head, body, None))).await;
     }
 }
 

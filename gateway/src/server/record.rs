@@ -17,13 +17,15 @@ use super::Gateway;
 use super::route::Route;
 use crate::access::{Line, Microseconds, Moment};
 use crate::trace::Span;
-use crate::waiting::at_once;
+use crate::waiting::timed;
 
 pub(super) struct Record<'g> {
     gateway: &'g Gateway,
     pub(super) id: String,
     client: Option<IpAddr>,
     start: Instant,
+    /// Where the measure of what comes next begins.
+    lap: Instant,
     route: Option<Arc<Route>>,
     outcome: &'static str,
     reason: Option<Reason>,
@@ -41,11 +43,13 @@ pub(super) struct Record<'g> {
 impl<'g> Record<'g> {
     pub(super) fn start(gateway: &'g Gateway, client: Option<IpAddr>) -> Self {
         gateway.deliveries.fetch_add(1, Ordering::SeqCst);
+        let start = Instant::now();
         Self {
             gateway,
             id: gateway.request_ids.next(),
             client,
-            start: Instant::now(),
+            start,
+            lap: start,
             route: None,
             outcome: "refused",
             reason: None,
@@ -65,8 +69,15 @@ impl<'g> Record<'g> {
         self.route = Some(Arc::clone(route));
     }
 
-    /// Notes how long checking has taken.
-    pub(super) fn checked(&mut self, took: Duration) {
+    /// How long it took since the last measure, with one look at the clock.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.lap, now))
+    }
+
+    /// Notes that checking is done, which was `waited` for so long.
+    pub(super) fn checked(&mut self, waited: Duration) {
+        let took = self.lap().saturating_sub(waited);
         *self.verify.get_or_insert_default() += took;
     }
 
@@ -80,8 +91,9 @@ impl<'g> Record<'g> {
         }
     }
 
-    /// Notes how long claiming has taken, waiting for other deliveries included.
-    pub(super) fn claimed(&mut self, took: Duration) {
+    /// Notes that claiming is done, waiting for other deliveries included.
+    pub(super) fn claimed(&mut self) {
+        let took = self.lap();
         *self.claim.get_or_insert_default() += took;
     }
 
@@ -125,8 +137,8 @@ impl<'g> Record<'g> {
         route: &Route,
         status: Option<http::StatusCode>,
         attempt: u32,
-        took: Duration,
     ) {
+        let took = self.lap();
         route.upstream_metrics.answered(status, took);
         self.upstream = Some(took);
         self.attempt = Some(attempt);
@@ -216,29 +228,13 @@ impl Drop for Record<'_> {
 }
 
 /// A body of which is known how long it was waited for.
-pub(super) struct Waited<'b, B> {
-    body: &'b mut B,
-    pub(super) waited: Duration,
-}
-
-impl<'b, B: BodySource> Waited<'b, B> {
-    pub(super) fn new(body: &'b mut B) -> Self {
-        Self {
-            body,
-            waited: Duration::ZERO,
-        }
-    }
+pub(super) struct Waited<'w, B> {
+    pub(super) body: B,
+    pub(super) waited: &'w mut Duration,
 }
 
 impl<B: BodySource> BodySource for Waited<'_, B> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
-        let mut next = pin!(self.body.chunk());
-        if let Some(chunk) = at_once(next.as_mut()).await {
-            return chunk;
-        }
-        let start = Instant::now();
-        let chunk = next.await;
-        self.waited += start.elapsed();
-        chunk
+        timed(pin!(self.body.chunk()), self.waited).await
     }
 }

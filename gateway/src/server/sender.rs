@@ -3,6 +3,7 @@
 //! by not reading.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -164,7 +165,7 @@ impl<'s> Sender<'s> {
     /// Sends the head of an answer whose body comes in chunks.
     pub(super) async fn start(&mut self, head: &ResponseHeader) -> Result<(), Gone> {
         match &mut self.session {
-            Session::Http1(session) => within(session.write_head(head)).await,
+            Session::Http1(session) => within(pin!(session.write_head(head))).await,
             Session::Http2(session) => session
                 .write_response_header(Box::new(response_head(head)), false)
                 .map_err(|_| Gone),
@@ -173,15 +174,15 @@ impl<'s> Sender<'s> {
 
     pub(super) async fn chunk(&mut self, chunk: Bytes) -> Result<(), Gone> {
         match &mut self.session {
-            Session::Http1(session) => within(session.write(&chunk)).await,
-            Session::Http2(session) => within(session.write_body(chunk, false)).await,
+            Session::Http1(session) => within(pin!(session.write(&chunk))).await,
+            Session::Http2(session) => within(pin!(session.write_body(chunk, false))).await,
         }
     }
 
     /// Sends what was held back, before a wait.
     pub(super) async fn flush(&mut self) -> Result<(), Gone> {
         match &mut self.session {
-            Session::Http1(session) => within(session.flush()).await,
+            Session::Http1(session) => within(pin!(session.flush())).await,
             // Nothing is.
             Session::Http2(_) => Ok(()),
         }
@@ -191,7 +192,7 @@ impl<'s> Sender<'s> {
     /// had to ask for them, and senders do not.
     pub(super) async fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
         match (&mut self.session, trailers) {
-            (Session::Http1(session), _) => within(session.finish()).await,
+            (Session::Http1(session), _) => within(pin!(session.finish())).await,
             (Session::Http2(stream), Some(trailers)) => {
                 stream.write_trailers(trailers).map_err(|_| Gone)
             }
@@ -205,7 +206,7 @@ impl<'s> Sender<'s> {
         match &mut self.session {
             Session::Http1(session) => {
                 // What could not be written by now is not waited for.
-                let _: Result<(), _> = timeout(SHUTDOWN, session.shutdown()).await;
+                let _: Result<(), _> = timeout(SHUTDOWN, pin!(session.shutdown())).await;
             }
             Session::Http2(session) => session.shutdown(),
         }
@@ -254,7 +255,7 @@ impl<'s> Sender<'s> {
 
     /// Reads what is left of the body, within bounds. Whether that was all.
     async fn drain(&mut self, most: usize) -> bool {
-        let read = async {
+        let read = pin!(async {
             let mut drained = 0;
             while drained <= most {
                 match self.discard().await {
@@ -264,7 +265,7 @@ impl<'s> Sender<'s> {
                 }
             }
             false
-        };
+        });
         timeout(DRAIN_TIME, read).await.unwrap_or(false)
     }
 
@@ -301,7 +302,7 @@ fn from_http2(read: pingora_core::Result<Option<Bytes>>) -> Result<Option<Chunk>
     Ok(read.map_err(|_| Broken)?.map(Chunk::from))
 }
 
-async fn within<E>(write: impl Future<Output = Result<(), E>>) -> Result<(), Gone> {
+async fn within<E>(write: Pin<&mut impl Future<Output = Result<(), E>>>) -> Result<(), Gone> {
     match timeout(WRITE, write).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Gone),

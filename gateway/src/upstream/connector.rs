@@ -3,6 +3,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -142,17 +143,18 @@ impl Connector {
     ) -> Result<(ResponseHeader, bool), Broken> {
         match session {
             Session::Http1(session) => {
-                let written = session.send(request, body);
-                let written = within(self.write, "not written in time", written);
+                let written = {
+                    let writing = pin!(session.send(request, body));
+                    within(self.write, "not written in time", writing).await
+                };
                 // A server may refuse before it has read everything, and close. Its
                 // answer counts, not that the rest could not be written.
-                let written = match written.await {
-                    Err(late @ Broken::Late(_)) => return Err(late),
-                    written => written,
-                };
-                let read = session.read_head();
-                let read = within(self.first_byte, "no first byte in time", read);
-                match (read.await, written) {
+                if let Err(late @ Broken::Late(_)) = written {
+                    return Err(late);
+                }
+                let reading = pin!(session.read_head());
+                let read = within(self.first_byte, "no first byte in time", reading).await;
+                match (read, written) {
                     (Ok(head), Ok(true)) => Ok((head, true)),
                     (Ok(head), _) if head.status.is_success() => Err(UNREAD.into()),
                     (Ok(head), _) => Ok((head, false)),
@@ -184,13 +186,14 @@ impl Connector {
             .map_err(Broken::from)?;
         let writer = session.take_request_body_writer();
         let mut whole = body.is_empty();
-        let mut writing = std::pin::pin!(within(self.write, "not written in time", async {
+        let writing = pin!(async {
             match writer {
                 Some(mut writer) => write_body(&mut writer, body.clone(), true, None).await,
                 None => Ok(()),
             }
-        }));
-        let mut reading = std::pin::pin!(async {
+        });
+        let mut writing = pin!(within(self.write, "not written in time", writing));
+        let mut reading = pin!(async {
             session.read_response_header().await?;
             let head = session.response_header().cloned();
             head.ok_or_else(|| Broken::from("an answer without a head"))
@@ -302,7 +305,7 @@ impl From<&str> for Broken {
 async fn within<T, E: Into<Broken>>(
     limit: Option<Duration>,
     late: &'static str,
-    work: impl Future<Output = Result<T, E>>,
+    work: Pin<&mut impl Future<Output = Result<T, E>>>,
 ) -> Result<T, Broken> {
     let done = match limit {
         Some(limit) => timeout(limit, work).await.map_err(|_| Broken::Late(late))?,

@@ -1,7 +1,6 @@
 //! Heads in both directions: what belongs to one connection stays on it, and
 //! what the upstream trusts comes from here and from nobody else.
 
-use std::fmt;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 
@@ -134,9 +133,15 @@ impl Context<'_> {
             Mode::Enforce => "true",
             Mode::Observe => "false",
         };
-        add(CONTENT_LENGTH.as_str(), Short::of(self.body_len).as_bytes());
+        add(
+            CONTENT_LENGTH.as_str(),
+            itoa::Buffer::new().format(self.body_len).as_bytes(),
+        );
         add("hookgate-verified", is_verified.as_bytes());
-        add("hookgate-attempt", Short::of(self.attempt).as_bytes());
+        add(
+            "hookgate-attempt",
+            itoa::Buffer::new().format(self.attempt).as_bytes(),
+        );
         let mut set = |name: &str, value: &str| {
             // A name or an id is somebody else's text.
             if value
@@ -161,7 +166,7 @@ impl Context<'_> {
         }
         set("x-request-id", self.request_id);
         if let Some(client) = self.client {
-            add("x-forwarded-for", Short::of(client).as_bytes());
+            add("x-forwarded-for", AddressText::of(client).as_bytes());
         }
         add("x-forwarded-proto", self.scheme.as_bytes());
         if let Some(host) = host {
@@ -169,24 +174,27 @@ impl Context<'_> {
         }
         let timestamp = self.verified.and_then(Verified::timestamp);
         if let Some(seconds) = timestamp.map(UnixTime::secs) {
-            add("hookgate-timestamp", Short::of(seconds).as_bytes());
+            add(
+                "hookgate-timestamp",
+                itoa::Buffer::new().format(seconds).as_bytes(),
+            );
         }
     }
 }
 
-/// A number or an address as text, without a string for it.
-struct Short {
-    /// The longest address has 45 bytes.
+/// An address as text, without a string for it.
+struct AddressText {
+    /// The longest has 45 bytes.
     text: [u8; 48],
     len: usize,
 }
 
-impl Short {
-    fn of(value: impl fmt::Display) -> Self {
+impl AddressText {
+    fn of(address: IpAddr) -> Self {
         let mut text = [0; 48];
         let mut rest = &mut text[..];
-        // What does not fit is cut off, and everything fits.
-        let _: io::Result<()> = write!(rest, "{value}");
+        // What does not fit is cut off, and every address fits.
+        let _: io::Result<()> = write!(rest, "{address}");
         let len = 48 - rest.len();
         Self { text, len }
     }

@@ -9,6 +9,7 @@ mod server;
 mod tend;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -158,7 +159,7 @@ impl Upstream {
             return Err(failure);
         }
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
-        let Ok(Some(busy)) = timeout_at(until, Busy::with_first(full)).await else {
+        let Ok(Some(busy)) = timeout_at(until, pin!(Busy::with_first(full))).await else {
             let cause = "every connection is in use";
             return Err(Failure::unsent(Reason::UpstreamBusy, cause));
         };
@@ -210,8 +211,11 @@ impl Upstream {
             .await
             .map_err(|failure| (failure, Next::Server))?;
         let sent = |reason, cause: &dyn fmt::Display| (Failure::sent(reason, cause), Next::Nothing);
-        let exchange = self.connector.exchange(&mut session, request, body);
-        let missed = match timeout_at(deadline, exchange).await {
+        let exchanged = {
+            let exchange = pin!(self.connector.exchange(&mut session, request, body));
+            timeout_at(deadline, exchange).await
+        };
+        let missed = match exchanged {
             Ok(Ok((head, whole))) => return Ok((session, head, whole)),
             Ok(Err(Broken::NotProcessed(cause))) => {
                 let next = if reused {
@@ -242,7 +246,8 @@ impl Upstream {
         }
         // With the handshakes of TLS and of HTTP/2.
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
-        let cause = match timeout_at(until, self.connector.connect(&server.peer, from)).await {
+        let connecting = pin!(self.connector.connect(&server.peer, from));
+        let cause = match timeout_at(until, connecting).await {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(error)) => format!("{}: {}", server.address, told(&error)),
             Err(_) if until == deadline => {
@@ -317,13 +322,13 @@ impl Answer<'_> {
             return Err(BrokenOff);
         }
         self.is_begun = true;
-        let chunk = timeout_at(self.deadline, self.session.chunk()).await;
+        let chunk = timeout_at(self.deadline, pin!(self.session.chunk())).await;
         chunk.unwrap_or(Err(BrokenOff))
     }
 
     /// What comes after the body, within that deadline.
     pub(crate) async fn trailers(&mut self) -> Result<Option<HeaderMap>, BrokenOff> {
-        let trailers = timeout_at(self.deadline, self.session.trailers()).await;
+        let trailers = timeout_at(self.deadline, pin!(self.session.trailers())).await;
         trailers.unwrap_or(Err(BrokenOff))
     }
 

@@ -87,7 +87,7 @@ pub(crate) fn texts<'b>(body: &'b [u8], pointers: &[Pointer]) -> Texts<'b> {
 pub(crate) fn first_text<'b>(body: &'b [u8], pointer: &Pointer) -> Option<Cow<'b, str>> {
     let mut found = Found::new(std::slice::from_ref(pointer), Until::Found);
     let mut json = serde_json::Deserializer::from_slice(body);
-    // The walk ends with an error, wherever it ends.
+    // Ends with an error where it stops.
     let _: Result<(), _> = Walk::all(&mut found).deserialize(&mut json);
     found.texts.pop()?.ok()
 }
@@ -140,6 +140,9 @@ struct Found<'p, 'b> {
     pointers: &'p [Pointer],
     texts: Texts<'b>,
     until: Until,
+    /// Nothing more has to be read. A visitor that stops in the middle is an error of
+    /// the parser's.
+    is_enough: bool,
 }
 
 /// How far a body is read.
@@ -156,6 +159,7 @@ impl<'p> Found<'p, '_> {
             pointers,
             texts: smallvec::smallvec![Err(Absence::Missing); pointers.len()],
             until,
+            is_enough: false,
         }
     }
 }
@@ -187,16 +191,12 @@ impl<'f, 'p, 'b> Walk<'f, 'p, 'b> {
             .fold(0, |mask, index| mask | (1 << index))
     }
 
-    /// Notes what is found where pointers end. An error ends the walk.
-    fn set<E: Error>(&mut self, text: Result<Cow<'b, str>, Absence>) -> Result<(), E> {
-        let ending = self.select(|pointer| pointer.len() == self.depth);
-        for index in bits(ending) {
+    /// Notes what is found where pointers end.
+    fn set(&mut self, text: Result<Cow<'b, str>, Absence>) {
+        for index in bits(self.select(|pointer| pointer.len() == self.depth)) {
             self.found.texts[index].clone_from(&text);
+            self.found.is_enough |= self.found.until == Until::Found;
         }
-        if ending != 0 && self.found.until == Until::Found {
-            return Err(E::custom("that is enough"));
-        }
-        Ok(())
     }
 }
 
@@ -225,27 +225,33 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_borrowed_str<E: Error>(mut self, text: &'de str) -> Result<(), E> {
-        self.set(Ok(Cow::Borrowed(text)))
+        self.set(Ok(Cow::Borrowed(text)));
+        Ok(())
     }
 
     fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
-        self.set(Ok(Cow::Owned(text.to_owned())))
+        self.set(Ok(Cow::Owned(text.to_owned())));
+        Ok(())
     }
 
     fn visit_u64<E: Error>(mut self, number: u64) -> Result<(), E> {
-        self.set(Ok(Cow::Owned(number.to_string())))
+        self.set(Ok(Cow::Owned(number.to_string())));
+        Ok(())
     }
 
     fn visit_i64<E: Error>(mut self, number: i64) -> Result<(), E> {
-        self.set(Ok(Cow::Owned(number.to_string())))
+        self.set(Ok(Cow::Owned(number.to_string())));
+        Ok(())
     }
 
     fn visit_f64<E: Error>(mut self, _: f64) -> Result<(), E> {
-        self.set(Err(Absence::Malformed))
+        self.set(Err(Absence::Malformed));
+        Ok(())
     }
 
     fn visit_bool<E: Error>(mut self, _: bool) -> Result<(), E> {
-        self.set(Err(Absence::Malformed))
+        self.set(Err(Absence::Malformed));
+        Ok(())
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -253,7 +259,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        self.set(Err(Absence::Malformed))?;
+        self.set(Err(Absence::Malformed));
         let mut seen = 0;
         let mut twice = 0;
         while let Some(mask) = map.next_key_seed(Key(&self))? {
@@ -268,6 +274,9 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
                 mask,
                 depth: self.depth + 1,
             })?;
+            if self.found.is_enough {
+                return Ok(());
+            }
         }
         for index in bits(twice) {
             self.found.texts[index] = Err(Absence::Repeated);
@@ -276,7 +285,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        self.set(Err(Absence::Malformed))?;
+        self.set(Err(Absence::Malformed));
         for index in 0_usize.. {
             let mask = self.matching(&index.to_string());
             let more = if mask == 0 {
@@ -289,7 +298,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
                 };
                 seq.next_element_seed(walk)?.is_some()
             };
-            if !more {
+            if !more || self.found.is_enough {
                 break;
             }
         }

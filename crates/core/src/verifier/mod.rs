@@ -70,10 +70,6 @@ struct PreparedKey {
 }
 
 /// What begins with a head.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "boxing would cost every delivery an allocation"
-)]
 pub enum Begun<'v> {
     /// A delivery: its body is wanted.
     Delivery(Pending<'v>),
@@ -169,7 +165,7 @@ impl Verifier {
             let answer = self.answer(handshake, &|place| view.value(place), now)?;
             return Ok(Begun::Handshake(answer));
         }
-        let begun = self.begin_delivery(head, now);
+        let begun = self.begin_delivery(head, now).map(Box::new);
         let unsigned = late.iter().any(|late| !handshakes[late.index].verified);
         if let Err(error) = begun
             && !unsigned

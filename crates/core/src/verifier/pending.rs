@@ -23,8 +23,8 @@ use crate::time::UnixTime;
 pub struct Pending<'v> {
     pub(super) verifier: &'v Verifier,
     /// An error of the head, where the request may still be a handshake that is
-    /// known by its body.
-    pub(super) begun: Result<Begun, VerifyError>,
+    /// known by its body. Large, and handed on often before the body is there.
+    pub(super) begun: Result<Box<Begun>, VerifyError>,
     /// Handshakes that the head may have begun.
     pub(super) handshakes: SmallVec<[LateHandshake; 1]>,
     pub(super) body: Body,
@@ -89,7 +89,6 @@ impl Pending<'_> {
 
     fn check(&mut self, body: Bytes, now: UnixTime) -> Result<Checked, VerifyError> {
         let verifier = self.verifier;
-        // It is large; it stays where it is.
         let event = match &mut self.begun {
             Ok(begun) => verifier.finish_delivery(begun, &body, now),
             Err(error) => Err(*error),

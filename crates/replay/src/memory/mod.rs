@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use hookgate_core::ReplayKey;
 use moka::sync::Cache;
 use tokio::time::Instant;
@@ -27,7 +28,7 @@ use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
 pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
-    slots: Cache<ReplayKey, Arc<Slot>>,
+    slots: Cache<ReplayKey, Arc<Slot>, RandomState>,
     /// The locks of those who put and remove slots: the cache has none that holds for
     /// all of its ways to do so.
     writing: [Mutex<()>; STRIPES],
@@ -61,7 +62,8 @@ impl MemoryStore {
             .eviction_listener(move |_, slot: Arc<Slot>, _| {
                 gone.count(slot.held_by.as_ref(), -1);
             })
-            .build();
+            // Of hashes already, and with a seed of its own: nobody has them collide.
+            .build_with_hasher(RandomState::default());
         Self(Arc::new(Inner {
             slots,
             writing: [const { Mutex::new(()) }; STRIPES],
@@ -73,13 +75,7 @@ impl MemoryStore {
     }
 
     fn try_claim(&self, key: ReplayKey, terms: Terms) -> Claim {
-        let found = self.0.slots.get(&key);
-        let answer = found.and_then(|slot| slot.record().answer(self.now(), terms));
-        answer.unwrap_or_else(|| self.claim_anew(key, terms))
-    }
-
-    /// Claims a key that does not count, or whose lease has ended.
-    fn claim_anew(&self, key: ReplayKey, terms: Terms) -> Claim {
+        // Most keys are new, and are put.
         let _nobody_else = self.writing(key);
         let Some(slot) = self.0.slots.get(&key) else {
             let held_by = terms.share.map(|share| self.0.places.of(share.source));
