@@ -193,11 +193,12 @@ async fn when_redis_was_emptied_replays_are_refused_and_new_deliveries_pass() {
         until_delivered(gateway, name).await;
     }
 
-    // The control: a server that says it has been there all the time.
+    // The control: a server that says it has been there all the time, and a gateway that
+    // cannot know better.
     upstream.take();
     server.cli(&["FLUSHALL"]);
-    server.in_use();
-    let again = send(gateways[0].address(), request()).await;
+    let late = gateway(&upstream, &server).start();
+    let again = send(late.address(), request()).await;
     assert_eq!(again.status, StatusCode::NO_CONTENT);
     assert_eq!(upstream.take().len(), 1);
 }

@@ -2,23 +2,15 @@
 -- ahead by ARGV[4], all in milliseconds; ARGV[5]: the checksum of the content, or
 -- nothing. The answer begins with the token.
 -- KEYS[2] says since when the server remembers, in seconds of the gates' clocks;
--- ARGV[6]: when the delivery was signed, or nothing; ARGV[7]: the gate's time now.
+-- ARGV[6]: when the delivery was signed, or nothing. KEYS[3], if any: the last event
+-- that the gate has committed in this slot; ARGV[7]: what is there; ARGV[8]: when the gate
+-- was told so.
 local token, lease, memory = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[4])
--- The answer, where the server refuses to write; nothing where it has written.
-local function refused(set)
-  if type(set) == 'table' and set.err then
-    if string.find(set.err, 'OOM command not allowed', 1, true) then
-      return token .. ' full'
-    end
-    return set
-  end
-end
 local since = tonumber(redis.call('GET', KEYS[2]))
-if not since then
-  -- New, or wiped. What was signed before now may have been done.
-  return refused(redis.pcall('SET', KEYS[2], ARGV[7])) or token .. ' wiped'
+if not since or (KEYS[3] and is_gone(KEYS[3], ARGV[7], ARGV[8], since, now)) then
+  return token .. ' lost'
 end
 if ARGV[6] ~= '' and tonumber(ARGV[6]) <= since then
   return token .. ' forgotten'
@@ -63,4 +55,4 @@ local lease_end = now + lease
 local entry = string.format('f:%s:%.0f:%.0f:%.0f:%s', token, attempt, lease_end, lease_end + memory, ARGV[5])
 -- A second more than it counts: the time in the value decides.
 local set = redis.pcall('SET', KEYS[1], entry, 'PX', string.format('%.0f', lease + memory + 1000))
-return refused(set) or token .. ' granted ' .. string.format('%.0f', attempt)
+return refused(set, token) or token .. ' granted ' .. string.format('%.0f', attempt)

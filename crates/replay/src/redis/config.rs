@@ -1,6 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use hookgate_core::ReplayKey;
+
 use super::url::{RedisUrlError, Target};
 
 /// Which server a [`RedisStore`](super::RedisStore) uses, and how.
@@ -70,6 +72,14 @@ impl RedisConfig {
     pub fn with_wait_replicas(mut self, wait: WaitReplicas) -> Self {
         self.replicas = Some(wait);
         self
+    }
+
+    /// What the server calls the event. All whose key begins with the same byte are in
+    /// one slot of a cluster.
+    pub(super) fn key(&self, key: ReplayKey) -> String {
+        let (slot, rest) = key.as_bytes().split_at(1);
+        let rest = hex::encode(rest);
+        format!("{}:{{{}}}{rest}", self.prefix, hex::encode(slot))
     }
 
     pub(super) fn channel(&self) -> String {

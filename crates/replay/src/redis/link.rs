@@ -6,7 +6,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::config::RedisConfig;
-use super::since;
+use super::script::Answer;
+use super::since::Memory;
 use super::wire::Wire;
 use crate::store::StoreError;
 
@@ -37,9 +38,12 @@ enum State {
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Link {
-    pub(super) async fn open(config: Arc<RedisConfig>) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        config: Arc<RedisConfig>,
+        memory: Arc<Memory>,
+    ) -> Result<Self, StoreError> {
         let wire = Wire::open(&config).await?;
-        if since::begin(&wire, &config).await > 0 {
+        if memory.look(&wire).await == Answer::Lost {
             tracing::warn!(
                 server = %config,
                 prefix = config.prefix,
@@ -49,7 +53,7 @@ impl Link {
         }
         let (state, _) = watch::channel(State::Up(Conn { number: 0, wire }));
         let state = Arc::new(state);
-        let keeper = tokio::spawn(keep(Arc::clone(&state), config)).abort_handle();
+        let keeper = tokio::spawn(keep(Arc::clone(&state), config, memory)).abort_handle();
         Ok(Self { state, keeper })
     }
 
@@ -101,7 +105,7 @@ impl Drop for Link {
     }
 }
 
-async fn keep(state: Arc<watch::Sender<State>>, config: Arc<RedisConfig>) {
+async fn keep(state: Arc<watch::Sender<State>>, config: Arc<RedisConfig>, memory: Arc<Memory>) {
     let mut states = state.subscribe();
     let mut number = 0;
     while states
@@ -111,8 +115,9 @@ async fn keep(state: Arc<watch::Sender<State>>, config: Arc<RedisConfig>) {
     {
         match Wire::open(&config).await {
             Ok(wire) => {
-                if since::begin(&wire, &config).await > 0 {
-                    since::cry_loss(&config);
+                // Before anybody claims: other gates know nothing of what was lost here.
+                if memory.look(&wire).await == Answer::Lost {
+                    memory.cry_loss();
                 }
                 number += 1;
                 state.send_replace(State::Up(Conn { number, wire }));

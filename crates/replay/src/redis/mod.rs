@@ -23,13 +23,14 @@
 //! A server whose memory is full answers new claims with [`Claim::Full`], and goes
 //! on settling. An event takes about 200 bytes (Redis 7.0, 192 000 done).
 //!
-//! Time is the server's. Its clock must not jump.
+//! Time is the server's. Its clock must not jump, and that of a replica that becomes the
+//! master must not be another by a second or more.
 //!
 //! # What is still known after a failure
 //!
 //! | set up | after the server was killed | after the machine was lost |
 //! |---|---|---|
-//! | default (snapshots) | what the last snapshot has, up to an hour old: **replays pass** | nothing, or likewise |
+//! | default (snapshots) | what the last snapshot has, up to an hour old: **replays pass** unless a gate [notices](#when-the-server-has-lost-its-data) | nothing, or likewise |
 //! | `appendonly yes`, `appendfsync everysec` (its default) | everything | all but the last second or two |
 //! | `appendonly yes`, `appendfsync always` | everything | everything on its disk |
 //!
@@ -38,8 +39,9 @@
 //! that was claimed or done in that time can be granted once more. With
 //! [`WaitReplicas`] a claim counts only when that many replicas have it, which makes
 //! this rare, not impossible: the replica with most data wins, but not by a promise.
+//! If what was done is among what is gone, the gate that committed it notices.
 //!
-//! # When the server was emptied
+//! # When the server has lost its data
 //!
 //! `FLUSHALL`, or a start without its data, would let every replay pass. So there are 256
 //! entries more, `PREFIX:{00}since` to `PREFIX:{ff}since`, without a time to live, one
@@ -50,8 +52,29 @@
 //! answered [`Claim::Forgotten`], to all gates alike. A server that is new is no
 //! different: nobody can tell that it was not emptied a moment ago.
 //!
-//! Not noticed: data that came back older than it was (see the table above), and keys
-//! that were removed one by one.
+//! Data that is older than it was, of a snapshot or of a replica that lagged behind, has
+//! those entries. So each gate keeps witnesses, in its own memory: the event of each first
+//! byte that it committed last, with what the server has of it and until when. What is
+//! lost is what was written last, the witness before all else. Claims look at theirs in
+//! the same step, and a gate that has connected again looks at all of them before it
+//! claims. If one is gone before its time, the whole server is taken to remember only
+//! since now; of a cluster, the events of that first byte. That costs no write, and one
+//! look more a claim.
+//!
+//! Not noticed:
+//!
+//! * That data is older, if no gate is left that committed anything of what is gone: all
+//!   were started again together with the server.
+//! * What others grant before such a gate has connected again, which takes it less than a
+//!   second; with a cluster, which looks after its connections by itself, before it claims
+//!   another event of the same first byte as any that is gone.
+//! * That events in flight are gone, if no event is that was done. They may be delivered
+//!   once more, as after the end of a lease.
+//! * That an event is gone which is remembered for longer than those that were committed
+//!   after it, when those are due to be forgotten. By then it is outside the window, if the
+//!   windows of all sources are about the same.
+//! * Keys that were removed one by one. If a witness is among them, the data is taken for
+//!   older.
 //!
 //! # When the server is gone
 //!
@@ -84,7 +107,7 @@ mod wire;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
@@ -97,6 +120,7 @@ use self::call::{Call, GiveBack};
 pub use self::config::{RedisConfig, WaitReplicas};
 use self::link::{Conn, Link};
 use self::script::{Answer, CLAIM, SETTLE};
+use self::since::Memory;
 pub use self::url::RedisUrlError;
 use crate::bells::LOOK_AGAIN;
 use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
@@ -114,7 +138,7 @@ struct Inner {
     bells: Arc<Bells>,
     listener: AbortHandle,
     give_back: Arc<Semaphore>,
-    shift: Arc<AtomicU64>,
+    memory: Arc<Memory>,
 }
 
 impl RedisStore {
@@ -143,7 +167,8 @@ impl RedisStore {
             return Err(StoreError::new(contradiction));
         }
         let config = Arc::new(config);
-        let link = Link::open(Arc::clone(&config)).await?;
+        let memory = Arc::new(Memory::new(Arc::clone(&config), shift));
+        let link = Link::open(Arc::clone(&config), Arc::clone(&memory)).await?;
         let bells = Arc::new(Bells::new());
         let listener = bells::listen(Arc::clone(&bells), Arc::clone(&config));
         let listener = tokio::spawn(listener).abort_handle();
@@ -153,18 +178,8 @@ impl RedisStore {
             bells,
             listener,
             give_back: Arc::new(Semaphore::new(GiveBack::PLACES)),
-            shift,
+            memory,
         })))
-    }
-
-    fn key(&self, key: ReplayKey) -> String {
-        let (slot, rest) = key.as_bytes().split_at(1);
-        let rest = hex::encode(rest);
-        format!("{}:{{{}}}{rest}", self.0.config.prefix, hex::encode(slot))
-    }
-
-    fn shift(&self) -> String {
-        self.0.shift.load(Ordering::SeqCst).to_string()
     }
 
     /// What [`SETTLE`] is told; without a retention the claim is given back.
@@ -178,7 +193,7 @@ impl RedisStore {
         vec![
             token.to_owned(),
             retention.map_or_else(|| "-1".to_owned(), millis),
-            self.shift(),
+            self.0.memory.shift(),
             u8::from(again).to_string(),
             self.0.config.channel(),
             hex::encode(key.as_bytes()),
@@ -190,7 +205,7 @@ impl RedisStore {
         lease: &Lease,
         retention: Option<Duration>,
     ) -> Result<Settled, StoreError> {
-        let (key, token) = (self.key(lease.key()), token_text(lease.token()));
+        let (key, token) = (self.0.config.key(lease.key()), token_text(lease.token()));
         let call = Call {
             script: &SETTLE,
             keys: &[&key],
@@ -198,15 +213,16 @@ impl RedisStore {
             arguments: &|again| self.settlement(lease.key(), &token, retention, again),
             timeout: self.0.config.timeout,
         };
-        match call.run(&self.0.link, |_| ()).await? {
-            (Answer::Applied, conn) => {
-                self.0.bells.ring(lease.key());
-                self.replicated(conn).await?;
-                Ok(Settled::Applied)
-            }
-            (Answer::Stale, _) => Ok(Settled::Stale),
-            (answer, _) => Err(unexpected(answer)),
+        let (answer, conn) = call.run(&self.0.link, |_| ()).await?;
+        match answer {
+            Answer::Committed(entry) => self.0.memory.committed(lease.key(), entry),
+            Answer::Released => {}
+            Answer::Stale => return Ok(Settled::Stale),
+            answer => return Err(unexpected(answer)),
         }
+        self.0.bells.ring(lease.key());
+        self.replicated(conn).await?;
+        Ok(Settled::Applied)
     }
 
     /// Waits until as many replicas as configured have what went over `conn`.
@@ -238,7 +254,7 @@ impl RedisStore {
 impl ReplayStore for RedisStore {
     async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
         let number = getrandom::u64().map_err(StoreError::new)?;
-        let (name, token) = (self.key(key), token_text(number));
+        let (name, token) = (self.0.config.key(key), token_text(number));
         let mut give_back = GiveBack::new(
             name.clone(),
             token.clone(),
@@ -250,29 +266,35 @@ impl ReplayStore for RedisStore {
         let content = content.unwrap_or_default();
         let signed = terms.signed.map(|signed| signed.secs().to_string());
         let signed = signed.unwrap_or_default();
-        let since = since::name(&self.0.config, key.as_bytes()[0]);
+        let evidence = self.0.memory.evidence(key.as_bytes()[0]);
+        let keys = [&name].into_iter().chain(&evidence.keys);
+        let keys: Vec<&str> = keys.map(String::as_str).collect();
         let call = Call {
             script: &CLAIM,
-            keys: &[&name, &since],
+            keys: &keys,
             token: &token,
             arguments: &|_| {
-                vec![
+                let mut arguments = vec![
                     token.clone(),
                     lease.clone(),
                     memory.clone(),
-                    self.shift(),
+                    self.0.memory.shift(),
                     content.clone(),
                     signed.clone(),
-                    since::now(),
-                ]
+                ];
+                arguments.extend_from_slice(&evidence.arguments);
+                arguments
             },
             timeout: self.0.config.timeout,
         };
         let (mut answer, mut conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
-        if answer == Answer::Wiped {
-            since::cry_loss(&self.0.config);
-            // Not from when the next event happens to come, one slot after the other.
-            since::begin(&conn.wire, &self.0.config).await;
+        let mut found = Answer::Whole;
+        if answer == Answer::Lost {
+            // Not one slot after the other, whenever the next event of it happens to come.
+            found = self.0.memory.look(&conn.wire).await;
+            if found == Answer::Lost {
+                self.0.memory.cry_loss();
+            }
             give_back.refused();
             (answer, conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
         }
@@ -287,7 +309,8 @@ impl ReplayStore for RedisStore {
             Answer::Conflict => Claim::Conflict,
             Answer::Full => Claim::Full,
             Answer::Forgotten => Claim::Forgotten,
-            Answer::Wiped => {
+            Answer::Lost if found == Answer::Full => Claim::Full,
+            Answer::Lost => {
                 return Err(StoreError::new(
                     "the server forgets at once what it is told: it evicts, or somebody empties \
                      it; maxmemory-policy has to be noeviction",

@@ -12,13 +12,23 @@ pub(super) struct Source {
     hash: String,
 }
 
-pub(super) static CLAIM: LazyLock<Source> =
-    LazyLock::new(|| Source::new(include_str!("claim.lua")));
+pub(super) static CLAIM: LazyLock<Source> = LazyLock::new(|| {
+    Source::new(concat!(
+        include_str!("prelude.lua"),
+        include_str!("claim.lua")
+    ))
+});
 pub(super) static SETTLE: LazyLock<Source> =
     LazyLock::new(|| Source::new(include_str!("settle.lua")));
+pub(super) static SINCE: LazyLock<Source> = LazyLock::new(|| {
+    Source::new(concat!(
+        include_str!("prelude.lua"),
+        include_str!("since.lua")
+    ))
+});
 
 /// What a script answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Granted(u32),
     InFlight(Duration),
@@ -27,9 +37,13 @@ pub(super) enum Answer {
     Full,
     /// The server remembers only since after the delivery was signed.
     Forgotten,
-    /// The server did not know since when it remembers. From now on, it does.
-    Wiped,
-    Applied,
+    /// The server does not know since when it remembers, or has not what it had.
+    Lost,
+    /// It has what it had, as far as can be seen.
+    Whole,
+    /// What the server has of the event from now on.
+    Committed(String),
+    Released,
     Stale,
 }
 
@@ -78,8 +92,8 @@ impl Answer {
             ));
         }
         let word = words.next().unwrap_or_default();
-        let number = words.next();
-        let answer = match (word, number) {
+        let detail = words.next();
+        let answer = match (word, detail) {
             ("granted", Some(attempt)) => attempt.parse().ok().map(Self::Granted),
             ("inflight", Some(millis)) => {
                 let millis = millis.parse().ok();
@@ -89,8 +103,10 @@ impl Answer {
             ("conflict", None) => Some(Self::Conflict),
             ("full", None) => Some(Self::Full),
             ("forgotten", None) => Some(Self::Forgotten),
-            ("wiped", None) => Some(Self::Wiped),
-            ("applied", None) => Some(Self::Applied),
+            ("lost", None) => Some(Self::Lost),
+            ("whole", None) => Some(Self::Whole),
+            ("committed", Some(entry)) => Some(Self::Committed(entry.to_owned())),
+            ("released", None) => Some(Self::Released),
             ("stale", None) => Some(Self::Stale),
             ("foreign", None) => {
                 return Err(StoreError::new(
@@ -120,10 +136,15 @@ mod tests {
             Ok(Answer::InFlight(Duration::from_millis(1500)))
         );
         assert_eq!(read("00ff done"), Ok(Answer::Done));
+        assert_eq!(
+            read("00ff committed d:00ff:1700000000000:"),
+            Ok(Answer::Committed("d:00ff:1700000000000:".to_owned()))
+        );
         for (answer, says) in [
             ("00fe granted 3", "another command"),
             ("00ff granted", "not that of the script"),
             ("00ff granted -1", "not that of the script"),
+            ("00ff committed", "not that of the script"),
             ("00ff", "not that of the script"),
             ("00ff foreign", "not hookgate's"),
             ("", "another command"),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails")]
 
 mod failures;
+mod older;
 mod promises;
 mod proxy;
 mod server;

@@ -1,0 +1,20 @@
+-- Whether what a gate has committed under `key` is gone before its time. `entry` is what
+-- it was told is there, at `told` by the clocks that `since` is of; of what was told before
+-- `since`, nothing needs to be there.
+local function is_gone(key, entry, told, since, now)
+  -- Data that is older may have the event in flight still. Not call: nor need it be text.
+  if redis.pcall('GET', key) == entry then
+    return false
+  end
+  local done_until = string.match(entry, '^d:%x+:(%d+):%d*$')
+  return now < tonumber(done_until) and since < tonumber(told)
+end
+-- The answer, where the server refuses to write; nothing where it has written.
+local function refused(set, token)
+  if type(set) == 'table' and set.err then
+    if string.find(set.err, 'OOM command not allowed', 1, true) then
+      return token .. ' full'
+    end
+    return set
+  end
+end
