@@ -77,8 +77,9 @@ fn allocations(store: impl ReplayStore, len: usize) -> [u64; 2] {
 fn a_delivery_allocates_little_and_as_often_whatever_its_size() {
     let [small, large] = [200, 200_000].map(|len| allocations(Forgetful, len)[0]);
     assert_eq!(small, large);
-    // One of them tells axum's extractors that the body is within its limit.
-    let most = 13 + u64::from(cfg!(feature = "axum"));
+    // One of them tells axum's extractors that the body is within its limit. Another one
+    // holds what the head says, which would cost more to hand on.
+    let most = 14 + u64::from(cfg!(feature = "axum"));
     assert!(small <= most, "{small} allocations");
 }
 
