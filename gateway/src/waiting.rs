@@ -26,10 +26,17 @@ pub(crate) async fn timed<F: Future>(mut future: Pin<&mut F>, waited: &mut Durat
     if let Some(output) = at_once(future.as_mut()).await {
         return output;
     }
-    let start = Instant::now();
-    let output = future.await;
-    *waited += start.elapsed();
-    output
+    let _waiting = Waiting(Instant::now(), waited);
+    future.await
+}
+
+/// Adds up, even if the future is dropped while it waits.
+struct Waiting<'w>(Instant, &'w mut Duration);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        *self.1 += self.0.elapsed();
+    }
 }
 
 /// What a future has within `limit`, which begins when it has to wait.

@@ -64,7 +64,8 @@ impl Verified {
     }
 
     /// The event's type, likewise; of a batch, that of its first event. Where a body in
-    /// JSON has several at that place, it is the first: nothing is decided by it here.
+    /// JSON has several at that place, it is the first, or none: nothing is decided by it
+    /// here.
     pub fn event_type(&self) -> Option<&str> {
         let event = &self.event;
         let read = || {

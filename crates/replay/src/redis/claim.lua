@@ -55,4 +55,10 @@ local lease_end = now + lease
 local entry = string.format('f:%s:%.0f:%.0f:%.0f:%s', token, attempt, lease_end, lease_end + memory, ARGV[5])
 -- A second more than it counts: the time in the value decides.
 local set = redis.pcall('SET', KEYS[1], entry, 'PX', string.format('%.0f', lease + memory + 1000))
-return refused(set, token) or token .. ' granted ' .. string.format('%.0f', attempt)
+if type(set) == 'table' and set.err then
+  if string.find(set.err, 'OOM command not allowed', 1, true) then
+    return token .. ' full'
+  end
+  return set
+end
+return token .. ' granted ' .. string.format('%.0f', attempt)

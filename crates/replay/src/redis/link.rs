@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::config::RedisConfig;
 use super::script::Answer;
@@ -34,6 +34,9 @@ enum State {
     Down(Arc<str>),
 }
 
+/// Between looks at a connection.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Between tries to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -43,7 +46,7 @@ impl Link {
         memory: Arc<Memory>,
     ) -> Result<Self, StoreError> {
         let wire = Wire::open(&config).await?;
-        if memory.look(&wire).await == Answer::Lost {
+        if memory.look(&wire).await? == Answer::Lost {
             tracing::warn!(
                 server = %config,
                 prefix = config.prefix,
@@ -108,23 +111,48 @@ impl Drop for Link {
 async fn keep(state: Arc<watch::Sender<State>>, config: Arc<RedisConfig>, memory: Arc<Memory>) {
     let mut states = state.subscribe();
     let mut number = 0;
-    while states
-        .wait_for(|state| !matches!(state, State::Up(_)))
-        .await
-        .is_ok()
-    {
-        match Wire::open(&config).await {
+    while ends(&mut states, &config).await {
+        match connect(&config, &memory).await {
             Ok(wire) => {
-                // Before anybody claims: other gates know nothing of what was lost here.
-                if memory.look(&wire).await == Answer::Lost {
-                    memory.cry_loss();
-                }
                 number += 1;
                 state.send_replace(State::Up(Conn { number, wire }));
             }
             Err(error) => {
                 state.send_replace(State::Down(error.cause().into()));
                 sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connect(config: &RedisConfig, memory: &Memory) -> Result<Wire, StoreError> {
+    let wire = Wire::open(config).await?;
+    // Before anybody claims: other gates know nothing of what was lost here.
+    if memory.look(&wire).await? == Answer::Lost {
+        memory.cry_loss();
+    }
+    Ok(wire)
+}
+
+/// Whether there is no connection any more, once that is so. One that nobody uses is
+/// asked now and then: others may claim from a server that came back, and do not know
+/// what this gate knows.
+async fn ends(states: &mut watch::Receiver<State>, config: &RedisConfig) -> bool {
+    loop {
+        let State::Up(mut conn) = states.borrow_and_update().clone() else {
+            return true;
+        };
+        tokio::select! {
+            changed = states.changed() => if changed.is_err() {
+                return false;
+            },
+            () = sleep(LOOK) => {
+                let ping = ::redis::cmd("PING");
+                let answer = timeout(config.timeout, conn.wire.ask(&ping)).await;
+                let is_node = matches!(conn.wire, Wire::Node(_));
+                if is_node && !matches!(answer, Ok(Ok(_))) {
+                    return true;
+                }
             }
         }
     }

@@ -65,9 +65,10 @@
 //!
 //! * That data is older, if no gate is left that committed anything of what is gone: all
 //!   were started again together with the server.
-//! * What others grant before such a gate has connected again, which takes it less than a
-//!   second; with a cluster, which looks after its connections by itself, before it claims
-//!   another event of the same first byte as any that is gone.
+//! * What others grant before such a gate has connected again, which takes it a second or
+//!   two, as it looks at its connection each second; with a cluster, which looks after its
+//!   connections by itself, before it claims another event of the same first byte as any
+//!   that is gone, and commits none before.
 //! * That events in flight are gone, if no event is that was done. They may be delivered
 //!   once more, as after the end of a lease.
 //! * That an event is gone which is remembered for longer than those that were committed
@@ -122,6 +123,7 @@ use self::link::{Conn, Link};
 use self::script::{Answer, CLAIM, SETTLE};
 use self::since::Memory;
 pub use self::url::RedisUrlError;
+use self::wire::Wire;
 use crate::bells::LOOK_AGAIN;
 use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
 
@@ -288,12 +290,16 @@ impl ReplayStore for RedisStore {
             timeout: self.0.config.timeout,
         };
         let (mut answer, mut conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
-        let mut found = Answer::Whole;
         if answer == Answer::Lost {
-            // Not one slot after the other, whenever the next event of it happens to come.
-            found = self.0.memory.look(&conn.wire).await;
-            if found == Answer::Lost {
-                self.0.memory.cry_loss();
+            match &conn.wire {
+                // Whoever connects looks at all slots, once for all claims.
+                Wire::Node(_) => self.0.link.lost(&conn),
+                Wire::Cluster(_) => {
+                    let first = key.as_bytes()[0];
+                    if self.0.memory.look_again(&conn.wire, first).await? == Answer::Lost {
+                        self.0.memory.cry_loss();
+                    }
+                }
             }
             give_back.refused();
             (answer, conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
@@ -309,7 +315,6 @@ impl ReplayStore for RedisStore {
             Answer::Conflict => Claim::Conflict,
             Answer::Full => Claim::Full,
             Answer::Forgotten => Claim::Forgotten,
-            Answer::Lost if found == Answer::Full => Claim::Full,
             Answer::Lost => {
                 return Err(StoreError::new(
                     "the server forgets at once what it is told: it evicts, or somebody empties \

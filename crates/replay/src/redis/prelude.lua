@@ -9,12 +9,3 @@ local function is_gone(key, entry, told, since, now)
   local done_until = string.match(entry, '^d:%x+:(%d+):%d*$')
   return now < tonumber(done_until) and since < tonumber(told)
 end
--- The answer, where the server refuses to write; nothing where it has written.
-local function refused(set, token)
-  if type(set) == 'table' and set.err then
-    if string.find(set.err, 'OOM command not allowed', 1, true) then
-      return token .. ' full'
-    end
-    return set
-  end
-end

@@ -21,7 +21,9 @@ pub(super) static CLAIM: LazyLock<Source> = LazyLock::new(|| {
 pub(super) static SETTLE: LazyLock<Source> =
     LazyLock::new(|| Source::new(include_str!("settle.lua")));
 pub(super) static SINCE: LazyLock<Source> = LazyLock::new(|| {
+    // A full server must not go on as if it remembered.
     Source::new(concat!(
+        "#!lua flags=allow-oom\n",
         include_str!("prelude.lua"),
         include_str!("since.lua")
     ))

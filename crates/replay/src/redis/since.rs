@@ -10,7 +10,7 @@
 //! If that is gone before its time, so may be everything that was done since nobody knows
 //! when, and the server remembers only from now on.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -30,6 +30,9 @@ pub(super) struct Memory {
     /// By the first byte of the key, each in a slot of a cluster: a cluster can lose the
     /// memory of one master, and a claim must ask no other.
     witnesses: [Mutex<Option<Witness>>; 256],
+    /// A server has lost what it remembered, and has not been told so of every slot:
+    /// telling it of one leaves nothing there that says so of the others.
+    untold: AtomicBool,
 }
 
 /// The event that the gate has committed last.
@@ -49,11 +52,25 @@ pub(super) struct Evidence {
     pub(super) arguments: Vec<String>,
 }
 
-/// Whether it is known that the server has lost what it remembered.
+/// What is done about one slot.
 #[derive(Clone, Copy)]
-enum Loss {
-    Known,
-    Sought,
+enum Look {
+    Ask,
+    /// It has lost what it remembered; a server loses of one slot as of all, and there is
+    /// not a witness of all.
+    Tell,
+    /// Of a cluster, one master loses.
+    AskAndTell,
+}
+
+impl Look {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Tell => "tell",
+            Self::AskAndTell => "ask and tell",
+        }
+    }
 }
 
 impl Memory {
@@ -62,6 +79,7 @@ impl Memory {
             config,
             shift,
             witnesses: [const { Mutex::new(None) }; 256],
+            untold: AtomicBool::new(false),
         }
     }
 
@@ -89,42 +107,54 @@ impl Memory {
     }
 
     /// Looks whether the server has all that it had, and has it remember from now on
-    /// where it has not. What cannot be looked at now is looked at by claims.
-    pub(super) async fn look(&self, wire: &Wire) -> Answer {
-        let found = self.look_at_all(wire, Loss::Sought).await;
-        let is_lost = found.contains(&Answer::Lost);
-        // A server loses of one as of all, and there is not a witness of all. Of a
-        // cluster, one master does.
-        if is_lost && found.contains(&Answer::Whole) && matches!(wire, Wire::Node(_)) {
-            self.look_at_all(wire, Loss::Known).await;
+    /// where it has not. Of a cluster, what cannot be looked at now is looked at by claims.
+    ///
+    /// # Errors
+    ///
+    /// The server could not be asked, or told, of every slot: nothing may be claimed.
+    pub(super) async fn look(&self, wire: &Wire) -> Result<Answer, StoreError> {
+        if let Wire::Cluster(_) = wire {
+            let found = self.look_at_all(wire, Look::AskAndTell).await;
+            let is_lost = found.iter().flatten().any(|found| *found == Answer::Lost);
+            return Ok(if is_lost { Answer::Lost } else { Answer::Whole });
         }
-        match is_lost {
-            true => Answer::Lost,
-            false if found.contains(&Answer::Full) => Answer::Full,
-            false => Answer::Whole,
+        if !self.untold.load(Ordering::SeqCst) {
+            let found = self.look_at_all(wire, Look::Ask).await;
+            let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
+            if !found.contains(&Answer::Lost) {
+                return Ok(Answer::Whole);
+            }
         }
+        self.untold.store(true, Ordering::SeqCst);
+        let told = self.look_at_all(wire, Look::Tell).await;
+        told.into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.untold.store(false, Ordering::SeqCst);
+        Ok(Answer::Lost)
     }
 
-    async fn look_at_all(&self, wire: &Wire, loss: Loss) -> Vec<Answer> {
-        let looks = (0..=u8::MAX).map(|first| {
-            let look = self.look_at(wire.clone(), first, loss);
-            timeout(self.config.timeout, look)
-        });
-        let found = join_all(looks).await;
-        found.into_iter().flatten().flatten().collect()
+    async fn look_at_all(&self, wire: &Wire, look: Look) -> Vec<Result<Answer, StoreError>> {
+        join_all((0..=u8::MAX).map(|first| self.look_at(wire, first, look))).await
     }
 
-    async fn look_at(&self, mut wire: Wire, first: u8, loss: Loss) -> Result<Answer, StoreError> {
+    async fn look_at(&self, wire: &Wire, first: u8, look: Look) -> Result<Answer, StoreError> {
         let evidence = self.evidence(first);
         let keys: Vec<&str> = evidence.keys.iter().map(String::as_str).collect();
         let mut arguments = vec![
             now().secs().to_string(),
-            u8::from(matches!(loss, Loss::Known)).to_string(),
+            look.as_str().to_owned(),
             self.shift(),
         ];
         arguments.extend(evidence.arguments);
-        let answer = SINCE.run(&mut wire, &keys, &arguments).await;
+        let mut wire = wire.clone();
+        let answer = SINCE.run(&mut wire, &keys, &arguments);
+        let answer = timeout(self.config.timeout, answer).await;
+        let answer = answer.map_err(|_| StoreError::new("no answer in time"))?;
         Answer::read(answer.map_err(StoreError::new)?, "since")
+    }
+
+    /// Likewise at the slot of one event of a cluster.
+    pub(super) async fn look_again(&self, wire: &Wire, first: u8) -> Result<Answer, StoreError> {
+        self.look_at(wire, first, Look::AskAndTell).await
     }
 
     /// Tells operators.

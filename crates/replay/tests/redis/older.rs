@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
+use hookgate_core::UnixTime;
+use hookgate_replay::conformance::TERMS;
+use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled, Terms};
+use tokio::time::{sleep, timeout};
 
 use crate::server::Server;
 use crate::topologies::Cluster;
 use crate::wiped::{claim_new, claim_signed, is_granted, now};
-use crate::{claim, claim_within, connect};
+use crate::{claim, claim_within, connect, key};
 
 const RETENTION: Duration = Duration::from_secs(661);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,6 +82,32 @@ async fn older_data_is_believed_when_all_gates_are_new() {
 }
 
 #[tokio::test]
+async fn a_gate_that_nobody_calls_tells_the_others() {
+    let mut server = Server::start(&[]);
+    let [_one, other] = {
+        let [one, other] = [connect(&server.url()).await, connect(&server.url()).await];
+        server.in_use();
+        server.cli(&["SAVE"]);
+        done(&one, 1, now()).await;
+        [one, other]
+    };
+    let before = now();
+    server.kill();
+    server.restart();
+    let told = async {
+        for number in 2.. {
+            let signed = Some(UnixTime::from_secs(before));
+            let terms = Terms { signed, ..TERMS };
+            if let Ok(Claim::Forgotten) = other.claim(key(number), terms).await {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, told).await.expect("it looks by itself");
+}
+
+#[tokio::test]
 async fn the_next_claim_notices_where_the_connection_was_not_lost() {
     let server = server();
     let [one, other] = [connect(&server.url()).await, connect(&server.url()).await];
@@ -120,7 +149,7 @@ async fn what_was_in_flight_at_the_time_of_the_snapshot_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_full_server_that_went_back_is_full_until_it_can_be_told() {
+async fn a_full_server_that_went_back_is_told() {
     let server = server();
     let store = connect(&server.url()).await;
     server.in_use();
@@ -129,9 +158,11 @@ async fn a_full_server_that_went_back_is_full_until_it_can_be_told() {
     done(&store, 1, before).await;
     go_back(&server);
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    assert_eq!(claim_signed(&store, 1, before).await, Claim::Full);
-    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
-    assert_eq!(claim_signed(&store, 1, before).await, Claim::Forgotten);
+    for number in 1..4 {
+        let claim = claim_signed(&store, number, before).await;
+        assert_eq!(claim, Claim::Forgotten, "{number}");
+    }
+    assert_eq!(claim_new(&store, 1).await, Claim::Full);
 }
 
 #[tokio::test]
