@@ -142,15 +142,16 @@ async fn ends(states: &mut watch::Receiver<State>, config: &RedisConfig) -> bool
         let State::Up(mut conn) = states.borrow_and_update().clone() else {
             return true;
         };
+        let is_node = matches!(conn.wire, Wire::Node(_));
         tokio::select! {
             changed = states.changed() => if changed.is_err() {
                 return false;
             },
-            () = sleep(LOOK) => {
+            // A cluster sees to its connections itself.
+            () = sleep(LOOK), if is_node => {
                 let ping = ::redis::cmd("PING");
                 let answer = timeout(config.timeout, conn.wire.ask(&ping)).await;
-                let is_node = matches!(conn.wire, Wire::Node(_));
-                if is_node && !matches!(answer, Ok(Ok(_))) {
+                if !matches!(answer, Ok(Ok(_))) {
                     return true;
                 }
             }

@@ -186,8 +186,28 @@ async fn a_full_server_takes_no_new_key_and_forgets_none() {
 }
 
 #[tokio::test]
-async fn a_server_that_evicts_is_used_no_more_once_that_shows() {
+async fn a_server_that_evicts_forgets_claims() {
     // The control of the test above: why such a policy is refused at the start.
+    let at_once = ["--maxmemory-eviction-tenacity", "100"];
+    let server = Server::start(&[&["--enable-debug-command", "yes"], &at_once[..]].concat());
+    let store = connect(&server.url()).await;
+    for number in 0..100 {
+        granted(&store, number).await;
+    }
+    server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    limit_memory(&server);
+    server.cli(&["DEBUG", "POPULATE", "100000"]);
+    let names: Vec<String> = (0..100).map(crate::name).collect();
+    let arguments: Vec<&str> = ["EXISTS"]
+        .into_iter()
+        .chain(names.iter().map(String::as_str))
+        .collect();
+    let entries: u32 = server.cli(&arguments).parse().unwrap();
+    assert!(entries < 100, "{entries}");
+}
+
+#[tokio::test]
+async fn a_server_that_evicts_is_used_no_more_once_that_shows() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
