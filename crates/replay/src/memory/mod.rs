@@ -1,5 +1,6 @@
 //! A store in memory.
 
+mod in_flight;
 mod places;
 mod slot;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use hookgate_core::ReplayKey;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
+use self::in_flight::InFlight;
 use self::places::Places;
 use self::slot::{CLOCK, DropAt, Moment, Record, Slot, State, moment};
 use crate::bells::Bells;
@@ -29,10 +31,10 @@ pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
     slots: Cache<ReplayKey, Arc<Slot>, RandomState>,
-    /// The locks of those who put and remove slots: the cache has none that holds for
-    /// all of its ways to do so.
-    writing: [Mutex<()>; STRIPES],
-    places: Arc<Places>,
+    /// By stripes of the keys. Whoever puts or removes a slot holds the lock of its
+    /// stripe: the cache has none that holds for all of its ways to do so.
+    stripes: [Mutex<InFlight>; STRIPES],
+    places: Places,
     next_token: AtomicU64,
     bells: Bells,
     start: Instant,
@@ -52,22 +54,15 @@ impl MemoryStore {
     /// A store with room for `max_entries` events. A full store refuses new
     /// ones; it never forgets one early.
     pub fn with_max_entries(max_entries: u64) -> Self {
-        let places = Arc::new(Places::new(max_entries));
-        let gone = Arc::clone(&places);
         let start = Instant::now();
         let slots = Cache::builder()
             .expire_after(DropAt { start })
-            // The cause cannot be relied on: putting a slot over one that has
-            // expired unseen is reported as a replacement, but was an insertion.
-            .eviction_listener(move |_, slot: Arc<Slot>, _| {
-                gone.count(slot.held_by.as_ref(), -1);
-            })
             // Of hashes already, and with a seed of its own: nobody has them collide.
             .build_with_hasher(RandomState::default());
         Self(Arc::new(Inner {
             slots,
-            writing: [const { Mutex::new(()) }; STRIPES],
-            places,
+            stripes: std::array::from_fn(|_| Mutex::default()),
+            places: Places::new(max_entries),
             next_token: AtomicU64::new(1),
             bells: Bells::new(),
             start,
@@ -75,23 +70,22 @@ impl MemoryStore {
     }
 
     fn try_claim(&self, key: ReplayKey, terms: Terms) -> Claim {
-        // Most keys are new, and are put.
-        let _nobody_else = self.writing(key);
-        let Some(slot) = self.0.slots.get(&key) else {
-            let held_by = terms.share.map(|share| self.0.places.of(share.source));
+        let mut in_flight = self.stripe(key);
+        let now = self.now();
+        let Some(slot) = self.slot(&in_flight, key) else {
             // The place is taken before the slot is there: a claim that finds none
             // leaves nothing behind that others could wait for.
-            if !self.0.places.take(held_by.as_ref(), terms.share) {
+            let Some(place) = self.0.places.take(terms.share) else {
                 return Claim::Full;
-            }
+            };
             let lease = self.lease(key, 1);
-            let record = Mutex::new(Record::claimed(&lease, self.now(), terms));
-            let slot = Slot { record, held_by };
-            self.0.slots.insert(key, Arc::new(slot));
+            let record = Record::claimed(&lease, now, terms, Some(place));
+            let slot = Arc::new(Slot::new(record));
+            in_flight.put(key, &slot, now);
+            self.0.slots.insert(key, slot);
             return Claim::Granted(lease);
         };
         let mut record = slot.record();
-        let now = self.now();
         if let Some(answer) = record.answer(now, terms) {
             return answer;
         }
@@ -100,15 +94,20 @@ impl MemoryStore {
             _ => 1,
         };
         let lease = self.lease(key, attempt);
-        *record = Record::claimed(&lease, now, terms);
+        let place = record.place.take();
+        *record = Record::claimed(&lease, now, terms, place);
         drop(record);
-        self.put_again(key, slot);
+        in_flight.put(key, &slot, now);
+        // It asks once more when to drop it.
+        self.0.slots.insert(key, slot);
         Claim::Granted(lease)
     }
 
     /// Ends the lease, if it is still the current one.
     fn settle(&self, lease: &Lease, done_until: Option<Moment>) -> Settled {
-        let Some(slot) = self.0.slots.get(&lease.key()) else {
+        let key = lease.key();
+        let mut in_flight = self.stripe(key);
+        let Some(slot) = self.slot(&in_flight, key) else {
             return Settled::Stale;
         };
         let mut record = slot.record();
@@ -121,6 +120,7 @@ impl MemoryStore {
             }
             _ => return Settled::Stale,
         };
+        in_flight.remove(key);
         match (done_until, attempt.checked_sub(1)) {
             (Some(forget_at), _) => {
                 record.state = State::Done;
@@ -136,47 +136,34 @@ impl MemoryStore {
                 };
             }
         }
-        let is_kept_well = record.is_kept_well();
-        drop(record);
-        if !is_kept_well {
-            self.tell_cache(lease.key(), &slot);
-        }
-        self.0.bells.ring(lease.key());
-        Settled::Applied
-    }
-
-    /// Has the cache drop a slot when it is due now.
-    fn tell_cache(&self, key: ReplayKey, slot: &Arc<Slot>) {
-        let _nobody_else = self.writing(key);
-        let held = self.0.slots.get(&key);
-        if !held.is_some_and(|held| Arc::ptr_eq(&held, slot)) {
-            return;
-        }
-        let mut record = slot.record();
-        // Claimed again meanwhile, it was told of that.
-        if !record.counts(self.now()) {
+        if !record.counts(now) {
+            record.place = None;
             drop(record);
             self.0.slots.invalidate(&key);
         } else if !record.is_kept_well() {
             record.dropped_at = record.forget_at.saturating_add(CLOCK);
             drop(record);
-            self.put_again(key, Arc::clone(slot));
+            self.0.slots.insert(key, slot);
         }
+        self.0.bells.ring(key);
+        Settled::Applied
     }
 
-    /// Has the cache ask once more when to drop a slot that it holds.
-    fn put_again(&self, key: ReplayKey, slot: Arc<Slot>) {
-        // The one that it replaces, which is itself, is reported gone.
-        self.0.places.count(slot.held_by.as_ref(), 1);
-        self.0.slots.insert(key, slot);
+    /// The slot of `key`. Those who settle find it without the cache, which makes a note
+    /// of every look; and of a key that it does not have it makes none if it is only asked
+    /// whether it has it.
+    fn slot(&self, in_flight: &InFlight, key: ReplayKey) -> Option<Arc<Slot>> {
+        in_flight.get(key).or_else(|| {
+            let slots = &self.0.slots;
+            slots.contains_key(&key).then(|| slots.get(&key)).flatten()
+        })
     }
 
-    /// Keeps others from putting or removing the slot of `key`. To read it, and to
-    /// change what is in it, its own lock will do.
-    fn writing(&self, key: ReplayKey) -> MutexGuard<'_, ()> {
+    /// Keeps others from what is known of `key`.
+    fn stripe(&self, key: ReplayKey) -> MutexGuard<'_, InFlight> {
         // The key is a hash already: any byte of it spreads evenly.
         let stripe = usize::from(key.as_bytes()[1]) % STRIPES;
-        self.0.writing[stripe]
+        self.0.stripes[stripe]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -216,7 +203,7 @@ impl ReplayStore for MemoryStore {
     }
 
     fn entries(&self) -> Option<u64> {
-        u64::try_from(self.0.places.held()).ok()
+        Some(self.0.places.held())
     }
 }
 

@@ -1,19 +1,17 @@
 //! How many entries there are, and of whom.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::slot::{Moment, SECOND};
 use crate::store::Share;
 
-/// Every entry put counts up, every one that the cache reports gone counts down, for
-/// whatever reason. Counted here because the cache's own limit would evict live keys;
-/// signed because the two halves of a replacement are not one step.
+/// Counted here because the cache's own limit would evict live keys.
 #[derive(Debug)]
 pub(super) struct Places {
-    held: AtomicI64,
-    max_entries: i64,
+    all: Arc<Count>,
+    max_entries: u64,
     sources: RwLock<Sources>,
     /// When to look again for room, once there is none.
     look_again: AtomicU64,
@@ -21,13 +19,42 @@ pub(super) struct Places {
 
 #[derive(Debug)]
 struct Sources {
-    held: HashMap<u64, OfSource>,
+    held: HashMap<u64, Arc<Count>>,
     /// So many, and those of which there is nothing are looked for.
     many: usize,
 }
 
-/// The count of a source. Who holds it has an entry, or is about to.
-pub(super) type OfSource = Arc<AtomicI64>;
+/// How many entries there are of a source, or in all.
+#[derive(Debug, Default)]
+struct Count {
+    held: AtomicU64,
+    /// Of which these are a part.
+    all: Option<Arc<Self>>,
+}
+
+/// Room for an entry, from before it is put until it is gone.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Count>);
+
+impl Place {
+    /// A place, however many there are by then: how many there were before in all, and of
+    /// the source.
+    fn of(count: Arc<Count>) -> (Self, u64, u64) {
+        let of_source = count.held.fetch_add(1, Ordering::Relaxed);
+        let all = count.all.as_ref();
+        let held = all.map_or(of_source, |all| all.held.fetch_add(1, Ordering::Relaxed));
+        (Self(count), held, of_source)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        if let Some(all) = &self.0.all {
+            all.held.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
 
 /// How often a full store looks for what is due. A flood of deliveries, each of which
 /// would, must not take the processor from those that are settled.
@@ -39,8 +66,8 @@ impl Places {
 
     pub(super) fn new(max_entries: u64) -> Self {
         Self {
-            held: AtomicI64::new(0),
-            max_entries: i64::try_from(max_entries).unwrap_or(i64::MAX),
+            all: Arc::default(),
+            max_entries,
             sources: RwLock::new(Sources {
                 held: HashMap::new(),
                 many: Self::FEW_SOURCES,
@@ -49,37 +76,28 @@ impl Places {
         }
     }
 
-    pub(super) fn held(&self) -> i64 {
-        self.held.load(Ordering::Relaxed)
+    pub(super) fn held(&self) -> u64 {
+        self.all.held.load(Ordering::Relaxed)
     }
 
-    pub(super) fn max_entries(&self) -> i64 {
+    pub(super) fn max_entries(&self) -> u64 {
         self.max_entries
     }
 
-    /// Counts a new entry, unless there is no room for it.
-    pub(super) fn take(&self, of: Option<&OfSource>, share: Option<Share>) -> bool {
-        let (held, of_source) = self.count(of, 1);
+    /// A place for one entry, if there is one, in all and in the share of its source.
+    pub(super) fn take(&self, share: Option<Share>) -> Option<Place> {
+        let count = share.map_or_else(|| Arc::clone(&self.all), |share| self.of(share.source));
         let most = share.map_or(u64::MAX, |share| share.max_entries);
-        let has_room = held < self.max_entries && u64::try_from(of_source).is_ok_and(|s| s < most);
-        if !has_room {
-            self.count(of, -1);
-        }
-        has_room
-    }
-
-    /// Counts entries that are put, or are gone; how many there were before, and of
-    /// their source.
-    pub(super) fn count(&self, of: Option<&OfSource>, entries: i64) -> (i64, i64) {
-        let add = |held: &AtomicI64| held.fetch_add(entries, Ordering::Relaxed);
-        (add(&self.held), of.map_or(0, |of| add(of)))
+        // It goes back at once if it is one too many.
+        let (place, held, of_source) = Place::of(count);
+        (held < self.max_entries && of_source < most).then_some(place)
     }
 
     /// The count of `source`.
-    pub(super) fn of(&self, source: u64) -> OfSource {
+    fn of(&self, source: u64) -> Arc<Count> {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = sources.held.get(&source) {
-            return Arc::clone(held);
+        if let Some(count) = sources.held.get(&source) {
+            return Arc::clone(count);
         }
         drop(sources);
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
@@ -87,11 +105,17 @@ impl Places {
         if held.len() >= *many {
             // Nobody else holds the count: there is no entry that it counts, and while
             // the lock is held nobody comes by one.
-            held.retain(|_, held| Arc::strong_count(held) > 1);
+            held.retain(|_, count| Arc::strong_count(count) > 1);
             *many = Self::FEW_SOURCES.max(2 * held.len());
             held.shrink_to(*many);
         }
-        Arc::clone(held.entry(source).or_default())
+        let new = || {
+            Arc::new(Count {
+                held: AtomicU64::new(0),
+                all: Some(Arc::clone(&self.all)),
+            })
+        };
+        Arc::clone(held.entry(source).or_insert_with(new))
     }
 
     /// Whether to look for what is due, as there is no room.
@@ -118,22 +142,21 @@ mod tests {
     #[test]
     fn sources_of_which_there_is_nothing_take_no_room() {
         let places = Places::new(u64::MAX);
-        let share = |source| {
-            Some(Share {
+        let take = |source| {
+            places.take(Some(Share {
                 source,
                 max_entries: 1,
-            })
+            }))
         };
-        let stays = places.of(0);
-        assert!(places.take(Some(&stays), share(0)));
+        let stays = take(0).expect("there is room");
         for source in 1..10_000 {
-            let goes = places.of(source);
-            assert!(places.take(Some(&goes), share(source)));
-            places.count(Some(&goes), -1);
+            assert!(take(source).is_some());
         }
         assert!(places.sources() <= Places::FEW_SOURCES, "{places:?}");
         // What it counts is not forgotten.
-        assert!(!places.take(Some(&places.of(0)), share(0)));
+        assert!(take(0).is_none());
+        drop(stays);
+        assert!(take(0).is_some());
 
         // The control: those that have entries stay, however many.
         let held: Vec<_> = (0..1_000).map(|source| places.of(source)).collect();

@@ -5,17 +5,13 @@ use hookgate_core::ReplayKey;
 use moka::Expiry;
 use tokio::time::Instant;
 
-use super::places::OfSource;
+use super::places::Place;
 use crate::store::{Claim, Lease, Terms};
 
 /// What is known of a key. While the key counts, its slot stays the same one, and is
 /// changed in place, so that who holds it sees what others do: the cache, which is slow
 /// to write to, hears of a key when it comes and when it is to be dropped at another time.
-pub(super) struct Slot {
-    pub(super) record: Mutex<Record>,
-    /// The count of its source, if that is limited.
-    pub(super) held_by: Option<OfSource>,
-}
+pub(super) struct Slot(Mutex<Record>);
 
 pub(super) struct Record {
     pub(super) state: State,
@@ -24,6 +20,8 @@ pub(super) struct Record {
     /// When the cache drops the slot: never before that.
     pub(super) dropped_at: Moment,
     content: Option<u32>,
+    /// Given back when the key is forgotten, or else when the cache lets go of the slot.
+    pub(super) place: Option<Place>,
 }
 
 #[derive(Clone, Copy)]
@@ -47,13 +45,17 @@ pub(super) const CLOCK: Moment = SECOND;
 pub(super) const SECOND: Moment = 1_000_000_000;
 
 impl Slot {
+    pub(super) fn new(record: Record) -> Self {
+        Self(Mutex::new(record))
+    }
+
     pub(super) fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Record {
-    pub(super) fn claimed(lease: &Lease, now: Moment, terms: Terms) -> Self {
+    pub(super) fn claimed(lease: &Lease, now: Moment, terms: Terms, place: Option<Place>) -> Self {
         let lease_end = now.saturating_add(moment(terms.lease));
         let forget_at = lease_end.saturating_add(moment(terms.memory));
         Self {
@@ -65,12 +67,18 @@ impl Record {
             forget_at,
             dropped_at: forget_at.saturating_add(CLOCK),
             content: terms.content,
+            place,
         }
     }
 
     /// Whether the key is known.
     pub(super) fn counts(&self, now: Moment) -> bool {
         now < self.forget_at
+    }
+
+    /// Whether somebody may settle it.
+    pub(super) fn is_leased(&self, now: Moment) -> bool {
+        matches!(self.state, State::InFlight { lease_end, .. } if now < lease_end)
     }
 
     /// What a claim is told; none if it may be granted.
