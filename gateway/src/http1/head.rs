@@ -200,21 +200,22 @@ fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, F
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Flaw::Malformed)?;
         let value = field.value.trim_ascii();
-        let value = match memchr::memchr(b'\n', value) {
-            None => HeaderValue::from_maybe_shared(head.slice_ref(value)),
-            // The line goes on in the next one (RFC 9112 §5.2), in an answer.
-            Some(_) => {
-                let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-                let of_one_line = value
-                    .iter()
-                    .map(|byte| if is_end(byte) { b' ' } else { *byte });
-                HeaderValue::from_maybe_shared(of_one_line.collect::<Bytes>())
-            }
+        let value = match HeaderValue::from_maybe_shared(head.slice_ref(value)) {
+            Err(_) if value.contains(&b'\n') => HeaderValue::from_maybe_shared(of_one_line(value)),
+            value => value,
         };
-        let value = value.map_err(|_| Flaw::Ambiguous)?;
-        headers.append(name, value);
+        headers.append(name, value.map_err(|_| Flaw::Ambiguous)?);
     }
     Ok(headers)
+}
+
+/// A value whose line goes on in the next one (RFC 9112 §5.2), in an answer.
+fn of_one_line(value: &[u8]) -> Bytes {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let bytes = value.iter();
+    bytes
+        .map(|byte| if is_end(byte) { b' ' } else { *byte })
+        .collect()
 }
 
 /// What a request is for. The absolute form is for proxies, and servers have to take it

@@ -1,7 +1,6 @@
 //! The way of one delivery, in order: route, head, body, claim, forward, settle.
 
 use std::collections::hash_map::RandomState;
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -216,10 +215,13 @@ impl RequestIds {
     }
 
     pub(super) fn next(&self) -> String {
-        let mut id = String::with_capacity(32);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut digits = [0; 16];
+        // As many as the bytes have, so that it does not fail.
+        let _: Result<(), _> = hex::encode_to_slice(number.to_be_bytes(), &mut digits);
+        let mut id = String::with_capacity(32);
         id.push_str(&self.process);
-        let _: std::fmt::Result = write!(id, "{number:016x}");
+        id.push_str(std::str::from_utf8(&digits).unwrap_or_default());
         id
     }
 }

@@ -247,9 +247,9 @@ impl Session {
         if let Some(length) = length
             && head.status != StatusCode::NO_CONTENT
         {
-            let name = CONTENT_LENGTH.as_str();
-            // Into a vector this does not fail.
-            let _: io::Result<()> = write!(self.unsent, "{name}: {length}\r\n");
+            let mut digits = itoa::Buffer::new();
+            let length = digits.format(length).as_bytes();
+            write_field(&mut self.unsent, CONTENT_LENGTH.as_str(), length);
         }
         let is_bodiless = self.request.method == Method::HEAD
             || matches!(

@@ -2,7 +2,7 @@
 //! what the upstream trusts comes from here and from nobody else.
 
 use std::io::{self, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use hookgate_core::{UnixTime, Verified};
 use hookgate_gate::{Audience, Mode, Source};
@@ -194,7 +194,10 @@ impl AddressText {
         let mut text = [0; 48];
         let mut rest = &mut text[..];
         // What does not fit is cut off, and every address fits.
-        let _: io::Result<()> = write!(rest, "{address}");
+        let _: io::Result<()> = match address {
+            IpAddr::V4(address) => write_v4(&mut rest, address),
+            IpAddr::V6(address) => write!(rest, "{address}"),
+        };
         let len = 48 - rest.len();
         Self { text, len }
     }
@@ -202,6 +205,18 @@ impl AddressText {
     fn as_bytes(&self) -> &[u8] {
         &self.text[..self.len]
     }
+}
+
+/// Most addresses are of this kind, and writing one in the general way costs as much as a
+/// hash of a hundred bytes.
+fn write_v4(to: &mut impl io::Write, address: Ipv4Addr) -> io::Result<()> {
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            to.write_all(b".")?;
+        }
+        to.write_all(itoa::Buffer::new().format(octet).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// The head that a sender over HTTP/2 gets for the upstream's answer, framed anew.
@@ -250,6 +265,21 @@ fn starts_with(name: &str, prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_written_like_everywhere() {
+        for address in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "255.10.9.199",
+            "::1",
+            "::ffff:10.0.0.1",
+            "2001:db8:1111:2222:3333:4444:5555:6666",
+        ] {
+            let text = AddressText::of(address.parse().unwrap());
+            assert_eq!(text.as_bytes(), address.as_bytes());
+        }
+    }
 
     #[test]
     fn every_spelling_of_our_fields_is_ours() {

@@ -103,8 +103,9 @@ impl MemoryStore {
         Claim::Granted(lease)
     }
 
-    /// Ends the lease, if it is still the current one.
-    fn settle(&self, lease: &Lease, done_until: Option<Moment>) -> Settled {
+    /// Ends the lease, if it is still the current one: the key is done for so long, or is
+    /// forgotten.
+    fn settle(&self, lease: &Lease, done_for: Option<Duration>) -> Settled {
         let key = lease.key();
         let mut in_flight = self.stripe(key);
         let Some(slot) = self.slot(&in_flight, key) else {
@@ -121,10 +122,10 @@ impl MemoryStore {
             _ => return Settled::Stale,
         };
         in_flight.remove(key);
-        match (done_until, attempt.checked_sub(1)) {
-            (Some(forget_at), _) => {
+        match (done_for, attempt.checked_sub(1)) {
+            (Some(retention), _) => {
                 record.state = State::Done;
-                record.forget_at = forget_at;
+                record.forget_at = now.saturating_add(moment(retention));
             }
             (None, None | Some(0)) => record.forget_at = now,
             // The leases before it ended with nobody knowing; that is still so.
@@ -190,8 +191,7 @@ impl ReplayStore for MemoryStore {
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
-        let forget_at = self.now().saturating_add(moment(retention));
-        Ok(self.settle(lease, Some(forget_at)))
+        Ok(self.settle(lease, Some(retention)))
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
