@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
+use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::task::unconstrained;
@@ -16,11 +17,15 @@ use super::head::{self, Early};
 /// Bytes that are read at once where nobody knows how many come: a head, and with it
 /// a body of common size.
 const READ: usize = 16 * 1024;
+/// Most fields whose names are kept between two heads.
+const FIELDS: usize = 64;
 
 pub(crate) struct Connection {
     stream: Stream,
     /// Was read, and is not taken yet.
     pub(super) read: BytesMut,
+    /// The fields of the last head, without what was in them.
+    names: HeaderMap,
 }
 
 /// What a write does that has to wait for the other side to take more.
@@ -37,11 +42,25 @@ impl Connection {
         Self {
             stream,
             read: BytesMut::new(),
+            names: HeaderMap::new(),
         }
     }
 
-    /// Between two messages: gives back the room that the last one took.
-    pub(crate) fn rest(&mut self) {
+    /// The fields of the last head, without what was in them, if there are any.
+    pub(super) fn names(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.names)
+    }
+
+    /// Between two messages: gives back the room that the last one took, of whose head
+    /// these are the fields.
+    pub(crate) fn rest(&mut self, mut fields: HeaderMap) {
+        if fields.capacity() <= FIELDS {
+            // They are parts of the buffer that is read into again.
+            fields
+                .values_mut()
+                .for_each(|value| *value = HeaderValue::from_static(""));
+            self.names = fields;
+        }
         let is_large = |read: &BytesMut| read.capacity() > 2 * READ;
         if self.is_drained() && (!self.read.try_reclaim(READ) || is_large(&self.read)) {
             self.read = BytesMut::new();

@@ -56,7 +56,7 @@ pub(crate) async fn read_request(connection: &mut Connection) -> Result<RequestH
     else {
         return Err(Flaw::Malformed);
     };
-    let headers = headers(&head, request.headers)?;
+    let headers = headers(connection.names(), &head, request.headers)?;
     let (mut parts, ()) = http::Request::new(()).into_parts();
     parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Flaw::Malformed)?;
     parts.uri = uri(&head, target, headers.get(HOST))?;
@@ -91,7 +91,7 @@ pub(crate) async fn read_answer(connection: &mut Connection) -> Result<ResponseH
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = StatusCode::from_u16(code).map_err(|_| Flaw::Malformed)?;
     parts.version = of_number(version);
-    parts.headers = headers(&head, answer.headers)?;
+    parts.headers = headers(connection.names(), &head, answer.headers)?;
     Ok(parts.into())
 }
 
@@ -194,19 +194,45 @@ fn of_number(version: u8) -> Version {
     }
 }
 
-/// The fields, their values cut out of the head.
-fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Flaw> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
+/// The fields, their values cut out of the head. `names` are those of the head before,
+/// which are mostly these: what is filled in is not built.
+fn headers(
+    names: HeaderMap,
+    head: &Bytes,
+    fields: &[httparse::Header<'_>],
+) -> Result<HeaderMap, Flaw> {
+    let mut headers = names;
+    let is_called = |(name, field): (&HeaderName, &httparse::Header<'_>)| {
+        name.as_str().eq_ignore_ascii_case(field.name)
+    };
+    if headers.len() == fields.len()
+        && headers
+            .iter()
+            .map(|(name, _)| name)
+            .zip(fields)
+            .all(is_called)
+    {
+        for (to, field) in headers.values_mut().zip(fields) {
+            *to = value(head, field.value)?;
+        }
+        return Ok(headers);
+    }
+    headers.clear();
+    headers.reserve(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Flaw::Malformed)?;
-        let value = field.value.trim_ascii();
-        let value = match HeaderValue::from_maybe_shared(head.slice_ref(value)) {
-            Err(_) if value.contains(&b'\n') => HeaderValue::from_maybe_shared(of_one_line(value)),
-            value => value,
-        };
-        headers.append(name, value.map_err(|_| Flaw::Ambiguous)?);
+        headers.append(name, value(head, field.value)?);
     }
     Ok(headers)
+}
+
+fn value(head: &Bytes, value: &[u8]) -> Result<HeaderValue, Flaw> {
+    let value = value.trim_ascii();
+    let value = match HeaderValue::from_maybe_shared(head.slice_ref(value)) {
+        Err(_) if value.contains(&b'\n') => HeaderValue::from_maybe_shared(of_one_line(value)),
+        value => value,
+    };
+    value.map_err(|_| Flaw::Ambiguous)
 }
 
 /// A value whose line goes on in the next one (RFC 9112 §5.2), in an answer.
@@ -285,6 +311,7 @@ pub(crate) fn write_field(to: &mut Vec<u8>, name: &str, value: &[u8]) {
 mod tests {
     use std::io::Cursor;
 
+    use http::request::Parts;
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
@@ -308,6 +335,34 @@ mod tests {
             assert_eq!(head.headers["x-y"], "z");
             assert_eq!(head.headers["empty"], "");
             assert!(b"body".starts_with(&connection.read), "{size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn fields_are_those_of_their_own_head_whatever_came_before() {
+        let heads = [
+            "A: 1\r\nB: 2\r\n",
+            "a: 3\r\nb: 4\r\n",
+            "B: 5\r\nA: 6\r\n",
+            "A: 7\r\n",
+            "A: 8\r\nA: 9\r\nB: 10\r\n",
+            "A: 11\r\nA: 12\r\nB: 13\r\n",
+            "A: 14\r\nB: 15\r\nA: 16\r\n",
+            "A: 17\r\nB: 18\r\nA: 19\r\n",
+            "",
+            "A: 20\r\nB:\r\n",
+            "A: 21\r\nC: 22\r\n",
+        ];
+        let wire = heads.map(|fields| format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+        let mut together = connection(wire.concat().as_bytes());
+        for one in wire {
+            let alone = read_request(&mut connection(one.as_bytes())).await;
+            let head = read_request(&mut together).await.expect("a good head");
+            assert_eq!(head.headers, alone.expect("a good head").headers, "{one}");
+            together.rest(Parts::from(head).headers);
+            let names = together.names();
+            assert!(names.values().all(HeaderValue::is_empty));
+            together.rest(names);
         }
     }
 

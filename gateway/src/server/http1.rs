@@ -7,6 +7,7 @@ use std::pin::pin;
 use bytes::{BufMut, BytesMut};
 use hookgate_gate::{Audience, Reason, Refusal};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::date::get_cached_date;
@@ -95,9 +96,8 @@ pub(super) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &Shutdown
             let _: Result<(), _> = timeout(FINISH, pin!(session.connection.shutdown())).await;
             return;
         }
-        // It has the room that the connection is to give back.
-        session.request = nothing();
-        session.connection.rest();
+        let request = std::mem::replace(&mut session.request, nothing());
+        session.connection.rest(Parts::from(request).headers);
         is_first = false;
         until = Instant::now() + IDLE;
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::response::Parts;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
@@ -73,10 +74,10 @@ impl Session {
         Ok(piece.map(BytesMut::freeze))
     }
 
-    /// The connection, if it can take another request.
-    fn into_idle(mut self) -> Option<Connection> {
+    /// The connection, if it can take another request, after the answer with this head.
+    fn into_idle(mut self, head: ResponseHeader) -> Option<Connection> {
         let is_fit = self.keeps_alive && self.body.is_done() && self.connection.is_drained();
-        self.connection.rest();
+        self.connection.rest(Parts::from(head).headers);
         is_fit.then_some(self.connection)
     }
 }
@@ -156,8 +157,8 @@ impl Idle {
     }
 
     /// Keeps the connection of an exchange that has ended, if it is fit for another.
-    pub(super) fn keep(self: &Arc<Self>, session: Session) {
-        let Some(connection) = session.into_idle() else {
+    pub(super) fn keep(self: &Arc<Self>, session: Session, head: ResponseHeader) {
+        let Some(connection) = session.into_idle(head) else {
             return;
         };
         if self.most == 0 {
@@ -276,34 +277,34 @@ mod tests {
             (true, Body::Known(1), false),
         ] {
             let (session, _server) = ended(keeps_alive, body);
-            idle.keep(session);
+            idle.keep(session, answer(200, &[]));
             assert_eq!(idle.take().is_some(), kept, "{keeps_alive} {body:?}");
         }
 
         let (session, server) = ended(true, Body::Done);
-        idle.keep(session);
+        idle.keep(session, answer(200, &[]));
         drop(server);
         assert!(idle.take().is_none(), "its server has closed it");
 
         let (session, mut server) = ended(true, Body::Done);
-        idle.keep(session);
+        idle.keep(session, answer(200, &[]));
         server.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
         assert!(idle.take().is_none(), "what it says is no answer");
 
         let (session, _server) = ended(true, Body::Done);
-        idle.keep(session);
+        idle.keep(session, answer(200, &[]));
         tokio::time::advance(patience).await;
         assert!(idle.take().is_none(), "it is too old");
 
         let none = Arc::new(Idle::new(0, patience));
         let (session, _server) = ended(true, Body::Done);
-        none.keep(session);
+        none.keep(session, answer(200, &[]));
         assert!(none.take().is_none(), "none are wanted");
 
         let servers: Vec<_> = (0..3)
             .map(|_| {
                 let (session, server) = ended(true, Body::Done);
-                idle.keep(session);
+                idle.keep(session, answer(200, &[]));
                 server
             })
             .collect();

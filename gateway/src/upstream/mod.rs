@@ -229,7 +229,7 @@ impl Upstream {
             Ok(Err(Broken::Late(cause))) => sent(Reason::UpstreamTimeout, &cause),
             Err(_) => sent(Reason::UpstreamTimeout, &"no answer in time"),
         };
-        self.release(session, server, false);
+        self.release(session, server, None);
         Err(missed)
     }
 
@@ -260,12 +260,13 @@ impl Upstream {
         Err(Failure::unsent(Reason::UpstreamUnreachable, cause))
     }
 
-    /// Keeps a connection for the next delivery, if it is fit for one.
-    fn release(&self, session: Session, server: &Server, is_fit: bool) {
-        match session {
-            Session::Http1(session) if is_fit => server.idle.keep(*session),
-            Session::Http1(_) => {}
-            Session::Http2(session) => self.connector.release(session, &server.peer),
+    /// Keeps a connection for the next delivery, if it is fit for one after an answer with
+    /// this head.
+    fn release(&self, session: Session, server: &Server, answered: Option<ResponseHeader>) {
+        match (session, answered) {
+            (Session::Http1(session), Some(head)) => server.idle.keep(*session, head),
+            (Session::Http1(_), None) => {}
+            (Session::Http2(session), _) => self.connector.release(session, &server.peer),
         }
     }
 }
@@ -335,10 +336,8 @@ impl Answer<'_> {
     /// Gives the connection back for the next delivery, if it is fit for one and the
     /// answer was `read` to its end.
     pub(crate) fn release(self, read: bool) {
-        let is_fit = self.is_fit && read;
-        // It has the room that the connection is to give back.
-        drop(self.head);
-        self.upstream.release(self.session, &self.server, is_fit);
+        let answered = (self.is_fit && read).then_some(self.head);
+        self.upstream.release(self.session, &self.server, answered);
     }
 }
 

@@ -56,7 +56,9 @@ impl MemoryStore {
     pub fn with_max_entries(max_entries: u64) -> Self {
         let start = Instant::now();
         let slots = Cache::builder()
-            .expire_after(DropAt { start })
+            .expire_after(DropAt {
+                start: start.into_std(),
+            })
             // Of hashes already, and with a seed of its own: nobody has them collide.
             .build_with_hasher(RandomState::default());
         Self(Arc::new(Inner {

@@ -1,9 +1,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookgate_core::ReplayKey;
 use moka::Expiry;
-use tokio::time::Instant;
 
 use super::places::Place;
 use crate::store::{Claim, Lease, Terms};
@@ -113,8 +112,8 @@ pub(super) struct DropAt {
 }
 
 impl DropAt {
-    fn of(&self, slot: &Slot) -> Option<Duration> {
-        let now = moment(self.start.elapsed());
+    fn of(&self, slot: &Slot, now: Instant) -> Option<Duration> {
+        let now = moment(now.saturating_duration_since(self.start));
         let dropped_at = slot.record().dropped_at;
         Some(Duration::from_nanos(dropped_at.saturating_sub(now)))
     }
@@ -125,18 +124,18 @@ impl Expiry<ReplayKey, Arc<Slot>> for DropAt {
         &self,
         _: &ReplayKey,
         slot: &Arc<Slot>,
-        _: std::time::Instant,
+        now: Instant,
     ) -> Option<Duration> {
-        self.of(slot)
+        self.of(slot, now)
     }
 
     fn expire_after_update(
         &self,
         _: &ReplayKey,
         slot: &Arc<Slot>,
-        _: std::time::Instant,
+        now: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        self.of(slot)
+        self.of(slot, now)
     }
 }
