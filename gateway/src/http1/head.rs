@@ -202,16 +202,11 @@ fn headers(
     fields: &[httparse::Header<'_>],
 ) -> Result<HeaderMap, Flaw> {
     let mut headers = names;
-    let is_called = |(name, field): (&HeaderName, &httparse::Header<'_>)| {
-        name.as_str().eq_ignore_ascii_case(field.name)
+    let is_called = |((name, _), field): ((&HeaderName, _), &httparse::Header<'_>)| {
+        let name = name.as_str();
+        name == field.name || name.eq_ignore_ascii_case(field.name)
     };
-    if headers.len() == fields.len()
-        && headers
-            .iter()
-            .map(|(name, _)| name)
-            .zip(fields)
-            .all(is_called)
-    {
+    if headers.len() == fields.len() && headers.iter().zip(fields).all(is_called) {
         for (to, field) in headers.values_mut().zip(fields) {
             *to = value(head, field.value)?;
         }
