@@ -296,20 +296,15 @@ impl Verifier {
                 continue;
             }
             for (alternative, reading) in alternatives.iter().enumerate() {
-                let running = if plan.message.streams {
-                    key.start()
-                } else {
-                    None
-                };
-                let running = running.map(|mut running| {
-                    running.update(reading.runs.before_body(&plan.message));
-                    running
-                });
                 macs.push(Mac {
                     key: number,
                     alternative,
-                    running,
+                    running: plan.message.streams.then(|| key.start()).flatten(),
                 });
+                // In its place: a state is large.
+                if let Some(running) = macs.last_mut().and_then(|mac| mac.running.as_mut()) {
+                    running.update(reading.runs.before_body(&plan.message));
+                }
             }
         }
         match (macs.is_empty(), inactive) {
