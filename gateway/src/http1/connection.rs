@@ -17,8 +17,9 @@ use super::head::{self, Early};
 /// Bytes that are read at once where nobody knows how many come: a head, and with it
 /// a body of common size.
 const READ: usize = 16 * 1024;
-/// Most fields whose names are kept between two heads.
+/// Most fields whose names are kept between two heads, and most bytes of them.
 const FIELDS: usize = 64;
+const NAMES: usize = 2 * 1024;
 
 pub(crate) struct Connection {
     stream: Stream,
@@ -54,7 +55,8 @@ impl Connection {
     /// Between two messages: gives back the room that the last one took, of whose head
     /// these are the fields.
     pub(crate) fn rest(&mut self, mut fields: HeaderMap) {
-        if fields.capacity() <= FIELDS {
+        let bytes: usize = fields.keys().map(|name| name.as_str().len()).sum();
+        if fields.len().max(fields.capacity()) <= FIELDS && bytes <= NAMES {
             // They are parts of the buffer that is read into again.
             fields
                 .values_mut()

@@ -354,11 +354,37 @@ mod tests {
             let alone = read_request(&mut connection(one.as_bytes())).await;
             let head = read_request(&mut together).await.expect("a good head");
             assert_eq!(head.headers, alone.expect("a good head").headers, "{one}");
-            together.rest(Parts::from(head).headers);
+            let Parts { headers, .. } = head.into();
+            together.rest(headers);
             let names = together.names();
             assert!(names.values().all(HeaderValue::is_empty));
             together.rest(names);
         }
+    }
+
+    #[tokio::test]
+    async fn one_buffer_is_enough_for_all_heads_of_a_connection() {
+        let (mut sender, receiver) = duplex(1024);
+        let mut connection = Connection::new(Box::new(receiver));
+        let mut buffers = Vec::new();
+        for _ in 0..10 {
+            let wire = b"POST /a?b HTTP/1.1\r\nHost: h\r\nX-Y: z\r\n\r\n";
+            sender.write_all(wire).await.unwrap();
+            let head = read_request(&mut connection).await.expect("a good head");
+            let Parts { headers, .. } = head.into();
+            connection.rest(headers);
+            buffers.push((connection.read.as_ptr(), connection.read.capacity()));
+        }
+        assert!(buffers.iter().all(|buffer| *buffer == buffers[0]));
+        assert!(buffers[0].1 > 0);
+        // The control: what is held of the buffer keeps it from being used again.
+        sender
+            .write_all(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            .await
+            .unwrap();
+        let head = read_request(&mut connection).await.expect("a good head");
+        connection.rest(HeaderMap::new());
+        assert_eq!(connection.read.capacity(), 0, "{head:?}");
     }
 
     #[tokio::test]

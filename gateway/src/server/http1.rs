@@ -96,8 +96,9 @@ pub(super) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &Shutdown
             let _: Result<(), _> = timeout(FINISH, pin!(session.connection.shutdown())).await;
             return;
         }
-        let request = std::mem::replace(&mut session.request, nothing());
-        session.connection.rest(Parts::from(request).headers);
+        // The rest of it is dropped here: it has the room that the connection is to give back.
+        let Parts { headers, .. } = std::mem::replace(&mut session.request, nothing()).into();
+        session.connection.rest(headers);
         is_first = false;
         until = Instant::now() + IDLE;
     }

@@ -42,6 +42,10 @@ struct Inner {
 
 const STRIPES: usize = 64;
 
+/// How often a full store looks at once: what the cache has let go of is freed when two
+/// looks have passed in which nobody was reading it.
+const LOOKS: usize = 4;
+
 impl MemoryStore {
     /// Room for a million events, about 500 MB when full.
     pub const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
@@ -84,7 +88,7 @@ impl MemoryStore {
             let record = Record::claimed(&lease, now, terms, Some(place));
             let slot = Arc::new(Slot::new(record));
             in_flight.put(key, &slot, now);
-            self.0.slots.insert(key, slot);
+            self.put(key, slot);
             return Claim::Granted(lease);
         };
         let mut record = slot.record();
@@ -100,8 +104,7 @@ impl MemoryStore {
         *record = Record::claimed(&lease, now, terms, place);
         drop(record);
         in_flight.put(key, &slot, now);
-        // It asks once more when to drop it.
-        self.0.slots.insert(key, slot);
+        self.put(key, slot);
         Claim::Granted(lease)
     }
 
@@ -146,7 +149,7 @@ impl MemoryStore {
         } else if !record.is_kept_well() {
             record.dropped_at = record.forget_at.saturating_add(CLOCK);
             drop(record);
-            self.0.slots.insert(key, slot);
+            self.put(key, slot);
         }
         self.0.bells.ring(key);
         Settled::Applied
@@ -160,6 +163,14 @@ impl MemoryStore {
             let slots = &self.0.slots;
             slots.contains_key(&key).then(|| slots.get(&key)).flatten()
         })
+    }
+
+    /// Has the cache hold a slot until it is due. Never over what may have expired: the
+    /// cache would let go of the new one by the time of the old, if it came upon it just
+    /// before it takes down the new time.
+    fn put(&self, key: ReplayKey, slot: Arc<Slot>) {
+        self.0.slots.invalidate(&key);
+        self.0.slots.insert(key, slot);
     }
 
     /// Keeps others from what is known of `key`.
@@ -183,13 +194,18 @@ impl MemoryStore {
 
 impl ReplayStore for MemoryStore {
     async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        let claim = self.try_claim(key, terms);
-        if claim != Claim::Full || !self.0.places.may_look(self.now()) {
-            return Ok(claim);
+        let mut claim = self.try_claim(key, terms);
+        if claim == Claim::Full && self.0.places.may_look(self.now()) {
+            // Some of the keys may be due to be forgotten.
+            for _ in 0..LOOKS {
+                self.0.slots.run_pending_tasks();
+                claim = self.try_claim(key, terms);
+                if claim != Claim::Full {
+                    break;
+                }
+            }
         }
-        // Some of the live keys may be due to be forgotten.
-        self.0.slots.run_pending_tasks();
-        Ok(self.try_claim(key, terms))
+        Ok(claim)
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {

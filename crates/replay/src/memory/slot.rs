@@ -106,17 +106,9 @@ pub(super) fn moment(since: Duration) -> Moment {
 }
 
 /// Lets the cache drop a slot when it is due. Whether a key still counts is decided by
-/// its record alone; this only gives the memory back.
+/// its record alone; this only gives the memory back. Nothing is put over what is there.
 pub(super) struct DropAt {
     pub(super) start: Instant,
-}
-
-impl DropAt {
-    fn of(&self, slot: &Slot, now: Instant) -> Option<Duration> {
-        let now = moment(now.saturating_duration_since(self.start));
-        let dropped_at = slot.record().dropped_at;
-        Some(Duration::from_nanos(dropped_at.saturating_sub(now)))
-    }
 }
 
 impl Expiry<ReplayKey, Arc<Slot>> for DropAt {
@@ -126,16 +118,8 @@ impl Expiry<ReplayKey, Arc<Slot>> for DropAt {
         slot: &Arc<Slot>,
         now: Instant,
     ) -> Option<Duration> {
-        self.of(slot, now)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &ReplayKey,
-        slot: &Arc<Slot>,
-        now: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.of(slot, now)
+        let now = moment(now.saturating_duration_since(self.start));
+        let dropped_at = slot.record().dropped_at;
+        Some(Duration::from_nanos(dropped_at.saturating_sub(now)))
     }
 }
