@@ -9,6 +9,7 @@ use hookgate_replay::conformance::TERMS;
 use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled, Terms};
 use tokio::time::{sleep, timeout};
 
+use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::topologies::Cluster;
 use crate::wiped::{claim_new, claim_signed, is_granted, now};
@@ -105,6 +106,29 @@ async fn a_gate_that_nobody_calls_tells_the_others() {
         }
     };
     timeout(PATIENCE, told).await.expect("it looks by itself");
+}
+
+/// Those that were told would say that everything is there, and the rest would be believed.
+#[tokio::test]
+async fn a_loss_of_which_not_all_could_be_told_is_told_again() {
+    let mut server = Server::start(&[]);
+    let proxy = Proxy::to(server.port).await;
+    let [one, other] = [connect(&proxy.url()).await, connect(&server.url()).await];
+    server.in_use();
+    let before = now();
+    server.cli(&["SAVE"]);
+    // What is missing is among what is told first.
+    done(&one, 2, before).await;
+    proxy.close_after_tells(100);
+    server.kill();
+    server.restart();
+    claim_within(&one, 1_000, PATIENCE).await;
+    assert!(proxy.has_closed_after_tells());
+    claim_within(&other, 1_001, PATIENCE).await;
+    for number in [2, 50, 99, 100, 150, 255] {
+        let claim = claim_signed(&other, number, before).await;
+        assert_eq!(claim, Claim::Forgotten, "{number}");
+    }
 }
 
 #[tokio::test]
