@@ -26,6 +26,10 @@ use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_hookgate::{HookgateLayer, Provider, Secret, Signer, VerifiedBody, Verifier};
 
+/// The gateway's, for all who are measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SIZES: [usize; 4] = [256, 1024, 64 * 1024, 1024 * 1024];
 
 fn provider() -> Provider {

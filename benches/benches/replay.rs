@@ -16,6 +16,10 @@ use hookgate_replay::{
     Claim, DiskStore, Durability, MemoryStore, RedisConfig, RedisStore, ReplayStore, Settled, Terms,
 };
 
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const AT_ONCE: [usize; 2] = [32, 64];
 
 const TERMS: Terms = Terms {
