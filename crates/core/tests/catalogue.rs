@@ -3,10 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hookgate_core::{
-    BuildError, Caution, Checked, Head, Provider, ReplayScope, Scheme, Secret, Shape, Signer,
-    UnixTime, Variant, Verified, Verifier, VerifyError, Window,
+    Begun, BuildError, Caution, Checked, Head, Provider, ReplayScope, Scheme, Secret, Shape,
+    Signer, UnixTime, Variant, Verified, Verifier, VerifyError, Window,
 };
 use http::{HeaderValue, Method, Request};
 
@@ -195,6 +195,56 @@ fn what_is_signed_verifies_for_every_provider() {
         );
         assert_eq!(verified.unwrap().body(), request.body(), "{}", case.name);
     }
+}
+
+/// A body that is one chunk is hashed at the end, others as they come.
+#[test]
+fn a_body_in_pieces_is_the_same_body() {
+    let mut refused = 0;
+    for case in Case::all() {
+        let good = case.signed();
+        let mut forged = case.signed();
+        let mut body = BytesMut::from(&forged.body()[..]);
+        if let Some(last) = body.last_mut() {
+            *last ^= 1;
+        }
+        *forged.body_mut() = body.freeze();
+        for request in [good, forged] {
+            let whole = case.verify(&request);
+            refused += usize::from(whole.is_err());
+            for len in [1, 7, request.body().len().max(2) - 1] {
+                let verifier = case.verifier();
+                let begun = verifier.begin(Head::from(&request), NOW);
+                let in_pieces = begun.and_then(|begun| {
+                    let Begun::Delivery(mut pending) = begun else {
+                        panic!("{}: a delivery was taken for a handshake", case.name);
+                    };
+                    pending.push(Bytes::new());
+                    for (index, piece) in request.body().chunks(len).enumerate() {
+                        match index % 3 {
+                            1 => pending.push(BytesMut::from(piece)),
+                            _ => pending.push(Bytes::copy_from_slice(piece)),
+                        }
+                    }
+                    pending.finish(NOW)
+                });
+                let in_pieces = in_pieces.map(|checked| checked.delivery().unwrap());
+                match (&whole, in_pieces) {
+                    (Ok(whole), Ok(in_pieces)) => {
+                        assert_eq!(in_pieces.body(), request.body(), "{}", case.name);
+                        assert_eq!(in_pieces.id(), whole.id(), "{}", case.name);
+                    }
+                    (Err(whole), Err(in_pieces)) => {
+                        assert_eq!(in_pieces, *whole, "{}", case.name);
+                    }
+                    (whole, in_pieces) => {
+                        panic!("{} by {len}: {whole:?}, {in_pieces:?}", case.name)
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 50, "{refused}");
 }
 
 #[test]

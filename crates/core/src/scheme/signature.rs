@@ -1,8 +1,10 @@
 //! Where signatures are in a delivery, and the lists that they come in.
 
 use std::borrow::Cow;
+use std::iter;
 
 use http::HeaderMap;
+use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::field::Encoding;
@@ -69,16 +71,14 @@ pub(crate) enum ListKind {
 impl List {
     fn items<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
         let (items, trim) = (self.items, self.trim);
-        value
-            .split(move |byte| *byte == items)
-            .map(move |item| if trim { item.trim_ascii() } else { item })
+        split(value, Some(items)).map(move |item| if trim { item.trim_ascii() } else { item })
     }
 
     /// The name and the value of every item that has both. Items without a name
     /// belong to nobody: passed over, as senders and libraries of list schemes do.
     fn pairs<'v>(&self, value: &'v [u8], pair: u8) -> impl Iterator<Item = (&'v [u8], &'v [u8])> {
         self.items(value).filter_map(move |item| {
-            let at = item.iter().position(|byte| *byte == pair)?;
+            let at = memchr(pair, item)?;
             Some((&item[..at], &item[at + 1..]))
         })
     }
@@ -121,6 +121,22 @@ impl List {
         };
         items.join(&char::from(self.items).to_string())
     }
+}
+
+/// The parts of `value` between separators. Signatures are long enough for a search that
+/// looks at more than a byte at a time.
+fn split(value: &[u8], separator: Option<u8>) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    iter::from_fn(move || {
+        let text = rest.take()?;
+        match separator.and_then(|separator| memchr(separator, text)) {
+            Some(at) => {
+                rest = Some(&text[at + 1..]);
+                Some(&text[..at])
+            }
+            None => Some(text),
+        }
+    })
 }
 
 impl SignatureField {
@@ -169,8 +185,7 @@ impl SignatureField {
 
     /// The groups of `value`; it is one itself where the scheme has none.
     pub(crate) fn groups<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
-        let separator = self.groups;
-        value.split(move |byte| Some(*byte) == separator)
+        split(value, self.groups)
     }
 
     /// Adds the candidate signatures in `value`, one or more.

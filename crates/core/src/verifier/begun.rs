@@ -26,11 +26,15 @@ use crate::time::UnixTime;
 const JWT_LEEWAY: Duration = Duration::from_secs(60);
 
 /// What a head that is good says.
+#[derive(Default)]
 pub(super) struct Begun {
     /// Index of the plan that decides.
     pub(super) plan: usize,
     pub(super) alternatives: Alternatives,
-    pub(super) macs: Macs,
+    /// Each active key with each alternative.
+    pub(super) pairs: Pairs,
+    /// The MACs of the pairs, once the body turns out to come in several chunks.
+    pub(super) running: Vec<Running>,
     pub(super) id: Option<Box<str>>,
     /// If the head has it.
     pub(super) event_type: Option<Box<str>>,
@@ -42,6 +46,7 @@ pub(super) struct Begun {
 
 /// One way to read the signed message. More than one where the provider may have
 /// signed another spelling of the address, or signs in groups.
+#[derive(Default)]
 pub(super) struct Alternative {
     /// None yet where the signature is in the body.
     pub(super) candidates: Candidates,
@@ -51,14 +56,13 @@ pub(super) struct Alternative {
 
 pub(super) type Alternatives = SmallVec<[Alternative; 1]>;
 
-/// A MAC under way for each active key and alternative.
-pub(super) type Macs = SmallVec<[Mac; 1]>;
+pub(super) type Pairs = SmallVec<[Pair; 2]>;
 
-pub(super) struct Mac {
+/// A key that may have signed, and what.
+#[derive(Clone, Copy)]
+pub(super) struct Pair {
     pub(super) key: usize,
     pub(super) alternative: usize,
-    /// None where the message is needed as a whole.
-    pub(super) running: Option<Running>,
 }
 
 impl Verifier {
@@ -66,12 +70,13 @@ impl Verifier {
         &self,
         head: Head<'_>,
         now: UnixTime,
-    ) -> Result<Begun, VerifyError> {
+    ) -> Result<Box<Begun>, VerifyError> {
         let (index, plan) = self.choose_plan(head)?;
-        if plan
-            .forbidden
-            .iter()
-            .any(|name| head.headers.contains_key(name))
+        // Looking at all that are there takes less than looking each up.
+        if head
+            .headers
+            .keys()
+            .any(|name| plan.forbidden.contains(name))
         {
             return Err(VerifyError::SchemesMixed);
         }
@@ -93,8 +98,9 @@ impl Verifier {
         view.id = id_text.as_deref();
         let claims;
         let signature;
-        let mut digests = None;
-        let alternatives = match &plan.kind {
+        let mut begun = Box::<Begun>::default();
+        begun.plan = index;
+        match &plan.kind {
             Kind::Jwt { algorithm } => {
                 let (alternative, found) = self.read_token(plan, &view, algorithm, now)?;
                 claims = found;
@@ -102,7 +108,7 @@ impl Verifier {
                 let mut alternative = alternative;
                 let text = timestamp_text(plan, &view)?;
                 alternative.timestamp = self.timestamp(plan, text.as_deref(), now)?;
-                smallvec::smallvec![alternative]
+                begun.alternatives.push(alternative);
             }
             Kind::MessageSignature(policy) => {
                 let origin = self
@@ -114,34 +120,28 @@ impl Verifier {
                 if read.expires.is_some_and(|end| now > end) {
                     return Err(VerifyError::TimestampTooOld);
                 }
-                digests = read.digests.take();
+                begun.digests = read.digests.take();
                 signature = read;
                 view.signature = Some(&signature);
                 if !plan.algorithm.tag_len().allows(signature.signature.len()) {
                     return Err(VerifyError::SignatureMalformed);
                 }
                 let text = timestamp_text(plan, &view)?;
-                smallvec::smallvec![Alternative {
+                begun.alternatives.push(Alternative {
                     candidates: smallvec::smallvec![Tag::new(&signature.signature)],
                     runs: HeadRuns::one(&signature.base),
                     timestamp: self.timestamp(plan, text.as_deref(), now)?,
-                }]
+                });
             }
-            Kind::Message { .. } | Kind::Token => self.read_alternatives(plan, &view, now)?,
-        };
-        let id = read_id(plan, &view)?;
-        let event_type = read_event_type(plan, &view);
-        let required = read_required(plan, &view)?;
-        let macs = self.start(index, plan, &alternatives, now)?;
-        Ok(Begun {
-            plan: index,
-            alternatives,
-            macs,
-            id,
-            event_type,
-            required,
-            digests,
-        })
+            Kind::Message { .. } | Kind::Token => {
+                self.read_alternatives(plan, view, now, &mut begun.alternatives)?;
+            }
+        }
+        begun.id = read_id(plan, &view)?;
+        begun.event_type = read_event_type(plan, &view);
+        begun.required = read_required(plan, &view)?;
+        begun.pairs = self.pairs(index, begun.alternatives.len(), now)?;
+        Ok(begun)
     }
 
     /// The first plan that applies. After a mismatch no other is tried: the
@@ -167,64 +167,74 @@ impl Verifier {
     fn read_alternatives(
         &self,
         plan: &Plan,
-        view: &HeadView<'_>,
+        view: HeadView<'_>,
         now: UnixTime,
-    ) -> Result<Alternatives, VerifyError> {
-        let mut alternatives = Alternatives::new();
-        let ports: &[Port] = if plan.url.toggle_port {
-            &[Port::AsConfigured, Port::Toggled]
-        } else {
-            &[Port::AsConfigured]
-        };
-        let mut push = |candidates: &Candidates, list: Option<&[u8]>| {
-            for port in ports {
-                let mut view = HeadView {
-                    list,
-                    port: *port,
-                    ..*view
-                };
-                let timestamp_text = timestamp_text(plan, &view)?;
-                view.timestamp = timestamp_text.as_deref();
-                alternatives.push(Alternative {
-                    candidates: candidates.clone(),
-                    timestamp: self.timestamp(plan, view.timestamp, now)?,
-                    runs: HeadRuns::of(&plan.message, &view)?,
-                });
-            }
-            Ok::<(), VerifyError>(())
-        };
-        if plan.signature.place.is_in_body() {
-            push(&Candidates::new(), None)?;
-            return Ok(alternatives);
-        }
+        alternatives: &mut Alternatives,
+    ) -> Result<(), VerifyError> {
         let field = &plan.signature;
+        if field.place.is_in_body() {
+            let none = |_: &mut Candidates| Ok(());
+            return self.read_list(plan, view, now, alternatives, none);
+        }
         let tag_len = plan.algorithm.tag_len();
         let values = field.values(view.head.headers, |location| view.at(location))?;
+        let [value] = &values[..] else {
+            return self.read_list(plan, view, now, alternatives, |candidates| {
+                let mut values = values.iter();
+                values.try_for_each(|value| field.candidates(value, tag_len, candidates))
+            });
+        };
         let mut all = 0;
-        match &values[..] {
-            [value] => {
-                for (index, group) in field.groups(value).enumerate() {
-                    if index == MAX_CANDIDATES {
-                        return Err(VerifyError::SignatureTooMany);
-                    }
-                    let mut candidates = Candidates::new();
-                    field.candidates(group, tag_len, &mut candidates)?;
-                    all += candidates.len();
-                    if all > MAX_CANDIDATES {
-                        return Err(VerifyError::SignatureTooMany);
-                    }
-                    push(&candidates, Some(group))?;
-                }
+        for (index, group) in field.groups(value).enumerate() {
+            if index == MAX_CANDIDATES {
+                return Err(VerifyError::SignatureTooMany);
             }
-            values => {
-                let mut candidates = Candidates::new();
-                for value in values {
-                    field.candidates(value, tag_len, &mut candidates)?;
+            let list = Some(group);
+            let view = HeadView { list, ..view };
+            self.read_list(plan, view, now, alternatives, |candidates| {
+                field.candidates(group, tag_len, candidates)?;
+                all += candidates.len();
+                match all {
+                    0..=MAX_CANDIDATES => Ok(()),
+                    _ => Err(VerifyError::SignatureTooMany),
                 }
-                push(&candidates, None)?;
-            }
+            })?;
         }
-        Ok(alternatives)
+        Ok(())
+    }
+
+    /// Adds what the signatures of a list may be of. Everything is read to where it stays:
+    /// an alternative is large.
+    fn read_list(
+        &self,
+        plan: &Plan,
+        view: HeadView<'_>,
+        now: UnixTime,
+        alternatives: &mut Alternatives,
+        candidates: impl FnOnce(&mut Candidates) -> Result<(), VerifyError>,
+    ) -> Result<(), VerifyError> {
+        let first = alternatives.len();
+        alternatives.push(Alternative::default());
+        let alternative = &mut alternatives[first];
+        candidates(&mut alternative.candidates)?;
+        let text = timestamp_text(plan, &view)?;
+        let mut view = HeadView {
+            timestamp: text.as_deref(),
+            ..view
+        };
+        alternative.timestamp = self.timestamp(plan, view.timestamp, now)?;
+        alternative.runs.read(&plan.message, &view)?;
+        if plan.url.toggle_port {
+            view.port = Port::Toggled;
+            let mut toggled = Alternative {
+                candidates: alternative.candidates.clone(),
+                timestamp: alternative.timestamp,
+                runs: HeadRuns::default(),
+            };
+            toggled.runs.read(&plan.message, &view)?;
+            alternatives.push(toggled);
+        }
+        Ok(())
     }
 
     /// A token's signature is over itself; what it claims of the rest is checked
@@ -277,38 +287,22 @@ impl Verifier {
         Ok(Some(at))
     }
 
-    /// Starts a MAC for every key that is active now.
-    fn start(
-        &self,
-        index: usize,
-        plan: &Plan,
-        alternatives: &Alternatives,
-        now: UnixTime,
-    ) -> Result<Macs, VerifyError> {
-        let mut macs = Macs::new();
+    /// Every key that is active now, with every one of so many alternatives.
+    fn pairs(&self, plan: usize, alternatives: usize, now: UnixTime) -> Result<Pairs, VerifyError> {
+        let mut pairs = Pairs::new();
         let mut inactive = false;
-        for (number, prepared) in self.keys.iter().enumerate() {
-            let Some(key) = &prepared.keys[index] else {
+        for (key, prepared) in self.keys.iter().enumerate() {
+            if prepared.keys[plan].is_none() {
                 continue;
-            };
+            }
             if !prepared.is_active(now) {
                 inactive = true;
                 continue;
             }
-            for (alternative, reading) in alternatives.iter().enumerate() {
-                macs.push(Mac {
-                    key: number,
-                    alternative,
-                    running: plan.message.streams.then(|| key.start()).flatten(),
-                });
-                // In its place: a state is large.
-                if let Some(running) = macs.last_mut().and_then(|mac| mac.running.as_mut()) {
-                    running.update(reading.runs.before_body(&plan.message));
-                }
-            }
+            pairs.extend((0..alternatives).map(|alternative| Pair { key, alternative }));
         }
-        match (macs.is_empty(), inactive) {
-            (false, _) => Ok(macs),
+        match (pairs.is_empty(), inactive) {
+            (false, _) => Ok(pairs),
             (true, true) => Err(VerifyError::NoActiveKey),
             // The secrets are those of another variant.
             (true, false) => Err(VerifyError::SignatureVersionUnknown),

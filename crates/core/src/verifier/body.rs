@@ -96,6 +96,15 @@ impl Body {
         }
     }
 
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, own) = match self {
+            Self::Empty | Self::Expected(_) => (None, &[][..]),
+            Self::One(chunk) => (Some(&chunk[..]), &[][..]),
+            Self::Own(parts, _) => (None, &parts[..]),
+        };
+        one.into_iter().chain(own.iter().map(|part| &part[..]))
+    }
+
     fn copied(chunks: &[&[u8]], room: usize) -> Self {
         let mut body = BytesMut::with_capacity(room);
         chunks

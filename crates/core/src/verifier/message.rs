@@ -19,13 +19,23 @@ pub(super) struct HeadRuns {
 impl HeadRuns {
     pub(super) fn of(message: &Message, view: &HeadView<'_>) -> Result<Self, VerifyError> {
         let mut runs = Self::default();
+        runs.read(message, view)?;
+        Ok(runs)
+    }
+
+    /// Adds the runs of `message`.
+    pub(super) fn read(
+        &mut self,
+        message: &Message,
+        view: &HeadView<'_>,
+    ) -> Result<(), VerifyError> {
         for part in &message.parts {
             if let Part::Head(segments) = part {
-                render(segments, &|place| view.value(place), &mut runs.text)?;
-                runs.ends.push(runs.text.len());
+                render(segments, &|place| view.value(place), &mut self.text)?;
+                self.ends.push(self.text.len());
             }
         }
-        Ok(runs)
+        Ok(())
     }
 
     /// One run of these bytes.

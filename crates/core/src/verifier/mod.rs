@@ -165,7 +165,7 @@ impl Verifier {
             let answer = self.answer(handshake, &|place| view.value(place), now)?;
             return Ok(Begun::Handshake(answer));
         }
-        let begun = self.begin_delivery(head, now).map(Box::new);
+        let begun = self.begin_delivery(head, now);
         let unsigned = late.iter().any(|late| !handshakes[late.index].verified);
         if let Err(error) = begun
             && !unsigned

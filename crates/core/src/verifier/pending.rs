@@ -6,13 +6,14 @@ use http::Response;
 use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
-use super::begun::{Alternative, Begun, join_id, timestamp_absent};
+use super::begun::{Alternative, Begun, Pair, join_id, timestamp_absent};
 use super::body::{Body, Chunk};
 use super::evaluate::{BodyView, Buffer, render};
 use super::verified::{Discriminators, Event};
 use super::{Checked, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::identity::Discriminator;
+use crate::mac;
 use crate::scheme::location::Location;
 use crate::scheme::signature::Candidates;
 use crate::scheme::template::Place;
@@ -41,12 +42,11 @@ impl Pending<'_> {
     /// Takes the next chunk of the body.
     pub fn push(&mut self, chunk: impl Into<Chunk>) {
         let chunk = chunk.into();
-        if let Ok(begun) = &mut self.begun {
-            for mac in &mut begun.macs {
-                if let Some(running) = &mut mac.running {
-                    running.update(&chunk);
-                }
-            }
+        // A body that is one chunk is hashed at the end: no state has to be kept then.
+        if let Ok(begun) = &mut self.begun
+            && self.body.len() > 0
+        {
+            self.verifier.hash(begun, &self.body, &chunk);
         }
         self.body.push(chunk);
     }
@@ -93,6 +93,9 @@ impl Pending<'_> {
             Ok(begun) => verifier.finish_delivery(begun, &body, now),
             Err(error) => Err(*error),
         };
+        if self.handshakes.is_empty() {
+            return event.map(|event| Checked::Delivery(Verified { body, event }));
+        }
         // One that needs no signature may come with a wrong one.
         match verifier.late_handshake(&self.handshakes, event.is_ok(), &body, now)? {
             Some(answer) => Ok(Checked::Handshake(answer)),
@@ -149,6 +152,31 @@ impl Verifier {
             }
         }
         Ok(None)
+    }
+
+    /// Takes `chunk` into the MACs; `before`, too, if they have not been started yet.
+    fn hash(&self, begun: &mut Begun, before: &Body, chunk: &[u8]) {
+        let message = &self.scheme.plans()[begun.plan].message;
+        if !message.streams {
+            return;
+        }
+        if begun.running.is_empty() {
+            let start = |pair: &Pair| {
+                let mut running = self.key(*pair, begun.plan)?.start()?;
+                let runs = &begun.alternatives[pair.alternative].runs;
+                running.update(runs.before_body(message));
+                before.parts().for_each(|part| running.update(part));
+                Some(running)
+            };
+            begun.running = begun.pairs.iter().filter_map(start).collect();
+        }
+        for running in &mut begun.running {
+            running.update(chunk);
+        }
+    }
+
+    fn key(&self, pair: Pair, plan: usize) -> Option<&mac::Key> {
+        self.keys[pair.key].keys[plan].as_ref()
     }
 
     fn finish_delivery(
@@ -213,7 +241,7 @@ impl Verifier {
                 alternative.candidates = candidates.clone();
             }
         }
-        let (key, alternative) = self.matching(plan, begun, view)?;
+        let Pair { key, alternative } = self.matching(plan, begun, view)?;
         let alternative = &begun.alternatives[alternative];
         check_requirements(plan, &begun.required, view)?;
         if begun
@@ -251,51 +279,50 @@ impl Verifier {
         plan: &Plan,
         begun: &mut Begun,
         view: &BodyView<'_>,
-    ) -> Result<(usize, usize), VerifyError> {
+    ) -> Result<Pair, VerifyError> {
+        let message = &plan.message;
+        // Of all pairs or, where the body has not been hashed yet, of none.
+        let mut running = std::mem::take(&mut begun.running).into_iter();
+        // The message of an alternative, for what does not take it in pieces.
+        let (mut text_of, mut text) = (None, Vec::new());
         let mut matching = None;
-        let mut whole: Option<(usize, Vec<u8>)> = None;
-        for mac in &mut begun.macs {
+        for pair in &begun.pairs {
             let Alternative {
                 candidates, runs, ..
-            } = &begun.alternatives[mac.alternative];
-            let mut found = |fits: bool| {
+            } = &begun.alternatives[pair.alternative];
+            let Some(key) = self.key(*pair, begun.plan) else {
+                continue;
+            };
+            let expected = if let Some(mut running) = running.next() {
+                runs.after_body(message, view, |bytes| running.update(bytes))?;
+                Some(running.finish())
+            } else if message.streams
+                && let Some(mut running) = key.start()
+            {
+                runs.whole(message, view, |bytes| running.update(bytes))?;
+                Some(running.finish())
+            } else {
+                if text_of.replace(pair.alternative) != Some(pair.alternative) {
+                    text.clear();
+                    text.reserve(view.body.len() + 128);
+                    runs.whole(message, view, |bytes| text.extend_from_slice(bytes))?;
+                }
+                key.start().map(|mut running| {
+                    running.update(&text);
+                    running.finish()
+                })
+            };
+            for candidate in candidates {
+                let fits = match &expected {
+                    Some(expected) => expected.matches(candidate),
+                    None => key.verify(&text, candidate),
+                };
                 if fits {
-                    matching = Some((mac.key, mac.alternative));
+                    matching = Some(pair);
                 }
-            };
-            if let Some(mut running) = mac.running.take() {
-                runs.after_body(&plan.message, view, |bytes| running.update(bytes))?;
-                let expected = running.finish();
-                candidates
-                    .iter()
-                    .for_each(|candidate| found(expected.matches(candidate)));
-                continue;
-            }
-            if whole.as_ref().is_none_or(|(of, _)| *of != mac.alternative) {
-                let mut message = Vec::with_capacity(view.body.len() + 128);
-                runs.whole(&plan.message, view, |bytes| {
-                    message.extend_from_slice(bytes)
-                })?;
-                whole = Some((mac.alternative, message));
-            }
-            let message = whole.as_ref().map_or(&[][..], |(_, message)| message);
-            let Some(key) = &self.keys[mac.key].keys[begun.plan] else {
-                continue;
-            };
-            match key.start() {
-                Some(mut running) => {
-                    running.update(message);
-                    let expected = running.finish();
-                    candidates
-                        .iter()
-                        .for_each(|candidate| found(expected.matches(candidate)));
-                }
-                None => candidates
-                    .iter()
-                    .for_each(|candidate| found(key.verify(message, candidate))),
             }
         }
-        matching.ok_or(VerifyError::SignatureMismatch)
+        matching.copied().ok_or(VerifyError::SignatureMismatch)
     }
 
     fn check_timestamp(
