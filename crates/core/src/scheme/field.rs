@@ -150,11 +150,14 @@ impl TimeUnit {
 /// 1 to `most` ASCII digits without sign, blank or leading zero.
 fn digits(text: &[u8], most: usize) -> Option<i64> {
     let canonical = matches!(text, [b'0'] | [b'1'..=b'9', ..]);
-    if !canonical || text.len() > most || !text.iter().all(u8::is_ascii_digit) {
+    // Of more than 18 a number could overflow.
+    if !canonical || text.len() > most.min(18) {
         return None;
     }
-    let digits = text.iter().map(|byte| i64::from(byte - b'0'));
-    Some(digits.fold(0, |number, digit| number * 10 + digit))
+    text.iter().try_fold(0, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| byte - b'0')?;
+        Some(number * 10 + i64::from(digit))
+    })
 }
 
 /// Whether `id` is 1 to 256 visible ASCII characters, none of them in `exclude`.
