@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Parser;
@@ -24,7 +25,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use sha2::Sha256;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -78,6 +79,8 @@ struct Load {
     tls: Option<TlsConnector>,
     next: AtomicUsize,
     started: Instant,
+    /// How many are due, at a given rate.
+    due: Semaphore,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -106,9 +109,14 @@ async fn run(options: Options) -> Result<serde_json::Value, Failure> {
         tls,
         next: AtomicUsize::new(0),
         started: Instant::now(),
+        due: Semaphore::new(0),
         options,
     });
-    let started = Instant::now();
+    let started = load.started;
+    if let Some(rate) = load.options.rate {
+        let load = Arc::clone(&load);
+        thread::spawn(move || load.pace(rate));
+    }
     let connections: Vec<_> = (0..load.options.connections)
         .map(|_| tokio::spawn(Arc::clone(&load).connection()))
         .collect();
@@ -185,17 +193,19 @@ impl Load {
         let mut took = Vec::new();
         let mut sender = self.connect().await?;
         loop {
+            if self.options.rate.is_some() {
+                self.due.acquire().await?.forget();
+            }
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(head) = self.heads.get(number) else {
                 return Ok(took);
             };
             // At a given rate the clock runs from when it was due: a system that falls
             // behind makes all that come after wait.
-            let mut start = Instant::now();
-            if let Some(rate) = self.options.rate {
-                start = self.started + Duration::from_secs_f64(number as f64 / rate);
-                sleep_until(start).await;
-            }
+            let start = match self.options.rate {
+                Some(rate) => self.due_at(number, rate),
+                None => Instant::now(),
+            };
             if sender.ready().await.is_err() {
                 sender = self.connect().await?;
             }
@@ -208,6 +218,24 @@ impl Load {
             took.push((number, start.elapsed()));
             self.check(status)?;
         }
+    }
+
+    fn due_at(&self, number: usize, rate: f64) -> Instant {
+        self.started + Duration::from_secs_f64(number as f64 / rate)
+    }
+
+    /// Says when each delivery is due, and in the end that of each connection's last look.
+    /// In a thread of its own: the runtime's timers know milliseconds, in each of which
+    /// all that is due would be sent at once.
+    fn pace(&self, rate: f64) {
+        for number in 0..self.heads.len() {
+            thread::sleep(
+                self.due_at(number, rate)
+                    .saturating_duration_since(Instant::now()),
+            );
+            self.due.add_permits(1);
+        }
+        self.due.add_permits(self.options.connections);
     }
 
     fn check(&self, status: StatusCode) -> Result<(), Failure> {
