@@ -1,4 +1,5 @@
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -53,7 +54,10 @@ impl<S: ReplayStore> Gate<S> {
             _ => None,
         };
         let admission = match checked {
-            Ok(Checked::Delivery(verified)) => self.admit_verified(source, verified).await,
+            Ok(Checked::Delivery(verified)) => {
+                // Not moved to where it is awaited: it is large.
+                pin!(self.admit_verified(source, verified)).await
+            }
             Ok(Checked::Handshake(answer)) => Ok(Admission::Handshake(answer)),
             Err(refusal) => Err(refusal),
         };
@@ -84,7 +88,8 @@ impl<S: ReplayStore> Gate<S> {
         let mut waiting = None;
         let mut blocked = None;
         loop {
-            let (key, remaining) = match self.claim_all(source, &keys, terms, blocked).await? {
+            let claims = pin!(self.claim_all(source, &keys, terms, blocked)).await?;
+            let (key, remaining) = match claims {
                 Claims::Granted(held) => {
                     return Ok(Admission::Forward(Delivery::new(source, held, verified)));
                 }

@@ -66,7 +66,13 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { shared.deliver(inner, request).await }.instrument(record::span()))
+        // Made where it stays, and not on the stack: it is of several kilobytes.
+        let future = Box::new_uninit();
+        let future = Box::write(
+            future,
+            shared.deliver(inner, request).instrument(record::span()),
+        );
+        Box::into_pin(future)
     }
 }
 
@@ -85,8 +91,9 @@ enum Course<S: ReplayStore> {
 }
 
 impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
+    // What it awaits is pinned where it is made; `await` alone would move it there.
     async fn deliver<I, ReqBody, ResBody>(
-        &self,
+        self: Arc<Self>,
         inner: I,
         request: Request<ReqBody>,
     ) -> Result<Response<ResponseBody<ResBody>>, I::Error>
@@ -108,7 +115,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         };
         let course = match self.resolve(&parts).await {
             Ok(mut source) => {
-                let course = self.admit(&mut source, parts, body, asker.audience).await;
+                let course = pin!(self.admit(&mut source, parts, body, asker.audience)).await;
                 course.map_err(|refusal| (Some(source), refusal))
             }
             Err(refusal) => Err((None, refusal)),
@@ -126,7 +133,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let source = Arc::clone(&admitted.source);
         let call = forward(inner, admitted);
         let response = match self.on_hang_up {
-            OnHangUp::Drop => call.await,
+            OnHangUp::Drop => pin!(call).await,
             OnHangUp::Finish => {
                 FinishOnDrop::new(call.in_current_span(), |answer| async move {
                     if let Ok(response) = answer
@@ -172,7 +179,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             let head = Head::from(&parts);
             let received = match overtaken.take() {
                 None => match self.gate.begin(source, head, declared) {
-                    Ok(receiving) => receiving.receive(&mut frames).await,
+                    Ok(receiving) => pin!(receiving.receive(&mut frames)).await,
                     Err(refusal) => Err(refusal),
                 },
                 Some(body) => self.gate.check_whole(source, head, body),
@@ -182,7 +189,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
                     if let Some(verified) = received.verified() {
                         record::verified(source, verified);
                     }
-                    self.gate.admit(received).await
+                    pin!(self.gate.admit(received)).await
                 }
                 Err(refusal) => Err(refusal),
             };
