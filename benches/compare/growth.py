@@ -58,7 +58,7 @@ def on_cpu(pid):
 def series(site, upstream, rounds):
     system = System("hookgate", "all", True, None, forged=401)
 
-    def cost(running, size=1024, count=20_000, connections=32):
+    def cost(running, size=1024, count=5_000, connections=32):
         # Ticks of the clock are too coarse for short runs.
         before = on_cpu(running.process.pid)
         measure(system, running, site, size, count, connections)
@@ -88,7 +88,7 @@ def series(site, upstream, rounds):
     one = gateway(site, upstream)
     out["bytes of the body"] = each(
         BODIES, lambda _: one, size=lambda n: n,
-        count=lambda n: max(400, min(20_000, 100_000_000 // n)),
+        count=lambda n: max(100, min(5_000, 25_000_000 // n)),
         connections=lambda n: 32 if n < 65_536 else 16)
     one = gateway(site, upstream)
     try:
@@ -102,7 +102,7 @@ def series(site, upstream, rounds):
                 remembered += more
             runs = []
             for _ in range(rounds):
-                count = min(20_000, events // 2)
+                count = min(5_000, events // 16)
                 runs.append(cost(one, count=count))
                 remembered += count
             points.append((events, statistics.median(runs)))
@@ -172,7 +172,7 @@ def draw(out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--to", type=pathlib.Path, required=True,
                         help="where the figures go; the plot goes beside them, as .svg")
     options = parser.parse_args()

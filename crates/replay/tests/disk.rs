@@ -58,19 +58,20 @@ impl Fixture {
         }
     }
 
-    /// Bytes of the file, without the log, which has a length of its own.
-    async fn size(&self) -> u64 {
+    /// Bytes of the file, with what is in the log.
+    fn size(&self) -> u64 {
         let path = self.folder.path().join("replay.db");
-        let read = || fs::metadata(&path).unwrap().len();
-        let mut size = read();
-        // Until what was written has been carried into it.
-        loop {
-            tokio::time::sleep(Duration::from_millis(1200)).await;
-            match read() {
-                same if same == size => return size,
-                other => size = other,
-            }
-        }
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.busy_timeout(Duration::from_secs(5)).unwrap();
+        let busy = file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        assert_eq!(busy, Ok(0));
+        fs::metadata(&path).unwrap().len()
+    }
+
+    /// How often the log has begun anew: a number in its head.
+    fn beginnings(&self) -> u32 {
+        let log = fs::read(self.folder.path().join("replay.db-wal")).unwrap();
+        u32::from_be_bytes(log[12..16].try_into().unwrap())
     }
 }
 
@@ -311,8 +312,42 @@ async fn the_file_does_not_grow_beyond_what_is_alive() {
         wait_until(|| store.entries() == Some(0)).await;
     }
     // Room for two generations, of six.
-    let size = fixture.size().await;
+    let size = fixture.size();
     assert!(size < 2 * 2_000 * 60, "{size}");
+}
+
+/// Who writes first when the log begins anew waits for the disk.
+#[tokio::test]
+async fn the_log_begins_anew_once_in_many_deliveries_however_slowly_they_come() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    let deliver = async |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let lease = granted(store, number).await;
+            commit(store, &lease).await;
+        }
+    };
+    deliver(0..1).await;
+    // What an earlier process may have left is carried first.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    deliver(1..2).await;
+    let before = fixture.beginnings();
+    for number in 2..32 {
+        deliver(number..number + 1).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(fixture.beginnings(), before);
+    // The control, and why it does not grow: with enough of them it does begin anew.
+    let begins_anew = async {
+        let mut number = 32;
+        while fixture.beginnings() == before {
+            deliver(number..number + 100).await;
+            number += 100;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), begins_anew)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

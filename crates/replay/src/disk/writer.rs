@@ -1,6 +1,7 @@
 //! The thread that writes: what is asked at the same time, in one transaction.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -47,8 +48,13 @@ const SWEEP_EVERY: Duration = Duration::from_millis(50);
 const SWEEP: u32 = 512;
 const SWEEP_WHEN_FULL: u32 = 8192;
 
-/// How often what was written is carried from the log into the file.
+/// How often what was written is kept from the loss of power.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// So many commits, and what was written is carried from the log into the file. The log
+/// begins anew then, for which the next writer waits for the disk: at most one delivery of
+/// half as many does, however few come.
+const LONG: u64 = 512;
 
 /// Size of the log, in bytes, from which on writers wait until it has been emptied.
 const LONG_LOG: u64 = 64 << 20;
@@ -79,6 +85,7 @@ pub(super) struct Writer {
     log: PathBuf,
     settings: Settings,
     known: Known,
+    commits: Arc<AtomicU64>,
 }
 
 /// An answer, to be given once it has been written.
@@ -109,13 +116,15 @@ impl Writer {
             log: log.clone(),
             settings,
             known: Known::new(),
+            commits: Arc::default(),
         };
+        let commits = Arc::clone(&this.commits);
         this.known
             .learn(&this.file)
             .map_err(|error| failed(error.into()))?;
         this.known.index.keep();
         this.settings.counts.set(this.known.held.all);
-        let keep = move || keep(&keeper, &log, &alive);
+        let keep = move || keep(&keeper, &log, &commits, &alive);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         named("hookgate-disk-keep")
             .spawn(keep)
@@ -213,6 +222,7 @@ impl Writer {
             })
             .collect::<rusqlite::Result<Vec<_>>>()?;
         transaction.commit()?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(answers)
     }
 
@@ -244,8 +254,12 @@ impl Writer {
     /// Looks at the next `most` entries and forgets those that are due.
     fn sweep(&mut self, most: u32) -> rusqlite::Result<()> {
         let now = self.settings.clock.now();
+        let before = self.known.held.all;
         let swept = self.known.sweep(&mut self.file, most, now);
         self.settings.counts.set(self.known.held.all);
+        if self.known.held.all != before {
+            self.commits.fetch_add(1, Ordering::Relaxed);
+        }
         swept
     }
 }
@@ -260,8 +274,9 @@ impl Ask {
     }
 }
 
-/// Carries what was written from the log into the file, until the store is dropped.
-fn keep(file: &Connection, log: &Path, alive: &Weak<()>) {
+/// Has the disk keep what was written, and now and then carries it from the log into the
+/// file, until the store is dropped.
+fn keep(file: &Connection, log: &Path, commits: &AtomicU64, alive: &Weak<()>) {
     let checkpoint = |mode: &str| {
         // If it cannot be done now, because others write, it is done next time.
         let _: rusqlite::Result<i64> =
@@ -269,9 +284,19 @@ fn keep(file: &Connection, log: &Path, alive: &Weak<()>) {
                 row.get(0)
             });
     };
+    // What the log has of an earlier process is carried at once.
+    let (mut kept, mut carried) = (0, None);
     while alive.strong_count() > 0 {
         thread::sleep(KEEP_EVERY);
-        checkpoint("PASSIVE");
+        let written = commits.load(Ordering::Relaxed);
+        if carried.is_none_or(|carried| written - carried >= LONG) {
+            checkpoint("PASSIVE");
+            carried = Some(written);
+        } else if written > kept {
+            // Of this file SQLite locks nothing, which would end when it is closed.
+            let _: io::Result<()> = fs::File::open(log).and_then(|log| log.sync_data());
+        }
+        kept = written;
         if fs::metadata(log).is_ok_and(|log| log.len() > LONG_LOG) {
             checkpoint("TRUNCATE");
         }
