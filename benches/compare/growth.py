@@ -69,7 +69,7 @@ def series(site, upstream, rounds):
         running = {value: start(value) for value in values}
         try:
             for one in running.values():
-                cost(one, count=2_000)
+                cost(one, count=500)
             told = {value: [] for value in values}
             for _ in range(rounds):
                 for value in values:
@@ -90,25 +90,17 @@ def series(site, upstream, rounds):
         BODIES, lambda _: one, size=lambda n: n,
         count=lambda n: max(100, min(5_000, 25_000_000 // n)),
         connections=lambda n: 32 if n < 65_536 else 16)
-    one = gateway(site, upstream)
-    try:
-        # Warm, and nothing remembered.
-        measure(system, one, site, 1024, 10_000, 32, "--fault", "forged", "--expect", "401")
-        remembered, points = 0, []
-        for events in EVENTS:
-            while remembered < events:
-                more = min(200_000, events - remembered)
-                measure(system, one, site, 256, more, 32)
-                remembered += more
-            runs = []
-            for _ in range(rounds):
-                count = min(5_000, events // 16)
-                runs.append(cost(one, count=count))
-                remembered += count
-            points.append((events, statistics.median(runs)))
-        out["events remembered"] = points
-    finally:
-        one.stop()
+
+    def remembering(events):
+        one = gateway(site, upstream)
+        while events:
+            more = min(200_000, events)
+            measure(system, one, site, 256, more, 32)
+            events -= more
+        return one
+
+    # At the start: it remembers those of the rounds, too.
+    out["events remembered"] = each(EVENTS, remembering, count=lambda n: max(500, min(5_000, n // 20)))
     return out
 
 
