@@ -219,8 +219,8 @@ fn a_body_in_pieces_is_the_same_body() {
                     let Begun::Delivery(mut pending) = begun else {
                         panic!("{}: a delivery was taken for a handshake", case.name);
                     };
-                    pending.push(Bytes::new());
                     for (index, piece) in request.body().chunks(len).enumerate() {
+                        pending.push(Bytes::new());
                         match index % 3 {
                             1 => pending.push(BytesMut::from(piece)),
                             _ => pending.push(Bytes::copy_from_slice(piece)),

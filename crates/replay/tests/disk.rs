@@ -59,19 +59,19 @@ impl Fixture {
     }
 
     /// Bytes of the file, with what is in the log.
-    fn size(&self) -> u64 {
+    async fn size(&self) -> u64 {
         let path = self.folder.path().join("replay.db");
         let file = rusqlite::Connection::open(&path).unwrap();
-        file.busy_timeout(Duration::from_secs(5)).unwrap();
-        let busy = file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        assert_eq!(busy, Ok(0));
+        let carry = || file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        // The store may be doing the same.
+        wait_until(|| carry() == Ok(0)).await;
         fs::metadata(&path).unwrap().len()
     }
 
-    /// How often the log has begun anew: a number in its head.
-    fn beginnings(&self) -> u32 {
+    /// What is in the head of the log, and another whenever it begins anew.
+    fn salt(&self) -> [u8; 8] {
         let log = fs::read(self.folder.path().join("replay.db-wal")).unwrap();
-        u32::from_be_bytes(log[12..16].try_into().unwrap())
+        log[16..24].try_into().unwrap()
     }
 }
 
@@ -312,7 +312,7 @@ async fn the_file_does_not_grow_beyond_what_is_alive() {
         wait_until(|| store.entries() == Some(0)).await;
     }
     // Room for two generations, of six.
-    let size = fixture.size();
+    let size = fixture.size().await;
     assert!(size < 2 * 2_000 * 60, "{size}");
 }
 
@@ -321,33 +321,33 @@ async fn the_file_does_not_grow_beyond_what_is_alive() {
 async fn the_log_begins_anew_once_in_many_deliveries_however_slowly_they_come() {
     let fixture = Fixture::new();
     let store = fixture.store();
-    let deliver = async |numbers: std::ops::Range<u64>| {
-        for number in numbers {
-            let lease = granted(store, number).await;
-            commit(store, &lease).await;
-        }
+    // Until the log is another one, so many deliveries and a pause.
+    let until_anew = async |first: u64, many: u64, pause: Duration| {
+        let (log, mut number) = (fixture.salt(), first);
+        let deliver = async {
+            while fixture.salt() == log {
+                for _ in 0..many {
+                    let lease = granted(store, number).await;
+                    commit(store, &lease).await;
+                    number += 1;
+                }
+                tokio::time::sleep(pause).await;
+            }
+        };
+        let patience = Duration::from_secs(30);
+        tokio::time::timeout(patience, deliver).await.is_ok()
     };
-    deliver(0..1).await;
-    // What an earlier process may have left is carried first.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    deliver(1..2).await;
-    let before = fixture.beginnings();
-    for number in 2..32 {
-        deliver(number..number + 1).await;
+    // What an earlier process may have left is carried at once.
+    assert!(until_anew(0, 1, Duration::from_millis(100)).await);
+    let log = fixture.salt();
+    for number in 1_000..1_030 {
+        let lease = granted(store, number).await;
+        commit(store, &lease).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(fixture.beginnings(), before);
+    assert_eq!(fixture.salt(), log);
     // The control, and why it does not grow: with enough of them it does begin anew.
-    let begins_anew = async {
-        let mut number = 32;
-        while fixture.beginnings() == before {
-            deliver(number..number + 100).await;
-            number += 100;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), begins_anew)
-        .await
-        .unwrap();
+    assert!(until_anew(2_000, 300, Duration::from_millis(1_200)).await);
 }
 
 #[tokio::test]

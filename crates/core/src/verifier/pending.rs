@@ -281,7 +281,9 @@ impl Verifier {
         view: &BodyView<'_>,
     ) -> Result<Pair, VerifyError> {
         let message = &plan.message;
-        // Of all pairs or, where the body has not been hashed yet, of none.
+        // Of all pairs or, where the body has not been hashed yet, of none: the keys of a plan
+        // have one algorithm.
+        debug_assert!(begun.running.is_empty() || begun.running.len() == begun.pairs.len());
         let mut running = std::mem::take(&mut begun.running).into_iter();
         // The message of an alternative, for what does not take it in pieces.
         let (mut text_of, mut text) = (None, Vec::new());

@@ -52,8 +52,8 @@ const SWEEP_WHEN_FULL: u32 = 8192;
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// So many commits, and what was written is carried from the log into the file. The log
-/// begins anew then, for which the next writer waits for the disk: at most one delivery of
-/// half as many does, however few come.
+/// begins anew then, for which the next writer waits for the disk: few deliveries do, however
+/// slowly they come.
 const LONG: u64 = 512;
 
 /// Size of the log, in bytes, from which on writers wait until it has been emptied.
@@ -277,28 +277,43 @@ impl Ask {
 /// Has the disk keep what was written, and now and then carries it from the log into the
 /// file, until the store is dropped.
 fn keep(file: &Connection, log: &Path, commits: &AtomicU64, alive: &Weak<()>) {
+    // Whether everything was carried. If it cannot be now, because others read or write, it
+    // is next time.
     let checkpoint = |mode: &str| {
-        // If it cannot be done now, because others write, it is done next time.
-        let _: rusqlite::Result<i64> =
-            file.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                row.get(0)
-            });
+        let pragma = format!("PRAGMA wal_checkpoint({mode})");
+        let told: rusqlite::Result<(i64, i64, i64)> = file.query_row(&pragma, [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        });
+        matches!(told, Ok((0, in_log, carried)) if carried == in_log)
     };
-    // What the log has of an earlier process is carried at once.
-    let (mut kept, mut carried) = (0, None);
+    let (mut kept, mut carried) = (None, None);
     while alive.strong_count() > 0 {
         thread::sleep(KEEP_EVERY);
         let written = commits.load(Ordering::Relaxed);
-        if carried.is_none_or(|carried| written - carried >= LONG) {
-            checkpoint("PASSIVE");
-            carried = Some(written);
-        } else if written > kept {
-            // Of this file SQLite locks nothing, which would end when it is closed.
-            let _: io::Result<()> = fs::File::open(log).and_then(|log| log.sync_data());
+        let log_now = fs::metadata(log).ok();
+        // Another process may have written, too.
+        let now = (
+            written,
+            log_now.as_ref().and_then(|log| log.modified().ok()),
+        );
+        let is_kept = kept == Some(now) || sync(log).is_ok();
+        if is_kept {
+            kept = Some(now);
         }
-        kept = written;
-        if fs::metadata(log).is_ok_and(|log| log.len() > LONG_LOG) {
+        let is_long = log_now.is_some_and(|log| log.len() > LONG_LOG);
+        // What the log has of an earlier process is carried at once. Carrying keeps it, too.
+        let is_due = carried.is_none_or(|carried| written - carried >= LONG);
+        if (is_due || is_long || !is_kept) && checkpoint("PASSIVE") {
+            carried = Some(written);
+        }
+        // Writers wait for this one, which has little left to carry.
+        if is_long {
             checkpoint("TRUNCATE");
         }
     }
+}
+
+/// SQLite has no locks on the log, which would end when it is closed here.
+fn sync(log: &Path) -> io::Result<()> {
+    fs::File::open(log)?.sync_data()
 }
