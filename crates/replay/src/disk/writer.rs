@@ -54,7 +54,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// So many commits, and what was written is carried from the log into the file. The log
 /// begins anew then, for which the next writer waits for the disk: few deliveries do, however
 /// slowly they come.
-const LONG: u64 = 512;
+const CARRY_AFTER: u64 = 512;
 
 /// Size of the log, in bytes, from which on writers wait until it has been emptied.
 const LONG_LOG: u64 = 64 << 20;
@@ -302,7 +302,7 @@ fn keep(file: &Connection, log: &Path, commits: &AtomicU64, alive: &Weak<()>) {
         }
         let is_long = log_now.is_some_and(|log| log.len() > LONG_LOG);
         // What the log has of an earlier process is carried at once. Carrying keeps it, too.
-        let is_due = carried.is_none_or(|carried| written - carried >= LONG);
+        let is_due = carried.is_none_or(|carried| written - carried >= CARRY_AFTER);
         if (is_due || is_long || !is_kept) && checkpoint("PASSIVE") {
             carried = Some(written);
         }
