@@ -4,6 +4,8 @@
 //! This crate is a program; its library exists so that tests can run the whole
 //! of it. What applications build on is the crate `tower-hookgate`.
 
+#![forbid(unsafe_code)]
+
 mod access;
 mod admin;
 mod cli;

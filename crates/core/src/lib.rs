@@ -61,5 +61,5 @@ pub use self::signer::{SignError, Signer, SignerBuilder};
 pub use self::time::{UnixTime, Window};
 pub use self::verifier::{
     Begun, BuildError, Checked, Chunk, Key, MAX_CANDIDATES, MAX_KEYS, Pending, Verified, Verifier,
-    VerifierBuilder,
+    VerifierBuilder, Work,
 };

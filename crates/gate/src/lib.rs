@@ -10,6 +10,8 @@
 //! but through a verified signature and a granted claim. A `Delivery` that is
 //! dropped unsettled gives its claim back.
 
+#![forbid(unsafe_code)]
+
 mod admission;
 mod clock;
 mod delivery;
@@ -18,6 +20,7 @@ mod passage;
 mod receive;
 mod refusal;
 mod source;
+mod together;
 
 pub use self::admission::Admission;
 pub use self::clock::{Clock, SystemClock};

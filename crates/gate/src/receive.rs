@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use hookgate_core::{Begun, Checked, Chunk, Verified, VerifyError};
+use hookgate_core::{Begun, Checked, Chunk, Verified, VerifyError, Work};
 use http::Response;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::refusal::{Reason, Refusal};
 use crate::source::{Mode, Source};
+use crate::together;
 
 /// A request whose head is good: its body may be read now.
 pub struct Receiving<'s> {
@@ -133,7 +134,10 @@ impl<'s> Receiving<'s> {
             }
         };
         match read {
-            Ok(Ok(())) => self.finish(),
+            Ok(Ok(())) => {
+                self.hash(together::WORTHWHILE).await;
+                self.finish()
+            }
             Ok(Err(refusal)) => Err(refusal),
             Err(_) => Err(Reason::BodyTimeout.into()),
         }
@@ -145,12 +149,26 @@ impl<'s> Receiving<'s> {
         }
         loop {
             match body.chunk().await {
-                Ok(Some(chunk)) => self.push(chunk)?,
+                Ok(Some(chunk)) => {
+                    self.push(chunk)?;
+                    self.hash(Work::PART).await;
+                }
                 Ok(None) => return Ok(()),
                 Err(BodyError::Incomplete) => return Err(Reason::BodyIncomplete.into()),
                 Err(BodyError::TooLarge) => return Err(Reason::BodyTooLarge.into()),
                 Err(BodyError::Overloaded) => return Err(Reason::Overloaded.into()),
             }
+        }
+    }
+
+    /// Hashes what has come of the body, if it is at least so much.
+    async fn hash(&mut self, at_least: usize) {
+        if let Begun::Delivery(pending) = &mut self.begun
+            && let Some(work) = pending.work(at_least)
+        {
+            // Few bodies are long enough: the others need no room for it.
+            let work = Box::pin(together::run(work)).await;
+            pending.resume(work);
         }
     }
 

@@ -10,6 +10,8 @@
 //! failure; remembering it when it is done lets a second copy in meanwhile. So
 //! a delivery is first claimed, and committed or released by its outcome.
 
+#![forbid(unsafe_code)]
+
 mod bells;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -1,4 +1,5 @@
 #![doc = include_str!("manual.md")]
+#![forbid(unsafe_code)]
 
 mod body;
 mod event;

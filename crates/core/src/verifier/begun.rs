@@ -33,8 +33,10 @@ pub(super) struct Begun {
     pub(super) alternatives: Alternatives,
     /// Each active key with each alternative.
     pub(super) pairs: Pairs,
-    /// The MACs of the pairs, once the body turns out to come in several chunks.
+    /// The MACs of the pairs, once some of the body is hashed before its end.
     pub(super) running: Vec<Running>,
+    /// How much of the body they have taken, in bytes.
+    pub(super) hashed: usize,
     pub(super) id: Option<Box<str>>,
     /// If the head has it.
     pub(super) event_type: Option<Box<str>>,

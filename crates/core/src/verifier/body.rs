@@ -96,13 +96,19 @@ impl Body {
         }
     }
 
-    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+    /// All but the first `skipped` bytes, as they lie. No part is empty.
+    pub(super) fn parts(&self, mut skipped: usize) -> impl Iterator<Item = &[u8]> {
         let (one, own) = match self {
             Self::Empty | Self::Expected(_) => (None, &[][..]),
             Self::One(chunk) => (Some(&chunk[..]), &[][..]),
             Self::Own(parts, _) => (None, &parts[..]),
         };
-        one.into_iter().chain(own.iter().map(|part| &part[..]))
+        let parts = one.into_iter().chain(own.iter().map(|part| &part[..]));
+        parts.filter_map(move |part| {
+            let left = part.get(skipped..).filter(|left| !left.is_empty());
+            skipped = skipped.saturating_sub(part.len());
+            left
+        })
     }
 
     fn copied(chunks: &[&[u8]], room: usize) -> Self {

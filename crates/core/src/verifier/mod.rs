@@ -11,6 +11,7 @@ mod jwt;
 mod message;
 mod pending;
 mod verified;
+mod work;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use self::pending::LateHandshake;
 pub use self::pending::Pending;
 pub(crate) use self::signing::Unsigned;
 pub use self::verified::Verified;
+pub use self::work::Work;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::mac;

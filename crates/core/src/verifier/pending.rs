@@ -10,10 +10,11 @@ use super::begun::{Alternative, Begun, Pair, join_id, timestamp_absent};
 use super::body::{Body, Chunk};
 use super::evaluate::{BodyView, Buffer, render};
 use super::verified::{Discriminators, Event};
+use super::work::Work;
 use super::{Checked, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::identity::Discriminator;
-use crate::mac;
+use crate::mac::{self, Algorithm};
 use crate::scheme::location::Location;
 use crate::scheme::signature::Candidates;
 use crate::scheme::template::Place;
@@ -41,14 +42,44 @@ pub(super) struct LateHandshake {
 impl Pending<'_> {
     /// Takes the next chunk of the body.
     pub fn push(&mut self, chunk: impl Into<Chunk>) {
-        let chunk = chunk.into();
-        // A body that is one chunk is hashed at the end: no state has to be kept then.
-        if let Ok(begun) = &mut self.begun
-            && self.body.len() > 0
-        {
-            self.verifier.hash(begun, &self.body, &chunk);
+        // A body that is short is hashed at the end: no state has to be kept then.
+        if let Some(mut work) = self.gathered(Work::PART) {
+            work.run();
+            self.resume(work);
         }
-        self.body.push(chunk);
+        self.body.push(chunk.into());
+    }
+
+    /// What has come of the body and is not hashed yet, if that is at least so many bytes
+    /// and takes less time [together](Work::run_both) with that of another delivery. It is
+    /// to be run, and to be given [back](Self::resume) before anything else is done here:
+    /// without it the signature does not match.
+    pub fn work(&mut self, at_least: usize) -> Option<Work> {
+        let worthwhile = |begun: &Begun| {
+            let algorithm = self.verifier.scheme.plans()[begun.plan].algorithm;
+            begun.pairs.len() == 1 && matches!(algorithm, Algorithm::HmacSha256 | Algorithm::Sha256)
+        };
+        match &self.begun {
+            Ok(begun) if Work::is_faster_for_both() && worthwhile(begun) => self.gathered(at_least),
+            _ => None,
+        }
+    }
+
+    /// Takes back what [`work`](Self::work) has handed out, after it was run.
+    pub fn resume(&mut self, work: Work) {
+        if let Ok(begun) = &mut self.begun {
+            work.back(begun, &mut self.body);
+        }
+    }
+
+    /// What is not hashed yet, if it can be hashed before the end.
+    fn gathered(&mut self, at_least: usize) -> Option<Work> {
+        let begun = self.begun.as_mut().ok()?;
+        if self.body.len() - begun.hashed < at_least {
+            return None;
+        }
+        self.verifier.start(begun)?;
+        Some(Work::of(begun, &mut self.body))
     }
 
     /// Makes room for `bytes` of body in all, if more than one chunk comes.
@@ -154,25 +185,22 @@ impl Verifier {
         Ok(None)
     }
 
-    /// Takes `chunk` into the MACs; `before`, too, if they have not been started yet.
-    fn hash(&self, begun: &mut Begun, before: &Body, chunk: &[u8]) {
+    /// Starts the MACs, if they take the body as it comes and have not been started yet.
+    fn start(&self, begun: &mut Begun) -> Option<()> {
         let message = &self.scheme.plans()[begun.plan].message;
         if !message.streams {
-            return;
+            return None;
         }
         if begun.running.is_empty() {
             let start = |pair: &Pair| {
                 let mut running = self.key(*pair, begun.plan)?.start()?;
                 let runs = &begun.alternatives[pair.alternative].runs;
                 running.update(runs.before_body(message));
-                before.parts().for_each(|part| running.update(part));
                 Some(running)
             };
             begun.running = begun.pairs.iter().filter_map(start).collect();
         }
-        for running in &mut begun.running {
-            running.update(chunk);
-        }
+        (!begun.running.is_empty()).then_some(())
     }
 
     fn key(&self, pair: Pair, plan: usize) -> Option<&mac::Key> {
@@ -281,8 +309,8 @@ impl Verifier {
         view: &BodyView<'_>,
     ) -> Result<Pair, VerifyError> {
         let message = &plan.message;
-        // Of all pairs or, where the body has not been hashed yet, of none: the keys of a plan
-        // have one algorithm.
+        // Of all pairs or, where nothing of the body has been hashed yet, of none: the keys
+        // of a plan have one algorithm.
         debug_assert!(begun.running.is_empty() || begun.running.len() == begun.pairs.len());
         let mut running = std::mem::take(&mut begun.running).into_iter();
         // The message of an alternative, for what does not take it in pieces.
@@ -296,6 +324,7 @@ impl Verifier {
                 continue;
             };
             let expected = if let Some(mut running) = running.next() {
+                running.update(&view.body[begun.hashed..]);
                 runs.after_body(message, view, |bytes| running.update(bytes))?;
                 Some(running.finish())
             } else if message.streams

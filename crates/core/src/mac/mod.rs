@@ -1,17 +1,22 @@
 //! The algorithms: keys, running states, tags. One seam, private to the crate.
 
+mod pair;
+mod sha256;
+
 use std::fmt;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha1::{Digest, Sha1};
+use sha2::{Sha384, Sha512};
 use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use self::sha256::HmacSha256;
+pub(crate) use self::sha256::Sha256;
 use crate::error::SecretError;
 use crate::public_key::{self, PublicAlgorithm, PublicKey};
 use crate::secret::Secret;
@@ -118,7 +123,7 @@ impl Tag {
     /// The digest of a token. Digests compare in constant time, whatever the
     /// lengths of the tokens.
     pub(crate) fn of_token(text: &[u8]) -> Self {
-        Self::new(&Sha256::digest(text))
+        Self::new(&Sha256::new(text).finish())
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -257,10 +262,10 @@ impl Key {
         let bytes = rule.decode(secret)?;
         Ok(Self::Streaming(match algorithm {
             Algorithm::HmacSha1 => Running::Sha1(hmac(&bytes)?),
-            Algorithm::HmacSha256 => Running::Sha256(hmac(&bytes)?),
+            Algorithm::HmacSha256 => Running::Sha256(HmacSha256::new(&bytes)),
             Algorithm::HmacSha384 => Running::Sha384(Box::new(hmac(&bytes)?)),
             Algorithm::HmacSha512 => Running::Sha512(Box::new(hmac(&bytes)?)),
-            Algorithm::Sha256 => Running::Digest(Sha256::new_with_prefix(&*bytes)),
+            Algorithm::Sha256 => Running::Digest(Sha256::new(&bytes)),
             Algorithm::Token => Running::Token(Tag::of_token(&bytes)),
             Algorithm::Public(algorithm) => {
                 return PublicKey::new(algorithm, &bytes).map(Self::Public);
@@ -307,7 +312,7 @@ impl fmt::Debug for Key {
 #[derive(Clone)]
 pub(crate) enum Running {
     Sha1(Hmac<Sha1>),
-    Sha256(Hmac<Sha256>),
+    Sha256(HmacSha256),
     Sha384(Box<Hmac<Sha384>>),
     Sha512(Box<Hmac<Sha512>>),
     Digest(Sha256),
@@ -327,13 +332,22 @@ impl Running {
         }
     }
 
+    /// What takes the message, if that is SHA-256.
+    pub(crate) fn sha256(&mut self) -> Option<&mut Sha256> {
+        match self {
+            Self::Sha256(mac) => Some(&mut mac.inner),
+            Self::Digest(digest) => Some(digest),
+            _ => None,
+        }
+    }
+
     pub(crate) fn finish(self) -> Expected {
         Expected(match self {
             Self::Sha1(mac) => Tag::new(&mac.finalize().into_bytes()),
-            Self::Sha256(mac) => Tag::new(&mac.finalize().into_bytes()),
+            Self::Sha256(mac) => Tag::new(&mac.finish()),
             Self::Sha384(mac) => Tag::new(&mac.finalize().into_bytes()),
             Self::Sha512(mac) => Tag::new(&mac.finalize().into_bytes()),
-            Self::Digest(digest) => Tag::new(&digest.finalize()),
+            Self::Digest(digest) => Tag::new(&digest.finish()),
             Self::Token(tag) => tag,
         })
     }

@@ -1,0 +1,248 @@
+//! SHA-256 and its HMAC, whose state is at hand: that of two messages can be compressed
+//! side by side. One message is compressed by `sha2`.
+
+use sha2::Digest;
+use sha2::block_api::compress256;
+use zeroize::Zeroizing;
+
+use super::pair;
+
+const BLOCK: usize = 64;
+/// FIPS 180-4, section 5.3.3.
+const START: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+/// SHA-256 under way.
+#[derive(Clone)]
+pub(crate) struct Sha256 {
+    state: [u32; 8],
+    /// Begins with what has come of a block that is not full.
+    rest: [u8; BLOCK],
+    /// Bytes so far.
+    len: u64,
+}
+
+impl Sha256 {
+    pub(crate) fn new(prefix: &[u8]) -> Self {
+        let mut hash = Self {
+            state: START,
+            rest: [0; BLOCK],
+            len: 0,
+        };
+        hash.update(prefix);
+        hash
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        let (blocks, rest) = self.complete(bytes).as_chunks();
+        if !blocks.is_empty() {
+            compress256(&mut self.state, blocks);
+            self.len += blocks.as_flattened().len() as u64;
+        }
+        self.rest[..rest.len()].copy_from_slice(rest);
+        self.len += rest.len() as u64;
+    }
+
+    /// The same for two hashes at once: what both have blocks of takes little more time
+    /// than one of them.
+    pub(crate) fn update_both(hashes: [&mut Self; 2], bytes: [&[u8]; 2]) {
+        let [one, two] = hashes;
+        let [bytes_one, bytes_two] = bytes;
+        let (bytes_one, bytes_two) = (one.complete(bytes_one), two.complete(bytes_two));
+        let blocks = [bytes_one.as_chunks().0, bytes_two.as_chunks().0];
+        let taken = BLOCK * pair::compress([&mut one.state, &mut two.state], blocks);
+        for (hash, bytes) in [(one, bytes_one), (two, bytes_two)] {
+            hash.len += taken as u64;
+            hash.update(&bytes[taken..]);
+        }
+    }
+
+    /// Whether two take less time together than one after the other.
+    pub(crate) fn is_faster_for_both() -> bool {
+        pair::is_there()
+    }
+
+    /// The digest.
+    pub(crate) fn finish(mut self) -> [u8; 32] {
+        let bits = self.len * 8;
+        let end = self.filled();
+        self.rest[end] = 0x80;
+        self.rest[end + 1..].fill(0);
+        if end >= BLOCK - 8 {
+            compress256(&mut self.state, &[self.rest]);
+            self.rest.fill(0);
+        }
+        self.rest[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
+        compress256(&mut self.state, &[self.rest]);
+        let mut digest = [0; 32];
+        let (words, _) = digest.as_chunks_mut();
+        for (bytes, word) in words.iter_mut().zip(self.state) {
+            *bytes = word.to_be_bytes();
+        }
+        digest
+    }
+
+    /// Takes what completes the block that has begun. Nothing is left, or it is complete.
+    fn complete<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let from = self.filled();
+        if from == 0 {
+            return bytes;
+        }
+        let (more, left) = bytes.split_at(bytes.len().min(BLOCK - from));
+        self.rest[from..from + more.len()].copy_from_slice(more);
+        self.len += more.len() as u64;
+        if self.filled() == 0 && !more.is_empty() {
+            compress256(&mut self.state, &[self.rest]);
+        }
+        left
+    }
+
+    fn filled(&self) -> usize {
+        (self.len % BLOCK as u64) as usize
+    }
+}
+
+/// HMAC-SHA256 (RFC 2104) under way.
+#[derive(Clone)]
+pub(crate) struct HmacSha256 {
+    pub(super) inner: Sha256,
+    /// State of the hash that takes what the inner one gives.
+    outer: [u32; 8],
+}
+
+impl HmacSha256 {
+    /// Takes keys of any length.
+    pub(crate) fn new(key: &[u8]) -> Self {
+        let mut block = Zeroizing::new([0; BLOCK]);
+        if key.len() > BLOCK {
+            block[..32].copy_from_slice(&sha2::Sha256::digest(key));
+        } else {
+            block[..key.len()].copy_from_slice(key);
+        }
+        let padded = |with: u8| {
+            let block = Zeroizing::new(block.map(|byte| byte ^ with));
+            Sha256::new(&*block)
+        };
+        Self {
+            inner: padded(0x36),
+            outer: padded(0x5c).state,
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.inner.update(bytes);
+    }
+
+    /// The MAC.
+    pub(crate) fn finish(self) -> [u8; 32] {
+        let mut outer = Sha256 {
+            state: self.outer,
+            rest: [0; BLOCK],
+            len: BLOCK as u64,
+        };
+        outer.update(&self.inner.finish());
+        outer.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hmac::{Hmac, KeyInit, Mac};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn library(message: &[u8]) -> [u8; 32] {
+        sha2::Sha256::digest(message).into()
+    }
+
+    fn library_mac(key: &[u8], message: &[u8]) -> [u8; 32] {
+        let mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("keys of any length");
+        mac.chain_update(message).finalize().into_bytes().into()
+    }
+
+    fn bytes(len: usize, seed: u8) -> Vec<u8> {
+        let byte = |at: usize| (at * 31 + at / 64 * 7) as u8 ^ seed;
+        (0..len).map(byte).collect()
+    }
+
+    #[test]
+    fn a_message_of_any_length_has_the_digest_and_the_mac_of_the_library() {
+        let message = bytes(260, 1);
+        for len in 0..=message.len() {
+            let message = &message[..len];
+            assert_eq!(Sha256::new(message).finish(), library(message), "{len}");
+            // As long as a key may be, and longer.
+            let mut mac = HmacSha256::new(message);
+            mac.update(message);
+            assert_eq!(mac.finish(), library_mac(message, message), "{len}");
+        }
+    }
+
+    #[test]
+    fn two_messages_of_any_lengths_have_each_its_own_digest() {
+        assert!(Sha256::is_faster_for_both() || cfg!(not(target_arch = "x86_64")));
+        // One block, several, and none; in step, and not.
+        let lens = [0, 1, 55, 56, 63, 64, 65, 127, 128, 129, 640, 1000];
+        for (before_one, before_two) in [(0, 0), (0, 13), (64, 1), (63, 63), (5, 70)] {
+            for len_one in lens {
+                for len_two in lens {
+                    let one = bytes(before_one + len_one, 1);
+                    let two = bytes(before_two + len_two, 2);
+                    let mut hash_one = Sha256::new(&one[..before_one]);
+                    let mut hash_two = Sha256::new(&two[..before_two]);
+                    Sha256::update_both(
+                        [&mut hash_one, &mut hash_two],
+                        [&one[before_one..], &two[before_two..]],
+                    );
+                    let of = (before_one, len_one, before_two, len_two);
+                    assert_eq!(hash_one.finish(), library(&one), "{of:?}");
+                    assert_eq!(hash_two.finish(), library(&two), "{of:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_compressed_as_the_library_does_from_any_state() {
+        let mut states = [[7; 8], [u32::MAX; 8]];
+        let mut expected = states;
+        let blocks: [Vec<[u8; 64]>; 2] = [3_u8, 200].map(|seed| {
+            let bytes = bytes(64 * 33, seed);
+            bytes.as_chunks().0.to_vec()
+        });
+        let [one, two] = &mut states;
+        let taken = pair::compress([one, two], [&blocks[0], &blocks[1][..20]]);
+        assert_eq!(taken, if pair::is_there() { 20 } else { 0 });
+        for (state, blocks) in expected.iter_mut().zip(&blocks) {
+            compress256(state, &blocks[..taken]);
+        }
+        assert_eq!(states, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn messages_in_pieces_side_by_side_have_each_its_own_digest(
+            one in vec(vec(any::<u8>(), 0..300), 0..8),
+            two in vec(vec(any::<u8>(), 0..300), 0..8),
+        ) {
+            let (mut hash_one, mut hash_two) = (Sha256::new(&[]), Sha256::new(&[]));
+            for at in 0..one.len().max(two.len()) {
+                let piece = |of: &[Vec<u8>]| of.get(at).cloned().unwrap_or_default();
+                let (piece_one, piece_two) = (piece(&one), piece(&two));
+                Sha256::update_both([&mut hash_one, &mut hash_two], [&piece_one, &piece_two]);
+            }
+            prop_assert_eq!(hash_one.finish(), library(&one.concat()));
+            prop_assert_eq!(hash_two.finish(), library(&two.concat()));
+        }
+    }
+}
