@@ -5,8 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 use hookgate_core::{
-    Begun, BuildError, Caution, Checked, Head, Provider, ReplayScope, Scheme, Secret, Shape,
-    Signer, UnixTime, Variant, Verified, Verifier, VerifyError, Window,
+    Begun, BuildError, Caution, Checked, Head, Pending, Provider, ReplayScope, Scheme, Secret,
+    Shape, Signer, UnixTime, Variant, Verified, Verifier, VerifyError, Window, Work,
 };
 use http::{HeaderValue, Method, Request};
 
@@ -88,6 +88,10 @@ impl Case {
 
     /// A good delivery.
     fn signed(&self) -> Request<Bytes> {
+        self.signed_of(Bytes::from_static(BODY.as_bytes()))
+    }
+
+    fn signed_of(&self, body: Bytes) -> Request<Bytes> {
         let mut signer = Signer::builder(&self.scheme, &self.private);
         if self.scheme.needs_url() {
             signer = signer.url(URL);
@@ -101,9 +105,7 @@ impl Case {
         let signer = signer
             .build()
             .unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        let request = Request::post("/in")
-            .body(Bytes::from_static(BODY.as_bytes()))
-            .unwrap();
+        let request = Request::post("/in").body(body).unwrap();
         signer
             .sign_request(request, NOW, Some("msg_1"))
             .unwrap_or_else(|error| panic!("{}: {error}", self.name))
@@ -197,54 +199,73 @@ fn what_is_signed_verifies_for_every_provider() {
     }
 }
 
-/// A body that is one chunk is hashed at the end, others as they come.
+/// A short body is hashed at the end, a long one as it comes; some of it by whoever holds
+/// the delivery.
 #[test]
 fn a_body_in_pieces_is_the_same_body() {
     let mut refused = 0;
+    let mut worked = 0;
+    let long = format!("{BODY}{}", " ".repeat(150_000));
     for case in Case::all() {
-        let good = case.signed();
-        let mut forged = case.signed();
-        let mut body = BytesMut::from(&forged.body()[..]);
-        if let Some(last) = body.last_mut() {
-            *last ^= 1;
-        }
-        *forged.body_mut() = body.freeze();
-        for request in [good, forged] {
-            let whole = case.verify(&request);
-            refused += usize::from(whole.is_err());
-            for len in [1, 7, request.body().len().max(2) - 1] {
-                let verifier = case.verifier();
-                let begun = verifier.begin(Head::from(&request), NOW);
-                let in_pieces = begun.and_then(|begun| {
-                    let Begun::Delivery(mut pending) = begun else {
-                        panic!("{}: a delivery was taken for a handshake", case.name);
-                    };
-                    for (index, piece) in request.body().chunks(len).enumerate() {
-                        pending.push(Bytes::new());
-                        match index % 3 {
-                            1 => pending.push(BytesMut::from(piece)),
-                            _ => pending.push(Bytes::copy_from_slice(piece)),
+        for (body, lens) in [(BODY, [1, 7, 24]), (&long, [997, 40_000, 150_000])] {
+            let good = case.signed_of(body.to_owned().into());
+            let mut forged = good.clone();
+            let mut body = BytesMut::from(&forged.body()[..]);
+            if let Some(last) = body.last_mut() {
+                *last ^= 1;
+            }
+            *forged.body_mut() = body.freeze();
+            for request in [good, forged] {
+                let whole = case.verify(&request);
+                refused += usize::from(whole.is_err());
+                for (len, hands) in lens.into_iter().flat_map(|len| [(len, false), (len, true)]) {
+                    let mut work = |pending: &mut Pending<'_>| {
+                        if let Some(mut work) = hands.then(|| pending.work(10)).flatten() {
+                            worked += 1;
+                            work.run();
+                            pending.resume(work);
                         }
-                    }
-                    pending.finish(NOW)
-                });
-                let in_pieces = in_pieces.map(|checked| checked.delivery().unwrap());
-                match (&whole, in_pieces) {
-                    (Ok(whole), Ok(in_pieces)) => {
-                        assert_eq!(in_pieces.body(), request.body(), "{}", case.name);
-                        assert_eq!(in_pieces.id(), whole.id(), "{}", case.name);
-                    }
-                    (Err(whole), Err(in_pieces)) => {
-                        assert_eq!(in_pieces, *whole, "{}", case.name);
-                    }
-                    (whole, in_pieces) => {
-                        panic!("{} by {len}: {whole:?}, {in_pieces:?}", case.name)
+                    };
+                    let in_pieces = in_pieces(&case, &request, len, &mut work);
+                    match (&whole, in_pieces) {
+                        (Ok(whole), Ok(in_pieces)) => {
+                            assert_eq!(in_pieces.body(), request.body(), "{}", case.name);
+                            assert_eq!(in_pieces.id(), whole.id(), "{}", case.name);
+                        }
+                        (Err(whole), Err(in_pieces)) => {
+                            assert_eq!(in_pieces, *whole, "{}", case.name);
+                        }
+                        (whole, in_pieces) => {
+                            panic!("{} by {len}: {whole:?}, {in_pieces:?}", case.name)
+                        }
                     }
                 }
             }
         }
     }
-    assert!(refused > 50, "{refused}");
+    assert!(refused > 100, "{refused}");
+    assert!(worked > 1000 || !Work::is_faster_for_both(), "{worked}");
+}
+
+fn in_pieces(
+    case: &Case,
+    request: &Request<Bytes>,
+    len: usize,
+    work: &mut dyn FnMut(&mut Pending<'_>),
+) -> Result<Verified, VerifyError> {
+    let verifier = case.verifier();
+    let Begun::Delivery(mut pending) = verifier.begin(Head::from(request), NOW)? else {
+        panic!("{}: a delivery was taken for a handshake", case.name);
+    };
+    for (index, piece) in request.body().chunks(len).enumerate() {
+        pending.push(Bytes::new());
+        match index % 3 {
+            1 => pending.push(BytesMut::from(piece)),
+            _ => pending.push(Bytes::copy_from_slice(piece)),
+        }
+        work(&mut pending);
+    }
+    Ok(pending.finish(NOW)?.delivery().unwrap())
 }
 
 #[test]

@@ -19,23 +19,24 @@ thread_local! {
     static WAITING: Cell<Option<Arc<Seat>>> = const { Cell::new(None) };
 }
 
-/// Runs `work`, together with that of another delivery if the runtime has one ready by now.
+/// Runs `work`, together with that of other deliveries if the runtime has some ready by now.
 /// Nothing waits for a delivery that may never come.
 pub(crate) async fn run(mut work: Work) -> Work {
-    if let Some(seat) = WAITING.take()
-        && let Some(mut other) = seat.begin()
-    {
-        Work::run_both(&mut work, &mut other);
-        seat.end(other);
-        return work;
+    while work.left() >= WORTHWHILE {
+        if let Some(seat) = WAITING.take()
+            && let Some(mut other) = seat.begin()
+        {
+            Work::run_both(&mut work, &mut other);
+            seat.end(other);
+        } else {
+            let seated = Seated::new(work);
+            WAITING.set(Some(Arc::clone(&seated.0)));
+            seated.0.wait_for_turn();
+            work = poll_fn(|cx| seated.0.poll(cx)).await;
+        }
     }
-    let seated = Seated(Arc::new(Seat(Mutex::new(Seating {
-        progress: Progress::Waiting(work),
-        waker: None,
-    }))));
-    WAITING.set(Some(Arc::clone(&seated.0)));
-    seated.0.wait_for_turn();
-    poll_fn(|cx| seated.0.poll(cx)).await
+    work.run();
+    work
 }
 
 /// Work that another delivery may take along.
@@ -54,6 +55,7 @@ enum Progress {
     Due(Work),
     /// Another delivery has it.
     Running,
+    /// It had as much of it as of its own.
     Done(Work),
     /// Whose it is has it, or has gone.
     Over,
@@ -98,7 +100,7 @@ impl Seat {
         }
     }
 
-    /// The work when it has been run; alone, if nobody took it along.
+    /// The work when some of it has been run; all of it, if nobody took it along.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Work> {
         let mut seating = self.seating();
         match mem::replace(&mut seating.progress, Progress::Over) {
@@ -139,6 +141,15 @@ impl Wake for Seat {
 
 /// The seat of a delivery. One that goes leaves nothing there.
 struct Seated(Arc<Seat>);
+
+impl Seated {
+    fn new(work: Work) -> Self {
+        Self(Arc::new(Seat(Mutex::new(Seating {
+            progress: Progress::Waiting(work),
+            waker: None,
+        }))))
+    }
+}
 
 impl Drop for Seated {
     fn drop(&mut self) {

@@ -38,13 +38,18 @@ impl Work {
         }
     }
 
-    /// Whether [`run_both`](Self::run_both) takes less time than two
-    /// [`run`](Self::run)s: whether the processor has what that takes.
+    /// Whether [`run_both`](Self::run_both) takes less time than one after the other:
+    /// whether the processor has instructions for it.
     pub fn is_faster_for_both() -> bool {
         Sha256::is_faster_for_both()
     }
 
-    /// Hashes what is there.
+    /// Bytes that are there and not hashed yet.
+    pub fn left(&self) -> usize {
+        self.body.len() - self.hashed
+    }
+
+    /// Hashes what is left.
     pub fn run(&mut self) {
         for part in self.body.parts(self.hashed) {
             for running in &mut self.running {
@@ -54,34 +59,33 @@ impl Work {
         self.hashed = self.body.len();
     }
 
-    /// Hashes what is there of two deliveries, as far as both go in little more time than
-    /// one of them takes.
+    /// Hashes what is left of the delivery that has less, and as much of the other one, in
+    /// little more time than one of them takes.
     pub fn run_both(one: &mut Self, two: &mut Self) {
-        if let ([running_one], [running_two]) = (&mut one.running[..], &mut two.running[..])
-            && let (Some(hash_one), Some(hash_two)) = (running_one.sha256(), running_two.sha256())
-        {
-            let mut parts = [one.body.parts(one.hashed), two.body.parts(two.hashed)];
-            let mut left: [&[u8]; 2] = [&[], &[]];
-            loop {
-                for (left, parts) in left.iter_mut().zip(&mut parts) {
-                    if left.is_empty() {
-                        *left = parts.next().unwrap_or_default();
-                    }
+        let ([running_one], [running_two]) = (&mut one.running[..], &mut two.running[..]) else {
+            return [one, two].into_iter().for_each(Self::run);
+        };
+        let (Some(hash_one), Some(hash_two)) = (running_one.sha256(), running_two.sha256()) else {
+            return [one, two].into_iter().for_each(Self::run);
+        };
+        let mut parts = [one.body.parts(one.hashed), two.body.parts(two.hashed)];
+        let mut left: [&[u8]; 2] = [&[], &[]];
+        loop {
+            for (left, parts) in left.iter_mut().zip(&mut parts) {
+                if left.is_empty() {
+                    *left = parts.next().unwrap_or_default();
                 }
-                let len = left[0].len().min(left[1].len());
-                if len == 0 {
-                    break;
-                }
-                let (now, later) = (left.map(|left| &left[..len]), left.map(|left| &left[len..]));
-                Sha256::update_both([hash_one, hash_two], now);
-                one.hashed += len;
-                two.hashed += len;
-                left = later;
             }
+            let len = left[0].len().min(left[1].len());
+            if len == 0 {
+                return;
+            }
+            let now = left.map(|left| &left[..len]);
+            left = left.map(|left| &left[len..]);
+            Sha256::update_both([hash_one, hash_two], now);
+            one.hashed += len;
+            two.hashed += len;
         }
-        // What one of them has more.
-        one.run();
-        two.run();
     }
 }
 
