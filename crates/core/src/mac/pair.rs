@@ -1,8 +1,7 @@
 //! Two messages compressed side by side with the instructions for SHA-256 of x86.
 //!
-//! A round waits four cycles for the one before it, and a unit that could begin one every
-//! two cycles idles meanwhile: two messages take little longer than one. No library of
-//! hashes has this for messages that come in parts.
+//! Each pair of rounds waits for the one before it, and the unit that could begin another
+//! meanwhile idles: two messages take little longer than one. `sha2` has no such thing.
 
 /// Compresses as many blocks of both messages as the shorter one has, each into its own
 /// state. How many that were: none where the processor cannot.

@@ -99,7 +99,7 @@ impl Sha256 {
         let (more, left) = bytes.split_at(bytes.len().min(BLOCK - from));
         self.rest[from..from + more.len()].copy_from_slice(more);
         self.len += more.len() as u64;
-        if self.filled() == 0 && !more.is_empty() {
+        if self.filled() == 0 {
             compress256(&mut self.state, &[self.rest]);
         }
         left

@@ -1,6 +1,7 @@
 //! The head of a delivery: checked, and what is known by it written down.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -37,6 +38,8 @@ pub(super) struct Begun {
     pub(super) running: Vec<Running>,
     /// How much of the body they have taken, in bytes.
     pub(super) hashed: usize,
+    /// Of what was handed out to be hashed, and is not back yet.
+    pub(super) work: Option<Arc<()>>,
     pub(super) id: Option<Box<str>>,
     /// If the head has it.
     pub(super) event_type: Option<Box<str>>,

@@ -14,12 +14,16 @@ use super::work::Work;
 use super::{Checked, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::identity::Discriminator;
-use crate::mac::{self, Algorithm};
+use crate::mac;
 use crate::scheme::location::Location;
 use crate::scheme::signature::Candidates;
 use crate::scheme::template::Place;
 use crate::scheme::{Plan, field, json};
 use crate::time::UnixTime;
+
+/// A body that is longer is hashed in parts of so many bytes or more, as it comes: a
+/// delivery holds up others for no longer.
+const PART: usize = 1024 * 1024;
 
 /// A delivery whose head is good, waiting for its body.
 pub struct Pending<'v> {
@@ -42,10 +46,9 @@ pub(super) struct LateHandshake {
 impl Pending<'_> {
     /// Takes the next chunk of the body.
     pub fn push(&mut self, chunk: impl Into<Chunk>) {
-        // A body that is short is hashed at the end: no state has to be kept then.
-        if let Some(mut work) = self.gathered(Work::PART) {
-            work.run();
-            self.resume(work);
+        // Most bodies are hashed at the end: no state has to be kept then.
+        if self.unhashed() >= PART {
+            self.hash();
         }
         self.body.push(chunk.into());
     }
@@ -53,16 +56,14 @@ impl Pending<'_> {
     /// What has come of the body and is not hashed yet, if that is at least so many bytes
     /// and takes less time [together](Work::run_both) with that of another delivery. It is
     /// to be run, and to be given [back](Self::resume) before anything else is done here:
-    /// without it the signature does not match.
+    /// without it nothing matches.
     pub fn work(&mut self, at_least: usize) -> Option<Work> {
-        let worthwhile = |begun: &Begun| {
-            let algorithm = self.verifier.scheme.plans()[begun.plan].algorithm;
-            begun.pairs.len() == 1 && matches!(algorithm, Algorithm::HmacSha256 | Algorithm::Sha256)
-        };
-        match &self.begun {
-            Ok(begun) if Work::is_faster_for_both() && worthwhile(begun) => self.gathered(at_least),
-            _ => None,
+        if self.unhashed() < at_least || !Work::is_faster_for_both() {
+            return None;
         }
+        let begun = self.begun.as_mut().ok()?;
+        self.verifier.start(begun);
+        Work::of(begun, &mut self.body)
     }
 
     /// Takes back what [`work`](Self::work) has handed out, after it was run.
@@ -72,14 +73,22 @@ impl Pending<'_> {
         }
     }
 
-    /// What is not hashed yet, if it can be hashed before the end.
-    fn gathered(&mut self, at_least: usize) -> Option<Work> {
-        let begun = self.begun.as_mut().ok()?;
-        if self.body.len() - begun.hashed < at_least {
-            return None;
+    /// Bytes of the body that are there and not hashed yet.
+    fn unhashed(&self) -> usize {
+        let hashed = self.begun.as_ref().map_or(0, |begun| begun.hashed);
+        self.body.len() - hashed
+    }
+
+    /// Hashes what is there, if the message can be hashed before its end.
+    fn hash(&mut self) {
+        if let Ok(begun) = &mut self.begun {
+            self.verifier.start(begun);
+            for running in &mut begun.running {
+                let parts = self.body.parts(begun.hashed);
+                parts.for_each(|part| running.update(part));
+            }
+            begun.hashed = self.body.len();
         }
-        self.verifier.start(begun)?;
-        Some(Work::of(begun, &mut self.body))
     }
 
     /// Makes room for `bytes` of body in all, if more than one chunk comes.
@@ -186,21 +195,18 @@ impl Verifier {
     }
 
     /// Starts the MACs, if they take the body as it comes and have not been started yet.
-    fn start(&self, begun: &mut Begun) -> Option<()> {
+    fn start(&self, begun: &mut Begun) {
         let message = &self.scheme.plans()[begun.plan].message;
-        if !message.streams {
-            return None;
+        if !message.streams || !begun.running.is_empty() {
+            return;
         }
-        if begun.running.is_empty() {
-            let start = |pair: &Pair| {
-                let mut running = self.key(*pair, begun.plan)?.start()?;
-                let runs = &begun.alternatives[pair.alternative].runs;
-                running.update(runs.before_body(message));
-                Some(running)
-            };
-            begun.running = begun.pairs.iter().filter_map(start).collect();
-        }
-        (!begun.running.is_empty()).then_some(())
+        let start = |pair: &Pair| {
+            let mut running = self.key(*pair, begun.plan)?.start()?;
+            let runs = &begun.alternatives[pair.alternative].runs;
+            running.update(runs.before_body(message));
+            Some(running)
+        };
+        begun.running = begun.pairs.iter().filter_map(start).collect();
     }
 
     fn key(&self, pair: Pair, plan: usize) -> Option<&mac::Key> {

@@ -1,39 +1,45 @@
-use std::{fmt, mem, ptr};
+use std::sync::Arc;
+use std::{fmt, mem};
 
 use super::begun::Begun;
 use super::body::Body;
 use crate::mac::{Running, Sha256};
 
-/// Bytes of a body that are to be hashed, and the hashes that take them. Two of them,
-/// each of another delivery, can be run side by side.
+/// What is to be hashed of the body of a delivery. That of two deliveries can be hashed
+/// side by side.
 pub struct Work {
-    /// Address of the delivery's head, whose hashes these are.
-    of: usize,
-    running: Vec<Running>,
+    /// That of the delivery which waits for it.
+    ticket: Arc<()>,
+    running: Running,
     body: Body,
     /// Bytes that have been hashed.
     hashed: usize,
 }
 
 impl Work {
-    /// A body is hashed in parts of so many bytes or more: each is still in the cache of
-    /// the processor then, and none holds up others for long.
-    pub const PART: usize = 64 * 1024;
-
-    /// Takes `body` and the hashes out of `begun`.
-    pub(super) fn of(begun: &mut Begun, body: &mut Body) -> Self {
-        Self {
-            of: ptr::from_ref(begun).addr(),
-            running: mem::take(&mut begun.running),
+    /// Takes `body` and its hash out of `begun`, if it is one and SHA-256.
+    pub(super) fn of(begun: &mut Begun, body: &mut Body) -> Option<Self> {
+        let [running] = &mut begun.running[..] else {
+            return None;
+        };
+        running.sha256()?;
+        Some(Self {
+            running: begun.running.pop()?,
+            ticket: Arc::clone(begun.work.insert(Arc::default())),
             body: mem::take(body),
-            hashed: begun.hashed,
-        }
+            hashed: mem::take(&mut begun.hashed),
+        })
     }
 
-    /// Puts them back. What is of another delivery is let go: nothing matches then.
+    /// Puts them back. What is of another delivery is let go.
     pub(super) fn back(self, begun: &mut Begun, body: &mut Body) {
-        if self.of == ptr::from_ref(begun).addr() {
-            (begun.running, begun.hashed) = (self.running, self.hashed);
+        if begun
+            .work
+            .take_if(|ticket| Arc::ptr_eq(ticket, &self.ticket))
+            .is_some()
+        {
+            begun.running.push(self.running);
+            begun.hashed = self.hashed;
             *body = self.body;
         }
     }
@@ -51,21 +57,15 @@ impl Work {
 
     /// Hashes what is left.
     pub fn run(&mut self) {
-        for part in self.body.parts(self.hashed) {
-            for running in &mut self.running {
-                running.update(part);
-            }
-        }
+        let parts = self.body.parts(self.hashed);
+        parts.for_each(|part| self.running.update(part));
         self.hashed = self.body.len();
     }
 
     /// Hashes what is left of the delivery that has less, and as much of the other one, in
     /// little more time than one of them takes.
     pub fn run_both(one: &mut Self, two: &mut Self) {
-        let ([running_one], [running_two]) = (&mut one.running[..], &mut two.running[..]) else {
-            return [one, two].into_iter().for_each(Self::run);
-        };
-        let (Some(hash_one), Some(hash_two)) = (running_one.sha256(), running_two.sha256()) else {
+        let (Some(hash_one), Some(hash_two)) = (one.running.sha256(), two.running.sha256()) else {
             return [one, two].into_iter().for_each(Self::run);
         };
         let mut parts = [one.body.parts(one.hashed), two.body.parts(two.hashed)];
