@@ -96,5 +96,8 @@ fn a_duplicate_costs_less_than_a_delivery() {
     let [delivered, duplicate] = allocations(MemoryStore::new(), 200);
     assert!(delivered <= 32, "{delivered} allocations");
     assert!(duplicate <= 12, "{duplicate} allocations");
-    assert!(duplicate < delivered, "{duplicate} of {delivered} allocations");
+    assert!(
+        duplicate < delivered,
+        "{duplicate} of {delivered} allocations"
+    );
 }
