@@ -204,7 +204,9 @@ impl Session {
 
     /// The next piece of a body whose length is no longer than it may be.
     pub(super) async fn chunk(&mut self) -> Result<Option<BytesMut>, Broken> {
-        self.body.make_room(self.declared, &mut self.connection);
+        self.body
+            .make_room(self.declared, &mut self.connection)
+            .await?;
         self.discard().await
     }
 
