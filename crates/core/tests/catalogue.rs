@@ -268,6 +268,81 @@ fn in_pieces(
     Ok(pending.finish(NOW)?.delivery().unwrap())
 }
 
+/// Each of two deliveries in pieces of its own, some of it hashed before.
+#[test]
+fn two_bodies_side_by_side_are_each_its_own() {
+    if !Work::is_faster_for_both() {
+        return;
+    }
+    let cases = Case::all();
+    let of_shape = |name: &str| {
+        cases
+            .iter()
+            .find(|case| case.name.starts_with(name))
+            .unwrap()
+    };
+    // One begins with what the head says, one is the body alone.
+    let cases = [of_shape("standard-webhooks"), of_shape("github")];
+    let lens = [20_000, 30_001, 100_000];
+    let mut refused = 0;
+    for (one, two) in [(0, 0), (0, 1), (1, 1)].map(|(one, two)| (cases[one], cases[two])) {
+        for (len_one, len_two) in lens.iter().flat_map(|one| lens.map(|two| (*one, two))) {
+            for (piece_one, piece_two) in [(5000, 7001), (9999, 200_000), (64, 4097)] {
+                for forged in [None, Some(0), Some(1)] {
+                    let request = |case: &Case, index: usize, len: usize| {
+                        let body = format!("{BODY}{}", ["a", "b"][index].repeat(len));
+                        let mut request = case.signed_of(body.into());
+                        if forged == Some(index) {
+                            let mut body = BytesMut::from(&request.body()[..]);
+                            body[len / 2] ^= 1;
+                            *request.body_mut() = body.freeze();
+                        }
+                        request
+                    };
+                    let requests = [request(one, 0, len_one), request(two, 1, len_two)];
+                    let verifiers = [one.verifier(), two.verifier()];
+                    let mut pendings = [0, 1].map(|index| {
+                        let begun = verifiers[index].begin(Head::from(&requests[index]), NOW);
+                        let Ok(Begun::Delivery(mut pending)) = begun else {
+                            panic!("a good head");
+                        };
+                        let pieces = requests[index].body().chunks([piece_one, piece_two][index]);
+                        for (at, piece) in pieces.enumerate() {
+                            pending.push(BytesMut::from(piece));
+                            if at == 1 {
+                                let mut work = pending.work(1).unwrap();
+                                work.run();
+                                pending.resume(work);
+                            }
+                        }
+                        pending
+                    });
+                    let works = pendings.each_mut().map(|pending| pending.work(1));
+                    let [Some(mut work_one), Some(mut work_two)] = works else {
+                        continue;
+                    };
+                    Work::run_both(&mut work_one, &mut work_two);
+                    assert!(work_one.left() == 0 || work_two.left() == 0);
+                    let [mut pending_one, mut pending_two] = pendings;
+                    pending_one.resume(work_one);
+                    pending_two.resume(work_two);
+                    for (index, pending) in [pending_one, pending_two].into_iter().enumerate() {
+                        let checked = pending.finish(NOW);
+                        if forged == Some(index) {
+                            assert_eq!(checked.unwrap_err(), VerifyError::SignatureMismatch);
+                            refused += 1;
+                        } else {
+                            let verified = checked.unwrap().delivery().unwrap();
+                            assert_eq!(verified.body(), requests[index].body());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
 #[test]
 fn another_body_is_refused_unless_the_scheme_says_that_it_is_not_signed() {
     let mut refused = 0;

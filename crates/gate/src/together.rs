@@ -268,6 +268,62 @@ mod tests {
     }
 
     #[test]
+    fn what_is_longer_shares_with_the_next_and_lets_others_go_first_only_so_often() {
+        let sender = Sender::new();
+        let mut long = sender.delivery(0, 200_000, Kind::Good);
+        let Some(work) = long.work(WORTHWHILE) else {
+            assert!(!Work::is_faster_for_both());
+            return;
+        };
+        let mut run_long = pin!(run(work));
+        let mut turns = 0;
+        let work = loop {
+            if let Poll::Ready(work) = poll(&mut run_long) {
+                break work;
+            }
+            turns += 1;
+            let kind = [Kind::Good, Kind::Forged][turns % 2];
+            let mut short = sender.delivery(turns, 20_000, kind);
+            let work = short.work(WORTHWHILE).expect("as long as it takes");
+            let Poll::Ready(work) = poll(&mut pin!(run(work))) else {
+                panic!("{turns}: nobody was there");
+            };
+            finish(short, work, turns, kind);
+        };
+        assert_eq!(turns, TURNS);
+        finish(long, work, 0, Kind::Good);
+    }
+
+    #[test]
+    fn work_that_was_taken_along_goes_back_if_nothing_is_done_with_it() {
+        let sender = Sender::new();
+        let mut pendings = [1, 2].map(|id| sender.delivery(id, 20_000, Kind::Good));
+        let works = pendings.each_mut().map(|pending| pending.work(WORTHWHILE));
+        let [Some(work), Some(gone)] = works else {
+            assert!(!Work::is_faster_for_both());
+            return;
+        };
+        let [one, _] = pendings;
+        let take = || WAITING.take().and_then(Seat::begin).expect("it waits");
+        let mut run_gone = Box::pin(run(gone));
+        assert!(poll(&mut run_gone.as_mut()).is_pending());
+        let taken = take();
+        // Whose it is has gone when it comes back.
+        drop(run_gone);
+        drop(taken);
+        let mut run = pin!(run(work));
+        assert!(poll(&mut run).is_pending());
+        let taken = take();
+        assert!(poll(&mut run).is_pending(), "somebody has it");
+        drop(taken);
+        assert!(poll(&mut run).is_pending(), "the next turn");
+        let Poll::Ready(work) = poll(&mut run) else {
+            panic!("it waits for somebody");
+        };
+        finish(one, work, 1, Kind::Good);
+    }
+
+    #[test]
     fn work_of_another_delivery_verifies_nothing() {
         let sender = Sender::new();
         let mut one = sender.delivery(1, 20_000, Kind::Good);

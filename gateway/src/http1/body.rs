@@ -88,7 +88,8 @@ impl Body {
             let room = come.saturating_mul(GROWTH_AT_FIRST).min(ROOM_AT_FIRST);
             let room = room.max(come.saturating_mul(GROWTH));
             let room = room.min(left.saturating_sub(here));
-            read.reserve(usize::try_from(room).unwrap_or(0));
+            // A read that leaves some of it free need not be followed by one that finds nothing.
+            read.reserve(usize::try_from(room).map_or(0, |room| room + 1));
         }
         Ok(())
     }
