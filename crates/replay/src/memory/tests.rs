@@ -129,33 +129,6 @@ async fn room_comes_back_when_keys_are_due() {
     }
 }
 
-/// However few: what the cache lets go of is freed some steps later.
-#[tokio::test]
-async fn a_full_store_of_which_everything_is_due_takes_the_next_key() {
-    let stores = [1, 10, 100, 1_000].map(|most| (most, MemoryStore::with_max_entries(most)));
-    for (most, store) in &stores {
-        for number in 0..*most {
-            let claim = store.claim(key(number as u32), TERMS).await.unwrap();
-            let Claim::Granted(lease) = claim else {
-                panic!("{claim:?}")
-            };
-            let brief = Duration::from_millis(1);
-            store.commit(&lease, brief).await.unwrap();
-        }
-        // The control: nothing is due yet for the cache, which keeps what is.
-        assert_eq!(
-            store.claim(key(u32::MAX), TERMS).await.unwrap(),
-            Claim::Full
-        );
-    }
-    // Real time: the second that the cache keeps them longer, and what its timer takes.
-    tokio::time::sleep(Duration::from_millis(3_500)).await;
-    for (most, store) in &stores {
-        let claim = store.claim(key(u32::MAX), TERMS).await.unwrap();
-        assert!(matches!(claim, Claim::Granted(_)), "{most}: {claim:?}");
-    }
-}
-
 /// A claim that finds no room must not be seen by others: they would wait
 /// for a delivery that is not under way.
 #[tokio::test(flavor = "multi_thread")]
