@@ -95,7 +95,8 @@ fn a_duplicate_costs_less_than_a_delivery() {
     // tidies up at the time.
     let [delivered, duplicate] = allocations(MemoryStore::new(), 200);
     assert!(delivered <= 32, "{delivered} allocations");
-    assert!(duplicate <= 12, "{duplicate} allocations");
+    let most = 7 + if cfg!(feature = "metrics") { 5 } else { 0 };
+    assert!(duplicate <= most, "{duplicate} allocations");
     assert!(
         duplicate < delivered,
         "{duplicate} of {delivered} allocations"

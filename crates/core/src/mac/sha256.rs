@@ -1,7 +1,6 @@
 //! SHA-256 and its HMAC, whose state is at hand: that of two messages can be compressed
 //! side by side. One message is compressed by `sha2`.
 
-use sha2::Digest;
 use sha2::block_api::compress256;
 use zeroize::Zeroizing;
 
@@ -123,7 +122,7 @@ impl HmacSha256 {
     pub(crate) fn new(key: &[u8]) -> Self {
         let mut block = Zeroizing::new([0; BLOCK]);
         if key.len() > BLOCK {
-            block[..32].copy_from_slice(&sha2::Sha256::digest(key));
+            block[..32].copy_from_slice(&Sha256::new(key).finish());
         } else {
             block[..key.len()].copy_from_slice(key);
         }
@@ -158,6 +157,7 @@ mod tests {
     use hmac::{Hmac, KeyInit, Mac};
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use sha2::Digest;
 
     use super::*;
 
