@@ -9,6 +9,9 @@ use std::fmt;
 /// metrics and response extensions as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+// A result that is a large value or one of these is moved in whole words: odd pieces wait for
+// each other.
+#[repr(align(8))]
 pub enum VerifyError {
     /// The signature is absent.
     SignatureMissing,

@@ -38,9 +38,9 @@ impl Identity {
 pub(crate) enum Discriminator {
     Id(Box<str>),
     /// SHA-256 of the signed message.
-    Exact([u8; 32]),
+    Exact(Box<[u8; 32]>),
     /// Likewise.
-    Content([u8; 32]),
+    Content(Box<[u8; 32]>),
 }
 
 impl Discriminator {
@@ -63,8 +63,8 @@ impl Discriminator {
     fn parts(&self) -> (u8, &[u8]) {
         match self {
             Self::Id(id) => (1, id.as_bytes()),
-            Self::Exact(digest) => (2, digest),
-            Self::Content(digest) => (3, digest),
+            Self::Exact(digest) => (2, &digest[..]),
+            Self::Content(digest) => (3, &digest[..]),
         }
     }
 }
@@ -148,8 +148,8 @@ mod tests {
             key(&["abc"], id("1")),
             key(&["ab"], id("c1")),
             key(&["abc"], id("0123456789abcdef0123456789abcdef")),
-            key(&["abc"], Discriminator::Exact(digest)),
-            key(&["abc"], Discriminator::Content(digest)),
+            key(&["abc"], Discriminator::Exact(digest.into())),
+            key(&["abc"], Discriminator::Content(digest.into())),
         ];
         for (index, key) in keys.iter().enumerate() {
             assert!(!keys[..index].contains(key), "{index}");

@@ -204,7 +204,7 @@ impl Signer {
             SigningKey::Token(secret) => Ok(secret.expose().to_vec()),
             SigningKey::Private(key) => key.sign(message).ok_or(SignError::NoRandomness),
             SigningKey::Mac(key) => {
-                let mut mac = key.start().ok_or(SignError::NoRandomness)?;
+                let mut mac = key.state().cloned().ok_or(SignError::NoRandomness)?;
                 mac.update(message);
                 Ok(mac.finish().into_tag().bytes().to_vec())
             }

@@ -41,6 +41,7 @@ struct Case {
     variant: Option<String>,
     private: Secret,
     public: Secret,
+    spelling: usize,
 }
 
 impl Case {
@@ -49,13 +50,14 @@ impl Case {
         for name in Provider::names() {
             let provider = Provider::named(name).unwrap();
             for variant in provider.scheme().variants() {
-                let [private, public] = keys(provider.scheme(), variant);
+                let (private, public, spelling) = keys(provider.scheme(), variant);
                 cases.push(Self {
                     name: format!("{name} {}", variant.name().unwrap_or_default()),
                     scheme: provider.scheme().clone(),
                     variant: variant.name().map(str::to_owned),
                     private,
                     public,
+                    spelling,
                 });
             }
         }
@@ -75,7 +77,17 @@ impl Case {
     }
 
     fn try_verifier(&self) -> Result<Verifier, BuildError> {
-        let mut builder = Verifier::builder(&self.scheme).key(self.public.clone());
+        self.verifier_of([&self.public])
+    }
+
+    fn verifier_of<'s>(
+        &self,
+        secrets: impl IntoIterator<Item = &'s Secret>,
+    ) -> Result<Verifier, BuildError> {
+        let mut builder = Verifier::builder(&self.scheme);
+        for secret in secrets {
+            builder = builder.key(secret.clone());
+        }
         if self.scheme.needs_url() {
             builder = builder.url(URL);
         }
@@ -128,36 +140,38 @@ impl Case {
     }
 }
 
-/// The private and the public key that fit `variant`.
-fn keys(scheme: &Scheme, variant: Variant<'_>) -> [Secret; 2] {
+/// Other secrets, spelled as that of `case` is.
+fn other_secrets(case: &Case) -> Vec<Secret> {
+    let other = |digit| {
+        let text = SECRET.replace('5', digit);
+        Secret::new(&*spellings(&text)[case.spelling]).unwrap()
+    };
+    ["1", "2", "3", "4"].map(other).into()
+}
+
+/// How a scheme may want a secret to be spelled, which is hexadecimal here or PEM.
+fn spellings(text: &str) -> [String; 4] {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
+    let lines = text.lines().filter(|line| !line.starts_with("---"));
+    let inner: String = lines.collect();
+    let bytes = hex::decode(&inner).unwrap_or_else(|_| STANDARD.decode(&inner).unwrap());
+    let base64 = STANDARD.encode(&bytes);
+    [
+        text.trim().to_owned(),
+        base64.clone(),
+        hex::encode(&bytes),
+        format!("whsec_{base64}"),
+    ]
+}
+
+/// The private and the public key that fit `variant`, and which of the [`spellings`] that is.
+fn keys(scheme: &Scheme, variant: Variant<'_>) -> (Secret, Secret, usize) {
     let pair = match variant.algorithm() {
         "ed25519" => ED25519,
         name if name.contains("p256") || name.ends_with("es256") => P256,
         name if name.starts_with("rsa") || name.ends_with("rs256") => RSA,
         _ => [SECRET; 2],
-    };
-    let der = |text: &str| {
-        let inner: String = text
-            .lines()
-            .filter(|line| !line.starts_with("---"))
-            .collect();
-        if text == SECRET {
-            hex::decode(text).unwrap()
-        } else {
-            STANDARD.decode(&inner).unwrap()
-        }
-    };
-    // One of the spellings that the scheme may want.
-    let spell = |text: &str| {
-        let spellings = [
-            text.trim().to_owned(),
-            STANDARD.encode(der(text)),
-            hex::encode(der(text)),
-            format!("whsec_{}", STANDARD.encode(der(SECRET))),
-        ];
-        spellings.map(|text| Secret::new(text).unwrap())
     };
     let build = |secret: &Secret| {
         let mut builder = Verifier::builder(scheme).key(secret.clone());
@@ -172,18 +186,14 @@ fn keys(scheme: &Scheme, variant: Variant<'_>) -> [Secret; 2] {
         }
         builder.build().is_ok()
     };
-    let publics = spell(if variant.has_public_key() {
-        pair[1]
-    } else {
-        SECRET
-    });
-    let index = publics.iter().position(build).unwrap();
-    let privates = spell(if variant.has_public_key() {
-        pair[0]
-    } else {
-        SECRET
-    });
-    [privates[index].clone(), publics[index].clone()]
+    let [privates, publics] =
+        pair.map(|text| spellings(text).map(|text| Secret::new(text).unwrap()));
+    let spelling = publics.iter().position(build).unwrap();
+    (
+        privates[spelling].clone(),
+        publics[spelling].clone(),
+        spelling,
+    )
 }
 
 #[test]
@@ -227,7 +237,7 @@ fn a_body_in_pieces_is_the_same_body() {
                             pending.resume(work);
                         }
                     };
-                    let in_pieces = in_pieces(&case, &request, len, &mut work);
+                    let in_pieces = in_pieces(&case.verifier(), &request, len, &mut work);
                     assert_same(&case, &request, len, &whole, in_pieces);
                 }
             }
@@ -260,12 +270,55 @@ fn a_body_that_is_hashed_as_it_comes_is_the_same_body() {
         for request in [good, forged] {
             let whole = case.verify(&request);
             for len in [70_001, 1_200_000] {
-                let in_pieces = in_pieces(&case, &request, len, &mut |_| {});
+                let in_pieces = in_pieces(&case.verifier(), &request, len, &mut |_| {});
                 assert_same(&case, &request, len, &whole, in_pieces);
             }
         }
     }
     assert!(algorithms.len() > 5, "{algorithms:?}");
+}
+
+/// Several keys are hashed side by side, in pairs and with one left over: the one that
+/// signed is found at any place among them, and none of them where it is missing.
+#[test]
+fn any_of_several_keys_may_have_signed() {
+    let mut several = 0;
+    let mut algorithms = BTreeSet::new();
+    let long = format!("{BODY}{}", " ".repeat(1_100_000));
+    for case in Case::all() {
+        if case.this().has_public_key() {
+            continue;
+        }
+        let others = other_secrets(&case);
+        let is_new = algorithms.insert(case.this().algorithm().to_owned());
+        let bodies = [BODY, &long[..300], &long[..]];
+        for (index, body) in bodies.into_iter().enumerate() {
+            let request = case.signed_of(body.to_owned().into());
+            let counts = match (index, is_new) {
+                (2, true) => 3..=3,
+                (2, false) => break,
+                _ => 1..=others.len(),
+            };
+            for count in counts {
+                let mut secrets: Vec<&Secret> = others[..count].iter().collect();
+                let without = case.verifier_of(secrets.clone()).unwrap();
+                let place = several % (count + 1);
+                secrets.insert(place, &case.public);
+                let with = case.verifier_of(secrets).unwrap();
+                // At once, and some of it hashed as it comes.
+                for len in [usize::MAX, 1_050_000] {
+                    let verify = |verifier| in_pieces(verifier, &request, len, &mut |_| {});
+                    let error = verify(&without).unwrap_err();
+                    assert_eq!(error, VerifyError::SignatureMismatch, "{}", case.name);
+                    let verified = verify(&with);
+                    let key = verified.as_ref().map(Verified::key_id);
+                    assert_eq!(key, Ok(&*(place + 1).to_string()), "{}", case.name);
+                }
+                several += 1;
+            }
+        }
+    }
+    assert!(several > 500, "{several}");
 }
 
 fn assert_same(
@@ -290,14 +343,13 @@ fn assert_same(
 }
 
 fn in_pieces(
-    case: &Case,
+    verifier: &Verifier,
     request: &Request<Bytes>,
     len: usize,
     work: &mut dyn FnMut(&mut Pending<'_>),
 ) -> Result<Verified, VerifyError> {
-    let verifier = case.verifier();
     let Begun::Delivery(mut pending) = verifier.begin(Head::from(request), NOW)? else {
-        panic!("{}: a delivery was taken for a handshake", case.name);
+        panic!("a delivery was taken for a handshake: {request:?}");
     };
     for (index, piece) in request.body().chunks(len).enumerate() {
         pending.push(Bytes::new());

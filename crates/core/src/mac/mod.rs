@@ -108,7 +108,7 @@ impl TagLen {
 }
 
 /// A decoded signature; of a token, its digest.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Tag(SmallVec<[u8; 36]>);
 
 impl Tag {
@@ -116,8 +116,11 @@ impl Tag {
         Self(SmallVec::from_slice(bytes))
     }
 
-    pub(crate) fn zeroed(len: usize) -> Self {
-        Self(smallvec::smallvec![0; len])
+    /// Room for `len` bytes, instead of what it was.
+    pub(crate) fn zeroed(&mut self, len: usize) -> &mut [u8] {
+        self.0.clear();
+        self.0.resize(len, 0);
+        &mut self.0
     }
 
     /// The digest of a token. Digests compare in constant time, whatever the
@@ -132,10 +135,6 @@ impl Tag {
 
     pub(crate) fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
-    }
-
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
     }
 }
 
@@ -281,10 +280,10 @@ impl Key {
         }
     }
 
-    /// The state that takes the message in chunks, for algorithms that can.
-    pub(crate) fn start(&self) -> Option<Running> {
+    /// The state of which a copy takes the message in chunks, for algorithms that can.
+    pub(crate) fn state(&self) -> Option<&Running> {
         match self {
-            Self::Streaming(state) => Some(state.clone()),
+            Self::Streaming(state) => Some(state),
             Self::Public(_) => None,
         }
     }
@@ -332,6 +331,19 @@ impl Running {
         }
     }
 
+    /// All of them take the same, those of SHA-256 two at a time.
+    pub(crate) fn update_all(all: &mut [Self], bytes: &[u8]) {
+        for some in all.chunks_mut(2) {
+            if let [one, two] = some
+                && let (Some(one), Some(two)) = (one.sha256(), two.sha256())
+            {
+                Sha256::update_both([one, two], [bytes, bytes]);
+            } else {
+                some.iter_mut().for_each(|running| running.update(bytes));
+            }
+        }
+    }
+
     /// What takes the message, if that is SHA-256.
     pub(crate) fn sha256(&mut self) -> Option<&mut Sha256> {
         match self {
@@ -341,13 +353,13 @@ impl Running {
         }
     }
 
-    pub(crate) fn finish(self) -> Expected {
+    pub(crate) fn finish(mut self) -> Expected {
         Expected(match self {
             Self::Sha1(mac) => Tag::new(&mac.finalize().into_bytes()),
-            Self::Sha256(mac) => Tag::new(&mac.finish()),
+            Self::Sha256(ref mut mac) => Tag::new(&mac.finish()),
             Self::Sha384(mac) => Tag::new(&mac.finalize().into_bytes()),
             Self::Sha512(mac) => Tag::new(&mac.finalize().into_bytes()),
-            Self::Digest(digest) => Tag::new(&digest.finish()),
+            Self::Digest(ref mut digest) => Tag::new(&digest.finish()),
             Self::Token(tag) => tag,
         })
     }

@@ -1,6 +1,8 @@
 //! SHA-256 and its HMAC, whose state is at hand: that of two messages can be compressed
 //! side by side. One message is compressed by `sha2`.
 
+use std::slice;
+
 use sha2::block_api::compress256;
 use zeroize::Zeroizing;
 
@@ -69,18 +71,19 @@ impl Sha256 {
         pair::is_there()
     }
 
-    /// The digest.
-    pub(crate) fn finish(mut self) -> [u8; 32] {
+    /// The digest, after which it is of no use. In place: what was just written in small
+    /// pieces takes long to move.
+    pub(crate) fn finish(&mut self) -> [u8; 32] {
         let bits = self.len * 8;
         let end = self.filled();
         self.rest[end] = 0x80;
         self.rest[end + 1..].fill(0);
         if end >= BLOCK - 8 {
-            compress256(&mut self.state, &[self.rest]);
+            compress256(&mut self.state, slice::from_ref(&self.rest));
             self.rest.fill(0);
         }
         self.rest[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-        compress256(&mut self.state, &[self.rest]);
+        compress256(&mut self.state, slice::from_ref(&self.rest));
         let mut digest = [0; 32];
         let (words, _) = digest.as_chunks_mut();
         for (bytes, word) in words.iter_mut().zip(self.state) {
@@ -99,7 +102,7 @@ impl Sha256 {
         self.rest[from..from + more.len()].copy_from_slice(more);
         self.len += more.len() as u64;
         if self.filled() == 0 {
-            compress256(&mut self.state, &[self.rest]);
+            compress256(&mut self.state, slice::from_ref(&self.rest));
         }
         left
     }
@@ -140,15 +143,13 @@ impl HmacSha256 {
         self.inner.update(bytes);
     }
 
-    /// The MAC.
-    pub(crate) fn finish(self) -> [u8; 32] {
-        let mut outer = Sha256 {
-            state: self.outer,
-            rest: [0; BLOCK],
-            len: BLOCK as u64,
-        };
-        outer.update(&self.inner.finish());
-        outer.finish()
+    /// The MAC, likewise.
+    pub(crate) fn finish(&mut self) -> [u8; 32] {
+        let inner = self.inner.finish();
+        self.inner.state = self.outer;
+        self.inner.len = BLOCK as u64;
+        self.inner.update(&inner);
+        self.inner.finish()
     }
 }
 

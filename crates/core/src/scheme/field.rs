@@ -46,26 +46,37 @@ pub(crate) enum Encoding {
 impl Encoding {
     /// Decodes to as many bytes as `len` allows.
     pub(crate) fn decode(self, text: &[u8], len: TagLen) -> Option<Tag> {
+        let mut tag = Tag::default();
+        self.decode_to(text, len, &mut tag).map(|()| tag)
+    }
+
+    /// Likewise, to where it stays.
+    pub(crate) fn decode_to(self, text: &[u8], len: TagLen, tag: &mut Tag) -> Option<()> {
         match self {
             Self::Hex => {
                 let bytes = text.len() / 2;
                 if !len.allows(bytes) {
                     return None;
                 }
-                let mut tag = Tag::zeroed(bytes);
-                hex::decode_to_slice(text, tag.bytes_mut()).ok()?;
-                Some(tag)
+                hex::decode_to_slice(text, tag.zeroed(bytes)).ok()
             }
-            Self::Base64 => decode_base64(&STRICT_BASE64, text, len),
-            Self::Base64Url => decode_base64(&STRICT_BASE64_URL, text, len),
+            Self::Base64 => decode_base64(&STRICT_BASE64, text, len, tag),
+            Self::Base64Url => decode_base64(&STRICT_BASE64_URL, text, len, tag),
             Self::Base64Hex => {
-                let digits = decode_base64(&STRICT_BASE64, text, TagLen::AtMost(len.most() * 2))?;
-                Self::Hex.decode(digits.bytes(), len)
+                let mut digits = Tag::default();
+                let most = TagLen::AtMost(len.most() * 2);
+                decode_base64(&STRICT_BASE64, text, most, &mut digits)?;
+                Self::Hex.decode_to(digits.bytes(), len, tag)
             }
-            Self::Token => len.allows(text.len()).then(|| Tag::of_token(text)),
+            Self::Token => {
+                *tag = len.allows(text.len()).then(|| Tag::of_token(text))?;
+                Some(())
+            }
             Self::Basic => {
-                let credentials = decode_base64(&STRICT_BASE64, text, len)?;
-                Some(Tag::of_token(credentials.bytes()))
+                let mut credentials = Tag::default();
+                decode_base64(&STRICT_BASE64, text, len, &mut credentials)?;
+                *tag = Tag::of_token(credentials.bytes());
+                Some(())
             }
         }
     }
@@ -82,18 +93,15 @@ impl Encoding {
     }
 }
 
-fn decode_base64(engine: &GeneralPurpose, text: &[u8], len: TagLen) -> Option<Tag> {
+fn decode_base64(engine: &GeneralPurpose, text: &[u8], len: TagLen, tag: &mut Tag) -> Option<()> {
     // What is too long is not even decoded.
     if text.len() > len.most().div_ceil(3) * 4 {
         return None;
     }
-    let mut tag = Tag::zeroed(base64::decoded_len_estimate(text.len()));
-    let written = engine.decode_slice(text, tag.bytes_mut()).ok()?;
-    if !len.allows(written) {
-        return None;
-    }
+    let bytes = tag.zeroed(base64::decoded_len_estimate(text.len()));
+    let written = engine.decode_slice(text, bytes).ok()?;
     tag.truncate(written);
-    Some(tag)
+    len.allows(written).then_some(())
 }
 
 /// The form of a timestamp.

@@ -78,6 +78,8 @@ impl fmt::Display for Location {
 
 /// Why there is not exactly one usable value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Like `VerifyError`.
+#[repr(align(8))]
 pub(crate) enum Absence {
     Missing,
     Repeated,

@@ -204,9 +204,10 @@ impl SignatureField {
                 None if self.prefix_optional => text,
                 None => return Err(VerifyError::SignatureMalformed),
             };
-            let tag = self.encoding.decode(text, len);
-            candidates.push(tag.ok_or(VerifyError::SignatureMalformed)?);
-            Ok(())
+            candidates.push(Tag::default());
+            let tag = candidates.last_mut();
+            let decoded = tag.and_then(|tag| self.encoding.decode_to(text, len, tag));
+            decoded.ok_or(VerifyError::SignatureMalformed)
         };
         let Some(list) = &self.list else {
             return push(value);

@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use super::context::Port;
-use super::evaluate::{Buffer, HeadView, holds, render};
+use super::evaluate::{HeadView, holds, render};
 use super::jwt::{self, Claims};
 use super::message::HeadRuns;
+use super::text::Text;
 use super::{MAX_CANDIDATES, Verifier};
 use crate::error::VerifyError;
 use crate::head::Head;
@@ -144,8 +145,8 @@ impl Verifier {
         }
         begun.id = read_id(plan, &view)?;
         begun.event_type = read_event_type(plan, &view);
-        begun.required = read_required(plan, &view)?;
-        begun.pairs = self.pairs(index, begun.alternatives.len(), now)?;
+        read_required(plan, &view, &mut begun.required)?;
+        self.read_pairs(index, begun.alternatives.len(), now, &mut begun.pairs)?;
         Ok(begun)
     }
 
@@ -293,8 +294,13 @@ impl Verifier {
     }
 
     /// Every key that is active now, with every one of so many alternatives.
-    fn pairs(&self, plan: usize, alternatives: usize, now: UnixTime) -> Result<Pairs, VerifyError> {
-        let mut pairs = Pairs::new();
+    fn read_pairs(
+        &self,
+        plan: usize,
+        alternatives: usize,
+        now: UnixTime,
+        pairs: &mut Pairs,
+    ) -> Result<(), VerifyError> {
         let mut inactive = false;
         for (key, prepared) in self.keys.iter().enumerate() {
             if prepared.keys[plan].is_none() {
@@ -307,7 +313,7 @@ impl Verifier {
             pairs.extend((0..alternatives).map(|alternative| Pair { key, alternative }));
         }
         match (pairs.is_empty(), inactive) {
-            (false, _) => Ok(pairs),
+            (false, _) => Ok(()),
             (true, true) => Err(VerifyError::NoActiveKey),
             // The secrets are those of another variant.
             (true, false) => Err(VerifyError::SignatureVersionUnknown),
@@ -402,8 +408,11 @@ pub(super) fn join_id<'a>(
 
 /// What the head has to say of the requirements; those that it decides alone are
 /// decided.
-fn read_required(plan: &Plan, view: &HeadView<'_>) -> Result<Vec<(usize, Vec<u8>)>, VerifyError> {
-    let mut required = Vec::new();
+fn read_required(
+    plan: &Plan,
+    view: &HeadView<'_>,
+    required: &mut Vec<(usize, Vec<u8>)>,
+) -> Result<(), VerifyError> {
     for (index, equal) in plan.require.iter().enumerate() {
         let location = match equal.location.is_in_body() {
             true => None,
@@ -412,7 +421,7 @@ fn read_required(plan: &Plan, view: &HeadView<'_>) -> Result<Vec<(usize, Vec<u8>
         let template = match equal.needs_body() {
             true => None,
             false => {
-                let mut text = Buffer::new();
+                let mut text = Text::default();
                 render(&equal.template, &|place| view.value(place), &mut text)?;
                 Some(text)
             }
@@ -428,5 +437,5 @@ fn read_required(plan: &Plan, view: &HeadView<'_>) -> Result<Vec<(usize, Vec<u8>
             (None, None) => {}
         }
     }
-    Ok(required)
+    Ok(())
 }

@@ -8,10 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use smallvec::SmallVec;
 
 use super::context::{Context, Port};
 use super::jwt::Claims;
+use super::text::Text;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::mac;
@@ -21,9 +21,6 @@ use crate::scheme::handshake::{Condition, Content};
 use crate::scheme::json::{self, Pointer, Texts};
 use crate::scheme::location::{self, Absence, Item, Location, only};
 use crate::scheme::template::{Absent, Filter, Place, Segment, Value};
-
-/// Bytes of a message. Most of what the head adds fits without an allocation.
-pub(super) type Buffer = SmallVec<[u8; 64]>;
 
 /// Most headers that an item may list.
 const MAX_HEADERS_OF: usize = 64;
@@ -314,7 +311,7 @@ pub(super) fn holds<'a>(condition: &Condition, read: impl Fn(&Location) -> Found
 pub(super) fn render<'a>(
     segments: &[Segment],
     read: &dyn Fn(&Place) -> Found<'a>,
-    out: &mut Buffer,
+    out: &mut Text,
 ) -> Result<(), VerifyError> {
     for segment in segments {
         match segment {
@@ -397,7 +394,7 @@ pub(super) fn answer<'a>(
                     .filter(|found| found.len() <= MOST)?;
                 let bytes = match value.filters.as_slice() {
                     [filter] if filter.signs() => {
-                        let mut mac = key?.start()?;
+                        let mut mac = key?.state()?.clone();
                         mac.update(&found);
                         let tag = mac.finish().into_tag();
                         match filter {

@@ -4,14 +4,15 @@
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
-use super::evaluate::{BodyView, Buffer, HeadView, render};
+use super::evaluate::{BodyView, HeadView, render};
+use super::text::Text;
 use crate::error::VerifyError;
 use crate::scheme::message::{Message, Part};
 
 /// What the head contributes, run by run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct HeadRuns {
-    text: Buffer,
+    text: Text,
     /// Where each run ends in `text`.
     ends: SmallVec<[usize; 2]>,
 }
@@ -41,7 +42,7 @@ impl HeadRuns {
     /// One run of these bytes.
     pub(super) fn one(text: &[u8]) -> Self {
         Self {
-            text: SmallVec::from_slice(text),
+            text: Text::from(text),
             ends: smallvec::smallvec![text.len()],
         }
     }
@@ -110,7 +111,7 @@ impl HeadRuns {
                 }
                 Part::RawBody => take(body.body),
                 Part::Body(segment) => {
-                    let mut text = Buffer::new();
+                    let mut text = Text::default();
                     let segment = std::slice::from_ref(segment);
                     render(segment, &|place| body.value(place), &mut text)?;
                     take(&text);

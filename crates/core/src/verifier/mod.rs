@@ -10,6 +10,7 @@ mod evaluate;
 mod jwt;
 mod message;
 mod pending;
+mod text;
 mod verified;
 mod work;
 
@@ -18,7 +19,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response};
-use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use self::body::Body;
@@ -146,7 +146,21 @@ impl Verifier {
     ///
     /// Why the delivery cannot verify, whatever its body.
     pub fn begin(&self, head: Head<'_>, now: UnixTime) -> Result<Begun<'_>, VerifyError> {
-        let mut late: SmallVec<[LateHandshake; 1]> = SmallVec::new();
+        let mut pending = self.begin_refused(VerifyError::SignatureMissing);
+        Ok(match self.begin_at(&mut pending, head, now)? {
+            None => Begun::Delivery(pending),
+            Some(answer) => Begun::Handshake(answer),
+        })
+    }
+
+    /// Likewise, of a delivery that stays where it is: it is large. The answer, if it is
+    /// a handshake.
+    fn begin_at(
+        &self,
+        pending: &mut Pending<'_>,
+        head: Head<'_>,
+        now: UnixTime,
+    ) -> Result<Option<Response<Bytes>>, VerifyError> {
         let handshakes = &self.scheme.compiled().handshakes;
         for (index, handshake) in handshakes.iter().enumerate() {
             if *head.method != handshake.method || !self.may_begin(handshake, head) {
@@ -158,28 +172,21 @@ impl Verifier {
                     let value = view.at(location).ok()?;
                     Some((location.clone(), value.into_owned()))
                 });
-                late.push(LateHandshake {
+                pending.handshakes.push(LateHandshake {
                     index,
                     of_head: of_head.collect(),
                 });
                 continue;
             }
             let answer = self.answer(handshake, &|place| view.value(place), now)?;
-            return Ok(Begun::Handshake(answer));
+            return Ok(Some(answer));
         }
-        let begun = self.begin_delivery(head, now);
-        let unsigned = late.iter().any(|late| !handshakes[late.index].verified);
-        if let Err(error) = begun
-            && !unsigned
-        {
-            return Err(error);
+        pending.begun = self.begin_delivery(head, now);
+        let mut late = pending.handshakes.iter();
+        match pending.begun {
+            Err(error) if late.all(|late| handshakes[late.index].verified) => Err(error),
+            _ => Ok(None),
         }
-        Ok(Begun::Delivery(Pending {
-            verifier: self,
-            begun,
-            handshakes: late,
-            body: Body::Empty,
-        }))
     }
 
     /// A delivery that does not verify, whatever its body: for those who only
@@ -188,7 +195,7 @@ impl Verifier {
         Pending {
             verifier: self,
             begun: Err(error),
-            handshakes: SmallVec::new(),
+            handshakes: Vec::new(),
             body: Body::Empty,
         }
     }
@@ -204,9 +211,10 @@ impl Verifier {
         body: Bytes,
         now: UnixTime,
     ) -> Result<Checked, VerifyError> {
-        match self.begin(head, now)? {
-            Begun::Handshake(answer) => Ok(Checked::Handshake(answer)),
-            Begun::Delivery(mut pending) => {
+        let mut pending = self.begin_refused(VerifyError::SignatureMissing);
+        match self.begin_at(&mut pending, head, now)? {
+            Some(answer) => Ok(Checked::Handshake(answer)),
+            None => {
                 pending.push(body);
                 pending.finish(now)
             }

@@ -3,18 +3,18 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::Response;
-use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use super::begun::{Alternative, Begun, Pair, join_id, timestamp_absent};
 use super::body::{Body, Chunk};
-use super::evaluate::{BodyView, Buffer, render};
+use super::evaluate::{BodyView, render};
+use super::text::Text;
 use super::verified::{Discriminators, Event};
 use super::work::Work;
 use super::{Checked, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::identity::Discriminator;
-use crate::mac;
+use crate::mac::{self, Running};
 use crate::scheme::location::Location;
 use crate::scheme::signature::Candidates;
 use crate::scheme::template::Place;
@@ -32,7 +32,7 @@ pub struct Pending<'v> {
     /// known by its body. Large, and handed on often before the body is there.
     pub(super) begun: Result<Box<Begun>, VerifyError>,
     /// Handshakes that the head may have begun.
-    pub(super) handshakes: SmallVec<[LateHandshake; 1]>,
+    pub(super) handshakes: Vec<LateHandshake>,
     pub(super) body: Body,
 }
 
@@ -83,10 +83,8 @@ impl Pending<'_> {
     fn hash(&mut self) {
         if let Ok(begun) = &mut self.begun {
             self.verifier.start(begun);
-            for running in &mut begun.running {
-                let parts = self.body.parts(begun.hashed);
-                parts.for_each(|part| running.update(part));
-            }
+            let parts = self.body.parts(begun.hashed);
+            parts.for_each(|part| Running::update_all(&mut begun.running, part));
             begun.hashed = self.body.len();
         }
     }
@@ -201,7 +199,7 @@ impl Verifier {
             return;
         }
         let start = |pair: &Pair| {
-            let mut running = self.key(*pair, begun.plan)?.start()?;
+            let mut running = self.key(*pair, begun.plan)?.state()?.clone();
             let runs = &begun.alternatives[pair.alternative].runs;
             running.update(runs.before_body(message));
             Some(running)
@@ -221,24 +219,20 @@ impl Verifier {
     ) -> Result<Event, VerifyError> {
         let plan = &self.scheme.plans()[begun.plan];
         let view = BodyView::new(body, &plan.json, &self.context, Some(plan));
-        let (first, discriminators) = match &plan.each {
-            None => {
-                let (one, discriminator) = self.finish_one(plan, begun, &view, now)?;
-                (one, Discriminators::one(discriminator))
-            }
+        let mut discriminators = Discriminators::default();
+        let first = match &plan.each {
+            None => self.finish_one(plan, begun, &view, now, &mut discriminators)?,
             Some(pointer) => {
                 let elements = json::elements(body, pointer).ok_or(VerifyError::FieldMissing)?;
                 let mut first = None;
-                let mut discriminators = Discriminators::none();
                 for element in elements {
                     let element = element.get().as_bytes();
                     let view = BodyView::new(element, &plan.json, &self.context, Some(plan));
-                    let (one, discriminator) = self.finish_one(plan, begun, &view, now)?;
-                    discriminators.push(discriminator);
+                    let one = self.finish_one(plan, begun, &view, now, &mut discriminators)?;
                     first.get_or_insert(one);
                 }
                 // Nothing is not a delivery.
-                (first.ok_or(VerifyError::FieldMissing)?, discriminators)
+                first.ok_or(VerifyError::FieldMissing)?
             }
         };
         let event_type = match (begun.event_type.take(), &plan.event_type) {
@@ -261,14 +255,16 @@ impl Verifier {
         })
     }
 
-    /// Verifies one message: that of the delivery, or of one element of it.
+    /// Verifies one message: that of the delivery, or of one element of it. Adds what
+    /// tells its event from others.
     fn finish_one(
         &self,
         plan: &Plan,
         begun: &mut Begun,
         view: &BodyView<'_>,
         now: UnixTime,
-    ) -> Result<(One, Discriminator), VerifyError> {
+        discriminators: &mut Discriminators,
+    ) -> Result<One, VerifyError> {
         if plan.signature.place.is_in_body() {
             let candidates = read_candidates(plan, view)?;
             for alternative in &mut begun.alternatives {
@@ -297,13 +293,13 @@ impl Verifier {
             (Some(_), Some(id)) => Some(id.clone()),
             (_, None) => read_body_id(plan, view),
         };
-        let digest = || alternative.runs.digest(&plan.message, view);
-        let discriminator = match (id, timestamp) {
+        let digest = || alternative.runs.digest(&plan.message, view).map(Box::new);
+        discriminators.push(match (id, timestamp) {
             (Some(id), _) => Discriminator::Id(id),
             (None, Some(_)) => Discriminator::Exact(digest()?),
             (None, None) => Discriminator::Content(digest()?),
-        };
-        Ok((One { key, timestamp }, discriminator))
+        });
+        Ok(One { key, timestamp })
     }
 
     /// A key and an alternative that fit a candidate. Looks at every pair, so that
@@ -315,10 +311,15 @@ impl Verifier {
         view: &BodyView<'_>,
     ) -> Result<Pair, VerifyError> {
         let message = &plan.message;
-        // Of all pairs or, where nothing of the body has been hashed yet, of none: the keys
-        // of a plan have one algorithm.
+        if begun.pairs.len() > 1 {
+            self.start(begun);
+        }
+        // Of all pairs or, where there is one and nothing of the body has been hashed yet, of
+        // none: the keys of a plan have one algorithm.
         debug_assert!(begun.running.is_empty() || begun.running.len() == begun.pairs.len());
-        let mut running = std::mem::take(&mut begun.running).into_iter();
+        let mut running = std::mem::take(&mut begun.running);
+        Running::update_all(&mut running, &view.body[begun.hashed..]);
+        let mut running = running.into_iter();
         // The message of an alternative, for what does not take it in pieces.
         let (mut text_of, mut text) = (None, Vec::new());
         let mut matching = None;
@@ -330,12 +331,12 @@ impl Verifier {
                 continue;
             };
             let expected = if let Some(mut running) = running.next() {
-                running.update(&view.body[begun.hashed..]);
                 runs.after_body(message, view, |bytes| running.update(bytes))?;
                 Some(running.finish())
             } else if message.streams
-                && let Some(mut running) = key.start()
+                && let Some(state) = key.state()
             {
+                let mut running = state.clone();
                 runs.whole(message, view, |bytes| running.update(bytes))?;
                 Some(running.finish())
             } else {
@@ -344,7 +345,8 @@ impl Verifier {
                     text.reserve(view.body.len() + 128);
                     runs.whole(message, view, |bytes| text.extend_from_slice(bytes))?;
                 }
-                key.start().map(|mut running| {
+                key.state().map(|state| {
+                    let mut running = state.clone();
                     running.update(&text);
                     running.finish()
                 })
@@ -429,7 +431,7 @@ fn check_requirements(
         let head_side = head_sides.iter().find(|(of, _)| *of == index);
         let location = equal.location.is_in_body();
         let template = equal.needs_body();
-        let mut rendered = Buffer::new();
+        let mut rendered = Text::default();
         if template {
             render(&equal.template, &|place| view.value(place), &mut rendered)?;
         }

@@ -1,8 +1,9 @@
 use http::Uri;
 
 use super::context::{Context, Port};
-use super::evaluate::{BodyView, Buffer, HeadView, render};
+use super::evaluate::{BodyView, HeadView, render};
 use super::message::HeadRuns;
+use super::text::Text;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::scheme::Plan;
@@ -33,7 +34,7 @@ impl Unsigned<'_> {
 
     /// The text of a template of the head or of the body.
     pub(crate) fn text(self, template: &[Segment]) -> Result<Vec<u8>, VerifyError> {
-        let mut text = Buffer::new();
+        let mut text = Text::default();
         let in_body = template::values(template).any(|value| value.place.is_in_body());
         if in_body {
             let view = self.body_view();

@@ -30,18 +30,10 @@ pub(super) struct Event {
 }
 
 /// What tells the events of a delivery from others: one, but for batches.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Discriminators(SmallVec<[Discriminator; 1]>);
 
 impl Discriminators {
-    pub(super) fn none() -> Self {
-        Self(SmallVec::new())
-    }
-
-    pub(super) fn one(discriminator: Discriminator) -> Self {
-        Self(smallvec::smallvec![discriminator])
-    }
-
     pub(super) fn push(&mut self, discriminator: Discriminator) {
         self.0.push(discriminator);
     }
