@@ -40,7 +40,7 @@ fn delivery(verifier: &Verifier, request: &Request<Bytes>) -> Result<Verified, V
 
 fn answer(verifier: &Verifier, request: &Request<Bytes>) -> Result<Response<Bytes>, VerifyError> {
     match check(verifier, request)? {
-        Checked::Handshake(answer) => Ok(answer),
+        Checked::Handshake(answer) => Ok(*answer),
         Checked::Delivery(_) => panic!("not a handshake"),
     }
 }

@@ -26,9 +26,9 @@ pub enum Admission<S: ReplayStore> {
     /// The event is done. Answer 200, and forward nothing.
     Duplicate(Verified),
     /// The request is a provider's handshake. Answer it so, and forward nothing.
-    Handshake(Response<Bytes>),
+    Handshake(Box<Response<Bytes>>),
     /// The source only observes. Forward the request, whatever was found, and settle.
-    Observed(Observed<S>),
+    Observed(Box<Observed<S>>),
 }
 
 impl<S: ReplayStore> Gate<S> {
@@ -63,9 +63,10 @@ impl<S: ReplayStore> Gate<S> {
         };
         match source.mode() {
             Mode::Enforce => admission,
-            Mode::Observe => Ok(Admission::Observed(Observed::new(
-                admission, verified, observed,
-            ))),
+            Mode::Observe => {
+                let observed = Observed::new(admission, verified, observed);
+                Ok(Admission::Observed(Box::new(observed)))
+            }
         }
     }
 

@@ -10,11 +10,12 @@ use crate::refusal::Refusal;
 
 /// What goes on to the upstream.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large one")]
 pub enum Passage<S: ReplayStore> {
     /// A delivery that verified, and whose event is claimed.
     Verified(Delivery<S>),
     /// What a source lets through that only observes.
-    Observed(Observed<S>),
+    Observed(Box<Observed<S>>),
 }
 
 /// A request of a source that only observes: it is forwarded whatever it is.
@@ -51,7 +52,7 @@ impl<S: ReplayStore> Observed<S> {
             Ok(Admission::Forward(delivery)) => (delivery.into_parts().1, Finding::Genuine),
             Ok(Admission::Duplicate(_)) => (nothing(), Finding::Duplicate),
             Ok(Admission::Handshake(_)) => (nothing(), Finding::Handshake),
-            Ok(Admission::Observed(observed)) => return observed,
+            Ok(Admission::Observed(observed)) => return *observed,
             Err(refusal) => (nothing(), Finding::Refused(refusal)),
         };
         Self {

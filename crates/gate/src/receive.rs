@@ -20,7 +20,7 @@ pub struct Receiving<'s> {
     begun: Begun<'s>,
     clock: Arc<dyn Clock>,
     /// What the head has decided already, of a source that only observes.
-    foregone: Option<Box<Result<Response<Bytes>, Refusal>>>,
+    foregone: Option<Result<Box<Response<Bytes>>, Refusal>>,
 }
 
 /// A request that was checked, for the source that it was checked for. It can be
@@ -90,7 +90,7 @@ impl<'s> Receiving<'s> {
 
     fn foregone(
         source: &'s Source,
-        verdict: Result<Response<Bytes>, Refusal>,
+        verdict: Result<Box<Response<Bytes>>, Refusal>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         // What is begun here only collects the body.
@@ -99,7 +99,7 @@ impl<'s> Receiving<'s> {
             source,
             begun: Begun::Delivery(collecting),
             clock,
-            foregone: Some(Box::new(verdict)),
+            foregone: Some(verdict),
         }
     }
 

@@ -18,11 +18,12 @@ use crate::resolve::BoxError;
 #[derive(Clone, Default)]
 pub struct VerifiedBody {
     data: Option<Bytes>,
-    trailers: Option<HeaderMap>,
+    /// Large, and rare.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 impl VerifiedBody {
-    pub(crate) fn new(data: Bytes, trailers: Option<HeaderMap>) -> Self {
+    pub(crate) fn new(data: Bytes, trailers: Option<Box<HeaderMap>>) -> Self {
         Self {
             data: Some(data).filter(|data| !data.is_empty()),
             trailers,
@@ -40,7 +41,10 @@ impl Body for VerifiedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let frame = match self.data.take() {
             Some(data) => Some(Frame::data(data)),
-            None => self.trailers.take().map(Frame::trailers),
+            None => self
+                .trailers
+                .take()
+                .map(|trailers| Frame::trailers(*trailers)),
         };
         Poll::Ready(frame.map(Ok))
     }
@@ -67,7 +71,7 @@ impl fmt::Debug for VerifiedBody {
 /// Reads the frames of a request's body.
 pub(crate) struct Frames<'b, B> {
     body: Pin<&'b mut B>,
-    pub(crate) trailers: Option<HeaderMap>,
+    pub(crate) trailers: Option<Box<HeaderMap>>,
 }
 
 impl<'b, B> Frames<'b, B> {
@@ -93,7 +97,7 @@ where
             let frame = frame.map_err(|error| blame(error.into().as_ref()))?;
             match frame.into_data() {
                 Ok(mut data) => return Ok(Some(data.copy_to_bytes(data.remaining()).into())),
-                Err(frame) => self.trailers = frame.into_trailers().ok(),
+                Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
             }
         }
     }

@@ -23,7 +23,7 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B> where B: Body {
         Inner { #[pin] body: B },
-        Own { body: Option<B::Data>, trailers: Option<HeaderMap> },
+        Own { body: Option<B::Data>, trailers: Option<Box<HeaderMap>> },
         // The answer to a gRPC call whose status comes after the body.
         Watched { #[pin] body: B, verdict: Verdict },
     }
@@ -33,7 +33,7 @@ pin_project! {
 enum Verdict {
     Awaited(Box<dyn Settle>),
     /// The trailers, if there were any, are told when the claim is settled.
-    Settling(Settling, Option<HeaderMap>),
+    Settling(Settling, Option<Box<HeaderMap>>),
     Told,
 }
 
@@ -63,7 +63,10 @@ impl<B: Body> ResponseBody<B> {
     {
         let body = Some(body).filter(|body| !body.is_empty()).map(Into::into);
         Self {
-            kind: Kind::Own { body, trailers },
+            kind: Kind::Own {
+                body,
+                trailers: trailers.map(Box::new),
+            },
         }
     }
 
@@ -92,7 +95,8 @@ impl<B: Body> Body for ResponseBody<B> {
             KindProjection::Inner { body } => return body.poll_frame(cx),
             KindProjection::Own { body, trailers } => {
                 let data = body.take().map(Frame::data);
-                let frame = data.or_else(|| trailers.take().map(Frame::trailers));
+                let frame =
+                    data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers)));
                 return Poll::Ready(frame.map(Ok));
             }
             KindProjection::Watched { body, verdict } => (body, verdict),
@@ -102,7 +106,7 @@ impl<B: Body> Body for ResponseBody<B> {
                 Verdict::Awaited(_) => {
                     let trailers = match ready!(body.as_mut().poll_frame(cx)) {
                         Some(Ok(frame)) => match frame.into_trailers() {
-                            Ok(trailers) => Some(trailers),
+                            Ok(trailers) => Some(Box::new(trailers)),
                             Err(data) => return Poll::Ready(Some(Ok(data))),
                         },
                         Some(Err(error)) => {
@@ -111,7 +115,7 @@ impl<B: Body> Body for ResponseBody<B> {
                         }
                         None => None,
                     };
-                    let outcome = trailers.as_ref().and_then(Outcome::of_call);
+                    let outcome = trailers.as_deref().and_then(Outcome::of_call);
                     let outcome = outcome.unwrap_or(Outcome::Failed);
                     if let Verdict::Awaited(claim) = std::mem::replace(verdict, Verdict::Told) {
                         *verdict = Verdict::Settling(claim.settle(outcome), trailers);
@@ -121,7 +125,7 @@ impl<B: Body> Body for ResponseBody<B> {
                     ready!(settling.as_mut().poll(cx));
                     let trailers = trailers.take();
                     *verdict = Verdict::Told;
-                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
                 }
                 Verdict::Told => return Poll::Ready(None),
             }

@@ -76,25 +76,20 @@ where
     }
 }
 
-/// A request that is to reach the service inside.
-struct Admitted<S: ReplayStore> {
-    source: Arc<Source>,
-    settlement: Settlement<S>,
-    request: Request<VerifiedBody>,
-}
-
 /// What becomes of a request.
 enum Course<S: ReplayStore> {
-    Forward(Admitted<S>),
+    /// It is to reach the service inside.
+    Forward(VerifiedBody, Settlement<S>),
     /// The layer answers it itself, with these trailers.
-    Answer(Response<Bytes>, Option<HeaderMap>),
+    Answer(Box<(Response<Bytes>, Option<HeaderMap>)>),
 }
 
 impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
-    // What it awaits is pinned where it is made; `await` alone would move it there.
+    // What it awaits is pinned where it is made, and the request is put together where it
+    // is handed on: to move either takes as long as a hash of some hundred bytes.
     async fn deliver<I, ReqBody, ResBody>(
         self: Arc<Self>,
-        inner: I,
+        mut inner: I,
         request: Request<ReqBody>,
     ) -> Result<Response<ResponseBody<ResBody>>, I::Error>
     where
@@ -108,21 +103,25 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         ResBody::Data: From<Bytes> + Send,
         ResBody::Error: Send,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let asker = Asker {
             audience: Audience::of(parts.version, &parts.headers),
             reads_body: parts.method != Method::HEAD,
         };
         let course = match self.resolve(&parts).await {
             Ok(mut source) => {
-                let course = pin!(self.admit(&mut source, parts, body, asker.audience)).await;
-                course.map_err(|refusal| (Some(source), refusal))
+                let course = pin!(self.admit(&mut source, &mut parts, body, asker.audience)).await;
+                match course {
+                    Ok(course) => Ok((source, course)),
+                    Err(refusal) => Err((Some(source), refusal)),
+                }
             }
             Err(refusal) => Err((None, refusal)),
         };
-        let admitted = match course {
-            Ok(Course::Forward(admitted)) => admitted,
-            Ok(Course::Answer(answer, trailers)) => {
+        let (source, body, mut settlement) = match course {
+            Ok((source, Course::Forward(body, settlement))) => (source, body, settlement),
+            Ok((_, Course::Answer(answer))) => {
+                let (answer, trailers) = *answer;
                 return Ok(answer.map(|body| asker.told(body, trailers)));
             }
             Err((source, refusal)) => {
@@ -130,8 +129,15 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
                 return Ok(self.refused(refusal, asker));
             }
         };
-        let source = Arc::clone(&admitted.source);
-        let call = forward(inner, admitted);
+        #[cfg_attr(not(feature = "axum"), expect(unused_mut, reason = "axum changes it"))]
+        let mut request = Request::from_parts(parts, body);
+        // The body is here, and within its own limit: that of axum, 2 MB unless somebody
+        // says otherwise, would refuse what is genuine.
+        #[cfg(feature = "axum")]
+        axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
+        settlement.handed_over();
+        let call = inner.call(request);
+        let call = settle(call, Arc::clone(&source), settlement);
         let response = match self.on_hang_up {
             OnHangUp::Drop => pin!(call).await,
             OnHangUp::Finish => {
@@ -160,7 +166,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
     async fn admit<B>(
         &self,
         source: &mut Arc<Source>,
-        parts: request::Parts,
+        parts: &mut request::Parts,
         body: B,
         audience: Audience,
     ) -> Result<Course<S>, Refusal>
@@ -176,7 +182,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let admission = loop {
             record::resolved(source);
             let again = overtaken.is_some();
-            let head = Head::from(&parts);
+            let head = Head::from(&*parts);
             let received = match overtaken.take() {
                 None => match self.gate.begin(source, head, declared) {
                     Ok(receiving) => pin!(receiving.receive(&mut frames)).await,
@@ -193,7 +199,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
                 }
                 Err(refusal) => Err(refusal),
             };
-            let is_current = self.resolver.is_current(&parts, source);
+            let is_current = self.resolver.is_current(parts, source);
             let admission = match admission {
                 Err(refusal) if again || !is_current => return Err(refusal.overtaken()),
                 admission => admission?,
@@ -202,7 +208,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             match admission.body().cloned() {
                 Some(body) if !is_current => {
                     drop(admission);
-                    *source = self.resolve(&parts).await?;
+                    *source = self.resolve(parts).await?;
                     overtaken = Some(body);
                 }
                 _ => break admission,
@@ -214,11 +220,11 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             Admission::Duplicate(_) => {
                 record::duplicate(source);
                 let (answer, trailers) = acknowledge_duplicate(audience);
-                return Ok(Course::Answer(answer, trailers));
+                return Ok(Course::Answer(Box::new((answer, trailers))));
             }
             Admission::Handshake(answer) => {
                 record::handshake(source);
-                return Ok(Course::Answer(answer, None));
+                return Ok(Course::Answer(Box::new((*answer, None))));
             }
         };
         let finding = match &passage {
@@ -226,9 +232,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             Passage::Observed(observed) => Some(observed.finding()),
         };
         let (body, verified, settlement) = passage.into_parts();
-        let body = VerifiedBody::new(body, frames.trailers);
-        let mut request = Request::from_parts(parts, body);
-        let extensions = request.extensions_mut();
+        let extensions = &mut parts.extensions;
         if let Some(finding) = finding {
             record::observed(source, finding);
             extensions.insert(finding);
@@ -239,15 +243,8 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             let event = VerifiedEvent::new(Arc::clone(source), verified, settlement.attempt());
             extensions.insert(event);
         }
-        // The body is here, and within its own limit: that of axum, 2 MB unless somebody
-        // says otherwise, would refuse what is genuine.
-        #[cfg(feature = "axum")]
-        axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
-        Ok(Course::Forward(Admitted {
-            source: Arc::clone(source),
-            settlement,
-            request,
-        }))
+        let body = VerifiedBody::new(body, frames.trailers);
+        Ok(Course::Forward(body, settlement))
     }
 
     async fn resolve(&self, parts: &request::Parts) -> Result<Arc<Source>, Refusal> {
@@ -292,26 +289,21 @@ impl Asker {
     }
 }
 
-/// Calls the service inside and settles by its answer. Dropped or panicking in
-/// between, the delivery gives its claim back.
-async fn forward<I, S, ResBody>(
-    mut inner: I,
-    admitted: Admitted<S>,
-) -> Result<Response<ResponseBody<ResBody>>, I::Error>
+/// Settles by the answer of the service inside. Dropped or panicking before that, the
+/// delivery gives its claim back.
+async fn settle<F, S, ResBody, E>(
+    call: F,
+    source: Arc<Source>,
+    settlement: Settlement<S>,
+) -> Result<Response<ResponseBody<ResBody>>, E>
 where
-    I: Service<Request<VerifiedBody>, Response = Response<ResBody>>,
+    F: Future<Output = Result<Response<ResBody>, E>>,
     S: ReplayStore,
     ResBody: Body,
 {
-    let Admitted {
-        source,
-        mut settlement,
-        request,
-    } = admitted;
-    settlement.handed_over();
     let attempt = settlement.attempt();
     // Without an answer it may have been half done: what is not settled says so.
-    let response = inner.call(request).await?;
+    let response = call.await?;
     record::forwarded(&source, response.status(), attempt);
     let outcome = match Outcome::of_call(response.headers()) {
         Some(Outcome::Failed) => Outcome::Failed,

@@ -18,6 +18,8 @@ const GROWTH: u64 = 4;
 /// from the socket to the upstream. What is reserved takes no memory until it is written to.
 const GROWTH_AT_FIRST: u64 = 128;
 const ROOM_AT_FIRST: u64 = 1024 * 1024;
+/// Most bytes that are read at once of a body that nobody wants.
+const UNWANTED: u64 = 64 * 1024;
 
 /// A body that is read, or what is left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,16 @@ impl Body {
             read.reserve(usize::try_from(room).map_or(0, |room| room + 1));
         }
         Ok(())
+    }
+
+    /// Makes room for what comes next of a body that nobody wants, so that it takes few reads.
+    pub(crate) fn make_room_for_unwanted(&self, connection: &mut Connection) {
+        if let Self::Known(left @ 1..) = *self
+            && connection.is_drained()
+        {
+            let room = usize::try_from(left.min(UNWANTED)).map_or(0, |room| room + 1);
+            connection.read.reserve(room);
+        }
     }
 
     /// The next piece, `None` at the end.

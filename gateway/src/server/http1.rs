@@ -207,11 +207,12 @@ impl Session {
         self.body
             .make_room(self.declared, &mut self.connection)
             .await?;
-        self.discard().await
+        self.body.next(&mut self.connection).await
     }
 
     /// The next piece of a body that nobody will want whole.
     pub(super) async fn discard(&mut self) -> Result<Option<BytesMut>, Broken> {
+        self.body.make_room_for_unwanted(&mut self.connection);
         self.body.next(&mut self.connection).await
     }
 

@@ -77,7 +77,7 @@ pub enum Begun<'v> {
     Delivery(Pending<'v>),
     /// A request by which the provider finds out whose the endpoint is, and the
     /// answer to it. Nothing is forwarded.
-    Handshake(Response<Bytes>),
+    Handshake(Box<Response<Bytes>>),
 }
 
 /// What a request turned out to be.
@@ -86,7 +86,7 @@ pub enum Checked {
     Delivery(Verified),
     /// A request by which the provider finds out whose the endpoint is, and the
     /// answer to it. Nothing is forwarded.
-    Handshake(Response<Bytes>),
+    Handshake(Box<Response<Bytes>>),
 }
 
 impl Checked {
@@ -149,7 +149,7 @@ impl Verifier {
         let mut pending = self.begin_refused(VerifyError::SignatureMissing);
         Ok(match self.begin_at(&mut pending, head, now)? {
             None => Begun::Delivery(pending),
-            Some(answer) => Begun::Handshake(answer),
+            Some(answer) => Begun::Handshake(answer.into()),
         })
     }
 
@@ -213,7 +213,7 @@ impl Verifier {
     ) -> Result<Checked, VerifyError> {
         let mut pending = self.begin_refused(VerifyError::SignatureMissing);
         match self.begin_at(&mut pending, head, now)? {
-            Some(answer) => Ok(Checked::Handshake(answer)),
+            Some(answer) => Ok(Checked::Handshake(answer.into())),
             None => {
                 pending.push(body);
                 pending.finish(now)

@@ -136,7 +136,7 @@ impl Pending<'_> {
         }
         // One that needs no signature may come with a wrong one.
         match verifier.late_handshake(&self.handshakes, event.is_ok(), &body, now)? {
-            Some(answer) => Ok(Checked::Handshake(answer)),
+            Some(answer) => Ok(Checked::Handshake(answer.into())),
             None => event.map(|event| Checked::Delivery(Verified { body, event })),
         }
     }
