@@ -392,4 +392,26 @@ mod tests {
         assert_eq!(made, Ok(()));
         assert!(connection.read.capacity() <= 32 * 1024);
     }
+
+    #[tokio::test]
+    async fn what_nobody_wants_is_read_in_few_pieces_and_little_room() {
+        static WIRE: [u8; 1_000_000] = [7; 1_000_000];
+        for (declared, most_pieces) in [(60_000, 2), (1_000_000, 20)] {
+            let mut connection = send(&WIRE[..declared], WIRE.len()).await;
+            connection.fill().await.expect("it comes");
+            let mut body = Body::Known(declared as u64);
+            let (mut read, mut pieces) = (0, 0);
+            loop {
+                body.make_room_for_unwanted(&mut connection);
+                assert!(connection.read.capacity() <= 100_000);
+                let Some(piece) = body.next(&mut connection).await.unwrap() else {
+                    break;
+                };
+                read += piece.len();
+                pieces += 1;
+            }
+            assert_eq!(read, declared);
+            assert!(pieces <= most_pieces, "{pieces}");
+        }
+    }
 }
