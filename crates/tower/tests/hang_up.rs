@@ -24,6 +24,8 @@ enum First {
     Slow(StatusCode),
     /// Panics after a second.
     Panic,
+    /// Panics before there is anything to wait for.
+    PanicInCall,
 }
 
 fn handler(
@@ -37,12 +39,16 @@ fn handler(
     service_fn(move |_| {
         let calls = calls.clone();
         let call = calls.begin();
+        assert!(
+            call > 1 || !matches!(first, First::PanicInCall),
+            "as it should"
+        );
         async move {
             let mut response = Answer::default();
             if call == 1 {
                 sleep(Duration::from_secs(1)).await;
                 match first {
-                    First::Panic => panic!("as it should"),
+                    First::Panic | First::PanicInCall => panic!("as it should"),
                     First::Slow(status) => *response.status_mut() = status,
                 }
                 sleep(Duration::from_secs(1)).await;
@@ -82,6 +88,8 @@ async fn the_retry_gets_through_unless_the_handler_was_done() {
     for (name, on_hang_up, first, patience, expected) in [
         ("panics", Drop, First::Panic, LATE, (OK, 2, 1)),
         ("panics", Finish, First::Panic, LATE, (OK, 2, 1)),
+        ("panics", Drop, First::PanicInCall, LATE, (OK, 2, 1)),
+        ("panics", Finish, First::PanicInCall, LATE, (OK, 2, 1)),
         ("fails", Drop, First::Slow(ERROR), LATE, (OK, 2, 2)),
         ("fails", Finish, First::Slow(ERROR), LATE, (OK, 2, 2)),
         ("is done", Drop, First::Slow(OK), LATE, (OK, 1, 1)),
@@ -107,7 +115,11 @@ async fn the_retry_gets_through_unless_the_handler_was_done() {
 #[tokio::test(start_paused = true)]
 async fn under_at_most_once_a_half_done_event_is_not_handled_again() {
     let source = || source_with(SECRET).promise(Promise::AtMostOnce).build();
-    for (first, patience) in [(First::Slow(OK), SOON), (First::Panic, LATE)] {
+    for (first, patience) in [
+        (First::Slow(OK), SOON),
+        (First::Panic, LATE),
+        (First::PanicInCall, LATE),
+    ] {
         let found = retry_after(HookgateLayer::new(source()), first, patience).await;
         assert_eq!(found, (StatusCode::SERVICE_UNAVAILABLE, 1, 0), "{first:?}");
     }

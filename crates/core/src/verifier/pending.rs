@@ -83,6 +83,9 @@ impl Pending<'_> {
     fn hash(&mut self) {
         if let Ok(begun) = &mut self.begun {
             self.verifier.start(begun);
+            if begun.running.is_empty() {
+                return;
+            }
             let parts = self.body.parts(begun.hashed);
             parts.for_each(|part| Running::update_all(&mut begun.running, part));
             begun.hashed = self.body.len();
