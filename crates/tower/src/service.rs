@@ -81,7 +81,7 @@ enum Course<S: ReplayStore> {
     /// It is to reach the service inside.
     Forward(VerifiedBody, Settlement<S>),
     /// The layer answers it itself, with these trailers.
-    Answer(Box<(Response<Bytes>, Option<HeaderMap>)>),
+    Answer(Box<Response<Bytes>>, Option<HeaderMap>),
 }
 
 impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
@@ -120,8 +120,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         };
         let (source, body, mut settlement) = match course {
             Ok((source, Course::Forward(body, settlement))) => (source, body, settlement),
-            Ok((_, Course::Answer(answer))) => {
-                let (answer, trailers) = *answer;
+            Ok((_, Course::Answer(answer, trailers))) => {
                 return Ok(answer.map(|body| asker.told(body, trailers)));
             }
             Err((source, refusal)) => {
@@ -220,11 +219,11 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             Admission::Duplicate(_) => {
                 record::duplicate(source);
                 let (answer, trailers) = acknowledge_duplicate(audience);
-                return Ok(Course::Answer(Box::new((answer, trailers))));
+                return Ok(Course::Answer(Box::new(answer), trailers));
             }
             Admission::Handshake(answer) => {
                 record::handshake(source);
-                return Ok(Course::Answer(Box::new((*answer, None))));
+                return Ok(Course::Answer(answer, None));
             }
         };
         let finding = match &passage {

@@ -89,9 +89,7 @@ impl Body {
             let come = declared - left + here;
             let room = come.saturating_mul(GROWTH_AT_FIRST).min(ROOM_AT_FIRST);
             let room = room.max(come.saturating_mul(GROWTH));
-            let room = room.min(left.saturating_sub(here));
-            // A read that leaves some of it free need not be followed by one that finds nothing.
-            read.reserve(usize::try_from(room).map_or(0, |room| room + 1));
+            reserve(read, room.min(left.saturating_sub(here)));
         }
         Ok(())
     }
@@ -101,8 +99,7 @@ impl Body {
         if let Self::Known(left @ 1..) = *self
             && connection.is_drained()
         {
-            let room = usize::try_from(left.min(UNWANTED)).map_or(0, |room| room + 1);
-            connection.read.reserve(room);
+            reserve(&mut connection.read, left.min(UNWANTED));
         }
     }
 
@@ -164,6 +161,12 @@ impl Body {
             }
         }
     }
+}
+
+/// Makes room for so many bytes and one more: a read that leaves some of it free need not be
+/// followed by one that finds nothing.
+fn reserve(read: &mut BytesMut, room: u64) {
+    read.reserve(usize::try_from(room).map_or(0, |room| room + 1));
 }
 
 /// What there is of the `left` bytes that are expected.
