@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use crate::mac::HmacSha256;
 
 /// What tells one event from another: the first of these that the scheme signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,7 +96,7 @@ impl fmt::Debug for ReplayKey {
 /// The same names give the same keys in every process, so that replicas and
 /// restarts agree.
 #[derive(Clone)]
-pub struct ReplayScope(Hmac<Sha256>);
+pub struct ReplayScope(HmacSha256);
 
 impl ReplayScope {
     /// The scope with this path of names, such as a source and a tenant. Each
@@ -108,7 +107,7 @@ impl ReplayScope {
             key.extend_from_slice(&u64::try_from(name.len()).unwrap_or(u64::MAX).to_be_bytes());
             key.extend_from_slice(name.as_bytes());
         }
-        Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length"))
+        Self(HmacSha256::new(&key))
     }
 
     /// The key of the event that `discriminator` names in this scope.
@@ -117,7 +116,7 @@ impl ReplayScope {
         let mut mac = self.0.clone();
         mac.update(&[kind]);
         mac.update(bytes);
-        let hash = mac.finalize().into_bytes();
+        let hash = mac.finish();
         let mut key = [0; 16];
         key.copy_from_slice(&hash[..16]);
         ReplayKey(key)

@@ -15,8 +15,7 @@ use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use self::sha256::HmacSha256;
-pub(crate) use self::sha256::Sha256;
+pub(crate) use self::sha256::{HmacSha256, Sha256};
 use crate::error::SecretError;
 use crate::public_key::{self, PublicAlgorithm, PublicKey};
 use crate::secret::Secret;

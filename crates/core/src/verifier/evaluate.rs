@@ -17,6 +17,7 @@ use crate::head::Head;
 use crate::mac;
 use crate::message_signature::MessageSignature;
 use crate::scheme::Plan;
+use crate::scheme::field::has_any;
 use crate::scheme::handshake::{Condition, Content};
 use crate::scheme::json::{self, Pointer, Texts};
 use crate::scheme::location::{self, Absence, Item, Location, only};
@@ -356,7 +357,7 @@ fn render_value<'a>(
     for filter in &value.filters {
         bytes = filtered(*filter, &bytes).into();
     }
-    if !value.delimiters.is_empty() && bytes.iter().any(|byte| value.delimiters.contains(byte)) {
+    if has_any(&bytes, &value.delimiters) {
         return Err(VerifyError::FieldMalformed);
     }
     Ok(Some(bytes))

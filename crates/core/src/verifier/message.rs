@@ -1,12 +1,12 @@
 //! The signed message of one delivery: what the head says is written down at
 //! once, what the body says when it is there.
 
-use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::evaluate::{BodyView, HeadView, render};
 use super::text::Text;
 use crate::error::VerifyError;
+use crate::mac::Sha256;
 use crate::scheme::message::{Message, Part};
 
 /// What the head contributes, run by run.
@@ -128,8 +128,8 @@ impl HeadRuns {
         message: &Message,
         body: &BodyView<'_>,
     ) -> Result<[u8; 32], VerifyError> {
-        let mut digest = Sha256::new();
+        let mut digest = Sha256::new(&[]);
         self.whole(message, body, |bytes| digest.update(bytes))?;
-        Ok(digest.finalize().into())
+        Ok(digest.finish())
     }
 }
