@@ -206,7 +206,7 @@ impl Signer {
             SigningKey::Mac(key) => {
                 let mut mac = key.state().cloned().ok_or(SignError::NoRandomness)?;
                 mac.update(message);
-                Ok(mac.finish().into_tag().bytes().to_vec())
+                Ok(mac.finish().bytes().to_vec())
             }
         }
     }

@@ -1,23 +1,21 @@
 //! The algorithms: keys, running states, tags. One seam, private to the crate.
 
+mod key_rule;
 mod pair;
 mod sha256;
 
 use std::fmt;
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
-use sha1::{Digest, Sha1};
+use sha1::Sha1;
 use sha2::{Sha384, Sha512};
 use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
+pub(crate) use self::key_rule::{Applies, KeyDigest, KeyEncoding, KeyRule};
 pub(crate) use self::sha256::{HmacSha256, Sha256};
 use crate::error::SecretError;
-use crate::public_key::{self, PublicAlgorithm, PublicKey};
+use crate::public_key::{PublicAlgorithm, PublicKey};
 use crate::secret::Secret;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,103 +142,6 @@ impl fmt::Debug for Tag {
     }
 }
 
-/// How the text of a secret becomes a key. A property of the provider: three
-/// providers hand out `whsec_…` and mean three different things.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct KeyRule {
-    /// Prefix of the secrets that are meant; others are for other variants.
-    pub(crate) only: Option<String>,
-    /// Prefixes to take off in this order, each if it is there.
-    pub(crate) strip: Vec<String>,
-    pub(crate) encoding: KeyEncoding,
-    pub(crate) applies: Applies,
-    /// Whether the key is the SHA-1 digest of what was decoded.
-    pub(crate) digest: KeyDigest,
-}
-
-/// To which secrets the encoding applies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Applies {
-    #[default]
-    Always,
-    /// Only to those that have a prefix; others are taken as they are.
-    IfPrefixed,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum KeyDigest {
-    #[default]
-    None,
-    Sha1,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum KeyEncoding {
-    #[default]
-    Utf8,
-    Base64,
-    Base64Url,
-    Hex,
-    /// RFC 7468: a public key or a certificate; to sign, a private key.
-    Pem,
-}
-
-/// Secrets are shown with and without padding; both mean the same bytes.
-const fn secret_base64(alphabet: &alphabet::Alphabet) -> GeneralPurpose {
-    GeneralPurpose::new(
-        alphabet,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    )
-}
-const SECRET_BASE64: GeneralPurpose = secret_base64(&alphabet::STANDARD);
-const SECRET_BASE64_URL: GeneralPurpose = secret_base64(&alphabet::URL_SAFE);
-
-impl KeyRule {
-    /// Whether the key that `secret` decodes to is short enough to be guessed.
-    pub(crate) fn is_weak(&self, secret: &Secret) -> bool {
-        self.decode(secret)
-            .is_ok_and(|key| key.len() < Secret::WEAK_LEN)
-    }
-
-    /// Whether `secret` is one of those that the rule is about.
-    pub(crate) fn is_for(&self, secret: &Secret) -> bool {
-        let only = self.only.as_deref().unwrap_or_default();
-        secret.expose().starts_with(only.as_bytes())
-    }
-
-    pub(crate) fn decode(&self, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        let mut text = secret.expose();
-        for prefix in &self.strip {
-            text = text.strip_prefix(prefix.as_bytes()).unwrap_or(text);
-        }
-        let encoding = match self.applies {
-            Applies::IfPrefixed if text.len() == secret.expose().len() => KeyEncoding::Utf8,
-            _ => self.encoding,
-        };
-        let key = Zeroizing::new(match encoding {
-            KeyEncoding::Utf8 => text.to_vec(),
-            KeyEncoding::Base64 => SECRET_BASE64
-                .decode(text)
-                .map_err(|_| SecretError::Encoding("base64, standard alphabet"))?,
-            KeyEncoding::Base64Url => SECRET_BASE64_URL
-                .decode(text)
-                .map_err(|_| SecretError::Encoding("base64url"))?,
-            KeyEncoding::Hex => {
-                hex::decode(text).map_err(|_| SecretError::Encoding("hexadecimal digits"))?
-            }
-            KeyEncoding::Pem => public_key::read_pem(text)?,
-        });
-        // The empty key is a valid HMAC key: anybody could sign with it.
-        if key.is_empty() {
-            return Err(SecretError::Blank);
-        }
-        Ok(match self.digest {
-            KeyDigest::None => key,
-            KeyDigest::Sha1 => Zeroizing::new(Sha1::digest(&key).to_vec()),
-        })
-    }
-}
-
 /// A key, prepared once so that a delivery only clones its state.
 #[derive(Clone)]
 pub(crate) enum Key {
@@ -287,15 +188,15 @@ impl Key {
         }
     }
 
-    /// Checks a signature over the whole message.
-    pub(crate) fn verify(&self, message: &[u8], tag: &Tag) -> bool {
+    /// What signatures of `message` have to be.
+    pub(crate) fn expects<'k>(&'k self, message: &'k [u8]) -> Expected<'k> {
         match self {
-            Self::Public(key) => key.verify(message, tag.bytes()),
             Self::Streaming(state) => {
-                let mut state = state.clone();
-                state.update(message);
-                state.finish().matches(tag)
+                let mut running = state.clone();
+                running.update(message);
+                Expected::Mac(running.finish())
             }
+            Self::Public(key) => Expected::SignatureOf(message, key),
         }
     }
 }
@@ -352,15 +253,15 @@ impl Running {
         }
     }
 
-    pub(crate) fn finish(mut self) -> Expected {
-        Expected(match self {
+    pub(crate) fn finish(mut self) -> Tag {
+        match self {
             Self::Sha1(mac) => Tag::new(&mac.finalize().into_bytes()),
             Self::Sha256(ref mut mac) => Tag::new(&mac.finish()),
             Self::Sha384(mac) => Tag::new(&mac.finalize().into_bytes()),
             Self::Sha512(mac) => Tag::new(&mac.finalize().into_bytes()),
             Self::Digest(ref mut digest) => Tag::new(&digest.finish()),
             Self::Token(tag) => tag,
-        })
+        }
     }
 }
 
@@ -370,14 +271,21 @@ impl fmt::Debug for Running {
     }
 }
 
-/// What the signature has to be.
-pub(crate) struct Expected(Tag);
+/// What a signature has to be. Tags are compared in no other way.
+pub(crate) enum Expected<'m> {
+    Mac(Tag),
+    /// One of this message that the key verifies.
+    SignatureOf(&'m [u8], &'m PublicKey),
+}
 
-impl Expected {
+impl Expected<'_> {
     /// Compares in constant time, a word at a time: by bytes it takes as long as the hash
     /// of a hundred.
     pub(crate) fn matches(&self, tag: &Tag) -> bool {
-        let (expected, tag) = (self.0.bytes(), tag.bytes());
+        let (expected, tag) = match self {
+            Self::Mac(mac) => (mac.bytes(), tag.bytes()),
+            Self::SignatureOf(message, key) => return key.verify(message, tag.bytes()),
+        };
         if expected.len() != tag.len() {
             return false;
         }
@@ -391,11 +299,6 @@ impl Expected {
             .fold(rest.ct_eq(tag_rest), |equal, word| equal & word)
             .into()
     }
-
-    /// The signature, for whoever signs.
-    pub(crate) fn into_tag(self) -> Tag {
-        self.0
-    }
 }
 
 #[cfg(test)]
@@ -406,7 +309,7 @@ mod tests {
     fn a_tag_matches_itself_alone() {
         for len in [1, 7, 8, 20, 32, 48, 64] {
             let tag: Vec<u8> = (0..len).collect();
-            let expected = Expected(Tag::new(&tag));
+            let expected = Expected::Mac(Tag::new(&tag));
             assert!(expected.matches(&Tag::new(&tag)), "{len}");
             for bit in 0..tag.len() * 8 {
                 let mut other = tag.clone();

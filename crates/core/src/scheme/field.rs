@@ -171,13 +171,18 @@ fn digits(text: &[u8], most: usize) -> Option<i64> {
 /// Whether `id` is 1 to 256 visible ASCII characters, none of them in `exclude`.
 pub(crate) fn is_id(id: &[u8], exclude: &[u8]) -> bool {
     // Without an early end, several bytes are looked at together.
-    let are_visible = |id: &[u8]| id.iter().fold(true, |all, byte| all & byte.is_ascii_graphic());
+    let are_visible = |id: &[u8]| {
+        id.iter()
+            .fold(true, |all, byte| all & byte.is_ascii_graphic())
+    };
     (1..=MAX_ID).contains(&id.len()) && are_visible(id) && !has_any(id, exclude)
 }
 
 /// Whether one of `bytes`, which are few, is in `text`.
 pub(crate) fn has_any(text: &[u8], bytes: &[u8]) -> bool {
-    bytes.iter().any(|byte| memchr::memchr(*byte, text).is_some())
+    bytes
+        .iter()
+        .any(|byte| memchr::memchr(*byte, text).is_some())
 }
 
 #[cfg(test)]

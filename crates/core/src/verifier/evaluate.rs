@@ -397,7 +397,7 @@ pub(super) fn answer<'a>(
                     [filter] if filter.signs() => {
                         let mut mac = key?.state()?.clone();
                         mac.update(&found);
-                        let tag = mac.finish().into_tag();
+                        let tag = mac.finish();
                         match filter {
                             Filter::HmacBase64 => STANDARD.encode(tag.bytes()),
                             _ => hex::encode(tag.bytes()),

@@ -14,7 +14,7 @@ use super::work::Work;
 use super::{Checked, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::identity::Discriminator;
-use crate::mac::{self, Running};
+use crate::mac::{self, Expected, Running};
 use crate::scheme::location::Location;
 use crate::scheme::signature::Candidates;
 use crate::scheme::template::Place;
@@ -335,31 +335,23 @@ impl Verifier {
             };
             let expected = if let Some(mut running) = running.next() {
                 runs.after_body(message, view, |bytes| running.update(bytes))?;
-                Some(running.finish())
+                Expected::Mac(running.finish())
             } else if message.streams
                 && let Some(state) = key.state()
             {
                 let mut running = state.clone();
                 runs.whole(message, view, |bytes| running.update(bytes))?;
-                Some(running.finish())
+                Expected::Mac(running.finish())
             } else {
                 if text_of.replace(pair.alternative) != Some(pair.alternative) {
                     text.clear();
                     text.reserve(view.body.len() + 128);
                     runs.whole(message, view, |bytes| text.extend_from_slice(bytes))?;
                 }
-                key.state().map(|state| {
-                    let mut running = state.clone();
-                    running.update(&text);
-                    running.finish()
-                })
+                key.expects(&text)
             };
             for candidate in candidates {
-                let fits = match &expected {
-                    Some(expected) => expected.matches(candidate),
-                    None => key.verify(&text, candidate),
-                };
-                if fits {
+                if expected.matches(candidate) {
                     matching = Some(pair);
                 }
             }
