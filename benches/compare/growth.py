@@ -62,8 +62,9 @@ def series(site, upstream, rounds):
             for one in running.values():
                 cost(one, count=500)
             told = {value: [] for value in values}
-            for _ in range(rounds):
-                for value in values:
+            for number in range(rounds):
+                # To and fro: who comes first in a round is not always the same.
+                for value in values[::-1 if number % 2 else 1]:
                     options = {name: choose(value) for name, choose in how.items()}
                     told[value].append(cost(running[value], **options))
             return [(value, statistics.median(told[value])) for value in values]

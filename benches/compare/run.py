@@ -34,6 +34,8 @@ PEERS = ROOT / "target" / "compare"
 # As in benches/src/lib.rs.
 SECRET = "whsec_YmVuY2htYXJrcy1vZi1ob29rZ2F0ZQ=="
 TICK = os.sysconf("SC_CLK_TCK")
+# How often a measurement of a peer that answers wrongly is made again.
+AGAIN = 2
 # Bytes of a body: deliveries a round, connections. Short: what else the machine has to do
 # falls on one system or another, and is gone in the next round.
 SIZES = {1024: (10_000, 32), 65_536: (1_500, 16), 1_048_576: (160, 16)}
@@ -227,6 +229,10 @@ def rss_mib(root):
     return kib / 1024
 
 
+class WrongAnswer(SystemExit):
+    """A system has answered otherwise than it should."""
+
+
 class Running:
     """A system under way, on a core of its own."""
 
@@ -263,7 +269,7 @@ def load(system, running, site, size, count, connections, *options):
         command += ["--ca", str(site.cert)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     if done.returncode:
-        raise SystemExit(f"{system.name}, {size} B: {done.stderr}{running.log.read_text()[-2000:]}")
+        raise WrongAnswer(f"{system.name}, {size} B: {done.stderr}{running.log.read_text()[-2000:]}")
     return json.loads(done.stdout)
 
 
@@ -274,6 +280,20 @@ def measure(system, running, site, size, count, connections, *options):
     told["rss_mib"] = rss_mib(running.process.pid)
     told["per_second"] = told["count"] / told["seconds"]
     return {figure: round(value, 3) for figure, value in told.items()}
+
+
+def measure_again(system, repeated, *how):
+    """Likewise. Of a peer that answers wrongly once in some ten thousand deliveries the
+    measurement is made again, and the record says so; of hookgate such an answer ends all."""
+    for _ in range(AGAIN):
+        try:
+            return measure(system, *how)
+        except WrongAnswer as wrong:
+            if system.name.startswith("hookgate"):
+                raise
+            print(wrong, file=sys.stderr)
+            repeated[system.name] = repeated.get(system.name, 0) + 1
+    return measure(system, *how)
 
 
 def install(options):
@@ -368,6 +388,7 @@ def compare(options, site, upstream_port):
               if not options.only or system.name in options.only]
     running = {}
     results = {}
+    repeated = {}
     try:
         for system in chosen:
             port = free_port()
@@ -388,11 +409,12 @@ def compare(options, site, upstream_port):
                     # As many of all, because connections are opened for them; but this one
                     # starts a program for each.
                     each = min(count, 500) if system.name.startswith("webhook") else count
-                    told = measure(system, running[system.name], site, size, each, connections)
+                    told = measure_again(system, repeated, running[system.name], site, size, each,
+                                         connections)
                     results.setdefault(system.name, {}).setdefault(str(size), []).append(told)
             print(f"round {round_number + 1} of {options.rounds}", file=sys.stderr)
         extras = refusals(chosen, running, site, options)
-        late = tails(chosen, running, site, options, results)
+        late = tails(chosen, running, site, options, results, repeated)
     finally:
         for one in running.values():
             one.stop()
@@ -401,6 +423,7 @@ def compare(options, site, upstream_port):
         "commit": commit(),
         "machine": machine(),
         "rounds": options.rounds,
+        "repeated": repeated,
         "versions": versions(),
         "systems": {system.name: {"verifies": system.verifies, "forwards": system.forwards}
                     for system in chosen},
@@ -438,7 +461,7 @@ def refusals(chosen, running, site, options):
     return out
 
 
-def tails(chosen, running, site, options, results):
+def tails(chosen, running, site, options, results, repeated):
     """How late answers are at half of what hookgate can take, whatever the others can."""
     saturated = results.get("hookgate", {}).get("1024")
     if not saturated:
@@ -448,8 +471,8 @@ def tails(chosen, running, site, options, results):
     for _ in range(options.rounds):
         for system in chosen:
             if system.forwards and not system.tls:
-                told = measure(system, running[system.name], site, 1024, int(rate), 32,
-                               "--rate", rate)
+                told = measure_again(system, repeated, running[system.name], site, 1024,
+                                     int(rate), 32, "--rate", rate)
                 for figure in ("p50_us", "p99_us"):
                     out[figure].setdefault(system.name, []).append(told[figure])
     return out
@@ -517,7 +540,9 @@ def render(record):
         f"Commit {record['commit']}; {record['machine']}. Medians of {record['rounds']} rounds, "
         "the systems in turn, and a ratio is the median of those of the rounds; one core for the "
         "system, one for load and upstream (nginx).", "",
-        *[f"* {name}: {version}" for name, version in record["versions"].items()], "",
+        *[f"* {name}: {version}" for name, version in record["versions"].items()],
+        *[f"* {name} answered wrongly in {times} measurements, which were made again"
+          for name, times in record["repeated"].items()], "",
         "CPU time of the system for each delivery, in µs; in brackets what hookgate costs of it.",
         "",
     ]

@@ -51,7 +51,7 @@ struct Options {
     connections: usize,
     /// Deliveries a second, at even times, whether or not earlier ones are answered;
     /// without, each connection sends when it is answered
-    #[arg(long)]
+    #[arg(long, value_parser = above_zero)]
     rate: Option<f64>,
     /// What is wrong with the deliveries
     #[arg(long, value_enum, default_value_t = Fault::None)]
@@ -59,6 +59,11 @@ struct Options {
     /// Status that every answer has to have, or 2 for any success
     #[arg(long, default_value_t = 2)]
     expect: u16,
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0);
+    rate.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
