@@ -212,7 +212,8 @@ impl<S: ReplayStore> Held<S> {
             return None;
         }
         let (shared, retention) = (Arc::clone(&self.shared), self.retention);
-        let mut settling = Box::pin(async move {
+        // Made where it stays.
+        let settling = Box::write(Box::new_uninit(), async move {
             for lease in leases {
                 let settled = match outcome {
                     Outcome::Delivered => shared.store.commit(&lease, retention).await,
@@ -222,6 +223,7 @@ impl<S: ReplayStore> Held<S> {
                 note(&shared, settled);
             }
         });
+        let mut settling = Box::into_pin(settling);
         let mut context = Context::from_waker(Waker::noop());
         let Ok(runtime) = Handle::try_current() else {
             // A store that needs a runtime panics without one, and this may be a drop:

@@ -76,9 +76,11 @@ impl Session {
 
     /// The connection, if it can take another request, after the answer with this head.
     fn into_idle(mut self, head: ResponseHeader) -> Option<Connection> {
-        let is_fit = self.keeps_alive && self.body.is_done() && self.connection.is_drained();
+        if !(self.keeps_alive && self.body.is_done() && self.connection.is_drained()) {
+            return None;
+        }
         self.connection.rest(Parts::from(head).headers);
-        is_fit.then_some(self.connection)
+        Some(self.connection)
     }
 }
 
