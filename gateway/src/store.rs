@@ -149,13 +149,15 @@ impl Store {
     }
 }
 
+// What a store outside of this process does is large while it lasts: boxed, it takes no room
+// from those that are done at once.
 impl ReplayStore for Store {
     async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
         let _timer = self.claiming.start_timer();
         let claim = match &self.backend {
             Backend::Memory(store) => store.claim(key, terms).await,
-            Backend::Disk(store) => store.claim(key, terms).await,
-            Backend::Redis(store) => store.claim(key, terms).await,
+            Backend::Disk(store) => Box::pin(store.claim(key, terms)).await,
+            Backend::Redis(store) => Box::pin(store.claim(key, terms)).await,
         }?;
         // Looked at after the claim: what is passed on here was granted before the
         // successor began.
@@ -174,8 +176,8 @@ impl ReplayStore for Store {
         let _timer = self.committing.start_timer();
         match &self.backend {
             Backend::Memory(store) => store.commit(lease, retention).await,
-            Backend::Disk(store) => store.commit(lease, retention).await,
-            Backend::Redis(store) => store.commit(lease, retention).await,
+            Backend::Disk(store) => Box::pin(store.commit(lease, retention)).await,
+            Backend::Redis(store) => Box::pin(store.commit(lease, retention)).await,
         }
     }
 
@@ -183,8 +185,8 @@ impl ReplayStore for Store {
         let _timer = self.releasing.start_timer();
         match &self.backend {
             Backend::Memory(store) => store.release(lease).await,
-            Backend::Disk(store) => store.release(lease).await,
-            Backend::Redis(store) => store.release(lease).await,
+            Backend::Disk(store) => Box::pin(store.release(lease)).await,
+            Backend::Redis(store) => Box::pin(store.release(lease)).await,
         }
     }
 

@@ -219,6 +219,11 @@ fn write_v4(to: &mut impl io::Write, address: Ipv4Addr) -> io::Result<()> {
     Ok(())
 }
 
+/// What is known of an answer before it is.
+pub(super) fn no_answer() -> ResponseHeader {
+    http::Response::new(()).into_parts().0.into()
+}
+
 /// The head that a sender over HTTP/2 gets for the upstream's answer, framed anew.
 pub(crate) fn response_head(answer: &ResponseHeader) -> ResponseHeader {
     let hop_by_hop = HopByHop::of(&answer.headers);

@@ -7,11 +7,12 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::RequestHeader;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connector::{Broken, Connector, Session, Use, told};
+use super::connector::{Connector, Session, Use};
+use super::exchange::{Broken, told};
 use super::head::Request;
 use super::server::Server;
 use super::{BrokenOff, Upstream};
@@ -82,15 +83,16 @@ async fn check(server: &Server, question: &Question, connector: &Connector) -> R
         .insert_header("user-agent", "hookgate-health")
         .map_err(text)?;
     let request = Request::own(&request);
-    let head = match connector.exchange(&mut session, &request, &body).await {
-        Ok((head, _)) => head,
+    match connector.exchange(&mut session, &request, &body).await {
+        Ok(_) => {}
         Err(Broken::Failed(cause) | Broken::NotProcessed(cause)) => return Err(cause),
         Err(Broken::Late(cause)) => return Err(cause.to_owned()),
-    };
+    }
+    let status = session.answer().status;
     match question {
-        _ if !head.status.is_success() => Err(format!("it answers {}", head.status.as_u16())),
+        _ if !status.is_success() => Err(format!("it answers {}", status.as_u16())),
         Question::Http { .. } => Ok(()),
-        Question::Grpc { .. } => grpc_answer(&mut session, &head).await,
+        Question::Grpc { .. } => grpc_answer(&mut session).await,
     }
 }
 
@@ -112,7 +114,7 @@ fn grpc_question(service: &str) -> Bytes {
 }
 
 /// Whether the answer is `HealthCheckResponse { status: SERVING }`.
-async fn grpc_answer(session: &mut Session, head: &ResponseHeader) -> Result<(), String> {
+async fn grpc_answer(session: &mut Session) -> Result<(), String> {
     let broken = |BrokenOff| "its answer ended early".to_owned();
     let mut message = Vec::new();
     while let Some(chunk) = session.chunk().await.map_err(broken)? {
@@ -126,7 +128,7 @@ async fn grpc_answer(session: &mut Session, head: &ResponseHeader) -> Result<(),
         let status = fields.get("grpc-status")?.to_str().ok()?;
         status.parse::<u8>().ok()
     };
-    let status = status(&head.headers).or_else(|| status(&trailers?));
+    let status = status(&session.answer().headers).or_else(|| status(&trailers?));
     match (status, &*message) {
         // Field 1, a number, 1.
         (Some(0), [0, 0, 0, 0, 2, 0x08, 1]) => Ok(()),

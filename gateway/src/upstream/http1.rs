@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::mem;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,14 +18,23 @@ use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
 use tokio::time::{Instant, sleep};
 
-use super::head::Request;
+use super::exchange::{Broken, Patience, UNREAD};
+use super::head::{Request, no_answer};
 use crate::hop_by_hop::length_of;
 use crate::http1::{self, Body, Connection, Flaw, Grammar, Writing, read_answer};
 
-/// A connection during one exchange.
+/// Room for the head of a request, and how much of it a connection keeps between two.
+const HEAD: usize = 1024;
+const KEPT: usize = 4 * 1024;
+
+/// A connection, and one exchange on it after the other.
 pub(super) struct Session {
     connection: Connection,
     method: Method,
+    /// The head of the request as it is sent.
+    request: Vec<u8>,
+    /// The head of the answer, once it has been read.
+    answer: ResponseHeader,
     body: Body,
     /// Whether the server takes another request after this one.
     keeps_alive: bool,
@@ -34,23 +45,52 @@ impl Session {
         Self {
             connection,
             method: Method::POST,
+            request: Vec::with_capacity(HEAD),
+            answer: no_answer(),
             body: Body::Done,
             keeps_alive: false,
         }
     }
 
+    /// Sends `request` with `body` and waits for the head of the answer. Whether the server
+    /// has taken the whole request.
+    pub(super) async fn exchange(
+        &mut self,
+        request: &Request<'_>,
+        body: &Bytes,
+        patience: Patience,
+    ) -> Result<bool, Broken> {
+        let written = patience.to_write(pin!(self.send(request, body))).await;
+        // A server may refuse before it has read everything, and close. Its answer counts,
+        // not that the rest could not be written.
+        if let Err(late @ Broken::Late(_)) = written {
+            return Err(late);
+        }
+        let read = patience.to_read(pin!(self.read_head())).await;
+        match (read, written) {
+            (Ok(()), Ok(true)) => Ok(true),
+            (Ok(()), _) if self.answer.status.is_success() => Err(UNREAD.into()),
+            (Ok(()), _) => Ok(false),
+            (Err(_), Err(unwritten)) => Err(unwritten),
+            (Err(unread), Ok(_)) => Err(unread),
+        }
+    }
+
     /// Sends a request, unless it is refused before it is sent. Whether it was.
-    pub(super) async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> io::Result<bool> {
-        let mut head = Vec::with_capacity(1024);
-        request.write(&mut head);
+    async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> io::Result<bool> {
+        // Until the answer says otherwise.
+        self.keeps_alive = false;
         self.method = request.method().clone();
-        let sent = self.connection.send(&head, body, Writing::EndsAtRefusal);
+        self.request.clear();
+        request.write(&mut self.request);
+        let head = &self.request;
+        let sent = self.connection.send(head, body, Writing::EndsAtRefusal);
         sent.await
     }
 
     /// Reads up to the head of the final answer: interim ones come before it
     /// (RFC 9110 §15.2).
-    pub(super) async fn read_head(&mut self) -> Result<ResponseHeader, &'static str> {
+    async fn read_head(&mut self) -> Result<(), &'static str> {
         loop {
             let head = read_answer(&mut self.connection).await.map_err(told)?;
             match head.status {
@@ -63,10 +103,15 @@ impl Session {
                         .ok_or("an answer whose end cannot be found")?;
                     self.body = body;
                     self.keeps_alive = is_clear && http1::keeps_alive(head.version, &head.headers);
-                    return Ok(head);
+                    self.answer = head;
+                    return Ok(());
                 }
             }
         }
+    }
+
+    pub(super) fn answer(&self) -> &ResponseHeader {
+        &self.answer
     }
 
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, http1::Broken> {
@@ -74,13 +119,18 @@ impl Session {
         Ok(piece.map(BytesMut::freeze))
     }
 
-    /// The connection, if it can take another request, after the answer with this head.
-    fn into_idle(mut self, head: ResponseHeader) -> Option<Connection> {
-        if !(self.keeps_alive && self.body.is_done() && self.connection.is_drained()) {
-            return None;
+    /// Whether the connection can take another request.
+    fn is_fit(&self) -> bool {
+        self.keeps_alive && self.body.is_done() && self.connection.is_drained()
+    }
+
+    /// Gives back the room that the exchange took.
+    fn rest(&mut self) {
+        let answer = mem::replace(&mut self.answer, no_answer());
+        self.connection.rest(Parts::from(answer).headers);
+        if self.request.capacity() > KEPT {
+            self.request = Vec::with_capacity(HEAD);
         }
-        self.connection.rest(Parts::from(head).headers);
-        Some(self.connection)
     }
 }
 
@@ -129,7 +179,7 @@ fn framing(request: &Method, answer: &ResponseHeader) -> Option<(Body, bool)> {
 /// Connections to one server on which nothing is under way.
 pub(super) struct Idle {
     /// The one that was used last comes last.
-    connections: Mutex<VecDeque<(Connection, Instant)>>,
+    connections: Mutex<VecDeque<(Box<Session>, Instant)>>,
     most: usize,
     patience: Duration,
     /// Somebody closes those that get too old.
@@ -148,29 +198,27 @@ impl Idle {
     }
 
     /// The one that was used last, if its server has not closed it meanwhile.
-    pub(super) fn take(&self) -> Option<Connection> {
+    pub(super) fn take(&self) -> Option<Box<Session>> {
         let mut connections = self.connections.lock();
-        while let Some((mut connection, since)) = connections.pop_back() {
-            if since.elapsed() < self.patience && connection.is_quiet() {
-                return Some(connection);
+        while let Some((mut session, since)) = connections.pop_back() {
+            if since.elapsed() < self.patience && session.connection.is_quiet() {
+                return Some(session);
             }
         }
         None
     }
 
     /// Keeps the connection of an exchange that has ended, if it is fit for another.
-    pub(super) fn keep(self: &Arc<Self>, session: Session, head: ResponseHeader) {
-        let Some(connection) = session.into_idle(head) else {
-            return;
-        };
-        if self.most == 0 {
+    pub(super) fn keep(self: &Arc<Self>, mut session: Box<Session>) {
+        if self.most == 0 || !session.is_fit() {
             return;
         }
+        session.rest();
         let mut connections = self.connections.lock();
         if connections.len() >= self.most {
             connections.pop_front();
         }
-        connections.push_back((connection, Instant::now()));
+        connections.push_back((session, Instant::now()));
         if !self.is_swept.swap(true, Ordering::Relaxed) {
             tokio::spawn(sweep(Arc::downgrade(self), self.patience));
         }
@@ -193,7 +241,7 @@ async fn sweep(idle: Weak<Idle>, patience: Duration) {
             return;
         };
         let mut connections = idle.connections.lock();
-        let is_old = |(_, since): &(Connection, Instant)| since.elapsed() >= patience;
+        let is_old = |(_, since): &(Box<Session>, Instant)| since.elapsed() >= patience;
         while connections.front().is_some_and(is_old) {
             connections.pop_front();
         }
@@ -262,11 +310,11 @@ mod tests {
     }
 
     /// A session whose exchange has ended, and its server.
-    fn ended(keeps_alive: bool, body: Body) -> (Session, DuplexStream) {
+    fn ended(keeps_alive: bool, body: Body) -> (Box<Session>, DuplexStream) {
         let (here, there) = duplex(64);
         let mut session = Session::new(Connection::new(Box::new(here)));
         (session.keeps_alive, session.body) = (keeps_alive, body);
-        (session, there)
+        (Box::new(session), there)
     }
 
     #[tokio::test(start_paused = true)]
@@ -279,34 +327,34 @@ mod tests {
             (true, Body::Known(1), false),
         ] {
             let (session, _server) = ended(keeps_alive, body);
-            idle.keep(session, answer(200, &[]));
+            idle.keep(session);
             assert_eq!(idle.take().is_some(), kept, "{keeps_alive} {body:?}");
         }
 
         let (session, server) = ended(true, Body::Done);
-        idle.keep(session, answer(200, &[]));
+        idle.keep(session);
         drop(server);
         assert!(idle.take().is_none(), "its server has closed it");
 
         let (session, mut server) = ended(true, Body::Done);
-        idle.keep(session, answer(200, &[]));
+        idle.keep(session);
         server.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
         assert!(idle.take().is_none(), "what it says is no answer");
 
         let (session, _server) = ended(true, Body::Done);
-        idle.keep(session, answer(200, &[]));
+        idle.keep(session);
         tokio::time::advance(patience).await;
         assert!(idle.take().is_none(), "it is too old");
 
         let none = Arc::new(Idle::new(0, patience));
         let (session, _server) = ended(true, Body::Done);
-        none.keep(session, answer(200, &[]));
+        none.keep(session);
         assert!(none.take().is_none(), "none are wanted");
 
         let servers: Vec<_> = (0..3)
             .map(|_| {
                 let (session, server) = ended(true, Body::Done);
-                idle.keep(session, answer(200, &[]));
+                idle.keep(session);
                 server
             })
             .collect();

@@ -2,9 +2,11 @@
 
 mod balance;
 mod connector;
+mod exchange;
 mod head;
 mod health;
 mod http1;
+mod http2;
 mod server;
 mod tend;
 
@@ -24,7 +26,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::balance::Event;
-use self::connector::{Broken, Connector, Session, Unreadable, Use, told};
+use self::connector::{Connector, Session, Unreadable, Use};
+use self::exchange::{Broken, told};
 pub(crate) use self::head::{Context, Request, response_head};
 use self::server::{Busy, Server};
 use crate::config;
@@ -184,20 +187,19 @@ impl Upstream {
                 break;
             }
         }
-        let (session, head, whole) = answered?;
+        let (session, is_fit) = answered?;
         Ok(Answer {
             upstream: self,
             server,
             session,
-            head,
             deadline,
             is_begun: false,
-            is_fit: whole,
+            is_fit,
         })
     }
 
-    /// Tries one server, on a new connection or on one that is there. With the head of its
-    /// answer comes whether it has taken the whole request.
+    /// Tries one server, on a new connection or on one that is there. With its answer comes
+    /// whether it has taken the whole request.
     async fn attempt(
         &self,
         server: &Server,
@@ -205,7 +207,7 @@ impl Upstream {
         request: &Request<'_>,
         body: &Bytes,
         deadline: Instant,
-    ) -> Result<(Session, ResponseHeader, bool), (Failure, Next)> {
+    ) -> Result<(Session, bool), (Failure, Next)> {
         let (mut session, reused) = self
             .connect(server, from, deadline)
             .await
@@ -216,7 +218,7 @@ impl Upstream {
             timeout_at(deadline, exchange).await
         };
         let missed = match exchanged {
-            Ok(Ok((head, whole))) => return Ok((session, head, whole)),
+            Ok(Ok(whole)) => return Ok((session, whole)),
             Ok(Err(Broken::NotProcessed(cause))) => {
                 let next = if reused {
                     Next::Connection
@@ -229,7 +231,7 @@ impl Upstream {
             Ok(Err(Broken::Late(cause))) => sent(Reason::UpstreamTimeout, &cause),
             Err(_) => sent(Reason::UpstreamTimeout, &"no answer in time"),
         };
-        self.release(session, server, None);
+        self.release(session, server, false);
         Err(missed)
     }
 
@@ -240,9 +242,9 @@ impl Upstream {
         deadline: Instant,
     ) -> Result<(Session, bool), Failure> {
         if from == Use::Kept
-            && let Some(connection) = server.idle.take()
+            && let Some(session) = server.idle.take()
         {
-            return Ok((Session::http1(connection), true));
+            return Ok((Session::Http1(session), true));
         }
         // With the handshakes of TLS and of HTTP/2.
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
@@ -260,13 +262,12 @@ impl Upstream {
         Err(Failure::unsent(Reason::UpstreamUnreachable, cause))
     }
 
-    /// Keeps a connection for the next delivery, if it is fit for one after an answer with
-    /// this head.
-    fn release(&self, session: Session, server: &Server, answered: Option<ResponseHeader>) {
-        match (session, answered) {
-            (Session::Http1(session), Some(head)) => server.idle.keep(*session, head),
-            (Session::Http1(_), None) => {}
-            (Session::Http2(session), _) => self.connector.release(session, &server.peer),
+    /// Keeps a connection for the next delivery, if it is fit for one.
+    fn release(&self, session: Session, server: &Server, is_fit: bool) {
+        match session {
+            Session::Http1(session) if is_fit => server.idle.keep(session),
+            Session::Http1(_) => {}
+            Session::Http2(session) => self.connector.release(*session, &server.peer),
         }
     }
 }
@@ -294,7 +295,6 @@ pub(crate) struct Answer<'u> {
     upstream: &'u Upstream,
     server: Busy,
     session: Session,
-    head: ResponseHeader,
     deadline: Instant,
     /// Something of the body was asked for.
     is_begun: bool,
@@ -304,16 +304,16 @@ pub(crate) struct Answer<'u> {
 
 impl Answer<'_> {
     pub(crate) fn status(&self) -> StatusCode {
-        self.head.status
+        self.head().status
     }
 
     pub(crate) fn head(&self) -> &ResponseHeader {
-        &self.head
+        self.session.answer()
     }
 
     /// Whether it is the answer to a gRPC call, so that its status says nothing.
     pub(crate) fn is_grpc(&self) -> bool {
-        is_call(self.status(), &self.head.headers)
+        is_call(self.status(), &self.head().headers)
     }
 
     /// The next chunk of the body, within the deadline of the whole delivery.
@@ -336,8 +336,8 @@ impl Answer<'_> {
     /// Gives the connection back for the next delivery, if it is fit for one and the
     /// answer was `read` to its end.
     pub(crate) fn release(self, read: bool) {
-        let answered = (self.is_fit && read).then_some(self.head);
-        self.upstream.release(self.session, &self.server, answered);
+        let is_fit = self.is_fit && read;
+        self.upstream.release(self.session, &self.server, is_fit);
     }
 }
 

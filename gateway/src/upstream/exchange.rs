@@ -1,0 +1,106 @@
+//! One exchange with a server, in either protocol: for how long it is waited for, and how
+//! it can fail.
+
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use pingora_core::Error;
+
+use crate::waiting::timeout;
+
+/// Why an exchange did not come to an answer.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// With the cause, for the log.
+    Failed(String),
+    Late(&'static str),
+    /// The server has said that it did nothing with it (RFC 9113 §8.7).
+    NotProcessed(String),
+}
+
+/// Of a success that nobody can have had yet: what is not read is lost if it counts.
+pub(super) const UNREAD: &str = "it answers with success before it has read everything";
+
+/// How long a server may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// To take the request.
+    pub(super) write: Option<Duration>,
+    /// To begin to answer it.
+    pub(super) first_byte: Option<Duration>,
+}
+
+impl Patience {
+    /// What comes of sending a request.
+    pub(super) async fn to_write<T, E: Into<Broken>>(
+        self,
+        writing: Pin<&mut impl Future<Output = Result<T, E>>>,
+    ) -> Result<T, Broken> {
+        within(self.write, "not written in time", writing).await
+    }
+
+    /// What comes of waiting for the head of the answer.
+    pub(super) async fn to_read<T, E: Into<Broken>>(
+        self,
+        reading: Pin<&mut impl Future<Output = Result<T, E>>>,
+    ) -> Result<T, Broken> {
+        within(self.first_byte, "no first byte in time", reading).await
+    }
+}
+
+/// What went wrong, for the log: without what the other side has sent, which pingora
+/// puts into what it says of an answer that it cannot read.
+pub(super) fn told(error: &Error) -> String {
+    let kind = error.etype().as_str();
+    let root = error.root_cause();
+    if root.is::<Error>() {
+        kind.to_owned()
+    } else {
+        format!("{kind}: {root}")
+    }
+}
+
+impl From<Box<Error>> for Broken {
+    fn from(error: Box<Error>) -> Self {
+        let cause = error.root_cause().downcast_ref::<h2::Error>();
+        let is_refused = cause.is_some_and(|cause| {
+            cause.is_remote()
+                && match cause.reason() {
+                    Some(h2::Reason::REFUSED_STREAM) => cause.is_reset(),
+                    // Told to those streams only that the server has not seen.
+                    Some(h2::Reason::NO_ERROR) => cause.is_go_away(),
+                    _ => false,
+                }
+        });
+        if is_refused {
+            Self::NotProcessed(told(&error))
+        } else {
+            Self::Failed(told(&error))
+        }
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<&str> for Broken {
+    fn from(cause: &str) -> Self {
+        Self::Failed(cause.to_owned())
+    }
+}
+
+async fn within<T, E: Into<Broken>>(
+    limit: Option<Duration>,
+    late: &'static str,
+    work: Pin<&mut impl Future<Output = Result<T, E>>>,
+) -> Result<T, Broken> {
+    let done = match limit {
+        Some(limit) => timeout(limit, work).await.map_err(|_| Broken::Late(late))?,
+        None => work.await,
+    };
+    done.map_err(E::into)
+}
