@@ -70,6 +70,11 @@ impl Window {
         Self { past, future }
     }
 
+    /// The window that lets through what either does.
+    pub(crate) fn widest(self, other: Self) -> Self {
+        Self::new(self.past.max(other.past), self.future.max(other.future))
+    }
+
     /// How old a timestamp may be.
     pub const fn past(self) -> Duration {
         self.past

@@ -263,6 +263,20 @@ fn fields_that_are_run_together_name_no_event() {
     }
 }
 
+/// To sort them would cost more than all else that a stranger can have done.
+#[test]
+fn a_form_of_very_many_fields_is_not_sorted() {
+    let receiver = Receiver::new(&read("msg = \"{url}{form-sorted}\"").unwrap());
+    let verify = |fields: usize| {
+        let names: Vec<String> = (0..fields).map(|n| format!("f{n:05}")).collect();
+        let signature = sign(format!("{URL}{}", names.concat()));
+        let headers = [("x-sig", &*signature)];
+        receiver.verify("/in", &headers, names.join("&")).map(drop)
+    };
+    assert_eq!(verify(4096), Ok(()));
+    assert_eq!(verify(4097), Err(VerifyError::FieldMalformed));
+}
+
 #[test]
 fn a_member_that_is_there_and_has_no_value_does_not_count_as_absent() {
     let provider = Provider::named("adyen").unwrap();

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hookgate_core::{
-    Begun, BuildError, Checked, Head, Identity, Provider, ReplayScope, Scheme, Secret, SecretError,
-    Signer, UnixTime, Verified, Verifier, VerifierBuilder, VerifyError,
+    Begun, BuildError, Checked, Head, Identity, Key, Provider, ReplayScope, Scheme, Secret,
+    SecretError, Signer, UnixTime, Verified, Verifier, VerifierBuilder, VerifyError,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
@@ -777,6 +779,88 @@ fn the_nonce_of_a_message_signature_may_be_the_event_id() {
         .sign_request(post("/in", "{}"), NOW, Some("evt_7"))
         .unwrap();
     assert_eq!(delivery(&verifier, &signed).unwrap().id(), Some("evt_7"));
+}
+
+#[test]
+fn blanks_around_a_covered_header_make_no_other_event_of_it() {
+    let scheme = scheme(
+        "extends = 'http-message-signatures'\nid = 'header:x-event-id'\n\
+         sig = { in = 'http-message-signature', \
+         components = ['@method', '@path', 'content-digest', 'x-event-id'] }",
+    );
+    let verifier = builder(&scheme).build().unwrap();
+    let signer = Signer::new(&scheme, &secret()).unwrap();
+    let signed = signer
+        .sign_request(post("/in", "{}"), NOW, Some("evt_7"))
+        .unwrap();
+    let keys = |request: &Request<Bytes>| {
+        let verified = delivery(&verifier, request).unwrap();
+        assert_eq!(verified.id(), Some("evt_7"));
+        verified.replay_keys(&ReplayScope::new(&["s"]))
+    };
+    // The signature is over the value without them.
+    for spelling in [" evt_7", "evt_7\t", " \tevt_7 "] {
+        let mut other = signed.clone();
+        let value = HeaderValue::from_static(spelling);
+        other.headers_mut().insert("x-event-id", value);
+        assert_eq!(keys(&other), keys(&signed), "{spelling:?}");
+    }
+    // The control: another one is another signature.
+    let mut other = signed.clone();
+    let value = HeaderValue::from_static("evt_8");
+    other.headers_mut().insert("x-event-id", value);
+    assert!(delivery(&verifier, &other).is_err());
+}
+
+// === Time ===
+
+#[test]
+fn a_slow_body_outlives_neither_the_signature_nor_the_key() {
+    let minute = Duration::from_secs(60);
+    // Begun when all is well, and at its end so much later.
+    let after = |verifier: &Verifier, signed: &Request<Bytes>, later: Duration| {
+        let begun = verifier.begin(Head::from(signed), NOW).unwrap();
+        let Begun::Delivery(mut pending) = begun else {
+            panic!("a handshake");
+        };
+        pending.push(signed.body().clone());
+        pending.finish(NOW.plus(later)).map(drop)
+    };
+    let signed = |scheme: &Scheme| {
+        let signer = Signer::new(scheme, &secret()).unwrap();
+        signer.sign_request(post("/", "{}"), NOW, None).unwrap()
+    };
+    let netlify = Provider::named("netlify").unwrap();
+    let token = signed(netlify.scheme());
+    let verifier = builder(netlify.scheme()).build().unwrap();
+    assert_eq!(after(&verifier, &token, 6 * minute), Ok(()));
+    let ended = after(&verifier, &token, 6 * minute + Duration::from_secs(1));
+    assert_eq!(ended, Err(VerifyError::TimestampTooOld));
+
+    let plain =
+        scheme("alg = 'hmac-sha256'\nsig = { in = 'header:x-sig', enc = 'hex' }\nmsg = '{body}'");
+    let key = Key::new(secret()).not_after(NOW.plus(minute));
+    let verifier = Verifier::builder(&plain).key(key).build().unwrap();
+    let signed = signed(&plain);
+    assert_eq!(after(&verifier, &signed, minute), Ok(()));
+    let ended = after(&verifier, &signed, minute + Duration::from_secs(1));
+    assert_eq!(ended, Err(VerifyError::NoActiveKey));
+}
+
+#[test]
+fn the_window_is_that_of_the_variants_that_count() {
+    let scheme = scheme(
+        "alg = 'hmac-sha256'\nsig = { in = 'header:x-sig', enc = 'hex' }\nmsg = '{ts}.{body}'\n\
+         [[variants]]\nname = 'new'\nwhen = { 'header:x-new' = '*' }\n\
+         ts = { in = 'header:x-new', unit = 's' }\n\
+         [[variants]]\nname = 'old'\nopt_in = true\nwhen = { 'header:x-old' = '*' }\n\
+         ts = { in = 'header:x-old', unit = 's', past = '30d' }",
+    );
+    let past = |verifier: VerifierBuilder| verifier.build().unwrap().window().past();
+    assert_eq!(past(builder(&scheme)), Duration::from_secs(300));
+    // What is remembered for less could be replayed.
+    let chosen = builder(&scheme).variant("old");
+    assert_eq!(past(chosen), Duration::from_secs(30 * 24 * 3600));
 }
 
 // === Refusals ===

@@ -110,7 +110,8 @@ pub(super) fn combined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>
     Some(value)
 }
 
-fn trim(mut line: &[u8]) -> &[u8] {
+/// A line of a field without the blanks around it, which are not part of its value.
+pub(crate) fn trim(mut line: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = line {
         line = rest;
     }

@@ -35,6 +35,7 @@ use sfv::BareItem;
 
 pub(crate) use self::component::Component;
 use self::covered::Covered;
+pub(crate) use self::dictionary::trim;
 use self::dictionary::{Fault, Member, Parameters, Value};
 pub(crate) use self::digest::Digests;
 pub(crate) use self::draft::{Draft, Metadata};

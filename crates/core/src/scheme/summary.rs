@@ -129,12 +129,7 @@ impl Scheme {
     pub fn window(&self) -> Option<Window> {
         self.counting()
             .filter_map(Variant::window)
-            .reduce(|one, other| {
-                Window::new(
-                    one.past().max(other.past()),
-                    one.future().max(other.future()),
-                )
-            })
+            .reduce(Window::widest)
     }
 
     /// Whether deliveries have the event id in a header that is signed.

@@ -48,6 +48,8 @@ pub(super) struct Begun {
     pub(super) required: Vec<(usize, Vec<u8>)>,
     /// What the body has to be, if a header says so that is signed.
     pub(super) digests: Option<Digests>,
+    /// The last moment at which the signature counts, where it says so itself.
+    pub(super) until: Option<UnixTime>,
 }
 
 /// One way to read the signed message. More than one where the provider may have
@@ -69,6 +71,16 @@ pub(super) type Pairs = SmallVec<[Pair; 2]>;
 pub(super) struct Pair {
     pub(super) key: usize,
     pub(super) alternative: usize,
+}
+
+impl Begun {
+    /// Checks that the signature has not ended by its own words.
+    pub(super) fn check_end(&self, now: UnixTime) -> Result<(), VerifyError> {
+        match self.until {
+            Some(end) if now > end => Err(VerifyError::TimestampTooOld),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Verifier {
@@ -105,10 +117,10 @@ impl Verifier {
         begun.plan = index;
         match &plan.kind {
             Kind::Jwt { algorithm } => {
-                let (alternative, found) = self.read_token(plan, &view, algorithm, now)?;
+                let (mut alternative, found) = self.read_token(plan, &view, algorithm)?;
                 claims = found;
+                begun.until = claims.check_time(now, JWT_LEEWAY)?;
                 view.claims = Some(&claims);
-                let mut alternative = alternative;
                 let text = timestamp_text(plan, &view)?;
                 alternative.timestamp = self.timestamp(plan, text.as_deref(), now)?;
                 begun.alternatives.push(alternative);
@@ -120,9 +132,8 @@ impl Verifier {
                     .as_ref()
                     .and_then(|a| a.origin.as_ref());
                 let mut read = policy.read(head, origin)?;
-                if read.expires.is_some_and(|end| now > end) {
-                    return Err(VerifyError::TimestampTooOld);
-                }
+                begun.until = read.expires;
+                begun.check_end(now)?;
                 begun.digests = read.digests.take();
                 signature = read;
                 view.signature = Some(&signature);
@@ -247,7 +258,6 @@ impl Verifier {
         plan: &Plan,
         view: &HeadView<'_>,
         algorithm: &'static str,
-        now: UnixTime,
     ) -> Result<(Alternative, Claims), VerifyError> {
         let values = plan
             .signature
@@ -264,7 +274,6 @@ impl Verifier {
             .signature
             .encoding
             .decode(signature, plan.algorithm.tag_len());
-        claims.check_time(now, JWT_LEEWAY)?;
         let alternative = Alternative {
             candidates: smallvec::smallvec![tag.ok_or(VerifyError::SignatureMalformed)?],
             runs: HeadRuns::one(signed),

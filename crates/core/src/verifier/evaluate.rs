@@ -15,16 +15,18 @@ use super::text::Text;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::mac;
-use crate::message_signature::MessageSignature;
-use crate::scheme::Plan;
+use crate::message_signature::{MessageSignature, trim};
 use crate::scheme::field::has_any;
 use crate::scheme::handshake::{Condition, Content};
 use crate::scheme::json::{self, Pointer, Texts};
 use crate::scheme::location::{self, Absence, Item, Location, only};
 use crate::scheme::template::{Absent, Filter, Place, Segment, Value};
+use crate::scheme::{Kind, Plan};
 
 /// Most headers that an item may list.
 const MAX_HEADERS_OF: usize = 64;
+/// Most fields of a form that are sorted.
+const MAX_FIELDS: usize = 4096;
 
 pub(super) type Found<'a> = Result<Cow<'a, [u8]>, Absence>;
 
@@ -80,7 +82,16 @@ impl<'h> HeadView<'h> {
     }
 
     fn header(&self, name: &HeaderName) -> Found<'h> {
-        only(self.head.headers.get_all(name).iter()).map(|value| Cow::Borrowed(value.as_bytes()))
+        let value = only(self.head.headers.get_all(name).iter())?.as_bytes();
+        // As it is signed (RFC 9421 §2.1): blanks that somebody adds, which HTTP/2 does not take
+        // off, must not make another event of it.
+        let is_trimmed = self
+            .plan
+            .is_some_and(|plan| matches!(plan.kind, Kind::MessageSignature(_)));
+        Ok(Cow::Borrowed(match is_trimmed {
+            true => trim(value),
+            false => value,
+        }))
     }
 
     fn item(&self, item: &Item) -> Result<&'h [u8], Absence> {
@@ -187,7 +198,7 @@ pub(super) struct BodyView<'b> {
     pointers: &'b [Pointer],
     plan: Option<&'b Plan>,
     texts: OnceCell<Texts<'b>>,
-    form: OnceCell<Vec<u8>>,
+    form: OnceCell<Result<Vec<u8>, Absence>>,
 }
 
 impl<'b> BodyView<'b> {
@@ -226,16 +237,20 @@ impl<'b> BodyView<'b> {
     /// The fields of a form, sorted and run together.
     fn sorted_form(&self) -> Result<&[u8], Absence> {
         let text = self.form.get_or_init(|| {
-            let mut fields: Vec<_> = location::fields(self.body).collect();
+            // Sorting many takes longer than all else, and nothing is known of the sender yet.
+            let mut fields: Vec<_> = location::fields(self.body).take(MAX_FIELDS + 1).collect();
+            if fields.len() > MAX_FIELDS {
+                return Err(Absence::Malformed);
+            }
             fields.sort();
             fields.dedup();
             let sorted = fields.iter().flat_map(|(name, value)| [&**name, &**value]);
-            sorted.collect::<Vec<_>>().concat()
+            Ok(sorted.collect::<Vec<_>>().concat())
         });
-        match text.first() {
+        match text.as_deref() {
             // It would go on with the query of an address that is before it.
-            Some(b'?' | b'&') => Err(Absence::Malformed),
-            _ => Ok(text),
+            Ok([b'?' | b'&', ..]) => Err(Absence::Malformed),
+            text => text.map_err(|absence| *absence),
         }
     }
 

@@ -68,8 +68,13 @@ impl Claims {
         }
     }
 
-    /// Checks `exp` and `nbf` (RFC 7519 §4.1), where they are.
-    pub(super) fn check_time(&self, now: UnixTime, leeway: Duration) -> Result<(), VerifyError> {
+    /// Checks `exp` and `nbf` (RFC 7519 §4.1), where they are. The last moment at which the
+    /// token counts, if it has one.
+    pub(super) fn check_time(
+        &self,
+        now: UnixTime,
+        leeway: Duration,
+    ) -> Result<Option<UnixTime>, VerifyError> {
         let time = |name: &str| match self.0.get(name) {
             None => Ok(None),
             Some(value) => value
@@ -77,13 +82,14 @@ impl Claims {
                 .map(|seconds| Some(UnixTime::from_secs(seconds)))
                 .ok_or(VerifyError::TimestampMalformed),
         };
-        if time("exp")?.is_some_and(|end| now > end.plus(leeway)) {
+        let end = time("exp")?.map(|end| end.plus(leeway));
+        if end.is_some_and(|end| now > end) {
             return Err(VerifyError::TimestampTooOld);
         }
         if time("nbf")?.is_some_and(|start| now < start.minus(leeway)) {
             return Err(VerifyError::TimestampTooNew);
         }
-        Ok(())
+        Ok(end)
     }
 }
 
@@ -129,8 +135,9 @@ mod tests {
         );
         let claims = claims.unwrap();
         let at = |seconds| claims.check_time(UnixTime::from_secs(seconds), Duration::from_secs(10));
-        assert_eq!(at(40), Ok(()));
-        assert_eq!(at(110), Ok(()));
+        let end = Some(UnixTime::from_secs(110));
+        assert_eq!(at(40), Ok(end));
+        assert_eq!(at(110), Ok(end));
         assert_eq!(at(39), Err(VerifyError::TimestampTooNew));
         assert_eq!(at(111), Err(VerifyError::TimestampTooOld));
     }

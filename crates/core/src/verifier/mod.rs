@@ -118,9 +118,11 @@ impl Verifier {
             .map(|(_, variant)| variant)
     }
 
-    /// The window in which timestamps pass; where variants differ, the widest.
+    /// The window in which timestamps pass; where variants that count differ, the widest.
     pub fn window(&self) -> Window {
-        self.window.or(self.scheme.window()).unwrap_or_default()
+        let windows = self.variants().filter_map(Variant::window);
+        let widest = windows.reduce(Window::widest);
+        self.window.or(widest).unwrap_or_default()
     }
 
     /// Positions, from 0, of keys that decode to fewer than

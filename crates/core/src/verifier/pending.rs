@@ -275,6 +275,11 @@ impl Verifier {
             }
         }
         let Pair { key, alternative } = self.matching(plan, begun, view)?;
+        // Once more: a slow body must outlive neither the signature nor the key.
+        begun.check_end(now)?;
+        if !self.keys[key].is_active(now) {
+            return Err(VerifyError::NoActiveKey);
+        }
         let alternative = &begun.alternatives[alternative];
         check_requirements(plan, &begun.required, view)?;
         if begun
