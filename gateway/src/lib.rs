@@ -16,6 +16,7 @@ mod lifecycle;
 mod metrics;
 mod readiness;
 mod reload;
+mod seldom;
 mod server;
 mod store;
 mod tls;

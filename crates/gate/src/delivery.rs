@@ -1,19 +1,18 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hookgate_core::Verified;
-use hookgate_replay::{Lease, ReplayStore, Settled, StoreError};
+use hookgate_replay::{Lease, ReplayStore};
 use http::{HeaderMap, StatusCode, Version};
-use smallvec::SmallVec;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::gate::Shared;
 use crate::refusal::Audience;
+use crate::settling::{Leases, Settling};
 use crate::source::{Promise, Source};
 
 /// A delivery that is to be forwarded: verified, and its event claimed.
@@ -44,8 +43,9 @@ pub struct Settlement<S: ReplayStore> {
 /// Claims that are not settled yet: one, but for batches. Dropped, they go back.
 pub(crate) struct Held<S: ReplayStore> {
     shared: Arc<Shared<S>>,
-    leases: SmallVec<[Lease; 1]>,
+    leases: Leases,
     retention: Duration,
+    lease: Duration,
 }
 
 /// What became of a delivery that was forwarded.
@@ -195,8 +195,9 @@ impl<S: ReplayStore> Held<S> {
     pub(crate) fn new(shared: Arc<Shared<S>>, source: &Source) -> Self {
         Self {
             shared,
-            leases: SmallVec::new(),
+            leases: Leases::new(),
             retention: source.retention(),
+            lease: source.claim_lease(),
         }
     }
 
@@ -208,21 +209,21 @@ impl<S: ReplayStore> Held<S> {
     /// a task of its own.
     fn start_settling(&mut self, outcome: Outcome) -> Option<JoinHandle<()>> {
         let leases = std::mem::take(&mut self.leases);
+        let done_for = match outcome {
+            Outcome::Delivered => Some(self.retention),
+            Outcome::Failed => None,
+            Outcome::Unknown => return None,
+        };
         if leases.is_empty() {
             return None;
         }
-        let (shared, retention) = (Arc::clone(&self.shared), self.retention);
+        let settling = Settling {
+            shared: Arc::clone(&self.shared),
+            done_for,
+            lease: self.lease,
+        };
         // Made where it stays.
-        let settling = Box::write(Box::new_uninit(), async move {
-            for lease in leases {
-                let settled = match outcome {
-                    Outcome::Delivered => shared.store.commit(&lease, retention).await,
-                    Outcome::Failed => shared.store.release(&lease).await,
-                    Outcome::Unknown => return,
-                };
-                note(&shared, settled);
-            }
-        });
+        let settling = Box::write(Box::new_uninit(), settling.settle(leases));
         let mut settling = Box::into_pin(settling);
         let mut context = Context::from_waker(Waker::noop());
         let Ok(runtime) = Handle::try_current() else {
@@ -242,23 +243,6 @@ impl<S: ReplayStore> Held<S> {
 impl<S: ReplayStore> Drop for Held<S> {
     fn drop(&mut self) {
         self.start_settling(Outcome::Failed);
-    }
-}
-
-fn note<S>(shared: &Shared<S>, settled: Result<Settled, StoreError>) {
-    match settled {
-        Ok(Settled::Applied) => {}
-        Ok(Settled::Stale) => {
-            shared
-                .counters
-                .stale_settlements
-                .fetch_add(1, Ordering::Relaxed);
-            tracing::warn!("a delivery was settled after its lease had passed on");
-        }
-        Err(error) => {
-            shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "settling failed; the lease will run out");
-        }
     }
 }
 

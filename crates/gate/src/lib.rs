@@ -19,6 +19,7 @@ mod gate;
 mod passage;
 mod receive;
 mod refusal;
+mod settling;
 mod source;
 mod together;
 

@@ -162,10 +162,19 @@ impl Source {
         self.policy.on_duplicate
     }
 
+    /// How long a claim keeps others from the event.
+    pub(crate) fn claim_lease(&self) -> Duration {
+        match self.policy.promise {
+            Promise::AtLeastOnce => self.policy.lease,
+            // Only an outcome that is known opens the event again; not a crash,
+            // and not the passing of time.
+            Promise::AtMostOnce => self.policy.retention,
+        }
+    }
+
     /// The terms of a claim on what has this checksum, and was signed then.
     pub(crate) fn terms(&self, content: Option<u32>, signed: Option<UnixTime>) -> Terms {
         let Policy {
-            lease,
             retention,
             promise,
             max_entries,
@@ -175,23 +184,15 @@ impl Source {
             source: self.tag,
             max_entries,
         });
-        match promise {
-            Promise::AtLeastOnce => Terms {
-                lease,
-                memory: retention,
-                share,
-                content,
-                signed,
+        Terms {
+            lease: self.claim_lease(),
+            memory: match promise {
+                Promise::AtLeastOnce => retention,
+                Promise::AtMostOnce => Duration::ZERO,
             },
-            // Only an outcome that is known opens the event again; not a crash,
-            // and not the passing of time.
-            Promise::AtMostOnce => Terms {
-                lease: retention,
-                memory: Duration::ZERO,
-                share,
-                content,
-                signed,
-            },
+            share,
+            content,
+            signed,
         }
     }
 }

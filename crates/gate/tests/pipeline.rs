@@ -589,6 +589,67 @@ async fn without_an_answer_of_the_store_nothing_is_forwarded() {
     assert_eq!(gate.stats().store_errors, 1);
 }
 
+/// A store that cannot be told what became of a delivery so many times, and then can.
+#[derive(Debug)]
+struct Deaf(MemoryStore, AtomicI64);
+
+impl Deaf {
+    fn hears(&self) -> Result<(), StoreError> {
+        match self.1.fetch_sub(1, Ordering::Relaxed) {
+            ..=0 => Ok(()),
+            _ => Err(StoreError::new("out of order")),
+        }
+    }
+}
+
+impl ReplayStore for Deaf {
+    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+        self.0.claim(key, terms).await
+    }
+
+    async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
+        self.hears()?;
+        self.0.commit(lease, retention).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
+        self.hears()?;
+        self.0.release(lease).await
+    }
+}
+
+/// What a store misses while it is away is made up for as long as the lease lasts: neither is
+/// the event forwarded again when that ends, nor, where nothing but an outcome opens it, lost.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_away_is_told_what_became_of_a_delivery() {
+    let at_most_once = |source: SourceBuilder| source.promise(Promise::AtMostOnce);
+    let at_least_once = |source: SourceBuilder| source.promise(Promise::AtLeastOnce);
+    for (promise, outcome, missed, is_done) in [
+        (at_least_once as fn(_) -> _, Outcome::Delivered, 4, true),
+        (at_most_once, Outcome::Delivered, 4, true),
+        (at_most_once, Outcome::Failed, 12, false),
+        // The control: what the store never hears of is open when the lease has ended.
+        (at_least_once, Outcome::Delivered, i64::MAX, false),
+    ] {
+        let fixture = Fixture::with(|source| promise(source).wait(Duration::ZERO));
+        let store = Deaf(MemoryStore::new(), AtomicI64::new(missed));
+        let gate = Gate::builder(store).clock(fixture.clock.clone()).build();
+        let admitted = gate.admit(fixture.received(BODY).await).await;
+        let Ok(Admission::Forward(delivery)) = admitted else {
+            panic!("expected to forward");
+        };
+        delivery.settle(outcome).await;
+        sleep(Duration::from_secs(300)).await;
+        let again = gate.admit(fixture.received(BODY).await).await.unwrap();
+        match again {
+            Admission::Duplicate(_) => assert!(is_done, "{missed}"),
+            Admission::Forward(_) => assert!(!is_done, "{missed}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(gate.stats().stale_settlements, 0);
+    }
+}
+
 /// Remembers only what was signed later than this.
 #[derive(Debug)]
 struct NewSince(MemoryStore, UnixTime);

@@ -20,8 +20,10 @@ pub(crate) use self::source::SourceMetrics;
 pub(crate) use self::upstream::UpstreamMetrics;
 use crate::upstream::Upstream;
 
-/// From 1 ms to 10 s.
-const SECONDS: [f64; 10] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.5, 1.0, 5.0, 10.0];
+/// From 1 ms to 30 s, with what providers wait for: 3, 5, 8, 10 s.
+const SECONDS: [f64; 14] = [
+    1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 0.1, 0.25, 0.5, 1.0, 3.0, 5.0, 8.0, 10.0, 30.0,
+];
 /// From 2 µs to 100 ms: a hash of what may be a few bytes or a megabyte.
 const VERIFY_SECONDS: [f64; 9] = [2e-6, 5e-6, 1e-5, 2.5e-5, 1e-4, 5e-4, 2.5e-3, 1e-2, 1e-1];
 /// From 2 µs to 1 s: memory, a disk, or a server somewhere.
@@ -49,10 +51,12 @@ pub(crate) struct Metrics {
     upstream_responses: IntCounterVec,
     key_matches: IntCounterVec,
     verify_seconds: Histogram,
-    upstream_seconds: Histogram,
+    upstream_seconds: HistogramVec,
     body_bytes: Histogram,
     clock_skew: GaugeVec,
     connections: IntGauge,
+    connections_limit: IntGauge,
+    connections_refused: IntCounterVec,
     unverified_bytes: IntGauge,
     servers_out: IntGaugeVec,
     upstream_requests: IntGaugeVec,
@@ -100,10 +104,11 @@ impl Metrics {
                 "Time to check a delivery, without waiting for its bytes.",
                 &VERIFY_SECONDS,
             )?,
-            upstream_seconds: registered.histogram(
+            upstream_seconds: registered.histograms(
                 "hookgate_upstream_seconds",
                 "Time from forwarding to the head of the upstream's answer.",
                 &SECONDS,
+                "upstream",
             )?,
             body_bytes: registered.histogram(
                 "hookgate_body_bytes",
@@ -120,6 +125,15 @@ impl Metrics {
             )?)?,
             connections: registered
                 .add(IntGauge::new("hookgate_connections", "Open connections of senders.")?)?,
+            connections_limit: registered.add(IntGauge::new(
+                "hookgate_connections_limit",
+                "How many there may be.",
+            )?)?,
+            connections_refused: registered.counters(
+                "hookgate_connections_refused_total",
+                "Connections that were closed before a request was read, by reason.",
+                &["reason"],
+            )?,
             unverified_bytes: registered.add(IntGauge::new(
                 "hookgate_unverified_body_bytes",
                 "Bytes of bodies that are held and not verified yet.",
@@ -140,14 +154,12 @@ impl Metrics {
             )?)?,
             replay_entries: registered
                 .add(IntGauge::new("hookgate_replay_entries", "Remembered events.")?)?,
-            store_seconds: registered.add(HistogramVec::new(
-                HistogramOpts::new(
-                    "hookgate_replay_store_seconds",
-                    "Time of the replay store for a claim, a commit or a release.",
-                )
-                .buckets(STORE_SECONDS.to_vec()),
-                &["op"],
-            )?)?,
+            store_seconds: registered.histograms(
+                "hookgate_replay_store_seconds",
+                "Time of the replay store for a claim, a commit or a release.",
+                &STORE_SECONDS,
+                "op",
+            )?,
             store_errors: registered.counter(
                 "hookgate_replay_store_errors_total",
                 "Times the replay store did not answer.",
@@ -207,6 +219,13 @@ impl Metrics {
         self.reloads.with_label_values(&[result]).inc();
     }
 
+    /// Counts connections that were closed before a request was read on them.
+    pub(crate) fn turned_away(&self, reason: &str, count: u64) {
+        self.connections_refused
+            .with_label_values(&[reason])
+            .inc_by(count);
+    }
+
     pub(crate) fn connections(&self) -> &IntGauge {
         &self.connections
     }
@@ -217,9 +236,15 @@ impl Metrics {
     }
 
     /// Takes down how things are, for the next [`render`](Self::render).
-    pub(crate) fn take_down(&self, unverified_bytes: usize, upstreams: &[Arc<Upstream>]) {
+    pub(crate) fn take_down(
+        &self,
+        unverified_bytes: usize,
+        most_connections: usize,
+        upstreams: &[Arc<Upstream>],
+    ) {
         let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.unverified_bytes.set(number(unverified_bytes));
+        self.connections_limit.set(number(most_connections));
         // What a reload has taken away is no more.
         self.servers_out.reset();
         self.upstream_requests.reset();
@@ -273,6 +298,17 @@ impl Registered<'_> {
         labels: &[&str],
     ) -> Result<IntCounterVec, prometheus::Error> {
         self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+        label: &str,
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(options, &[label])?)
     }
 
     fn histogram(

@@ -1,8 +1,10 @@
-use hookgate_core::{UnixTime, Verified};
+use hookgate_core::{UnixTime, Verified, VerifyError};
 use hookgate_gate::{Reason, Source};
 use prometheus::{Gauge, Histogram, IntCounter};
 
 use super::Metrics;
+
+const NO_ACTIVE_KEY: Reason = Reason::Verify(VerifyError::NoActiveKey);
 
 /// What deliveries of one source count.
 #[derive(Debug)]
@@ -21,6 +23,10 @@ pub(crate) struct SourceMetrics {
 impl SourceMetrics {
     pub(crate) fn new(metrics: &Metrics, source: &Source) -> Self {
         let name = source.name();
+        // Each of these has an alert, which must see the first one.
+        for reason in [Reason::StoreFull, Reason::StoreForgot, NO_ACTIVE_KEY] {
+            metrics.refused.with_label_values(&[name, reason.label()]);
+        }
         let outcome = |outcome| metrics.deliveries.with_label_values(&[name, outcome]);
         let keys = source.verifier().key_ids().map(|id| {
             let matches = metrics.key_matches.with_label_values(&[name, id]);

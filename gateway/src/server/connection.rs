@@ -18,8 +18,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::proxied::Balancers;
 use super::refusals::network;
+use super::turned_away::{TurnedAway, client};
 use super::{Gateway, http1, http2};
 use crate::tls::ServerTls;
+use crate::upstream::told;
 
 /// How long a connection may be idle between two requests.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
@@ -62,20 +64,29 @@ impl ServerApp for Front {
         let gateway = &self.gateway;
         let limits = gateway.limits();
         // Counted before the handshake, which is what a flood would consist of.
-        let _open = Open::count(gateway.metrics.connections(), limits.connections)?;
+        let Some(_open) = Open::count(gateway.metrics.connections(), limits.connections) else {
+            gateway.turn_away(TurnedAway::Full, client(&stream), "");
+            return None;
+        };
         let deadline = Instant::now() + limits.head_timeout;
         let stream = match &self.balancers {
             None => stream,
             Some(balancers) => {
                 let passed_on = async {
                     begins(&mut stream, shutdown).await?;
-                    balancers.pass_on(stream).await
+                    balancers.pass_on(gateway, stream).await
                 };
                 timeout_at(deadline, passed_on).await.ok()??
             }
         };
         let _of_address = match limits.connections_per_address {
-            Some(most) => Some(gateway.open.count(&stream, most)?),
+            Some(most) => match gateway.open.count(&stream, most) {
+                open @ Some(_) => open,
+                None => {
+                    gateway.turn_away(TurnedAway::FullOfAddress, client(&stream), "");
+                    return None;
+                }
+            },
             None => None,
         };
         let (stream, protocol) = timeout_at(deadline, self.open(stream, shutdown))
@@ -112,12 +123,14 @@ impl Front {
             }
             Entrance::Tls(tls) => {
                 begins(&mut stream, shutdown).await?;
+                let client = client(&stream);
                 let stream = stream.into_any().downcast::<TcpStream>().ok()?;
                 let handshake = tls.acceptor();
                 let stream = match handshake.tls_handshake(*stream).await {
                     Ok(stream) => stream,
                     Err(error) => {
-                        tracing::debug!(%error, "no TLS");
+                        let cause = told(&error);
+                        self.gateway.turn_away(TurnedAway::NoTls, client, &cause);
                         return None;
                     }
                 };
@@ -181,8 +194,7 @@ struct OpenOf<'o> {
 impl OpenByAddress {
     /// `None` above the limit.
     fn count(&self, stream: &Stream, most: usize) -> Option<OpenOf<'_>> {
-        let digest = stream.get_socket_digest();
-        let address = digest.and_then(|digest| Some(network(digest.peer_addr()?.as_inet()?.ip())));
+        let address = client(stream).map(network);
         if let Some(address) = address {
             let mut open = self.0.lock();
             let open = open.entry(address).or_default();

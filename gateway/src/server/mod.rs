@@ -16,6 +16,7 @@ mod route;
 mod running;
 mod sender;
 mod telling;
+mod turned_away;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -50,6 +51,7 @@ pub(crate) struct Gateway {
     bodies: bodies::Bodies,
     refusals: refusals::Refusals,
     open: connection::OpenByAddress,
+    turned_away: turned_away::Told,
     /// Deliveries under way; one may outlive its connection.
     deliveries: AtomicUsize,
     draining: AtomicBool,
@@ -73,7 +75,7 @@ impl Gateway {
             .clock(clock)
             .boot_fence(config.replay.boot_fence)
             .build();
-        Ok(Self {
+        let gateway = Self {
             gate,
             fixed: Fixed::of(&config),
             running: ArcSwap::from_pointee(Running::new(config, &metrics, None)?),
@@ -84,9 +86,12 @@ impl Gateway {
             bodies: bodies::Bodies::default(),
             refusals: refusals::Refusals::new(),
             open: connection::OpenByAddress::default(),
+            turned_away: turned_away::Told::default(),
             deliveries: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-        })
+        };
+        gateway.announce_turned_away();
+        Ok(gateway)
     }
 
     /// Runs `config` from the next request on. What the gate remembers stays, and so
@@ -147,8 +152,11 @@ impl Gateway {
     /// Every metric, as text.
     pub(crate) fn render_metrics(&self) -> Vec<u8> {
         self.metrics.log_lines_dropped(self.access.dropped());
-        self.metrics
-            .take_down(self.bodies.held(), &self.upstreams());
+        self.metrics.take_down(
+            self.bodies.held(),
+            self.limits().connections,
+            &self.upstreams(),
+        );
         self.metrics
             .render(self.gate.stats(), self.gate.store().entries())
     }

@@ -11,6 +11,8 @@ use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora_core::protocols::{SocketDigest, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::Gateway;
+use super::turned_away::{TurnedAway, client};
 use crate::config::Network;
 
 /// What every header of version 2 begins with. No shorter one of version 1 is valid.
@@ -32,15 +34,14 @@ impl Balancers {
 
     /// Reads the header of a connection, which is of the address in it from there on. None
     /// if there is no good one, or not from one of these.
-    pub(super) async fn pass_on(&self, mut stream: Stream) -> Option<Stream> {
-        let digest = stream.get_socket_digest()?;
-        let balancer = digest.peer_addr()?.as_inet()?.ip();
+    pub(super) async fn pass_on(&self, gateway: &Gateway, mut stream: Stream) -> Option<Stream> {
+        let balancer = client(&stream)?;
         if !self.0.iter().any(|network| network.contains(balancer)) {
-            tracing::debug!(%balancer, "not of a network in server.proxy_protocol");
+            gateway.turn_away(TurnedAway::NoBalancer, Some(balancer), "");
             return None;
         }
         let Some(header) = header(&mut stream).await else {
-            tracing::debug!(%balancer, "no header of the PROXY protocol");
+            gateway.turn_away(TurnedAway::NoProxyHeader, Some(balancer), "");
             return None;
         };
         if let Header::Of(client) = header {

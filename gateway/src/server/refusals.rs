@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::Refused;
+use crate::seldom::Seldom;
 
 /// Budgets are kept in so many cells, whoever comes. Two that share one have less
 /// between them, which costs neither a delivery.
@@ -23,7 +24,7 @@ pub(super) struct Refusals<S = RandomState> {
     cells: Box<[AtomicU64]>,
     /// Keyed at random, so that nobody can choose whom to share with.
     hasher: S,
-    told: AtomicU64,
+    told: Seldom,
 }
 
 /// Whether a refusal is one too many.
@@ -41,7 +42,7 @@ impl<S: BuildHasher + Default> Refusals<S> {
             start: Instant::now(),
             cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
             hasher: S::default(),
-            told: AtomicU64::new(0),
+            told: Seldom::default(),
         }
     }
 
@@ -64,10 +65,9 @@ impl<S: BuildHasher + Default> Refusals<S> {
         if fair {
             return Pace::Fair;
         }
-        let minute = now.as_secs() / MINUTE.as_secs() + 1;
-        match self.told.swap(minute, Ordering::Relaxed) == minute {
-            true => Pace::TooFast,
-            false => Pace::TooFastSay,
+        match self.told.is_due() {
+            true => Pace::TooFastSay,
+            false => Pace::TooFast,
         }
     }
 
@@ -109,6 +109,11 @@ mod tests {
     const BUDGET: Refused = Refused {
         per_address: 10,
         per_source: 100,
+    };
+
+    const BUDGET_OF_ONE: Refused = Refused {
+        per_address: 1,
+        per_source: 1,
     };
 
     fn client(text: &str) -> Option<IpAddr> {
@@ -164,17 +169,11 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_told_once_a_minute() {
+    fn the_log_is_told_of_the_first_that_is_too_fast() {
         let refusals = Refusals::new();
-        let told = |now| {
-            (0..50)
-                .filter(|_| {
-                    let now = Duration::from_secs(now);
-                    let pace = refusals.count_at(now, "a", client("192.0.2.1"), BUDGET);
-                    pace == Pace::TooFastSay
-                })
-                .count()
-        };
-        assert_eq!([told(0), told(1), told(61)], [1, 0, 1]);
+        let paces = (0..12).map(|_| refusals.count_at(Duration::ZERO, "a", None, BUDGET_OF_ONE));
+        let paces: Vec<Pace> = paces.collect();
+        assert_eq!(paces[..2], [Pace::Fair, Pace::TooFastSay]);
+        assert!(paces[2..].iter().all(|pace| *pace == Pace::TooFast));
     }
 }

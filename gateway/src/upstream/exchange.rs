@@ -51,7 +51,7 @@ impl Patience {
 
 /// What went wrong, for the log: without what the other side has sent, which pingora
 /// puts into what it says of an answer that it cannot read.
-pub(super) fn told(error: &Error) -> String {
+pub(crate) fn told(error: &Error) -> String {
     let kind = error.etype().as_str();
     let root = error.root_cause();
     if root.is::<Error>() {

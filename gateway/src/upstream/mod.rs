@@ -27,7 +27,8 @@ use tokio::time::{Instant, timeout};
 
 pub(crate) use self::balance::Event;
 use self::connector::{Connector, Session, Unreadable, Use};
-use self::exchange::{Broken, told};
+use self::exchange::Broken;
+pub(crate) use self::exchange::told;
 pub(crate) use self::head::{Context, Request, response_head};
 use self::server::{Busy, Server};
 use crate::config;
