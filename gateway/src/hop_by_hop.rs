@@ -30,10 +30,19 @@ impl<'h> HopByHop<'h> {
     }
 
     pub(crate) fn contains(&self, name: &HeaderName) -> bool {
-        let name = name.as_str();
-        let is_named = |named: &&[u8]| named.eq_ignore_ascii_case(name.as_bytes());
+        self.contains_unless(name, |_| false)
+    }
+
+    /// Likewise, but for what is the recipient's whatever `Connection` says: only what always
+    /// belongs to one connection is taken from that.
+    pub(crate) fn contains_unless(
+        &self,
+        name: &HeaderName,
+        is_recipients: impl Fn(&HeaderName) -> bool,
+    ) -> bool {
+        let is_named = |named: &&[u8]| named.eq_ignore_ascii_case(name.as_str().as_bytes());
         matches!(
-            name,
+            name.as_str(),
             "connection"
                 | "keep-alive"
                 | "proxy-authenticate"
@@ -43,7 +52,7 @@ impl<'h> HopByHop<'h> {
                 | "trailer"
                 | "transfer-encoding"
                 | "upgrade"
-        ) || self.named.iter().any(is_named)
+        ) || (self.named.iter().any(is_named) && !is_recipients(name))
     }
 }
 
@@ -78,5 +87,11 @@ mod tests {
         let stays = headers.keys().filter(|name| hop_by_hop.contains(name));
         let stays: Vec<_> = stays.map(HeaderName::as_str).collect();
         assert_eq!(stays, ["connection", "x-hop", "te", "keep-alive"]);
+        let is_recipients = |name: &HeaderName| matches!(name.as_str(), "x-hop" | "te");
+        let stays = headers
+            .keys()
+            .filter(|name| hop_by_hop.contains_unless(name, is_recipients));
+        let stays: Vec<_> = stays.map(HeaderName::as_str).collect();
+        assert_eq!(stays, ["connection", "te", "keep-alive"]);
     }
 }

@@ -38,6 +38,14 @@ pub(crate) enum Writing {
     EndsAtRefusal,
 }
 
+/// Why not all of a message was sent.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    pub(crate) cause: io::Error,
+    /// Whether the other side may have some of it.
+    pub(crate) is_begun: bool,
+}
+
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Self {
         Self {
@@ -112,8 +120,9 @@ impl Connection {
         mut head: &[u8],
         mut body: &[u8],
         writing: Writing,
-    ) -> io::Result<bool> {
-        poll_fn(|cx| {
+    ) -> Result<bool, Unsent> {
+        let mut is_begun = false;
+        let sent = poll_fn(|cx| {
             while !(head.is_empty() && body.is_empty()) {
                 let slices = [IoSlice::new(head), IoSlice::new(body)];
                 let slices = &slices[usize::from(head.is_empty())..];
@@ -125,6 +134,7 @@ impl Connection {
                 if len == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
+                is_begun = true;
                 let of_head = len.min(head.len());
                 head = &head[of_head..];
                 body = &body[len - of_head..];
@@ -133,8 +143,9 @@ impl Connection {
                 Poll::Ready(()) => Poll::Ready(Ok(true)),
                 Poll::Pending => self.poll_refused(writing, cx),
             }
-        })
-        .await
+        });
+        let sent = sent.await;
+        sent.map_err(|cause| Unsent { cause, is_begun })
     }
 
     /// Looks for a refusal while a write waits.

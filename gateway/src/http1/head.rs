@@ -259,7 +259,14 @@ fn uri(head: &Bytes, target: &str, host: Option<&HeaderValue>) -> Result<Uri, Fl
         })
     };
     match (parts.scheme, parts.authority, parts.path_and_query) {
-        (Some(_), Some(authority), Some(path)) if named(&authority) => Ok(path.into()),
+        (Some(_), Some(authority), Some(path)) if named(&authority) => match path.query() {
+            // The path of an authority alone is `/` (RFC 9112 §3.2.1).
+            Some(query) if path.as_str().starts_with('?') => {
+                let target = format!("/?{query}").parse();
+                target.map_err(|_| Flaw::Malformed)
+            }
+            _ => Ok(path.into()),
+        },
         (Some(_), Some(_), _) => Err(Flaw::Ambiguous),
         // `OPTIONS *`
         (None, None, Some(path)) if path.as_str() == "*" => Ok(path.into()),
@@ -396,6 +403,7 @@ mod tests {
             ("http://h/a?b", Ok("/a?b")),
             ("http://H:80", Err(Flaw::Ambiguous)),
             ("http://h", Ok("/")),
+            ("http://h?a=b", Ok("/?a=b")),
             ("http://other/a", Err(Flaw::Ambiguous)),
             ("*", Ok("*")),
             ("/a#b", Err(Flaw::Malformed)),

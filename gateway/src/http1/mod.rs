@@ -8,7 +8,7 @@ mod connection;
 mod head;
 
 pub(crate) use self::body::{Body, Broken, Grammar};
-pub(crate) use self::connection::{Connection, Writing};
+pub(crate) use self::connection::{Connection, Unsent, Writing};
 pub(crate) use self::head::{
     Flaw, MAX_FIELDS, MAX_HEAD, keeps_alive, read_answer, read_request, write_field,
     write_request_line, write_status_line,

@@ -86,6 +86,7 @@ impl Gateway {
             client: sender.address(),
             scheme: sender.scheme(),
             request_id: &record.id,
+            request_id_is_signed: route.request_id_is_signed,
             trace: &trace,
         };
         let request = Request::delivery(sender.request(), context);

@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn the_log_is_told_of_the_first_that_is_too_fast() {
         let refusals = Refusals::new();
-        let paces = (0..12).map(|_| refusals.count_at(Duration::ZERO, "a", None, BUDGET_OF_ONE));
+        let one = client("192.0.2.1");
+        let paces = (0..12).map(|_| refusals.count_at(Duration::ZERO, "a", one, BUDGET_OF_ONE));
         let paces: Vec<Pace> = paces.collect();
         assert_eq!(paces[..2], [Pace::Fair, Pace::TooFastSay]);
         assert!(paces[2..].iter().all(|pace| *pace == Pace::TooFast));

@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hookgate_gate::Source;
+use http::HeaderName;
 use pingora_http::RequestHeader;
 
 use crate::config;
 use crate::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
-use crate::upstream::Upstream;
+use crate::upstream::{REQUEST_ID, Upstream};
 
 /// A source, and where its deliveries go.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Route {
     pub(super) source: Source,
     pub(super) upstream: Arc<Upstream>,
     pub(super) expose_reason: bool,
+    /// Whether the scheme reads `x-request-id`.
+    pub(super) request_id_is_signed: bool,
     pub(super) metrics: SourceMetrics,
     pub(super) upstream_metrics: UpstreamMetrics,
 }
@@ -39,6 +42,7 @@ impl Routes {
         upstream_named: impl Fn(&str) -> Option<Arc<Upstream>>,
     ) -> Self {
         let mut paths: HashMap<String, ByHost> = HashMap::new();
+        let request_id = HeaderName::from_static(REQUEST_ID);
         for config::Route {
             path,
             host,
@@ -54,6 +58,7 @@ impl Routes {
             let route = Arc::new(Route {
                 metrics: SourceMetrics::new(metrics, &source),
                 upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
+                request_id_is_signed: source.verifier().scheme().reads(&request_id),
                 source,
                 upstream,
                 expose_reason,

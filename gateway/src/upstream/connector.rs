@@ -9,12 +9,11 @@ use http::HeaderMap;
 use pingora_core::connectors::http::v2;
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::protocols::http::client;
-use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
-use super::exchange::{Broken, Patience};
+use super::exchange::{After, Broken, Patience};
 use super::head::Request;
 use super::{BrokenOff, http1, http2};
 use crate::config::{self, HttpVersion};
@@ -37,6 +36,17 @@ enum Versioned {
 pub(super) enum Use {
     Kept,
     New,
+    /// New, and for one exchange.
+    Once,
+}
+
+impl Use {
+    fn after(self) -> After {
+        match self {
+            Self::Kept | Self::New => After::Kept,
+            Self::Once => After::Ends,
+        }
+    }
 }
 
 /// A connection, or a stream of one, for one exchange.
@@ -98,17 +108,20 @@ impl Connector {
         match &self.versioned {
             Versioned::Http1(connector) => {
                 let stream = connector.new_stream(peer).await?;
-                Ok((Session::http1(Connection::new(stream)), false))
+                let session = http1::Session::new(Connection::new(stream), from.after());
+                Ok((Session::Http1(Box::new(session)), false))
             }
             Versioned::Http2(connector) => {
+                let session =
+                    |stream| Session::Http2(Box::new(http2::Session::new(stream, from.after())));
                 // One that has just ended is no reason not to make another.
                 if from == Use::Kept
-                    && let Ok(Some(session)) = connector.reused_http_session(peer).await
+                    && let Ok(Some(stream)) = connector.reused_http_session(peer).await
                 {
-                    return Ok((Session::http2(session), true));
+                    return Ok((session(stream), true));
                 }
                 match connector.new_http_session::<_, ()>(peer).await? {
-                    client::HttpSession::H2(session) => Ok((Session::http2(session), false)),
+                    client::HttpSession::H2(stream) => Ok((session(stream), false)),
                     _ => Error::err(ErrorType::new("the server speaks no HTTP/2")),
                 }
             }
@@ -132,21 +145,13 @@ impl Connector {
     /// Keeps a connection of HTTP/2 for the next delivery. A stream that is not fit for
     /// one is reset, and leaves its connection as it was.
     pub(super) fn release(&self, session: http2::Session, peer: &HttpPeer) {
-        if let Versioned::Http2(connector) = &self.versioned {
+        if let (Versioned::Http2(connector), After::Kept) = (&self.versioned, session.after) {
             connector.release_http_session(session.stream, peer, Some(self.idle));
         }
     }
 }
 
 impl Session {
-    pub(super) fn http1(connection: Connection) -> Self {
-        Self::Http1(Box::new(http1::Session::new(connection)))
-    }
-
-    fn http2(stream: Http2Session) -> Self {
-        Self::Http2(Box::new(http2::Session::new(stream)))
-    }
-
     /// The head of the answer, once it has been read.
     pub(super) fn answer(&self) -> &ResponseHeader {
         match self {

@@ -1,12 +1,12 @@
 //! One exchange with a server, in either protocol: for how long it is waited for, and how
 //! it can fail.
 
-use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
 use pingora_core::Error;
 
+use crate::http1::Unsent;
 use crate::waiting::timeout;
 
 /// Why an exchange did not come to an answer.
@@ -15,12 +15,20 @@ pub(super) enum Broken {
     /// With the cause, for the log.
     Failed(String),
     Late(&'static str),
-    /// The server has said that it did nothing with it (RFC 9113 §8.7).
+    /// The server has said that it did nothing with it (RFC 9113 §8.7), or got nothing.
     NotProcessed(String),
 }
 
 /// Of a success that nobody can have had yet: what is not read is lost if it counts.
 pub(super) const UNREAD: &str = "it answers with success before it has read everything";
+
+/// What becomes of a connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It is kept for the next, if it is fit for one.
+    Kept,
+    Ends,
+}
 
 /// How long a server may take.
 #[derive(Clone, Copy, Debug)]
@@ -81,9 +89,12 @@ impl From<Box<Error>> for Broken {
     }
 }
 
-impl From<io::Error> for Broken {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
+impl From<Unsent> for Broken {
+    fn from(Unsent { cause, is_begun }: Unsent) -> Self {
+        match is_begun {
+            true => Self::Failed(cause.to_string()),
+            false => Self::NotProcessed(cause.to_string()),
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hookgate_core::{UnixTime, Verified};
 use hookgate_gate::{Audience, Mode, Source};
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TE};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE};
 use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use super::exchange::After;
 use crate::hop_by_hop::{HopByHop, content_length};
 use crate::http1;
 
@@ -36,6 +37,8 @@ pub(crate) struct Context<'c> {
     /// How the sender has called: `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) request_id: &'c str,
+    /// Whether the scheme reads the sender's own `x-request-id`, which is left as it is then.
+    pub(crate) request_id_is_signed: bool,
     /// The trace it belongs to, instead of what the sender says.
     pub(crate) trace: &'c HeaderMap,
 }
@@ -57,13 +60,16 @@ impl<'r> Request<'r> {
         &self.head.method
     }
 
-    /// Writes the head for HTTP/1.
-    pub(super) fn write(&self, to: &mut Vec<u8>) {
+    /// Writes the head for HTTP/1, on a connection that may end after the answer.
+    pub(super) fn write(&self, to: &mut Vec<u8>, after: After) {
         // The absolute form is for proxies; the upstream is none, and gets the path.
         let path = self.head.uri.path_and_query();
         let path = path.map_or("/", PathAndQuery::as_str);
         http1::write_request_line(to, &self.head.method, path);
         self.fields(|name, value| http1::write_field(to, name, value));
+        if after == After::Ends {
+            http1::write_field(to, CONNECTION.as_str(), b"close");
+        }
         to.extend_from_slice(b"\r\n");
     }
 
@@ -109,10 +115,16 @@ impl<'r> Request<'r> {
         let host = host.map(HeaderValue::as_bytes);
         add(HOST.as_str(), host.unwrap_or(context.server.as_bytes()));
         let hop_by_hop = HopByHop::of(inbound);
+        // What was verified arrives, and what says how to read the body.
+        let scheme = context.source.verifier().scheme();
+        let is_upstreams = |name: &HeaderName| {
+            name == CONTENT_TYPE || name == CONTENT_ENCODING || scheme.reads(name)
+        };
         for (name, value) in inbound {
             let is_replaced = name == HOST || name == EXPECT || name == CONTENT_LENGTH;
             let is_replaced = is_replaced || context.trace.contains_key(name);
-            if !is_replaced && !hop_by_hop.contains(name) && !is_ours(name.as_str()) {
+            let stays = hop_by_hop.contains_unless(name, is_upstreams);
+            if !is_replaced && !stays && !context.is_ours(name.as_str()) {
                 add(name.as_str(), value.as_bytes());
             }
         }
@@ -123,10 +135,18 @@ impl<'r> Request<'r> {
     }
 }
 
+/// What the request is called here, unless the sender signs what it calls it.
+pub(crate) const REQUEST_ID: &str = "x-request-id";
+
 /// How many fields we set, at most.
 const OURS: usize = 15;
 
 impl Context<'_> {
+    /// Whether the upstream takes this field as our word.
+    fn is_ours(&self, name: &str) -> bool {
+        is_ours(name) && !(self.request_id_is_signed && name == REQUEST_ID)
+    }
+
     /// What the upstream may take as our word.
     fn say(&self, host: Option<&[u8]>, mut add: impl FnMut(&str, &[u8])) {
         let is_verified = match self.source.mode() {
@@ -164,7 +184,11 @@ impl Context<'_> {
                 set("hookgate-event-type", event_type);
             }
         }
-        set("x-request-id", self.request_id);
+        let request_id = match self.request_id_is_signed {
+            true => "hookgate-request-id",
+            false => REQUEST_ID,
+        };
+        set(request_id, self.request_id);
         if let Some(client) = self.client {
             add("x-forwarded-for", AddressText::of(client).as_bytes());
         }
@@ -245,15 +269,15 @@ pub(crate) fn response_head(answer: &ResponseHeader) -> ResponseHeader {
     parts.into()
 }
 
-/// Whether the upstream takes this field as our word. Servers fold `_` and `.`
-/// into `-` (CGI and its heirs), so those spellings count too.
+/// Whether the upstream takes this field as our word, or would if we said it. Servers fold
+/// what is neither letter nor digit into one character (CGI and its heirs), so those spellings
+/// count too.
 fn is_ours(name: &str) -> bool {
     let is = |ours: &str| name.len() == ours.len() && starts_with(name, ours);
     starts_with(name, "hookgate-")
-        || is("x-request-id")
-        || is("x-forwarded-for")
-        || is("x-forwarded-proto")
-        || is("x-forwarded-host")
+        || starts_with(name, "x-forwarded-")
+        || is(REQUEST_ID)
+        || is("x-real-ip")
         || is("forwarded")
 }
 
@@ -261,10 +285,9 @@ fn is_ours(name: &str) -> bool {
 /// under that folding.
 fn starts_with(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
-        && name
-            .bytes()
-            .zip(prefix.bytes())
-            .all(|(byte, wanted)| byte == wanted || (wanted == b'-' && matches!(byte, b'_' | b'.')))
+        && name.bytes().zip(prefix.bytes()).all(|(byte, wanted)| {
+            byte == wanted || (wanted == b'-' && !byte.is_ascii_alphanumeric())
+        })
 }
 
 #[cfg(test)]
@@ -297,6 +320,9 @@ mod tests {
             "x_forwarded_for",
             "x-forwarded_host",
             "x.request.id",
+            "hookgate!verified",
+            "x-forwarded-prefix",
+            "x_real_ip",
             "forwarded",
         ] {
             assert!(is_ours(name), "{name}");

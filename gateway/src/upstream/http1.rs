@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::mem;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +17,10 @@ use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
 use tokio::time::{Instant, sleep};
 
-use super::exchange::{Broken, Patience, UNREAD};
+use super::exchange::{After, Broken, Patience, UNREAD};
 use super::head::{Request, no_answer};
 use crate::hop_by_hop::length_of;
-use crate::http1::{self, Body, Connection, Flaw, Grammar, Writing, read_answer};
+use crate::http1::{self, Body, Connection, Flaw, Grammar, Unsent, Writing, read_answer};
 
 /// Room for the head of a request, and how much of it a connection keeps between two.
 const HEAD: usize = 1024;
@@ -36,14 +35,16 @@ pub(super) struct Session {
     /// The head of the answer, once it has been read.
     answer: ResponseHeader,
     body: Body,
+    after: After,
     /// Whether the server takes another request after this one.
     keeps_alive: bool,
 }
 
 impl Session {
-    pub(super) fn new(connection: Connection) -> Self {
+    pub(super) fn new(connection: Connection, after: After) -> Self {
         Self {
             connection,
+            after,
             method: Method::POST,
             request: Vec::with_capacity(HEAD),
             answer: no_answer(),
@@ -62,9 +63,9 @@ impl Session {
     ) -> Result<bool, Broken> {
         let written = patience.to_write(pin!(self.send(request, body))).await;
         // A server may refuse before it has read everything, and close. Its answer counts,
-        // not that the rest could not be written.
-        if let Err(late @ Broken::Late(_)) = written {
-            return Err(late);
+        // not that the rest could not be written. One that has got nothing answers nothing.
+        if let Err(broken @ (Broken::Late(_) | Broken::NotProcessed(_))) = written {
+            return Err(broken);
         }
         let read = patience.to_read(pin!(self.read_head())).await;
         match (read, written) {
@@ -77,12 +78,12 @@ impl Session {
     }
 
     /// Sends a request, unless it is refused before it is sent. Whether it was.
-    async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> io::Result<bool> {
+    async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> Result<bool, Unsent> {
         // Until the answer says otherwise.
         self.keeps_alive = false;
         self.method = request.method().clone();
         self.request.clear();
-        request.write(&mut self.request);
+        request.write(&mut self.request, self.after);
         let head = &self.request;
         let sent = self.connection.send(head, body, Writing::EndsAtRefusal);
         sent.await
@@ -121,7 +122,10 @@ impl Session {
 
     /// Whether the connection can take another request.
     fn is_fit(&self) -> bool {
-        self.keeps_alive && self.body.is_done() && self.connection.is_drained()
+        self.after == After::Kept
+            && self.keeps_alive
+            && self.body.is_done()
+            && self.connection.is_drained()
     }
 
     /// Gives back the room that the exchange took.
@@ -254,7 +258,8 @@ async fn sweep(idle: Weak<Idle>, patience: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use pingora_http::RequestHeader;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
 
@@ -309,10 +314,38 @@ mod tests {
         assert_eq!(head, Some((Body::Done, true)));
     }
 
+    #[tokio::test]
+    async fn a_request_of_which_nothing_was_sent_was_not_processed() {
+        let head = RequestHeader::build("POST", b"/", Some(0)).unwrap();
+        let body = Bytes::from_static(&[b'x'; 100]);
+        let patience = Patience {
+            write: None,
+            first_byte: None,
+        };
+        // What the server has read when it goes.
+        let exchange = async |read: usize| {
+            let (here, mut there) = duplex(16);
+            let mut session = Session::new(Connection::new(Box::new(here)), After::Kept);
+            let gone = async {
+                let mut some = vec![0; read];
+                there.read_exact(&mut some).await.unwrap();
+                drop(there);
+            };
+            let request = Request::own(&head);
+            let exchange = session.exchange(&request, &body, patience);
+            let ((), broken) = tokio::join!(biased; gone, exchange);
+            broken.unwrap_err()
+        };
+        let before = exchange(0).await;
+        assert!(matches!(before, Broken::NotProcessed(_)), "{before:?}");
+        let meanwhile = exchange(20).await;
+        assert!(matches!(meanwhile, Broken::Failed(_)), "{meanwhile:?}");
+    }
+
     /// A session whose exchange has ended, and its server.
     fn ended(keeps_alive: bool, body: Body) -> (Box<Session>, DuplexStream) {
         let (here, there) = duplex(64);
-        let mut session = Session::new(Connection::new(Box::new(here)));
+        let mut session = Session::new(Connection::new(Box::new(here)), After::Kept);
         (session.keeps_alive, session.body) = (keeps_alive, body);
         (Box::new(session), there)
     }

@@ -8,7 +8,7 @@ use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::http::v2::write_body;
 use pingora_http::ResponseHeader;
 
-use super::exchange::{Broken, Patience, UNREAD};
+use super::exchange::{After, Broken, Patience, UNREAD};
 use super::head::{Request, no_answer};
 
 /// A stream of a connection, for one exchange.
@@ -16,12 +16,15 @@ pub(super) struct Session {
     pub(super) stream: Http2Session,
     /// The head of the answer, once it has been read.
     pub(super) answer: ResponseHeader,
+    /// What becomes of the connection.
+    pub(super) after: After,
 }
 
 impl Session {
-    pub(super) fn new(stream: Http2Session) -> Self {
+    pub(super) fn new(stream: Http2Session, after: After) -> Self {
         Self {
             stream,
+            after,
             answer: no_answer(),
         }
     }

@@ -29,7 +29,7 @@ pub(crate) use self::balance::Event;
 use self::connector::{Connector, Session, Unreadable, Use};
 use self::exchange::Broken;
 pub(crate) use self::exchange::told;
-pub(crate) use self::head::{Context, Request, response_head};
+pub(crate) use self::head::{Context, REQUEST_ID, Request, response_head};
 use self::server::{Busy, Server};
 use crate::config;
 use crate::waiting::timeout_at;
@@ -140,7 +140,7 @@ impl Upstream {
             Promise::AtLeastOnce => &[Use::Kept, Use::New][..],
             // A connection that the server is just closing leaves it unknown what became
             // of the delivery, and this one would not be forwarded again.
-            Promise::AtMostOnce => &[Use::New],
+            Promise::AtMostOnce => &[Use::Once],
         };
         let mut failure = Failure::unsent(Reason::UpstreamUnreachable, "no server");
         let mut full = Vec::new();

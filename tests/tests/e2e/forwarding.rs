@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_core::{Scheme, Secret, Signer};
 use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, now, send};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+const SECRET: &str = "a-secret-of-these-tests-0123456789";
 
 fn beatapi() -> Provided {
     Provided::named("beatapi")
@@ -112,6 +116,67 @@ async fn no_spelling_of_our_headers_gets_past_us() {
     assert_eq!(arrival.headers["hookgate-verified"], "true");
     assert_eq!(arrival.headers["hookgate-source"], "beatapi");
     assert!(!arrival.headers.contains_key("x-hop"));
+}
+
+/// Otherwise who has got hold of a delivery that did not arrive could have it arrive without what
+/// was verified.
+#[tokio::test]
+async fn no_connection_takes_what_the_scheme_reads() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let provided = Provided::named("standard-webhooks");
+    let body = provided.body("evt_1");
+    let mut headers = provided.sign(&body, now(), "evt_1");
+    for (name, value) in [
+        (
+            "connection",
+            "webhook-id, Webhook-Signature, content-type, x-hop",
+        ),
+        ("content-type", "application/json"),
+        ("x-hop", "1"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let reply = send(gateway.address(), provided.request(headers.clone(), body)).await;
+    assert_eq!(reply.status, 204);
+    let arrival = upstream.take().pop().expect("it was forwarded");
+    for name in [
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+        "content-type",
+    ] {
+        assert_eq!(arrival.headers.get(name), headers.get(name), "{name}");
+    }
+    assert!(!arrival.headers.contains_key("x-hop"));
+}
+
+#[tokio::test]
+async fn a_request_id_that_is_signed_arrives_as_it_came() {
+    let scheme = "alg = \"hmac-sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }\n\
+                  msg = \"{header:x-request-id}.{body}\"\nid = \"header:x-request-id\"";
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .table(&format!(
+            "[[sources]]\nname = \"own\"\npath = \"/own\"\nsecrets = [\"env:OWN\"]\n\
+             upstream = \"app\"\n[sources.scheme]\n{scheme}"
+        ))
+        .env("OWN", SECRET)
+        .start();
+    let scheme = Scheme::from_toml(scheme).expect("it loads");
+    let signer = Signer::new(&scheme, &Secret::new(SECRET).expect("a secret")).expect("it fits");
+    let request = Request::post("/own")
+        .header("host", "hooks.example")
+        .body(Bytes::from_static(b"{}"))
+        .expect("a request");
+    let signed = signer.sign_request(request, now(), Some("evt_1"));
+    let whole = |body| Full::new(body).map_err(|never| match never {}).boxed();
+    let signed = signed.expect("it can be signed").map(whole);
+    assert_eq!(send(gateway.address(), signed).await.status, 204);
+    let arrival = upstream.take().pop().expect("it was forwarded");
+    let ids: Vec<_> = arrival.headers.get_all("x-request-id").iter().collect();
+    assert_eq!(ids, ["evt_1"]);
+    assert_eq!(arrival.headers["hookgate-request-id"].len(), 32);
 }
 
 #[tokio::test]
@@ -250,6 +315,29 @@ async fn with_at_most_once_an_unknown_outcome_is_not_forwarded_again() {
     assert_eq!(retry.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(retry.headers.contains_key("retry-after"));
     assert_eq!(upstream.take().len(), 1);
+}
+
+/// Nobody would use it again, and a small server has no other to spare.
+#[tokio::test]
+async fn with_at_most_once_no_connection_is_kept() {
+    for (promise, closes) in [("at_most_once", true), ("at_least_once", false)] {
+        let upstream = Upstream::start().await;
+        let gateway = Gateway::builder(upstream.address())
+            .every_source(&format!("delivery = \"{promise}\""))
+            .start();
+        for event in ["evt_1", "evt_2"] {
+            let reply = send(gateway.address(), beatapi().delivery(event)).await;
+            assert_eq!(reply.status, StatusCode::NO_CONTENT);
+        }
+        for arrival in upstream.take() {
+            let said = arrival.headers.get("connection");
+            assert_eq!(
+                said.is_some_and(|said| said == "close"),
+                closes,
+                "{promise}"
+            );
+        }
+    }
 }
 
 /// Reads each request to the end of its body, which closing would answer with a reset

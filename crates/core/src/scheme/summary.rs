@@ -1,11 +1,12 @@
 //! What a scheme says, for those who have to know: operators and documentation.
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::location::Location;
 use super::template::Place;
 use super::{BodyBinding, Kind, Plan, Scheme};
 use crate::mac::Algorithm;
+use crate::message_signature::Component;
 use crate::scheme::signature::SignaturePlace;
 use crate::time::Window;
 
@@ -122,6 +123,31 @@ impl Scheme {
 
     fn first(&self) -> Variant<'_> {
         Variant(&self.plans()[0])
+    }
+
+    /// Whether the scheme names `header`: as a place of the signature, or of anything else that
+    /// it reads. Whoever passes deliveries on leaves it as it came.
+    pub fn reads(&self, header: &HeaderName) -> bool {
+        let is_it =
+            |location: &Location| matches!(location, Location::Header(name) if name == header);
+        self.plans().iter().any(|plan| {
+            let by_kind = match &plan.kind {
+                Kind::MessageSignature(policy) => {
+                    let components = &policy.components;
+                    matches!(
+                        header.as_str(),
+                        "signature" | "signature-input" | "content-digest"
+                    ) || components.contains(&Component::Field(header.clone()))
+                }
+                Kind::Message { .. } | Kind::Jwt { .. } | Kind::Token => false,
+            };
+            let by_prefix = match &plan.signature.place {
+                SignaturePlace::HeaderPrefix(prefix) => header.as_str().starts_with(prefix),
+                SignaturePlace::Locations(_) => false,
+            };
+            let conditions = plan.when.iter().map(|condition| &condition.location);
+            by_kind || by_prefix || plan.locations().into_iter().chain(conditions).any(is_it)
+        })
     }
 
     /// The widest window of the variants that count unless another one is chosen, as the provider documents it, or the
