@@ -45,6 +45,12 @@ impl Problems {
         }])
     }
 
+    /// The same mistakes, each told by what `tell` makes of it.
+    #[must_use]
+    pub fn map(self, tell: impl FnMut(Problem) -> Problem) -> Self {
+        Self(self.0.into_iter().map(tell).collect())
+    }
+
     /// The mistakes.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,40 @@ use crate::source::{Dedupe, Mode, OnConflict, OnDuplicate, Source};
 
 /// No sender waits longer for an answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Most bytes of bodies that wait behind other deliveries of their events, over all: whoever has
+/// got hold of one delivery could have thousands of its like wait.
+const MOST_WAITING: usize = 64 * 1024 * 1024;
+
+/// Bytes of bodies that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(AtomicUsize);
+
+impl Waiting {
+    /// Counts a body until what is returned is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::InFlight`]. There are too many.
+    fn hold(&self, bytes: usize) -> Result<HeldBody<'_>, Refusal> {
+        let held = HeldBody { all: self, bytes };
+        match self.0.fetch_add(bytes, Ordering::Relaxed) + bytes {
+            ..=MOST_WAITING => Ok(held),
+            _ => Err(Reason::InFlight.into()),
+        }
+    }
+}
+
+struct HeldBody<'w> {
+    all: &'w Waiting,
+    bytes: usize,
+}
+
+impl Drop for HeldBody<'_> {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// What becomes of a delivery that verified.
 pub enum Admission<S: ReplayStore> {
@@ -88,6 +122,7 @@ impl<S: ReplayStore> Gate<S> {
         let mut deadline = None;
         let mut waiting = None;
         let mut blocked = None;
+        let mut held = None;
         loop {
             let claims = pin!(self.claim_all(source, &keys, terms, blocked)).await?;
             let (key, remaining) = match claims {
@@ -106,6 +141,10 @@ impl<S: ReplayStore> Gate<S> {
                 Claims::InFlight { key, remaining } => (key, remaining),
             };
             blocked = Some(key);
+            // Where many wait with what they hold, the next one comes again instead.
+            if held.is_none() {
+                held = Some(self.shared().waiting.hold(verified.body().len())?);
+            }
             let now = Instant::now();
             let patience = source.wait().min(LONGEST_WAIT);
             let deadline = *deadline.get_or_insert(now + patience);
@@ -225,4 +264,21 @@ enum Claims<S: ReplayStore> {
         key: ReplayKey,
         remaining: Duration,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_bytes_may_wait_and_no_more() {
+        let waiting = Waiting::default();
+        let most = waiting.hold(MOST_WAITING).ok();
+        assert!(most.is_some());
+        let refusal = waiting.hold(1).err();
+        assert_eq!(refusal.map(Refusal::reason), Some(Reason::InFlight));
+        drop(most);
+        assert!(waiting.hold(1).is_ok());
+        assert_eq!(waiting.0.load(Ordering::Relaxed), 0);
+    }
 }

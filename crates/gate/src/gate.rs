@@ -7,6 +7,7 @@ use hookgate_core::{Begun, Head, UnixTime, Verified, VerifyError};
 use hookgate_replay::ReplayStore;
 use http::Method;
 
+use crate::admission::Waiting;
 use crate::clock::{Clock, SystemClock};
 use crate::receive::{Received, Receiving};
 use crate::refusal::Refusal;
@@ -21,6 +22,7 @@ pub(crate) struct Shared<S> {
     clock: Arc<dyn Clock>,
     fence: Option<UnixTime>,
     pub(crate) counters: Counters,
+    pub(crate) waiting: Waiting,
 }
 
 #[derive(Debug, Default)]
@@ -179,6 +181,7 @@ impl<S: fmt::Debug> fmt::Debug for Gate<S> {
             clock,
             fence,
             counters,
+            waiting: _,
         } = &*self.0;
         f.debug_struct("Gate")
             .field("store", store)
@@ -225,6 +228,7 @@ impl<S: ReplayStore> GateBuilder<S> {
             clock,
             fence,
             counters: Counters::default(),
+            waiting: Waiting::default(),
         }))
     }
 }

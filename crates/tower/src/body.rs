@@ -71,12 +71,19 @@ impl fmt::Debug for VerifiedBody {
 /// Reads the frames of a request's body.
 pub(crate) struct Frames<'b, B> {
     body: Pin<&'b mut B>,
+    /// Bytes that are still to come at least: a stream of HTTP/2 that is reset without an
+    /// error looks as if it had ended.
+    due: u64,
     pub(crate) trailers: Option<Box<HeaderMap>>,
 }
 
 impl<'b, B> Frames<'b, B> {
-    pub(crate) fn new(body: Pin<&'b mut B>) -> Self {
+    pub(crate) fn new(body: Pin<&'b mut B>) -> Self
+    where
+        B: Body,
+    {
         Self {
+            due: body.size_hint().lower(),
             body,
             trailers: None,
         }
@@ -92,11 +99,18 @@ where
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         loop {
             let Some(frame) = self.body.frame().await else {
-                return Ok(None);
+                return match self.due {
+                    0 => Ok(None),
+                    _ => Err(BodyError::Incomplete),
+                };
             };
             let frame = frame.map_err(|error| blame(error.into().as_ref()))?;
             match frame.into_data() {
-                Ok(mut data) => return Ok(Some(data.copy_to_bytes(data.remaining()).into())),
+                Ok(mut data) => {
+                    let data = data.copy_to_bytes(data.remaining());
+                    self.due = self.due.saturating_sub(data.len() as u64);
+                    return Ok(Some(data.into()));
+                }
                 Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
             }
         }

@@ -54,6 +54,12 @@ async fn what_cannot_be_read_is_refused_with_little_of_it_read() {
             2,
         ),
         (
+            "less than declared",
+            Steps::of([Step::Chunk(start)]).declaring(BODY.len() as u64),
+            400,
+            2,
+        ),
+        (
             "stalled",
             Steps::of([Step::Chunk(start), Step::Hang]),
             408,

@@ -121,6 +121,9 @@ pub(crate) struct Line<'l> {
     pub(crate) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<&'l str>,
+    /// What was asked for, if no source has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +155,7 @@ impl fmt::Display for Line<'_> {
         field("reason", self.reason.as_ref().map(|v| v as _))?;
         field("status", self.status.as_ref().map(|v| v as _))?;
         field("source", self.source.as_ref().map(|v| v as _))?;
+        field("asked", self.asked.map(Quoted).as_ref().map(|v| v as _))?;
         field("client", self.client.as_ref().map(|v| v as _))?;
         field("key", self.key.as_ref().map(|v| v as _))?;
         field("event", self.event.as_ref().map(|v| v as _))?;
@@ -163,6 +167,15 @@ impl fmt::Display for Line<'_> {
         field("upstream_us", self.upstream_us.as_ref().map(|v| v as _))?;
         field("total_us", Some(&self.total_us))?;
         field("request_id", Some(&self.request_id))
+    }
+}
+
+/// A text of the sender's, in which nothing can end the line or look like another field.
+struct Quoted<'t>(&'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
     }
 }
 

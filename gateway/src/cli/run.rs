@@ -10,6 +10,7 @@ use pingora_core::server::{Fds, RunArgs, Server};
 use tokio::runtime::Builder;
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{ConfigFile, Error};
 use crate::access::{AccessLog, Format};
@@ -140,17 +141,37 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// What pingora says beside that is of no use to operators.
+const QUIET: &str = "pingora_core=warn,pingora_core::server::transfer_fd=off";
+
+/// The filter of this text. A word that is no level would be taken for a target of which
+/// everything is logged, and nothing of all others: a misspelled level would be silence.
+fn log_filter(text: &str) -> Result<EnvFilter, Box<dyn std::error::Error>> {
+    let parts = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    for part in parts {
+        let is_bare = !part.contains(['=', '[']);
+        if is_bare && part.parse::<LevelFilter>().is_err() {
+            return Err(format!("{part:?} is no level").into());
+        }
+    }
+    Ok(EnvFilter::try_new(format!("{QUIET},{text}"))?)
+}
+
 /// Starts logging, to a thread of its own: a reader of the log that is slow or
 /// gone must not hold up a delivery. Lines are dropped then.
 fn start_log(format: Format) -> Result<(NonBlocking, WorkerGuard), Error> {
     const VARIABLE: &str = "HOOKGATE_LOG";
     let filter = match std::env::var(VARIABLE) {
-        Ok(text) => EnvFilter::try_new(text).map_err(|error| {
+        Ok(text) => log_filter(&text).map_err(|error| {
             Error::new(format!(
-                "{VARIABLE}: {error}; expected a filter such as \"info\""
+                "{VARIABLE}: {error}; expected error, warn, info, debug, trace or off, or more by \
+                 target, such as \"info,hookgate=debug\""
             ))
         })?,
-        Err(_) => EnvFilter::new("info,pingora_core=warn,pingora_core::server::transfer_fd=off"),
+        Err(_) => EnvFilter::new(format!("info,{QUIET}")),
     };
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let log = tracing_subscriber::fmt()

@@ -1,7 +1,7 @@
 //! Variables of the environment that stand for keys of the configuration, so that one
 //! file serves several places.
 
-use hookgate_core::document::{Problems, Report};
+use hookgate_core::document::{Problem, Problems, Report};
 use toml::{Table, Value};
 
 /// `HOOKGATE__SERVER__ADMIN` is `server.admin`.
@@ -43,6 +43,24 @@ pub(super) fn apply(
     }
     keys.sort();
     report.finish(Some(keys))
+}
+
+/// Names mistakes in what comes from the environment after the variables.
+pub(super) fn blame(problems: Problems, keys: &[String]) -> Problems {
+    problems.map(|problem| {
+        let is_of = |key: &&String| {
+            let rest = problem.at.strip_prefix(key.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let Some(key) = keys.iter().find(is_of) else {
+            return problem;
+        };
+        let variable = key.to_ascii_uppercase().replace('.', "__");
+        Problem {
+            at: format!("{PREFIX}{variable}, which is {}", problem.at),
+            message: problem.message,
+        }
+    })
 }
 
 /// What stands in the variable, as it would stand in the file; a text needs no quotes.
@@ -116,6 +134,28 @@ mod tests {
                 "upstreams.app.servers"
             ]
         );
+    }
+
+    #[test]
+    fn a_mistake_in_a_variable_is_told_by_its_name() {
+        let keys = ["server.admin".to_owned(), "upstreams.app".to_owned()];
+        for (at, told) in [
+            (
+                "server.admin",
+                "HOOKGATE__SERVER__ADMIN, which is server.admin",
+            ),
+            (
+                "upstreams.app.servers[0]",
+                "HOOKGATE__UPSTREAMS__APP, which is upstreams.app.servers[0]",
+            ),
+            ("server.administrator", "server.administrator"),
+        ] {
+            let problem = blame(Problems::one(at, "wrong"), &keys)
+                .iter()
+                .next()
+                .cloned();
+            assert_eq!(problem.map(|problem| problem.at).as_deref(), Some(told));
+        }
     }
 
     #[test]

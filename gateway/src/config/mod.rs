@@ -131,7 +131,8 @@ impl Written {
     }
 
     fn read(self) -> Result<Config, Problems> {
-        let mut config = read::read(&self.table)?;
+        let blame = |problems| environment::blame(problems, &self.from_environment);
+        let mut config = read::read(&self.table).map_err(blame)?;
         config.from_environment = self.from_environment;
         Ok(config)
     }

@@ -65,36 +65,46 @@ impl FromValue for StoreKind {
 /// A server of an upstream.
 pub(super) struct Server(pub(super) ServerName);
 
+impl Server {
+    /// Whether TLS is spoken, the host and the port.
+    fn parse(text: &str) -> Option<(bool, String, u16)> {
+        let (scheme, authority) = text.split_once("://").unwrap_or(("", text));
+        let (secure, port) = match scheme {
+            "" => (false, None),
+            "http" => (false, Some(80)),
+            "https" => (true, Some(443)),
+            _ => return None,
+        };
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let authority = authority.parse::<Authority>().ok()?;
+        let port = authority.port_u16().or(port)?;
+        let host = authority.host().trim_matches(['[', ']']);
+        let is_host = !host.is_empty() && !authority.as_str().contains('@');
+        is_host.then(|| (secure, host.to_owned(), port))
+    }
+}
+
 impl FromValue for Server {
-    const EXPECTED: &'static str =
-        "HOST:PORT, http://HOST or https://HOST with or without a port, of a host that resolves";
+    const EXPECTED: &'static str = "HOST:PORT, http://HOST or https://HOST with or without a port";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        text(value, |text| {
-            let (scheme, authority) = text.split_once("://").unwrap_or(("", text));
-            let (secure, port) = match scheme {
-                "" => (false, None),
-                "http" => (false, Some(80)),
-                "https" => (true, Some(443)),
-                _ => return None,
-            };
-            let authority = authority.strip_suffix('/').unwrap_or(authority);
-            let authority = authority.parse::<Authority>().ok()?;
-            let port = authority.port_u16().or(port)?;
-            let host = authority.host().trim_matches(['[', ']']);
-            if host.is_empty() || authority.as_str().contains('@') {
-                return None;
-            }
-            let mut addresses: Vec<_> = (host, port).to_socket_addrs().ok()?.collect();
-            addresses.sort();
-            addresses.dedup();
-            Some(Self(ServerName {
-                secure,
-                host: host.to_owned(),
-                port,
-                addresses,
-            }))
-        })
+        let (secure, host, port) = value
+            .as_str()
+            .and_then(Self::parse)
+            .ok_or_else(|| format!("expected {}", Self::EXPECTED))?;
+        let addresses = (host.as_str(), port).to_socket_addrs();
+        let addresses = addresses.map_err(|error| {
+            format!("{host} does not resolve ({error}); expected a host that does, or an address")
+        })?;
+        let mut addresses: Vec<_> = addresses.collect();
+        addresses.sort();
+        addresses.dedup();
+        Ok(Self(ServerName {
+            secure,
+            host,
+            port,
+            addresses,
+        }))
     }
 }
 

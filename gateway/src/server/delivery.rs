@@ -26,6 +26,7 @@ impl Gateway {
     pub(super) async fn deliver(&self, sender: &mut Sender<'_>) {
         let mut record = Record::start(self, sender.address());
         let Some(Admitted { route, admission }) = self.admit(sender, &mut record).await else {
+            record.unrouted(sender.request());
             let unknown = Reason::SourceUnknown.into();
             return self.refuse(sender, None, unknown, &mut record).await;
         };

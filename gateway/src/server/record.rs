@@ -10,7 +10,9 @@ use std::time::Duration;
 use hookgate_core::Chunk;
 use hookgate_core::Verified;
 use hookgate_gate::{BodyError, BodySource, Finding, Reason, Refusal};
-use http::HeaderMap;
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue};
+use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use super::Gateway;
@@ -27,6 +29,7 @@ pub(super) struct Record<'g> {
     /// Where the measure of what comes next begins.
     lap: Instant,
     route: Option<Arc<Route>>,
+    asked: Option<String>,
     outcome: &'static str,
     reason: Option<Reason>,
     status: Option<u16>,
@@ -51,6 +54,7 @@ impl<'g> Record<'g> {
             start,
             lap: start,
             route: None,
+            asked: None,
             outcome: "refused",
             reason: None,
             status: None,
@@ -67,6 +71,13 @@ impl<'g> Record<'g> {
 
     pub(super) fn routed(&mut self, route: &Arc<Route>) {
         self.route = Some(Arc::clone(route));
+    }
+
+    /// Notes what was asked for, which no source has.
+    pub(super) fn unrouted(&mut self, request: &RequestHeader) {
+        if self.gateway.access.is_on() || self.gateway.traces.is_on() {
+            self.asked = Some(asked(request));
+        }
     }
 
     /// How long it took since the last measure, with one look at the clock.
@@ -194,6 +205,7 @@ impl<'g> Record<'g> {
             reason: self.reason.map(Reason::label),
             status: self.status,
             source: route.map(|route| route.source.name()),
+            asked: self.asked.as_deref(),
             client: self.client,
             key: self.key.as_deref(),
             event: self.event.as_deref(),
@@ -225,6 +237,16 @@ impl Drop for Record<'_> {
         }
         self.gateway.deliveries.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Method, host and path, without the query, in which some providers have a token.
+fn asked(request: &RequestHeader) -> String {
+    /// As much as tells who means what.
+    const MOST: usize = 200;
+    let host = request.headers.get(HOST).map(HeaderValue::as_bytes);
+    let host = String::from_utf8_lossy(host.unwrap_or_default());
+    let asked = format!("{} {host}{}", request.method, request.uri.path());
+    asked.chars().take(MOST).collect()
 }
 
 /// A body of which is known how long it was waited for.

@@ -454,6 +454,12 @@ fn upstreams_that_cannot_be_used_are_refused() {
         let expected = format!("upstreams.app.{at}: ");
         assert!(found.contains(&expected), "{expected}: {found}");
     }
+    // Which host it is, and that it is the name that is not known.
+    let text = GOOD.replace("127.0.0.1:3000", "no-such-host.invalid:3000");
+    let (exit, found) = check("check", &text);
+    assert_eq!(exit, Some(78), "{found}");
+    let expected = "upstreams.app.servers[0]: no-such-host.invalid does not resolve (";
+    assert!(found.contains(expected), "{found}");
 }
 
 #[test]

@@ -147,7 +147,7 @@ async fn standard_output_that_takes_nothing_holds_up_no_delivery() {
 }
 
 /// The metrics that the documentation promises.
-pub const METRICS: [&str; 20] = [
+pub const METRICS: [&str; 22] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_servers_out",
     "hookgate_upstream_requests",
@@ -164,6 +164,8 @@ pub const METRICS: [&str; 20] = [
     "hookgate_replay_conflicts_total",
     "hookgate_stale_settlements_total",
     "hookgate_connections",
+    "hookgate_connections_limit",
+    "hookgate_connections_refused_total",
     "hookgate_config_reloads_total",
     "hookgate_clock_skew_seconds",
     "hookgate_log_lines_dropped_total",
