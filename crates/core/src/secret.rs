@@ -69,6 +69,50 @@ impl Secret {
         std::str::from_utf8(&self.0).ok()
     }
 
+    /// What makes it doubtful that the provider has shown this text, if anything does: it is as
+    /// files and variables have it that were written in another way, or it is a filler.
+    pub fn doubt(&self) -> Option<&'static str> {
+        const FILLERS: [&str; 6] = [
+            "changeme",
+            "yoursecret",
+            "yourwebhooksecret",
+            "yoursigningsecret",
+            "replaceme",
+            "xxxxxxxx",
+        ];
+        const PEM: &[u8] = b"-----BEGIN";
+        let text = &self.0[..];
+        let quoted =
+            |quote: u8| text.len() > 1 && text.starts_with(&[quote]) && text.ends_with(&[quote]);
+        let name = text
+            .iter()
+            .position(|byte| *byte == b'=')
+            .map(|end| text.split_at(end));
+        let is_assignment = name.is_some_and(|(name, rest)| {
+            let is_name =
+                |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+            name.contains(&b'_') && name.iter().all(is_name) && rest.len() > 2
+        });
+        let letters = text.iter().filter(|byte| byte.is_ascii_alphanumeric());
+        let letters: String = letters
+            .map(|byte| char::from(byte.to_ascii_lowercase()))
+            .collect();
+        if text.starts_with(b"\xef\xbb\xbf") {
+            Some("begins with a byte order mark, which is a part of the key")
+        } else if quoted(b'"') || quoted(b'\'') {
+            Some("is in quotes, which are a part of the key")
+        } else if is_assignment {
+            Some("looks like NAME=value, all of which is the key")
+        } else if text.iter().any(u8::is_ascii_control) && !text.trim_ascii_start().starts_with(PEM)
+        {
+            Some("has a line end or another control character in it, which is a part of the key")
+        } else if FILLERS.iter().any(|filler| letters.contains(filler)) {
+            Some("looks like a filler for the secret; anybody could sign with it")
+        } else {
+            None
+        }
+    }
+
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -128,6 +172,31 @@ mod tests {
             Secret::new(vec![b'x'; Secret::MAX_LEN + 1]).unwrap_err(),
             SecretError::TooLong
         );
+    }
+
+    #[test]
+    fn what_no_provider_shows_is_doubted() {
+        for text in [
+            "\"whsec_c3VpdGVz\"",
+            "'whsec_c3VpdGVz'",
+            "BEATAPI_SECRET=whsec_c3VpdGVz",
+            "\u{feff}whsec_c3VpdGVz",
+            "whsec_c3VpdGVz\nwhsec_b3RoZXI",
+            "CHANGE_ME_CHANGE_ME",
+            "your-webhook-secret-here",
+            "whsec_xxxxxxxxxxxxxxxx",
+        ] {
+            assert!(Secret::new(text).unwrap().doubt().is_some(), "{text:?}");
+        }
+        for text in [
+            "whsec_5f0c8a6de2b94a13",
+            "whsec_YmVuY2htYXJrcy1vZi1ob29rZ2F0ZQ==",
+            "A_B=",
+            "sk=live=1",
+            "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----",
+        ] {
+            assert_eq!(Secret::new(text).unwrap().doubt(), None, "{text:?}");
+        }
     }
 
     #[test]

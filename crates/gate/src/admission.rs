@@ -129,7 +129,7 @@ impl<S: ReplayStore> Gate<S> {
                 Claims::Granted(held) => {
                     return Ok(Admission::Forward(Delivery::new(source, held, verified)));
                 }
-                Claims::Conflict if self.rejects_conflict(source) => {
+                Claims::Conflict if self.rejects_conflict(source, &verified) => {
                     return Err(Reason::Conflict.into());
                 }
                 Claims::Done | Claims::Conflict => {
@@ -166,11 +166,12 @@ impl<S: ReplayStore> Gate<S> {
 
     /// Notes that an event that is done came again with another body; whether that is
     /// to be refused.
-    fn rejects_conflict(&self, source: &Source) -> bool {
+    fn rejects_conflict(&self, source: &Source, verified: &Verified) -> bool {
         let conflicts = &self.shared().counters.conflicts;
         conflicts.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             source = source.name(),
+            event = verified.id(),
             "an event that is done came again with another body"
         );
         source.on_conflict() == OnConflict::Reject

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,16 +20,37 @@ pub(super) struct Options {
     #[arg(long, value_name = "SECRET")]
     secret: String,
 
-    /// The address at which the provider called, with its query
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-
-    /// What a scheme may need besides; may be given more than once
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
-    params: Vec<(String, String)>,
+    #[command(flatten)]
+    known: Known,
 
     #[command(flatten)]
     captured: Captured,
+}
+
+/// What a scheme may need to know.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Known {
+    /// The address at which the provider called, with its query
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+
+    /// What a scheme may need besides; may be given more than once
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
+    pub(super) params: Vec<(String, String)>,
+}
+
+/// A scheme that fits.
+pub(super) struct Fit {
+    provider: Provider,
+    how: How,
+}
+
+enum How {
+    AsItSigns,
+    /// As it does where this variant is chosen.
+    Variant(String),
+    /// With a secret that is read in this way.
+    Key(&'static str),
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
@@ -36,62 +58,103 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
         .and_then(|reference| reference.read())
         .map_err(|message| Error::new(format!("--secret: {message}")))?;
-    let (headers, body) = (options.captured.headers()?, options.captured.body()?);
-    let uri: Uri = match &options.url {
+    let found = fitting(&secret, &options.known, &options.captured)?;
+    if found.is_empty() {
+        return Err(Error::new(
+            "no scheme of the catalogue fits; is it the right secret, and the body byte for byte?",
+        ));
+    }
+    let mut out = io::stdout().lock();
+    for fit in &found {
+        writeln!(out, "{fit}\n")?;
+    }
+    // Many providers have taken over what others do.
+    let common = found.iter().filter(|fit| matches!(fit.how, How::AsItSigns));
+    let common = common.min_by_key(|fit| fit.provider.name() != COMMON);
+    if let Some(fit) = common {
+        let name = fit.provider.name();
+        writeln!(
+            out,
+            "# anybody else who signs so\n[sources.scheme]\nextends = {name:?}"
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The scheme that most have taken over.
+const COMMON: &str = "standard-webhooks";
+
+/// Every scheme of the catalogue that fits what was captured.
+pub(super) fn fitting(
+    secret: &Secret,
+    known: &Known,
+    captured: &Captured,
+) -> Result<Vec<Fit>, Error> {
+    let (headers, body) = (captured.headers()?, captured.body()?);
+    let uri: Uri = match &known.url {
         None => Uri::from_static("/"),
         Some(url) => url
             .parse()
             .map_err(|_| Error::new("--url: expected an http:// or https:// address"))?,
     };
     let head = Head::new(&Method::POST, &uri, &headers);
-    let mut out = io::stdout().lock();
-    let mut found = 0;
+    let fits = |scheme: &Scheme, variant: Option<&str>| {
+        verifier(scheme, variant, secret, known)
+            .is_some_and(|verifier| is_signed(&verifier, head, body.clone()))
+    };
+    let how = |provider: &Provider| {
+        let scheme = provider.scheme();
+        if fits(scheme, None) {
+            return Some(How::AsItSigns);
+        }
+        let mut chosen = scheme.variants().filter(|variant| variant.is_opt_in());
+        if let Some(variant) = chosen.find(|variant| fits(scheme, variant.name())) {
+            return Some(How::Variant(variant.name()?.to_owned()));
+        }
+        let key = KEYS.into_iter().find(|key| {
+            let text = format!("extends = {:?}\nkey = {key}", provider.name());
+            Scheme::from_toml(&text).is_ok_and(|scheme| fits(&scheme, None))
+        });
+        key.map(How::Key)
+    };
     let providers = Provider::names().filter_map(Provider::named);
-    for provider in providers.filter(|provider| !provider.scheme().is_token()) {
-        let fits = |scheme: &Scheme, variant: Option<&str>| {
-            verifier(scheme, variant, &secret, options)
-                .is_some_and(|verifier| is_signed(&verifier, head, body.clone()))
-        };
-        let name = provider.name();
-        if fits(provider.scheme(), None) {
-            writeln!(out, "# {}\nprovider = {name:?}\n", provider.title())?;
-            found += 1;
-            continue;
-        }
-        let mut chosen = provider.scheme().variants().filter(|v| v.is_opt_in());
-        if let Some(variant) = chosen.find(|variant| fits(provider.scheme(), variant.name())) {
-            let variant = variant.name().unwrap_or_default();
-            writeln!(
-                out,
-                "# {}, as it signed before\nprovider = {name:?}\nvariant = {variant:?}\n",
-                provider.title()
-            )?;
-            found += 1;
-            continue;
-        }
-        for key in KEYS {
-            let text = format!("extends = {name:?}\nkey = {key}");
-            if Scheme::from_toml(&text).is_ok_and(|scheme| fits(&scheme, None)) {
-                writeln!(
-                    out,
-                    "# as {} signs, with another key\n[sources.scheme]\n{text}\n",
-                    provider.title()
-                )?;
-                found += 1;
-                break;
-            }
+    let providers = providers.filter(|provider| !provider.scheme().is_token());
+    Ok(providers
+        .filter_map(|provider| {
+            let how = how(&provider)?;
+            Some(Fit { provider, how })
+        })
+        .collect())
+}
+
+impl Fit {
+    /// The provider, for people.
+    pub(super) fn title(&self) -> &str {
+        self.provider.title()
+    }
+}
+
+/// As configuration.
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (title, name) = (self.provider.title(), self.provider.name());
+        match &self.how {
+            How::AsItSigns => write!(f, "# {title}\nprovider = {name:?}"),
+            How::Variant(variant) => write!(
+                f,
+                "# {title}, as it signed before\nprovider = {name:?}\nvariant = {variant:?}"
+            ),
+            How::Key(key) => write!(
+                f,
+                "# as {title} signs, with another key\n[sources.scheme]\nextends = {name:?}\n\
+                 key = {key}"
+            ),
         }
     }
-    if found == 0 {
-        return Err(Error::new(
-            "no scheme of the catalogue fits; is it the right secret, and the body byte for byte?",
-        ));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Ways to read a secret besides the provider's own.
-const KEYS: [&str; 5] = [
+pub(super) const KEYS: [&str; 5] = [
     "{ enc = \"utf8\" }",
     "{ strip = \"whsec_\", enc = \"utf8\" }",
     "{ strip = \"whsec_\", enc = \"base64\" }",
@@ -119,20 +182,20 @@ fn verifier(
     scheme: &Scheme,
     variant: Option<&str>,
     secret: &Secret,
-    options: &Options,
+    known: &Known,
 ) -> Option<Verifier> {
     let mut builder = Verifier::builder(scheme)
         .with_insecure_published_secrets()
         .window(Window::new(Duration::MAX, Duration::MAX))
         .key(secret.clone());
-    if let Some(url) = &options.url {
+    if let Some(url) = &known.url {
         builder = builder.url(url);
     }
     if let Some(variant) = variant {
         builder = builder.variant(variant);
     }
-    for (name, value) in &options.params {
-        if scheme.params().any(|known| known == name) {
+    for (name, value) in &known.params {
+        if scheme.params().any(|param| param == name) {
             builder = builder.param(name.as_str(), value.as_str());
         }
     }

@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod explain;
 mod identify;
 mod providers;
 mod run;
@@ -18,7 +19,9 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use hookgate_core::document::Problems;
-use hookgate_core::{BuildError, Provider, Secret, Signer, UnixTime, Unpublished, Verifier};
+use hookgate_core::{
+    BuildError, Provider, Scheme, Secret, Signer, UnixTime, Unpublished, Verifier, VerifierBuilder,
+};
 use hookgate_gate::Clock;
 use http::{Method, Uri};
 
@@ -237,10 +240,24 @@ impl Signing {
     }
 
     fn verifier(&self) -> Result<Verifier, Error> {
-        let mut builder = Verifier::builder(self.provider.scheme())
+        self.builder(None)?.build().map_err(build_error)
+    }
+
+    /// A verifier that is told `url` instead, if there is one.
+    fn builder(&self, url: Option<&str>) -> Result<VerifierBuilder, Error> {
+        let builder = self.builder_with(None, self.secret()?);
+        Ok(match url {
+            Some(url) => builder.url(url),
+            None => builder,
+        })
+    }
+
+    /// Likewise with another secret, and `scheme` instead of the provider's.
+    fn builder_with(&self, scheme: Option<&Scheme>, secret: Secret) -> VerifierBuilder {
+        let mut builder = Verifier::builder(scheme.unwrap_or(self.provider.scheme()))
             // A captured delivery of a test is checked like any other.
             .with_insecure_published_secrets()
-            .key(self.secret()?);
+            .key(secret);
         if let Some(url) = &self.url {
             builder = builder.url(url);
         }
@@ -250,7 +267,7 @@ impl Signing {
         if let Some(variant) = &self.variant {
             builder = builder.variant(variant);
         }
-        builder.build().map_err(build_error)
+        builder
     }
 }
 

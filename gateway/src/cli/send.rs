@@ -32,6 +32,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
+    options.delivery.check(&options.signing)?;
     let body = match &options.body {
         None => made_up_body(),
         Some(path) if path.as_os_str() == "-" => {

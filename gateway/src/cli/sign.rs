@@ -35,15 +35,23 @@ pub(super) struct DeliveryOptions {
     pub(super) id: Option<String>,
 }
 
+impl DeliveryOptions {
+    /// Refuses an id that would go nowhere.
+    pub(super) fn check(&self, signing: &Signing) -> Result<(), Error> {
+        if self.id.is_none() || signing.provider.scheme().has_id_header() {
+            return Ok(());
+        }
+        let name = signing.provider.title();
+        Err(Error::new(format!(
+            "--id: {name} has the event id in the body, which is yours to write"
+        )))
+    }
+}
+
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
     let mut body = Vec::new();
     io::stdin().lock().read_to_end(&mut body)?;
-    if options.delivery.id.is_some() && !options.signing.provider.scheme().has_id_header() {
-        let name = options.signing.provider.title();
-        return Err(Error::new(format!(
-            "--id: {name} has the event id in the body"
-        )));
-    }
+    options.delivery.check(&options.signing)?;
     let body = Bytes::from(body);
     let signed = sign(&options.signing, &options.delivery, body.clone(), clock)?;
     let moved = *signed.uri() != options.signing.target()?;

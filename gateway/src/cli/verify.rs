@@ -9,6 +9,7 @@ use hookgate_gate::Clock;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
+use super::explain::Refused;
 use super::{Error, Signing, parse_time};
 
 #[derive(Debug, Args)]
@@ -22,6 +23,10 @@ pub(super) struct Options {
     /// When it arrived, in seconds since the Unix epoch; now if not given
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
     at: Option<UnixTime>,
+
+    /// If it does not verify, say what is wrong and what is likely the cause
+    #[arg(long)]
+    explain: bool,
 
     /// Print one JSON object
     #[arg(long)]
@@ -47,6 +52,10 @@ impl Captured {
             .map_or_else(|| Ok(HeaderMap::new()), read_headers)
     }
 
+    pub(super) fn has_no_headers(&self) -> bool {
+        self.headers.is_none()
+    }
+
     pub(super) fn body(&self) -> Result<Bytes, Error> {
         let body = self.body.as_deref().map(read).transpose()?;
         Ok(body.unwrap_or_default().into())
@@ -59,15 +68,33 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     let (headers, body) = (options.captured.headers()?, options.captured.body()?);
     let uri = signing.target()?;
     let now = options.at.unwrap_or_else(|| clock.now());
-    let outcome = verifier.verify(Head::new(&signing.method, &uri, &headers), body, now);
+    let head = Head::new(&signing.method, &uri, &headers);
+    let outcome = verifier.verify(head, body.clone(), now);
+    let causes = match &outcome {
+        Err(error) if options.explain => {
+            let refused = Refused {
+                signing,
+                captured: &options.captured,
+                uri: &uri,
+                headers: &headers,
+                body: &body,
+                now,
+                error: *error,
+            };
+            refused.explain()?
+        }
+        _ => Vec::new(),
+    };
 
     let mut out = io::stdout().lock();
-    let text = if options.json {
-        as_json(&outcome)
+    if options.json {
+        writeln!(out, "{}", as_json(&outcome, &causes))?;
     } else {
-        as_text(&outcome)
-    };
-    writeln!(out, "{text}")?;
+        writeln!(out, "{}", as_text(&outcome))?;
+        for cause in causes {
+            writeln!(out, "  {cause}")?;
+        }
+    }
     Ok(if outcome.is_ok() {
         ExitCode::SUCCESS
     } else {
@@ -106,8 +133,8 @@ fn as_text(outcome: &Result<Checked, VerifyError>) -> String {
     }
 }
 
-fn as_json(outcome: &Result<Checked, VerifyError>) -> String {
-    let object = match outcome {
+fn as_json(outcome: &Result<Checked, VerifyError>, causes: &[String]) -> String {
+    let mut object = match outcome {
         Ok(Checked::Handshake(answer)) => json!({
             "verified": true,
             "handshake": {
@@ -129,6 +156,9 @@ fn as_json(outcome: &Result<Checked, VerifyError>) -> String {
             "detail": error.to_string(),
         }),
     };
+    if !causes.is_empty() {
+        object["explanation"] = json!(causes);
+    }
     object.to_string()
 }
 

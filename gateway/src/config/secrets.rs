@@ -1,7 +1,7 @@
 //! Secrets come from the environment or from files, never from the text of the
 //! configuration, and no message here shows one.
 
-use hookgate_core::document::{FromValue, Section};
+use hookgate_core::document::{FromValue, Report, Section};
 use hookgate_core::{Key, Secret, UnixTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -51,7 +51,7 @@ impl SecretRef {
 }
 
 /// Reads `secrets` of a source: references, or tables with more to say.
-pub(super) fn read_keys(source: &Section<'_>) -> Vec<(String, Key)> {
+pub(super) fn read_keys(source: &Section<'_>, warnings: &Report) -> Vec<(String, Key)> {
     const EXPECTED: &str = "expected an array of env:NAME, file:PATH or tables with `from`";
     let Some(value) = source.value("secrets") else {
         source.wrong("secrets", format!("missing; {EXPECTED}"));
@@ -64,10 +64,18 @@ pub(super) fn read_keys(source: &Section<'_>) -> Vec<(String, Key)> {
     let mut keys = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let path = format!("{}[{index}]", source.key_path("secrets"));
+        let doubted = |secret: Secret| {
+            if let Some(doubt) = secret.doubt() {
+                warnings.add(&path, doubt);
+            }
+            secret
+        };
         let key = match item {
-            Value::Table(table) => read_key(&Section::at_path(&path, table, source.report())),
+            Value::Table(table) => {
+                read_key(&Section::at_path(&path, table, source.report()), doubted)
+            }
             item => read_secret(item)
-                .map(Key::new)
+                .map(|secret| Key::new(doubted(secret)))
                 .map_err(|m| source.report().add(&path, m))
                 .ok(),
         };
@@ -76,7 +84,7 @@ pub(super) fn read_keys(source: &Section<'_>) -> Vec<(String, Key)> {
     keys
 }
 
-fn read_key(section: &Section<'_>) -> Option<Key> {
+fn read_key(section: &Section<'_>, doubted: impl Fn(Secret) -> Secret) -> Option<Key> {
     let secret = match section.value("from") {
         Some(value) => read_secret(value)
             .map_err(|message| section.wrong("from", message))
@@ -98,7 +106,7 @@ fn read_key(section: &Section<'_>) -> Option<Key> {
         );
     }
     section.deny_unknown();
-    let mut key = Key::new(secret?);
+    let mut key = Key::new(doubted(secret?));
     if let Some(id) = id {
         key = key.id(id);
     }

@@ -63,6 +63,110 @@ fn what_is_signed_verifies_and_what_was_changed_does_not() {
 }
 
 #[test]
+fn what_does_not_verify_is_explained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let provided = Provided::named("beatapi");
+    let body = br#"{"id": "evt_1", "path": "a/b"}"#;
+    let signing = ["--provider", "beatapi", "--secret", "env:SECRET"];
+    let signed = hookgate(&[&["sign"], &signing[..]].concat(), provided.secret, body);
+    std::fs::write(path("headers"), &signed.stdout).expect("it can be written");
+    let explained = |provider: &str, secret: &str, body: &[u8], more: &[&str]| {
+        std::fs::write(path("body"), body).expect("it can be written");
+        let file = path("body");
+        let signing = ["--provider", provider, "--secret", "env:SECRET"];
+        let given = ["verify", "--explain", "--body", &file];
+        let checked = hookgate(&[&given, &signing, more].concat(), secret, b"");
+        assert!(!checked.status.success(), "{}", text(&checked));
+        text(&checked)
+    };
+    let headers = path("headers");
+    let headers = ["--headers", &*headers];
+    let quoted = format!("\"{}\"", provided.secret);
+    let late = [&headers[..], &["--at", "99999999999"]].concat();
+    for (provider, secret, body, more, expected) in [
+        (
+            "beatapi",
+            provided.secret,
+            &[body, &b"\n"[..]].concat()[..],
+            &headers[..],
+            "a body without the white space at its end",
+        ),
+        (
+            "beatapi",
+            provided.secret,
+            br#"{"id":"evt_1","path":"a/b"}"#,
+            &headers,
+            "a blank after each comma",
+        ),
+        (
+            "beatapi",
+            provided.secret,
+            b"",
+            &headers,
+            "the body is empty",
+        ),
+        (
+            "beatapi",
+            &quoted,
+            body,
+            &headers,
+            "the secret without what is around it",
+        ),
+        (
+            "beatapi",
+            provided.secret,
+            body,
+            &late,
+            "the signature is good: it was signed",
+        ),
+        (
+            "beatapi",
+            provided.secret,
+            body,
+            &[],
+            "no headers were given",
+        ),
+        (
+            "standard-webhooks",
+            "whsec_c3VpdGVz",
+            body,
+            &headers,
+            "webhook-signature (missing)",
+        ),
+        (
+            "beel",
+            provided.secret,
+            body,
+            &headers,
+            "beel-signature (missing)",
+        ),
+        // The controls: of what was changed, and of another secret, there is no telling.
+        (
+            "beatapi",
+            provided.secret,
+            b"{}",
+            &headers,
+            "nothing that is often the cause",
+        ),
+        (
+            "beatapi",
+            "whsec_another-secret",
+            body,
+            &headers,
+            "nothing that is often the cause",
+        ),
+    ] {
+        let said = explained(provider, secret, body, more);
+        assert!(said.contains(expected), "{expected}: {said}");
+        assert!(!said.contains(provided.secret), "{said}");
+    }
+    // Whose it is, if it is somebody else's.
+    let said = explained("beel", provided.secret, body, &headers);
+    assert!(said.contains("it is signed as "), "{said}");
+}
+
+#[test]
 fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
     let output = hookgate(
         &["sign", "--provider", "beatapi", "--secret", "whsec_canary"],
@@ -153,7 +257,9 @@ fn the_scheme_of_a_captured_delivery_is_found() {
     };
     sign("stripe", "whsec_5f0c8a6de2b94a13");
     let found = text(&identify("whsec_5f0c8a6de2b94a13"));
-    assert_eq!(found.trim(), "# Stripe\nprovider = \"stripe\"");
+    let expected = "# Stripe\nprovider = \"stripe\"\n\n# anybody else who signs so\n\
+                    [sources.scheme]\nextends = \"stripe\"";
+    assert_eq!(found.trim(), expected);
     let wrong = identify("whsec_0000000000000000");
     assert!(!wrong.status.success());
     assert!(

@@ -14,6 +14,7 @@ fn check(command: &str, text: &str) -> (Option<i32>, String) {
         .args([command, "-c", file.to_str().expect("UTF-8")])
         .env("GOOD", "whsec_5f0c8a6de2b94a13")
         .env("WEAK", "short")
+        .env("QUOTED", "\"whsec_5f0c8a6de2b94a13\"")
         .env("EMPTY", "")
         .env("PLACEHOLDER", "${SECRET}")
         .env("PUBLISHED", "whsec_test")
@@ -77,7 +78,7 @@ fn every_mistake_is_reported_at_once_with_its_path() {
         [[sources]]
         name = "a"
         path = "hooks"
-        provider = "nobody"
+        provider = "beatpai"
         secrets = ["whsec_this_is_the_secret_itself"]
         upstream = "app"
         retention = "300s"
@@ -106,7 +107,7 @@ fn every_mistake_is_reported_at_once_with_its_path() {
             "upstreams.app.servers: missing; expected at least one, HOST:PORT",
             "upstreams.app.timeout: expected a duration with a unit",
             "sources[0].path: expected a path such as",
-            "sources[0].provider: not in the catalogue, which `hookgate providers` lists",
+            "sources[0].provider: \"beatpai\" is not in the catalogue, which `hookgate providers` lists (is it \"beatapi\"?)",
             "sources[0].secrets[0]: expected env:NAME or file:PATH",
             "sources[0].retention: shorter than the window lets replays in",
             "sources[1].name: taken by another source",
@@ -114,7 +115,7 @@ fn every_mistake_is_reported_at_once_with_its_path() {
             "sources[1].secrets[1]: environment variable EMPTY: the secret is empty",
             "sources[1].secrets[2]: environment variable PLACEHOLDER: the secret is a placeholder",
             "sources[1].secrets[3].until: unknown key; expected one of from, id, not_after, not_before",
-            "sources[1].upstream: no such table [upstreams.…]; expected one of app",
+            "sources[1].upstream: no table [upstreams.other]; expected one of app",
             "sources[1].lease: a delivery could still be under way",
             "sources[1].scheme.alg: expected one of hmac-sha1, hmac-sha256",
             "sources[1].scheme.msg: does not cover the body",
@@ -192,6 +193,15 @@ fn what_may_be_meant_but_is_dangerous_is_a_warning() {
             "server.proxy_protocol",
         ),
         (&beel, ("servers", slow), "sources[0].upstream"),
+        (
+            GOOD,
+            (
+                "[\"env:GOOD\"]",
+                "[{ from = \"env:GOOD\", not_after = \"2020-01-01T00:00:00Z\" }]",
+            ),
+            "sources[0].secrets",
+        ),
+        (GOOD, ("env:GOOD", "env:QUOTED"), "sources[0].secrets[0]"),
     ] {
         let (exit, text) = check("check", &good.replacen(bad.0, bad.1, 1));
         assert_eq!(exit, Some(0), "{text}");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_tests::{Gateway, Provided, Reply, Upstream, now, send};
+use hookgate_tests::{Gateway, Provided, Reply, Upstream, admin, now, send};
 use http::{HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -149,6 +149,12 @@ async fn one_address_may_have_so_many_connections() {
         fourth = connect().await;
     }
     drop(three);
+    // Whoever was closed got no answer; operators hear of it.
+    let metrics = admin(gateway.admin(), "/metrics").await;
+    let counted = "hookgate_connections_refused_total{reason=\"connections_per_address\"} ";
+    let count = metrics.lines().find_map(|line| line.strip_prefix(counted));
+    assert!(count.is_some_and(|count| count != "0"), "{metrics}");
+    assert!(gateway.log().contains("limits.connections_per_address"));
     // There is room again once they are seen to be gone.
     let delivered = async {
         let deliver = || hookgate_tests::try_send(gateway.address(), beatapi().delivery("evt_1"));

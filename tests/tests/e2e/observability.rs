@@ -33,7 +33,7 @@ async fn every_delivery_leaves_one_line() {
     let body = beatapi().body("evt_2");
     let forged = beatapi().request(beatapi().sign(b"{}", now(), ""), body);
     let mut elsewhere = beatapi().delivery("evt_3");
-    *elsewhere.uri_mut() = "/elsewhere".parse().expect("a path");
+    *elsewhere.uri_mut() = "/elsewhere?token=of-somebody".parse().expect("a path");
     upstream.next(Behaviour::Answer(StatusCode::CREATED));
     upstream.next(Behaviour::Answer(StatusCode::GONE));
     for (request, outcome, reason, status, event) in [
@@ -78,6 +78,8 @@ async fn every_delivery_leaves_one_line() {
             reason != "source_unknown",
             "{line}"
         );
+        let asked = (reason == "source_unknown").then_some("POST hooks.example/elsewhere");
+        assert_eq!(line["asked"].as_str(), asked, "{line}");
         assert_eq!(line["key"].is_string(), signed, "{line}");
         assert_eq!(line["bytes"].is_u64(), signed, "{line}");
         assert_eq!(line["claim_us"].is_u64(), signed, "{line}");

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hookgate_tests::{Certificates, Gateway, GatewayBuilder, Provided, Upstream, now};
+use hookgate_tests::{Certificates, Gateway, GatewayBuilder, Provided, Upstream, admin, now};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -129,6 +129,16 @@ async fn nobody_else_names_one_and_without_a_name_there_is_no_connection() {
         }
     }
     assert_eq!(upstream.take().len(), 2);
+    for (gateway, reason, count) in [
+        (&others, "not_a_balancer", 2),
+        (&trusting, "no_proxy_header", 3),
+        (&none, "not_a_balancer", 0),
+    ] {
+        let metrics = admin(gateway.admin(), "/metrics").await;
+        let counted =
+            format!("hookgate_connections_refused_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(metrics.contains(&counted), "{counted}{metrics}");
+    }
     // Nor does one who says nothing, or half of it, stay for longer than a head may take.
     for header in [b"".as_slice(), &TEXT[..20], &BINARY[..14]] {
         let mut stream = connect(trusting.address(), header).await;

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use hookgate_tests::{Certificates, Gateway, Protocol, Provided, Upstream, now, send_over};
+use hookgate_tests::{
+    Certificates, Gateway, Protocol, Provided, Upstream, admin, exchange_raw, now, send_over,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -226,6 +228,20 @@ async fn who_does_not_shake_hands_is_counted_and_closed_on_time() {
         assert_eq!(read.await.expect("it is closed").expect("in order"), 0);
     }
     assert!(is_reached(&gateway, &certificates, "evt_1").await);
+}
+
+#[tokio::test]
+async fn who_speaks_no_tls_is_counted_and_told_of_in_the_log() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .tls(&certificates())
+        .start();
+    let clear = b"POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\n\r\n";
+    exchange_raw(gateway.tls_address(), clear, Duration::from_secs(20)).await;
+    gateway.says("no TLS handshake").await;
+    let metrics = admin(gateway.admin(), "/metrics").await;
+    let counted = "hookgate_connections_refused_total{reason=\"tls\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]

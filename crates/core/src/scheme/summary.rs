@@ -125,6 +125,19 @@ impl Scheme {
         Variant(&self.plans()[0])
     }
 
+    /// The headers that the scheme names as places of what it reads, in order.
+    pub fn headers(&self) -> Vec<&HeaderName> {
+        let mut all: Vec<&HeaderName> = Vec::new();
+        for location in self.plans().iter().flat_map(Plan::locations) {
+            if let Location::Header(name) = location
+                && !all.contains(&name)
+            {
+                all.push(name);
+            }
+        }
+        all
+    }
+
     /// Whether the scheme names `header`: as a place of the signature, or of anything else that
     /// it reads. Whoever passes deliveries on leaves it as it came.
     pub fn reads(&self, header: &HeaderName) -> bool {

@@ -135,6 +135,13 @@ impl Verifier {
             .map(|(index, _)| index)
     }
 
+    /// Positions, from 0, of keys that count at `time`.
+    pub fn active_keys(&self, time: UnixTime) -> impl Iterator<Item = usize> {
+        let keys = self.keys.iter().enumerate();
+        keys.filter(move |(_, key)| key.is_active(time))
+            .map(|(index, _)| index)
+    }
+
     /// The ids of the keys, whether they count now or not.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| &*key.id)

@@ -86,7 +86,7 @@ fn read_upstream_name(
     };
     section.wrong(
         "upstream",
-        format!("no such table [upstreams.…]; expected one of {known}"),
+        format!("no table [upstreams.{name}]; expected one of {known}"),
     );
     None
 }
@@ -247,10 +247,20 @@ fn read_provider(section: &Section<'_>) -> Option<Named> {
     let published = Provider::named(&name).map(Box::new).map(Named::Published);
     let provider = published.or_else(|| Unpublished::named(&name).map(Named::Unpublished));
     if provider.is_none() {
+        // A letter is wrong, or two.
+        let far = |known: &&str| strsim::osa_distance(&name, known);
+        let near = Provider::names()
+            .min_by_key(far)
+            .filter(|near| far(near) <= 2);
+        let near = near
+            .map(|near| format!(" (is it {near:?}?)"))
+            .unwrap_or_default();
         section.wrong(
             "provider",
-            "not in the catalogue, which `hookgate providers` lists; expected one of it, or a \
-             table [sources.scheme]",
+            format!(
+                "{name:?} is not in the catalogue, which `hookgate providers` lists{near}; expected \
+                 one of it, or a table [sources.scheme]"
+            ),
         );
     }
     provider

@@ -1,5 +1,6 @@
 use hookgate_core::document::{Report, Section};
 use hookgate_core::{BuildError, Scheme, Verifier, Window};
+use hookgate_gate::{Clock, SystemClock};
 use toml::Value;
 
 use crate::config::secrets::{SecretRef, read_keys};
@@ -12,7 +13,7 @@ pub(super) fn read(
     warnings: &Report,
 ) -> Option<Verifier> {
     const ALLOW_PUBLISHED: &str = "insecure_allow_published_secrets";
-    let keys = read_keys(section);
+    let keys = read_keys(section, warnings);
     let url = section.optional::<String>("url");
     let variant = section.optional::<String>("variant");
     let params = read_params(section);
@@ -61,6 +62,7 @@ pub(super) fn read(
                 let message = "decodes to fewer than 16 bytes; a key that short can be guessed";
                 warnings.add(&paths[index], message);
             }
+            warn_of_inactive(&verifier, &paths, section, warnings);
             Some(verifier)
         }
         Err(error) => {
@@ -83,6 +85,27 @@ pub(super) fn read(
             }
             None
         }
+    }
+}
+
+/// Keys whose time is over, or has not come.
+fn warn_of_inactive(
+    verifier: &Verifier,
+    paths: &[String],
+    section: &Section<'_>,
+    warnings: &Report,
+) {
+    let active: Vec<usize> = verifier.active_keys(SystemClock.now()).collect();
+    for (index, path) in paths.iter().enumerate() {
+        if !active.contains(&index) {
+            let message = "does not count now: its `not_before` is still to come, or its \
+                           `not_after` has passed";
+            warnings.add(path, message);
+        }
+    }
+    if active.is_empty() {
+        let message = "none counts now: every delivery is told 503 until one does";
+        warnings.add(section.key_path("secrets"), message);
     }
 }
 
