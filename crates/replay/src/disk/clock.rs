@@ -19,23 +19,53 @@ impl Clock {
 
     /// A clock that is ahead by so many milliseconds.
     pub(super) fn shifted(shift: Arc<AtomicU64>) -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "what is written outlives the process, and its clock"
-        )]
-        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
-            start: start.map_or(0, millis),
+            start: system(),
             since: Instant::now(),
             shift,
         }
     }
 
     pub(super) fn now(&self) -> i64 {
-        let shift = i64::try_from(self.shift.load(Ordering::SeqCst)).unwrap_or(i64::MAX);
         let passed = millis(self.since.elapsed());
-        self.start.saturating_add(passed).saturating_add(shift)
+        self.shifted_by(self.start.saturating_add(passed))
     }
+
+    /// From when on a process that opens the file later counts: that of the system's clock, where
+    /// this was set forward or the machine slept. What is kept from then on is kept for no
+    /// less.
+    pub(super) fn latest(&self) -> i64 {
+        let (now, system) = (self.now(), self.shifted_by(system()));
+        // What clocks are apart anyway is none of this.
+        if system.saturating_sub(now) > 1000 {
+            system
+        } else {
+            now
+        }
+    }
+
+    fn shifted_by(&self, time: i64) -> i64 {
+        let shift = i64::try_from(self.shift.load(Ordering::SeqCst)).unwrap_or(i64::MAX);
+        time.saturating_add(shift)
+    }
+
+    /// One that has fallen behind the system's by so much.
+    #[cfg(test)]
+    pub(super) fn behind(by: Duration) -> Self {
+        let clock = Self::system();
+        let start = clock.start - millis(by);
+        Self { start, ..clock }
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is written outlives the process, and its clock"
+)]
+fn system() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, millis)
 }
 
 impl fmt::Debug for Clock {

@@ -40,7 +40,8 @@ use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
 /// memory, where it is remembered at which place of the file it is.
 ///
 /// Time is the system's clock when the store is opened, and runs on from there
-/// steadily, however the clock is set meanwhile.
+/// steadily, however the clock is set meanwhile. What is done is remembered by whichever of
+/// the two is ahead, so that a successor does not forget it early.
 ///
 /// Cheap to clone; clones share the file.
 #[derive(Clone)]
@@ -215,5 +216,38 @@ impl fmt::Debug for DiskStore {
         f.debug_struct("DiskStore")
             .field("entries", &self.entries())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The clock was set forward while the first one ran, as where there is none at boot.
+    #[tokio::test]
+    async fn a_successor_remembers_for_as_long_whatever_was_done_to_the_clock() {
+        let retention = Duration::from_secs(3600);
+        let terms = Terms {
+            lease: Duration::from_secs(60),
+            memory: retention,
+            share: None,
+            content: None,
+            signed: None,
+        };
+        let key = ReplayKey::from_bytes([7; 16]);
+        for behind in [Duration::ZERO, 100 * retention] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut builder = DiskStore::builder();
+            builder.clock = Clock::behind(behind);
+            let first = builder.open(folder.path()).unwrap();
+            let Claim::Granted(lease) = first.claim(key, terms).await.unwrap() else {
+                panic!("it is new");
+            };
+            let settled = first.commit(&lease, retention).await.unwrap();
+            assert_eq!(settled, Settled::Applied);
+            let second = DiskStore::open(folder.path()).unwrap();
+            let again = second.claim(key, terms).await.unwrap();
+            assert_eq!(again, Claim::Done, "{behind:?}");
+        }
     }
 }

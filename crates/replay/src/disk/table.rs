@@ -41,6 +41,8 @@ pub(super) struct Table<'t> {
     pub(super) known: &'t mut Known,
     pub(super) max_entries: u64,
     pub(super) now: i64,
+    /// By whatever clock is ahead.
+    pub(super) latest: i64,
 }
 
 /// An entry that is to be forgotten.
@@ -293,7 +295,7 @@ impl Table<'_> {
         let token = lease.token().cast_signed();
         let is_current = match retention {
             Some(retention) => {
-                let forget_at = self.now.saturating_add(millis(retention));
+                let forget_at = self.latest.saturating_add(millis(retention));
                 let mut commit = self.file.prepare_cached(
                     "UPDATE entries SET lease_end = NULL, forget_at = ?4
                      WHERE id = ?1 AND token = ?2 AND lease_end IS NOT NULL AND forget_at > ?3",

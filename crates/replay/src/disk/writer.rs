@@ -203,7 +203,7 @@ impl Writer {
     }
 
     fn answer(&mut self, batch: &[Ask]) -> rusqlite::Result<Vec<Answer>> {
-        let now = self.settings.clock.now();
+        let (now, latest) = (self.settings.clock.now(), self.settings.clock.latest());
         let transaction = self.file.transaction_with_behavior(AT_ONCE)?;
         self.known.learn(&transaction)?;
         let mut table = Table {
@@ -211,6 +211,7 @@ impl Writer {
             known: &mut self.known,
             max_entries: self.settings.max_entries,
             now,
+            latest,
         };
         let answers = batch
             .iter()
