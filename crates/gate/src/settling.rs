@@ -64,17 +64,25 @@ impl<S: ReplayStore> Settling<S> {
             loop {
                 if Instant::now() + pause > end {
                     tracing::error!("settling was given up; the lease has ended");
-                    return;
+                    break;
                 }
                 sleep(pause).await;
                 match self.tell(&lease).await {
-                    // An earlier try may have been applied although its answer was lost.
-                    Ok(Settled::Applied | Settled::Stale) => break,
+                    Ok(Settled::Applied) => {
+                        tracing::info!("what could not be settled is settled now");
+                        break;
+                    }
+                    Ok(Settled::Stale) => {
+                        tracing::warn!(
+                            "what could not be settled is: by a try whose answer was lost, or \
+                             because its lease has passed on"
+                        );
+                        break;
+                    }
                     Err(_) => pause = (2 * pause).min(LONGEST_PAUSE),
                 }
             }
         }
-        tracing::info!("what could not be settled is settled now");
     }
 
     async fn tell(&self, lease: &Lease) -> Result<Settled, StoreError> {

@@ -18,7 +18,6 @@ pub(super) struct Refused<'r> {
     pub(super) headers: &'r HeaderMap,
     pub(super) body: &'r Bytes,
     pub(super) now: UnixTime,
-    pub(super) error: VerifyError,
 }
 
 impl Refused<'_> {
@@ -27,10 +26,15 @@ impl Refused<'_> {
         let mut told: Vec<String> = self.headers().into_iter().collect();
         let verifier = self.signing.builder(None)?.window(FOREVER).build();
         let verifier = verifier.map_err(super::build_error)?;
-        if let Ok(checked) = self.verify(&verifier, self.uri, self.body) {
-            told.push(self.late(checked.delivery().and_then(|verified| verified.timestamp())));
-            return Ok(told);
-        }
+        // Of what is too old as well, nothing else would be known.
+        let error = match self.verify(&verifier, self.uri, self.body) {
+            Ok(checked) => {
+                let verified = checked.delivery();
+                told.push(self.late(verified.and_then(|verified| verified.timestamp())));
+                return Ok(told);
+            }
+            Err(error) => error,
+        };
         let mut causes = self.other_bodies(&verifier);
         causes.extend(self.other_secrets()?);
         causes.extend(self.other_addresses()?);
@@ -40,7 +44,7 @@ impl Refused<'_> {
                 url: self.signing.url.clone(),
                 params: self.signing.params.clone(),
             };
-            let others = fitting(&secret, &known, self.captured)?;
+            let others = fitting(&secret, &known, self.headers, self.body)?;
             let is_other = |fit: &&Fit| fit.title() != self.signing.provider.title();
             causes.extend(others.iter().find(is_other).map(|fit| {
                 let title = fit.title();
@@ -48,7 +52,11 @@ impl Refused<'_> {
             }));
         }
         if causes.is_empty() {
-            causes.push(match self.error {
+            causes.push(match error {
+                VerifyError::TimestampTooOld | VerifyError::TimestampTooNew => {
+                    "the signature ends, or begins, by its own words: `--at` says when it arrived"
+                        .to_owned()
+                }
                 VerifyError::SignatureMismatch => {
                     "nothing that is often the cause makes it verify: white space and line ends of \
                      the body, JSON that was written anew, other ways to read the secret, other \
@@ -260,6 +268,9 @@ fn spellings(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// So deep is JSON that somebody means.
+const DEEPEST: usize = 64;
+
 /// JSON with other white space between its parts: `blank` after colons, and after commas where
 /// lines are not indented by `indent`.
 fn respaced(body: &[u8], blank: &str, indent: &str) -> Vec<u8> {
@@ -273,6 +284,10 @@ fn respaced(body: &[u8], blank: &str, indent: &str) -> Vec<u8> {
     };
     let mut bytes = body.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
+        // Nobody signs such a thing, and whoever has sent it could have us write without end.
+        if depth > DEEPEST {
+            return body.to_vec();
+        }
         if in_text {
             out.push(byte);
             in_text = escaped || byte != b'"';
@@ -334,5 +349,7 @@ mod tests {
             spaced(" ", "  "),
             "{\n  \"a\": [\n    1,\n    2,\n    {}\n  ],\n  \"b,:\": \"x \\\" {\",\n  \"c\": []\n}"
         );
+        let deep = "[".repeat(1 << 20);
+        assert_eq!(respaced(deep.as_bytes(), " ", "    "), deep.as_bytes());
     }
 }

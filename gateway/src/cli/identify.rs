@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use hookgate_core::{Checked, Head, Provider, Scheme, Secret, UnixTime, Verifier, Window};
-use http::{Method, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use super::verify::Captured;
 use super::{Error, parse_param};
@@ -58,7 +58,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
         .and_then(|reference| reference.read())
         .map_err(|message| Error::new(format!("--secret: {message}")))?;
-    let found = fitting(&secret, &options.known, &options.captured)?;
+    let (headers, body) = (options.captured.headers()?, options.captured.body()?);
+    let found = fitting(&secret, &options.known, &headers, &body)?;
     if found.is_empty() {
         return Err(Error::new(
             "no scheme of the catalogue fits; is it the right secret, and the body byte for byte?",
@@ -88,16 +89,16 @@ const COMMON: &str = "standard-webhooks";
 pub(super) fn fitting(
     secret: &Secret,
     known: &Known,
-    captured: &Captured,
+    headers: &HeaderMap,
+    body: &Bytes,
 ) -> Result<Vec<Fit>, Error> {
-    let (headers, body) = (captured.headers()?, captured.body()?);
     let uri: Uri = match &known.url {
         None => Uri::from_static("/"),
         Some(url) => url
             .parse()
             .map_err(|_| Error::new("--url: expected an http:// or https:// address"))?,
     };
-    let head = Head::new(&Method::POST, &uri, &headers);
+    let head = Head::new(&Method::POST, &uri, headers);
     let fits = |scheme: &Scheme, variant: Option<&str>| {
         verifier(scheme, variant, secret, known)
             .is_some_and(|verifier| is_signed(&verifier, head, body.clone()))

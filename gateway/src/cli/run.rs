@@ -151,13 +151,18 @@ fn log_filter(text: &str) -> Result<EnvFilter, Box<dyn std::error::Error>> {
         .split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty());
-    for part in parts {
-        let is_bare = !part.contains(['=', '[']);
-        if is_bare && part.parse::<LevelFilter>().is_err() {
-            return Err(format!("{part:?} is no level").into());
-        }
+    let parts: Vec<&str> = parts.collect();
+    let mut is_quieter = false;
+    for part in parts.iter().filter(|part| !part.contains(['=', '['])) {
+        let level = part.parse::<LevelFilter>();
+        let level = level.map_err(|_| format!("{part:?} is no level"))?;
+        is_quieter |= level < LevelFilter::WARN;
     }
-    Ok(EnvFilter::try_new(format!("{QUIET},{text}"))?)
+    let text = parts.join(",");
+    Ok(match is_quieter {
+        true => EnvFilter::try_new(text)?,
+        false => EnvFilter::try_new(format!("{QUIET},{text}"))?,
+    })
 }
 
 /// Starts logging, to a thread of its own: a reader of the log that is slow or
@@ -165,13 +170,13 @@ fn log_filter(text: &str) -> Result<EnvFilter, Box<dyn std::error::Error>> {
 fn start_log(format: Format) -> Result<(NonBlocking, WorkerGuard), Error> {
     const VARIABLE: &str = "HOOKGATE_LOG";
     let filter = match std::env::var(VARIABLE) {
-        Ok(text) => log_filter(&text).map_err(|error| {
+        Ok(text) if !text.trim().is_empty() => log_filter(&text).map_err(|error| {
             Error::new(format!(
                 "{VARIABLE}: {error}; expected error, warn, info, debug, trace or off, or more by \
                  target, such as \"info,hookgate=debug\""
             ))
         })?,
-        Err(_) => EnvFilter::new(format!("info,{QUIET}")),
+        _ => EnvFilter::new(format!("info,{QUIET}")),
     };
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let log = tracing_subscriber::fmt()
@@ -185,4 +190,30 @@ fn start_log(format: Format) -> Result<(NonBlocking, WorkerGuard), Error> {
     };
     started.map_err(Error::new)?;
     Ok((writer, guard))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_says_what_it_means() {
+        for (text, expected) in [
+            ("off", "off"),
+            ("error", "error"),
+            (
+                "debug",
+                "pingora_core::server::transfer_fd=off,pingora_core=warn,debug",
+            ),
+            (
+                "info, pingora_core=debug",
+                "pingora_core::server::transfer_fd=off,pingora_core=debug,info",
+            ),
+        ] {
+            assert_eq!(log_filter(text).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["debgu", "info,hookgat", "inof"] {
+            assert!(log_filter(text).is_err(), "{text}");
+        }
+    }
 }

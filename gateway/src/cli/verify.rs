@@ -71,7 +71,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     let head = Head::new(&signing.method, &uri, &headers);
     let outcome = verifier.verify(head, body.clone(), now);
     let causes = match &outcome {
-        Err(error) if options.explain => {
+        Err(_) if options.explain => {
             let refused = Refused {
                 signing,
                 captured: &options.captured,
@@ -79,7 +79,6 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
                 headers: &headers,
                 body: &body,
                 now,
-                error: *error,
             };
             refused.explain()?
         }

@@ -145,7 +145,11 @@ impl Connection {
             }
         });
         let sent = sent.await;
-        sent.map_err(|cause| Unsent { cause, is_begun })
+        sent.map_err(|cause| Unsent {
+            cause,
+            // TLS may have sent some of what it does not say that it has taken.
+            is_begun: is_begun || self.stream.get_ssl_digest().is_some(),
+        })
     }
 
     /// Looks for a refusal while a write waits.

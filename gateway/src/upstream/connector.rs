@@ -120,7 +120,16 @@ impl Connector {
                 {
                     return Ok((session(stream), true));
                 }
-                match connector.new_http_session::<_, ()>(peer).await? {
+                let made = match from {
+                    Use::Kept | Use::New => connector.new_http_session::<_, ()>(peer).await?,
+                    // Of more streams the library would keep it for others.
+                    Use::Once => {
+                        let mut peer = peer.clone();
+                        peer.options.max_h2_streams = 1;
+                        connector.new_http_session::<_, ()>(&peer).await?
+                    }
+                };
+                match made {
                     client::HttpSession::H2(stream) => Ok((session(stream), false)),
                     _ => Error::err(ErrorType::new("the server speaks no HTTP/2")),
                 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -60,8 +59,8 @@ async fn check_all(upstream: &Arc<Upstream>, health: &Health) {
 
 async fn check(server: &Server, question: &Question, connector: &Connector) -> Result<(), String> {
     // A connection of its own: those of deliveries belong to the threads of listeners.
-    let peer = one_stream(&server.peer);
-    let (mut session, _) = connector.connect(&peer, Use::New).await.map_err(text)?;
+    let connected = connector.connect(&server.peer, Use::Once).await;
+    let (mut session, _) = connected.map_err(text)?;
     let (mut request, body) = match question {
         Question::Http { path } => {
             let request = RequestHeader::build("GET", path.as_bytes(), Some(2));
@@ -136,13 +135,6 @@ async fn grpc_answer(session: &mut Session) -> Result<(), String> {
         (Some(status), _) => Err(format!("it answers grpc-status {status}")),
         (None, _) => Err("its answer is not gRPC".to_owned()),
     }
-}
-
-/// A connection that is not kept for others.
-fn one_stream(peer: &HttpPeer) -> HttpPeer {
-    let mut peer = peer.clone();
-    peer.options.max_h2_streams = 1;
-    peer
 }
 
 fn note(upstream: &Upstream, health: &Health, server: &Server, checked: Result<(), String>) {

@@ -156,6 +156,14 @@ fn what_does_not_verify_is_explained() {
             &headers,
             "nothing that is often the cause",
         ),
+        // However old it is.
+        (
+            "beatapi",
+            "whsec_another-secret",
+            body,
+            &late,
+            "nothing that is often the cause",
+        ),
     ] {
         let said = explained(provider, secret, body, more);
         assert!(said.contains(expected), "{expected}: {said}");

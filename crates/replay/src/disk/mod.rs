@@ -234,19 +234,32 @@ mod tests {
             content: None,
             signed: None,
         };
-        let key = ReplayKey::from_bytes([7; 16]);
+        // One that nobody commits, and that nothing but an outcome opens again.
+        let for_ever = Terms {
+            lease: retention,
+            memory: Duration::ZERO,
+            ..terms
+        };
+        let [done, open] = [[7; 16], [8; 16]].map(ReplayKey::from_bytes);
         for behind in [Duration::ZERO, 100 * retention] {
             let folder = tempfile::tempdir().unwrap();
             let mut builder = DiskStore::builder();
             builder.clock = Clock::behind(behind);
             let first = builder.open(folder.path()).unwrap();
-            let Claim::Granted(lease) = first.claim(key, terms).await.unwrap() else {
+            let Claim::Granted(lease) = first.claim(done, terms).await.unwrap() else {
                 panic!("it is new");
             };
             let settled = first.commit(&lease, retention).await.unwrap();
             assert_eq!(settled, Settled::Applied);
+            let granted = first.claim(open, for_ever).await.unwrap();
+            assert!(matches!(granted, Claim::Granted(_)));
             let second = DiskStore::open(folder.path()).unwrap();
-            let again = second.claim(key, terms).await.unwrap();
+            let again = second.claim(open, for_ever).await.unwrap();
+            assert!(
+                matches!(again, Claim::InFlight { .. }),
+                "{behind:?}: {again:?}"
+            );
+            let again = second.claim(done, terms).await.unwrap();
             assert_eq!(again, Claim::Done, "{behind:?}");
         }
     }

@@ -276,12 +276,14 @@ impl Table<'_> {
     /// Whose an entry is, when its lease ends, and when it is forgotten.
     fn until(&self, terms: Terms) -> (i64, i64, i64) {
         let source = terms.share.map_or(0, |share| share.source.cast_signed());
-        let lease_end = self.now.saturating_add(millis(terms.lease));
-        (
-            source,
-            lease_end,
-            lease_end.saturating_add(millis(terms.memory)),
-        )
+        // A lease that is all that is remembered is one for a successor, too.
+        let from = match terms.memory {
+            Duration::ZERO => self.latest,
+            _ => self.now,
+        };
+        let lease_end = from.saturating_add(millis(terms.lease));
+        let memory = millis(terms.lease).saturating_add(millis(terms.memory));
+        (source, lease_end, self.latest.saturating_add(memory))
     }
 
     pub(super) fn settle(
