@@ -94,9 +94,11 @@ impl Secret {
             name.contains(&b'_') && name.iter().all(is_name) && rest.len() > 2
         });
         let letters = text.iter().filter(|byte| byte.is_ascii_alphanumeric());
-        let letters: String = letters
-            .map(|byte| char::from(byte.to_ascii_lowercase()))
-            .collect();
+        let letters: Zeroizing<String> = Zeroizing::new(
+            letters
+                .map(|byte| char::from(byte.to_ascii_lowercase()))
+                .collect(),
+        );
         if text.starts_with(b"\xef\xbb\xbf") {
             Some("begins with a byte order mark, which is a part of the key")
         } else if quoted(b'"') || quoted(b'\'') {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::proxied::Balancers;
 use super::refusals::network;
-use super::turned_away::{TurnedAway, client};
+use super::turned_away::TurnedAway;
 use super::{Gateway, http1, http2};
 use crate::tls::ServerTls;
 use crate::upstream::told;
@@ -65,7 +65,7 @@ impl ServerApp for Front {
         let limits = gateway.limits();
         // Counted before the handshake, which is what a flood would consist of.
         let Some(_open) = Open::count(gateway.metrics.connections(), limits.connections) else {
-            gateway.turn_away(TurnedAway::Full, client(&stream), "");
+            gateway.turn_away(TurnedAway::Full, client(&stream), None);
             return None;
         };
         let deadline = Instant::now() + limits.head_timeout;
@@ -83,7 +83,7 @@ impl ServerApp for Front {
             Some(most) => match gateway.open.count(&stream, most) {
                 open @ Some(_) => open,
                 None => {
-                    gateway.turn_away(TurnedAway::FullOfAddress, client(&stream), "");
+                    gateway.turn_away(TurnedAway::FullOfAddress, client(&stream), None);
                     return None;
                 }
             },
@@ -130,7 +130,8 @@ impl Front {
                     Ok(stream) => stream,
                     Err(error) => {
                         let cause = told(&error);
-                        self.gateway.turn_away(TurnedAway::NoTls, client, &cause);
+                        self.gateway
+                            .turn_away(TurnedAway::NoTls, client, Some(&cause));
                         return None;
                     }
                 };
@@ -141,6 +142,12 @@ impl Front {
             }
         }
     }
+}
+
+/// Whose a connection is, as far as is known.
+pub(super) fn client(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    Some(digest.peer_addr()?.as_inet()?.ip())
 }
 
 /// Waits for the first byte of what comes next. `None` if nobody is there any more, or if

@@ -1,7 +1,7 @@
 //! HTTP/1: requests one after the other, each with a total deadline for its head.
 
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 
 use bytes::{BufMut, BytesMut};
@@ -16,7 +16,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::time::{Instant, sleep_until};
 
 use super::Gateway;
-use super::connection::{FINISH, IDLE, ended};
+use super::connection::{FINISH, IDLE, client, ended};
 use super::delivery::refusal_answer;
 use super::framing::{self, BodyLen};
 use super::record::Record;
@@ -176,10 +176,8 @@ fn nothing() -> RequestHeader {
 
 impl Session {
     fn new(stream: Stream) -> Self {
-        let digest = stream.get_socket_digest();
-        let client = digest.and_then(|digest| digest.peer_addr()?.as_inet().map(SocketAddr::ip));
         Self {
-            client,
+            client: client(&stream),
             is_secure: stream.get_ssl_digest().is_some(),
             connection: Connection::new(stream),
             request: nothing(),

@@ -12,7 +12,8 @@ use pingora_core::protocols::{SocketDigest, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::Gateway;
-use super::turned_away::{TurnedAway, client};
+use super::connection::client;
+use super::turned_away::TurnedAway;
 use crate::config::Network;
 
 /// What every header of version 2 begins with. No shorter one of version 1 is valid.
@@ -37,11 +38,11 @@ impl Balancers {
     pub(super) async fn pass_on(&self, gateway: &Gateway, mut stream: Stream) -> Option<Stream> {
         let balancer = client(&stream)?;
         if !self.0.iter().any(|network| network.contains(balancer)) {
-            gateway.turn_away(TurnedAway::NoBalancer, Some(balancer), "");
+            gateway.turn_away(TurnedAway::NoBalancer, Some(balancer), None);
             return None;
         }
         let Some(header) = header(&mut stream).await else {
-            gateway.turn_away(TurnedAway::NoProxyHeader, Some(balancer), "");
+            gateway.turn_away(TurnedAway::NoProxyHeader, Some(balancer), None);
             return None;
         };
         if let Header::Of(client) = header {

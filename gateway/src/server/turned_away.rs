@@ -3,8 +3,6 @@
 
 use std::net::IpAddr;
 
-use pingora_core::protocols::Stream;
-
 use super::Gateway;
 use crate::seldom::Seldom;
 
@@ -69,7 +67,7 @@ impl Gateway {
     }
 
     /// Counts a connection that is closed; the log hears of each reason once a minute.
-    pub(super) fn turn_away(&self, why: TurnedAway, client: Option<IpAddr>, cause: &str) {
+    pub(super) fn turn_away(&self, why: TurnedAway, client: Option<IpAddr>, cause: Option<&str>) {
         self.metrics.turned_away(why.label(), 1);
         let told = TurnedAway::ALL.iter().position(|one| *one == why);
         if told.is_some_and(|index| self.turned_away.0[index].is_due()) {
@@ -83,10 +81,4 @@ impl Gateway {
             );
         }
     }
-}
-
-/// Whose a connection is, as far as is known.
-pub(super) fn client(stream: &Stream) -> Option<IpAddr> {
-    let digest = stream.get_socket_digest()?;
-    Some(digest.peer_addr()?.as_inet()?.ip())
 }
