@@ -122,7 +122,7 @@ impl<S: ReplayStore> Gate<S> {
         let mut deadline = None;
         let mut waiting = None;
         let mut blocked = None;
-        let mut held = None;
+        let mut counted = None;
         loop {
             let claims = pin!(self.claim_all(source, &keys, terms, blocked)).await?;
             let (key, remaining) = match claims {
@@ -142,8 +142,8 @@ impl<S: ReplayStore> Gate<S> {
             };
             blocked = Some(key);
             // Where many wait with what they hold, the next one comes again instead.
-            if held.is_none() {
-                held = Some(self.shared().waiting.hold(verified.body().len())?);
+            if counted.is_none() {
+                counted = Some(self.shared().waiting.hold(verified.body().len())?);
             }
             let now = Instant::now();
             let patience = source.wait().min(LONGEST_WAIT);

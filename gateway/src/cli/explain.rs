@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_core::{Checked, Head, Scheme, Secret, UnixTime, Verifier, VerifyError, Window};
+use hookgate_core::{
+    Checked, Head, Scheme, Secret, UnixTime, Verifier, VerifierBuilder, VerifyError,
+};
 use http::{HeaderMap, Uri};
 
-use super::identify::{Fit, KEYS, Known, fitting};
+use super::identify::{FOREVER, Fit, KEYS, Known, fitting};
 use super::verify::Captured;
-use super::{Error, Signing};
+use super::{Error, Signing, build_error, target};
 
 /// What was captured, and how it was checked.
 pub(super) struct Refused<'r> {
     pub(super) signing: &'r Signing,
+    pub(super) secret: &'r Secret,
     pub(super) captured: &'r Captured,
     pub(super) uri: &'r Uri,
     pub(super) headers: &'r HeaderMap,
@@ -24,8 +27,8 @@ impl Refused<'_> {
     /// What is known of the cause, the surest first. Nothing in it is secret.
     pub(super) fn explain(&self) -> Result<Vec<String>, Error> {
         let mut told: Vec<String> = self.headers().into_iter().collect();
-        let verifier = self.signing.builder(None)?.window(FOREVER).build();
-        let verifier = verifier.map_err(super::build_error)?;
+        let verifier = self.verifier(self.signing.provider.scheme(), self.secret);
+        let verifier = verifier.build().map_err(build_error)?;
         // Of what is too old as well, nothing else would be known.
         let error = match self.verify(&verifier, self.uri, self.body) {
             Ok(checked) => {
@@ -35,16 +38,15 @@ impl Refused<'_> {
             }
             Err(error) => error,
         };
-        let mut causes = self.other_bodies(&verifier);
-        causes.extend(self.other_secrets()?);
-        causes.extend(self.other_addresses()?);
+        let mut causes: Vec<String> = self.other_bodies(&verifier).into_iter().collect();
+        causes.extend(self.other_secrets());
+        causes.extend(self.other_addresses());
         if causes.is_empty() {
-            let secret = self.signing.secret()?;
             let known = Known {
                 url: self.signing.url.clone(),
                 params: self.signing.params.clone(),
             };
-            let others = fitting(&secret, &known, self.headers, self.body)?;
+            let others = fitting(self.secret, &known, self.headers, self.body)?;
             let is_other = |fit: &&Fit| fit.title() != self.signing.provider.title();
             causes.extend(others.iter().find(is_other).map(|fit| {
                 let title = fit.title();
@@ -72,6 +74,12 @@ impl Refused<'_> {
         }
         told.extend(causes);
         Ok(told)
+    }
+
+    /// However old the delivery is by now.
+    fn verifier(&self, scheme: &Scheme, secret: &Secret) -> VerifierBuilder {
+        let builder = self.signing.verifier(scheme, secret.clone());
+        builder.window(FOREVER)
     }
 
     fn verify(&self, verifier: &Verifier, uri: &Uri, body: &Bytes) -> Result<Checked, VerifyError> {
@@ -111,32 +119,27 @@ impl Refused<'_> {
         )
     }
 
-    fn other_bodies(&self, verifier: &Verifier) -> Vec<String> {
+    fn other_bodies(&self, verifier: &Verifier) -> Option<String> {
         if self.body.is_empty() {
-            return vec!["the body is empty: `--body FILE` has it, byte for byte".to_owned()];
+            return Some("the body is empty: `--body FILE` has it, byte for byte".to_owned());
         }
         let fits = |(_, body): &(&str, Vec<u8>)| {
             let body = Bytes::copy_from_slice(body);
             body != *self.body && self.verify(verifier, self.uri, &body).is_ok()
         };
-        let mut spellings = spellings(self.body).into_iter();
-        let found = spellings.find(fits).map(|(spelling, _)| {
-            format!(
-                "it verifies with a body {spelling}: something on the way, or whoever captured it, \
-                 has written it anew"
-            )
-        });
-        found.into_iter().collect()
+        let (spelling, _) = spellings(self.body).into_iter().find(fits)?;
+        Some(format!(
+            "it verifies with a body {spelling}: something on the way, or whoever captured it, \
+             has written it anew"
+        ))
     }
 
-    fn other_secrets(&self) -> Result<Vec<String>, Error> {
-        let secret = self.signing.secret()?;
-        let fits = |scheme: Option<&Scheme>, secret: &Secret| {
-            let builder = self.signing.builder_with(scheme, secret.clone());
-            let verifier = builder.window(FOREVER).build();
+    fn other_secrets(&self) -> Option<String> {
+        let fits = |scheme: &Scheme, secret: &Secret| {
+            let verifier = self.verifier(scheme, secret).build();
             verifier.is_ok_and(|verifier| self.verify(&verifier, self.uri, self.body).is_ok())
         };
-        if let Some(text) = secret.text() {
+        if let Some(text) = self.secret.text() {
             let bare = text.trim().trim_matches(['"', '\'', '\u{feff}']);
             let bare = bare
                 .split_once('=')
@@ -144,55 +147,39 @@ impl Refused<'_> {
                 .map_or(bare, |(_, v)| v);
             if bare != text
                 && let Ok(secret) = Secret::new(bare)
-                && fits(None, &secret)
+                && fits(self.signing.provider.scheme(), &secret)
             {
                 let cause = "it verifies with the secret without what is around it: white space, \
                              quotes, a byte order mark or its name, which are a part of the key";
-                return Ok(vec![cause.to_owned()]);
+                return Some(cause.to_owned());
             }
         }
         let name = self.signing.provider.name();
         let found = KEYS.into_iter().find(|key| {
             let text = format!("extends = {name:?}\nkey = {key}");
-            Scheme::from_toml(&text).is_ok_and(|scheme| fits(Some(&scheme), &secret))
+            Scheme::from_toml(&text).is_ok_and(|scheme| fits(&scheme, self.secret))
         });
-        Ok(found
-            .map(|key| {
-                format!(
-                    "it verifies if the secret is read another way: a scheme of your own with \
-                     `extends = {name:?}` and `key = {key}`"
-                )
-            })
-            .into_iter()
-            .collect())
+        found.map(|key| {
+            format!(
+                "it verifies if the secret is read another way: a scheme of your own with \
+                 `extends = {name:?}` and `key = {key}`"
+            )
+        })
     }
 
-    fn other_addresses(&self) -> Result<Vec<String>, Error> {
-        let Some(url) = &self.signing.url else {
-            return Ok(Vec::new());
+    fn other_addresses(&self) -> Option<String> {
+        let fits = |url: &String| {
+            let scheme = self.signing.provider.scheme();
+            let verifier = self.verifier(scheme, self.secret).url(url).build().ok()?;
+            self.verify(&verifier, &target(url)?, self.body).ok()
         };
-        for other in addresses(url) {
-            let builder = self.signing.builder(Some(&other))?;
-            let Ok(verifier) = builder.window(FOREVER).build() else {
-                continue;
-            };
-            let Ok(uri) = other.parse::<Uri>() else {
-                continue;
-            };
-            let target = uri.into_parts().path_and_query;
-            let target = target.map_or_else(|| Uri::from_static("/"), Uri::from);
-            if self.verify(&verifier, &target, self.body).is_ok() {
-                return Ok(vec![format!(
-                    "it verifies with the address {other}: that is what the provider calls"
-                )]);
-            }
-        }
-        Ok(Vec::new())
+        let mut others = addresses(self.signing.url.as_ref()?).into_iter();
+        let other = others.find(|url| fits(url).is_some())?;
+        Some(format!(
+            "it verifies with the address {other}: that is what the provider calls"
+        ))
     }
 }
-
-/// However old it is by now.
-const FOREVER: Window = Window::new(Duration::MAX, Duration::MAX);
 
 fn is_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';

@@ -154,6 +154,9 @@ impl fmt::Display for Fit {
     }
 }
 
+/// What was captured may be of any age.
+pub(super) const FOREVER: Window = Window::new(Duration::MAX, Duration::MAX);
+
 /// Ways to read a secret besides the provider's own.
 pub(super) const KEYS: [&str; 5] = [
     "{ enc = \"utf8\" }",
@@ -187,7 +190,7 @@ fn verifier(
 ) -> Option<Verifier> {
     let mut builder = Verifier::builder(scheme)
         .with_insecure_published_secrets()
-        .window(Window::new(Duration::MAX, Duration::MAX))
+        .window(FOREVER)
         .key(secret.clone());
     if let Some(url) = &known.url {
         builder = builder.url(url);

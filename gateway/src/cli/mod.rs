@@ -218,11 +218,7 @@ impl Signing {
         let Some(url) = &self.url else {
             return Ok(Uri::from_static("/"));
         };
-        let uri: Uri = url
-            .parse()
-            .map_err(|_| Error::new("--url: expected an http:// or https:// address"))?;
-        let target = uri.into_parts().path_and_query;
-        Ok(target.map_or_else(|| Uri::from_static("/"), Uri::from))
+        target(url).ok_or_else(|| Error::new("--url: expected an http:// or https:// address"))
     }
 
     fn signer(&self) -> Result<Signer, Error> {
@@ -239,22 +235,9 @@ impl Signing {
         builder.build().map_err(build_error)
     }
 
-    fn verifier(&self) -> Result<Verifier, Error> {
-        self.builder(None)?.build().map_err(build_error)
-    }
-
-    /// A verifier that is told `url` instead, if there is one.
-    fn builder(&self, url: Option<&str>) -> Result<VerifierBuilder, Error> {
-        let builder = self.builder_with(None, self.secret()?);
-        Ok(match url {
-            Some(url) => builder.url(url),
-            None => builder,
-        })
-    }
-
-    /// Likewise with another secret, and `scheme` instead of the provider's.
-    fn builder_with(&self, scheme: Option<&Scheme>, secret: Secret) -> VerifierBuilder {
-        let mut builder = Verifier::builder(scheme.unwrap_or(self.provider.scheme()))
+    /// Starts a verifier of `scheme`, the provider's or another, with `secret`.
+    fn verifier(&self, scheme: &Scheme, secret: Secret) -> VerifierBuilder {
+        let mut builder = Verifier::builder(scheme)
             // A captured delivery of a test is checked like any other.
             .with_insecure_published_secrets()
             .key(secret);
@@ -269,6 +252,12 @@ impl Signing {
         }
         builder
     }
+}
+
+/// The target of a request for the address `url`.
+fn target(url: &str) -> Option<Uri> {
+    let target = url.parse::<Uri>().ok()?.into_parts().path_and_query;
+    Some(target.map_or_else(|| Uri::from_static("/"), Uri::from))
 }
 
 /// A mistake in the words of the command line.

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
 use super::explain::Refused;
-use super::{Error, Signing, parse_time};
+use super::{Error, Signing, build_error, parse_time};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -64,7 +64,9 @@ impl Captured {
 
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
     let signing = &options.signing;
-    let verifier = signing.verifier()?;
+    let secret = signing.secret()?;
+    let verifier = signing.verifier(signing.provider.scheme(), secret.clone());
+    let verifier = verifier.build().map_err(build_error)?;
     let (headers, body) = (options.captured.headers()?, options.captured.body()?);
     let uri = signing.target()?;
     let now = options.at.unwrap_or_else(|| clock.now());
@@ -74,6 +76,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         Err(_) if options.explain => {
             let refused = Refused {
                 signing,
+                secret: &secret,
                 captured: &options.captured,
                 uri: &uri,
                 headers: &headers,

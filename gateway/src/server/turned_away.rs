@@ -69,8 +69,7 @@ impl Gateway {
     /// Counts a connection that is closed; the log hears of each reason once a minute.
     pub(super) fn turn_away(&self, why: TurnedAway, client: Option<IpAddr>, cause: Option<&str>) {
         self.metrics.turned_away(why.label(), 1);
-        let told = TurnedAway::ALL.iter().position(|one| *one == why);
-        if told.is_some_and(|index| self.turned_away.0[index].is_due()) {
+        if self.turned_away.0[why as usize].is_due() {
             let (reason, client) = (why.label(), client.map(tracing::field::display));
             tracing::warn!(
                 reason,
