@@ -129,10 +129,6 @@ impl Tag {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
-
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
 }
 
 /// The signature of a genuine delivery is what a forger wants to know.

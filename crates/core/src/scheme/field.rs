@@ -2,32 +2,16 @@
 //! whatever else there is, is refused.
 
 use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::canonical_base64::{self, CanonicalBase64};
 use crate::mac::{Tag, TagLen};
 use crate::time::{Precision, UnixTime};
 
 /// Longest event id, in bytes.
 pub(crate) const MAX_ID: usize = 256;
-
-/// Unpadded, as those write it who use this alphabet.
-const STRICT_BASE64_URL: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_encode_padding(false)
-        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
-        .with_decode_allow_trailing_bits(false),
-);
-
-const STRICT_BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
-        .with_decode_allow_trailing_bits(false),
-);
 
 /// How a signature is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +44,12 @@ impl Encoding {
                 }
                 hex::decode_to_slice(text, tag.zeroed(bytes)).ok()
             }
-            Self::Base64 => decode_base64(&STRICT_BASE64, text, len, tag),
-            Self::Base64Url => decode_base64(&STRICT_BASE64_URL, text, len, tag),
+            Self::Base64 => decode_base64(&canonical_base64::STANDARD, text, len, tag),
+            Self::Base64Url => decode_base64(&canonical_base64::URL, text, len, tag),
             Self::Base64Hex => {
                 let mut digits = Tag::default();
                 let most = TagLen::AtMost(len.most() * 2);
-                decode_base64(&STRICT_BASE64, text, most, &mut digits)?;
+                decode_base64(&canonical_base64::STANDARD, text, most, &mut digits)?;
                 Self::Hex.decode_to(digits.bytes(), len, tag)
             }
             Self::Token => {
@@ -74,7 +58,7 @@ impl Encoding {
             }
             Self::Basic => {
                 let mut credentials = Tag::default();
-                decode_base64(&STRICT_BASE64, text, len, &mut credentials)?;
+                decode_base64(&canonical_base64::STANDARD, text, len, &mut credentials)?;
                 *tag = Tag::of_token(credentials.bytes());
                 Some(())
             }
@@ -85,23 +69,22 @@ impl Encoding {
     pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex => hex::encode(bytes),
-            Self::Base64 | Self::Basic => STRICT_BASE64.encode(bytes),
-            Self::Base64Url => STRICT_BASE64_URL.encode(bytes),
-            Self::Base64Hex => STRICT_BASE64.encode(hex::encode(bytes)),
+            Self::Base64 | Self::Basic => STANDARD.encode(bytes),
+            Self::Base64Url => URL_SAFE_NO_PAD.encode(bytes),
+            Self::Base64Hex => STANDARD.encode(hex::encode(bytes)),
             Self::Token => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
 }
 
-fn decode_base64(engine: &GeneralPurpose, text: &[u8], len: TagLen, tag: &mut Tag) -> Option<()> {
+fn decode_base64(variant: &CanonicalBase64, text: &[u8], len: TagLen, tag: &mut Tag) -> Option<()> {
+    let digits = variant.digits(text)?;
+    let bytes = canonical_base64::decoded_len(digits);
     // What is too long is not even decoded.
-    if text.len() > len.most().div_ceil(3) * 4 {
+    if !len.allows(bytes) {
         return None;
     }
-    let bytes = tag.zeroed(base64::decoded_len_estimate(text.len()));
-    let written = engine.decode_slice(text, bytes).ok()?;
-    tag.truncate(written);
-    len.allows(written).then_some(())
+    variant.decode(digits, tag.zeroed(bytes))
 }
 
 /// The form of a timestamp.
@@ -224,7 +207,7 @@ mod tests {
 
     #[test]
     fn only_canonical_base64_of_the_exact_length_decodes() {
-        let text = STRICT_BASE64.encode([7; 32]);
+        let text = STANDARD.encode([7; 32]);
         assert_eq!(
             Encoding::Base64
                 .decode(text.as_bytes(), TagLen::Exactly(32))
@@ -242,8 +225,8 @@ mod tests {
             format!(" {text}"),
             format!("{}!!", &text[..42]),
             trailing_bits,
-            STRICT_BASE64.encode([7; 31]),
-            STRICT_BASE64.encode([7; 33]),
+            STANDARD.encode([7; 31]),
+            STANDARD.encode([7; 33]),
             text.replace('B', "_"),
             String::new(),
         ] {

@@ -1,5 +1,6 @@
 #![doc = include_str!("language.md")]
 
+mod canonical_base64;
 mod division;
 pub(crate) mod field;
 mod grammar;

@@ -199,11 +199,8 @@ impl SignatureField {
             if candidates.len() == MAX_CANDIDATES {
                 return Err(VerifyError::SignatureTooMany);
             }
-            let text = match text.strip_prefix(&*self.prefix) {
-                Some(rest) => rest,
-                None if self.prefix_optional => text,
-                None => return Err(VerifyError::SignatureMalformed),
-            };
+            let text = self.without_prefix(text);
+            let text = text.ok_or(VerifyError::SignatureMalformed)?;
             candidates.push(Tag::default());
             let tag = candidates.last_mut();
             let decoded = tag.and_then(|tag| self.encoding.decode_to(text, len, tag));
@@ -238,6 +235,19 @@ impl SignatureField {
             Err(VerifyError::SignatureVersionUnknown)
         } else {
             Err(VerifyError::SignatureMalformed)
+        }
+    }
+
+    /// `text` behind the prefix, which it may have to have.
+    pub(crate) fn without_prefix<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+        match &*self.prefix {
+            // Nothing is compared with nothing: where there is no memory behind it, `memcmp`
+            // may take longer over that than decoding the signature does.
+            [] => Some(text),
+            prefix => match text.strip_prefix(prefix) {
+                None if self.prefix_optional => Some(text),
+                rest => rest,
+            },
         }
     }
 

@@ -265,9 +265,8 @@ impl Verifier {
         let [value] = &values[..] else {
             return Err(VerifyError::SignatureRepeated);
         };
-        let token = value
-            .strip_prefix(&*plan.signature.prefix)
-            .ok_or(VerifyError::SignatureMalformed)?;
+        let token = plan.signature.without_prefix(value);
+        let token = token.ok_or(VerifyError::SignatureMalformed)?;
         let (signed, signature) = jwt::split(token).ok_or(VerifyError::SignatureMalformed)?;
         let claims = Claims::read(signed, algorithm)?;
         let tag = plan
