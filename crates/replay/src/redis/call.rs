@@ -1,13 +1,10 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind};
-use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::link::{Conn, Link};
-use super::script::{Answer, SETTLE, Source};
+use super::script::{Answer, Source};
 use crate::store::StoreError;
 
 /// A script to run on keys, within so much time.
@@ -99,76 +96,4 @@ fn fault(link: &Link, conn: &Conn, error: RedisError) -> Fault {
         link.lost(conn);
     }
     Fault::Refused(StoreError::new(error))
-}
-
-/// Gives a claim back when it turns out that nobody holds it: its answer was
-/// lost, came too late, or its asker went away. Otherwise the event would be
-/// refused for the length of a lease.
-pub(super) struct GiveBack {
-    key: String,
-    token: String,
-    arguments: Vec<String>,
-    places: Arc<Semaphore>,
-    sent: Vec<Conn>,
-}
-
-impl GiveBack {
-    /// How many are under way at most; the leases of others run out.
-    pub(super) const PLACES: usize = 256;
-
-    /// How long a server is waited for. The connection is the one that the
-    /// claim went over, where the release cannot overtake it.
-    const PATIENCE: Duration = Duration::from_secs(10);
-
-    pub(super) fn new(
-        key: String,
-        token: String,
-        arguments: Vec<String>,
-        places: &Arc<Semaphore>,
-    ) -> Self {
-        Self {
-            key,
-            token,
-            arguments,
-            places: Arc::clone(places),
-            sent: Vec::new(),
-        }
-    }
-
-    pub(super) fn sent(&mut self, conn: &Conn) {
-        self.sent.push(conn.clone());
-    }
-
-    /// The claim is somebody's to settle.
-    pub(super) fn granted(mut self) {
-        self.sent.clear();
-    }
-
-    /// The claim was not granted. An earlier try may be under way still.
-    pub(super) fn refused(&mut self) {
-        self.sent.pop();
-    }
-}
-
-impl Drop for GiveBack {
-    fn drop(&mut self) {
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
-        for mut conn in self.sent.drain(..) {
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                return;
-            };
-            let (key, arguments) = (self.key.clone(), self.arguments.clone());
-            let token = self.token.clone();
-            runtime.spawn(async move {
-                let _place = place;
-                let keys = [key.as_str()];
-                let release = SETTLE.run(&mut conn.wire, &keys, &arguments);
-                if let Ok(Ok(value)) = timeout(Self::PATIENCE, release).await {
-                    let _ = Answer::read(value, &token);
-                }
-            });
-        }
-    }
 }

@@ -100,6 +100,7 @@ mod bells;
 mod call;
 mod check;
 mod config;
+mod give_back;
 mod link;
 mod script;
 mod since;
@@ -117,8 +118,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::bells::Bells;
-use self::call::{Call, GiveBack};
+use self::call::Call;
 pub use self::config::{RedisConfig, WaitReplicas};
+use self::give_back::GiveBack;
 use self::link::{Conn, Link};
 use self::script::{Answer, CLAIM, SETTLE};
 use self::since::Memory;
@@ -257,12 +259,9 @@ impl ReplayStore for RedisStore {
     async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
         let number = getrandom::u64().map_err(StoreError::new)?;
         let (name, token) = (self.0.config.key(key), token_text(number));
-        let mut give_back = GiveBack::new(
-            name.clone(),
-            token.clone(),
-            self.settlement(key, &token, None, false),
-            &self.0.give_back,
-        );
+        // What it would be if it were granted.
+        let lease = Lease::new(key, number, 1);
+        let mut give_back = GiveBack::new(self, lease, terms.lease);
         let (lease, memory) = (millis(terms.lease), millis(terms.memory));
         let content = terms.content.map(|content| content.to_string());
         let content = content.unwrap_or_default();

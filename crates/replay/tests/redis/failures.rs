@@ -114,6 +114,32 @@ async fn what_a_failed_claim_left_is_given_back() {
 }
 
 #[tokio::test]
+async fn a_claim_whose_connection_was_lost_is_given_back_over_another() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::to(server.port).await;
+    let store = connect(&proxy.url()).await;
+    let direct = connect(&server.url()).await;
+    // Whoever claims first tells the server the script, which is an answer more.
+    granted(&store, 0).await;
+    proxy.refuse(true);
+    proxy.close_next();
+    claim_fails(&store, 1).await;
+    assert!(proxy.has_lost());
+    // The control: the server has the claim, and is not told for a while.
+    for _ in 0..20 {
+        let other = claim(&direct, 1).await;
+        assert!(matches!(other, Claim::InFlight { .. }), "{other:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    proxy.refuse(false);
+    let start = Instant::now();
+    while !matches!(claim(&direct, 1).await, Claim::Granted(_)) {
+        assert!(start.elapsed() < TERMS.lease / 2);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_recognised() {
     let server = Server::start(&[]);
     let proxy = Proxy::to(server.port).await;

@@ -1,7 +1,7 @@
 //! Stands between a store and its server, and loses answers or the connection when told to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -10,6 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     next: Arc<AtomicU8>,
+    /// Whether connections are refused.
+    refuses: Arc<AtomicBool>,
     /// How often a server may be told since when it remembers, before it cannot be reached.
     tells: Arc<AtomicUsize>,
 }
@@ -26,11 +28,16 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let next = Arc::new(AtomicU8::new(PASS));
+        let refuses = Arc::new(AtomicBool::new(false));
         let tells = Arc::new(AtomicUsize::new(usize::MAX));
         let (shared, limit) = (Arc::clone(&next), Arc::clone(&tells));
+        let is_away = Arc::clone(&refuses);
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
+                if is_away.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
                     continue;
                 };
@@ -40,7 +47,12 @@ impl Proxy {
                 tokio::spawn(answer(from_server, to_client, Arc::clone(&shared)));
             }
         });
-        Self { port, next, tells }
+        Self {
+            port,
+            next,
+            refuses,
+            tells,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -55,6 +67,11 @@ impl Proxy {
     /// Closes the connection instead of the next answer.
     pub(crate) fn close_next(&self) {
         self.next.store(CLOSE, Ordering::SeqCst);
+    }
+
+    /// From now on there are no other connections than those that there are, or there are.
+    pub(crate) fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::SeqCst);
     }
 
     pub(crate) fn has_lost(&self) -> bool {
