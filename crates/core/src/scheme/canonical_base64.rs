@@ -5,7 +5,7 @@
 /// The digits of a variant, and whether it is padded.
 pub(super) struct CanonicalBase64 {
     /// The value of each byte that is a digit.
-    values: [u8; 256],
+    values: [u32; 256],
     is_padded: bool,
 }
 
@@ -15,8 +15,10 @@ pub(super) static STANDARD: CanonicalBase64 = CanonicalBase64::new(b'+', b'/', t
 /// RFC 4648 §5, unpadded, as those write it who use it.
 pub(super) static URL: CanonicalBase64 = CanonicalBase64::new(b'-', b'_', false);
 
-/// More than a digit can have.
-const NO_DIGIT: u8 = u8::MAX;
+/// Bits of four digits.
+const BITS: u32 = 24;
+/// Of any other byte: beyond them, whichever of the four it is.
+const NO_DIGIT: u32 = 1 << BITS;
 
 /// How many bytes `digits` stand for.
 pub(super) fn decoded_len(digits: &[u8]) -> usize {
@@ -33,7 +35,7 @@ impl CanonicalBase64 {
                 26..52 => b'a' + (value - 26),
                 _ => b'0' + (value - 52),
             };
-            values[digit as usize] = value;
+            values[digit as usize] = value as u32;
             value += 1;
         }
         values[before_last as usize] = 62;
@@ -61,35 +63,34 @@ impl CanonicalBase64 {
         let (groups, last_digits) = digits.as_chunks();
         let (triples, last_bytes) = bytes.as_chunks_mut();
         // Looked at once, when all have been read.
-        let mut bits = 0;
+        let mut seen = 0;
         for (triple, group) in triples.iter_mut().zip(groups) {
-            *triple = self.triple(*group, &mut bits);
+            *triple = self.triple(*group, &mut seen);
         }
         // Digits that are not there add nothing, and those that are, nothing beyond the bytes.
         let is_whole = match (last_digits, last_bytes) {
             (&[a, b, c], [x, y]) => {
-                let [first, second, beyond] = self.triple([a, b, c, b'A'], &mut bits);
+                let [first, second, beyond] = self.triple([a, b, c, b'A'], &mut seen);
                 (*x, *y) = (first, second);
                 beyond == 0
             }
             (&[a, b], [x]) => {
-                let [first, beyond @ ..] = self.triple([a, b, b'A', b'A'], &mut bits);
+                let [first, beyond @ ..] = self.triple([a, b, b'A', b'A'], &mut seen);
                 *x = first;
                 beyond == [0, 0]
             }
             (digits, _) => digits.is_empty(),
         };
-        (bits < 64 && is_whole).then_some(())
+        (seen >> BITS == 0 && is_whole).then_some(())
     }
 
-    /// The bytes of four digits, whose bits are added to `bits`.
-    fn triple(&self, group: [u8; 4], bits: &mut u8) -> [u8; 3] {
-        let values = group.map(|digit| self.values[usize::from(digit)]);
-        let [a, b, c, d] = values;
-        *bits |= a | b | c | d;
-        let [a, b, c, d] = values.map(u32::from);
-        let [_, triple @ ..] = (a << 18 | b << 12 | c << 6 | d).to_be_bytes();
-        triple
+    /// The bytes of four digits, whose bits are added to `seen`.
+    fn triple(&self, group: [u8; 4], seen: &mut u64) -> [u8; 3] {
+        let [a, b, c, d] = group.map(|digit| u64::from(self.values[usize::from(digit)]));
+        let bits = a << 18 | b << 12 | c << 6 | d;
+        *seen |= bits;
+        let [.., x, y, z] = bits.to_be_bytes();
+        [x, y, z]
     }
 }
 
