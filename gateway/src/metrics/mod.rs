@@ -136,7 +136,8 @@ impl Metrics {
             )?,
             unverified_bytes: registered.add(IntGauge::new(
                 "hookgate_unverified_body_bytes",
-                "Bytes of bodies that are held and not verified yet.",
+                "Bytes of bodies that are held and not verified yet, and 16 KiB of each request that \
+                 waits for more of its body.",
             )?)?,
             servers_out: registered.add(IntGaugeVec::new(
                 Opts::new(

@@ -18,6 +18,11 @@ use tokio::time::Instant;
 
 use crate::waiting::at_once;
 
+/// What a request takes besides the bytes of its body while it waits for more of them. Counted
+/// with them: over HTTP/2 there may be a hundred of each connection, and none of them needs to
+/// send a byte.
+const WAITING: usize = 16 * 1024;
+
 /// When room is made, so much of all of it: making room for every chunk alone would
 /// cost a look at all bodies each time.
 const MARGIN: usize = 8;
@@ -45,14 +50,17 @@ impl Bodies {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Counts what is read of `body`, at most `limit` bytes together with all others.
+    /// Counts what is read of `body`, at most `limit` bytes together with all others. One of
+    /// as many always fits.
     pub(super) fn hold<'b, B>(&'b self, body: &'b mut B, limit: usize) -> Held<'b, B> {
         Held {
-            bodies: self,
-            limit,
             body,
-            bytes: 0,
-            waiting: None,
+            counted: Counted {
+                bodies: self,
+                limit: limit.saturating_add(WAITING),
+                bytes: 0,
+                waiting: None,
+            },
         }
     }
 
@@ -103,9 +111,14 @@ impl Waiting {
 /// A body whose bytes count, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Held<'b, B> {
+    body: &'b mut B,
+    counted: Counted<'b>,
+}
+
+#[derive(Debug)]
+struct Counted<'b> {
     bodies: &'b Bodies,
     limit: usize,
-    body: &'b mut B,
     bytes: usize,
     waiting: Option<(u64, Arc<Waiting>)>,
 }
@@ -116,11 +129,8 @@ impl<B: BodySource> BodySource for Held<'_, B> {
             let mut next = pin!(self.body.chunk());
             match at_once(next.as_mut()).await {
                 Some(chunk) => chunk?,
-                None if self.bytes == 0 => next.await?,
                 None => {
-                    let (_, waiting) = self
-                        .waiting
-                        .get_or_insert_with(|| self.bodies.wait(self.bytes));
+                    let waiting = self.counted.wait()?;
                     tokio::select! {
                         chunk = next => chunk?,
                         () = waiting.told.notified() => return Err(BodyError::Overloaded),
@@ -129,14 +139,25 @@ impl<B: BodySource> BodySource for Held<'_, B> {
             }
         };
         if let Some(chunk) = &chunk {
-            self.count(chunk.len())?;
+            self.counted.add(chunk.len())?;
         }
         Ok(chunk)
     }
 }
 
-impl<B> Held<'_, B> {
-    fn count(&mut self, more: usize) -> Result<(), BodyError> {
+impl Counted<'_> {
+    /// From now on, it may have to give way.
+    fn wait(&mut self) -> Result<Arc<Waiting>, BodyError> {
+        if let Some((_, waiting)) = &self.waiting {
+            return Ok(Arc::clone(waiting));
+        }
+        let (id, waiting) = self.bodies.wait(self.bytes);
+        self.waiting = Some((id, Arc::clone(&waiting)));
+        self.add(WAITING)?;
+        Ok(waiting)
+    }
+
+    fn add(&mut self, more: usize) -> Result<(), BodyError> {
         let own = match &self.waiting {
             Some((id, waiting)) => {
                 // Under the lock, so that what gives way gives up what it has.
@@ -158,7 +179,7 @@ impl<B> Held<'_, B> {
     }
 }
 
-impl<B> Drop for Held<'_, B> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let gave_way = self.waiting.take().is_some_and(|(id, waiting)| {
             self.bodies.waiting.lock().remove(&id);
@@ -220,24 +241,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_at_once_gets_in_however_many_bodies_crawl() {
+        gets_in_beside(vec![(0, 10)]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_at_once_gets_in_however_many_bodies_never_begin() {
+        gets_in_beside(Vec::new()).await;
+    }
+
+    async fn gets_in_beside(chunks: Vec<(u64, usize)>) {
+        let of_one = chunks.iter().map(|(_, len)| len).sum::<usize>() + WAITING;
+        // With what is always there for one more, a hundred fit.
+        let limit = 100 * of_one - WAITING;
         let bodies = Arc::new(Bodies::default());
         let mut crawling = Vec::new();
         for _ in 0..100 {
-            let bodies = Arc::clone(&bodies);
+            let (bodies, chunks) = (Arc::clone(&bodies), chunks.clone());
             crawling.push(tokio::spawn(async move {
-                read(&bodies, 1000, vec![(0, 10)], End::NeverComes).await
+                read(&bodies, limit, chunks, End::NeverComes).await
             }));
             tokio::task::yield_now().await;
         }
-        assert_eq!(bodies.held(), 1000);
+        assert_eq!(bodies.held(), 100 * of_one);
         advance(Duration::from_secs(1)).await;
+        let (half, twice) = (10 * of_one, 20 * of_one);
         for _ in 0..50 {
-            let whole = read(&bodies, 1000, vec![(0, 100), (0, 100)], End::Comes).await;
-            assert_eq!(whole, Ok(200));
+            let whole = read(&bodies, limit, vec![(0, half), (0, half)], End::Comes).await;
+            assert_eq!(whole, Ok(twice));
         }
         // As many gave way as had to, and not all.
         let left = bodies.held();
-        assert!((600..=875).contains(&left), "{left}");
+        assert!(
+            (60 * of_one..=87 * of_one + of_one / 2).contains(&left),
+            "{left}"
+        );
         for task in &crawling {
             task.abort();
         }
@@ -252,27 +289,59 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_slowest_gives_way_first() {
+        const UNIT: usize = WAITING;
         let bodies = Arc::new(Bodies::default());
         let spawn = |chunks: Vec<(u64, usize)>| {
             let bodies = Arc::clone(&bodies);
-            tokio::spawn(async move { read(&bodies, 1000, chunks, End::Comes).await })
+            tokio::spawn(async move { read(&bodies, 1000 * UNIT, chunks, End::Comes).await })
         };
-        let crawl = (0..100).map(|_| (100, 1));
-        let slow = spawn([(0, 300)].into_iter().chain(crawl).collect());
-        let steady = spawn((0..40).map(|_| (100, 20)).collect());
+        let crawl = (0..100).map(|_| (100, UNIT));
+        let slow = spawn([(0, 300 * UNIT)].into_iter().chain(crawl).collect());
+        let steady = spawn((0..40).map(|_| (100, 20 * UNIT)).collect());
         sleep(Duration::from_millis(2050)).await;
-        let quick = read(&bodies, 1000, vec![(0, 300)], End::Comes).await;
-        assert_eq!(quick, Ok(300));
+        let quick = read(&bodies, 1000 * UNIT, vec![(0, 300 * UNIT)], End::Comes).await;
+        assert_eq!(quick, Ok(300 * UNIT));
         assert_eq!(slow.await.expect("no panic"), Err(BodyError::Overloaded));
-        assert_eq!(steady.await.expect("no panic"), Ok(800));
+        assert_eq!(steady.await.expect("no panic"), Ok(800 * UNIT));
+        assert_eq!(bodies.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_longest_for_its_first_byte_gives_way_first() {
+        let bodies = Arc::new(Bodies::default());
+        // Room for sixteen that wait.
+        let limit = 15 * WAITING;
+        let mut waiting = Vec::new();
+        for _ in 0..17 {
+            let bodies = Arc::clone(&bodies);
+            let one = async move { read(&bodies, limit, vec![(5000, 1)], End::Comes).await };
+            waiting.push(tokio::spawn(one));
+            sleep(Duration::from_millis(10)).await;
+        }
+        let mut ends = Vec::new();
+        for one in waiting {
+            ends.push(one.await.expect("no panic"));
+        }
+        // Until an eighth is free.
+        let expected = [vec![Err(BodyError::Overloaded); 3], vec![Ok(1); 14]];
+        assert_eq!(ends, expected.concat());
         assert_eq!(bodies.held(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_nobody_can_give_way_there_is_no_room() {
         let bodies = Bodies::default();
-        let all = read(&bodies, 1000, vec![(0, 600), (0, 600)], End::Comes).await;
+        let all = read(
+            &bodies,
+            1000,
+            vec![(0, 600), (0, 600 + WAITING)],
+            End::Comes,
+        )
+        .await;
         assert_eq!(all, Err(BodyError::Overloaded));
+        // The control: one body of as many bytes as there is room for, that had to wait.
+        let all = read(&bodies, 1000, vec![(0, 600), (1, 400)], End::Comes).await;
+        assert_eq!(all, Ok(1000));
         assert_eq!(bodies.held(), 0);
     }
 }

@@ -10,6 +10,7 @@ use hookgate_tests::{Behaviour, Gateway, Protocol, Provided, Upstream, now, send
 use http::{HeaderValue, Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 const H2C: &str = "h2c = true";
@@ -95,6 +96,40 @@ async fn a_stream_that_is_reset_does_not_stop_its_delivery() {
         (StatusCode::OK, Some("duplicate"))
     );
     assert!(upstream.take().is_empty());
+}
+
+#[tokio::test]
+async fn streams_that_never_send_a_body_give_way_when_there_are_too_many() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .server(H2C)
+        .table("[limits]\nunverified_bodies = \"1MiB\"")
+        .start();
+    let mut client = connect(gateway.address()).await;
+    let head = head(&beatapi().sign(&beatapi().body("evt_1"), now(), "evt_1"));
+    let mut streams = Vec::new();
+    let mut answers = JoinSet::new();
+    for _ in 0..90 {
+        client = client.ready().await.expect("room for a stream");
+        let sent = client.send_request(head.clone(), false);
+        let (answer, stream) = sent.expect("it is sent");
+        streams.push(stream);
+        answers.spawn(answer);
+    }
+    // Each counts 16 KiB, and there is room for one more than a megabyte's.
+    for _ in 0..90 - 65 {
+        let answer = timeout(Duration::from_secs(5), answers.join_next()).await;
+        let answer = answer.expect("in time").expect("one of them");
+        let answer = answer.expect("no panic").expect("an answer");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key("retry-after"));
+    }
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let good = beatapi().delivery(&format!("evt_{protocol:?}"));
+        let good = send_over(&protocol, gateway.address(), good).await;
+        assert_eq!(good.expect("an answer").status, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(upstream.take().len(), 2);
 }
 
 #[tokio::test]
