@@ -7,16 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookgate_replay::{Lease, ReplayStore, Settled, StoreError};
+use hookgate_replay::{Lease, Pauses, ReplayStore, Settled, StoreError};
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep};
 
 use crate::gate::Shared;
-
-/// Between two tries: at first, and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Claims of one delivery: one, but for batches.
 pub(crate) type Leases = SmallVec<[Lease; 1]>;
@@ -58,15 +53,13 @@ impl<S: ReplayStore> Settling<S> {
     async fn settle_late(self, leases: Leases) {
         // Later than the leases end, which makes no difference: who holds one no longer
         // changes nothing.
-        let end = Instant::now() + self.lease;
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::within(self.lease);
         for lease in leases {
             loop {
-                if Instant::now() + pause > end {
+                if !pauses.pause().await {
                     tracing::error!("settling was given up; the lease has ended");
                     break;
                 }
-                sleep(pause).await;
                 match self.tell(&lease).await {
                     Ok(Settled::Applied) => {
                         tracing::info!("what could not be settled is settled now");
@@ -79,7 +72,7 @@ impl<S: ReplayStore> Settling<S> {
                         );
                         break;
                     }
-                    Err(_) => pause = (2 * pause).min(LONGEST_PAUSE),
+                    Err(_) => {}
                 }
             }
         }

@@ -18,6 +18,7 @@ pub mod conformance;
 #[cfg(feature = "disk")]
 mod disk;
 mod memory;
+mod pauses;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod store;
@@ -25,6 +26,8 @@ mod store;
 #[cfg(feature = "disk")]
 pub use self::disk::{DiskStore, DiskStoreBuilder, Durability, OpenError};
 pub use self::memory::MemoryStore;
+#[doc(hidden)]
+pub use self::pauses::Pauses;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use self::redis::{RedisConfig, RedisStore};

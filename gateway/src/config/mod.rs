@@ -79,7 +79,7 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Most connections at once of one client address.
     pub(crate) connections_per_address: Option<usize>,
-    /// Most bytes of bodies that are not verified yet.
+    /// Most bytes of bodies that are not verified yet, and of requests that wait for them.
     pub(crate) unverified_bodies: usize,
     pub(crate) refused: Refused,
 }

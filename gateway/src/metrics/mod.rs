@@ -137,7 +137,7 @@ impl Metrics {
             unverified_bytes: registered.add(IntGauge::new(
                 "hookgate_unverified_body_bytes",
                 "Bytes of bodies that are held and not verified yet, and 16 KiB of each request that \
-                 waits for more of its body.",
+                 has had to wait for more of its body.",
             )?)?,
             servers_out: registered.add(IntGaugeVec::new(
                 Opts::new(

@@ -1,7 +1,7 @@
 //! Bytes of bodies that nobody has verified yet, over all connections.
 //!
-//! What counts are bytes that are held, not connections or what senders announce. When
-//! there are too many, the bodies that have come slowest make room, because that is what
+//! What counts are bytes that are held, and a few for each request that has had to wait for
+//! more, not connections or what senders announce. When there are too many, the bodies that have come slowest make room, because that is what
 //! an attack consists of: a signed delivery that comes in one go never waits, is never
 //! counted for longer than its check takes, and always gets in.
 
@@ -18,9 +18,9 @@ use tokio::time::Instant;
 
 use crate::waiting::at_once;
 
-/// What a request takes besides the bytes of its body while it waits for more of them. Counted
-/// with them: over HTTP/2 there may be a hundred of each connection, and none of them needs to
-/// send a byte.
+/// What a request takes besides the bytes of its body, counted with them once it has had to
+/// wait: over HTTP/2 there may be a hundred of each connection, and none of them needs to send
+/// a byte.
 const WAITING: usize = 16 * 1024;
 
 /// When room is made, so much of all of it: making room for every chunk alone would
@@ -45,13 +45,13 @@ struct Waiting {
 }
 
 impl Bodies {
-    /// Bytes that are held.
+    /// Bytes that count.
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Counts what is read of `body`, at most `limit` bytes together with all others. One of
-    /// as many always fits.
+    /// Counts what is read of `body`, at most `limit` bytes together with all others, and so
+    /// many more that one of `limit` bytes may wait.
     pub(super) fn hold<'b, B>(&'b self, body: &'b mut B, limit: usize) -> Held<'b, B> {
         Held {
             body,
@@ -64,7 +64,12 @@ impl Bodies {
         }
     }
 
-    fn wait(&self, bytes: usize) -> (u64, Arc<Waiting>) {
+    /// How many there are with so many more.
+    fn add(&self, more: usize) -> usize {
+        self.held.fetch_add(more, Ordering::Relaxed) + more
+    }
+
+    fn register(&self, bytes: usize) -> (u64, Arc<Waiting>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let waiting = Arc::new(Waiting {
             bytes: AtomicUsize::new(bytes),
@@ -80,15 +85,20 @@ impl Bodies {
     fn make_room(&self, limit: usize, but: Option<u64>) -> bool {
         let wanted = limit - limit / MARGIN;
         let waiting = self.waiting.lock();
-        let mut slowest: Vec<(u128, &Arc<Waiting>)> = waiting
+        let mut slowest: Vec<((u128, Instant), &Arc<Waiting>)> = waiting
             .iter()
             .filter(|(id, body)| Some(**id) != but && !body.gives_way.load(Ordering::Relaxed))
-            .map(|(_, body)| (body.rate(), body))
+            .map(|(_, body)| ((body.rate(), body.since), body))
             .collect();
-        slowest.sort_by_key(|(rate, _)| *rate);
+        slowest.sort_by_key(|(order, _)| *order);
         for (_, body) in slowest {
             if self.held() <= wanted {
                 break;
+            }
+            // Where there is room already, a large body is too much to give for more of it.
+            let is_large = body.bytes.load(Ordering::Acquire) > limit / MARGIN;
+            if is_large && self.held() <= limit {
+                continue;
             }
             if !body.gives_way.swap(true, Ordering::AcqRel) {
                 let bytes = body.bytes.load(Ordering::Acquire);
@@ -101,10 +111,10 @@ impl Bodies {
 }
 
 impl Waiting {
-    /// Bytes a second.
+    /// Bytes a second. In the first, nobody is quicker for having sent little.
     fn rate(&self) -> u128 {
         let bytes = self.bytes.load(Ordering::Relaxed) as u128;
-        bytes * 1_000_000 / self.since.elapsed().as_micros().max(1)
+        bytes * 1_000_000 / self.since.elapsed().as_micros().max(1_000_000)
     }
 }
 
@@ -130,7 +140,7 @@ impl<B: BodySource> BodySource for Held<'_, B> {
             match at_once(next.as_mut()).await {
                 Some(chunk) => chunk?,
                 None => {
-                    let waiting = self.counted.wait()?;
+                    let waiting = self.counted.begin_waiting()?;
                     tokio::select! {
                         chunk = next => chunk?,
                         () = waiting.told.notified() => return Err(BodyError::Overloaded),
@@ -147,18 +157,18 @@ impl<B: BodySource> BodySource for Held<'_, B> {
 
 impl Counted<'_> {
     /// From now on, it may have to give way.
-    fn wait(&mut self) -> Result<Arc<Waiting>, BodyError> {
+    fn begin_waiting(&mut self) -> Result<Arc<Waiting>, BodyError> {
         if let Some((_, waiting)) = &self.waiting {
             return Ok(Arc::clone(waiting));
         }
-        let (id, waiting) = self.bodies.wait(self.bytes);
+        let (id, waiting) = self.bodies.register(self.bytes);
         self.waiting = Some((id, Arc::clone(&waiting)));
         self.add(WAITING)?;
         Ok(waiting)
     }
 
     fn add(&mut self, more: usize) -> Result<(), BodyError> {
-        let own = match &self.waiting {
+        let (own, held) = match &self.waiting {
             Some((id, waiting)) => {
                 // Under the lock, so that what gives way gives up what it has.
                 let _all = self.bodies.waiting.lock();
@@ -166,12 +176,11 @@ impl Counted<'_> {
                     return Err(BodyError::Overloaded);
                 }
                 waiting.bytes.fetch_add(more, Ordering::AcqRel);
-                Some(*id)
+                (Some(*id), self.bodies.add(more))
             }
-            None => None,
+            None => (None, self.bodies.add(more)),
         };
         self.bytes += more;
-        let held = self.bodies.held.fetch_add(more, Ordering::Relaxed) + more;
         if held > self.limit && !self.bodies.make_room(self.limit, own) {
             return Err(BodyError::Overloaded);
         }
@@ -314,9 +323,9 @@ mod tests {
         let mut waiting = Vec::new();
         for _ in 0..17 {
             let bodies = Arc::clone(&bodies);
-            let one = async move { read(&bodies, limit, vec![(5000, 1)], End::Comes).await };
+            let one = async move { read(&bodies, limit, vec![(50_000, 1)], End::Comes).await };
             waiting.push(tokio::spawn(one));
-            sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(100)).await;
         }
         let mut ends = Vec::new();
         for one in waiting {
@@ -326,6 +335,34 @@ mod tests {
         let expected = [vec![Err(BodyError::Overloaded); 3], vec![Ok(1); 14]];
         assert_eq!(ends, expected.concat());
         assert_eq!(bodies.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_sent_nothing_gives_way_before_what_sends() {
+        let bodies = Arc::new(Bodies::default());
+        let limit = 100 * WAITING;
+        let spawn = |chunks: Vec<(u64, usize)>, end: End| {
+            let bodies = Arc::clone(&bodies);
+            tokio::spawn(async move { read(&bodies, limit, chunks, end).await })
+        };
+        // So large that there is no eighth free beside it.
+        let sends = spawn(vec![(0, 9 * WAITING); 10], End::NeverComes);
+        sleep(Duration::from_millis(900)).await;
+        let idle: Vec<_> = (0..11)
+            .map(|_| spawn(Vec::new(), End::NeverComes))
+            .collect();
+        sleep(Duration::from_millis(100)).await;
+        let mut gave_way = 0;
+        for one in idle {
+            if one.is_finished() {
+                assert_eq!(one.await.expect("no panic"), Err(BodyError::Overloaded));
+                gave_way += 1;
+            }
+        }
+        // All but the last, for which the room was made.
+        assert_eq!(gave_way, 10);
+        assert!(!sends.is_finished());
+        assert_eq!(bodies.held(), 92 * WAITING);
     }
 
     #[tokio::test(start_paused = true)]

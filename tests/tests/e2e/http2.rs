@@ -124,6 +124,12 @@ async fn streams_that_never_send_a_body_give_way_when_there_are_too_many() {
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.headers().contains_key("retry-after"));
     }
+    // As many as have to, and an eighth: the others wait on.
+    let mut told = 90 - 65;
+    while let Ok(Some(_)) = timeout(Duration::from_millis(200), answers.join_next()).await {
+        told += 1;
+    }
+    assert!(told <= 34, "{told}");
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let good = beatapi().delivery(&format!("evt_{protocol:?}"));
         let good = send_over(&protocol, gateway.address(), good).await;

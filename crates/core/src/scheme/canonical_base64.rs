@@ -57,9 +57,12 @@ impl CanonicalBase64 {
         text.len().is_multiple_of(4).then_some(digits)
     }
 
-    /// Decodes [`digits`](Self::digits) to as many `bytes` as [`decoded_len`] says. What is in
-    /// them if a byte is no digit means nothing.
+    /// Decodes [`digits`](Self::digits) to `bytes`, of which there are as many as
+    /// [`decoded_len`] says. What is in them if a byte is no digit means nothing.
     pub(super) fn decode(&self, digits: &[u8], bytes: &mut [u8]) -> Option<()> {
+        if bytes.len() != decoded_len(digits) {
+            return None;
+        }
         let (groups, last_digits) = digits.as_chunks();
         let (triples, last_bytes) = bytes.as_chunks_mut();
         // Looked at once, when all have been read.

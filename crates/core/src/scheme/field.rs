@@ -2,7 +2,7 @@
 //! whatever else there is, is refused.
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose as base64_engine;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -69,9 +69,9 @@ impl Encoding {
     pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex => hex::encode(bytes),
-            Self::Base64 | Self::Basic => STANDARD.encode(bytes),
-            Self::Base64Url => URL_SAFE_NO_PAD.encode(bytes),
-            Self::Base64Hex => STANDARD.encode(hex::encode(bytes)),
+            Self::Base64 | Self::Basic => base64_engine::STANDARD.encode(bytes),
+            Self::Base64Url => base64_engine::URL_SAFE_NO_PAD.encode(bytes),
+            Self::Base64Hex => base64_engine::STANDARD.encode(hex::encode(bytes)),
             Self::Token => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn only_canonical_base64_of_the_exact_length_decodes() {
-        let text = STANDARD.encode([7; 32]);
+        let text = base64_engine::STANDARD.encode([7; 32]);
         assert_eq!(
             Encoding::Base64
                 .decode(text.as_bytes(), TagLen::Exactly(32))
@@ -225,8 +225,8 @@ mod tests {
             format!(" {text}"),
             format!("{}!!", &text[..42]),
             trailing_bits,
-            STANDARD.encode([7; 31]),
-            STANDARD.encode([7; 33]),
+            base64_engine::STANDARD.encode([7; 31]),
+            base64_engine::STANDARD.encode([7; 33]),
             text.replace('B', "_"),
             String::new(),
         ] {

@@ -5,6 +5,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::link::{Conn, Link};
 use super::script::{Answer, Source};
+use super::wire::Wire;
 use crate::store::StoreError;
 
 /// A script to run on keys, within so much time.
@@ -28,21 +29,21 @@ enum Fault {
 }
 
 impl Call<'_> {
-    /// Runs it, and once more if it is not known whether it was applied.
-    /// `sent` is told of each connection before anything goes over it.
+    /// Runs it, and once more if it is not known whether it was applied. The connections over
+    /// which it may be, or still come to be, are added to `sent` before anything goes over them.
     pub(super) async fn run(
         &self,
         link: &Link,
-        mut sent: impl FnMut(&Conn) + Send,
+        sent: &mut Vec<Conn>,
     ) -> Result<(Answer, Conn), StoreError> {
         let start = Instant::now();
         // What was lost on the way is asked for again while there is time.
         let first = start + self.timeout.mul_f32(0.6);
-        match self.attempt(link, first, false, &mut sent).await {
+        match self.attempt(link, first, false, sent).await {
             Ok(answer) => Ok(answer),
             Err(Fault::Refused(error)) => Err(error),
             Err(Fault::Unknown(_)) => {
-                let again = self.attempt(link, start + self.timeout, true, &mut sent);
+                let again = self.attempt(link, start + self.timeout, true, sent);
                 again.await.map_err(|fault| match fault {
                     Fault::Refused(error) | Fault::Unknown(error) => error,
                 })
@@ -55,10 +56,10 @@ impl Call<'_> {
         link: &Link,
         until: Instant,
         again: bool,
-        sent: &mut (impl FnMut(&Conn) + Send),
+        sent: &mut Vec<Conn>,
     ) -> Result<(Answer, Conn), Fault> {
         let mut conn = link.conn(until).await.map_err(Fault::Refused)?;
-        sent(&conn);
+        sent.push(conn.clone());
         let arguments = (self.arguments)(again);
         let answer = self.script.run(&mut conn.wire, self.keys, &arguments);
         match timeout_at(until, answer).await {
@@ -69,7 +70,14 @@ impl Call<'_> {
                     Err(Fault::Refused(error))
                 }
             },
-            Ok(Err(error)) => Err(fault(link, &conn, error)),
+            Ok(Err(error)) => {
+                let fault = fault(link, &conn, error);
+                // A cluster may have been asked before, by its connection.
+                if let (Fault::Refused(_), Wire::Node(_)) = (&fault, &conn.wire) {
+                    sent.pop();
+                }
+                Err(fault)
+            }
             Err(_) => {
                 link.lost(&conn);
                 let error = StoreError::new(format!("no answer within {:?}", self.timeout));

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::link::Conn;
 use super::script::{Answer, SETTLE};
+use super::wire::Wire;
 use super::{Inner, RedisStore, token_text};
-use crate::store::{Lease, Settled};
+use crate::pauses::Pauses;
+use crate::store::Lease;
 
 /// Gives a claim back when it turns out that nobody holds it: its answer was
 /// lost, came too late, or its asker went away. Otherwise the event would be
@@ -18,34 +20,27 @@ use crate::store::{Lease, Settled};
 pub(super) struct GiveBack {
     store: RedisStore,
     /// As if it had been granted.
-    lease: Lease,
+    claimed: Lease,
     /// For how long nobody else can claim it.
-    length: Duration,
-    sent: Vec<Conn>,
+    lease: Duration,
+    /// The connections that it went over.
+    pub(super) sent: Vec<Conn>,
 }
 
 impl GiveBack {
     /// How many are under way at most; the leases of others run out.
     pub(super) const PLACES: usize = 4096;
 
-    /// How long a server is waited for that has the claim.
+    /// How long an answer is waited for.
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Between two tries after that: at first, and at most.
-    const FIRST_PAUSE: Duration = Duration::from_millis(100);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-    pub(super) fn new(store: &RedisStore, lease: Lease, length: Duration) -> Self {
+    pub(super) fn new(store: &RedisStore, claimed: Lease, lease: Duration) -> Self {
         Self {
             store: store.clone(),
+            claimed,
             lease,
-            length,
             sent: Vec::new(),
         }
-    }
-
-    pub(super) fn sent(&mut self, conn: &Conn) {
-        self.sent.push(conn.clone());
     }
 
     /// The claim is somebody's to settle.
@@ -61,71 +56,83 @@ impl GiveBack {
 
 impl Drop for GiveBack {
     fn drop(&mut self) {
+        if self.sent.is_empty() {
+            return;
+        }
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        for conn in self.sent.drain(..) {
-            let Ok(place) = Arc::clone(&self.store.0.give_back).try_acquire_owned() else {
-                return;
-            };
-            let open = Open {
-                store: Arc::downgrade(&self.store.0),
-                lease: self.lease.clone(),
-                end: Instant::now() + self.length,
-                _place: place,
-            };
-            runtime.spawn(open.give_back(conn));
-        }
+        let Ok(place) = Arc::clone(&self.store.0.give_back).try_acquire_owned() else {
+            tracing::warn!(
+                "a claim that failed is not given back, as too many are; its lease ends"
+            );
+            return;
+        };
+        let abandoned = Abandoned {
+            store: Arc::downgrade(&self.store.0),
+            claimed: self.claimed.clone(),
+            _place: place,
+        };
+        runtime.spawn(abandoned.give_back(std::mem::take(&mut self.sent), self.lease));
     }
 }
 
-/// A claim that nobody holds, or will be one when the server comes to it.
-struct Open {
+/// A claim that nobody holds, or one that will be when the server comes to it.
+struct Abandoned {
     store: Weak<Inner>,
-    lease: Lease,
-    end: Instant,
+    claimed: Lease,
     _place: OwnedSemaphorePermit,
 }
 
-impl Open {
-    async fn give_back(self, conn: Conn) {
-        if self.is_released_over(conn).await {
-            return;
-        }
-        let mut pause = GiveBack::FIRST_PAUSE;
-        let mut was_absent = false;
-        while Instant::now() + pause < self.end {
-            sleep(pause).await;
-            pause = (2 * pause).min(GiveBack::LONGEST_PAUSE);
-            let Some(store) = self.store.upgrade().map(RedisStore) else {
-                return;
+impl Abandoned {
+    async fn give_back(self, sent: Vec<Conn>, lease: Duration) {
+        let mut pauses = Pauses::within(lease);
+        let mut is_open = false;
+        for conn in sent.into_iter().rev() {
+            // A connection to a node does not let the release overtake the claim; one to a
+            // cluster may have become another.
+            let is_in_order = matches!(conn.wire, Wire::Node(_));
+            is_open |= match self.release_over(conn).await {
+                Some(Answer::Stale) => !is_in_order,
+                answer => answer.is_none(),
             };
-            match store.settle(&self.lease, None).await {
+        }
+        let mut was_stale = false;
+        while is_open && self.store.strong_count() > 0 && pauses.pause().await {
+            let Some(conn) = self.other_connection().await else {
+                continue;
+            };
+            match self.release_over(conn).await {
                 // What lies in a connection that broke may be read after another was opened, but
                 // not long after: a server that answers reads them all.
-                Ok(Settled::Stale) if !was_absent => was_absent = true,
-                Ok(_) => return,
-                Err(_) => was_absent = false,
+                Some(Answer::Stale) if !was_stale => was_stale = true,
+                answer => is_open = answer.is_none(),
             }
         }
     }
 
-    /// Over the connection that the claim went over, the release cannot overtake it. Whether
-    /// it arrived.
-    async fn is_released_over(&self, mut conn: Conn) -> bool {
-        let Some(store) = self.store.upgrade().map(RedisStore) else {
-            return true;
-        };
-        let key = store.0.config.key(self.lease.key());
-        let token = token_text(self.lease.token());
-        let arguments = store.settlement(self.lease.key(), &token, None, false);
-        // Nobody has to wait for this to be rid of the store.
+    /// None while there is none.
+    async fn other_connection(&self) -> Option<Conn> {
+        let store = self.store.upgrade()?;
+        store
+            .link
+            .conn(Instant::now() + GiveBack::PATIENCE)
+            .await
+            .ok()
+    }
+
+    /// What the server answered, if it did. The release says nothing of earlier ones: that the
+    /// claim is not there is not to be taken for that it was given back.
+    async fn release_over(&self, mut conn: Conn) -> Option<Answer> {
+        let store = self.store.upgrade().map(RedisStore)?;
+        let key = store.0.config.key(self.claimed.key());
+        let token = token_text(self.claimed.token());
+        let arguments = store.settlement(self.claimed.key(), &token, None, false);
+        // Whoever drops the store is rid of it, whatever is waited for here.
         drop(store);
         let keys = [key.as_str()];
         let release = SETTLE.run(&mut conn.wire, &keys, &arguments);
-        match timeout(GiveBack::PATIENCE, release).await {
-            Ok(Ok(value)) => Answer::read(value, &token).is_ok(),
-            _ => false,
-        }
+        let answer = timeout(GiveBack::PATIENCE, release).await.ok()?.ok()?;
+        Answer::read(answer, &token).ok()
     }
 }

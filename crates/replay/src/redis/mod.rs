@@ -217,7 +217,7 @@ impl RedisStore {
             arguments: &|again| self.settlement(lease.key(), &token, retention, again),
             timeout: self.0.config.timeout,
         };
-        let (answer, conn) = call.run(&self.0.link, |_| ()).await?;
+        let (answer, conn) = call.run(&self.0.link, &mut Vec::new()).await?;
         match answer {
             Answer::Committed(entry) => self.0.memory.committed(lease.key(), entry),
             Answer::Released => {}
@@ -288,7 +288,7 @@ impl ReplayStore for RedisStore {
             },
             timeout: self.0.config.timeout,
         };
-        let (mut answer, mut conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
+        let (mut answer, mut conn) = call.run(&self.0.link, &mut give_back.sent).await?;
         if answer == Answer::Lost {
             match &conn.wire {
                 // Whoever connects looks at all slots, once for all claims.
@@ -301,7 +301,7 @@ impl ReplayStore for RedisStore {
                 }
             }
             give_back.refused();
-            (answer, conn) = call.run(&self.0.link, |conn| give_back.sent(conn)).await?;
+            (answer, conn) = call.run(&self.0.link, &mut give_back.sent).await?;
         }
         let claim = match answer {
             Answer::Granted(attempt) => {
@@ -372,7 +372,13 @@ fn millis(duration: Duration) -> String {
 }
 
 fn unexpected(answer: Answer) -> StoreError {
-    StoreError::new(format!(
-        "the server answered {answer:?}, which was not asked"
-    ))
+    match answer {
+        Answer::Foreign => StoreError::new(
+            "under the key of the event is data that is not hookgate's, or is of a newer \
+             version; use a prefix or a database of its own",
+        ),
+        answer => StoreError::new(format!(
+            "the server answered {answer:?}, which was not asked"
+        )),
+    }
 }

@@ -47,6 +47,8 @@ pub(super) enum Answer {
     Committed(String),
     Released,
     Stale,
+    /// What is under the key is not hookgate's, or of a newer version.
+    Foreign,
 }
 
 impl Source {
@@ -110,12 +112,7 @@ impl Answer {
             ("committed", Some(entry)) => Some(Self::Committed(entry.to_owned())),
             ("released", None) => Some(Self::Released),
             ("stale", None) => Some(Self::Stale),
-            ("foreign", None) => {
-                return Err(StoreError::new(
-                    "under the key of the event is data that is not hookgate's, or is of a \
-                     newer version; use a prefix or a database of its own",
-                ));
-            }
+            ("foreign", None) => Some(Self::Foreign),
             _ => None,
         };
         answer.ok_or_else(|| StoreError::new("the server's answer is not that of the script"))
@@ -138,6 +135,7 @@ mod tests {
             Ok(Answer::InFlight(Duration::from_millis(1500)))
         );
         assert_eq!(read("00ff done"), Ok(Answer::Done));
+        assert_eq!(read("00ff foreign"), Ok(Answer::Foreign));
         assert_eq!(
             read("00ff committed d:00ff:1700000000000:"),
             Ok(Answer::Committed("d:00ff:1700000000000:".to_owned()))
@@ -148,7 +146,6 @@ mod tests {
             ("00ff granted -1", "not that of the script"),
             ("00ff committed", "not that of the script"),
             ("00ff", "not that of the script"),
-            ("00ff foreign", "not hookgate's"),
             ("", "another command"),
         ] {
             let error = read(answer).expect_err(answer);
