@@ -123,19 +123,19 @@ pub(crate) struct Line<'l> {
     pub(crate) source: Option<&'l str>,
     /// What was asked for, if no source has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) asked: Option<&'l str>,
+    pub(crate) request_target: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) client: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) key: Option<&'l str>,
+    pub(crate) key_id: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) event: Option<&'l str>,
+    pub(crate) event_id: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) upstream: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) bytes: Option<usize>,
+    pub(crate) body_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verify_us: Option<Microseconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,13 +155,13 @@ impl fmt::Display for Line<'_> {
         field("reason", self.reason.as_ref().map(|v| v as _))?;
         field("status", self.status.as_ref().map(|v| v as _))?;
         field("source", self.source.as_ref().map(|v| v as _))?;
-        field("asked", self.asked.map(Quoted).as_ref().map(|v| v as _))?;
+        field("request_target", self.request_target.map(Quoted).as_ref().map(|v| v as _))?;
         field("client", self.client.as_ref().map(|v| v as _))?;
-        field("key", self.key.as_ref().map(|v| v as _))?;
-        field("event", self.event.as_ref().map(|v| v as _))?;
+        field("key_id", self.key_id.as_ref().map(|v| v as _))?;
+        field("event_id", self.event_id.as_ref().map(|v| v as _))?;
         field("attempt", self.attempt.as_ref().map(|v| v as _))?;
         field("upstream", self.upstream.as_ref().map(|v| v as _))?;
-        field("bytes", self.bytes.as_ref().map(|v| v as _))?;
+        field("body_bytes", self.body_bytes.as_ref().map(|v| v as _))?;
         field("verify_us", self.verify_us.as_ref().map(|v| v as _))?;
         field("claim_us", self.claim_us.as_ref().map(|v| v as _))?;
         field("upstream_us", self.upstream_us.as_ref().map(|v| v as _))?;

@@ -51,15 +51,15 @@ pub(crate) struct Metrics {
     upstream_responses: IntCounterVec,
     key_matches: IntCounterVec,
     verify_seconds: Histogram,
-    upstream_seconds: HistogramVec,
+    upstream_response_seconds: HistogramVec,
     body_bytes: Histogram,
-    clock_skew: GaugeVec,
+    signature_age: GaugeVec,
     connections: IntGauge,
     connections_limit: IntGauge,
     connections_refused: IntCounterVec,
     unverified_bytes: IntGauge,
-    servers_out: IntGaugeVec,
-    upstream_requests: IntGaugeVec,
+    unhealthy_servers: IntGaugeVec,
+    upstream_requests_in_flight: IntGaugeVec,
     replay_entries: IntGauge,
     store_seconds: HistogramVec,
     store_errors: IntCounter,
@@ -104,8 +104,8 @@ impl Metrics {
                 "Time to check a delivery, without waiting for its bytes.",
                 &VERIFY_SECONDS,
             )?,
-            upstream_seconds: registered.histograms(
-                "hookgate_upstream_seconds",
+            upstream_response_seconds: registered.histograms(
+                "hookgate_upstream_response_seconds",
                 "Time from forwarding to the head of the upstream's answer.",
                 &SECONDS,
                 "upstream",
@@ -115,9 +115,9 @@ impl Metrics {
                 "Size of verified bodies.",
                 &BYTES,
             )?,
-            clock_skew: registered.add(GaugeVec::new(
+            signature_age: registered.add(GaugeVec::new(
                 Opts::new(
-                    "hookgate_clock_skew_seconds",
+                    "hookgate_signature_age_seconds",
                     "How long before its arrival the last verified delivery was signed; less \
                      than 0 if the sender's clock is ahead.",
                 ),
@@ -139,16 +139,16 @@ impl Metrics {
                 "Bytes of bodies that are held and not verified yet, and 16 KiB of each request that \
                  has had to wait for more of its body.",
             )?)?,
-            servers_out: registered.add(IntGaugeVec::new(
+            unhealthy_servers: registered.add(IntGaugeVec::new(
                 Opts::new(
-                    "hookgate_upstream_servers_out",
+                    "hookgate_upstream_unhealthy_servers",
                     "Servers that fail their health checks.",
                 ),
                 &["upstream"],
             )?)?,
-            upstream_requests: registered.add(IntGaugeVec::new(
+            upstream_requests_in_flight: registered.add(IntGaugeVec::new(
                 Opts::new(
-                    "hookgate_upstream_requests",
+                    "hookgate_upstream_requests_in_flight",
                     "Deliveries that are under way to the upstream.",
                 ),
                 &["upstream"],
@@ -247,12 +247,12 @@ impl Metrics {
         self.unverified_bytes.set(number(unverified_bytes));
         self.connections_limit.set(number(most_connections));
         // What a reload has taken away is no more.
-        self.servers_out.reset();
-        self.upstream_requests.reset();
+        self.unhealthy_servers.reset();
+        self.upstream_requests_in_flight.reset();
         for upstream in upstreams {
-            let out = self.servers_out.with_label_values(&[upstream.name()]);
+            let out = self.unhealthy_servers.with_label_values(&[upstream.name()]);
             out.set(number(upstream.servers_out()));
-            let requests = self.upstream_requests.with_label_values(&[upstream.name()]);
+            let requests = self.upstream_requests_in_flight.with_label_values(&[upstream.name()]);
             requests.set(number(upstream.requests()));
         }
     }

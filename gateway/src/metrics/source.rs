@@ -14,7 +14,7 @@ pub(crate) struct SourceMetrics {
     busy: IntCounter,
     refused: IntCounter,
     handshake: IntCounter,
-    clock_skew: Gauge,
+    signature_age: Gauge,
     body_bytes: Histogram,
     /// By the id of the key; a handful.
     keys: Vec<(String, IntCounter)>,
@@ -38,7 +38,7 @@ impl SourceMetrics {
             busy: outcome("busy"),
             refused: outcome("refused"),
             handshake: outcome("handshake"),
-            clock_skew: metrics.clock_skew.with_label_values(&[name]),
+            signature_age: metrics.signature_age.with_label_values(&[name]),
             body_bytes: metrics.body_bytes.clone(),
             keys: keys.collect(),
         }
@@ -52,7 +52,7 @@ impl SourceMetrics {
         self.body_bytes.observe(verified.body().len() as f64);
         if let Some(signed) = verified.timestamp() {
             let milliseconds = now.millis().saturating_sub(signed.millis());
-            self.clock_skew.set(milliseconds as f64 / 1000.0);
+            self.signature_age.set(milliseconds as f64 / 1000.0);
         }
     }
 

@@ -29,14 +29,14 @@ pub(super) struct Record<'g> {
     /// Where the measure of what comes next begins.
     lap: Instant,
     route: Option<Arc<Route>>,
-    asked: Option<String>,
+    request_target: Option<String>,
     outcome: &'static str,
     reason: Option<Reason>,
     status: Option<u16>,
-    key: Option<String>,
-    event: Option<String>,
+    key_id: Option<String>,
+    event_id: Option<String>,
     attempt: Option<u32>,
-    bytes: Option<usize>,
+    body_bytes: Option<usize>,
     verify: Option<Duration>,
     claim: Option<Duration>,
     upstream: Option<Duration>,
@@ -54,14 +54,14 @@ impl<'g> Record<'g> {
             start,
             lap: start,
             route: None,
-            asked: None,
+            request_target: None,
             outcome: "refused",
             reason: None,
             status: None,
-            key: None,
-            event: None,
+            key_id: None,
+            event_id: None,
             attempt: None,
-            bytes: None,
+            body_bytes: None,
             verify: None,
             claim: None,
             upstream: None,
@@ -76,7 +76,7 @@ impl<'g> Record<'g> {
     /// Notes what was asked for, which no source has.
     pub(super) fn unrouted(&mut self, request: &RequestHeader) {
         if self.gateway.access.is_on() || self.gateway.traces.is_on() {
-            self.asked = Some(asked(request));
+            self.request_target = Some(request_target(request));
         }
     }
 
@@ -95,10 +95,10 @@ impl<'g> Record<'g> {
     pub(super) fn verified(&mut self, route: &Route, verified: &Verified) {
         let now = self.gateway.gate.clock().now();
         route.metrics.verified(verified, now);
-        self.bytes = Some(verified.body().len());
+        self.body_bytes = Some(verified.body().len());
         if self.gateway.access.is_on() || self.gateway.traces.is_on() {
-            self.key = Some(verified.key_id().to_owned());
-            self.event = verified.id().map(str::to_owned);
+            self.key_id = Some(verified.key_id().to_owned());
+            self.event_id = verified.id().map(str::to_owned);
         }
     }
 
@@ -205,13 +205,13 @@ impl<'g> Record<'g> {
             reason: self.reason.map(Reason::label),
             status: self.status,
             source: route.map(|route| route.source.name()),
-            asked: self.asked.as_deref(),
+            request_target: self.request_target.as_deref(),
             client: self.client,
-            key: self.key.as_deref(),
-            event: self.event.as_deref(),
+            key_id: self.key_id.as_deref(),
+            event_id: self.event_id.as_deref(),
             attempt: self.attempt,
             upstream: self.upstream.and(route).map(|route| route.upstream.name()),
-            bytes: self.bytes,
+            body_bytes: self.body_bytes,
             verify_us: us(self.verify),
             claim_us: us(self.claim),
             upstream_us: us(self.upstream),
@@ -240,13 +240,13 @@ impl Drop for Record<'_> {
 }
 
 /// Method, host and path, without the query, in which some providers have a token.
-fn asked(request: &RequestHeader) -> String {
+fn request_target(request: &RequestHeader) -> String {
     /// As much as tells who means what.
     const MOST: usize = 200;
     let host = request.headers.get(HOST).map(HeaderValue::as_bytes);
     let host = String::from_utf8_lossy(host.unwrap_or_default());
-    let asked = format!("{} {host}{}", request.method, request.uri.path());
-    asked.chars().take(MOST).collect()
+    let target = format!("{} {host}{}", request.method, request.uri.path());
+    target.chars().take(MOST).collect()
 }
 
 /// A body of which is known how long it was waited for.

@@ -135,8 +135,8 @@ fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
         text("hookgate.outcome", Some(line.outcome)),
         text("hookgate.reason", line.reason),
         text("hookgate.source", line.source),
-        text("hookgate.key", line.key),
-        text("hookgate.event", line.event),
+        text("hookgate.key_id", line.key_id),
+        text("hookgate.event_id", line.event_id),
         text("hookgate.upstream", line.upstream),
         number("hookgate.attempt", line.attempt.map(u128::from)),
         number("hookgate.verify_us", micros(line.verify_us)),
@@ -145,7 +145,7 @@ fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
         number("http.response.status_code", line.status.map(u128::from)),
         number(
             "http.request.body.size",
-            line.bytes.map(|bytes| bytes as u128),
+            line.body_bytes.map(|bytes| bytes as u128),
         ),
     ]
     .into_iter()

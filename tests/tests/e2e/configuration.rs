@@ -493,7 +493,7 @@ fn values_that_would_overflow_or_never_match_are_refused() {
             "sources[0].retention: expected a duration",
         ),
         (
-            "wait = \"18446744073709551615s\"",
+            "duplicate_wait = \"18446744073709551615s\"",
             "sources[0].wait: expected a duration",
         ),
         ("body = \"16EiB\"", "sources[0].body: expected a size"),

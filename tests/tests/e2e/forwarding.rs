@@ -282,7 +282,7 @@ async fn an_upstream_that_is_late_is_504_and_its_event_is_forwarded_again_as_a_s
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .upstream("timeout = \"300ms\"")
-        .every_source("wait = \"20s\"")
+        .every_source("duplicate_wait = \"20s\"")
         .start();
     upstream.next(Behaviour::Hang);
     let late = send(gateway.address(), beatapi().delivery("evt_1")).await;
@@ -309,7 +309,7 @@ async fn with_at_most_once_an_unknown_outcome_is_not_forwarded_again() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .upstream("timeout = \"300ms\"")
-        .every_source("wait = \"6s\"\ndelivery = \"at_most_once\"")
+        .every_source("duplicate_wait = \"6s\"\ndelivery = \"at_most_once\"")
         .start();
     upstream.next(Behaviour::Hang);
     let late = send(gateway.address(), beatapi().delivery("evt_1")).await;

@@ -68,7 +68,7 @@ async fn every_delivery_leaves_one_line() {
         assert_eq!(line["reason"], reason, "{line}");
         assert_eq!(line["status"], status, "{line}");
         assert_eq!(line["status"], reply.status.as_u16(), "{line}");
-        assert_eq!(line["event"].as_str(), event, "{line}");
+        assert_eq!(line["event_id"].as_str(), event, "{line}");
         assert_eq!(line["client"], "127.0.0.1", "{line}");
         assert!(line["total_us"].is_u64(), "{line}");
         // What went through has been verified, claimed, and perhaps forwarded.
@@ -78,10 +78,10 @@ async fn every_delivery_leaves_one_line() {
             reason != "source_unknown",
             "{line}"
         );
-        let asked = (reason == "source_unknown").then_some("POST hooks.example/elsewhere");
-        assert_eq!(line["asked"].as_str(), asked, "{line}");
-        assert_eq!(line["key"].is_string(), signed, "{line}");
-        assert_eq!(line["bytes"].is_u64(), signed, "{line}");
+        let target = (reason == "source_unknown").then_some("POST hooks.example/elsewhere");
+        assert_eq!(line["request_target"].as_str(), target, "{line}");
+        assert_eq!(line["key_id"].is_string(), signed, "{line}");
+        assert_eq!(line["body_bytes"].is_u64(), signed, "{line}");
         assert_eq!(line["claim_us"].is_u64(), signed, "{line}");
         assert_eq!(
             line["verify_us"].is_u64(),
@@ -151,14 +151,14 @@ async fn standard_output_that_takes_nothing_holds_up_no_delivery() {
 /// The metrics that the documentation promises.
 pub const METRICS: [&str; 22] = [
     "hookgate_unverified_body_bytes",
-    "hookgate_upstream_servers_out",
-    "hookgate_upstream_requests",
+    "hookgate_upstream_unhealthy_servers",
+    "hookgate_upstream_requests_in_flight",
     "hookgate_deliveries_total",
     "hookgate_refused_total",
     "hookgate_upstream_responses_total",
     "hookgate_key_matches_total",
     "hookgate_verify_seconds",
-    "hookgate_upstream_seconds",
+    "hookgate_upstream_response_seconds",
     "hookgate_body_bytes",
     "hookgate_replay_entries",
     "hookgate_replay_store_seconds",
@@ -169,7 +169,7 @@ pub const METRICS: [&str; 22] = [
     "hookgate_connections_limit",
     "hookgate_connections_refused_total",
     "hookgate_config_reloads_total",
-    "hookgate_clock_skew_seconds",
+    "hookgate_signature_age_seconds",
     "hookgate_log_lines_dropped_total",
     "hookgate_build_info",
 ];
@@ -202,7 +202,7 @@ async fn every_metric_has_the_name_of_the_documentation() {
         "hookgate_body_bytes_count 1",
         "hookgate_deliveries_total{outcome=\"busy\",source=\"beatapi\"} 0",
         "hookgate_upstream_responses_total{class=\"error\",upstream=\"app\"} 0",
-        "hookgate_clock_skew_seconds{source=\"beatapi\"} ",
+        "hookgate_signature_age_seconds{source=\"beatapi\"} ",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

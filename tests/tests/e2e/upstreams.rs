@@ -536,7 +536,7 @@ async fn a_sick_server_gets_nothing_until_it_is_well_again() {
         gateway.says("server is out").await;
         assert_eq!(share("sick").await, (0, 10), "{protocol}");
         let metrics = gateway.ask("/metrics").await;
-        let out = "hookgate_upstream_servers_out{upstream=\"own\"} 1\n";
+        let out = "hookgate_upstream_unhealthy_servers{upstream=\"own\"} 1\n";
         assert!(metrics.contains(out), "{metrics}");
         sick.store(false, Ordering::SeqCst);
         gateway.says("server is back").await;
@@ -693,7 +693,7 @@ async fn what_finds_no_room_in_time_is_told_to_come_again_and_may() {
         }
         let metrics = gateway.ask("/metrics").await;
         for expected in [
-            "hookgate_upstream_requests{upstream=\"own\"} 1\n",
+            "hookgate_upstream_requests_in_flight{upstream=\"own\"} 1\n",
             "hookgate_refused_total{reason=\"upstream_busy\",source=\"own\"} 2\n",
         ] {
             assert!(metrics.contains(expected), "{metrics}");

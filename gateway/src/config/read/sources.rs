@@ -179,8 +179,8 @@ fn read_source(
         .optional("body")
         .map_or(defaults.body_limit, |Size(limit)| limit);
     let body_timeout = positive(section, "body_timeout").unwrap_or(defaults.body_timeout);
-    let wait = section
-        .optional("wait")
+    let duplicate_wait = section
+        .optional("duplicate_wait")
         .unwrap_or(SourceBuilder::DEFAULT_WAIT);
     let on_conflict = section
         .optional("on_conflict")
@@ -229,7 +229,7 @@ fn read_source(
         .lease(lease.unwrap_or(least_lease))
         .body_limit(body_limit)
         .body_timeout(body_timeout)
-        .wait(wait)
+        .wait(duplicate_wait)
         .on_duplicate(on_duplicate)
         .on_conflict(on_conflict)
         .promise(promise);
