@@ -155,7 +155,10 @@ impl fmt::Display for Line<'_> {
         field("reason", self.reason.as_ref().map(|v| v as _))?;
         field("status", self.status.as_ref().map(|v| v as _))?;
         field("source", self.source.as_ref().map(|v| v as _))?;
-        field("request_target", self.request_target.map(Quoted).as_ref().map(|v| v as _))?;
+        field(
+            "request_target",
+            self.request_target.map(Quoted).as_ref().map(|v| v as _),
+        )?;
         field("client", self.client.as_ref().map(|v| v as _))?;
         field("key_id", self.key_id.as_ref().map(|v| v as _))?;
         field("event_id", self.event_id.as_ref().map(|v| v as _))?;

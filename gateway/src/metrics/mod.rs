@@ -252,7 +252,9 @@ impl Metrics {
         for upstream in upstreams {
             let out = self.unhealthy_servers.with_label_values(&[upstream.name()]);
             out.set(number(upstream.servers_out()));
-            let requests = self.upstream_requests_in_flight.with_label_values(&[upstream.name()]);
+            let requests = self
+                .upstream_requests_in_flight
+                .with_label_values(&[upstream.name()]);
             requests.set(number(upstream.requests()));
         }
     }

@@ -26,7 +26,9 @@ impl UpstreamMetrics {
             classes: ["2xx", "3xx", "4xx", "5xx"].map(class),
             other: class("other"),
             error: class("error"),
-            seconds: metrics.upstream_response_seconds.with_label_values(&[upstream]),
+            seconds: metrics
+                .upstream_response_seconds
+                .with_label_values(&[upstream]),
         }
     }
 
