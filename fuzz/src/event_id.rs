@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use hookgate_core::{Begun, Head, Scheme, Verified};
+use hookgate_core::{Head, HeadOutcome, Scheme, Verified};
 use http::Request;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -94,7 +94,7 @@ pub fn event_id(data: &[u8]) {
 
 fn deliver(pair: &Pair, signed: &Request<Bytes>, cut: usize) -> Verified {
     let begun = pair.verifier.begin(Head::from(signed), NOW).unwrap();
-    let Begun::Delivery(mut pending) = begun else {
+    let HeadOutcome::Delivery(mut pending) = begun else {
         panic!("no handshake");
     };
     let body = signed.body();

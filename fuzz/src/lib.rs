@@ -11,8 +11,8 @@ mod signature_header;
 mod template;
 
 use bytes::Bytes;
-use hookgate_core::{Checked, VerifierBuilder, VerifyError};
 use hookgate_core::{Head, Scheme, Secret, Signer, SignerBuilder, UnixTime, Variant, Verifier};
+use hookgate_core::{RequestOutcome, VerifierBuilder, VerifyError};
 use http::Request;
 
 pub use self::event_id::event_id;
@@ -70,7 +70,7 @@ impl Pair {
             })
     }
 
-    fn verify(&self, request: &Request<Bytes>) -> Result<Checked, VerifyError> {
+    fn verify(&self, request: &Request<Bytes>) -> Result<RequestOutcome, VerifyError> {
         let body = request.body().clone();
         self.verifier.verify(Head::from(request), body, NOW)
     }

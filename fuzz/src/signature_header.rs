@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use hookgate_core::{Checked, Provider, Scheme};
+use hookgate_core::{Provider, RequestOutcome, Scheme};
 use http::{HeaderName, HeaderValue, Request};
 
 use super::{NOW, Pair, request};
@@ -149,8 +149,8 @@ pub fn signature_header(data: &[u8]) {
         delivery.headers_mut().append(name, value);
     }
     match fixture.pair.verify(&delivery) {
-        Ok(Checked::Delivery(_)) => assert!(genuine, "{delivery:?}"),
-        Ok(Checked::Handshake(_)) => panic!("a handshake: {delivery:?}"),
+        Ok(RequestOutcome::Delivery(_)) => assert!(genuine, "{delivery:?}"),
+        Ok(RequestOutcome::Handshake(_)) => panic!("a handshake: {delivery:?}"),
         Err(error) => assert!(!error.label().is_empty()),
     }
 }

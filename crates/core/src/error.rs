@@ -1,161 +1,128 @@
-//! Errors sorted by who is to blame: the sender's are [`VerifyError`], the
-//! operator's are [`SecretError`] and [`Problems`](crate::document::Problems).
+//! Errors, sorted by who is to blame.
+//!
+//! [`VerifyError`] blames the sender of a delivery. [`SecretError`] and
+//! [`Problems`](crate::Problems) blame the operator, and occur at start-up alone.
 
 use std::fmt;
 
-/// Why a delivery did not verify.
-///
-/// Small, and without any data from the request, so that it can go to logs,
-/// metrics and response extensions as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-// A result that is a large value or one of these is moved in whole words: odd pieces wait for
-// each other.
-#[repr(align(8))]
-pub enum VerifyError {
-    /// The signature is absent.
-    SignatureMissing,
-    /// What carries the signature occurs more than once.
-    SignatureRepeated,
-    /// The signature does not follow the scheme's grammar.
-    SignatureMalformed,
-    /// There are signatures, but none of the scheme's version or algorithm.
-    SignatureVersionUnknown,
-    /// More candidate signatures than [`MAX_CANDIDATES`](crate::MAX_CANDIDATES).
-    SignatureTooMany,
-    /// No signature matches under any active key.
-    SignatureMismatch,
-    /// No key is active at this time.
-    NoActiveKey,
-    /// The timestamp is absent.
-    TimestampMissing,
-    /// The timestamp occurs more than once.
-    TimestampRepeated,
-    /// The timestamp is not of the scheme's form.
-    TimestampMalformed,
-    /// The timestamp is older than the window allows.
-    TimestampTooOld,
-    /// The timestamp lies further ahead than the window allows.
-    TimestampTooNew,
-    /// A part of the signed message is absent: a header, a query or form
-    /// field, a member of the body.
-    FieldMissing,
-    /// A part of the signed message occurs more than once.
-    FieldRepeated,
-    /// A part of the signed message is not of the scheme's form.
-    FieldMalformed,
-    /// Two values that the scheme demands to be equal differ, such as the
-    /// body's digest and the one that is signed.
-    RequirementUnmet,
-    /// Headers of two schemes that exclude each other came together.
-    SchemesMixed,
-    /// A request of a provider's handshake that must not be answered.
-    HandshakeRefused,
+use crate::limits::MAX_SECRET_LEN;
+
+/// Declares [`VerifyError`] from one table: each row has the documentation of a variant, its
+/// name, its label and its message.
+macro_rules! verify_errors {
+    ($($(#[doc = $doc:literal])+ $variant:ident, $label:literal, $message:literal;)+) => {
+        /// Why a delivery did not verify.
+        ///
+        /// The type is small and holds no data of the request. It can therefore go to logs,
+        /// metrics and response extensions as it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        // A `Result` of a large value or of this error is moved in whole machine words. Without
+        // the alignment it is moved in smaller pieces, each of which waits for the one before.
+        #[repr(align(8))]
+        pub enum VerifyError {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl VerifyError {
+            /// Every variant, for tables and metrics.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Stable label of the variant for logs and metrics.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)+
+                }
+            }
+
+            const fn message(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $message,)+
+                }
+            }
+        }
+    };
 }
 
-impl VerifyError {
-    /// Every variant, for tables and metrics.
-    pub const ALL: &'static [Self] = &[
-        Self::SignatureMissing,
-        Self::SignatureRepeated,
-        Self::SignatureMalformed,
-        Self::SignatureVersionUnknown,
-        Self::SignatureTooMany,
-        Self::SignatureMismatch,
-        Self::NoActiveKey,
-        Self::TimestampMissing,
-        Self::TimestampRepeated,
-        Self::TimestampMalformed,
-        Self::TimestampTooOld,
-        Self::TimestampTooNew,
-        Self::FieldMissing,
-        Self::FieldRepeated,
-        Self::FieldMalformed,
-        Self::RequirementUnmet,
-        Self::SchemesMixed,
-        Self::HandshakeRefused,
-    ];
-
-    /// Stable label for logs and metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::SignatureMissing => "signature_missing",
-            Self::SignatureRepeated => "signature_repeated",
-            Self::SignatureMalformed => "signature_malformed",
-            Self::SignatureVersionUnknown => "signature_version_unknown",
-            Self::SignatureTooMany => "signature_too_many",
-            Self::SignatureMismatch => "signature_mismatch",
-            Self::NoActiveKey => "no_active_key",
-            Self::TimestampMissing => "timestamp_missing",
-            Self::TimestampRepeated => "timestamp_repeated",
-            Self::TimestampMalformed => "timestamp_malformed",
-            Self::TimestampTooOld => "timestamp_too_old",
-            Self::TimestampTooNew => "timestamp_too_new",
-            Self::FieldMissing => "field_missing",
-            Self::FieldRepeated => "field_repeated",
-            Self::FieldMalformed => "field_malformed",
-            Self::RequirementUnmet => "requirement_unmet",
-            Self::SchemesMixed => "schemes_mixed",
-            Self::HandshakeRefused => "handshake_refused",
-        }
-    }
+verify_errors! {
+    /// The signature is missing.
+    SignatureMissing, "signature_missing", "the signature is missing";
+    /// The header or field that carries the signature occurs more than once.
+    SignatureRepeated, "signature_repeated", "the signature occurs more than once";
+    /// The signature does not follow the scheme's grammar.
+    SignatureMalformed, "signature_malformed",
+        "the signature does not follow the scheme's grammar";
+    /// The delivery has signatures, but none of the scheme's version or algorithm.
+    SignatureVersionUnknown, "signature_version_unknown",
+        "no signature has the scheme's version or algorithm";
+    /// The delivery offers more than [`MAX_CANDIDATES`](crate::MAX_CANDIDATES) signatures.
+    SignatureTooMany, "signature_too_many", "too many signatures";
+    /// No signature matches under any active key.
+    SignatureMismatch, "signature_mismatch", "no signature matches";
+    /// No key is active at this time.
+    NoActiveKey, "no_active_key", "no key is active now";
+    /// The timestamp is missing.
+    TimestampMissing, "timestamp_missing", "the timestamp is missing";
+    /// The timestamp occurs more than once.
+    TimestampRepeated, "timestamp_repeated", "the timestamp occurs more than once";
+    /// The timestamp does not have the scheme's form.
+    TimestampMalformed, "timestamp_malformed", "the timestamp does not have the scheme's form";
+    /// The timestamp is older than the window allows.
+    TimestampTooOld, "timestamp_too_old", "the timestamp is too old";
+    /// The timestamp is further in the future than the window allows.
+    TimestampTooNew, "timestamp_too_new", "the timestamp is too far in the future";
+    /// A part of the signed message is missing: a header, a query or form field, or a member
+    /// of the body.
+    FieldMissing, "field_missing", "a signed field is missing";
+    /// A part of the signed message occurs more than once.
+    FieldRepeated, "field_repeated", "a signed field occurs more than once";
+    /// A part of the signed message does not have the scheme's form.
+    FieldMalformed, "field_malformed", "a signed field does not have the scheme's form";
+    /// Two values that the scheme requires to be equal differ, such as the digest of the body
+    /// and the digest that is signed.
+    RequirementUnmet, "requirement_unmet", "two values that must be equal differ";
+    /// The delivery has headers of two schemes that exclude each other.
+    SchemesMixed, "schemes_mixed", "headers of two schemes are mixed";
+    /// The request belongs to a provider's handshake, and must not be answered.
+    HandshakeRefused, "handshake_refused", "the handshake must not be answered";
 }
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SignatureMissing => "the signature is missing",
-            Self::SignatureRepeated => "the signature occurs more than once",
-            Self::SignatureMalformed => "the signature does not follow the scheme's grammar",
-            Self::SignatureVersionUnknown => "no signature of the scheme's version",
-            Self::SignatureTooMany => "too many signatures",
-            Self::SignatureMismatch => "no signature matches",
-            Self::NoActiveKey => "no key is active now",
-            Self::TimestampMissing => "the timestamp is missing",
-            Self::TimestampRepeated => "the timestamp occurs more than once",
-            Self::TimestampMalformed => "the timestamp is not of the scheme's form",
-            Self::TimestampTooOld => "the timestamp is too old",
-            Self::TimestampTooNew => "the timestamp lies too far in the future",
-            Self::FieldMissing => "a signed field is missing",
-            Self::FieldRepeated => "a signed field occurs more than once",
-            Self::FieldMalformed => "a signed field is not of the scheme's form",
-            Self::RequirementUnmet => "two values that have to be equal differ",
-            Self::SchemesMixed => "headers of two schemes are mixed",
-            Self::HandshakeRefused => "a handshake that must not be answered",
-        })
+        f.write_str(self.message())
     }
 }
 
 impl std::error::Error for VerifyError {}
 
-/// Why a secret cannot be used. A start-up error, never a sender's.
+/// Why a secret cannot be used. The error occurs at start-up, never for a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// Nothing there, or only white space.
+    /// The secret is empty, or only white space.
     Blank,
-    /// A placeholder that nobody filled in, such as `${SECRET}`.
+    /// The secret is a placeholder that was not replaced, such as `${SECRET}`.
     Placeholder,
-    /// Longer than [`Secret::MAX_LEN`](crate::Secret::MAX_LEN).
+    /// The secret is longer than [`Secret::MAX_LEN`](crate::Secret::MAX_LEN).
     TooLong,
-    /// The environment variable is not set, or is not UTF-8.
+    /// The environment variable of this name is not set, or not UTF-8.
     Environment(String),
-    /// Does not decode as the scheme says. Holds the encoding that was expected.
+    /// The secret does not decode as the scheme says. Holds the encoding that was expected.
     Encoding(&'static str),
-    /// Decodes to a length that the scheme's algorithm cannot use.
+    /// The secret decodes to a length that the scheme's algorithm cannot use.
     Length {
-        /// What the algorithm needs, in bytes.
+        /// Length that the algorithm needs, in bytes.
         expected: usize,
-        /// What it is, in bytes.
+        /// Length of the decoded secret, in bytes.
         found: usize,
     },
-    /// Not a valid public key of the scheme's algorithm.
+    /// The secret is not a valid public key of the scheme's algorithm.
     PublicKey,
-    /// Not a valid private key of the scheme's algorithm.
+    /// The secret is not a valid private key of the scheme's algorithm.
     PrivateKey,
-    /// Does not begin as secrets of the scheme do.
+    /// The secret does not start with the prefix that secrets of the scheme have.
     Prefix,
-    /// Printed in public documentation: everybody can sign with it.
+    /// Public documentation prints the secret: anybody can sign with it.
     Published,
 }
 
@@ -163,16 +130,12 @@ impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blank => f.write_str("the secret is empty; anybody could sign with it"),
-            Self::Placeholder => f.write_str("the secret is a placeholder that was not filled in"),
-            Self::TooLong => write!(
-                f,
-                "the secret is longer than {} bytes",
-                crate::Secret::MAX_LEN
-            ),
+            Self::Placeholder => f.write_str("the secret is a placeholder that was not replaced"),
+            Self::TooLong => write!(f, "the secret is longer than {MAX_SECRET_LEN} bytes"),
             Self::Environment(name) => {
                 write!(
                     f,
-                    "the environment variable {name} is not set (or not UTF-8)"
+                    "the environment variable {name} is not set, or not UTF-8"
                 )
             }
             Self::Encoding(expected) => {
@@ -190,10 +153,12 @@ impl fmt::Display for SecretError {
             Self::PrivateKey => {
                 f.write_str("the secret is not a valid private key of the scheme's algorithm")
             }
-            Self::Prefix => f.write_str("the secret does not begin as those of the scheme do"),
-            Self::Published => f.write_str(
-                "the secret is printed in public documentation; anybody can sign with it",
-            ),
+            Self::Prefix => {
+                f.write_str("the secret does not start with the prefix of the scheme's secrets")
+            }
+            Self::Published => {
+                f.write_str("public documentation prints the secret; anybody can sign with it")
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! ```
 //! use bytes::Bytes;
 //! use hookgate_core::{
-//!     Begun, Head, Provider, Secret, Signer, UnixTime, Verifier, VerifyError,
+//!     HeadOutcome, Head, Provider, Secret, Signer, UnixTime, Verifier, VerifyError,
 //! };
 //! use http::{HeaderMap, Method, Uri};
 //!
@@ -19,7 +19,7 @@
 //! let head = Head::new(&method, &uri, &headers);
 //!
 //! // A good delivery: the head first, then the body chunk by chunk.
-//! let Begun::Delivery(mut pending) = verifier.begin(head, now)? else { panic!("a handshake") };
+//! let HeadOutcome::Delivery(mut pending) = verifier.begin(head, now)? else { panic!("a handshake") };
 //! pending.push(body.clone());
 //! let verified = pending.finish(now)?.delivery().expect("no handshake");
 //! assert_eq!(verified.id(), Some("evt_1"));
@@ -37,29 +37,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod document;
+mod catalogue;
+mod document;
 mod error;
 mod head;
 mod identity;
+#[doc(hidden)]
+pub mod internal;
+mod limits;
 mod mac;
 mod message_signature;
-mod provider;
-mod public_key;
 pub mod scheme;
 mod secret;
 mod signer;
 mod time;
 mod verifier;
 
+pub use self::catalogue::{Events, Provider, SchemeEvidence, UndocumentedProvider};
+pub use self::document::{Problem, Problems};
 pub use self::error::{SecretError, VerifyError};
 pub use self::head::Head;
 pub use self::identity::{Identity, ReplayKey, ReplayScope};
-pub use self::provider::{Confidence, Events, Provider, Unpublished};
+pub use self::limits::{MAX_CANDIDATES, MAX_KEYS};
 pub use self::scheme::{Caution, Scheme, Shape, Variant};
 pub use self::secret::Secret;
 pub use self::signer::{SignError, Signer, SignerBuilder};
 pub use self::time::{UnixTime, Window};
 pub use self::verifier::{
-    Begun, BuildError, Checked, Chunk, Key, MAX_CANDIDATES, MAX_KEYS, Pending, Verified, Verifier,
-    VerifierBuilder, Work,
+    BuildError, Chunk, HeadOutcome, Key, Pending, RequestOutcome, Verified, Verifier,
+    VerifierBuilder,
 };

@@ -3,6 +3,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::error::SecretError;
+use crate::limits::MAX_SECRET_LEN;
 
 /// The text of a provider's secret, as the provider shows it.
 ///
@@ -22,7 +23,7 @@ pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
     /// Length limit in bytes. Generous: a PEM key fits.
-    pub const MAX_LEN: usize = 16 * 1024;
+    pub const MAX_LEN: usize = MAX_SECRET_LEN;
 
     /// Keys shorter than this, in bytes, can be guessed: warn about them.
     pub const WEAK_LEN: usize = 16;

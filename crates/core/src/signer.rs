@@ -12,9 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{SecretError, VerifyError};
 use crate::head::Head;
-use crate::mac::{self, Algorithm};
+use crate::mac::{self, Algorithm, PrivateKey};
 use crate::message_signature::{self, Component, Digests, Metadata, Policy};
-use crate::public_key::PrivateKey;
 use crate::scheme::field::Encoding;
 use crate::scheme::json::Pointer;
 use crate::scheme::location::{Item, Location};
@@ -23,7 +22,7 @@ use crate::scheme::template::{Absent, Place};
 use crate::scheme::{Kind, Plan, Scheme, field};
 use crate::secret::Secret;
 use crate::time::UnixTime;
-use crate::verifier::{BuildError, Context, Unsigned, context, find_variant};
+use crate::verifier::{BuildError, Context, SigningInput, context, find_variant};
 
 /// Signs deliveries of one scheme with one key.
 #[derive(Clone, Debug)]
@@ -385,7 +384,7 @@ impl Draft<'_> {
         let elements = elements.as_array_mut().ok_or(SignError::BodyNotJson)?;
         for element in elements {
             let text = element.to_string();
-            let unsigned = Unsigned {
+            let unsigned = SigningInput {
                 body: text.as_bytes(),
                 ..self.unsigned(None)
             };
@@ -471,8 +470,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn unsigned<'d>(&'d self, list: Option<&'d str>) -> Unsigned<'d> {
-        Unsigned {
+    fn unsigned<'d>(&'d self, list: Option<&'d str>) -> SigningInput<'d> {
+        SigningInput {
             plan: self.plan,
             context: &self.signer.context,
             head: Head::from(&self.parts),

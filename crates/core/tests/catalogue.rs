@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use bytes::{Bytes, BytesMut};
+use hookgate_core::internal::{BodyHash, restore_body_hash, take_body_hash};
 use hookgate_core::{
-    Begun, BuildError, Caution, Checked, Head, Pending, Provider, ReplayScope, Scheme, Secret,
-    Shape, Signer, UnixTime, Variant, Verified, Verifier, VerifyError, Window, Work,
+    BuildError, Caution, Head, HeadOutcome, Pending, Provider, ReplayScope, RequestOutcome, Scheme,
+    Secret, Shape, Signer, UnixTime, Variant, Verified, Verifier, VerifyError, Window,
 };
 use http::{HeaderValue, Method, Request};
 
@@ -134,8 +135,10 @@ impl Case {
             .verifier()
             .verify(Head::from(request), request.body().clone(), now)?;
         match checked {
-            Checked::Delivery(verified) => Ok(verified),
-            Checked::Handshake(_) => panic!("{}: a delivery was taken for a handshake", self.name),
+            RequestOutcome::Delivery(verified) => Ok(verified),
+            RequestOutcome::Handshake(_) => {
+                panic!("{}: a delivery was taken for a handshake", self.name)
+            }
         }
     }
 }
@@ -231,10 +234,11 @@ fn a_body_in_pieces_is_the_same_body() {
                 refused += usize::from(whole.is_err());
                 for (len, hands) in lens.into_iter().flat_map(|len| [(len, false), (len, true)]) {
                     let mut work = |pending: &mut Pending<'_>| {
-                        if let Some(mut work) = hands.then(|| pending.work(10)).flatten() {
+                        if let Some(mut work) = hands.then(|| take_body_hash(pending, 10)).flatten()
+                        {
                             worked += 1;
-                            work.run();
-                            pending.resume(work);
+                            work.hash_remaining();
+                            restore_body_hash(pending, work);
                         }
                     };
                     let in_pieces = in_pieces(&case.verifier(), &request, len, &mut work);
@@ -244,7 +248,7 @@ fn a_body_in_pieces_is_the_same_body() {
         }
     }
     assert!(refused > 100, "{refused}");
-    assert!(worked > 1000 || !Work::is_faster_for_both(), "{worked}");
+    assert!(worked > 1000 || !BodyHash::pairing_is_faster(), "{worked}");
 }
 
 /// A very long one is hashed as it comes, with every algorithm that can.
@@ -348,7 +352,7 @@ fn in_pieces(
     len: usize,
     work: &mut dyn FnMut(&mut Pending<'_>),
 ) -> Result<Verified, VerifyError> {
-    let Begun::Delivery(mut pending) = verifier.begin(Head::from(request), NOW)? else {
+    let HeadOutcome::Delivery(mut pending) = verifier.begin(Head::from(request), NOW)? else {
         panic!("a delivery was taken for a handshake: {request:?}");
     };
     for (index, piece) in request.body().chunks(len).enumerate() {
@@ -365,7 +369,7 @@ fn in_pieces(
 /// Each of two deliveries in pieces of its own, some of it hashed before.
 #[test]
 fn two_bodies_side_by_side_are_each_its_own() {
-    if !Work::is_faster_for_both() {
+    if !BodyHash::pairing_is_faster() {
         return;
     }
     let cases = Case::all();
@@ -397,29 +401,31 @@ fn two_bodies_side_by_side_are_each_its_own() {
                     let verifiers = [one.verifier(), two.verifier()];
                     let mut pendings = [0, 1].map(|index| {
                         let begun = verifiers[index].begin(Head::from(&requests[index]), NOW);
-                        let Ok(Begun::Delivery(mut pending)) = begun else {
+                        let Ok(HeadOutcome::Delivery(mut pending)) = begun else {
                             panic!("a good head");
                         };
                         let pieces = requests[index].body().chunks([piece_one, piece_two][index]);
                         for (at, piece) in pieces.enumerate() {
                             pending.push(BytesMut::from(piece));
                             if at == 1 {
-                                let mut work = pending.work(1).unwrap();
-                                work.run();
-                                pending.resume(work);
+                                let mut work = take_body_hash(&mut pending, 1).unwrap();
+                                work.hash_remaining();
+                                restore_body_hash(&mut pending, work);
                             }
                         }
                         pending
                     });
-                    let works = pendings.each_mut().map(|pending| pending.work(1));
+                    let works = pendings
+                        .each_mut()
+                        .map(|pending| take_body_hash(pending, 1));
                     let [Some(mut work_one), Some(mut work_two)] = works else {
                         continue;
                     };
-                    Work::run_both(&mut work_one, &mut work_two);
-                    assert!(work_one.left() == 0 || work_two.left() == 0);
+                    BodyHash::update_pair(&mut work_one, &mut work_two);
+                    assert!(work_one.remaining() == 0 || work_two.remaining() == 0);
                     let [mut pending_one, mut pending_two] = pendings;
-                    pending_one.resume(work_one);
-                    pending_two.resume(work_two);
+                    restore_body_hash(&mut pending_one, work_one);
+                    restore_body_hash(&mut pending_two, work_two);
                     for (index, pending) in [pending_one, pending_two].into_iter().enumerate() {
                         let checked = pending.finish(NOW);
                         if forged == Some(index) {

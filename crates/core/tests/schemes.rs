@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{
-    Begun, BuildError, Checked, Head, Identity, Key, Provider, ReplayScope, Scheme, Secret,
-    SecretError, Signer, UnixTime, Verified, Verifier, VerifierBuilder, VerifyError,
+    BuildError, Head, HeadOutcome, Identity, Key, Provider, ReplayScope, RequestOutcome, Scheme,
+    Secret, SecretError, Signer, UnixTime, Verified, Verifier, VerifierBuilder, VerifyError,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
@@ -32,7 +32,7 @@ fn post(target: &str, body: &str) -> Request<Bytes> {
         .unwrap()
 }
 
-fn check(verifier: &Verifier, request: &Request<Bytes>) -> Result<Checked, VerifyError> {
+fn check(verifier: &Verifier, request: &Request<Bytes>) -> Result<RequestOutcome, VerifyError> {
     verifier.verify(Head::from(request), request.body().clone(), NOW)
 }
 
@@ -42,8 +42,8 @@ fn delivery(verifier: &Verifier, request: &Request<Bytes>) -> Result<Verified, V
 
 fn answer(verifier: &Verifier, request: &Request<Bytes>) -> Result<Response<Bytes>, VerifyError> {
     match check(verifier, request)? {
-        Checked::Handshake(answer) => Ok(*answer),
-        Checked::Delivery(_) => panic!("not a handshake"),
+        RequestOutcome::Handshake(answer) => Ok(*answer),
+        RequestOutcome::Delivery(_) => panic!("not a handshake"),
     }
 }
 
@@ -661,7 +661,7 @@ fn a_long_batch_in_pieces_is_verified_by_its_elements() {
                 for piece in [len, 1 << 20, 70_001] {
                     let request = post("/", "");
                     let begun = verifier.begin(Head::from(&request), NOW).unwrap();
-                    let Begun::Delivery(mut pending) = begun else {
+                    let HeadOutcome::Delivery(mut pending) = begun else {
                         panic!("a delivery was taken for a handshake");
                     };
                     for piece in body.as_bytes().chunks(piece) {
@@ -820,7 +820,7 @@ fn a_slow_body_outlives_neither_the_signature_nor_the_key() {
     // Begun when all is well, and at its end so much later.
     let after = |verifier: &Verifier, signed: &Request<Bytes>, later: Duration| {
         let begun = verifier.begin(Head::from(signed), NOW).unwrap();
-        let Begun::Delivery(mut pending) = begun else {
+        let HeadOutcome::Delivery(mut pending) = begun else {
             panic!("a handshake");
         };
         pending.push(signed.body().clone());

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use hookgate_core::{
-    Begun, BuildError, Head, Key, MAX_CANDIDATES, MAX_KEYS, Provider, Scheme, Secret, SecretError,
-    Signer, UnixTime, Verified, Verifier, VerifyError,
+    BuildError, Head, HeadOutcome, Key, MAX_CANDIDATES, MAX_KEYS, Provider, Scheme, Secret,
+    SecretError, Signer, UnixTime, Verified, Verifier, VerifyError,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
@@ -366,7 +366,7 @@ fn nothing_secret_is_in_debug_output() {
     let fixture = Fixture::new("beatapi");
     let (method, uri) = (Method::POST, Uri::from_static("/"));
     let head = Head::new(&method, &uri, &fixture.headers);
-    let Begun::Delivery(mut pending) = fixture.verifier.begin(head, NOW).unwrap() else {
+    let HeadOutcome::Delivery(mut pending) = fixture.verifier.begin(head, NOW).unwrap() else {
         panic!("a delivery");
     };
     pending.push(Bytes::from_static(b"canary"));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_core::{Checked, ReplayKey, Verified};
+use hookgate_core::{ReplayKey, RequestOutcome, Verified};
 use hookgate_replay::{Claim, ReplayStore, Terms};
 use http::Response;
 use tokio::time::{Instant, timeout};
@@ -84,15 +84,15 @@ impl<S: ReplayStore> Gate<S> {
         } = received;
         // Of what is refused only now, too, it is known what it is.
         let verified = match (&checked, source.mode()) {
-            (Ok(Checked::Delivery(verified)), Mode::Observe) => Some(verified.clone()),
+            (Ok(RequestOutcome::Delivery(verified)), Mode::Observe) => Some(verified.clone()),
             _ => None,
         };
         let admission = match checked {
-            Ok(Checked::Delivery(verified)) => {
+            Ok(RequestOutcome::Delivery(verified)) => {
                 // Not moved to where it is awaited: it is large.
                 pin!(self.admit_verified(source, verified)).await
             }
-            Ok(Checked::Handshake(answer)) => Ok(Admission::Handshake(answer)),
+            Ok(RequestOutcome::Handshake(answer)) => Ok(Admission::Handshake(answer)),
             Err(refusal) => Err(refusal),
         };
         match source.mode() {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use hookgate_core::{Begun, Head, UnixTime, Verified, VerifyError};
+use hookgate_core::{Head, HeadOutcome, UnixTime, Verified, VerifyError};
 use hookgate_replay::ReplayStore;
 use http::Method;
 
@@ -101,15 +101,21 @@ impl<S: ReplayStore> Gate<S> {
         Ok(receiving)
     }
 
-    fn check_head<'s>(&self, source: &'s Source, head: Head<'_>) -> Result<Begun<'s>, Refusal> {
+    fn check_head<'s>(
+        &self,
+        source: &'s Source,
+        head: Head<'_>,
+    ) -> Result<HeadOutcome<'s>, Refusal> {
         let is_post = head.method == Method::POST;
         match (source.verifier().begin(head, self.0.clock.now()), is_post) {
-            (Ok(begun @ Begun::Handshake(_)), _) | (Ok(begun), true) => Ok(begun),
+            (Ok(begun @ HeadOutcome::Handshake(_)), _) | (Ok(begun), true) => Ok(begun),
             (Err(error), true) | (Err(error @ VerifyError::HandshakeRefused), false) => {
                 Err(source.refusal(error))
             }
             // Other methods are for handshakes, and this is none.
-            (Ok(Begun::Delivery(_)) | Err(_), false) => Err(Refusal::of_method(source.verifier())),
+            (Ok(HeadOutcome::Delivery(_)) | Err(_), false) => {
+                Err(Refusal::of_method(source.verifier()))
+            }
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use hookgate_core::{Begun, Checked, Chunk, Verified, VerifyError};
+use hookgate_core::internal::{begin_refused, restore_body_hash, take_body_hash};
+use hookgate_core::{Chunk, HeadOutcome, RequestOutcome, Verified, VerifyError};
 use http::Response;
 use tokio::time::timeout;
 
@@ -17,7 +18,7 @@ use crate::together;
 /// A request whose head is good: its body may be read now.
 pub struct Receiving<'s> {
     source: &'s Source,
-    begun: Begun<'s>,
+    begun: HeadOutcome<'s>,
     clock: Arc<dyn Clock>,
     /// What the head has decided already, of a source that only observes.
     foregone: Option<Result<Box<Response<Bytes>>, Refusal>>,
@@ -28,7 +29,7 @@ pub struct Receiving<'s> {
 pub struct Received<'s> {
     pub(crate) source: &'s Source,
     /// Without an error, unless the source only observes.
-    pub(crate) checked: Result<Checked, Refusal>,
+    pub(crate) checked: Result<RequestOutcome, Refusal>,
     /// The body, if the source only observes.
     pub(crate) observed: Bytes,
 }
@@ -38,8 +39,8 @@ impl Received<'_> {
     /// through by a source that only observes.
     pub fn verified(&self) -> Option<&Verified> {
         match &self.checked {
-            Ok(Checked::Delivery(verified)) => Some(verified),
-            Ok(Checked::Handshake(_)) | Err(_) => None,
+            Ok(RequestOutcome::Delivery(verified)) => Some(verified),
+            Ok(RequestOutcome::Handshake(_)) | Err(_) => None,
         }
     }
 
@@ -71,9 +72,11 @@ pub enum BodyError {
 }
 
 impl<'s> Receiving<'s> {
-    pub(crate) fn new(source: &'s Source, begun: Begun<'s>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(source: &'s Source, begun: HeadOutcome<'s>, clock: Arc<dyn Clock>) -> Self {
         match (begun, source.mode()) {
-            (Begun::Handshake(answer), Mode::Observe) => Self::foregone(source, Ok(answer), clock),
+            (HeadOutcome::Handshake(answer), Mode::Observe) => {
+                Self::foregone(source, Ok(answer), clock)
+            }
             (begun, _) => Self {
                 source,
                 begun,
@@ -94,10 +97,10 @@ impl<'s> Receiving<'s> {
         clock: Arc<dyn Clock>,
     ) -> Self {
         // What is begun here only collects the body.
-        let collecting = source.verifier().begin_refused(VerifyError::FieldMissing);
+        let collecting = begin_refused(source.verifier(), VerifyError::FieldMissing);
         Self {
             source,
-            begun: Begun::Delivery(collecting),
+            begun: HeadOutcome::Delivery(collecting),
             clock,
             foregone: Some(verdict),
         }
@@ -105,7 +108,7 @@ impl<'s> Receiving<'s> {
 
     /// Makes room for a body of `len` bytes.
     pub(crate) fn expect_len(&mut self, len: u64) -> Result<(), Refusal> {
-        if let Begun::Delivery(pending) = &mut self.begun {
+        if let HeadOutcome::Delivery(pending) = &mut self.begun {
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             if len > self.source.body_limit().get() {
                 return Err(Reason::BodyTooLarge.into());
@@ -144,7 +147,7 @@ impl<'s> Receiving<'s> {
     }
 
     async fn read(&mut self, body: &mut impl BodySource) -> Result<(), Refusal> {
-        if matches!(self.begun, Begun::Handshake(_)) {
+        if matches!(self.begun, HeadOutcome::Handshake(_)) {
             return Ok(());
         }
         loop {
@@ -160,17 +163,17 @@ impl<'s> Receiving<'s> {
 
     /// Hashes a body that is long, together with others.
     async fn hash(&mut self) {
-        if let Begun::Delivery(pending) = &mut self.begun
-            && let Some(work) = pending.work(together::WORTHWHILE)
+        if let HeadOutcome::Delivery(pending) = &mut self.begun
+            && let Some(work) = take_body_hash(pending, together::WORTHWHILE)
         {
             // Few bodies are so long: the others need no room for it.
             let work = Box::pin(together::run(work)).await;
-            pending.resume(work);
+            restore_body_hash(pending, work);
         }
     }
 
     pub(crate) fn push(&mut self, chunk: Chunk) -> Result<(), Refusal> {
-        if let Begun::Delivery(pending) = &mut self.begun {
+        if let HeadOutcome::Delivery(pending) = &mut self.begun {
             if chunk.len() > self.source.body_limit().get() - pending.len() {
                 return Err(Reason::BodyTooLarge.into());
             }
@@ -188,12 +191,14 @@ impl<'s> Receiving<'s> {
         } = self;
         let now = clock.now();
         let (observed, checked) = match (begun, source.mode()) {
-            (Begun::Delivery(pending), Mode::Enforce) => (Bytes::new(), pending.finish(now)),
-            (Begun::Delivery(pending), Mode::Observe) => pending.finish_with_body(now),
-            (Begun::Handshake(answer), _) => (Bytes::new(), Ok(Checked::Handshake(answer))),
+            (HeadOutcome::Delivery(pending), Mode::Enforce) => (Bytes::new(), pending.finish(now)),
+            (HeadOutcome::Delivery(pending), Mode::Observe) => pending.finish_with_body(now),
+            (HeadOutcome::Handshake(answer), _) => {
+                (Bytes::new(), Ok(RequestOutcome::Handshake(answer)))
+            }
         };
         let checked = match foregone {
-            Some(verdict) => verdict.map(Checked::Handshake),
+            Some(verdict) => verdict.map(RequestOutcome::Handshake),
             None => checked.map_err(|error| source.refusal_of_whole(error)),
         };
         match checked {

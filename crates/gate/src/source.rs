@@ -3,7 +3,9 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::{Events, Provider, ReplayScope, UnixTime, Unpublished, Verifier, VerifyError};
+use hookgate_core::{
+    Events, Provider, ReplayScope, UndocumentedProvider, UnixTime, Verifier, VerifyError,
+};
 use hookgate_replay::{Share, Terms};
 
 use crate::refusal::Refusal;
@@ -254,7 +256,7 @@ impl SourceBuilder {
     /// Takes the retention and the name of a provider whose scheme is the
     /// operator's own.
     #[must_use]
-    pub fn unpublished(mut self, provider: &Unpublished) -> Self {
+    pub fn unpublished(mut self, provider: &UndocumentedProvider) -> Self {
         self.provider = Some(provider.name().into());
         self.provider_retention = Some(provider.retention());
         self

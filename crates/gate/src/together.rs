@@ -7,7 +7,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use hookgate_core::Work;
+use hookgate_core::internal::BodyHash;
 
 /// Fewer bytes are hashed before it is known whether another body is there.
 pub(crate) const WORTHWHILE: usize = 16 * 1024;
@@ -22,13 +22,13 @@ thread_local! {
 
 /// Runs `work`, together with that of other deliveries if some are ready by now. Nothing
 /// waits for a delivery that may never come.
-pub(crate) async fn run(mut work: Work) -> Work {
+pub(crate) async fn run(mut work: BodyHash) -> BodyHash {
     let mut turns = TURNS;
-    while work.left() >= WORTHWHILE {
+    while work.remaining() >= WORTHWHILE {
         if let Some(mut taken) = WAITING.take().and_then(Seat::begin)
             && let Some(other) = &mut taken.work
         {
-            Work::run_both(&mut work, other);
+            BodyHash::update_pair(&mut work, other);
         } else if turns > 0 {
             turns -= 1;
             let seated = Seated(Arc::new(Seat(Mutex::new(Progress::Waiting(work)))));
@@ -39,7 +39,7 @@ pub(crate) async fn run(mut work: Work) -> Work {
             break;
         }
     }
-    work.run();
+    work.hash_remaining();
     work
 }
 
@@ -47,11 +47,11 @@ pub(crate) async fn run(mut work: Work) -> Work {
 struct Seat(Mutex<Progress>);
 
 enum Progress {
-    Waiting(Work),
+    Waiting(BodyHash),
     /// Another delivery has it, and wakes whose it is.
     Running(Option<Waker>),
     /// It had as much of it as of its own.
-    Done(Work),
+    Done(BodyHash),
     /// Whose it is has it, or has gone.
     Over,
 }
@@ -82,7 +82,7 @@ impl Seat {
     /// The work when it is its turn or when some of it has been run. Whoever is ready by now
     /// has a turn before it: the task goes to the end of the queue, from where any thread may
     /// take it.
-    fn poll(&self, cx: &mut Context<'_>, is_turn: bool) -> Poll<Work> {
+    fn poll(&self, cx: &mut Context<'_>, is_turn: bool) -> Poll<BodyHash> {
         let mut progress = self.progress();
         match mem::replace(&mut *progress, Progress::Over) {
             Progress::Waiting(work) if !is_turn => {
@@ -93,7 +93,7 @@ impl Seat {
             }
             Progress::Waiting(mut work) => {
                 drop(progress);
-                work.run();
+                work.hash_remaining();
                 Poll::Ready(work)
             }
             Progress::Done(work) => Poll::Ready(work),
@@ -108,7 +108,7 @@ impl Seat {
 /// Work that was taken along. It goes back however that ends.
 struct Taken {
     seat: Arc<Seat>,
-    work: Option<Work>,
+    work: Option<BodyHash>,
 }
 
 impl Drop for Taken {
@@ -141,8 +141,9 @@ mod tests {
     use std::pin::{Pin, pin};
 
     use bytes::Bytes;
+    use hookgate_core::internal::{restore_body_hash, take_body_hash};
     use hookgate_core::{
-        Begun, Head, Pending, Provider, Secret, Signer, UnixTime, Verifier, VerifyError,
+        Head, HeadOutcome, Pending, Provider, Secret, Signer, UnixTime, Verifier, VerifyError,
     };
     use http::{Method, Uri};
 
@@ -177,7 +178,7 @@ mod tests {
             let signed = self.signer.sign(&body("."), NOW, None).expect("it signs");
             let (method, uri) = (Method::POST, Uri::from_static("/"));
             let begun = self.verifier.begin(Head::new(&method, &uri, &signed), NOW);
-            let Ok(Begun::Delivery(mut pending)) = begun else {
+            let Ok(HeadOutcome::Delivery(mut pending)) = begun else {
                 panic!("a good head");
             };
             pending.push(match kind {
@@ -194,8 +195,8 @@ mod tests {
         Forged,
     }
 
-    fn finish(mut pending: Pending<'_>, work: Work, id: usize, kind: Kind) {
-        pending.resume(work);
+    fn finish(mut pending: Pending<'_>, work: BodyHash, id: usize, kind: Kind) {
+        restore_body_hash(&mut pending, work);
         match (pending.finish(NOW), kind) {
             (Ok(checked), Kind::Good) => {
                 let verified = checked.delivery().expect("no handshake");
@@ -222,10 +223,10 @@ mod tests {
         ] {
             let mut one = sender.delivery(1, 40_000, kind_one);
             let mut two = sender.delivery(2, 50_001, kind_two);
-            let works = [&mut one, &mut two].map(|pending| pending.work(WORTHWHILE));
+            let works = [&mut one, &mut two].map(|pending| take_body_hash(pending, WORTHWHILE));
             let [Some(work_one), Some(work_two)] = works else {
                 // The processor has no instructions for it.
-                assert!(!Work::is_faster_for_both());
+                assert!(!BodyHash::pairing_is_faster());
                 return;
             };
             let mut run_one = pin!(run(work_one));
@@ -246,9 +247,11 @@ mod tests {
     fn the_first_waits_for_nobody_and_who_goes_leaves_nothing() {
         let sender = Sender::new();
         let mut pendings = [1, 2, 3].map(|id| sender.delivery(id, 20_000, Kind::Good));
-        let works = pendings.each_mut().map(|pending| pending.work(WORTHWHILE));
+        let works = pendings
+            .each_mut()
+            .map(|pending| take_body_hash(pending, WORTHWHILE));
         let [Some(gone), Some(alone), Some(last)] = works else {
-            assert!(!Work::is_faster_for_both());
+            assert!(!BodyHash::pairing_is_faster());
             return;
         };
         {
@@ -271,8 +274,8 @@ mod tests {
     fn what_is_longer_shares_with_the_next_and_lets_others_go_first_only_so_often() {
         let sender = Sender::new();
         let mut long = sender.delivery(0, 200_000, Kind::Good);
-        let Some(work) = long.work(WORTHWHILE) else {
-            assert!(!Work::is_faster_for_both());
+        let Some(work) = take_body_hash(&mut long, WORTHWHILE) else {
+            assert!(!BodyHash::pairing_is_faster());
             return;
         };
         let mut run_long = pin!(run(work));
@@ -284,7 +287,7 @@ mod tests {
             turns += 1;
             let kind = [Kind::Good, Kind::Forged][turns % 2];
             let mut short = sender.delivery(turns, 20_000, kind);
-            let work = short.work(WORTHWHILE).expect("as long as it takes");
+            let work = take_body_hash(&mut short, WORTHWHILE).expect("as long as it takes");
             let Poll::Ready(work) = poll(&mut pin!(run(work))) else {
                 panic!("{turns}: nobody was there");
             };
@@ -298,9 +301,11 @@ mod tests {
     fn work_that_was_taken_along_goes_back_if_nothing_is_done_with_it() {
         let sender = Sender::new();
         let mut pendings = [1, 2].map(|id| sender.delivery(id, 20_000, Kind::Good));
-        let works = pendings.each_mut().map(|pending| pending.work(WORTHWHILE));
+        let works = pendings
+            .each_mut()
+            .map(|pending| take_body_hash(pending, WORTHWHILE));
         let [Some(work), Some(gone)] = works else {
-            assert!(!Work::is_faster_for_both());
+            assert!(!BodyHash::pairing_is_faster());
             return;
         };
         let [one, _] = pendings;
@@ -328,12 +333,12 @@ mod tests {
         let sender = Sender::new();
         let mut one = sender.delivery(1, 20_000, Kind::Good);
         let mut two = sender.delivery(2, 20_000, Kind::Good);
-        let works = [&mut one, &mut two].map(|pending| pending.work(WORTHWHILE));
+        let works = [&mut one, &mut two].map(|pending| take_body_hash(pending, WORTHWHILE));
         let [Some(_), Some(mut work_two)] = works else {
-            assert!(!Work::is_faster_for_both());
+            assert!(!BodyHash::pairing_is_faster());
             return;
         };
-        work_two.run();
+        work_two.hash_remaining();
         finish(one, work_two, 1, Kind::Forged);
     }
 
@@ -350,8 +355,8 @@ mod tests {
                             _ => Kind::Good,
                         };
                         let mut pending = sender.delivery(id, 16_384 + id % 977, kind);
-                        let Some(work) = pending.work(WORTHWHILE) else {
-                            assert!(!Work::is_faster_for_both());
+                        let Some(work) = take_body_hash(&mut pending, WORTHWHILE) else {
+                            assert!(!BodyHash::pairing_is_faster());
                             return;
                         };
                         finish(pending, run(work).await, id, kind);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{
-    Checked, Head, Scheme, Secret, UnixTime, Verifier, VerifierBuilder, VerifyError,
+    Head, RequestOutcome, Scheme, Secret, UnixTime, Verifier, VerifierBuilder, VerifyError,
 };
 use http::{HeaderMap, Uri};
 
@@ -82,7 +82,12 @@ impl Refused<'_> {
         builder.window(FOREVER)
     }
 
-    fn verify(&self, verifier: &Verifier, uri: &Uri, body: &Bytes) -> Result<Checked, VerifyError> {
+    fn verify(
+        &self,
+        verifier: &Verifier,
+        uri: &Uri,
+        body: &Bytes,
+    ) -> Result<RequestOutcome, VerifyError> {
         let head = Head::new(&self.signing.method, uri, self.headers);
         verifier.verify(head, body.clone(), self.now)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use hookgate_core::{Checked, Head, Provider, Scheme, Secret, UnixTime, Verifier, Window};
+use hookgate_core::{Head, Provider, RequestOutcome, Scheme, Secret, UnixTime, Verifier, Window};
 use http::{HeaderMap, Method, Uri};
 
 use super::verify::Captured;
@@ -169,9 +169,9 @@ pub(super) const KEYS: [&str; 5] = [
 fn is_signed(verifier: &Verifier, head: Head<'_>, body: Bytes) -> bool {
     // However old it is by now.
     match verifier.verify(head, body, UnixTime::from_secs(0)) {
-        Ok(Checked::Delivery(_)) => true,
+        Ok(RequestOutcome::Delivery(_)) => true,
         // Some are answered to anybody.
-        Ok(Checked::Handshake(_)) => {
+        Ok(RequestOutcome::Handshake(_)) => {
             let handshakes = verifier.scheme().handshakes();
             handshakes
                 .iter()

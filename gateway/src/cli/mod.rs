@@ -18,9 +18,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use hookgate_core::document::Problems;
+use hookgate_core::Problems;
 use hookgate_core::{
-    BuildError, Provider, Scheme, Secret, Signer, UnixTime, Unpublished, Verifier, VerifierBuilder,
+    BuildError, Provider, Scheme, Secret, Signer, UndocumentedProvider, UnixTime, Verifier,
+    VerifierBuilder,
 };
 use hookgate_gate::Clock;
 use http::{Method, Uri};
@@ -278,7 +279,7 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
 }
 
 fn parse_provider(name: &str) -> Result<Provider, String> {
-    Provider::named(name).ok_or_else(|| match Unpublished::named(name) {
+    Provider::named(name).ok_or_else(|| match UndocumentedProvider::named(name) {
         Some(unpublished) => {
             format!(
                 "{} does not say how it signs. {}",

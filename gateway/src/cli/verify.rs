@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Args;
-use hookgate_core::{Checked, Head, UnixTime, VerifyError};
+use hookgate_core::{Head, RequestOutcome, UnixTime, VerifyError};
 use hookgate_gate::Clock;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
@@ -104,14 +104,14 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     })
 }
 
-fn as_text(outcome: &Result<Checked, VerifyError>) -> String {
+fn as_text(outcome: &Result<RequestOutcome, VerifyError>) -> String {
     match outcome {
-        Ok(Checked::Handshake(answer)) => format!(
+        Ok(RequestOutcome::Handshake(answer)) => format!(
             "a handshake, to be answered {} with:\n{}",
             answer.status(),
             String::from_utf8_lossy(answer.body())
         ),
-        Ok(Checked::Delivery(verified)) => {
+        Ok(RequestOutcome::Delivery(verified)) => {
             let mut text = format!("verified with key {}", verified.key_id());
             for (name, value) in [
                 ("event id", verified.id().map(str::to_owned)),
@@ -135,16 +135,16 @@ fn as_text(outcome: &Result<Checked, VerifyError>) -> String {
     }
 }
 
-fn as_json(outcome: &Result<Checked, VerifyError>, causes: &[String]) -> String {
+fn as_json(outcome: &Result<RequestOutcome, VerifyError>, causes: &[String]) -> String {
     let mut object = match outcome {
-        Ok(Checked::Handshake(answer)) => json!({
+        Ok(RequestOutcome::Handshake(answer)) => json!({
             "verified": true,
             "handshake": {
                 "status": answer.status().as_u16(),
                 "body": String::from_utf8_lossy(answer.body()),
             },
         }),
-        Ok(Checked::Delivery(verified)) => json!({
+        Ok(RequestOutcome::Delivery(verified)) => json!({
             "verified": true,
             "key": verified.key_id(),
             "id": verified.id(),

@@ -1,7 +1,8 @@
 //! Variables of the environment that stand for keys of the configuration, so that one
 //! file serves several places.
 
-use hookgate_core::document::{Problem, Problems, Report};
+use hookgate_core::internal::Report;
+use hookgate_core::{Problem, Problems};
 use toml::{Table, Value};
 
 /// `HOOKGATE__SERVER__ADMIN` is `server.admin`.

@@ -5,7 +5,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use hookgate_core::document::Problems;
+use hookgate_core::Problems;
 use toml::{Table, Value};
 
 use super::secrets::SecretRef;

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
-use hookgate_core::document::{Problems, Report};
+use hookgate_core::Problems;
+use hookgate_core::internal::Report;
 
 use super::{Config, Network, Replay, Stop, TlsListener};
 use crate::access::Target;

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::document::{self, Problem, Problems};
+use hookgate_core::internal::parse;
+use hookgate_core::{Problem, Problems};
 use hookgate_gate::{BootFence, Source};
 use toml::Table;
 
@@ -120,7 +121,7 @@ struct Written {
 
 impl Written {
     fn parse(text: &str) -> Result<Self, Problems> {
-        let mut table = document::parse(text)?;
+        let mut table = parse(text)?;
         let variables = std::env::vars_os()
             .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
         let from_environment = environment::apply(&mut table, variables)?;

@@ -1,7 +1,7 @@
 //! Secrets come from the environment or from files, never from the text of the
 //! configuration, and no message here shows one.
 
-use hookgate_core::document::{FromValue, Report, Section};
+use hookgate_core::internal::{FromValue, Report, Section};
 use hookgate_core::{Key, Secret, UnixTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

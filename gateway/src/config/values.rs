@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use hookgate_core::document::{FromValue, text};
+use hookgate_core::internal::{FromValue, text};
 use hookgate_gate::{BodyLimit, Mode, OnConflict, OnDuplicate, Promise};
 use hookgate_replay::Durability;
 use http::uri::Authority;

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hookgate_core::document::Problems;
+use hookgate_core::Problems;
 use hookgate_gate::{Clock, Gate};
 use hookgate_replay::ReplayStore;
 

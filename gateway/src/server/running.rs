@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::document::Problems;
+use hookgate_core::Problems;
 
 use super::route::Routes;
 use crate::config::{self, Config, Limits};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use hookgate_core::document::Problems;
+use hookgate_core::Problems;
 use hookgate_gate::{Outcome, Promise, Reason, is_call};
 use http::{HeaderMap, StatusCode};
 use parking_lot::RwLock;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{
-    Caution, Checked, Head, Provider, ReplayScope, Secret, Signer, UnixTime, Verified, Verifier,
-    VerifyError, Window,
+    Caution, Head, Provider, ReplayScope, RequestOutcome, Secret, Signer, UnixTime, Verified,
+    Verifier, VerifyError, Window,
 };
 use hookgate_tests::{Gateway, Upstream, Vector, catalogue_vectors, seed_vectors, send};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
@@ -43,7 +43,7 @@ fn verifier(vector: &Vector) -> Verifier {
     builder.build().expect("it fits")
 }
 
-fn check(vector: &Vector, headers: &HeaderMap, body: Bytes) -> Result<Checked, VerifyError> {
+fn check(vector: &Vector, headers: &HeaderMap, body: Bytes) -> Result<RequestOutcome, VerifyError> {
     let (method, uri) = (vector.method(), vector.target());
     let head = Head::new(&method, &uri, headers);
     verifier(vector).verify(head, body, now(vector))
@@ -79,8 +79,10 @@ fn every_vector_has_its_verdict_through_the_api() {
         if vector.is_handshake() {
             let outcome = check(&vector, &handshake_headers(&vector), vector.body());
             let found = match outcome {
-                Ok(Checked::Handshake(answer)) => (answer.status(), Some(answer.into_body())),
-                Ok(Checked::Delivery(_)) => panic!("{name}: taken for a delivery"),
+                Ok(RequestOutcome::Handshake(answer)) => {
+                    (answer.status(), Some(answer.into_body()))
+                }
+                Ok(RequestOutcome::Delivery(_)) => panic!("{name}: taken for a delivery"),
                 Err(VerifyError::HandshakeRefused) => (StatusCode::FORBIDDEN, None),
                 Err(error) => panic!("{name}: {error}"),
             };

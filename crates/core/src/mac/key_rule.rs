@@ -6,8 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
+use super::public_key;
 use crate::error::SecretError;
-use crate::public_key;
 use crate::secret::Secret;
 
 /// How the text of a secret becomes a key. A property of the provider: three
@@ -19,14 +19,14 @@ pub(crate) struct KeyRule {
     /// Prefixes to take off in this order, each if it is there.
     pub(crate) strip: Vec<String>,
     pub(crate) encoding: KeyEncoding,
-    pub(crate) applies: Applies,
+    pub(crate) scope: KeyEncodingScope,
     /// Whether the key is the SHA-1 digest of what was decoded.
     pub(crate) digest: KeyDigest,
 }
 
 /// To which secrets the encoding applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Applies {
+pub(crate) enum KeyEncodingScope {
     #[default]
     Always,
     /// Only to those that have a prefix; others are taken as they are.
@@ -79,8 +79,10 @@ impl KeyRule {
         for prefix in &self.strip {
             text = text.strip_prefix(prefix.as_bytes()).unwrap_or(text);
         }
-        let encoding = match self.applies {
-            Applies::IfPrefixed if text.len() == secret.expose().len() => KeyEncoding::Utf8,
+        let encoding = match self.scope {
+            KeyEncodingScope::IfPrefixed if text.len() == secret.expose().len() => {
+                KeyEncoding::Utf8
+            }
             _ => self.encoding,
         };
         let key = Zeroizing::new(match encoding {

@@ -2,20 +2,23 @@
 
 mod key_rule;
 mod pair;
+mod public_key;
 mod sha256;
+mod tag;
 
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Sha384, Sha512};
-use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
-pub(crate) use self::key_rule::{Applies, KeyDigest, KeyEncoding, KeyRule};
+pub(crate) use self::key_rule::{KeyDigest, KeyEncoding, KeyEncodingScope, KeyRule};
+use self::public_key::PublicKey;
+pub(crate) use self::public_key::{PrivateKey, PublicAlgorithm};
 pub(crate) use self::sha256::{HmacSha256, Sha256};
+pub(crate) use self::tag::{Tag, TagLen};
 use crate::error::SecretError;
-use crate::public_key::{PublicAlgorithm, PublicKey};
 use crate::secret::Secret;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,68 +83,10 @@ impl Algorithm {
 /// Longest token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// Length of a signature in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TagLen {
-    Exactly(usize),
-    /// 1 to as many: what the key or the value decides.
-    AtMost(usize),
-}
-
-impl TagLen {
-    pub(crate) fn allows(self, len: usize) -> bool {
-        match self {
-            Self::Exactly(exact) => len == exact,
-            Self::AtMost(most) => (1..=most).contains(&len),
-        }
-    }
-
-    /// Most bytes.
-    pub(crate) const fn most(self) -> usize {
-        match self {
-            Self::Exactly(len) | Self::AtMost(len) => len,
-        }
-    }
-}
-
-/// A decoded signature; of a token, its digest.
-#[derive(Clone, Default)]
-pub(crate) struct Tag(SmallVec<[u8; 36]>);
-
-impl Tag {
-    pub(crate) fn new(bytes: &[u8]) -> Self {
-        Self(SmallVec::from_slice(bytes))
-    }
-
-    /// Room for `len` bytes, instead of what it was.
-    pub(crate) fn zeroed(&mut self, len: usize) -> &mut [u8] {
-        self.0.clear();
-        self.0.resize(len, 0);
-        &mut self.0
-    }
-
-    /// The digest of a token. Digests compare in constant time, whatever the
-    /// lengths of the tokens.
-    pub(crate) fn of_token(text: &[u8]) -> Self {
-        Self::new(&Sha256::new(text).finish())
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// The signature of a genuine delivery is what a forger wants to know.
-impl fmt::Debug for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tag({} bytes)", self.0.len())
-    }
-}
-
 /// A key, prepared once so that a delivery only clones its state.
 #[derive(Clone)]
 pub(crate) enum Key {
-    Streaming(Running),
+    Streaming(MacState),
     Public(PublicKey),
 }
 
@@ -156,12 +101,12 @@ impl Key {
         }
         let bytes = rule.decode(secret)?;
         Ok(Self::Streaming(match algorithm {
-            Algorithm::HmacSha1 => Running::Sha1(hmac(&bytes)?),
-            Algorithm::HmacSha256 => Running::Sha256(HmacSha256::new(&bytes)),
-            Algorithm::HmacSha384 => Running::Sha384(Box::new(hmac(&bytes)?)),
-            Algorithm::HmacSha512 => Running::Sha512(Box::new(hmac(&bytes)?)),
-            Algorithm::Sha256 => Running::Digest(Sha256::new(&bytes)),
-            Algorithm::Token => Running::Token(Tag::of_token(&bytes)),
+            Algorithm::HmacSha1 => MacState::Sha1(hmac(&bytes)?),
+            Algorithm::HmacSha256 => MacState::Sha256(HmacSha256::new(&bytes)),
+            Algorithm::HmacSha384 => MacState::Sha384(Box::new(hmac(&bytes)?)),
+            Algorithm::HmacSha512 => MacState::Sha512(Box::new(hmac(&bytes)?)),
+            Algorithm::Sha256 => MacState::Digest(Sha256::new(&bytes)),
+            Algorithm::Token => MacState::Token(Tag::of_token(&bytes)),
             Algorithm::Public(algorithm) => {
                 return PublicKey::new(algorithm, &bytes).map(Self::Public);
             }
@@ -177,7 +122,7 @@ impl Key {
     }
 
     /// The state of which a copy takes the message in chunks, for algorithms that can.
-    pub(crate) fn state(&self) -> Option<&Running> {
+    pub(crate) fn state(&self) -> Option<&MacState> {
         match self {
             Self::Streaming(state) => Some(state),
             Self::Public(_) => None,
@@ -192,7 +137,7 @@ impl Key {
                 running.update(message);
                 Expected::Mac(running.finish())
             }
-            Self::Public(key) => Expected::SignatureOf(message, key),
+            Self::Public(key) => Expected::PublicKey(message, key),
         }
     }
 }
@@ -205,7 +150,7 @@ impl fmt::Debug for Key {
 
 /// A MAC under way. The states of the long hashes are large, and rare.
 #[derive(Clone)]
-pub(crate) enum Running {
+pub(crate) enum MacState {
     Sha1(Hmac<Sha1>),
     Sha256(HmacSha256),
     Sha384(Box<Hmac<Sha384>>),
@@ -215,7 +160,7 @@ pub(crate) enum Running {
     Token(Tag),
 }
 
-impl Running {
+impl MacState {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha1(mac) => mac.update(bytes),
@@ -233,7 +178,7 @@ impl Running {
             if let [one, two] = some
                 && let (Some(one), Some(two)) = (one.sha256(), two.sha256())
             {
-                Sha256::update_both([one, two], [bytes, bytes]);
+                Sha256::update_pair([one, two], [bytes, bytes]);
             } else {
                 some.iter_mut().for_each(|running| running.update(bytes));
             }
@@ -261,9 +206,9 @@ impl Running {
     }
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for MacState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Running(…)")
+        f.write_str("MacState(…)")
     }
 }
 
@@ -271,7 +216,7 @@ impl fmt::Debug for Running {
 pub(crate) enum Expected<'m> {
     Mac(Tag),
     /// One of this message that the key verifies.
-    SignatureOf(&'m [u8], &'m PublicKey),
+    PublicKey(&'m [u8], &'m PublicKey),
 }
 
 impl Expected<'_> {
@@ -280,7 +225,7 @@ impl Expected<'_> {
     pub(crate) fn matches(&self, tag: &Tag) -> bool {
         let (expected, tag) = match self {
             Self::Mac(mac) => (mac.bytes(), tag.bytes()),
-            Self::SignatureOf(message, key) => return key.verify(message, tag.bytes()),
+            Self::PublicKey(message, key) => return key.verify(message, tag.bytes()),
         };
         if expected.len() != tag.len() {
             return false;

@@ -54,7 +54,7 @@ impl Sha256 {
 
     /// The same for two hashes at once: what both have blocks of takes little more time
     /// than one of them.
-    pub(crate) fn update_both(hashes: [&mut Self; 2], bytes: [&[u8]; 2]) {
+    pub(crate) fn update_pair(hashes: [&mut Self; 2], bytes: [&[u8]; 2]) {
         let [one, two] = hashes;
         let [bytes_one, bytes_two] = bytes;
         let (bytes_one, bytes_two) = (one.complete(bytes_one), two.complete(bytes_two));
@@ -67,7 +67,7 @@ impl Sha256 {
     }
 
     /// Whether two take less time together than one after the other.
-    pub(crate) fn is_faster_for_both() -> bool {
+    pub(crate) fn pairing_is_faster() -> bool {
         pair::is_there()
     }
 
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn two_messages_of_any_lengths_have_each_its_own_digest() {
-        assert!(Sha256::is_faster_for_both() || cfg!(not(target_arch = "x86_64")));
+        assert!(Sha256::pairing_is_faster() || cfg!(not(target_arch = "x86_64")));
         // One block, several, and none; in step, and not.
         let lens = [0, 1, 55, 56, 63, 64, 65, 127, 128, 129, 640, 1000];
         for (before_one, before_two) in [(0, 0), (0, 13), (64, 1), (63, 63), (5, 70)] {
@@ -201,7 +201,7 @@ mod tests {
                     let two = bytes(before_two + len_two, 2);
                     let mut hash_one = Sha256::new(&one[..before_one]);
                     let mut hash_two = Sha256::new(&two[..before_two]);
-                    Sha256::update_both(
+                    Sha256::update_pair(
                         [&mut hash_one, &mut hash_two],
                         [&one[before_one..], &two[before_two..]],
                     );
@@ -240,7 +240,7 @@ mod tests {
             for at in 0..one.len().max(two.len()) {
                 let piece = |of: &[Vec<u8>]| of.get(at).cloned().unwrap_or_default();
                 let (piece_one, piece_two) = (piece(&one), piece(&two));
-                Sha256::update_both([&mut hash_one, &mut hash_two], [&piece_one, &piece_two]);
+                Sha256::update_pair([&mut hash_one, &mut hash_two], [&piece_one, &piece_two]);
             }
             prop_assert_eq!(hash_one.finish(), library(&one.concat()));
             prop_assert_eq!(hash_two.finish(), library(&two.concat()));

@@ -10,7 +10,7 @@ use sfv::visitor::{
 use sfv::{BareItem, BareItemFromInput, ItemSerializer, Key, KeyRef, ListSerializer};
 use sfv::{Parser, Version};
 
-use crate::verifier::MAX_CANDIDATES;
+use crate::limits::MAX_CANDIDATES;
 
 /// Most items of a list, and most parameters of anything. Every one is compared
 /// with those before it.

@@ -14,7 +14,7 @@ use super::component::Component;
 use super::dictionary;
 use crate::error::VerifyError;
 use crate::head::Head;
-use crate::scheme::location::{Absence, only};
+use crate::scheme::lookup::{LookupError, exactly_one};
 
 /// What senders write before the path of an endpoint. A gateway behind whoever
 /// ends TLS cannot know it, and must not take it from the sender.
@@ -103,13 +103,13 @@ impl<'r> Target<'r> {
         if let Some(address) = self.address {
             return Ok(Cow::Borrowed(&address.authority));
         }
-        let host = match only(self.head.headers.get_all(HOST).iter()) {
+        let host = match exactly_one(self.head.headers.get_all(HOST).iter()) {
             Ok(host) => {
                 let host = Authority::try_from(host.as_bytes()).ok();
                 let host = host.and_then(|host| normalize(&host, None));
                 Some(host.ok_or(VerifyError::FieldMalformed)?)
             }
-            Err(Absence::Missing) => None,
+            Err(LookupError::Missing) => None,
             Err(absence) => return Err(absence.into()),
         };
         let uri = match self.head.uri.authority() {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
-use super::location::Absence;
+use super::lookup::LookupError;
 
 /// A JSON Pointer (RFC 6901) to a member or an element.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl fmt::Display for Pointer {
 pub(crate) const MAX_POINTERS: usize = 32;
 
 /// The texts of strings and whole numbers at places of a body.
-pub(crate) type Texts<'b> = SmallVec<[Result<Cow<'b, str>, Absence>; 2]>;
+pub(crate) type Texts<'b> = SmallVec<[Result<Cow<'b, str>, LookupError>; 2]>;
 
 /// The texts of strings and whole numbers at `pointers` in `body`. What is not
 /// there, or null, is missing; what occurs twice is repeated; what is of another
@@ -77,7 +77,7 @@ pub(crate) fn texts<'b>(body: &'b [u8], pointers: &[Pointer]) -> Texts<'b> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = Walk::all(&mut found).deserialize(&mut json);
     if read.and_then(|()| json.end()).is_err() {
-        return smallvec::smallvec![Err(Absence::Malformed); pointers.len()];
+        return smallvec::smallvec![Err(LookupError::Malformed); pointers.len()];
     }
     found.texts
 }
@@ -157,7 +157,7 @@ impl<'p> Found<'p, '_> {
     fn new(pointers: &'p [Pointer], until: Until) -> Self {
         Self {
             pointers,
-            texts: smallvec::smallvec![Err(Absence::Missing); pointers.len()],
+            texts: smallvec::smallvec![Err(LookupError::Missing); pointers.len()],
             until,
             is_enough: false,
         }
@@ -192,7 +192,7 @@ impl<'f, 'p, 'b> Walk<'f, 'p, 'b> {
     }
 
     /// Notes what is found where pointers end.
-    fn set(&mut self, text: Result<Cow<'b, str>, Absence>) {
+    fn set(&mut self, text: Result<Cow<'b, str>, LookupError>) {
         for index in bits(self.select(|pointer| pointer.len() == self.depth)) {
             self.found.texts[index].clone_from(&text);
             self.found.is_enough |= self.found.until == Until::Found;
@@ -245,12 +245,12 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_f64<E: Error>(mut self, _: f64) -> Result<(), E> {
-        self.set(Err(Absence::Malformed));
+        self.set(Err(LookupError::Malformed));
         Ok(())
     }
 
     fn visit_bool<E: Error>(mut self, _: bool) -> Result<(), E> {
-        self.set(Err(Absence::Malformed));
+        self.set(Err(LookupError::Malformed));
         Ok(())
     }
 
@@ -259,7 +259,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        self.set(Err(Absence::Malformed));
+        self.set(Err(LookupError::Malformed));
         let mut seen = 0;
         let mut twice = 0;
         while let Some(mask) = map.next_key_seed(Key(&self))? {
@@ -279,13 +279,13 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
             }
         }
         for index in bits(twice) {
-            self.found.texts[index] = Err(Absence::Repeated);
+            self.found.texts[index] = Err(LookupError::Repeated);
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        self.set(Err(Absence::Malformed));
+        self.set(Err(LookupError::Malformed));
         for index in 0_usize.. {
             let mask = self.matching(&index.to_string());
             let more = if mask == 0 {
@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_is_there_and_has_no_value_is_not_absent() {
-        use Absence::{Malformed, Missing, Repeated};
+        use LookupError::{Malformed, Missing, Repeated};
         for (body, expected) in [
             (r#"{"d":{}}"#, Missing),
             (r#"{"d":{"id":null}}"#, Missing),
@@ -420,7 +420,7 @@ mod tests {
         let pointers = ["/id", "/data/type"].map(|p| Pointer::parse(p).unwrap());
         let found = texts(br#"{"data":{"type":"t"},"id":"i"}"#, &pointers);
         assert_eq!(found[..], [Ok("i".into()), Ok("t".into())]);
-        let missing = Err(Absence::Missing);
+        let missing = Err(LookupError::Missing);
         assert_eq!(texts(b"{}", &pointers)[..], [missing.clone(), missing]);
         let many = vec![Pointer::parse("/id").unwrap(); MAX_POINTERS];
         assert!(texts(br#"{"id":1}"#, &many).iter().all(Result::is_ok));

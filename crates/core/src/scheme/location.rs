@@ -76,27 +76,6 @@ impl fmt::Display for Location {
     }
 }
 
-/// Why there is not exactly one usable value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// Like `VerifyError`.
-#[repr(align(8))]
-pub(crate) enum Absence {
-    Missing,
-    Repeated,
-    /// It is there, and is not a text.
-    Malformed,
-}
-
-/// The one of `values`. Whoever takes the first or the last of several reads
-/// something else than the next system does.
-pub(crate) fn only<T>(mut values: impl Iterator<Item = T>) -> Result<T, Absence> {
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(value),
-        (None, _) => Err(Absence::Missing),
-        (Some(_), Some(_)) => Err(Absence::Repeated),
-    }
-}
-
 /// The fields of a query or of a form body (`application/x-www-form-urlencoded`),
 /// in order, decoded.
 pub(crate) fn fields(text: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {

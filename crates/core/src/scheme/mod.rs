@@ -7,6 +7,7 @@ mod grammar;
 pub(crate) mod handshake;
 pub(crate) mod json;
 pub(crate) mod location;
+pub(crate) mod lookup;
 pub(crate) mod message;
 pub(crate) mod signature;
 mod summary;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderName, StatusCode};
+use toml::Table;
 
 use self::field::TimeUnit;
 use self::handshake::{Condition, Equal, Handshake};
@@ -26,10 +28,14 @@ use self::message::Message;
 use self::signature::{SignatureField, SignaturePlace};
 pub use self::summary::{Caution, Shape, Variant};
 use self::template::Place;
-use crate::document::{self, Problems, Report, Section};
+use crate::document::Section;
 use crate::mac::{Algorithm, KeyRule};
 use crate::message_signature::Policy;
 use crate::time::Window;
+
+/// Merges the table of a scheme into the one that its key `extends` names. Returns `None` if
+/// there is none of that name.
+pub(crate) type Extend<'e> = &'e dyn Fn(&Table) -> Option<Table>;
 
 /// A scheme: read, checked and compiled, so that nothing of its text is
 /// interpreted while deliveries are verified. Cheap to clone.
@@ -201,38 +207,13 @@ impl IdField {
 }
 
 impl Scheme {
-    /// Reads a scheme from the text of a TOML document.
+    /// Reads a scheme from a section of a document. `extend` merges the table of a scheme
+    /// into the one that its key `extends` names.
     ///
-    /// # Errors
-    ///
-    /// Every mistake, each with its key path and what was expected.
-    ///
-    /// ```
-    /// use hookgate_core::Scheme;
-    ///
-    /// let scheme = Scheme::from_toml(r#"
-    ///     alg = "hmac-sha256"
-    ///     sig = { in = "header:x-partner-signature", prefix = "sha256=", enc = "hex" }
-    ///     msg = "{body}"
-    /// "#);
-    /// assert!(scheme.is_ok());
-    ///
-    /// let mistake = Scheme::from_toml("alg = 'md5'").unwrap_err().to_string();
-    /// assert!(mistake.contains("alg: expected one of hmac-sha1"), "{mistake}");
-    /// assert!(mistake.contains("sig: missing"), "{mistake}");
-    /// ```
-    pub fn from_toml(text: &str) -> Result<Self, Problems> {
-        let table = document::parse(text)?;
-        let report = Report::default();
-        let scheme = Self::read(&Section::root(&table, &report));
-        report.finish(scheme)
-    }
-
-    /// Reads a scheme from a section of a larger document. `None` if there were
-    /// mistakes; they are in the section's report.
-    pub fn read(section: &Section<'_>) -> Option<Self> {
+    /// Returns `None` if there are mistakes; they are in the section's report.
+    pub(crate) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Self> {
         let before = section.report().len();
-        let compiled = grammar::read(section)?;
+        let compiled = grammar::read(section, extend)?;
         (section.report().len() == before).then(|| Self(Arc::new(compiled)))
     }
 

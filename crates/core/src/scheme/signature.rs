@@ -8,10 +8,11 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::field::Encoding;
-use super::location::{Absence, Item, Location, only};
+use super::location::{Item, Location};
+use super::lookup::{LookupError, exactly_one};
 use crate::error::VerifyError;
+use crate::limits::MAX_CANDIDATES;
 use crate::mac::{Tag, TagLen};
-use crate::verifier::MAX_CANDIDATES;
 
 /// Candidate signatures of one message, decoded.
 pub(crate) type Candidates = SmallVec<[Tag; 1]>;
@@ -84,17 +85,17 @@ impl List {
     }
 
     /// The one item `item` in `value`.
-    pub(crate) fn item<'v>(&self, value: &'v [u8], item: &Item) -> Result<&'v [u8], Absence> {
+    pub(crate) fn item<'v>(&self, value: &'v [u8], item: &Item) -> Result<&'v [u8], LookupError> {
         match (&self.kind, item) {
-            (ListKind::Named { pair, .. }, Item::Name(wanted)) => only(
+            (ListKind::Named { pair, .. }, Item::Name(wanted)) => exactly_one(
                 self.pairs(value, *pair)
                     .filter(|(name, _)| *name == wanted.as_bytes())
                     .map(|(_, value)| value),
             ),
             (ListKind::Positional { .. }, Item::Position(position)) => {
-                self.items(value).nth(*position).ok_or(Absence::Missing)
+                self.items(value).nth(*position).ok_or(LookupError::Missing)
             }
-            _ => Err(Absence::Missing),
+            _ => Err(LookupError::Missing),
         }
     }
 
@@ -145,23 +146,23 @@ impl SignatureField {
     pub(crate) fn values<'h>(
         &self,
         headers: &'h HeaderMap,
-        read: impl Fn(&Location) -> Result<Cow<'h, [u8]>, Absence>,
+        read: impl Fn(&Location) -> Result<Cow<'h, [u8]>, LookupError>,
     ) -> Result<Values<'h>, VerifyError> {
         let mut values = Values::new();
-        let mut push = |value: Result<Cow<'h, [u8]>, Absence>| match value {
+        let mut push = |value: Result<Cow<'h, [u8]>, LookupError>| match value {
             Ok(value) => {
                 values.push(value);
                 Ok(())
             }
-            Err(Absence::Missing) => Ok(()),
-            Err(Absence::Repeated) => Err(VerifyError::SignatureRepeated),
-            Err(Absence::Malformed) => Err(VerifyError::SignatureMalformed),
+            Err(LookupError::Missing) => Ok(()),
+            Err(LookupError::Repeated) => Err(VerifyError::SignatureRepeated),
+            Err(LookupError::Malformed) => Err(VerifyError::SignatureMalformed),
         };
         match &self.place {
             SignaturePlace::Locations(locations) => {
                 for location in locations {
                     push(match location {
-                        Location::Header(name) => only(headers.get_all(name).iter())
+                        Location::Header(name) => exactly_one(headers.get_all(name).iter())
                             .map(|value| Cow::Borrowed(value.as_bytes())),
                         location => read(location),
                     })?;
@@ -170,7 +171,7 @@ impl SignatureField {
             SignaturePlace::HeaderPrefix(prefix) => {
                 for name in headers.keys() {
                     if name.as_str().starts_with(prefix) {
-                        let value = only(headers.get_all(name).iter());
+                        let value = exactly_one(headers.get_all(name).iter());
                         push(value.map(|value| Cow::Borrowed(value.as_bytes())))?;
                     }
                 }

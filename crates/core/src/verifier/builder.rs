@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Address, Context, MAX_KEYS, PreparedKey, Verifier};
+use super::{Address, Context, PreparedKey, Verifier};
+use crate::catalogue::published_secrets;
 use crate::error::SecretError;
+use crate::limits::MAX_KEYS;
 use crate::mac;
-use crate::provider::Provider;
 use crate::scheme::{Scheme, field};
 use crate::secret::Secret;
 use crate::time::{UnixTime, Window};
@@ -155,8 +156,8 @@ impl VerifierBuilder {
             Some(name) => Some(find_variant(&self.scheme, &name)?),
         };
         let published = match self.published {
-            Published::Refused => Provider::all_published_secrets(),
-            Published::Allowed => Vec::new(),
+            Published::Refused => published_secrets(),
+            Published::Allowed => &[],
         };
         let mut keys: Vec<PreparedKey> = Vec::with_capacity(self.keys.len());
         for (index, key) in self.keys.into_iter().enumerate() {
@@ -164,7 +165,7 @@ impl VerifierBuilder {
             if !field::is_id(id.as_bytes(), b"") || keys.iter().any(|other| *other.id == *id) {
                 return Err(BuildError::KeyId { index });
             }
-            let prepared = prepare(&self.scheme, pinned, &key.secret, &published)
+            let prepared = prepare(&self.scheme, pinned, &key.secret, published)
                 .map_err(|error| BuildError::Secret { index, error })?;
             keys.push(PreparedKey {
                 id: id.into(),

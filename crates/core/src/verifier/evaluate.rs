@@ -19,7 +19,8 @@ use crate::message_signature::{MessageSignature, trim};
 use crate::scheme::field::has_any;
 use crate::scheme::handshake::{Condition, Content};
 use crate::scheme::json::{self, Pointer, Texts};
-use crate::scheme::location::{self, Absence, Item, Location, only};
+use crate::scheme::location::{self, Item, Location};
+use crate::scheme::lookup::{LookupError, exactly_one};
 use crate::scheme::template::{Absent, Filter, Place, Segment, Value};
 use crate::scheme::{Kind, Plan};
 
@@ -28,14 +29,14 @@ const MAX_HEADERS_OF: usize = 64;
 /// Most fields of a form that are sorted.
 const MAX_FIELDS: usize = 4096;
 
-pub(super) type Found<'a> = Result<Cow<'a, [u8]>, Absence>;
+pub(super) type Found<'a> = Result<Cow<'a, [u8]>, LookupError>;
 
-impl From<Absence> for VerifyError {
-    fn from(absence: Absence) -> Self {
+impl From<LookupError> for VerifyError {
+    fn from(absence: LookupError) -> Self {
         match absence {
-            Absence::Missing => Self::FieldMissing,
-            Absence::Repeated => Self::FieldRepeated,
-            Absence::Malformed => Self::FieldMalformed,
+            LookupError::Missing => Self::FieldMissing,
+            LookupError::Repeated => Self::FieldRepeated,
+            LookupError::Malformed => Self::FieldMalformed,
         }
     }
 }
@@ -74,15 +75,15 @@ impl<'h> HeadView<'h> {
                 let claim = self.claims.and_then(|claims| claims.text(name));
                 claim
                     .map(|text| text.into_bytes().into())
-                    .ok_or(Absence::Missing)
+                    .ok_or(LookupError::Missing)
             }
             Location::Param(name) => param(self.context, name),
-            Location::Form(_) | Location::Json(_) => Err(Absence::Missing),
+            Location::Form(_) | Location::Json(_) => Err(LookupError::Missing),
         }
     }
 
     fn header(&self, name: &HeaderName) -> Found<'h> {
-        let value = only(self.head.headers.get_all(name).iter())?.as_bytes();
+        let value = exactly_one(self.head.headers.get_all(name).iter())?.as_bytes();
         // As it is signed (RFC 9421 §2.1): blanks that somebody adds, which HTTP/2 does not take
         // off, must not make another event of it.
         let is_trimmed = self
@@ -94,10 +95,10 @@ impl<'h> HeadView<'h> {
         }))
     }
 
-    fn item(&self, item: &Item) -> Result<&'h [u8], Absence> {
+    fn item(&self, item: &Item) -> Result<&'h [u8], LookupError> {
         let list = self.plan.and_then(|plan| plan.signature.list.as_ref());
-        let list = list.ok_or(Absence::Missing)?;
-        list.item(self.list.ok_or(Absence::Missing)?, item)
+        let list = list.ok_or(LookupError::Missing)?;
+        list.item(self.list.ok_or(LookupError::Missing)?, item)
     }
 
     pub(super) fn value(&self, place: &Place) -> Found<'h> {
@@ -116,25 +117,25 @@ impl<'h> HeadView<'h> {
         Ok(match place {
             Place::Timestamp => {
                 let timestamp = self.plan.and_then(|plan| plan.timestamp.as_ref());
-                return self.at(&timestamp.ok_or(Absence::Missing)?.location);
+                return self.at(&timestamp.ok_or(LookupError::Missing)?.location);
             }
             Place::Id => {
                 let id = self.plan.and_then(|plan| plan.id.as_ref());
                 return self.at(id
                     .and_then(|id| id.locations.first())
-                    .ok_or(Absence::Missing)?);
+                    .ok_or(LookupError::Missing)?);
             }
             Place::Method => Cow::Borrowed(self.head.method.as_str().as_bytes()),
             Place::Url => {
-                let address = self.context.address.as_ref().ok_or(Absence::Missing)?;
-                let rule = &self.plan.ok_or(Absence::Missing)?.url;
+                let address = self.context.address.as_ref().ok_or(LookupError::Missing)?;
+                let rule = &self.plan.ok_or(LookupError::Missing)?.url;
                 address
                     .with_query(query(), self.port, rule)
                     .into_bytes()
                     .into()
             }
             Place::UrlBase => {
-                let address = self.context.address.as_ref().ok_or(Absence::Missing)?;
+                let address = self.context.address.as_ref().ok_or(LookupError::Missing)?;
                 address.base(self.port).into_bytes().into()
             }
             Place::Path => path().as_bytes().to_vec().into(),
@@ -150,10 +151,10 @@ impl<'h> HeadView<'h> {
                 let mut names = Vec::new();
                 let mut joined = Vec::new();
                 for name in self.item(item)?.split(|byte| *byte == b' ') {
-                    let name = HeaderName::from_bytes(name).map_err(|_| Absence::Malformed)?;
+                    let name = HeaderName::from_bytes(name).map_err(|_| LookupError::Malformed)?;
                     // Each once: together they are no longer than the head then.
                     if names.len() == MAX_HEADERS_OF || names.contains(&name) {
-                        return Err(Absence::Malformed);
+                        return Err(LookupError::Malformed);
                     }
                     if !names.is_empty() {
                         joined.push(b'.');
@@ -164,7 +165,7 @@ impl<'h> HeadView<'h> {
                 joined.into()
             }
             Place::At(location) => return self.at(location),
-            Place::Body | Place::FormSorted => return Err(Absence::Missing),
+            Place::Body | Place::FormSorted => return Err(LookupError::Missing),
         })
     }
 }
@@ -172,7 +173,7 @@ impl<'h> HeadView<'h> {
 fn parameter<'s>(signature: &'s MessageSignature, item: &Item) -> Found<'s> {
     let name = match item {
         Item::Name(name) => &**name,
-        Item::Position(_) => return Err(Absence::Missing),
+        Item::Position(_) => return Err(LookupError::Missing),
     };
     let text = match name {
         "created" => signature
@@ -188,7 +189,7 @@ fn parameter<'s>(signature: &'s MessageSignature, item: &Item) -> Found<'s> {
             .map(|text| text.as_bytes().into()),
         _ => None,
     };
-    text.ok_or(Absence::Missing)
+    text.ok_or(LookupError::Missing)
 }
 
 /// The body, of which single members and fields are read.
@@ -198,7 +199,7 @@ pub(super) struct BodyView<'b> {
     pointers: &'b [Pointer],
     plan: Option<&'b Plan>,
     texts: OnceCell<Texts<'b>>,
-    form: OnceCell<Result<Vec<u8>, Absence>>,
+    form: OnceCell<Result<Vec<u8>, LookupError>>,
 }
 
 impl<'b> BodyView<'b> {
@@ -224,23 +225,23 @@ impl<'b> BodyView<'b> {
         self.texts.get().is_some()
     }
 
-    pub(super) fn text(&self, pointer: &Pointer) -> Result<&str, Absence> {
+    pub(super) fn text(&self, pointer: &Pointer) -> Result<&str, LookupError> {
         let index = self.pointers.iter().position(|other| other == pointer);
         let texts = self
             .texts
             .get_or_init(|| json::texts(self.body, self.pointers));
         let found = index.and_then(|index| texts.get(index));
-        let found = found.ok_or(Absence::Missing)?;
+        let found = found.ok_or(LookupError::Missing)?;
         found.as_deref().map_err(|absence| *absence)
     }
 
     /// The fields of a form, sorted and run together.
-    fn sorted_form(&self) -> Result<&[u8], Absence> {
+    fn sorted_form(&self) -> Result<&[u8], LookupError> {
         let text = self.form.get_or_init(|| {
             // Sorting many takes longer than all else, and nothing is known of the sender yet.
             let mut fields: Vec<_> = location::fields(self.body).take(MAX_FIELDS + 1).collect();
             if fields.len() > MAX_FIELDS {
-                return Err(Absence::Malformed);
+                return Err(LookupError::Malformed);
             }
             fields.sort();
             fields.dedup();
@@ -249,7 +250,7 @@ impl<'b> BodyView<'b> {
         });
         match text.as_deref() {
             // It would go on with the query of an address that is before it.
-            Ok([b'?' | b'&', ..]) => Err(Absence::Malformed),
+            Ok([b'?' | b'&', ..]) => Err(LookupError::Malformed),
             text => text.map_err(|absence| *absence),
         }
     }
@@ -259,7 +260,7 @@ impl<'b> BodyView<'b> {
             Location::Json(pointer) => self.text(pointer).map(|text| text.as_bytes().into()),
             Location::Form(name) => field(self.body, name),
             Location::Param(name) => param(self.context, name),
-            _ => Err(Absence::Missing),
+            _ => Err(LookupError::Missing),
         }
     }
 
@@ -269,22 +270,22 @@ impl<'b> BodyView<'b> {
             Place::FormSorted => self.sorted_form().map(Cow::Borrowed),
             Place::Timestamp => {
                 let timestamp = self.plan.and_then(|plan| plan.timestamp.as_ref());
-                self.at(&timestamp.ok_or(Absence::Missing)?.location)
+                self.at(&timestamp.ok_or(LookupError::Missing)?.location)
             }
             Place::Id => {
                 let id = self.plan.and_then(|plan| plan.id.as_ref());
                 self.at(id
                     .and_then(|id| id.locations.first())
-                    .ok_or(Absence::Missing)?)
+                    .ok_or(LookupError::Missing)?)
             }
             Place::At(location) => self.at(location),
-            _ => Err(Absence::Missing),
+            _ => Err(LookupError::Missing),
         }
     }
 }
 
 pub(super) fn field<'t>(fields: &'t [u8], name: &str) -> Found<'t> {
-    only(
+    exactly_one(
         location::fields(fields)
             .filter(|(other, _)| **other == *name.as_bytes())
             .map(|(_, value)| value),
@@ -292,7 +293,7 @@ pub(super) fn field<'t>(fields: &'t [u8], name: &str) -> Found<'t> {
 }
 
 fn param<'c>(context: &'c Context, name: &str) -> Found<'c> {
-    let value = context.params.get(name).ok_or(Absence::Missing)?;
+    let value = context.params.get(name).ok_or(LookupError::Missing)?;
     Ok(value.as_bytes().into())
 }
 
@@ -301,7 +302,7 @@ pub(super) fn holds<'a>(condition: &Condition, read: impl Fn(&Location) -> Found
     let found = read(&condition.location);
     match (&condition.value, found) {
         // More than one is there, too; which of them counts is refused later.
-        (None, found) => !matches!(found, Err(Absence::Missing | Absence::Malformed)),
+        (None, found) => !matches!(found, Err(LookupError::Missing | LookupError::Malformed)),
         (Some(wanted), Ok(value)) => {
             // A media type may have parameters (RFC 9110 §8.3.1).
             let value = match &condition.location {
@@ -365,8 +366,8 @@ fn render_value<'a>(
 ) -> Result<Option<Cow<'a, [u8]>>, VerifyError> {
     let mut bytes = match (read(&value.place), value.absent) {
         (Ok(bytes), _) => bytes,
-        (Err(Absence::Missing), Absent::Empty) => Cow::Borrowed(&[][..]),
-        (Err(Absence::Missing), Absent::Refused) => return Ok(None),
+        (Err(LookupError::Missing), Absent::Empty) => Cow::Borrowed(&[][..]),
+        (Err(LookupError::Missing), Absent::Refused) => return Ok(None),
         (Err(absence), _) => return Err(absence.into()),
     };
     for filter in &value.filters {

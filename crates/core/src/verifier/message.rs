@@ -11,13 +11,13 @@ use crate::scheme::message::{Message, Part};
 
 /// What the head contributes, run by run.
 #[derive(Clone, Default)]
-pub(super) struct HeadRuns {
+pub(super) struct HeadSegments {
     text: Text,
     /// Where each run ends in `text`.
     ends: SmallVec<[usize; 2]>,
 }
 
-impl HeadRuns {
+impl HeadSegments {
     pub(super) fn of(message: &Message, view: &HeadView<'_>) -> Result<Self, VerifyError> {
         let mut runs = Self::default();
         runs.read(message, view)?;

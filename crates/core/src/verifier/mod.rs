@@ -2,17 +2,18 @@
 //! There is no other way to a [`Verified`], and it holds the very bytes that
 //! were verified.
 
-mod begun;
 mod body;
+mod body_hash;
 mod builder;
+mod checked_head;
 mod context;
 mod evaluate;
 mod jwt;
 mod message;
 mod pending;
+mod signing_input;
 mod text;
 mod verified;
-mod work;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use subtle::ConstantTimeEq;
 
 use self::body::Body;
 pub use self::body::Chunk;
+pub use self::body_hash::BodyHash;
 pub use self::builder::{BuildError, Key, VerifierBuilder};
 pub(crate) use self::builder::{context, find_variant};
 use self::context::Port;
@@ -30,9 +32,8 @@ pub(crate) use self::context::{Address, Context};
 use self::evaluate::{Found, HeadView, answer, holds};
 use self::pending::LateHandshake;
 pub use self::pending::Pending;
-pub(crate) use self::signing::Unsigned;
+pub(crate) use self::signing_input::SigningInput;
 pub use self::verified::Verified;
-pub use self::work::Work;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::mac;
@@ -40,14 +41,6 @@ use crate::scheme::handshake::{Condition, Handshake};
 use crate::scheme::template::Place;
 use crate::scheme::{Plan, Scheme, TimestampField, Variant};
 use crate::time::{UnixTime, Window};
-
-mod signing;
-
-/// Most keys of one verifier: each costs a MAC over every body.
-pub const MAX_KEYS: usize = 8;
-
-/// Most signatures that one delivery may offer.
-pub const MAX_CANDIDATES: usize = 8;
 
 /// Verifies the deliveries of one source.
 #[derive(Clone)]
@@ -72,7 +65,7 @@ struct PreparedKey {
 }
 
 /// What begins with a head.
-pub enum Begun<'v> {
+pub enum HeadOutcome<'v> {
     /// A delivery: its body is wanted.
     Delivery(Pending<'v>),
     /// A request by which the provider finds out whose the endpoint is, and the
@@ -81,7 +74,7 @@ pub enum Begun<'v> {
 }
 
 /// What a request turned out to be.
-pub enum Checked {
+pub enum RequestOutcome {
     /// A delivery that verified.
     Delivery(Verified),
     /// A request by which the provider finds out whose the endpoint is, and the
@@ -89,7 +82,7 @@ pub enum Checked {
     Handshake(Box<Response<Bytes>>),
 }
 
-impl Checked {
+impl RequestOutcome {
     /// The delivery, if it is one.
     pub fn delivery(self) -> Option<Verified> {
         match self {
@@ -154,11 +147,11 @@ impl Verifier {
     /// # Errors
     ///
     /// Why the delivery cannot verify, whatever its body.
-    pub fn begin(&self, head: Head<'_>, now: UnixTime) -> Result<Begun<'_>, VerifyError> {
+    pub fn begin(&self, head: Head<'_>, now: UnixTime) -> Result<HeadOutcome<'_>, VerifyError> {
         let mut pending = self.begin_refused(VerifyError::SignatureMissing);
         Ok(match self.begin_at(&mut pending, head, now)? {
-            None => Begun::Delivery(pending),
-            Some(answer) => Begun::Handshake(answer.into()),
+            None => HeadOutcome::Delivery(pending),
+            Some(answer) => HeadOutcome::Handshake(answer.into()),
         })
     }
 
@@ -200,7 +193,7 @@ impl Verifier {
 
     /// A delivery that does not verify, whatever its body: for those who only
     /// observe, and want the body even so.
-    pub fn begin_refused(&self, error: VerifyError) -> Pending<'_> {
+    pub(crate) fn begin_refused(&self, error: VerifyError) -> Pending<'_> {
         Pending {
             verifier: self,
             begun: Err(error),
@@ -219,10 +212,10 @@ impl Verifier {
         head: Head<'_>,
         body: Bytes,
         now: UnixTime,
-    ) -> Result<Checked, VerifyError> {
+    ) -> Result<RequestOutcome, VerifyError> {
         let mut pending = self.begin_refused(VerifyError::SignatureMissing);
         match self.begin_at(&mut pending, head, now)? {
-            Some(answer) => Ok(Checked::Handshake(answer.into())),
+            Some(answer) => Ok(RequestOutcome::Handshake(answer.into())),
             None => {
                 pending.push(body);
                 pending.finish(now)
@@ -329,7 +322,7 @@ impl Verifier {
 }
 
 /// The answer to a handshake is not shown: it may be signed.
-impl fmt::Debug for Begun<'_> {
+impl fmt::Debug for HeadOutcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delivery(pending) => f.debug_tuple("Delivery").field(pending).finish(),
@@ -339,7 +332,7 @@ impl fmt::Debug for Begun<'_> {
 }
 
 /// Likewise.
-impl fmt::Debug for Checked {
+impl fmt::Debug for RequestOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delivery(verified) => f.debug_tuple("Delivery").field(verified).finish(),

@@ -5,16 +5,18 @@ use bytes::Bytes;
 use http::Response;
 use subtle::ConstantTimeEq;
 
-use super::begun::{Alternative, Begun, Pair, join_id, timestamp_absent};
 use super::body::{Body, Chunk};
+use super::body_hash::BodyHash;
+use super::checked_head::{
+    CheckedHead, MessageCandidate, SignatureCheck, join_id, timestamp_absent,
+};
 use super::evaluate::{BodyView, render};
 use super::text::Text;
 use super::verified::{Discriminators, Event};
-use super::work::Work;
-use super::{Checked, Verified, Verifier};
+use super::{RequestOutcome, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::identity::Discriminator;
-use crate::mac::{self, Expected, Running};
+use crate::mac::{self, Expected, MacState};
 use crate::scheme::location::Location;
 use crate::scheme::signature::Candidates;
 use crate::scheme::template::Place;
@@ -30,7 +32,7 @@ pub struct Pending<'v> {
     pub(super) verifier: &'v Verifier,
     /// An error of the head, where the request may still be a handshake that is
     /// known by its body. Large, and handed on often before the body is there.
-    pub(super) begun: Result<Box<Begun>, VerifyError>,
+    pub(super) begun: Result<Box<CheckedHead>, VerifyError>,
     /// Handshakes that the head may have begun.
     pub(super) handshakes: Vec<LateHandshake>,
     pub(super) body: Body,
@@ -54,22 +56,22 @@ impl Pending<'_> {
     }
 
     /// What has come of the body and is not hashed yet, if that is at least so many bytes
-    /// and takes less time [together](Work::run_both) with that of another delivery. It is
+    /// and takes less time [together](BodyHash::update_pair) with that of another delivery. It is
     /// to be run, and to be given [back](Self::resume) before anything else is done here:
     /// without it nothing matches.
-    pub fn work(&mut self, at_least: usize) -> Option<Work> {
-        if self.unhashed() < at_least || !Work::is_faster_for_both() {
+    pub(crate) fn take_body_hash(&mut self, at_least: usize) -> Option<BodyHash> {
+        if self.unhashed() < at_least || !BodyHash::pairing_is_faster() {
             return None;
         }
         let begun = self.begun.as_mut().ok()?;
         self.verifier.start(begun);
-        Work::of(begun, &mut self.body)
+        BodyHash::of(begun, &mut self.body)
     }
 
     /// Takes back what [`work`](Self::work) has handed out, after it was run.
-    pub fn resume(&mut self, work: Work) {
+    pub(crate) fn restore_body_hash(&mut self, work: BodyHash) {
         if let Ok(begun) = &mut self.begun {
-            work.back(begun, &mut self.body);
+            work.restore(begun, &mut self.body);
         }
     }
 
@@ -87,7 +89,7 @@ impl Pending<'_> {
                 return;
             }
             let parts = self.body.parts(begun.hashed);
-            parts.for_each(|part| Running::update_all(&mut begun.running, part));
+            parts.for_each(|part| MacState::update_all(&mut begun.running, part));
             begun.hashed = self.body.len();
         }
     }
@@ -116,31 +118,34 @@ impl Pending<'_> {
     ///
     /// [`VerifyError::SignatureMismatch`], that the window has passed, or that
     /// something in the body is not as the scheme demands.
-    pub fn finish(mut self, now: UnixTime) -> Result<Checked, VerifyError> {
+    pub fn finish(mut self, now: UnixTime) -> Result<RequestOutcome, VerifyError> {
         let body = std::mem::take(&mut self.body).into_bytes();
         self.check(body, now)
     }
 
     /// Like [`finish`](Self::finish), with the body whatever came out: for those
     /// who only observe.
-    pub fn finish_with_body(mut self, now: UnixTime) -> (Bytes, Result<Checked, VerifyError>) {
+    pub fn finish_with_body(
+        mut self,
+        now: UnixTime,
+    ) -> (Bytes, Result<RequestOutcome, VerifyError>) {
         let body = std::mem::take(&mut self.body).into_bytes();
         (body.clone(), self.check(body, now))
     }
 
-    fn check(&mut self, body: Bytes, now: UnixTime) -> Result<Checked, VerifyError> {
+    fn check(&mut self, body: Bytes, now: UnixTime) -> Result<RequestOutcome, VerifyError> {
         let verifier = self.verifier;
         let event = match &mut self.begun {
             Ok(begun) => verifier.finish_delivery(begun, &body, now),
             Err(error) => Err(*error),
         };
         if self.handshakes.is_empty() {
-            return event.map(|event| Checked::Delivery(Verified { body, event }));
+            return event.map(|event| RequestOutcome::Delivery(Verified { body, event }));
         }
         // One that needs no signature may come with a wrong one.
         match verifier.late_handshake(&self.handshakes, event.is_ok(), &body, now)? {
-            Some(answer) => Ok(Checked::Handshake(answer.into())),
-            None => event.map(|event| Checked::Delivery(Verified { body, event })),
+            Some(answer) => Ok(RequestOutcome::Handshake(answer.into())),
+            None => event.map(|event| RequestOutcome::Delivery(Verified { body, event })),
         }
     }
 }
@@ -196,12 +201,12 @@ impl Verifier {
     }
 
     /// Starts the MACs, if they take the body as it comes and have not been started yet.
-    fn start(&self, begun: &mut Begun) {
+    fn start(&self, begun: &mut CheckedHead) {
         let message = &self.scheme.plans()[begun.plan].message;
         if !message.streams || !begun.running.is_empty() {
             return;
         }
-        let start = |pair: &Pair| {
+        let start = |pair: &SignatureCheck| {
             let mut running = self.key(*pair, begun.plan)?.state()?.clone();
             let runs = &begun.alternatives[pair.alternative].runs;
             running.update(runs.before_body(message));
@@ -210,13 +215,13 @@ impl Verifier {
         begun.running = begun.pairs.iter().filter_map(start).collect();
     }
 
-    fn key(&self, pair: Pair, plan: usize) -> Option<&mac::Key> {
+    fn key(&self, pair: SignatureCheck, plan: usize) -> Option<&mac::Key> {
         self.keys[pair.key].keys[plan].as_ref()
     }
 
     fn finish_delivery(
         &self,
-        begun: &mut Begun,
+        begun: &mut CheckedHead,
         body: &[u8],
         now: UnixTime,
     ) -> Result<Event, VerifyError> {
@@ -263,7 +268,7 @@ impl Verifier {
     fn finish_one(
         &self,
         plan: &Plan,
-        begun: &mut Begun,
+        begun: &mut CheckedHead,
         view: &BodyView<'_>,
         now: UnixTime,
         discriminators: &mut Discriminators,
@@ -274,7 +279,7 @@ impl Verifier {
                 alternative.candidates = candidates.clone();
             }
         }
-        let Pair { key, alternative } = self.matching(plan, begun, view)?;
+        let SignatureCheck { key, alternative } = self.matching(plan, begun, view)?;
         // Once more: a slow body must outlive neither the signature nor the key.
         begun.check_end(now)?;
         if !self.keys[key].is_active(now) {
@@ -315,9 +320,9 @@ impl Verifier {
     fn matching(
         &self,
         plan: &Plan,
-        begun: &mut Begun,
+        begun: &mut CheckedHead,
         view: &BodyView<'_>,
-    ) -> Result<Pair, VerifyError> {
+    ) -> Result<SignatureCheck, VerifyError> {
         let message = &plan.message;
         if begun.pairs.len() > 1 {
             self.start(begun);
@@ -326,13 +331,13 @@ impl Verifier {
         // none: the keys of a plan have one algorithm.
         debug_assert!(begun.running.is_empty() || begun.running.len() == begun.pairs.len());
         let mut running = std::mem::take(&mut begun.running);
-        Running::update_all(&mut running, &view.body[begun.hashed..]);
+        MacState::update_all(&mut running, &view.body[begun.hashed..]);
         let mut running = running.into_iter();
         // The message of an alternative, for what does not take it in pieces.
         let (mut text_of, mut text) = (None, Vec::new());
         let mut matching = None;
         for pair in &begun.pairs {
-            let Alternative {
+            let MessageCandidate {
                 candidates, runs, ..
             } = &begun.alternatives[pair.alternative];
             let Some(key) = self.key(*pair, begun.plan) else {
@@ -367,7 +372,7 @@ impl Verifier {
     fn check_timestamp(
         &self,
         plan: &Plan,
-        alternative: &Alternative,
+        alternative: &MessageCandidate,
         view: &BodyView<'_>,
         now: UnixTime,
     ) -> Result<Option<UnixTime>, VerifyError> {
@@ -391,7 +396,7 @@ impl Verifier {
     fn check_guards(
         &self,
         plan: &Plan,
-        alternative: &Alternative,
+        alternative: &MessageCandidate,
         view: &BodyView<'_>,
     ) -> Result<(), VerifyError> {
         let handshakes = &self.scheme.compiled().handshakes;

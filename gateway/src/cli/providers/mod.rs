@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::{Events, Provider, Unpublished, Window};
+use hookgate_core::{Events, Provider, UndocumentedProvider, Window};
 use humantime::format_duration;
 use serde_json::{Value, json};
 
@@ -34,10 +34,10 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     match (&options.name, options.json) {
         (Some(Entry::Provider(provider)), false) => write_one(provider, &mut out)?,
         (Some(Entry::Provider(provider)), true) => writeln!(out, "{}", object(provider))?,
-        (Some(Entry::Unpublished(unpublished)), false) => {
+        (Some(Entry::Undocumented(unpublished)), false) => {
             write_unpublished(unpublished, &mut out)?;
         }
-        (Some(Entry::Unpublished(unpublished)), true) => {
+        (Some(Entry::Undocumented(unpublished)), true) => {
             writeln!(out, "{}", unpublished_object(unpublished))?;
         }
         (None, false) => {
@@ -52,11 +52,12 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
                     "{:<26} {:<26} {:<11} {}",
                     provider.name(),
                     provider.title(),
-                    provider.confidence().to_string(),
+                    provider.evidence().to_string(),
                     dedupes_by(&provider)
                 )?;
             }
-            for unpublished in Unpublished::names().filter_map(Unpublished::named) {
+            for unpublished in UndocumentedProvider::names().filter_map(UndocumentedProvider::named)
+            {
                 writeln!(
                     out,
                     "{:<26} {:<26} {:<11} spell out its scheme",
@@ -67,7 +68,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
             }
         }
         (None, true) => {
-            let unpublished = Unpublished::names().filter_map(Unpublished::named);
+            let unpublished = UndocumentedProvider::names().filter_map(UndocumentedProvider::named);
             let list: Vec<Value> = all()
                 .map(|provider| object(&provider))
                 .chain(unpublished.map(|provider| unpublished_object(&provider)))
@@ -82,12 +83,12 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
 #[derive(Clone, Debug)]
 enum Entry {
     Provider(Box<Provider>),
-    Unpublished(Box<Unpublished>),
+    Undocumented(Box<UndocumentedProvider>),
 }
 
 fn parse_entry(name: &str) -> Result<Entry, String> {
-    match Unpublished::named(name) {
-        Some(unpublished) => Ok(Entry::Unpublished(Box::new(unpublished))),
+    match UndocumentedProvider::named(name) {
+        Some(unpublished) => Ok(Entry::Undocumented(Box::new(unpublished))),
         None => parse_provider(name).map(Box::new).map(Entry::Provider),
     }
 }
@@ -151,7 +152,7 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
         .timeout()
         .map(|timeout| format_duration(timeout).to_string());
     line(out, "waits", &timeout.unwrap_or_else(unknown))?;
-    line(out, "known from", &provider.confidence().to_string())?;
+    line(out, "known from", &provider.evidence().to_string())?;
     line(out, "see", provider.docs())?;
     if let Some(notes) = provider.notes() {
         writeln!(out, "\n{notes}")?;
@@ -159,7 +160,7 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn write_unpublished(provider: &Unpublished, out: &mut impl Write) -> io::Result<()> {
+fn write_unpublished(provider: &UndocumentedProvider, out: &mut impl Write) -> io::Result<()> {
     line(out, "name", provider.name())?;
     line(out, "provider", provider.title())?;
     line(out, "signed", "not published")?;
@@ -238,13 +239,13 @@ fn object(provider: &Provider) -> Value {
         "retention_seconds": provider.retention().as_secs(),
         "retries": provider.retries(),
         "timeout_seconds": provider.timeout().map(|timeout| timeout.as_secs()),
-        "confidence": provider.confidence().to_string(),
+        "confidence": provider.evidence().to_string(),
         "docs": provider.docs(),
         "notes": provider.notes(),
     })
 }
 
-fn unpublished_object(provider: &Unpublished) -> Value {
+fn unpublished_object(provider: &UndocumentedProvider) -> Value {
     json!({
         "name": provider.name(),
         "title": provider.title(),

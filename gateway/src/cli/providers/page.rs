@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use hookgate_core::{Confidence, Provider, Shape, Unpublished};
+use hookgate_core::{Provider, SchemeEvidence, Shape, UndocumentedProvider};
 use humantime::format_duration;
 
 use super::{all, dedupes_by};
@@ -19,7 +19,7 @@ fn write_page(page: &mut String) -> std::fmt::Result {
     let providers: Vec<Provider> = all().collect();
     let documented = providers
         .iter()
-        .filter(|provider| provider.confidence() == Confidence::Documented)
+        .filter(|provider| provider.evidence() == SchemeEvidence::Documented)
         .count();
     writeln!(
         page,
@@ -101,7 +101,7 @@ fn write_list(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
             each(&|index| format!("`{}`", variants[index].signed().replace('|', "\\|"))),
             dedupes_by(provider),
             format_duration(provider.retention()),
-            provider.confidence(),
+            provider.evidence(),
         )?;
     }
     Ok(())
@@ -114,7 +114,7 @@ fn write_unpublished(page: &mut String) -> std::fmt::Result {
          These sign, and do not say how. Without a table `[sources.scheme]` that spells it out, a \
          source of theirs does not start.\n"
     )?;
-    for unpublished in Unpublished::names().filter_map(Unpublished::named) {
+    for unpublished in UndocumentedProvider::names().filter_map(UndocumentedProvider::named) {
         writeln!(
             page,
             "* `{}`, [{}]({}): {}",

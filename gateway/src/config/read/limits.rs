@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use hookgate_core::document::Section;
+use hookgate_core::internal::Section;
 use hookgate_gate::{BodyLimit, SourceBuilder};
 
 use super::positive;

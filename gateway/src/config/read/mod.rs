@@ -10,7 +10,8 @@ mod verifier;
 
 use std::time::Duration;
 
-use hookgate_core::document::{Problems, Report, Section};
+use hookgate_core::Problems;
+use hookgate_core::internal::{Report, Section};
 use toml::Table;
 
 use super::Config;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use hookgate_core::document::{Report, Section};
+use hookgate_core::internal::{Report, Section};
 use hookgate_gate::{BootFence, Dedupe, Source};
 use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};

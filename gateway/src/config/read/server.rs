@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::document::{Report, Section};
+use hookgate_core::internal::{Report, Section};
 
 use super::stop;
 use crate::access::Target;

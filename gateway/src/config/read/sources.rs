@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hookgate_core::document::{Report, Section};
-use hookgate_core::{Provider, Scheme, Unpublished, Window};
+use hookgate_core::internal::{Report, Section, read_scheme};
+use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
 use hookgate_gate::{Dedupe, Mode, OnConflict, OnDuplicate, Promise, Source, SourceBuilder};
 
 use super::limits::Defaults;
@@ -101,19 +101,19 @@ fn read_source(
     let provider = read_provider(section);
     let own_scheme = section
         .section("scheme")
-        .and_then(|scheme| Scheme::read(&scheme));
+        .and_then(|scheme| read_scheme(&scheme));
     let unpublished = provider.as_ref().and_then(|provider| match provider {
         Named::Published(_) => None,
-        Named::Unpublished(unpublished) => Some(unpublished),
+        Named::Undocumented(unpublished) => Some(unpublished),
     });
     let provider = provider.as_ref().and_then(|provider| match provider {
         Named::Published(provider) => Some(&**provider),
-        Named::Unpublished(_) => None,
+        Named::Undocumented(_) => None,
     });
     let scheme = match (section.has("provider"), section.has("scheme")) {
         (true, true) if unpublished.is_some() => own_scheme,
         (true, false) if unpublished.is_some() => {
-            let title = unpublished.map_or("", Unpublished::title);
+            let title = unpublished.map_or("", UndocumentedProvider::title);
             section.wrong(
                 "scheme",
                 format!(
@@ -239,13 +239,14 @@ fn read_source(
 /// A provider that the catalogue knows by name.
 enum Named {
     Published(Box<Provider>),
-    Unpublished(Unpublished),
+    Undocumented(UndocumentedProvider),
 }
 
 fn read_provider(section: &Section<'_>) -> Option<Named> {
     let name = section.optional::<String>("provider")?;
     let published = Provider::named(&name).map(Box::new).map(Named::Published);
-    let provider = published.or_else(|| Unpublished::named(&name).map(Named::Unpublished));
+    let provider =
+        published.or_else(|| UndocumentedProvider::named(&name).map(Named::Undocumented));
     if provider.is_none() {
         // A letter is wrong, or two.
         let far = |known: &&str| strsim::osa_distance(&name, known);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hookgate_core::document::Section;
+use hookgate_core::internal::Section;
 
 use super::positive;
 use crate::config::values::{Protocol, RoutePath, Server, Word};

@@ -1,4 +1,4 @@
-use hookgate_core::document::{Report, Section};
+use hookgate_core::internal::{Report, Section};
 use hookgate_core::{BuildError, Scheme, Verifier, Window};
 use hookgate_gate::{Clock, SystemClock};
 use toml::Value;

@@ -19,12 +19,12 @@ use super::location::{Item, Location};
 use super::message::Message;
 use super::signature::{List, ListKind, SignatureField, SignaturePlace};
 use super::template::{self, Place};
-use super::{BodyBinding, BodyForm, Compiled, IdField, Kind, Plan, TimestampField, UrlRule};
+use super::{
+    BodyBinding, BodyForm, Compiled, Extend, IdField, Kind, Plan, TimestampField, UrlRule,
+};
 use crate::document::Section;
-use crate::mac::{Algorithm, Applies, KeyRule};
+use crate::mac::{Algorithm, KeyEncodingScope, KeyRule, PublicAlgorithm};
 use crate::message_signature::{Component, Policy};
-use crate::provider::Provider;
-use crate::public_key::PublicAlgorithm;
 use crate::time::Window;
 
 /// No header has more items before its signatures.
@@ -33,8 +33,8 @@ const MOST_SKIPPED: usize = 16;
 /// Keys of a scheme that are about all of its variants.
 const COMMON: [&str; 3] = ["variants", "handshake", "status"];
 
-pub(super) fn read(section: &Section<'_>) -> Option<Compiled> {
-    let merged = merge(section)?;
+pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Compiled> {
+    let merged = merge(section, extend)?;
     let root = Section::at_path(section.path(), &merged, section.report());
     let handshakes: Vec<Handshake> = root
         .sections("handshake")
@@ -45,7 +45,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Compiled> {
         .optional::<RefusalStatus>("status")
         .map(|status| status.0);
     let plans = if root.has("variants") {
-        read_variants(&root)?
+        read_variants(&root, extend)?
     } else {
         vec![read_plan(&root, false)?]
     };
@@ -87,8 +87,8 @@ pub(super) fn read(section: &Section<'_>) -> Option<Compiled> {
 }
 
 /// The table of `section` with what it extends.
-fn merge(section: &Section<'_>) -> Option<Table> {
-    let merged = Provider::extend_scheme(section.raw());
+fn merge(section: &Section<'_>, extend: Extend<'_>) -> Option<Table> {
+    let merged = extend(section.raw());
     if merged.is_none() {
         section.wrong(
             "extends",
@@ -100,7 +100,7 @@ fn merge(section: &Section<'_>) -> Option<Table> {
 
 /// Each variant is a scheme of its own; what it does not say is said once for all
 /// beside `variants`.
-fn read_variants(root: &Section<'_>) -> Option<Vec<Plan>> {
+fn read_variants(root: &Section<'_>, extend: Extend<'_>) -> Option<Vec<Plan>> {
     let sections = root.sections("variants");
     if sections.is_empty() {
         root.wrong("variants", "expected at least one table");
@@ -113,7 +113,7 @@ fn read_variants(root: &Section<'_>) -> Option<Vec<Plan>> {
     let mut names = BTreeSet::new();
     let mut plans = Vec::new();
     for (index, section) in sections.iter().enumerate() {
-        let Some(own) = merge(section) else {
+        let Some(own) = merge(section, extend) else {
             continue;
         };
         let mut table = common.clone();
@@ -259,9 +259,9 @@ fn read_key(section: &Section<'_>) -> KeyRule {
         only: key.optional("only"),
         strip: key.list("strip"),
         encoding: key.optional("enc").unwrap_or_default(),
-        applies: match key.optional("if_prefixed") {
-            Some(true) => Applies::IfPrefixed,
-            _ => Applies::Always,
+        scope: match key.optional("if_prefixed") {
+            Some(true) => KeyEncodingScope::IfPrefixed,
+            _ => KeyEncodingScope::Always,
         },
         digest: key.optional("digest").unwrap_or_default(),
     };

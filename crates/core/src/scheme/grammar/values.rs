@@ -4,9 +4,8 @@ use http::{HeaderName, Method, StatusCode};
 use toml::Value;
 
 use crate::document::{FromValue, text};
-use crate::mac::{Algorithm, KeyDigest, KeyEncoding};
+use crate::mac::{Algorithm, KeyDigest, KeyEncoding, PublicAlgorithm};
 use crate::message_signature::Component;
-use crate::public_key::PublicAlgorithm;
 use crate::scheme::BodyForm;
 use crate::scheme::field::{Encoding, TimeUnit};
 use crate::scheme::handshake::{Chars, Content};

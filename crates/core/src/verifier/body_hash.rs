@@ -1,24 +1,24 @@
 use std::sync::Arc;
 use std::{fmt, mem};
 
-use super::begun::Begun;
 use super::body::Body;
-use crate::mac::{Running, Sha256};
+use super::checked_head::CheckedHead;
+use crate::mac::{MacState, Sha256};
 
 /// What is to be hashed of the body of a delivery. That of two deliveries can be hashed
 /// side by side.
-pub struct Work {
+pub struct BodyHash {
     /// That of the delivery which waits for it.
     ticket: Arc<()>,
-    running: Running,
+    running: MacState,
     body: Body,
     /// Bytes that have been hashed.
     hashed: usize,
 }
 
-impl Work {
+impl BodyHash {
     /// Takes `body` and its hash out of `begun`, if it is one and SHA-256.
-    pub(super) fn of(begun: &mut Begun, body: &mut Body) -> Option<Self> {
+    pub(super) fn of(begun: &mut CheckedHead, body: &mut Body) -> Option<Self> {
         let [running] = &mut begun.running[..] else {
             return None;
         };
@@ -32,7 +32,7 @@ impl Work {
     }
 
     /// Puts them back. What is of another delivery is let go.
-    pub(super) fn back(self, begun: &mut Begun, body: &mut Body) {
+    pub(super) fn restore(self, begun: &mut CheckedHead, body: &mut Body) {
         if begun
             .work
             .take_if(|ticket| Arc::ptr_eq(ticket, &self.ticket))
@@ -44,19 +44,19 @@ impl Work {
         }
     }
 
-    /// Whether [`run_both`](Self::run_both) takes less time than one after the other:
+    /// Whether [`update_pair`](Self::update_pair) takes less time than one after the other:
     /// whether the processor has instructions for it.
-    pub fn is_faster_for_both() -> bool {
-        Sha256::is_faster_for_both()
+    pub fn pairing_is_faster() -> bool {
+        Sha256::pairing_is_faster()
     }
 
     /// Bytes that are there and not hashed yet.
-    pub fn left(&self) -> usize {
+    pub fn remaining(&self) -> usize {
         self.body.len() - self.hashed
     }
 
     /// Hashes what is left.
-    pub fn run(&mut self) {
+    pub fn hash_remaining(&mut self) {
         let parts = self.body.parts(self.hashed);
         parts.for_each(|part| self.running.update(part));
         self.hashed = self.body.len();
@@ -64,9 +64,9 @@ impl Work {
 
     /// Hashes what is left of the delivery that has less, and as much of the other one, in
     /// little more time than one of them takes.
-    pub fn run_both(one: &mut Self, two: &mut Self) {
+    pub fn update_pair(one: &mut Self, two: &mut Self) {
         let (Some(hash_one), Some(hash_two)) = (one.running.sha256(), two.running.sha256()) else {
-            return [one, two].into_iter().for_each(Self::run);
+            return [one, two].into_iter().for_each(Self::hash_remaining);
         };
         let mut parts = [one.body.parts(one.hashed), two.body.parts(two.hashed)];
         let mut left: [&[u8]; 2] = [&[], &[]];
@@ -82,7 +82,7 @@ impl Work {
             }
             let now = left.map(|left| &left[..len]);
             left = left.map(|left| &left[len..]);
-            Sha256::update_both([hash_one, hash_two], now);
+            Sha256::update_pair([hash_one, hash_two], now);
             one.hashed += len;
             two.hashed += len;
         }
@@ -90,9 +90,9 @@ impl Work {
 }
 
 /// Nothing of the body is shown.
-impl fmt::Debug for Work {
+impl fmt::Debug for BodyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work")
+        f.debug_struct("BodyHash")
             .field("body", &self.body)
             .field("hashed", &self.hashed)
             .finish_non_exhaustive()

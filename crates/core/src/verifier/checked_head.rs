@@ -7,18 +7,20 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
+use super::Verifier;
 use super::context::Port;
 use super::evaluate::{HeadView, holds, render};
 use super::jwt::{self, Claims};
-use super::message::HeadRuns;
+use super::message::HeadSegments;
 use super::text::Text;
-use super::{MAX_CANDIDATES, Verifier};
 use crate::error::VerifyError;
 use crate::head::Head;
-use crate::mac::{Running, Tag};
+use crate::limits::MAX_CANDIDATES;
+use crate::mac::{MacState, Tag};
 use crate::message_signature::Digests;
 use crate::scheme::field;
-use crate::scheme::location::{Absence, Location};
+use crate::scheme::location::Location;
+use crate::scheme::lookup::LookupError;
 use crate::scheme::signature::Candidates;
 use crate::scheme::template::Place;
 use crate::scheme::{Kind, Plan};
@@ -29,14 +31,14 @@ const JWT_LEEWAY: Duration = Duration::from_secs(60);
 
 /// What a head that is good says.
 #[derive(Default)]
-pub(super) struct Begun {
+pub(super) struct CheckedHead {
     /// Index of the plan that decides.
     pub(super) plan: usize,
-    pub(super) alternatives: Alternatives,
+    pub(super) alternatives: MessageCandidates,
     /// Each active key with each alternative.
-    pub(super) pairs: Pairs,
+    pub(super) pairs: SignatureChecks,
     /// The MACs of the pairs, once some of the body is hashed before its end.
-    pub(super) running: Vec<Running>,
+    pub(super) running: Vec<MacState>,
     /// How much of the body they have taken, in bytes.
     pub(super) hashed: usize,
     /// Of what was handed out to be hashed, and is not back yet.
@@ -55,25 +57,25 @@ pub(super) struct Begun {
 /// One way to read the signed message. More than one where the provider may have
 /// signed another spelling of the address, or signs in groups.
 #[derive(Default)]
-pub(super) struct Alternative {
+pub(super) struct MessageCandidate {
     /// None yet where the signature is in the body.
     pub(super) candidates: Candidates,
-    pub(super) runs: HeadRuns,
+    pub(super) runs: HeadSegments,
     pub(super) timestamp: Option<UnixTime>,
 }
 
-pub(super) type Alternatives = SmallVec<[Alternative; 1]>;
+pub(super) type MessageCandidates = SmallVec<[MessageCandidate; 1]>;
 
-pub(super) type Pairs = SmallVec<[Pair; 2]>;
+pub(super) type SignatureChecks = SmallVec<[SignatureCheck; 2]>;
 
 /// A key that may have signed, and what.
 #[derive(Clone, Copy)]
-pub(super) struct Pair {
+pub(super) struct SignatureCheck {
     pub(super) key: usize,
     pub(super) alternative: usize,
 }
 
-impl Begun {
+impl CheckedHead {
     /// Checks that the signature has not ended by its own words.
     pub(super) fn check_end(&self, now: UnixTime) -> Result<(), VerifyError> {
         match self.until {
@@ -88,7 +90,7 @@ impl Verifier {
         &self,
         head: Head<'_>,
         now: UnixTime,
-    ) -> Result<Box<Begun>, VerifyError> {
+    ) -> Result<Box<CheckedHead>, VerifyError> {
         let (index, plan) = self.choose_plan(head)?;
         // Looking at all that are there takes less than looking each up.
         let mut names = head.headers.keys();
@@ -113,7 +115,7 @@ impl Verifier {
         view.id = id_text.as_deref();
         let claims;
         let signature;
-        let mut begun = Box::<Begun>::default();
+        let mut begun = Box::<CheckedHead>::default();
         begun.plan = index;
         match &plan.kind {
             Kind::Jwt { algorithm } => {
@@ -141,9 +143,9 @@ impl Verifier {
                     return Err(VerifyError::SignatureMalformed);
                 }
                 let text = timestamp_text(plan, &view)?;
-                begun.alternatives.push(Alternative {
+                begun.alternatives.push(MessageCandidate {
                     candidates: smallvec::smallvec![Tag::new(&signature.signature)],
-                    runs: HeadRuns::one(&signature.base),
+                    runs: HeadSegments::one(&signature.base),
                     timestamp: self.timestamp(plan, text.as_deref(), now)?,
                 });
             }
@@ -170,7 +172,7 @@ impl Verifier {
             let mut conditions = self.plans().flat_map(|(_, plan)| &plan.when);
             if self.scheme.plans().iter().any(applies) {
                 VerifyError::SignatureVersionUnknown
-            } else if conditions.any(|one| view.at(&one.location) == Err(Absence::Repeated)) {
+            } else if conditions.any(|one| view.at(&one.location) == Err(LookupError::Repeated)) {
                 VerifyError::FieldRepeated
             } else {
                 VerifyError::SignatureMissing
@@ -183,7 +185,7 @@ impl Verifier {
         plan: &Plan,
         view: HeadView<'_>,
         now: UnixTime,
-        alternatives: &mut Alternatives,
+        alternatives: &mut MessageCandidates,
     ) -> Result<(), VerifyError> {
         let field = &plan.signature;
         if field.place.is_in_body() {
@@ -224,11 +226,11 @@ impl Verifier {
         plan: &Plan,
         view: HeadView<'_>,
         now: UnixTime,
-        alternatives: &mut Alternatives,
+        alternatives: &mut MessageCandidates,
         candidates: impl FnOnce(&mut Candidates) -> Result<(), VerifyError>,
     ) -> Result<(), VerifyError> {
         let first = alternatives.len();
-        alternatives.push(Alternative::default());
+        alternatives.push(MessageCandidate::default());
         let alternative = &mut alternatives[first];
         candidates(&mut alternative.candidates)?;
         let text = timestamp_text(plan, &view)?;
@@ -240,10 +242,10 @@ impl Verifier {
         alternative.runs.read(&plan.message, &view)?;
         if plan.url.toggle_port {
             view.port = Port::Toggled;
-            let mut toggled = Alternative {
+            let mut toggled = MessageCandidate {
                 candidates: alternative.candidates.clone(),
                 timestamp: alternative.timestamp,
-                runs: HeadRuns::default(),
+                runs: HeadSegments::default(),
             };
             toggled.runs.read(&plan.message, &view)?;
             alternatives.push(toggled);
@@ -258,7 +260,7 @@ impl Verifier {
         plan: &Plan,
         view: &HeadView<'_>,
         algorithm: &'static str,
-    ) -> Result<(Alternative, Claims), VerifyError> {
+    ) -> Result<(MessageCandidate, Claims), VerifyError> {
         let values = plan
             .signature
             .values(view.head.headers, |location| view.at(location))?;
@@ -273,9 +275,9 @@ impl Verifier {
             .signature
             .encoding
             .decode(signature, plan.algorithm.tag_len());
-        let alternative = Alternative {
+        let alternative = MessageCandidate {
             candidates: smallvec::smallvec![tag.ok_or(VerifyError::SignatureMalformed)?],
-            runs: HeadRuns::one(signed),
+            runs: HeadSegments::one(signed),
             timestamp: None,
         };
         Ok((alternative, claims))
@@ -304,7 +306,7 @@ impl Verifier {
         plan: usize,
         alternatives: usize,
         now: UnixTime,
-        pairs: &mut Pairs,
+        pairs: &mut SignatureChecks,
     ) -> Result<(), VerifyError> {
         let mut inactive = false;
         for (key, prepared) in self.keys.iter().enumerate() {
@@ -315,7 +317,7 @@ impl Verifier {
                 inactive = true;
                 continue;
             }
-            pairs.extend((0..alternatives).map(|alternative| Pair { key, alternative }));
+            pairs.extend((0..alternatives).map(|alternative| SignatureCheck { key, alternative }));
         }
         match (pairs.is_empty(), inactive) {
             (false, _) => Ok(()),
@@ -346,11 +348,11 @@ fn id_location(plan: &Plan) -> Option<&Location> {
     }
 }
 
-pub(super) fn timestamp_absent(absence: Absence) -> VerifyError {
+pub(super) fn timestamp_absent(absence: LookupError) -> VerifyError {
     match absence {
-        Absence::Missing => VerifyError::TimestampMissing,
-        Absence::Repeated => VerifyError::TimestampRepeated,
-        Absence::Malformed => VerifyError::TimestampMalformed,
+        LookupError::Missing => VerifyError::TimestampMissing,
+        LookupError::Repeated => VerifyError::TimestampRepeated,
+        LookupError::Malformed => VerifyError::TimestampMalformed,
     }
 }
 

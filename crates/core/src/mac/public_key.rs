@@ -11,8 +11,8 @@ use x509_cert::der::asn1::{BitStringRef, ObjectIdentifier, UintRef};
 use x509_cert::der::{Decode, Encode, Reader, SliceReader, pem};
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
+use super::tag::TagLen;
 use crate::error::SecretError;
-use crate::mac::TagLen;
 
 const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const ID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

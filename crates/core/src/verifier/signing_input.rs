@@ -2,7 +2,7 @@ use http::Uri;
 
 use super::context::{Context, Port};
 use super::evaluate::{BodyView, HeadView, render};
-use super::message::HeadRuns;
+use super::message::HeadSegments;
 use super::text::Text;
 use crate::error::VerifyError;
 use crate::head::Head;
@@ -11,7 +11,7 @@ use crate::scheme::template::{self, Place, Segment};
 
 /// What a delivery has before it is signed.
 #[derive(Clone, Copy)]
-pub(crate) struct Unsigned<'d> {
+pub(crate) struct SigningInput<'d> {
     pub(crate) plan: &'d Plan,
     pub(crate) context: &'d Context,
     pub(crate) head: Head<'d>,
@@ -21,11 +21,11 @@ pub(crate) struct Unsigned<'d> {
     pub(crate) body: &'d [u8],
 }
 
-impl Unsigned<'_> {
+impl SigningInput<'_> {
     /// The message to sign, by the code that verifies it.
     pub(crate) fn message(self) -> Result<Vec<u8>, VerifyError> {
         let mut message = Vec::new();
-        let runs = HeadRuns::of(&self.plan.message, &self.head_view())?;
+        let runs = HeadSegments::of(&self.plan.message, &self.head_view())?;
         runs.whole(&self.plan.message, &self.body_view(), |bytes| {
             message.extend_from_slice(bytes);
         })?;

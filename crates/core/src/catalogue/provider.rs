@@ -1,0 +1,208 @@
+//! A provider whose scheme is known, read from its file.
+
+use std::fmt;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::extends::read_scheme;
+use super::files::{self, FileKind, faulty};
+use crate::document::{FromValue, Problems, Report, Section};
+use crate::scheme::Scheme;
+use crate::secret::Secret;
+
+/// A provider of the catalogue: how it signs, and the facts that a receiver needs besides.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    name: String,
+    title: String,
+    docs: String,
+    evidence: SchemeEvidence,
+    retention: Duration,
+    timeout: Option<Duration>,
+    retries: Option<String>,
+    notes: Option<String>,
+    events: Events,
+    scheme: Scheme,
+}
+
+impl Provider {
+    /// Returns the names of all providers whose scheme is known, sorted.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        files::names(FileKind::Documented)
+    }
+
+    /// Returns the provider `name`.
+    ///
+    /// Providers that do not document how they sign are
+    /// [`UndocumentedProvider`](crate::UndocumentedProvider)s.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the file of that provider is faulty; a test of this crate reads all files.
+    pub fn named(name: &str) -> Option<Self> {
+        let file = files::named(name).filter(|file| file.kind() == FileKind::Documented)?;
+        let provider = Self::from_table(name, &file.table);
+        Some(provider.unwrap_or_else(|problems| faulty(name, &problems)))
+    }
+
+    fn from_table(name: &str, table: &Table) -> Result<Self, Problems> {
+        let report = Report::default();
+        let root = Section::root(table, &report);
+        let title = root.required("title");
+        let docs = root.required("docs");
+        let evidence = root.required("confidence");
+        let retention = root.required("retention");
+        let timeout = root.optional("timeout");
+        let retries = root.optional("retries");
+        let notes = root.optional("notes");
+        let events = match root.optional("thin") {
+            Some(true) => Events::Thin,
+            _ => Events::Distinct,
+        };
+        for text in root.list::<String>("published_secrets") {
+            if let Err(error) = Secret::new(text) {
+                root.wrong("published_secrets", error.to_string());
+            }
+        }
+        let scheme = root
+            .required_section("scheme")
+            .and_then(|scheme| read_scheme(&scheme));
+        root.deny_unknown();
+        let provider = (|| {
+            Some(Self {
+                name: name.to_owned(),
+                title: title?,
+                docs: docs?,
+                evidence: evidence?,
+                retention: retention?,
+                timeout,
+                retries,
+                notes,
+                events,
+                scheme: scheme?,
+            })
+        })();
+        report.finish(provider)
+    }
+
+    /// Name of the provider in the catalogue, as in `provider = "…"`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Name that the provider calls itself.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Address of the documentation that the scheme was taken from.
+    pub fn docs(&self) -> &str {
+        &self.docs
+    }
+
+    /// Where the catalogue has the scheme from.
+    pub fn evidence(&self) -> SchemeEvidence {
+        self.evidence
+    }
+
+    /// Time during which the provider may retry a delivery.
+    ///
+    /// A receiver must remember finished deliveries for this long.
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    /// Time that the provider waits for a response, if it documents one.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// The provider's retry schedule as text, if it is known.
+    pub fn retries(&self) -> Option<&str> {
+        self.retries.as_deref()
+    }
+
+    /// Further facts that an operator must know.
+    pub fn notes(&self) -> Option<&str> {
+        self.notes.as_deref()
+    }
+
+    /// Whether two events of the provider can have equal bytes.
+    pub fn events(&self) -> Events {
+        self.events
+    }
+
+    /// The provider's signature scheme.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+}
+
+/// Whether two events of a provider can have equal bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// Any two events differ in a value that is signed.
+    Distinct,
+    /// An event is a ping: it says only that there is something to fetch. Two pings can be
+    /// equal, so a receiver that drops equal deliveries would lose events.
+    Thin,
+}
+
+/// Where the catalogue has a provider's scheme from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SchemeEvidence {
+    /// The provider's own documentation, SDK or source code.
+    Documented,
+    /// Independent open-source catalogues that agree.
+    Catalogued,
+}
+
+impl FromValue for SchemeEvidence {
+    const EXPECTED: &'static str = "one of documented, catalogued";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_str() {
+            Some("documented") => Ok(Self::Documented),
+            Some("catalogued") => Ok(Self::Catalogued),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+}
+
+impl fmt::Display for SchemeEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Documented => "documented",
+            Self::Catalogued => "catalogued",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::UndocumentedProvider;
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_catalogue_loads() {
+        assert!(files::all().len() >= 6);
+        for file in files::all() {
+            let name = file.name;
+            if file.kind() == FileKind::Undocumented {
+                assert!(Provider::named(name).is_none(), "{name}");
+                let provider = UndocumentedProvider::named(name).unwrap();
+                assert_eq!(provider.name(), name);
+                continue;
+            }
+            let provider = Provider::from_table(name, &file.table);
+            let provider = provider.unwrap_or_else(|problems| panic!("{name}: {problems}"));
+            let window = provider.scheme().window().unwrap_or_default();
+            assert!(
+                provider.retention() >= window.security_retention(),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Secrets that providers print in their documentation.
+
+use std::sync::LazyLock;
+
+use toml::Value;
+
+use super::files;
+use crate::secret::Secret;
+
+/// Returns the secrets that the documentation of any provider prints.
+///
+/// A verifier refuses all of them, whatever its scheme: a scheme that extends another one is
+/// copied from its examples together with their secrets.
+pub(crate) fn published_secrets() -> &'static [Secret] {
+    static SECRETS: LazyLock<Vec<Secret>> = LazyLock::new(|| {
+        let secrets = files::all()
+            .iter()
+            .filter_map(|file| file.table.get("published_secrets"))
+            .filter_map(Value::as_array)
+            .flatten();
+        secrets
+            .filter_map(|text| Secret::new(text.as_str()?).ok())
+            .collect()
+    });
+    &SECRETS
+}

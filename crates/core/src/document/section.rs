@@ -1,0 +1,213 @@
+//! One table of a document, whose keys are read one by one.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+use super::problems::{Report, join};
+use super::value::{FromValue, kind};
+
+/// One table of a document. Each key that is asked for counts as known; the
+/// rest is refused by [`Section::deny_unknown`].
+#[derive(Debug)]
+pub struct Section<'t> {
+    path: String,
+    table: &'t Table,
+    known: RefCell<BTreeSet<&'static str>>,
+    report: Report,
+}
+
+impl<'t> Section<'t> {
+    /// The root of a document.
+    pub fn root(table: &'t Table, report: &Report) -> Self {
+        Self::at(String::new(), table, report)
+    }
+
+    /// A table at `path` that is not part of the document as it was written.
+    pub fn at_path(path: &str, table: &'t Table, report: &Report) -> Self {
+        Self::at(path.to_owned(), table, report)
+    }
+
+    fn at(path: String, table: &'t Table, report: &Report) -> Self {
+        Self {
+            path,
+            table,
+            known: RefCell::default(),
+            report: report.clone(),
+        }
+    }
+
+    /// Path of this table.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Where mistakes go.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The table itself.
+    pub fn raw(&self) -> &'t Table {
+        self.table
+    }
+
+    /// Path of `key` in this table.
+    pub fn key_path(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+
+    /// Notes a mistake in the value of `key`.
+    pub fn wrong(&self, key: &str, message: impl Into<String>) {
+        self.report.add(self.key_path(key), message);
+    }
+
+    /// Whether `key` is there. Counts it as known.
+    pub fn has(&self, key: &'static str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// The value of `key`, whatever its type. Counts it as known.
+    pub fn value(&self, key: &'static str) -> Option<&'t Value> {
+        self.known.borrow_mut().insert(key);
+        self.table.get(key)
+    }
+
+    /// The value of `key`, if it is there; a value of another type is noted.
+    pub fn optional<T: FromValue>(&self, key: &'static str) -> Option<T> {
+        let value = self.value(key)?;
+        match T::from_value(value) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.wrong(key, message);
+                None
+            }
+        }
+    }
+
+    /// The value of `key`; its absence is noted.
+    pub fn required<T: FromValue>(&self, key: &'static str) -> Option<T> {
+        if !self.has(key) {
+            self.wrong(key, format!("missing; expected {}", T::EXPECTED));
+            return None;
+        }
+        self.optional(key)
+    }
+
+    /// The values of `key`: one, or an array of them, each with its index in what
+    /// is noted about it. None if it is not there.
+    pub fn list<T: FromValue>(&self, key: &'static str) -> Vec<T> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        let Value::Array(items) = value else {
+            return self.optional(key).into_iter().collect();
+        };
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match T::from_value(item) {
+                Ok(item) => list.push(item),
+                Err(message) => self
+                    .report
+                    .add(format!("{}[{index}]", self.key_path(key)), message),
+            }
+        }
+        list
+    }
+
+    /// The values of `key`, at least one.
+    pub fn required_list<T: FromValue>(&self, key: &'static str) -> Vec<T> {
+        let empty = match self.value(key) {
+            None => true,
+            Some(value) => value.as_array().is_some_and(Vec::is_empty),
+        };
+        if empty {
+            self.wrong(
+                key,
+                format!("missing; expected at least one, {}", T::EXPECTED),
+            );
+        }
+        self.list(key)
+    }
+
+    /// The table `key`, if it is there.
+    pub fn section(&self, key: &'static str) -> Option<Section<'t>> {
+        match self.value(key)? {
+            Value::Table(table) => Some(Self::at(self.key_path(key), table, &self.report)),
+            other => {
+                self.wrong(key, format!("expected a table, found {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// The table `key`; its absence is noted.
+    pub fn required_section(&self, key: &'static str) -> Option<Section<'t>> {
+        if !self.has(key) {
+            self.wrong(key, "missing; expected a table");
+        }
+        self.section(key)
+    }
+
+    /// The tables of the array `key`, in order; none if it is not there.
+    pub fn sections(&self, key: &'static str) -> Vec<Section<'t>> {
+        let Some(value) = self.value(key) else {
+            return Vec::new();
+        };
+        let Value::Array(items) = value else {
+            self.wrong(
+                key,
+                format!("expected an array of tables, found {}", kind(value)),
+            );
+            return Vec::new();
+        };
+        let mut sections = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{}[{index}]", self.key_path(key));
+            match item {
+                Value::Table(table) => sections.push(Self::at(path, table, &self.report)),
+                other => self
+                    .report
+                    .add(path, format!("expected a table, found {}", kind(other))),
+            }
+        }
+        sections
+    }
+
+    /// The tables of the table `key` by name, for keys that the user chooses.
+    pub fn named_sections(&self, key: &'static str) -> Vec<(&'t str, Section<'t>)> {
+        let Some(section) = self.section(key) else {
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (name, value) in section.table {
+            match value {
+                Value::Table(table) => {
+                    let path = section.key_path(name);
+                    sections.push((name.as_str(), Self::at(path, table, &self.report)));
+                }
+                other => {
+                    section.wrong(name, format!("expected a table, found {}", kind(other)));
+                }
+            }
+        }
+        sections
+    }
+
+    /// Notes every key that nobody asked for.
+    pub fn deny_unknown(&self) {
+        let known = self.known.borrow();
+        for key in self
+            .table
+            .keys()
+            .filter(|key| !known.contains(key.as_str()))
+        {
+            let known: Vec<&str> = known.iter().copied().collect();
+            self.wrong(
+                key,
+                format!("unknown key; expected one of {}", known.join(", ")),
+            );
+        }
+    }
+}

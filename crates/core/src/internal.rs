@@ -1,0 +1,29 @@
+//! Items that the crates of this workspace share.
+//!
+//! They are not part of the public API: they can change in any release.
+
+pub use crate::catalogue::read_scheme;
+pub use crate::document::{FromValue, Report, Section, parse, text};
+pub use crate::verifier::BodyHash;
+use crate::{Pending, Verifier, VerifyError};
+
+/// Returns a delivery that will fail with `error` whatever its body is.
+///
+/// A source that only observes needs the body of such a delivery, too.
+pub fn begin_refused(verifier: &Verifier, error: VerifyError) -> Pending<'_> {
+    verifier.begin_refused(error)
+}
+
+/// Takes the hash of the body out of `pending`, for hashing it beside that of another delivery.
+///
+/// Returns `None` if fewer than `min_len` bytes wait to be hashed, or if hashing two bodies
+/// side by side saves no time. [`restore_body_hash`] must follow before anything else is done
+/// with `pending`: without its hash no signature matches.
+pub fn take_body_hash(pending: &mut Pending<'_>, min_len: usize) -> Option<BodyHash> {
+    pending.take_body_hash(min_len)
+}
+
+/// Puts back the hash that [`take_body_hash`] took.
+pub fn restore_body_hash(pending: &mut Pending<'_>, hash: BodyHash) {
+    pending.restore_body_hash(hash);
+}

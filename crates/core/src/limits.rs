@@ -1,0 +1,10 @@
+//! Limits that several modules share, so that none of them imports another for a constant.
+
+/// Most signatures that one delivery may offer.
+pub const MAX_CANDIDATES: usize = 8;
+
+/// Most keys of one verifier. Each key costs one MAC over every body.
+pub const MAX_KEYS: usize = 8;
+
+/// Longest text of a secret, in bytes. A PEM key fits.
+pub(crate) const MAX_SECRET_LEN: usize = 16 * 1024;
