@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use hookgate_core::ReplayKey;
 use hookgate_replay::{
-    Claim, DiskStore, Durability, MemoryStore, RedisConfig, RedisStore, ReplayStore, Settled, Terms,
+    Claim, ClaimOptions, DiskStore, Durability, MemoryStore, RedisConfig, RedisStore, ReplayStore,
+    Settled,
 };
 
 /// The gateway's.
@@ -22,13 +23,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const AT_ONCE: [usize; 2] = [32, 64];
 
-const TERMS: Terms = Terms {
-    lease: Duration::from_secs(600),
-    memory: Duration::from_secs(600),
-    share: None,
-    content: None,
-    signed: None,
-};
+const CLAIM_OPTIONS: ClaimOptions =
+    ClaimOptions::new(Duration::from_secs(600), Duration::from_secs(600));
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 fn main() {
@@ -172,7 +168,7 @@ async fn fill<S: ReplayStore>(
                         return took;
                     }
                     let start = Instant::now();
-                    let claim = store.claim(key(next), TERMS).await;
+                    let claim = store.claim(key(next), CLAIM_OPTIONS).await;
                     took.push(start.elapsed());
                     let Ok(Claim::Granted(lease)) = claim else {
                         panic!("{next} is new: {claim:?}");

@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use hmac::{Hmac, KeyInit, Mac};
 use hookgate_benches::{Delivery, SECRET, standard_webhooks};
 use hookgate_core::Head;
-use hookgate_replay::{Claim, MemoryStore, ReplayStore, Settled, Terms};
+use hookgate_replay::{Claim, ClaimOptions, MemoryStore, ReplayStore, Settled};
 use http::{Method, Uri};
 use sha2::Sha256;
 use std::time::Duration;
@@ -68,13 +68,7 @@ fn replay(criterion: &mut Criterion) {
     // events are forgotten as come in.
     let store = MemoryStore::with_max_entries(u64::MAX);
     let retention = Duration::from_secs(1);
-    let terms = Terms {
-        lease: retention,
-        memory: retention,
-        share: None,
-        content: None,
-        signed: None,
-    };
+    let options = ClaimOptions::new(retention, retention);
     let mut number = 0_u128;
     let mut group = criterion.benchmark_group("replay");
     group
@@ -85,7 +79,7 @@ fn replay(criterion: &mut Criterion) {
             number += 1;
             let key = hookgate_core::ReplayKey::from_bytes(number.to_le_bytes());
             runtime.block_on(async {
-                let Ok(Claim::Granted(lease)) = store.claim(key, terms).await else {
+                let Ok(Claim::Granted(lease)) = store.claim(key, options).await else {
                     panic!("every key is new");
                 };
                 let settled = store.commit(&lease, retention).await;

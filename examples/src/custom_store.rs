@@ -15,16 +15,16 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use tokio::net::TcpListener;
 use tower_hookgate::{
-    BoxError, Claim, HookgateLayer, Lease, MemoryStore, Provider, ReplayKey, ReplayStore, Secret,
-    Settled, Source, StoreError, Terms, VerifiedEvent, Verifier,
+    BoxError, Claim, ClaimOptions, HookgateLayer, Lease, MemoryStore, Provider, ReplayKey,
+    ReplayStore, Secret, Settled, Source, StoreError, VerifiedEvent, Verifier,
 };
 
 /// Writes down what is asked of a store and what it answers.
 struct Audited<S>(S);
 
 impl<S: ReplayStore> ReplayStore for Audited<S> {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        let claim = self.0.claim(key, terms).await;
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
+        let claim = self.0.claim(key, options).await;
         println!("audit: claim {key:?}: {claim:?}");
         claim
     }

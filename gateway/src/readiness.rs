@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::{Claim, ReplayStore, Terms};
+use hookgate_replay::{Claim, ClaimOptions, ReplayStore};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -105,14 +105,8 @@ const OK: &str = "ok";
 /// written, or has no room, is of no use.
 async fn ask_store(store: &Store) -> &'static str {
     const NOBODYS: ReplayKey = ReplayKey::from_bytes(*b"hookgate/readyz\0");
-    const TERMS: Terms = Terms {
-        lease: PATIENCE,
-        memory: Duration::ZERO,
-        share: None,
-        content: None,
-        signed: None,
-    };
-    match timeout(PATIENCE, store.claim(NOBODYS, TERMS)).await {
+    const PROBE: ClaimOptions = ClaimOptions::new(PATIENCE, Duration::ZERO);
+    match timeout(PATIENCE, store.claim(NOBODYS, PROBE)).await {
         Ok(Ok(Claim::Granted(lease))) => {
             // Runs out by itself otherwise.
             let _: Result<_, _> = timeout(PATIENCE, store.release(&lease)).await;
@@ -121,8 +115,7 @@ async fn ask_store(store: &Store) -> &'static str {
         // Another gateway asks the same store.
         Ok(Ok(Claim::InFlight { .. } | Claim::Done | Claim::Conflict)) => OK,
         Ok(Ok(Claim::Full)) => "full",
-        // Only of what was signed at some time.
-        Ok(Ok(Claim::Forgotten)) => "down",
-        Ok(Err(_)) | Err(_) => "down",
+        // The probe has no signing time, so that no store answers it with `Forgotten`.
+        Ok(Ok(_) | Err(_)) | Err(_) => "down",
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use hookgate_replay::{
-    Claim, DiskStore, Durability, Lease, MemoryStore, RedisConfig, RedisStore, ReplayStore,
-    Settled, StoreError, Terms,
+    Claim, ClaimOptions, DiskStore, Durability, Lease, MemoryStore, RedisConfig, RedisStore,
+    ReplayStore, Settled, StoreError,
 };
 use prometheus::Histogram;
 
@@ -152,12 +152,12 @@ impl Store {
 // What a store outside of this process does is large while it lasts: boxed, it takes no room
 // from those that are done at once.
 impl ReplayStore for Store {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
         let _timer = self.claiming.start_timer();
         let claim = match &self.backend {
-            Backend::Memory(store) => store.claim(key, terms).await,
-            Backend::Disk(store) => Box::pin(store.claim(key, terms)).await,
-            Backend::Redis(store) => Box::pin(store.claim(key, terms)).await,
+            Backend::Memory(store) => store.claim(key, options).await,
+            Backend::Disk(store) => Box::pin(store.claim(key, options)).await,
+            Backend::Redis(store) => Box::pin(store.claim(key, options)).await,
         }?;
         // Looked at after the claim: what is passed on here was granted before the
         // successor began.

@@ -10,7 +10,7 @@ use clap::Parser;
 use hookgate_benches::{Delivery, SECRET, standard_webhooks};
 use hookgate_core::{Head, Provider, ReplayKey, Secret, Signer};
 use hookgate_gate::{Clock, Source, SystemClock};
-use hookgate_replay::{Claim, MemoryStore, ReplayStore, Settled, Terms};
+use hookgate_replay::{Claim, ClaimOptions, MemoryStore, ReplayStore, Settled};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
@@ -86,16 +86,10 @@ fn verify(count: usize, change: impl Fn(&mut Delivery), expected: bool) {
 
 async fn claim(count: usize) {
     let store = MemoryStore::new();
-    let terms = Terms {
-        lease: Duration::from_secs(60),
-        memory: Duration::from_secs(60),
-        share: None,
-        content: None,
-        signed: None,
-    };
+    let options = ClaimOptions::new(Duration::from_secs(60), Duration::from_secs(60));
     for number in 0..count {
         let key = ReplayKey::from_bytes((number as u128).to_le_bytes());
-        let claimed = store.claim(key, terms).await.expect("it is there");
+        let claimed = store.claim(key, options).await.expect("it is there");
         let Claim::Granted(lease) = claimed else {
             panic!("a new event");
         };

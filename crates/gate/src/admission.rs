@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{ReplayKey, RequestOutcome, Verified};
-use hookgate_replay::{Claim, ReplayStore, Terms};
+use hookgate_replay::{Claim, ClaimOptions, ReplayStore};
 use http::Response;
 use tokio::time::{Instant, timeout};
 
@@ -118,13 +118,13 @@ impl<S: ReplayStore> Gate<S> {
         let keys = verified.replay_keys(source.scope());
         // A batch may be cut in another way each time.
         let content = (keys.len() == 1).then(|| crc32fast::hash(verified.body()));
-        let terms = source.terms(content, verified.timestamp());
+        let options = source.claim_options(content, verified.timestamp());
         let mut deadline = None;
         let mut waiting = None;
         let mut blocked = None;
         let mut counted = None;
         loop {
-            let claims = pin!(self.claim_all(source, &keys, terms, blocked)).await?;
+            let claims = pin!(self.claim_all(source, &keys, options, blocked)).await?;
             let (key, remaining) = match claims {
                 Claims::Granted(held) => {
                     return Ok(Admission::Forward(Delivery::new(source, held, verified)));
@@ -183,7 +183,7 @@ impl<S: ReplayStore> Gate<S> {
         &self,
         source: &Source,
         keys: &[ReplayKey],
-        terms: Terms,
+        options: ClaimOptions,
         blocked: Option<ReplayKey>,
     ) -> Result<Claims<S>, Refusal> {
         let mut held = Held::new(self.shared().clone(), source);
@@ -191,7 +191,7 @@ impl<S: ReplayStore> Gate<S> {
         let mut conflict = false;
         let others = keys.iter().copied().filter(|key| Some(*key) != blocked);
         for key in blocked.into_iter().chain(others) {
-            match self.store().claim(key, terms).await {
+            match self.store().claim(key, options).await {
                 Ok(Claim::Granted(lease)) => held.push(lease),
                 Ok(Claim::Done) => done += 1,
                 Ok(Claim::Conflict) => {
@@ -209,6 +209,8 @@ impl<S: ReplayStore> Gate<S> {
                 Ok(Claim::InFlight { remaining }) => {
                     return Ok(Claims::InFlight { key, remaining });
                 }
+                // A result of a newer store than this gate knows: nothing was granted.
+                Ok(_) => return Err(Reason::StoreDown.into()),
                 Err(error) => {
                     self.shared()
                         .counters

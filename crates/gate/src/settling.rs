@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookgate_replay::{Lease, Pauses, ReplayStore, Settled, StoreError};
+use hookgate_replay::internal::Backoff;
+use hookgate_replay::{Lease, ReplayStore, Settled, StoreError};
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
@@ -32,7 +33,7 @@ impl<S: ReplayStore> Settling<S> {
         for lease in leases {
             match self.tell(&lease).await {
                 Ok(Settled::Applied) => {}
-                Ok(Settled::Stale) => {
+                Ok(_) => {
                     self.shared
                         .counters
                         .stale_settlements
@@ -53,10 +54,10 @@ impl<S: ReplayStore> Settling<S> {
     async fn settle_late(self, leases: Leases) {
         // Later than the leases end, which makes no difference: who holds one no longer
         // changes nothing.
-        let mut pauses = Pauses::within(self.lease);
+        let mut backoff = Backoff::until_lease_ends(self.lease);
         for lease in leases {
             loop {
-                if !pauses.pause().await {
+                if !backoff.wait().await {
                     tracing::error!("settling was given up; the lease has ended");
                     break;
                 }
@@ -65,7 +66,7 @@ impl<S: ReplayStore> Settling<S> {
                         tracing::info!("what could not be settled is settled now");
                         break;
                     }
-                    Ok(Settled::Stale) => {
+                    Ok(_) => {
                         tracing::warn!(
                             "what could not be settled is: by a try whose answer was lost, or \
                              because its lease has passed on"

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookgate_core::{
     Events, Provider, ReplayScope, UndocumentedProvider, UnixTime, Verifier, VerifyError,
 };
-use hookgate_replay::{Share, Terms};
+use hookgate_replay::{ClaimOptions, SourceQuota};
 
 use crate::refusal::Refusal;
 
@@ -175,27 +175,26 @@ impl Source {
     }
 
     /// The terms of a claim on what has this checksum, and was signed then.
-    pub(crate) fn terms(&self, content: Option<u32>, signed: Option<UnixTime>) -> Terms {
+    pub(crate) fn claim_options(
+        &self,
+        content: Option<u32>,
+        signed: Option<UnixTime>,
+    ) -> ClaimOptions {
         let Policy {
             retention,
             promise,
             max_entries,
             ..
         } = self.policy;
-        let share = max_entries.map(|max_entries| Share {
-            source: self.tag,
-            max_entries,
-        });
-        Terms {
-            lease: self.claim_lease(),
-            memory: match promise {
-                Promise::AtLeastOnce => retention,
-                Promise::AtMostOnce => Duration::ZERO,
-            },
-            share,
-            content,
-            signed,
-        }
+        let attempt_retention = match promise {
+            Promise::AtLeastOnce => retention,
+            Promise::AtMostOnce => Duration::ZERO,
+        };
+        let mut options = ClaimOptions::new(self.claim_lease(), attempt_retention);
+        options.quota = max_entries.map(|max_entries| SourceQuota::new(self.tag, max_entries));
+        options.content_checksum = content;
+        options.signed_at = signed;
+        options
     }
 }
 

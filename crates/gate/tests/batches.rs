@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate_core::{Chunk, Head, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier};
 use hookgate_gate::{Admission, BodyError, BodySource, Gate, Outcome, Reason, Refusal, Source};
-use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
+use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
 use http::Request;
 
 struct Fixture {
@@ -27,10 +27,10 @@ struct Counting {
 }
 
 impl ReplayStore for Counting {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
         let before = self.claims.fetch_add(1, Ordering::Relaxed);
         assert!(before < 10_000, "somebody spins");
-        self.store.claim(key, terms).await
+        self.store.claim(key, options).await
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {

@@ -14,7 +14,7 @@ use hookgate_gate::{
     Admission, BodyError, BodyLimit, BodySource, BootFence, Clock, Dedupe, Delivery, Gate,
     OnConflict, OnDuplicate, Outcome, Promise, Reason, Received, Refusal, Source, SourceBuilder,
 };
-use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
+use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::{Instant, advance, sleep};
 
@@ -520,9 +520,9 @@ struct Remote(MemoryStore);
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 impl ReplayStore for Remote {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
         sleep(ROUND_TRIP).await;
-        self.0.claim(key, terms).await
+        self.0.claim(key, options).await
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
@@ -564,7 +564,7 @@ async fn a_settlement_runs_on_when_its_caller_is_gone() {
 struct Broken;
 
 impl ReplayStore for Broken {
-    async fn claim(&self, _: ReplayKey, _: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, _: ReplayKey, _: ClaimOptions) -> Result<Claim, StoreError> {
         Err(StoreError::new("out of order"))
     }
 
@@ -603,8 +603,8 @@ impl Deaf {
 }
 
 impl ReplayStore for Deaf {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        self.0.claim(key, terms).await
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
+        self.0.claim(key, options).await
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
@@ -655,9 +655,9 @@ async fn a_store_that_was_away_is_told_what_became_of_a_delivery() {
 struct NewSince(MemoryStore, UnixTime);
 
 impl ReplayStore for NewSince {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        match terms.signed {
-            Some(signed) if signed > self.1 => self.0.claim(key, terms).await,
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
+        match options.signed_at {
+            Some(signed) if signed > self.1 => self.0.claim(key, options).await,
             _ => Ok(Claim::Forgotten),
         }
     }
@@ -729,8 +729,8 @@ async fn a_replay_is_recognised_for_as_long_as_its_timestamp_passes() {
 struct ForgetsEarly(MemoryStore, Duration);
 
 impl ReplayStore for ForgetsEarly {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        self.0.claim(key, terms).await
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
+        self.0.claim(key, options).await
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {

@@ -18,7 +18,7 @@ use hookgate_core::{
     Window,
 };
 use hookgate_gate::Source;
-use hookgate_replay::{Claim, MemoryStore, ReplayStore, Settled, Terms};
+use hookgate_replay::{Claim, ClaimOptions, MemoryStore, ReplayStore, Settled};
 use http::{HeaderMap, Method, Uri};
 use tokio::time::advance;
 
@@ -206,14 +206,8 @@ fn key(verified: &Verified, moment: i64) -> ReplayKey {
 
 /// Whether a delivery is let through; if so, it is delivered at once.
 async fn accepts(store: &MemoryStore, key: ReplayKey, retention: Duration) -> bool {
-    let terms = Terms {
-        lease: secs(60),
-        memory: retention,
-        share: None,
-        content: None,
-        signed: None,
-    };
-    match store.claim(key, terms).await.unwrap() {
+    let options = ClaimOptions::new(secs(60), retention);
+    match store.claim(key, options).await.unwrap() {
         Claim::Granted(lease) => {
             let settled = store.commit(&lease, retention).await.unwrap();
             assert_eq!(settled, Settled::Applied);

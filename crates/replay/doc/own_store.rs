@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+use hookgate_replay::{Claim, Lease, ReplayStore, Settled, StoreError, ClaimOptions};
 use tokio::time::Instant;
 
 /// Remembers events in a map, without a limit.
@@ -34,7 +34,7 @@ impl MapStore {
 }
 
 impl ReplayStore for MapStore {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
         // All under one lock: a claim is one step.
         let mut map = self.live();
         let now = Instant::now();
@@ -49,12 +49,12 @@ impl ReplayStore for MapStore {
         };
         map.last_token += 1;
         let lease = Lease::new(key, map.last_token, attempt);
-        let end = now + terms.lease;
+        let end = now + options.lease;
         map.entries.insert(
             key,
             Entry {
                 in_flight: Some((lease.clone(), end)),
-                forget_at: end + terms.memory,
+                forget_at: end + options.attempt_retention,
             },
         );
         Ok(Claim::Granted(lease))

@@ -3,22 +3,22 @@
 //! ```
 //! # mod my_store {
 //! # use hookgate_replay::MemoryStore as MyStore;
-//! # use hookgate_replay::conformance::Paused;
-//! hookgate_replay::conformance::suite!(paused, || async { Paused(MyStore::new()) });
+//! # use hookgate_replay::conformance::PausedClock;
+//! hookgate_replay::conformance::suite!(paused, || async { PausedClock(MyStore::new()) });
 //! # }
 //! ```
 //!
 //! The expression makes a [`Harness`] of an empty store. `paused` is for stores that
 //! keep time by tokio's clock, which stands still then; `real` for others, which have
-//! a clock that can be put forward, as [`Shifted`] does.
+//! a clock that can be put forward, as [`ShiftedClock`] does.
 //!
-//! Besides single cases the suite has [`model`], which compares the store with a model
+//! Besides single cases the suite has [`compare_with_model`], which compares the store with a model
 //! step by step: 1 000 random histories with a clock that stands still, and 100 on
 //! other stores, which may ask for more by calling it themselves.
 
 mod model;
 
-pub use self::model::{Difference, difference, model};
+pub use self::model::{Difference, compare_with_model, find_difference};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ use std::time::Duration;
 use hookgate_core::ReplayKey;
 use tokio::time::{Instant, timeout};
 
-use crate::store::{Claim, Lease, ReplayStore, Settled, Terms};
+use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled};
 
 /// A store, and the means to make time pass for it.
 pub trait Harness: Send + Sync + 'static {
@@ -46,9 +46,9 @@ pub trait Harness: Send + Sync + 'static {
 
 /// A store that keeps time by tokio's clock.
 #[derive(Debug)]
-pub struct Paused<S>(pub S);
+pub struct PausedClock<S>(pub S);
 
-impl<S: ReplayStore> Harness for Paused<S> {
+impl<S: ReplayStore> Harness for PausedClock<S> {
     type Store = S;
 
     const SLACK: Duration = Duration::ZERO;
@@ -64,14 +64,14 @@ impl<S: ReplayStore> Harness for Paused<S> {
 
 /// A store whose clock is ahead of the real one by so many milliseconds.
 #[derive(Debug)]
-pub struct Shifted<S> {
+pub struct ShiftedClock<S> {
     /// The store.
     pub store: S,
     /// What its clock adds to the time.
     pub shift: Arc<AtomicU64>,
 }
 
-impl<S: ReplayStore> Harness for Shifted<S> {
+impl<S: ReplayStore> Harness for ShiftedClock<S> {
     type Store = S;
 
     const SLACK: Duration = Duration::from_secs(5);
@@ -86,14 +86,9 @@ impl<S: ReplayStore> Harness for Shifted<S> {
     }
 }
 
-/// Terms that the cases use.
-pub const TERMS: Terms = Terms {
-    lease: Duration::from_secs(10),
-    memory: Duration::from_secs(60),
-    share: None,
-    content: None,
-    signed: None,
-};
+/// ClaimOptions that the cases use.
+pub const CLAIM_OPTIONS: ClaimOptions =
+    ClaimOptions::new(Duration::from_secs(10), Duration::from_secs(60));
 const RETENTION: Duration = Duration::from_secs(661);
 
 const KEY: ReplayKey = ReplayKey::from_bytes([1; 16]);
@@ -143,7 +138,7 @@ macro_rules! __conformance_suite {
     (@model $new:expr; ($($runtime:tt)*); $histories:literal) => {
         #[tokio::test($($runtime)*)]
         async fn every_answer_is_the_one_of_the_model() {
-            $crate::conformance::model($new, $histories).await;
+            $crate::conformance::compare_with_model($new, $histories).await;
         }
     };
 }
@@ -152,14 +147,17 @@ macro_rules! __conformance_suite {
 pub use crate::__conformance_suite as suite;
 
 async fn granted(store: &impl ReplayStore, key: ReplayKey) -> Lease {
-    match store.claim(key, TERMS).await {
+    match store.claim(key, CLAIM_OPTIONS).await {
         Ok(Claim::Granted(lease)) => lease,
         other => panic!("expected a lease, got {other:?}"),
     }
 }
 
 async fn claim(store: &impl ReplayStore, key: ReplayKey) -> Claim {
-    store.claim(key, TERMS).await.expect("the store answers")
+    store
+        .claim(key, CLAIM_OPTIONS)
+        .await
+        .expect("the store answers")
 }
 
 async fn commit(store: &impl ReplayStore, lease: &Lease) -> Settled {
@@ -180,7 +178,7 @@ pub async fn a_key_is_granted_once<H: Harness>(of: H) {
     let Claim::InFlight { remaining } = claim(store, KEY).await else {
         panic!("it is in flight");
     };
-    let most = TERMS.lease - Duration::from_secs(4);
+    let most = CLAIM_OPTIONS.lease - Duration::from_secs(4);
     assert!(remaining <= most && remaining >= most.saturating_sub(H::SLACK));
 }
 
@@ -211,9 +209,9 @@ pub async fn a_lease_that_ran_out_is_granted_again_and_counted<H: Harness>(of: H
     for attempt in 1..=3 {
         let lease = granted(store, KEY).await;
         assert_eq!(lease.attempt(), attempt);
-        of.advance(TERMS.lease).await;
+        of.advance(CLAIM_OPTIONS.lease).await;
     }
-    of.advance(TERMS.memory).await;
+    of.advance(CLAIM_OPTIONS.attempt_retention).await;
     assert_eq!(granted(store, KEY).await.attempt(), 1);
 }
 
@@ -221,7 +219,7 @@ pub async fn a_lease_that_ran_out_is_granted_again_and_counted<H: Harness>(of: H
 pub async fn what_ran_out_before_a_release_still_counts<H: Harness>(of: H) {
     let store = of.store();
     granted(store, KEY).await;
-    of.advance(TERMS.lease).await;
+    of.advance(CLAIM_OPTIONS.lease).await;
     for _ in 0..2 {
         let second = granted(store, KEY).await;
         assert_eq!(second.attempt(), 2);
@@ -236,7 +234,7 @@ pub async fn what_ran_out_before_a_release_still_counts<H: Harness>(of: H) {
 pub async fn a_stale_settlement_changes_nothing<H: Harness>(of: H) {
     let store = of.store();
     let first = granted(store, KEY).await;
-    of.advance(TERMS.lease).await;
+    of.advance(CLAIM_OPTIONS.lease).await;
     let second = granted(store, KEY).await;
     assert_eq!(commit(store, &first).await, Settled::Stale);
     assert_eq!(release(store, &first).await, Settled::Stale);
@@ -252,17 +250,20 @@ pub async fn a_stale_settlement_changes_nothing<H: Harness>(of: H) {
 pub async fn a_late_settlement_after_the_lease_still_counts_if_nobody_claimed<H: Harness>(of: H) {
     let store = of.store();
     let lease = granted(store, KEY).await;
-    of.advance(TERMS.lease).await;
+    of.advance(CLAIM_OPTIONS.lease).await;
     assert_eq!(commit(store, &lease).await, Settled::Applied);
     assert_eq!(claim(store, KEY).await, Claim::Done);
 }
 
 /// For stores that remember the checksum of what is delivered.
-pub async fn a_done_key_with_other_content_is_a_conflict<H: Harness>(of: H) {
+pub async fn a_done_key_with_different_content_is_a_conflict<H: Harness>(of: H) {
     let store = of.store();
     let claim = async |content| {
-        let terms = Terms { content, ..TERMS };
-        store.claim(KEY, terms).await.expect("the store answers")
+        let options = ClaimOptions {
+            content_checksum: content,
+            ..CLAIM_OPTIONS
+        };
+        store.claim(KEY, options).await.expect("the store answers")
     };
     let Claim::Granted(lease) = claim(Some(1)).await else {
         panic!("it is new");
@@ -323,7 +324,10 @@ pub async fn of_simultaneous_claims_one_is_granted<H: Harness>(of: H) {
                 let (of, barrier) = (Arc::clone(&of), Arc::clone(&barrier));
                 tokio::spawn(async move {
                     barrier.wait().await;
-                    matches!(of.store().claim(key, TERMS).await, Ok(Claim::Granted(_)))
+                    matches!(
+                        of.store().claim(key, CLAIM_OPTIONS).await,
+                        Ok(Claim::Granted(_))
+                    )
                 })
             })
             .collect();

@@ -1,4 +1,5 @@
-//! Replay protection: one place that remembers which events were delivered.
+//! Replay protection for webhook deliveries: stores that remember which events were
+//! delivered.
 //!
 //! ```text
 //! absent ──claim(lease)──▶ in flight(token, attempt, lease end) ──commit(token)──▶ done(until)
@@ -6,19 +7,24 @@
 //!                               └──lease end passed──▶ claimable again, attempt + 1
 //! ```
 //!
-//! Remembering an event when it arrives would swallow the retry after a
-//! failure; remembering it when it is done lets a second copy in meanwhile. So
-//! a delivery is first claimed, and committed or released by its outcome.
+//! A store that records an event on arrival would drop the sender's retry after a
+//! failed forward. A store that records an event after the forward would admit a second
+//! copy in the meantime. So each delivery first claims its event, and then commits or
+//! releases the claim, depending on the outcome.
+//!
+//! [`ReplayStore`] is the trait. [`MemoryStore`] keeps events in the process,
+//! `DiskStore` (feature `disk`) in a file, `RedisStore` (feature `redis`) on a server
+//! that several gates share.
 
 #![forbid(unsafe_code)]
 
-mod bells;
+mod backoff;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "disk")]
 mod disk;
 mod memory;
-mod pauses;
+mod notifier;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod store;
@@ -26,9 +32,13 @@ mod store;
 #[cfg(feature = "disk")]
 pub use self::disk::{DiskStore, DiskStoreBuilder, Durability, OpenError};
 pub use self::memory::MemoryStore;
-#[doc(hidden)]
-pub use self::pauses::Pauses;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use self::redis::{RedisConfig, RedisStore};
-pub use self::store::{Claim, Lease, ReplayStore, Settled, Share, StoreError, Terms};
+pub use self::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, SourceQuota, StoreError};
+
+/// Items that the crates of this workspace share, outside of semver.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::backoff::Backoff;
+}

@@ -1,3 +1,6 @@
+//! [`ReplayStore`], the trait that every store implements, and the types that its
+//! methods take and return.
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -8,19 +11,22 @@ use hookgate_core::{ReplayKey, UnixTime};
 ///
 /// # What a store promises
 ///
-/// * [`claim`](Self::claim) is one atomic step: of any number of simultaneous
-///   claims of one key, at most one is granted within a lease.
-/// * A committed key is not granted again before its retention has passed. A
-///   live key is never evicted to make room: that boundary is an attack.
-/// * [`commit`](Self::commit) and [`release`](Self::release) with a token that
-///   is not the current one change nothing and answer [`Settled::Stale`].
-/// * An error means that the outcome is not known. The gate fails closed.
+/// * [`claim`](Self::claim) is one atomic step. Of any number of simultaneous claims
+///   of one key, the store grants at most one within a lease.
+/// * The store does not grant a committed key again before its retention has passed.
+///   It never evicts a live key to free memory, because an attacker could fill the
+///   store and then replay the evicted event.
+/// * [`commit`](Self::commit) and [`release`](Self::release) with a token that is not
+///   the current one change nothing and return [`Settled::Stale`].
+/// * An error means that the outcome is unknown. The gate then refuses the delivery.
 ///
-/// The suite in `conformance` (behind the feature of that name) checks the state
-/// machine and the first promise; how a store is when it is full, slow or gone is
-/// for its own tests.
+/// The suite in the `conformance` module (feature `conformance`) checks the states of a
+/// claim and its atomicity. How a store behaves when it is full, slow or unreachable is
+/// a matter for the store's own tests.
 ///
-/// # A store of one's own
+/// # Implementing a store
+///
+/// This store keeps its events in a map:
 ///
 /// ```
 #[doc = include_str!("../doc/own_store.rs")]
@@ -30,109 +36,169 @@ pub trait ReplayStore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The store could not be asked; nothing may be forwarded.
+    /// Returns [`StoreError`] if the store cannot be reached or does not answer in time.
+    /// The delivery must not be forwarded then.
     fn claim(
         &self,
         key: ReplayKey,
-        terms: Terms,
+        options: ClaimOptions,
     ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 
     /// Marks the event as done for `retention`.
     ///
     /// # Errors
     ///
-    /// The store could not be asked; the lease will run out.
+    /// Returns [`StoreError`] if the store cannot be reached or does not answer in time.
+    /// The lease may still be open until it ends.
     fn commit(
         &self,
         lease: &Lease,
         retention: Duration,
     ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
-    /// Gives the event back, as if it had never arrived; leases before this one that
-    /// ran out still count as attempts, for as long as they would have.
+    /// Releases the claim, so that another delivery of the event can claim the key.
+    ///
+    /// The attempt of this lease does not count. Earlier leases that ended unsettled
+    /// still count, for as long as they would have without this claim.
     ///
     /// # Errors
     ///
-    /// The store could not be asked; the lease will run out.
+    /// Returns [`StoreError`] if the store cannot be reached or does not answer in time.
+    /// The lease may still be open until it ends.
     fn release(&self, lease: &Lease) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
-    /// Completes when the claim on `key` may have been settled. Must notice
-    /// every settlement after this call, whether or not the future was polled
-    /// yet; may complete for no reason. The default looks again every 50 ms.
+    /// Completes when the claim on `key` may have been settled.
+    ///
+    /// The future notices every settlement after this call, even before its first
+    /// poll. It may also complete without a settlement, so the caller claims again and
+    /// reads the result. The default implementation completes after 50 ms.
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         let _ = key;
         tokio::time::sleep(Duration::from_millis(50))
     }
 
-    /// How many keys are remembered, if the store knows without looking far.
+    /// Returns the number of remembered keys, or `None` if counting them is expensive.
     fn entries(&self) -> Option<u64> {
         None
     }
 }
 
-/// The terms of a claim.
+/// The lease, retention and limits of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// For how long nobody else may claim the key.
+#[non_exhaustive]
+pub struct ClaimOptions {
+    /// How long no other delivery can claim the key.
     pub lease: Duration,
-    /// For how long after an unsettled lease to remember that there was one,
-    /// so that the next delivery knows it is not the first attempt.
-    pub memory: Duration,
-    /// How much of the store the key's source may fill; none: all of it.
-    pub share: Option<Share>,
-    /// A checksum of what is delivered, by which a store can tell that a key is done
-    /// under other content. None: nothing is compared.
-    pub content: Option<u32>,
-    /// When the delivery was signed, if that is known. A store that can lose what it
-    /// remembers while it is in use answers [`Claim::Forgotten`] to what is older than
-    /// its memory. None: that cannot be told, and is not asked.
-    pub signed: Option<UnixTime>,
+    /// How long the store remembers an unsettled claim after its lease has ended. The
+    /// next claim in that time is granted with a higher [attempt](Lease::attempt).
+    pub attempt_retention: Duration,
+    /// The part of the store that the key's source may fill. `None` sets no limit.
+    pub quota: Option<SourceQuota>,
+    /// A checksum of the delivered content. A store can use it to recognise that a done
+    /// key was delivered with different content. `None` disables the comparison.
+    pub content_checksum: Option<u32>,
+    /// When the delivery was signed. A store that can lose its data while it is in use
+    /// returns [`Claim::Forgotten`] for deliveries that were signed before the loss.
+    /// `None` if the scheme signs no time; such a delivery is not checked.
+    pub signed_at: Option<UnixTime>,
 }
 
-/// How much of a store one source may fill, so that a noisy one does not keep the
-/// others out. A store that does not count by source takes no notice.
+impl ClaimOptions {
+    /// Creates options with a lease and an attempt retention, and without a quota, a
+    /// checksum or a signing time.
+    pub const fn new(lease: Duration, attempt_retention: Duration) -> Self {
+        Self {
+            lease,
+            attempt_retention,
+            quota: None,
+            content_checksum: None,
+            signed_at: None,
+        }
+    }
+
+    /// Limits how much of the store the key's source may fill.
+    #[must_use]
+    pub const fn with_quota(mut self, quota: SourceQuota) -> Self {
+        self.quota = Some(quota);
+        self
+    }
+
+    /// Sets the checksum of the delivered content.
+    #[must_use]
+    pub const fn with_content_checksum(mut self, checksum: u32) -> Self {
+        self.content_checksum = Some(checksum);
+        self
+    }
+
+    /// Sets the time at which the delivery was signed.
+    #[must_use]
+    pub const fn with_signed_at(mut self, time: UnixTime) -> Self {
+        self.signed_at = Some(time);
+        self
+    }
+}
+
+/// The part of a store that one source may fill.
+///
+/// It keeps a noisy source from filling the store, so that other sources can still
+/// claim. The Redis store does not count entries by source and ignores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Tells the source from others.
+#[non_exhaustive]
+pub struct SourceQuota {
+    /// Identifies the source.
     pub source: u64,
-    /// Most keys of it that are remembered at a time.
+    /// The maximum number of keys of this source that are remembered at a time.
     pub max_entries: u64,
 }
 
-/// The answer to a claim.
+impl SourceQuota {
+    /// Creates a quota of `max_entries` keys for the source with the number `source`.
+    pub const fn new(source: u64, max_entries: u64) -> Self {
+        Self {
+            source,
+            max_entries,
+        }
+    }
+}
+
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Claim {
-    /// The key is claimed: forward the delivery, then settle.
+    /// The key is claimed. Forward the delivery, then commit or release the lease.
     Granted(Lease),
-    /// Another delivery of the key is in flight.
+    /// Another delivery of the event is in flight.
     InFlight {
-        /// How long its lease has to run.
+        /// The time until its lease ends.
         remaining: Duration,
     },
-    /// The key is done.
+    /// The event is done.
     Done,
-    /// The key is done, and what was delivered under it was something else. From
-    /// stores that remember the checksum; others say [`Done`](Self::Done).
+    /// The event is done, and it was delivered with a different content checksum. Stores
+    /// that do not remember checksums return [`Done`](Self::Done) instead.
     Conflict,
-    /// No room for another key, or not for one of this source.
+    /// The store is full, or the source has used its quota.
     Full,
-    /// The store remembers only since after the delivery was signed: it is new, or has
-    /// lost its data. Nobody knows whether the event is done.
+    /// The delivery was signed before the store began to remember events: the store is
+    /// new, or it has lost its data. Whether the event is done is unknown.
     Forgotten,
 }
 
 impl Claim {
-    /// What a claim with the checksum `claimed` is told of a key that is done, if
-    /// `delivered` is that of what was delivered.
-    pub fn done(claimed: Option<u32>, delivered: Option<u32>) -> Self {
-        match (claimed, delivered) {
-            (Some(claimed), Some(delivered)) if claimed != delivered => Self::Conflict,
+    /// Returns [`Conflict`](Self::Conflict) if both checksums are known and differ, and
+    /// [`Done`](Self::Done) otherwise.
+    ///
+    /// A store calls this for a done key, with the checksum of the claim and the one that
+    /// it remembers.
+    pub fn done_or_conflict(claimed: Option<u32>, remembered: Option<u32>) -> Self {
+        match (claimed, remembered) {
+            (Some(claimed), Some(remembered)) if claimed != remembered => Self::Conflict,
             _ => Self::Done,
         }
     }
 }
 
-/// A claim that was granted. The token makes sure that only its holder settles.
+/// A granted claim. Its token ensures that only the holder settles the claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     key: ReplayKey,
@@ -141,8 +207,10 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease on `key`, for stores. `token` differs from that of every other
-    /// lease on the key; `attempt` counts from 1.
+    /// Creates a lease on `key`. Only stores need this.
+    ///
+    /// `token` must differ from the token of every other lease on the key. `attempt`
+    /// counts from 1.
     pub const fn new(key: ReplayKey, token: u64, attempt: u32) -> Self {
         Self {
             key,
@@ -151,44 +219,46 @@ impl Lease {
         }
     }
 
-    /// The key that is claimed.
+    /// Returns the claimed key.
     pub const fn key(&self) -> ReplayKey {
         self.key
     }
 
-    /// Tells this lease from every other on the key.
+    /// Returns the token, which differs from that of every other lease on the key.
     pub const fn token(&self) -> u64 {
         self.token
     }
 
-    /// 1, and one more for each lease on the event that ran out unsettled, so
-    /// that nobody knows what became of it. Deliveries that failed for certain
-    /// do not count.
+    /// Returns the number of the attempt, which starts at 1.
+    ///
+    /// It grows by one for each earlier lease that ended unsettled, because the outcome
+    /// of that delivery is unknown. Released claims do not count.
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 }
 
-/// The answer to a settlement.
+/// The result of a commit or a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Settled {
-    /// It took effect.
+    /// The commit or release took effect.
     Applied,
-    /// The lease was no longer the current one; nothing changed.
+    /// The lease is not the current one. Nothing changed.
     Stale,
 }
 
-/// The store could not be asked, or did not answer.
+/// A store could not be reached or did not answer in time.
 #[derive(Debug)]
 pub struct StoreError(Box<dyn Error + Send + Sync>);
 
 impl StoreError {
-    /// Wraps what the backend reported. It is logged, never shown to senders.
+    /// Wraps the error of the backend. It appears in logs, never in a response.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
 
-    /// The backend's report alone, to be wrapped again.
+    /// Returns the text of the wrapped error, without the prefix of this type.
     #[cfg(feature = "redis")]
     pub(crate) fn cause(&self) -> String {
         self.0.to_string()

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::conformance::{Harness, Paused, difference, model};
-use hookgate_replay::{Claim, Lease, MemoryStore, ReplayStore, Settled, StoreError, Terms};
+use hookgate_replay::conformance::{Harness, PausedClock, compare_with_model, find_difference};
+use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
 use tokio::time::Instant;
 
 const GRAIN: Duration = Duration::from_millis(1);
@@ -15,8 +15,8 @@ const GRAIN: Duration = Duration::from_millis(1);
 #[tokio::test(start_paused = true)]
 async fn whatever_a_store_gets_wrong_is_found_and_shown_in_a_few_steps() {
     for defect in DEFECTS {
-        let new = || async { Paused(Broken::new(defect)) };
-        let difference = difference(new, 1_000).await;
+        let new = || async { PausedClock(Broken::new(defect)) };
+        let difference = find_difference(new, 1_000).await;
         let difference = difference.unwrap_or_else(|| panic!("{defect:?} goes unnoticed"));
         // Two to five as a rule, of up to 99.
         assert!(difference.steps() <= 20, "{defect:?}: {difference}");
@@ -25,7 +25,11 @@ async fn whatever_a_store_gets_wrong_is_found_and_shown_in_a_few_steps() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_runs_on_by_itself_is_no_difference() {
-    model(|| async { Restless(Paused(MemoryStore::new())) }, 1_000).await;
+    compare_with_model(
+        || async { Restless(PausedClock(MemoryStore::new())) },
+        1_000,
+    )
+    .await;
 }
 
 /// What a store may get wrong.
@@ -107,20 +111,20 @@ impl Broken {
 }
 
 impl ReplayStore for Broken {
-    async fn claim(&self, key: ReplayKey, mut terms: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: ReplayKey, mut options: ClaimOptions) -> Result<Claim, StoreError> {
         match self.defect {
-            Defect::EndsLeasesEarly => terms.lease -= GRAIN,
-            Defect::EndsLeasesLate => terms.lease += GRAIN,
-            Defect::ForgetsTheAttemptWithTheLease => terms.memory = Duration::ZERO,
+            Defect::EndsLeasesEarly => options.lease -= GRAIN,
+            Defect::EndsLeasesLate => options.lease += GRAIN,
+            Defect::ForgetsTheAttemptWithTheLease => options.attempt_retention = Duration::ZERO,
             _ => {}
         }
-        let lease = match (self.defect, self.store.claim(self.at(key), terms).await?) {
+        let lease = match (self.defect, self.store.claim(self.at(key), options).await?) {
             (_, Claim::Granted(lease)) => Lease::new(key, lease.token(), lease.attempt()),
             (Defect::TakesInFlightForDone, Claim::InFlight { .. }) => return Ok(Claim::Done),
             (_, claim) => return Ok(claim),
         };
         let grants = self.newest(key).map_or(1, |(_, _, grants)| grants + 1);
-        let end = Instant::now() + terms.lease;
+        let end = Instant::now() + options.lease;
         self.granted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -163,7 +167,7 @@ impl ReplayStore for Broken {
 }
 
 /// A store whose time runs on by itself, by less than its slack.
-struct Restless(Paused<MemoryStore>);
+struct Restless(PausedClock<MemoryStore>);
 
 impl Harness for Restless {
     type Store = MemoryStore;

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::conformance::{Harness, Shifted, TERMS};
-use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled, Share, StoreError, Terms};
+use hookgate_replay::conformance::{CLAIM_OPTIONS, Harness, ShiftedClock};
+use hookgate_replay::{
+    Claim, ClaimOptions, DiskStore, Lease, ReplayStore, Settled, SourceQuota, StoreError,
+};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -19,14 +21,14 @@ const RETENTION: Duration = Duration::from_secs(661);
 
 /// A store in a folder that goes when it does.
 struct Fixture {
-    of: Shifted<DiskStore>,
+    of: ShiftedClock<DiskStore>,
     folder: TempDir,
 }
 
 impl Harness for Fixture {
     type Store = DiskStore;
 
-    const SLACK: Duration = Shifted::<DiskStore>::SLACK;
+    const SLACK: Duration = ShiftedClock::<DiskStore>::SLACK;
 
     fn store(&self) -> &DiskStore {
         self.of.store()
@@ -47,10 +49,10 @@ impl Fixture {
         let shift = Arc::new(AtomicU64::new(0));
         let store = DiskStore::builder()
             .max_entries(max_entries)
-            .clock_shifted(Arc::clone(&shift))
+            .with_clock_shift(Arc::clone(&shift))
             .open(folder.path());
         Self {
-            of: Shifted {
+            of: ShiftedClock {
                 store: store.unwrap(),
                 shift,
             },
@@ -82,14 +84,14 @@ mod contract {
 }
 
 #[tokio::test]
-async fn a_done_key_with_other_content_is_a_conflict() {
+async fn a_done_key_with_different_content_is_a_conflict() {
     let of = Fixture::new();
-    hookgate_replay::conformance::a_done_key_with_other_content_is_a_conflict(of).await;
+    hookgate_replay::conformance::a_done_key_with_different_content_is_a_conflict(of).await;
 }
 
 #[tokio::test]
 async fn a_thousand_histories_go_as_the_contract_has_it() {
-    hookgate_replay::conformance::model(|| async { Fixture::new() }, 1_000).await;
+    hookgate_replay::conformance::compare_with_model(|| async { Fixture::new() }, 1_000).await;
 }
 
 fn key(number: u64) -> ReplayKey {
@@ -99,14 +101,14 @@ fn key(number: u64) -> ReplayKey {
 }
 
 async fn granted(store: &DiskStore, number: u64) -> Lease {
-    match store.claim(key(number), TERMS).await {
+    match store.claim(key(number), CLAIM_OPTIONS).await {
         Ok(Claim::Granted(lease)) => lease,
         other => panic!("{number}: {other:?}"),
     }
 }
 
 async fn claim(store: &DiskStore, number: u64) -> Claim {
-    store.claim(key(number), TERMS).await.unwrap()
+    store.claim(key(number), CLAIM_OPTIONS).await.unwrap()
 }
 
 async fn commit(store: &DiskStore, lease: &Lease) {
@@ -141,7 +143,10 @@ async fn two_processes_may_share_a_file() {
     let one = DiskStore::open(folder.path()).unwrap();
     let other = DiskStore::open(folder.path()).unwrap();
     for round in 0..200 {
-        let (a, b) = tokio::join!(one.claim(key(round), TERMS), other.claim(key(round), TERMS));
+        let (a, b) = tokio::join!(
+            one.claim(key(round), CLAIM_OPTIONS),
+            other.claim(key(round), CLAIM_OPTIONS)
+        );
         let leases: Vec<Lease> = [a.unwrap(), b.unwrap()]
             .into_iter()
             .filter_map(|claim| match claim {
@@ -158,7 +163,7 @@ async fn two_processes_may_share_a_file() {
 
 /// Asks one store after the other, as if each call came to another process.
 struct InTurn {
-    stores: [Shifted<DiskStore>; 2],
+    stores: [ShiftedClock<DiskStore>; 2],
     turn: AtomicUsize,
     _folder: TempDir,
 }
@@ -168,8 +173,8 @@ impl InTurn {
         let folder = tempfile::tempdir().unwrap();
         let shift = Arc::new(AtomicU64::new(0));
         // One clock for both: by a millisecond they would differ.
-        let builder = DiskStore::builder().clock_shifted(Arc::clone(&shift));
-        let stores = [(); 2].map(|()| Shifted {
+        let builder = DiskStore::builder().with_clock_shift(Arc::clone(&shift));
+        let stores = [(); 2].map(|()| ShiftedClock {
             store: builder.clone().open(folder.path()).unwrap(),
             shift: Arc::clone(&shift),
         });
@@ -188,8 +193,8 @@ impl InTurn {
 }
 
 impl ReplayStore for InTurn {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        self.next().claim(key, terms).await
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
+        self.next().claim(key, options).await
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
@@ -204,7 +209,7 @@ impl ReplayStore for InTurn {
 impl Harness for InTurn {
     type Store = Self;
 
-    const SLACK: Duration = Shifted::<DiskStore>::SLACK;
+    const SLACK: Duration = ShiftedClock::<DiskStore>::SLACK;
 
     fn store(&self) -> &Self {
         self
@@ -218,7 +223,7 @@ impl Harness for InTurn {
 /// Each knows by heart where the events are, and must learn what the other has done.
 #[tokio::test]
 async fn over_two_processes_histories_go_as_the_contract_has_it() {
-    hookgate_replay::conformance::model(|| async { InTurn::new() }, 500).await;
+    hookgate_replay::conformance::compare_with_model(|| async { InTurn::new() }, 500).await;
 }
 
 #[tokio::test]
@@ -257,7 +262,7 @@ async fn a_claim_whose_asker_has_gone_is_given_back() {
     let folder = tempfile::tempdir().unwrap();
     let store = DiskStore::open(folder.path()).unwrap();
     // Asked, and dropped before the answer.
-    let mut asking = Box::pin(store.claim(key(1), TERMS));
+    let mut asking = Box::pin(store.claim(key(1), CLAIM_OPTIONS));
     let polled = std::future::poll_fn(|context| {
         std::task::Poll::Ready(asking.as_mut().poll(context).is_pending())
     });
@@ -288,12 +293,8 @@ async fn a_full_store_refuses_new_events_and_forgets_none() {
 async fn a_noisy_source_leaves_room_for_the_others() {
     let fixture = Fixture::with_max_entries(100);
     let claim = async |number, source| {
-        let share = Some(Share {
-            source,
-            max_entries: 60,
-        });
-        let terms = Terms { share, ..TERMS };
-        fixture.store().claim(key(number), terms).await.unwrap()
+        let options = CLAIM_OPTIONS.with_quota(SourceQuota::new(source, 60));
+        fixture.store().claim(key(number), options).await.unwrap()
     };
     for number in 0..60 {
         assert!(matches!(claim(number, 1).await, Claim::Granted(_)));

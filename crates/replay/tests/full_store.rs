@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::conformance::TERMS;
+use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, MemoryStore, ReplayStore};
 
 fn key(number: u64) -> ReplayKey {
@@ -20,7 +20,7 @@ async fn a_full_store_of_which_everything_is_due_takes_the_next_key() {
     let stores = [1, 10, 100, 1_000].map(|most| (most, MemoryStore::with_max_entries(most)));
     for (most, store) in &stores {
         for number in 0..*most {
-            let claim = store.claim(key(number), TERMS).await.unwrap();
+            let claim = store.claim(key(number), CLAIM_OPTIONS).await.unwrap();
             let Claim::Granted(lease) = claim else {
                 panic!("{claim:?}")
             };
@@ -29,14 +29,14 @@ async fn a_full_store_of_which_everything_is_due_takes_the_next_key() {
         }
         // The control: nothing is due yet for the cache, which keeps what is.
         assert_eq!(
-            store.claim(key(u64::MAX), TERMS).await.unwrap(),
+            store.claim(key(u64::MAX), CLAIM_OPTIONS).await.unwrap(),
             Claim::Full
         );
     }
     // Real time: the second that the cache keeps them longer, and what its timer takes.
     tokio::time::sleep(Duration::from_millis(3_500)).await;
     for (most, store) in &stores {
-        let claim = store.claim(key(u64::MAX), TERMS).await.unwrap();
+        let claim = store.claim(key(u64::MAX), CLAIM_OPTIONS).await.unwrap();
         assert!(matches!(claim, Claim::Granted(_)), "{most}: {claim:?}");
     }
 }

@@ -4,5 +4,5 @@
 include!("../doc/own_store.rs");
 
 hookgate_replay::conformance::suite!(paused, || async {
-    hookgate_replay::conformance::Paused(MapStore::default())
+    hookgate_replay::conformance::PausedClock(MapStore::default())
 });

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::conformance::TERMS;
+use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled};
 
 const RETENTION: Duration = Duration::from_secs(661);
@@ -48,14 +48,19 @@ fn run(program: &str, arguments: &[&str]) -> bool {
 }
 
 async fn granted(store: &DiskStore, key: u8) -> Lease {
-    match store.claim(ReplayKey::from_bytes([key; 16]), TERMS).await {
+    match store
+        .claim(ReplayKey::from_bytes([key; 16]), CLAIM_OPTIONS)
+        .await
+    {
         Ok(Claim::Granted(lease)) => lease,
         other => panic!("{key}: {other:?}"),
     }
 }
 
 async fn claim(store: &DiskStore, key: u8) -> Result<Claim, String> {
-    let claim = store.claim(ReplayKey::from_bytes([key; 16]), TERMS).await;
+    let claim = store
+        .claim(ReplayKey::from_bytes([key; 16]), CLAIM_OPTIONS)
+        .await;
     claim.map_err(|error| error.to_string())
 }
 

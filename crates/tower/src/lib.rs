@@ -22,7 +22,7 @@ pub use hookgate_gate::{
     OnDuplicate, Promise, Reason, Refusal, Source, SourceBuilder, Stats, SystemClock,
 };
 pub use hookgate_replay::{
-    Claim, Lease, MemoryStore, ReplayStore, Settled, Share, StoreError, Terms,
+    Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, SourceQuota, StoreError,
 };
 #[cfg(feature = "disk")]
 pub use hookgate_replay::{DiskStore, DiskStoreBuilder, Durability, OpenError};

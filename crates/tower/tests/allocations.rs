@@ -14,8 +14,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_hookgate::{
-    Claim, HookgateLayer, Lease, MemoryStore, ReplayKey, ReplayStore, Settled, StoreError, Terms,
-    VerifiedBody,
+    Claim, ClaimOptions, HookgateLayer, Lease, MemoryStore, ReplayKey, ReplayStore, Settled,
+    StoreError, VerifiedBody,
 };
 
 use self::support::{SECRET, signed_with, source};
@@ -25,7 +25,7 @@ use self::support::{SECRET, signed_with, source};
 struct Forgetful;
 
 impl ReplayStore for Forgetful {
-    async fn claim(&self, key: ReplayKey, _: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: ReplayKey, _: ClaimOptions) -> Result<Claim, StoreError> {
         Ok(Claim::Granted(Lease::new(key, 1, 1)))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, send};
 use http::StatusCode;
 use tokio::task::JoinSet;
-use tower_hookgate::{Claim, Lease, ReplayKey, ReplayStore, Settled, StoreError, Terms};
+use tower_hookgate::{Claim, ClaimOptions, Lease, ReplayKey, ReplayStore, Settled, StoreError};
 
 const COPIES: usize = 64;
 
@@ -79,7 +79,7 @@ impl GetThenSet {
 }
 
 impl ReplayStore for GetThenSet {
-    async fn claim(&self, key: ReplayKey, _: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: ReplayKey, _: ClaimOptions) -> Result<Claim, StoreError> {
         let done = self.set().contains(&key);
         tokio::task::yield_now().await;
         if done {

@@ -11,8 +11,8 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::{Harness, TERMS};
-use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+use super::{CLAIM_OPTIONS, Harness};
+use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
 
 const KEYS: usize = 3;
 
@@ -22,15 +22,9 @@ const STEPS: std::ops::RangeInclusive<usize> = 1..=99;
 
 /// Those of a source that delivers at least once, and of one that delivers at most
 /// once: the lease is the retention, and nothing is remembered after it.
-const ALL_TERMS: [Terms; 2] = [
-    TERMS,
-    Terms {
-        lease: Duration::from_secs(661),
-        memory: Duration::ZERO,
-        share: None,
-        content: None,
-        signed: None,
-    },
+const ALL_TERMS: [ClaimOptions; 2] = [
+    CLAIM_OPTIONS,
+    ClaimOptions::new(Duration::from_secs(661), Duration::ZERO),
 ];
 
 /// One is shorter than what a claim is remembered for, the other longer.
@@ -48,19 +42,22 @@ const GRAIN: Duration = Duration::from_millis(1);
 ///
 /// An answer is not the one that follows from the contract. The message has the
 /// shortest history that was found to show it.
-pub async fn model<H: Harness, F: Future<Output = H>>(new: impl FnOnce() -> F, cases: u32) {
-    if let Some(difference) = difference(new, cases).await {
+pub async fn compare_with_model<H: Harness, F: Future<Output = H>>(
+    new: impl FnOnce() -> F,
+    cases: u32,
+) {
+    if let Some(difference) = find_difference(new, cases).await {
         panic!("{difference}");
     }
 }
 
-/// Does what [`model`] does, and returns the difference that it finds.
+/// Does what [`compare_with_model`] does, and returns the difference that it finds.
 ///
 /// # Panics
 ///
 /// The harness's time runs on by itself by more than [`Harness::SLACK`], so that
 /// nothing can be told from its answers.
-pub async fn difference<H: Harness, F: Future<Output = H>>(
+pub async fn find_difference<H: Harness, F: Future<Output = H>>(
     new: impl FnOnce() -> F,
     cases: u32,
 ) -> Option<Difference> {
@@ -131,7 +128,7 @@ impl fmt::Display for Difference {
 enum Step {
     Claim {
         key: usize,
-        terms: Terms,
+        options: ClaimOptions,
     },
     Commit {
         key: usize,
@@ -208,13 +205,13 @@ fn step() -> impl Strategy<Value = Step> {
     let durations = [
         GRAIN,
         Duration::from_secs(4),
-        TERMS.lease,
-        TERMS.memory,
+        CLAIM_OPTIONS.lease,
+        CLAIM_OPTIONS.attempt_retention,
         Duration::from_secs(661),
     ];
     prop_oneof![
         6 => (0..KEYS, select(&ALL_TERMS[..]))
-            .prop_map(|(key, terms)| Step::Claim { key, terms }),
+            .prop_map(|(key, options)| Step::Claim { key, options }),
         2 => (lease(), select(&RETENTIONS[..]))
             .prop_map(|((key, back), retention)| Step::Commit { key, back, retention }),
         2 => lease().prop_map(|(key, back)| Step::Release { key, back }),
@@ -300,9 +297,9 @@ impl<'h, H: Harness> History<'h, H> {
     async fn step(&mut self, step: Step) -> Option<(Answer, Answer)> {
         let store = self.harness.store();
         match step {
-            Step::Claim { key, terms } => {
-                let expected = self.model.claim(key, terms);
-                let actual = store.claim(self.key(key), terms).await;
+            Step::Claim { key, options } => {
+                let expected = self.model.claim(key, options);
+                let actual = store.claim(self.key(key), options).await;
                 Some((expected, self.claimed(key, actual)))
             }
             Step::Commit {
@@ -422,7 +419,7 @@ enum Entry {
 }
 
 impl Model {
-    fn claim(&mut self, key: usize, terms: Terms) -> Answer {
+    fn claim(&mut self, key: usize, options: ClaimOptions) -> Answer {
         let attempt = match self.live(key) {
             Some(Entry::Done { .. }) => return Answer::Done,
             Some(Entry::InFlight { lease_end, .. }) if self.now < lease_end => {
@@ -432,12 +429,12 @@ impl Model {
             Some(Entry::InFlight { attempt, .. }) => attempt + 1,
             None => 1,
         };
-        let lease_end = self.now + terms.lease;
+        let lease_end = self.now + options.lease;
         self.entries[key] = Some(Entry::InFlight {
             lease: self.leases.len(),
             attempt,
             lease_end,
-            forget_at: lease_end + terms.memory,
+            forget_at: lease_end + options.attempt_retention,
         });
         self.leases.push(key);
         Answer::Granted { attempt }

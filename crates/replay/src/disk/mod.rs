@@ -19,8 +19,8 @@ use self::clock::Clock;
 use self::file::Files;
 pub use self::file::OpenError;
 use self::writer::{Ask, Counts, Settings, Writer};
-use crate::bells::{Bells, LOOK_AGAIN};
-use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+use crate::notifier::{RECHECK_INTERVAL, SettlementNotifier};
+use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
 
 /// Remembers events in a file (SQLite), so that a restart, a crash or `kill -9`
 /// forgets none: neither what is done nor what is in flight.
@@ -49,7 +49,7 @@ pub struct DiskStore(Arc<Inner>);
 
 struct Inner {
     asks: mpsc::Sender<Ask>,
-    bells: Arc<Bells>,
+    notifier: Arc<SettlementNotifier>,
     counts: Arc<Counts>,
     /// As long as it is held, the file is kept.
     _alive: Arc<()>,
@@ -143,7 +143,7 @@ impl DiskStoreBuilder {
     #[cfg(feature = "conformance")]
     #[doc(hidden)]
     #[must_use]
-    pub fn clock_shifted(mut self, shift: Arc<std::sync::atomic::AtomicU64>) -> Self {
+    pub fn with_clock_shift(mut self, shift: Arc<std::sync::atomic::AtomicU64>) -> Self {
         self.clock = Clock::shifted(shift);
         self
     }
@@ -156,18 +156,21 @@ impl DiskStoreBuilder {
     pub fn open(self, path: impl AsRef<Path>) -> Result<DiskStore, OpenError> {
         let files = Files::open(path.as_ref(), self.durability)?;
         let (asks, waiting) = mpsc::channel(MOST_WAITING);
-        let (bells, counts) = (Arc::new(Bells::new()), Arc::new(Counts::default()));
+        let (notifier, counts) = (
+            Arc::new(SettlementNotifier::new()),
+            Arc::new(Counts::default()),
+        );
         let alive = Arc::new(());
         let settings = Settings {
             max_entries: self.max_entries,
             clock: self.clock,
-            bells: Arc::clone(&bells),
+            notifier: Arc::clone(&notifier),
             counts: Arc::clone(&counts),
         };
         Writer::start(files, settings, waiting, Arc::downgrade(&alive))?;
         Ok(DiskStore(Arc::new(Inner {
             asks,
-            bells,
+            notifier,
             counts,
             _alive: alive,
         })))
@@ -175,8 +178,13 @@ impl DiskStoreBuilder {
 }
 
 impl ReplayStore for DiskStore {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        self.ask(|reply| Ask::Claim { key, terms, reply }).await
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
+        self.ask(|reply| Ask::Claim {
+            key,
+            options,
+            reply,
+        })
+        .await
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
@@ -200,9 +208,9 @@ impl ReplayStore for DiskStore {
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
-        let heard = self.0.bells.heard(key);
+        let heard = self.0.notifier.notified(key);
         async {
-            let _: Result<(), _> = timeout(LOOK_AGAIN, heard).await;
+            let _: Result<(), _> = timeout(RECHECK_INTERVAL, heard).await;
         }
     }
 
@@ -227,18 +235,12 @@ mod tests {
     #[tokio::test]
     async fn a_successor_remembers_for_as_long_whatever_was_done_to_the_clock() {
         let retention = Duration::from_secs(3600);
-        let terms = Terms {
-            lease: Duration::from_secs(60),
-            memory: retention,
-            share: None,
-            content: None,
-            signed: None,
-        };
+        let options = ClaimOptions::new(Duration::from_secs(60), retention);
         // One that nobody commits, and that nothing but an outcome opens again.
-        let for_ever = Terms {
+        let for_ever = ClaimOptions {
             lease: retention,
-            memory: Duration::ZERO,
-            ..terms
+            attempt_retention: Duration::ZERO,
+            ..options
         };
         let [done, open] = [[7; 16], [8; 16]].map(ReplayKey::from_bytes);
         for behind in [Duration::ZERO, 100 * retention] {
@@ -246,7 +248,7 @@ mod tests {
             let mut builder = DiskStore::builder();
             builder.clock = Clock::behind(behind);
             let first = builder.open(folder.path()).unwrap();
-            let Claim::Granted(lease) = first.claim(done, terms).await.unwrap() else {
+            let Claim::Granted(lease) = first.claim(done, options).await.unwrap() else {
                 panic!("it is new");
             };
             let settled = first.commit(&lease, retention).await.unwrap();
@@ -259,7 +261,7 @@ mod tests {
                 matches!(again, Claim::InFlight { .. }),
                 "{behind:?}: {again:?}"
             );
-            let again = second.claim(done, terms).await.unwrap();
+            let again = second.claim(done, options).await.unwrap();
             assert_eq!(again, Claim::Done, "{behind:?}");
         }
     }

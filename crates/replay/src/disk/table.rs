@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::clock::millis;
 use super::index::Index;
-use crate::store::{Claim, Lease, Settled, Share, Terms};
+use crate::store::{Claim, ClaimOptions, Lease, Settled, SourceQuota};
 
 /// What this process knows of the table without reading it.
 #[derive(Debug)]
@@ -194,9 +194,10 @@ impl Held {
         *of_source = of_source.saturating_add_signed(entries);
     }
 
-    fn has_room(&self, max_entries: u64, share: Option<Share>) -> bool {
-        let of_source = |share: Share| self.by_source.get(&share.source.cast_signed()).copied();
-        let fits = |share: Share| of_source(share).unwrap_or(0) < share.max_entries;
+    fn has_room(&self, max_entries: u64, share: Option<SourceQuota>) -> bool {
+        let of_source =
+            |share: SourceQuota| self.by_source.get(&share.source.cast_signed()).copied();
+        let fits = |share: SourceQuota| of_source(share).unwrap_or(0) < share.max_entries;
         self.all < max_entries && share.is_none_or(fits)
     }
 }
@@ -204,17 +205,24 @@ impl Held {
 // === impl Table ===
 
 impl Table<'_> {
-    pub(super) fn claim(&mut self, key: ReplayKey, terms: Terms) -> rusqlite::Result<Claim> {
+    pub(super) fn claim(
+        &mut self,
+        key: ReplayKey,
+        options: ClaimOptions,
+    ) -> rusqlite::Result<Claim> {
         let Some((number, entry)) = self.entry(key)? else {
-            return match self.known.held.has_room(self.max_entries, terms.share) {
-                true => self.put(key, terms).map(Claim::Granted),
+            return match self.known.held.has_room(self.max_entries, options.quota) {
+                true => self.put(key, options).map(Claim::Granted),
                 false => Ok(Claim::Full),
             };
         };
         match entry.lease_end {
             // It is due, and has its place already.
-            _ if entry.forget_at <= self.now => self.take(key, number, &entry, 1, terms),
-            None => Ok(Claim::done(terms.content, entry.content)),
+            _ if entry.forget_at <= self.now => self.take(key, number, &entry, 1, options),
+            None => Ok(Claim::done_or_conflict(
+                options.content_checksum,
+                entry.content,
+            )),
             Some(end) if self.now < end => {
                 let remaining = u64::try_from(end - self.now).unwrap_or(0);
                 let remaining = Duration::from_millis(remaining);
@@ -222,14 +230,14 @@ impl Table<'_> {
             }
             Some(_) => {
                 let attempt = entry.attempt.saturating_add(1);
-                self.take(key, number, &entry, attempt, terms)
+                self.take(key, number, &entry, attempt, options)
             }
         }
     }
 
     /// Adds an entry for `key`, which has none.
-    fn put(&mut self, key: ReplayKey, terms: Terms) -> rusqlite::Result<Lease> {
-        let (source, lease_end, forget_at) = self.until(terms);
+    fn put(&mut self, key: ReplayKey, options: ClaimOptions) -> rusqlite::Result<Lease> {
+        let (source, lease_end, forget_at) = self.until(options);
         // The token is one that no other process gives either.
         let (number, token) = self
             .file
@@ -238,7 +246,13 @@ impl Table<'_> {
                  VALUES (?1, random(), 1, ?2, ?3, ?4, ?5) RETURNING id, token",
             )?
             .query_row(
-                params![key.as_bytes(), lease_end, forget_at, source, terms.content],
+                params![
+                    key.as_bytes(),
+                    lease_end,
+                    forget_at,
+                    source,
+                    options.content_checksum
+                ],
                 |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)),
             )?;
         self.known.index.put(key, number);
@@ -253,9 +267,9 @@ impl Table<'_> {
         number: i64,
         before: &Entry,
         attempt: u32,
-        terms: Terms,
+        options: ClaimOptions,
     ) -> rusqlite::Result<Claim> {
-        let (source, lease_end, forget_at) = self.until(terms);
+        let (source, lease_end, forget_at) = self.until(options);
         let token: i64 = self
             .file
             .prepare_cached(
@@ -264,7 +278,14 @@ impl Table<'_> {
                  WHERE id = ?1 RETURNING token",
             )?
             .query_row(
-                params![number, attempt, lease_end, forget_at, source, terms.content],
+                params![
+                    number,
+                    attempt,
+                    lease_end,
+                    forget_at,
+                    source,
+                    options.content_checksum
+                ],
                 |row| row.get(0),
             )?;
         self.known.add(number, before.source, -1);
@@ -274,15 +295,15 @@ impl Table<'_> {
     }
 
     /// Whose an entry is, when its lease ends, and when it is forgotten.
-    fn until(&self, terms: Terms) -> (i64, i64, i64) {
-        let source = terms.share.map_or(0, |share| share.source.cast_signed());
+    fn until(&self, options: ClaimOptions) -> (i64, i64, i64) {
+        let source = options.quota.map_or(0, |share| share.source.cast_signed());
         // A lease that is all that is remembered is one for a successor, too.
-        let from = match terms.memory {
+        let from = match options.attempt_retention {
             Duration::ZERO => self.latest,
             _ => self.now,
         };
-        let lease_end = from.saturating_add(millis(terms.lease));
-        let memory = millis(terms.lease).saturating_add(millis(terms.memory));
+        let lease_end = from.saturating_add(millis(options.lease));
+        let memory = millis(options.lease).saturating_add(millis(options.attempt_retention));
         (source, lease_end, self.latest.saturating_add(memory))
     }
 

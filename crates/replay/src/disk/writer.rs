@@ -15,14 +15,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::clock::Clock;
 use super::file::{Files, Kind, OpenError, try_to_write};
 use super::table::{Known, Table};
-use crate::bells::Bells;
-use crate::store::{Claim, Lease, Settled, StoreError, Terms};
+use crate::notifier::SettlementNotifier;
+use crate::store::{Claim, ClaimOptions, Lease, Settled, StoreError};
 
 /// What the store is asked, and where the answer goes.
 pub(super) enum Ask {
     Claim {
         key: ReplayKey,
-        terms: Terms,
+        options: ClaimOptions,
         reply: Reply<Claim>,
     },
     Settle {
@@ -76,7 +76,7 @@ impl Counts {
 pub(super) struct Settings {
     pub(super) max_entries: u64,
     pub(super) clock: Clock,
-    pub(super) bells: Arc<Bells>,
+    pub(super) notifier: Arc<SettlementNotifier>,
     pub(super) counts: Arc<Counts>,
 }
 
@@ -216,7 +216,7 @@ impl Writer {
         let answers = batch
             .iter()
             .map(|ask| match ask {
-                Ask::Claim { key, terms, .. } => table.claim(*key, *terms).map(Answer::Claim),
+                Ask::Claim { key, options, .. } => table.claim(*key, *options).map(Answer::Claim),
                 Ask::Settle {
                     lease, retention, ..
                 } => table.settle(lease, *retention).map(Answer::Settled),
@@ -242,7 +242,7 @@ impl Writer {
             }
             (Ask::Settle { lease, reply, .. }, Answer::Settled(settled)) => {
                 if settled == Settled::Applied {
-                    self.settings.bells.ring(lease.key());
+                    self.settings.notifier.notify(lease.key());
                 }
                 // Whoever asked may have gone; it is settled all the same.
                 let _: Result<(), _> = reply.send(Ok(settled));

@@ -1,8 +1,12 @@
-//! A store in memory.
+//! [`MemoryStore`]: a replay store in the memory of the process.
+//!
+//! The cache in `MemoryStore` owns one `Slot` a key. `LeasedSlots` shortens the way to
+//! the slots that are about to be settled, and `Capacity` limits their number.
 
-mod in_flight;
-mod places;
+mod capacity;
+mod leased_slots;
 mod slot;
+mod store_time;
 #[cfg(test)]
 mod tests;
 
@@ -16,124 +20,126 @@ use hookgate_core::ReplayKey;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use self::in_flight::InFlight;
-use self::places::Places;
-use self::slot::{CLOCK, DropAt, Moment, Record, Slot, State, moment};
-use crate::bells::Bells;
-use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+use self::capacity::Capacity;
+use self::leased_slots::LeasedSlots;
+use self::slot::{CLOCK_TOLERANCE, Record, Slot, SlotExpiry, State};
+use self::store_time::{StoreTime, store_time};
+use crate::notifier::SettlementNotifier;
+use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
 
-/// Remembers events in this process, in a moka cache. Forgets them when the
-/// process ends.
+/// Remembers events in a moka cache of this process. The events are lost when the process
+/// ends.
 ///
-/// Cheap to clone; clones share the memory.
+/// Cheap to clone; clones share the events.
 #[derive(Clone)]
 pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
     slots: Cache<ReplayKey, Arc<Slot>, RandomState>,
-    /// By stripes of the keys. Whoever puts or removes a slot holds the lock of its
-    /// stripe: the cache has none that holds for all of its ways to do so.
-    stripes: [Mutex<InFlight>; STRIPES],
-    places: Places,
+    /// One lock for each stripe of keys. A thread holds the lock of the key's stripe while it
+    /// inserts or removes a slot, because no single lock of the cache covers both.
+    stripes: [Mutex<LeasedSlots>; STRIPES],
+    capacity: Capacity,
     next_token: AtomicU64,
-    bells: Bells,
-    start: Instant,
+    notifier: SettlementNotifier,
+    created: Instant,
 }
 
 const STRIPES: usize = 64;
 
-/// How often a full store looks at once: what the cache has let go of is freed when two
-/// looks have passed in which nobody was reading it.
-const LOOKS: usize = 4;
+/// How often one sweep of a full store runs the cache's maintenance. The cache frees a
+/// dropped slot only after two runs during which no thread reads it.
+const SWEEP_RUNS: usize = 4;
 
 impl MemoryStore {
-    /// Room for a million events, about 500 MB when full.
+    /// One million events, which take about 500 MB.
     pub const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
 
-    /// A store with room for [`Self::DEFAULT_MAX_ENTRIES`].
+    /// Creates a store for up to [`Self::DEFAULT_MAX_ENTRIES`] events.
     pub fn new() -> Self {
         Self::with_max_entries(Self::DEFAULT_MAX_ENTRIES)
     }
 
-    /// A store with room for `max_entries` events. A full store refuses new
-    /// ones; it never forgets one early.
+    /// Creates a store for up to `max_entries` events. A full store refuses new events; it
+    /// never forgets an event early.
     pub fn with_max_entries(max_entries: u64) -> Self {
-        let start = Instant::now();
+        let created = Instant::now();
         let slots = Cache::builder()
-            .expire_after(DropAt {
-                start: start.into_std(),
+            .expire_after(SlotExpiry {
+                store_created: created.into_std(),
             })
-            // Of hashes already, and with a seed of its own: nobody has them collide.
+            // A fast hasher is safe: the keys are keyed hashes and the hasher has a random
+            // seed, so an attacker cannot cause collisions.
             .build_with_hasher(RandomState::default());
         Self(Arc::new(Inner {
             slots,
             stripes: std::array::from_fn(|_| Mutex::default()),
-            places: Places::new(max_entries),
+            capacity: Capacity::new(max_entries),
             next_token: AtomicU64::new(1),
-            bells: Bells::new(),
-            start,
+            notifier: SettlementNotifier::new(),
+            created,
         }))
     }
 
-    fn try_claim(&self, key: ReplayKey, terms: Terms) -> Claim {
-        let mut in_flight = self.stripe(key);
+    fn try_claim(&self, key: ReplayKey, options: ClaimOptions) -> Claim {
+        let mut leased = self.stripe(key);
         let now = self.now();
-        let Some(slot) = self.slot(&in_flight, key) else {
-            // The place is taken before the slot is there: a claim that finds none
-            // leaves nothing behind that others could wait for.
-            let Some(place) = self.0.places.take(terms.share) else {
+        let Some(slot) = self.slot(&leased, key) else {
+            // The permit comes before the slot: a claim on a full store must not leave a
+            // slot that other deliveries would wait for.
+            let Some(permit) = self.0.capacity.acquire(options.quota) else {
                 return Claim::Full;
             };
-            let lease = self.lease(key, 1);
-            let record = Record::claimed(&lease, now, terms, Some(place));
+            let lease = self.new_lease(key, 1);
+            let record = Record::claimed(&lease, now, options, Some(permit));
             let slot = Arc::new(Slot::new(record));
-            in_flight.put(key, &slot, now);
-            self.put(key, slot);
+            leased.insert(key, &slot, now);
+            self.cache(key, slot);
             return Claim::Granted(lease);
         };
         let mut record = slot.record();
-        if let Some(answer) = record.answer(now, terms) {
-            return answer;
+        if let Some(refusal) = record.refusal(now, options) {
+            return refusal;
         }
         let attempt = match record.state {
-            State::InFlight { attempt, .. } if record.counts(now) => attempt.saturating_add(1),
+            State::InFlight { attempt, .. } if record.is_live(now) => attempt.saturating_add(1),
             _ => 1,
         };
-        let lease = self.lease(key, attempt);
-        let place = record.place.take();
-        *record = Record::claimed(&lease, now, terms, place);
+        let lease = self.new_lease(key, attempt);
+        let permit = record.permit.take();
+        *record = Record::claimed(&lease, now, options, permit);
         drop(record);
-        in_flight.put(key, &slot, now);
-        self.put(key, slot);
+        leased.insert(key, &slot, now);
+        self.cache(key, slot);
         Claim::Granted(lease)
     }
 
-    /// Ends the lease, if it is still the current one: the key is done for so long, or is
-    /// forgotten.
-    fn settle(&self, lease: &Lease, done_for: Option<Duration>) -> Settled {
+    /// Ends the lease if it is the current one. With a retention the key is done for that
+    /// long; without one the claim is released.
+    fn settle(&self, lease: &Lease, retention: Option<Duration>) -> Settled {
         let key = lease.key();
-        let mut in_flight = self.stripe(key);
-        let Some(slot) = self.slot(&in_flight, key) else {
+        let mut leased = self.stripe(key);
+        let Some(slot) = self.slot(&leased, key) else {
             return Settled::Stale;
         };
         let mut record = slot.record();
         let now = self.now();
         let attempt = match record.state {
             State::InFlight { token, attempt, .. }
-                if token == lease.token() && record.counts(now) =>
+                if token == lease.token() && record.is_live(now) =>
             {
                 attempt
             }
             _ => return Settled::Stale,
         };
-        in_flight.remove(key);
-        match (done_for, attempt.checked_sub(1)) {
+        leased.remove(key);
+        match (retention, attempt.checked_sub(1)) {
             (Some(retention), _) => {
                 record.state = State::Done;
-                record.forget_at = now.saturating_add(moment(retention));
+                record.forget_at = now.saturating_add(store_time(retention));
             }
             (None, None | Some(0)) => record.forget_at = now,
-            // The leases before it ended with nobody knowing; that is still so.
+            // Earlier leases ended unsettled, and their outcome is still unknown.
             (None, Some(attempt)) => {
                 record.state = State::InFlight {
                     token: self.0.next_token.fetch_add(1, Ordering::Relaxed),
@@ -142,64 +148,65 @@ impl MemoryStore {
                 };
             }
         }
-        if !record.counts(now) {
-            record.place = None;
+        if !record.is_live(now) {
+            record.permit = None;
             drop(record);
             self.0.slots.invalidate(&key);
-        } else if !record.is_kept_well() {
-            record.dropped_at = record.forget_at.saturating_add(CLOCK);
+        } else if !record.has_suitable_expiry() {
+            record.cache_expiry = record.forget_at.saturating_add(CLOCK_TOLERANCE);
             drop(record);
-            self.put(key, slot);
+            self.cache(key, slot);
         }
-        self.0.bells.ring(key);
+        self.0.notifier.notify(key);
         Settled::Applied
     }
 
-    /// The slot of `key`. Those who settle find it without the cache, which makes a note
-    /// of every look; and of a key that it does not have it makes none if it is only asked
-    /// whether it has it.
-    fn slot(&self, in_flight: &InFlight, key: ReplayKey) -> Option<Arc<Slot>> {
-        in_flight.get(key).or_else(|| {
+    /// Returns the slot of `key`.
+    ///
+    /// Settlements find their slot in `leased`, because every read of the cache also writes
+    /// to its read log. `contains_key` writes none, so it comes before `get` for new keys.
+    fn slot(&self, leased: &LeasedSlots, key: ReplayKey) -> Option<Arc<Slot>> {
+        leased.get(key).or_else(|| {
             let slots = &self.0.slots;
             slots.contains_key(&key).then(|| slots.get(&key)).flatten()
         })
     }
 
-    /// Has the cache hold a slot until it is due. Never over what may have expired: the
-    /// cache would let go of the new one by the time of the old, if it came upon it just
-    /// before it takes down the new time.
-    fn put(&self, key: ReplayKey, slot: Arc<Slot>) {
+    /// Stores the slot in the cache until its expiry.
+    ///
+    /// Removes a previous entry first. If the cache finds an overwritten entry just before it
+    /// records the new expiry, it drops the new slot at the old expiry.
+    fn cache(&self, key: ReplayKey, slot: Arc<Slot>) {
         self.0.slots.invalidate(&key);
         self.0.slots.insert(key, slot);
     }
 
-    /// Keeps others from what is known of `key`.
-    fn stripe(&self, key: ReplayKey) -> MutexGuard<'_, InFlight> {
-        // The key is a hash already: any byte of it spreads evenly.
+    /// Locks the stripe of `key`.
+    fn stripe(&self, key: ReplayKey) -> MutexGuard<'_, LeasedSlots> {
+        // The key is a hash, so any of its bytes is evenly distributed.
         let stripe = usize::from(key.as_bytes()[1]) % STRIPES;
         self.0.stripes[stripe]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lease(&self, key: ReplayKey, attempt: u32) -> Lease {
+    fn new_lease(&self, key: ReplayKey, attempt: u32) -> Lease {
         let token = self.0.next_token.fetch_add(1, Ordering::Relaxed);
         Lease::new(key, token, attempt)
     }
 
-    fn now(&self) -> Moment {
-        moment(self.0.start.elapsed())
+    fn now(&self) -> StoreTime {
+        store_time(self.0.created.elapsed())
     }
 }
 
 impl ReplayStore for MemoryStore {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
-        let mut claim = self.try_claim(key, terms);
-        if claim == Claim::Full && self.0.places.may_look(self.now()) {
-            // Some of the keys may be due to be forgotten.
-            for _ in 0..LOOKS {
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
+        let mut claim = self.try_claim(key, options);
+        if claim == Claim::Full && self.0.capacity.should_sweep(self.now()) {
+            for _ in 0..SWEEP_RUNS {
                 self.0.slots.run_pending_tasks();
-                claim = self.try_claim(key, terms);
+                claim = self.try_claim(key, options);
                 if claim != Claim::Full {
                     break;
                 }
@@ -217,11 +224,11 @@ impl ReplayStore for MemoryStore {
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
-        self.0.bells.heard(key)
+        self.0.notifier.notified(key)
     }
 
     fn entries(&self) -> Option<u64> {
-        Some(self.0.places.held())
+        Some(self.0.capacity.entries())
     }
 }
 
@@ -235,7 +242,7 @@ impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
             .field("entries", &self.entries())
-            .field("max_entries", &self.0.places.max_entries())
+            .field("max_entries", &self.0.capacity.max_entries())
             .finish()
     }
 }

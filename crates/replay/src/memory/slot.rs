@@ -1,26 +1,31 @@
+//! [`Slot`]: the record of one key in the memory store, and when the cache drops it.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hookgate_core::ReplayKey;
 use moka::Expiry;
 
-use super::places::Place;
-use crate::store::{Claim, Lease, Terms};
+use super::capacity::Permit;
+use super::store_time::{SECOND, StoreTime, store_time};
+use crate::store::{Claim, ClaimOptions, Lease};
 
-/// What is known of a key. While the key counts, its slot stays the same one, and is
-/// changed in place, so that who holds it sees what others do: the cache, which is slow
-/// to write to, hears of a key when it comes and when it is to be dropped at another time.
+/// The record of a key.
+///
+/// A live key keeps its slot, and claims and settlements change the slot in place. So the
+/// cache, whose writes are slow, is only written when a key is new or when its expiry moves.
 pub(super) struct Slot(Mutex<Record>);
 
+/// The state of a key and the times at which it ends.
 pub(super) struct Record {
     pub(super) state: State,
-    /// From then on the key counts no longer.
-    pub(super) forget_at: Moment,
-    /// When the cache drops the slot: never before that.
-    pub(super) dropped_at: Moment,
-    content: Option<u32>,
-    /// Given back when the key is forgotten, or else when the cache lets go of the slot.
-    pub(super) place: Option<Place>,
+    /// From this time on the key is unknown.
+    pub(super) forget_at: StoreTime,
+    /// When the cache drops the slot. Never earlier than `forget_at`.
+    pub(super) cache_expiry: StoreTime,
+    content_checksum: Option<u32>,
+    /// Released when the key is forgotten, at the latest when the cache drops the slot.
+    pub(super) permit: Option<Permit>,
 }
 
 #[derive(Clone, Copy)]
@@ -28,20 +33,17 @@ pub(super) enum State {
     InFlight {
         token: u64,
         attempt: u32,
-        lease_end: Moment,
+        lease_end: StoreTime,
     },
     Done,
 }
 
-/// Nanoseconds since the store was made.
-pub(super) type Moment = u64;
+/// How much longer than necessary the cache may keep a slot. Moving the expiry in the
+/// cache costs more than the memory of a slot.
+const EXPIRY_SLACK: StoreTime = 60 * SECOND;
 
-/// How much longer than it counts a slot may be kept. Telling the cache costs more than
-/// the memory does.
-const SLACK: Moment = 60 * SECOND;
-/// What the clock of the cache may be ahead of ours.
-pub(super) const CLOCK: Moment = SECOND;
-pub(super) const SECOND: Moment = 1_000_000_000;
+/// How far the clock of the cache may be ahead of the store's clock.
+pub(super) const CLOCK_TOLERANCE: StoreTime = SECOND;
 
 impl Slot {
     pub(super) fn new(record: Record) -> Self {
@@ -54,9 +56,15 @@ impl Slot {
 }
 
 impl Record {
-    pub(super) fn claimed(lease: &Lease, now: Moment, terms: Terms, place: Option<Place>) -> Self {
-        let lease_end = now.saturating_add(moment(terms.lease));
-        let forget_at = lease_end.saturating_add(moment(terms.memory));
+    /// Creates the record of a key that `lease` has just claimed.
+    pub(super) fn claimed(
+        lease: &Lease,
+        now: StoreTime,
+        options: ClaimOptions,
+        permit: Option<Permit>,
+    ) -> Self {
+        let lease_end = now.saturating_add(store_time(options.lease));
+        let forget_at = lease_end.saturating_add(store_time(options.attempt_retention));
         Self {
             state: State::InFlight {
                 token: lease.token(),
@@ -64,27 +72,30 @@ impl Record {
                 lease_end,
             },
             forget_at,
-            dropped_at: forget_at.saturating_add(CLOCK),
-            content: terms.content,
-            place,
+            cache_expiry: forget_at.saturating_add(CLOCK_TOLERANCE),
+            content_checksum: options.content_checksum,
+            permit,
         }
     }
 
-    /// Whether the key is known.
-    pub(super) fn counts(&self, now: Moment) -> bool {
+    /// Returns whether the key is still remembered.
+    pub(super) fn is_live(&self, now: StoreTime) -> bool {
         now < self.forget_at
     }
 
-    /// Whether somebody may settle it.
-    pub(super) fn is_leased(&self, now: Moment) -> bool {
+    /// Returns whether a lease on the key is open.
+    pub(super) fn is_leased(&self, now: StoreTime) -> bool {
         matches!(self.state, State::InFlight { lease_end, .. } if now < lease_end)
     }
 
-    /// What a claim is told; none if it may be granted.
-    pub(super) fn answer(&self, now: Moment, terms: Terms) -> Option<Claim> {
+    /// Returns the result of a claim that cannot be granted, or `None` if it can.
+    pub(super) fn refusal(&self, now: StoreTime, options: ClaimOptions) -> Option<Claim> {
         match self.state {
-            _ if !self.counts(now) => None,
-            State::Done => Some(Claim::done(terms.content, self.content)),
+            _ if !self.is_live(now) => None,
+            State::Done => Some(Claim::done_or_conflict(
+                options.content_checksum,
+                self.content_checksum,
+            )),
             State::InFlight { lease_end, .. } if now < lease_end => Some(Claim::InFlight {
                 remaining: Duration::from_nanos(lease_end - now),
             }),
@@ -92,34 +103,30 @@ impl Record {
         }
     }
 
-    /// Whether the cache keeps the slot for as long as it counts, and not much longer.
-    pub(super) fn is_kept_well(&self) -> bool {
-        let needed = self.forget_at.saturating_add(CLOCK);
-        (needed..=needed.saturating_add(SLACK)).contains(&self.dropped_at)
+    /// Returns whether the cache keeps the slot while the key is live, and not much longer.
+    pub(super) fn has_suitable_expiry(&self) -> bool {
+        let earliest = self.forget_at.saturating_add(CLOCK_TOLERANCE);
+        (earliest..=earliest.saturating_add(EXPIRY_SLACK)).contains(&self.cache_expiry)
     }
 }
 
-/// Ten years are as good as for ever, and do not overflow.
-pub(super) fn moment(since: Duration) -> Moment {
-    const EVER: Moment = 10 * 365 * 24 * 3600 * SECOND;
-    u64::try_from(since.as_nanos()).map_or(EVER, |nanos| nanos.min(EVER))
+/// Tells the cache when to drop a slot.
+///
+/// Only the record decides whether a key is live; the expiry frees memory. The store never
+/// overwrites a cached slot, so creation is the only event that sets an expiry.
+pub(super) struct SlotExpiry {
+    pub(super) store_created: Instant,
 }
 
-/// Lets the cache drop a slot when it is due. Whether a key still counts is decided by
-/// its record alone; this only gives the memory back. Nothing is put over what is there.
-pub(super) struct DropAt {
-    pub(super) start: Instant,
-}
-
-impl Expiry<ReplayKey, Arc<Slot>> for DropAt {
+impl Expiry<ReplayKey, Arc<Slot>> for SlotExpiry {
     fn expire_after_create(
         &self,
         _: &ReplayKey,
         slot: &Arc<Slot>,
         now: Instant,
     ) -> Option<Duration> {
-        let now = moment(now.saturating_duration_since(self.start));
-        let dropped_at = slot.record().dropped_at;
-        Some(Duration::from_nanos(dropped_at.saturating_sub(now)))
+        let now = store_time(now.saturating_duration_since(self.store_created));
+        let cache_expiry = slot.record().cache_expiry;
+        Some(Duration::from_nanos(cache_expiry.saturating_sub(now)))
     }
 }

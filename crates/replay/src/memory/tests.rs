@@ -1,15 +1,15 @@
 use super::*;
-use crate::conformance::TERMS;
-use crate::store::Share;
+use crate::conformance::CLAIM_OPTIONS;
+use crate::store::SourceQuota;
 
 crate::conformance::suite!(paused, || async {
-    crate::conformance::Paused(MemoryStore::new())
+    crate::conformance::PausedClock(MemoryStore::new())
 });
 
 #[tokio::test(start_paused = true)]
-async fn a_done_key_with_other_content_is_a_conflict() {
-    let of = crate::conformance::Paused(MemoryStore::new());
-    crate::conformance::a_done_key_with_other_content_is_a_conflict(of).await;
+async fn a_done_key_with_different_content_is_a_conflict() {
+    let of = crate::conformance::PausedClock(MemoryStore::new());
+    crate::conformance::a_done_key_with_different_content_is_a_conflict(of).await;
 }
 
 fn key(number: u32) -> ReplayKey {
@@ -19,7 +19,7 @@ fn key(number: u32) -> ReplayKey {
 }
 
 async fn commit(store: &MemoryStore, number: u32) {
-    let Claim::Granted(lease) = store.claim(key(number), TERMS).await.unwrap() else {
+    let Claim::Granted(lease) = store.claim(key(number), CLAIM_OPTIONS).await.unwrap() else {
         panic!("{number} is new, and there is room");
     };
     store
@@ -35,10 +35,16 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
         commit(&store, number).await;
     }
     for number in 1_000..11_000 {
-        assert_eq!(store.claim(key(number), TERMS).await.unwrap(), Claim::Full);
+        assert_eq!(
+            store.claim(key(number), CLAIM_OPTIONS).await.unwrap(),
+            Claim::Full
+        );
     }
     for number in 0..1_000 {
-        assert_eq!(store.claim(key(number), TERMS).await.unwrap(), Claim::Done);
+        assert_eq!(
+            store.claim(key(number), CLAIM_OPTIONS).await.unwrap(),
+            Claim::Done
+        );
     }
     assert_eq!(store.entries(), Some(1_000));
 }
@@ -46,24 +52,18 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
 #[tokio::test]
 async fn a_noisy_source_leaves_room_for_the_others() {
     let store = MemoryStore::with_max_entries(100);
-    let terms = |source| Terms {
-        share: Some(Share {
-            source,
-            max_entries: 60,
-        }),
-        ..TERMS
-    };
+    let options = |source| CLAIM_OPTIONS.with_quota(SourceQuota::new(source, 60));
     let mut leases = Vec::new();
     for number in 0..60 {
-        let Claim::Granted(lease) = store.claim(key(number), terms(1)).await.unwrap() else {
+        let Claim::Granted(lease) = store.claim(key(number), options(1)).await.unwrap() else {
             panic!("{number} is new, and there is room");
         };
         leases.push(lease);
     }
-    let claim = store.claim(key(60), terms(1)).await.unwrap();
+    let claim = store.claim(key(60), options(1)).await.unwrap();
     assert_eq!(claim, Claim::Full);
     assert!(matches!(
-        store.claim(key(61), terms(2)).await.unwrap(),
+        store.claim(key(61), options(2)).await.unwrap(),
         Claim::Granted(_)
     ));
     // A settlement keeps the place; what is given back makes room.
@@ -71,11 +71,11 @@ async fn a_noisy_source_leaves_room_for_the_others() {
         .commit(&leases[0], Duration::from_secs(9))
         .await
         .unwrap();
-    let claim = store.claim(key(60), terms(1)).await.unwrap();
+    let claim = store.claim(key(60), options(1)).await.unwrap();
     assert_eq!(claim, Claim::Full);
     store.release(&leases[1]).await.unwrap();
     assert!(matches!(
-        store.claim(key(60), terms(1)).await.unwrap(),
+        store.claim(key(60), options(1)).await.unwrap(),
         Claim::Granted(_)
     ));
 }
@@ -112,7 +112,7 @@ async fn room_comes_back_when_keys_are_due() {
     let store = MemoryStore::with_max_entries(100);
     for round in 0..2 {
         for number in 0..100 {
-            let claim = store.claim(key(number), TERMS).await.unwrap();
+            let claim = store.claim(key(number), CLAIM_OPTIONS).await.unwrap();
             let Claim::Granted(lease) = claim else {
                 panic!("round {round}: {claim:?}")
             };
@@ -140,7 +140,10 @@ async fn a_claim_that_finds_no_room_is_seen_by_nobody() {
             let store = store.clone();
             tokio::spawn(async move {
                 for _ in 0..2_000 {
-                    assert_eq!(store.claim(key(1), TERMS).await.unwrap(), Claim::Full);
+                    assert_eq!(
+                        store.claim(key(1), CLAIM_OPTIONS).await.unwrap(),
+                        Claim::Full
+                    );
                 }
             })
         })
@@ -167,7 +170,7 @@ async fn a_key_has_one_holder_at_a_time() {
                 for round in 0..5_000 {
                     let number = (holder + round) % KEYS;
                     let is_held = &held[number as usize];
-                    let claim = store.claim(key(number), TERMS).await.unwrap();
+                    let claim = store.claim(key(number), CLAIM_OPTIONS).await.unwrap();
                     let Claim::Granted(lease) = claim else {
                         continue;
                     };
@@ -196,14 +199,8 @@ async fn a_key_has_one_holder_at_a_time() {
 #[tokio::test]
 async fn extreme_times_do_not_overflow() {
     let store = MemoryStore::new();
-    let terms = Terms {
-        lease: Duration::MAX,
-        memory: Duration::MAX,
-        share: None,
-        content: None,
-        signed: None,
-    };
-    let Claim::Granted(lease) = store.claim(key(1), terms).await.unwrap() else {
+    let options = ClaimOptions::new(Duration::MAX, Duration::MAX);
+    let Claim::Granted(lease) = store.claim(key(1), options).await.unwrap() else {
         panic!("it is new");
     };
     assert_eq!(
@@ -215,13 +212,7 @@ async fn extreme_times_do_not_overflow() {
 #[tokio::test]
 async fn a_key_that_expired_unseen_is_not_counted_twice() {
     let store = MemoryStore::new();
-    let brief = Terms {
-        lease: Duration::from_millis(1),
-        memory: Duration::from_millis(1),
-        share: None,
-        content: None,
-        signed: None,
-    };
+    let brief = ClaimOptions::new(Duration::from_millis(1), Duration::from_millis(1));
     for _ in 0..50 {
         assert!(matches!(
             store.claim(key(1), brief).await.unwrap(),
@@ -237,16 +228,19 @@ async fn a_key_that_expired_unseen_is_not_counted_twice() {
 #[tokio::test]
 async fn a_flood_onto_a_full_store_does_not_keep_room_from_coming_back() {
     let store = MemoryStore::with_max_entries(1);
-    let Claim::Granted(lease) = store.claim(key(0), TERMS).await.unwrap() else {
+    let Claim::Granted(lease) = store.claim(key(0), CLAIM_OPTIONS).await.unwrap() else {
         panic!("there is room");
     };
-    assert_eq!(store.claim(key(1), TERMS).await.unwrap(), Claim::Full);
+    assert_eq!(
+        store.claim(key(1), CLAIM_OPTIONS).await.unwrap(),
+        Claim::Full
+    );
     store
         .commit(&lease, Duration::from_millis(20))
         .await
         .unwrap();
     let flood = async {
-        while store.claim(key(1), TERMS).await.unwrap() == Claim::Full {
+        while store.claim(key(1), CLAIM_OPTIONS).await.unwrap() == Claim::Full {
             tokio::task::yield_now().await;
         }
     };

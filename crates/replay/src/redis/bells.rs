@@ -12,7 +12,7 @@ use super::wire;
 
 /// Tells those who wait for a settlement, here or in another process.
 pub(super) struct Bells {
-    here: crate::bells::Bells,
+    here: crate::notifier::SettlementNotifier,
     wanted: Notify,
 }
 
@@ -25,20 +25,20 @@ const PAUSE: Duration = Duration::from_millis(500);
 impl Bells {
     pub(super) fn new() -> Self {
         Self {
-            here: crate::bells::Bells::new(),
+            here: crate::notifier::SettlementNotifier::new(),
             wanted: Notify::const_new(),
         }
     }
 
     /// Completes when the bell of `key` rings after this call.
     pub(super) fn wait(&self, key: ReplayKey) -> Notified<'_> {
-        let rings = self.here.heard(key);
+        let rings = self.here.notified(key);
         self.wanted.notify_one();
         rings
     }
 
     pub(super) fn ring(&self, key: ReplayKey) {
-        self.here.ring(key);
+        self.here.notify(key);
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn listen(bells: Arc<Bells>, config: Arc<RedisConfig>) {
     loop {
         if let Ok(connection) = wire::listen(&config).await {
             // Something may have been settled while nobody listened.
-            bells.here.ring_all();
+            bells.here.notify_all();
             let (mut commands, mut messages) = connection.split();
             let mut pings = interval(PING);
             loop {

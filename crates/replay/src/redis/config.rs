@@ -17,12 +17,20 @@ pub struct RedisConfig {
 
 /// How many replicas must have a claim before it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WaitReplicas {
     /// At least so many replicas.
     pub replicas: u32,
     /// For so long, on top of the time for the claim itself. At most half of
     /// that: commands of others wait behind it.
     pub timeout: Duration,
+}
+
+impl WaitReplicas {
+    /// Waits up to `timeout` for at least `replicas` replicas.
+    pub const fn new(replicas: u32, timeout: Duration) -> Self {
+        Self { replicas, timeout }
+    }
 }
 
 impl RedisConfig {

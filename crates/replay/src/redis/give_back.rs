@@ -11,7 +11,7 @@ use super::link::Conn;
 use super::script::{Answer, SETTLE};
 use super::wire::Wire;
 use super::{Inner, RedisStore, token_text};
-use crate::pauses::Pauses;
+use crate::backoff::Backoff;
 use crate::store::Lease;
 
 /// Gives a claim back when it turns out that nobody holds it: its answer was
@@ -86,7 +86,7 @@ struct Abandoned {
 
 impl Abandoned {
     async fn give_back(self, sent: Vec<Conn>, lease: Duration) {
-        let mut pauses = Pauses::within(lease);
+        let mut backoff = Backoff::until_lease_ends(lease);
         let mut is_open = false;
         for conn in sent.into_iter().rev() {
             // A connection to a node does not let the release overtake the claim; one to a
@@ -98,7 +98,7 @@ impl Abandoned {
             };
         }
         let mut was_stale = false;
-        while is_open && self.store.strong_count() > 0 && pauses.pause().await {
+        while is_open && self.store.strong_count() > 0 && backoff.wait().await {
             let Some(conn) = self.other_connection().await else {
                 continue;
             };

@@ -48,7 +48,7 @@
 //! for the events of each first byte, in the same slot of a cluster. Each has the time,
 //! in seconds since the Unix epoch by the clock of the gate that wrote it, since when the
 //! events are remembered. Claims look at theirs in the same step. Whoever finds it gone
-//! writes a new one, logs an error, and what was signed before ([`Terms::signed`]) is
+//! writes a new one, logs an error, and what was signed before ([`ClaimOptions::signed`]) is
 //! answered [`Claim::Forgotten`], to all gates alike. A server that is new is no
 //! different: nobody can tell that it was not emptied a moment ago.
 //!
@@ -126,13 +126,13 @@ use self::script::{Answer, CLAIM, SETTLE};
 use self::since::Memory;
 pub use self::url::RedisUrlError;
 use self::wire::Wire;
-use crate::bells::LOOK_AGAIN;
-use crate::store::{Claim, Lease, ReplayStore, Settled, StoreError, Terms};
+use crate::notifier::RECHECK_INTERVAL;
+use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
 
 /// Remembers events in Redis or Valkey, for all gates that use the same server.
 ///
 /// Cheap to clone; clones share the connection. The [module](self) says what is
-/// promised by which set-up. Does not count by source ([`Terms::share`]).
+/// promised by which set-up. Does not count by source ([`ClaimOptions::quota`]).
 #[derive(Clone)]
 pub struct RedisStore(Arc<Inner>);
 
@@ -153,7 +153,7 @@ impl RedisStore {
     /// The server cannot be reached, is too old, is no master, or would forget
     /// claims. The text says what to change.
     pub async fn connect(config: RedisConfig) -> Result<Self, StoreError> {
-        Self::with_shift(config, Arc::default()).await
+        Self::connect_with_clock_shift(config, Arc::default()).await
     }
 
     /// A store whose clock is ahead of the server's by so many milliseconds, for
@@ -163,7 +163,7 @@ impl RedisStore {
     ///
     /// Those of [`connect`](Self::connect).
     #[doc(hidden)]
-    pub async fn with_shift(
+    pub async fn connect_with_clock_shift(
         config: RedisConfig,
         shift: Arc<AtomicU64>,
     ) -> Result<Self, StoreError> {
@@ -256,16 +256,16 @@ impl RedisStore {
 }
 
 impl ReplayStore for RedisStore {
-    async fn claim(&self, key: ReplayKey, terms: Terms) -> Result<Claim, StoreError> {
+    async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
         let number = getrandom::u64().map_err(StoreError::new)?;
         let (name, token) = (self.0.config.key(key), token_text(number));
         // What it would be if it were granted.
         let lease = Lease::new(key, number, 1);
-        let mut give_back = GiveBack::new(self, lease, terms.lease);
-        let (lease, memory) = (millis(terms.lease), millis(terms.memory));
-        let content = terms.content.map(|content| content.to_string());
+        let mut give_back = GiveBack::new(self, lease, options.lease);
+        let (lease, memory) = (millis(options.lease), millis(options.attempt_retention));
+        let content = options.content_checksum.map(|content| content.to_string());
         let content = content.unwrap_or_default();
-        let signed = terms.signed.map(|signed| signed.secs().to_string());
+        let signed = options.signed_at.map(|signed| signed.secs().to_string());
         let signed = signed.unwrap_or_default();
         let evidence = self.0.memory.evidence(key.as_bytes()[0]);
         let keys = [&name].into_iter().chain(&evidence.keys);
@@ -336,7 +336,7 @@ impl ReplayStore for RedisStore {
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         let rings = self.0.bells.wait(key);
-        let look_again = Instant::now() + LOOK_AGAIN;
+        let look_again = Instant::now() + RECHECK_INTERVAL;
         async move {
             let _ = timeout_at(look_again, rings).await;
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hookgate_replay::conformance::TERMS;
+use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, ReplayStore, Settled};
 
 use crate::proxy::Proxy;
@@ -63,7 +63,7 @@ async fn while_a_server_stands_still_every_claim_fails_within_a_second() {
             tokio::spawn(async move {
                 while start.elapsed() < Duration::from_secs(3) {
                     let asked = Instant::now();
-                    let claim = store.claim(key(number / 2), TERMS).await;
+                    let claim = store.claim(key(number / 2), CLAIM_OPTIONS).await;
                     assert!(claim.is_err(), "{claim:?}");
                     let took = asked.elapsed();
                     assert!(took < Duration::from_secs(1), "{took:?}");
@@ -94,19 +94,22 @@ async fn what_a_failed_claim_left_is_given_back() {
     server.signal("STOP");
     claim_fails(&store, 1).await;
     // A claim whose asker goes away leaves nothing either.
-    let gone = tokio::time::timeout(Duration::from_millis(50), store.claim(key(2), TERMS));
+    let gone = tokio::time::timeout(
+        Duration::from_millis(50),
+        store.claim(key(2), CLAIM_OPTIONS),
+    );
     assert!(gone.await.is_err());
     server.signal("CONT");
     let start = Instant::now();
     for number in [1, 2] {
         loop {
-            match store.claim(key(number), TERMS).await {
+            match store.claim(key(number), CLAIM_OPTIONS).await {
                 Ok(Claim::Granted(lease)) => {
                     assert_eq!(lease.attempt(), 1);
                     break;
                 }
                 // In flight until its release is through, not for the lease.
-                other => assert!(start.elapsed() < TERMS.lease / 2, "{other:?}"),
+                other => assert!(start.elapsed() < CLAIM_OPTIONS.lease / 2, "{other:?}"),
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -139,7 +142,7 @@ async fn a_claim_whose_connection_was_lost_is_given_back_over_another() {
                 assert_eq!(lease.attempt(), 1);
                 break;
             }
-            other => assert!(start.elapsed() < TERMS.lease / 2, "{other:?}"),
+            other => assert!(start.elapsed() < CLAIM_OPTIONS.lease / 2, "{other:?}"),
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -245,7 +248,7 @@ async fn a_server_that_evicts_is_used_no_more_once_that_shows() {
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     limit_memory(&server);
     for number in 0..100_000 {
-        match store.claim(key(number), TERMS).await {
+        match store.claim(key(number), CLAIM_OPTIONS).await {
             Ok(Claim::Granted(_)) => {}
             // It forgets since when it remembers, too.
             Err(error)

@@ -14,13 +14,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::conformance::{Harness, Shifted, TERMS};
+use hookgate_replay::conformance::{CLAIM_OPTIONS, Harness, ShiftedClock};
 use hookgate_replay::{Claim, Lease, RedisConfig, RedisStore, ReplayStore};
 use tokio::time::Instant;
 
 /// A store in the suite, with the servers that it needs.
 struct Held<T> {
-    shifted: Shifted<RedisStore>,
+    shifted: ShiftedClock<RedisStore>,
     _servers: T,
 }
 
@@ -28,9 +28,9 @@ impl<T: Send + Sync + 'static> Held<T> {
     async fn new(servers: T, url: &str) -> Self {
         let shift = Arc::new(AtomicU64::new(0));
         let config = RedisConfig::new(url).unwrap();
-        let store = RedisStore::with_shift(config, Arc::clone(&shift)).await;
+        let store = RedisStore::connect_with_clock_shift(config, Arc::clone(&shift)).await;
         Self {
-            shifted: Shifted {
+            shifted: ShiftedClock {
                 store: store.unwrap(),
                 shift,
             },
@@ -42,7 +42,7 @@ impl<T: Send + Sync + 'static> Held<T> {
 impl<T: Send + Sync + 'static> Harness for Held<T> {
     type Store = RedisStore;
 
-    const SLACK: Duration = Shifted::<RedisStore>::SLACK;
+    const SLACK: Duration = ShiftedClock::<RedisStore>::SLACK;
 
     fn store(&self) -> &RedisStore {
         &self.shifted.store
@@ -80,18 +80,18 @@ fn name(number: u32) -> String {
 }
 
 async fn granted(store: &RedisStore, number: u32) -> Lease {
-    match store.claim(key(number), TERMS).await {
+    match store.claim(key(number), CLAIM_OPTIONS).await {
         Ok(Claim::Granted(lease)) => lease,
         other => panic!("expected a lease, got {other:?}"),
     }
 }
 
 async fn claim(store: &RedisStore, number: u32) -> Claim {
-    store.claim(key(number), TERMS).await.unwrap()
+    store.claim(key(number), CLAIM_OPTIONS).await.unwrap()
 }
 
 async fn claim_fails(store: &RedisStore, number: u32) -> String {
-    let error = store.claim(key(number), TERMS).await;
+    let error = store.claim(key(number), CLAIM_OPTIONS).await;
     error
         .expect_err("a claim that cannot be granted")
         .to_string()
@@ -101,7 +101,7 @@ async fn claim_fails(store: &RedisStore, number: u32) -> String {
 async fn claim_within(store: &RedisStore, number: u32, patience: Duration) -> Claim {
     let start = Instant::now();
     loop {
-        match store.claim(key(number), TERMS).await {
+        match store.claim(key(number), CLAIM_OPTIONS).await {
             Ok(claim) => return claim,
             Err(error) => assert!(start.elapsed() < patience, "{error}"),
         }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hookgate_core::UnixTime;
-use hookgate_replay::conformance::TERMS;
-use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled, Terms};
+use hookgate_replay::conformance::CLAIM_OPTIONS;
+use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
 use tokio::time::{sleep, timeout};
 
 use crate::proxy::Proxy;
@@ -97,9 +97,8 @@ async fn a_gate_that_nobody_calls_tells_the_others() {
     server.restart();
     let told = async {
         for number in 2.. {
-            let signed = Some(UnixTime::from_secs(before));
-            let terms = Terms { signed, ..TERMS };
-            if let Ok(Claim::Forgotten) = other.claim(key(number), terms).await {
+            let options = CLAIM_OPTIONS.with_signed_at(UnixTime::from_secs(before));
+            if let Ok(Claim::Forgotten) = other.claim(key(number), options).await {
                 return;
             }
             sleep(Duration::from_millis(20)).await;
@@ -213,7 +212,7 @@ async fn an_event_that_is_due_to_be_forgotten_is_not_missed() {
     let server = Server::start(&[]);
     let shift = Arc::new(AtomicU64::new(0));
     let config = RedisConfig::new(&server.url()).unwrap();
-    let store = RedisStore::with_shift(config, Arc::clone(&shift)).await;
+    let store = RedisStore::connect_with_clock_shift(config, Arc::clone(&shift)).await;
     let store = store.unwrap();
     server.in_use();
     let before = now();

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::redis::WaitReplicas;
-use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled, Terms};
+use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
 
 use crate::server::Server;
 use crate::{claim, claim_fails, connect, granted, key, name, refused};
@@ -20,11 +21,11 @@ mod conformance {
 }
 
 #[tokio::test]
-async fn a_done_key_with_other_content_is_a_conflict() {
+async fn a_done_key_with_different_content_is_a_conflict() {
     let server = Server::start(&[]);
     let url = server.url();
     let of = crate::Held::new(server, &url).await;
-    hookgate_replay::conformance::a_done_key_with_other_content_is_a_conflict(of).await;
+    hookgate_replay::conformance::a_done_key_with_different_content_is_a_conflict(of).await;
 }
 
 #[tokio::test]
@@ -34,19 +35,18 @@ async fn a_thousand_histories_go_as_the_contract_has_it() {
         let url = server.url();
         crate::Held::new(server, &url).await
     };
-    hookgate_replay::conformance::model(new, 1_000).await;
+    hookgate_replay::conformance::compare_with_model(new, 1_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_claims_over_two_stores_one_is_granted() {
-    const TERMS: Terms = hookgate_replay::conformance::TERMS;
     let server = Server::start(&[]);
     let stores = [connect(&server.url()).await, connect(&server.url()).await];
     for number in 0..500 {
         let racers: Vec<_> = (0..64)
             .map(|racer| {
                 let store = stores[racer % 2].clone();
-                tokio::spawn(async move { store.claim(key(number), TERMS).await.unwrap() })
+                tokio::spawn(async move { store.claim(key(number), CLAIM_OPTIONS).await.unwrap() })
             })
             .collect();
         let mut granted = 0;
@@ -183,7 +183,7 @@ async fn a_claim_that_too_few_replicas_have_is_not_granted_and_given_back() {
     let with = |replicas, timeout| {
         let config = RedisConfig::new(&server.url()).unwrap();
         let config = config.with_timeout(timeout * 2);
-        RedisStore::connect(config.with_wait_replicas(WaitReplicas { replicas, timeout }))
+        RedisStore::connect(config.with_wait_replicas(WaitReplicas::new(replicas, timeout)))
     };
     let two = with(2, Duration::from_millis(250)).await.unwrap();
     let error = claim_fails(&two, 1).await;
@@ -193,7 +193,7 @@ async fn a_claim_that_too_few_replicas_have_is_not_granted_and_given_back() {
     let one = with(1, Duration::from_secs(5)).await.unwrap();
     let start = Instant::now();
     loop {
-        match one.claim(key(1), hookgate_replay::conformance::TERMS).await {
+        match one.claim(key(1), CLAIM_OPTIONS).await {
             Ok(Claim::Granted(lease)) => {
                 assert_eq!(lease.attempt(), 1);
                 let settled = one.commit(&lease, Duration::from_secs(9)).await;

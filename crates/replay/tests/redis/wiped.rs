@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use hookgate_core::UnixTime;
-use hookgate_replay::conformance::TERMS;
-use hookgate_replay::{Claim, RedisStore, ReplayStore, Settled, Terms};
+use hookgate_replay::conformance::CLAIM_OPTIONS;
+use hookgate_replay::{Claim, RedisStore, ReplayStore, Settled};
 
 use crate::server::Server;
 use crate::topologies::Cluster;
@@ -19,9 +19,8 @@ pub(crate) fn now() -> i64 {
 
 /// Claims what was signed then.
 pub(crate) async fn claim_signed(store: &RedisStore, number: u32, at: i64) -> Claim {
-    let signed = Some(UnixTime::from_secs(at));
-    let terms = Terms { signed, ..TERMS };
-    store.claim(key(number), terms).await.unwrap()
+    let options = CLAIM_OPTIONS.with_signed_at(UnixTime::from_secs(at));
+    store.claim(key(number), options).await.unwrap()
 }
 
 /// Likewise what was signed later than the server began to remember.

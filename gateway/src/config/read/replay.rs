@@ -153,10 +153,10 @@ fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
         let replicas = wait.required::<u64>("replicas");
         let timeout = positive(&wait, "timeout");
         wait.deny_unknown();
-        Some(WaitReplicas {
-            replicas: u32::try_from(replicas?).unwrap_or(u32::MAX),
-            timeout: timeout.unwrap_or(Duration::from_millis(100)),
-        })
+        Some(WaitReplicas::new(
+            u32::try_from(replicas?).unwrap_or(u32::MAX),
+            timeout.unwrap_or(Duration::from_millis(100)),
+        ))
     });
     let url = url?;
     let mut config = RedisConfig::new(url.text().unwrap_or_default())
