@@ -33,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SIZES: [usize; 4] = [256, 1024, 64 * 1024, 1024 * 1024];
 
 fn provider() -> Provider {
-    Provider::named("standard-webhooks").expect("in the catalogue")
+    Provider::named("standard-webhooks").expect("the catalogue has the provider")
 }
 
 /// Makes signed deliveries of one body, each of an event of its own.
@@ -45,9 +45,9 @@ struct Sender {
 
 impl Sender {
     fn new(secret: &str, len: usize) -> Self {
-        let secret = Secret::new(secret).expect("a secret");
+        let secret = Secret::new(secret).expect("the secret is not empty");
         Self {
-            signer: Signer::new(provider().scheme(), &secret).expect("it fits"),
+            signer: Signer::new(provider().scheme(), &secret).expect("the secret fits the scheme"),
             body: Bytes::from(json(len)),
             number: 0,
         }
@@ -59,10 +59,10 @@ impl Sender {
         let headers = self
             .signer
             .sign(&self.body, SystemClock.now(), Some(&id))
-            .expect("it can be signed");
+            .expect("the delivery is signed");
         let mut request = Request::post("/")
             .body(B::from(self.body.clone()))
-            .expect("a request");
+            .expect("the request is valid");
         *request.headers_mut() = headers;
         request
     }
@@ -79,10 +79,12 @@ fn source(keys: usize, dedupe: Dedupe) -> Source {
     };
     let mut verifier = Verifier::builder(provider.scheme());
     for index in 1..keys {
-        verifier = verifier.key(Secret::new(other(index)).expect("a secret"));
+        verifier = verifier.key(Secret::new(other(index)).expect("the secret is not empty"));
     }
-    let verifier = verifier.key(Secret::new(SECRET).expect("a secret")).build();
-    Source::builder("bench", verifier.expect("they fit"))
+    let verifier = verifier
+        .key(Secret::new(SECRET).expect("the secret is not empty"))
+        .build();
+    Source::builder("bench", verifier.expect("the parts fit"))
         .provider(&provider)
         .dedupe(dedupe)
         .build()
@@ -126,7 +128,7 @@ impl<'g> Bench<'g> {
             .build();
         Self {
             group: criterion.benchmark_group(group),
-            runtime: runtime.expect("a runtime"),
+            runtime: runtime.expect("the runtime starts"),
         }
     }
 
@@ -142,7 +144,10 @@ impl<'g> Bench<'g> {
     {
         let call = |request| {
             let call = service.clone().oneshot(request);
-            self.runtime.block_on(call).expect("an answer").code()
+            self.runtime
+                .block_on(call)
+                .expect("the server responds")
+                .code()
         };
         assert_eq!(call(request()), expected);
         self.group.bench_function(id, |bencher| {
@@ -203,7 +208,7 @@ fn in_axum(criterion: &mut Criterion) {
             sender.next::<axum::body::Body>()
         });
         let handler = async |StandardWebhook(body): StandardWebhook<Bytes>| drop(black_box(body));
-        let webhook = SharedWebhook::new(Webhook::new(SECRET).expect("a secret"));
+        let webhook = SharedWebhook::new(Webhook::new(SECRET).expect("the secret is not empty"));
         // It refuses bodies of more than 2 MB by a default of axum.
         let theirs = Router::new().route("/", post(handler)).with_state(webhook);
         bench.calls(id("axum-standardwebhooks"), theirs, StatusCode::OK, || {
@@ -215,15 +220,15 @@ fn in_axum(criterion: &mut Criterion) {
 fn refusals(criterion: &mut Criterion) {
     let mut bench = Bench::new(criterion, "layer refuses");
     let provider = provider();
-    let secret = Secret::new(SECRET).expect("a secret");
+    let secret = Secret::new(SECRET).expect("the secret is not empty");
     for len in [1024, 1024 * 1024] {
         let service = layered(source(1, Dedupe::On));
-        let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+        let signer = Signer::new(provider.scheme(), &secret).expect("the secret fits the scheme");
         let body = Bytes::from(json(len));
         let request = |headers: &http::HeaderMap, body: &Bytes| {
             let mut request = Request::post("/")
                 .body(Full::new(body.clone()))
-                .expect("a request");
+                .expect("the request is valid");
             *request.headers_mut() = headers.clone();
             request
         };
@@ -231,7 +236,7 @@ fn refusals(criterion: &mut Criterion) {
         let sign = |at| {
             signer
                 .sign(&body, at, Some("msg_0"))
-                .expect("it can be signed")
+                .expect("the delivery is signed")
         };
         let (good, stale) = (
             sign(now),

@@ -36,7 +36,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("the runtime starts");
     println!(
         "{:<24} {:>9} {:>7} {:>10} {:>10} {:>10} {:>12}",
         "store", "events", "at once", "claims/s", "p50", "p99", "bytes/event"
@@ -48,7 +48,7 @@ fn main() {
             ("disk", Durability::Process),
             ("disk, through power loss", Durability::Power),
         ] {
-            let folder = tempfile::tempdir().expect("a folder");
+            let folder = tempfile::tempdir().expect("the temporary folder is created");
             let store = DiskStore::builder()
                 .durability(durability)
                 .open(folder.path());
@@ -57,14 +57,14 @@ fn main() {
                 Durability::Power => &sizes[..sizes.len().min(2)],
                 _ => sizes,
             };
-            let store = Arc::new(store.expect("a store"));
+            let store = Arc::new(store.expect("the store opens"));
             run(name, store, sizes, || size(&path)).await;
         }
         for (name, persistence) in [("redis", "no"), ("redis, append-only file", "yes")] {
             let server = Redis::start(persistence);
             let config = RedisConfig::new(&format!("redis://127.0.0.1:{}", server.port));
-            let store = RedisStore::connect(config.expect("a good address")).await;
-            let store = Arc::new(store.expect("a store"));
+            let store = RedisStore::connect(config.expect("the address is valid")).await;
+            let store = Arc::new(store.expect("the store opens"));
             run(name, store, sizes, || server.memory()).await;
         }
     });
@@ -79,10 +79,10 @@ struct Redis {
 
 impl Redis {
     fn start(append_only: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("it is bound").port();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("the listener is bound").port();
         drop(listener);
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("the temporary folder is created");
         let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--save", ""])
             .args(["--appendonly", append_only, "--dir"])
@@ -102,12 +102,14 @@ impl Redis {
 
     /// Bytes that it says it uses.
     fn memory(&self) -> u64 {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
         stream
             .write_all(b"INFO memory\r\nQUIT\r\n")
-            .expect("it reads");
+            .expect("the server reads");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
+        stream
+            .read_to_string(&mut answer)
+            .expect("the server responds");
         let used = answer
             .lines()
             .find_map(|line| line.strip_prefix("used_memory:"));

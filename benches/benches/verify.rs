@@ -41,7 +41,7 @@ fn verify(criterion: &mut Criterion) {
             bencher.iter(|| verifier.verify(black_box(head), body.clone(), now).is_ok());
         });
 
-        let peer = standardwebhooks::Webhook::new(SECRET).expect("a secret");
+        let peer = standardwebhooks::Webhook::new(SECRET).expect("the secret is not empty");
         assert!(peer.verify(&body, &headers).is_ok());
         group.bench_function(BenchmarkId::new("standardwebhooks", len), |bencher| {
             bencher.iter(|| peer.verify(black_box(&body), &headers).is_ok());
@@ -63,7 +63,7 @@ fn verify(criterion: &mut Criterion) {
 fn replay(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
-        .expect("a runtime");
+        .expect("the runtime starts");
     // So that it is as full as it becomes when the bench begins: from then on as many
     // events are forgotten as come in.
     let store = MemoryStore::with_max_entries(u64::MAX);

@@ -19,19 +19,19 @@ pub struct Delivery {
 
 /// A delivery of Standard Webhooks with a body of `len` bytes.
 pub fn standard_webhooks(len: usize) -> Delivery {
-    let provider = Provider::named("standard-webhooks").expect("in the catalogue");
-    let secret = Secret::new(SECRET).expect("a secret");
+    let provider = Provider::named("standard-webhooks").expect("the catalogue has the provider");
+    let secret = Secret::new(SECRET).expect("the secret is not empty");
     let verifier = Verifier::builder(provider.scheme())
         .key(secret.clone())
         .build();
     let body = Bytes::from(json(len));
     let now = SystemClock.now();
-    let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+    let signer = Signer::new(provider.scheme(), &secret).expect("the secret fits the scheme");
     let headers = signer
         .sign(&body, now, Some("msg_1"))
-        .expect("it can be signed");
+        .expect("the delivery is signed");
     Delivery {
-        verifier: verifier.expect("it fits"),
+        verifier: verifier.expect("the secret fits the scheme"),
         headers,
         body,
         now,

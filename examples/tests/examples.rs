@@ -24,16 +24,16 @@ impl Example {
             .env("VIDEOGEN_SECRET", "whsec_ZXhhbXBsZS12aWRlb2dlbi1zZWNyZXQ=")
             .stdout(Stdio::piped())
             .spawn()
-            .expect("it starts");
+            .expect("the process starts");
         let mut line = String::new();
-        let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
+        let mut stdout = BufReader::new(process.stdout.take().expect("the stream is piped"));
         stdout
             .read_line(&mut line)
             .expect("it says where it listens");
         let address = line
             .trim()
             .strip_prefix("listening on ")
-            .expect("an address")
+            .expect("the address is valid")
             .to_owned();
         Self {
             process,
@@ -43,21 +43,33 @@ impl Example {
     }
 
     fn post(&self, body: &str, signed: &str) -> String {
-        let provider = Provider::named("beatapi").expect("in the catalogue");
-        let signer = Signer::new(provider.scheme(), &Secret::new(SECRET).expect("a secret"));
-        let headers = signer
-            .expect("it fits")
-            .sign(signed.as_bytes(), SystemClock.now(), None);
+        let provider = Provider::named("beatapi").expect("the catalogue has the provider");
+        let signer = Signer::new(
+            provider.scheme(),
+            &Secret::new(SECRET).expect("the secret is not empty"),
+        );
+        let headers = signer.expect("the secret fits the scheme").sign(
+            signed.as_bytes(),
+            SystemClock.now(),
+            None,
+        );
         let mut request =
             "POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_owned();
-        for (name, value) in &headers.expect("it can be signed") {
-            request.push_str(&format!("{name}: {}\r\n", value.to_str().expect("text")));
+        for (name, value) in &headers.expect("the delivery is signed") {
+            request.push_str(&format!(
+                "{name}: {}\r\n",
+                value.to_str().expect("the bytes are UTF-8")
+            ));
         }
         request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
+        stream
+            .write_all(request.as_bytes())
+            .expect("the server reads");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
+        stream
+            .read_to_string(&mut answer)
+            .expect("the server responds");
         answer.lines().next().unwrap_or_default().to_owned()
     }
 }
@@ -95,22 +107,24 @@ fn each_example_takes_a_good_delivery_once_and_no_bad_one() {
 fn the_axum_example_ends_when_it_is_told_to() {
     let mut example = Example::start(env!("CARGO_BIN_EXE_axum"));
     // Kept alive, and idle: that does not hold up the end.
-    let _idle = TcpStream::connect(&example.address).expect("it listens");
+    let _idle = TcpStream::connect(&example.address).expect("the server listens");
     let id = example.process.id().to_string();
     let killed = Command::new("kill").args(["-TERM", &id]).status();
-    assert!(killed.expect("there is a kill").success());
-    let ended = example.process.wait().expect("it ends");
+    assert!(killed.expect("`kill` is installed").success());
+    let ended = example.process.wait().expect("the process ends");
     assert!(ended.success(), "{ended}");
 }
 
 #[test]
 fn each_example_says_how_to_try_it() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("a folder") {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
+        .expect("the temporary folder is created")
+    {
         let path = entry.expect("an entry").path();
         let name = path
             .file_stem()
             .and_then(|stem| stem.to_str())
-            .expect("a name");
+            .expect("the name is valid");
         let text = std::fs::read_to_string(&path).expect("a program");
         let run = format!("//! cargo run -p hookgate-examples --bin {name} -- ");
         assert!(text.contains(&run), "{name}");

@@ -1,3 +1,6 @@
+//! The HTTP client of the suites: one request on a connection of its own, over HTTP/1.1,
+//! HTTP/2, or TLS.
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,19 +17,19 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What came back.
+/// A response, read to its end.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct ReceivedResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
     pub trailers: Option<HeaderMap>,
 }
 
-impl Reply {
-    /// Who answered, if it was not the upstream.
+impl ReceivedResponse {
+    /// Returns the `hookgate-outcome` header, which marks responses of the gateway itself.
     pub fn outcome(&self) -> Option<&str> {
         self.headers
             .get("hookgate-outcome")
@@ -34,35 +37,41 @@ impl Reply {
     }
 }
 
-/// How a request is sent.
+/// The protocol of a request.
 #[derive(Clone, Debug)]
 pub enum Protocol {
+    /// HTTP/1.1 without TLS.
     Http1,
-    /// Without TLS.
+    /// HTTP/2 without TLS, with prior knowledge.
     Http2,
-    /// What the client offers is what is spoken.
+    /// TLS; the protocols that the settings offer by ALPN decide.
     Tls(Arc<ClientConfig>),
 }
 
-/// Sends `request` to `address` on a connection of its own.
-pub async fn send(address: SocketAddr, request: Request<BoxBody<Bytes, std::io::Error>>) -> Reply {
-    try_send(address, request).await.expect("an answer")
+/// Sends `request` to `address` over HTTP/1.1 on a connection of its own.
+pub async fn send(
+    address: SocketAddr,
+    request: Request<BoxBody<Bytes, std::io::Error>>,
+) -> ReceivedResponse {
+    try_send(address, request)
+        .await
+        .expect("the server responds")
 }
 
-/// Likewise, where the server may be gone.
+/// Sends `request` as [`send`] does, to a server that may be down.
 pub async fn try_send(
     address: SocketAddr,
     request: Request<BoxBody<Bytes, std::io::Error>>,
-) -> Result<Reply, Box<dyn Error + Send + Sync>> {
+) -> Result<ReceivedResponse, Box<dyn Error + Send + Sync>> {
     send_over(&Protocol::Http1, address, request).await
 }
 
-/// Likewise, in one protocol or the other.
+/// Sends `request` to `address` over `protocol`, on a connection of its own.
 pub async fn send_over(
     protocol: &Protocol,
     address: SocketAddr,
     request: Request<BoxBody<Bytes, std::io::Error>>,
-) -> Result<Reply, Box<dyn Error + Send + Sync>> {
+) -> Result<ReceivedResponse, Box<dyn Error + Send + Sync>> {
     let exchange = async {
         let stream = TcpStream::connect(address).await?;
         match protocol {
@@ -78,28 +87,28 @@ pub async fn send_over(
             }
         }
     };
-    timeout(PATIENCE, exchange).await?
+    timeout(RESPONSE_TIMEOUT, exchange).await?
 }
 
 async fn http1(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<BoxBody<Bytes, std::io::Error>>,
-) -> Result<Reply, Box<dyn Error + Send + Sync>> {
+) -> Result<ReceivedResponse, Box<dyn Error + Send + Sync>> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let reply = collect(sender.send_request(request).await?).await?;
+    let response = collect(sender.send_request(request).await?).await?;
     drop(sender);
     let _ = connection.await;
-    Ok(reply)
+    Ok(response)
 }
 
 async fn http2(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     scheme: &str,
     mut request: Request<BoxBody<Bytes, std::io::Error>>,
-) -> Result<Reply, Box<dyn Error + Send + Sync>> {
-    // The host goes where HTTP/2 has it.
+) -> Result<ReceivedResponse, Box<dyn Error + Send + Sync>> {
+    // HTTP/2 carries the host in `:authority` (RFC 9113 §8.3.1).
     if let Some(host) = request.headers_mut().remove("host") {
         let path = request.uri().path_and_query().map(PathAndQuery::as_str);
         *request.uri_mut() = Uri::builder()
@@ -111,18 +120,18 @@ async fn http2(
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let reply = collect(sender.send_request(request).await?).await?;
+    let response = collect(sender.send_request(request).await?).await?;
     drop(sender);
     let _ = connection.await;
-    Ok(reply)
+    Ok(response)
 }
 
 async fn collect(
     response: http::Response<hyper::body::Incoming>,
-) -> Result<Reply, Box<dyn Error + Send + Sync>> {
+) -> Result<ReceivedResponse, Box<dyn Error + Send + Sync>> {
     let (head, body) = response.into_parts();
     let body = body.collect().await?;
-    Ok(Reply {
+    Ok(ReceivedResponse {
         status: head.status,
         headers: head.headers,
         trailers: body.trailers().cloned(),
@@ -130,25 +139,25 @@ async fn collect(
     })
 }
 
-/// Writes `bytes` as they are and reads until the server closes the connection,
-/// or until it has been silent for `quiet`.
-pub async fn exchange_raw(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Vec<u8> {
+/// Writes `bytes` unchanged, then reads until the server closes the connection or sends nothing
+/// for `quiet`.
+pub async fn send_raw(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Vec<u8> {
     let mut stream = TcpStream::connect(address)
         .await
         .expect("the server listens");
-    // A server that refuses early may close before all is written.
+    // A server that refuses a request early may close the connection before it reads everything.
     let _ = stream.write_all(bytes).await;
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(Ok(read @ 1..)) = timeout(quiet, stream.read(&mut buffer)).await {
-        answer.extend_from_slice(&buffer[..read]);
+        response.extend_from_slice(&buffer[..read]);
     }
-    answer
+    response
 }
 
-/// What the gateway answers at `path` of its admin address, head and body.
-pub async fn admin(address: SocketAddr, path: &str) -> String {
+/// Returns the response of an admin address at `path`, head and body.
+pub async fn get_admin(address: SocketAddr, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    let answer = exchange_raw(address, request.as_bytes(), Duration::from_secs(5)).await;
-    String::from_utf8(answer).expect("text")
+    let response = send_raw(address, request.as_bytes(), Duration::from_secs(5)).await;
+    String::from_utf8(response).expect("the response is UTF-8")
 }

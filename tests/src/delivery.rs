@@ -1,10 +1,13 @@
+//! Providers with a secret that both the tests and the gateway under test know, and signed
+//! deliveries of these providers.
+
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer, UnixTime, Verifier};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use tower_hookgate::{HookgateLayer, Source};
 
-/// A secret for each provider that the suites use.
+/// The secret of each provider that the suites use, by provider name.
 pub const SECRETS: [(&str, &str); 4] = [
     ("beatapi", "whsec_5f0c8a6de2b94a13"),
     (
@@ -18,15 +21,16 @@ pub const SECRETS: [(&str, &str); 4] = [
     ("videogen", "whsec_c3VpdGVzLXZpZGVvZ2VuLXNlY3JldA=="),
 ];
 
-/// A provider of the suites, with its secret.
+/// A provider of the catalogue with a secret of the tests. It signs deliveries.
 #[derive(Clone, Debug)]
-pub struct Provided {
+pub struct TestProvider {
     pub name: &'static str,
     pub secret: &'static str,
     signer: Signer,
 }
 
-impl Provided {
+impl TestProvider {
+    /// Returns every provider of [`SECRETS`].
     pub fn all() -> Vec<Self> {
         SECRETS
             .iter()
@@ -34,22 +38,23 @@ impl Provided {
             .collect()
     }
 
+    /// Returns the provider `name` of [`SECRETS`].
     pub fn named(name: &str) -> Self {
         Self::all()
             .into_iter()
-            .find(|provided| provided.name == name)
-            .expect("one of SECRETS")
+            .find(|provider| provider.name == name)
+            .expect("SECRETS has the provider")
     }
 
-    /// The same provider with another secret.
+    /// Returns the same provider with another secret.
     pub fn with_secret(&self, secret: &'static str) -> Self {
         Self::new(self.name, secret)
     }
 
     fn new(name: &'static str, secret: &'static str) -> Self {
-        let provider = Provider::named(name).expect("in the catalogue");
-        let text = Secret::new(secret).expect("a secret");
-        let signer = Signer::new(provider.scheme(), &text).expect("a secret of the scheme");
+        let provider = Provider::named(name).expect("the catalogue has the provider");
+        let text = Secret::new(secret).expect("the secret is not empty");
+        let signer = Signer::new(provider.scheme(), &text).expect("the secret fits the scheme");
         Self {
             name,
             secret,
@@ -57,26 +62,27 @@ impl Provided {
         }
     }
 
-    /// A body with the event id where this provider has it.
+    /// Returns a JSON body with the event id `id`, for providers that sign the id in the body.
     pub fn body(&self, id: &str) -> Bytes {
         serde_json::json!({ "id": id, "type": "test", "event": "test" })
             .to_string()
             .into()
     }
 
-    /// The headers of a delivery of `body`, signed at `at`.
+    /// Returns the signature headers of a delivery of `body`, signed at `at`.
     pub fn sign(&self, body: &[u8], at: UnixTime, id: &str) -> HeaderMap {
         self.signer
             .sign(body, at, Some(id))
-            .expect("it can be signed")
+            .expect("the delivery is signed")
     }
 
-    /// A good delivery of the event `id`, signed now.
+    /// Returns a genuine delivery of the event `id`, signed now.
     pub fn delivery(&self, id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
         let body = self.body(id);
         self.request(self.sign(&body, now(), id), body)
     }
 
+    /// Returns a request of this provider with any headers and body.
     pub fn request(
         &self,
         headers: HeaderMap,
@@ -86,26 +92,30 @@ impl Provided {
         let mut request = Request::post(self.path())
             .header("host", "hooks.example")
             .body(body);
-        let request_headers = request.as_mut().expect("a good request").headers_mut();
+        let request_headers = request
+            .as_mut()
+            .expect("the request is valid")
+            .headers_mut();
         request_headers.extend(headers);
-        request.expect("a good request")
+        request.expect("the request is valid")
     }
 
-    /// The layer for this provider's deliveries.
+    /// Returns a layer that verifies deliveries of this provider.
     pub fn layer(&self) -> HookgateLayer {
-        let provider = Provider::named(self.name).expect("in the catalogue");
-        let secret = Secret::new(self.secret).expect("a secret");
+        let provider = Provider::named(self.name).expect("the catalogue has the provider");
+        let secret = Secret::new(self.secret).expect("the secret is not empty");
         let verifier = Verifier::builder(provider.scheme()).key(secret).build();
-        let source = Source::builder(self.name, verifier.expect("it fits"));
+        let source = Source::builder(self.name, verifier.expect("the secret fits the scheme"));
         HookgateLayer::new(source.provider(&provider).build())
     }
 
+    /// Returns the path of this provider's source in the gateway under test.
     pub fn path(&self) -> String {
         format!("/hooks/{}", self.name)
     }
 }
 
-/// The time now.
+/// Returns the system time.
 pub fn now() -> UnixTime {
     hookgate::Clock::now(&hookgate::SystemClock)
 }

@@ -1,3 +1,5 @@
+//! A real gateway process, and the builder for its configuration.
+
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,15 +13,16 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::certificates::Certificates;
-use crate::client::admin;
-use crate::delivery::{Provided, SECRETS};
+use crate::client::get_admin;
+use crate::delivery::{SECRETS, TestProvider};
 
-const CONFIG: &str = "gateway.toml";
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at what takes a while.
-const GLANCE: Duration = Duration::from_millis(10);
+const CONFIG_FILE: &str = "gateway.toml";
+/// The longest time that a test waits for the gateway.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A real gateway process on free ports. It ends with this value, as by `kill -9`.
+/// A gateway process on free ports. Dropping this value kills the process, as `kill -9` does.
 #[derive(Debug)]
 pub struct Gateway {
     process: Child,
@@ -27,73 +30,76 @@ pub struct Gateway {
     deliveries_tls: Option<SocketAddr>,
     admin: SocketAddr,
     log: Arc<Mutex<String>>,
-    reading: Arc<AtomicBool>,
-    /// Where its configuration is.
+    /// Whether a thread still reads the log pipe.
+    reads_log: Arc<AtomicBool>,
+    /// The folder of the configuration file.
     folder: TempDir,
     envs: Vec<(String, String)>,
 }
 
-/// What a gateway is started with.
+/// The configuration and environment of a gateway to start.
 #[derive(Debug)]
 pub struct GatewayBuilder {
     server: String,
-    top: String,
+    replay: String,
     upstream: String,
-    source: String,
-    sources: String,
+    every_source: String,
+    tables: String,
     envs: Vec<(String, String)>,
-    before: String,
+    shell_prefix: String,
 }
 
 impl Gateway {
-    /// A gateway with a source for each of [`SECRETS`], in front of `upstream`.
-    /// The boot fence is down: the suites start many gateways and do not wait.
+    /// Creates a gateway with a source for each of [`SECRETS`], in front of `upstream`.
+    ///
+    /// The boot fence is off, because the suites start many gateways and send at once.
     pub fn builder(upstream: SocketAddr) -> GatewayBuilder {
         GatewayBuilder {
             server: String::new(),
-            top: "[replay]\nboot_fence = false\n".to_owned(),
+            replay: "[replay]\nboot_fence = false\n".to_owned(),
             upstream: format!("[upstreams.app]\nservers = [\"{upstream}\"]\n"),
-            source: String::new(),
-            sources: String::new(),
+            every_source: String::new(),
+            tables: String::new(),
             envs: Vec::new(),
-            before: String::new(),
+            shell_prefix: String::new(),
         }
     }
 
-    /// Where it takes deliveries.
+    /// Returns the address for deliveries.
     pub fn address(&self) -> SocketAddr {
         self.deliveries
     }
 
-    /// Where it takes deliveries over TLS.
+    /// Returns the address for deliveries over TLS.
     pub fn tls_address(&self) -> SocketAddr {
         self.deliveries_tls
-            .expect("it was started with a table [[server.tls]]")
+            .expect("the configuration has a table [[server.tls]]")
     }
 
-    /// Where it answers operators.
+    /// Returns the admin address.
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
 
-    /// Closes the log once its next line has come.
-    pub fn stop_reading_the_log(&mut self) {
-        self.reading.store(false, Ordering::SeqCst);
+    /// Closes the log pipe after the next line, so that writing to the log fails from then on.
+    pub fn close_log_pipe(&mut self) {
+        self.reads_log.store(false, Ordering::SeqCst);
     }
 
     /// Starts a process that takes over from this one.
     pub fn successor(&self) -> Self {
-        self.succeeded_with(|config| config).listening()
+        self.start_successor(|config| config).wait_until_listening()
     }
 
-    /// Starts a process with another configuration that tries to take over from this one,
-    /// and fails: what it has logged.
+    /// Starts a process whose changed configuration lets it fail to take over from this one.
+    /// Returns its log.
     pub fn failing_successor(&self, change: impl FnOnce(String) -> String) -> String {
-        self.succeeded_with(change).ended()
+        self.start_successor(change).wait_for_failure()
     }
 
-    fn succeeded_with(&self, change: impl FnOnce(String) -> String) -> Starting {
-        let config = std::fs::read_to_string(self.config()).expect("it is there");
+    fn start_successor(&self, change: impl FnOnce(String) -> String) -> StartingGateway {
+        let config =
+            std::fs::read_to_string(self.config_path()).expect("the configuration is readable");
         let config = config
             .replacen("127.0.0.1:0", &self.deliveries.to_string(), 1)
             .replacen("127.0.0.1:0", &self.admin.to_string(), 1);
@@ -101,95 +107,117 @@ impl Gateway {
             Some(tls) => config.replacen("127.0.0.1:0", &tls.to_string(), 1),
             None => config,
         };
-        let mut starting = Starting::new(&change(config), self.envs.clone(), "", "--upgrade");
-        let waits = "waiting for the sockets of the process before";
-        while starting.next()["fields"]["message"] != waits {}
+        let mut starting =
+            StartingGateway::new(&change(config), self.envs.clone(), "", "--upgrade");
+        let waiting = "waiting for the sockets of the process before";
+        while starting.next_log_line()["fields"]["message"] != waiting {}
         self.signal("QUIT");
         starting
     }
 
-    /// The file with its configuration.
-    pub fn config(&self) -> PathBuf {
-        self.folder.path().join(CONFIG)
+    /// Returns the path of the configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join(CONFIG_FILE)
     }
 
-    /// Sends it a signal, such as `HUP`.
+    /// Sends the process a signal, such as `HUP`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args(["-s", name, &self.process.id().to_string()])
             .status();
-        assert!(sent.expect("there is a kill").success(), "it is gone");
+        assert!(
+            sent.expect("`kill` is installed").success(),
+            "the gateway is gone"
+        );
     }
 
-    /// Waits until it ends.
-    pub async fn ended(&mut self) -> ExitStatus {
+    /// Waits until the process ends.
+    pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.process.try_wait().expect("it is a child") {
+            if let Some(status) = self.process.try_wait().expect("the process is a child") {
                 return status;
             }
-            assert!(start.elapsed() < PATIENCE, "it goes on:\n{}", self.log());
-            sleep(GLANCE).await;
+            assert!(
+                start.elapsed() < WAIT_TIMEOUT,
+                "the gateway is still running:\n{}",
+                self.log()
+            );
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Puts `from` for `to` in its configuration, without telling it.
-    pub fn edit(&self, from: &str, to: &str) {
-        let text = std::fs::read_to_string(self.config()).expect("it is there");
-        assert!(text.contains(from), "{from} is not in it:\n{text}");
-        // As editors do: a reader never sees half of it.
+    /// Replaces `from` by `to` in the configuration file, without a signal.
+    pub fn edit_config(&self, from: &str, to: &str) {
+        let text =
+            std::fs::read_to_string(self.config_path()).expect("the configuration is readable");
+        assert!(
+            text.contains(from),
+            "the configuration has no {from}:\n{text}"
+        );
+        // A rename is atomic: the gateway never reads half a file.
         let new = self.folder.path().join("new");
-        std::fs::write(&new, text.replace(from, to)).expect("it can be written");
-        std::fs::rename(new, self.config()).expect("it can be replaced");
+        std::fs::write(&new, text.replace(from, to)).expect("the file is written");
+        std::fs::rename(new, self.config_path()).expect("the file is replaced");
     }
 
-    /// Has it read its configuration anew, and waits until it has: whether it was
-    /// good.
+    /// Sends `SIGHUP` and waits for the reload. Returns whether the gateway accepted the
+    /// configuration.
     pub async fn reload(&self) -> bool {
         let before = self.reloads().await;
         self.signal("HUP");
-        self.reloaded_since(before).await
+        self.wait_for_reload(before).await
     }
 
-    /// Waits until it has read its configuration anew since there were `before`
-    /// reloads.
-    pub async fn reloaded_since(&self, before: [u64; 2]) -> bool {
+    /// Waits for a reload after the counters of [`Self::reloads`] were `before`. Returns whether
+    /// the gateway accepted the configuration.
+    pub async fn wait_for_reload(&self, before: [u64; 2]) -> bool {
         let start = Instant::now();
         loop {
             let now = self.reloads().await;
             if now != before {
                 return now[0] > before[0];
             }
-            assert!(start.elapsed() < PATIENCE, "no reload:\n{}", self.log());
-            sleep(GLANCE).await;
+            assert!(
+                start.elapsed() < WAIT_TIMEOUT,
+                "the gateway did not reload:\n{}",
+                self.log()
+            );
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// How often it has read its configuration anew, with success and without.
+    /// Returns the numbers of successful and failed reloads.
     pub async fn reloads(&self) -> [u64; 2] {
-        let metrics = self.ask("/metrics").await;
+        let metrics = self.get_admin("/metrics").await;
         ["success", "failure"].map(|result| {
             let name = format!("hookgate_config_reloads_total{{result=\"{result}\"}} ");
             let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
-            line.expect("it is counted").parse().expect("a number")
+            line.expect("reloads are counted")
+                .parse()
+                .expect("a counter is a number")
         })
     }
 
-    /// What it answers operators at `path`, with the head.
-    pub async fn ask(&self, path: &str) -> String {
-        admin(self.admin, path).await
+    /// Returns the response of the admin address at `path`, head and body.
+    pub async fn get_admin(&self, path: &str) -> String {
+        get_admin(self.admin, path).await
     }
 
-    /// Waits until it has logged `text`.
-    pub async fn says(&self, text: &str) {
+    /// Waits until the log contains `text`.
+    pub async fn wait_for_log(&self, text: &str) {
         let start = Instant::now();
         while !self.log().contains(text) {
-            assert!(start.elapsed() < PATIENCE, "{text}:\n{}", self.log());
-            sleep(GLANCE).await;
+            assert!(
+                start.elapsed() < WAIT_TIMEOUT,
+                "the log has no {text:?}:\n{}",
+                self.log()
+            );
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// The lines of its access log so far, if it is in the log.
+    /// Returns the access log lines so far. They are part of the log by default.
     pub fn access_log(&self) -> Vec<Value> {
         let log = self.log();
         let lines = log.lines().map(serde_json::from_str);
@@ -199,9 +227,12 @@ impl Gateway {
             .collect()
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no reader panics").clone()
+        self.log
+            .lock()
+            .expect("the log thread does not panic")
+            .clone()
     }
 }
 
@@ -213,7 +244,7 @@ impl GatewayBuilder {
         self
     }
 
-    /// Listens with TLS too, with `server.pem` of `certificates`.
+    /// Adds a TLS listener with `server.pem` of `certificates`.
     pub fn tls(self, certificates: &Certificates) -> Self {
         let (cert, key) = (
             certificates.quoted("server.pem"),
@@ -226,81 +257,83 @@ impl GatewayBuilder {
 
     /// Adds lines to every source.
     pub fn every_source(mut self, lines: &str) -> Self {
-        self.source.push_str(lines);
-        self.source.push('\n');
+        self.every_source.push_str(lines);
+        self.every_source.push('\n');
         self
     }
 
-    /// Runs this in the shell from which the gateway is started, such as a `ulimit`.
-    pub fn before(mut self, command: &str) -> Self {
-        self.before.push_str(command);
-        self.before.push(';');
+    /// Runs `command`, such as a `ulimit`, in the shell that starts the gateway.
+    pub fn shell_prefix(mut self, command: &str) -> Self {
+        self.shell_prefix.push_str(command);
+        self.shell_prefix.push(';');
         self
     }
 
     /// Adds lines to the table `replay`.
     pub fn replay(mut self, lines: &str) -> Self {
-        self.top.push_str(lines);
-        self.top.push('\n');
+        self.replay.push_str(lines);
+        self.replay.push('\n');
         self
     }
 
-    /// Puts the boot fence up.
+    /// Turns the boot fence on.
     pub fn boot_fence(mut self) -> Self {
-        self.top = self.top.replace("boot_fence = false", "boot_fence = true");
+        self.replay = self
+            .replay
+            .replace("boot_fence = false", "boot_fence = true");
         self
     }
 
-    /// Adds lines to the upstream.
+    /// Adds lines to the upstream `app`.
     pub fn upstream(mut self, lines: &str) -> Self {
         self.upstream.push_str(lines);
         self.upstream.push('\n');
         self
     }
 
-    /// Adds a table.
+    /// Adds a table to the configuration.
     pub fn table(mut self, lines: &str) -> Self {
-        self.sources.push_str(lines);
-        self.sources.push('\n');
+        self.tables.push_str(lines);
+        self.tables.push('\n');
         self
     }
 
-    /// Sets an environment variable of the process.
+    /// Sets an environment variable of the gateway.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.envs.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Starts it, with a source for each of [`SECRETS`].
+    /// Starts the gateway with a source for each of [`SECRETS`].
     pub fn start(mut self) -> Gateway {
         for (index, (name, secret)) in SECRETS.iter().enumerate() {
-            let path = Provided::named(name).path();
-            self.sources.push_str(&format!(
+            let path = TestProvider::named(name).path();
+            self.tables.push_str(&format!(
                 "[[sources]]\nname = \"{name}\"\npath = \"{path}\"\nprovider = \"{name}\"\n\
                  secrets = [\"env:SECRET_{index}\"]\nupstream = \"app\"\n{}",
-                self.source
+                self.every_source
             ));
             self.envs
                 .push((format!("SECRET_{index}"), (*secret).to_owned()));
         }
-        self.start_bare()
+        self.start_without_default_sources()
     }
 
-    /// Starts it with the sources that were added, and no others.
-    pub fn start_bare(mut self) -> Gateway {
+    /// Starts the gateway with only the sources that the test added by [`Self::table`].
+    pub fn start_without_default_sources(mut self) -> Gateway {
         if !self.server.contains("access_log") {
             self.server = format!("access_log = \"stderr\"\n{}", self.server);
         }
         let config = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}{}{}",
-            self.server, self.top, self.upstream, self.sources
+            self.server, self.replay, self.upstream, self.tables
         );
-        Starting::new(&config, self.envs, &self.before, "").listening()
+        StartingGateway::new(&config, self.envs, &self.shell_prefix, "").wait_until_listening()
     }
 }
 
-/// A process that has been started, and may still have to say where it listens.
-struct Starting {
+/// A started process that has not yet logged its addresses.
+struct StartingGateway {
     process: Child,
     lines: Lines<BufReader<ChildStderr>>,
     log: Arc<Mutex<String>>,
@@ -308,12 +341,12 @@ struct Starting {
     envs: Vec<(String, String)>,
 }
 
-impl Starting {
-    fn new(config: &str, envs: Vec<(String, String)>, before: &str, option: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join(CONFIG);
-        std::fs::write(&file, config).expect("it can be written");
-        let run = format!("{before} exec \"$0\" run --config \"$1\" --log json {option}");
+impl StartingGateway {
+    fn new(config: &str, envs: Vec<(String, String)>, prefix: &str, option: &str) -> Self {
+        let folder = tempfile::tempdir().expect("the temporary folder is created");
+        let file = folder.path().join(CONFIG_FILE);
+        std::fs::write(&file, config).expect("the file is written");
+        let run = format!("{prefix} exec \"$0\" run --config \"$1\" --log json {option}");
         let mut process = Command::new("bash")
             .args(["-c", &run])
             .arg(binary())
@@ -324,7 +357,7 @@ impl Starting {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the gateway starts");
-        let lines = BufReader::new(process.stderr.take().expect("piped")).lines();
+        let lines = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
         Self {
             process,
             lines,
@@ -334,9 +367,9 @@ impl Starting {
         }
     }
 
-    /// The next line of its log.
-    fn next(&mut self) -> Value {
-        let mut log = self.log.lock().expect("no reader panics");
+    /// Reads the next line of the log.
+    fn next_log_line(&mut self) -> Value {
+        let mut log = self.log.lock().expect("the log thread does not panic");
         let line = self.lines.next().and_then(Result::ok);
         let line = line.unwrap_or_else(|| panic!("the gateway ended:\n{log}"));
         log.push_str(&line);
@@ -344,24 +377,29 @@ impl Starting {
         serde_json::from_str(&line).unwrap_or_default()
     }
 
-    /// Waits until it ends, which it does by itself: what it has logged.
-    fn ended(mut self) -> String {
-        let mut log = self.log.lock().expect("no reader panics").clone();
+    /// Waits until the process fails. Returns its log.
+    fn wait_for_failure(mut self) -> String {
+        let mut log = self
+            .log
+            .lock()
+            .expect("the log thread does not panic")
+            .clone();
         for line in self.lines.map_while(Result::ok) {
             log.push_str(&line);
             log.push('\n');
         }
-        let status = self.process.wait().expect("it is a child");
+        let status = self.process.wait().expect("the process is a child");
         assert!(!status.success(), "{log}");
         log
     }
 
-    fn listening(mut self) -> Gateway {
-        // A listener with TLS says so before the one for operators does.
+    /// Waits until the process has logged its addresses.
+    fn wait_until_listening(mut self) -> Gateway {
+        // The gateway logs its TLS listeners before the admin listener, so that the loop sees both.
         let mut deliveries_tls = None;
         let mut addresses = [None, None];
         while addresses.contains(&None) {
-            let event = self.next();
+            let event = self.next_log_line();
             let fields = &event["fields"];
             let address = || {
                 fields["address"]
@@ -376,7 +414,7 @@ impl Starting {
             }
         }
         let [Some(deliveries), Some(admin)] = addresses else {
-            unreachable!("both are there")
+            unreachable!("the loop found both addresses")
         };
         let Self {
             process,
@@ -385,16 +423,16 @@ impl Starting {
             folder,
             envs,
         } = self;
-        let rest = Arc::clone(&log);
-        let reading = Arc::new(AtomicBool::new(true));
-        let go_on = Arc::clone(&reading);
+        let shared_log = Arc::clone(&log);
+        let reads_log = Arc::new(AtomicBool::new(true));
+        let continues = Arc::clone(&reads_log);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                if !go_on.load(Ordering::SeqCst) {
-                    // Drops the pipe: writing to it fails from here on.
+                if !continues.load(Ordering::SeqCst) {
+                    // This drops the pipe: the gateway fails to write to it from here on.
                     return;
                 }
-                let mut log = rest.lock().expect("no reader panics");
+                let mut log = shared_log.lock().expect("the log thread does not panic");
                 log.push_str(&line);
                 log.push('\n');
             }
@@ -405,7 +443,7 @@ impl Starting {
             deliveries_tls,
             admin,
             log,
-            reading,
+            reads_log,
             folder,
             envs,
         }
@@ -419,13 +457,13 @@ impl Drop for Gateway {
     }
 }
 
-/// The gateway's binary, with a clock that a test may set.
+/// Returns the path of the gateway binary under test, whose clock a test can set.
 pub fn binary() -> std::path::PathBuf {
-    // Test binaries are in `deps`, beside which the package's own binaries are.
+    // Test binaries are in target/PROFILE/deps, binaries of this package in target/PROFILE.
     let test = std::env::current_exe().expect("the test runs from a file");
     let folder = test
         .parent()
         .and_then(|deps| deps.parent())
-        .expect("target/PROFILE/deps");
+        .expect("the test is in target/PROFILE/deps");
     folder.join("hookgate-under-test")
 }

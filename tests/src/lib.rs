@@ -1,16 +1,22 @@
-//! What the suites share: a gateway process, an upstream that records, a
-//! client, and the known-answer vectors.
+//! Test support for the suites in `tests/`: a gateway process, a recording upstream, an HTTP
+//! client, a certificate authority, signed deliveries, and the known-answer vectors.
+//!
+//! Code that two or more suites need belongs here. Code for one suite stays in that suite.
 
 mod certificates;
 mod client;
 mod delivery;
 mod gateway;
+mod raw_http;
 mod upstream;
 mod vectors;
 
 pub use self::certificates::Certificates;
-pub use self::client::{Protocol, Reply, admin, exchange_raw, send, send_over, try_send};
-pub use self::delivery::{Provided, SECRETS, now};
+pub use self::client::{
+    Protocol, ReceivedResponse, get_admin, send, send_over, send_raw, try_send,
+};
+pub use self::delivery::{SECRETS, TestProvider, now};
 pub use self::gateway::{Gateway, GatewayBuilder, binary};
-pub use self::upstream::{Arrival, Behaviour, Upstream};
+pub use self::raw_http::{is_complete_response, raw_delivery, raw_request};
+pub use self::upstream::{Behaviour, ReceivedRequest, Upstream, count_by_event};
 pub use self::vectors::{Vector, catalogue_vectors, seed_vectors};

@@ -1,6 +1,7 @@
-//! The gateway as it ships, but for its clock: with `HOOKGATE_TEST_CLOCK=FILE`
-//! the time of day is the number of seconds in that file. The binary that ships
-//! has no such switch.
+//! The gateway under test: the `hookgate` binary with a clock that a test can set.
+//!
+//! With `HOOKGATE_TEST_CLOCK=FILE`, the wall clock is the number of seconds in that file. The
+//! released binary has no such switch.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,13 +10,14 @@ use std::process::ExitCode;
 use hookgate::{Clock, SystemClock};
 use hookgate_core::UnixTime;
 
+/// A wall clock that reads the time from a file.
 #[derive(Debug)]
 struct FileClock(PathBuf);
 
 impl Clock for FileClock {
     fn now(&self) -> UnixTime {
-        let text = fs::read_to_string(&self.0).expect("the test wrote the time");
-        UnixTime::from_secs(text.trim().parse().expect("the time is a number"))
+        let text = fs::read_to_string(&self.0).expect("the test wrote the clock file");
+        UnixTime::from_secs(text.trim().parse().expect("the clock file holds a number"))
     }
 }
 

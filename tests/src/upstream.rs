@@ -1,4 +1,6 @@
-use std::collections::VecDeque;
+//! An upstream that records every request, behind axum, tonic, or TLS.
+
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +21,9 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 use tower_hookgate::HookgateLayer;
 
-/// An axum program that takes what it is sent and remembers it.
+/// A server that records requests and responds 204, unless a test asks for another response.
+///
+/// It stops when it is dropped.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
@@ -29,47 +33,52 @@ pub struct Upstream {
 
 #[derive(Debug, Default)]
 struct Shared {
-    arrivals: Mutex<Vec<Arrival>>,
+    arrivals: Mutex<Vec<ReceivedRequest>>,
     behaviours: Mutex<VecDeque<Behaviour>>,
 }
 
-/// A request that has arrived.
+/// A request that the upstream received.
 #[derive(Clone, Debug)]
-pub struct Arrival {
+pub struct ReceivedRequest {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-/// What is done with a request; once each, then 204 for all others.
+/// How the upstream treats one request.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
-    Answer(StatusCode),
-    Respond(StatusCode, &'static [(&'static str, &'static str)], Bytes),
-    After(Duration, StatusCode),
-    /// Never answers.
+    /// Responds with this status and no body.
+    Status(StatusCode),
+    /// Responds with this status, these headers, and this body.
+    Response(StatusCode, &'static [(&'static str, &'static str)], Bytes),
+    /// Responds with this status after a delay.
+    DelayedStatus(Duration, StatusCode),
+    /// Never responds.
     Hang,
 }
 
 impl Upstream {
+    /// Starts an axum server.
     pub async fn start() -> Self {
         Self::start_with(|router| router).await
     }
 
-    /// Starts it with `adjust` applied to its router, such as a layer.
+    /// Starts an axum server with `adjust` applied to its router, for example to add a layer.
     pub async fn start_with(adjust: impl FnOnce(Router) -> Router) -> Self {
         Self::serve(|listener, router| {
             let router = adjust(router);
             async move {
                 let served = axum::serve(listener, router).await;
-                served.expect("serving does not fail");
+                served.expect("the server does not fail");
             }
         })
         .await
     }
 
-    /// Starts it in a server of tonic, behind `layer`. It also answers gRPC health
-    /// checks of `program`, and takes HTTP/1.1 and HTTP/2 in clear text.
+    /// Starts a tonic server behind `layer`, over HTTP/1.1 and HTTP/2 without TLS.
+    ///
+    /// It also serves gRPC health checks of the service `program`.
     pub async fn start_in_tonic(layer: HookgateLayer) -> Self {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter
@@ -82,13 +91,13 @@ impl Upstream {
                 .add_routes(Routes::from(router).add_service(health))
                 .serve_with_incoming(TcpIncoming::from(listener))
                 .await;
-            served.expect("serving does not fail");
+            served.expect("the server does not fail");
         })
         .await
     }
 
-    /// Starts that server with nothing in front of it, and with what sets how its services
-    /// are.
+    /// Starts a tonic server without a layer. The returned reporter sets the health of its
+    /// services.
     pub async fn start_grpc() -> (Self, HealthReporter) {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter
@@ -99,18 +108,18 @@ impl Upstream {
                 .add_routes(Routes::from(router).add_service(health))
                 .serve_with_incoming(TcpIncoming::from(listener))
                 .await;
-            served.expect("serving does not fail");
+            served.expect("the server does not fail");
         })
         .await;
         (upstream, reporter)
     }
 
-    /// Starts it behind TLS, with HTTP/2 and HTTP/1.1.
+    /// Starts an axum server over TLS, with HTTP/2 and HTTP/1.1.
     pub async fn start_tls(tls: Arc<ServerConfig>) -> Self {
         Self::serve(|tcp, router| async move {
             let acceptor = TlsAcceptor::from(tls);
             let served = axum::serve(TlsListener { tcp, acceptor }, router).await;
-            served.expect("serving does not fail");
+            served.expect("the server does not fail");
         })
         .await
     }
@@ -123,8 +132,10 @@ impl Upstream {
         let router = Router::new()
             .fallback(handle)
             .with_state(Arc::clone(&shared));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port is free");
+        let address = listener.local_addr().expect("the listener is bound");
         Self {
             address,
             shared,
@@ -132,23 +143,36 @@ impl Upstream {
         }
     }
 
+    /// Returns the address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What has arrived since this was asked last.
-    pub fn take(&self) -> Vec<Arrival> {
+    /// Returns the requests received since the last call.
+    pub fn take_received(&self) -> Vec<ReceivedRequest> {
         std::mem::take(&mut self.shared.arrivals.lock().expect("no handler panics"))
     }
 
-    /// Does this with the next request that has nothing else set.
-    pub fn next(&self, behaviour: Behaviour) {
+    /// Queues `behaviour` for one request. Requests without a queued behaviour get 204.
+    pub fn queue_behaviour(&self, behaviour: Behaviour) {
         self.shared
             .behaviours
             .lock()
             .expect("no handler panics")
             .push_back(behaviour);
     }
+}
+
+/// Returns how often the upstream received each event, by `hookgate-event-id`.
+pub fn count_by_event(received: &[ReceivedRequest]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for request in received {
+        let id = request.headers["hookgate-event-id"].to_str();
+        *counts
+            .entry(id.expect("the event id is text").to_owned())
+            .or_default() += 1;
+    }
+    counts
 }
 
 struct TlsListener {
@@ -162,8 +186,8 @@ impl axum::serve::Listener for TlsListener {
 
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
-            let (stream, address) = self.tcp.accept().await.expect("it listens");
-            // Who gives no handshake is nobody.
+            let (stream, address) = self.tcp.accept().await.expect("the listener accepts");
+            // A failed handshake concerns that client only.
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, address);
             }
@@ -185,9 +209,9 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX)
         .await
-        .expect("the whole body arrives");
+        .expect("the body is complete");
     let path = parts.uri.to_string();
-    let arrival = Arrival {
+    let arrival = ReceivedRequest {
         path,
         headers: parts.headers,
         body,
@@ -204,9 +228,9 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         .pop_front();
     let (status, headers, body) = match behaviour {
         None => (StatusCode::NO_CONTENT, &[][..], Bytes::new()),
-        Some(Behaviour::Answer(status)) => (status, &[][..], Bytes::new()),
-        Some(Behaviour::Respond(status, headers, body)) => (status, headers, body),
-        Some(Behaviour::After(delay, status)) => {
+        Some(Behaviour::Status(status)) => (status, &[][..], Bytes::new()),
+        Some(Behaviour::Response(status, headers, body)) => (status, headers, body),
+        Some(Behaviour::DelayedStatus(delay, status)) => {
             sleep(delay).await;
             (status, &[][..], Bytes::new())
         }
@@ -217,7 +241,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     for (name, value) in headers {
         response
             .headers_mut()
-            .append(*name, value.parse().expect("a header value"));
+            .append(*name, value.parse().expect("the header value is valid"));
     }
     response
 }

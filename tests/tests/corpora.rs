@@ -9,13 +9,13 @@ use std::path::Path;
 
 fn replay(name: &str, target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    let files = fs::read_dir(folder.join(name)).expect("a corpus");
+    let files = fs::read_dir(folder.join(name)).expect("the corpus folder exists");
     let mut inputs = 0;
     for file in files {
-        let path = file.expect("a file").path();
+        let path = file.expect("the entry is readable").path();
         // A panic shows no more than the input; this says which.
         println!("{}", path.display());
-        target(&fs::read(path).expect("it can be read"));
+        target(&fs::read(path).expect("the file is readable"));
         inputs += 1;
     }
     assert!(inputs > 10, "{name}: {inputs}");

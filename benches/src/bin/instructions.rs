@@ -67,7 +67,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("a runtime")
+        .expect("the runtime starts")
 }
 
 fn verify(count: usize, change: impl Fn(&mut Delivery), expected: bool) {
@@ -89,7 +89,7 @@ async fn claim(count: usize) {
     let options = ClaimOptions::new(Duration::from_secs(60), Duration::from_secs(60));
     for number in 0..count {
         let key = ReplayKey::from_bytes((number as u128).to_le_bytes());
-        let claimed = store.claim(key, options).await.expect("it is there");
+        let claimed = store.claim(key, options).await.expect("the store answers");
         let Claim::Granted(lease) = claimed else {
             panic!("a new event");
         };
@@ -99,7 +99,7 @@ async fn claim(count: usize) {
 }
 
 async fn layer(count: usize, prepared: usize) {
-    let provider = Provider::named("standard-webhooks").expect("in the catalogue");
+    let provider = Provider::named("standard-webhooks").expect("the catalogue has the provider");
     let delivery = standard_webhooks(LEN);
     let source = Source::builder("bench", delivery.verifier)
         .provider(&provider)
@@ -109,21 +109,25 @@ async fn layer(count: usize, prepared: usize) {
         ready(Ok::<_, Infallible>(Response::<Full<Bytes>>::default()))
     });
     let service = HookgateLayer::new(source).layer(handler);
-    let secret = Secret::new(SECRET).expect("a secret");
-    let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+    let secret = Secret::new(SECRET).expect("the secret is not empty");
+    let signer = Signer::new(provider.scheme(), &secret).expect("the secret fits the scheme");
     let requests: Vec<_> = (0..prepared)
         .map(|number| {
             let id = format!("msg_{number}");
             let headers = signer.sign(&delivery.body, SystemClock.now(), Some(&id));
             let mut request = Request::post("/")
                 .body(Full::<Bytes>::new(delivery.body.clone()))
-                .expect("a request");
-            *request.headers_mut() = headers.expect("it can be signed");
+                .expect("the request is valid");
+            *request.headers_mut() = headers.expect("the delivery is signed");
             request
         })
         .collect();
     for request in requests.into_iter().take(count) {
-        let response = service.clone().oneshot(request).await.expect("an answer");
+        let response = service
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("the server responds");
         assert_eq!(response.status(), StatusCode::OK);
     }
 }

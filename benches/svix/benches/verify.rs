@@ -12,13 +12,13 @@ use http::{Method, Uri};
 const SECRET: &str = "whsec_YmVuY2htYXJrcy1vZi1ob29rZ2F0ZQ==";
 
 fn verify(criterion: &mut Criterion) {
-    let provider = Provider::named("standard-webhooks").expect("in the catalogue");
-    let secret = Secret::new(SECRET).expect("a secret");
-    let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+    let provider = Provider::named("standard-webhooks").expect("the catalogue has the provider");
+    let secret = Secret::new(SECRET).expect("the secret is not empty");
+    let signer = Signer::new(provider.scheme(), &secret).expect("the secret fits the scheme");
     let verifier = Verifier::builder(provider.scheme())
         .key(secret)
         .build()
-        .expect("it fits");
+        .expect("the secret fits the scheme");
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .expect("after 1970");
@@ -32,7 +32,7 @@ fn verify(criterion: &mut Criterion) {
         assert_eq!(body.len(), len);
         let headers = signer
             .sign(&body, now, Some("msg_1"))
-            .expect("it can be signed");
+            .expect("the delivery is signed");
         group.throughput(Throughput::Bytes(len as u64));
 
         let (method, uri) = (Method::POST, Uri::from_static("/"));
@@ -42,7 +42,7 @@ fn verify(criterion: &mut Criterion) {
             bencher.iter(|| verifier.verify(black_box(head), body.clone(), now).is_ok());
         });
 
-        let peer = svix::webhooks::Webhook::new(SECRET).expect("a secret");
+        let peer = svix::webhooks::Webhook::new(SECRET).expect("the secret is not empty");
         assert!(peer.verify(&body, &headers).is_ok());
         group.bench_function(BenchmarkId::new("svix", len), |bencher| {
             bencher.iter(|| peer.verify(black_box(&body), &headers).is_ok());

@@ -1,10 +1,10 @@
-//! The command line as somebody at a terminal uses it.
+//! The commands for a terminal: `sign`, `verify`, `send`, `identify`, `providers`, and `demo`.
+//! `check` is tested in `configuration`.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use hookgate_tests::{Gateway, Provided, SECRETS, Upstream, admin, binary, now, send};
-use http::StatusCode;
+use hookgate_tests::{Gateway, SECRETS, TestProvider, Upstream, binary, now, send};
 
 fn hookgate(arguments: &[&str], secret: &str, input: &[u8]) -> Output {
     let mut process = Command::new(binary())
@@ -14,32 +14,43 @@ fn hookgate(arguments: &[&str], secret: &str, input: &[u8]) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it starts");
+        .expect("the process starts");
     // A command that does not read its input may be gone by now.
-    let _ = process.stdin.take().expect("piped").write_all(input);
-    process.wait_with_output().expect("it ends")
+    let _ = process
+        .stdin
+        .take()
+        .expect("the stream is piped")
+        .write_all(input);
+    process.wait_with_output().expect("the process ends")
 }
 
 fn text(output: &Output) -> String {
     let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-    String::from_utf8(all).expect("UTF-8")
+    String::from_utf8(all).expect("the bytes are UTF-8")
 }
 
 #[test]
 fn what_is_signed_verifies_and_what_was_changed_does_not() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let path = |name: &str| {
+        folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("the bytes are UTF-8")
+            .to_owned()
+    };
     for (provider, secret) in SECRETS {
-        let body = Provided::named(provider).body("evt_1");
+        let body = TestProvider::named(provider).body("evt_1");
         let signing = ["--provider", provider, "--secret", "env:SECRET"];
         let signed = hookgate(&[&["sign"], &signing[..]].concat(), secret, &body);
         assert!(signed.status.success(), "{}", text(&signed));
-        std::fs::write(path("headers"), &signed.stdout).expect("it can be written");
+        std::fs::write(path("headers"), &signed.stdout).expect("the file is written");
         for (file, expected) in [
             (&body[..], "verified with key 1"),
             (b"{}", "signature_mismatch"),
         ] {
-            std::fs::write(path("body"), file).expect("it can be written");
+            std::fs::write(path("body"), file).expect("the file is written");
             let (headers, body) = (path("headers"), path("body"));
             let files = ["--headers", &headers, "--body", &body];
             let checked = hookgate(
@@ -56,7 +67,8 @@ fn what_is_signed_verifies_and_what_was_changed_does_not() {
             assert!(text(&checked).contains(expected), "{}", text(&checked));
             let json = [&["verify", "--json"], &signing[..], &files[..]].concat();
             let object: serde_json::Value =
-                serde_json::from_slice(&hookgate(&json, secret, b"").stdout).expect("JSON");
+                serde_json::from_slice(&hookgate(&json, secret, b"").stdout)
+                    .expect("the text is JSON");
             assert_eq!(object["verified"], file != b"{}");
         }
     }
@@ -64,15 +76,22 @@ fn what_is_signed_verifies_and_what_was_changed_does_not() {
 
 #[test]
 fn what_does_not_verify_is_explained() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
-    let provided = Provided::named("beatapi");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let path = |name: &str| {
+        folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("the bytes are UTF-8")
+            .to_owned()
+    };
+    let beatapi = TestProvider::named("beatapi");
     let body = br#"{"id": "evt_1", "path": "a/b"}"#;
     let signing = ["--provider", "beatapi", "--secret", "env:SECRET"];
-    let signed = hookgate(&[&["sign"], &signing[..]].concat(), provided.secret, body);
-    std::fs::write(path("headers"), &signed.stdout).expect("it can be written");
+    let signed = hookgate(&[&["sign"], &signing[..]].concat(), beatapi.secret, body);
+    std::fs::write(path("headers"), &signed.stdout).expect("the file is written");
     let explained = |provider: &str, secret: &str, body: &[u8], more: &[&str]| {
-        std::fs::write(path("body"), body).expect("it can be written");
+        std::fs::write(path("body"), body).expect("the file is written");
         let file = path("body");
         let signing = ["--provider", provider, "--secret", "env:SECRET"];
         let given = ["verify", "--explain", "--body", &file];
@@ -82,26 +101,26 @@ fn what_does_not_verify_is_explained() {
     };
     let headers = path("headers");
     let headers = ["--headers", &*headers];
-    let quoted = format!("\"{}\"", provided.secret);
+    let quoted = format!("\"{}\"", beatapi.secret);
     let late = [&headers[..], &["--at", "99999999999"]].concat();
     for (provider, secret, body, more, expected) in [
         (
             "beatapi",
-            provided.secret,
+            beatapi.secret,
             &[body, &b"\n"[..]].concat()[..],
             &headers[..],
             "a body without the white space at its end",
         ),
         (
             "beatapi",
-            provided.secret,
+            beatapi.secret,
             br#"{"id":"evt_1","path":"a/b"}"#,
             &headers,
             "a blank after each comma",
         ),
         (
             "beatapi",
-            provided.secret,
+            beatapi.secret,
             b"",
             &headers,
             "the body is empty",
@@ -115,14 +134,14 @@ fn what_does_not_verify_is_explained() {
         ),
         (
             "beatapi",
-            provided.secret,
+            beatapi.secret,
             body,
             &late,
             "the signature is good: it was signed",
         ),
         (
             "beatapi",
-            provided.secret,
+            beatapi.secret,
             body,
             &[],
             "no headers were given",
@@ -136,7 +155,7 @@ fn what_does_not_verify_is_explained() {
         ),
         (
             "beel",
-            provided.secret,
+            beatapi.secret,
             body,
             &headers,
             "beel-signature (missing)",
@@ -144,7 +163,7 @@ fn what_does_not_verify_is_explained() {
         // The controls: of what was changed, and of another secret, there is no telling.
         (
             "beatapi",
-            provided.secret,
+            beatapi.secret,
             b"{}",
             &headers,
             "nothing that is often the cause",
@@ -167,10 +186,10 @@ fn what_does_not_verify_is_explained() {
     ] {
         let said = explained(provider, secret, body, more);
         assert!(said.contains(expected), "{expected}: {said}");
-        assert!(!said.contains(provided.secret), "{said}");
+        assert!(!said.contains(beatapi.secret), "{said}");
     }
     // Whose it is, if it is somebody else's.
-    let said = explained("beel", provided.secret, body, &headers);
+    let said = explained("beel", beatapi.secret, body, &headers);
     assert!(said.contains("it is signed as "), "{said}");
 }
 
@@ -201,7 +220,8 @@ fn the_catalogue_is_listed_and_each_provider_shown() {
     );
 
     let list = hookgate(&["providers", "--json"], "", b"");
-    let list: Vec<serde_json::Value> = serde_json::from_slice(&list.stdout).expect("JSON");
+    let list: Vec<serde_json::Value> =
+        serde_json::from_slice(&list.stdout).expect("the text is JSON");
     let readme = include_str!("../../../README.md");
     // But for one that does not say how it signs.
     assert!(
@@ -234,11 +254,11 @@ fn the_catalogue_is_listed_and_each_provider_shown() {
 
 #[test]
 fn the_scheme_of_a_captured_delivery_is_found() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let [headers, body] = ["headers", "body"].map(|name| folder.path().join(name));
-    std::fs::write(&body, "{\"a\":1}").expect("it can be written");
+    std::fs::write(&body, "{\"a\":1}").expect("the file is written");
     let identify = |secret: &str| {
-        let files = [&headers, &body].map(|file| file.to_str().expect("UTF-8"));
+        let files = [&headers, &body].map(|file| file.to_str().expect("the bytes are UTF-8"));
         let options = [
             "identify",
             "--secret",
@@ -261,7 +281,7 @@ fn the_scheme_of_a_captured_delivery_is_found() {
             "1784187600",
         ];
         let signed = hookgate(&options, secret, b"{\"a\":1}");
-        std::fs::write(&headers, &signed.stdout).expect("it can be written");
+        std::fs::write(&headers, &signed.stdout).expect("the file is written");
     };
     sign("stripe", "whsec_5f0c8a6de2b94a13");
     let found = text(&identify("whsec_5f0c8a6de2b94a13"));
@@ -304,7 +324,7 @@ async fn send_signs_and_sends() {
         let output = hookgate(&arguments, secret, b"");
         assert!(output.status.success(), "{}", text(&output));
         assert_eq!(text(&output), "204 No Content\n200 OK (duplicate)\n");
-        assert_eq!(upstream.take().len(), 1);
+        assert_eq!(upstream.take_received().len(), 1);
         let wrong = hookgate(&arguments, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM=", b"");
         assert!(!wrong.status.success());
         assert!(
@@ -327,55 +347,18 @@ fn the_demo_shows_every_verdict_as_expected() {
 }
 
 #[tokio::test]
-async fn operators_see_health_and_metrics() {
-    let upstream = Upstream::start().await;
-    let gateway = Gateway::builder(upstream.address()).start();
-    let provided = Provided::named("beatapi");
-    for expected in [StatusCode::NO_CONTENT, StatusCode::OK] {
-        assert_eq!(
-            send(gateway.address(), provided.delivery("evt_1"))
-                .await
-                .status,
-            expected
-        );
-    }
-    let forged = provided.request(provided.sign(b"{}", now(), ""), provided.body("evt_2"));
-    assert_eq!(
-        send(gateway.address(), forged).await.status,
-        StatusCode::UNAUTHORIZED
-    );
-
-    let get = async |path: &str| admin(gateway.admin(), path).await;
-    assert!(get("/healthz").await.starts_with("HTTP/1.1 200"));
-    assert!(get("/elsewhere").await.starts_with("HTTP/1.1 404"));
-    let metrics = get("/metrics").await;
-    for line in [
-        "hookgate_deliveries_total{outcome=\"forwarded\",source=\"beatapi\"} 1",
-        "hookgate_deliveries_total{outcome=\"duplicate\",source=\"beatapi\"} 1",
-        "hookgate_deliveries_total{outcome=\"refused\",source=\"beatapi\"} 1",
-        "hookgate_refused_total{reason=\"signature_mismatch\",source=\"beatapi\"} 1",
-        "hookgate_key_matches_total{key=\"1\",source=\"beatapi\"} 2",
-        "hookgate_upstream_responses_total{class=\"2xx\",upstream=\"app\"} 1",
-        "hookgate_replay_entries 1",
-        "hookgate_stale_settlements_total 0",
-    ] {
-        assert!(metrics.contains(line), "{line}\n{metrics}");
-    }
-}
-
-#[tokio::test]
 async fn neither_secrets_nor_bodies_are_logged_or_told() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .every_source("expose_reason = true")
         .start();
     let mut told = String::new();
-    for provided in Provided::all() {
+    for provider in TestProvider::all() {
         let canary = "canary-in-the-body";
         let body = serde_json::json!({ "id": "evt_1", "data": canary }).to_string();
-        let headers = provided.sign(body.as_bytes(), now(), "evt_1");
-        let good = provided.request(headers.clone(), body.clone().into());
-        let bad = provided.request(headers, format!("{body} ").into());
+        let headers = provider.sign(body.as_bytes(), now(), "evt_1");
+        let good = provider.request(headers.clone(), body.clone().into());
+        let bad = provider.request(headers, format!("{body} ").into());
         for request in [good, bad] {
             let reply = send(gateway.address(), request).await;
             told.push_str(&format!(
@@ -389,8 +372,8 @@ async fn neither_secrets_nor_bodies_are_logged_or_told() {
             told.contains("signature_mismatch"),
             "the reason is told and logged"
         );
-        assert!(!told.contains(canary), "{}", provided.name);
-        let tail = provided.secret.trim_start_matches("whsec_");
-        assert!(!told.contains(tail), "{}", provided.name);
+        assert!(!told.contains(canary), "{}", provider.name);
+        let tail = provider.secret.trim_start_matches("whsec_");
+        assert!(!told.contains(tail), "{}", provider.name);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use hookgate_tests::{Arrival, Behaviour, Gateway, Provided, Upstream, try_send};
+use hookgate_tests::{Behaviour, Gateway, ReceivedRequest, TestProvider, Upstream, try_send};
 use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -29,7 +29,7 @@ struct Lasting {
 }
 
 fn disk() -> Lasting {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let path = folder.path().join("replay");
     Lasting {
         lines: format!("store = \"disk\"\npath = {:?}", path.display().to_string()),
@@ -72,10 +72,10 @@ fn ids() -> Vec<String> {
 
 /// One attempt for each event, all at once: which of them the sender was told to be
 /// delivered.
-async fn attempt(address: SocketAddr, provided: &Provided, ids: &[String]) -> BTreeSet<String> {
+async fn attempt(address: SocketAddr, provider: &TestProvider, ids: &[String]) -> BTreeSet<String> {
     let mut attempts = JoinSet::new();
     for id in ids {
-        let (request, id) = (provided.delivery(id), id.clone());
+        let (request, id) = (provider.delivery(id), id.clone());
         attempts.spawn(async move {
             let reply = try_send(address, request).await.ok()?;
             reply.status.is_success().then_some(id)
@@ -85,30 +85,36 @@ async fn attempt(address: SocketAddr, provided: &Provided, ids: &[String]) -> BT
 }
 
 /// Tries until every event is delivered, as senders do.
-async fn insist(address: SocketAddr, provided: &Provided, ids: &[String]) {
+async fn insist(address: SocketAddr, provider: &TestProvider, ids: &[String]) {
     let start = Instant::now();
     let mut open: Vec<String> = ids.to_vec();
     while !open.is_empty() {
         assert!(start.elapsed() < PATIENCE, "still open: {open:?}");
-        let told = attempt(address, provided, &open).await;
+        let told = attempt(address, provider, &open).await;
         open.retain(|id| !told.contains(id));
     }
 }
 
-fn count(arrivals: &[Arrival]) -> BTreeMap<String, usize> {
+fn count(arrivals: &[ReceivedRequest]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for arrival in arrivals {
-        let id = arrival.headers["hookgate-event-id"].to_str().expect("text");
+        let id = arrival.headers["hookgate-event-id"]
+            .to_str()
+            .expect("the bytes are UTF-8");
         *counts.entry(id.to_owned()).or_default() += 1;
     }
     counts
 }
 
-async fn wait_for_arrivals(upstream: &Upstream, arrivals: &mut Vec<Arrival>, wanted: usize) {
+async fn wait_for_arrivals(
+    upstream: &Upstream,
+    arrivals: &mut Vec<ReceivedRequest>,
+    wanted: usize,
+) {
     let start = Instant::now();
     while arrivals.len() < wanted {
         assert!(start.elapsed() < PATIENCE, "{} arrived", arrivals.len());
-        arrivals.extend(upstream.take());
+        arrivals.extend(upstream.take_received());
         tokio::task::yield_now().await;
     }
 }
@@ -116,11 +122,11 @@ async fn wait_for_arrivals(upstream: &Upstream, arrivals: &mut Vec<Arrival>, wan
 /// Crashes after `until` arrivals, of which each is answered after a moment, so that
 /// some are committed, some under way, and some have not been sent.
 async fn crash_amid(store: &Lasting, until: usize) {
-    let provided = Provided::named("beatapi");
+    let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let gateway = start(&upstream, store, "");
     for number in 0..until as u64 {
-        upstream.next(Behaviour::After(
+        upstream.queue_behaviour(Behaviour::DelayedStatus(
             Duration::from_millis(number % 7),
             StatusCode::NO_CONTENT,
         ));
@@ -128,14 +134,14 @@ async fn crash_amid(store: &Lasting, until: usize) {
     let address = gateway.address();
     let ids = ids();
     let mut arrivals = Vec::new();
-    let (told, ()) = tokio::join!(attempt(address, &provided, &ids), async {
+    let (told, ()) = tokio::join!(attempt(address, &provider, &ids), async {
         wait_for_arrivals(&upstream, &mut arrivals, until).await;
         drop(gateway);
     });
 
     let gateway = start(&upstream, store, "");
-    insist(gateway.address(), &provided, &ids).await;
-    arrivals.extend(upstream.take());
+    insist(gateway.address(), &provider, &ids).await;
+    arrivals.extend(upstream.take_received());
     for (id, arrivals) in count(&arrivals) {
         // The sender was told, so it is committed; else a crash may have come between.
         let most = if told.contains(&id) { 1 } else { 2 };
@@ -144,8 +150,8 @@ async fn crash_amid(store: &Lasting, until: usize) {
     let arrived = count(&arrivals);
     assert_eq!(arrived.len(), EVENTS, "lost after {until} arrivals");
     // And now all of them are known.
-    insist(gateway.address(), &provided, &ids).await;
-    assert_eq!(upstream.take().len(), 0);
+    insist(gateway.address(), &provider, &ids).await;
+    assert_eq!(upstream.take_received().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,11 +179,11 @@ async fn on_redis_a_crash_between_sent_and_committed_forwards_once_more() {
 }
 
 async fn crash_between(store: Lasting) {
-    let provided = Provided::named("beatapi");
+    let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let (gateway, mut arrivals) = crash_unanswered(&upstream, &store, "").await;
-    insist(gateway.address(), &provided, &ids()).await;
-    let again = upstream.take();
+    insist(gateway.address(), &provider, &ids()).await;
+    let again = upstream.take_received();
     assert!(
         again
             .iter()
@@ -193,13 +199,13 @@ async fn crash_unanswered(
     upstream: &Upstream,
     store: &Lasting,
     source: &str,
-) -> (Gateway, Vec<Arrival>) {
-    let provided = Provided::named("beatapi");
+) -> (Gateway, Vec<ReceivedRequest>) {
+    let provider = TestProvider::named("beatapi");
     let gateway = start(upstream, store, source);
-    (0..EVENTS).for_each(|_| upstream.next(Behaviour::Hang));
+    (0..EVENTS).for_each(|_| upstream.queue_behaviour(Behaviour::Hang));
     let (address, ids) = (gateway.address(), ids());
     let mut arrivals = Vec::new();
-    tokio::join!(attempt(address, &provided, &ids), async {
+    tokio::join!(attempt(address, &provider, &ids), async {
         wait_for_arrivals(upstream, &mut arrivals, EVENTS).await;
         drop(gateway);
     });
@@ -217,51 +223,53 @@ async fn on_redis_at_most_once_forwards_none_twice() {
 }
 
 async fn at_most_once(store: Lasting) {
-    let provided = Provided::named("beatapi");
+    let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let once = "delivery = \"at_most_once\"\nwait = \"0s\"";
     let (gateway, _) = crash_unanswered(&upstream, &store, once).await;
     // Past what would be the end of the lease otherwise.
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(7) {
-        let told = attempt(gateway.address(), &provided, &ids()).await;
+        let told = attempt(gateway.address(), &provider, &ids()).await;
         assert_eq!(told.len(), 0);
     }
-    assert_eq!(upstream.take().len(), 0);
+    assert_eq!(upstream.take_received().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_disk_a_crash_before_a_delivery_is_whole_claims_nothing() {
-    let (provided, store) = (Provided::named("beatapi"), disk());
+    let (provider, store) = (TestProvider::named("beatapi"), disk());
     let upstream = Upstream::start().await;
     let gateway = start(&upstream, &store, "");
     // Half of a body.
     let mut half = TcpStream::connect(gateway.address())
         .await
-        .expect("it listens");
+        .expect("the server listens");
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: hooks.example\r\ncontent-length: 1000\r\n\r\nhalf",
-        provided.path()
+        provider.path()
     );
-    half.write_all(head.as_bytes()).await.expect("it reads");
+    half.write_all(head.as_bytes())
+        .await
+        .expect("the server reads");
     drop(gateway);
     let gateway = start(&upstream, &store, "");
     let start = Instant::now();
-    insist(gateway.address(), &provided, &ids()).await;
+    insist(gateway.address(), &provider, &ids()).await;
     // Nothing had to be waited for.
     assert!(start.elapsed() < Duration::from_secs(5));
-    assert_eq!(upstream.take().len(), EVENTS);
+    assert_eq!(upstream.take_received().len(), EVENTS);
 }
 
 /// The control: what forgets with the process lets everything in once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_memory_a_crash_forgets() {
-    let provided = Provided::named("beatapi");
+    let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let gateway = start(&upstream, &memory(), "");
-    insist(gateway.address(), &provided, &ids()).await;
+    insist(gateway.address(), &provider, &ids()).await;
     drop(gateway);
     let gateway = start(&upstream, &memory(), "");
-    insist(gateway.address(), &provided, &ids()).await;
-    assert_eq!(upstream.take().len(), 2 * EVENTS);
+    insist(gateway.address(), &provider, &ids()).await;
+    assert_eq!(upstream.take_received().len(), 2 * EVENTS);
 }

@@ -46,10 +46,10 @@ fn the_first_steps_of_an_operator_lead_where_they_say() {
     let command = build.lines().next().expect("a command");
     assert!(makefile.contains(command), "{command}");
 
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let bin = folder.path().join("bin");
-    std::fs::create_dir(&bin).expect("a folder");
-    std::os::unix::fs::symlink(binary(), bin.join("hookgate")).expect("a link");
+    std::fs::create_dir(&bin).expect("the temporary folder is created");
+    std::os::unix::fs::symlink(binary(), bin.join("hookgate")).expect("the link is created");
     let place = folder.path().join("first").display().to_string();
     let script = format!(
         "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
@@ -57,9 +57,9 @@ fn the_first_steps_of_an_operator_lead_where_they_say() {
     );
     let mut script = script.replace("/tmp/hookgate-first", &place);
     // Ports that are free.
-    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     for (written, socket) in ["3000", "8080", "9090"].into_iter().zip(&sockets) {
-        let port = socket.local_addr().expect("it is bound").port();
+        let port = socket.local_addr().expect("the listener is bound").port();
         script = script.replace(written, &port.to_string());
     }
     drop(sockets);
@@ -68,7 +68,7 @@ fn the_first_steps_of_an_operator_lead_where_they_say() {
         .args(["120", "bash", "-euxo", "pipefail", "-c", &script])
         .env("PATH", path)
         .output()
-        .expect("there is a bash");
+        .expect("`bash` is installed");
     let log = |name: &str| {
         let text = std::fs::read_to_string(folder.path().join("first").join(name));
         text.unwrap_or_default()
@@ -128,11 +128,11 @@ fn alerts_dashboard_and_documentation_know_the_metrics_that_there_are() {
 
 #[test]
 fn every_alert_has_an_entry_in_the_runbook_and_no_other_has_one() {
-    let alerts = &YamlLoader::load_from_str(&read(ALERTS)).expect("YAML")[0];
+    let alerts = &YamlLoader::load_from_str(&read(ALERTS)).expect("the file is YAML")[0];
     let rules = alerts["groups"][0]["rules"].as_vec().expect("rules");
     let mut names = BTreeSet::new();
     for rule in rules {
-        let name = rule["alert"].as_str().expect("a name");
+        let name = rule["alert"].as_str().expect("the name is valid");
         let runbook = rule["annotations"]["runbook"].as_str();
         let expected = format!("docs/runbook.md#{}", name.to_lowercase());
         assert_eq!(runbook, Some(&*expected), "{name}");
@@ -172,7 +172,7 @@ fn reasons_in_alerts_are_reasons() {
 #[test]
 fn the_dashboard_is_one() {
     let dashboard: Value =
-        serde_json::from_str(&read("deploy/grafana/hookgate.json")).expect("JSON");
+        serde_json::from_str(&read("deploy/grafana/hookgate.json")).expect("the text is JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     assert!(panels.len() > 10);
     for panel in panels {
@@ -190,7 +190,7 @@ fn the_manifests_are_yaml_and_what_they_run_is_a_good_configuration() {
     let mut kinds = BTreeSet::new();
     for name in ["namespace", "redis", "gateway", "network", "kustomization"] {
         let text = read(&format!("deploy/kubernetes/{name}.yaml"));
-        for document in YamlLoader::load_from_str(&text).expect("YAML") {
+        for document in YamlLoader::load_from_str(&text).expect("the file is YAML") {
             let kind = document["kind"].as_str().expect("a kind").to_owned();
             let pod = &document["spec"]["template"]["spec"];
             for container in pod["containers"].as_vec().into_iter().flatten() {
@@ -207,15 +207,15 @@ fn the_manifests_are_yaml_and_what_they_run_is_a_good_configuration() {
         "{kinds:?}"
     );
 
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let secret = folder.path().join("beatapi");
-    std::fs::write(&secret, "whsec_5f0c8a6de2b94a13").expect("it can be written");
+    std::fs::write(&secret, "whsec_5f0c8a6de2b94a13").expect("the file is written");
     let text = read("deploy/kubernetes/gateway.toml").replace(
         "/run/secrets/hookgate/beatapi",
         &secret.display().to_string(),
     );
     let file = folder.path().join("gateway.toml");
-    std::fs::write(&file, text).expect("it can be written");
+    std::fs::write(&file, text).expect("the file is written");
     let output = Command::new(binary())
         .args(["check", "-c"])
         .arg(&file)
@@ -223,7 +223,7 @@ fn the_manifests_are_yaml_and_what_they_run_is_a_good_configuration() {
         // Its name means something only in the cluster.
         .env("HOOKGATE__UPSTREAMS__APP__SERVERS", "[\"127.0.0.1:80\"]")
         .output()
-        .expect("it runs");
+        .expect("the command runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -241,17 +241,19 @@ fn the_manifests_are_yaml_and_what_they_run_is_a_good_configuration() {
 #[test]
 fn the_store_of_the_manifests_ends_when_it_is_told_to() {
     let text = read("deploy/kubernetes/redis.yaml");
-    let documents = YamlLoader::load_from_str(&text).expect("YAML");
+    let documents = YamlLoader::load_from_str(&text).expect("the file is YAML");
     let container = documents
         .iter()
         .find_map(|document| document["spec"]["template"]["spec"]["containers"][0].as_hash())
         .expect("a container");
     let texts = |key: &str| {
         let list = container[&Yaml::from_str(key)].as_vec().expect("a list");
-        let texts = list.iter().map(|text| text.as_str().expect("a text"));
+        let texts = list
+            .iter()
+            .map(|text| text.as_str().expect("the value is text"));
         texts.map(str::to_owned).collect::<Vec<_>>()
     };
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let here = folder.path().display();
     let here = format!("--port 0 --unixsocket {here}/socket --dir {here}");
     let script = texts("args")[0].replace("--dir /data", &here);
@@ -263,14 +265,17 @@ fn the_store_of_the_manifests_ends_when_it_is_told_to() {
         .env("REDIS_PASSWORD", "5f0c8a6de2b94a13")
         .stdout(Stdio::piped())
         .spawn()
-        .expect("it starts");
-    let mut log = BufReader::new(store.stdout.take().expect("piped")).lines();
+        .expect("the process starts");
+    let mut log = BufReader::new(store.stdout.take().expect("the stream is piped")).lines();
     log.find(|line| {
-        let line = line.as_ref().expect("text");
+        let line = line.as_ref().expect("the bytes are UTF-8");
         line.contains("Server initialized")
     });
     let told = Command::new("kill").arg(store.id().to_string()).status();
-    assert!(told.expect("there is a kill").success());
+    assert!(told.expect("`kill` is installed").success());
     // Not of the signal, which is what a shell in front of it would die of.
-    assert_eq!(store.wait().expect("it is a child").code(), Some(0));
+    assert_eq!(
+        store.wait().expect("the process is a child").code(),
+        Some(0)
+    );
 }

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use hookgate_tests::{Gateway, Provided, Upstream, exchange_raw, send};
+use hookgate_tests::{
+    Gateway, TestProvider, Upstream, is_complete_response, raw_delivery, send, send_raw,
+};
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use crate::forwarding::raw_delivery;
 
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -18,7 +18,7 @@ fn status(answer: &[u8]) -> &str {
         .next()
         .unwrap_or_default();
     std::str::from_utf8(line)
-        .expect("text")
+        .expect("the bytes are UTF-8")
         .split(' ')
         .nth(1)
         .unwrap_or("none")
@@ -26,7 +26,8 @@ fn status(answer: &[u8]) -> &str {
 
 /// A good delivery with `change` made to its text.
 fn changed(change: impl Fn(&str) -> String) -> Vec<u8> {
-    change(&String::from_utf8(raw_delivery("evt_framing")).expect("text")).into_bytes()
+    change(&String::from_utf8(raw_delivery("evt_framing")).expect("the bytes are UTF-8"))
+        .into_bytes()
 }
 
 fn with_field(field: &str) -> Vec<u8> {
@@ -43,7 +44,8 @@ async fn ambiguous_requests_are_refused_and_nothing_of_them_goes_up() {
         ("CL twice, equal", {
             changed(|text| {
                 let start = text.find("Content-Length").expect("there is one");
-                let line = &text[start..start + text[start..].find("\r\n").expect("it ends") + 2];
+                let line =
+                    &text[start..start + text[start..].find("\r\n").expect("the process ends") + 2];
                 text.replacen(line, &format!("{line}{line}"), 1)
             })
         }),
@@ -91,7 +93,7 @@ async fn ambiguous_requests_are_refused_and_nothing_of_them_goes_up() {
     ];
     for (name, request) in corpus {
         let request = [&request, smuggled.as_bytes()].concat();
-        let answer = exchange_raw(gateway.address(), &request, QUIET).await;
+        let answer = send_raw(gateway.address(), &request, QUIET).await;
         assert_eq!(
             status(&answer),
             "400",
@@ -103,11 +105,14 @@ async fn ambiguous_requests_are_refused_and_nothing_of_them_goes_up() {
             .filter(|window| *window == b"HTTP/1.1 ")
             .count();
         assert_eq!(answers, 1, "{name}: the connection must end");
-        assert!(upstream.take().is_empty(), "{name}");
+        assert!(upstream.take_received().is_empty(), "{name}");
     }
     // The control: without the change it goes up, once.
-    let answer = exchange_raw(gateway.address(), &raw_delivery("evt_framing"), QUIET).await;
-    assert_eq!((status(&answer), upstream.take().len()), ("204", 1));
+    let answer = send_raw(gateway.address(), &raw_delivery("evt_framing"), QUIET).await;
+    assert_eq!(
+        (status(&answer), upstream.take_received().len()),
+        ("204", 1)
+    );
 }
 
 #[tokio::test]
@@ -127,14 +132,14 @@ async fn paths_are_taken_to_the_letter() {
         "*",
     ] {
         let request = changed(|text| text.replacen("/hooks/beatapi", path, 1));
-        let answer = exchange_raw(gateway.address(), &request, Duration::from_millis(500)).await;
+        let answer = send_raw(gateway.address(), &request, Duration::from_millis(500)).await;
         assert!(
             ["404", "400"].contains(&status(&answer)),
             "{path}: {}",
             status(&answer)
         );
     }
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
@@ -148,13 +153,13 @@ async fn an_early_refusal_does_not_read_the_body_and_ends_the_connection() {
     ] {
         let start = Instant::now();
         let request = format!("POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
-        let answer = exchange_raw(gateway.address(), request.as_bytes(), QUIET).await;
+        let answer = send_raw(gateway.address(), request.as_bytes(), QUIET).await;
         assert_eq!(status(&answer), expected, "{head}");
         let text = String::from_utf8_lossy(&answer).to_lowercase();
         assert!(text.contains("connection: close"), "{text}");
         assert!(start.elapsed() < Duration::from_secs(4), "{head}");
     }
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
@@ -162,13 +167,15 @@ async fn a_declared_body_over_the_limit_is_413_at_once() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let request = changed(|text| {
-        let (head, _) = text.split_once("\r\n\r\n").expect("it has a head");
-        let (head, _) = head.rsplit_once("Content-Length").expect("it has a length");
+        let (head, _) = text.split_once("\r\n\r\n").expect("the request has a head");
+        let (head, _) = head
+            .rsplit_once("Content-Length")
+            .expect("the request has a length");
         format!("{head}Content-Length: 1048577\r\n\r\n")
     });
-    let answer = exchange_raw(gateway.address(), &request, QUIET).await;
+    let answer = send_raw(gateway.address(), &request, QUIET).await;
     assert_eq!(status(&answer), "413");
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
@@ -179,21 +186,36 @@ async fn a_sender_that_asks_for_leave_gets_it_only_with_a_good_head() {
     let split = request
         .windows(4)
         .position(|w| w == b"\r\n\r\n")
-        .expect("it has a head")
+        .expect("the request has a head")
         + 4;
     let mut stream = TcpStream::connect(gateway.address())
         .await
-        .expect("it listens");
-    stream.write_all(&request[..split]).await.expect("it reads");
+        .expect("the server listens");
+    stream
+        .write_all(&request[..split])
+        .await
+        .expect("the server reads");
     let mut answer = [0; 25];
-    stream.read_exact(&mut answer).await.expect("leave to send");
+    stream
+        .read_exact(&mut answer)
+        .await
+        .expect("the server sends 100 Continue");
     assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
-    stream.write_all(&request[split..]).await.expect("it reads");
+    stream
+        .write_all(&request[split..])
+        .await
+        .expect("the server reads");
     let mut rest = [0; 12];
-    stream.read_exact(&mut rest).await.expect("an answer");
+    stream
+        .read_exact(&mut rest)
+        .await
+        .expect("the server responds");
     assert_eq!(&rest, b"HTTP/1.1 204");
     // The expectation was ours to meet.
-    let arrival = upstream.take().pop().expect("it was forwarded");
+    let arrival = upstream
+        .take_received()
+        .pop()
+        .expect("the delivery was forwarded");
     assert!(!arrival.headers.contains_key("expect"));
 }
 
@@ -207,19 +229,19 @@ async fn slow_heads_and_slow_bodies_have_one_deadline_each() {
     let body = request
         .windows(4)
         .position(|w| w == b"\r\n\r\n")
-        .expect("it has a head")
+        .expect("the request has a head")
         + 4;
     let slow_head = (0, 20, "408");
     let slow_body = (body, 5, "408");
     for (at_once, step, expected) in [slow_head, slow_body] {
         let stream = TcpStream::connect(gateway.address())
             .await
-            .expect("it listens");
+            .expect("the server listens");
         let (mut reader, mut writer) = stream.into_split();
         writer
             .write_all(&request[..at_once])
             .await
-            .expect("it reads");
+            .expect("the server reads");
         let rest = request[at_once..].to_vec();
         // Each write comes well within any timeout of a single read.
         let trickle = tokio::spawn(async move {
@@ -241,7 +263,7 @@ async fn slow_heads_and_slow_bodies_have_one_deadline_each() {
         assert_eq!(status(&answer), expected);
         trickle.abort();
     }
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
@@ -250,9 +272,9 @@ async fn one_connection_takes_deliveries_one_after_the_other_and_survives_refusa
     let gateway = Gateway::builder(upstream.address()).start();
     let mut stream = TcpStream::connect(gateway.address())
         .await
-        .expect("it listens");
+        .expect("the server listens");
     let forged = String::from_utf8(raw_delivery("evt_b"))
-        .expect("text")
+        .expect("the bytes are UTF-8")
         .replace("evt_b", "evt_x");
     for (request, expected) in [
         (raw_delivery("evt_a"), "204"),
@@ -260,30 +282,21 @@ async fn one_connection_takes_deliveries_one_after_the_other_and_survives_refusa
         (raw_delivery("evt_a"), "200"),
         (raw_delivery("evt_b"), "204"),
     ] {
-        stream.write_all(&request).await.expect("it reads");
+        stream.write_all(&request).await.expect("the server reads");
         let mut answer = Vec::new();
-        while !is_complete(&answer) {
+        while !is_complete_response(&answer) {
             assert_ne!(
-                stream.read_buf(&mut answer).await.expect("it answers"),
+                stream
+                    .read_buf(&mut answer)
+                    .await
+                    .expect("the server responds"),
                 0,
                 "closed early"
             );
         }
         assert_eq!(status(&answer), expected);
     }
-    assert_eq!(upstream.take().len(), 2);
-}
-
-pub(super) fn is_complete(answer: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(answer).to_lowercase();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return false;
-    };
-    let length = head
-        .split("content-length: ")
-        .nth(1)
-        .and_then(|rest| rest.lines().next());
-    body.len() >= length.map_or(0, |length| length.parse().expect("a number"))
+    assert_eq!(upstream.take_received().len(), 2);
 }
 
 #[tokio::test]
@@ -292,13 +305,13 @@ async fn bytes_behind_a_request_never_reach_the_upstream() {
     let gateway = Gateway::builder(upstream.address()).start();
     let smuggled = b"POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     let request = [raw_delivery("evt_1").as_slice(), smuggled].concat();
-    let answer = exchange_raw(gateway.address(), &request, Duration::from_millis(500)).await;
+    let answer = send_raw(gateway.address(), &request, Duration::from_millis(500)).await;
     assert_eq!(status(&answer), "204");
-    assert_eq!(upstream.take().len(), 1);
+    assert_eq!(upstream.take_received().len(), 1);
     assert_eq!(
         send(
             gateway.address(),
-            Provided::named("beatapi").delivery("evt_2")
+            TestProvider::named("beatapi").delivery("evt_2")
         )
         .await
         .status,
@@ -313,7 +326,9 @@ async fn after_a_chunk_that_is_none_the_connection_ends() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let head = changed(|text| {
-        let (head, _) = text.split_once("Content-Length").expect("it has a length");
+        let (head, _) = text
+            .split_once("Content-Length")
+            .expect("the request has a length");
         format!("{head}Transfer-Encoding: chunked\r\n\r\n")
     });
     for chunk in [
@@ -326,12 +341,15 @@ async fn after_a_chunk_that_is_none_the_connection_ends() {
         let request = [&head, chunk.as_bytes()].concat();
         let mut stream = TcpStream::connect(gateway.address())
             .await
-            .expect("it listens");
-        stream.write_all(&request).await.expect("it reads");
+            .expect("the server listens");
+        stream.write_all(&request).await.expect("the server reads");
         let mut answer = Vec::new();
-        while !is_complete(&answer) {
+        while !is_complete_response(&answer) {
             assert_ne!(
-                stream.read_buf(&mut answer).await.expect("it answers"),
+                stream
+                    .read_buf(&mut answer)
+                    .await
+                    .expect("the server responds"),
                 0,
                 "{chunk:?}"
             );
@@ -347,7 +365,7 @@ async fn after_a_chunk_that_is_none_the_connection_ends() {
             "{chunk:?}: {}",
             String::from_utf8_lossy(&rest)
         );
-        assert!(upstream.take().is_empty(), "{chunk:?}");
+        assert!(upstream.take_received().is_empty(), "{chunk:?}");
     }
 }
 
@@ -357,15 +375,15 @@ async fn heads_that_are_too_large_are_431() {
     let gateway = Gateway::builder(upstream.address()).start();
     for fields in [101, 300] {
         let many: String = (0..fields).map(|n| format!("X-{n}: 1\r\n")).collect();
-        let answer = exchange_raw(gateway.address(), &with_field(many.trim_end()), QUIET).await;
+        let answer = send_raw(gateway.address(), &with_field(many.trim_end()), QUIET).await;
         assert_eq!(status(&answer), "431", "{fields}");
     }
     let long = with_field(&format!("X: {}", "x".repeat(70_000)));
     assert_eq!(
-        status(&exchange_raw(gateway.address(), &long, QUIET).await),
+        status(&send_raw(gateway.address(), &long, QUIET).await),
         "431"
     );
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
@@ -373,10 +391,14 @@ async fn a_target_in_absolute_form_is_forwarded_as_a_path() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let request = changed(|text| text.replacen("/hooks", "http://hooks.example/hooks", 1));
-    let answer = exchange_raw(gateway.address(), &request, Duration::from_secs(1)).await;
+    let answer = send_raw(gateway.address(), &request, Duration::from_secs(1)).await;
     assert_eq!(status(&answer), "204");
     assert_eq!(
-        upstream.take().pop().expect("it was forwarded").path,
+        upstream
+            .take_received()
+            .pop()
+            .expect("the delivery was forwarded")
+            .path,
         "/hooks/beatapi"
     );
 }
@@ -392,14 +414,17 @@ async fn http_1_0_gets_its_answer_and_no_leave_that_it_does_not_know() {
             1,
         )
     });
-    let answer = exchange_raw(gateway.address(), &request, QUIET).await;
+    let answer = send_raw(gateway.address(), &request, QUIET).await;
     assert_eq!(
         status(&answer),
         "204",
         "{}",
         String::from_utf8_lossy(&answer)
     );
-    let arrival = upstream.take().pop().expect("it was forwarded");
+    let arrival = upstream
+        .take_received()
+        .pop()
+        .expect("the delivery was forwarded");
     assert_eq!(arrival.headers["host"], upstream.address().to_string());
     assert!(!arrival.headers.contains_key("x-forwarded-host"));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use hookgate_tests::{Gateway, Provided, Upstream, now, send};
+use hookgate_tests::{Gateway, TestProvider, Upstream, now, send};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
@@ -32,7 +32,9 @@ fn check(service: &str) -> Bytes {
 }
 
 async fn call(address: SocketAddr, headers: HeaderMap, body: Bytes) -> Told {
-    let stream = TcpStream::connect(address).await.expect("it listens");
+    let stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .expect("it speaks HTTP/2");
@@ -41,18 +43,29 @@ async fn call(address: SocketAddr, headers: HeaderMap, body: Bytes) -> Told {
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(Full::new(body))
-        .expect("a request");
+        .expect("the request is valid");
     request.headers_mut().extend(headers);
-    let response = sender.send_request(request).await.expect("an answer");
+    let response = sender
+        .send_request(request)
+        .await
+        .expect("the server responds");
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "application/grpc");
     let (head, body) = response.into_parts();
-    let body = body.collect().await.expect("the whole answer");
+    let body = body.collect().await.expect("the response is complete");
     let mut fields = head.headers;
     fields.extend(body.trailers().cloned().unwrap_or_default());
-    let field = |name| Some(fields.get(name)?.to_str().expect("text").to_owned());
+    let field = |name| {
+        Some(
+            fields
+                .get(name)?
+                .to_str()
+                .expect("the bytes are UTF-8")
+                .to_owned(),
+        )
+    };
     Told {
-        status: field("grpc-status").expect("a status"),
+        status: field("grpc-status").expect("the status is valid"),
         outcome: field("hookgate-outcome"),
         message: body.to_bytes(),
     }
@@ -60,13 +73,13 @@ async fn call(address: SocketAddr, headers: HeaderMap, body: Bytes) -> Told {
 
 #[tokio::test]
 async fn signed_calls_reach_the_service_once_and_others_do_not() {
-    let provided = Provided::named("standard-webhooks");
-    let upstream = Upstream::start_in_tonic(provided.layer()).await;
+    let provider = TestProvider::named("standard-webhooks");
+    let upstream = Upstream::start_in_tonic(provider.layer()).await;
     the_verdicts_are_right(upstream.address()).await;
     // On the same port, a webhook.
-    let reply = send(upstream.address(), provided.delivery("4")).await;
+    let reply = send(upstream.address(), provider.delivery("4")).await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
-    assert_eq!(upstream.take().len(), 1);
+    assert_eq!(upstream.take_received().len(), 1);
 }
 
 /// A gateway in front of a gRPC service.
@@ -78,7 +91,7 @@ fn gateway(upstream: SocketAddr, protocol: &str) -> Gateway {
             "[[sources]]\nname = \"grpc\"\npath = \"/grpc.health.v1.Health/Check\"\n\
              provider = \"standard-webhooks\"\nsecrets = [\"env:GRPC\"]\nupstream = \"app\"",
         )
-        .env("GRPC", Provided::named("standard-webhooks").secret)
+        .env("GRPC", TestProvider::named("standard-webhooks").secret)
         .start()
 }
 
@@ -106,7 +119,7 @@ async fn a_service_that_says_it_does_not_serve_is_out_until_it_does() {
         ] {
             assert!(!gateway.log().contains(says), "{service}");
             health.set_service_status(service, status).await;
-            gateway.says(says).await;
+            gateway.wait_for_log(says).await;
         }
     }
 }
@@ -123,21 +136,23 @@ async fn a_server_without_that_service_is_out() {
         let gateway = Gateway::builder(upstream.address())
             .upstream(&format!("protocol = \"h2c\"\n{health}"))
             .start();
-        gateway.says("server is out").await;
-        gateway.says(says).await;
+        gateway.wait_for_log("server is out").await;
+        gateway.wait_for_log(says).await;
     }
 }
 
 /// Who reads no trailers is told by a status what became of the call.
 #[tokio::test]
 async fn a_sender_over_http_1_is_not_told_that_a_call_succeeded_which_did_not() {
-    let provided = Provided::named("standard-webhooks");
+    let provider = TestProvider::named("standard-webhooks");
     let (upstream, _health) = Upstream::start_grpc().await;
     let gateway = gateway(upstream.address(), "h2c");
     let told = async |id: &str, service: &str| {
         let body = check(service);
-        let mut request = provided.request(provided.sign(&body, now(), id), body);
-        *request.uri_mut() = "/grpc.health.v1.Health/Check".parse().expect("a path");
+        let mut request = provider.request(provider.sign(&body, now(), id), body);
+        *request.uri_mut() = "/grpc.health.v1.Health/Check"
+            .parse()
+            .expect("the path is valid");
         let grpc = http::HeaderValue::from_static("application/grpc");
         request.headers_mut().insert("content-type", grpc);
         let reply = send(gateway.address(), request).await;
@@ -155,12 +170,12 @@ async fn a_sender_over_http_1_is_not_told_that_a_call_succeeded_which_did_not() 
 /// knowing what became of it, or its next try would be forwarded again.
 #[tokio::test]
 async fn a_sender_that_does_not_read_its_answer_does_not_keep_the_event_from_being_settled() {
-    let provided = Provided::named("standard-webhooks");
+    let provider = TestProvider::named("standard-webhooks");
     for len in [7, 100_000, 2 * 1024 * 1024] {
         let (address, calls) = answering(len).await;
         let gateway = gateway(address, "h2c");
         let body = check("program");
-        let signed = || provided.sign(&body, now(), "1");
+        let signed = || provider.sign(&body, now(), "1");
         let (mut answer, reads) = unread(gateway.address(), signed(), body.clone()).await;
         let again = call(gateway.address(), signed(), body.clone()).await;
         assert_eq!(again.outcome.as_deref(), Some("duplicate"), "{len}");
@@ -172,7 +187,7 @@ async fn a_sender_that_does_not_read_its_answer_does_not_keep_the_event_from_bei
             while let Some(chunk) = answer.data().await {
                 let chunk = chunk.expect("no end of it").len();
                 let flow = answer.flow_control();
-                flow.release_capacity(chunk).expect("it was taken");
+                flow.release_capacity(chunk).expect("the claim was granted");
                 read += chunk;
             }
             assert_eq!(read, len);
@@ -180,7 +195,7 @@ async fn a_sender_that_does_not_read_its_answer_does_not_keep_the_event_from_bei
             assert_eq!(trailers["grpc-status"], "0");
         } else {
             // More than that is not held for anybody.
-            let end = answer.data().await.expect("no whole answer");
+            let end = answer.data().await.expect("the response ends early");
             assert!(end.expect_err("cut off").is_reset());
         }
     }
@@ -189,28 +204,38 @@ async fn a_sender_that_does_not_read_its_answer_does_not_keep_the_event_from_bei
 /// A gRPC service whose every answer is a message of `len` bytes, and how many calls it
 /// has had.
 async fn answering(len: usize) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("the listener is bound");
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let count = Arc::clone(&count);
             tokio::spawn(async move {
-                let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+                let mut connection = h2::server::handshake(stream)
+                    .await
+                    .expect("the HTTP/2 handshake succeeds");
                 while let Some(Ok((_, mut respond))) = connection.accept().await {
                     count.fetch_add(1, Ordering::SeqCst);
                     let head = http::Response::builder().header("content-type", "application/grpc");
-                    let head = head.body(()).expect("a head");
-                    let mut stream = respond.send_response(head, false).expect("it is open");
+                    let head = head.body(()).expect("the head is valid");
+                    let mut stream = respond
+                        .send_response(head, false)
+                        .expect("the connection is open");
                     let message = Bytes::from(vec![0; len]);
-                    stream.send_data(message, false).expect("it is open");
+                    stream
+                        .send_data(message, false)
+                        .expect("the connection is open");
                     let status = (
-                        "grpc-status".parse().expect("a name"),
-                        "0".parse().expect("text"),
+                        "grpc-status".parse().expect("the name is valid"),
+                        "0".parse().expect("the bytes are UTF-8"),
                     );
                     let trailers = HeaderMap::from_iter([status]);
-                    stream.send_trailers(trailers).expect("it is open");
+                    stream
+                        .send_trailers(trailers)
+                        .expect("the connection is open");
                 }
             });
         }
@@ -224,13 +249,15 @@ async fn unread(
     headers: HeaderMap,
     body: Bytes,
 ) -> (h2::RecvStream, oneshot::Sender<()>) {
-    let stream = TcpStream::connect(address).await.expect("it listens");
+    let stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
     let mut client = h2::client::Builder::new();
     let (client, mut connection) = client
         .initial_window_size(0)
         .handshake(stream)
         .await
-        .expect("HTTP/2");
+        .expect("the HTTP/2 handshake succeeds");
     let (reads, opens) = oneshot::channel();
     tokio::spawn(async move {
         tokio::select! {
@@ -245,25 +272,30 @@ async fn unread(
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())
-        .expect("a request");
+        .expect("the request is valid");
     request.headers_mut().extend(headers);
-    let mut client = client.ready().await.expect("room for a stream");
-    let (answer, mut stream) = client.send_request(request, false).expect("it is sent");
-    stream.send_data(body, true).expect("it is sent");
-    (answer.await.expect("a head").into_body(), reads)
+    let mut client = client
+        .ready()
+        .await
+        .expect("the connection accepts a stream");
+    let (answer, mut stream) = client
+        .send_request(request, false)
+        .expect("the client sends");
+    stream.send_data(body, true).expect("the client sends");
+    (answer.await.expect("the head is valid").into_body(), reads)
 }
 
 async fn the_verdicts_are_right(address: SocketAddr) {
-    let provided = Provided::named("standard-webhooks");
+    let provider = TestProvider::named("standard-webhooks");
     let told = |status: &str, outcome: Option<&str>, message: &[u8]| Told {
         status: status.to_owned(),
         outcome: outcome.map(str::to_owned),
         message: Bytes::copy_from_slice(message),
     };
-    let serving = u8::try_from(ServingStatus::Serving as i32).expect("small");
+    let serving = u8::try_from(ServingStatus::Serving as i32).expect("the number is small");
     let answer = [0, 0, 0, 0, 2, 0x08, serving];
     let (known, unknown) = (check("program"), check("nobody"));
-    let signed = |id: &str, body: &Bytes| provided.sign(body, now(), id);
+    let signed = |id: &str, body: &Bytes| provider.sign(body, now(), id);
     for (name, headers, body, expected) in [
         (
             "good",

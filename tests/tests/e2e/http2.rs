@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_tests::{Behaviour, Gateway, Protocol, Provided, Upstream, now, send_over};
+use hookgate_tests::{Behaviour, Gateway, Protocol, TestProvider, Upstream, now, send_over};
 use http::{HeaderValue, Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,14 +19,18 @@ const SETTINGS: u8 = 4;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 
-fn beatapi() -> Provided {
-    Provided::named("beatapi")
+fn beatapi() -> TestProvider {
+    TestProvider::named("beatapi")
 }
 
 /// A connection of a client that does as it is told.
 async fn connect(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
-    let stream = TcpStream::connect(address).await.expect("it listens");
-    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    let stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
+    let (client, connection) = h2::client::handshake(stream)
+        .await
+        .expect("the HTTP/2 handshake succeeds");
     tokio::spawn(connection);
     client
 }
@@ -34,7 +38,7 @@ async fn connect(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
 fn head(headers: &http::HeaderMap) -> Request<()> {
     let mut request = Request::post("http://hooks.example/hooks/beatapi")
         .body(())
-        .expect("a good request");
+        .expect("the request is valid");
     request.headers_mut().extend(headers.clone());
     request
 }
@@ -50,17 +54,22 @@ async fn under_way(
 ) {
     let body = beatapi().body("evt_1");
     let head = head(&beatapi().sign(&body, now(), "evt_1"));
-    let mut client = client.ready().await.expect("room for a stream");
-    let (answer, mut stream) = client.send_request(head, false).expect("it is sent");
-    stream.send_data(body, true).expect("it is sent");
-    while upstream.take().is_empty() {
+    let mut client = client
+        .ready()
+        .await
+        .expect("the connection accepts a stream");
+    let (answer, mut stream) = client.send_request(head, false).expect("the client sends");
+    stream.send_data(body, true).expect("the client sends");
+    while upstream.take_received().is_empty() {
         tokio::task::yield_now().await;
     }
     (client, answer, stream)
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    let length = u32::try_from(payload.len())
+        .expect("the payload is short")
+        .to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);
     frame.extend(stream.to_be_bytes());
@@ -79,7 +88,7 @@ async fn is_closed(mut stream: TcpStream) -> bool {
 async fn a_stream_that_is_reset_does_not_stop_its_delivery() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();
-    upstream.next(Behaviour::After(
+    upstream.queue_behaviour(Behaviour::DelayedStatus(
         Duration::from_millis(300),
         StatusCode::NO_CONTENT,
     ));
@@ -90,12 +99,12 @@ async fn a_stream_that_is_reset_does_not_stop_its_delivery() {
     // The same event waits for the first delivery, which runs on.
     let again = beatapi().delivery("evt_1");
     let again = send_over(&Protocol::Http2, gateway.address(), again).await;
-    let again = again.expect("an answer");
+    let again = again.expect("the server responds");
     assert_eq!(
         (again.status, again.outcome()),
         (StatusCode::OK, Some("duplicate"))
     );
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
@@ -110,17 +119,24 @@ async fn streams_that_never_send_a_body_give_way_when_there_are_too_many() {
     let mut streams = Vec::new();
     let mut answers = JoinSet::new();
     for _ in 0..90 {
-        client = client.ready().await.expect("room for a stream");
+        client = client
+            .ready()
+            .await
+            .expect("the connection accepts a stream");
         let sent = client.send_request(head.clone(), false);
-        let (answer, stream) = sent.expect("it is sent");
+        let (answer, stream) = sent.expect("the client sends");
         streams.push(stream);
         answers.spawn(answer);
     }
     // Each counts 16 KiB, and there is room for one more than a megabyte's.
     for _ in 0..90 - 65 {
         let answer = timeout(Duration::from_secs(5), answers.join_next()).await;
-        let answer = answer.expect("in time").expect("one of them");
-        let answer = answer.expect("no panic").expect("an answer");
+        let answer = answer
+            .expect("the response comes in time")
+            .expect("one of them");
+        let answer = answer
+            .expect("the task does not panic")
+            .expect("the server responds");
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.headers().contains_key("retry-after"));
     }
@@ -133,16 +149,19 @@ async fn streams_that_never_send_a_body_give_way_when_there_are_too_many() {
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let good = beatapi().delivery(&format!("evt_{protocol:?}"));
         let good = send_over(&protocol, gateway.address(), good).await;
-        assert_eq!(good.expect("an answer").status, StatusCode::NO_CONTENT);
+        assert_eq!(
+            good.expect("the server responds").status,
+            StatusCode::NO_CONTENT
+        );
     }
-    assert_eq!(upstream.take().len(), 2);
+    assert_eq!(upstream.take_received().len(), 2);
 }
 
 #[tokio::test]
 async fn a_gateway_that_ends_answers_what_is_under_way_and_says_so_to_the_connection() {
     let upstream = Upstream::start().await;
     let mut gateway = Gateway::builder(upstream.address()).server(H2C).start();
-    upstream.next(Behaviour::After(
+    upstream.queue_behaviour(Behaviour::DelayedStatus(
         Duration::from_millis(500),
         StatusCode::NO_CONTENT,
     ));
@@ -150,11 +169,11 @@ async fn a_gateway_that_ends_answers_what_is_under_way_and_says_so_to_the_connec
     let (client, answer, _stream) = under_way(client, &upstream).await;
     gateway.signal("TERM");
     assert_eq!(
-        answer.await.expect("an answer").status(),
+        answer.await.expect("the server responds").status(),
         StatusCode::NO_CONTENT
     );
     // The client is still there, and has not closed anything.
-    assert!(gateway.ended().await.success());
+    assert!(gateway.wait_for_exit().await.success());
     assert!(client.ready().await.is_err());
 }
 
@@ -174,17 +193,17 @@ async fn grpc_callers_read_their_refusal_from_the_head_of_an_empty_answer() {
         HeaderValue::from_static("sha256=0000"),
     );
     let mut elsewhere = delivery("evt_2");
-    *elsewhere.uri_mut() = "/elsewhere".parse().expect("a path");
+    *elsewhere.uri_mut() = "/elsewhere".parse().expect("the path is valid");
     for (request, expected) in [(forged, "16"), (elsewhere, "12")] {
         let reply = send_over(&Protocol::Http2, gateway.address(), request).await;
-        let reply = reply.expect("an answer");
+        let reply = reply.expect("the server responds");
         assert_eq!(reply.status, StatusCode::OK);
         assert_eq!(reply.headers["grpc-status"], expected);
         assert_eq!(reply.headers["content-type"], "application/grpc");
         assert!(reply.body.is_empty() && reply.trailers.is_none());
         assert!(!reply.headers.contains_key("content-length"));
     }
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }
 
 /// A client takes an answer to HEAD that has one for a broken one.
@@ -195,7 +214,7 @@ async fn an_answer_to_head_has_no_body() {
     let mut request = beatapi().delivery("evt_1");
     *request.method_mut() = http::Method::HEAD;
     let reply = send_over(&Protocol::Http2, gateway.address(), request).await;
-    let reply = reply.expect("an answer");
+    let reply = reply.expect("the server responds");
     assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(reply.headers["allow"], "POST");
     assert!(reply.body.is_empty());
@@ -208,19 +227,19 @@ async fn heads_have_the_limits_that_they_have_over_http_1() {
     for (count, length) in [(101, 1), (1, 70_000)] {
         let mut request = beatapi().delivery("evt_1");
         for index in 0..count {
-            let name = http::HeaderName::try_from(format!("x-{index}")).expect("a name");
-            let value = HeaderValue::try_from("x".repeat(length)).expect("a value");
+            let name = http::HeaderName::try_from(format!("x-{index}")).expect("the name is valid");
+            let value = HeaderValue::try_from("x".repeat(length)).expect("the value is valid");
             request.headers_mut().insert(name, value);
         }
         let reply = send_over(&Protocol::Http2, gateway.address(), request).await;
-        let status = reply.expect("an answer").status;
+        let status = reply.expect("the server responds").status;
         assert_eq!(
             status,
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "{count} {length}"
         );
     }
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
@@ -236,10 +255,13 @@ async fn a_body_that_takes_too_long_is_refused_and_the_other_streams_go_on() {
         async move {
             let body = beatapi().body(id);
             let head = head(&beatapi().sign(&body, now(), id));
-            let mut client = client.ready().await.expect("room for a stream");
-            let (answer, mut stream) = client.send_request(head, false).expect("it is sent");
-            stream.send_data(body, end).expect("it is sent");
-            let status = answer.await.expect("an answer").status();
+            let mut client = client
+                .ready()
+                .await
+                .expect("the connection accepts a stream");
+            let (answer, mut stream) = client.send_request(head, false).expect("the client sends");
+            stream.send_data(body, end).expect("the client sends");
+            let status = answer.await.expect("the server responds").status();
             drop(stream);
             status
         }
@@ -252,7 +274,7 @@ async fn a_body_that_takes_too_long_is_refused_and_the_other_streams_go_on() {
     let (slow, quick) = tokio::join!(slow, quick);
     assert_eq!(slow, StatusCode::REQUEST_TIMEOUT);
     assert_eq!(quick, (StatusCode::NO_CONTENT, StatusCode::NO_CONTENT));
-    assert_eq!(upstream.take().len(), 2);
+    assert_eq!(upstream.take_received().len(), 2);
 }
 
 /// CVE-2023-44487.
@@ -286,10 +308,10 @@ async fn opening_and_resetting_streams_in_turn_ends_the_connection() {
         beatapi().delivery("evt_2"),
     );
     assert_eq!(
-        good.await.expect("an answer").status,
+        good.await.expect("the server responds").status,
         StatusCode::NO_CONTENT
     );
-    assert_eq!(upstream.take().len(), 1);
+    assert_eq!(upstream.take_received().len(), 1);
 }
 
 /// CVE-2024-27316 and its kin.
@@ -299,7 +321,7 @@ async fn a_head_without_end_ends_the_connection() {
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();
     let mut stream = TcpStream::connect(gateway.address())
         .await
-        .expect("it listens");
+        .expect("the server listens");
     let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     bytes.extend(frame(HEADERS, 0, 1, &[0x83]));
@@ -324,9 +346,9 @@ async fn who_says_nothing_more_is_closed_on_time_and_who_answers_pings_is_not() 
             let body = beatapi().body(id);
             let head = head(&beatapi().sign(&body, now(), id));
             let mut client = client.ready().await.expect("the connection lives");
-            let (answer, mut stream) = client.send_request(head, false).expect("it is sent");
-            stream.send_data(body, true).expect("it is sent");
-            answer.await.expect("an answer").status()
+            let (answer, mut stream) = client.send_request(head, false).expect("the client sends");
+            stream.send_data(body, true).expect("the client sends");
+            answer.await.expect("the server responds").status()
         }
     };
     assert_eq!(deliver("evt_1").await, StatusCode::NO_CONTENT);
@@ -345,8 +367,8 @@ async fn who_says_nothing_more_is_closed_on_time_and_who_answers_pings_is_not() 
     ] {
         let mut stream = TcpStream::connect(gateway.address())
             .await
-            .expect("it listens");
-        stream.write_all(start).await.expect("it reads");
+            .expect("the server listens");
+        stream.write_all(start).await.expect("the server reads");
         assert!(is_closed(stream).await, "{start:?}");
     }
     assert_eq!(deliver("evt_2").await, StatusCode::NO_CONTENT);

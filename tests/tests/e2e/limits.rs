@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_tests::{Gateway, Provided, Reply, Upstream, admin, now, send};
+use hookgate_tests::{Gateway, ReceivedResponse, TestProvider, Upstream, now, send};
 use http::{HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-fn beatapi() -> Provided {
-    Provided::named("beatapi")
+fn beatapi() -> TestProvider {
+    TestProvider::named("beatapi")
 }
 
-async fn forge(gateway: &Gateway) -> Reply {
+async fn forge(gateway: &Gateway) -> ReceivedResponse {
     let mut request = beatapi().delivery("evt_forged");
-    let other = HeaderValue::from_str(&"0".repeat(64)).expect("a value");
+    let other = HeaderValue::from_str(&"0".repeat(64)).expect("the value is valid");
     request.headers_mut().insert("x-beatapi-signature", other);
     send(gateway.address(), request).await
 }
@@ -50,11 +50,11 @@ async fn refused_requests_have_a_budget_and_good_ones_need_none() {
         assert_eq!(reply.status.as_u16(), expected);
     }
     // At another source, the address has a budget of its own.
-    let mut elsewhere = Provided::named("videogen").delivery("evt_1");
+    let mut elsewhere = TestProvider::named("videogen").delivery("evt_1");
     elsewhere.headers_mut().remove("webhook-signature");
     let elsewhere = send(gateway.address(), elsewhere).await;
     assert_eq!(elsewhere.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(upstream.take().len(), 2);
+    assert_eq!(upstream.take_received().len(), 2);
     let log = gateway.log();
     assert_eq!(log.matches("too many refused requests").count(), 1, "{log}");
     // Nor does a flood of them fill the access log.
@@ -63,24 +63,27 @@ async fn refused_requests_have_a_budget_and_good_ones_need_none() {
 
 /// Requests that hold what they have sent, and send no more.
 async fn crawl(gateway: &Gateway, held: usize) -> TcpStream {
-    let provided = beatapi();
+    let provider = beatapi();
     let body = vec![b' '; held];
-    let signed = provided.sign(&body, now(), "");
+    let signed = provider.sign(&body, now(), "");
     let mut request = format!(
         "POST {} HTTP/1.1\r\nHost: hooks.example\r\nContent-Length: 1000000\r\n",
-        provided.path()
+        provider.path()
     );
     for (name, value) in &signed {
-        request += &format!("{name}: {}\r\n", value.to_str().expect("text"));
+        request += &format!(
+            "{name}: {}\r\n",
+            value.to_str().expect("the bytes are UTF-8")
+        );
     }
     request += "\r\n";
     let mut stream = TcpStream::connect(gateway.address())
         .await
-        .expect("it listens");
+        .expect("the server listens");
     stream
         .write_all(&[request.as_bytes(), &body].concat())
         .await
-        .expect("it reads");
+        .expect("the server reads");
     stream
 }
 
@@ -110,7 +113,7 @@ async fn bodies_that_crawl_give_way_to_those_that_do_not() {
         send(gateway.address(), large).await.status,
         StatusCode::NO_CONTENT
     );
-    assert_eq!(upstream.take().len(), 21);
+    assert_eq!(upstream.take_received().len(), 21);
     // Those that gave way were told to try again.
     let mut told = Vec::new();
     for mut stream in crawling {
@@ -136,7 +139,7 @@ async fn one_address_may_have_so_many_connections() {
         .start();
     let connect = async || {
         let stream = TcpStream::connect(gateway.address()).await;
-        stream.expect("it listens")
+        stream.expect("the server listens")
     };
     let three = [connect().await, connect().await, connect().await];
     // Until those are counted, one more could be the third.
@@ -150,7 +153,7 @@ async fn one_address_may_have_so_many_connections() {
     }
     drop(three);
     // Whoever was closed got no answer; operators hear of it.
-    let metrics = admin(gateway.admin(), "/metrics").await;
+    let metrics = gateway.get_admin("/metrics").await;
     let counted = "hookgate_connections_refused_total{reason=\"connections_per_address\"} ";
     let count = metrics.lines().find_map(|line| line.strip_prefix(counted));
     assert!(count.is_some_and(|count| count != "0"), "{metrics}");
@@ -165,5 +168,5 @@ async fn one_address_may_have_so_many_connections() {
     timeout(Duration::from_secs(20), delivered)
         .await
         .expect("there is room");
-    assert_eq!(upstream.take().len(), 1);
+    assert_eq!(upstream.take_received().len(), 1);
 }

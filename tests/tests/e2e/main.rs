@@ -1,12 +1,17 @@
-//! End to end: the layer in a real axum server, and the real gateway process.
+//! End-to-end suites: the gateway as a real process, and the layer in real axum and tonic servers.
+//!
+//! Each module is one topic; a new test goes into the module of its topic. Support code that two
+//! or more modules need is in `tests/src`. A test that compares the gateway with the layer belongs
+//! in `parity`.
 
-mod bodies;
+mod admin;
+mod body_integrity;
 mod cli;
 mod concurrency;
 mod configuration;
 mod crashes;
+mod custom_schemes;
 mod documents;
-mod faults;
 mod forwarding;
 mod framing;
 mod grpc;
@@ -14,18 +19,17 @@ mod http2;
 mod lifecycle;
 mod limits;
 mod observability;
-mod observe;
+mod observe_mode;
 mod parity;
-mod proxied;
+mod provider_sdks;
+mod proxy_protocol;
 #[path = "../../../crates/replay/tests/redis/server.rs"]
-#[expect(dead_code, reason = "other suites use the rest")]
+#[expect(dead_code, reason = "the suites of the Redis store use the rest")]
 mod redis_server;
 mod reload;
-mod reload_load;
 mod replicas;
 mod schema;
-mod schemes;
-mod strangers;
+mod store_faults;
 mod tls;
 mod traces;
 mod upstreams;

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, exchange_raw, now, send};
+use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, now, send, send_raw};
 use http::StatusCode;
 use serde_json::Value;
 use tokio::time::sleep;
 
-fn beatapi() -> Provided {
-    Provided::named("beatapi")
+fn beatapi() -> TestProvider {
+    TestProvider::named("beatapi")
 }
 
 /// Waits until there are so many lines.
@@ -33,9 +33,11 @@ async fn every_delivery_leaves_one_line() {
     let body = beatapi().body("evt_2");
     let forged = beatapi().request(beatapi().sign(b"{}", now(), ""), body);
     let mut elsewhere = beatapi().delivery("evt_3");
-    *elsewhere.uri_mut() = "/elsewhere?token=of-somebody".parse().expect("a path");
-    upstream.next(Behaviour::Answer(StatusCode::CREATED));
-    upstream.next(Behaviour::Answer(StatusCode::GONE));
+    *elsewhere.uri_mut() = "/elsewhere?token=of-somebody"
+        .parse()
+        .expect("the path is valid");
+    upstream.queue_behaviour(Behaviour::Status(StatusCode::CREATED));
+    upstream.queue_behaviour(Behaviour::Status(StatusCode::GONE));
     for (request, outcome, reason, status, event) in [
         (
             beatapi().delivery("evt_1"),
@@ -101,10 +103,10 @@ async fn every_delivery_leaves_one_line() {
     .await;
     let line = lines(&gateway, 6).await.pop().expect("there are six");
     let told = String::from_utf8_lossy(&reply.body);
-    let id = line["request_id"].as_str().expect("text");
+    let id = line["request_id"].as_str().expect("the bytes are UTF-8");
     assert!(told.contains(id), "{told}");
     // A head that is none has a line, too.
-    exchange_raw(address, b"GET / HTTP/1.1\r\n\r\n", Duration::from_secs(5)).await;
+    send_raw(address, b"GET / HTTP/1.1\r\n\r\n", Duration::from_secs(5)).await;
     let line = lines(&gateway, 7).await.pop().expect("there are seven");
     assert_eq!(line["reason"], "request_malformed", "{line}");
 }
@@ -115,18 +117,18 @@ async fn lines_go_to_standard_output_unless_they_are_turned_off() {
         ("access_log = \"stdout\"", true),
         ("access_log = \"off\"", false),
     ] {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("the temporary folder is created");
         let output = folder.path().join("stdout");
         let upstream = Upstream::start().await;
         let mut gateway = Gateway::builder(upstream.address())
             .server(setting)
-            .before(&format!("exec > {:?}", output.display().to_string()))
+            .shell_prefix(&format!("exec > {:?}", output.display().to_string()))
             .start();
         let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
         gateway.signal("TERM");
-        gateway.ended().await;
-        let text = std::fs::read_to_string(output).expect("it is there");
+        gateway.wait_for_exit().await;
+        let text = std::fs::read_to_string(output).expect("the file is readable");
         assert_eq!(text.lines().count(), usize::from(written), "{text}");
         assert_eq!(text.contains("\"event\":\"evt_1\""), written, "{text}");
     }
@@ -138,7 +140,7 @@ async fn standard_output_that_takes_nothing_holds_up_no_delivery() {
     for sink in ["/dev/full", "&-"] {
         let gateway = Gateway::builder(upstream.address())
             .server("access_log = \"stdout\"")
-            .before(&format!("exec >{sink}"))
+            .shell_prefix(&format!("exec >{sink}"))
             .start();
         for number in 0..500 {
             let id = format!("evt_{number}");
@@ -190,7 +192,7 @@ async fn every_metric_has_the_name_of_the_documentation() {
     let mut text = String::new();
     while !text.contains("hookgate_verify_seconds_count 2") {
         assert!(start.elapsed() < Duration::from_secs(60), "{text}");
-        text = gateway.ask("/metrics").await;
+        text = gateway.get_admin("/metrics").await;
     }
     for name in METRICS {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name}\n{text}");

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_tests::{
-    Behaviour, Certificates, Gateway, GatewayBuilder, Protocol, Provided, Upstream, now, send_over,
+    Behaviour, Certificates, Gateway, GatewayBuilder, Protocol, TestProvider, Upstream, now,
+    send_over,
 };
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, combinators::BoxBody};
@@ -23,7 +24,7 @@ struct Door {
 }
 
 impl Door {
-    async fn all(provided: &Provided) -> Vec<Self> {
+    async fn all(provider: &TestProvider) -> Vec<Self> {
         let layer = |name, upstream: Upstream| Self {
             name,
             protocol: Protocol::Http1,
@@ -31,8 +32,8 @@ impl Door {
             upstream,
             _gateway: None,
         };
-        let axum = Upstream::start_with(|router| router.layer(provided.layer())).await;
-        let tonic = Upstream::start_in_tonic(provided.layer()).await;
+        let axum = Upstream::start_with(|router| router.layer(provider.layer())).await;
+        let tonic = Upstream::start_in_tonic(provider.layer()).await;
         let certificates = Certificates::new();
         certificates.issue("server", "localhost");
         let h2c = |gateway: GatewayBuilder| gateway.server("h2c = true");
@@ -77,7 +78,7 @@ impl Door {
         (
             reply.status.as_u16(),
             is_duplicate,
-            self.upstream.take().len(),
+            self.upstream.take_received().len(),
         )
     }
 }
@@ -117,7 +118,7 @@ struct Step {
 /// Makes the steps for a provider: anew for each door, because requests cannot be
 /// cloned. Each is of an event of its own, called after it.
 struct Steps<'p> {
-    provided: &'p Provided,
+    provider: &'p TestProvider,
     steps: Vec<Step>,
 }
 
@@ -144,30 +145,30 @@ impl Steps<'_> {
 
     /// A good delivery but for this change of its head.
     fn changed(&mut self, id: &'static str, change: impl FnOnce(&mut HeaderMap)) {
-        let body = self.provided.body(id);
-        let mut headers = self.provided.sign(&body, now(), id);
+        let body = self.provider.body(id);
+        let mut headers = self.provider.sign(&body, now(), id);
         change(&mut headers);
-        self.refused(id, self.provided.request(headers, body));
+        self.refused(id, self.provider.request(headers, body));
     }
 
     /// A good delivery that the program answers so.
     fn answered(&mut self, id: &'static str, status: StatusCode, expected: Told, then: Then) {
-        self.add(id, self.provided.delivery(id), expected, then);
+        self.add(id, self.provider.delivery(id), expected, then);
         if let Some(step) = self.steps.last_mut() {
-            step.behaviour = Some(Behaviour::Answer(status));
+            step.behaviour = Some(Behaviour::Status(status));
         }
     }
 }
 
-fn steps(provided: &Provided) -> Vec<Step> {
+fn steps(provider: &TestProvider) -> Vec<Step> {
     let mut of = Steps {
-        provided,
+        provider,
         steps: Vec::new(),
     };
-    of.add("good", provided.delivery("good"), FORWARDED, Then::Done);
+    of.add("good", provider.delivery("good"), FORWARDED, Then::Done);
     of.add(
         "chunked",
-        chunked(provided, "chunked", 7),
+        chunked(provider, "chunked", 7),
         FORWARDED,
         Then::Done,
     );
@@ -178,17 +179,17 @@ fn steps(provided: &Provided) -> Vec<Step> {
         ("stale", now().minus(outside)),
         ("future", now().plus(outside)),
     ] {
-        let body = provided.body(id);
-        of.refused(id, provided.request(provided.sign(&body, at, id), body));
+        let body = provider.body(id);
+        of.refused(id, provider.request(provider.sign(&body, at, id), body));
     }
-    let other = provided.sign(&provided.body("tampered"), now(), "tampered");
+    let other = provider.sign(&provider.body("tampered"), now(), "tampered");
     of.refused(
         "tampered",
-        provided.request(other, Bytes::from_static(b"{}")),
+        provider.request(other, Bytes::from_static(b"{}")),
     );
-    let bare = provided.request(HeaderMap::new(), provided.body("bare"));
+    let bare = provider.request(HeaderMap::new(), provider.body("bare"));
     of.refused("bare", bare);
-    let signature = match provided.name {
+    let signature = match provider.name {
         "beatapi" => "x-beatapi-signature",
         "beel" => "beel-signature",
         _ => "webhook-signature",
@@ -201,7 +202,7 @@ fn steps(provided: &Provided) -> Vec<Step> {
     });
     of.changed("short", |head| {
         let bytes = head[signature].as_bytes();
-        let short = HeaderValue::from_bytes(&bytes[..bytes.len() - 1]).expect("a value");
+        let short = HeaderValue::from_bytes(&bytes[..bytes.len() - 1]).expect("the value is valid");
         head.insert(signature, short);
     });
     of.changed("garbage", |head| {
@@ -211,18 +212,18 @@ fn steps(provided: &Provided) -> Vec<Step> {
     // Sizes and methods.
     let padding = "x".repeat(1024 * 1024 - 80);
     let large = serde_json::json!({ "id": "large", "data": padding }).to_string();
-    let headers = provided.sign(large.as_bytes(), now(), "large");
+    let headers = provider.sign(large.as_bytes(), now(), "large");
     of.add(
         "large",
-        provided.request(headers, large.into()),
+        provider.request(headers, large.into()),
         FORWARDED,
         Then::Done,
     );
     let too_large = Bytes::from(vec![b' '; 1024 * 1024 + 1]);
-    let headers = provided.sign(&too_large, now(), "too_large");
-    let request = provided.request(headers, too_large);
+    let headers = provider.sign(&too_large, now(), "too_large");
+    let request = provider.request(headers, too_large);
     of.add("too_large", request, (413, false, 0), Then::Absent);
-    let get = as_get(provided.delivery("get"));
+    let get = as_get(provider.delivery("get"));
     of.add("get", get, (405, false, 0), Then::Absent);
 
     // What the program makes of it.
@@ -244,15 +245,15 @@ fn steps(provided: &Provided) -> Vec<Step> {
 
 #[tokio::test]
 async fn layer_and_gateway_come_to_the_same_verdicts_and_leave_the_same_behind() {
-    for provided in Provided::all() {
-        for door in Door::all(&provided).await {
-            for step in steps(&provided) {
-                let at = format!("{} {} {}", provided.name, door.name, step.id);
+    for provider in TestProvider::all() {
+        for door in Door::all(&provider).await {
+            for step in steps(&provider) {
+                let at = format!("{} {} {}", provider.name, door.name, step.id);
                 if let Some(behaviour) = step.behaviour {
-                    door.upstream.next(behaviour);
+                    door.upstream.queue_behaviour(behaviour);
                 }
                 assert_eq!(door.send(step.request).await, step.expected, "{at}");
-                let told = door.send(provided.delivery(step.id)).await;
+                let told = door.send(provider.delivery(step.id)).await;
                 assert_eq!(told, step.then.told(), "{at}: then {:?}", step.then);
             }
         }
@@ -260,11 +261,15 @@ async fn layer_and_gateway_come_to_the_same_verdicts_and_leave_the_same_behind()
 }
 
 /// A good delivery in frames of `len` bytes.
-fn chunked(provided: &Provided, id: &str, len: usize) -> Request<BoxBody<Bytes, std::io::Error>> {
-    let body = provided.body(id);
-    let headers = provided.sign(&body, now(), id);
+fn chunked(
+    provider: &TestProvider,
+    id: &str,
+    len: usize,
+) -> Request<BoxBody<Bytes, std::io::Error>> {
+    let body = provider.body(id);
+    let headers = provider.sign(&body, now(), id);
     let frames: Vec<_> = body.chunks(len).map(Bytes::copy_from_slice).collect();
-    provided
+    provider
         .request(headers, Bytes::new())
         .map(|_| BodyExt::boxed(Frames(frames.into_iter())))
 }

@@ -12,23 +12,24 @@ fn repository() -> &'static Path {
 }
 
 fn read(name: &str) -> String {
-    std::fs::read_to_string(repository().join(name)).expect("it is there")
+    std::fs::read_to_string(repository().join(name)).expect("the file is readable")
 }
 
 fn schema() -> Value {
     let output = Command::new(binary()).arg("schema").output();
-    serde_json::from_slice(&output.expect("it runs").stdout).expect("JSON")
+    serde_json::from_slice(&output.expect("the command runs").stdout).expect("the text is JSON")
 }
 
 /// A configuration as the schema sees it.
 fn as_json(text: &str) -> Value {
-    let table: toml::Table = text.parse().expect("TOML");
+    let table: toml::Table = text.parse().expect("the text is TOML");
     serde_json::to_value(table).expect("no number is odd")
 }
 
 #[test]
 fn the_schema_of_the_repository_is_the_one_of_the_program() {
-    let committed: Value = serde_json::from_str(&read("gateway.schema.json")).expect("JSON");
+    let committed: Value =
+        serde_json::from_str(&read("gateway.schema.json")).expect("the text is JSON");
     assert_eq!(
         committed,
         schema(),
@@ -38,7 +39,7 @@ fn the_schema_of_the_repository_is_the_one_of_the_program() {
 
 #[test]
 fn the_schema_accepts_the_example_and_refuses_mistakes() {
-    let schema = jsonschema::validator_for(&schema()).expect("a schema");
+    let schema = jsonschema::validator_for(&schema()).expect("the schema is valid");
     let example = read("gateway.example.toml");
     let errors: Vec<String> = schema
         .iter_errors(&as_json(&example))
@@ -115,12 +116,12 @@ fn the_schema_knows_the_keys_that_the_gateway_knows() {
 
 /// What is said of a configuration.
 fn refusal_of(text: &str) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let file = folder.path().join("gateway.toml");
-    std::fs::write(&file, text).expect("it can be written");
+    std::fs::write(&file, text).expect("the file is written");
     let output = Command::new(binary())
         .args(["check", "-c"])
         .arg(&file)
         .output();
-    String::from_utf8(output.expect("it runs").stderr).expect("UTF-8")
+    String::from_utf8(output.expect("the command runs").stderr).expect("the bytes are UTF-8")
 }

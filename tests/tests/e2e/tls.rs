@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hookgate_tests::{
-    Certificates, Gateway, Protocol, Provided, Upstream, admin, exchange_raw, now, send_over,
+    Certificates, Gateway, Protocol, TestProvider, Upstream, now, send_over, send_raw,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::io::AsyncReadExt;
@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::sleep;
 
-fn beatapi() -> Provided {
-    Provided::named("beatapi")
+fn beatapi() -> TestProvider {
+    TestProvider::named("beatapi")
 }
 
 fn certificates() -> Certificates {
@@ -26,7 +26,7 @@ fn certificates() -> Certificates {
 /// The arguments of curl and of h2load for these headers.
 fn header_args(headers: &HeaderMap) -> Vec<String> {
     let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
-        let value = value.to_str().expect("text");
+        let value = value.to_str().expect("the bytes are UTF-8");
         ["-H".to_owned(), format!("{name}: {value}")]
     };
     headers.iter().flat_map(line).collect()
@@ -46,7 +46,7 @@ async fn curl(args: &[&str], url: &str, headers: &HeaderMap, body: &Path) -> Str
         .output()
         .await
         .expect("curl is installed");
-    String::from_utf8(output.stdout).expect("text")
+    String::from_utf8(output.stdout).expect("the bytes are UTF-8")
 }
 
 #[tokio::test]
@@ -71,11 +71,11 @@ async fn curl_is_told_the_same_in_every_protocol() {
         (&["--ipv4", "--http2", "--cacert", &ca], &tls, "2"),
     ] {
         let body = beatapi().body(&format!("evt_{}{version}", url.len()));
-        std::fs::write(&body_file, &body).expect("it can be written");
+        std::fs::write(&body_file, &body).expect("the file is written");
         let headers = beatapi().sign(&body, now(), "");
         let mut forged = headers.clone();
         let other = HeaderValue::from_str(&format!("sha256={}", "0".repeat(64)));
-        forged.insert("x-beatapi-signature", other.expect("a value"));
+        forged.insert("x-beatapi-signature", other.expect("the value is valid"));
         for (headers, expected) in [
             (&forged, "401 refused"),
             (&headers, "204 "),
@@ -84,14 +84,16 @@ async fn curl_is_told_the_same_in_every_protocol() {
             let told = curl(args, url, headers, &body_file).await;
             assert_eq!(told, format!("{version} {expected}"), "{args:?}");
         }
-        let arrivals = upstream.take();
+        let arrivals = upstream.take_received();
         assert_eq!(arrivals.len(), 1, "{args:?}");
         assert_eq!(arrivals[0].body, body);
         let scheme = url.split_once(':').map(|(scheme, _)| scheme);
         let proto = &arrivals[0].headers["x-forwarded-proto"];
         assert_eq!(proto.to_str().ok(), scheme);
         // From the authority, where HTTP/2 has no other.
-        let host = arrivals[0].headers["host"].to_str().expect("text");
+        let host = arrivals[0].headers["host"]
+            .to_str()
+            .expect("the bytes are UTF-8");
         assert!(url.contains(&format!("//{host}/")), "{host}");
     }
 }
@@ -105,7 +107,7 @@ async fn under_h2load_one_delivery_is_one_delivery() {
         .start();
     let body = beatapi().body("evt_1");
     let body_file = certificates.path("body");
-    std::fs::write(&body_file, &body).expect("it can be written");
+    std::fs::write(&body_file, &body).expect("the file is written");
     let mut headers = beatapi().sign(&body, now(), "");
     for (expected, arrivals) in [
         ("5000 2xx, 0 3xx, 0 4xx, 0 5xx", 1),
@@ -120,9 +122,9 @@ async fn under_h2load_one_delivery_is_one_delivery() {
             .output()
             .await
             .expect("h2load is installed");
-        let told = String::from_utf8(output.stdout).expect("text");
+        let told = String::from_utf8(output.stdout).expect("the bytes are UTF-8");
         assert!(told.contains(expected), "{told}");
-        assert_eq!(upstream.take().len(), arrivals);
+        assert_eq!(upstream.take_received().len(), arrivals);
         headers.insert("x-beatapi-timestamp", HeaderValue::from_static("1"));
     }
 }
@@ -153,17 +155,17 @@ async fn a_certificate_is_replaced_while_the_gateway_runs_and_a_bad_one_is_not_t
     let others = Certificates::new();
     others.issue("server", "localhost");
     let replace = |file: &str| {
-        std::fs::copy(others.path(file), certificates.path(file)).expect("it can be written")
+        std::fs::copy(others.path(file), certificates.path(file)).expect("the file is written")
     };
     replace("server.key");
-    gateway.says("does not go with").await;
+    gateway.wait_for_log("does not go with").await;
     assert!(is_reached(&gateway, &certificates, "evt_2").await);
 
     replace("server.pem");
-    gateway.says("the configuration was reloaded").await;
+    gateway.wait_for_log("the configuration was reloaded").await;
     assert!(is_reached(&gateway, &others, "evt_3").await);
     assert!(!is_reached(&gateway, &certificates, "evt_4").await);
-    assert_eq!(upstream.take().len(), 3);
+    assert_eq!(upstream.take_received().len(), 3);
 }
 
 #[tokio::test]
@@ -185,7 +187,7 @@ async fn with_a_client_ca_only_who_has_its_certificate_gets_in() {
     let ca = certificates.path("ca.pem").display().to_string();
     let body_file = certificates.path("body");
     let body = beatapi().body("evt_1");
-    std::fs::write(&body_file, &body).expect("it can be written");
+    std::fs::write(&body_file, &body).expect("the file is written");
     let headers = beatapi().sign(&body, now(), "");
     for (of, expected) in [
         (None, "0 000 "),
@@ -202,7 +204,7 @@ async fn with_a_client_ca_only_who_has_its_certificate_gets_in() {
         let told = curl(&args, &url, &headers, &body_file).await;
         assert_eq!(told, expected);
     }
-    assert_eq!(upstream.take().len(), 1);
+    assert_eq!(upstream.take_received().len(), 1);
 }
 
 #[tokio::test]
@@ -218,7 +220,7 @@ async fn who_does_not_shake_hands_is_counted_and_closed_on_time() {
         silent.push(
             TcpStream::connect(gateway.tls_address())
                 .await
-                .expect("it listens"),
+                .expect("the server listens"),
         );
     }
     // Every place is taken by those who say nothing, and for so long only.
@@ -237,9 +239,9 @@ async fn who_speaks_no_tls_is_counted_and_told_of_in_the_log() {
         .tls(&certificates())
         .start();
     let clear = b"POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\n\r\n";
-    exchange_raw(gateway.tls_address(), clear, Duration::from_secs(20)).await;
-    gateway.says("no TLS handshake").await;
-    let metrics = admin(gateway.admin(), "/metrics").await;
+    send_raw(gateway.tls_address(), clear, Duration::from_secs(20)).await;
+    gateway.wait_for_log("no TLS handshake").await;
+    let metrics = gateway.get_admin("/metrics").await;
     let counted = "hookgate_connections_refused_total{reason=\"tls\"} 1\n";
     assert!(metrics.contains(counted), "{metrics}");
 }
@@ -254,22 +256,25 @@ async fn a_connection_over_tls_may_rest_for_longer_than_a_head_may_take() {
         .start();
     let stream = TcpStream::connect(gateway.tls_address())
         .await
-        .expect("it listens");
+        .expect("the server listens");
     let connector = tokio_rustls::TlsConnector::from(certificates.client("http/1.1"));
-    let name = "localhost".try_into().expect("a name");
-    let stream = connector.connect(name, stream).await.expect("a handshake");
+    let name = "localhost".try_into().expect("the name is valid");
+    let stream = connector
+        .connect(name, stream)
+        .await
+        .expect("the handshake succeeds");
     let io = hyper_util::rt::TokioIo::new(stream);
     let (mut client, connection) = hyper::client::conn::http1::handshake(io)
         .await
-        .expect("HTTP/1");
+        .expect("the HTTP/1.1 handshake succeeds");
     tokio::spawn(connection);
     for id in ["evt_1", "evt_2"] {
         let reply = client
             .send_request(beatapi().delivery(id))
             .await
-            .expect("an answer");
+            .expect("the server responds");
         assert_eq!(reply.status(), StatusCode::NO_CONTENT);
         sleep(Duration::from_millis(1500)).await;
     }
-    assert_eq!(upstream.take().len(), 2);
+    assert_eq!(upstream.take_received().len(), 2);
 }

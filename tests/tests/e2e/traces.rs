@@ -2,17 +2,17 @@
 //! delivery, if the program was built for that.
 
 use bytes::Bytes;
-use hookgate_tests::{Gateway, Provided, Upstream, send};
+use hookgate_tests::{Gateway, TestProvider, Upstream, send};
 use http::{Request, StatusCode};
 use http_body_util::combinators::BoxBody;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-fn traced(provided: &Provided, id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
-    let mut request = provided.delivery(id);
+fn traced(provider: &TestProvider, id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
+    let mut request = provider.delivery(id);
     let context = format!("00-{TRACE}-{PARENT}-01");
-    let context = context.parse().expect("a header value");
+    let context = context.parse().expect("the header value is valid");
     request.headers_mut().insert("traceparent", context);
     request
 }
@@ -23,11 +23,11 @@ async fn without_a_collector_the_context_goes_on_as_it_came() {
     let gateway = Gateway::builder(upstream.address()).start();
     let reply = send(
         gateway.address(),
-        traced(&Provided::named("beatapi"), "evt_1"),
+        traced(&TestProvider::named("beatapi"), "evt_1"),
     )
     .await;
     assert_eq!(reply.status, StatusCode::NO_CONTENT);
-    let arrival = &upstream.take()[0];
+    let arrival = &upstream.take_received()[0];
     assert_eq!(
         arrival.headers["traceparent"],
         format!("00-{TRACE}-{PARENT}-01")
@@ -55,7 +55,7 @@ mod with_a_collector {
     async fn span(collector: &Upstream, text: &str) -> Vec<u8> {
         let start = Instant::now();
         loop {
-            for arrival in collector.take() {
+            for arrival in collector.take_received() {
                 assert_eq!(arrival.path, "/v1/traces");
                 if contains(&arrival.body, text.as_bytes()) {
                     return arrival.body.to_vec();
@@ -71,18 +71,20 @@ mod with_a_collector {
     }
 
     fn binary(id: &str) -> Vec<u8> {
-        hex::decode(id).expect("hex")
+        hex::decode(id).expect("the text is hex")
     }
 
     #[tokio::test]
     async fn a_delivery_has_a_span_in_the_trace_of_its_sender() {
         let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
         let gateway = gateway(&upstream, &collector);
-        let provided = Provided::named("beatapi");
-        let reply = send(gateway.address(), traced(&provided, "evt_1")).await;
+        let provider = TestProvider::named("beatapi");
+        let reply = send(gateway.address(), traced(&provider, "evt_1")).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT);
-        let arrival = &upstream.take()[0];
-        let told = arrival.headers["traceparent"].to_str().expect("text");
+        let arrival = &upstream.take_received()[0];
+        let told = arrival.headers["traceparent"]
+            .to_str()
+            .expect("the bytes are UTF-8");
         let (trace, own) = (&told[3..35], &told[36..52]);
         assert_eq!(trace, TRACE);
         assert_ne!(own, PARENT);
@@ -93,16 +95,16 @@ mod with_a_collector {
         for text in ["hookgate.outcome", "forwarded", "evt_1", "beatapi"] {
             assert!(contains(&span, text.as_bytes()), "{text}");
         }
-        assert!(!contains(&span, provided.secret.as_bytes()));
+        assert!(!contains(&span, provider.secret.as_bytes()));
     }
 
     #[tokio::test]
     async fn who_is_not_verified_does_not_decide_what_is_recorded() {
         let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
         let gateway = gateway(&upstream, &collector);
-        let provided = Provided::named("beatapi");
-        let mut forged = traced(&provided, "evt_1");
-        let headers = provided.sign(b"{}", now(), "");
+        let provider = TestProvider::named("beatapi");
+        let mut forged = traced(&provider, "evt_1");
+        let headers = provider.sign(b"{}", now(), "");
         forged.headers_mut().extend(headers);
         let reply = send(gateway.address(), forged).await;
         assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
@@ -110,9 +112,9 @@ mod with_a_collector {
         assert!(!contains(&span, &binary(TRACE)));
         // The end of the process sends what is left.
         let mut gateway = gateway;
-        send(gateway.address(), traced(&provided, "evt_last")).await;
+        send(gateway.address(), traced(&provider, "evt_last")).await;
         gateway.signal("TERM");
-        assert_eq!(gateway.ended().await.code(), Some(0));
+        assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
         self::span(&collector, "evt_last").await;
     }
 }

@@ -25,7 +25,7 @@ fn now(vector: &Vector) -> UnixTime {
 fn verifier(vector: &Vector) -> Verifier {
     let provider = Provider::named(&vector.provider)
         .unwrap_or_else(|| panic!("{} is not in the catalogue", vector.provider));
-    let secret = Secret::new(vector.secret.clone()).expect("a secret");
+    let secret = Secret::new(vector.secret.clone()).expect("the secret is not empty");
     let mut builder = Verifier::builder(provider.scheme())
         .key(secret)
         .url(vector.url())
@@ -40,7 +40,7 @@ fn verifier(vector: &Vector) -> Verifier {
     if vector.now.is_none() {
         builder = builder.window(Window::new(Duration::MAX, Duration::MAX));
     }
-    builder.build().expect("it fits")
+    builder.build().expect("the secret fits the scheme")
 }
 
 fn check(vector: &Vector, headers: &HeaderMap, body: Bytes) -> Result<RequestOutcome, VerifyError> {
@@ -57,16 +57,16 @@ fn verify(vector: &Vector, headers: &HeaderMap, body: Bytes) -> Result<Verified,
 /// a signature.
 fn handshake_headers(vector: &Vector) -> HeaderMap {
     let mut headers = vector.headers();
-    let provider = Provider::named(&vector.provider).expect("in the catalogue");
+    let provider = Provider::named(&vector.provider).expect("the catalogue has the provider");
     let handshakes = provider.scheme().handshakes();
     if handshakes
         .iter()
         .any(|handshake| handshake.ends_with("signed"))
     {
-        let secret = Secret::new(vector.secret.clone()).expect("a secret");
-        let signer = Signer::new(provider.scheme(), &secret).expect("it fits");
+        let secret = Secret::new(vector.secret.clone()).expect("the secret is not empty");
+        let signer = Signer::new(provider.scheme(), &secret).expect("the secret fits the scheme");
         let signed = signer.sign(&vector.body(), now(vector), Some("msg_1"));
-        headers.extend(signed.expect("it can be signed"));
+        headers.extend(signed.expect("the delivery is signed"));
     }
     headers
 }
@@ -114,7 +114,7 @@ fn no_good_vector_passes_with_a_byte_changed() {
     for vector in all_vectors().filter(|vector| vector.is_good() && !vector.is_handshake()) {
         let (headers, body) = (vector.headers(), vector.body());
         let genuine = verify(&vector, &headers, body.clone()).expect("it is good");
-        let provider = Provider::named(&vector.provider).expect("in the catalogue");
+        let provider = Provider::named(&vector.provider).expect("the catalogue has the provider");
         let mut variants = provider.scheme().variants();
         let unbound = variants.any(|v| v.cautions().contains(&Caution::BodyUnbound));
         let mut expect = |what: &str, outcome: Result<Verified, VerifyError>, unread: bool| {
@@ -169,9 +169,9 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
     let vectors: Vec<Vector> = all_vectors()
         .filter(|vector| vector.is_handshake() || vector.method() == Method::POST)
         .collect();
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let clock = folder.path().join("clock");
-    fs::write(&clock, "0").expect("it can be written");
+    fs::write(&clock, "0").expect("the file is written");
 
     let upstream = Upstream::start().await;
     let mut builder = Gateway::builder(upstream.address()).env(
@@ -179,7 +179,7 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
         clock.to_str().expect("a path of UTF-8"),
     );
     for (index, vector) in vectors.iter().enumerate() {
-        let provider = Provider::named(&vector.provider).expect("in the catalogue");
+        let provider = Provider::named(&vector.provider).expect("the catalogue has the provider");
         let scheme = provider.scheme();
         let params: Vec<String> = scheme
             .params()
@@ -202,7 +202,7 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
                 variant.unwrap_or_default(),
             ));
     }
-    let gateway = builder.start_bare();
+    let gateway = builder.start_without_default_sources();
 
     let mut verdicts = BTreeSet::new();
     for (index, vector) in vectors.iter().enumerate() {
@@ -212,7 +212,7 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
             "sanity" => 1_633_519_811,
             _ => 0,
         });
-        fs::write(&clock, now.to_string()).expect("it can be written");
+        fs::write(&clock, now.to_string()).expect("the file is written");
         let body = vector.body();
         let query = vector.target().query().map(|query| format!("?{query}"));
         let target = format!("/v{index}{}", query.unwrap_or_default());
@@ -227,17 +227,17 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
         };
         request
             .headers_mut()
-            .expect("a good request")
+            .expect("the request is valid")
             .extend(headers);
         let full = Full::new(body.clone())
             .map_err(|never| match never {})
             .boxed();
         let reply = send(
             gateway.address(),
-            request.body(full).expect("a good request"),
+            request.body(full).expect("the request is valid"),
         )
         .await;
-        let arrivals = upstream.take();
+        let arrivals = upstream.take_received();
         let (status, forwarded) = match (vector.is_handshake(), &vector.expected_response) {
             (true, Some(expected)) => (expected.status, false),
             (true, None) => (403, false),

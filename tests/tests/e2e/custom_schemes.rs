@@ -2,13 +2,11 @@
 
 use bytes::Bytes;
 use hookgate_core::{Scheme, Secret, Signer};
-use hookgate_tests::{Gateway, Reply, Upstream, now, send};
+use hookgate_tests::{Gateway, ReceivedResponse, Upstream, is_complete_response, now, send};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use super::framing::is_complete;
 
 const SECRET: &str = "partner-secret-0123456789abcdef";
 
@@ -47,19 +45,19 @@ fn source() -> String {
 }
 
 fn signer() -> Signer {
-    let scheme = Scheme::from_toml(SCHEME).expect("it loads");
-    let secret = Secret::new(SECRET).expect("a secret");
+    let scheme = Scheme::from_toml(SCHEME).expect("the scheme loads");
+    let secret = Secret::new(SECRET).expect("the secret is not empty");
     let signer = Signer::builder(&scheme, &secret).param("account", "acme");
-    signer.build().expect("it fits")
+    signer.build().expect("the secret fits the scheme")
 }
 
 fn signed(body: &str) -> Request<Bytes> {
     let request = Request::post("/partner?tenant=7").body(Bytes::copy_from_slice(body.as_bytes()));
-    let signed = signer().sign_request(request.expect("a request"), now(), None);
-    signed.expect("it can be signed")
+    let signed = signer().sign_request(request.expect("the request is valid"), now(), None);
+    signed.expect("the delivery is signed")
 }
 
-async fn exchange(gateway: &Gateway, mut request: Request<Bytes>) -> Reply {
+async fn exchange(gateway: &Gateway, mut request: Request<Bytes>) -> ReceivedResponse {
     let host = http::HeaderValue::from_static("hooks.example");
     request.headers_mut().insert("host", host);
     let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed());
@@ -72,7 +70,7 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
     let gateway = Gateway::builder(upstream.address())
         .env("PARTNER", SECRET)
         .table(&source())
-        .start_bare();
+        .start_without_default_sources();
 
     // A delivery, its retry, and forgeries of every part that is signed.
     let body = r#"{"event":{"id":"e1","kind":"sold"}}"#;
@@ -81,7 +79,7 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
         exchange(&gateway, good.clone()).await.status,
         StatusCode::NO_CONTENT
     );
-    let arrived = upstream.take();
+    let arrived = upstream.take_received();
     assert_eq!(arrived.len(), 1);
     assert_eq!(arrived[0].body, body);
     assert_eq!(arrived[0].headers["hookgate-event-id"], "e1");
@@ -94,7 +92,7 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
 
     let fresh = signed(r#"{"event":{"id":"e2","kind":"sold"}}"#);
     let mut other_query = fresh.clone();
-    *other_query.uri_mut() = "/partner?tenant=8".parse().expect("a target");
+    *other_query.uri_mut() = "/partner?tenant=8".parse().expect("the target is valid");
     let other_body = fresh.clone().map(|_| Bytes::from("{}"));
     for forged in [other_query, other_body] {
         let reply = exchange(&gateway, forged).await;
@@ -107,13 +105,15 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
 
     // The handshakes.
     let ask = async |target: &str| {
-        let request = Request::get(target).body(Bytes::new()).expect("a request");
+        let request = Request::get(target)
+            .body(Bytes::new())
+            .expect("the request is valid");
         exchange(&gateway, request).await
     };
     let hello = ask("/partner?hello=abc123&account=acme").await;
     assert_eq!(hello.status, StatusCode::OK);
     assert_eq!(hello.headers["content-type"], "application/json");
-    let answer: serde_json::Value = serde_json::from_slice(&hello.body).expect("JSON");
+    let answer: serde_json::Value = serde_json::from_slice(&hello.body).expect("the text is JSON");
     assert_eq!(answer["echo"], "abc123");
     assert!(
         answer["proof"]
@@ -138,13 +138,13 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
     assert_eq!(pong.headers["x-pong"], "p1");
     let unsigned = Request::post("/partner")
         .body(Bytes::from(ping))
-        .expect("a request");
+        .expect("the request is valid");
     assert_eq!(
         exchange(&gateway, unsigned).await.status,
         StatusCode::FORBIDDEN
     );
     assert!(
-        upstream.take().is_empty(),
+        upstream.take_received().is_empty(),
         "nothing of all this was forwarded"
     );
 
@@ -153,7 +153,7 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
         .method(Method::PUT)
         .uri("/partner")
         .body(Bytes::new());
-    let put = exchange(&gateway, put.expect("a request")).await;
+    let put = exchange(&gateway, put.expect("the request is valid")).await;
     assert_eq!(put.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(put.headers["allow"], "GET, POST");
 }
@@ -164,18 +164,21 @@ async fn a_connection_goes_on_after_a_handshake() {
     let gateway = Gateway::builder(upstream.address())
         .env("PARTNER", SECRET)
         .table(&source())
-        .start_bare();
+        .start_without_default_sources();
     // With a body, which nobody asked for and nobody reads.
     let request = b"GET /partner?hello=a1&account=acme HTTP/1.1\r\nhost: a\r\n\
                     content-length: 3\r\n\r\nxyz";
     let mut stream = TcpStream::connect(gateway.address())
         .await
-        .expect("it listens");
+        .expect("the server listens");
     for _ in 0..3 {
-        stream.write_all(request).await.expect("it reads");
+        stream.write_all(request).await.expect("the server reads");
         let mut answer = Vec::new();
-        while !is_complete(&answer) {
-            let read = stream.read_buf(&mut answer).await.expect("it answers");
+        while !is_complete_response(&answer) {
+            let read = stream
+                .read_buf(&mut answer)
+                .await
+                .expect("the server responds");
             assert_ne!(read, 0, "closed early");
         }
         assert!(answer.starts_with(b"HTTP/1.1 200"));
@@ -192,18 +195,18 @@ fn a_provider_that_does_not_say_how_it_signs_starts_only_with_a_scheme() {
         )
     };
     let check = |text: &str| {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("the temporary folder is created");
         let file = folder.path().join("gateway.toml");
-        std::fs::write(&file, text).expect("it can be written");
+        std::fs::write(&file, text).expect("the file is written");
         let output = std::process::Command::new(hookgate_tests::binary())
-            .args(["check", "-c", file.to_str().expect("UTF-8")])
+            .args(["check", "-c", file.to_str().expect("the bytes are UTF-8")])
             .env("PARTNER", SECRET)
             .output()
-            .expect("it runs");
+            .expect("the command runs");
         let said = [output.stdout, output.stderr].concat();
         (
             output.status.success(),
-            String::from_utf8(said).expect("UTF-8"),
+            String::from_utf8(said).expect("the bytes are UTF-8"),
         )
     };
     let (started, said) = check(&source(""));

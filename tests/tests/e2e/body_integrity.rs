@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::routing::post;
 use bytes::Bytes;
-use hookgate_tests::{Gateway, Provided, now};
+use hookgate_tests::{Gateway, TestProvider, now};
 use http::{Request, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
@@ -38,7 +38,7 @@ impl Numbers {
     }
 
     fn below(&mut self, end: u64) -> usize {
-        usize::try_from(self.next() % end).expect("small")
+        usize::try_from(self.next() % end).expect("the number is small")
     }
 
     /// Of every order of magnitude as many; 0 B and 1 MiB among them.
@@ -46,7 +46,7 @@ impl Numbers {
         let bits = self.next() % 22;
         let len = match bits {
             0 => 0,
-            21 => usize::try_from(LARGEST).expect("small"),
+            21 => usize::try_from(LARGEST).expect("the number is small"),
             bits => self.below(1 << (bits - 1)) + (1 << (bits - 1)),
         };
         let mut body = Vec::with_capacity(len + 8);
@@ -103,17 +103,21 @@ enum Sender {
 
 impl Sender {
     async fn connect(address: SocketAddr, is_http2: bool) -> Self {
-        let stream = TcpStream::connect(address).await.expect("it listens");
-        stream.set_nodelay(true).expect("TCP");
+        let stream = TcpStream::connect(address)
+            .await
+            .expect("the server listens");
+        stream.set_nodelay(true).expect("the socket is TCP");
         let io = TokioIo::new(stream);
         if is_http2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), io)
                 .await
-                .expect("HTTP/2");
+                .expect("the HTTP/2 handshake succeeds");
             tokio::spawn(connection);
             Self::Http2(sender)
         } else {
-            let (sender, connection) = http1::handshake(io).await.expect("HTTP/1");
+            let (sender, connection) = http1::handshake(io)
+                .await
+                .expect("the HTTP/1.1 handshake succeeds");
             tokio::spawn(connection);
             Self::Http1(sender)
         }
@@ -127,8 +131,8 @@ impl Sender {
             Self::Http1(sender) => sender.send_request(request).await,
             Self::Http2(sender) => sender.send_request(request).await,
         };
-        let (head, body) = answer.expect("an answer").into_parts();
-        let body = body.collect().await.expect("a whole answer");
+        let (head, body) = answer.expect("the server responds").into_parts();
+        let body = body.collect().await.expect("the response is complete");
         (head.status, body.to_bytes())
     }
 }
@@ -137,11 +141,15 @@ impl Sender {
 async fn ten_thousand_bodies_arrive_as_they_were_signed() {
     // The upstream answers with what it has seen, so that nobody keeps it all.
     let digest = post(|body: Body| async {
-        let body = to_bytes(body, usize::MAX).await.expect("a whole body");
+        let body = to_bytes(body, usize::MAX)
+            .await
+            .expect("the body is complete");
         hex::encode(Sha256::digest(&body))
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let upstream = listener.local_addr().expect("it is bound");
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let upstream = listener.local_addr().expect("the listener is bound");
     let router = Router::new().fallback(digest);
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
     let start = |protocol: &str| {
@@ -152,31 +160,31 @@ async fn ten_thousand_bodies_arrive_as_they_were_signed() {
     };
     let gateways = [start("http1"), start("h2c")];
 
-    let provided = Provided::named("standard-webhooks");
+    let provider = TestProvider::named("standard-webhooks");
     let bytes = Arc::new(AtomicUsize::new(0));
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
         // Every pair of protocols, in and out.
         let address = gateways[sender % 2].address();
         let is_http2 = sender / 2 % 2 == 1;
-        let (provided, bytes) = (provided.clone(), Arc::clone(&bytes));
+        let (provider, bytes) = (provider.clone(), Arc::clone(&bytes));
         senders.spawn(async move {
-            let seed = u64::try_from(sender).expect("small") + 1;
+            let seed = u64::try_from(sender).expect("the number is small") + 1;
             let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let mut connection = Sender::connect(address, is_http2).await;
             for index in 0..BODIES / SENDERS {
                 let body = numbers.body();
                 let id = format!("evt_{sender}_{index}");
-                let headers = provided.sign(&body, now(), &id);
-                let mut request = Request::post(format!("http://{address}{}", provided.path()))
+                let headers = provider.sign(&body, now(), &id);
+                let mut request = Request::post(format!("http://{address}{}", provider.path()))
                     .header("host", address.to_string())
                     .body(numbers.cut(body.clone()))
-                    .expect("a good request");
+                    .expect("the request is valid");
                 request.headers_mut().extend(headers);
                 if is_http2 {
                     request.headers_mut().remove("host");
                 } else {
-                    *request.uri_mut() = provided.path().parse().expect("a path");
+                    *request.uri_mut() = provider.path().parse().expect("the path is valid");
                 }
                 let (status, seen) = connection.send(request).await;
                 assert_eq!(status, StatusCode::OK, "{id}: {} B", body.len());

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_tests::{Behaviour, Gateway, Provided, Upstream, admin, now, send};
+use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, now, send};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 const MODE: &str = "mode = \"observe\"";
 
-fn beatapi() -> Provided {
-    Provided::named("beatapi")
+fn beatapi() -> TestProvider {
+    TestProvider::named("beatapi")
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn whatever_comes_is_forwarded_and_counted_as_what_it_is() {
     ] {
         let reply = send(gateway.address(), beatapi.request(headers, body.clone())).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT, "{name}");
-        let arrivals = upstream.take();
+        let arrivals = upstream.take_received();
         let [arrival] = &arrivals[..] else {
             panic!("{name}: {arrivals:?}")
         };
@@ -61,7 +61,7 @@ async fn whatever_comes_is_forwarded_and_counted_as_what_it_is() {
             "{name}"
         );
     }
-    let metrics = admin(gateway.admin(), "/metrics").await;
+    let metrics = gateway.get_admin("/metrics").await;
     for line in [
         "hookgate_deliveries_total{outcome=\"forwarded\",source=\"beatapi\"} 1",
         "hookgate_deliveries_total{outcome=\"duplicate\",source=\"beatapi\"} 1",
@@ -81,13 +81,13 @@ async fn nothing_is_withheld_from_the_sender_but_a_body_that_cannot_be_held() {
         .every_source("body = \"1KiB\"")
         .start();
     let beatapi = beatapi();
-    upstream.next(Behaviour::Answer(StatusCode::GONE));
+    upstream.queue_behaviour(Behaviour::Status(StatusCode::GONE));
     let reply = send(gateway.address(), beatapi.delivery("evt_1")).await;
     assert_eq!(reply.status, StatusCode::GONE);
-    assert_eq!(upstream.take().len(), 1);
+    assert_eq!(upstream.take_received().len(), 1);
 
     let large = Bytes::from(vec![b' '; 1025]);
     let reply = send(gateway.address(), beatapi.request(HeaderMap::new(), large)).await;
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
 }

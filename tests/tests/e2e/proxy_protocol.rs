@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hookgate_tests::{Certificates, Gateway, GatewayBuilder, Provided, Upstream, admin, now};
+use hookgate_tests::{Certificates, Gateway, GatewayBuilder, TestProvider, Upstream, now};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -22,22 +22,27 @@ fn behind(upstream: &Upstream, networks: &str) -> GatewayBuilder {
 
 /// A connection that begins with `header`.
 async fn connect(address: SocketAddr, header: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    stream.write_all(header).await.expect("it reads");
+    let mut stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
+    stream.write_all(header).await.expect("the server reads");
     stream
 }
 
 /// The answer to a delivery, to the end of the connection; nothing if it was closed.
 async fn deliver(mut stream: impl AsyncRead + AsyncWrite + Unpin, id: &str) -> String {
-    let provided = Provided::named("beatapi");
-    let body = provided.body(id);
+    let provider = TestProvider::named("beatapi");
+    let body = provider.body(id);
     let mut request = format!(
         "POST {} HTTP/1.1\r\nhost: hooks.example\r\nconnection: close\r\ncontent-length: {}\r\n",
-        provided.path(),
+        provider.path(),
         body.len()
     );
-    for (name, value) in &provided.sign(&body, now(), id) {
-        request.push_str(&format!("{name}: {}\r\n", value.to_str().expect("text")));
+    for (name, value) in &provider.sign(&body, now(), id) {
+        request.push_str(&format!(
+            "{name}: {}\r\n",
+            value.to_str().expect("the bytes are UTF-8")
+        ));
     }
     let request = [request.as_bytes(), b"\r\n", &body].concat();
     let mut answer = Vec::new();
@@ -47,7 +52,7 @@ async fn deliver(mut stream: impl AsyncRead + AsyncWrite + Unpin, id: &str) -> S
             .await
             .expect("an end");
     }
-    String::from_utf8(answer).expect("text")
+    String::from_utf8(answer).expect("the bytes are UTF-8")
 }
 
 #[tokio::test]
@@ -71,18 +76,21 @@ async fn a_connection_is_of_the_client_that_the_balancer_names() {
         let clear = deliver(clear, &format!("evt_{index}_clear")).await;
         let secure = connect(gateway.tls_address(), header).await;
         let tls = TlsConnector::from(certificates.client("http/1.1"));
-        let name = "localhost".try_into().expect("a name");
-        let secure = tls.connect(name, secure).await.expect("a handshake");
+        let name = "localhost".try_into().expect("the name is valid");
+        let secure = tls
+            .connect(name, secure)
+            .await
+            .expect("the handshake succeeds");
         let secure = deliver(secure, &format!("evt_{index}_tls")).await;
         for answer in [clear, secure] {
             assert!(answer.starts_with("HTTP/1.1 204"), "{client}: {answer}");
-            let arrived = upstream.take();
+            let arrived = upstream.take_received();
             for arrival in arrived {
                 assert_eq!(arrival.headers["x-forwarded-for"], client);
             }
         }
     }
-    gateway.says("evt_2_tls").await;
+    gateway.wait_for_log("evt_2_tls").await;
     let clients: Vec<_> = gateway
         .access_log()
         .iter()
@@ -128,13 +136,13 @@ async fn nobody_else_names_one_and_without_a_name_there_is_no_connection() {
             expected => assert!(answer.starts_with(expected), "{name}: {answer}"),
         }
     }
-    assert_eq!(upstream.take().len(), 2);
+    assert_eq!(upstream.take_received().len(), 2);
     for (gateway, reason, count) in [
         (&others, "not_a_balancer", 2),
         (&trusting, "no_proxy_header", 3),
         (&none, "not_a_balancer", 0),
     ] {
-        let metrics = admin(gateway.admin(), "/metrics").await;
+        let metrics = gateway.get_admin("/metrics").await;
         let counted =
             format!("hookgate_connections_refused_total{{reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&counted), "{counted}{metrics}");
@@ -155,8 +163,11 @@ async fn limits_are_those_of_the_client_and_not_of_the_balancer() {
         .start();
     let mut held = connect(gateway.address(), TEXT).await;
     let ask = b"GET / HTTP/1.1\r\nhost: hooks.example\r\n\r\n";
-    held.write_all(ask).await.expect("it reads");
-    let read = held.read(&mut [0; 1024]).await.expect("an answer");
+    held.write_all(ask).await.expect("the server reads");
+    let read = held
+        .read(&mut [0; 1024])
+        .await
+        .expect("the server responds");
     assert!(read > 0, "it is there, and counted");
     let of =
         async |header: &[u8], id: &str| deliver(connect(gateway.address(), header).await, id).await;

@@ -1,7 +1,7 @@
-"""Signs and verifies with the providers' own libraries, for `strangers.rs`.
+"""Signs and verifies deliveries with the providers' own libraries, for `e2e/provider_sdks.rs`.
 
-    strangers.py verify PROVIDER SECRET HEADERS-AS-JSON < body
-    strangers.py sign   PROVIDER SECRET EVENT-ID        < body
+    provider_sdks.py verify PROVIDER SECRET HEADERS-AS-JSON < body
+    provider_sdks.py sign   PROVIDER SECRET EVENT-ID        < body
 """
 
 import json
@@ -24,7 +24,7 @@ def verify(provider, secret, headers, body):
 def sign(provider, secret, event_id, body):
     now = int(time.time())
     if provider == "beel":
-        # The library signs only to compare; this is the code that does it.
+        # The library has no public function that signs. It uses this one to verify.
         signature = WebhookVerifier(secret)._compute_signature(now, body)
         return {"BeeL-Signature": f"t={now},v1={signature}"}
     at = datetime.fromtimestamp(now, tz=timezone.utc)

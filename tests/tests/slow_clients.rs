@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use hookgate_tests::{Gateway, Provided, Upstream, try_send};
+use hookgate_tests::{Gateway, TestProvider, Upstream, try_send};
 use tokio::process::Command;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -74,9 +74,9 @@ async fn slow_clients_are_closed_on_time_and_harm_nobody() {
                 output = &mut slow => break output.expect("slowhttptest is installed"),
                 _ = pace.tick() => {
                     let id = format!("evt_{}", delivered.len());
-                    let delivery = Provided::named("beatapi").delivery(&id);
+                    let delivery = TestProvider::named("beatapi").delivery(&id);
                     let sent = Instant::now();
-                    let reply = try_send(gateway.address(), delivery).await.expect("an answer");
+                    let reply = try_send(gateway.address(), delivery).await.expect("the server responds");
                     assert_eq!(reply.status, 204, "{}", mode.name);
                     delivered.push(sent.elapsed());
                     if connections(&gateway).await > 10 {
@@ -107,14 +107,17 @@ async fn slow_clients_are_closed_on_time_and_harm_nobody() {
             delivered[delivered.len() / 2],
         );
         assert!(p99 <= Duration::from_millis(100), "{}: {p99:?}", mode.name);
-        assert_eq!(upstream.take().len(), delivered.len());
+        assert_eq!(upstream.take_received().len(), delivered.len());
     }
 }
 
 /// Connections that the gateway has open.
 async fn connections(gateway: &Gateway) -> usize {
-    let metrics = gateway.ask("/metrics").await;
+    let metrics = gateway.get_admin("/metrics").await;
     let mut lines = metrics.lines();
     let count = lines.find_map(|line| line.strip_prefix("hookgate_connections "));
-    count.expect("it is counted").parse().expect("a number")
+    count
+        .expect("the metric exists")
+        .parse()
+        .expect("the value is a number")
 }

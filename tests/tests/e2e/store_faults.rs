@@ -3,25 +3,25 @@
 
 use std::collections::BTreeSet;
 
-use hookgate_tests::{Gateway, Provided, Upstream, send};
+use hookgate_tests::{Gateway, TestProvider, Upstream, send};
 use http::StatusCode;
 
 #[tokio::test]
 async fn a_full_disk_forwards_nothing_and_forgets_nothing() {
-    let provided = Provided::named("beatapi");
+    let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let path = folder.path().display().to_string();
     // A write beyond this is an error, as it is on a disk that is full.
     let gateway = Gateway::builder(upstream.address())
-        .before("trap '' XFSZ; ulimit -f 400")
+        .shell_prefix("trap '' XFSZ; ulimit -f 400")
         .replay(&format!("store = \"disk\"\npath = {path:?}"))
         .start();
     let mut delivered = BTreeSet::new();
     let mut refused = 0;
     for number in 0..2_000 {
         let id = format!("evt_{number}");
-        let reply = send(gateway.address(), provided.delivery(&id)).await;
+        let reply = send(gateway.address(), provider.delivery(&id)).await;
         match reply.status {
             StatusCode::NO_CONTENT => {
                 delivered.insert(id);
@@ -41,12 +41,12 @@ async fn a_full_disk_forwards_nothing_and_forgets_nothing() {
     // What was forwarded had been claimed. It may not have been committed: then it
     // is not forwarded again while its lease runs.
     let arrived: BTreeSet<String> = upstream
-        .take()
+        .take_received()
         .iter()
         .map(|arrival| {
             arrival.headers["hookgate-event-id"]
                 .to_str()
-                .expect("text")
+                .expect("the bytes are UTF-8")
                 .to_owned()
         })
         .collect();
@@ -60,26 +60,26 @@ async fn a_full_disk_forwards_nothing_and_forgets_nothing() {
     let gateway = Gateway::builder(upstream.address())
         .replay(&format!("store = \"disk\"\npath = {path:?}"))
         .start();
-    let again = send(gateway.address(), provided.delivery("evt_0")).await;
+    let again = send(gateway.address(), provider.delivery("evt_0")).await;
     assert_eq!(again.outcome(), Some("duplicate"));
     // The last that was claimed there was no room to commit: its lease still runs.
     for id in &delivered {
-        let again = send(gateway.address(), provided.delivery(id)).await;
+        let again = send(gateway.address(), provider.delivery(id)).await;
         assert!(
             matches!(again.outcome(), Some("duplicate" | "busy")),
             "{id}"
         );
     }
-    let new = send(gateway.address(), provided.delivery("evt_new")).await;
+    let new = send(gateway.address(), provider.delivery("evt_new")).await;
     assert_eq!(new.status, StatusCode::NO_CONTENT);
-    assert_eq!(upstream.take().len(), 1);
+    assert_eq!(upstream.take_received().len(), 1);
 }
 
 #[tokio::test]
 async fn a_gateway_whose_store_cannot_be_opened_does_not_start() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
     let file = folder.path().join("replay.db");
-    std::fs::write(&file, "not a store ".repeat(200)).expect("it can be written");
+    std::fs::write(&file, "not a store ".repeat(200)).expect("the file is written");
     let config = format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n[replay]\nstore = \"disk\"\n\
          path = {:?}\n[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n[[sources]]\nname = \"a\"\n\
@@ -87,13 +87,13 @@ async fn a_gateway_whose_store_cannot_be_opened_does_not_start() {
         folder.path().display().to_string()
     );
     let config_file = folder.path().join("gateway.toml");
-    std::fs::write(&config_file, config).expect("it can be written");
+    std::fs::write(&config_file, config).expect("the file is written");
     let output = std::process::Command::new(hookgate_tests::binary())
         .args(["run", "--config"])
         .arg(&config_file)
         .env("SECRET", "whsec_c2NoZW1lLXRlc3Qtc2VjcmV0LTAxMjM0NTY3ODk=")
         .output()
-        .expect("it runs");
+        .expect("the command runs");
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("not a file of hookgate's"), "{said}");

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hookgate_tests::{Provided, Upstream, now};
+use hookgate_tests::{TestProvider, Upstream, now};
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::client::conn::http1;
@@ -48,15 +48,15 @@ impl Body for Huge {
 
 /// The most memory that this process has held so far, in bytes.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let line = line.expect("a peak");
+    let line = line.expect("the status has VmHWM");
     let kib: u64 = line
         .split_whitespace()
         .nth(1)
-        .expect("a number")
+        .expect("the value is a number")
         .parse()
-        .expect("a number");
+        .expect("the value is a number");
     kib * 1024
 }
 
@@ -64,10 +64,10 @@ fn peak() -> u64 {
 async fn send(upstream: &Upstream, headers: HeaderMap, is_declared: bool) -> Option<StatusCode> {
     let stream = TcpStream::connect(upstream.address())
         .await
-        .expect("it listens");
+        .expect("the server listens");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .expect("HTTP/1");
+        .expect("the HTTP/1.1 handshake succeeds");
     tokio::spawn(connection);
     let body = Huge {
         left: GIGABYTE,
@@ -76,7 +76,7 @@ async fn send(upstream: &Upstream, headers: HeaderMap, is_declared: bool) -> Opt
     let mut request = http::Request::post("/hooks/beatapi")
         .header("host", "hooks.example")
         .body(body)
-        .expect("a request");
+        .expect("the request is valid");
     request.headers_mut().extend(headers);
     sender
         .send_request(request)
@@ -87,11 +87,11 @@ async fn send(upstream: &Upstream, headers: HeaderMap, is_declared: bool) -> Opt
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gigabyte_is_refused_in_bounded_memory() {
-    let provided = Provided::named("beatapi");
-    let upstream = Upstream::start_with(|router| router.layer(provided.layer())).await;
+    let provider = TestProvider::named("beatapi");
+    let upstream = Upstream::start_with(|router| router.layer(provider.layer())).await;
     let unsigned = |is_wrong: bool| {
         if is_wrong {
-            provided.sign(b"something else", now(), "evt_1")
+            provider.sign(b"something else", now(), "evt_1")
         } else {
             HeaderMap::new()
         }
@@ -116,7 +116,7 @@ async fn a_gigabyte_is_refused_in_bounded_memory() {
             );
         }
     }
-    assert!(upstream.take().is_empty());
+    assert!(upstream.take_received().is_empty());
     // Eight bodies at a time, of at most 1 MiB each, and what is around them.
     let grown = peak() - before;
     assert!(grown < 32 << 20, "grown by {grown} B");

@@ -1,0 +1,183 @@
+//! Configurations that load: the summary of `check`, its warnings, and the examples of the
+//! repository.
+
+use hookgate_tests::Certificates;
+
+use super::{GOOD, check};
+
+#[test]
+fn a_good_configuration_is_shown_without_its_secrets() {
+    let (exit, text) = check("check", GOOD);
+    assert_eq!(exit, Some(0), "{text}");
+    for expected in [
+        "beatapi",
+        "/hooks/beatapi",
+        "5m back",
+        "1day",
+        "127.0.0.1:9090",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("5f0c8a6de2b94a13"), "{text}");
+}
+
+#[test]
+fn what_may_be_meant_but_is_dangerous_is_a_warning() {
+    let lasting = "[replay]\nstore = \"disk\"\npath = \"/var/lib/hookgate\"\n[upstreams.app]";
+    let (_, text) = check("check", &GOOD.replacen("[upstreams.app]", lasting, 1));
+    assert!(!text.contains("warning"), "{text}");
+    let slow = "timeout = \"10s\"\nservers";
+    let beel = GOOD.replace("\"beatapi\"\nsecrets", "\"beel\"\nsecrets");
+    for (good, bad, at) in [
+        (
+            GOOD,
+            (
+                "[upstreams.app]",
+                "[replay]\nboot_fence = false\n[upstreams.app]",
+            ),
+            "replay.boot_fence",
+        ),
+        (
+            GOOD,
+            ("listen", "admin = \"0.0.0.0:9090\"\nlisten"),
+            "server.admin",
+        ),
+        (
+            GOOD,
+            ("listen", "proxy_protocol = \"0.0.0.0/0\"\nlisten"),
+            "server.proxy_protocol",
+        ),
+        (&beel, ("servers", slow), "sources[0].upstream"),
+        (
+            GOOD,
+            (
+                "[\"env:GOOD\"]",
+                "[{ from = \"env:GOOD\", not_after = \"2020-01-01T00:00:00Z\" }]",
+            ),
+            "sources[0].secrets",
+        ),
+        (GOOD, ("env:GOOD", "env:QUOTED"), "sources[0].secrets[0]"),
+    ] {
+        let (exit, text) = check("check", &good.replacen(bad.0, bad.1, 1));
+        assert_eq!(exit, Some(0), "{text}");
+        assert!(text.contains(&format!("warning    {at}: ")), "{at}: {text}");
+    }
+}
+
+/// The fence goes by timestamps: what has none, or one of a clock that is ahead, passes it.
+#[test]
+fn what_the_boot_fence_does_not_keep_out_is_a_warning_and_named() {
+    let source = |name: &str, lines: &str| {
+        format!(
+            "[[sources]]\nname = \"{name}\"\npath = \"/{name}\"\nsecrets = [\"env:GOOD\"]\n\
+             upstream = \"app\"\n{lines}\n"
+        )
+    };
+    let timed = "provider = \"beatapi\"\nwindow = { future = \"0s\" }";
+    let untimed = "provider = \"github\"";
+    for (sources, expected) in [
+        (source("strict", timed), None),
+        (source("off", &format!("{untimed}\ndedupe = false")), None),
+        (
+            source("one", untimed) + &source("two", untimed) + &source("strict", timed),
+            Some("not those of one, two, whose schemes sign no timestamp; expected \"disk\""),
+        ),
+        (
+            source("late", "provider = \"beatapi\""),
+            Some("not those of late, if they were signed by a clock that is ahead; expected"),
+        ),
+        (
+            source("one", untimed) + &source("late", "provider = \"beatapi\""),
+            Some("no timestamp; nor those of late, if"),
+        ),
+    ] {
+        let top = GOOD
+            .split("[[sources]]")
+            .next()
+            .expect("it begins with others");
+        let (exit, text) = check("check", &format!("{top}{sources}"));
+        assert_eq!(exit, Some(0), "{text}");
+        let warning = text
+            .lines()
+            .find(|line| line.starts_with("warning    replay.store: "));
+        match expected {
+            None => assert_eq!(warning, None),
+            Some(expected) => assert!(warning.is_some_and(|w| w.contains(expected)), "{text}"),
+        }
+    }
+}
+
+#[test]
+fn a_weak_secret_is_a_warning() {
+    let (exit, found) = check("check", &GOOD.replace("env:GOOD", "env:WEAK"));
+    assert_eq!(exit, Some(0), "{found}");
+    assert!(
+        found.contains("sources[0].secrets[0]: decodes to fewer than 16 bytes"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_secret_file_may_end_with_a_line_feed() {
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM=\n").expect("the file is written");
+    let text = GOOD
+        .replace("env:GOOD", &format!("file:{}", file.display()))
+        .replace("provider = \"beatapi\"", "provider = \"standard-webhooks\"");
+    let (exit, found) = check("check", &text);
+    assert_eq!(exit, Some(0), "{found}");
+}
+
+#[test]
+fn the_example_configuration_loads() {
+    let example = include_str!("../../../../gateway.example.toml");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "whsec_5f0c8a6de2b94a13").expect("the file is written");
+    let certificates = Certificates::new();
+    certificates.issue("tls", "localhost");
+    let path = |file| certificates.path(file).display().to_string();
+    let text = example
+        .replace(
+            "/run/secrets/beel",
+            secret.to_str().expect("the bytes are UTF-8"),
+        )
+        .replace("/etc/hookgate/tls.crt", &path("tls.pem"))
+        .replace("/etc/hookgate/tls.key", &path("tls.key"));
+    let text = ["BEATAPI_SECRET", "BEEL_OLD", "PARTNER_SECRET"]
+        .iter()
+        .fold(text, |text, name| {
+            text.replace(&format!("env:{name}"), "env:GOOD")
+        });
+    let (exit, found) = check("check", &text);
+    assert_eq!(exit, Some(0), "{found}");
+}
+
+#[test]
+fn the_configuration_of_the_readme_loads() {
+    let readme = include_str!("../../../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("it has one");
+    let (text, _) = rest.split_once("```").expect("the process ends");
+    let (exit, found) = check("check", &text.replace("env:BEATAPI_SECRET", "env:GOOD"));
+    assert_eq!(exit, Some(0), "{found}");
+}
+
+#[test]
+fn check_says_what_a_scheme_cannot_do() {
+    for (provider, expected) in [
+        ("beatapi", "dedupe     by the event id, which is signed"),
+        ("calendly", "dedupe     exact replays only"),
+        ("github", "dedupe     by the whole content"),
+        ("telegram", "dedupe     retries only: a token signs nothing"),
+        ("asana", "dedupe     off"),
+    ] {
+        let text = GOOD.replace(
+            "provider = \"beatapi\"",
+            &format!("provider = \"{provider}\""),
+        );
+        let (exit, found) = check("check", &text);
+        assert_eq!(exit, Some(0), "{found}");
+        assert!(found.contains(expected), "{expected}\n{found}");
+    }
+}

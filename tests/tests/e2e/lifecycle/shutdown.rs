@@ -1,0 +1,233 @@
+//! Shutdown by `SIGTERM`: the gateway finishes deliveries in flight, closes idle connections, and
+//! reports that it drains.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use hookgate_tests::{
+    Behaviour, Certificates, Gateway, ReceivedResponse, Upstream, raw_delivery, send, try_send,
+};
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
+
+use super::{beatapi, count, exchange, lasting};
+
+/// An upstream that takes its time.
+async fn slow_upstream(delay: Duration) -> Upstream {
+    Upstream::start_with(|router: Router| {
+        router.layer(from_fn(move |request: Request, next: Next| async move {
+            let answer = next.run(request).await;
+            sleep(delay).await;
+            answer
+        }))
+    })
+    .await
+}
+
+/// Sends so many deliveries a second until all are sent: what came of each.
+async fn at_200_a_second(
+    address: SocketAddr,
+    events: usize,
+) -> BTreeMap<String, Option<ReceivedResponse>> {
+    let mut ticks = interval(Duration::from_millis(5));
+    let mut sending = JoinSet::new();
+    for number in 0..events {
+        ticks.tick().await;
+        sending.spawn(async move {
+            let id = format!("evt_{number}");
+            let request = beatapi().delivery(&id);
+            (id, try_send(address, request).await.ok())
+        });
+    }
+    sending.join_all().await.into_iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_at_200_deliveries_a_second_loses_none() {
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let upstream = slow_upstream(Duration::from_secs(1)).await;
+    let mut gateway = lasting(&upstream, folder.path()).start();
+    let address = gateway.address();
+    let sending = tokio::spawn(at_200_a_second(address, 600));
+    let mut arrivals = Vec::new();
+    while arrivals.len() < 250 {
+        arrivals.extend(upstream.take_received());
+        sleep(Duration::from_millis(5)).await;
+    }
+    gateway.signal("TERM");
+    let status = gateway.wait_for_exit().await;
+    assert_eq!(status.code(), Some(0), "{}", gateway.log());
+    gateway.wait_for_log("drained").await;
+    let replies = sending.await.expect("the task does not panic");
+    arrivals.extend(upstream.take_received());
+
+    // Whoever was let in was answered, by the upstream; the others found nobody.
+    let arrived = count(&arrivals);
+    for (id, reply) in &replies {
+        let answered = reply.as_ref().map(|reply| reply.status);
+        let expected = arrived.contains_key(id).then_some(StatusCode::NO_CONTENT);
+        assert_eq!(answered, expected, "{id}");
+    }
+    let answered = replies.values().flatten().count();
+    assert!(answered >= 250 && answered < replies.len(), "{answered}");
+
+    // They try again, and so do those that were answered, as replays.
+    let gateway = lasting(&upstream, folder.path()).start();
+    let mut again = JoinSet::new();
+    for id in replies.into_keys() {
+        let address = gateway.address();
+        again.spawn(async move { send(address, beatapi().delivery(&id)).await });
+    }
+    let again = again.join_all().await;
+    assert!(again.iter().all(|reply| reply.status.is_success()));
+    arrivals.extend(upstream.take_received());
+    let arrived = count(&arrivals);
+    assert_eq!(arrived.len(), 600);
+    assert!(arrived.values().all(|count| *count == 1));
+}
+
+#[tokio::test]
+async fn it_ends_as_soon_as_what_is_under_way_is_done() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::builder(upstream.address()).start();
+    // Open, and of no use: it must not keep the process.
+    let mut idle = TcpStream::connect(gateway.address())
+        .await
+        .expect("the server listens");
+    let before = exchange(&mut idle, "evt_0").await;
+    assert!(before.starts_with("HTTP/1.1 204"), "{before}");
+    upstream.take_received();
+    let half = b"POST /elsewhere HTTP/1.1\r\nHost: a\r\n";
+    let mut begun = TcpStream::connect(gateway.address())
+        .await
+        .expect("the server listens");
+    begun.write_all(half).await.expect("the server reads");
+    upstream.queue_behaviour(Behaviour::DelayedStatus(
+        Duration::from_secs(2),
+        StatusCode::OK,
+    ));
+    let address = gateway.address();
+    let delivery = tokio::spawn(async move { send(address, beatapi().delivery("evt_1")).await });
+    while upstream.take_received().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        gateway
+            .get_admin("/readyz")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    let start = Instant::now();
+    gateway.signal("TERM");
+    gateway.wait_for_log("draining").await;
+    let readyz = gateway.get_admin("/readyz").await;
+    assert!(readyz.starts_with("HTTP/1.1 503"), "{readyz}");
+    assert!(readyz.contains("\"draining\":true"), "{readyz}");
+    assert!(
+        gateway
+            .get_admin("/healthz")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    while TcpStream::connect(gateway.address()).await.is_ok() {}
+
+    // What had begun is answered, and told that it was the last.
+    begun.write_all(b"\r\n").await.expect("the server reads");
+    let mut answer = String::new();
+    begun
+        .read_to_string(&mut answer)
+        .await
+        .expect("the server responds");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(
+        answer.to_lowercase().contains("connection: close"),
+        "{answer}"
+    );
+    assert_eq!(
+        delivery.await.expect("the task does not panic").status,
+        StatusCode::OK
+    );
+    let closed = idle.read(&mut [0]).await;
+    assert!(matches!(closed, Ok(0)), "{closed:?}");
+    assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
+    // It may wait for 39 s: a head, a body, another delivery, and an upstream.
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+/// Whoever has connected and said nothing has nothing to lose.
+#[tokio::test]
+async fn nobody_waits_for_connections_on_which_nothing_has_begun() {
+    let certificates = Certificates::new();
+    certificates.issue("server", "localhost");
+    let upstream = Upstream::start().await;
+    for h2c in [false, true] {
+        let mut gateway = Gateway::builder(upstream.address())
+            .server(&format!("h2c = {h2c}"))
+            .tls(&certificates)
+            .table("[limits]\nhead_timeout = \"1h\"")
+            .start();
+        let connect = async |address| {
+            TcpStream::connect(address)
+                .await
+                .expect("the server listens")
+        };
+        let mut silent = connect(gateway.address()).await;
+        let mut silent_tls = connect(gateway.tls_address()).await;
+        let mut begun = connect(gateway.address()).await;
+        let delivery = raw_delivery(&format!("evt_begun_{h2c}"));
+        begun
+            .write_all(&delivery[..1])
+            .await
+            .expect("the server reads");
+        // All of them are accepted, and counted.
+        while !gateway
+            .get_admin("/metrics")
+            .await
+            .contains("hookgate_connections 3\n")
+        {}
+        gateway.signal("TERM");
+        for silent in [&mut silent, &mut silent_tls] {
+            let closed = silent.read(&mut [0]).await;
+            assert!(matches!(closed, Ok(0)), "{closed:?}");
+        }
+        begun
+            .write_all(&delivery[1..])
+            .await
+            .expect("the server reads");
+        let mut answer = String::new();
+        begun
+            .read_to_string(&mut answer)
+            .await
+            .expect("the server responds");
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_delay_before_draining_lets_balancers_notice() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::builder(upstream.address())
+        .server("drain_delay = \"1h\"")
+        .start();
+    gateway.signal("TERM");
+    gateway.wait_for_log("draining").await;
+    assert!(
+        gateway
+            .get_admin("/readyz")
+            .await
+            .starts_with("HTTP/1.1 503")
+    );
+    // It still takes what comes.
+    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    gateway.signal("INT");
+    assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
+}

@@ -1,0 +1,52 @@
+//! Reloads of the configuration while the gateway runs. Helpers that the modules share are here.
+
+mod changes;
+mod in_flight;
+mod key_rotation;
+
+use std::fs;
+use std::path::Path;
+
+use hookgate_tests::{Gateway, TestProvider, Upstream, send};
+use http::StatusCode;
+use tempfile::TempDir;
+
+pub(super) const OLD: &str = "whsec_5f0c8a6de2b94a13";
+
+pub(super) const NEW: &str = "whsec_77aa12bd90ce4f28";
+
+pub(super) fn old() -> TestProvider {
+    TestProvider::named("beatapi").with_secret(OLD)
+}
+
+pub(super) fn new() -> TestProvider {
+    TestProvider::named("beatapi").with_secret(NEW)
+}
+
+/// A source whose secrets are these.
+pub(super) fn source(secrets: &str) -> String {
+    format!(
+        "[[sources]]\nname = \"beatapi\"\npath = \"/hooks/beatapi\"\nprovider = \"beatapi\"\n\
+         upstream = \"app\"\nsecrets = [{secrets}]\n"
+    )
+}
+
+pub(super) fn gateway(upstream: &Upstream, secrets: &str) -> Gateway {
+    Gateway::builder(upstream.address())
+        .env("OLD", OLD)
+        .env("NEW", NEW)
+        .table(&source(secrets))
+        .start_without_default_sources()
+}
+
+pub(super) async fn status(gateway: &Gateway, provider: &TestProvider, id: &str) -> StatusCode {
+    send(gateway.address(), provider.delivery(id)).await.status
+}
+
+pub(super) fn write(path: &Path, text: &str) {
+    fs::write(path, text).expect("the file is written");
+}
+
+pub(super) fn folder() -> TempDir {
+    tempfile::tempdir().expect("the temporary folder is created")
+}

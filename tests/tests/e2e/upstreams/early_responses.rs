@@ -1,0 +1,144 @@
+//! Upstreams that respond before they have read the whole request body. An error response counts
+//! at once; a success counts after the upstream has read the body.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookgate_tests::{Gateway, now, send};
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
+
+use super::{beatapi, gateway, raw};
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_body_was_read_counts() {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("the listener is bound");
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("the server listens");
+            let mut some = [0; 4096];
+            let _ = stream.read(&mut some).await;
+            let refusal =
+                b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let _ = stream.write_all(refusal).await;
+            let _ = stream.shutdown().await;
+            // Kept, so that what was not read does not reset the connection.
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                drop(stream);
+            });
+        }
+    });
+    let gateway = Gateway::builder(address)
+        .every_source("body = \"64MiB\"")
+        .start();
+    let provider = beatapi();
+    let body = Bytes::from(vec![b' '; 100_000]);
+    let reply = send(
+        gateway.address(),
+        provider.request(provider.sign(&body, now(), ""), body),
+    );
+    assert_eq!(reply.await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    server.abort();
+}
+
+/// The upstream's whole time is not spent on an answer that has been there long ago.
+#[tokio::test]
+async fn an_early_answer_is_passed_on_at_once() {
+    let (address, _) = raw(|mut stream| async move {
+        let answer = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
+        let _ = stream.write_all(answer).await;
+        sleep(Duration::from_secs(600)).await;
+    })
+    .await;
+    let gateway = gateway(&format!("servers = [\"{address}\"]\ntimeout = \"60s\"")).start();
+    let body = Bytes::from(vec![b' '; 32 * 1024 * 1024]);
+    let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
+    *request.uri_mut() = "/own".parse().expect("the path is valid");
+    // The client of the tests has less patience than that upstream.
+    let reply = send(gateway.address(), request).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// A refusal may come early. A success that does counts once everything has been sent, or
+/// the rest would be lost.
+#[tokio::test]
+async fn a_success_counts_once_everything_is_sent() {
+    const LEN: usize = 32 * 1024 * 1024;
+    // Without what `raw` has read.
+    const REST: usize = LEN - 1024;
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n";
+    for (early, reads, late, expected) in [
+        (OK, true, &b""[..], StatusCode::OK),
+        (HINTS, true, OK, StatusCode::OK),
+        (&[HINTS, OK].concat(), true, b"", StatusCode::OK),
+        (OK, false, b"", StatusCode::BAD_GATEWAY),
+    ] {
+        let (early, read) = (early.to_vec(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&read);
+        let shown = early.escape_ascii().to_string();
+        let (address, _) = raw(move |mut stream| {
+            let (early, count) = (early.clone(), Arc::clone(&count));
+            async move {
+                let _ = stream.write_all(&early).await;
+                let mut some = vec![0; 64 * 1024];
+                while reads && count.load(Ordering::SeqCst) < REST {
+                    match stream.read(&mut some).await {
+                        Ok(len @ 1..) => count.fetch_add(len, Ordering::SeqCst),
+                        _ => return,
+                    };
+                }
+                let _ = stream.write_all(late).await;
+            }
+        })
+        .await;
+        let gateway = gateway(&format!("servers = [\"{address}\"]\ntimeout = \"10s\"")).start();
+        let body = Bytes::from(vec![b' '; LEN]);
+        let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
+        *request.uri_mut() = "/own".parse().expect("the path is valid");
+        let reply = send(gateway.address(), request).await;
+        assert_eq!(reply.status, expected, "{shown} {reads}");
+        // What is written may be on its way.
+        while reads && read.load(Ordering::SeqCst) < REST {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn so_it_is_over_http_2() {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("the listener is bound");
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("the server listens");
+        let mut connection = h2::server::handshake(stream)
+            .await
+            .expect("the HTTP/2 handshake succeeds");
+        let mut unread = Vec::new();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().status(413).body(());
+            let _ = respond.send_response(head.expect("the head is valid"), true);
+            // What is not taken is not read, and not declined either.
+            unread.push(request);
+        }
+    });
+    let gateway = gateway(&format!(
+        "servers = [\"{address}\"]\nprotocol = \"h2c\"\ntimeout = \"60s\""
+    ))
+    .start();
+    let body = Bytes::from(vec![b' '; 32 * 1024 * 1024]);
+    let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
+    *request.uri_mut() = "/own".parse().expect("the path is valid");
+    let reply = send(gateway.address(), request).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+}

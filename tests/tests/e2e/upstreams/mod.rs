@@ -1,0 +1,102 @@
+//! The gateway and its upstreams: connections, protocols, load balancing, and faults.
+//!
+//! Helpers that two or more of the modules need are here. What the upstream receives for a
+//! verified delivery is tested in `forwarding`.
+
+mod balancing;
+mod connections;
+mod early_responses;
+mod faults;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use hookgate_tests::{Gateway, GatewayBuilder, TestProvider, send};
+use http::Request;
+use http_body_util::combinators::BoxBody;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(super) fn beatapi() -> TestProvider {
+    TestProvider::named("beatapi")
+}
+
+/// A gateway of which the upstream is written out.
+pub(super) fn gateway(upstream: &str) -> GatewayBuilder {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    let table = format!("[upstreams.own]\n{upstream}");
+    Gateway::builder(nowhere)
+        .table(&table)
+        .table(
+            "[[sources]]\nname = \"own\"\npath = \"/own\"\nprovider = \"beatapi\"\n\
+             secrets = [\"env:OWN\"]\nupstream = \"own\"\nbody = \"64MiB\"",
+        )
+        .env("OWN", beatapi().secret)
+}
+
+pub(super) fn own(id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
+    let mut request = beatapi().delivery(id);
+    *request.uri_mut() = "/own".parse().expect("the path is valid");
+    request
+}
+
+pub(super) async fn deliver_own(gateway: &Gateway, id: &str) -> u16 {
+    send(gateway.address(), own(id)).await.status.as_u16()
+}
+
+/// A server of raw bytes: it counts the requests that it has begun to read.
+pub(super) async fn raw<F>(
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("the listener is bound");
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut some = [0; 1024];
+            if !matches!(stream.read(&mut some).await, Ok(1..)) {
+                continue;
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(serve(stream));
+        }
+    });
+    (address, seen)
+}
+
+/// An address that nobody listens on. Bound once, so that nobody else gets it.
+pub(super) async fn closed_port() -> (SocketAddr, tokio::net::TcpSocket) {
+    let socket = tokio::net::TcpSocket::new_v4().expect("the socket is created");
+    socket
+        .bind("127.0.0.1:0".parse().expect("the address is valid"))
+        .expect("a port is free");
+    (socket.local_addr().expect("the listener is bound"), socket)
+}
+
+/// Reads each request to the end of its body, which closing would answer with a reset
+/// otherwise, and answers with `answer`; closes the connection then.
+pub(super) async fn answer_each(listener: TcpListener, answer: &'static [u8]) {
+    loop {
+        let (mut stream, _) = listener.accept().await.expect("the server listens");
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            if stream
+                .read_buf(&mut request)
+                .await
+                .expect("the server reads")
+                == 0
+            {
+                break;
+            }
+        }
+        stream.write_all(answer).await.expect("the server writes");
+    }
+}
