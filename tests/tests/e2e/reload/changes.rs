@@ -225,7 +225,10 @@ async fn connections_to_an_upstream_that_has_not_changed_survive_and_others_do_n
         .start_without_default_sources();
     for (edit, expected) in [
         (None, 1),
-        (Some(("secrets = [", "duplicate_wait = \"4s\"\nsecrets = [")), 1),
+        (
+            Some(("secrets = [", "duplicate_wait = \"4s\"\nsecrets = [")),
+            1,
+        ),
         (Some(("timeout = \"8s\"", "timeout = \"7s\"")), 2),
     ] {
         if let Some((from, to)) = edit {
