@@ -6,24 +6,18 @@
 
 #![forbid(unsafe_code)]
 
-mod access;
 mod admin;
 mod cli;
 mod config;
-mod hop_by_hop;
-mod http1;
-mod lifecycle;
-mod metrics;
-mod readiness;
-mod reload;
-mod seldom;
-mod server;
-mod store;
+mod gateway;
+mod limits;
+mod listener;
+mod pipeline;
+mod poll;
+mod run;
+mod telemetry;
 mod tls;
-mod trace;
-mod upgrade;
 mod upstream;
-mod waiting;
 
 use std::process::ExitCode;
 

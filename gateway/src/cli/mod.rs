@@ -27,7 +27,7 @@ use hookgate_gate::Clock;
 use http::{Method, Uri};
 
 use crate::config::{Config, SecretRef, load_watched, schema};
-use crate::reload::Origin;
+use crate::run::reload::Origin;
 
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong.
 const EXIT_CONFIG: u8 = 78;

@@ -13,14 +13,15 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{ConfigFile, Error};
-use crate::access::{AccessLog, Format};
 use crate::admin::Admin;
-use crate::lifecycle::{Ends, Lifecycle, Signals};
-use crate::metrics::Metrics;
-use crate::reload;
-use crate::server::{Balancers, Bound, Entrance, Front, Gateway, bind};
-use crate::trace::Traces;
-use crate::upgrade;
+use crate::gateway::Gateway;
+use crate::listener::{Balancers, Bound, Entrance, Front, bind};
+use crate::run::reload;
+use crate::run::shutdown::{Ends, Lifecycle, Signals};
+use crate::run::upgrade;
+use crate::telemetry::access_log::{AccessLog, Format};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Traces;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

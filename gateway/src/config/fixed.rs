@@ -4,7 +4,7 @@ use hookgate_core::Problems;
 use hookgate_core::internal::Report;
 
 use super::{Config, Network, Replay, Stop, TlsListener};
-use crate::access::Target;
+use crate::telemetry::access_log::Target;
 
 /// What stays as it was at the start for as long as the gateway runs.
 #[derive(Clone, Debug)]

@@ -28,8 +28,8 @@ pub(crate) use self::network::Network;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::SecretRef;
 pub(crate) use self::upstream::{Balance, Health, HttpVersion, Question, ServerName, Upstream};
-use crate::access::Target;
-use crate::store::StoreConfig;
+use crate::run::store::StoreConfig;
+use crate::telemetry::access_log::Target;
 use crate::tls::ServerTls;
 
 /// What the gateway runs.

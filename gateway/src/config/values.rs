@@ -9,7 +9,7 @@ use http::uri::Authority;
 use toml::Value;
 
 use super::{Balance, Network, ServerName};
-use crate::access::Target;
+use crate::telemetry::access_log::Target;
 
 pub(super) struct Address(pub(super) SocketAddr);
 

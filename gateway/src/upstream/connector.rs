@@ -17,7 +17,7 @@ use super::exchange::{After, Broken, Patience};
 use super::head::Request;
 use super::{BrokenOff, http1, http2};
 use crate::config::{self, HttpVersion};
-use crate::http1::Connection;
+use crate::listener::http1::connection;
 
 pub(super) struct Connector {
     versioned: Versioned,
@@ -108,7 +108,7 @@ impl Connector {
         match &self.versioned {
             Versioned::Http1(connector) => {
                 let stream = connector.new_stream(peer).await?;
-                let session = http1::Session::new(Connection::new(stream), from.after());
+                let session = http1::Session::new(connection(stream), from.after());
                 Ok((Session::Http1(Box::new(session)), false))
             }
             Versioned::Http2(connector) => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use pingora_core::Error;
 
-use crate::http1::Unsent;
-use crate::waiting::timeout;
+use crate::poll::timeout;
+use hookgate_http1::WriteError;
 
 /// Why an exchange did not come to an answer.
 #[derive(Debug)]
@@ -89,11 +89,12 @@ impl From<Box<Error>> for Broken {
     }
 }
 
-impl From<Unsent> for Broken {
-    fn from(Unsent { cause, is_begun }: Unsent) -> Self {
-        match is_begun {
-            true => Self::Failed(cause.to_string()),
-            false => Self::NotProcessed(cause.to_string()),
+impl From<WriteError> for Broken {
+    fn from(error: WriteError) -> Self {
+        let cause = error.cause.to_string();
+        match error.partially_sent {
+            true => Self::Failed(cause),
+            false => Self::NotProcessed(cause),
         }
     }
 }

@@ -12,8 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version}
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::exchange::After;
-use crate::hop_by_hop::{HopByHop, content_length};
-use crate::http1;
+use hookgate_http1::{HopByHop, content_length};
 
 /// A request as the upstream gets it.
 #[derive(Debug)]
@@ -65,10 +64,10 @@ impl<'r> Request<'r> {
         // The absolute form is for proxies; the upstream is none, and gets the path.
         let path = self.head.uri.path_and_query();
         let path = path.map_or("/", PathAndQuery::as_str);
-        http1::write_request_line(to, &self.head.method, path);
-        self.fields(|name, value| http1::write_field(to, name, value));
+        hookgate_http1::write_request_line(to, &self.head.method, path);
+        self.fields(|name, value| hookgate_http1::write_field(to, name, value));
         if after == After::Ends {
-            http1::write_field(to, CONNECTION.as_str(), b"close");
+            hookgate_http1::write_field(to, CONNECTION.as_str(), b"close");
         }
         to.extend_from_slice(b"\r\n");
     }
@@ -114,7 +113,7 @@ impl<'r> Request<'r> {
         let host = host.filter(|host| host.to_str().is_ok());
         let host = host.map(HeaderValue::as_bytes);
         add(HOST.as_str(), host.unwrap_or(context.server.as_bytes()));
-        let hop_by_hop = HopByHop::of(inbound);
+        let hop_by_hop = HopByHop::new(inbound);
         // What was verified arrives, and what says how to read the body.
         let scheme = context.source.verifier().scheme();
         let is_upstreams = |name: &HeaderName| {
@@ -250,7 +249,7 @@ pub(super) fn no_answer() -> ResponseHeader {
 
 /// The head that a sender over HTTP/2 gets for the upstream's answer, framed anew.
 pub(crate) fn response_head(answer: &ResponseHeader) -> ResponseHeader {
-    let hop_by_hop = HopByHop::of(&answer.headers);
+    let hop_by_hop = HopByHop::new(&answer.headers);
     let mut headers = HeaderMap::with_capacity(answer.headers.len());
     for (name, value) in &answer.headers {
         if name != CONTENT_LENGTH && !hop_by_hop.contains(name) {

@@ -10,17 +10,19 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{Method, StatusCode};
 use parking_lot::Mutex;
+use pingora_core::protocols::Stream;
 use pingora_http::ResponseHeader;
 use tokio::time::{Instant, sleep};
 
 use super::exchange::{After, Broken, Patience, UNREAD};
 use super::head::{Request, no_answer};
-use crate::hop_by_hop::length_of;
-use crate::http1::{self, Body, Connection, Flaw, Grammar, Unsent, Writing, read_answer};
+use hookgate_http1::{
+    Body, BodyError, Connection, HeadError, ResponseFraming, WriteError, WriteMode, keeps_alive,
+    read_response,
+};
 
 /// Room for the head of a request, and how much of it a connection keeps between two.
 const HEAD: usize = 1024;
@@ -28,7 +30,7 @@ const KEPT: usize = 4 * 1024;
 
 /// A connection, and one exchange on it after the other.
 pub(super) struct Session {
-    connection: Connection,
+    connection: Connection<Stream>,
     method: Method,
     /// The head of the request as it is sent.
     request: Vec<u8>,
@@ -41,7 +43,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(connection: Connection, after: After) -> Self {
+    pub(super) fn new(connection: Connection<Stream>, after: After) -> Self {
         Self {
             connection,
             after,
@@ -78,14 +80,14 @@ impl Session {
     }
 
     /// Sends a request, unless it is refused before it is sent. Whether it was.
-    async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> Result<bool, Unsent> {
+    async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> Result<bool, WriteError> {
         // Until the answer says otherwise.
         self.keeps_alive = false;
         self.method = request.method().clone();
         self.request.clear();
         request.write(&mut self.request, self.after);
         let head = &self.request;
-        let sent = self.connection.send(head, body, Writing::EndsAtRefusal);
+        let sent = self.connection.send(head, body, WriteMode::StopAtRefusal);
         sent.await
     }
 
@@ -93,18 +95,21 @@ impl Session {
     /// (RFC 9110 §15.2).
     async fn read_head(&mut self) -> Result<(), &'static str> {
         loop {
-            let head = read_answer(&mut self.connection).await.map_err(told)?;
+            let head = read_response(&mut self.connection)
+                .await
+                .map_err(|error| told(&error))?;
             match head.status {
                 StatusCode::SWITCHING_PROTOCOLS => {
                     return Err("101 to a request that did not ask for it");
                 }
                 status if status.is_informational() => {}
                 _ => {
-                    let (body, is_clear) = framing(&self.method, &head)
+                    let framing = ResponseFraming::of(&self.method, &head)
                         .ok_or("an answer whose end cannot be found")?;
-                    self.body = body;
-                    self.keeps_alive = is_clear && http1::keeps_alive(head.version, &head.headers);
-                    self.answer = head;
+                    self.body = framing.body;
+                    self.keeps_alive =
+                        framing.allows_reuse && keeps_alive(head.version, &head.headers);
+                    self.answer = head.into();
                     return Ok(());
                 }
             }
@@ -115,7 +120,7 @@ impl Session {
         &self.answer
     }
 
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, http1::Broken> {
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
         let piece = self.body.next(&mut self.connection).await?;
         Ok(piece.map(BytesMut::freeze))
     }
@@ -131,52 +136,18 @@ impl Session {
     /// Gives back the room that the exchange took.
     fn rest(&mut self) {
         let answer = mem::replace(&mut self.answer, no_answer());
-        self.connection.rest(Parts::from(answer).headers);
+        self.connection.recycle(Parts::from(answer).headers);
         if self.request.capacity() > KEPT {
             self.request = Vec::with_capacity(HEAD);
         }
     }
 }
 
-fn told(flaw: Flaw) -> &'static str {
-    match flaw {
-        Flaw::TooLarge => "an answer whose head is too large",
-        Flaw::Malformed | Flaw::Ambiguous => "an answer that is not HTTP",
-        Flaw::Cut => "the connection ended before the answer",
-    }
-}
-
-/// How the body of an answer is framed (RFC 9112 §6.3), and whether it is said in one
-/// way: what comes after a head that contradicts itself could be taken for the answer
-/// to the next delivery.
-fn framing(request: &Method, answer: &ResponseHeader) -> Option<(Body, bool)> {
-    let mut lengths = answer.headers.get_all(CONTENT_LENGTH).iter();
-    let mut codings = answer.headers.get_all(TRANSFER_ENCODING).iter();
-    let length = match lengths.next() {
-        Some(length) => {
-            if lengths.any(|other| other != length) {
-                return None;
-            }
-            Some(length_of(length)?)
-        }
-        None => None,
-    };
-    let coding = codings.next();
-    let is_bodiless = matches!(
-        answer.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    if is_bodiless || request == Method::HEAD {
-        let says_more = is_bodiless && (coding.is_some() || length.is_some_and(|len| len > 0));
-        return Some((Body::Done, !says_more));
-    }
-    match (coding, codings.next(), length) {
-        (Some(coding), None, length) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Some((Body::chunked(Grammar::OfServers), length.is_none()))
-        }
-        (Some(_), ..) => None,
-        (None, _, Some(length)) => Some((Body::Known(length), true)),
-        (None, _, None) => Some((Body::UntilClose, false)),
+fn told(error: &HeadError) -> &'static str {
+    match error {
+        HeadError::TooLarge => "an answer whose head is too large",
+        HeadError::Disconnected(_) => "the connection ended before the answer",
+        _ => "an answer that is not HTTP",
     }
 }
 
@@ -205,7 +176,7 @@ impl Idle {
     pub(super) fn take(&self) -> Option<Box<Session>> {
         let mut connections = self.connections.lock();
         while let Some((mut session, since)) = connections.pop_back() {
-            if since.elapsed() < self.patience && session.connection.is_quiet() {
+            if since.elapsed() < self.patience && session.connection.is_idle() {
                 return Some(session);
             }
         }
@@ -258,61 +229,11 @@ async fn sweep(idle: Weak<Idle>, patience: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_http1::Transport;
     use pingora_http::RequestHeader;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
-
-    fn answer(status: u16, fields: &[(&'static str, &str)]) -> ResponseHeader {
-        let mut head = ResponseHeader::build(status, None).unwrap();
-        for (name, value) in fields {
-            head.append_header(*name, *value).unwrap();
-        }
-        head
-    }
-
-    #[test]
-    fn the_end_of_an_answer_is_known_or_it_is_none() {
-        const LENGTH: &str = "content-length";
-        const CODING: &str = "transfer-encoding";
-        for (status, fields, expected) in [
-            (200, &[(LENGTH, "5")][..], Some((Body::Known(5), true))),
-            (
-                200,
-                &[(LENGTH, "5"), (LENGTH, "5")],
-                Some((Body::Known(5), true)),
-            ),
-            (200, &[(LENGTH, "5, 5")], Some((Body::Known(5), true))),
-            (200, &[(LENGTH, "5"), (LENGTH, "6")], None),
-            (200, &[(LENGTH, "5, 6")], None),
-            (200, &[(LENGTH, "-5")], None),
-            (200, &[(LENGTH, "")], None),
-            (200, &[(LENGTH, "99999999999999999999")], None),
-            (
-                200,
-                &[(CODING, "Chunked")],
-                Some((Body::chunked(Grammar::OfServers), true)),
-            ),
-            (
-                200,
-                &[(CODING, "chunked"), (LENGTH, "5")],
-                Some((Body::chunked(Grammar::OfServers), false)),
-            ),
-            (200, &[(CODING, "gzip, chunked")], None),
-            (200, &[(CODING, "chunked"), (CODING, "chunked")], None),
-            (200, &[], Some((Body::UntilClose, false))),
-            (204, &[], Some((Body::Done, true))),
-            (204, &[(LENGTH, "0")], Some((Body::Done, true))),
-            (204, &[(LENGTH, "5")], Some((Body::Done, false))),
-            (205, &[(LENGTH, "2")], Some((Body::Known(2), true))),
-            (304, &[(CODING, "chunked")], Some((Body::Done, false))),
-        ] {
-            let framed = framing(&Method::POST, &answer(status, fields));
-            assert_eq!(framed, expected, "{status} {fields:?}");
-        }
-        let head = framing(&Method::HEAD, &answer(200, &[(LENGTH, "5")]));
-        assert_eq!(head, Some((Body::Done, true)));
-    }
 
     #[tokio::test]
     async fn a_request_of_which_nothing_was_sent_was_not_processed() {
@@ -325,7 +246,10 @@ mod tests {
         // What the server has read when it goes.
         let exchange = async |read: usize| {
             let (here, mut there) = duplex(16);
-            let mut session = Session::new(Connection::new(Box::new(here)), After::Kept);
+            let mut session = Session::new(
+                Connection::new(Box::new(here) as Stream, Transport::Plain),
+                After::Kept,
+            );
             let gone = async {
                 let mut some = vec![0; read];
                 there.read_exact(&mut some).await.unwrap();
@@ -345,7 +269,10 @@ mod tests {
     /// A session whose exchange has ended, and its server.
     fn ended(keeps_alive: bool, body: Body) -> (Box<Session>, DuplexStream) {
         let (here, there) = duplex(64);
-        let mut session = Session::new(Connection::new(Box::new(here)), After::Kept);
+        let mut session = Session::new(
+            Connection::new(Box::new(here) as Stream, Transport::Plain),
+            After::Kept,
+        );
         (session.keeps_alive, session.body) = (keeps_alive, body);
         (Box::new(session), there)
     }

@@ -32,7 +32,7 @@ pub(crate) use self::exchange::told;
 pub(crate) use self::head::{Context, REQUEST_ID, Request, response_head};
 use self::server::{Busy, Server};
 use crate::config;
-use crate::waiting::timeout_at;
+use crate::poll::timeout_at;
 
 /// The servers of one upstream, and the connections to them.
 pub(crate) struct Upstream {

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::super::Error;
-use crate::server::bind;
+use crate::listener::bind;
 
 pub(super) struct Upstream {
     state: Arc<State>,

@@ -10,7 +10,7 @@ use super::positive;
 use crate::config::secrets::SecretRef;
 use crate::config::values::{StoreKind, Word};
 use crate::config::{Replay, Route};
-use crate::store::StoreConfig;
+use crate::run::store::StoreConfig;
 
 /// Where events are remembered, and how many of one source at most.
 pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (Replay, Option<u64>) {

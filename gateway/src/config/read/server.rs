@@ -6,9 +6,9 @@ use std::time::Duration;
 use hookgate_core::internal::{Report, Section};
 
 use super::stop;
-use crate::access::Target;
 use crate::config::values::{Address, Cidr, Word};
 use crate::config::{Network, Stop, TlsListener};
+use crate::telemetry::access_log::Target;
 use crate::tls::{ServerFiles, ServerTls};
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);

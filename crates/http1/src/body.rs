@@ -1,0 +1,450 @@
+//! Bodies: the bytes of a message after its head (RFC 9112 §6 and §7).
+
+use bytes::BytesMut;
+use http::HeaderName;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::connection::Connection;
+use crate::error::BodyError;
+
+/// Maximum size in bytes of the line before a chunk, with its extensions.
+const MAX_SIZE_LINE: usize = 1024;
+/// Maximum size in bytes of all trailers.
+const MAX_TRAILERS: usize = 16 * 1024;
+/// Maximum number of hexadecimal digits in the size of a chunk.
+const MAX_SIZE_DIGITS: usize = 8;
+
+/// A long body reserves at most this many times the bytes that were received so far.
+const GROWTH: u64 = 4;
+/// A body of common size reserves this many times the received bytes, up to
+/// [`FIRST_RESERVE`], so that it lies in one buffer from the socket to the upstream. Memory
+/// that is reserved costs nothing until bytes are written to it.
+const FIRST_GROWTH: u64 = 128;
+/// Upper limit in bytes of the larger reservation.
+const FIRST_RESERVE: u64 = 1024 * 1024;
+/// Maximum number of bytes that one read takes of a body that is discarded.
+const DISCARD_READ: u64 = 64 * 1024;
+
+/// The rest of a body that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Body {
+    /// This many bytes are left.
+    Known(u64),
+    /// The body comes in chunks.
+    Chunked(Chunked, Strictness),
+    /// The body ends with the connection.
+    UntilClose,
+    /// The body was read to its end.
+    Done,
+}
+
+/// How strictly the lines between chunks are parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// By the letter of RFC 9112, for requests: a proxy in front may parse them otherwise.
+    Strict,
+    /// With the deviations that servers are known for, for responses.
+    Lenient,
+}
+
+/// The part of a chunked body that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunked {
+    /// The line with the size of a chunk.
+    Size,
+    /// This many bytes of the current chunk.
+    Data(u64),
+    /// The CR LF after the data of a chunk.
+    DataEnd,
+    /// The trailers, of which this many bytes were read.
+    Trailers(usize),
+}
+
+impl Body {
+    /// Returns a chunked body of which nothing was read.
+    pub const fn chunked(strictness: Strictness) -> Self {
+        Self::Chunked(Chunked::Size, strictness)
+    }
+
+    /// Returns whether the body was read to its end.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done | Self::Known(0))
+    }
+
+    /// Reserves memory for the next bytes of a body of `declared` bytes, so that the body
+    /// lies in one buffer or in few.
+    ///
+    /// The declared length alone reserves nothing, because its bytes may never come. This
+    /// waits for the first bytes, and reserves in proportion to what was received.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BodyError::Disconnected`] if the connection ends before the first byte.
+    pub async fn reserve<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        declared: u64,
+        connection: &mut Connection<S>,
+    ) -> Result<(), BodyError> {
+        let Self::Known(left @ 1..) = *self else {
+            return Ok(());
+        };
+        let is_first = declared == left;
+        if is_first && connection.is_drained() {
+            connection.fill_some().await?;
+        }
+        let read = &mut connection.read;
+        if is_first || read.capacity() == 0 {
+            let buffered = read.len() as u64;
+            let received = declared - left + buffered;
+            let wanted = received.saturating_mul(FIRST_GROWTH).min(FIRST_RESERVE);
+            let wanted = wanted.max(received.saturating_mul(GROWTH));
+            reserve(read, wanted.min(left.saturating_sub(buffered)));
+        }
+        Ok(())
+    }
+
+    /// Reserves memory for the next bytes of a body that is discarded, so that few reads
+    /// suffice.
+    pub fn reserve_for_discard<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        connection: &mut Connection<S>,
+    ) {
+        if let Self::Known(left @ 1..) = *self
+            && connection.is_drained()
+        {
+            reserve(&mut connection.read, left.min(DISCARD_READ));
+        }
+    }
+
+    /// Returns the next bytes of the body, or `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BodyError::Malformed`] if the chunks break the grammar, and
+    /// [`BodyError::Disconnected`] if the connection ends first. After either, the
+    /// connection cannot carry another message.
+    pub async fn next<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        connection: &mut Connection<S>,
+    ) -> Result<Option<BytesMut>, BodyError> {
+        loop {
+            match self {
+                Self::Done | Self::Known(0) => return Ok(None),
+                Self::Known(left) => {
+                    let piece = read_data(connection, left).await?;
+                    return Ok(Some(piece));
+                }
+                Self::UntilClose => {
+                    if connection.is_drained() && connection.fill().await? == 0 {
+                        *self = Self::Done;
+                        return Ok(None);
+                    }
+                    return Ok(Some(connection.read.split()));
+                }
+                Self::Chunked(Chunked::Data(left), strictness) => {
+                    let piece = read_data(connection, left).await?;
+                    if *left == 0 {
+                        *self = Self::Chunked(Chunked::DataEnd, *strictness);
+                    }
+                    return Ok(Some(piece));
+                }
+                Self::Chunked(Chunked::DataEnd, strictness) => {
+                    if read_line(connection, 2).await?.len() != 2 {
+                        return Err(BodyError::Malformed);
+                    }
+                    *self = Self::chunked(*strictness);
+                }
+                Self::Chunked(Chunked::Size, strictness) => {
+                    let line = read_line(connection, MAX_SIZE_LINE).await?;
+                    let size = parse_size(&line, *strictness).ok_or(BodyError::Malformed)?;
+                    let next = match size {
+                        0 => Chunked::Trailers(0),
+                        size => Chunked::Data(size),
+                    };
+                    *self = Self::Chunked(next, *strictness);
+                }
+                // Trailers are read and dropped: no signature covers them.
+                Self::Chunked(Chunked::Trailers(read), strictness) => {
+                    let line = read_line(connection, MAX_TRAILERS - *read).await?;
+                    *read += line.len();
+                    if line.len() == 2 {
+                        *self = Self::Done;
+                    } else if *strictness == Strictness::Strict && !is_field(&line) {
+                        return Err(BodyError::Malformed);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reserves `len` bytes and one more. A read that does not fill the buffer needs no second
+/// read to find out that the socket is empty.
+fn reserve(read: &mut BytesMut, len: u64) {
+    read.reserve(usize::try_from(len).map_or(0, |len| len + 1));
+}
+
+/// Returns at most `left` bytes that are available, and subtracts their number from `left`.
+async fn read_data<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
+    left: &mut u64,
+) -> Result<BytesMut, BodyError> {
+    if connection.is_drained() {
+        connection.fill_some().await?;
+    }
+    let len = connection.read.len();
+    let len = usize::try_from(*left).map_or(len, |left| left.min(len));
+    *left -= len as u64;
+    Ok(connection.read.split_to(len))
+}
+
+/// Reads a line of at most `max_len` bytes, with its final CR LF. The line contains no
+/// other CR or LF.
+async fn read_line<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
+    max_len: usize,
+) -> Result<BytesMut, BodyError> {
+    let mut searched = 0;
+    loop {
+        let found = memchr::memchr(b'\n', &connection.read[searched..]);
+        match found.map(|at| searched + at + 1) {
+            Some(len) if len <= max_len => {
+                let line = connection.read.split_to(len);
+                let is_strict = line.ends_with(b"\r\n") && !line[..len - 2].contains(&b'\r');
+                return is_strict.then_some(line).ok_or(BodyError::Malformed);
+            }
+            None if connection.read.len() < max_len => {}
+            _ => return Err(BodyError::Malformed),
+        }
+        searched = connection.read.len();
+        connection.fill_some().await?;
+    }
+}
+
+/// Parses the line before a chunk and returns the size of the chunk.
+fn parse_size(line: &[u8], strictness: Strictness) -> Option<u64> {
+    let line = line.strip_suffix(b"\r\n")?;
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    let (digits, rest) = line.split_at(digits.count());
+    let blanks = rest.iter().take_while(|byte| is_blank(byte)).count();
+    let digits = match strictness {
+        Strictness::Strict => digits,
+        Strictness::Lenient => {
+            let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+            &digits[zeros.min(digits.len().saturating_sub(1))..]
+        }
+    };
+    if !(1..=MAX_SIZE_DIGITS).contains(&digits.len()) {
+        return None;
+    }
+    // The grammar allows blanks only before an extension (RFC 9112 §7.1.1).
+    let has_valid_end = match (&rest[blanks..], strictness) {
+        ([], Strictness::Strict) => blanks == 0,
+        ([], Strictness::Lenient) => true,
+        ([b';', extension @ ..], _) => !extension.iter().any(is_control),
+        _ => false,
+    };
+    let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16);
+    size.ok().filter(|_| has_valid_end)
+}
+
+/// Returns whether a trailer line is a field.
+fn is_field(line: &[u8]) -> bool {
+    let colon = memchr::memchr(b':', line);
+    let name = colon.map(|at| HeaderName::from_bytes(&line[..at]));
+    matches!(name, Some(Ok(_))) && !line[..line.len() - 2].iter().any(is_control)
+}
+
+fn is_control(byte: &u8) -> bool {
+    byte.is_ascii_control() && *byte != b'\t'
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::connection::Transport;
+
+    /// Reads a body to its end. Returns its bytes and the bytes after it.
+    async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+        mut body: Body,
+        connection: &mut Connection<S>,
+    ) -> Result<(Bytes, Bytes), BodyError> {
+        let mut all = BytesMut::new();
+        while let Some(piece) = body.next(connection).await? {
+            assert!(!piece.is_empty());
+            all.extend_from_slice(&piece);
+        }
+        assert!(body.is_done());
+        Ok((all.freeze(), connection.read.split().freeze()))
+    }
+
+    /// Sends `wire` in pieces of `size` bytes. A piece is sent after the previous one was read.
+    async fn send(wire: &'static [u8], size: usize) -> Connection<DuplexStream> {
+        let (mut sender, receiver) = duplex(size);
+        tokio::spawn(async move { sender.write_all(wire).await });
+        Connection::new(receiver, Transport::Plain)
+    }
+
+    fn from_memory(wire: &[u8]) -> Connection<Cursor<Vec<u8>>> {
+        Connection::new(Cursor::new(wire.to_vec()), Transport::Plain)
+    }
+
+    #[tokio::test]
+    async fn a_body_is_the_same_however_it_is_cut() {
+        let chunked =
+            b"5\r\nhello\r\n01;a=\"b\"\r\n,\r\n6 ;x\r\n world\r\n0\r\nX: y\r\nZ: \r\n\r\nGET";
+        let known = b"hello, worldGET";
+        let bodies: [(Body, &'static [u8]); 2] = [
+            (Body::chunked(Strictness::Strict), &chunked[..]),
+            (Body::Known(12), &known[..]),
+        ];
+        for (body, wire) in bodies {
+            for size in 1..=wire.len() {
+                let mut connection = send(wire, size).await;
+                let (read, rest) = read(body, &mut connection).await.expect("a whole body");
+                assert_eq!(&read[..], b"hello, world", "{body:?} {size}");
+                assert!(b"GET".starts_with(&rest), "{rest:?}");
+            }
+        }
+        let mut connection = send(known, 4).await;
+        let (read, _) = read(Body::UntilClose, &mut connection)
+            .await
+            .expect("an end");
+        assert_eq!(&read[..], known);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_early_or_breaks_the_grammar_is_an_error() {
+        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(MAX_SIZE_LINE));
+        let trailers = format!("0\r\n{}\r\n", "X: y\r\n".repeat(MAX_TRAILERS / 6 + 1));
+        for wire in [
+            "",
+            "5",
+            "5\r\nhell",
+            "5\r\nhello",
+            "5\r\nhello\r\n",
+            "5\r\nhello\r\n0\r\n",
+        ] {
+            let mut connection = from_memory(wire.as_bytes());
+            let outcome = read(Body::chunked(Strictness::Strict), &mut connection).await;
+            assert!(
+                matches!(outcome, Err(BodyError::Disconnected(_))),
+                "{wire:?}"
+            );
+        }
+        for wire in [
+            "5\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5\r\nhelloXX0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\n",
+            "5\r\nhello\r\n0\r\nX: y\n\r\n",
+            "\r\n",
+            ";a\r\n",
+            "-5\r\nhello\r\n0\r\n\r\n",
+            "+5\r\nhello\r\n0\r\n\r\n",
+            "0x5\r\nhello\r\n0\r\n\r\n",
+            " 5\r\nhello\r\n0\r\n\r\n",
+            "5 \r\nhello\r\n0\r\n\r\n",
+            "5 5\r\nhello\r\n0\r\n\r\n",
+            "5\x0c;x\r\nhello\r\n0\r\n\r\n",
+            "5;\0\r\nhello\r\n0\r\n\r\n",
+            "5\r\nhello\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
+            "5\r\nhello\r\n0\r\nX: \0\r\n\r\n",
+            "5,\r\nhello\r\n0\r\n\r\n",
+            "5;\r\rhello\r\n0\r\n\r\n",
+            "100000000\r\n",
+            "000000005\r\nhello\r\n0\r\n\r\n",
+            long.as_str(),
+            trailers.as_str(),
+        ] {
+            let mut connection = from_memory(wire.as_bytes());
+            let outcome = read(Body::chunked(Strictness::Strict), &mut connection).await;
+            assert!(matches!(outcome, Err(BodyError::Malformed)), "{wire:?}");
+        }
+        for wire in [
+            "5  \r\nhello\r\n0 \r\n\r\n",
+            "0000000005\r\nhello\r\n00\r\nx\r\n\r\n",
+        ] {
+            let mut connection = from_memory(wire.as_bytes());
+            let response = read(Body::chunked(Strictness::Lenient), &mut connection).await;
+            let (body, _) = response.expect("a lenient parser accepts it");
+            assert_eq!(body, "hello", "{wire:?}");
+        }
+        let mut connection = from_memory(b"hell");
+        let outcome = read(Body::Known(5), &mut connection).await;
+        assert!(matches!(outcome, Err(BodyError::Disconnected(_))));
+    }
+
+    #[tokio::test]
+    async fn a_body_lies_in_few_buffers_and_reserves_in_proportion_to_the_received_bytes() {
+        static WIRE: [u8; 5_000_000] = [7; 5_000_000];
+        for (declared, starts_with_head, most_parts) in [
+            (1_000_000, true, 1),
+            (1_000_000, false, 1),
+            (5_000_000, true, 3),
+        ] {
+            let wire = &WIRE[..declared];
+            let declared = declared as u64;
+            let mut connection = send(wire, 10_000).await;
+            if starts_with_head {
+                connection.fill().await.expect("bytes");
+            }
+            let mut body = Body::Known(declared);
+            let mut parts: Vec<BytesMut> = Vec::new();
+            let mut taken = 0;
+            loop {
+                body.reserve(declared, &mut connection).await.unwrap();
+                let room = connection.read.capacity();
+                let come = taken + connection.read.len();
+                let most = (130 * come).min(1_100_000).max(5 * come);
+                assert!(room <= most.max(100_000), "{room} after {come}");
+                let Some(piece) = body.next(&mut connection).await.unwrap() else {
+                    break;
+                };
+                taken += piece.len();
+                match parts.last_mut() {
+                    Some(part) if part.as_ptr_range().end == piece.as_ptr() => part.unsplit(piece),
+                    _ => parts.push(piece),
+                }
+            }
+            assert!(parts.len() <= most_parts, "{} of {declared}", parts.len());
+            assert!(parts.concat() == wire);
+        }
+        // One byte reserves little memory, whatever length is declared.
+        let mut connection = from_memory(b"7");
+        let made = Body::Known(1_000_000)
+            .reserve(1_000_000, &mut connection)
+            .await;
+        assert!(made.is_ok());
+        assert!(connection.read.capacity() <= 32 * 1024);
+    }
+
+    #[tokio::test]
+    async fn a_discarded_body_takes_few_reads_and_little_memory() {
+        static WIRE: [u8; 1_000_000] = [7; 1_000_000];
+        for (declared, most_pieces) in [(60_000, 2), (1_000_000, 20)] {
+            let mut connection = send(&WIRE[..declared], WIRE.len()).await;
+            connection.fill().await.expect("bytes");
+            let mut body = Body::Known(declared as u64);
+            let (mut read, mut pieces) = (0, 0);
+            loop {
+                body.reserve_for_discard(&mut connection);
+                assert!(connection.read.capacity() <= 100_000);
+                let Some(piece) = body.next(&mut connection).await.unwrap() else {
+                    break;
+                };
+                read += piece.len();
+                pieces += 1;
+            }
+            assert_eq!(read, declared);
+            assert!(pieces <= most_pieces, "{pieces}");
+        }
+    }
+}

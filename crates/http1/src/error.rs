@@ -1,0 +1,78 @@
+//! Errors of heads and bodies. They keep the I/O error that ended a connection.
+
+use std::error::Error;
+use std::{fmt, io};
+
+/// Error of reading a head.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// The head has too many bytes or too many fields.
+    TooLarge,
+    /// The head is not HTTP/1.
+    Malformed,
+    /// Two parsers could read the head in two ways.
+    Ambiguous,
+    /// The connection ended before the head did.
+    Disconnected(io::Error),
+}
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the head is too large",
+            Self::Malformed => "the head is not HTTP/1",
+            Self::Ambiguous => "the head is ambiguous",
+            Self::Disconnected(_) => "the connection ended before the head did",
+        })
+    }
+}
+
+impl Error for HeadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Disconnected(cause) => Some(cause),
+            Self::TooLarge | Self::Malformed | Self::Ambiguous => None,
+        }
+    }
+}
+
+/// Error of reading a body. The bytes after it cannot be trusted to be a message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The body does not follow its framing.
+    Malformed,
+    /// The connection ended before the body did.
+    Disconnected(io::Error),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the chunks of the body are malformed",
+            Self::Disconnected(_) => "the connection ended before the body did",
+        })
+    }
+}
+
+impl Error for BodyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Disconnected(cause) => Some(cause),
+            Self::Malformed => None,
+        }
+    }
+}
+
+impl From<io::Error> for HeadError {
+    fn from(cause: io::Error) -> Self {
+        Self::Disconnected(cause)
+    }
+}
+
+impl From<io::Error> for BodyError {
+    fn from(cause: io::Error) -> Self {
+        Self::Disconnected(cause)
+    }
+}

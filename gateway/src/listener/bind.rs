@@ -1,0 +1,129 @@
+//! Sockets are bound here, before anything starts: an address that is taken is
+//! an error at once, and port 0 gets a port that can be told.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{IntoRawFd, RawFd};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora_core::apps::ServerApp;
+use pingora_core::listeners::ListenerConfig;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
+use pingora_core::server::{Fds, ListenFds, ShutdownWatch};
+use pingora_core::services::Service as ServiceTrait;
+use pingora_core::services::listening::Service;
+
+use crate::run::shutdown::End;
+
+/// A service whose sockets are bound.
+pub(crate) struct Bound<A> {
+    service: Service<A>,
+    sockets: Vec<(SocketAddr, Socket)>,
+    end: Option<End>,
+}
+
+enum Socket {
+    Own(TcpListener),
+    /// Of the process that is upgraded from.
+    Inherited(RawFd),
+}
+
+/// Binds `addresses` for a service that runs `app`, but for those that were handed
+/// over. Connections have `buffers` below what `app` has of its own.
+pub(crate) fn bind<A>(
+    name: &str,
+    addresses: &[SocketAddr],
+    app: A,
+    buffers: L4BufferSettings,
+    inherited: &Fds,
+) -> io::Result<Bound<A>> {
+    let mut service = Service::new(name.to_owned(), app);
+    let mut sockets = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let (actual, socket) = match inherited.get(&address.to_string()) {
+            Some(socket) => (*address, Socket::Inherited(*socket)),
+            None => bind_one(*address)?,
+        };
+        let listener = ListenerConfig::tcp(actual.to_string());
+        service.add_listener(listener.l4_buffer(buffers));
+        sockets.push((actual, socket));
+    }
+    Ok(Bound {
+        service,
+        sockets,
+        end: None,
+    })
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
+    let socket = TcpListener::bind(address).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })?;
+    socket.set_nonblocking(true)?;
+    Ok((socket.local_addr()?, Socket::Own(socket)))
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Bound<A> {
+    /// Ends by `end` alone, and hands its sockets there.
+    pub(crate) fn ending(mut self, end: End) -> Self {
+        self.end = Some(end);
+        self
+    }
+
+    /// The addresses that were bound.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sockets.iter().map(|(address, _)| *address)
+    }
+
+    /// Says in the log where it listens.
+    pub(crate) fn announce(&self) {
+        let role = self.service.name();
+        for address in self.addresses() {
+            tracing::info!(role, %address, "listening");
+        }
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServiceTrait for Bound<A> {
+    async fn start_service(
+        &mut self,
+        fds: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        listeners_per_fd: usize,
+    ) {
+        // pingora takes a socket from this table before it binds one itself. It
+        // owns the descriptor from then on.
+        if let Some(fds) = &fds {
+            let mut table = fds.lock();
+            for (address, socket) in self.sockets.drain(..) {
+                let socket = match socket {
+                    Socket::Own(socket) => socket.into_raw_fd(),
+                    Socket::Inherited(socket) => socket,
+                };
+                table.add(address.to_string(), socket);
+            }
+            if let Some(end) = &self.end {
+                // All services share one table.
+                end.sockets.get_or_init(|| Arc::clone(fds));
+            }
+        }
+        let shutdown = self.end.as_ref().map_or(shutdown, |end| end.ends.clone());
+        self.service
+            .start_service(fds, shutdown, listeners_per_fd)
+            .await;
+    }
+
+    fn name(&self) -> &str {
+        self.service.name()
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.service.threads()
+    }
+
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        self.service.listen_addresses()
+    }
+}

@@ -1,0 +1,14 @@
+//! Accepts connections: binds sockets, counts and rejects connections, reads the PROXY
+//! protocol, negotiates TLS, and serves HTTP/1 and HTTP/2 requests to the pipeline.
+
+pub(crate) mod bind;
+pub(crate) mod connection;
+pub(crate) mod framing;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod proxy_protocol;
+pub(crate) mod rejected_connection;
+
+pub(crate) use self::bind::{Bound, bind};
+pub(crate) use self::connection::{Entrance, Front};
+pub(crate) use self::proxy_protocol::Balancers;

@@ -1,0 +1,10 @@
+//! The way of one request: find its source, verify and claim the delivery, forward it to
+//! the upstream, settle the claim, and respond to the sender.
+
+pub(crate) mod access_record;
+pub(crate) mod admit;
+pub(crate) mod delivery;
+pub(crate) mod downstream;
+pub(crate) mod grpc_relay;
+pub(crate) mod respond;
+pub(crate) mod route;

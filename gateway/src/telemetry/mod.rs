@@ -1,0 +1,6 @@
+//! What the gateway reports about itself: the access log, metrics, and traces.
+
+pub(crate) mod access_log;
+pub(crate) mod log_throttle;
+pub(crate) mod metrics;
+pub(crate) mod trace;

@@ -1,0 +1,184 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hookgate_core::UnixTime;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{
+    Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
+
+use crate::telemetry::access_log::Line;
+
+/// Where a collector is, by the specification.
+const ENDPOINTS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+];
+
+/// Sends spans to a collector, if there is one.
+#[derive(Debug)]
+pub(crate) struct Traces(Option<Collector>);
+
+#[derive(Debug)]
+struct Collector {
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+}
+
+pub(crate) type Span = SdkSpan;
+
+impl Traces {
+    /// As the variables of the specification say: endpoint, sampler, name, and so on.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub(crate) fn from_environment() -> Result<Self, String> {
+        if ENDPOINTS
+            .iter()
+            .all(|name| std::env::var_os(name).is_none())
+        {
+            return Ok(Self(None));
+        }
+        let exporter = SpanExporter::builder().with_http().build();
+        let exporter = exporter.map_err(|error| format!("traces: {error}"))?;
+        let mut resource = Resource::builder();
+        if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+            resource = resource.with_service_name("hookgate");
+        }
+        // On a thread of its own; what it cannot send in time is dropped.
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource.build())
+            .build();
+        let tracer = provider.tracer("hookgate");
+        Ok(Self(Some(Collector { provider, tracer })))
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Starts the span of a delivery that is forwarded, and tells the upstream of it. It
+    /// belongs to the trace of the sender, who has been verified: anybody else would
+    /// decide what is recorded.
+    pub(crate) fn pass_on(
+        &self,
+        inbound: &HeaderMap,
+        outbound: &mut HeaderMap,
+        start: UnixTime,
+    ) -> Option<Span> {
+        let collector = self.0.as_ref()?;
+        let propagator = TraceContextPropagator::new();
+        let parent = propagator.extract_with_context(&Context::new(), &Inbound(inbound));
+        let span = collector.start(system_time(start), &parent);
+        let context = Context::new().with_remote_span_context(span.span_context().clone());
+        propagator.inject_context(&context, &mut Outbound(outbound));
+        Some(span)
+    }
+
+    /// Ends the span of a delivery, which is one of its own if it was not forwarded.
+    pub(crate) fn end(&self, span: Option<Span>, line: &Line<'_>) {
+        let Some(collector) = &self.0 else {
+            return;
+        };
+        let end = system_time(line.time.0);
+        let mut span = span.unwrap_or_else(|| {
+            let start = end.checked_sub(line.total_us.0).unwrap_or(end);
+            collector.start(start, &Context::new())
+        });
+        if span.is_recording() {
+            span.set_attributes(attributes(line));
+            if line.status.is_some_and(|status| status >= 500) {
+                span.set_status(Status::error(line.reason.unwrap_or_default()));
+            }
+        }
+        span.end_with_timestamp(end);
+    }
+
+    /// Sends what is left.
+    pub(crate) fn flush(&self) {
+        if let Some(collector) = &self.0
+            && let Err(error) = collector
+                .provider
+                .shutdown_with_timeout(Duration::from_secs(2))
+        {
+            tracing::warn!(%error, "the last traces were not sent");
+        }
+    }
+}
+
+impl Collector {
+    fn start(&self, start: SystemTime, parent: &Context) -> Span {
+        let builder = SpanBuilder::from_name("webhook delivery")
+            .with_kind(SpanKind::Server)
+            .with_start_time(start);
+        self.tracer.build_with_context(builder, parent)
+    }
+}
+
+fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
+    let text = |key: &'static str, value: Option<&str>| {
+        value.map(|value| KeyValue::new(key, value.to_owned()))
+    };
+    let number = |key: &'static str, value: Option<u128>| {
+        value.map(|value| KeyValue::new(key, i64::try_from(value).unwrap_or(i64::MAX)))
+    };
+    let micros = |took: Option<crate::telemetry::access_log::Microseconds>| {
+        took.map(|took| took.0.as_micros())
+    };
+    [
+        text("hookgate.request_id", Some(line.request_id)),
+        text("hookgate.outcome", Some(line.outcome)),
+        text("hookgate.reason", line.reason),
+        text("hookgate.source", line.source),
+        text("hookgate.key_id", line.key_id),
+        text("hookgate.event_id", line.event_id),
+        text("hookgate.upstream", line.upstream),
+        number("hookgate.attempt", line.attempt.map(u128::from)),
+        number("hookgate.verify_us", micros(line.verify_us)),
+        number("hookgate.claim_us", micros(line.claim_us)),
+        number("hookgate.upstream_us", micros(line.upstream_us)),
+        number("http.response.status_code", line.status.map(u128::from)),
+        number(
+            "http.request.body.size",
+            line.body_bytes.map(|bytes| bytes as u128),
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn system_time(time: UnixTime) -> SystemTime {
+    let since = Duration::from_millis(u64::try_from(time.millis()).unwrap_or(0));
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+}
+
+struct Inbound<'h>(&'h HeaderMap);
+
+impl Extractor for Inbound<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct Outbound<'h>(&'h mut HeaderMap);
+
+impl Injector for Outbound<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        let name = HeaderName::from_bytes(key.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
+            self.0.insert(name, value);
+        }
+    }
+}
