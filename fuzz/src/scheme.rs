@@ -36,8 +36,8 @@ fn describe(variant: Variant<'_>) {
         variant.timestamp(),
         variant.id(),
         variant.window(),
-        variant.shape(),
-        variant.cautions()
+        variant.family(),
+        variant.warnings()
     );
 }
 

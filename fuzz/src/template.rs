@@ -3,7 +3,7 @@
 //! verifies must agree with it in every part that the template signs.
 
 use bytes::Bytes;
-use hookgate_core::{Caution, Scheme};
+use hookgate_core::{Scheme, SchemeWarning};
 use http::{HeaderName, HeaderValue, Request};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 
@@ -64,7 +64,7 @@ pub fn template(data: &[u8]) {
         return;
     };
     if pair.verify(&forgery).is_ok() {
-        let binds_body = !variant.cautions().contains(&Caution::BodyUnbound);
+        let binds_body = !variant.warnings().contains(&SchemeWarning::BodyUnbound);
         for token in tokens.iter().flatten() {
             let same = same(token, &tokens, &original, &forged, binds_body);
             assert!(same, "{token:?} of {text:?}: {signed:?} and {forgery:?}");

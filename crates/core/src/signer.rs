@@ -17,9 +17,9 @@ use crate::message_signature::{self, Component, Digests, Metadata, Policy};
 use crate::scheme::field::Encoding;
 use crate::scheme::json::Pointer;
 use crate::scheme::location::{Item, Location};
-use crate::scheme::signature::SignaturePlace;
-use crate::scheme::template::{Absent, Place};
-use crate::scheme::{Kind, Plan, Scheme, field};
+use crate::scheme::signature::SignatureLocation;
+use crate::scheme::template::{IfAbsent, Variable};
+use crate::scheme::{Plan, Scheme, SignatureKind, field};
 use crate::secret::Secret;
 use crate::time::UnixTime;
 use crate::verifier::{BuildError, Context, SigningInput, context, find_variant};
@@ -190,9 +190,9 @@ impl Signer {
             draft.meet_requirements(Known::ByTheBody)?;
             draft.check()?;
             match &draft.plan.kind {
-                Kind::Jwt { algorithm } => draft.sign_token(algorithm, at)?,
-                Kind::MessageSignature(policy) => draft.sign_components(policy, at)?,
-                Kind::Message { .. } | Kind::Token => draft.sign_message()?,
+                SignatureKind::Jwt { algorithm } => draft.sign_token(algorithm, at)?,
+                SignatureKind::MessageSignature(policy) => draft.sign_components(policy, at)?,
+                SignatureKind::Message { .. } | SignatureKind::Token => draft.sign_message()?,
             }
         }
         Ok(Request::from_parts(draft.parts, draft.body.into()))
@@ -239,7 +239,7 @@ impl Draft<'_> {
                 Some(value) => self.put(&condition.location, value.as_bytes())?,
                 // What the scheme reads is put there by those who know what it is.
                 None if read.contains(&&condition.location) => {}
-                None if self.has(&Place::At(condition.location.clone())) => {}
+                None if self.has(&Variable::At(condition.location.clone())) => {}
                 None => self.put(&condition.location, self.made_up.as_bytes())?,
             }
         }
@@ -269,11 +269,11 @@ impl Draft<'_> {
         };
         for location in &field.locations {
             let elsewhere = matches!(location, Location::Claim(_) | Location::Signature(_));
-            if elsewhere || self.has(&Place::At(location.clone())) {
+            if elsewhere || self.has(&Variable::At(location.clone())) {
                 continue;
             }
             let id = id.ok_or(SignError::IdNeeded)?;
-            if !field::is_id(id.as_bytes(), &field.exclude) {
+            if !field::is_valid_id(id.as_bytes(), &field.exclude) {
                 return Err(SignError::IdMalformed);
             }
             self.put(location, id.as_bytes())?;
@@ -288,7 +288,7 @@ impl Draft<'_> {
         let text = field.unit.format(at);
         match &field.location {
             Location::Signature(item) => {
-                if !matches!(self.plan.kind, Kind::MessageSignature(_)) {
+                if !matches!(self.plan.kind, SignatureKind::MessageSignature(_)) {
                     self.items.push((item.clone(), text));
                 }
                 Ok(())
@@ -303,26 +303,28 @@ impl Draft<'_> {
         let needed: Vec<_> = self
             .plan
             .message
-            .required_values()
-            .filter(|value| value.absent == Absent::Refused)
+            .required_placeholders()
+            .filter(|value| value.absent == IfAbsent::Refuse)
             .collect();
         // Which headers a sender signs, it chooses: one that nearly all have.
         for value in &needed {
-            if let Place::HeadersOf(item) = &value.place {
+            if let Variable::HeadersOf(item) = &value.variable {
                 self.items.push((item.clone(), CONTENT_TYPE.to_string()));
                 let json = HeaderValue::from_static("application/json");
                 self.parts.headers.entry(CONTENT_TYPE).or_insert(json);
             }
         }
         for value in needed {
-            match &value.place {
-                Place::At(Location::Signature(item)) => {
+            match &value.variable {
+                Variable::At(Location::Signature(item)) => {
                     let there = self.items.iter().any(|(other, _)| other == item);
                     if !there {
                         self.items.push((item.clone(), self.made_up.to_owned()));
                     }
                 }
-                Place::At(location) if self.plan.each.is_none() && !self.has(&value.place) => {
+                Variable::At(location)
+                    if self.plan.each.is_none() && !self.has(&value.variable) =>
+                {
                     let made_up = self.made_up;
                     self.put(location, made_up.as_bytes())?;
                 }
@@ -336,7 +338,7 @@ impl Draft<'_> {
         for equal in &self.plan.require {
             if (known == Known::ByTheBody) != equal.needs_body()
                 || matches!(equal.location, Location::Claim(_))
-                || self.has(&Place::At(equal.location.clone()))
+                || self.has(&Variable::At(equal.location.clone()))
             {
                 continue;
             }
@@ -352,13 +354,13 @@ impl Draft<'_> {
         let message = self.unsigned(list.as_deref()).message()?;
         let signature = self.signer.signature(&message)?;
         let value = self.plan.signature.write(&self.items, &signature);
-        match &self.plan.signature.place {
-            SignaturePlace::HeaderPrefix(prefix) => {
+        match &self.plan.signature.location {
+            SignatureLocation::HeaderPrefix(prefix) => {
                 let name = HeaderName::from_bytes(format!("{prefix}1").as_bytes());
                 let name = name.map_err(|_| SignError::FieldMalformed)?;
                 self.put(&Location::Header(name), value.as_bytes())
             }
-            SignaturePlace::Locations(locations) => match locations.first() {
+            SignatureLocation::Locations(locations) => match locations.first() {
                 Some(location) => self.put(location, value.as_bytes()),
                 None => Ok(()),
             },
@@ -367,12 +369,12 @@ impl Draft<'_> {
 
     /// Signs each element of an array in the body.
     fn sign_elements(&mut self) -> Result<(), SignError> {
-        let (Some(array), SignaturePlace::Locations(locations)) =
-            (&self.plan.each, &self.plan.signature.place)
+        let (Some(array), SignatureLocation::Locations(locations)) =
+            (&self.plan.each, &self.plan.signature.location)
         else {
             return Ok(());
         };
-        let [Location::Json(place)] = &locations[..] else {
+        let [Location::Json(pointer)] = &locations[..] else {
             return Err(SignError::FieldMalformed);
         };
         let mut body: Value =
@@ -390,7 +392,7 @@ impl Draft<'_> {
             };
             let signature = self.signer.signature(&unsigned.message()?)?;
             let value = self.plan.signature.write(&[], &signature);
-            *place.get_mut(element).ok_or(SignError::BodyNotJson)? = value.into();
+            *pointer.get_mut(element).ok_or(SignError::BodyNotJson)? = value.into();
         }
         self.body = body.to_string().into_bytes();
         Ok(())
@@ -428,8 +430,8 @@ impl Draft<'_> {
         let signature = base64url(&self.signer.signature(signed.as_bytes())?);
         let prefix = String::from_utf8_lossy(&self.plan.signature.prefix);
         let token = format!("{prefix}{signed}.{signature}");
-        match &self.plan.signature.place {
-            SignaturePlace::Locations(locations) if !locations.is_empty() => {
+        match &self.plan.signature.location {
+            SignatureLocation::Locations(locations) if !locations.is_empty() => {
                 self.put(&locations[0], token.as_bytes())
             }
             _ => Err(SignError::FieldMalformed),
@@ -480,8 +482,8 @@ impl Draft<'_> {
         }
     }
 
-    fn has(&self, place: &Place) -> bool {
-        self.unsigned(None).has(place)
+    fn has(&self, variable: &Variable) -> bool {
+        self.unsigned(None).has(variable)
     }
 
     /// Puts `value` where `location` says.

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use bytes::{Bytes, BytesMut};
 use hookgate_core::internal::{BodyHash, restore_body_hash, take_body_hash};
 use hookgate_core::{
-    BuildError, Caution, Head, HeadOutcome, Pending, Provider, ReplayScope, RequestOutcome, Scheme,
-    Secret, Shape, Signer, UnixTime, Variant, Verified, Verifier, VerifyError, Window,
+    BuildError, Head, HeadOutcome, Pending, Provider, ReplayScope, RequestOutcome, Scheme,
+    SchemeFamily, SchemeWarning, Secret, Signer, UnixTime, Variant, Verified, Verifier,
+    VerifyError, Window,
 };
 use http::{HeaderValue, Method, Request};
 
@@ -448,7 +449,7 @@ fn another_body_is_refused_unless_the_scheme_says_that_it_is_not_signed() {
     let mut refused = 0;
     let scope = ReplayScope::new(&["test"]);
     for case in Case::all() {
-        let cautions = case.this().cautions();
+        let warnings = case.this().warnings();
         let request = case.signed();
         let genuine = case.verify(&request).unwrap().replay_keys(&scope);
         for at in 0..request.body().len() {
@@ -456,7 +457,8 @@ fn another_body_is_refused_unless_the_scheme_says_that_it_is_not_signed() {
             body[at] ^= 1;
             let (parts, _) = request.clone().into_parts();
             let outcome = case.verify(&Request::from_parts(parts, body.into()));
-            if cautions.contains(&Caution::SignsNothing) || cautions.contains(&Caution::BodyUnbound)
+            if warnings.contains(&SchemeWarning::SignsNothing)
+                || warnings.contains(&SchemeWarning::BodyUnbound)
             {
                 continue;
             }
@@ -565,7 +567,7 @@ fn every_header_removed_doubled_emptied_cut_short_or_extended_is_refused() {
                     Ok(_) => panic!("{name}: {field} {change}"),
                 };
                 assert!(HEAD.contains(&error), "{name}: {field} {change}: {error}");
-                let rfc9421 = case.this().shape() == Shape::MessageSignature;
+                let rfc9421 = case.this().family() == SchemeFamily::MessageSignature;
                 let expected = match change {
                     "removed" => error.label().ends_with("_missing"),
                     // Lines of one field are one value there.
@@ -592,7 +594,7 @@ fn every_timestamp_outside_its_window_is_refused() {
         let second = std::time::Duration::from_secs(1);
         let name = &case.name;
         // Tokens have an end of their own besides.
-        if case.this().shape() != Shape::Jwt {
+        if case.this().family() != SchemeFamily::Jwt {
             assert_eq!(at(NOW.plus(window.past())), Ok(()), "{name}");
         }
         assert_eq!(at(NOW.minus(window.future())), Ok(()), "{name}");
@@ -609,7 +611,7 @@ fn every_timestamp_outside_its_window_is_refused() {
 fn a_window_that_the_operator_sets_holds_instead() {
     let second = std::time::Duration::from_secs(1);
     for case in Case::all() {
-        if case.this().window().is_none() || case.this().shape() == Shape::Jwt {
+        if case.this().window().is_none() || case.this().family() == SchemeFamily::Jwt {
             continue;
         }
         let mut builder = Verifier::builder(&case.scheme)
@@ -644,9 +646,14 @@ fn a_window_that_the_operator_sets_holds_instead() {
 fn the_catalogue_has_every_shape() {
     let providers = Provider::names().count();
     assert!(providers >= 130, "{providers}");
-    for shape in Shape::ALL {
-        let any = Case::all().iter().any(|case| case.this().shape() == shape);
-        assert!(any || shape == Shape::MessageSignature, "{shape:?}");
+    for family in SchemeFamily::ALL {
+        let any = Case::all()
+            .iter()
+            .any(|case| case.this().family() == family);
+        assert!(
+            any || family == SchemeFamily::MessageSignature,
+            "{family:?}"
+        );
     }
 }
 

@@ -75,26 +75,26 @@ fn what_could_be_read_in_two_ways_does_not_load() {
     let either = "\nts = { in = \"header:t\", unit = \"s-or-ms\" }";
     for (rest, expected) in [
         // A header that is absent for one reader and part of the body for another.
-        ("msg = \"[{header:n}.]{body}\"", "does not tell"),
-        ("msg = \"[n{header:n}.]{body}\"", "does not tell"),
-        ("msg = \"{body}[.{header:n}]\"", "behind the value"),
+        ("msg = \"[{header:n}.]{body}\"", "does not show whether"),
+        ("msg = \"[n{header:n}.]{body}\"", "does not show whether"),
+        ("msg = \"{body}[.{header:n}]\"", "after the value that may contain any character"),
         (
             "msg = \"[{header:a};][{header:b};]{body|sha256:hex}\"",
-            "does not tell",
+            "does not show whether",
         ),
         // A body that may be dropped.
-        ("msg = \"x[.{body}.{json:/x}]\"", "names nothing"),
+        ("msg = \"x[.{body}.{json:/x}]\"", "identifies no delivery"),
         (
             "msg = \"[{id};{header:n};]{body|sha256:hex}\"\nid = \"header:i\"",
-            "names nothing",
+            "identifies no delivery",
         ),
         (
             &format!("msg = \"{{ts}}{{body}}\"{either}"),
-            "three of its neighbour",
+            "three digits of its neighbour",
         ),
         (
             &format!("msg = \"{{id}}{{ts}}{{body}}\"\nid = \"header:i\"{ts}"),
-            "to divide them",
+            "to divide the message",
         ),
         // Digests that are folded together, and filters that fold bodies.
         (

@@ -135,11 +135,11 @@ fn what_would_let_something_unsigned_through_does_not_load() {
         // Parts that could be divided in two ways.
         (
             format!("{SIG}msg = '{{id}}{{body}}'\nid = 'header:x-id'"),
-            "msg: two values without literal text",
+            "msg: two placeholders without literal text",
         ),
         (
             format!("{SIG}msg = '{{body}}{{id|free}}'\nid = 'header:x-id'"),
-            "msg: |free besides {body}",
+            "msg: |free beside {body}",
         ),
         // The algorithm that a request chooses.
         ("alg = 'header:x-alg'".to_owned(), "alg: expected one of"),

@@ -129,8 +129,8 @@ fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
             variant.algorithm(),
             variant.signed()
         )?;
-        for caution in variant.cautions() {
-            writeln!(out, "  caution    {name}{}", caution.text())?;
+        for warning in variant.warnings() {
+            writeln!(out, "  caution    {name}{}", warning.text())?;
         }
     }
     for handshake in verifier.scheme().handshakes() {

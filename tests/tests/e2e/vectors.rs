@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{
-    Caution, Head, Provider, ReplayScope, RequestOutcome, Secret, Signer, UnixTime, Verified,
+    Head, Provider, ReplayScope, RequestOutcome, SchemeWarning, Secret, Signer, UnixTime, Verified,
     Verifier, VerifyError, Window,
 };
 use hookgate_tests::{Gateway, Upstream, Vector, catalogue_vectors, seed_vectors, send};
@@ -116,7 +116,7 @@ fn no_good_vector_passes_with_a_byte_changed() {
         let genuine = verify(&vector, &headers, body.clone()).expect("it is good");
         let provider = Provider::named(&vector.provider).expect("the catalogue has the provider");
         let mut variants = provider.scheme().variants();
-        let unbound = variants.any(|v| v.cautions().contains(&Caution::BodyUnbound));
+        let unbound = variants.any(|v| v.warnings().contains(&SchemeWarning::BodyUnbound));
         let mut expect = |what: &str, outcome: Result<Verified, VerifyError>, unread: bool| {
             match outcome {
                 Err(_) => *refused.entry(vector.provider.clone()).or_default() += 1,

@@ -5,7 +5,7 @@ use sfv::{BareItem, StringRef, key_ref};
 
 use super::dictionary::{Item, Parameters};
 #[cfg(test)]
-use super::target;
+use super::signed_request;
 
 /// A part of a request that a signature can cover (RFC 9421 §2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Component {
     /// A parameter of the query, by its name.
     #[cfg(test)]
     pub(crate) fn query_param(name: &str) -> Self {
-        let name = sfv::String::from_string(target::encode(name.as_bytes()));
+        let name = sfv::String::from_string(signed_request::encode(name.as_bytes()));
         Self::QueryParam(name.expect("encoded text is ASCII"))
     }
 

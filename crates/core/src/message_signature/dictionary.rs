@@ -14,11 +14,11 @@ use crate::limits::MAX_CANDIDATES;
 
 /// Most items of a list, and most parameters of anything. Every one is compared
 /// with those before it.
-const MOST: usize = 64;
+const MAX_ITEMS: usize = 64;
 
 /// What is wrong with a dictionary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum DictionaryError {
     Malformed,
     /// A key that occurs twice.
     Repeated,
@@ -26,13 +26,13 @@ pub(super) enum Fault {
     TooMany,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DictionaryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for DictionaryError {}
 
 #[derive(Clone, Debug)]
 pub(super) struct Member {
@@ -63,9 +63,9 @@ impl Parameters {
         all.find_map(|(key, value)| (key.as_str() == name).then_some(value))
     }
 
-    pub(super) fn push(&mut self, key: &KeyRef, value: BareItem) -> Result<(), Fault> {
-        if self.0.len() == MOST || self.get(key.as_str()).is_some() {
-            return Err(Fault::Malformed);
+    pub(super) fn push(&mut self, key: &KeyRef, value: BareItem) -> Result<(), DictionaryError> {
+        if self.0.len() == MAX_ITEMS || self.get(key.as_str()).is_some() {
+            return Err(DictionaryError::Malformed);
         }
         self.0.push((key.to_owned(), value));
         Ok(())
@@ -100,18 +100,18 @@ pub(super) fn write_list(items: &[Item], parameters: &Parameters, to: &mut Strin
 }
 
 /// The lines of a field as one value (RFC 9110 §5.2); none if there are none.
-pub(super) fn combined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+pub(super) fn combined_value(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut lines = headers.get_all(name).iter();
-    let mut value = trim(lines.next()?.as_bytes()).to_vec();
+    let mut value = trim_ows(lines.next()?.as_bytes()).to_vec();
     for line in lines {
         value.extend_from_slice(b", ");
-        value.extend_from_slice(trim(line.as_bytes()));
+        value.extend_from_slice(trim_ows(line.as_bytes()));
     }
     Some(value)
 }
 
 /// A line of a field without the blanks around it, which are not part of its value.
-pub(crate) fn trim(mut line: &[u8]) -> &[u8] {
+pub(crate) fn trim_ows(mut line: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = line {
         line = rest;
     }
@@ -119,8 +119,11 @@ pub(crate) fn trim(mut line: &[u8]) -> &[u8] {
 }
 
 /// The dictionary in the field `name`; none if the field is absent.
-pub(super) fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<Member>>, Fault> {
-    let Some(value) = combined(headers, name) else {
+pub(super) fn read(
+    headers: &HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<Vec<Member>>, DictionaryError> {
+    let Some(value) = combined_value(headers, name) else {
         return Ok(None);
     };
     let mut reader = Reader::default();
@@ -128,7 +131,7 @@ pub(super) fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<
     let parser = Parser::new(&value).with_version(Version::Rfc8941);
     match parser.parse_dictionary_with_visitor(&mut reader) {
         Ok(()) => Ok(Some(reader.members)),
-        Err(_) => Err(reader.fault.unwrap_or(Fault::Malformed)),
+        Err(_) => Err(reader.error.unwrap_or(DictionaryError::Malformed)),
     }
 }
 
@@ -136,22 +139,22 @@ pub(super) fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Vec<
 struct Reader {
     members: Vec<Member>,
     /// The parser keeps the text of an error of ours, and not the error.
-    fault: Option<Fault>,
+    error: Option<DictionaryError>,
 }
 
 impl<'de> DictionaryVisitor<'de> for &mut Reader {
     type Out = ();
-    type Error = Fault;
+    type Error = DictionaryError;
 
-    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Fault> {
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, DictionaryError> {
         let index = self.members.len();
         if self.members.iter().any(|member| member.key == *key) {
-            self.fault = Some(Fault::Repeated);
+            self.error = Some(DictionaryError::Repeated);
         } else if index == MAX_CANDIDATES {
-            self.fault = Some(Fault::TooMany);
+            self.error = Some(DictionaryError::TooMany);
         }
-        if let Some(fault) = self.fault {
-            return Err(fault);
+        if let Some(error) = self.error {
+            return Err(error);
         }
         self.members.push(Member {
             key: key.to_owned(),
@@ -161,30 +164,30 @@ impl<'de> DictionaryVisitor<'de> for &mut Reader {
         Ok(&mut self.members[index])
     }
 
-    fn finish(self) -> Result<(), Fault> {
+    fn finish(self) -> Result<(), DictionaryError> {
         Ok(())
     }
 }
 
 impl<'de> EntryVisitor<'de> for &mut Member {
-    type Error = Fault;
+    type Error = DictionaryError;
 
-    fn item(self) -> Result<impl ItemVisitor<'de>, Fault> {
+    fn item(self) -> Result<impl ItemVisitor<'de>, DictionaryError> {
         let member: &mut Member = self;
         Ok(move |item: BareItemFromInput<'de>| {
             let member = member;
             member.value = Value::Item(item.into());
-            Ok::<_, Fault>(&mut member.parameters)
+            Ok::<_, DictionaryError>(&mut member.parameters)
         })
     }
 
-    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Fault> {
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, DictionaryError> {
         match &mut self.value {
             Value::List(items) => Ok(ListReader {
                 items,
                 parameters: &mut self.parameters,
             }),
-            Value::Item(_) => Err(Fault::Malformed),
+            Value::Item(_) => Err(DictionaryError::Malformed),
         }
     }
 }
@@ -195,12 +198,12 @@ struct ListReader<'m> {
 }
 
 impl<'de> InnerListVisitor<'de> for ListReader<'_> {
-    type Error = Fault;
+    type Error = DictionaryError;
 
-    fn item(&mut self) -> Result<impl ItemVisitor<'de>, Fault> {
+    fn item(&mut self) -> Result<impl ItemVisitor<'de>, DictionaryError> {
         let index = self.items.len();
-        if index == MOST {
-            return Err(Fault::Malformed);
+        if index == MAX_ITEMS {
+            return Err(DictionaryError::Malformed);
         }
         let items = &mut *self.items;
         Ok(move |item: BareItemFromInput<'de>| {
@@ -209,24 +212,28 @@ impl<'de> InnerListVisitor<'de> for ListReader<'_> {
                 value: item.into(),
                 parameters: Parameters::default(),
             });
-            Ok::<_, Fault>(&mut items[index].parameters)
+            Ok::<_, DictionaryError>(&mut items[index].parameters)
         })
     }
 
-    fn finish(self) -> Result<impl ParameterVisitor<'de>, Fault> {
+    fn finish(self) -> Result<impl ParameterVisitor<'de>, DictionaryError> {
         Ok(self.parameters)
     }
 }
 
 impl<'de> ParameterVisitor<'de> for &mut Parameters {
     type Out = ();
-    type Error = Fault;
+    type Error = DictionaryError;
 
-    fn parameter(&mut self, key: &'de KeyRef, value: BareItemFromInput<'de>) -> Result<(), Fault> {
+    fn parameter(
+        &mut self,
+        key: &'de KeyRef,
+        value: BareItemFromInput<'de>,
+    ) -> Result<(), DictionaryError> {
         self.push(key, value.into())
     }
 
-    fn finish(self) -> Result<(), Fault> {
+    fn finish(self) -> Result<(), DictionaryError> {
         Ok(())
     }
 }

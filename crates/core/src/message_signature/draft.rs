@@ -4,9 +4,9 @@ use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, DictSerializer, Integer, Key, key_ref};
 
 use super::component::Component;
-use super::covered::Covered;
+use super::covered_components::CoveredComponents;
 use super::dictionary::Parameters;
-use super::target::{Address, Target};
+use super::signed_request::{Address, SignedRequest};
 use super::{SIGNATURE, SIGNATURE_INPUT};
 use crate::error::VerifyError;
 use crate::head::Head;
@@ -68,8 +68,9 @@ impl Draft {
         let label = Key::from_string(label.to_owned()).map_err(|_| DraftError::Unwritable)?;
         let parameters = metadata.parameters().ok_or(DraftError::Unwritable)?;
         let identifiers = components.iter().map(Component::identifier).collect();
-        let covered = Covered::new(identifiers, parameters).map_err(DraftError::Component)?;
-        let target = Target::new(head, address);
+        let covered =
+            CoveredComponents::new(identifiers, parameters).map_err(DraftError::Component)?;
+        let target = SignedRequest::new(head, address);
         let base = covered.base(&target).map_err(DraftError::Component)?;
         let mut input = format!("{label}=");
         covered.write(&mut input);

@@ -20,11 +20,11 @@
 //! and mean nothing.
 
 mod component;
-mod covered;
+mod covered_components;
 mod dictionary;
 mod digest;
 mod draft;
-mod target;
+mod signed_request;
 #[cfg(test)]
 mod tests;
 
@@ -34,13 +34,13 @@ use http::{HeaderMap, HeaderName};
 use sfv::BareItem;
 
 pub(crate) use self::component::Component;
-use self::covered::Covered;
-pub(crate) use self::dictionary::trim;
-use self::dictionary::{Fault, Member, Parameters, Value};
+use self::covered_components::CoveredComponents;
+pub(crate) use self::dictionary::trim_ows;
+use self::dictionary::{DictionaryError, Member, Parameters, Value};
 pub(crate) use self::digest::Digests;
 pub(crate) use self::draft::{Draft, Metadata};
-pub(crate) use self::target::Address;
-use self::target::Target;
+pub(crate) use self::signed_request::Address;
+use self::signed_request::SignedRequest;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::time::UnixTime;
@@ -85,10 +85,10 @@ impl Policy {
         head: Head<'_>,
         address: Option<&Address>,
     ) -> Result<MessageSignature, VerifyError> {
-        let inputs = members(head.headers, &SIGNATURE_INPUT)?;
-        let signatures = members(head.headers, &SIGNATURE)?;
-        let input = self.choose(&inputs)?;
-        let signature = find(&signatures, input.key.as_str())?;
+        let inputs = read_members(head.headers, &SIGNATURE_INPUT)?;
+        let signatures = read_members(head.headers, &SIGNATURE)?;
+        let input = self.select_input(&inputs)?;
+        let signature = find_member(&signatures, input.key.as_str())?;
         // §4: each field has the same labels. What is in one alone is a remnant
         // of something that was changed on the way.
         let paired = |input: &Member| signatures.iter().any(|other| other.key == input.key);
@@ -101,7 +101,7 @@ impl Policy {
         let Value::List(items) = &input.value else {
             return Err(VerifyError::SignatureMalformed);
         };
-        let covered = Covered::new(items.clone(), input.parameters.clone())?;
+        let covered = CoveredComponents::new(items.clone(), input.parameters.clone())?;
 
         let parameters = covered.parameters();
         let created = time(parameters, "created")?;
@@ -123,7 +123,9 @@ impl Policy {
             .then(|| Digests::read(head.headers))
             .transpose()?;
         Ok(MessageSignature {
-            base: covered.base(&Target::new(head, address))?.into_bytes(),
+            base: covered
+                .base(&SignedRequest::new(head, address))?
+                .into_bytes(),
             signature: signature.clone(),
             created,
             expires,
@@ -133,9 +135,9 @@ impl Policy {
         })
     }
 
-    fn choose<'m>(&self, inputs: &'m [Member]) -> Result<&'m Member, VerifyError> {
+    fn select_input<'m>(&self, inputs: &'m [Member]) -> Result<&'m Member, VerifyError> {
         match (&self.label, inputs) {
-            (Some(label), _) => find(inputs, label),
+            (Some(label), _) => find_member(inputs, label),
             (None, [input]) => Ok(input),
             (None, []) => Err(VerifyError::SignatureMissing),
             // To pick one would be to let the sender pick.
@@ -152,16 +154,16 @@ impl fmt::Debug for MessageSignature {
     }
 }
 
-fn members(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<Member>, VerifyError> {
-    let members = dictionary::read(headers, name).map_err(|fault| match fault {
-        Fault::Malformed => VerifyError::SignatureMalformed,
-        Fault::Repeated => VerifyError::SignatureRepeated,
-        Fault::TooMany => VerifyError::SignatureTooMany,
+fn read_members(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<Member>, VerifyError> {
+    let members = dictionary::read(headers, name).map_err(|error| match error {
+        DictionaryError::Malformed => VerifyError::SignatureMalformed,
+        DictionaryError::Repeated => VerifyError::SignatureRepeated,
+        DictionaryError::TooMany => VerifyError::SignatureTooMany,
     })?;
     members.ok_or(VerifyError::SignatureMissing)
 }
 
-fn find<'m>(members: &'m [Member], label: &str) -> Result<&'m Member, VerifyError> {
+fn find_member<'m>(members: &'m [Member], label: &str) -> Result<&'m Member, VerifyError> {
     members
         .iter()
         .find(|member| member.key.as_str() == label)

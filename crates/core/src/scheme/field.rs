@@ -1,5 +1,6 @@
-//! Strict parsers of the fields that a sender writes. One canonical form each;
-//! whatever else there is, is refused.
+//! Strict parsers of the values that a sender writes: signatures, timestamps and event ids.
+//!
+//! Each parser accepts one canonical form and refuses every other spelling.
 
 use base64::Engine;
 use base64::engine::general_purpose as base64_engine;
@@ -10,31 +11,31 @@ use super::canonical_base64::{self, CanonicalBase64};
 use crate::mac::{Tag, TagLen};
 use crate::time::{Precision, UnixTime};
 
-/// Longest event id, in bytes.
-pub(crate) const MAX_ID: usize = 256;
+/// Maximum length of an event id in bytes.
+pub(crate) const MAX_ID_LEN: usize = 256;
 
-/// How a signature is written.
+/// The encoding of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Hex,
     Base64,
     Base64Url,
-    /// Hexadecimal digits, and those in base64.
+    /// Base64 of hexadecimal digits.
     Base64Hex,
-    /// A token as it is.
+    /// A token, not encoded.
     Token,
-    /// A token as the credentials of HTTP basic authentication (RFC 7617).
+    /// A token that is sent as HTTP basic credentials (RFC 7617).
     Basic,
 }
 
 impl Encoding {
-    /// Decodes to as many bytes as `len` allows.
+    /// Decodes `text`, whose decoded length `len` must allow.
     pub(crate) fn decode(self, text: &[u8], len: TagLen) -> Option<Tag> {
         let mut tag = Tag::default();
         self.decode_to(text, len, &mut tag).map(|()| tag)
     }
 
-    /// Likewise, to where it stays.
+    /// Decodes like [`decode`](Self::decode), but in place: a tag is large to move.
     pub(crate) fn decode_to(self, text: &[u8], len: TagLen, tag: &mut Tag) -> Option<()> {
         match self {
             Self::Hex => {
@@ -65,7 +66,7 @@ impl Encoding {
         }
     }
 
-    /// Writes `bytes` as the provider does.
+    /// Encodes `bytes` as the provider does.
     pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex => hex::encode(bytes),
@@ -80,19 +81,19 @@ impl Encoding {
 fn decode_base64(variant: &CanonicalBase64, text: &[u8], len: TagLen, tag: &mut Tag) -> Option<()> {
     let digits = variant.digits(text)?;
     let bytes = canonical_base64::decoded_len(digits);
-    // What is too long is not even decoded.
+    // A text of the wrong length is refused before the work of decoding it.
     if !len.allows(bytes) {
         return None;
     }
     variant.decode(digits, tag.zeroed(bytes))
 }
 
-/// The form of a timestamp.
+/// The format of a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeUnit {
     Seconds,
     Milliseconds,
-    /// Seconds of up to 11 digits, or milliseconds of 12 to 14.
+    /// Up to 11 digits are seconds; 12 to 14 digits are milliseconds.
     SecondsOrMilliseconds,
     Rfc3339,
 }
@@ -100,12 +101,12 @@ pub(crate) enum TimeUnit {
 impl TimeUnit {
     pub(crate) fn parse(self, text: &[u8]) -> Option<UnixTime> {
         match self {
-            Self::Seconds => digits(text, 11).map(UnixTime::from_secs),
-            Self::Milliseconds => digits(text, 14).map(UnixTime::from_millis),
+            Self::Seconds => parse_decimal(text, 11).map(UnixTime::from_secs),
+            Self::Milliseconds => parse_decimal(text, 14).map(UnixTime::from_millis),
             Self::SecondsOrMilliseconds if text.len() <= 11 => Self::Seconds.parse(text),
             Self::SecondsOrMilliseconds => Self::Milliseconds.parse(text),
             Self::Rfc3339 => {
-                // The parser takes any separator; RFC 3339 §5.6 has one form.
+                // The parser accepts any separator; RFC 3339 §5.6 has one.
                 let text = std::str::from_utf8(text)
                     .ok()
                     .filter(|t| t.as_bytes().get(10) == Some(&b'T'))?;
@@ -138,11 +139,11 @@ impl TimeUnit {
     }
 }
 
-/// 1 to `most` ASCII digits without sign, blank or leading zero.
-fn digits(text: &[u8], most: usize) -> Option<i64> {
+/// Parses 1 to `max_digits` ASCII digits without a sign, a blank or a leading zero.
+fn parse_decimal(text: &[u8], max_digits: usize) -> Option<i64> {
     let canonical = matches!(text, [b'0'] | [b'1'..=b'9', ..]);
-    // Of more than 18 a number could overflow.
-    if !canonical || text.len() > most.min(18) {
+    // A number of more than 18 digits could overflow.
+    if !canonical || text.len() > max_digits.min(18) {
         return None;
     }
     text.iter().try_fold(0, |number, byte| {
@@ -151,18 +152,18 @@ fn digits(text: &[u8], most: usize) -> Option<i64> {
     })
 }
 
-/// Whether `id` is 1 to 256 visible ASCII characters, none of them in `exclude`.
-pub(crate) fn is_id(id: &[u8], exclude: &[u8]) -> bool {
-    // Without an early end, several bytes are looked at together.
+/// Whether `id` is 1 to [`MAX_ID_LEN`] visible ASCII characters, none of them in `exclude`.
+pub(crate) fn is_valid_id(id: &[u8], exclude: &[u8]) -> bool {
+    // A fold without an early exit lets the compiler check several bytes at once.
     let are_visible = |id: &[u8]| {
         id.iter()
             .fold(true, |all, byte| all & byte.is_ascii_graphic())
     };
-    (1..=MAX_ID).contains(&id.len()) && are_visible(id) && !has_any(id, exclude)
+    (1..=MAX_ID_LEN).contains(&id.len()) && are_visible(id) && !contains_any(id, exclude)
 }
 
-/// Whether one of `bytes`, which are few, is in `text`.
-pub(crate) fn has_any(text: &[u8], bytes: &[u8]) -> bool {
+/// Whether `text` contains one of `bytes`. Fast for a few `bytes`.
+pub(crate) fn contains_any(text: &[u8], bytes: &[u8]) -> bool {
     bytes
         .iter()
         .any(|byte| memchr::memchr(*byte, text).is_some())
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_have_one_form() {
+    fn a_timestamp_has_one_canonical_form() {
         assert_eq!(
             TimeUnit::Seconds.parse(b"1784187600"),
             Some(UnixTime::from_secs(1_784_187_600))
@@ -259,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_visible_ascii() {
-        assert!(is_id(b"evt_1-2:3", b"."));
-        assert!(is_id(&[b'a'; 256], b""));
+    fn an_id_is_visible_ascii() {
+        assert!(is_valid_id(b"evt_1-2:3", b"."));
+        assert!(is_valid_id(&[b'a'; 256], b""));
         for bad in [
             &b""[..],
             b"a b",
@@ -270,7 +271,7 @@ mod tests {
             &[b'a'; 257],
             "é".as_bytes(),
         ] {
-            assert!(!is_id(bad, b"."), "{bad:?}");
+            assert!(!is_valid_id(bad, b"."), "{bad:?}");
         }
     }
 }

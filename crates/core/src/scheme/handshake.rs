@@ -1,84 +1,88 @@
-//! Handshakes: requests by which a provider finds out whose an endpoint is.
+//! Compiled handshakes: requests by which a provider checks who owns an endpoint.
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::location::Location;
 use super::template::{self, Segment};
 
-/// A request that is answered, not forwarded.
+/// A request that the verifier answers instead of forwarding it.
 #[derive(Clone, Debug)]
 pub(crate) struct Handshake {
     pub(crate) method: Method,
+    /// Conditions that make a request this handshake.
     pub(crate) when: Vec<Condition>,
-    /// Whether the request has to verify like a delivery first.
+    /// Whether the request must carry a valid signature, like a delivery.
     pub(crate) verified: bool,
-    pub(crate) check: Vec<Equal>,
-    pub(crate) guards: Vec<Guard>,
-    pub(crate) respond: Respond,
-    /// Whether the answer has to wait for the body: to be known, or to be deserved.
-    pub(crate) is_late: bool,
-    /// What such an answer has of the head.
-    pub(crate) of_head: Vec<Location>,
+    pub(crate) check: Vec<RequiredValue>,
+    pub(crate) guards: Vec<SigningGuard>,
+    pub(crate) respond: HandshakeResponse,
+    /// Whether the response needs the body: to contain a part of it, or to check its signature.
+    pub(crate) waits_for_body: bool,
+    /// Locations in the head whose values such a response needs.
+    pub(crate) head_locations: Vec<Location>,
 }
 
-/// Holds if `location` has `value`, or, without one, if it is there at all.
+/// Holds if `location` has `value`. Without a value, it holds if `location` has any value.
 #[derive(Clone, Debug)]
 pub(crate) struct Condition {
     pub(crate) location: Location,
     pub(crate) value: Option<String>,
 }
 
-/// Demands that `location` has the value of `template`.
+/// Demands that the value at `location` equals the rendered `template`.
 #[derive(Clone, Debug)]
-pub(crate) struct Equal {
+pub(crate) struct RequiredValue {
     pub(crate) location: Location,
     pub(crate) template: Vec<Segment>,
 }
 
-impl Equal {
-    /// Whether the template's value is known by the body only.
+impl RequiredValue {
+    /// Whether the template contains a part of the body.
     pub(crate) fn needs_body(&self) -> bool {
-        template::values(&self.template).any(|value| value.place.is_in_body())
+        template::placeholders(&self.template).any(|value| value.variable.is_in_body())
     }
 }
 
-/// What an answer that signs a caller's text may sign. A delivery whose whole
-/// message is such a text is refused, so that no answer is the signature of a
-/// delivery.
+/// Limits the caller's text at `location` that a response may sign.
+///
+/// Without it, a caller could have the body of a forged delivery signed. A delivery whose whole
+/// message is an allowed text is refused, so that no response is the signature of a delivery.
 #[derive(Clone, Debug)]
-pub(crate) struct Guard {
+pub(crate) struct SigningGuard {
     pub(crate) location: Location,
-    pub(crate) texts: Texts,
+    pub(crate) text: AllowedText,
 }
 
-/// A set of texts.
+/// A set of texts, by their characters and their length.
 #[derive(Clone, Debug)]
-pub(crate) struct Texts {
-    pub(crate) chars: Chars,
-    pub(crate) most: usize,
+pub(crate) struct AllowedText {
+    pub(crate) chars: CharSet,
+    /// Maximum length in bytes.
+    pub(crate) max_len: usize,
 }
 
-/// A set of ASCII characters.
+/// A set of ASCII characters, one bit each.
 #[derive(Clone, Debug)]
-pub(crate) struct Chars(u128);
+pub(crate) struct CharSet(u128);
 
+/// The response to a handshake.
 #[derive(Clone, Debug)]
-pub(crate) struct Respond {
+pub(crate) struct HandshakeResponse {
     pub(crate) status: StatusCode,
-    pub(crate) content: Option<Content>,
+    pub(crate) response_type: Option<ResponseType>,
     pub(crate) headers: Vec<(HeaderName, Vec<Segment>)>,
     pub(crate) body: Vec<Segment>,
 }
 
-/// What the body of an answer is.
+/// The media type of a response, which decides how values are escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
+pub(crate) enum ResponseType {
     Text,
-    /// Values are written as the insides of JSON strings.
+    /// Values are escaped for use inside JSON strings.
     Json,
 }
 
-impl Content {
+impl ResponseType {
     pub(crate) fn media_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Text => "text/plain; charset=utf-8",
@@ -87,20 +91,20 @@ impl Content {
     }
 }
 
-impl Texts {
-    /// Whether the text that comes in `pieces` is one of them.
-    pub(crate) fn contain<'t>(&self, pieces: impl IntoIterator<Item = &'t [u8]>) -> bool {
-        let mut left = self.most;
+impl AllowedText {
+    /// Whether the set contains the concatenation of `pieces`.
+    pub(crate) fn contains<'t>(&self, pieces: impl IntoIterator<Item = &'t [u8]>) -> bool {
+        let mut left = self.max_len;
         pieces.into_iter().all(|piece| {
-            let fits = piece.len() <= left && piece.iter().all(|byte| self.chars.contain(*byte));
+            let fits = piece.len() <= left && piece.iter().all(|byte| self.chars.contains(*byte));
             left = left.saturating_sub(piece.len());
             fits
         })
     }
 }
 
-impl Chars {
-    /// Parses characters and ranges of them, such as `A-Za-z0-9_-`.
+impl CharSet {
+    /// Parses characters and ranges, such as `A-Za-z0-9_-`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.as_bytes();
         let mut set = 0;
@@ -124,7 +128,7 @@ impl Chars {
         (set != 0 && at == text.len()).then_some(Self(set))
     }
 
-    fn contain(&self, byte: u8) -> bool {
+    fn contains(&self, byte: u8) -> bool {
         byte.is_ascii() && self.0 & (1_u128 << byte) != 0
     }
 }
@@ -134,28 +138,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_of_characters_is_written_in_ranges() {
-        let chars = Chars::parse("a-f0_-").unwrap();
+    fn a_character_set_is_parsed_from_characters_and_ranges() {
+        let chars = CharSet::parse("a-f0_-").unwrap();
         let all: String = (0..=255_u8)
-            .filter(|byte| chars.contain(*byte))
+            .filter(|byte| chars.contains(*byte))
             .map(char::from)
             .collect();
         assert_eq!(all, "-0_abcdef");
         for text in ["", "f-a", "é"] {
-            assert!(Chars::parse(text).is_none(), "{text}");
+            assert!(CharSet::parse(text).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn a_text_belongs_to_a_set_as_a_whole() {
-        let texts = Texts {
-            chars: Chars::parse("a-z").unwrap(),
-            most: 4,
+    fn the_pieces_of_an_allowed_text_are_checked_as_one_text() {
+        let allowed = AllowedText {
+            chars: CharSet::parse("a-z").unwrap(),
+            max_len: 4,
         };
-        let contain = |pieces: &[&str]| texts.contain(pieces.iter().map(|piece| piece.as_bytes()));
-        assert!(contain(&["ab", "cd"]));
-        assert!(contain(&[]));
-        assert!(!contain(&["ab", "cde"]));
-        assert!(!contain(&["ab", ":"]));
+        let contains =
+            |pieces: &[&str]| allowed.contains(pieces.iter().map(|piece| piece.as_bytes()));
+        assert!(contains(&["ab", "cd"]));
+        assert!(contains(&[]));
+        assert!(!contains(&["ab", "cde"]));
+        assert!(!contains(&["ab", ":"]));
     }
 }

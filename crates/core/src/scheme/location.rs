@@ -1,4 +1,4 @@
-//! Places in a delivery, as schemes name them.
+//! Locations in a delivery, as schemes write them, and the lookup of exactly one value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,38 +8,40 @@ use percent_encoding::percent_decode;
 
 use super::json::Pointer;
 
-/// A place in a delivery. What is there must be there exactly once.
+/// A location in a delivery. The delivery must contain exactly one value at this location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     /// `header:NAME`
     Header(HeaderName),
-    /// `query:NAME`: a field of the address's query.
+    /// `query:NAME`: a field of the URL's query.
     Query(Box<str>),
     /// `form:NAME`: a field of a form body.
     Form(Box<str>),
-    /// `json:POINTER`: a member of the body.
+    /// `json:POINTER`: a member of a JSON body.
     Json(Pointer),
-    /// `sig:NAME` or `sig:#N`: an item of the signature's list.
+    /// `sig:NAME` or `sig:#N`: an item of the list in the signature header.
     Signature(Item),
-    /// `claim:NAME`: a claim of the signature, which is a JWT.
+    /// `claim:NAME`: a claim of the JSON Web Token that is the signature.
     Claim(Box<str>),
-    /// `param:NAME`: what the operator has set.
+    /// `param:NAME`: a parameter that the operator sets.
     Param(Box<str>),
 }
 
-/// An item of a signature's list.
+/// An item of the list in the signature header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     Name(Box<str>),
+    /// Counted from 0.
     Position(usize),
 }
 
 impl Location {
-    /// Whether the body has to be there to know.
+    /// Whether the value is part of the body.
     pub(crate) fn is_in_body(&self) -> bool {
         matches!(self, Self::Form(_) | Self::Json(_))
     }
 
+    /// Parses text such as `header:x-id`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, name) = text.split_once(':')?;
         if name.is_empty() {
@@ -76,9 +78,9 @@ impl fmt::Display for Location {
     }
 }
 
-/// The fields of a query or of a form body (`application/x-www-form-urlencoded`),
-/// in order, decoded.
-pub(crate) fn fields(text: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+/// Returns the decoded fields of a query or a form body (`application/x-www-form-urlencoded`), in
+/// order.
+pub(crate) fn form_fields(text: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
     text.split(|byte| *byte == b'&')
         .filter(|field| !field.is_empty())
         .map(|field| {
@@ -107,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_reads_as_it_is_written() {
+    fn a_location_displays_as_it_was_written() {
         for text in [
             "header:x-id",
             "query:hub.mode",
@@ -134,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_decoded_as_forms_are() {
-        let fields: Vec<_> = fields(b"a=1+2&&b=%2B%zz&c&=x&a=%00")
+    fn form_fields_are_percent_decoded() {
+        let fields: Vec<_> = form_fields(b"a=1+2&&b=%2B%zz&c&=x&a=%00")
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .collect();
         let expected: [(&[u8], &[u8]); 5] = [

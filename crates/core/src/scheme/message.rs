@@ -1,54 +1,55 @@
-//! The signed message: what is signed.
+//! The signed message: a template, split into parts by when the verifier can compute them.
 
-use super::division::{Around, Division, divide};
+use super::ambiguity::{SchemeContext, UrlConstraints, check_unambiguous};
 use super::location::Location;
-use super::template::{self, Place, Segment, Value};
+use super::template::{self, Placeholder, Segment, Variable};
 
-/// The signed message, cut where the body is needed.
+/// A compiled message. Parts that need the body are separate from parts that need only the head.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Message {
     pub(crate) parts: Vec<Part>,
-    pub(crate) division: Division,
+    pub(crate) url_constraints: UrlConstraints,
     /// Whether the body's raw bytes can be fed to a MAC as they arrive.
     pub(crate) streams: bool,
 }
 
-/// A run of segments.
+/// A part of a message.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
-    /// Known once the head is there.
+    /// Consecutive segments that need only the head.
     Head(Vec<Segment>),
-    /// The raw body.
+    /// The raw bytes of the body.
     RawBody,
-    /// Known once the body is there.
+    /// A segment that needs the body.
     Body(Segment),
 }
 
 impl Message {
-    /// Compiles `template`. Adds to `id_delimiters` what separates the id from
-    /// its neighbours.
+    /// Compiles `template`, and adds the delimiters of the event id to `id_delimiters`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// Returns a message for the operator if the template is malformed or ambiguous.
     pub(crate) fn compile(
         template: &str,
-        around: Around<'_>,
+        context: SchemeContext<'_>,
         id_delimiters: &mut Vec<u8>,
     ) -> Result<Self, String> {
         let mut segments = template::parse(template)?;
-        if template::values(&segments).any(|value| value.filters.iter().any(|f| f.signs())) {
-            return Err("|hmac:… is for answers to handshakes".to_owned());
+        if template::placeholders(&segments).any(|value| value.filters.iter().any(|f| f.signs())) {
+            return Err("|hmac:… is only for responses to handshakes; remove it".to_owned());
         }
-        for value in template::values(&segments) {
-            if matches!(value.place, Place::Timestamp | Place::Id) && !value.filters.is_empty() {
-                return Err("{ts} or {id} with a filter; expected the text itself".to_owned());
+        for value in template::placeholders(&segments) {
+            if matches!(value.variable, Variable::Timestamp | Variable::Id)
+                && !value.filters.is_empty()
+            {
+                return Err("{ts} or {id} with a filter; remove the filter, because these values are signed as they are".to_owned());
             }
         }
-        let division = divide(&mut segments, around, id_delimiters)?;
+        let url_constraints = check_unambiguous(&mut segments, context, id_delimiters)?;
         let mut parts: Vec<Part> = Vec::new();
         for segment in segments {
-            match (is_in_body(&segment, around)?, parts.last_mut()) {
+            match (is_in_body(&segment, context)?, parts.last_mut()) {
                 (true, _) if is_raw_body(&segment) => parts.push(Part::RawBody),
                 (true, _) => parts.push(Part::Body(segment)),
                 (false, Some(Part::Head(run))) => run.push(segment),
@@ -59,25 +60,26 @@ impl Message {
         let streams = matches!(first, Some(Part::RawBody));
         Ok(Self {
             parts,
-            division,
+            url_constraints,
             streams,
         })
     }
 
-    /// The body and nothing else.
-    pub(crate) fn body() -> Self {
+    /// Returns the message that is the raw body alone.
+    pub(crate) fn raw_body() -> Self {
         Self {
             parts: vec![Part::RawBody],
-            division: Division::default(),
+            url_constraints: UrlConstraints::default(),
             streams: true,
         }
     }
 
-    /// What the head says, in one run that is not made of segments.
-    pub(crate) fn head() -> Self {
+    /// Returns a message that the verifier computes from the head without a template: that of a
+    /// JSON Web Token or of RFC 9421.
+    pub(crate) fn from_head() -> Self {
         Self {
             parts: vec![Part::Head(Vec::new())],
-            division: Division::default(),
+            url_constraints: UrlConstraints::default(),
             streams: false,
         }
     }
@@ -90,78 +92,83 @@ impl Message {
         })
     }
 
-    /// The placeholders, without that of the raw body.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+    /// Returns the placeholders, except that of the raw body.
+    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.segments()
-            .flat_map(|segment| template::values(std::slice::from_ref(segment)))
+            .flat_map(|segment| template::placeholders(std::slice::from_ref(segment)))
     }
 
-    /// Those that have to be there.
-    pub(crate) fn required_values(&self) -> impl Iterator<Item = &Value> {
+    /// Returns the placeholders outside of `[ ]`.
+    pub(crate) fn required_placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.segments().filter_map(|segment| match segment {
-            Segment::Value(value) => Some(value),
+            Segment::Placeholder(value) => Some(value),
             Segment::Literal(_) | Segment::Optional(_) => None,
         })
     }
 
-    /// Those that are in it whenever they are in the delivery, and as they are: not
-    /// dropped for the absence of another, nor filtered.
-    pub(crate) fn signed_values(&self) -> impl Iterator<Item = &Value> {
+    /// Returns the placeholders whose values the message contains unchanged whenever the delivery
+    /// has them. A filtered value is not one, nor is a value that a `[ ]` drops with another one.
+    pub(crate) fn signed_placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         let all = self
             .segments()
-            .filter(|segment| template::values(std::slice::from_ref(segment)).count() == 1);
-        all.flat_map(|segment| template::values(std::slice::from_ref(segment)))
-            // A filter may fold two values into one.
+            .filter(|segment| template::placeholders(std::slice::from_ref(segment)).count() == 1);
+        all.flat_map(|segment| template::placeholders(std::slice::from_ref(segment)))
+            // A filter can map two values to one.
             .filter(|value| value.filters.is_empty())
     }
 
-    /// Whether the raw body is in it.
+    /// Whether the message contains the raw body.
     pub(crate) fn has_raw_body(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::RawBody))
     }
 
-    /// Whether no other body has the same message.
+    /// Whether the message identifies the body: no other body has the same message.
     pub(crate) fn binds_body(&self) -> bool {
-        self.has_raw_body() || self.values().any(binds_body)
+        self.has_raw_body() || self.placeholders().any(binds_body)
     }
 
-    pub(crate) fn has(&self, place: &Place) -> bool {
-        self.values().any(|value| value.place == *place)
+    /// Whether the message contains `variable`.
+    pub(crate) fn has(&self, variable: &Variable) -> bool {
+        self.placeholders().any(|value| value.variable == *variable)
     }
 }
 
-/// Whether `value` stands for the whole body.
-pub(crate) fn binds_body(value: &Value) -> bool {
-    match value.place {
-        // Another filter before or after a digest would fold bodies together.
-        Place::Body => match &value.filters[..] {
+/// Whether `value` is the whole body or a digest of it.
+pub(crate) fn binds_body(value: &Placeholder) -> bool {
+    match value.variable {
+        // Another filter before or after a digest can map two bodies to one value.
+        Variable::Body => match &value.filters[..] {
             [] => true,
             [filter] => filter.is_digest(),
             _ => false,
         },
-        Place::FormSorted => value.filters.is_empty(),
+        Variable::FormSorted => value.filters.is_empty(),
         _ => false,
     }
 }
 
 fn is_raw_body(segment: &Segment) -> bool {
-    matches!(segment, Segment::Value(value) if value.place == Place::Body && value.filters.is_empty())
+    matches!(segment, Segment::Placeholder(value) if value.variable == Variable::Body && value.filters.is_empty())
 }
 
-/// Whether the body has to be there to know `segment`.
-fn is_in_body(segment: &Segment, around: Around<'_>) -> Result<bool, String> {
-    let values = template::values(std::slice::from_ref(segment));
-    let mut in_body = values.map(|value| match &value.place {
-        Place::Timestamp => around.timestamp.is_some_and(|(at, _)| at.is_in_body()),
-        Place::Id => around.ids.iter().any(Location::is_in_body),
-        place => place.is_in_body(),
+/// Whether `segment` needs the body.
+///
+/// # Errors
+///
+/// Returns a message for the operator if the values of a `[ ]` come from both head and body.
+fn is_in_body(segment: &Segment, context: SchemeContext<'_>) -> Result<bool, String> {
+    let values = template::placeholders(std::slice::from_ref(segment));
+    let mut in_body = values.map(|value| match &value.variable {
+        Variable::Timestamp => context.timestamp.is_some_and(|(at, _)| at.is_in_body()),
+        Variable::Id => context.ids.iter().any(Location::is_in_body),
+        variable => variable.is_in_body(),
     });
     let first = in_body.next().unwrap_or(false);
     if in_body.all(|other| other == first) {
         Ok(first)
     } else {
         Err(
-            "[ ] with parts of the head and of the body in it; expected one or the other"
+            "[ ] with values from both the head and the body; use values from only one of them"
                 .to_owned(),
         )
     }
@@ -171,18 +178,18 @@ fn is_in_body(segment: &Segment, around: Around<'_>) -> Result<bool, String> {
 mod tests {
     use super::*;
 
-    const NOTHING: Around<'_> = Around {
+    const NO_CONTEXT: SchemeContext<'_> = SchemeContext {
         timestamp: None,
         ids: &[],
         json_body: false,
     };
 
     fn compile(template: &str) -> Result<Message, String> {
-        Message::compile(template, NOTHING, &mut Vec::new())
+        Message::compile(template, NO_CONTEXT, &mut Vec::new())
     }
 
     #[test]
-    fn a_message_is_cut_where_the_body_is_needed() {
+    fn parts_that_need_the_body_are_separate() {
         let message = compile("a{method}:{body}b{body|sha256:hex}c").unwrap();
         let kinds: Vec<&str> = message
             .parts
@@ -199,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_bound_by_its_bytes_or_a_digest() {
+    fn only_the_whole_body_or_its_digest_binds_the_body() {
         for (template, binds) in [
             ("{body}", true),
             ("{body|sha256:hex}", true),

@@ -1,7 +1,7 @@
 #![doc = include_str!("language.md")]
 
+mod ambiguity;
 mod canonical_base64;
-mod division;
 pub(crate) mod field;
 mod grammar;
 pub(crate) mod handshake;
@@ -21,13 +21,13 @@ use http::{HeaderName, StatusCode};
 use toml::Table;
 
 use self::field::TimeUnit;
-use self::handshake::{Condition, Equal, Handshake};
+use self::handshake::{Condition, Handshake, RequiredValue};
 use self::json::Pointer;
 use self::location::Location;
 use self::message::Message;
-use self::signature::{SignatureField, SignaturePlace};
-pub use self::summary::{Caution, Shape, Variant};
-use self::template::Place;
+use self::signature::{SignatureField, SignatureLocation};
+pub use self::summary::{SchemeFamily, SchemeWarning, Variant};
+use self::template::Variable;
 use crate::document::Section;
 use crate::mac::{Algorithm, KeyRule};
 use crate::message_signature::Policy;
@@ -40,10 +40,10 @@ pub(crate) type Extend<'e> = &'e dyn Fn(&Table) -> Option<Table>;
 /// A scheme: read, checked and compiled, so that nothing of its text is
 /// interpreted while deliveries are verified. Cheap to clone.
 #[derive(Clone)]
-pub struct Scheme(Arc<Compiled>);
+pub struct Scheme(Arc<CompiledScheme>);
 
 #[derive(Debug)]
-pub(crate) struct Compiled {
+pub(crate) struct CompiledScheme {
     /// One, unless the provider signs in several ways: the first that applies to
     /// a delivery decides.
     pub(crate) plans: Vec<Plan>,
@@ -66,7 +66,7 @@ pub(crate) struct Plan {
     /// Whether it counts only where the operator has chosen it.
     pub(crate) opt_in: bool,
     pub(crate) algorithm: Algorithm,
-    pub(crate) kind: Kind,
+    pub(crate) kind: SignatureKind,
     pub(crate) key: KeyRule,
     pub(crate) signature: SignatureField,
     pub(crate) timestamp: Option<TimestampField>,
@@ -74,7 +74,7 @@ pub(crate) struct Plan {
     pub(crate) event_type: Option<Location>,
     pub(crate) message: Message,
     pub(crate) forbidden: Vec<HeaderName>,
-    pub(crate) require: Vec<Equal>,
+    pub(crate) require: Vec<RequiredValue>,
     /// The array whose elements are all to be verified, each by itself.
     pub(crate) each: Option<Pointer>,
     pub(crate) body_form: BodyForm,
@@ -100,13 +100,13 @@ impl Plan {
                 |location| matches!(location, Location::Form(known) if known.as_bytes() == name),
             )
         };
-        location::fields(body).all(|(name, _)| is_read(&name))
+        location::form_fields(body).all(|(name, _)| is_read(&name))
     }
 
     /// Every location that is read.
     pub(crate) fn locations(&self) -> Vec<&Location> {
         let mut all = Vec::new();
-        if let SignaturePlace::Locations(locations) = &self.signature.place {
+        if let SignatureLocation::Locations(locations) = &self.signature.location {
             all.extend(locations);
         }
         all.extend(self.timestamp.as_ref().map(|timestamp| &timestamp.location));
@@ -114,9 +114,9 @@ impl Plan {
         all.extend(&self.event_type);
         all.extend(
             self.message
-                .values()
-                .filter_map(|value| match &value.place {
-                    Place::At(location) => Some(location),
+                .placeholders()
+                .filter_map(|value| match &value.variable {
+                    Variable::At(location) => Some(location),
                     _ => None,
                 }),
         );
@@ -130,7 +130,7 @@ impl Plan {
 
 /// What the signature is over.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum SignatureKind {
     /// The message of this template.
     Message { template: String },
     /// The claims of a JSON Web Token (RFC 7519).
@@ -223,14 +223,14 @@ impl Scheme {
 
     /// Whether plan `index` may decide, if `chosen` is the one that the operator
     /// has chosen.
-    pub(crate) fn counts(&self, index: usize, chosen: Option<usize>) -> bool {
+    pub(crate) fn is_enabled(&self, index: usize, chosen: Option<usize>) -> bool {
         match chosen {
             Some(chosen) => chosen == index,
             None => self.0.plans.get(index).is_some_and(|plan| !plan.opt_in),
         }
     }
 
-    pub(crate) fn compiled(&self) -> &Compiled {
+    pub(crate) fn compiled(&self) -> &CompiledScheme {
         &self.0
     }
 }

@@ -1,4 +1,4 @@
-//! Where signatures are in a delivery, and the lists that they come in.
+//! Signature fields: where a delivery carries its signatures, and the lists around them.
 
 use std::borrow::Cow;
 use std::iter;
@@ -14,34 +14,35 @@ use crate::error::VerifyError;
 use crate::limits::MAX_CANDIDATES;
 use crate::mac::{Tag, TagLen};
 
-/// Candidate signatures of one message, decoded.
+/// The decoded candidate signatures of one message.
 pub(crate) type Candidates = SmallVec<[Tag; 1]>;
 
-/// The texts that hold signatures, undecoded.
+/// The values that contain signatures, not yet decoded.
 pub(crate) type Values<'h> = SmallVec<[Cow<'h, [u8]>; 1]>;
 
-/// Where the signature is and how it is written.
+/// The location and the format of the signatures.
 #[derive(Clone, Debug)]
 pub(crate) struct SignatureField {
-    pub(crate) place: SignaturePlace,
+    pub(crate) location: SignatureLocation,
     pub(crate) prefix: Box<[u8]>,
     pub(crate) prefix_optional: bool,
     pub(crate) encoding: Encoding,
     pub(crate) list: Option<List>,
-    /// What separates groups, each with its own list: its own signatures, and
-    /// its own other items.
+    /// The byte that separates groups. Each group is a list with signatures and other items of its
+    /// own.
     pub(crate) groups: Option<u8>,
 }
 
+/// The location of the signatures.
 #[derive(Clone, Debug)]
-pub(crate) enum SignaturePlace {
-    /// One place or several; those that are there are all looked at.
+pub(crate) enum SignatureLocation {
+    /// One or more locations. The verifier reads every one that the delivery has.
     Locations(Vec<Location>),
-    /// `headers:PREFIX`: all headers whose names start so.
+    /// `headers:PREFIX`: all headers whose names begin with the prefix.
     HeaderPrefix(String),
 }
 
-impl SignaturePlace {
+impl SignatureLocation {
     pub(crate) fn is_in_body(&self) -> bool {
         match self {
             Self::Locations(locations) => locations.iter().any(Location::is_in_body),
@@ -53,19 +54,19 @@ impl SignaturePlace {
 /// A list of items, such as `t=1,v1=ab,v1=cd`.
 #[derive(Clone, Debug)]
 pub(crate) struct List {
-    /// What separates items.
+    /// The byte that separates items.
     pub(crate) items: u8,
-    /// Whether blanks around an item are taken off.
+    /// Whether blanks around an item are removed.
     pub(crate) trim: bool,
     pub(crate) kind: ListKind,
 }
 
+/// The rule that tells signatures from the other items of a list.
 #[derive(Clone, Debug)]
 pub(crate) enum ListKind {
-    /// Items have names; those called `name`, or all if there is none, are
-    /// signatures.
+    /// Each item has a name. The items named `name` are signatures; without a `name`, all are.
     Named { pair: u8, name: Option<Box<[u8]>> },
-    /// All but the first few items are signatures.
+    /// Items have no names. All items after the first `skip` are signatures.
     Positional { skip: usize },
 }
 
@@ -75,8 +76,8 @@ impl List {
         split(value, Some(items)).map(move |item| if trim { item.trim_ascii() } else { item })
     }
 
-    /// The name and the value of every item that has both. Items without a name
-    /// belong to nobody: passed over, as senders and libraries of list schemes do.
+    /// Returns the name and value of each item that has both. Items without a name are skipped, as
+    /// the libraries of such providers do.
     fn pairs<'v>(&self, value: &'v [u8], pair: u8) -> impl Iterator<Item = (&'v [u8], &'v [u8])> {
         self.items(value).filter_map(move |item| {
             let at = memchr(pair, item)?;
@@ -84,7 +85,7 @@ impl List {
         })
     }
 
-    /// The one item `item` in `value`.
+    /// Returns the only item in `value` that `item` denotes.
     pub(crate) fn item<'v>(&self, value: &'v [u8], item: &Item) -> Result<&'v [u8], LookupError> {
         match (&self.kind, item) {
             (ListKind::Named { pair, .. }, Item::Name(wanted)) => exactly_one(
@@ -99,7 +100,7 @@ impl List {
         }
     }
 
-    /// A list of these items besides the signature.
+    /// Writes a list of `others` and the signature.
     pub(crate) fn write(&self, others: &[(Item, String)], signature: &str) -> String {
         let items: Vec<String> = match &self.kind {
             ListKind::Positional { skip } => {
@@ -124,8 +125,8 @@ impl List {
     }
 }
 
-/// The parts of `value` between separators. Signatures are long enough for a search that
-/// looks at more than a byte at a time.
+/// Splits `value` at each separator. `memchr` searches several bytes at a time, which pays for the
+/// length of a signature.
 fn split(value: &[u8], separator: Option<u8>) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     iter::from_fn(move || {
@@ -141,8 +142,13 @@ fn split(value: &[u8], separator: Option<u8>) -> impl Iterator<Item = &[u8]> {
 }
 
 impl SignatureField {
-    /// The values in the head, one or more. Places in the body are looked at
-    /// with `read`.
+    /// Returns the values that contain signatures: at least one and at most [`MAX_CANDIDATES`].
+    /// `read` looks up locations that are not headers.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`VerifyError::SignatureMissing`] if there is no value, and another `Signature…`
+    /// error if a value is repeated, is not text, or is one too many.
     pub(crate) fn values<'h>(
         &self,
         headers: &'h HeaderMap,
@@ -158,8 +164,8 @@ impl SignatureField {
             Err(LookupError::Repeated) => Err(VerifyError::SignatureRepeated),
             Err(LookupError::Malformed) => Err(VerifyError::SignatureMalformed),
         };
-        match &self.place {
-            SignaturePlace::Locations(locations) => {
+        match &self.location {
+            SignatureLocation::Locations(locations) => {
                 for location in locations {
                     push(match location {
                         Location::Header(name) => exactly_one(headers.get_all(name).iter())
@@ -168,7 +174,7 @@ impl SignatureField {
                     })?;
                 }
             }
-            SignaturePlace::HeaderPrefix(prefix) => {
+            SignatureLocation::HeaderPrefix(prefix) => {
                 for name in headers.keys() {
                     if name.as_str().starts_with(prefix) {
                         let value = exactly_one(headers.get_all(name).iter());
@@ -184,12 +190,18 @@ impl SignatureField {
         }
     }
 
-    /// The groups of `value`; it is one itself where the scheme has none.
+    /// Splits `value` into groups. Without groups in the scheme, `value` is the only one.
     pub(crate) fn groups<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
         split(value, self.groups)
     }
 
-    /// Adds the candidate signatures in `value`, one or more.
+    /// Decodes the signatures in `value` into `candidates`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`VerifyError::SignatureVersionUnknown`] if the list has only signatures of other
+    /// names. Returns [`VerifyError::SignatureMalformed`] if it has no signature or one that does
+    /// not decode, and [`VerifyError::SignatureTooMany`] past [`MAX_CANDIDATES`].
     pub(crate) fn candidates(
         &self,
         value: &[u8],
@@ -239,11 +251,11 @@ impl SignatureField {
         }
     }
 
-    /// `text` behind the prefix, which it may have to have.
+    /// Returns `text` without the prefix, or `None` if a mandatory prefix is missing.
     pub(crate) fn without_prefix<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
         match &*self.prefix {
-            // Nothing is compared with nothing: where there is no memory behind it, `memcmp`
-            // may take longer over that than decoding the signature does.
+            // An empty prefix is not compared: `memcmp` of an empty slice, whose pointer dangles,
+            // may cost more than decoding the signature.
             [] => Some(text),
             prefix => match text.strip_prefix(prefix) {
                 None if self.prefix_optional => Some(text),
@@ -252,7 +264,7 @@ impl SignatureField {
         }
     }
 
-    /// `tag` as the provider writes it, between `others`.
+    /// Writes `tag` as the provider does, among the `others`.
     pub(crate) fn write(&self, others: &[(Item, String)], tag: &[u8]) -> String {
         let prefix = String::from_utf8_lossy(&self.prefix);
         let signature = format!("{prefix}{}", self.encoding.encode(tag));

@@ -1,75 +1,75 @@
-//! What a scheme says, for those who have to know: operators and documentation.
+//! Descriptions of a scheme for operators and documentation: what it signs, reads and warns of.
 
 use http::{HeaderName, StatusCode};
 
 use super::location::Location;
-use super::template::Place;
-use super::{BodyBinding, Kind, Plan, Scheme};
+use super::template::Variable;
+use super::{BodyBinding, Plan, Scheme, SignatureKind};
 use crate::mac::Algorithm;
 use crate::message_signature::Component;
-use crate::scheme::signature::SignaturePlace;
+use crate::scheme::signature::SignatureLocation;
 use crate::time::Window;
 
-/// One way in which a provider signs. Most have one.
+/// One of the ways in which a provider signs. Most providers have one.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant<'s>(&'s Plan);
 
-/// What a scheme cannot do, whoever verifies it.
+/// A weakness of a scheme that no verifier can mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Caution {
-    /// It is a token: whoever has seen one delivery can make others.
+pub enum SchemeWarning {
+    /// The signature is a token: a party that has seen one delivery can forge others.
     SignsNothing,
-    /// The signature does not cover the body: whoever has seen one delivery can
-    /// send another body with it, once.
+    /// The signature does not cover the body: a party that has seen one delivery can send another
+    /// body with it, once.
     BodyUnbound,
-    /// The provider's event id is not signed, so that it does not count.
+    /// The event id is not signed, so hookgate does not use it.
     IdUnsigned,
-    /// Neither an event id nor a timestamp is signed: two events with equal
-    /// bytes look like one, and a replay passes once it is forgotten.
+    /// Neither an event id nor a timestamp is signed. Two events with equal bytes look like one,
+    /// and a replay passes when the retention has ended.
     NoIdNoTimestamp,
-    /// A digest over secret and message, not an HMAC: whoever has one has those
-    /// of longer messages, and only that bodies have to be JSON keeps them out.
+    /// The signature is a digest of secret and message, not an HMAC. A forger can extend it to a
+    /// longer message; only the rule that a body must be JSON refuses that message.
     PlainDigest,
 }
 
-impl Caution {
-    /// The caution in words.
+impl SchemeWarning {
+    /// Describes the weakness in one sentence.
     pub const fn text(self) -> &'static str {
         match self {
             Self::SignsNothing => {
-                "a token signs nothing: whoever has seen one delivery can make others"
+                "a token signs nothing: a party that has seen one delivery can forge others"
             }
             Self::BodyUnbound => {
-                "the signature does not cover the body: only TLS keeps others from changing it"
+                "the signature does not cover the body: only TLS protects the body from changes"
             }
-            Self::IdUnsigned => "the event id is not signed, so that it does not count",
+            Self::IdUnsigned => "the event id is not signed, so hookgate does not use it",
             Self::NoIdNoTimestamp => {
-                "neither event id nor timestamp is signed: equal bytes look like one event"
+                "neither an event id nor a timestamp is signed: events with equal bytes look like one"
             }
             Self::PlainDigest => {
-                "a plain digest, not an HMAC: only that a body has to be JSON keeps others from \
-                 appending to it"
+                "the signature is a plain digest, not an HMAC: only the rule that a body must be JSON \
+                 prevents a forger from appending to it"
             }
         }
     }
 }
 
-/// The shapes that schemes have.
+/// A family of schemes that sign the same parts of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Shape {
+pub enum SchemeFamily {
     /// Id, timestamp and body, as in Standard Webhooks.
     IdTimeBody,
     /// The body alone.
     Body,
     /// A timestamp (or another header) and the body.
     TimeBody,
-    /// The method, the address, its query or a form, and perhaps the body.
+    /// The method, the URL, its query or a form, and possibly the body.
     Request,
-    /// The signature itself is in the body.
+    /// The body contains the signature.
     InBody,
-    /// A public key.
+    /// The signature verifies with a public key.
     PublicKey,
     /// A JSON Web Token.
     Jwt,
@@ -79,8 +79,8 @@ pub enum Shape {
     Token,
 }
 
-impl Shape {
-    /// Every shape.
+impl SchemeFamily {
+    /// Every family.
     pub const ALL: [Self; 9] = [
         Self::IdTimeBody,
         Self::Body,
@@ -93,14 +93,14 @@ impl Shape {
         Self::Token,
     ];
 
-    /// The shape in words.
+    /// Describes what the family signs.
     pub const fn text(self) -> &'static str {
         match self {
             Self::IdTimeBody => "id, timestamp and body (Standard Webhooks)",
             Self::Body => "body",
             Self::TimeBody => "timestamp or another header, and body",
-            Self::Request => "method, address, query or form",
-            Self::InBody => "signature inside of the body",
+            Self::Request => "method, URL, query or form",
+            Self::InBody => "signature inside the body",
             Self::PublicKey => "public key",
             Self::Jwt => "JSON Web Token",
             Self::MessageSignature => "HTTP message signature (RFC 9421)",
@@ -110,14 +110,15 @@ impl Shape {
 }
 
 impl Scheme {
-    /// The ways in which the provider signs, at least one. The first that
-    /// applies to a delivery decides.
+    /// Returns the ways in which the provider signs, at least one.
+    ///
+    /// The first variant that applies to a delivery decides.
     pub fn variants(&self) -> impl Iterator<Item = Variant<'_>> {
         self.plans().iter().map(Variant)
     }
 
-    /// Those that count unless another one is chosen.
-    fn counting(&self) -> impl Iterator<Item = Variant<'_>> {
+    /// Returns the variants that are enabled if the operator chooses none.
+    fn enabled_variants(&self) -> impl Iterator<Item = Variant<'_>> {
         self.variants().filter(|variant| !variant.is_opt_in())
     }
 
@@ -125,7 +126,7 @@ impl Scheme {
         Variant(&self.plans()[0])
     }
 
-    /// The headers that the scheme names as places of what it reads, in order.
+    /// Returns the headers that the scheme reads, in order.
     pub fn headers(&self) -> Vec<&HeaderName> {
         let mut all: Vec<&HeaderName> = Vec::new();
         for location in self.plans().iter().flat_map(Plan::locations) {
@@ -138,40 +139,51 @@ impl Scheme {
         all
     }
 
-    /// Whether the scheme names `header`: as a place of the signature, or of anything else that
-    /// it reads. Whoever passes deliveries on leaves it as it came.
+    /// Whether the scheme reads `header`, for the signature or for anything else.
+    ///
+    /// A proxy must forward such a header unchanged.
     pub fn reads(&self, header: &HeaderName) -> bool {
-        let is_it =
+        let is_header =
             |location: &Location| matches!(location, Location::Header(name) if name == header);
         self.plans().iter().any(|plan| {
             let by_kind = match &plan.kind {
-                Kind::MessageSignature(policy) => {
+                SignatureKind::MessageSignature(policy) => {
                     let components = &policy.components;
                     matches!(
                         header.as_str(),
                         "signature" | "signature-input" | "content-digest"
                     ) || components.contains(&Component::Field(header.clone()))
                 }
-                Kind::Message { .. } | Kind::Jwt { .. } | Kind::Token => false,
+                SignatureKind::Message { .. }
+                | SignatureKind::Jwt { .. }
+                | SignatureKind::Token => false,
             };
-            let by_prefix = match &plan.signature.place {
-                SignaturePlace::HeaderPrefix(prefix) => header.as_str().starts_with(prefix),
-                SignaturePlace::Locations(_) => false,
+            let by_prefix = match &plan.signature.location {
+                SignatureLocation::HeaderPrefix(prefix) => header.as_str().starts_with(prefix),
+                SignatureLocation::Locations(_) => false,
             };
             let conditions = plan.when.iter().map(|condition| &condition.location);
-            by_kind || by_prefix || plan.locations().into_iter().chain(conditions).any(is_it)
+            by_kind
+                || by_prefix
+                || plan
+                    .locations()
+                    .into_iter()
+                    .chain(conditions)
+                    .any(is_header)
         })
     }
 
-    /// The widest window of the variants that count unless another one is chosen, as the provider documents it, or the
-    /// default. `None` if none has a timestamp.
+    /// Returns the widest window of the variants that are enabled by default.
+    ///
+    /// A variant has the window that the provider documents, or else the default. Returns `None` if
+    /// no variant has a timestamp.
     pub fn window(&self) -> Option<Window> {
-        self.counting()
+        self.enabled_variants()
             .filter_map(Variant::window)
             .reduce(Window::widest)
     }
 
-    /// Whether deliveries have the event id in a header that is signed.
+    /// Whether deliveries carry the event id in a signed header.
     pub fn has_id_header(&self) -> bool {
         self.plans().iter().any(|plan| {
             plan.id
@@ -180,42 +192,43 @@ impl Scheme {
         })
     }
 
-    /// The algorithm of the first variant, by its name in the language.
+    /// Returns the algorithm of the first variant, by its name in the scheme language.
     pub fn algorithm(&self) -> &'static str {
         self.first().algorithm()
     }
 
-    /// Whether every variant that counts is a token: it authenticates the caller and signs
-    /// nothing, so whoever has seen one delivery can make others.
+    /// Whether every variant that is enabled by default is a token.
+    ///
+    /// A token authenticates the sender but signs nothing: a party that has seen one delivery can
+    /// forge others.
     pub fn is_token(&self) -> bool {
-        self.counting().all(Variant::is_token)
+        self.enabled_variants().all(Variant::is_token)
     }
 
-    /// Whether the event id is part of what every variant signs that counts.
+    /// Whether every variant that is enabled by default signs the event id.
     pub fn signs_id(&self) -> bool {
-        self.counting().all(Variant::signs_id)
+        self.enabled_variants().all(Variant::signs_id)
     }
 
-    /// Whether [`VerifierBuilder::url`](crate::VerifierBuilder::url) has to be set:
-    /// the provider signs the address that it calls.
+    /// Whether [`VerifierBuilder::url`](crate::VerifierBuilder::url) is required: the provider
+    /// signs the URL that it calls.
     pub fn needs_url(&self) -> bool {
         self.compiled().needs_url
     }
 
-    /// Names of the parameters that
-    /// [`VerifierBuilder::param`](crate::VerifierBuilder::param) has to set.
+    /// Returns the names of the parameters that
+    /// [`VerifierBuilder::param`](crate::VerifierBuilder::param) must set.
     pub fn params(&self) -> impl Iterator<Item = &str> {
         self.compiled().params.iter().map(|name| &**name)
     }
 
-    /// What the provider demands that a refused delivery is told, if it is not
+    /// Returns the status that the provider expects for a refused delivery, if it is not
     /// `401 Unauthorized`.
     pub fn refusal_status(&self) -> Option<StatusCode> {
         self.compiled().status
     }
 
-    /// The handshakes that are answered, each as the method and what makes the
-    /// request one.
+    /// Describes the handshakes that the verifier answers: the method and the conditions of each.
     pub fn handshakes(&self) -> Vec<String> {
         self.compiled()
             .handshakes
@@ -239,67 +252,71 @@ impl Scheme {
 }
 
 impl<'s> Variant<'s> {
-    /// Its name, where there are several.
+    /// Returns the name of the variant, if the scheme has several variants.
     pub fn name(self) -> Option<&'s str> {
         self.0.name.as_deref()
     }
 
-    /// Whether it counts only where it has been chosen, with
+    /// Whether the variant is enabled only if the operator chooses it, with
     /// [`VerifierBuilder::variant`](crate::VerifierBuilder::variant).
     pub fn is_opt_in(self) -> bool {
         self.0.opt_in
     }
 
-    /// The algorithm, by its name in the language.
+    /// Returns the algorithm, by its name in the scheme language.
     pub fn algorithm(self) -> &'static str {
         match &self.0.kind {
-            Kind::Jwt { algorithm } => algorithm,
+            SignatureKind::Jwt { algorithm } => algorithm,
             _ => self.0.algorithm.name(),
         }
     }
 
-    /// The template of the signed message; none for a token, which signs
-    /// nothing, and for those whose message is not a template.
+    /// Returns the template of the signed message.
+    ///
+    /// Returns `None` for a token, a JSON Web Token and a message signature of RFC 9421, which have
+    /// no template.
     pub fn signed_message(self) -> Option<&'s str> {
         match &self.0.kind {
-            Kind::Message { template } => Some(template),
-            Kind::Jwt { .. } | Kind::MessageSignature(_) | Kind::Token => None,
+            SignatureKind::Message { template } => Some(template),
+            SignatureKind::Jwt { .. }
+            | SignatureKind::MessageSignature(_)
+            | SignatureKind::Token => None,
         }
     }
 
-    /// What is signed, in words or as its template.
+    /// Describes what is signed: the template, or a sentence if there is none.
     pub fn signed(self) -> String {
         match &self.0.kind {
-            Kind::Message { template } => {
+            SignatureKind::Message { template } => {
                 let secret = match self.0.algorithm {
                     Algorithm::Sha256 => "{secret}",
                     _ => "",
                 };
                 format!("{secret}{}", template.replace('\n', "\\n"))
             }
-            Kind::Token => "nothing: it is a token".to_owned(),
-            Kind::MessageSignature(policy) => {
+            SignatureKind::Token => "nothing (static token)".to_owned(),
+            SignatureKind::MessageSignature(policy) => {
                 let components: Vec<String> =
                     policy.components.iter().map(ToString::to_string).collect();
                 format!("RFC 9421: {}", components.join(", "))
             }
-            Kind::Jwt { .. } => {
+            SignatureKind::Jwt { .. } => {
                 let claims: Vec<String> = self
                     .0
                     .require
                     .iter()
                     .map(|require| require.location.to_string())
                     .collect();
-                format!("the token's claims; checked: {}", claims.join(", "))
+                format!("the claims of the token; checked: {}", claims.join(", "))
             }
         }
     }
 
-    /// Where the signature is.
+    /// Returns the location of the signature.
     pub fn signature(self) -> String {
-        match &self.0.signature.place {
-            SignaturePlace::HeaderPrefix(prefix) => format!("headers:{prefix}"),
-            SignaturePlace::Locations(locations) => locations
+        match &self.0.signature.location {
+            SignatureLocation::HeaderPrefix(prefix) => format!("headers:{prefix}"),
+            SignatureLocation::Locations(locations) => locations
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
@@ -307,93 +324,100 @@ impl<'s> Variant<'s> {
         }
     }
 
-    /// Where the timestamp is, if there is one.
+    /// Returns the location of the timestamp, if the variant has one.
     pub fn timestamp(self) -> Option<String> {
         let timestamp = self.0.timestamp.as_ref()?;
         Some(timestamp.location.to_string())
     }
 
-    /// Where the event id is, if there is one that is signed.
+    /// Returns the location of the event id, if the variant signs one.
     pub fn id(self) -> Option<String> {
         let id = self.0.id.as_ref().filter(|id| id.signed)?;
-        let places: Vec<String> = id.locations.iter().map(ToString::to_string).collect();
-        Some(places.join(" and "))
+        let locations: Vec<String> = id.locations.iter().map(ToString::to_string).collect();
+        Some(locations.join(" and "))
     }
 
-    /// The window that the provider documents, or the default. `None` without
-    /// a timestamp.
+    /// Returns the window that the provider documents, or else the default. Returns `None` without a
+    /// timestamp.
     pub fn window(self) -> Option<Window> {
         self.0.timestamp.as_ref().map(|timestamp| timestamp.window)
     }
 
-    /// Whether it is a token.
+    /// Whether the variant is a static token.
     pub fn is_token(self) -> bool {
         self.0.algorithm == Algorithm::Token
     }
 
-    /// Whether the event id is part of what is signed.
+    /// Whether the variant signs the event id.
     pub fn signs_id(self) -> bool {
         self.0.id.as_ref().is_some_and(|id| id.signed)
     }
 
-    /// Whether its key is a public one.
+    /// Whether the variant verifies with a public key.
     pub fn has_public_key(self) -> bool {
         matches!(self.0.algorithm, Algorithm::Public(_))
     }
 
-    /// What it cannot do.
-    pub fn cautions(self) -> Vec<Caution> {
+    /// Returns the weaknesses of the variant.
+    pub fn warnings(self) -> Vec<SchemeWarning> {
         let plan = self.0;
-        let mut cautions = Vec::new();
+        let mut warnings = Vec::new();
         if self.is_token() {
-            cautions.push(Caution::SignsNothing);
-            return cautions;
+            warnings.push(SchemeWarning::SignsNothing);
+            return warnings;
         }
         if plan.algorithm == Algorithm::Sha256 {
-            cautions.push(Caution::PlainDigest);
+            warnings.push(SchemeWarning::PlainDigest);
         }
         if plan.body == BodyBinding::Unbound {
-            cautions.push(Caution::BodyUnbound);
+            warnings.push(SchemeWarning::BodyUnbound);
         }
         match &plan.id {
-            Some(id) if !id.signed => cautions.push(Caution::IdUnsigned),
+            Some(id) if !id.signed => warnings.push(SchemeWarning::IdUnsigned),
             _ => {}
         }
         if !self.signs_id() && plan.timestamp.is_none() {
-            cautions.push(Caution::NoIdNoTimestamp);
+            warnings.push(SchemeWarning::NoIdNoTimestamp);
         }
-        cautions
+        warnings
     }
 
-    /// Its shape.
-    pub fn shape(self) -> Shape {
+    /// Returns the family of the variant.
+    pub fn family(self) -> SchemeFamily {
         let plan = self.0;
-        let request = plan.message.values().any(|value| match &value.place {
-            Place::Method
-            | Place::Url
-            | Place::UrlBase
-            | Place::Path
-            | Place::PathQuery
-            | Place::FormSorted => true,
-            Place::At(location) => matches!(location, Location::Query(_) | Location::Form(_)),
-            _ => false,
-        });
+        let request = plan
+            .message
+            .placeholders()
+            .any(|value| match &value.variable {
+                Variable::Method
+                | Variable::Url
+                | Variable::UrlBase
+                | Variable::Path
+                | Variable::PathQuery
+                | Variable::FormSorted => true,
+                Variable::At(location) => {
+                    matches!(location, Location::Query(_) | Location::Form(_))
+                }
+                _ => false,
+            });
         match &plan.kind {
-            Kind::Token => Shape::Token,
-            Kind::Jwt { .. } => Shape::Jwt,
-            Kind::MessageSignature(_) => Shape::MessageSignature,
-            Kind::Message { .. } if matches!(plan.algorithm, Algorithm::Public(_)) => {
-                Shape::PublicKey
+            SignatureKind::Token => SchemeFamily::Token,
+            SignatureKind::Jwt { .. } => SchemeFamily::Jwt,
+            SignatureKind::MessageSignature(_) => SchemeFamily::MessageSignature,
+            SignatureKind::Message { .. } if matches!(plan.algorithm, Algorithm::Public(_)) => {
+                SchemeFamily::PublicKey
             }
-            Kind::Message { .. } if plan.signature.place.is_in_body() => Shape::InBody,
-            Kind::Message { .. } if request => Shape::Request,
-            Kind::Message { .. } => {
-                let has_id = plan.message.has(&Place::Id);
-                let others = plan.message.values().next().is_some();
+            SignatureKind::Message { .. } if plan.signature.location.is_in_body() => {
+                SchemeFamily::InBody
+            }
+            SignatureKind::Message { .. } if request => SchemeFamily::Request,
+            SignatureKind::Message { .. } => {
+                let has_id = plan.message.has(&Variable::Id);
+                let others = plan.message.placeholders().next().is_some();
                 match (has_id && plan.timestamp.is_some(), others) {
-                    (true, _) => Shape::IdTimeBody,
-                    (false, true) => Shape::TimeBody,
-                    (false, false) => Shape::Body,
+                    (true, _) => SchemeFamily::IdTimeBody,
+                    (false, true) => SchemeFamily::TimeBody,
+                    (false, false) => SchemeFamily::Body,
                 }
             }
         }

@@ -1,65 +1,71 @@
-//! Templates: literal text with placeholders, compiled once.
+//! Templates: literal text with placeholders, parsed once.
 //!
 //! ```text
-//! template  = *( text | "{" place *( "|" filter ) "}" | "[" template "]" )
+//! template = *( text | "{" variable *( "|" filter ) "}" | "[" template "]" )
 //! ```
 //!
-//! `{{`, `}}`, `[[` and `]]` are the characters themselves.
+//! `{{`, `}}`, `[[` and `]]` write the single character. `[ ]` do not nest.
 
-use super::location::Location;
+use super::location::{Item, Location};
 
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Segment {
     Literal(Box<[u8]>),
-    Value(Value),
-    /// Dropped if something in it is absent.
+    Placeholder(Placeholder),
+    /// `[ … ]`: left out if one of its values is absent.
     Optional(Vec<Segment>),
 }
 
-/// A placeholder.
+/// A `{variable|filter|…}` in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Value {
-    pub(crate) place: Place,
+pub(crate) struct Placeholder {
+    pub(crate) variable: Variable,
     pub(crate) filters: Vec<Filter>,
-    /// What an absent value is; outside of `[ ]` a refusal.
-    pub(crate) absent: Absent,
-    /// Characters that it must not have: what may come next to it in the message.
+    /// The treatment of an absent value outside of `[ ]`.
+    pub(crate) absent: IfAbsent,
+    /// Bytes that the value must not contain: those that can stand next to it in the message.
     pub(crate) delimiters: Vec<u8>,
-    /// Whether it may have any character, because nothing else in the message
-    /// may.
+    /// Whether the value may contain any character: the other values then may not.
     pub(crate) free: bool,
 }
 
+/// The treatment of an absent value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Absent {
-    Refused,
+pub(crate) enum IfAbsent {
+    /// The delivery is refused.
+    Refuse,
+    /// The value is the empty text.
     Empty,
 }
 
+/// The value that a placeholder inserts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The raw bytes.
+pub(crate) enum Variable {
+    /// The raw bytes of the body.
     Body,
     /// The raw text of the timestamp.
     Timestamp,
     /// The raw text of the event id.
     Id,
     Method,
-    /// The address that the provider calls, with its query.
+    /// The configured URL, with the query of the request.
     Url,
-    /// The same without query.
+    /// The configured URL without a query.
     UrlBase,
     Path,
     PathQuery,
-    /// All fields of a form body, sorted by name and value, without what is
-    /// there twice: NAMEVALUE with nothing in between.
+    /// All fields of a form body as NAMEVALUE without separators. The fields are sorted by name
+    /// and value, and a field that occurs twice is written once.
     FormSorted,
-    /// The values of the headers that the item lists, separated by blanks there,
-    /// joined with `.` here.
-    HeadersOf(super::location::Item),
+    /// The values of the headers that an item of the signature header names. Blanks separate the
+    /// names; `.` joins the values.
+    HeadersOf(Item),
+    /// The value at a location.
     At(Location),
 }
 
+/// A function that is applied to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filter {
     Lower,
@@ -69,7 +75,7 @@ pub(crate) enum Filter {
     Sha1Hex,
     Sha256Hex,
     Sha256Base64,
-    /// Signs the value with the first key; in answers to handshakes only.
+    /// The HMAC of the value with the first active key. Only responses to handshakes may use it.
     HmacHex,
     HmacBase64,
 }
@@ -86,18 +92,19 @@ impl Filter {
         ("hmac:base64", Self::HmacBase64),
     ];
 
-    /// Whether two values with the same result cannot be found.
+    /// Whether the filter is a digest for which no two values with one result can be found.
     pub(crate) fn is_digest(self) -> bool {
         matches!(self, Self::Sha1Hex | Self::Sha256Hex | Self::Sha256Base64)
     }
 
+    /// Whether the filter signs the value with a key.
     pub(crate) fn signs(self) -> bool {
         matches!(self, Self::HmacHex | Self::HmacBase64)
     }
 }
 
-impl Place {
-    const WORDS: [(&'static str, Self); 9] = [
+impl Variable {
+    const NAMES: [(&'static str, Self); 9] = [
         ("body", Self::Body),
         ("ts", Self::Timestamp),
         ("id", Self::Id),
@@ -109,8 +116,8 @@ impl Place {
         ("form-sorted", Self::FormSorted),
     ];
 
-    /// Whether the body has to be there to know, whatever the scheme says of ids
-    /// and timestamps.
+    /// Whether the value is part of the body. For an id or a timestamp this is `false`: only the
+    /// scheme knows their locations.
     pub(crate) fn is_in_body(&self) -> bool {
         match self {
             Self::Body | Self::FormSorted => true,
@@ -120,8 +127,8 @@ impl Place {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        if let Some((_, place)) = Self::WORDS.iter().find(|(word, _)| *word == text) {
-            return Some(place.clone());
+        if let Some((_, variable)) = Self::NAMES.iter().find(|(name, _)| *name == text) {
+            return Some(variable.clone());
         }
         match text.strip_prefix("headers-of:") {
             Some(list) => match Location::parse(list)? {
@@ -137,7 +144,7 @@ impl Place {
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// Returns a message for the operator if the syntax is wrong or a name is unknown.
 pub(crate) fn parse(template: &str) -> Result<Vec<Segment>, String> {
     let mut parser = Parser { rest: template };
     let segments = parser.segments(Within::Template)?;
@@ -161,7 +168,7 @@ impl Parser<'_> {
             let text = self.rest;
             let Some(at) = text.find(['{', '}', '[', ']']) else {
                 if within == Within::Brackets {
-                    return Err("a [ is not closed; write [[ for the character".to_owned());
+                    return Err("a [ is not closed; write [[ for a literal [".to_owned());
                 }
                 push_literal(&mut segments, text);
                 self.rest = "";
@@ -180,49 +187,49 @@ impl Parser<'_> {
                 "{" => {
                     let end = after
                         .find('}')
-                        .ok_or("a { is not closed; write {{ for the character")?;
-                    segments.push(Segment::Value(value(&after[..end])?));
+                        .ok_or("a { is not closed; write {{ for a literal {")?;
+                    segments.push(Segment::Placeholder(parse_placeholder(&after[..end])?));
                     self.rest = &after[end + 1..];
                 }
                 "[" if within == Within::Brackets => {
-                    return Err("a [ inside of [ ]; they do not nest".to_owned());
+                    return Err("a [ inside [ ]; brackets do not nest".to_owned());
                 }
                 "[" => segments.push(Segment::Optional(self.segments(Within::Brackets)?)),
                 "]" if within == Within::Brackets => return Ok(segments),
-                "]" => return Err("a ] has no [; write ]] for the character".to_owned()),
-                _ => return Err("a } has no {; write }} for the character".to_owned()),
+                "]" => return Err("a ] has no [; write ]] for a literal ]".to_owned()),
+                _ => return Err("a } has no {; write }} for a literal }".to_owned()),
             }
         }
     }
 }
 
-fn value(text: &str) -> Result<Value, String> {
-    let mut words = text.split('|');
-    let place = words.next().unwrap_or_default();
-    let place = Place::parse(place).ok_or_else(|| {
-        let known: Vec<&str> = Place::WORDS.iter().map(|(word, _)| *word).collect();
+fn parse_placeholder(text: &str) -> Result<Placeholder, String> {
+    let mut parts = text.split('|');
+    let variable = parts.next().unwrap_or_default();
+    let variable = Variable::parse(variable).ok_or_else(|| {
+        let known: Vec<&str> = Variable::NAMES.iter().map(|(name, _)| *name).collect();
         format!(
-            "unknown placeholder {{{place}}}; expected one of {}, headers-of:sig:NAME, or a \
+            "unknown placeholder {{{variable}}}; expected one of {}, headers-of:sig:NAME, or a \
              location such as header:NAME",
             known.join(", ")
         )
     })?;
-    let mut value = Value {
-        place,
+    let mut value = Placeholder {
+        variable,
         filters: Vec::new(),
-        absent: Absent::Refused,
+        absent: IfAbsent::Refuse,
         delimiters: Vec::new(),
         free: false,
     };
-    for word in words {
-        match (word, Filter::NAMES.iter().find(|(name, _)| *name == word)) {
-            ("or-empty", _) => value.absent = Absent::Empty,
+    for part in parts {
+        match (part, Filter::NAMES.iter().find(|(name, _)| *name == part)) {
+            ("or-empty", _) => value.absent = IfAbsent::Empty,
             ("free", _) => value.free = true,
             (_, Some((_, filter))) => value.filters.push(*filter),
             (_, None) => {
                 let known: Vec<&str> = Filter::NAMES.iter().map(|(name, _)| *name).collect();
                 return Err(format!(
-                    "unknown filter |{word}; expected one of {}, or-empty, free",
+                    "unknown filter |{part}; expected one of {}, or-empty, free",
                     known.join(", ")
                 ));
             }
@@ -235,7 +242,7 @@ fn push_literal(segments: &mut Vec<Segment>, text: &str) {
     if text.is_empty() {
         return;
     }
-    // A doubled character comes by itself; one segment is enough.
+    // The parser pushes a doubled mark by itself; adjacent literals become one segment.
     if let Some(Segment::Literal(last)) = segments.last_mut() {
         *last = [last.as_ref(), text.as_bytes()].concat().into();
     } else {
@@ -243,23 +250,23 @@ fn push_literal(segments: &mut Vec<Segment>, text: &str) {
     }
 }
 
-/// The values in `segments`, those in `[ ]` too.
-pub(crate) fn values(segments: &[Segment]) -> impl Iterator<Item = &Value> {
+/// Returns the placeholders in `segments`, including those inside `[ ]`.
+pub(crate) fn placeholders(segments: &[Segment]) -> impl Iterator<Item = &Placeholder> {
     flatten(segments).filter_map(|segment| match segment {
-        Segment::Value(value) => Some(value),
+        Segment::Placeholder(value) => Some(value),
         _ => None,
     })
 }
 
-/// The locations in `segments`.
+/// Returns the locations that `segments` read.
 pub(crate) fn locations(segments: &[Segment]) -> impl Iterator<Item = &Location> {
-    values(segments).filter_map(|value| match &value.place {
-        Place::At(location) => Some(location),
+    placeholders(segments).filter_map(|value| match &value.variable {
+        Variable::At(location) => Some(location),
         _ => None,
     })
 }
 
-/// `segments` with what is in `[ ]` in its place.
+/// Returns `segments` with the content of each `[ ]` in place of the `[ ]`.
 pub(crate) fn flatten(segments: &[Segment]) -> impl Iterator<Item = &Segment> {
     segments.iter().flat_map(|segment| match segment {
         Segment::Optional(inner) => inner.as_slice(),
@@ -278,26 +285,26 @@ mod tests {
     #[test]
     fn a_template_compiles_to_segments() {
         let segments = parse("v0:{ts}[,{header:x-nonce|lower|or-empty}]").unwrap();
-        let [first, Segment::Value(ts), Segment::Optional(inner)] = &segments[..] else {
+        let [first, Segment::Placeholder(ts), Segment::Optional(inner)] = &segments[..] else {
             panic!("{segments:?}");
         };
         assert_eq!(first, &literal("v0:"));
-        assert_eq!(ts.place, Place::Timestamp);
-        let [comma, Segment::Value(nonce)] = &inner[..] else {
+        assert_eq!(ts.variable, Variable::Timestamp);
+        let [comma, Segment::Placeholder(nonce)] = &inner[..] else {
             panic!("{inner:?}");
         };
         assert_eq!(comma, &literal(","));
         assert_eq!(nonce.filters, [Filter::Lower]);
-        assert_eq!(nonce.absent, Absent::Empty);
+        assert_eq!(nonce.absent, IfAbsent::Empty);
     }
 
     #[test]
-    fn doubled_marks_are_characters() {
+    fn a_doubled_mark_is_a_literal_character() {
         assert_eq!(parse("{{a}}[[b]]").unwrap(), [literal("{a}[b]")]);
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn a_syntax_error_names_the_mistake() {
         for (template, expected) in [
             ("{bdy}", "unknown placeholder {bdy}"),
             ("{body|md5}", "unknown filter |md5"),

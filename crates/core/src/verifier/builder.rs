@@ -162,7 +162,8 @@ impl VerifierBuilder {
         let mut keys: Vec<PreparedKey> = Vec::with_capacity(self.keys.len());
         for (index, key) in self.keys.into_iter().enumerate() {
             let id = key.id.unwrap_or_else(|| (index + 1).to_string());
-            if !field::is_id(id.as_bytes(), b"") || keys.iter().any(|other| *other.id == *id) {
+            if !field::is_valid_id(id.as_bytes(), b"") || keys.iter().any(|other| *other.id == *id)
+            {
                 return Err(BuildError::KeyId { index });
             }
             let prepared = prepare(&self.scheme, pinned, &key.secret, published)
@@ -197,8 +198,9 @@ pub(crate) fn context(
         None if scheme.needs_url() => return Err(BuildError::UrlMissing),
         None => None,
     };
-    let may_run_on =
-        |plan: &crate::scheme::Plan| plan.message.division.fixed_path && plan.url.toggle_port;
+    let may_run_on = |plan: &crate::scheme::Plan| {
+        plan.message.url_constraints.fixed_path && plan.url.toggle_port
+    };
     if address.as_ref().is_some_and(|address| !address.has_path())
         && scheme.plans().iter().any(may_run_on)
     {
@@ -246,7 +248,7 @@ fn prepare(
     let mut weak = false;
     let mut keys = Vec::with_capacity(scheme.plans().len());
     for (index, plan) in scheme.plans().iter().enumerate() {
-        if !scheme.counts(index, pinned) || !plan.key.is_for(secret) {
+        if !scheme.is_enabled(index, pinned) || !plan.key.is_for(secret) {
             keys.push(None);
             continue;
         }

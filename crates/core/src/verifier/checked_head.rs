@@ -22,8 +22,8 @@ use crate::scheme::field;
 use crate::scheme::location::Location;
 use crate::scheme::lookup::LookupError;
 use crate::scheme::signature::Candidates;
-use crate::scheme::template::Place;
-use crate::scheme::{Kind, Plan};
+use crate::scheme::template::Variable;
+use crate::scheme::{Plan, SignatureKind};
 use crate::time::UnixTime;
 
 /// For how long a token may have ended, or not have begun, by clocks that differ.
@@ -118,7 +118,7 @@ impl Verifier {
         let mut begun = Box::<CheckedHead>::default();
         begun.plan = index;
         match &plan.kind {
-            Kind::Jwt { algorithm } => {
+            SignatureKind::Jwt { algorithm } => {
                 let (mut alternative, found) = self.read_token(plan, &view, algorithm)?;
                 claims = found;
                 begun.until = claims.check_time(now, JWT_LEEWAY)?;
@@ -127,7 +127,7 @@ impl Verifier {
                 alternative.timestamp = self.timestamp(plan, text.as_deref(), now)?;
                 begun.alternatives.push(alternative);
             }
-            Kind::MessageSignature(policy) => {
+            SignatureKind::MessageSignature(policy) => {
                 let origin = self
                     .context
                     .address
@@ -149,7 +149,7 @@ impl Verifier {
                     timestamp: self.timestamp(plan, text.as_deref(), now)?,
                 });
             }
-            Kind::Message { .. } | Kind::Token => {
+            SignatureKind::Message { .. } | SignatureKind::Token => {
                 self.read_alternatives(plan, view, now, &mut begun.alternatives)?;
             }
         }
@@ -188,7 +188,7 @@ impl Verifier {
         alternatives: &mut MessageCandidates,
     ) -> Result<(), VerifyError> {
         let field = &plan.signature;
-        if field.place.is_in_body() {
+        if field.location.is_in_body() {
             let none = |_: &mut Candidates| Ok(());
             return self.read_list(plan, view, now, alternatives, none);
         }
@@ -366,11 +366,13 @@ fn read_id(plan: &Plan, view: &HeadView<'_>) -> Result<Option<Box<str>>, VerifyE
         None => view.at(location).map_err(VerifyError::from),
     });
     let in_message = || {
-        plan.message.values().any(|value| match &value.place {
-            Place::Id => true,
-            Place::At(location) => field.locations.contains(location),
-            _ => false,
-        })
+        plan.message
+            .placeholders()
+            .any(|value| match &value.variable {
+                Variable::Id => true,
+                Variable::At(location) => field.locations.contains(location),
+                _ => false,
+            })
     };
     match id {
         Ok(id) => Ok(Some(id)),
@@ -384,7 +386,7 @@ fn read_id(plan: &Plan, view: &HeadView<'_>) -> Result<Option<Box<str>>, VerifyE
 fn read_event_type(plan: &Plan, view: &HeadView<'_>) -> Option<Box<str>> {
     let location = plan.event_type.as_ref().filter(|at| !at.is_in_body())?;
     let text = view.at(location).ok()?;
-    let text = Some(text).filter(|text| field::is_id(text, b""))?;
+    let text = Some(text).filter(|text| field::is_valid_id(text, b""))?;
     Some(std::str::from_utf8(&text).ok()?.into())
 }
 
@@ -396,7 +398,7 @@ pub(super) fn join_id<'a>(
     read: impl Fn(&Location) -> Result<Cow<'a, [u8]>, VerifyError>,
 ) -> Result<Box<str>, VerifyError> {
     fn part<'p>(text: &'p [u8], exclude: &[u8]) -> Result<&'p str, VerifyError> {
-        let part = Some(text).filter(|text| field::is_id(text, exclude));
+        let part = Some(text).filter(|text| field::is_valid_id(text, exclude));
         let part = part.and_then(|part| std::str::from_utf8(part).ok());
         part.ok_or(VerifyError::FieldMalformed)
     }
@@ -429,7 +431,7 @@ fn read_required(
             true => None,
             false => {
                 let mut text = Text::default();
-                render(&equal.template, &|place| view.value(place), &mut text)?;
+                render(&equal.template, &|variable| view.value(variable), &mut text)?;
                 Some(text)
             }
         };

@@ -4,7 +4,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 
 use crate::message_signature;
-use crate::scheme::template::Place;
+use crate::scheme::template::Variable;
 use crate::scheme::{Plan, UrlRule};
 
 /// What the operator has set for the scheme.
@@ -33,10 +33,10 @@ impl Context {
         let Some(address) = &self.address else {
             return true;
         };
-        if plan.message.division.fixed_query {
+        if plan.message.url_constraints.fixed_query {
             return query == address.query.as_deref();
         }
-        !plan.message.has(&Place::Url) || address.may_have(query)
+        !plan.message.has(&Variable::Url) || address.may_have(query)
     }
 }
 

@@ -15,14 +15,14 @@ use super::text::Text;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::mac;
-use crate::message_signature::{MessageSignature, trim};
-use crate::scheme::field::has_any;
-use crate::scheme::handshake::{Condition, Content};
-use crate::scheme::json::{self, Pointer, Texts};
+use crate::message_signature::{MessageSignature, trim_ows};
+use crate::scheme::field::contains_any;
+use crate::scheme::handshake::{Condition, ResponseType};
+use crate::scheme::json::{self, FoundTexts, Pointer};
 use crate::scheme::location::{self, Item, Location};
 use crate::scheme::lookup::{LookupError, exactly_one};
-use crate::scheme::template::{Absent, Filter, Place, Segment, Value};
-use crate::scheme::{Kind, Plan};
+use crate::scheme::template::{Filter, IfAbsent, Placeholder, Segment, Variable};
+use crate::scheme::{Plan, SignatureKind};
 
 /// Most headers that an item may list.
 const MAX_HEADERS_OF: usize = 64;
@@ -88,9 +88,9 @@ impl<'h> HeadView<'h> {
         // off, must not make another event of it.
         let is_trimmed = self
             .plan
-            .is_some_and(|plan| matches!(plan.kind, Kind::MessageSignature(_)));
+            .is_some_and(|plan| matches!(plan.kind, SignatureKind::MessageSignature(_)));
         Ok(Cow::Borrowed(match is_trimmed {
-            true => trim(value),
+            true => trim_ows(value),
             false => value,
         }))
     }
@@ -101,9 +101,9 @@ impl<'h> HeadView<'h> {
         list.item(self.list.ok_or(LookupError::Missing)?, item)
     }
 
-    pub(super) fn value(&self, place: &Place) -> Found<'h> {
-        match (place, self.timestamp, self.id) {
-            (Place::Timestamp, Some(text), _) | (Place::Id, _, Some(text)) => {
+    pub(super) fn value(&self, variable: &Variable) -> Found<'h> {
+        match (variable, self.timestamp, self.id) {
+            (Variable::Timestamp, Some(text), _) | (Variable::Id, _, Some(text)) => {
                 return Ok(text.into());
             }
             _ => {}
@@ -114,19 +114,19 @@ impl<'h> HeadView<'h> {
             Some(address) => address.path(),
             None => uri.path(),
         };
-        Ok(match place {
-            Place::Timestamp => {
+        Ok(match variable {
+            Variable::Timestamp => {
                 let timestamp = self.plan.and_then(|plan| plan.timestamp.as_ref());
                 return self.at(&timestamp.ok_or(LookupError::Missing)?.location);
             }
-            Place::Id => {
+            Variable::Id => {
                 let id = self.plan.and_then(|plan| plan.id.as_ref());
                 return self.at(id
                     .and_then(|id| id.locations.first())
                     .ok_or(LookupError::Missing)?);
             }
-            Place::Method => Cow::Borrowed(self.head.method.as_str().as_bytes()),
-            Place::Url => {
+            Variable::Method => Cow::Borrowed(self.head.method.as_str().as_bytes()),
+            Variable::Url => {
                 let address = self.context.address.as_ref().ok_or(LookupError::Missing)?;
                 let rule = &self.plan.ok_or(LookupError::Missing)?.url;
                 address
@@ -134,12 +134,12 @@ impl<'h> HeadView<'h> {
                     .into_bytes()
                     .into()
             }
-            Place::UrlBase => {
+            Variable::UrlBase => {
                 let address = self.context.address.as_ref().ok_or(LookupError::Missing)?;
                 address.base(self.port).into_bytes().into()
             }
-            Place::Path => path().as_bytes().to_vec().into(),
-            Place::PathQuery => {
+            Variable::Path => path().as_bytes().to_vec().into(),
+            Variable::PathQuery => {
                 let mut target = path().to_owned();
                 if let Some(query) = query() {
                     target.push('?');
@@ -147,7 +147,7 @@ impl<'h> HeadView<'h> {
                 }
                 target.into_bytes().into()
             }
-            Place::HeadersOf(item) => {
+            Variable::HeadersOf(item) => {
                 let mut names = Vec::new();
                 let mut joined = Vec::new();
                 for name in self.item(item)?.split(|byte| *byte == b' ') {
@@ -164,8 +164,8 @@ impl<'h> HeadView<'h> {
                 }
                 joined.into()
             }
-            Place::At(location) => return self.at(location),
-            Place::Body | Place::FormSorted => return Err(LookupError::Missing),
+            Variable::At(location) => return self.at(location),
+            Variable::Body | Variable::FormSorted => return Err(LookupError::Missing),
         })
     }
 }
@@ -198,7 +198,7 @@ pub(super) struct BodyView<'b> {
     context: &'b Context,
     pointers: &'b [Pointer],
     plan: Option<&'b Plan>,
-    texts: OnceCell<Texts<'b>>,
+    texts: OnceCell<FoundTexts<'b>>,
     form: OnceCell<Result<Vec<u8>, LookupError>>,
 }
 
@@ -229,7 +229,7 @@ impl<'b> BodyView<'b> {
         let index = self.pointers.iter().position(|other| other == pointer);
         let texts = self
             .texts
-            .get_or_init(|| json::texts(self.body, self.pointers));
+            .get_or_init(|| json::read_texts(self.body, self.pointers));
         let found = index.and_then(|index| texts.get(index));
         let found = found.ok_or(LookupError::Missing)?;
         found.as_deref().map_err(|absence| *absence)
@@ -239,7 +239,9 @@ impl<'b> BodyView<'b> {
     fn sorted_form(&self) -> Result<&[u8], LookupError> {
         let text = self.form.get_or_init(|| {
             // Sorting many takes longer than all else, and nothing is known of the sender yet.
-            let mut fields: Vec<_> = location::fields(self.body).take(MAX_FIELDS + 1).collect();
+            let mut fields: Vec<_> = location::form_fields(self.body)
+                .take(MAX_FIELDS + 1)
+                .collect();
             if fields.len() > MAX_FIELDS {
                 return Err(LookupError::Malformed);
             }
@@ -264,21 +266,21 @@ impl<'b> BodyView<'b> {
         }
     }
 
-    pub(super) fn value(&self, place: &Place) -> Found<'_> {
-        match place {
-            Place::Body => Ok(self.body.into()),
-            Place::FormSorted => self.sorted_form().map(Cow::Borrowed),
-            Place::Timestamp => {
+    pub(super) fn value(&self, variable: &Variable) -> Found<'_> {
+        match variable {
+            Variable::Body => Ok(self.body.into()),
+            Variable::FormSorted => self.sorted_form().map(Cow::Borrowed),
+            Variable::Timestamp => {
                 let timestamp = self.plan.and_then(|plan| plan.timestamp.as_ref());
                 self.at(&timestamp.ok_or(LookupError::Missing)?.location)
             }
-            Place::Id => {
+            Variable::Id => {
                 let id = self.plan.and_then(|plan| plan.id.as_ref());
                 self.at(id
                     .and_then(|id| id.locations.first())
                     .ok_or(LookupError::Missing)?)
             }
-            Place::At(location) => self.at(location),
+            Variable::At(location) => self.at(location),
             _ => Err(LookupError::Missing),
         }
     }
@@ -286,7 +288,7 @@ impl<'b> BodyView<'b> {
 
 pub(super) fn field<'t>(fields: &'t [u8], name: &str) -> Found<'t> {
     exactly_one(
-        location::fields(fields)
+        location::form_fields(fields)
             .filter(|(other, _)| **other == *name.as_bytes())
             .map(|(_, value)| value),
     )
@@ -327,13 +329,13 @@ pub(super) fn holds<'a>(condition: &Condition, read: impl Fn(&Location) -> Found
 /// neighbour.
 pub(super) fn render<'a>(
     segments: &[Segment],
-    read: &dyn Fn(&Place) -> Found<'a>,
+    read: &dyn Fn(&Variable) -> Found<'a>,
     out: &mut Text,
 ) -> Result<(), VerifyError> {
     for segment in segments {
         match segment {
             Segment::Literal(text) => out.extend_from_slice(text),
-            Segment::Value(value) => match render_value(value, read)? {
+            Segment::Placeholder(value) => match render_value(value, read)? {
                 Some(bytes) => out.extend_from_slice(&bytes),
                 None => return Err(VerifyError::FieldMissing),
             },
@@ -343,7 +345,7 @@ pub(super) fn render<'a>(
                 for segment in inner {
                     match segment {
                         Segment::Literal(text) => bytes.extend_from_slice(text),
-                        Segment::Value(value) => match render_value(value, read)? {
+                        Segment::Placeholder(value) => match render_value(value, read)? {
                             Some(value) => bytes.extend_from_slice(&value),
                             None => absent = true,
                         },
@@ -361,19 +363,19 @@ pub(super) fn render<'a>(
 
 /// `None` if the value is absent.
 fn render_value<'a>(
-    value: &Value,
-    read: &dyn Fn(&Place) -> Found<'a>,
+    value: &Placeholder,
+    read: &dyn Fn(&Variable) -> Found<'a>,
 ) -> Result<Option<Cow<'a, [u8]>>, VerifyError> {
-    let mut bytes = match (read(&value.place), value.absent) {
+    let mut bytes = match (read(&value.variable), value.absent) {
         (Ok(bytes), _) => bytes,
-        (Err(LookupError::Missing), Absent::Empty) => Cow::Borrowed(&[][..]),
-        (Err(LookupError::Missing), Absent::Refused) => return Ok(None),
+        (Err(LookupError::Missing), IfAbsent::Empty) => Cow::Borrowed(&[][..]),
+        (Err(LookupError::Missing), IfAbsent::Refuse) => return Ok(None),
         (Err(absence), _) => return Err(absence.into()),
     };
     for filter in &value.filters {
         bytes = filtered(*filter, &bytes).into();
     }
-    if has_any(&bytes, &value.delimiters) {
+    if contains_any(&bytes, &value.delimiters) {
         return Err(VerifyError::FieldMalformed);
     }
     Ok(Some(bytes))
@@ -395,9 +397,9 @@ fn filtered(filter: Filter, bytes: &[u8]) -> Vec<u8> {
 /// Writes the part of an answer to a handshake; `None` if a value is not there.
 pub(super) fn answer<'a>(
     segments: &[Segment],
-    content: Option<Content>,
+    response_type: Option<ResponseType>,
     key: Option<&mac::Key>,
-    read: &dyn Fn(&Place) -> Found<'a>,
+    read: &dyn Fn(&Variable) -> Found<'a>,
 ) -> Option<Vec<u8>> {
     /// No challenge is longer.
     const MOST: usize = 4096;
@@ -405,8 +407,8 @@ pub(super) fn answer<'a>(
     for segment in segments {
         match segment {
             Segment::Literal(text) => out.extend_from_slice(text),
-            Segment::Value(value) => {
-                let found = read(&value.place)
+            Segment::Placeholder(value) => {
+                let found = read(&value.variable)
                     .ok()
                     .filter(|found| found.len() <= MOST)?;
                 let bytes = match value.filters.as_slice() {
@@ -424,8 +426,8 @@ pub(super) fn answer<'a>(
                         filtered(*filter, &bytes)
                     }),
                 };
-                match content {
-                    Some(Content::Json) => {
+                match response_type {
+                    Some(ResponseType::Json) => {
                         let text = std::str::from_utf8(&bytes).ok()?;
                         let quoted = serde_json::to_string(text).ok()?;
                         out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);

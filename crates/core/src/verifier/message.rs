@@ -32,7 +32,7 @@ impl HeadSegments {
     ) -> Result<(), VerifyError> {
         for part in &message.parts {
             if let Part::Head(segments) = part {
-                render(segments, &|place| view.value(place), &mut self.text)?;
+                render(segments, &|variable| view.value(variable), &mut self.text)?;
                 self.ends.push(self.text.len());
             }
         }
@@ -113,7 +113,7 @@ impl HeadSegments {
                 Part::Body(segment) => {
                     let mut text = Text::default();
                     let segment = std::slice::from_ref(segment);
-                    render(segment, &|place| body.value(place), &mut text)?;
+                    render(segment, &|variable| body.value(variable), &mut text)?;
                     take(&text);
                 }
             }

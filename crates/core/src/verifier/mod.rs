@@ -38,7 +38,7 @@ use crate::error::VerifyError;
 use crate::head::Head;
 use crate::mac;
 use crate::scheme::handshake::{Condition, Handshake};
-use crate::scheme::template::Place;
+use crate::scheme::template::Variable;
 use crate::scheme::{Plan, Scheme, TimestampField, Variant};
 use crate::time::{UnixTime, Window};
 
@@ -107,7 +107,7 @@ impl Verifier {
     pub fn variants(&self) -> impl Iterator<Item = Variant<'_>> {
         let variants = self.scheme.variants().enumerate();
         variants
-            .filter(|(index, _)| self.scheme.counts(*index, self.pinned))
+            .filter(|(index, _)| self.scheme.is_enabled(*index, self.pinned))
             .map(|(_, variant)| variant)
     }
 
@@ -169,8 +169,8 @@ impl Verifier {
                 continue;
             }
             let view = self.bare_view(head);
-            if handshake.is_late {
-                let of_head = handshake.of_head.iter().filter_map(|location| {
+            if handshake.waits_for_body {
+                let of_head = handshake.head_locations.iter().filter_map(|location| {
                     let value = view.at(location).ok()?;
                     Some((location.clone(), value.into_owned()))
                 });
@@ -180,7 +180,7 @@ impl Verifier {
                 });
                 continue;
             }
-            let answer = self.answer(handshake, &|place| view.value(place), now)?;
+            let answer = self.answer(handshake, &|variable| view.value(variable), now)?;
             return Ok(Some(answer));
         }
         pending.begun = self.begin_delivery(head, now);
@@ -234,7 +234,7 @@ impl Verifier {
     /// The plans that may decide, by their index.
     fn plans(&self) -> impl Iterator<Item = (usize, &Plan)> {
         let plans = self.scheme.plans().iter().enumerate();
-        plans.filter(|(index, _)| self.scheme.counts(*index, self.pinned))
+        plans.filter(|(index, _)| self.scheme.is_enabled(*index, self.pinned))
     }
 
     fn window_of(&self, field: &TimestampField) -> Window {
@@ -271,20 +271,20 @@ impl Verifier {
     fn answer<'a>(
         &self,
         handshake: &Handshake,
-        read: &dyn Fn(&Place) -> Found<'a>,
+        read: &dyn Fn(&Variable) -> Found<'a>,
         now: UnixTime,
     ) -> Result<Response<Bytes>, VerifyError> {
         const REFUSED: VerifyError = VerifyError::HandshakeRefused;
         for check in &handshake.check {
-            let found = read(&Place::At(check.location.clone())).map_err(|_| REFUSED)?;
+            let found = read(&Variable::At(check.location.clone())).map_err(|_| REFUSED)?;
             let wanted = answer(&check.template, None, None, read).ok_or(REFUSED)?;
             if !bool::from(found.ct_eq(&wanted)) {
                 return Err(REFUSED);
             }
         }
         for guard in &handshake.guards {
-            let found = read(&Place::At(guard.location.clone())).map_err(|_| REFUSED)?;
-            if !guard.texts.contain([&*found]) {
+            let found = read(&Variable::At(guard.location.clone())).map_err(|_| REFUSED)?;
+            if !guard.text.contains([&*found]) {
                 return Err(REFUSED);
             }
         }
@@ -296,12 +296,12 @@ impl Verifier {
             .find(|key| key.is_active(now))
             .and_then(|key| key.keys.first()?.as_ref());
         let respond = &handshake.respond;
-        let body = answer(&respond.body, respond.content, key, read).ok_or(REFUSED)?;
+        let body = answer(&respond.body, respond.response_type, key, read).ok_or(REFUSED)?;
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = respond.status;
         let headers = response.headers_mut();
-        if let Some(content) = respond.content {
-            headers.insert(http::header::CONTENT_TYPE, content.media_type());
+        if let Some(response_type) = respond.response_type {
+            headers.insert(http::header::CONTENT_TYPE, response_type.media_type());
         }
         // The caller's text must not become a page.
         headers.insert(

@@ -19,7 +19,7 @@ use crate::identity::Discriminator;
 use crate::mac::{self, Expected, MacState};
 use crate::scheme::location::Location;
 use crate::scheme::signature::Candidates;
-use crate::scheme::template::Place;
+use crate::scheme::template::Variable;
 use crate::scheme::{Plan, field, json};
 use crate::time::UnixTime;
 
@@ -186,12 +186,13 @@ impl Verifier {
                     || super::evaluate::holds(condition, |location| view.at(location))
             });
             if applies && (verified || !handshake.verified) {
-                let read = |place: &Place| {
+                let read = |variable: &Variable| {
                     let mut of_head = late.of_head.iter();
-                    let found = of_head.find(|(location, _)| *place == Place::At(location.clone()));
+                    let found =
+                        of_head.find(|(location, _)| *variable == Variable::At(location.clone()));
                     match found {
                         Some((_, value)) => Ok(value.into()),
-                        None => view.value(place),
+                        None => view.value(variable),
                     }
                 };
                 return self.answer(handshake, &read, now).map(Some);
@@ -248,7 +249,7 @@ impl Verifier {
             // It has been read with the rest.
             (None, Some(Location::Json(pointer))) if plan.each.is_none() && view.is_read() => {
                 let text = view.text(pointer).ok();
-                let text = text.filter(|text| field::is_id(text.as_bytes(), b""));
+                let text = text.filter(|text| field::is_valid_id(text.as_bytes(), b""));
                 OnceLock::from(text.map(Into::into))
             }
             (None, _) => OnceLock::new(),
@@ -273,7 +274,7 @@ impl Verifier {
         now: UnixTime,
         discriminators: &mut Discriminators,
     ) -> Result<One, VerifyError> {
-        if plan.signature.place.is_in_body() {
+        if plan.signature.location.is_in_body() {
             let candidates = read_candidates(plan, view)?;
             for alternative in &mut begun.alternatives {
                 alternative.candidates = candidates.clone();
@@ -404,9 +405,9 @@ impl Verifier {
             let mut pieces: Vec<Vec<u8>> = Vec::new();
             alternative.runs.whole(&plan.message, view, |bytes| {
                 // Enough to see that it is too long.
-                pieces.push(bytes[..bytes.len().min(guard.texts.most + 1)].to_vec());
+                pieces.push(bytes[..bytes.len().min(guard.text.max_len + 1)].to_vec());
             })?;
-            if guard.texts.contain(pieces.iter().map(Vec::as_slice)) {
+            if guard.text.contains(pieces.iter().map(Vec::as_slice)) {
                 return Err(VerifyError::FieldMalformed);
             }
         }
@@ -438,7 +439,11 @@ fn check_requirements(
         let template = equal.needs_body();
         let mut rendered = Text::default();
         if template {
-            render(&equal.template, &|place| view.value(place), &mut rendered)?;
+            render(
+                &equal.template,
+                &|variable| view.value(variable),
+                &mut rendered,
+            )?;
         }
         let equals = match (location, template, head_side) {
             // Decided by the head.

@@ -7,7 +7,7 @@ use super::text::Text;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::scheme::Plan;
-use crate::scheme::template::{self, Place, Segment};
+use crate::scheme::template::{self, Segment, Variable};
 
 /// What a delivery has before it is signed.
 #[derive(Clone, Copy)]
@@ -35,20 +35,20 @@ impl SigningInput<'_> {
     /// The text of a template of the head or of the body.
     pub(crate) fn text(self, template: &[Segment]) -> Result<Vec<u8>, VerifyError> {
         let mut text = Text::default();
-        let in_body = template::values(template).any(|value| value.place.is_in_body());
+        let in_body = template::placeholders(template).any(|value| value.variable.is_in_body());
         if in_body {
             let view = self.body_view();
-            render(template, &|place| view.value(place), &mut text)?;
+            render(template, &|variable| view.value(variable), &mut text)?;
         } else {
             let view = self.head_view();
-            render(template, &|place| view.value(place), &mut text)?;
+            render(template, &|variable| view.value(variable), &mut text)?;
         }
         Ok(text.into_vec())
     }
 
     /// Whether `place` has a value.
-    pub(crate) fn has(self, place: &Place) -> bool {
-        self.head_view().value(place).is_ok() || self.body_view().value(place).is_ok()
+    pub(crate) fn has(self, variable: &Variable) -> bool {
+        self.head_view().value(variable).is_ok() || self.body_view().value(variable).is_ok()
     }
 
     fn head_view(&self) -> HeadView<'_> {

@@ -124,8 +124,8 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
             "event id",
             &variant.id().unwrap_or_else(|| "none".to_owned()),
         )?;
-        for caution in variant.cautions() {
-            line(out, "caution", caution.text())?;
+        for warning in variant.warnings() {
+            line(out, "caution", warning.text())?;
         }
     }
     if scheme.needs_url() {
@@ -212,7 +212,7 @@ fn object(provider: &Provider) -> Value {
     let variants: Vec<Value> = scheme
         .variants()
         .map(|variant| {
-            let cautions: Vec<&str> = variant.cautions().iter().map(|c| c.text()).collect();
+            let warnings: Vec<&str> = variant.warnings().iter().map(|c| c.text()).collect();
             json!({
                 "name": variant.name(),
                 "opt_in": variant.is_opt_in(),
@@ -223,7 +223,7 @@ fn object(provider: &Provider) -> Value {
                 "window_past_seconds": variant.window().map(|window| window.past().as_secs()),
                 "window_future_seconds": variant.window().map(|window| window.future().as_secs()),
                 "event_id": variant.id(),
-                "cautions": cautions,
+                "cautions": warnings,
             })
         })
         .collect();

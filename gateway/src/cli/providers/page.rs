@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use hookgate_core::{Provider, SchemeEvidence, Shape, UndocumentedProvider};
+use hookgate_core::{Provider, SchemeEvidence, SchemeFamily, UndocumentedProvider};
 use humantime::format_duration;
 
 use super::{all, dedupes_by};
@@ -32,7 +32,7 @@ fn write_page(page: &mut String) -> std::fmt::Result {
          language](../crates/core/src/scheme/language.md).\n",
         providers.len(),
     )?;
-    write_shapes(page, &providers)?;
+    write_families(page, &providers)?;
     write_list(page, &providers)?;
     write_unpublished(page)?;
     page.push_str(REMAIN_OUT);
@@ -41,15 +41,15 @@ fn write_page(page: &mut String) -> std::fmt::Result {
 
 /// How many providers there are of each shape. One that signs in several ways
 /// counts for each.
-fn write_shapes(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
+fn write_families(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
     writeln!(
         page,
         "## Shapes\n\n| what is signed | providers | among them |\n|---|---|---|"
     )?;
-    for shape in Shape::ALL {
+    for family in SchemeFamily::ALL {
         let names: Vec<&str> = providers
             .iter()
-            .filter(|provider| provider.scheme().variants().any(|v| v.shape() == shape))
+            .filter(|provider| provider.scheme().variants().any(|v| v.family() == family))
             .map(Provider::name)
             .collect();
         let some: Vec<String> = names
@@ -57,14 +57,14 @@ fn write_shapes(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
             .take(6)
             .map(|name| format!("`{name}`"))
             .collect();
-        let some = match (shape, some.is_empty()) {
-            (Shape::MessageSignature, true) => {
+        let some = match (family, some.is_empty()) {
+            (SchemeFamily::MessageSignature, true) => {
                 "none by default; `sig.in = \"http-message-signature\"` in a scheme of your own"
                     .to_owned()
             }
             _ => some.join(", "),
         };
-        writeln!(page, "| {} | {} | {some} |", shape.text(), names.len())?;
+        writeln!(page, "| {} | {} | {some} |", family.text(), names.len())?;
     }
     let handshakes = providers
         .iter()

@@ -10,15 +10,15 @@ use crate::message_signature::Component;
 use crate::scheme::handshake::Handshake;
 use crate::scheme::location::{Item, Location};
 use crate::scheme::message::{self, Part};
-use crate::scheme::signature::SignaturePlace;
-use crate::scheme::template::{self, Place, Segment};
-use crate::scheme::{BodyBinding, BodyForm, Kind, Plan};
+use crate::scheme::signature::SignatureLocation;
+use crate::scheme::template::{self, Segment, Variable};
+use crate::scheme::{BodyBinding, BodyForm, Plan, SignatureKind};
 
 /// Whether the signature covers the body.
 pub(super) fn binding(plan: &Plan) -> BodyBinding {
     let by_requirement = plan.require.iter().any(|equal| {
         // Alone: beside another value it could be divided in two ways.
-        matches!(&equal.template[..], [Segment::Value(value)] if message::binds_body(value))
+        matches!(&equal.template[..], [Segment::Placeholder(value)] if message::binds_body(value))
             && is_signed(&equal.location, plan)
     });
     if plan.message.binds_body() || by_requirement || covers(plan, &[Component::Field(DIGEST)]) {
@@ -26,8 +26,8 @@ pub(super) fn binding(plan: &Plan) -> BodyBinding {
     }
     let by_form = plan
         .message
-        .values()
-        .any(|value| matches!(value.place, Place::At(Location::Form(_))));
+        .placeholders()
+        .any(|value| matches!(value.variable, Variable::At(Location::Form(_))));
     if by_form && plan.each.is_none() {
         BodyBinding::FormFields
     } else {
@@ -41,7 +41,7 @@ const DIGEST: HeaderName = HeaderName::from_static("content-digest");
 /// covered.
 fn covers(plan: &Plan, components: &[Component]) -> bool {
     match &plan.kind {
-        Kind::MessageSignature(policy) => {
+        SignatureKind::MessageSignature(policy) => {
             components.iter().any(|one| policy.components.contains(one))
         }
         _ => false,
@@ -52,11 +52,11 @@ fn covers(plan: &Plan, components: &[Component]) -> bool {
 fn is_signed(location: &Location, plan: &Plan) -> bool {
     let in_message = plan
         .message
-        .signed_values()
-        .any(|value| value.place == Place::At(location.clone()));
-    let has_url = plan.message.has(&Place::Url) || plan.message.has(&Place::PathQuery);
+        .signed_placeholders()
+        .any(|value| value.variable == Variable::At(location.clone()));
+    let has_url = plan.message.has(&Variable::Url) || plan.message.has(&Variable::PathQuery);
     // Fields that are written without anything in between could be others.
-    let is_run_together = plan.message.has(&Place::FormSorted);
+    let is_run_together = plan.message.has(&Variable::FormSorted);
     let bound = plan.body == BodyBinding::Bound && plan.each.is_none() && !is_run_together;
     match location {
         Location::Json(_) | Location::Form(_) => bound || in_message,
@@ -74,8 +74,10 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
         }
         Location::Header(name) => in_message || covers(plan, &[Component::Field(name.clone())]),
         // The parameters of a message signature are part of what is signed.
-        Location::Signature(_) => in_message || matches!(plan.kind, Kind::MessageSignature(_)),
-        Location::Claim(_) => matches!(plan.kind, Kind::Jwt { .. }),
+        Location::Signature(_) => {
+            in_message || matches!(plan.kind, SignatureKind::MessageSignature(_))
+        }
+        Location::Claim(_) => matches!(plan.kind, SignatureKind::Jwt { .. }),
         Location::Param(_) => true,
     }
 }
@@ -94,15 +96,15 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
         if id.locations.iter().any(|l| matches!(l, Location::Param(_))) {
             section.wrong("id", "expected a place in the delivery");
         }
-        if plan.message.has(&Place::Id) && id.locations.len() != 1 {
+        if plan.message.has(&Variable::Id) && id.locations.len() != 1 {
             section.wrong("id", "expected one place for {id} in `msg`");
         }
         // A token signs nothing; there the id serves to recognise retries.
         let signed = is_token
             || plan
                 .message
-                .signed_values()
-                .any(|value| value.place == Place::Id)
+                .signed_placeholders()
+                .any(|value| value.variable == Variable::Id)
             || id
                 .locations
                 .iter()
@@ -110,7 +112,7 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
         if let Some(id) = &mut plan.id {
             id.signed = signed;
         }
-    } else if plan.message.has(&Place::Id) {
+    } else if plan.message.has(&Variable::Id) {
         section.wrong("msg", "{id} needs an `id` that says where it is");
     }
     check_timestamp(section, plan);
@@ -126,7 +128,7 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
     check_binding(section, plan, binds_body);
     check_items(section, plan);
     check_plain_digest(section, plan);
-    if plan.each.is_some() && !plan.signature.place.is_in_body() {
+    if plan.each.is_some() && !plan.signature.location.is_in_body() {
         section.wrong(
             "each",
             "expected a signature in each element, `sig.in` = json:/POINTER",
@@ -148,11 +150,11 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
     }
     for equal in &plan.require {
         let in_body = template::locations(&equal.template)
-            .filter(|place| place.is_in_body())
+            .filter(|variable| variable.is_in_body())
             .count();
-        let all = template::values(&equal.template).count();
-        let raw = template::values(&equal.template)
-            .filter(|value| matches!(value.place, Place::Body | Place::FormSorted))
+        let all = template::placeholders(&equal.template).count();
+        let raw = template::placeholders(&equal.template)
+            .filter(|value| matches!(value.variable, Variable::Body | Variable::FormSorted))
             .count();
         if in_body + raw > 0 && in_body + raw < all {
             section.wrong(
@@ -160,10 +162,10 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
                 "a template with parts of the head and of the body; expected one or the other",
             );
         }
-        if template::values(&equal.template).any(|value| {
+        if template::placeholders(&equal.template).any(|value| {
             matches!(
-                value.place,
-                Place::Timestamp | Place::Id | Place::HeadersOf(_)
+                value.variable,
+                Variable::Timestamp | Variable::Id | Variable::HeadersOf(_)
             )
         }) {
             section.wrong("require", "{ts}, {id} and {headers-of:…} are for `msg`");
@@ -173,13 +175,13 @@ pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bo
 
 fn check_timestamp(section: &Section<'_>, plan: &Plan) {
     let Some(timestamp) = &plan.timestamp else {
-        if matches!(plan.kind, Kind::MessageSignature(_)) {
+        if matches!(plan.kind, SignatureKind::MessageSignature(_)) {
             section.wrong(
                 "ts",
                 "missing; expected { in = \"sig:created\", unit = \"s\" }",
             );
         }
-        if plan.message.has(&Place::Timestamp) && !section.has("ts") {
+        if plan.message.has(&Variable::Timestamp) && !section.has("ts") {
             section.wrong("msg", "{ts} needs a table `ts` that says where it is");
         }
         return;
@@ -189,7 +191,7 @@ fn check_timestamp(section: &Section<'_>, plan: &Plan) {
     }
     if plan.algorithm == Algorithm::Token {
         section.wrong("ts", "a token signs nothing, and no timestamp");
-    } else if !plan.message.has(&Place::Timestamp) && !is_signed(&timestamp.location, plan) {
+    } else if !plan.message.has(&Variable::Timestamp) && !is_signed(&timestamp.location, plan) {
         section.wrong(
             "ts",
             "not part of `msg`; a timestamp that is not signed can be changed, and protects nothing",
@@ -207,8 +209,8 @@ fn check_binding(section: &Section<'_>, plan: &Plan, binds_body: Option<bool>) {
         _ if is_token => {}
         (BodyBinding::Unbound, None | Some(true)) => section.wrong(
             match plan.kind {
-                Kind::MessageSignature(_) => "sig.components",
-                Kind::Jwt { .. } => "claims",
+                SignatureKind::MessageSignature(_) => "sig.components",
+                SignatureKind::Jwt { .. } => "claims",
                 _ => "msg",
             },
             "does not cover the body: whoever has one delivery could change it; expected {body}, \
@@ -228,7 +230,7 @@ fn check_binding(section: &Section<'_>, plan: &Plan, binds_body: Option<bool>) {
 /// where this one ends. So nothing must verify that could be one gone on: what comes
 /// last is a body that has an end of its own.
 fn check_plain_digest(section: &Section<'_>, plan: &Plan) {
-    if plan.algorithm != Algorithm::Sha256 || !matches!(plan.kind, Kind::Message { .. }) {
+    if plan.algorithm != Algorithm::Sha256 || !matches!(plan.kind, SignatureKind::Message { .. }) {
         return;
     }
     if plan.body_form == BodyForm::Any || !matches!(plan.message.parts.last(), Some(Part::RawBody))
@@ -246,9 +248,9 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
     let list = plan.signature.list.as_ref();
     let of_message = plan
         .message
-        .values()
-        .filter_map(|value| match &value.place {
-            Place::HeadersOf(item) => Some(item),
+        .placeholders()
+        .filter_map(|value| match &value.variable {
+            Variable::HeadersOf(item) => Some(item),
             _ => None,
         });
     let items = plan
@@ -260,7 +262,7 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
         });
     let mut any = false;
     for item in items.chain(of_message) {
-        if matches!(plan.kind, Kind::MessageSignature(_)) {
+        if matches!(plan.kind, SignatureKind::MessageSignature(_)) {
             let known = ["created", "nonce", "keyid"];
             if !matches!(item, Item::Name(name) if known.contains(&&**name)) {
                 section.wrong("sig", "expected one of sig:created, sig:nonce, sig:keyid");
@@ -276,8 +278,9 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
             );
         }
     }
-    let one_place = matches!(&plan.signature.place, SignaturePlace::Locations(l) if l.len() == 1);
-    if any && (!one_place || plan.signature.place.is_in_body()) {
+    let one_place =
+        matches!(&plan.signature.location, SignatureLocation::Locations(l) if l.len() == 1);
+    if any && (!one_place || plan.signature.location.is_in_body()) {
         section.wrong("sig.in", "expected one header, whose items sig:… means");
     }
     check_claims(section, plan);
@@ -285,7 +288,7 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
         .locations()
         .iter()
         .any(|location| matches!(location, Location::Claim(_)));
-    if claims && !matches!(plan.kind, Kind::Jwt { .. }) {
+    if claims && !matches!(plan.kind, SignatureKind::Jwt { .. }) {
         section.wrong("alg", "claim:… needs one of jwt-…");
     }
 }
@@ -317,7 +320,7 @@ pub(super) fn handshakes(section: &Section<'_>, plans: &[Plan], handshakes: &[Ha
         let headers = handshake.respond.headers.iter().map(|(_, value)| value);
         headers
             .chain([&handshake.respond.body])
-            .flat_map(|template| template::values(template))
+            .flat_map(|template| template::placeholders(template))
             .any(|value| value.filters.iter().any(|filter| filter.signs()))
     });
     if !signs {
@@ -325,7 +328,7 @@ pub(super) fn handshakes(section: &Section<'_>, plans: &[Plan], handshakes: &[Ha
     }
     match plans {
         [plan]
-            if matches!(plan.kind, Kind::Message { .. })
+            if matches!(plan.kind, SignatureKind::Message { .. })
                 && !matches!(
                     plan.algorithm,
                     Algorithm::Public(_) | Algorithm::Token | Algorithm::Sha256

@@ -10,10 +10,11 @@ use toml::Value;
 use super::values::{HandshakeMethod, SuccessStatus};
 use crate::document::Section;
 use crate::scheme::handshake::{
-    Chars, Condition, Content, Equal, Guard, Handshake, Respond, Texts,
+    AllowedText, CharSet, Condition, Handshake, HandshakeResponse, RequiredValue, ResponseType,
+    SigningGuard,
 };
 use crate::scheme::location::Location;
-use crate::scheme::template::{self, Place, Segment, Value as Placeholder};
+use crate::scheme::template::{self, Placeholder, Segment, Variable};
 
 /// Headers that an answer has anyway, or that frame it, or that would speak for the
 /// whole site.
@@ -30,7 +31,7 @@ const RESERVED: [HeaderName; 9] = [
 ];
 
 /// Longest text that a guard may let through.
-const MOST: u64 = 1024;
+const MAX_GUARDED_LEN: u64 = 1024;
 
 pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     let method = section.required::<HandshakeMethod>("method");
@@ -58,30 +59,32 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     }
     if places
         .iter()
-        .any(|place| matches!(place, Location::Signature(_) | Location::Claim(_)))
+        .any(|variable| matches!(variable, Location::Signature(_) | Location::Claim(_)))
     {
         section.report().add(
             section.path(),
             "sig:… and claim:… in a handshake; expected header:, query:, form:, json: or param:",
         );
     }
-    let is_late = verified || places.iter().any(|place| place.is_in_body());
-    if is_late && method != Method::POST {
+    let waits_for_body = verified || places.iter().any(|variable| variable.is_in_body());
+    if waits_for_body && method != Method::POST {
         section.wrong(
             "method",
             "expected POST for a handshake that waits for the body",
         );
     }
     check_signing(section, &respond, &guards);
-    let of_head = places
+    let head_locations = places
         .into_iter()
-        .filter(|place| is_late && matches!(place, Location::Header(_) | Location::Query(_)))
+        .filter(|variable| {
+            waits_for_body && matches!(variable, Location::Header(_) | Location::Query(_))
+        })
         .cloned()
         .collect();
     Some(Handshake {
         method,
-        is_late,
-        of_head,
+        waits_for_body,
+        head_locations,
         when,
         verified,
         check,
@@ -91,14 +94,14 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
 }
 
 /// Whoever signs what a stranger chose signs his deliveries.
-fn check_signing(section: &Section<'_>, respond: &Respond, guards: &[Guard]) {
+fn check_signing(section: &Section<'_>, respond: &HandshakeResponse, guards: &[SigningGuard]) {
     let templates = respond.headers.iter().map(|(_, template)| template);
     for template in templates.chain([&respond.body]) {
-        for value in template::values(template) {
+        for value in template::placeholders(template) {
             let signs = value.filters.iter().any(|filter| filter.signs());
             let guarded = guards
                 .iter()
-                .any(|guard| value.place == Place::At(guard.location.clone()));
+                .any(|guard| value.variable == Variable::At(guard.location.clone()));
             if signs && !guarded {
                 section.wrong(
                     "guard",
@@ -120,9 +123,9 @@ fn check_values<'t>(
     template: &'t [Segment],
     places: &mut Vec<&'t Location>,
 ) {
-    for Placeholder { place, .. } in template::values(template) {
-        match place {
-            Place::At(location) => places.push(location),
+    for Placeholder { variable, .. } in template::placeholders(template) {
+        match variable {
+            Variable::At(location) => places.push(location),
             _ => section.wrong(
                 key,
                 "expected placeholders such as {query:NAME}, {header:NAME}, {json:/POINTER} or \
@@ -135,7 +138,7 @@ fn check_values<'t>(
 /// A table of locations and what they have to be; `*`: to be there.
 pub(super) fn read_conditions(section: &Section<'_>, key: &'static str) -> Vec<Condition> {
     let mut conditions = Vec::new();
-    for (location, path, value) in located(section, key) {
+    for (location, path, value) in location_entries(section, key) {
         match value.as_str() {
             Some(text) => conditions.push(Condition {
                 location,
@@ -150,11 +153,11 @@ pub(super) fn read_conditions(section: &Section<'_>, key: &'static str) -> Vec<C
 }
 
 /// A table of locations and templates.
-pub(super) fn read_equals(section: &Section<'_>, key: &'static str) -> Vec<Equal> {
+pub(super) fn read_equals(section: &Section<'_>, key: &'static str) -> Vec<RequiredValue> {
     let mut equals = Vec::new();
-    for (location, path, value) in located(section, key) {
+    for (location, path, value) in location_entries(section, key) {
         match value.as_str().map(template::parse) {
-            Some(Ok(template)) => equals.push(Equal { location, template }),
+            Some(Ok(template)) => equals.push(RequiredValue { location, template }),
             Some(Err(message)) => section.report().add(path, message),
             None => section.report().add(path, "expected a template"),
         }
@@ -162,9 +165,9 @@ pub(super) fn read_equals(section: &Section<'_>, key: &'static str) -> Vec<Equal
     equals
 }
 
-fn read_guards(section: &Section<'_>) -> Vec<Guard> {
+fn read_guards(section: &Section<'_>) -> Vec<SigningGuard> {
     let mut guards = Vec::new();
-    for (location, path, value) in located(section, "guard") {
+    for (location, path, value) in location_entries(section, "guard") {
         let Value::Table(table) = value else {
             section.report().add(
                 path,
@@ -173,28 +176,31 @@ fn read_guards(section: &Section<'_>) -> Vec<Guard> {
             continue;
         };
         let guard = Section::at_path(&path, table, section.report());
-        let chars = guard.required::<Chars>("chars");
+        let chars = guard.required::<CharSet>("chars");
         let most = guard.required::<u64>("max");
         guard.deny_unknown();
-        if most.is_some_and(|most| !(1..=MOST).contains(&most)) {
-            guard.wrong("max", format!("expected 1 to {MOST}"));
+        if most.is_some_and(|most| !(1..=MAX_GUARDED_LEN).contains(&most)) {
+            guard.wrong("max", format!("expected 1 to {MAX_GUARDED_LEN}"));
         }
         if let (Some(chars), Some(most)) = (chars, most) {
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            guards.push(Guard {
+            guards.push(SigningGuard {
                 location,
-                texts: Texts { chars, most },
+                text: AllowedText {
+                    chars,
+                    max_len: most,
+                },
             });
         }
     }
     guards
 }
 
-fn read_respond(section: &Section<'_>) -> Option<Respond> {
+fn read_respond(section: &Section<'_>) -> Option<HandshakeResponse> {
     let status = section
         .optional::<SuccessStatus>("status")
         .map_or(StatusCode::OK, |status| status.0);
-    let content = section.optional::<Content>("type");
+    let response_type = section.optional::<ResponseType>("type");
     let template = |text: &str| template::parse(text);
     let body = match section.optional::<String>("body") {
         None => Vec::new(),
@@ -206,7 +212,7 @@ fn read_respond(section: &Section<'_>) -> Option<Respond> {
             }
         },
     };
-    if !body.is_empty() && content.is_none() {
+    if !body.is_empty() && response_type.is_none() {
         section.wrong("type", "missing; expected text/plain or application/json");
     }
     let mut headers = Vec::new();
@@ -235,16 +241,19 @@ fn read_respond(section: &Section<'_>) -> Option<Respond> {
         }
     }
     section.deny_unknown();
-    Some(Respond {
+    Some(HandshakeResponse {
         status,
-        content,
+        response_type,
         headers,
         body,
     })
 }
 
 /// The entries of the table `key` whose names are locations.
-fn located<'t>(section: &Section<'t>, key: &'static str) -> Vec<(Location, String, &'t Value)> {
+fn location_entries<'t>(
+    section: &Section<'t>,
+    key: &'static str,
+) -> Vec<(Location, String, &'t Value)> {
     let Some(table) = section.section(key) else {
         return Vec::new();
     };

@@ -11,16 +11,17 @@ use http::header::AUTHORIZATION;
 use toml::{Table, Value};
 
 use self::values::{Alg, RefusalStatus, Separator};
-use super::division::Around;
+use super::ambiguity::SchemeContext;
 use super::field::{Encoding, TimeUnit};
 use super::handshake::Handshake;
 use super::json::{MAX_POINTERS, Pointer};
 use super::location::{Item, Location};
 use super::message::Message;
-use super::signature::{List, ListKind, SignatureField, SignaturePlace};
-use super::template::{self, Place};
+use super::signature::{List, ListKind, SignatureField, SignatureLocation};
+use super::template::{self, Variable};
 use super::{
-    BodyBinding, BodyForm, Compiled, Extend, IdField, Kind, Plan, TimestampField, UrlRule,
+    BodyBinding, BodyForm, CompiledScheme, Extend, IdField, Plan, SignatureKind, TimestampField,
+    UrlRule,
 };
 use crate::document::Section;
 use crate::mac::{Algorithm, KeyEncodingScope, KeyRule, PublicAlgorithm};
@@ -28,12 +29,12 @@ use crate::message_signature::{Component, Policy};
 use crate::time::Window;
 
 /// No header has more items before its signatures.
-const MOST_SKIPPED: usize = 16;
+const MAX_SKIPPED_ITEMS: usize = 16;
 
 /// Keys of a scheme that are about all of its variants.
-const COMMON: [&str; 3] = ["variants", "handshake", "status"];
+const SHARED_KEYS: [&str; 3] = ["variants", "handshake", "status"];
 
-pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Compiled> {
+pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<CompiledScheme> {
     let merged = merge(section, extend)?;
     let root = Section::at_path(section.path(), &merged, section.report());
     let handshakes: Vec<Handshake> = root
@@ -76,7 +77,7 @@ pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Compiled
         })
         .collect();
     let needs_url = plans.iter().any(needs_url);
-    Some(Compiled {
+    Some(CompiledScheme {
         plans,
         handshakes,
         handshake_json,
@@ -106,7 +107,7 @@ fn read_variants(root: &Section<'_>, extend: Extend<'_>) -> Option<Vec<Plan>> {
         root.wrong("variants", "expected at least one table");
     }
     let mut common = root.raw().clone();
-    for key in COMMON {
+    for key in SHARED_KEYS {
         common.remove(key);
     }
     let last = sections.len().checked_sub(1);
@@ -149,7 +150,7 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
             section.wrong("when", "expected header:NAME or query:NAME");
         }
     } else {
-        for key in COMMON {
+        for key in SHARED_KEYS {
             section.value(key);
         }
     }
@@ -175,7 +176,7 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
     let body_form = section.optional::<BodyForm>("body").unwrap_or_default();
     let binds_body = section.optional::<bool>("binds_body");
     let url = read_url(section);
-    let around = Around {
+    let context = SchemeContext {
         timestamp: timestamp
             .as_ref()
             .map(|timestamp| (&timestamp.location, timestamp.unit)),
@@ -183,8 +184,11 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
         json_body: body_form == BodyForm::Json,
     };
     let (kind, message) = match policy {
-        Some(policy) => (Some(Kind::MessageSignature(policy)), Some(Message::head())),
-        None => read_message(section, alg, around, &mut exclude),
+        Some(policy) => (
+            Some(SignatureKind::MessageSignature(policy)),
+            Some(Message::from_head()),
+        ),
+        None => read_message(section, alg, context, &mut exclude),
     };
     section.deny_unknown();
 
@@ -222,7 +226,7 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
         json: Vec::new(),
     };
     // An element's message is not known before the element is.
-    plan.message.streams &= plan.each.is_none() && !plan.signature.place.is_in_body();
+    plan.message.streams &= plan.each.is_none() && !plan.signature.location.is_in_body();
     plan.body = checks::binding(&plan);
     checks::plan(section, &mut plan, binds_body);
     plan.json = pointers(section, &plan.locations())?;
@@ -233,20 +237,25 @@ fn read_plan(section: &Section<'_>, is_variant: bool) -> Option<Plan> {
 fn read_message(
     section: &Section<'_>,
     alg: Option<Alg>,
-    around: Around<'_>,
+    context: SchemeContext<'_>,
     exclude: &mut Vec<u8>,
-) -> (Option<Kind>, Option<Message>) {
+) -> (Option<SignatureKind>, Option<Message>) {
     match alg {
-        Some(Alg::Plain(Algorithm::Token)) => (Some(Kind::Token), Some(Message::body())),
-        Some(Alg::Jwt(algorithm, _)) => (Some(Kind::Jwt { algorithm }), Some(Message::head())),
+        Some(Alg::Plain(Algorithm::Token)) => {
+            (Some(SignatureKind::Token), Some(Message::raw_body()))
+        }
+        Some(Alg::Jwt(algorithm, _)) => (
+            Some(SignatureKind::Jwt { algorithm }),
+            Some(Message::from_head()),
+        ),
         None | Some(Alg::Plain(_)) => {
             let Some(template) = section.required::<String>("msg") else {
                 return (None, None);
             };
-            let message = Message::compile(&template, around, exclude)
+            let message = Message::compile(&template, context, exclude)
                 .map_err(|message| section.wrong("msg", message))
                 .ok();
-            (Some(Kind::Message { template }), message)
+            (Some(SignatureKind::Message { template }), message)
         }
     }
 }
@@ -328,9 +337,9 @@ fn read_signature(sig: &Section<'_>, alg: Option<Alg>) -> Option<SignatureField>
         sig.deny_unknown();
         // The headers and their grammar are those of RFC 9421.
         return Some(SignatureField {
-            place: SignaturePlace::Locations(vec![Location::Header(HeaderName::from_static(
-                "signature",
-            ))]),
+            location: SignatureLocation::Locations(vec![Location::Header(
+                HeaderName::from_static("signature"),
+            )]),
             prefix: Box::default(),
             prefix_optional: false,
             encoding: Encoding::Base64,
@@ -342,16 +351,16 @@ fn read_signature(sig: &Section<'_>, alg: Option<Alg>) -> Option<SignatureField>
     let is_jwt = matches!(alg, Some(Alg::Jwt(..)));
     let mut prefix = sig.optional::<String>("prefix").unwrap_or_default();
     let words = sig.value("in").and_then(Value::as_str);
-    let (place, encoding) = match words {
+    let (location, encoding) = match words {
         Some("basic") if is_token => {
             prefix = "Basic ".to_owned();
-            let place = SignaturePlace::Locations(vec![Location::Header(AUTHORIZATION)]);
-            (Some(place), Some(Encoding::Basic))
+            let location = SignatureLocation::Locations(vec![Location::Header(AUTHORIZATION)]);
+            (Some(location), Some(Encoding::Basic))
         }
         _ => {
-            let place = match words.and_then(|text| text.strip_prefix("headers:")) {
+            let location = match words.and_then(|text| text.strip_prefix("headers:")) {
                 Some(prefix) if !prefix.is_empty() => {
-                    Some(SignaturePlace::HeaderPrefix(prefix.to_ascii_lowercase()))
+                    Some(SignatureLocation::HeaderPrefix(prefix.to_ascii_lowercase()))
                 }
                 _ => {
                     let locations = sig.required_list::<Location>("in");
@@ -379,7 +388,7 @@ fn read_signature(sig: &Section<'_>, alg: Option<Alg>) -> Option<SignatureField>
                         );
                     }
                     (usable && !locations.is_empty())
-                        .then_some(SignaturePlace::Locations(locations))
+                        .then_some(SignatureLocation::Locations(locations))
                 }
             };
             let encoding = match (is_token, is_jwt) {
@@ -387,7 +396,7 @@ fn read_signature(sig: &Section<'_>, alg: Option<Alg>) -> Option<SignatureField>
                 (_, true) => Some(Encoding::Base64Url),
                 _ => sig.required("enc"),
             };
-            (place, encoding)
+            (location, encoding)
         }
     };
     let prefix_optional = sig.optional("prefix_optional").unwrap_or(false);
@@ -398,7 +407,7 @@ fn read_signature(sig: &Section<'_>, alg: Option<Alg>) -> Option<SignatureField>
         sig.wrong("groups", "expected `items` too: a group is a list of items");
     }
     Some(SignatureField {
-        place: place?,
+        location: location?,
         prefix: prefix.into_bytes().into(),
         prefix_optional,
         encoding: encoding?,
@@ -427,8 +436,8 @@ fn read_list(sig: &Section<'_>) -> Option<List> {
         }
         (Some(items), None, None) => {
             let skip = usize::try_from(skip.unwrap_or(0)).unwrap_or(usize::MAX);
-            if skip > MOST_SKIPPED {
-                sig.wrong("skip", format!("expected 0 to {MOST_SKIPPED}"));
+            if skip > MAX_SKIPPED_ITEMS {
+                sig.wrong("skip", format!("expected 0 to {MAX_SKIPPED_ITEMS}"));
             }
             Some((items, ListKind::Positional { skip }))
         }
@@ -481,14 +490,14 @@ fn read_id(section: &Section<'_>) -> (Vec<Location>, Vec<u8>) {
 }
 
 /// `claims`: names of claims, and the templates of their values.
-fn read_claims(section: &Section<'_>) -> Vec<super::handshake::Equal> {
+fn read_claims(section: &Section<'_>) -> Vec<super::handshake::RequiredValue> {
     let Some(claims) = section.section("claims") else {
         return Vec::new();
     };
     let mut equals = Vec::new();
     for (name, value) in claims.raw() {
         match value.as_str().map(template::parse) {
-            Some(Ok(template)) => equals.push(super::handshake::Equal {
+            Some(Ok(template)) => equals.push(super::handshake::RequiredValue {
                 location: Location::Claim(name.as_str().into()),
                 template,
             }),
@@ -550,13 +559,15 @@ fn pointers(section: &Section<'_>, locations: &[&Location]) -> Option<Vec<Pointe
 
 /// Whether the operator has to say at which address the provider calls.
 fn needs_url(plan: &Plan) -> bool {
-    let is_url = |place: &Place| matches!(place, Place::Url | Place::UrlBase);
-    plan.message.division.fixed_path
-        || plan.message.values().any(|value| is_url(&value.place))
+    let is_url = |variable: &Variable| matches!(variable, Variable::Url | Variable::UrlBase);
+    plan.message.url_constraints.fixed_path
         || plan
-            .require
-            .iter()
-            .any(|equal| template::values(&equal.template).any(|value| is_url(&value.place)))
+            .message
+            .placeholders()
+            .any(|value| is_url(&value.variable))
+        || plan.require.iter().any(|equal| {
+            template::placeholders(&equal.template).any(|value| is_url(&value.variable))
+        })
 }
 
 /// Whether a list can have `item` besides its signatures.

@@ -8,7 +8,7 @@ use crate::mac::{Algorithm, KeyDigest, KeyEncoding, PublicAlgorithm};
 use crate::message_signature::Component;
 use crate::scheme::BodyForm;
 use crate::scheme::field::{Encoding, TimeUnit};
-use crate::scheme::handshake::{Chars, Content};
+use crate::scheme::handshake::{CharSet, ResponseType};
 use crate::scheme::location::Location;
 
 /// Reads one of a few words.
@@ -217,7 +217,7 @@ impl FromValue for HandshakeMethod {
     }
 }
 
-impl FromValue for Content {
+impl FromValue for ResponseType {
     const EXPECTED: &'static str = "text/plain or application/json";
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -228,7 +228,7 @@ impl FromValue for Content {
     }
 }
 
-impl FromValue for Chars {
+impl FromValue for CharSet {
     const EXPECTED: &'static str = "ASCII characters and ranges of them, such as A-Za-z0-9_-";
 
     fn from_value(value: &Value) -> Result<Self, String> {

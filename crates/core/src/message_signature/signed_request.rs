@@ -40,7 +40,7 @@ impl Address {
 }
 
 /// The request that a signature is about.
-pub(super) struct Target<'r> {
+pub(super) struct SignedRequest<'r> {
     head: Head<'r>,
     address: Option<&'r Address>,
     query: OnceCell<Result<QueryParams<'r>, VerifyError>>,
@@ -50,7 +50,7 @@ pub(super) struct Target<'r> {
 /// name that occurs more than once.
 type QueryParams<'r> = HashMap<String, Option<&'r str>>;
 
-impl<'r> Target<'r> {
+impl<'r> SignedRequest<'r> {
     pub(super) fn new(head: Head<'r>, address: Option<&'r Address>) -> Self {
         Self {
             head,
@@ -86,7 +86,7 @@ impl<'r> Target<'r> {
 
     fn field(&self, name: &HeaderName) -> Result<String, VerifyError> {
         let value =
-            dictionary::combined(self.head.headers, name).ok_or(VerifyError::FieldMissing)?;
+            dictionary::combined_value(self.head.headers, name).ok_or(VerifyError::FieldMissing)?;
         String::from_utf8(value)
             .ok()
             .filter(|value| value.is_ascii())
@@ -248,7 +248,7 @@ mod tests {
         }
         let address = address.map(|address| Address::new(&address.parse().unwrap()).unwrap());
         let head = Head::new(&method, &uri, &headers);
-        let value = Target::new(head, address.as_ref()).value(component);
+        let value = SignedRequest::new(head, address.as_ref()).value(component);
         value.map(Cow::into_owned)
     }
 

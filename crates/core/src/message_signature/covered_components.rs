@@ -1,17 +1,17 @@
 use super::component::Component;
 use super::dictionary::{self, Item, Parameters};
-use super::target::Target;
+use super::signed_request::SignedRequest;
 use crate::error::VerifyError;
 
 /// What a signature covers, and its parameters: a member of `Signature-Input`.
-pub(super) struct Covered {
+pub(super) struct CoveredComponents {
     identifiers: Vec<Item>,
     /// What each of the identifiers means; none twice.
     components: Vec<Component>,
     parameters: Parameters,
 }
 
-impl Covered {
+impl CoveredComponents {
     pub(super) fn new(identifiers: Vec<Item>, parameters: Parameters) -> Result<Self, VerifyError> {
         let mut components = Vec::with_capacity(identifiers.len());
         for identifier in &identifiers {
@@ -37,7 +37,7 @@ impl Covered {
 
     /// The signature base (RFC 9421 §2.5). It is in proportion to the head: no
     /// component is there twice.
-    pub(super) fn base(&self, target: &Target<'_>) -> Result<String, VerifyError> {
+    pub(super) fn base(&self, target: &SignedRequest<'_>) -> Result<String, VerifyError> {
         let mut base = String::new();
         for (identifier, component) in self.identifiers.iter().zip(&self.components) {
             identifier.write(&mut base);

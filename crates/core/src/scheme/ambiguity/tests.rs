@@ -1,0 +1,105 @@
+//! Templates that the ambiguity check accepts and refuses, and the delimiters it derives.
+
+use super::*;
+use crate::scheme::template;
+
+fn check(template: &str, unit: TimeUnit) -> Result<UrlConstraints, String> {
+    let at = Location::parse("header:t").unwrap();
+    let context = SchemeContext {
+        timestamp: Some((&at, unit)),
+        ids: &[],
+        json_body: false,
+    };
+    check_unambiguous(
+        &mut template::parse(template).unwrap(),
+        context,
+        &mut Vec::new(),
+    )
+}
+
+#[test]
+fn a_template_with_two_divisions_is_refused() {
+    for template in [
+        "{id}{body}",
+        "{id}{header:x}.{body}",
+        "{id}{ts}{body}",
+        "{body}{header:x}",
+        "{header:x|free}{body}",
+        "{header:a|free}.{header:b|free}.",
+        "{query:a}{header:x}",
+        "{method}{body}",
+        "[{header:n}.]{body}",
+        "[n{header:n}.]{body}",
+        "{id}[;{header:n}]{body}",
+        "{body}[.{header:n}]",
+        "[a{header:a};][a{header:b};]{ts}",
+        "[a{header:a};]a{body|sha256:hex}",
+        "[.{body}]",
+        "[.]{ts}",
+        "{json:/m|free}\n[A\n{json:/a}\n]",
+        "I\n{json:/m|free}\n[A\n{json:/a}\n]",
+        "{json:/m|free}I\n{json:/i}\n[AI\n{json:/a}\n]",
+        "{json:/m|free}\nI\n{json:/i}\n[A\n{json:/a}\n][A\n{json:/b}\n]",
+        "{json:/m|free}\nI\n{json:/i}\n[A{json:/a}\n]",
+    ] {
+        assert!(check(template, TimeUnit::Seconds).is_err(), "{template}");
+    }
+    for template in ["{ts}{body}", "{body}{ts}", "{ts}0{body}", "0{body}0{ts}"] {
+        assert!(check(template, TimeUnit::Seconds).is_ok(), "{template}");
+        assert!(check(template, TimeUnit::Rfc3339).is_ok(), "{template}");
+        let either = check(template, TimeUnit::SecondsOrMilliseconds);
+        assert!(either.is_err(), "{template}");
+    }
+    for template in [
+        "{id}[;{header:n}].{body}",
+        "[id:{query:i};][request:{header:r};]ts:{ts};",
+        "{ts}[.{header:n}]",
+        "{method}.{body}",
+        "{method}{url}{body}{ts}",
+        "{ts}.{header:n}.{body}.{header:m}",
+        "M\n{json:/m|free}\nI\n{json:/i}\n[A\n{json:/a}\n][B\n{json:/b}\n]T\n{ts}\n",
+    ] {
+        assert!(check(template, TimeUnit::Seconds).is_ok(), "{template}");
+    }
+    assert!(check("{id}{ts}{body}", TimeUnit::Rfc3339).is_ok());
+}
+
+#[test]
+fn a_value_must_not_contain_a_byte_that_can_follow_it() {
+    let mut segments = template::parse("{header:a}[;{header:b},].{body}:{header:c}").unwrap();
+    let context = SchemeContext {
+        timestamp: None,
+        ids: &[],
+        json_body: false,
+    };
+    check_unambiguous(&mut segments, context, &mut Vec::new()).unwrap();
+    let found: Vec<&[u8]> = template::placeholders(&segments)
+        .map(|value| &*value.delimiters)
+        .collect();
+    assert_eq!(found, [&b";."[..], b",", b"", b":"]);
+}
+
+#[test]
+fn a_url_beside_another_value_must_be_the_configured_one() {
+    for (template, fixed_query, fixed_path) in [
+        ("{url}{body}", true, true),
+        ("{method}{url}{body}{ts}", true, true),
+        ("{body}{url}", true, true),
+        ("{path-query}.{body}", true, true),
+        ("{path}.{body}", false, true),
+        ("{url}", false, false),
+        ("{url-base}{header:n}", false, false),
+        (
+            "{method}\n{path-query}\n{ts}\n{body|sha256:hex}",
+            false,
+            false,
+        ),
+    ] {
+        let expected = UrlConstraints {
+            fixed_query,
+            fixed_path,
+        };
+        let found = check(template, TimeUnit::Milliseconds);
+        assert_eq!(found, Ok(expected), "{template}");
+    }
+}
