@@ -77,7 +77,10 @@ fn what_could_be_read_in_two_ways_does_not_load() {
         // A header that is absent for one reader and part of the body for another.
         ("msg = \"[{header:n}.]{body}\"", "does not show whether"),
         ("msg = \"[n{header:n}.]{body}\"", "does not show whether"),
-        ("msg = \"{body}[.{header:n}]\"", "after the value that may contain any character"),
+        (
+            "msg = \"{body}[.{header:n}]\"",
+            "after the value that may contain any character",
+        ),
         (
             "msg = \"[{header:a};][{header:b};]{body|sha256:hex}\"",
             "does not show whether",
