@@ -10,7 +10,7 @@ use hookgate_core::Problems;
 use hookgate_gate::{Clock, Gate};
 use hookgate_replay::ReplayStore;
 
-use crate::config::{Config, Fixed, Limits};
+use crate::config::{Config, Limits, StartupSettings};
 use crate::limits::refusal_rate::Refusals;
 use crate::limits::unverified_bodies::Bodies;
 use crate::listener::connection::OpenByAddress;
@@ -28,7 +28,7 @@ use crate::upstream::Upstream;
 pub(crate) struct Gateway {
     pub(crate) gate: Gate<Store>,
     pub(crate) running: ArcSwap<Running>,
-    pub(crate) fixed: Fixed,
+    pub(crate) startup: StartupSettings,
     pub(crate) metrics: Metrics,
     pub(crate) access: AccessLog,
     pub(crate) traces: Traces,
@@ -62,7 +62,7 @@ impl Gateway {
             .build();
         let gateway = Self {
             gate,
-            fixed: Fixed::of(&config),
+            startup: StartupSettings::from_config(&config),
             running: ArcSwap::from_pointee(Running::new(config, &metrics, None)?),
             metrics,
             access,
@@ -88,10 +88,10 @@ impl Gateway {
     /// What cannot change at run time, and what an upstream cannot be connected to with.
     /// Nothing has changed then.
     pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
-        self.fixed.allows(&config)?;
+        self.startup.check_unchanged(&config)?;
         let certificates = config.tls.clone();
         let running = Running::new(config, &self.metrics, Some(&self.running.load()))?;
-        self.fixed.adopt_certificates(&certificates);
+        self.startup.adopt_certificates(&certificates);
         self.running.store(Arc::new(running));
         Ok(())
     }

@@ -7,7 +7,7 @@ use hookgate_gate::{BootFence, Dedupe, Mode};
 use humantime::format_duration;
 
 use super::{ConfigFile, Error};
-use crate::config::{Config, Route};
+use crate::config::{Config, RouteConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -77,7 +77,7 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn write_route(route: &Route, out: &mut impl Write) -> io::Result<()> {
+fn write_route(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
     let source = &route.source;
     let verifier = source.verifier();
     let host = route.host.as_deref().unwrap_or("*");

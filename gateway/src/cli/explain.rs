@@ -8,22 +8,22 @@ use hookgate_core::{
 };
 use http::{HeaderMap, Uri};
 
-use super::identify::{FOREVER, Fit, KEYS, Known, fitting};
-use super::verify::Captured;
-use super::{Error, Signing, build_error, target};
+use super::capture::CaptureOptions;
+use super::identify::{Candidate, FOREVER, KEYS, SchemeInputs, candidates};
+use super::{Error, SigningOptions, build_error, target};
 
 /// What was captured, and how it was checked.
-pub(super) struct Refused<'r> {
-    pub(super) signing: &'r Signing,
+pub(super) struct FailedVerification<'r> {
+    pub(super) signing: &'r SigningOptions,
     pub(super) secret: &'r Secret,
-    pub(super) captured: &'r Captured,
+    pub(super) captured: &'r CaptureOptions,
     pub(super) uri: &'r Uri,
     pub(super) headers: &'r HeaderMap,
     pub(super) body: &'r Bytes,
     pub(super) now: UnixTime,
 }
 
-impl Refused<'_> {
+impl FailedVerification<'_> {
     /// What is known of the cause, the surest first. Nothing in it is secret.
     pub(super) fn explain(&self) -> Result<Vec<String>, Error> {
         let mut told: Vec<String> = self.headers().into_iter().collect();
@@ -42,12 +42,12 @@ impl Refused<'_> {
         causes.extend(self.other_secrets());
         causes.extend(self.other_addresses());
         if causes.is_empty() {
-            let known = Known {
+            let inputs = SchemeInputs {
                 url: self.signing.url.clone(),
                 params: self.signing.params.clone(),
             };
-            let others = fitting(self.secret, &known, self.headers, self.body)?;
-            let is_other = |fit: &&Fit| fit.title() != self.signing.provider.title();
+            let others = candidates(self.secret, &inputs, self.headers, self.body)?;
+            let is_other = |fit: &&Candidate| fit.title() != self.signing.provider.title();
             causes.extend(others.iter().find(is_other).map(|fit| {
                 let title = fit.title();
                 format!("it is signed as {title} signs; `hookgate identify` has all who do")

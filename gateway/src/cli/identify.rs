@@ -8,7 +8,7 @@ use clap::Args;
 use hookgate_core::{Head, Provider, RequestOutcome, Scheme, Secret, UnixTime, Verifier, Window};
 use http::{HeaderMap, Method, Uri};
 
-use super::verify::Captured;
+use super::capture::CaptureOptions;
 use super::{Error, parse_param};
 use crate::config::SecretRef;
 
@@ -21,15 +21,15 @@ pub(super) struct Options {
     secret: String,
 
     #[command(flatten)]
-    known: Known,
+    inputs: SchemeInputs,
 
     #[command(flatten)]
-    captured: Captured,
+    captured: CaptureOptions,
 }
 
 /// What a scheme may need to know.
 #[derive(Clone, Debug, Args)]
-pub(super) struct Known {
+pub(super) struct SchemeInputs {
     /// The address at which the provider called, with its query
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
@@ -40,13 +40,13 @@ pub(super) struct Known {
 }
 
 /// A scheme that fits.
-pub(super) struct Fit {
+pub(super) struct Candidate {
     provider: Provider,
-    how: How,
+    how: Match,
 }
 
-enum How {
-    AsItSigns,
+enum Match {
+    Unchanged,
     /// As it does where this variant is chosen.
     Variant(String),
     /// With a secret that is read in this way.
@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         .and_then(|reference| reference.read())
         .map_err(|message| Error::new(format!("--secret: {message}")))?;
     let (headers, body) = (options.captured.headers()?, options.captured.body()?);
-    let found = fitting(&secret, &options.known, &headers, &body)?;
+    let found = candidates(&secret, &options.inputs, &headers, &body)?;
     if found.is_empty() {
         return Err(Error::new(
             "no scheme of the catalogue fits; is it the right secret, and the body byte for byte?",
@@ -70,7 +70,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         writeln!(out, "{fit}\n")?;
     }
     // Many providers have taken over what others do.
-    let common = found.iter().filter(|fit| matches!(fit.how, How::AsItSigns));
+    let common = found
+        .iter()
+        .filter(|fit| matches!(fit.how, Match::Unchanged));
     let common = common.min_by_key(|fit| fit.provider.name() != COMMON);
     if let Some(fit) = common {
         let name = fit.provider.name();
@@ -86,13 +88,13 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
 const COMMON: &str = "standard-webhooks";
 
 /// Every scheme of the catalogue that fits what was captured.
-pub(super) fn fitting(
+pub(super) fn candidates(
     secret: &Secret,
-    known: &Known,
+    inputs: &SchemeInputs,
     headers: &HeaderMap,
     body: &Bytes,
-) -> Result<Vec<Fit>, Error> {
-    let uri: Uri = match &known.url {
+) -> Result<Vec<Candidate>, Error> {
+    let uri: Uri = match &inputs.url {
         None => Uri::from_static("/"),
         Some(url) => url
             .parse()
@@ -100,35 +102,35 @@ pub(super) fn fitting(
     };
     let head = Head::new(&Method::POST, &uri, headers);
     let fits = |scheme: &Scheme, variant: Option<&str>| {
-        verifier(scheme, variant, secret, known)
+        verifier(scheme, variant, secret, inputs)
             .is_some_and(|verifier| is_signed(&verifier, head, body.clone()))
     };
     let how = |provider: &Provider| {
         let scheme = provider.scheme();
         if fits(scheme, None) {
-            return Some(How::AsItSigns);
+            return Some(Match::Unchanged);
         }
         let mut chosen = scheme.variants().filter(|variant| variant.is_opt_in());
         if let Some(variant) = chosen.find(|variant| fits(scheme, variant.name())) {
-            return Some(How::Variant(variant.name()?.to_owned()));
+            return Some(Match::Variant(variant.name()?.to_owned()));
         }
         let key = KEYS.into_iter().find(|key| {
             let text = format!("extends = {:?}\nkey = {key}", provider.name());
             Scheme::from_toml(&text).is_ok_and(|scheme| fits(&scheme, None))
         });
-        key.map(How::Key)
+        key.map(Match::Key)
     };
     let providers = Provider::names().filter_map(Provider::named);
     let providers = providers.filter(|provider| !provider.scheme().is_token());
     Ok(providers
         .filter_map(|provider| {
             let how = how(&provider)?;
-            Some(Fit { provider, how })
+            Some(Candidate { provider, how })
         })
         .collect())
 }
 
-impl Fit {
+impl Candidate {
     /// The provider, for people.
     pub(super) fn title(&self) -> &str {
         self.provider.title()
@@ -136,16 +138,16 @@ impl Fit {
 }
 
 /// As configuration.
-impl fmt::Display for Fit {
+impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (title, name) = (self.provider.title(), self.provider.name());
         match &self.how {
-            How::AsItSigns => write!(f, "# {title}\nprovider = {name:?}"),
-            How::Variant(variant) => write!(
+            Match::Unchanged => write!(f, "# {title}\nprovider = {name:?}"),
+            Match::Variant(variant) => write!(
                 f,
                 "# {title}, as it signed before\nprovider = {name:?}\nvariant = {variant:?}"
             ),
-            How::Key(key) => write!(
+            Match::Key(key) => write!(
                 f,
                 "# as {title} signs, with another key\n[sources.scheme]\nextends = {name:?}\n\
                  key = {key}"
@@ -186,19 +188,19 @@ fn verifier(
     scheme: &Scheme,
     variant: Option<&str>,
     secret: &Secret,
-    known: &Known,
+    inputs: &SchemeInputs,
 ) -> Option<Verifier> {
     let mut builder = Verifier::builder(scheme)
         .with_insecure_published_secrets()
         .window(FOREVER)
         .key(secret.clone());
-    if let Some(url) = &known.url {
+    if let Some(url) = &inputs.url {
         builder = builder.url(url);
     }
     if let Some(variant) = variant {
         builder = builder.variant(variant);
     }
-    for (name, value) in &known.params {
+    for (name, value) in &inputs.params {
         if scheme.params().any(|param| param == name) {
             builder = builder.param(name.as_str(), value.as_str());
         }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod capture;
 mod check;
 mod client;
 mod demo;
@@ -27,7 +28,7 @@ use hookgate_gate::Clock;
 use http::{Method, Uri};
 
 use crate::config::{Config, SecretRef, load_watched, schema};
-use crate::run::reload::Origin;
+use crate::run::reload::ConfigSource;
 
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong.
 const EXIT_CONFIG: u8 = 78;
@@ -160,17 +161,17 @@ impl ConfigFile {
         Ok(self.load_watched()?.0)
     }
 
-    fn load_watched(&self) -> Result<(Config, Origin), Error> {
-        let (config, origin) = if self.config.as_os_str() == "-" {
+    fn load_watched(&self) -> Result<(Config, ConfigSource), Error> {
+        let (config, source) = if self.config.as_os_str() == "-" {
             let config = Config::parse(&io::read_to_string(io::stdin())?);
-            (config, Origin::StandardInput)
+            (config, ConfigSource::StandardInput)
         } else {
             let path = self.config.clone();
             let (watched, config) = load_watched(&path);
-            (config, Origin::File { path, watched })
+            (config, ConfigSource::File { path, watched })
         };
         match config {
-            Ok(config) => Ok((config, origin)),
+            Ok(config) => Ok((config, source)),
             Err(problems) => Err(Error::config(&self.config, &problems)),
         }
     }
@@ -178,7 +179,7 @@ impl ConfigFile {
 
 /// Whose delivery it is.
 #[derive(Clone, Debug, Args)]
-struct Signing {
+struct SigningOptions {
     /// The provider, by its name in the catalogue
     #[arg(long, value_parser = parse_provider)]
     provider: Provider,
@@ -205,7 +206,7 @@ struct Signing {
     method: Method,
 }
 
-impl Signing {
+impl SigningOptions {
     /// Not read by clap, whose message would repeat what was written.
     fn secret(&self) -> Result<Secret, Error> {
         SecretRef::parse(&self.secret)

@@ -38,7 +38,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, Error> {
-    let (config, origin) = options.config.load_watched()?;
+    let (config, source) = options.config.load_watched()?;
     // Writes what is left when this ends.
     let (stderr, _log) = start_log(options.log)?;
     let (access, _access_log) = AccessLog::new(config.access_log, options.log, &stderr)?;
@@ -52,7 +52,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     }
     let (listen, h2c, tls) = (config.listen.clone(), config.h2c, config.tls.clone());
     let balancers = Balancers::new(&config.proxy_protocol);
-    let (admin, stop) = (config.admin, config.stop.clone());
+    let (admin, shutdown) = (config.admin, config.shutdown.clone());
     let store = config
         .replay
         .store
@@ -60,7 +60,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         .map_err(|error| Error::new(format!("replay: {error}")))?;
     let (mut inherited, predecessor) = match options.upgrade {
         true => {
-            let (sockets, predecessor) = upgrade::take_over(upgrade::socket(&stop)?)?;
+            let (sockets, predecessor) = upgrade::take_over(upgrade::socket(&shutdown)?)?;
             (sockets, Some(predecessor))
         }
         false => (Fds::new(), None),
@@ -104,7 +104,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         &inherited,
     )?
     .ending(ends.of_admin());
-    reload::start(runtime, Arc::clone(&gateway), origin)?;
+    reload::start(runtime, Arc::clone(&gateway), source)?;
     // Last, because from then on nobody else accepts.
     if let Some(predecessor) = predecessor {
         predecessor.relieve()?;
@@ -136,7 +136,12 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     }
     server.add_service(admin);
     server.run(RunArgs {
-        shutdown_signal: Box::new(Lifecycle::new(signals, Arc::clone(&gateway), stop, ends)),
+        shutdown_signal: Box::new(Lifecycle::new(
+            signals,
+            Arc::clone(&gateway),
+            shutdown,
+            ends,
+        )),
     });
     gateway.flush_traces();
     Ok(ExitCode::SUCCESS)

@@ -6,14 +6,15 @@ use clap::Args;
 use hookgate_gate::Clock;
 use http::Uri;
 
+use super::capture::read_file;
 use super::client::{Client, Framing};
 use super::sign::{DeliveryOptions, new_id, sign};
-use super::{Error, Signing, verify};
+use super::{Error, SigningOptions};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    signing: Signing,
+    signing: SigningOptions,
 
     #[command(flatten)]
     delivery: DeliveryOptions,
@@ -40,7 +41,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
             io::stdin().lock().read_to_end(&mut body)?;
             body
         }
-        Some(path) => verify::read(path)?,
+        Some(path) => read_file(path)?,
     };
     let delivery = DeliveryOptions {
         at: options.delivery.at,

@@ -8,12 +8,12 @@ use hookgate_core::{SignError, UnixTime};
 use hookgate_gate::Clock;
 use http::Request;
 
-use super::{Error, Signing, parse_time};
+use super::{Error, SigningOptions, parse_time};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    signing: Signing,
+    signing: SigningOptions,
 
     #[command(flatten)]
     delivery: DeliveryOptions,
@@ -37,7 +37,7 @@ pub(super) struct DeliveryOptions {
 
 impl DeliveryOptions {
     /// Refuses an id that would go nowhere.
-    pub(super) fn check(&self, signing: &Signing) -> Result<(), Error> {
+    pub(super) fn check(&self, signing: &SigningOptions) -> Result<(), Error> {
         if self.id.is_none() || signing.provider.scheme().has_id_header() {
             return Ok(());
         }
@@ -90,7 +90,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// A delivery of `body`, signed as the options say.
 pub(super) fn sign(
-    signing: &Signing,
+    signing: &SigningOptions,
     delivery: &DeliveryOptions,
     body: Bytes,
     clock: &dyn Clock,

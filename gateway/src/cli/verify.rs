@@ -1,24 +1,22 @@
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bytes::Bytes;
 use clap::Args;
 use hookgate_core::{Head, RequestOutcome, UnixTime, VerifyError};
 use hookgate_gate::Clock;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::explain::Refused;
-use super::{Error, Signing, build_error, parse_time};
+use super::capture::CaptureOptions;
+use super::explain::FailedVerification;
+use super::{Error, SigningOptions, build_error, parse_time};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
-    signing: Signing,
+    signing: SigningOptions,
 
     #[command(flatten)]
-    captured: Captured,
+    captured: CaptureOptions,
 
     /// When it arrived, in seconds since the Unix epoch; now if not given
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
@@ -33,35 +31,6 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// A request that was captured.
-#[derive(Debug, Args)]
-pub(super) struct Captured {
-    /// Its headers, as `Name: value` lines; none if not given
-    #[arg(long, value_name = "FILE")]
-    headers: Option<PathBuf>,
-
-    /// Its body, byte for byte; empty if not given
-    #[arg(long, value_name = "FILE")]
-    body: Option<PathBuf>,
-}
-
-impl Captured {
-    pub(super) fn headers(&self) -> Result<HeaderMap, Error> {
-        self.headers
-            .as_deref()
-            .map_or_else(|| Ok(HeaderMap::new()), read_headers)
-    }
-
-    pub(super) fn has_no_headers(&self) -> bool {
-        self.headers.is_none()
-    }
-
-    pub(super) fn body(&self) -> Result<Bytes, Error> {
-        let body = self.body.as_deref().map(read).transpose()?;
-        Ok(body.unwrap_or_default().into())
-    }
-}
-
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
     let signing = &options.signing;
     let secret = signing.secret()?;
@@ -74,7 +43,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     let outcome = verifier.verify(head, body.clone(), now);
     let causes = match &outcome {
         Err(_) if options.explain => {
-            let refused = Refused {
+            let failed = FailedVerification {
                 signing,
                 secret: &secret,
                 captured: &options.captured,
@@ -83,7 +52,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
                 body: &body,
                 now,
             };
-            refused.explain()?
+            failed.explain()?
         }
         _ => Vec::new(),
     };
@@ -162,37 +131,4 @@ fn as_json(outcome: &Result<RequestOutcome, VerifyError>, causes: &[String]) -> 
         object["explanation"] = json!(causes);
     }
     object.to_string()
-}
-
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path)
-        .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))
-}
-
-/// Reads `Name: value` lines; blank lines are skipped.
-fn read_headers(path: &Path) -> Result<HeaderMap, Error> {
-    let text = read(path)?;
-    let mut headers = HeaderMap::new();
-    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            continue;
-        }
-        let field = line
-            .iter()
-            .position(|byte| *byte == b':')
-            .and_then(|colon| {
-                let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-                let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
-                Some((name, value))
-            });
-        let Some((name, value)) = field else {
-            let place = format!("{}:{}", path.display(), index + 1);
-            return Err(Error::new(format!(
-                "{place}: expected a header as `Name: value`"
-            )));
-        };
-        headers.append(name, value);
-    }
-    Ok(headers)
 }

@@ -2,14 +2,14 @@
 //! cannot be wrong.
 
 mod environment;
-mod files;
-mod fixed;
 mod network;
 mod read;
 mod schema;
 mod secrets;
+mod startup_settings;
 mod upstream;
 mod values;
+mod watched_files;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,12 +22,14 @@ use hookgate_core::{Problem, Problems};
 use hookgate_gate::{BootFence, Source};
 use toml::Table;
 
-pub(crate) use self::files::{Watched, load_watched};
-pub(crate) use self::fixed::Fixed;
 pub(crate) use self::network::Network;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::SecretRef;
-pub(crate) use self::upstream::{Balance, Health, HttpVersion, Question, ServerName, Upstream};
+pub(crate) use self::startup_settings::StartupSettings;
+pub(crate) use self::upstream::{
+    Balance, HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig,
+};
+pub(crate) use self::watched_files::{WatchedFiles, load_watched};
 use crate::run::store::StoreConfig;
 use crate::telemetry::access_log::Target;
 use crate::tls::ServerTls;
@@ -43,12 +45,12 @@ pub struct Config {
     /// if there are any.
     pub(crate) proxy_protocol: Vec<Network>,
     pub(crate) admin: SocketAddr,
-    pub(crate) stop: Stop,
+    pub(crate) shutdown: ShutdownConfig,
     pub(crate) access_log: Target,
     pub(crate) limits: Limits,
-    pub(crate) replay: Replay,
-    pub(crate) upstreams: BTreeMap<String, Upstream>,
-    pub(crate) routes: Vec<Route>,
+    pub(crate) replay: ReplayConfig,
+    pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
+    pub(crate) routes: Vec<RouteConfig>,
     /// Keys that do not come from the file.
     pub(crate) from_environment: Vec<String>,
     /// What is allowed, and still worth a second thought.
@@ -64,7 +66,7 @@ pub(crate) struct TlsListener {
 
 /// How the gateway ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stop {
+pub(crate) struct ShutdownConfig {
     /// How long deliveries are still accepted after the signal to end.
     pub(crate) drain_delay: Duration,
     /// Where a successor waits for the sockets.
@@ -82,12 +84,12 @@ pub(crate) struct Limits {
     pub(crate) connections_per_address: Option<usize>,
     /// Most bytes of bodies that are not verified yet, and of requests that wait for them.
     pub(crate) unverified_bodies: usize,
-    pub(crate) refused: Refused,
+    pub(crate) refusals: RefusalLimits,
 }
 
 /// Most requests a minute that are refused before it is said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct RefusalLimits {
     /// Of one client address at one source.
     pub(crate) per_address: u32,
     /// Of all addresses at one source.
@@ -96,14 +98,14 @@ pub(crate) struct Refused {
 
 /// Where events are remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Replay {
+pub(crate) struct ReplayConfig {
     pub(crate) store: StoreConfig,
     pub(crate) boot_fence: BootFence,
 }
 
 /// Which deliveries belong to which source, and where they go.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub(crate) struct RouteConfig {
     pub(crate) path: String,
     /// Lower case, without port. `None` matches every host.
     pub(crate) host: Option<String>,
@@ -114,12 +116,12 @@ pub(crate) struct Route {
 }
 
 /// A configuration as it is written, with what the environment says in its place.
-struct Written {
+struct RawConfig {
     table: Table,
     from_environment: Vec<String>,
 }
 
-impl Written {
+impl RawConfig {
     fn parse(text: &str) -> Result<Self, Problems> {
         let mut table = parse(text)?;
         let variables = std::env::vars_os()
@@ -168,6 +170,6 @@ impl Config {
     ///
     /// Likewise.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        Written::parse(text)?.read()
+        RawConfig::parse(text)?.read()
     }
 }

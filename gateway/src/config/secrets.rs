@@ -95,9 +95,9 @@ fn read_key(section: &Section<'_>, doubted: impl Fn(Secret) -> Secret) -> Option
         }
     };
     let id = section.optional::<String>("id");
-    let not_before = section.optional::<Moment>("not_before");
-    let not_after = section.optional::<Moment>("not_after");
-    if let (Some(Moment(start)), Some(Moment(end))) = (&not_before, &not_after)
+    let not_before = section.optional::<Timestamp>("not_before");
+    let not_after = section.optional::<Timestamp>("not_after");
+    if let (Some(Timestamp(start)), Some(Timestamp(end))) = (&not_before, &not_after)
         && start > end
     {
         section.wrong(
@@ -110,10 +110,10 @@ fn read_key(section: &Section<'_>, doubted: impl Fn(Secret) -> Secret) -> Option
     if let Some(id) = id {
         key = key.id(id);
     }
-    if let Some(Moment(time)) = not_before {
+    if let Some(Timestamp(time)) = not_before {
         key = key.not_before(time);
     }
-    if let Some(Moment(time)) = not_after {
+    if let Some(Timestamp(time)) = not_after {
         key = key.not_after(time);
     }
     Some(key)
@@ -128,9 +128,9 @@ fn read_secret(value: &Value) -> Result<Secret, String> {
 }
 
 /// A moment such as `2026-12-01T00:00:00Z`.
-struct Moment(UnixTime);
+struct Timestamp(UnixTime);
 
-impl FromValue for Moment {
+impl FromValue for Timestamp {
     const EXPECTED: &'static str = "a time such as \"2026-12-01T00:00:00Z\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {

@@ -10,13 +10,13 @@ use crate::tls::ClientFiles;
 
 /// Servers that deliveries are forwarded to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Upstream {
+pub(crate) struct UpstreamConfig {
     /// One or more.
-    pub(crate) servers: Vec<ServerName>,
+    pub(crate) servers: Vec<ServerAddress>,
     pub(crate) protocol: HttpVersion,
     pub(crate) tls: ClientFiles,
     pub(crate) balance: Balance,
-    pub(crate) health: Option<Health>,
+    pub(crate) health: Option<HealthCheck>,
     /// Total time for one delivery, connecting included.
     pub(crate) timeout: Duration,
     /// Time to connect to one server, handshakes included.
@@ -33,7 +33,7 @@ pub(crate) struct Upstream {
     pub(crate) idle_timeout: Duration,
 }
 
-impl Upstream {
+impl UpstreamConfig {
     /// What it is, for people.
     pub(crate) fn text(&self) -> String {
         let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
@@ -49,7 +49,7 @@ impl Upstream {
         };
         let health = self.health.as_ref().map_or_else(String::new, |health| {
             let interval = format_duration(health.interval);
-            format!(", checked {} every {interval}", health.question)
+            format!(", checked {} every {interval}", health.probe)
         });
         let (servers, timeout) = (servers.join(", "), format_duration(self.timeout));
         let most = self.max_connections.map_or_else(String::new, |most| {
@@ -61,7 +61,7 @@ impl Upstream {
 
 /// A server as it is written: an address or a name, and what it means.
 #[derive(Clone, Debug)]
-pub(crate) struct ServerName {
+pub(crate) struct ServerAddress {
     /// Over TLS.
     pub(crate) secure: bool,
     /// Without the brackets of an IPv6 address.
@@ -73,15 +73,15 @@ pub(crate) struct ServerName {
 
 /// A name is the same whatever it means at a moment: it is looked up again while it is
 /// used.
-impl PartialEq for ServerName {
+impl PartialEq for ServerAddress {
     fn eq(&self, other: &Self) -> bool {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 }
 
-impl Eq for ServerName {}
+impl Eq for ServerAddress {}
 
-impl ServerName {
+impl ServerAddress {
     /// Whether its address may change.
     pub(crate) fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
@@ -96,7 +96,7 @@ impl ServerName {
     }
 }
 
-impl fmt::Display for ServerName {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.secure {
             f.write_str("https://")?;
@@ -127,8 +127,8 @@ pub(crate) enum Balance {
 
 /// How servers are asked whether they are well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Health {
-    pub(crate) question: Question,
+pub(crate) struct HealthCheck {
+    pub(crate) probe: HealthProbe,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
     /// After so many failures in a row a server is out.
@@ -139,14 +139,14 @@ pub(crate) struct Health {
 
 /// What a server is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Question {
+pub(crate) enum HealthProbe {
     /// A path of HTTP, which answers 2xx.
     Http { path: String },
     /// The health protocol of gRPC; an empty name is the server as a whole.
     Grpc { service: String },
 }
 
-impl fmt::Display for Question {
+impl fmt::Display for HealthProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http { path } => write!(f, "at {path}"),
@@ -157,7 +157,7 @@ impl fmt::Display for Question {
 }
 
 #[cfg(test)]
-impl Upstream {
+impl UpstreamConfig {
     /// One without servers.
     pub(crate) fn to_test(timeout: Duration) -> Self {
         Self {

@@ -8,7 +8,7 @@ use hookgate_replay::Durability;
 use http::uri::Authority;
 use toml::Value;
 
-use super::{Balance, Network, ServerName};
+use super::{Balance, Network, ServerAddress};
 use crate::telemetry::access_log::Target;
 
 pub(super) struct Address(pub(super) SocketAddr);
@@ -63,7 +63,7 @@ impl FromValue for StoreKind {
 }
 
 /// A server of an upstream.
-pub(super) struct Server(pub(super) ServerName);
+pub(super) struct Server(pub(super) ServerAddress);
 
 impl Server {
     /// Whether TLS is spoken, the host and the port.
@@ -99,7 +99,7 @@ impl FromValue for Server {
         let mut addresses: Vec<_> = addresses.collect();
         addresses.sort();
         addresses.dedup();
-        Ok(Self(ServerName {
+        Ok(Self(ServerAddress {
             secure,
             host,
             port,
@@ -212,9 +212,9 @@ impl FromValue for MismatchStatus {
 
 /// [`Mode`], [`OnDuplicate`], [`OnConflict`], [`Promise`] and [`Durability`] as they are written
 /// here.
-pub(super) struct Word<T>(pub(super) T);
+pub(super) struct Keyword<T>(pub(super) T);
 
-impl FromValue for Word<Durability> {
+impl FromValue for Keyword<Durability> {
     const EXPECTED: &'static str = "process or power";
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -226,7 +226,7 @@ impl FromValue for Word<Durability> {
     }
 }
 
-impl FromValue for Word<Target> {
+impl FromValue for Keyword<Target> {
     const EXPECTED: &'static str = "stdout, stderr or off";
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -239,7 +239,7 @@ impl FromValue for Word<Target> {
     }
 }
 
-impl FromValue for Word<Mode> {
+impl FromValue for Keyword<Mode> {
     const EXPECTED: &'static str = "enforce or observe";
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -251,7 +251,7 @@ impl FromValue for Word<Mode> {
     }
 }
 
-impl FromValue for Word<Balance> {
+impl FromValue for Keyword<Balance> {
     const EXPECTED: &'static str = "\"round_robin\", \"least_requests\" or \"hash\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -264,7 +264,7 @@ impl FromValue for Word<Balance> {
     }
 }
 
-impl FromValue for Word<OnDuplicate> {
+impl FromValue for Keyword<OnDuplicate> {
     const EXPECTED: &'static str = "200 or 409";
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -276,7 +276,7 @@ impl FromValue for Word<OnDuplicate> {
     }
 }
 
-impl FromValue for Word<OnConflict> {
+impl FromValue for Keyword<OnConflict> {
     const EXPECTED: &'static str = "\"count\" or \"reject\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -288,7 +288,7 @@ impl FromValue for Word<OnConflict> {
     }
 }
 
-impl FromValue for Word<Promise> {
+impl FromValue for Keyword<Promise> {
     const EXPECTED: &'static str = "\"at_least_once\" or \"at_most_once\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {

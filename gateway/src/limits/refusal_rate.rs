@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::config::Refused;
+use crate::config::RefusalLimits;
 use crate::telemetry::log_throttle::Seldom;
 
 /// Budgets are kept in so many cells, whoever comes. Two that share one have less
@@ -47,7 +47,12 @@ impl<S: BuildHasher + Default> Refusals<S> {
     }
 
     /// Counts a refusal of `source`, none if it has no name.
-    pub(crate) fn count(&self, source: &str, client: Option<IpAddr>, budget: Refused) -> Pace {
+    pub(crate) fn count(
+        &self,
+        source: &str,
+        client: Option<IpAddr>,
+        budget: RefusalLimits,
+    ) -> Pace {
         self.count_at(self.start.elapsed(), source, client, budget)
     }
 
@@ -56,7 +61,7 @@ impl<S: BuildHasher + Default> Refusals<S> {
         now: Duration,
         source: &str,
         client: Option<IpAddr>,
-        budget: Refused,
+        budget: RefusalLimits,
     ) -> Pace {
         let address = client.map(network);
         // What is beyond the address's own budget is not taken from what others share.
@@ -106,12 +111,12 @@ mod tests {
     /// Keyed with nothing, so that who shares a cell is the same in every run.
     type Refusals = super::Refusals<BuildHasherDefault<DefaultHasher>>;
 
-    const BUDGET: Refused = Refused {
+    const BUDGET: RefusalLimits = RefusalLimits {
         per_address: 10,
         per_source: 100,
     };
 
-    const BUDGET_OF_ONE: Refused = Refused {
+    const BUDGET_OF_ONE: RefusalLimits = RefusalLimits {
         per_address: 1,
         per_source: 1,
     };

@@ -159,7 +159,7 @@ impl Gateway {
         if !is_fault {
             return refusal;
         }
-        match self.refusals.count(source, client, self.limits().refused) {
+        match self.refusals.count(source, client, self.limits().refusals) {
             Pace::Fair => return refusal,
             Pace::TooFast => {}
             Pace::TooFastSay => tracing::warn!(

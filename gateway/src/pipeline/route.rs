@@ -37,13 +37,13 @@ struct ByHost {
 
 impl Routes {
     pub(crate) fn new(
-        routes: Vec<config::Route>,
+        routes: Vec<config::RouteConfig>,
         metrics: &Metrics,
         upstream_named: impl Fn(&str) -> Option<Arc<Upstream>>,
     ) -> Self {
         let mut paths: HashMap<String, ByHost> = HashMap::new();
         let request_id = HeaderName::from_static(REQUEST_ID);
-        for config::Route {
+        for config::RouteConfig {
             path,
             host,
             source,

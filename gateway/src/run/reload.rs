@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::config::{Watched, load_watched};
+use crate::config::{WatchedFiles, load_watched};
 use crate::gateway::Gateway;
 
 /// How often the files are looked at.
@@ -23,12 +23,12 @@ const TRY_AGAIN: u32 = 30;
 
 /// Where the configuration of a gateway comes from.
 #[derive(Debug)]
-pub(crate) enum Origin {
+pub(crate) enum ConfigSource {
     /// It was read once, and cannot be read again.
     StandardInput,
     File {
         path: PathBuf,
-        watched: Watched,
+        watched: WatchedFiles,
     },
 }
 
@@ -38,24 +38,28 @@ pub(crate) enum Origin {
 /// # Errors
 ///
 /// The thread could not be started.
-pub(crate) fn start(runtime: Runtime, gateway: Arc<Gateway>, origin: Origin) -> io::Result<()> {
+pub(crate) fn start(
+    runtime: Runtime,
+    gateway: Arc<Gateway>,
+    source: ConfigSource,
+) -> io::Result<()> {
     // From here on, SIGHUP does not end the process.
     let hangup = {
         let _entered = runtime.enter();
         signal(SignalKind::hangup())?
     };
-    let reload = move || run(&runtime, hangup, &gateway, origin);
+    let reload = move || run(&runtime, hangup, &gateway, source);
     thread::Builder::new()
         .name("hookgate-reload".to_owned())
         .spawn(reload)?;
     Ok(())
 }
 
-fn run(runtime: &Runtime, hangup: Signal, gateway: &Gateway, origin: Origin) {
+fn run(runtime: &Runtime, hangup: Signal, gateway: &Gateway, source: ConfigSource) {
     runtime.block_on(async {
-        match origin {
-            Origin::StandardInput => refuse(hangup, gateway).await,
-            Origin::File { path, watched } => watch(hangup, gateway, &path, watched).await,
+        match source {
+            ConfigSource::StandardInput => refuse(hangup, gateway).await,
+            ConfigSource::File { path, watched } => watch(hangup, gateway, &path, watched).await,
         }
     });
 }
@@ -70,9 +74,9 @@ async fn refuse(mut hangup: Signal, gateway: &Gateway) {
     }
 }
 
-async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: Watched) {
+async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: WatchedFiles) {
     let mut looking = every(LOOK);
-    let mut changed: Option<Watched> = None;
+    let mut changed: Option<WatchedFiles> = None;
     let mut since_failure: Option<u32> = None;
     loop {
         let settled = tokio::select! {
@@ -81,7 +85,7 @@ async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: 
                 None => return,
             },
             _ = looking.tick() => {
-                let now = watched.look_again();
+                let now = watched.refresh();
                 // A file that still changes is being written: half of a secret is
                 // another secret.
                 let settled = changed.as_ref() == Some(&now);
@@ -106,7 +110,7 @@ fn every(period: Duration) -> Interval {
 }
 
 /// The files to watch from here on, and whether the configuration is taken.
-fn reload(gateway: &Gateway, path: &Path) -> (Watched, bool) {
+fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, bool) {
     let (watched, config) = load_watched(path);
     let reloaded = config.and_then(|config| {
         let warnings = config.warnings.clone();

@@ -15,7 +15,7 @@ use crate::upstream::Upstream;
 pub(crate) struct Running {
     pub(crate) routes: Routes,
     pub(crate) limits: Limits,
-    upstreams: BTreeMap<String, (config::Upstream, Arc<Upstream>)>,
+    upstreams: BTreeMap<String, (config::UpstreamConfig, Arc<Upstream>)>,
     pub(crate) longest_delivery: Duration,
     /// One more with each reload.
     pub(crate) version: u64,
@@ -34,7 +34,7 @@ impl Running {
         before: Option<&Self>,
     ) -> Result<Self, Problems> {
         let longest_delivery = config.longest_delivery();
-        let keep = |name: &str, config: &config::Upstream| {
+        let keep = |name: &str, config: &config::UpstreamConfig| {
             let (was, upstream) = before?.upstreams.get(name)?;
             (was == config).then(|| Arc::clone(upstream))
         };

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
-use crate::config::Stop;
+use crate::config::ShutdownConfig;
 use crate::gateway::Gateway;
 use crate::run::upgrade;
 
@@ -47,7 +47,7 @@ impl Signals {
 pub(crate) struct Lifecycle {
     signals: Mutex<Signals>,
     gateway: Arc<Gateway>,
-    stop: Stop,
+    shutdown: ShutdownConfig,
     ends: Ends,
 }
 
@@ -94,18 +94,23 @@ impl Ends {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(signals: Signals, gateway: Arc<Gateway>, stop: Stop, ends: Ends) -> Self {
+    pub(crate) fn new(
+        signals: Signals,
+        gateway: Arc<Gateway>,
+        shutdown: ShutdownConfig,
+        ends: Ends,
+    ) -> Self {
         Self {
             signals: Mutex::new(signals),
             gateway,
-            stop,
+            shutdown,
             ends,
         }
     }
 
     /// Hands every listening socket to the process that waits for them.
     async fn hand_over(&self) -> io::Result<()> {
-        let Some(path) = &self.stop.upgrade_socket else {
+        let Some(path) = &self.shutdown.upgrade_socket else {
             return Err(io::Error::other("server.upgrade_socket is not set"));
         };
         // This one may have started a moment ago.
@@ -185,7 +190,7 @@ impl Lifecycle {
             tokio::select! {
                 _ = signals.interrupt.recv() => return ShutdownSignal::FastShutdown,
                 _ = signals.terminate.recv() => {
-                    return self.drain(self.stop.drain_delay, &mut signals.interrupt).await;
+                    return self.drain(self.shutdown.drain_delay, &mut signals.interrupt).await;
                 }
                 _ = signals.quit.recv() => match self.hand_over().await {
                     Ok(()) => {

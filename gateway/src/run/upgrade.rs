@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 
-use crate::config::Stop;
+use crate::config::ShutdownConfig;
 use crate::run::shutdown::within;
 
 /// How long either waits for the other's next word.
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SOCKETS: Duration = Duration::from_secs(60);
 
 /// Where a successor waits for the sockets, if anywhere.
-pub(crate) fn socket(stop: &Stop) -> io::Result<&Path> {
-    stop.upgrade_socket.as_deref().ok_or_else(|| {
+pub(crate) fn socket(shutdown: &ShutdownConfig) -> io::Result<&Path> {
+    shutdown.upgrade_socket.as_deref().ok_or_else(|| {
         io::Error::other("--upgrade: server.upgrade_socket is not set; expected it in both files")
     })
 }

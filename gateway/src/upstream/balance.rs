@@ -67,10 +67,10 @@ mod tests {
     use crate::config;
 
     fn servers(count: u16) -> Vec<Arc<Server>> {
-        let upstream = config::Upstream::to_test(Duration::from_secs(1));
+        let upstream = config::UpstreamConfig::to_test(Duration::from_secs(1));
         let server = |port| {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
-            let name = config::ServerName {
+            let name = config::ServerAddress {
                 secure: false,
                 host: "127.0.0.1".to_owned(),
                 port,

@@ -69,11 +69,11 @@ impl Connector {
     ///
     /// pingora reads certificates by itself, and panics at those that it cannot read: those of
     /// the system, or files that have become bad since they were checked.
-    pub(super) fn new(upstream: &config::Upstream) -> Result<Self, Unreadable> {
+    pub(super) fn new(upstream: &config::UpstreamConfig) -> Result<Self, Unreadable> {
         catch_unwind(AssertUnwindSafe(|| Self::reading(upstream))).map_err(|_| Unreadable)
     }
 
-    fn reading(upstream: &config::Upstream) -> Self {
+    fn reading(upstream: &config::UpstreamConfig) -> Self {
         let mut options = ConnectorOptions::new(upstream.max_idle);
         let path = |path: &std::path::PathBuf| path.display().to_string();
         let is_secure = upstream.servers.iter().any(|server| server.secure);

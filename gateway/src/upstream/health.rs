@@ -15,7 +15,7 @@ use super::exchange::{Broken, told};
 use super::head::Request;
 use super::server::Server;
 use super::{BrokenOff, Upstream};
-use crate::config::{Health, Question};
+use crate::config::{HealthCheck, HealthProbe};
 
 /// Where a gRPC server says how it is
 /// (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
@@ -41,12 +41,12 @@ pub(super) async fn watch(upstream: Weak<Upstream>) {
     }
 }
 
-async fn check_all(upstream: &Arc<Upstream>, health: &Health) {
+async fn check_all(upstream: &Arc<Upstream>, health: &HealthCheck) {
     let mut checks = JoinSet::new();
     for server in upstream.servers().iter() {
         let (server, upstream, health) = (Arc::clone(server), Arc::clone(upstream), health.clone());
         checks.spawn(async move {
-            let check = check(&server, &health.question, &upstream.connector);
+            let check = check(&server, &health.probe, &upstream.connector);
             let checked = timeout(health.timeout, check).await;
             let checked = checked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
             (server, checked)
@@ -57,22 +57,22 @@ async fn check_all(upstream: &Arc<Upstream>, health: &Health) {
     }
 }
 
-async fn check(server: &Server, question: &Question, connector: &Connector) -> Result<(), String> {
+async fn check(server: &Server, probe: &HealthProbe, connector: &Connector) -> Result<(), String> {
     // A connection of its own: those of deliveries belong to the threads of listeners.
     let connected = connector.connect(&server.peer, Use::Once).await;
     let (mut session, _) = connected.map_err(text)?;
-    let (mut request, body) = match question {
-        Question::Http { path } => {
+    let (mut request, body) = match probe {
+        HealthProbe::Http { path } => {
             let request = RequestHeader::build("GET", path.as_bytes(), Some(2));
             (request.map_err(text)?, Bytes::new())
         }
-        Question::Grpc { service } => {
+        HealthProbe::Grpc { service } => {
             let mut request =
                 RequestHeader::build("POST", GRPC_PATH.as_bytes(), Some(4)).map_err(text)?;
             request
                 .insert_header("content-type", "application/grpc")
                 .map_err(text)?;
-            (request, grpc_question(service))
+            (request, grpc_probe(service))
         }
     };
     request
@@ -88,10 +88,10 @@ async fn check(server: &Server, question: &Question, connector: &Connector) -> R
         Err(Broken::Late(cause)) => return Err(cause.to_owned()),
     }
     let status = session.answer().status;
-    match question {
+    match probe {
         _ if !status.is_success() => Err(format!("it answers {}", status.as_u16())),
-        Question::Http { .. } => Ok(()),
-        Question::Grpc { .. } => grpc_answer(&mut session).await,
+        HealthProbe::Http { .. } => Ok(()),
+        HealthProbe::Grpc { .. } => grpc_answer(&mut session).await,
     }
 }
 
@@ -100,7 +100,7 @@ fn text(error: Box<pingora_core::Error>) -> String {
 }
 
 /// `HealthCheckRequest { service }`, framed.
-fn grpc_question(service: &str) -> Bytes {
+fn grpc_probe(service: &str) -> Bytes {
     let mut message = Vec::with_capacity(service.len() + 3);
     // Of field 1, a text; the configuration has fewer than 128 bytes of it.
     if !service.is_empty() {
@@ -137,7 +137,7 @@ async fn grpc_answer(session: &mut Session) -> Result<(), String> {
     }
 }
 
-fn note(upstream: &Upstream, health: &Health, server: &Server, checked: Result<(), String>) {
+fn note(upstream: &Upstream, health: &HealthCheck, server: &Server, checked: Result<(), String>) {
     let was_out = server.is_out();
     if checked.is_ok() != was_out {
         server.contrary.store(0, Ordering::Relaxed);
@@ -165,7 +165,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::config::{self, ServerName};
+    use crate::config::{self, ServerAddress};
     use crate::tls::ClientFiles;
 
     /// The library panics at files that it cannot read.
@@ -176,16 +176,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let ca = folder.path().join("ca.pem");
         std::fs::write(&ca, cert.pem()).expect("it can be written");
-        let mut config = config::Upstream::to_test(Duration::from_secs(5));
+        let mut config = config::UpstreamConfig::to_test(Duration::from_secs(5));
         config.tls = ClientFiles::load(Some(ca.clone()), None, None).expect("it is good");
-        config.servers = vec![ServerName {
+        config.servers = vec![ServerAddress {
             secure: true,
             host: "localhost".to_owned(),
             port: 1,
             addresses: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
         }];
-        config.health = Some(Health {
-            question: Question::Http {
+        config.health = Some(HealthCheck {
+            probe: HealthProbe::Http {
                 path: "/".to_owned(),
             },
             interval: Duration::from_millis(1),
@@ -212,10 +212,7 @@ mod tests {
 
     #[test]
     fn a_question_is_framed_as_grpc_has_it() {
-        assert_eq!(grpc_question(""), &[0, 0, 0, 0, 0][..]);
-        assert_eq!(
-            grpc_question("ab"),
-            &[0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b'][..]
-        );
+        assert_eq!(grpc_probe(""), &[0, 0, 0, 0, 0][..]);
+        assert_eq!(grpc_probe("ab"), &[0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b'][..]);
     }
 }

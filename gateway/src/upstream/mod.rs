@@ -37,7 +37,7 @@ use crate::poll::timeout_at;
 /// The servers of one upstream, and the connections to them.
 pub(crate) struct Upstream {
     name: String,
-    config: config::Upstream,
+    config: config::UpstreamConfig,
     /// One or more. Names may come to mean others.
     servers: RwLock<Arc<[Arc<Server>]>>,
     turn: AtomicUsize,
@@ -52,7 +52,10 @@ impl Upstream {
     /// # Errors
     ///
     /// Its certificates cannot be read.
-    pub(crate) fn start(name: &str, config: &config::Upstream) -> Result<Arc<Self>, Problems> {
+    pub(crate) fn start(
+        name: &str,
+        config: &config::UpstreamConfig,
+    ) -> Result<Arc<Self>, Problems> {
         let connector = Connector::new(config).map_err(|Unreadable| {
             let wrong = match &config.tls.ca {
                 None => "the certificates of the system, or those to show, cannot be read",
@@ -71,7 +74,7 @@ impl Upstream {
             host: config
                 .servers
                 .first()
-                .map(config::ServerName::authority)
+                .map(config::ServerAddress::authority)
                 .unwrap_or_default(),
             connector,
             config: config.clone(),

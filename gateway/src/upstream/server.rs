@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::http1::Idle;
-use crate::config::{self, HttpVersion, ServerName};
+use crate::config::{self, HttpVersion, ServerAddress};
 
 /// How long a server that could not be connected to is tried last.
 const AVOIDED: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) name: ServerName,
+    pub(super) name: ServerAddress,
     pub(super) address: SocketAddr,
     pub(super) peer: HttpPeer,
     /// Connections of HTTP/1.
@@ -53,7 +53,11 @@ pub(super) enum Fitness {
 }
 
 impl Server {
-    pub(super) fn new(address: SocketAddr, name: &ServerName, upstream: &config::Upstream) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        name: &ServerAddress,
+        upstream: &config::UpstreamConfig,
+    ) -> Self {
         // An empty name would switch verification off.
         let sni = upstream.tls.name.as_ref().unwrap_or(&name.host);
         let mut peer = HttpPeer::new(address, name.secure, sni.clone());

@@ -14,14 +14,14 @@ use tokio::time::sleep;
 
 use super::server::Server;
 use super::{Upstream, health};
-use crate::config::ServerName;
+use crate::config::ServerAddress;
 
 /// How often names are looked up.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// Starts to tend `upstream`, if there is anything to tend. Ends when it is dropped.
 pub(super) fn start(upstream: &Arc<Upstream>) -> io::Result<()> {
-    let has_names = upstream.config.servers.iter().any(ServerName::is_name);
+    let has_names = upstream.config.servers.iter().any(ServerAddress::is_name);
     if !has_names && upstream.config.health.is_none() {
         return Ok(());
     }
@@ -59,7 +59,7 @@ async fn look_up(upstream: Weak<Upstream>) {
 
 /// The servers that `name` means by now; those that it has meant before stay what they
 /// are. If it cannot be looked up, it means what it did.
-async fn look_up_one(upstream: &Upstream, name: &ServerName) -> Vec<Arc<Server>> {
+async fn look_up_one(upstream: &Upstream, name: &ServerAddress) -> Vec<Arc<Server>> {
     let before = upstream.servers();
     let of_name = |server: &&Arc<Server>| server.name == *name;
     let mut addresses: Vec<SocketAddr> = match name.is_name() {
@@ -92,8 +92,8 @@ mod tests {
     use super::*;
     use crate::config;
 
-    fn name(host: &str, port: u16) -> ServerName {
-        ServerName {
+    fn name(host: &str, port: u16) -> ServerAddress {
+        ServerAddress {
             secure: false,
             host: host.to_owned(),
             port,
@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_means_what_it_means_now_and_one_that_is_lost_what_it_meant() {
-        let mut config = config::Upstream::to_test(Duration::from_secs(1));
+        let mut config = config::UpstreamConfig::to_test(Duration::from_secs(1));
         config.servers = vec![
             name("localhost", 80),
             name("lost.invalid", 81),

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use super::super::Error;
 use super::super::client::{Client, Framing};
 use super::upstream::Upstream;
-use super::{Guest, wait_for_new_second};
+use super::{DemoProvider, wait_for_new_second};
 
 const MIB: usize = 1024 * 1024;
 
@@ -95,7 +95,7 @@ impl Case {
 
     pub(super) async fn run(
         self,
-        guest: &Guest,
+        provider: &DemoProvider,
         client: &Client,
         upstream: &Upstream,
         clock: &dyn Clock,
@@ -105,7 +105,7 @@ impl Case {
             wait_for_new_second(clock);
         }
         let mut body = self.body();
-        let headers = self.headers(guest, &body, clock.now())?;
+        let headers = self.headers(provider, &body, clock.now())?;
         match self {
             Self::Tampered => body.push(b' '),
             Self::UpstreamFails => upstream.fail_next(),
@@ -149,7 +149,12 @@ impl Case {
         body.into_bytes()
     }
 
-    fn headers(self, guest: &Guest, body: &[u8], now: UnixTime) -> Result<HeaderMap, Error> {
+    fn headers(
+        self,
+        provider: &DemoProvider,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Result<HeaderMap, Error> {
         const OUTSIDE: Duration = Duration::from_secs(301);
         let at = match self {
             Self::Stale => now.minus(OUTSIDE),
@@ -157,11 +162,14 @@ impl Case {
             _ => now,
         };
         let id = self.event_id();
-        let mut headers = guest.signer.sign(body, at, Some(&id)).map_err(Error::new)?;
+        let mut headers = provider
+            .signer
+            .sign(body, at, Some(&id))
+            .map_err(Error::new)?;
         match self {
             Self::Forged => {
                 // Well-formed, and by somebody who does not have the secret.
-                headers = forge(guest, body, at, &id)?;
+                headers = forge(provider, body, at, &id)?;
             }
             Self::Unsigned => headers.clear(),
             _ => {}
@@ -170,9 +178,9 @@ impl Case {
     }
 }
 
-fn forge(guest: &Guest, body: &[u8], at: UnixTime, id: &str) -> Result<HeaderMap, Error> {
+fn forge(provider: &DemoProvider, body: &[u8], at: UnixTime, id: &str) -> Result<HeaderMap, Error> {
     let other = Secret::new(format!("whsec_{}", "forgery0".repeat(4))).map_err(Error::new)?;
-    let signer = Signer::new(guest.provider.scheme(), &other).map_err(Error::new)?;
+    let signer = Signer::new(provider.entry.scheme(), &other).map_err(Error::new)?;
     signer.sign(body, at, Some(id)).map_err(Error::new)
 }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
 use super::super::Error;
-use super::Guest;
+use super::DemoProvider;
 
 pub(super) struct Gateway {
     process: Child,
@@ -15,7 +15,7 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// Starts a gateway on a free port in front of `upstream`.
-    pub(super) fn start(guests: &[Guest], upstream: SocketAddr) -> Result<Self, Error> {
+    pub(super) fn start(providers: &[DemoProvider], upstream: SocketAddr) -> Result<Self, Error> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["run", "--config", "-", "--log", "json"])
@@ -24,8 +24,8 @@ impl Gateway {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        for guest in guests {
-            command.env(guest.variable(), &guest.secret);
+        for provider in providers {
+            command.env(provider.variable(), &provider.secret);
         }
         let mut process = command.spawn()?;
         let stdin = process.stdin.take();
@@ -37,7 +37,7 @@ impl Gateway {
             address: any,
         };
         if let (Some(mut stdin), Some(log)) = (stdin, log) {
-            stdin.write_all(configuration(guests, upstream).as_bytes())?;
+            stdin.write_all(configuration(providers, upstream).as_bytes())?;
             drop(stdin);
             gateway.address = wait_until_listening(BufReader::new(log))?;
         }
@@ -48,8 +48,8 @@ impl Gateway {
         self.address
     }
 
-    pub(super) fn url(&self, guest: &Guest) -> String {
-        format!("http://{}{}", self.address, guest.path())
+    pub(super) fn url(&self, provider: &DemoProvider) -> String {
+        format!("http://{}{}", self.address, provider.path())
     }
 
     /// Waits until the process ends.
@@ -67,13 +67,13 @@ impl Drop for Gateway {
     }
 }
 
-fn configuration(guests: &[Guest], upstream: SocketAddr) -> String {
+fn configuration(providers: &[DemoProvider], upstream: SocketAddr) -> String {
     let mut text = format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
          [upstreams.app]\nservers = [\"{upstream}\"]\n"
     );
-    for guest in guests {
-        let (name, path, variable) = (guest.provider.name(), guest.path(), guest.variable());
+    for provider in providers {
+        let (name, path, variable) = (provider.entry.name(), provider.path(), provider.variable());
         // Writing to a string does not fail.
         let _: std::fmt::Result = write!(
             text,

@@ -27,8 +27,8 @@ pub(super) struct Options {
 }
 
 /// A provider in the demonstration: its deliveries go to a path of its own.
-pub(super) struct Guest {
-    provider: Provider,
+pub(super) struct DemoProvider {
+    entry: Provider,
     /// Made for this run, and worth nothing after it.
     secret: String,
     signer: Signer,
@@ -37,15 +37,15 @@ pub(super) struct Guest {
 const PROVIDERS: [&str; 4] = ["beatapi", "beel", "standard-webhooks", "videogen"];
 
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
-    let guests = PROVIDERS
+    let providers = PROVIDERS
         .into_iter()
-        .map(Guest::new)
+        .map(DemoProvider::new)
         .collect::<Result<Vec<_>, _>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let upstream = Upstream::start(&runtime)?;
-    let mut gateway = Gateway::start(&guests, upstream.address())?;
+    let mut gateway = Gateway::start(&providers, upstream.address())?;
     let mut out = io::stdout().lock();
     writeln!(
         out,
@@ -62,19 +62,19 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         "provider", "delivery", "expected"
     )?;
     let (mut shown, mut wrong) = (0, 0);
-    for guest in &guests {
-        let to = gateway.url(guest).parse().map_err(Error::new)?;
+    for provider in &providers {
+        let to = gateway.url(provider).parse().map_err(Error::new)?;
         let client = Client::new(&to)?;
         for case in Case::all() {
             let expected = case.expected();
-            let found = runtime.block_on(case.run(guest, &client, &upstream, clock))?;
+            let found = runtime.block_on(case.run(provider, &client, &upstream, clock))?;
             let mark = if found == expected { "" } else { "  <- WRONG" };
             wrong += usize::from(found != expected);
             shown += 1;
             writeln!(
                 out,
                 "{:<18} {:<20} {:<26} {found}{mark}",
-                guest.provider.title(),
+                provider.entry.title(),
                 case.name(),
                 expected.to_string(),
             )?;
@@ -87,14 +87,14 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     }
     writeln!(out, "{shown} verdicts, every one as expected")?;
     if options.keep {
-        explain_how_to_send(&guests, &gateway, &mut out)?;
+        explain_how_to_send(&providers, &gateway, &mut out)?;
         gateway.wait()?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn explain_how_to_send(
-    guests: &[Guest],
+    providers: &[DemoProvider],
     gateway: &Gateway,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -102,20 +102,20 @@ fn explain_how_to_send(
         out,
         "\nStill up; end it with Ctrl-C. To send deliveries of your own:\n"
     )?;
-    for guest in guests {
-        let variable = guest.variable();
-        writeln!(out, "  export {variable}={}", guest.secret)?;
+    for provider in providers {
+        let variable = provider.variable();
+        writeln!(out, "  export {variable}={}", provider.secret)?;
         writeln!(
             out,
             "  hookgate send --provider {} --secret env:{variable} --to {}",
-            guest.provider.name(),
-            gateway.url(guest)
+            provider.entry.name(),
+            gateway.url(provider)
         )?;
     }
     out.flush()
 }
 
-impl Guest {
+impl DemoProvider {
     fn new(name: &str) -> Result<Self, Error> {
         let provider = Provider::named(name)
             .ok_or_else(|| Error::new(format!("{name} is not in the catalogue")))?;
@@ -125,7 +125,7 @@ impl Guest {
         let text = Secret::new(secret.clone()).map_err(Error::new)?;
         let signer = Signer::new(provider.scheme(), &text).map_err(Error::new)?;
         Ok(Self {
-            provider,
+            entry: provider,
             secret,
             signer,
         })
@@ -135,12 +135,12 @@ impl Guest {
     fn variable(&self) -> String {
         format!(
             "DEMO_{}_SECRET",
-            self.provider.name().replace('-', "_").to_uppercase()
+            self.entry.name().replace('-', "_").to_uppercase()
         )
     }
 
     fn path(&self) -> String {
-        format!("/hooks/{}", self.provider.name())
+        format!("/hooks/{}", self.entry.name())
     }
 }
 

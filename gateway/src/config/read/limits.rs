@@ -5,13 +5,13 @@ use hookgate_gate::{BodyLimit, SourceBuilder};
 
 use super::positive;
 use crate::config::values::Size;
-use crate::config::{Limits, Refused};
+use crate::config::{Limits, RefusalLimits};
 
 const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_CONNECTIONS: usize = 10_000;
 const DEFAULT_UNVERIFIED_BODIES: usize = 256 * 1024 * 1024;
 /// More than any sender that is only mistaken about something.
-const DEFAULT_REFUSED: Refused = Refused {
+const DEFAULT_REFUSALS: RefusalLimits = RefusalLimits {
     per_address: 6_000,
     per_source: 60_000,
 };
@@ -31,7 +31,7 @@ pub(super) fn read(root: &Section<'_>) -> (Limits, Defaults) {
         connections: DEFAULT_CONNECTIONS,
         connections_per_address: None,
         unverified_bodies: DEFAULT_UNVERIFIED_BODIES,
-        refused: DEFAULT_REFUSED,
+        refusals: DEFAULT_REFUSALS,
     };
     let mut defaults = Defaults {
         body_limit: BodyLimit::DEFAULT,
@@ -56,15 +56,15 @@ pub(super) fn read(root: &Section<'_>) -> (Limits, Defaults) {
         limits.unverified_bodies = section
             .optional("unverified_bodies")
             .map_or(limits.unverified_bodies, |Size(size)| size.get());
-        limits.refused = read_refused(&section);
+        limits.refusals = read_refused(&section);
         section.deny_unknown();
     }
     (limits, defaults)
 }
 
-fn read_refused(limits: &Section<'_>) -> Refused {
+fn read_refused(limits: &Section<'_>) -> RefusalLimits {
     let Some(section) = limits.section("refused_per_minute") else {
-        return DEFAULT_REFUSED;
+        return DEFAULT_REFUSALS;
     };
     let count = |key, default| {
         let count = section.optional::<u64>(key);
@@ -73,9 +73,9 @@ fn read_refused(limits: &Section<'_>) -> Refused {
         }
         count.map_or(default, |count| u32::try_from(count).unwrap_or(u32::MAX))
     };
-    let refused = Refused {
-        per_address: count("address", DEFAULT_REFUSED.per_address),
-        per_source: count("source", DEFAULT_REFUSED.per_source),
+    let refused = RefusalLimits {
+        per_address: count("address", DEFAULT_REFUSALS.per_address),
+        per_source: count("source", DEFAULT_REFUSALS.per_source),
     };
     section.deny_unknown();
     refused

@@ -3,8 +3,8 @@
 mod limits;
 mod replay;
 mod server;
+mod shutdown;
 mod sources;
-mod stop;
 mod upstreams;
 mod verifier;
 
@@ -55,7 +55,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         tls: server.tls,
         proxy_protocol: server.proxy_protocol,
         admin: server.admin,
-        stop: server.stop,
+        shutdown: server.shutdown,
         access_log: server.access_log,
         limits,
         replay,

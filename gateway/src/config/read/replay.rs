@@ -8,17 +8,17 @@ use toml::Value;
 
 use super::positive;
 use crate::config::secrets::SecretRef;
-use crate::config::values::{StoreKind, Word};
-use crate::config::{Replay, Route};
+use crate::config::values::{Keyword, StoreKind};
+use crate::config::{ReplayConfig, RouteConfig};
 use crate::run::store::StoreConfig;
 
 /// Where events are remembered, and how many of one source at most.
-pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (Replay, Option<u64>) {
+pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (ReplayConfig, Option<u64>) {
     let memory = |max_entries: Option<u64>| StoreConfig::Memory {
         max_entries: max_entries.unwrap_or(MemoryStore::DEFAULT_MAX_ENTRIES),
     };
     let Some(section) = root.section("replay") else {
-        let replay = Replay {
+        let replay = ReplayConfig {
             store: memory(None),
             boot_fence: BootFence::Up,
         };
@@ -72,7 +72,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (Replay, Option<u64
             }
             StoreConfig::Disk {
                 path: path.unwrap_or_default().into(),
-                durability: durability.map_or_else(Durability::default, |Word(w)| w),
+                durability: durability.map_or_else(Durability::default, |Keyword(w)| w),
                 max_entries: max_entries.unwrap_or(DiskStore::DEFAULT_MAX_ENTRIES),
             }
         }
@@ -93,12 +93,12 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (Replay, Option<u64
         );
     }
     section.deny_unknown();
-    (Replay { store, boot_fence }, per_source)
+    (ReplayConfig { store, boot_fence }, per_source)
 }
 
 /// Says whose replays pass after a restart although the boot fence is up: it goes by
 /// timestamps, and by this machine's clock.
-pub(super) fn warn_of_restarts(replay: &Replay, routes: &[Route], warnings: &Report) {
+pub(super) fn warn_of_restarts(replay: &ReplayConfig, routes: &[RouteConfig], warnings: &Report) {
     if !matches!(replay.store, StoreConfig::Memory { .. }) || replay.boot_fence == BootFence::Down {
         return;
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section};
 
-use super::stop;
-use crate::config::values::{Address, Cidr, Word};
-use crate::config::{Network, Stop, TlsListener};
+use super::shutdown;
+use crate::config::values::{Address, Cidr, Keyword};
+use crate::config::{Network, ShutdownConfig, TlsListener};
 use crate::telemetry::access_log::Target;
 use crate::tls::{ServerFiles, ServerTls};
 
@@ -23,7 +23,7 @@ pub(super) struct Server {
     pub(super) tls: Vec<TlsListener>,
     pub(super) proxy_protocol: Vec<Network>,
     pub(super) admin: SocketAddr,
-    pub(super) stop: Stop,
+    pub(super) shutdown: ShutdownConfig,
     pub(super) access_log: Target,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
         tls: Vec::new(),
         proxy_protocol: Vec::new(),
         admin: DEFAULT_ADMIN,
-        stop: Stop {
+        shutdown: ShutdownConfig {
             drain_delay: Duration::ZERO,
             upgrade_socket: None,
         },
@@ -45,9 +45,9 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     };
     let admin = section.optional::<Address>("admin");
     server.admin = admin.map_or(DEFAULT_ADMIN, |address| address.0);
-    server.stop = stop::read(&section);
+    server.shutdown = shutdown::read(&section);
     let access_log = section.optional("access_log");
-    server.access_log = access_log.map_or_else(Target::default, |Word(w)| w);
+    server.access_log = access_log.map_or_else(Target::default, |Keyword(w)| w);
     if !server.admin.ip().is_loopback() {
         warnings.add(
             "server.admin",
@@ -93,7 +93,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
             server.tls.push(listener);
         }
     }
-    if server.stop.upgrade_socket.is_some()
+    if server.shutdown.upgrade_socket.is_some()
         && server.listen.len() + server.tls.len() >= MOST_HANDED_OVER
     {
         section.wrong(

@@ -7,8 +7,8 @@ use hookgate_gate::{Dedupe, Mode, OnConflict, OnDuplicate, Promise, Source, Sour
 
 use super::limits::Defaults;
 use super::{positive, upstreams, verifier};
-use crate::config::values::{Host, MismatchStatus, Name, RoutePath, Size, Word};
-use crate::config::{Route, Upstream};
+use crate::config::values::{Host, Keyword, MismatchStatus, Name, RoutePath, Size};
+use crate::config::{RouteConfig, UpstreamConfig};
 
 /// What a lease lasts longer than the upstream's total time: settling, and
 /// clocks that run apart.
@@ -16,10 +16,10 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 
 pub(super) fn read(
     root: &Section<'_>,
-    upstreams: &BTreeMap<String, Upstream>,
+    upstreams: &BTreeMap<String, UpstreamConfig>,
     defaults: Defaults,
     warnings: &Report,
-) -> Vec<Route> {
+) -> Vec<RouteConfig> {
     if !root.has("sources") {
         root.wrong(
             "sources",
@@ -58,7 +58,7 @@ pub(super) fn read(
         let source = read_source(&section, name, timeout, defaults, warnings);
         section.deny_unknown();
         if let (Some(path), Some(source), Some(upstream)) = (path, source, upstream) {
-            routes.push(Route {
+            routes.push(RouteConfig {
                 path,
                 host,
                 source,
@@ -72,7 +72,7 @@ pub(super) fn read(
 
 fn read_upstream_name(
     section: &Section<'_>,
-    upstreams: &BTreeMap<String, Upstream>,
+    upstreams: &BTreeMap<String, UpstreamConfig>,
 ) -> Option<String> {
     let name = section.required::<String>("upstream")?;
     if upstreams.contains_key(&name) {
@@ -184,18 +184,18 @@ fn read_source(
         .unwrap_or(SourceBuilder::DEFAULT_WAIT);
     let on_conflict = section
         .optional("on_conflict")
-        .map_or_else(OnConflict::default, |Word(w)| w);
+        .map_or_else(OnConflict::default, |Keyword(w)| w);
     let on_duplicate = section
         .optional("on_duplicate")
-        .map_or_else(OnDuplicate::default, |Word(w)| w);
+        .map_or_else(OnDuplicate::default, |Keyword(w)| w);
     let promise = section
         .optional("delivery")
-        .map_or_else(Promise::default, |Word(w)| w);
+        .map_or_else(Promise::default, |Keyword(w)| w);
     let mismatch = section.optional::<MismatchStatus>("mismatch_status");
     let dedupe = section.optional::<bool>("dedupe");
     let mode = section
         .optional("mode")
-        .map_or_else(Mode::default, |Word(w)| w);
+        .map_or_else(Mode::default, |Keyword(w)| w);
     if mode == Mode::Observe {
         warnings.add(
             section.key_path("mode"),

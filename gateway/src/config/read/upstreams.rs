@@ -5,8 +5,8 @@ use std::time::Duration;
 use hookgate_core::internal::Section;
 
 use super::positive;
-use crate::config::values::{Protocol, RoutePath, Server, Word};
-use crate::config::{Health, HttpVersion, Question, ServerName, Upstream};
+use crate::config::values::{Keyword, Protocol, RoutePath, Server};
+use crate::config::{HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig};
 use crate::tls::ClientFiles;
 
 /// The tightest deadline that a first provider publishes is 10 s (BeeL).
@@ -20,7 +20,7 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Of a service; a length that has one byte.
 const MOST_OF_A_NAME: usize = 120;
 
-pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Upstream> {
+pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, UpstreamConfig> {
     if !root.has("upstreams") {
         root.wrong(
             "upstreams",
@@ -34,9 +34,9 @@ pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Upstream> {
         .collect()
 }
 
-fn read_one(section: &Section<'_>) -> Upstream {
+fn read_one(section: &Section<'_>) -> UpstreamConfig {
     let servers = section.required_list::<Server>("servers");
-    let servers: Vec<ServerName> = servers.into_iter().map(|server| server.0).collect();
+    let servers: Vec<ServerAddress> = servers.into_iter().map(|server| server.0).collect();
     let protocol = section.optional::<Protocol>("protocol");
     let protocol = read_protocol(section, &servers, protocol.unwrap_or_default());
     let timeout = positive(section, "timeout").unwrap_or(DEFAULT_TIMEOUT);
@@ -47,13 +47,13 @@ fn read_one(section: &Section<'_>) -> Upstream {
         }
         part
     };
-    let upstream = Upstream {
+    let upstream = UpstreamConfig {
         tls: read_tls(section, &servers),
         servers,
         protocol,
         balance: section
             .optional("balance")
-            .map_or_else(Default::default, |Word(balance)| balance),
+            .map_or_else(Default::default, |Keyword(balance)| balance),
         health: read_health(section, protocol),
         connect_timeout: part("connect_timeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout)),
         write_timeout: part("write_timeout"),
@@ -70,7 +70,11 @@ fn read_one(section: &Section<'_>) -> Upstream {
     upstream
 }
 
-fn read_protocol(section: &Section<'_>, servers: &[ServerName], protocol: Protocol) -> HttpVersion {
+fn read_protocol(
+    section: &Section<'_>,
+    servers: &[ServerAddress],
+    protocol: Protocol,
+) -> HttpVersion {
     let fits = match protocol {
         Protocol::Http1 => true,
         Protocol::H2 => servers.iter().all(|server| server.secure),
@@ -88,7 +92,7 @@ fn read_protocol(section: &Section<'_>, servers: &[ServerName], protocol: Protoc
     }
 }
 
-fn read_tls(section: &Section<'_>, servers: &[ServerName]) -> ClientFiles {
+fn read_tls(section: &Section<'_>, servers: &[ServerAddress]) -> ClientFiles {
     let Some(tls) = section.section("tls") else {
         return ClientFiles::default();
     };
@@ -134,15 +138,15 @@ fn read_max_connections(section: &Section<'_>) -> Option<usize> {
     Some(usize::try_from(most).unwrap_or(usize::MAX).min(1_000_000))
 }
 
-fn read_health(section: &Section<'_>, protocol: HttpVersion) -> Option<Health> {
+fn read_health(section: &Section<'_>, protocol: HttpVersion) -> Option<HealthCheck> {
     let health = section.section("health")?;
-    let question = match (health.has("path"), health.has("grpc_service")) {
+    let probe = match (health.has("path"), health.has("grpc_service")) {
         (_, false) => health
             .required::<RoutePath>("path")
-            .map(|path| Question::Http { path: path.0 }),
+            .map(|path| HealthProbe::Http { path: path.0 }),
         (false, true) => health
             .optional::<String>("grpc_service")
-            .map(|service| Question::Grpc { service }),
+            .map(|service| HealthProbe::Grpc { service }),
         (true, true) => {
             health.value("path");
             health.value("grpc_service");
@@ -150,7 +154,7 @@ fn read_health(section: &Section<'_>, protocol: HttpVersion) -> Option<Health> {
             None
         }
     };
-    if let Some(Question::Grpc { service }) = &question {
+    if let Some(HealthProbe::Grpc { service }) = &probe {
         if protocol != HttpVersion::Http2 {
             health.wrong(
                 "grpc_service",
@@ -173,8 +177,8 @@ fn read_health(section: &Section<'_>, protocol: HttpVersion) -> Option<Health> {
     };
     let (fall, rise) = (count("fall", 3), count("rise", 2));
     health.deny_unknown();
-    Some(Health {
-        question: question?,
+    Some(HealthCheck {
+        probe: probe?,
         interval,
         timeout,
         fall,

@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use hookgate_core::internal::Section;
 
-use crate::config::Stop;
+use crate::config::ShutdownConfig;
 
 /// How the gateway ends.
-pub(super) fn read(server: &Section<'_>) -> Stop {
+pub(super) fn read(server: &Section<'_>) -> ShutdownConfig {
     let upgrade_socket = server.optional::<String>("upgrade_socket");
     if upgrade_socket
         .as_ref()
@@ -13,7 +13,7 @@ pub(super) fn read(server: &Section<'_>) -> Stop {
     {
         server.wrong("upgrade_socket", "expected an absolute path");
     }
-    Stop {
+    ShutdownConfig {
         drain_delay: server
             .optional::<Duration>("drain_delay")
             .unwrap_or_default(),

@@ -9,17 +9,17 @@ use hookgate_core::Problems;
 use toml::{Table, Value};
 
 use super::secrets::SecretRef;
-use super::{Config, Written};
+use super::{Config, RawConfig};
 
 /// Files, as they were when they were looked at. Looking again and again is more
 /// dependable than being told: Kubernetes swaps a symbolic link two folders up, and
 /// network file systems tell nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Watched(BTreeMap<PathBuf, Option<Stamp>>);
+pub(crate) struct WatchedFiles(BTreeMap<PathBuf, Option<FileVersion>>);
 
 /// What cannot stay the same when a file is written, replaced or linked anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileVersion {
     device: u64,
     inode: u64,
     length: u64,
@@ -27,15 +27,15 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-impl Watched {
+impl WatchedFiles {
     /// Looks at the same files once more.
-    pub(crate) fn look_again(&self) -> Self {
+    pub(crate) fn refresh(&self) -> Self {
         Self::look(self.0.keys().cloned().collect())
     }
 
     fn look(files: Vec<PathBuf>) -> Self {
         let stamped = files.into_iter().map(|file| {
-            let stamp = fs::metadata(&file).ok().as_ref().map(Stamp::of);
+            let stamp = fs::metadata(&file).ok().as_ref().map(FileVersion::of);
             (file, stamp)
         });
         Self(stamped.collect())
@@ -46,7 +46,7 @@ impl Watched {
     }
 }
 
-impl Stamp {
+impl FileVersion {
     fn of(file: &Metadata) -> Self {
         Self {
             device: file.dev(),
@@ -61,12 +61,12 @@ impl Stamp {
 /// Reads the configuration file at `path`, and says which files to watch from then
 /// on, whether or not it is good. They are looked at before they are read: what
 /// changes meanwhile is a change.
-pub(crate) fn load_watched(path: &Path) -> (Watched, Result<Config, Problems>) {
-    let mut watched = Watched::look(vec![path.to_owned()]);
+pub(crate) fn load_watched(path: &Path) -> (WatchedFiles, Result<Config, Problems>) {
+    let mut watched = WatchedFiles::look(vec![path.to_owned()]);
     loop {
-        let written = read_written(path);
+        let written = read_raw(path);
         let mut files = vec![path.to_owned()];
-        if let Ok(Written { table, .. }) = &written {
+        if let Ok(RawConfig { table, .. }) = &written {
             table
                 .values()
                 .for_each(|value| secret_files(value, &mut files));
@@ -75,16 +75,16 @@ pub(crate) fn load_watched(path: &Path) -> (Watched, Result<Config, Problems>) {
         files.sort();
         files.dedup();
         if watched.is_of(&files) {
-            return (watched, written.and_then(Written::read));
+            return (watched, written.and_then(RawConfig::read));
         }
-        watched = Watched::look(files);
+        watched = WatchedFiles::look(files);
     }
 }
 
-fn read_written(path: &Path) -> Result<Written, Problems> {
+fn read_raw(path: &Path) -> Result<RawConfig, Problems> {
     let text = fs::read_to_string(path)
         .map_err(|error| Problems::one("", format!("cannot read {}: {error}", path.display())))?;
-    Written::parse(&text)
+    RawConfig::parse(&text)
 }
 
 /// Every `file:PATH`, wherever it stands, whether or not the rest is good.

@@ -3,24 +3,24 @@ use std::net::SocketAddr;
 use hookgate_core::Problems;
 use hookgate_core::internal::Report;
 
-use super::{Config, Network, Replay, Stop, TlsListener};
+use super::{Config, Network, ReplayConfig, ShutdownConfig, TlsListener};
 use crate::telemetry::access_log::Target;
 
 /// What stays as it was at the start for as long as the gateway runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Fixed {
+pub(crate) struct StartupSettings {
     listen: Vec<SocketAddr>,
     h2c: bool,
     tls: Vec<TlsListener>,
     proxy_protocol: Vec<Network>,
     admin: SocketAddr,
-    replay: Replay,
-    stop: Stop,
+    replay: ReplayConfig,
+    shutdown: ShutdownConfig,
     access_log: Target,
 }
 
-impl Fixed {
-    pub(crate) fn of(config: &Config) -> Self {
+impl StartupSettings {
+    pub(crate) fn from_config(config: &Config) -> Self {
         Self {
             listen: config.listen.clone(),
             h2c: config.h2c,
@@ -28,7 +28,7 @@ impl Fixed {
             proxy_protocol: config.proxy_protocol.clone(),
             admin: config.admin,
             replay: config.replay.clone(),
-            stop: config.stop.clone(),
+            shutdown: config.shutdown.clone(),
             access_log: config.access_log,
         }
     }
@@ -39,7 +39,7 @@ impl Fixed {
     /// # Errors
     ///
     /// What differs, and what to do.
-    pub(crate) fn allows(&self, config: &Config) -> Result<(), Problems> {
+    pub(crate) fn check_unchanged(&self, config: &Config) -> Result<(), Problems> {
         let report = Report::default();
         for (key, same) in [
             ("server.listen", self.listen == config.listen),
@@ -52,11 +52,11 @@ impl Fixed {
             ("server.admin", self.admin == config.admin),
             (
                 "server.drain_delay",
-                self.stop.drain_delay == config.stop.drain_delay,
+                self.shutdown.drain_delay == config.shutdown.drain_delay,
             ),
             (
                 "server.upgrade_socket",
-                self.stop.upgrade_socket == config.stop.upgrade_socket,
+                self.shutdown.upgrade_socket == config.shutdown.upgrade_socket,
             ),
             ("server.access_log", self.access_log == config.access_log),
             ("replay", self.replay == config.replay),
