@@ -9,10 +9,10 @@ use hookgate_replay::{Claim, ClaimOptions, ReplayStore};
 use http::Response;
 use tokio::time::{Instant, timeout};
 
-use crate::delivery::{Delivery, Held};
+use crate::delivery::{ClaimGuard, Delivery};
 use crate::gate::Gate;
-use crate::passage::Observed;
-use crate::receive::Received;
+use crate::passage::ObservedRequest;
+use crate::receive::CheckedRequest;
 use crate::refusal::{Reason, Refusal};
 use crate::source::{Dedupe, Mode, OnConflict, OnDuplicate, Source};
 
@@ -62,7 +62,7 @@ pub enum Admission<S: ReplayStore> {
     /// The request is a provider's handshake. Answer it so, and forward nothing.
     Handshake(Box<Response<Bytes>>),
     /// The source only observes. Forward the request, whatever was found, and settle.
-    Observed(Box<Observed<S>>),
+    Observed(Box<ObservedRequest<S>>),
 }
 
 impl<S: ReplayStore> Gate<S> {
@@ -76,8 +76,8 @@ impl<S: ReplayStore> Gate<S> {
     /// [`Reason::Duplicate`] and [`Reason::Conflict`] if the source tells them so,
     /// [`Reason::BootFence`], [`Reason::StoreFull`], [`Reason::StoreForgot`] and
     /// [`Reason::StoreDown`].
-    pub async fn admit(&self, received: Received<'_>) -> Result<Admission<S>, Refusal> {
-        let Received {
+    pub async fn admit(&self, received: CheckedRequest<'_>) -> Result<Admission<S>, Refusal> {
+        let CheckedRequest {
             source,
             checked,
             observed,
@@ -98,7 +98,7 @@ impl<S: ReplayStore> Gate<S> {
         match source.mode() {
             Mode::Enforce => admission,
             Mode::Observe => {
-                let observed = Observed::new(admission, verified, observed);
+                let observed = ObservedRequest::new(admission, verified, observed);
                 Ok(Admission::Observed(Box::new(observed)))
             }
         }
@@ -112,7 +112,7 @@ impl<S: ReplayStore> Gate<S> {
         if self.is_fenced(&verified) {
             return Err(Reason::BootFence.into());
         }
-        if source.dedupes() == Dedupe::Off {
+        if source.dedupe() == Dedupe::Off {
             return Ok(Admission::Forward(Delivery::unclaimed(verified)));
         }
         let keys = verified.replay_keys(source.scope());
@@ -146,7 +146,7 @@ impl<S: ReplayStore> Gate<S> {
                 counted = Some(self.shared().waiting.hold(verified.body().len())?);
             }
             let now = Instant::now();
-            let patience = source.wait().min(LONGEST_WAIT);
+            let patience = source.duplicate_wait().min(LONGEST_WAIT);
             let deadline = *deadline.get_or_insert(now + patience);
             if now >= deadline {
                 return Err(Reason::InFlight.into());
@@ -186,7 +186,7 @@ impl<S: ReplayStore> Gate<S> {
         options: ClaimOptions,
         blocked: Option<ReplayKey>,
     ) -> Result<Claims<S>, Refusal> {
-        let mut held = Held::new(self.shared().clone(), source);
+        let mut held = ClaimGuard::new(self.shared().clone(), source);
         let mut done = 0;
         let mut conflict = false;
         let others = keys.iter().copied().filter(|key| Some(*key) != blocked);
@@ -259,7 +259,7 @@ impl<S: ReplayStore + fmt::Debug> fmt::Debug for Admission<S> {
 
 /// What became of the claims of one delivery.
 enum Claims<S: ReplayStore> {
-    Granted(Held<S>),
+    Granted(ClaimGuard<S>),
     Done,
     /// It is done, with another body.
     Conflict,

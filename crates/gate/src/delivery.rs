@@ -13,14 +13,14 @@ use tokio::task::JoinHandle;
 use crate::gate::Shared;
 use crate::refusal::Audience;
 use crate::settling::{Leases, Settling};
-use crate::source::{Promise, Source};
+use crate::source::{DeliveryGuarantee, Source};
 
 /// A delivery that is to be forwarded: verified, and its event claimed.
 ///
 /// Settle it by what became of it. Dropped unsettled, by a panic or because a
 /// caller lost interest, it gives the claim back, and the sender's retry passes;
-/// but not once it was [handed over](Settlement::handed_over) under
-/// [`Promise::AtMostOnce`].
+/// but not once it was [handed over](Settlement::mark_forwarded) under
+/// [`DeliveryGuarantee::AtMostOnce`].
 #[must_use = "a delivery that is not settled gives its claim back"]
 #[derive(Debug)]
 pub struct Delivery<S: ReplayStore> {
@@ -33,15 +33,15 @@ pub struct Delivery<S: ReplayStore> {
 /// Dropped, it says that the delivery failed; see [`Delivery`].
 #[must_use = "a delivery that is not settled gives its claim back"]
 pub struct Settlement<S: ReplayStore> {
-    claim: Option<Held<S>>,
+    claim: Option<ClaimGuard<S>>,
     attempt: u32,
-    promise: Promise,
+    promise: DeliveryGuarantee,
     /// What to settle by if nobody says what became of it.
     unsaid: Outcome,
 }
 
 /// Claims that are not settled yet: one, but for batches. Dropped, they go back.
-pub(crate) struct Held<S: ReplayStore> {
+pub(crate) struct ClaimGuard<S: ReplayStore> {
     shared: Arc<Shared<S>>,
     leases: Leases,
     retention: Duration,
@@ -62,7 +62,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// What an answer with `status` says of the delivery.
-    pub fn of(status: StatusCode) -> Self {
+    pub fn from_status(status: StatusCode) -> Self {
         if status.is_success() {
             Self::Delivered
         } else {
@@ -72,7 +72,7 @@ impl Outcome {
 
     /// What `grpc-status` says of a call, in the head of its answer or in the trailers;
     /// `None` if it is not there.
-    pub fn of_call(headers: &HeaderMap) -> Option<Self> {
+    pub fn from_grpc_status(headers: &HeaderMap) -> Option<Self> {
         let status = headers.get("grpc-status")?;
         Some(match status.as_bytes() {
             b"0" => Self::Delivered,
@@ -82,10 +82,10 @@ impl Outcome {
 }
 
 /// Whether an answer is one to a gRPC call, so that its status says nothing and
-/// [`Outcome::of_call`] does, perhaps only at its end. It goes by the answer: what a
+/// [`Outcome::from_grpc_status`] does, perhaps only at its end. It goes by the answer: what a
 /// request says it is, anybody can change.
-pub fn is_call(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::OK && Audience::of(Version::HTTP_2, headers) == Audience::Grpc
+pub fn is_grpc_response(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK && Audience::for_request(Version::HTTP_2, headers) == Audience::Grpc
 }
 
 /// Whether an upstream's answer is kept from the sender, who is told 502
@@ -96,10 +96,10 @@ pub fn is_withheld(status: StatusCode) -> bool {
 }
 
 impl<S: ReplayStore> Delivery<S> {
-    pub(crate) fn new(source: &Source, claim: Held<S>, verified: Verified) -> Self {
+    pub(crate) fn new(source: &Source, claim: ClaimGuard<S>, verified: Verified) -> Self {
         Self {
             verified,
-            settlement: Settlement::of(claim, source.promise()),
+            settlement: Settlement::of(claim, source.delivery_guarantee()),
         }
     }
 
@@ -121,9 +121,9 @@ impl<S: ReplayStore> Delivery<S> {
         self.settlement.attempt
     }
 
-    /// See [`Settlement::handed_over`].
-    pub fn handed_over(&mut self) {
-        self.settlement.handed_over();
+    /// See [`Settlement::mark_forwarded`].
+    pub fn mark_forwarded(&mut self) {
+        self.settlement.mark_forwarded();
     }
 
     /// See [`Settlement::settle`].
@@ -138,7 +138,7 @@ impl<S: ReplayStore> Delivery<S> {
 }
 
 impl<S: ReplayStore> Settlement<S> {
-    fn of(claim: Held<S>, promise: Promise) -> Self {
+    fn of(claim: ClaimGuard<S>, promise: DeliveryGuarantee) -> Self {
         let attempt = claim.leases.iter().map(Lease::attempt).max();
         Self {
             claim: Some(claim),
@@ -153,7 +153,7 @@ impl<S: ReplayStore> Settlement<S> {
         Self {
             claim: None,
             attempt: 1,
-            promise: Promise::AtLeastOnce,
+            promise: DeliveryGuarantee::AtLeastOnce,
             unsaid: Outcome::Failed,
         }
     }
@@ -165,8 +165,8 @@ impl<S: ReplayStore> Settlement<S> {
     }
 
     /// Says that the upstream may see the delivery from here on.
-    pub fn handed_over(&mut self) {
-        if self.promise == Promise::AtMostOnce {
+    pub fn mark_forwarded(&mut self) {
+        if self.promise == DeliveryGuarantee::AtMostOnce {
             self.unsaid = Outcome::Unknown;
         }
     }
@@ -191,7 +191,7 @@ impl<S: ReplayStore> Drop for Settlement<S> {
     }
 }
 
-impl<S: ReplayStore> Held<S> {
+impl<S: ReplayStore> ClaimGuard<S> {
     pub(crate) fn new(shared: Arc<Shared<S>>, source: &Source) -> Self {
         Self {
             shared,
@@ -240,7 +240,7 @@ impl<S: ReplayStore> Held<S> {
     }
 }
 
-impl<S: ReplayStore> Drop for Held<S> {
+impl<S: ReplayStore> Drop for ClaimGuard<S> {
     fn drop(&mut self) {
         self.start_settling(Outcome::Failed);
     }

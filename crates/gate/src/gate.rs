@@ -9,7 +9,7 @@ use http::Method;
 
 use crate::admission::Waiting;
 use crate::clock::{Clock, SystemClock};
-use crate::receive::{Received, Receiving};
+use crate::receive::{AcceptedHead, CheckedRequest};
 use crate::refusal::Refusal;
 use crate::source::{Mode, Source};
 
@@ -48,12 +48,12 @@ pub struct Stats {
 pub enum BootFence {
     /// They are: the store remembers what was done before the start.
     #[default]
-    Down,
+    Off,
     /// They are told to come back with a fresh timestamp: the store is empty,
     /// so what an earlier process accepted would pass once more. It cannot know of
     /// those whose sender's clock was ahead, so that they look newer than the start;
     /// a store that outlives the process does.
-    Up,
+    On,
 }
 
 impl<S: ReplayStore> Gate<S> {
@@ -67,7 +67,7 @@ impl<S: ReplayStore> Gate<S> {
         GateBuilder {
             store,
             clock: Arc::new(SystemClock),
-            fence: BootFence::Down,
+            fence: BootFence::Off,
         }
     }
 
@@ -83,15 +83,15 @@ impl<S: ReplayStore> Gate<S> {
         source: &'s Source,
         head: Head<'_>,
         declared_len: Option<u64>,
-    ) -> Result<Receiving<'s>, Refusal> {
+    ) -> Result<AcceptedHead<'s>, Refusal> {
         if *head.method != Method::POST && !source.verifier().answers(head.method) {
             return Err(Refusal::of_method(source.verifier()));
         }
         let clock = Arc::clone(&self.0.clock);
         let mut receiving = match self.check_head(source, head) {
-            Ok(begun) => Receiving::new(source, begun, clock),
+            Ok(begun) => AcceptedHead::new(source, begun, clock),
             Err(refusal) if source.mode() == Mode::Observe => {
-                Receiving::observing(source, refusal, clock)
+                AcceptedHead::observing(source, refusal, clock)
             }
             Err(refusal) => return Err(refusal),
         };
@@ -131,7 +131,7 @@ impl<S: ReplayStore> Gate<S> {
         source: &'n Source,
         head: Head<'_>,
         body: Bytes,
-    ) -> Result<Received<'n>, Refusal> {
+    ) -> Result<CheckedRequest<'n>, Refusal> {
         let mut receiving = self.begin(source, head, u64::try_from(body.len()).ok())?;
         receiving.push(body.into())?;
         receiving.finish()
@@ -228,7 +228,7 @@ impl<S: ReplayStore> GateBuilder<S> {
             clock,
             fence,
         } = self;
-        let fence = (fence == BootFence::Up).then(|| clock.now());
+        let fence = (fence == BootFence::On).then(|| clock.now());
         Gate(Arc::new(Shared {
             store,
             clock,

@@ -1,7 +1,7 @@
 //! The one pipeline that both front doors of hookgate call.
 //!
 //! ```text
-//! head ──▶ Gate::begin ─▶ Receiving ──receive(body)──▶ Received ──Gate::admit──▶ Admission
+//! head ──▶ Gate::begin ─▶ AcceptedHead ──receive(body)──▶ CheckedRequest ──Gate::admit──▶ Admission
 //!               │ Refusal                  │ Refusal                  │ Refusal or Duplicate
 //! Admission::Forward(Delivery) ─▶ the front door forwards ─▶ Delivery::settle(Outcome)
 //! ```
@@ -25,11 +25,18 @@ mod together;
 
 pub use self::admission::Admission;
 pub use self::clock::{Clock, SystemClock};
-pub use self::delivery::{Delivery, Outcome, Settlement, is_call, is_withheld};
+pub use self::delivery::{Delivery, Outcome, Settlement};
 pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
-pub use self::passage::{Finding, Observed, Passage};
-pub use self::receive::{BodyError, BodySource, Received, Receiving};
+pub use self::passage::{Forwardable, ObservedRequest, ObservedVerdict};
+pub use self::receive::{AcceptedHead, BodyError, BodySource, CheckedRequest};
 pub use self::refusal::{Audience, Reason, Refusal, acknowledge_duplicate};
 pub use self::source::{
-    BodyLimit, Dedupe, Mode, OnConflict, OnDuplicate, Promise, Source, SourceBuilder,
+    BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, Source, SourceBuilder,
 };
+
+/// What the crates of this workspace share. Not part of the public API: it may change
+/// in any version.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::delivery::{is_grpc_response, is_withheld};
+}

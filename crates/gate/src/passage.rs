@@ -11,26 +11,26 @@ use crate::refusal::Refusal;
 /// What goes on to the upstream.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are of the large one")]
-pub enum Passage<S: ReplayStore> {
+pub enum Forwardable<S: ReplayStore> {
     /// A delivery that verified, and whose event is claimed.
     Verified(Delivery<S>),
     /// What a source lets through that only observes.
-    Observed(Box<Observed<S>>),
+    Observed(Box<ObservedRequest<S>>),
 }
 
 /// A request of a source that only observes: it is forwarded whatever it is.
-pub struct Observed<S: ReplayStore> {
+pub struct ObservedRequest<S: ReplayStore> {
     body: Bytes,
     verified: Option<Verified>,
     settlement: Settlement<S>,
-    finding: Finding,
+    finding: ObservedVerdict,
 }
 
 /// What would become of a request if its source did more than observe. In the
 /// extensions of a request that reaches a service so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Finding {
+pub enum ObservedVerdict {
     /// It would be forwarded.
     Genuine,
     /// It would be acknowledged as a duplicate.
@@ -41,7 +41,7 @@ pub enum Finding {
     Refused(Refusal),
 }
 
-impl<S: ReplayStore> Observed<S> {
+impl<S: ReplayStore> ObservedRequest<S> {
     pub(crate) fn new(
         admission: Result<Admission<S>, Refusal>,
         verified: Option<Verified>,
@@ -49,11 +49,11 @@ impl<S: ReplayStore> Observed<S> {
     ) -> Self {
         let nothing = Settlement::of_nothing;
         let (settlement, finding) = match admission {
-            Ok(Admission::Forward(delivery)) => (delivery.into_parts().1, Finding::Genuine),
-            Ok(Admission::Duplicate(_)) => (nothing(), Finding::Duplicate),
-            Ok(Admission::Handshake(_)) => (nothing(), Finding::Handshake),
+            Ok(Admission::Forward(delivery)) => (delivery.into_parts().1, ObservedVerdict::Genuine),
+            Ok(Admission::Duplicate(_)) => (nothing(), ObservedVerdict::Duplicate),
+            Ok(Admission::Handshake(_)) => (nothing(), ObservedVerdict::Handshake),
             Ok(Admission::Observed(observed)) => return *observed,
-            Err(refusal) => (nothing(), Finding::Refused(refusal)),
+            Err(refusal) => (nothing(), ObservedVerdict::Refused(refusal)),
         };
         Self {
             body,
@@ -68,12 +68,12 @@ impl<S: ReplayStore> Observed<S> {
     }
 
     /// What was found.
-    pub fn finding(&self) -> Finding {
+    pub fn verdict(&self) -> ObservedVerdict {
         self.finding
     }
 }
 
-impl<S: ReplayStore> Passage<S> {
+impl<S: ReplayStore> Forwardable<S> {
     /// The bytes to forward, what was verified of them, and what is still to be
     /// said. Nothing was verified only where a source lets through what does not.
     pub fn into_parts(self) -> (Bytes, Option<Verified>, Settlement<S>) {
@@ -88,9 +88,9 @@ impl<S: ReplayStore> Passage<S> {
 }
 
 /// The body is not shown: it may hold what nobody should log.
-impl<S: ReplayStore> fmt::Debug for Observed<S> {
+impl<S: ReplayStore> fmt::Debug for ObservedRequest<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observed")
+        f.debug_struct("ObservedRequest")
             .field("body_len", &self.body.len())
             .field("verified", &self.verified)
             .field("settlement", &self.settlement)

@@ -16,7 +16,7 @@ use crate::source::{Mode, Source};
 use crate::together;
 
 /// A request whose head is good: its body may be read now.
-pub struct Receiving<'s> {
+pub struct AcceptedHead<'s> {
     source: &'s Source,
     begun: HeadOutcome<'s>,
     clock: Arc<dyn Clock>,
@@ -26,7 +26,7 @@ pub struct Receiving<'s> {
 
 /// A request that was checked, for the source that it was checked for. It can be
 /// admitted once.
-pub struct Received<'s> {
+pub struct CheckedRequest<'s> {
     pub(crate) source: &'s Source,
     /// Without an error, unless the source only observes.
     pub(crate) checked: Result<RequestOutcome, Refusal>,
@@ -34,7 +34,7 @@ pub struct Received<'s> {
     pub(crate) observed: Bytes,
 }
 
-impl Received<'_> {
+impl CheckedRequest<'_> {
     /// The delivery that verified; none if the request is a handshake, or was let
     /// through by a source that only observes.
     pub fn verified(&self) -> Option<&Verified> {
@@ -71,7 +71,7 @@ pub enum BodyError {
     Overloaded,
 }
 
-impl<'s> Receiving<'s> {
+impl<'s> AcceptedHead<'s> {
     pub(crate) fn new(source: &'s Source, begun: HeadOutcome<'s>, clock: Arc<dyn Clock>) -> Self {
         match (begun, source.mode()) {
             (HeadOutcome::Handshake(answer), Mode::Observe) => {
@@ -126,7 +126,10 @@ impl<'s> Receiving<'s> {
     ///
     /// Why the delivery is refused. Unless it is [`Reason::Verify`], the rest of
     /// the body was not read.
-    pub async fn receive(mut self, body: &mut impl BodySource) -> Result<Received<'s>, Refusal> {
+    pub async fn receive(
+        mut self,
+        body: &mut impl BodySource,
+    ) -> Result<CheckedRequest<'s>, Refusal> {
         let limit = self.source.body_timeout();
         let read = {
             let mut reading = pin!(self.read(body));
@@ -182,7 +185,7 @@ impl<'s> Receiving<'s> {
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<Received<'s>, Refusal> {
+    pub(crate) fn finish(self) -> Result<CheckedRequest<'s>, Refusal> {
         let Self {
             source,
             begun,
@@ -203,7 +206,7 @@ impl<'s> Receiving<'s> {
         };
         match checked {
             Err(refusal) if source.mode() == Mode::Enforce => Err(refusal),
-            checked => Ok(Received {
+            checked => Ok(CheckedRequest {
                 source,
                 checked,
                 observed,
@@ -212,9 +215,9 @@ impl<'s> Receiving<'s> {
     }
 }
 
-impl fmt::Debug for Receiving<'_> {
+impl fmt::Debug for AcceptedHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiving")
+        f.debug_struct("AcceptedHead")
             .field("source", &self.source)
             .field("begun", &self.begun)
             .finish_non_exhaustive()
@@ -222,9 +225,9 @@ impl fmt::Debug for Receiving<'_> {
 }
 
 /// The body is not shown: it may hold what nobody should log.
-impl fmt::Debug for Received<'_> {
+impl fmt::Debug for CheckedRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Received")
+        f.debug_struct("CheckedRequest")
             .field("source", &self.source)
             .field("checked", &self.checked)
             .finish_non_exhaustive()

@@ -204,7 +204,7 @@ pub enum Audience {
 impl Audience {
     /// The audience by the request's version and content type. gRPC needs
     /// HTTP/2: over HTTP/1 nobody reads `grpc-status`, but everybody the status.
-    pub fn of(version: Version, request: &HeaderMap) -> Self {
+    pub fn for_request(version: Version, request: &HeaderMap) -> Self {
         let grpc = request.get(CONTENT_TYPE).is_some_and(|value| {
             let value = value.as_bytes();
             value
@@ -521,11 +521,14 @@ mod tests {
         ] {
             request.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             assert_eq!(
-                Audience::of(Version::HTTP_2, &request),
+                Audience::for_request(Version::HTTP_2, &request),
                 expected,
                 "{content_type}"
             );
-            assert_eq!(Audience::of(Version::HTTP_11, &request), Audience::Http);
+            assert_eq!(
+                Audience::for_request(Version::HTTP_11, &request),
+                Audience::Http
+            );
         }
         let response = Refusal::new(Reason::StoreDown).response(Audience::Grpc, None, None);
         assert_eq!(response.status(), StatusCode::OK);

@@ -35,7 +35,7 @@ struct Policy {
     on_duplicate: OnDuplicate,
     on_conflict: OnConflict,
     dedupe: Dedupe,
-    promise: Promise,
+    promise: DeliveryGuarantee,
     on_mismatch: OnMismatch,
 }
 
@@ -56,14 +56,14 @@ impl Source {
                 mode: Mode::Enforce,
                 retention: SourceBuilder::DEFAULT_RETENTION,
                 lease: SourceBuilder::DEFAULT_LEASE,
-                wait: SourceBuilder::DEFAULT_WAIT,
+                wait: SourceBuilder::DEFAULT_DUPLICATE_WAIT,
                 max_entries: None,
                 body_limit: BodyLimit::DEFAULT,
                 body_timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
                 on_duplicate: OnDuplicate::Acknowledge,
                 on_conflict: OnConflict::Count,
                 dedupe: Dedupe::On,
-                promise: Promise::AtLeastOnce,
+                promise: DeliveryGuarantee::AtLeastOnce,
                 on_mismatch: OnMismatch::Refuse,
             },
         }
@@ -115,12 +115,12 @@ impl Source {
     }
 
     /// What is promised when the outcome of a delivery is not known.
-    pub fn promise(&self) -> Promise {
+    pub fn delivery_guarantee(&self) -> DeliveryGuarantee {
         self.policy.promise
     }
 
     /// Whether an event is forwarded only once.
-    pub fn dedupes(&self) -> Dedupe {
+    pub fn dedupe(&self) -> Dedupe {
         self.policy.dedupe
     }
 
@@ -148,7 +148,7 @@ impl Source {
     }
 
     /// How long a delivery waits for another one of its event.
-    pub fn wait(&self) -> Duration {
+    pub fn duplicate_wait(&self) -> Duration {
         match self.policy.mode {
             Mode::Enforce => self.policy.wait,
             // Whatever comes of it, the delivery goes on.
@@ -167,10 +167,10 @@ impl Source {
     /// How long a claim keeps others from the event.
     pub(crate) fn claim_lease(&self) -> Duration {
         match self.policy.promise {
-            Promise::AtLeastOnce => self.policy.lease,
+            DeliveryGuarantee::AtLeastOnce => self.policy.lease,
             // Only an outcome that is known opens the event again; not a crash,
             // and not the passing of time.
-            Promise::AtMostOnce => self.policy.retention,
+            DeliveryGuarantee::AtMostOnce => self.policy.retention,
         }
     }
 
@@ -187,8 +187,8 @@ impl Source {
             ..
         } = self.policy;
         let attempt_retention = match promise {
-            Promise::AtLeastOnce => retention,
-            Promise::AtMostOnce => Duration::ZERO,
+            DeliveryGuarantee::AtLeastOnce => retention,
+            DeliveryGuarantee::AtMostOnce => Duration::ZERO,
         };
         let mut options = ClaimOptions::new(self.claim_lease(), attempt_retention);
         options.quota = max_entries.map(|max_entries| SourceQuota::new(self.tag, max_entries));
@@ -218,7 +218,7 @@ impl SourceBuilder {
     /// Default lease: 60 s.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
     /// Default wait for a delivery in flight: 5 s.
-    pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+    pub const DEFAULT_DUPLICATE_WAIT: Duration = Duration::from_secs(5);
     /// Default time for a body as a whole: 15 s.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -255,7 +255,7 @@ impl SourceBuilder {
     /// Takes the retention and the name of a provider whose scheme is the
     /// operator's own.
     #[must_use]
-    pub fn unpublished(mut self, provider: &UndocumentedProvider) -> Self {
+    pub fn undocumented_provider(mut self, provider: &UndocumentedProvider) -> Self {
         self.provider = Some(provider.name().into());
         self.provider_retention = Some(provider.retention());
         self
@@ -298,7 +298,7 @@ impl SourceBuilder {
 
     /// Sets how long a second delivery of an event in flight waits for the first.
     #[must_use]
-    pub fn wait(mut self, wait: Duration) -> Self {
+    pub fn duplicate_wait(mut self, wait: Duration) -> Self {
         self.policy.wait = wait;
         self
     }
@@ -333,8 +333,8 @@ impl SourceBuilder {
 
     /// Sets what is promised when the outcome of a delivery is not known.
     #[must_use]
-    pub fn promise(mut self, promise: Promise) -> Self {
-        self.policy.promise = promise;
+    pub fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
+        self.policy.promise = guarantee;
         self
     }
 
@@ -460,7 +460,7 @@ pub enum OnConflict {
 
 /// What is promised when a delivery was sent on and no answer came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Promise {
+pub enum DeliveryGuarantee {
     /// The lease runs out, and the next retry is forwarded: nothing is lost.
     #[default]
     AtLeastOnce,

@@ -11,8 +11,9 @@ use hookgate_core::{
     Chunk, Head, Identity, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier, VerifyError,
 };
 use hookgate_gate::{
-    Admission, BodyError, BodyLimit, BodySource, BootFence, Clock, Dedupe, Delivery, Gate,
-    OnConflict, OnDuplicate, Outcome, Promise, Reason, Received, Refusal, Source, SourceBuilder,
+    Admission, BodyError, BodyLimit, BodySource, BootFence, CheckedRequest, Clock, Dedupe,
+    Delivery, DeliveryGuarantee, Gate, OnConflict, OnDuplicate, Outcome, Reason, Refusal, Source,
+    SourceBuilder,
 };
 use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -119,7 +120,7 @@ impl Fixture {
         headers: &HeaderMap,
         declared: Option<u64>,
         mut body: Steps,
-    ) -> Result<Received<'_>, Refusal> {
+    ) -> Result<CheckedRequest<'_>, Refusal> {
         let uri = Uri::from_static("/hooks");
         let receiving =
             self.gate
@@ -127,7 +128,7 @@ impl Fixture {
         receiving.receive(&mut body).await
     }
 
-    async fn received(&self, body: &'static [u8]) -> Received<'_> {
+    async fn received(&self, body: &'static [u8]) -> CheckedRequest<'_> {
         self.receive(Method::POST, &self.headers(body), None, Steps::whole(body))
             .await
             .unwrap()
@@ -189,7 +190,7 @@ async fn a_delivery_that_is_dropped_gives_its_claim_back() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_outcome_is_forwarded_again_when_the_lease_has_run_out() {
-    let fixture = Fixture::with(|source| source.wait(Duration::ZERO));
+    let fixture = Fixture::with(|source| source.duplicate_wait(Duration::ZERO));
     fixture.forwarded().await.settle(Outcome::Unknown).await;
     advance(fixture.source.lease() - Duration::from_millis(1)).await;
     assert_eq!(
@@ -202,7 +203,11 @@ async fn an_unknown_outcome_is_forwarded_again_when_the_lease_has_run_out() {
 
 #[tokio::test(start_paused = true)]
 async fn at_most_once_does_not_forward_after_an_unknown_outcome() {
-    let fixture = Fixture::with(|source| source.wait(Duration::ZERO).promise(Promise::AtMostOnce));
+    let fixture = Fixture::with(|source| {
+        source
+            .duplicate_wait(Duration::ZERO)
+            .delivery_guarantee(DeliveryGuarantee::AtMostOnce)
+    });
     // What is known to have failed is still retried.
     fixture.forwarded().await.settle(Outcome::Failed).await;
     fixture.forwarded().await.settle(Outcome::Unknown).await;
@@ -437,7 +442,7 @@ async fn what_was_signed_before_the_start_waits_for_a_fresh_timestamp() {
     let mut fixture = Fixture::new();
     fixture.gate = Gate::builder(MemoryStore::new())
         .clock(fixture.clock.clone())
-        .boot_fence(BootFence::Up)
+        .boot_fence(BootFence::On)
         .build();
     let refusal = fixture.admit().await.unwrap_err();
     assert_eq!(
@@ -477,12 +482,19 @@ async fn without_a_readable_id_exact_replays_are_duplicates_and_other_deliveries
 
 #[tokio::test(start_paused = true)]
 async fn with_at_most_once_a_delivery_that_was_handed_over_and_dropped_is_not_forwarded_again() {
-    for (promise, again) in [(Promise::AtLeastOnce, true), (Promise::AtMostOnce, false)] {
-        let fixture = Fixture::with(|source| source.wait(Duration::ZERO).promise(promise));
+    for (promise, again) in [
+        (DeliveryGuarantee::AtLeastOnce, true),
+        (DeliveryGuarantee::AtMostOnce, false),
+    ] {
+        let fixture = Fixture::with(|source| {
+            source
+                .duplicate_wait(Duration::ZERO)
+                .delivery_guarantee(promise)
+        });
         // Before it is handed over, a drop gives the claim back either way.
         drop(fixture.forwarded().await);
         let mut delivery = fixture.forwarded().await;
-        delivery.handed_over();
+        delivery.mark_forwarded();
         drop(delivery);
         let admitted = matches!(fixture.admit().await, Ok(Admission::Forward(_)));
         assert_eq!(admitted, again, "{promise:?}");
@@ -540,7 +552,7 @@ impl ReplayStore for Remote {
 /// unsettled leaves its claim behind, though the store takes its time.
 #[tokio::test(start_paused = true)]
 async fn a_settlement_runs_on_when_its_caller_is_gone() {
-    let fixture = Fixture::with(|source| source.wait(Duration::ZERO));
+    let fixture = Fixture::with(|source| source.duplicate_wait(Duration::ZERO));
     let clock = fixture.clock.clone();
     let gate = Gate::builder(Remote(MemoryStore::new()))
         .clock(clock)
@@ -622,8 +634,10 @@ impl ReplayStore for Deaf {
 /// the event forwarded again when that ends, nor, where nothing but an outcome opens it, lost.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_was_away_is_told_what_became_of_a_delivery() {
-    let at_most_once = |source: SourceBuilder| source.promise(Promise::AtMostOnce);
-    let at_least_once = |source: SourceBuilder| source.promise(Promise::AtLeastOnce);
+    let at_most_once =
+        |source: SourceBuilder| source.delivery_guarantee(DeliveryGuarantee::AtMostOnce);
+    let at_least_once =
+        |source: SourceBuilder| source.delivery_guarantee(DeliveryGuarantee::AtLeastOnce);
     for (promise, outcome, missed, is_done) in [
         (at_least_once as fn(_) -> _, Outcome::Delivered, 4, true),
         (at_most_once, Outcome::Delivered, 4, true),
@@ -631,7 +645,7 @@ async fn a_store_that_was_away_is_told_what_became_of_a_delivery() {
         // The control: what the store never hears of is open when the lease has ended.
         (at_least_once, Outcome::Delivered, i64::MAX, false),
     ] {
-        let fixture = Fixture::with(|source| promise(source).wait(Duration::ZERO));
+        let fixture = Fixture::with(|source| promise(source).duplicate_wait(Duration::ZERO));
         let store = Deaf(MemoryStore::new(), AtomicI64::new(missed));
         let gate = Gate::builder(store).clock(fixture.clock.clone()).build();
         let admitted = gate.admit(fixture.received(BODY).await).await;
@@ -764,7 +778,7 @@ fn a_provider_of_thin_pings_is_not_deduplicated_unless_asked_for() {
             .unwrap();
         adjust(Source::builder(name, verifier).provider(&provider))
             .build()
-            .dedupes()
+            .dedupe()
     };
     assert_eq!(source("beatapi", &|source| source), Dedupe::On);
     assert_eq!(source("asana", &|source| source), Dedupe::Off);

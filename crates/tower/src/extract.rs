@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
-use hookgate_gate::Finding;
+use hookgate_gate::ObservedVerdict;
 use http::StatusCode;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -105,7 +105,7 @@ pub struct NotVerified {
 impl NotVerified {
     fn of(parts: &Parts) -> Self {
         Self {
-            is_observed: parts.extensions.get::<Finding>().is_some(),
+            is_observed: parts.extensions.get::<ObservedVerdict>().is_some(),
         }
     }
 }

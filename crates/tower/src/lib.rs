@@ -18,8 +18,9 @@ pub use hookgate_core::{
     SignError, Signer, SignerBuilder, UnixTime, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
-    Audience, BodyLimit, BootFence, Clock, Dedupe, Finding, Gate, GateBuilder, Mode, OnConflict,
-    OnDuplicate, Promise, Reason, Refusal, Source, SourceBuilder, Stats, SystemClock,
+    Audience, BodyLimit, BootFence, Clock, Dedupe, DeliveryGuarantee, Gate, GateBuilder, Mode,
+    ObservedVerdict, OnConflict, OnDuplicate, Reason, Refusal, Source, SourceBuilder, Stats,
+    SystemClock,
 };
 pub use hookgate_replay::{
     Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, SourceQuota, StoreError,

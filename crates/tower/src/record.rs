@@ -2,7 +2,7 @@
 //! `metrics` crate, in the names that the gateway has, too.
 
 use hookgate_core::Verified;
-use hookgate_gate::{Finding, Mode, Reason, Refusal, Source};
+use hookgate_gate::{Mode, ObservedVerdict, Reason, Refusal, Source};
 use http::StatusCode;
 use tracing::Span;
 use tracing::field::Empty;
@@ -58,11 +58,11 @@ pub(crate) fn withheld(source: &Source, status: StatusCode) {
 }
 
 /// A source that only observes has let something through.
-pub(crate) fn observed(source: &Source, finding: Finding) {
+pub(crate) fn observed(source: &Source, finding: ObservedVerdict) {
     match finding {
-        Finding::Duplicate => duplicate(source),
-        Finding::Handshake => handshake(source),
-        Finding::Refused(refusal) => {
+        ObservedVerdict::Duplicate => duplicate(source),
+        ObservedVerdict::Handshake => handshake(source),
+        ObservedVerdict::Refused(refusal) => {
             let reason = refusal.reason();
             tracing::info!(reason = reason.label(), "would be refused");
             counters::refused(source.name(), reason);

@@ -115,7 +115,7 @@ impl<B: Body> Body for ResponseBody<B> {
                         }
                         None => None,
                     };
-                    let outcome = trailers.as_deref().and_then(Outcome::of_call);
+                    let outcome = trailers.as_deref().and_then(Outcome::from_grpc_status);
                     let outcome = outcome.unwrap_or(Outcome::Failed);
                     if let Verdict::Awaited(claim) = std::mem::replace(verdict, Verdict::Told) {
                         *verdict = Verdict::Settling(claim.settle(outcome), trailers);

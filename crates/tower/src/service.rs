@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hookgate_core::Head;
+use hookgate_gate::internal::{is_grpc_response, is_withheld};
 use hookgate_gate::{
-    Admission, Audience, Gate, Mode, Outcome, Passage, Reason, Refusal, Settlement, Source,
-    acknowledge_duplicate, is_call, is_withheld,
+    Admission, Audience, Forwardable, Gate, Mode, Outcome, Reason, Refusal, Settlement, Source,
+    acknowledge_duplicate,
 };
 use hookgate_replay::{MemoryStore, ReplayStore};
 use http::{HeaderMap, Method, Request, Response, request};
@@ -105,7 +106,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
     {
         let (mut parts, body) = request.into_parts();
         let asker = Asker {
-            audience: Audience::of(parts.version, &parts.headers),
+            audience: Audience::for_request(parts.version, &parts.headers),
             reads_body: parts.method != Method::HEAD,
         };
         let course = match self.resolve(&parts).await {
@@ -134,7 +135,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         // says otherwise, would refuse what is genuine.
         #[cfg(feature = "axum")]
         axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
-        settlement.handed_over();
+        settlement.mark_forwarded();
         let call = inner.call(request);
         let call = settle(call, Arc::clone(&source), settlement);
         let response = match self.on_hang_up {
@@ -214,8 +215,8 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             }
         };
         let passage = match admission {
-            Admission::Forward(delivery) => Passage::Verified(delivery),
-            Admission::Observed(observed) => Passage::Observed(observed),
+            Admission::Forward(delivery) => Forwardable::Verified(delivery),
+            Admission::Observed(observed) => Forwardable::Observed(observed),
             Admission::Duplicate(_) => {
                 record::duplicate(source);
                 let (answer, trailers) = acknowledge_duplicate(audience);
@@ -227,8 +228,8 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             }
         };
         let finding = match &passage {
-            Passage::Verified(_) => None,
-            Passage::Observed(observed) => Some(observed.finding()),
+            Forwardable::Verified(_) => None,
+            Forwardable::Observed(observed) => Some(observed.verdict()),
         };
         let (body, verified, settlement) = passage.into_parts();
         let extensions = &mut parts.extensions;
@@ -304,12 +305,12 @@ where
     // Without an answer it may have been half done: what is not settled says so.
     let response = call.await?;
     record::forwarded(&source, response.status(), attempt);
-    let outcome = match Outcome::of_call(response.headers()) {
+    let outcome = match Outcome::from_grpc_status(response.headers()) {
         Some(Outcome::Failed) => Outcome::Failed,
-        None if is_call(response.status(), response.headers()) => {
+        None if is_grpc_response(response.status(), response.headers()) => {
             return Ok(response.map(|body| ResponseBody::watched(body, settlement)));
         }
-        _ => Outcome::of(response.status()),
+        _ => Outcome::from_status(response.status()),
     };
     settlement.settle(outcome).await;
     Ok(response.map(ResponseBody::inner))

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::{sleep, timeout};
 use tower::{Layer, Service, service_fn};
-use tower_hookgate::{HookgateLayer, OnHangUp, Promise, VerifiedBody};
+use tower_hookgate::{DeliveryGuarantee, HookgateLayer, OnHangUp, VerifiedBody};
 
 use self::support::{BODY, Calls, SECRET, signed, source, source_with, status};
 
@@ -114,7 +114,11 @@ async fn the_retry_gets_through_unless_the_handler_was_done() {
 
 #[tokio::test(start_paused = true)]
 async fn under_at_most_once_a_half_done_event_is_not_handled_again() {
-    let source = || source_with(SECRET).promise(Promise::AtMostOnce).build();
+    let source = || {
+        source_with(SECRET)
+            .delivery_guarantee(DeliveryGuarantee::AtMostOnce)
+            .build()
+    };
     for (first, patience) in [
         (First::Slow(OK), SOON),
         (First::Panic, LATE),
@@ -131,15 +135,15 @@ async fn under_at_most_once_a_half_done_event_is_not_handled_again() {
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_service_inside_is_no_answer() {
     for (promise, expected) in [
-        (Promise::AtLeastOnce, (Some(OK), 2)),
+        (DeliveryGuarantee::AtLeastOnce, (Some(OK), 2)),
         // It may have been half done.
         (
-            Promise::AtMostOnce,
+            DeliveryGuarantee::AtMostOnce,
             (Some(StatusCode::SERVICE_UNAVAILABLE), 1),
         ),
     ] {
         let calls = Calls::default();
-        let source = source_with(SECRET).promise(promise).build();
+        let source = source_with(SECRET).delivery_guarantee(promise).build();
         let service = tower::ServiceBuilder::new()
             .layer(HookgateLayer::new(source))
             .timeout(SOON)
@@ -180,7 +184,7 @@ async fn a_concurrent_duplicate_waits_and_gets_the_result() {
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_does_not_wait_for_ever() {
     let calls = Calls::default();
-    let impatient = source_with(SECRET).wait(SOON).build();
+    let impatient = source_with(SECRET).duplicate_wait(SOON).build();
     let service = HookgateLayer::new(impatient).layer(handler(&calls, First::Slow(OK)));
     let first = tokio::spawn({
         let service = service.clone();

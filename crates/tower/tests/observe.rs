@@ -13,14 +13,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, service_fn};
 use tower_hookgate::{
-    BodyLimit, Finding, HookgateLayer, Provider, Reason, Secret, Source, VerifiedBody,
+    BodyLimit, HookgateLayer, ObservedVerdict, Provider, Reason, Secret, Source, VerifiedBody,
     VerifiedEvent, Verifier, VerifyError,
 };
 
 use self::support::{BODY, SECRET, forged, signed, source_with, status};
 
 /// Whether something was verified, what was found, and the body.
-type Seen = Arc<Mutex<Vec<(bool, Option<Finding>, Bytes)>>>;
+type Seen = Arc<Mutex<Vec<(bool, Option<ObservedVerdict>, Bytes)>>>;
 
 /// Answers with 410, which the layer would otherwise keep from the sender.
 fn seeing(
@@ -39,7 +39,7 @@ fn seeing(
         async move {
             let extensions = request.extensions();
             let is_verified = extensions.get::<VerifiedEvent>().is_some();
-            let finding = extensions.get::<Finding>().copied();
+            let finding = extensions.get::<ObservedVerdict>().copied();
             let body = request.into_body().collect().await.unwrap().to_bytes();
             seen.lock().unwrap().push((is_verified, finding, body));
             let mut response = Response::<Full<Bytes>>::default();
@@ -51,7 +51,7 @@ fn seeing(
 
 #[tokio::test]
 async fn everything_passes_with_what_was_found() {
-    let refused = |reason: Reason| Finding::Refused(reason.into());
+    let refused = |reason: Reason| ObservedVerdict::Refused(reason.into());
     let unsigned = || Request::post("/hooks").body(Full::from(BODY)).unwrap();
     let seen = Seen::default();
     let source = source_with(SECRET)
@@ -60,9 +60,9 @@ async fn everything_passes_with_what_was_found() {
         .build();
     let service = HookgateLayer::new(source).layer(seeing(&seen));
     for (name, request, verified, finding, body) in [
-        ("good", signed(BODY), true, Finding::Genuine, BODY),
+        ("good", signed(BODY), true, ObservedVerdict::Genuine, BODY),
         // Nothing was acknowledged by 410.
-        ("again", signed(BODY), true, Finding::Genuine, BODY),
+        ("again", signed(BODY), true, ObservedVerdict::Genuine, BODY),
         (
             "forged",
             forged(),
@@ -103,12 +103,12 @@ async fn duplicates_pass_at_once_and_handshakes_are_the_handlers() {
     let seen = Seen::default();
     let source = source_with(SECRET)
         .with_insecure_observe_mode()
-        .wait(Duration::from_secs(5))
+        .duplicate_wait(Duration::from_secs(5))
         .build();
     let service = HookgateLayer::new(source).layer({
         let seen = Arc::clone(&seen);
         service_fn(move |request: Request<VerifiedBody>| {
-            let finding = request.extensions().get::<Finding>().copied();
+            let finding = request.extensions().get::<ObservedVerdict>().copied();
             seen.lock().unwrap().push((true, finding, Bytes::new()));
             let first = seen.lock().unwrap().len() == 1;
             async move {
@@ -130,8 +130,13 @@ async fn duplicates_pass_at_once_and_handshakes_are_the_handlers() {
     assert_eq!(first.await.unwrap(), StatusCode::OK);
     assert_eq!(status(&service, signed(BODY)).await, StatusCode::OK);
     let findings: Vec<_> = seen.lock().unwrap().drain(..).map(|seen| seen.1).collect();
-    let in_flight = Finding::Refused(Reason::InFlight.into());
-    let expected = [Finding::Genuine, in_flight, Finding::Duplicate].map(Some);
+    let in_flight = ObservedVerdict::Refused(Reason::InFlight.into());
+    let expected = [
+        ObservedVerdict::Genuine,
+        in_flight,
+        ObservedVerdict::Duplicate,
+    ]
+    .map(Some);
     assert_eq!(findings, expected);
 
     let meta = Provider::named("meta").unwrap();
@@ -147,5 +152,8 @@ async fn duplicates_pass_at_once_and_handshakes_are_the_handlers() {
     let request = Request::get(ask).body(Full::<Bytes>::default()).unwrap();
     assert_eq!(status(&service, request).await, StatusCode::GONE);
     let found = seen.lock().unwrap().pop();
-    assert_eq!(found, Some((false, Some(Finding::Handshake), Bytes::new())));
+    assert_eq!(
+        found,
+        Some((false, Some(ObservedVerdict::Handshake), Bytes::new()))
+    );
 }

@@ -58,8 +58,8 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
         format_duration(limits.head_timeout)
     )?;
     let fence = match config.replay.boot_fence {
-        BootFence::Up => ", boot fence up",
-        BootFence::Down => "",
+        BootFence::On => ", boot fence up",
+        BootFence::Off => "",
     };
     writeln!(out, "replay     {}{fence}", config.replay.store.text())?;
     for (name, upstream) in &config.upstreams {
@@ -137,7 +137,7 @@ fn write_route(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "  answers    {handshake}")?;
     }
     let identity = match (signs_id, signs_time) {
-        _ if source.dedupes() == Dedupe::Off => "off: every delivery that verifies is forwarded",
+        _ if source.dedupe() == Dedupe::Off => "off: every delivery that verifies is forwarded",
         _ if is_token => "retries only: a token signs nothing and does not stop replays",
         (true, _) => "by the event id, which is signed",
         (false, true) => "exact replays only: the scheme signs no event id",

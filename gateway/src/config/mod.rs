@@ -157,7 +157,7 @@ impl Config {
         let deliveries = self.routes.iter().map(|route| {
             let upstream = self.upstreams.get(&route.upstream);
             route.source.body_timeout()
-                + route.source.wait()
+                + route.source.duplicate_wait()
                 + upstream.map_or(Duration::ZERO, |upstream| upstream.timeout)
         });
         // An answer is written while it is read, by the upstream's deadline.

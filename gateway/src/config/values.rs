@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use hookgate_core::internal::{FromValue, text};
-use hookgate_gate::{BodyLimit, Mode, OnConflict, OnDuplicate, Promise};
+use hookgate_gate::{BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
 use hookgate_replay::Durability;
 use http::uri::Authority;
 use toml::Value;
@@ -210,7 +210,7 @@ impl FromValue for MismatchStatus {
     }
 }
 
-/// [`Mode`], [`OnDuplicate`], [`OnConflict`], [`Promise`] and [`Durability`] as they are written
+/// [`Mode`], [`OnDuplicate`], [`OnConflict`], [`DeliveryGuarantee`] and [`Durability`] as they are written
 /// here.
 pub(super) struct Keyword<T>(pub(super) T);
 
@@ -288,13 +288,13 @@ impl FromValue for Keyword<OnConflict> {
     }
 }
 
-impl FromValue for Keyword<Promise> {
+impl FromValue for Keyword<DeliveryGuarantee> {
     const EXPECTED: &'static str = "\"at_least_once\" or \"at_most_once\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         match value.as_str() {
-            Some("at_least_once") => Ok(Self(Promise::AtLeastOnce)),
-            Some("at_most_once") => Ok(Self(Promise::AtMostOnce)),
+            Some("at_least_once") => Ok(Self(DeliveryGuarantee::AtLeastOnce)),
+            Some("at_most_once") => Ok(Self(DeliveryGuarantee::AtMostOnce)),
             _ => Err(format!("expected {}", Self::EXPECTED)),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hookgate_core::Chunk;
 use hookgate_core::Verified;
-use hookgate_gate::{BodyError, BodySource, Finding, Reason, Refusal};
+use hookgate_gate::{BodyError, BodySource, ObservedVerdict, Reason, Refusal};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
@@ -121,17 +121,17 @@ impl<'g> Record<'g> {
     }
 
     /// Notes a delivery of a source that only observes as what would have become of it.
-    pub(crate) fn observed(&mut self, route: &Route, finding: Finding) {
+    pub(crate) fn observed(&mut self, route: &Route, finding: ObservedVerdict) {
         self.outcome = match finding {
-            Finding::Duplicate => {
+            ObservedVerdict::Duplicate => {
                 route.metrics.duplicate();
                 "observed_duplicate"
             }
-            Finding::Handshake => {
+            ObservedVerdict::Handshake => {
                 route.metrics.handshake();
                 "observed_handshake"
             }
-            Finding::Refused(refusal) => {
+            ObservedVerdict::Refused(refusal) => {
                 self.count_refused(Some(route), refusal.reason());
                 "observed_refused"
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::Head;
-use hookgate_gate::{Admission, Mode, Reason, Received, Receiving, Refusal};
+use hookgate_gate::{AcceptedHead, Admission, CheckedRequest, Mode, Reason, Refusal};
 use pingora_http::RequestHeader;
 
 use crate::gateway::Gateway;
@@ -89,7 +89,7 @@ impl Gateway {
         sender: &mut Sender<'_>,
         route: &'r Route,
         record: &mut Record<'_>,
-    ) -> Result<Received<'r>, Refusal> {
+    ) -> Result<CheckedRequest<'r>, Refusal> {
         let head = head(sender.request());
         let begun = self.gate.begin(&route.source, head, sender.declared_len());
         let mut waited = Duration::ZERO;
@@ -104,10 +104,10 @@ impl Gateway {
     /// `waited` is how long the sender took.
     async fn receive_body<'r>(
         &self,
-        receiving: Receiving<'r>,
+        receiving: AcceptedHead<'r>,
         sender: &mut Sender<'_>,
         waited: &mut Duration,
-    ) -> Result<Received<'r>, Refusal> {
+    ) -> Result<CheckedRequest<'r>, Refusal> {
         if let Err(Gone) = timed(pin!(sender.proceed()), waited).await {
             return Err(Reason::BodyIncomplete.into());
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use hookgate_core::Verified;
 use hookgate_gate::{
-    Admission, Audience, Outcome, Passage, Reason, Refusal, acknowledge_duplicate,
+    Admission, Audience, Forwardable, Outcome, Reason, Refusal, acknowledge_duplicate,
 };
 use http::{HeaderMap, StatusCode};
 use pingora_http::ResponseHeader;
@@ -32,12 +32,12 @@ impl Gateway {
         };
         match admission {
             Ok(Admission::Forward(delivery)) => {
-                self.forward(sender, &route, Passage::Verified(delivery), &mut record)
+                self.forward(sender, &route, Forwardable::Verified(delivery), &mut record)
                     .await;
             }
             Ok(Admission::Observed(observed)) => {
-                record.observed(&route, observed.finding());
-                self.forward(sender, &route, Passage::Observed(observed), &mut record)
+                record.observed(&route, observed.verdict());
+                self.forward(sender, &route, Forwardable::Observed(observed), &mut record)
                     .await;
             }
             Ok(Admission::Duplicate(_)) => {
@@ -68,11 +68,11 @@ impl Gateway {
         &self,
         sender: &mut Sender<'_>,
         route: &Route,
-        passage: Passage<Store>,
+        passage: Forwardable<Store>,
         record: &mut Record<'_>,
     ) {
         let source = route.source.name();
-        let is_enforced = matches!(passage, Passage::Verified(_));
+        let is_enforced = matches!(passage, Forwardable::Verified(_));
         let (body, verified, mut settlement) = passage.into_parts();
         let trace = match verified {
             Some(_) => record.pass_on(&sender.request().headers),
@@ -92,11 +92,11 @@ impl Gateway {
         };
         let request = Request::delivery(sender.request(), context);
 
-        settlement.handed_over();
+        settlement.mark_forwarded();
         let event = Event {
             source,
             id: verified.as_ref().and_then(Verified::id),
-            promise: route.source.promise(),
+            promise: route.source.delivery_guarantee(),
         };
         let sent = route.upstream.send(&request, &body, event).await;
         let status = sent.as_ref().ok().map(Answer::status);

@@ -106,7 +106,7 @@ impl<'s> Sender<'s> {
 
     pub(crate) fn audience(&self) -> Audience {
         let request = self.request();
-        Audience::of(request.version, &request.headers)
+        Audience::for_request(request.version, &request.headers)
     }
 
     /// Length of the body, if the sender says so.

@@ -3,7 +3,8 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use hookgate_gate::{Audience, Outcome, Reason, Settlement, is_withheld};
+use hookgate_gate::internal::is_withheld;
+use hookgate_gate::{Audience, Outcome, Reason, Settlement};
 use http::{HeaderMap, StatusCode};
 use pingora_http::ResponseHeader;
 
@@ -33,7 +34,7 @@ impl Gateway {
                 .await;
         }
         let status = answer.status();
-        settlement.settle(Outcome::of(status)).await;
+        settlement.settle(Outcome::from_status(status)).await;
         if is_enforced && is_withheld(status) {
             answer.release(false);
             self.withhold(sender, route, status, record).await;
@@ -114,11 +115,11 @@ impl Gateway {
 
 /// What became of a call, by its answer to the end.
 fn outcome(head: &ResponseHeader, end: &Result<Option<HeaderMap>, BrokenOff>) -> Outcome {
-    match (Outcome::of_call(&head.headers), end) {
+    match (Outcome::from_grpc_status(&head.headers), end) {
         (Some(outcome), _) => outcome,
         (None, Ok(trailers)) => trailers
             .as_ref()
-            .and_then(Outcome::of_call)
+            .and_then(Outcome::from_grpc_status)
             .unwrap_or(Outcome::Failed),
         (None, Err(BrokenOff)) => Outcome::Unknown,
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hookgate_gate::Promise;
+use hookgate_gate::DeliveryGuarantee;
 
 use super::server::Server;
 use crate::config::Balance;
@@ -16,7 +16,7 @@ pub(crate) struct Event<'d> {
     pub(crate) source: &'d str,
     /// None where nothing signed names the event.
     pub(crate) id: Option<&'d str>,
-    pub(crate) promise: Promise,
+    pub(crate) promise: DeliveryGuarantee,
 }
 
 /// Every server, in the order in which they are to be tried: fit ones first.
@@ -88,7 +88,7 @@ mod tests {
     const EVENT: Event<'static> = Event {
         source: "a",
         id: Some("evt_1"),
-        promise: Promise::AtLeastOnce,
+        promise: DeliveryGuarantee::AtLeastOnce,
     };
 
     #[test]

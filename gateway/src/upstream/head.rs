@@ -84,7 +84,7 @@ impl<'r> Request<'r> {
             }
         });
         let authority = headers.remove(HOST);
-        if Audience::of(Version::HTTP_2, &headers) == Audience::Grpc {
+        if Audience::for_request(Version::HTTP_2, &headers) == Audience::Grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         let mut uri = uri::Parts::default();

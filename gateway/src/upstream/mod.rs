@@ -17,7 +17,8 @@ use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use hookgate_core::Problems;
-use hookgate_gate::{Outcome, Promise, Reason, is_call};
+use hookgate_gate::internal::is_grpc_response;
+use hookgate_gate::{DeliveryGuarantee, Outcome, Reason};
 use http::{HeaderMap, StatusCode};
 use parking_lot::RwLock;
 use pingora_http::ResponseHeader;
@@ -140,10 +141,10 @@ impl Upstream {
         let servers = self.servers();
         let order = balance::order(self.config.balance, &servers, &self.turn, event, body);
         let ways = match event.promise {
-            Promise::AtLeastOnce => &[Use::Kept, Use::New][..],
+            DeliveryGuarantee::AtLeastOnce => &[Use::Kept, Use::New][..],
             // A connection that the server is just closing leaves it unknown what became
             // of the delivery, and this one would not be forwarded again.
-            Promise::AtMostOnce => &[Use::Once],
+            DeliveryGuarantee::AtMostOnce => &[Use::Once],
         };
         let mut failure = Failure::unsent(Reason::UpstreamUnreachable, "no server");
         let mut full = Vec::new();
@@ -317,7 +318,7 @@ impl Answer<'_> {
 
     /// Whether it is the answer to a gRPC call, so that its status says nothing.
     pub(crate) fn is_grpc(&self) -> bool {
-        is_call(self.status(), &self.head().headers)
+        is_grpc_response(self.status(), &self.head().headers)
     }
 
     /// The next chunk of the body, within the deadline of the whole delivery.

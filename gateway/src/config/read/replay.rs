@@ -20,7 +20,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (ReplayConfig, Opti
     let Some(section) = root.section("replay") else {
         let replay = ReplayConfig {
             store: memory(None),
-            boot_fence: BootFence::Up,
+            boot_fence: BootFence::On,
         };
         return (replay, None);
     };
@@ -82,10 +82,10 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (ReplayConfig, Opti
     // What remembers across restarts needs no fence.
     let fenced = section.optional("boot_fence");
     let boot_fence = match fenced.unwrap_or(kind == StoreKind::Memory) {
-        true => BootFence::Up,
-        false => BootFence::Down,
+        true => BootFence::On,
+        false => BootFence::Off,
     };
-    if kind == StoreKind::Memory && boot_fence == BootFence::Down {
+    if kind == StoreKind::Memory && boot_fence == BootFence::Off {
         warnings.add(
             "replay.boot_fence",
             "replays pass after a restart: what was delivered before is forgotten, and nothing \
@@ -99,12 +99,12 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (ReplayConfig, Opti
 /// Says whose replays pass after a restart although the boot fence is up: it goes by
 /// timestamps, and by this machine's clock.
 pub(super) fn warn_of_restarts(replay: &ReplayConfig, routes: &[RouteConfig], warnings: &Report) {
-    if !matches!(replay.store, StoreConfig::Memory { .. }) || replay.boot_fence == BootFence::Down {
+    if !matches!(replay.store, StoreConfig::Memory { .. }) || replay.boot_fence == BootFence::Off {
         return;
     }
     let names = |is_so: &dyn Fn(&Source) -> bool| {
         let sources = routes.iter().map(|route| &route.source);
-        let protected = sources.filter(|source| source.dedupes() == Dedupe::On);
+        let protected = sources.filter(|source| source.dedupe() == Dedupe::On);
         let names = protected.filter(|source| is_so(source)).map(Source::name);
         names.collect::<Vec<_>>().join(", ")
     };

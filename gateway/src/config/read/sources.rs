@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section, read_scheme};
 use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
-use hookgate_gate::{Dedupe, Mode, OnConflict, OnDuplicate, Promise, Source, SourceBuilder};
+use hookgate_gate::{
+    Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, Source, SourceBuilder,
+};
 
 use super::limits::Defaults;
 use super::{positive, upstreams, verifier};
@@ -181,7 +183,7 @@ fn read_source(
     let body_timeout = positive(section, "body_timeout").unwrap_or(defaults.body_timeout);
     let duplicate_wait = section
         .optional("duplicate_wait")
-        .unwrap_or(SourceBuilder::DEFAULT_WAIT);
+        .unwrap_or(SourceBuilder::DEFAULT_DUPLICATE_WAIT);
     let on_conflict = section
         .optional("on_conflict")
         .map_or_else(OnConflict::default, |Keyword(w)| w);
@@ -190,7 +192,7 @@ fn read_source(
         .map_or_else(OnDuplicate::default, |Keyword(w)| w);
     let promise = section
         .optional("delivery")
-        .map_or_else(Promise::default, |Keyword(w)| w);
+        .map_or_else(DeliveryGuarantee::default, |Keyword(w)| w);
     let mismatch = section.optional::<MismatchStatus>("mismatch_status");
     let dedupe = section.optional::<bool>("dedupe");
     let mode = section
@@ -211,7 +213,7 @@ fn read_source(
         source = source.provider(provider);
     }
     if let Some(unpublished) = unpublished {
-        source = source.unpublished(unpublished);
+        source = source.undocumented_provider(unpublished);
     }
     if let Some(retention) = retention {
         source = source.retention(retention);
@@ -229,10 +231,10 @@ fn read_source(
         .lease(lease.unwrap_or(least_lease))
         .body_limit(body_limit)
         .body_timeout(body_timeout)
-        .wait(duplicate_wait)
+        .duplicate_wait(duplicate_wait)
         .on_duplicate(on_duplicate)
         .on_conflict(on_conflict)
-        .promise(promise);
+        .delivery_guarantee(promise);
     Some(source.build())
 }
 
