@@ -1,14 +1,18 @@
+//! [`Clock`]: the time of the disk store, which must survive a restart of the process.
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Milliseconds since the Unix epoch, as the system's clock had it at the start, and
-/// steady from there.
+/// Counts milliseconds since the Unix epoch. Reads the system clock once, at its creation,
+/// and then runs steadily, even if the system clock is set.
 #[derive(Clone)]
 pub(super) struct Clock {
+    /// The system time at the creation.
     start: i64,
-    since: Instant,
+    created: Instant,
+    /// Milliseconds to add. Only tests set it.
     shift: Arc<AtomicU64>,
 }
 
@@ -17,26 +21,29 @@ impl Clock {
         Self::shifted(Arc::default())
     }
 
-    /// A clock that is ahead by so many milliseconds.
+    /// Creates a clock that is ahead by `shift` milliseconds.
     pub(super) fn shifted(shift: Arc<AtomicU64>) -> Self {
         Self {
-            start: system(),
-            since: Instant::now(),
+            start: system_millis(),
+            created: Instant::now(),
             shift,
         }
     }
 
     pub(super) fn now(&self) -> i64 {
-        let passed = millis(self.since.elapsed());
-        self.shifted_by(self.start.saturating_add(passed))
+        let elapsed = millis(self.created.elapsed());
+        self.shifted_by(self.start.saturating_add(elapsed))
     }
 
-    /// From when on a process that opens the file later counts: that of the system's clock, where
-    /// this was set forward or the machine slept. What is kept from then on is kept for no
-    /// less.
+    /// Returns the time from which a retention counts: the later of this clock and the
+    /// system clock.
+    ///
+    /// The two differ if the system clock was set forward or the machine was suspended. A
+    /// process that opens the file later uses the system clock, and must not forget an
+    /// event early.
     pub(super) fn latest(&self) -> i64 {
-        let (now, system) = (self.now(), self.shifted_by(system()));
-        // What clocks are apart anyway is none of this.
+        let (now, system) = (self.now(), self.shifted_by(system_millis()));
+        // Ordinary drift stays below a second and is ignored.
         if system.saturating_sub(now) > 1000 {
             system
         } else {
@@ -49,21 +56,20 @@ impl Clock {
         time.saturating_add(shift)
     }
 
-    /// One that has fallen behind the system's by so much.
+    /// Creates a clock that is `lag` behind the system clock.
     #[cfg(test)]
-    pub(super) fn behind(by: Duration) -> Self {
+    pub(super) fn behind(lag: Duration) -> Self {
         let clock = Self::system();
-        let start = clock.start - millis(by);
+        let start = clock.start - millis(lag);
         Self { start, ..clock }
     }
 }
 
-/// Milliseconds since the Unix epoch.
 #[expect(
     clippy::disallowed_methods,
-    reason = "what is written outlives the process, and its clock"
+    reason = "the file outlives the process, so its times must come from the system clock"
 )]
-fn system() -> i64 {
+fn system_millis() -> i64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, millis)
 }
@@ -74,7 +80,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Whole milliseconds, rounded up: what must not be forgotten early is kept.
+/// Returns whole milliseconds, rounded up so that no event is forgotten early.
 pub(super) fn millis(duration: Duration) -> i64 {
     let nanos = duration.as_nanos();
     i64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(i64::MAX)

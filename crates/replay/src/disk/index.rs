@@ -1,25 +1,28 @@
-//! Where in the file each event is, kept in memory.
+//! [`Index`]: finds the row of a key, in memory.
 
 use std::collections::HashMap;
 
 use hookgate_core::ReplayKey;
 
-/// The file has events in the order in which they came, so that those of a moment lie
-/// together and are written together: sorted by key, which is a hash, each would dirty a
-/// page of its own. What finds them is this.
+/// Maps each key to the id of its row.
 ///
-/// Other processes write to the file, too. Numbers grow and none is given twice, so that
-/// what they added is whatever has a greater number than [`last`](Self::last). What they
-/// removed is found out when it is looked for.
+/// The table is sorted by arrival, so that the rows of one batch share a page. Sorted by key,
+/// which is a hash, each row would dirty a page of its own. This index replaces the
+/// database's index on the key.
+///
+/// Other processes write to the file too. Row ids grow and are never reused, so a row with an
+/// id above [`last_id`](Self::last_id) was added by another process. An entry of a row that
+/// another process has removed stays until [`prune`](Self::prune) finds it.
 #[derive(Debug)]
 pub(super) struct Index {
-    /// In parts: one that grows takes long.
+    /// Several maps, because a large map takes long to grow.
     parts: Vec<HashMap<ReplayKey, i64>>,
-    pub(super) last: i64,
+    /// The greatest id in the index.
+    pub(super) last_id: i64,
     len: usize,
-    /// What was there before the batch that is being written.
-    undo: Vec<(ReplayKey, Option<i64>)>,
-    last_before: i64,
+    /// The changes since the last [`confirm`](Self::confirm), each with the previous id.
+    undo_log: Vec<(ReplayKey, Option<i64>)>,
+    confirmed_last_id: i64,
 }
 
 impl Index {
@@ -28,10 +31,10 @@ impl Index {
     pub(super) fn new() -> Self {
         Self {
             parts: vec![HashMap::new(); Self::PARTS],
-            last: 0,
+            last_id: 0,
             len: 0,
-            undo: Vec::new(),
-            last_before: 0,
+            undo_log: Vec::new(),
+            confirmed_last_id: 0,
         }
     }
 
@@ -40,67 +43,69 @@ impl Index {
     }
 
     pub(super) fn get(&self, key: ReplayKey) -> Option<i64> {
-        self.parts[part(key)].get(&key).copied()
+        self.parts[part_of(key)].get(&key).copied()
     }
 
-    pub(super) fn put(&mut self, key: ReplayKey, number: i64) {
-        self.last = self.last.max(number);
-        let before = self.set(key, Some(number));
-        self.undo.push((key, before));
+    pub(super) fn insert(&mut self, key: ReplayKey, id: i64) {
+        self.last_id = self.last_id.max(id);
+        let previous = self.set(key, Some(id));
+        self.undo_log.push((key, previous));
     }
 
     pub(super) fn remove(&mut self, key: ReplayKey) {
-        let before = self.set(key, None);
-        self.undo.push((key, before));
+        let previous = self.set(key, None);
+        self.undo_log.push((key, previous));
     }
 
-    /// What was put and removed so far is in the file.
-    pub(super) fn keep(&mut self) {
-        self.undo.clear();
-        self.last_before = self.last;
+    /// Makes the changes since the last call permanent, because their transaction committed.
+    pub(super) fn confirm(&mut self) {
+        self.undo_log.clear();
+        self.confirmed_last_id = self.last_id;
     }
 
-    /// What was put and removed since [`keep`](Self::keep) is not in the file.
-    pub(super) fn undo(&mut self) {
-        for (key, before) in std::mem::take(&mut self.undo).into_iter().rev() {
-            self.set(key, before);
+    /// Reverts the changes since the last [`confirm`](Self::confirm), because their
+    /// transaction failed.
+    pub(super) fn roll_back(&mut self) {
+        for (key, previous) in std::mem::take(&mut self.undo_log).into_iter().rev() {
+            self.set(key, previous);
         }
-        self.last = self.last_before;
+        self.last_id = self.confirmed_last_id;
     }
 
-    /// Removes what `is_there` does not find from one of the parts.
+    /// Removes the entries without a row from one part of the index. `turn` selects the part.
     pub(super) fn prune<E>(
         &mut self,
         turn: usize,
-        mut is_there: impl FnMut(i64) -> Result<bool, E>,
+        mut row_exists: impl FnMut(i64) -> Result<bool, E>,
     ) -> Result<(), E> {
         let part = &self.parts[turn % Self::PARTS];
-        let mut gone = Vec::new();
-        for (key, number) in part {
-            if !is_there(*number)? {
-                gone.push(*key);
+        let mut missing = Vec::new();
+        for (key, id) in part {
+            if !row_exists(*id)? {
+                missing.push(*key);
             }
         }
-        for key in gone {
+        for key in missing {
             self.set(key, None);
         }
         Ok(())
     }
 
-    fn set(&mut self, key: ReplayKey, number: Option<i64>) -> Option<i64> {
-        let part = &mut self.parts[part(key)];
-        let before = match number {
-            Some(number) => part.insert(key, number),
+    /// Sets or removes an entry, and returns the previous id.
+    fn set(&mut self, key: ReplayKey, id: Option<i64>) -> Option<i64> {
+        let part = &mut self.parts[part_of(key)];
+        let previous = match id {
+            Some(id) => part.insert(key, id),
             None => part.remove(&key),
         };
-        self.len += usize::from(number.is_some());
-        self.len -= usize::from(before.is_some());
-        before
+        self.len += usize::from(id.is_some());
+        self.len -= usize::from(previous.is_some());
+        previous
     }
 }
 
-fn part(key: ReplayKey) -> usize {
-    // The key is a hash already: any bytes of it spread evenly.
+fn part_of(key: ReplayKey) -> usize {
+    // The key is a hash, so any of its bytes are evenly distributed.
     let [.., a, b] = *key.as_bytes();
     usize::from(u16::from_be_bytes([a, b])) % Index::PARTS
 }
@@ -114,35 +119,35 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_written_is_undone() {
+    fn roll_back_reverts_unconfirmed_changes() {
         let mut index = Index::new();
-        index.put(key(1), 1);
-        index.put(key(2), 2);
-        index.keep();
+        index.insert(key(1), 1);
+        index.insert(key(2), 2);
+        index.confirm();
         index.remove(key(1));
-        index.put(key(1), 3);
-        index.put(key(3), 4);
+        index.insert(key(1), 3);
+        index.insert(key(3), 4);
         index.remove(key(2));
-        index.undo();
+        index.roll_back();
         let found = [1, 2, 3].map(|number| index.get(key(number)));
         assert_eq!(found, [Some(1), Some(2), None]);
-        assert_eq!((index.len(), index.last), (2, 2));
-        // The control: what was, stays.
-        index.put(key(3), 3);
-        index.keep();
-        index.undo();
-        assert_eq!((index.get(key(3)), index.last), (Some(3), 3));
+        assert_eq!((index.len(), index.last_id), (2, 2));
+        // The control: confirmed changes stay.
+        index.insert(key(3), 3);
+        index.confirm();
+        index.roll_back();
+        assert_eq!((index.get(key(3)), index.last_id), (Some(3), 3));
     }
 
     #[test]
-    fn what_others_removed_is_pruned() {
+    fn entries_without_a_row_are_pruned() {
         let mut index = Index::new();
         for number in 0..10_000_u16 {
-            index.put(key(u128::from(number)), i64::from(number));
+            index.insert(key(u128::from(number)), i64::from(number));
         }
-        index.keep();
+        index.confirm();
         for turn in 0..Index::PARTS {
-            let pruned = index.prune(turn, |number| Ok::<_, ()>(number % 2 == 0));
+            let pruned = index.prune(turn, |id| Ok::<_, ()>(id % 2 == 0));
             assert_eq!(pruned, Ok(()));
         }
         assert_eq!(index.len(), 5_000);

@@ -1,68 +1,76 @@
-//! A store in a file, for one machine.
+//! [`DiskStore`]: a replay store in a SQLite file, for one machine.
+//!
+//! `DiskStore` sends commands to the `Writer` thread, which writes them in batches through
+//! `Table`. The `Checkpointer` thread syncs the file. `TableState` and `Index` are what the
+//! writer knows about the file.
 
+mod checkpointer;
 mod clock;
-mod file;
+mod database;
+mod error;
 mod index;
 mod table;
+mod table_state;
 mod writer;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use self::checkpointer::Checkpointer;
 use self::clock::Clock;
-use self::file::Files;
-pub use self::file::OpenError;
-use self::writer::{Ask, Counts, Settings, Writer};
+use self::database::Database;
+pub use self::error::OpenError;
+use self::error::OpenErrorKind;
+use self::writer::{Command, EntryCount, Writer, WriterConfig};
 use crate::notifier::{RECHECK_INTERVAL, SettlementNotifier};
 use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
 
-/// Remembers events in a file (SQLite), so that a restart, a crash or `kill -9`
-/// forgets none: neither what is done nor what is in flight.
+/// Remembers events in a SQLite file. A restart, a crash or `kill -9` loses no event,
+/// neither done ones nor those in flight.
 ///
-/// Claims and settlements that come at the same time are written together, by a
-/// thread of the store's own. With [`Durability::Process`], the default, they are
-/// handed to the operating system before they are answered: whatever becomes of the
-/// process, they stay. When the machine itself loses power, those of about the last
-/// second may be lost, which lets their deliveries in once more. With
-/// [`Durability::Power`] each batch waits for the disk.
+/// A thread of the store writes simultaneous claims and settlements in one transaction.
+/// With [`Durability::Process`], the default, the operating system has a batch before its
+/// claims are answered, so the batch survives the process. If the machine loses power, the
+/// batches of about the last second can be lost, and their deliveries are then accepted once
+/// more. With [`Durability::Power`] each batch waits for the disk.
 ///
-/// The file may be open in several processes of one machine, as while one gateway
-/// takes over from another. It must not be on a network file system.
+/// Several processes of one machine can open the file, for example while one gateway takes
+/// over from another. The file must not be on a network file system.
 ///
-/// What is due is forgotten little by little; the file does not grow beyond what is
-/// alive and what is about to go. An event takes about 50 bytes in the file, and 40 in
-/// memory, where it is remembered at which place of the file it is.
+/// The store deletes expired events little by little and reuses their space. An event takes
+/// about 50 bytes in the file, and 40 bytes in memory for the index of the file.
 ///
-/// Time is the system's clock when the store is opened, and runs on from there
-/// steadily, however the clock is set meanwhile. What is done is remembered by whichever of
-/// the two is ahead, so that a successor does not forget it early.
+/// The store reads the system clock when it is opened, and counts steadily from then on, even
+/// if the clock is set. The retention of a done event counts from the later of the two, so
+/// that a successor does not forget the event early.
 ///
 /// Cheap to clone; clones share the file.
 #[derive(Clone)]
 pub struct DiskStore(Arc<Inner>);
 
 struct Inner {
-    asks: mpsc::Sender<Ask>,
+    commands: mpsc::Sender<Command>,
     notifier: Arc<SettlementNotifier>,
-    counts: Arc<Counts>,
-    /// As long as it is held, the file is kept.
+    entry_count: Arc<EntryCount>,
+    /// Dropping it ends the checkpointer.
     _alive: Arc<()>,
 }
 
-/// What a store is open through.
+/// The failure that answered claims and settlements survive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// The end of the process, however it comes.
+    /// A crash or `kill -9` of the process.
     #[default]
     Process,
-    /// The loss of power as well. Each batch waits for the disk.
+    /// A loss of power as well. Each batch waits for the disk.
     Power,
 }
 
@@ -74,27 +82,30 @@ pub struct DiskStoreBuilder {
     clock: Clock,
 }
 
-/// How long an answer may take; after that the outcome is not known.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// How long the store waits for the writer. After that the outcome is unknown.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// Asks that wait to be written. More, and the disk is not keeping up.
-const MOST_WAITING: usize = 16_384;
+/// The number of commands that may wait for the writer. A longer queue means that the disk
+/// is too slow.
+const MAX_QUEUED_COMMANDS: usize = 16_384;
+
+const WRITER_ENDED: &str = "the writer thread of the disk store has ended";
 
 impl DiskStore {
-    /// Room for ten million events, when full about 500 MB on disk and 400 MB in memory.
+    /// Ten million events, which take about 500 MB on disk and 400 MB in memory.
     pub const DEFAULT_MAX_ENTRIES: u64 = 10_000_000;
 
-    /// Opens the store in the folder `path`, or makes it.
+    /// Opens the store in the folder `path`, or creates it.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] if the folder cannot be made or written, or what is in it is no
-    /// store, or one that is damaged or of another version.
+    /// Returns [`OpenError`] if the folder cannot be created or written, or if the file in it
+    /// is damaged, was written by another version, or is not a replay store.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::builder().open(path)
     }
 
-    /// Starts a store with other settings.
+    /// Creates a builder for a store with other settings.
     pub fn builder() -> DiskStoreBuilder {
         DiskStoreBuilder {
             durability: Durability::default(),
@@ -103,75 +114,91 @@ impl DiskStore {
         }
     }
 
-    async fn ask<T>(
+    /// Sends a command to the writer and waits for its reply.
+    async fn execute<T>(
         &self,
-        ask: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Ask,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.0.asks.try_send(ask(reply)).map_err(|error| {
+        let (reply, replied) = oneshot::channel();
+        self.0.commands.try_send(command(reply)).map_err(|error| {
             StoreError::new(match error {
-                mpsc::error::TrySendError::Full(_) => "the disk does not keep up",
-                mpsc::error::TrySendError::Closed(_) => "its thread has ended",
+                mpsc::error::TrySendError::Full(_) => {
+                    "too many writes are waiting: the disk does not keep up"
+                }
+                mpsc::error::TrySendError::Closed(_) => WRITER_ENDED,
             })
         })?;
-        match timeout(PATIENCE, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(StoreError::new("its thread has ended")),
-            Err(_) => Err(StoreError::new(format!(
-                "the disk took longer than {PATIENCE:?}"
+        match timeout(REPLY_TIMEOUT, replied).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_closed)) => Err(StoreError::new(WRITER_ENDED)),
+            Err(_elapsed) => Err(StoreError::new(format!(
+                "the disk took longer than {REPLY_TIMEOUT:?}"
             ))),
         }
     }
 }
 
 impl DiskStoreBuilder {
-    /// Sets what an answer outlives.
+    /// Sets the failure that answered claims and settlements survive.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Sets the room. A full store refuses new events; it never forgets one early.
+    /// Sets the maximum number of events. A full store refuses new events; it never forgets
+    /// an event early.
     #[must_use]
     pub fn max_entries(mut self, max_entries: u64) -> Self {
         self.max_entries = max_entries;
         self
     }
 
-    /// Puts the clock forward, for tests.
+    /// Adds `shift` milliseconds to the store's clock, for tests.
     #[cfg(feature = "conformance")]
     #[doc(hidden)]
     #[must_use]
-    pub fn with_clock_shift(mut self, shift: Arc<std::sync::atomic::AtomicU64>) -> Self {
+    pub fn with_clock_shift(mut self, shift: Arc<AtomicU64>) -> Self {
         self.clock = Clock::shifted(shift);
         self
     }
 
-    /// Opens the store in the folder `path`, or makes it.
+    /// Opens the store in the folder `path`, or creates it.
     ///
     /// # Errors
     ///
-    /// Those of [`DiskStore::open`].
+    /// Returns the errors of [`DiskStore::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<DiskStore, OpenError> {
-        let files = Files::open(path.as_ref(), self.durability)?;
-        let (asks, waiting) = mpsc::channel(MOST_WAITING);
-        let (notifier, counts) = (
-            Arc::new(SettlementNotifier::new()),
-            Arc::new(Counts::default()),
-        );
+        let folder = path.as_ref();
+        let Database {
+            writer,
+            checkpointer,
+            log,
+        } = Database::open(folder, self.durability)?;
+        let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
+        let notifier = Arc::new(SettlementNotifier::new());
+        let entry_count = Arc::new(EntryCount::default());
+        let commits = Arc::new(AtomicU64::new(0));
         let alive = Arc::new(());
-        let settings = Settings {
+        let config = WriterConfig {
             max_entries: self.max_entries,
             clock: self.clock,
             notifier: Arc::clone(&notifier),
-            counts: Arc::clone(&counts),
+            entry_count: Arc::clone(&entry_count),
+            commits: Arc::clone(&commits),
         };
-        Writer::start(files, settings, waiting, Arc::downgrade(&alive))?;
+        let checkpointer =
+            Checkpointer::new(checkpointer, log.clone(), commits, Arc::downgrade(&alive));
+        let writer = Writer::new(writer, folder.to_owned(), config)
+            .map_err(|error| OpenError::new(&log, error))?;
+        checkpointer
+            .spawn()
+            .and_then(|()| writer.spawn(commands))
+            .map_err(|error| OpenError::new(&log, OpenErrorKind::Thread(error)))?;
         Ok(DiskStore(Arc::new(Inner {
-            asks,
+            commands: sender,
             notifier,
-            counts,
+            entry_count,
             _alive: alive,
         })))
     }
@@ -179,7 +206,7 @@ impl DiskStoreBuilder {
 
 impl ReplayStore for DiskStore {
     async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
-        self.ask(|reply| Ask::Claim {
+        self.execute(|reply| Command::Claim {
             key,
             options,
             reply,
@@ -189,7 +216,7 @@ impl ReplayStore for DiskStore {
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
         let lease = lease.clone();
-        self.ask(|reply| Ask::Settle {
+        self.execute(|reply| Command::Settle {
             lease,
             retention: Some(retention),
             reply,
@@ -199,7 +226,7 @@ impl ReplayStore for DiskStore {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         let lease = lease.clone();
-        self.ask(|reply| Ask::Settle {
+        self.execute(|reply| Command::Settle {
             lease,
             retention: None,
             reply,
@@ -208,14 +235,14 @@ impl ReplayStore for DiskStore {
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
-        let heard = self.0.notifier.notified(key);
+        let notified = self.0.notifier.notified(key);
         async {
-            let _: Result<(), _> = timeout(RECHECK_INTERVAL, heard).await;
+            let _: Result<(), _> = timeout(RECHECK_INTERVAL, notified).await;
         }
     }
 
     fn entries(&self) -> Option<u64> {
-        Some(self.0.counts.entries())
+        Some(self.0.entry_count.get())
     }
 }
 
@@ -231,38 +258,35 @@ impl fmt::Debug for DiskStore {
 mod tests {
     use super::*;
 
-    /// The clock was set forward while the first one ran, as where there is none at boot.
+    /// The system clock is set forward while the first store runs, as on a machine that has
+    /// no clock at boot.
     #[tokio::test]
-    async fn a_successor_remembers_for_as_long_whatever_was_done_to_the_clock() {
+    async fn a_successor_keeps_every_retention_after_the_clock_was_set_forward() {
         let retention = Duration::from_secs(3600);
         let options = ClaimOptions::new(Duration::from_secs(60), retention);
-        // One that nobody commits, and that nothing but an outcome opens again.
-        let for_ever = ClaimOptions {
-            lease: retention,
-            attempt_retention: Duration::ZERO,
-            ..options
-        };
+        // The options of at-most-once delivery: only a settlement opens the key again.
+        let at_most_once = ClaimOptions::new(retention, Duration::ZERO);
         let [done, open] = [[7; 16], [8; 16]].map(ReplayKey::from_bytes);
-        for behind in [Duration::ZERO, 100 * retention] {
+        for lag in [Duration::ZERO, 100 * retention] {
             let folder = tempfile::tempdir().unwrap();
             let mut builder = DiskStore::builder();
-            builder.clock = Clock::behind(behind);
+            builder.clock = Clock::behind(lag);
             let first = builder.open(folder.path()).unwrap();
             let Claim::Granted(lease) = first.claim(done, options).await.unwrap() else {
-                panic!("it is new");
+                panic!("the key is new");
             };
             let settled = first.commit(&lease, retention).await.unwrap();
             assert_eq!(settled, Settled::Applied);
-            let granted = first.claim(open, for_ever).await.unwrap();
-            assert!(matches!(granted, Claim::Granted(_)));
+            let claim = first.claim(open, at_most_once).await.unwrap();
+            assert!(matches!(claim, Claim::Granted(_)));
             let second = DiskStore::open(folder.path()).unwrap();
-            let again = second.claim(open, for_ever).await.unwrap();
+            let claim = second.claim(open, at_most_once).await.unwrap();
             assert!(
-                matches!(again, Claim::InFlight { .. }),
-                "{behind:?}: {again:?}"
+                matches!(claim, Claim::InFlight { .. }),
+                "{lag:?}: {claim:?}"
             );
-            let again = second.claim(done, options).await.unwrap();
-            assert_eq!(again, Claim::Done, "{behind:?}");
+            let claim = second.claim(done, options).await.unwrap();
+            assert_eq!(claim, Claim::Done, "{lag:?}");
         }
     }
 }

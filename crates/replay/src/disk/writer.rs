@@ -1,25 +1,27 @@
-//! The thread that writes: what is asked at the same time, in one transaction.
+//! [`Writer`]: the thread that writes to the file. It writes all commands that arrive at
+//! the same time in one transaction.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hookgate_core::ReplayKey;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
-use super::file::{Files, Kind, OpenError, try_to_write};
-use super::table::{Known, Table};
+use super::database::{IMMEDIATE, check_writable};
+use super::error::WriteError;
+use super::table::Table;
+use super::table_state::TableState;
 use crate::notifier::SettlementNotifier;
 use crate::store::{Claim, ClaimOptions, Lease, Settled, StoreError};
 
-/// What the store is asked, and where the answer goes.
-pub(super) enum Ask {
+/// A request to the writer, with the channel for its reply.
+pub(super) enum Command {
     Claim {
         key: ReplayKey,
         options: ClaimOptions,
@@ -27,7 +29,7 @@ pub(super) enum Ask {
     },
     Settle {
         lease: Lease,
-        /// None gives the event back.
+        /// `None` releases the claim.
         retention: Option<Duration>,
         reply: Reply<Settled>,
     },
@@ -35,36 +37,30 @@ pub(super) enum Ask {
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// How a transaction begins: nobody else writes until it ends.
-pub(super) const AT_ONCE: TransactionBehavior = TransactionBehavior::Immediate;
+/// The result of a command. The writer sends it after the transaction has committed.
+enum CommandResult {
+    Claim(Claim),
+    Settled(Settled),
+}
 
-/// Most asks that are written together.
-const BATCH: usize = 256;
+/// The maximum number of commands in one transaction.
+const MAX_BATCH: usize = 256;
 
-/// How often a few entries are looked at, whether they are due.
-const SWEEP_EVERY: Duration = Duration::from_millis(50);
+/// How often the writer reads a few rows and deletes the expired ones.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many at a time; more if there is no room.
-const SWEEP: u32 = 512;
-const SWEEP_WHEN_FULL: u32 = 8192;
+/// The number of rows that one sweep reads.
+const SWEEP_ROWS: u32 = 512;
 
-/// How often what was written is kept from the loss of power.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// The number of rows that one sweep of a full store reads.
+const SWEEP_ROWS_WHEN_FULL: u32 = 8192;
 
-/// So many commits, and what was written is carried from the log into the file. The log
-/// begins anew then, for which the next writer waits for the disk: few deliveries do, however
-/// slowly they come.
-const CARRY_AFTER: u64 = 512;
-
-/// Size of the log, in bytes, from which on writers wait until it has been emptied.
-const LONG_LOG: u64 = 64 << 20;
-
-/// How many entries there are.
+/// The number of entries in the file, which the store reads from other threads.
 #[derive(Debug, Default)]
-pub(super) struct Counts(AtomicU64);
+pub(super) struct EntryCount(AtomicU64);
 
-impl Counts {
-    pub(super) fn entries(&self) -> u64 {
+impl EntryCount {
+    pub(super) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -73,248 +69,184 @@ impl Counts {
     }
 }
 
-pub(super) struct Settings {
+pub(super) struct WriterConfig {
     pub(super) max_entries: u64,
     pub(super) clock: Clock,
     pub(super) notifier: Arc<SettlementNotifier>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) entry_count: Arc<EntryCount>,
+    /// Incremented after each committed transaction.
+    pub(super) commits: Arc<AtomicU64>,
 }
 
 pub(super) struct Writer {
-    file: Connection,
-    log: PathBuf,
-    settings: Settings,
-    known: Known,
-    commits: Arc<AtomicU64>,
-}
-
-/// An answer, to be given once it has been written.
-enum Answer {
-    Claim(Claim),
-    Settled(Settled),
+    database: Connection,
+    folder: PathBuf,
+    config: WriterConfig,
+    state: TableState,
 }
 
 impl Writer {
-    /// Starts the thread, and the one that keeps the file. They end when the store is
-    /// dropped: the first sees that nobody can ask any more, the second that nobody
-    /// holds `alive`.
-    pub(super) fn start(
-        files: Files,
-        settings: Settings,
-        asks: mpsc::Receiver<Ask>,
-        alive: Weak<()>,
-    ) -> Result<(), OpenError> {
-        let Files {
-            writer,
-            keeper,
-            log,
-        } = files;
-        let path = log.clone();
-        let failed = |kind: Kind| OpenError::new(&path, kind);
-        let mut this = Self {
-            file: writer,
-            log: log.clone(),
-            settings,
-            known: Known::new(),
-            commits: Arc::default(),
-        };
-        let commits = Arc::clone(&this.commits);
-        this.known
-            .learn(&this.file)
-            .map_err(|error| failed(error.into()))?;
-        this.known.index.keep();
-        this.settings.counts.set(this.known.held.all);
-        let keep = move || keep(&keeper, &log, &commits, &alive);
-        let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        named("hookgate-disk-keep")
-            .spawn(keep)
-            .and_then(|_| named("hookgate-disk").spawn(move || this.run(asks)))
-            .map_err(|error| failed(Kind::Thread(error)))?;
+    pub(super) fn new(
+        database: Connection,
+        folder: PathBuf,
+        config: WriterConfig,
+    ) -> rusqlite::Result<Self> {
+        let state = TableState::load(&database)?;
+        config.entry_count.set(state.counts.total);
+        Ok(Self {
+            database,
+            folder,
+            config,
+            state,
+        })
+    }
+
+    /// Starts the thread. It ends when the store drops the sender of `commands`.
+    pub(super) fn spawn(mut self, commands: mpsc::Receiver<Command>) -> std::io::Result<()> {
+        // The thread needs a runtime only to receive with a time limit.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        thread::Builder::new()
+            .name("hookgate-disk".to_owned())
+            .spawn(move || self.run(&runtime, commands))?;
         Ok(())
     }
 
-    fn run(&mut self, mut asks: mpsc::Receiver<Ask>) {
-        // A runtime for nothing but to wait with a time limit.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build();
-        let Ok(runtime) = runtime else {
-            return;
-        };
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut swept = Instant::now();
+    fn run(&mut self, runtime: &Runtime, mut commands: mpsc::Receiver<Command>) {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        let mut last_sweep = Instant::now();
         loop {
             let received = runtime.block_on(async {
-                tokio::time::timeout(SWEEP_EVERY, asks.recv_many(&mut batch, BATCH)).await
+                let received = commands.recv_many(&mut batch, MAX_BATCH);
+                tokio::time::timeout(SWEEP_INTERVAL, received).await
             });
             match received {
-                // Nobody holds the store any more.
                 Ok(0) => return,
                 Ok(_) => self.write(&mut batch),
-                Err(_) => {}
+                Err(_elapsed) => {}
             }
-            if swept.elapsed() >= SWEEP_EVERY {
-                // It is tried again soon; those who ask are told of errors.
-                let _: rusqlite::Result<()> = self.sweep(SWEEP);
-                swept = Instant::now();
+            if last_sweep.elapsed() >= SWEEP_INTERVAL {
+                self.sweep(SWEEP_ROWS);
+                last_sweep = Instant::now();
             }
         }
     }
 
-    /// Writes a batch, and answers when it is written.
-    fn write(&mut self, batch: &mut Vec<Ask>) {
-        if self.known.held.all.saturating_add(BATCH as u64) > self.settings.max_entries {
-            // Some may be due.
-            let _: rusqlite::Result<()> = self.sweep(SWEEP_WHEN_FULL);
+    /// Writes a batch, and sends the replies after it is written.
+    fn write(&mut self, batch: &mut Vec<Command>) {
+        let entries = self.state.counts.total;
+        if entries.saturating_add(MAX_BATCH as u64) > self.config.max_entries {
+            self.sweep(SWEEP_ROWS_WHEN_FULL);
         }
-        let counted = self.known.counted();
-        let answers = self.answer(batch);
-        match &answers {
-            Ok(_) => self.known.index.keep(),
-            Err(_) => self.known.undo(counted),
+        let before = self.state.counts_before();
+        let results = self.execute(batch);
+        match &results {
+            Ok(_) => self.state.index.confirm(),
+            Err(_) => self.state.roll_back(before),
         }
-        self.settings.counts.set(self.known.held.all);
-        match answers {
-            Ok(answers) => {
-                for (ask, answer) in batch.drain(..).zip(answers) {
-                    self.tell(ask, answer);
+        self.config.entry_count.set(self.state.counts.total);
+        match results {
+            Ok(results) => {
+                for (command, result) in batch.drain(..).zip(results) {
+                    self.reply(command, result);
                 }
             }
             Err(error) => {
-                let text = self.explain(&error);
-                for ask in batch.drain(..) {
-                    ask.fail(&text);
+                let error = Arc::new(self.write_error(error));
+                for command in batch.drain(..) {
+                    command.fail(&error);
                 }
             }
         }
     }
 
-    /// What an operator can do something about, if the system says it.
-    fn explain(&self, error: &rusqlite::Error) -> String {
-        let folder = self.log.parent().unwrap_or(&self.log);
-        let of_the_system = matches!(
+    /// Adds the operating system's reason, if the system does not allow writes.
+    fn write_error(&self, error: rusqlite::Error) -> WriteError {
+        let is_system_error = matches!(
             error.sqlite_error_code(),
             Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly)
         );
-        match of_the_system.then(|| try_to_write(folder)) {
-            Some(Err(cause)) => format!("{}: cannot be written: {cause}", folder.display()),
-            _ => error.to_string(),
+        if is_system_error && let Err(source) = check_writable(&self.folder) {
+            let folder = self.folder.clone();
+            return WriteError::Unwritable { folder, source };
         }
+        WriteError::Sqlite(error)
     }
 
-    fn answer(&mut self, batch: &[Ask]) -> rusqlite::Result<Vec<Answer>> {
-        let (now, latest) = (self.settings.clock.now(), self.settings.clock.latest());
-        let transaction = self.file.transaction_with_behavior(AT_ONCE)?;
-        self.known.learn(&transaction)?;
+    fn execute(&mut self, batch: &[Command]) -> rusqlite::Result<Vec<CommandResult>> {
+        let (now, latest) = (self.config.clock.now(), self.config.clock.latest());
+        let transaction = self.database.transaction_with_behavior(IMMEDIATE)?;
+        self.state.read_new_rows(&transaction)?;
         let mut table = Table {
-            file: &transaction,
-            known: &mut self.known,
-            max_entries: self.settings.max_entries,
+            transaction: &transaction,
+            state: &mut self.state,
+            max_entries: self.config.max_entries,
             now,
             latest,
         };
-        let answers = batch
+        let results = batch
             .iter()
-            .map(|ask| match ask {
-                Ask::Claim { key, options, .. } => table.claim(*key, *options).map(Answer::Claim),
-                Ask::Settle {
+            .map(|command| match command {
+                Command::Claim { key, options, .. } => {
+                    table.claim(*key, *options).map(CommandResult::Claim)
+                }
+                Command::Settle {
                     lease, retention, ..
-                } => table.settle(lease, *retention).map(Answer::Settled),
+                } => table.settle(lease, *retention).map(CommandResult::Settled),
             })
             .collect::<rusqlite::Result<Vec<_>>>()?;
         transaction.commit()?;
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        Ok(answers)
+        self.config.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(results)
     }
 
-    fn tell(&mut self, ask: Ask, answer: Answer) {
-        match (ask, answer) {
-            (Ask::Claim { reply, .. }, Answer::Claim(claim)) => {
-                // Whoever asked has gone: nobody would settle what was granted.
+    fn reply(&mut self, command: Command, result: CommandResult) {
+        match (command, result) {
+            (Command::Claim { reply, .. }, CommandResult::Claim(claim)) => {
+                // The caller was dropped, so no delivery would settle the lease.
                 if let Err(Ok(Claim::Granted(lease))) = reply.send(Ok(claim)) {
                     let (reply, _) = oneshot::channel();
-                    self.write(&mut vec![Ask::Settle {
+                    self.write(&mut vec![Command::Settle {
                         lease,
                         retention: None,
                         reply,
                     }]);
                 }
             }
-            (Ask::Settle { lease, reply, .. }, Answer::Settled(settled)) => {
+            (Command::Settle { lease, reply, .. }, CommandResult::Settled(settled)) => {
                 if settled == Settled::Applied {
-                    self.settings.notifier.notify(lease.key());
+                    self.config.notifier.notify(lease.key());
                 }
-                // Whoever asked may have gone; it is settled all the same.
+                // The settlement counts even if the caller was dropped.
                 let _: Result<(), _> = reply.send(Ok(settled));
             }
-            // Answers are made one for each ask, of its kind.
-            (Ask::Claim { .. }, Answer::Settled(_)) | (Ask::Settle { .. }, Answer::Claim(_)) => {}
+            // `execute` returns a result of the command's own kind.
+            (Command::Claim { .. }, CommandResult::Settled(_))
+            | (Command::Settle { .. }, CommandResult::Claim(_)) => {}
         }
     }
 
-    /// Looks at the next `most` entries and forgets those that are due.
-    fn sweep(&mut self, most: u32) -> rusqlite::Result<()> {
-        let now = self.settings.clock.now();
-        let before = self.known.held.all;
-        let swept = self.known.sweep(&mut self.file, most, now);
-        self.settings.counts.set(self.known.held.all);
-        if self.known.held.all != before {
-            self.commits.fetch_add(1, Ordering::Relaxed);
+    /// Reads up to `max_rows` rows and deletes the expired ones.
+    fn sweep(&mut self, max_rows: u32) {
+        let now = self.config.clock.now();
+        let entries_before = self.state.counts.total;
+        // A failed sweep is repeated soon. Claims meet the same failure and report it.
+        let _: rusqlite::Result<()> = self.state.sweep(&mut self.database, max_rows, now);
+        self.config.entry_count.set(self.state.counts.total);
+        if self.state.counts.total != entries_before {
+            self.config.commits.fetch_add(1, Ordering::Relaxed);
         }
-        swept
     }
 }
 
-impl Ask {
-    fn fail(self, text: &str) {
-        // Whoever asked may have gone.
+impl Command {
+    /// Replies with `error`. A reply to a dropped caller is lost.
+    fn fail(self, error: &Arc<WriteError>) {
+        let error = StoreError::new(Arc::clone(error));
         match self {
-            Self::Claim { reply, .. } => drop(reply.send(Err(StoreError::new(text)))),
-            Self::Settle { reply, .. } => drop(reply.send(Err(StoreError::new(text)))),
+            Self::Claim { reply, .. } => drop(reply.send(Err(error))),
+            Self::Settle { reply, .. } => drop(reply.send(Err(error))),
         }
     }
-}
-
-/// Has the disk keep what was written, and now and then carries it from the log into the
-/// file, until the store is dropped.
-fn keep(file: &Connection, log: &Path, commits: &AtomicU64, alive: &Weak<()>) {
-    // Whether everything was carried. If it cannot be now, because others read or write, it
-    // is next time.
-    let checkpoint = |mode: &str| {
-        let pragma = format!("PRAGMA wal_checkpoint({mode})");
-        let told: rusqlite::Result<(i64, i64, i64)> = file.query_row(&pragma, [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        });
-        matches!(told, Ok((0, in_log, carried)) if carried == in_log)
-    };
-    let (mut kept, mut carried) = (None, None);
-    while alive.strong_count() > 0 {
-        thread::sleep(KEEP_EVERY);
-        let written = commits.load(Ordering::Relaxed);
-        let log_now = fs::metadata(log).ok();
-        // Another process may have written, too.
-        let now = (
-            written,
-            log_now.as_ref().and_then(|log| log.modified().ok()),
-        );
-        let is_kept = kept == Some(now) || sync(log).is_ok();
-        if is_kept {
-            kept = Some(now);
-        }
-        let is_long = log_now.is_some_and(|log| log.len() > LONG_LOG);
-        // What the log has of an earlier process is carried at once. Carrying keeps it, too.
-        let is_due = carried.is_none_or(|carried| written - carried >= CARRY_AFTER);
-        if (is_due || is_long || !is_kept) && checkpoint("PASSIVE") {
-            carried = Some(written);
-        }
-        // Writers wait for this one, which has little left to carry.
-        if is_long {
-            checkpoint("TRUNCATE");
-        }
-    }
-}
-
-/// SQLite has no locks on the log, which would end when it is closed here.
-fn sync(log: &Path) -> io::Result<()> {
-    fs::File::open(log)?.sync_data()
 }
