@@ -537,13 +537,15 @@ def render(record):
 
     lines = [
         f"# What a delivery costs: {record['date']}", "",
-        f"Commit {record['commit']}; {record['machine']}. Medians of {record['rounds']} rounds, "
-        "the systems in turn, and a ratio is the median of those of the rounds; one core for the "
-        "system, one for load and upstream (nginx).", "",
+        f"Commit {record['commit']}; {record['machine']}. The figures are medians of "
+        f"{record['rounds']} rounds, in which the systems run in turn. A ratio is the median of the "
+        "ratios of the rounds. The system has one core; the load generator and the upstream (nginx) "
+        "share the other.", "",
         *[f"* {name}: {version}" for name, version in record["versions"].items()],
         *[f"* {name} answered wrongly in {times} measurements, which were made again"
           for name, times in record["repeated"].items()], "",
-        "CPU time of the system for each delivery, in µs; in brackets what hookgate costs of it.",
+        "CPU time of the system for each delivery, in µs. The number in brackets is hookgate's CPU "
+        "time divided by this system's.",
         "",
     ]
     for tls in (False, True):
@@ -573,15 +575,15 @@ def render(record):
         lines.append("")
     if record["refusals"]:
         base = record["refusals"]["forwarded 1 KiB"]
-        lines += ["## Refusing", "", "| a delivery that is | µs | of forwarding |", "|---|---|---|"]
+        lines += ["## Refusing", "", "| delivery | µs | relative to forwarding |", "|---|---|---|"]
         for name, runs in record["refusals"].items():
             lines.append(f"| {name} | {statistics.median(runs):.1f} | {ratio(runs, base):.2f}× |")
         lines.append("")
     if record["tails"]:
         base = record["tails"]["p99_us"].get("nginx")
         lines += [f"## At {record['tails']['rate']:.0f} deliveries a second", "",
-                  "Half of what hookgate can take, at even times; 1 KiB.", "",
-                  "| system | p50 µs | p99 µs | of nginx |", "|---|---|---|---|"]
+                  "Half of hookgate's maximum rate, at even intervals; bodies of 1 KiB.", "",
+                  "| system | p50 µs | p99 µs | relative to nginx |", "|---|---|---|---|"]
         for name, runs in record["tails"]["p99_us"].items():
             p50, p99 = statistics.median(record["tails"]["p50_us"][name]), statistics.median(runs)
             of_nginx = f"{ratio(runs, base):.2f}×" if base else ""
