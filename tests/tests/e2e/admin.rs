@@ -9,7 +9,7 @@ use http::StatusCode;
 use crate::redis_server::Server;
 
 #[tokio::test]
-async fn readiness_says_which_part_cannot_be_used() {
+async fn readiness_names_the_unusable_part() {
     let server = Server::start(&[]);
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
@@ -21,15 +21,16 @@ async fn readiness_says_which_part_cannot_be_used() {
     assert!(readyz.starts_with("HTTP/1.1 200"), "{readyz}");
     assert!(readyz.contains("\"store\":\"ok\""), "{readyz}");
     assert!(readyz.contains("\"app\":\"ok\""), "{readyz}");
-    // One that is gone does not take the others along.
+    // One unreachable upstream does not make the gateway unready.
     assert!(readyz.contains("\"gone\":\"unreachable\""), "{readyz}");
     drop(server);
-    until(&gateway, "\"store\":\"down\"").await;
+    wait_until_unready(&gateway, "\"store\":\"down\"").await;
     drop(upstream);
-    until(&gateway, "\"app\":\"unreachable\"").await;
+    wait_until_unready(&gateway, "\"app\":\"unreachable\"").await;
 }
 
-async fn until(gateway: &Gateway, expected: &str) {
+/// Waits until `/readyz` responds 503 and its body contains `expected`.
+async fn wait_until_unready(gateway: &Gateway, expected: &str) {
     let start = Instant::now();
     loop {
         let readyz = gateway.get_admin("/readyz").await;
@@ -41,7 +42,7 @@ async fn until(gateway: &Gateway, expected: &str) {
 }
 
 #[tokio::test]
-async fn operators_see_health_and_metrics() {
+async fn health_and_metrics_are_served() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let provider = TestProvider::named("beatapi");

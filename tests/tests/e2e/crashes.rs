@@ -225,7 +225,7 @@ async fn on_redis_at_most_once_forwards_none_twice() {
 async fn at_most_once(store: Lasting) {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
-    let once = "delivery = \"at_most_once\"\nwait = \"0s\"";
+    let once = "delivery = \"at_most_once\"\nduplicate_wait = \"0s\"";
     let (gateway, _) = crash_unanswered(&upstream, &store, once).await;
     // Past what would be the end of the lease otherwise.
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! What the upstream receives, what the sender receives, and how an outcome settles the event.
+//! Forwarded deliveries: the request at the upstream, the response to the sender, and the
+//! settlement of the event.
 //!
 //! Faults of the upstream's HTTP, load balancing, and connections are tested in `upstreams`.
 
@@ -12,30 +13,30 @@ use http_body_util::{BodyExt, Full};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::upstreams::{answer_each, closed_port};
+use crate::upstreams::{closed_port, respond_to_each};
 
-const SECRET: &str = "a-secret-of-these-tests-0123456789";
+const SECRET: &str = "custom-scheme-secret-0123456789";
 
 fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
 }
 
 #[tokio::test]
-async fn the_upstream_gets_the_exact_bytes_and_our_word_on_them() {
+async fn the_upstream_receives_the_exact_bytes_and_the_verified_headers() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let provider = beatapi();
-    // Compressed, as far as anybody here knows: not to be touched.
+    // The header says gzip and the bytes are not gzip: the gateway must not decode or change them.
     let body = Bytes::from_static(b"\x1f\x8b\x08\0\xff\xfe not text {\"id\":");
     let mut headers = provider.sign(&body, now(), "");
     headers.insert("content-encoding", HeaderValue::from_static("gzip"));
     headers.insert("x-custom", HeaderValue::from_static("kept"));
-    let reply = send(
+    let response = send(
         gateway.address(),
         provider.request(headers.clone(), body.clone()),
     )
     .await;
-    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
 
     let arrival = upstream
         .take_received()
@@ -75,7 +76,7 @@ async fn the_upstream_gets_the_exact_bytes_and_our_word_on_them() {
 }
 
 #[tokio::test]
-async fn no_spelling_of_our_headers_gets_past_us() {
+async fn no_spelling_of_a_gateway_header_passes_from_the_sender_to_the_upstream() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let provider = beatapi();
@@ -97,7 +98,7 @@ async fn no_spelling_of_our_headers_gets_past_us() {
             HeaderValue::from_static("forged"),
         );
     }
-    // A sender that lists our headers in `Connection` does not take them away.
+    // Headers listed in `Connection` are removed (RFC 9110 §7.6.1), but not those of the gateway.
     headers.insert("x-hop", HeaderValue::from_static("1"));
     let named = HeaderValue::from_static("hookgate-verified, hookgate-source, x-hop");
     headers.insert("connection", named);
@@ -126,10 +127,10 @@ async fn no_spelling_of_our_headers_gets_past_us() {
     assert!(!arrival.headers.contains_key("x-hop"));
 }
 
-/// Otherwise who has got hold of a delivery that did not arrive could have it arrive without what
-/// was verified.
+/// Otherwise an attacker who captured an undelivered delivery could let it arrive without the
+/// headers that were verified.
 #[tokio::test]
-async fn no_connection_takes_what_the_scheme_reads() {
+async fn a_connection_header_cannot_remove_headers_that_the_scheme_reads() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let provider = TestProvider::named("standard-webhooks");
@@ -145,8 +146,8 @@ async fn no_connection_takes_what_the_scheme_reads() {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    let reply = send(gateway.address(), provider.request(headers.clone(), body)).await;
-    assert_eq!(reply.status, 204);
+    let response = send(gateway.address(), provider.request(headers.clone(), body)).await;
+    assert_eq!(response.status, 204);
     let arrival = upstream
         .take_received()
         .pop()
@@ -163,7 +164,7 @@ async fn no_connection_takes_what_the_scheme_reads() {
 }
 
 #[tokio::test]
-async fn a_request_id_that_is_signed_arrives_as_it_came() {
+async fn a_signed_request_id_arrives_unchanged() {
     let scheme = "alg = \"hmac-sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }\n\
                   msg = \"{header:x-request-id}.{body}\"\nid = \"header:x-request-id\"";
     let upstream = Upstream::start().await;
@@ -198,14 +199,14 @@ async fn a_request_id_that_is_signed_arrives_as_it_came() {
 }
 
 #[tokio::test]
-async fn the_upstreams_answer_is_passed_on() {
+async fn the_sender_receives_the_upstreams_response() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let large = Bytes::from(vec![b'z'; 3_000_000]);
     let behaviour = Behaviour::Response(
         StatusCode::ACCEPTED,
         &[
-            ("x-answer", "1"),
+            ("x-response", "1"),
             ("connection", "x-hop"),
             ("x-hop", "1"),
             ("set-cookie", "a"),
@@ -214,16 +215,16 @@ async fn the_upstreams_answer_is_passed_on() {
         large.clone(),
     );
     upstream.queue_behaviour(behaviour);
-    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
-    assert_eq!(reply.status, StatusCode::ACCEPTED);
-    assert_eq!(reply.body, large);
-    assert_eq!(reply.headers["x-answer"], "1");
-    assert_eq!(reply.headers.get_all("set-cookie").iter().count(), 2);
-    assert!(!reply.headers.contains_key("x-hop"));
+    let response = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(response.status, StatusCode::ACCEPTED);
+    assert_eq!(response.body, large);
+    assert_eq!(response.headers["x-response"], "1");
+    assert_eq!(response.headers.get_all("set-cookie").iter().count(), 2);
+    assert!(!response.headers.contains_key("x-hop"));
 }
 
 #[tokio::test]
-async fn answers_that_would_end_a_subscription_are_withheld_and_the_retry_gets_through() {
+async fn responses_that_would_end_a_subscription_become_502_and_the_retry_is_forwarded() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     for (index, status) in [301, 302, 304, 307, 410].into_iter().enumerate() {
@@ -231,8 +232,8 @@ async fn answers_that_would_end_a_subscription_are_withheld_and_the_retry_gets_t
         upstream.queue_behaviour(Behaviour::Status(
             StatusCode::from_u16(status).expect("the status is valid"),
         ));
-        let reply = send(gateway.address(), beatapi().delivery(&event)).await;
-        assert_eq!(reply.status, StatusCode::BAD_GATEWAY, "{status}");
+        let response = send(gateway.address(), beatapi().delivery(&event)).await;
+        assert_eq!(response.status, StatusCode::BAD_GATEWAY, "{status}");
         let retry = send(gateway.address(), beatapi().delivery(&event)).await;
         assert_eq!(retry.status, StatusCode::NO_CONTENT, "{status}");
     }
@@ -240,7 +241,7 @@ async fn answers_that_would_end_a_subscription_are_withheld_and_the_retry_gets_t
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_down_is_502_and_the_retry_gets_through() {
+async fn an_unreachable_upstream_is_502_and_the_retry_is_forwarded() {
     let (address, socket) = closed_port().await;
     let gateway = Gateway::builder(address).start();
     let down = send(gateway.address(), beatapi().delivery("evt_1")).await;
@@ -249,16 +250,19 @@ async fn an_upstream_that_is_down_is_502_and_the_retry_gets_through() {
         (StatusCode::BAD_GATEWAY, Some("upstream"))
     );
 
-    // It comes up, and the claim is free.
+    // The upstream starts. The failed delivery has released its claim.
     let listener = socket.listen(8).expect("the server listens");
-    let server = tokio::spawn(answer_each(listener, b"HTTP/1.1 204 No Content\r\n\r\n"));
+    let server = tokio::spawn(respond_to_each(
+        listener,
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ));
     let retry = send(gateway.address(), beatapi().delivery("evt_1")).await;
     assert_eq!(retry.status, StatusCode::NO_CONTENT);
     server.abort();
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_late_is_504_and_its_event_is_forwarded_again_as_a_second_attempt() {
+async fn an_upstream_that_times_out_is_504_and_the_retry_is_a_second_attempt() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .upstream("timeout = \"300ms\"")
@@ -267,8 +271,7 @@ async fn an_upstream_that_is_late_is_504_and_its_event_is_forwarded_again_as_a_s
     upstream.queue_behaviour(Behaviour::Hang);
     let late = send(gateway.address(), beatapi().delivery("evt_1")).await;
     assert_eq!(late.status, StatusCode::GATEWAY_TIMEOUT);
-    // The retry waits for the lease to run out, because nobody knows whether
-    // the first attempt did its work.
+    // The outcome of the first attempt is unknown, so the retry waits until its lease ends.
     let retry = send(gateway.address(), beatapi().delivery("evt_1")).await;
     assert_eq!(retry.status, StatusCode::NO_CONTENT);
     let attempts: Vec<_> = upstream
@@ -285,7 +288,7 @@ async fn an_upstream_that_is_late_is_504_and_its_event_is_forwarded_again_as_a_s
 }
 
 #[tokio::test]
-async fn with_at_most_once_an_unknown_outcome_is_not_forwarded_again() {
+async fn with_at_most_once_an_event_of_unknown_outcome_is_not_forwarded_again() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .upstream("timeout = \"300ms\"")
@@ -300,10 +303,9 @@ async fn with_at_most_once_an_unknown_outcome_is_not_forwarded_again() {
     assert_eq!(upstream.take_received().len(), 1);
 }
 
-/// A log that nobody takes must neither stop deliveries nor change what becomes
-/// of them.
+/// A closed log pipe must neither stop deliveries nor change their outcome.
 #[tokio::test]
-async fn a_log_that_nobody_reads_is_no_reason_to_lose_a_delivery() {
+async fn a_closed_log_pipe_loses_no_delivery() {
     let upstream = Upstream::start().await;
     let mut gateway = Gateway::builder(upstream.address()).start();
     gateway.close_log_pipe();
@@ -322,7 +324,7 @@ async fn a_log_that_nobody_reads_is_no_reason_to_lose_a_delivery() {
 }
 
 #[tokio::test]
-async fn a_sender_that_hangs_up_does_not_stop_its_delivery() {
+async fn a_sender_that_disconnects_does_not_stop_its_delivery() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     upstream.queue_behaviour(Behaviour::DelayedStatus(
@@ -340,7 +342,7 @@ async fn a_sender_that_hangs_up_does_not_stop_its_delivery() {
         tokio::task::yield_now().await;
     }
     drop(stream);
-    // The same event waits for the first delivery, which runs on.
+    // The second delivery of the event waits for the first one, which continues.
     let again = send(gateway.address(), beatapi().delivery("evt_1")).await;
     assert_eq!(
         (again.status, again.outcome()),

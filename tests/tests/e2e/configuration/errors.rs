@@ -6,10 +6,10 @@ use std::process::Command;
 use hookgate_tests::{Certificates, Gateway, GatewayBuilder, TestProvider, Upstream, binary, send};
 use http::StatusCode;
 
-use super::{GOOD, check};
+use super::{VALID, run_on};
 
 #[test]
-fn every_mistake_is_reported_at_once_with_its_path() {
+fn every_error_is_reported_at_once_with_its_key_path() {
     let text = r#"
         surprise = 1
         [server]
@@ -43,8 +43,8 @@ fn every_mistake_is_reported_at_once_with_its_path() {
         msg = "{ts}"
     "#;
     for command in ["check", "run"] {
-        let (exit, found) = check(command, text);
-        assert_eq!(exit, Some(78), "{found}");
+        let (exit, output) = run_on(command, text);
+        assert_eq!(exit, Some(78), "{output}");
         for expected in [
             "surprise: unknown key",
             "server.listen[0]: expected an address such as \"0.0.0.0:8080\"",
@@ -69,14 +69,14 @@ fn every_mistake_is_reported_at_once_with_its_path() {
             "sources[1].scheme.alg: expected one of hmac-sha1, hmac-sha256",
             "sources[1].scheme.msg: does not cover the body",
         ] {
-            assert!(found.contains(expected), "{expected}\n{found}");
+            assert!(output.contains(expected), "{expected}\n{output}");
         }
-        assert!(!found.contains("this_is_the_secret_itself"), "{found}");
+        assert!(!output.contains("this_is_the_secret_itself"), "{output}");
     }
 }
 
 #[test]
-fn secrets_that_protect_nothing_do_not_start() {
+fn secrets_without_protection_are_errors() {
     for (secret, provider, expected) in [
         ("env:EMPTY", "beatapi", "the secret is empty"),
         ("env:PLACEHOLDER", "beatapi", "placeholder"),
@@ -96,28 +96,28 @@ fn secrets_that_protect_nothing_do_not_start() {
             "cannot read /nowhere/at/all",
         ),
     ] {
-        let text = GOOD.replace("env:GOOD", secret).replace(
+        let text = VALID.replace("env:GOOD", secret).replace(
             "provider = \"beatapi\"",
             &format!("provider = \"{provider}\""),
         );
-        let (exit, found) = check("check", &text);
-        assert_eq!(exit, Some(78), "{found}");
-        assert!(found.contains(expected), "{expected}\n{found}");
+        let (exit, output) = run_on("check", &text);
+        assert_eq!(exit, Some(78), "{output}");
+        assert!(output.contains(expected), "{expected}\n{output}");
     }
-    let (exit, found) = check(
+    let (exit, output) = run_on(
         "check",
-        &GOOD.replace("secrets = [\"env:GOOD\"]", "secrets = []"),
+        &VALID.replace("secrets = [\"env:GOOD\"]", "secrets = []"),
     );
-    assert_eq!(exit, Some(78), "{found}");
+    assert_eq!(exit, Some(78), "{output}");
     assert!(
-        found.contains("sources[0].secrets: expected at least one"),
-        "{found}"
+        output.contains("sources[0].secrets: expected at least one"),
+        "{output}"
     );
 }
 
-/// Which machines may lack, and the library that reads them panics at.
+/// Some machines have no system certificates, and the library that reads them panics then.
 #[tokio::test]
-async fn certificates_of_the_system_are_needed_only_where_they_are_used() {
+async fn system_certificates_are_needed_only_for_upstreams_that_use_them() {
     let upstream = Upstream::start().await;
     let none = |builder: GatewayBuilder| {
         let nowhere = "/nonexistent";
@@ -135,7 +135,7 @@ async fn certificates_of_the_system_are_needed_only_where_they_are_used() {
 
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let file = folder.path().join("gateway.toml");
-    let text = GOOD.replace("\"127.0.0.1:3000\"", "\"https://127.0.0.1:3000\"");
+    let text = VALID.replace("\"127.0.0.1:3000\"", "\"https://127.0.0.1:3000\"");
     std::fs::write(&file, text).expect("the file is written");
     let output = Command::new(binary())
         .args(["run", "-c", file.to_str().expect("the bytes are UTF-8")])
@@ -144,14 +144,14 @@ async fn certificates_of_the_system_are_needed_only_where_they_are_used() {
         .env("SSL_CERT_FILE", "/dev/null")
         .output()
         .expect("the command runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{stderr}");
     let expected = "upstreams.app.tls: the certificates of the system";
-    assert!(said.contains(expected), "{said}");
+    assert!(stderr.contains(expected), "{stderr}");
 }
 
 #[test]
-fn certificates_that_cannot_be_used_are_refused_with_the_file_that_is_wrong() {
+fn unusable_certificates_are_errors_that_name_the_file() {
     let certificates = Certificates::new();
     certificates
         .issue("one", "localhost")
@@ -161,7 +161,7 @@ fn certificates_that_cannot_be_used_are_refused_with_the_file_that_is_wrong() {
         let table = format!(
             "[[server.tls]]\nlisten = \"127.0.0.1:8443\"\ncert = {cert}\nkey = {key}\n{more}\n"
         );
-        GOOD.replace("[upstreams.app]", &(table + "[upstreams.app]"))
+        VALID.replace("[upstreams.app]", &(table + "[upstreams.app]"))
     };
     let none = certificates.quoted("one.key");
     let ca = certificates.quoted("ca.pem");
@@ -182,18 +182,21 @@ fn certificates_that_cannot_be_used_are_refused_with_the_file_that_is_wrong() {
             "server.tls[0].listen: 127.0.0.1:8443 is there twice",
         ),
     ] {
-        let (exit, found) = check("check", &text);
-        assert_eq!(exit, Some(78), "{found}");
-        assert!(found.contains(expected), "{expected}: {found}");
+        let (exit, output) = run_on("check", &text);
+        assert_eq!(exit, Some(78), "{output}");
+        assert!(output.contains(expected), "{expected}: {output}");
     }
     let good = tls("one.pem", "one.key", &format!("client_ca = {ca}"));
-    let (exit, found) = check("check", &good.replace("listen = [\"127.0.0.1:0\"]", ""));
-    assert_eq!(exit, Some(0), "{found}");
-    assert!(found.contains("listen     127.0.0.1:8443, TLS"), "{found}");
+    let (exit, output) = run_on("check", &good.replace("listen = [\"127.0.0.1:0\"]", ""));
+    assert_eq!(exit, Some(0), "{output}");
+    assert!(
+        output.contains("listen     127.0.0.1:8443, TLS"),
+        "{output}"
+    );
 }
 
 #[test]
-fn limits_under_which_nothing_would_fit_are_refused() {
+fn limits_that_admit_no_delivery_are_errors() {
     for (limits, at) in [
         (
             "unverified_bodies = \"1KiB\"",
@@ -209,15 +212,15 @@ fn limits_under_which_nothing_would_fit_are_refused() {
             "refused_per_minute.host: unknown key",
         ),
     ] {
-        let (exit, found) = check("check", &format!("{GOOD}[limits]\n{limits}"));
-        assert_eq!(exit, Some(78), "{limits}: {found}");
+        let (exit, output) = run_on("check", &format!("{VALID}[limits]\n{limits}"));
+        assert_eq!(exit, Some(78), "{limits}: {output}");
         let expected = format!("limits.{at}");
-        assert!(found.contains(&expected), "{expected}: {found}");
+        assert!(output.contains(&expected), "{expected}: {output}");
     }
 }
 
 #[test]
-fn upstreams_that_cannot_be_used_are_refused() {
+fn unusable_upstreams_are_errors() {
     let certificates = Certificates::new();
     certificates
         .issue("one", "localhost")
@@ -281,22 +284,22 @@ fn upstreams_that_cannot_be_used_are_refused() {
         (format!("{secure}tls = {{ name = \"\" }}"), "tls.name"),
         ("servers = [\"127.0.0.1:3000\"]\ntls = {}".to_owned(), "tls"),
     ] {
-        let text = GOOD.replace("servers = [\"127.0.0.1:3000\"]", &upstream);
-        let (exit, found) = check("check", &text);
-        assert_eq!(exit, Some(78), "{upstream}: {found}");
+        let text = VALID.replace("servers = [\"127.0.0.1:3000\"]", &upstream);
+        let (exit, output) = run_on("check", &text);
+        assert_eq!(exit, Some(78), "{upstream}: {output}");
         let expected = format!("upstreams.app.{at}: ");
-        assert!(found.contains(&expected), "{expected}: {found}");
+        assert!(output.contains(&expected), "{expected}: {output}");
     }
-    // Which host it is, and that it is the name that is not known.
-    let text = GOOD.replace("127.0.0.1:3000", "no-such-host.invalid:3000");
-    let (exit, found) = check("check", &text);
-    assert_eq!(exit, Some(78), "{found}");
+    // The message names the host and says that the name does not resolve.
+    let text = VALID.replace("127.0.0.1:3000", "no-such-host.invalid:3000");
+    let (exit, output) = run_on("check", &text);
+    assert_eq!(exit, Some(78), "{output}");
     let expected = "upstreams.app.servers[0]: no-such-host.invalid does not resolve (";
-    assert!(found.contains(expected), "{found}");
+    assert!(output.contains(expected), "{output}");
 }
 
 #[test]
-fn values_that_would_overflow_or_never_match_are_refused() {
+fn values_that_overflow_or_never_match_are_errors() {
     for (line, expected) in [
         (
             "window = { past = \"18446744073709551615s\" }",
@@ -320,10 +323,10 @@ fn values_that_would_overflow_or_never_match_are_refused() {
             "line 14: not TOML: duplicate key",
         ),
     ] {
-        let (exit, found) = check("check", &format!("{GOOD}{line}\n"));
-        assert_eq!(exit, Some(78), "{line}: {found}");
-        assert!(found.contains(expected), "{expected}\n{found}");
-        assert!(!found.contains("CANARY"), "{found}");
+        let (exit, output) = run_on("check", &format!("{VALID}{line}\n"));
+        assert_eq!(exit, Some(78), "{line}: {output}");
+        assert!(output.contains(expected), "{expected}\n{output}");
+        assert!(!output.contains("CANARY"), "{output}");
     }
     for (from, to, expected) in [
         (
@@ -347,9 +350,9 @@ fn values_that_would_overflow_or_never_match_are_refused() {
             "sources[0].secrets[0].not_after: before `not_before`",
         ),
     ] {
-        assert!(GOOD.contains(from), "{from}");
-        let (exit, found) = check("check", &GOOD.replace(from, to));
-        assert_eq!(exit, Some(78), "{to}: {found}");
-        assert!(found.contains(expected), "{expected}\n{found}");
+        assert!(VALID.contains(from), "{from}");
+        let (exit, output) = run_on("check", &VALID.replace(from, to));
+        assert_eq!(exit, Some(78), "{to}: {output}");
+        assert!(output.contains(expected), "{expected}\n{output}");
     }
 }

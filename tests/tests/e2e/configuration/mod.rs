@@ -7,7 +7,8 @@ use std::process::Command;
 
 use hookgate_tests::binary;
 
-pub(super) fn check(command: &str, text: &str) -> (Option<i32>, String) {
+/// Runs `hookgate COMMAND` on the configuration `text`. Returns the exit code and the output.
+pub(super) fn run_on(command: &str, text: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let file = folder.path().join("gateway.toml");
     std::fs::write(&file, text).expect("the file is written");
@@ -29,7 +30,8 @@ pub(super) fn check(command: &str, text: &str) -> (Option<i32>, String) {
     )
 }
 
-pub(super) const GOOD: &str = r#"
+/// A valid configuration.
+pub(super) const VALID: &str = r#"
 [server]
 listen = ["127.0.0.1:0"]
 

@@ -3,12 +3,12 @@
 
 use hookgate_tests::Certificates;
 
-use super::{GOOD, check};
+use super::{VALID, run_on};
 
 #[test]
-fn a_good_configuration_is_shown_without_its_secrets() {
-    let (exit, text) = check("check", GOOD);
-    assert_eq!(exit, Some(0), "{text}");
+fn check_shows_a_configuration_without_its_secrets() {
+    let (exit, output) = run_on("check", VALID);
+    assert_eq!(exit, Some(0), "{output}");
     for expected in [
         "beatapi",
         "/hooks/beatapi",
@@ -16,21 +16,21 @@ fn a_good_configuration_is_shown_without_its_secrets() {
         "1day",
         "127.0.0.1:9090",
     ] {
-        assert!(text.contains(expected), "{expected}: {text}");
+        assert!(output.contains(expected), "{expected}: {output}");
     }
-    assert!(!text.contains("5f0c8a6de2b94a13"), "{text}");
+    assert!(!output.contains("5f0c8a6de2b94a13"), "{output}");
 }
 
 #[test]
-fn what_may_be_meant_but_is_dangerous_is_a_warning() {
+fn valid_but_dangerous_settings_are_warnings() {
     let lasting = "[replay]\nstore = \"disk\"\npath = \"/var/lib/hookgate\"\n[upstreams.app]";
-    let (_, text) = check("check", &GOOD.replacen("[upstreams.app]", lasting, 1));
-    assert!(!text.contains("warning"), "{text}");
+    let (_, output) = run_on("check", &VALID.replacen("[upstreams.app]", lasting, 1));
+    assert!(!output.contains("warning"), "{output}");
     let slow = "timeout = \"10s\"\nservers";
-    let beel = GOOD.replace("\"beatapi\"\nsecrets", "\"beel\"\nsecrets");
+    let beel = VALID.replace("\"beatapi\"\nsecrets", "\"beel\"\nsecrets");
     for (good, bad, at) in [
         (
-            GOOD,
+            VALID,
             (
                 "[upstreams.app]",
                 "[replay]\nboot_fence = false\n[upstreams.app]",
@@ -38,35 +38,39 @@ fn what_may_be_meant_but_is_dangerous_is_a_warning() {
             "replay.boot_fence",
         ),
         (
-            GOOD,
+            VALID,
             ("listen", "admin = \"0.0.0.0:9090\"\nlisten"),
             "server.admin",
         ),
         (
-            GOOD,
+            VALID,
             ("listen", "proxy_protocol = \"0.0.0.0/0\"\nlisten"),
             "server.proxy_protocol",
         ),
         (&beel, ("servers", slow), "sources[0].upstream"),
         (
-            GOOD,
+            VALID,
             (
                 "[\"env:GOOD\"]",
                 "[{ from = \"env:GOOD\", not_after = \"2020-01-01T00:00:00Z\" }]",
             ),
             "sources[0].secrets",
         ),
-        (GOOD, ("env:GOOD", "env:QUOTED"), "sources[0].secrets[0]"),
+        (VALID, ("env:GOOD", "env:QUOTED"), "sources[0].secrets[0]"),
     ] {
-        let (exit, text) = check("check", &good.replacen(bad.0, bad.1, 1));
-        assert_eq!(exit, Some(0), "{text}");
-        assert!(text.contains(&format!("warning    {at}: ")), "{at}: {text}");
+        let (exit, output) = run_on("check", &good.replacen(bad.0, bad.1, 1));
+        assert_eq!(exit, Some(0), "{output}");
+        assert!(
+            output.contains(&format!("warning    {at}: ")),
+            "{at}: {output}"
+        );
     }
 }
 
-/// The fence goes by timestamps: what has none, or one of a clock that is ahead, passes it.
+/// The boot fence compares signed timestamps. Deliveries without a timestamp, and deliveries of a
+/// sender whose clock is ahead, pass it.
 #[test]
-fn what_the_boot_fence_does_not_keep_out_is_a_warning_and_named() {
+fn check_warns_of_the_sources_that_the_boot_fence_does_not_protect() {
     let source = |name: &str, lines: &str| {
         format!(
             "[[sources]]\nname = \"{name}\"\npath = \"/{name}\"\nsecrets = [\"env:GOOD\"]\n\
@@ -91,29 +95,29 @@ fn what_the_boot_fence_does_not_keep_out_is_a_warning_and_named() {
             Some("no timestamp; nor those of late, if"),
         ),
     ] {
-        let top = GOOD
+        let top = VALID
             .split("[[sources]]")
             .next()
-            .expect("it begins with others");
-        let (exit, text) = check("check", &format!("{top}{sources}"));
-        assert_eq!(exit, Some(0), "{text}");
-        let warning = text
+            .expect("other tables come first");
+        let (exit, output) = run_on("check", &format!("{top}{sources}"));
+        assert_eq!(exit, Some(0), "{output}");
+        let warning = output
             .lines()
             .find(|line| line.starts_with("warning    replay.store: "));
         match expected {
             None => assert_eq!(warning, None),
-            Some(expected) => assert!(warning.is_some_and(|w| w.contains(expected)), "{text}"),
+            Some(expected) => assert!(warning.is_some_and(|w| w.contains(expected)), "{output}"),
         }
     }
 }
 
 #[test]
 fn a_weak_secret_is_a_warning() {
-    let (exit, found) = check("check", &GOOD.replace("env:GOOD", "env:WEAK"));
-    assert_eq!(exit, Some(0), "{found}");
+    let (exit, output) = run_on("check", &VALID.replace("env:GOOD", "env:WEAK"));
+    assert_eq!(exit, Some(0), "{output}");
     assert!(
-        found.contains("sources[0].secrets[0]: decodes to fewer than 16 bytes"),
-        "{found}"
+        output.contains("sources[0].secrets[0]: decodes to fewer than 16 bytes"),
+        "{output}"
     );
 }
 
@@ -122,11 +126,11 @@ fn a_secret_file_may_end_with_a_line_feed() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let file = folder.path().join("secret");
     std::fs::write(&file, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM=\n").expect("the file is written");
-    let text = GOOD
+    let text = VALID
         .replace("env:GOOD", &format!("file:{}", file.display()))
         .replace("provider = \"beatapi\"", "provider = \"standard-webhooks\"");
-    let (exit, found) = check("check", &text);
-    assert_eq!(exit, Some(0), "{found}");
+    let (exit, output) = run_on("check", &text);
+    assert_eq!(exit, Some(0), "{output}");
 }
 
 #[test]
@@ -150,21 +154,23 @@ fn the_example_configuration_loads() {
         .fold(text, |text, name| {
             text.replace(&format!("env:{name}"), "env:GOOD")
         });
-    let (exit, found) = check("check", &text);
-    assert_eq!(exit, Some(0), "{found}");
+    let (exit, output) = run_on("check", &text);
+    assert_eq!(exit, Some(0), "{output}");
 }
 
 #[test]
 fn the_configuration_of_the_readme_loads() {
     let readme = include_str!("../../../../README.md");
-    let (_, rest) = readme.split_once("```toml\n").expect("it has one");
+    let (_, rest) = readme
+        .split_once("```toml\n")
+        .expect("the README has a TOML block");
     let (text, _) = rest.split_once("```").expect("the process ends");
-    let (exit, found) = check("check", &text.replace("env:BEATAPI_SECRET", "env:GOOD"));
-    assert_eq!(exit, Some(0), "{found}");
+    let (exit, output) = run_on("check", &text.replace("env:BEATAPI_SECRET", "env:GOOD"));
+    assert_eq!(exit, Some(0), "{output}");
 }
 
 #[test]
-fn check_says_what_a_scheme_cannot_do() {
+fn check_states_how_each_scheme_recognises_duplicates() {
     for (provider, expected) in [
         ("beatapi", "dedupe     by the event id, which is signed"),
         ("calendly", "dedupe     exact replays only"),
@@ -172,12 +178,12 @@ fn check_says_what_a_scheme_cannot_do() {
         ("telegram", "dedupe     retries only: a token signs nothing"),
         ("asana", "dedupe     off"),
     ] {
-        let text = GOOD.replace(
+        let text = VALID.replace(
             "provider = \"beatapi\"",
             &format!("provider = \"{provider}\""),
         );
-        let (exit, found) = check("check", &text);
-        assert_eq!(exit, Some(0), "{found}");
-        assert!(found.contains(expected), "{expected}\n{found}");
+        let (exit, output) = run_on("check", &text);
+        assert_eq!(exit, Some(0), "{output}");
+        assert!(output.contains(expected), "{expected}\n{output}");
     }
 }

@@ -9,7 +9,8 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use hookgate_tests::{
-    Behaviour, Certificates, Gateway, ReceivedResponse, Upstream, raw_delivery, send, try_send,
+    Behaviour, Certificates, Gateway, ReceivedResponse, Upstream, count_by_event, raw_delivery,
+    send, try_send,
 };
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,22 +18,23 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
-use super::{beatapi, count, exchange, lasting};
+use super::{beatapi, exchange, with_disk_store};
 
-/// An upstream that takes its time.
+/// Starts an upstream that delays each response.
 async fn slow_upstream(delay: Duration) -> Upstream {
     Upstream::start_with(|router: Router| {
         router.layer(from_fn(move |request: Request, next: Next| async move {
-            let answer = next.run(request).await;
+            let response = next.run(request).await;
             sleep(delay).await;
-            answer
+            response
         }))
     })
     .await
 }
 
-/// Sends so many deliveries a second until all are sent: what came of each.
-async fn at_200_a_second(
+/// Sends 200 deliveries a second until `events` are sent. Returns each response, or `None` if the
+/// connection failed.
+async fn send_200_a_second(
     address: SocketAddr,
     events: usize,
 ) -> BTreeMap<String, Option<ReceivedResponse>> {
@@ -50,12 +52,12 @@ async fn at_200_a_second(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_at_200_deliveries_a_second_loses_none() {
+async fn sigterm_at_200_deliveries_a_second_loses_no_event() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let upstream = slow_upstream(Duration::from_secs(1)).await;
-    let mut gateway = lasting(&upstream, folder.path()).start();
+    let mut gateway = with_disk_store(&upstream, folder.path()).start();
     let address = gateway.address();
-    let sending = tokio::spawn(at_200_a_second(address, 600));
+    let sending = tokio::spawn(send_200_a_second(address, 600));
     let mut arrivals = Vec::new();
     while arrivals.len() < 250 {
         arrivals.extend(upstream.take_received());
@@ -65,39 +67,39 @@ async fn sigterm_at_200_deliveries_a_second_loses_none() {
     let status = gateway.wait_for_exit().await;
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
     gateway.wait_for_log("drained").await;
-    let replies = sending.await.expect("the task does not panic");
+    let responses = sending.await.expect("the task does not panic");
     arrivals.extend(upstream.take_received());
 
-    // Whoever was let in was answered, by the upstream; the others found nobody.
-    let arrived = count(&arrivals);
-    for (id, reply) in &replies {
-        let answered = reply.as_ref().map(|reply| reply.status);
+    // Every delivery that reached the upstream got its response; the others found no listener.
+    let arrived = count_by_event(&arrivals);
+    for (id, response) in &responses {
+        let answered = response.as_ref().map(|response| response.status);
         let expected = arrived.contains_key(id).then_some(StatusCode::NO_CONTENT);
         assert_eq!(answered, expected, "{id}");
     }
-    let answered = replies.values().flatten().count();
-    assert!(answered >= 250 && answered < replies.len(), "{answered}");
+    let answered = responses.values().flatten().count();
+    assert!(answered >= 250 && answered < responses.len(), "{answered}");
 
-    // They try again, and so do those that were answered, as replays.
-    let gateway = lasting(&upstream, folder.path()).start();
+    // Every sender retries. The deliveries that had a response are duplicates now.
+    let gateway = with_disk_store(&upstream, folder.path()).start();
     let mut again = JoinSet::new();
-    for id in replies.into_keys() {
+    for id in responses.into_keys() {
         let address = gateway.address();
         again.spawn(async move { send(address, beatapi().delivery(&id)).await });
     }
     let again = again.join_all().await;
-    assert!(again.iter().all(|reply| reply.status.is_success()));
+    assert!(again.iter().all(|response| response.status.is_success()));
     arrivals.extend(upstream.take_received());
-    let arrived = count(&arrivals);
+    let arrived = count_by_event(&arrivals);
     assert_eq!(arrived.len(), 600);
     assert!(arrived.values().all(|count| *count == 1));
 }
 
 #[tokio::test]
-async fn it_ends_as_soon_as_what_is_under_way_is_done() {
+async fn the_gateway_exits_when_the_deliveries_in_flight_have_ended() {
     let upstream = Upstream::start().await;
     let mut gateway = Gateway::builder(upstream.address()).start();
-    // Open, and of no use: it must not keep the process.
+    // An idle connection must not delay the exit.
     let mut idle = TcpStream::connect(gateway.address())
         .await
         .expect("the server listens");
@@ -105,10 +107,10 @@ async fn it_ends_as_soon_as_what_is_under_way_is_done() {
     assert!(before.starts_with("HTTP/1.1 204"), "{before}");
     upstream.take_received();
     let half = b"POST /elsewhere HTTP/1.1\r\nHost: a\r\n";
-    let mut begun = TcpStream::connect(gateway.address())
+    let mut started = TcpStream::connect(gateway.address())
         .await
         .expect("the server listens");
-    begun.write_all(half).await.expect("the server reads");
+    started.write_all(half).await.expect("the server reads");
     upstream.queue_behaviour(Behaviour::DelayedStatus(
         Duration::from_secs(2),
         StatusCode::OK,
@@ -138,17 +140,17 @@ async fn it_ends_as_soon_as_what_is_under_way_is_done() {
     );
     while TcpStream::connect(gateway.address()).await.is_ok() {}
 
-    // What had begun is answered, and told that it was the last.
-    begun.write_all(b"\r\n").await.expect("the server reads");
-    let mut answer = String::new();
-    begun
-        .read_to_string(&mut answer)
+    // The request that had begun gets its response, with `Connection: close`.
+    started.write_all(b"\r\n").await.expect("the server reads");
+    let mut response = String::new();
+    started
+        .read_to_string(&mut response)
         .await
         .expect("the server responds");
-    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(response.starts_with("HTTP/1.1 404"), "{response}");
     assert!(
-        answer.to_lowercase().contains("connection: close"),
-        "{answer}"
+        response.to_lowercase().contains("connection: close"),
+        "{response}"
     );
     assert_eq!(
         delivery.await.expect("the task does not panic").status,
@@ -157,13 +159,13 @@ async fn it_ends_as_soon_as_what_is_under_way_is_done() {
     let closed = idle.read(&mut [0]).await;
     assert!(matches!(closed, Ok(0)), "{closed:?}");
     assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
-    // It may wait for 39 s: a head, a body, another delivery, and an upstream.
+    // The drain may take 39 s: the timeouts of head, body, duplicate wait, and upstream.
     assert!(start.elapsed() < Duration::from_secs(20));
 }
 
-/// Whoever has connected and said nothing has nothing to lose.
+/// A connection without a byte of a request loses nothing when it is closed.
 #[tokio::test]
-async fn nobody_waits_for_connections_on_which_nothing_has_begun() {
+async fn the_drain_does_not_wait_for_connections_without_a_request() {
     let certificates = Certificates::new();
     certificates.issue("server", "localhost");
     let upstream = Upstream::start().await;
@@ -180,13 +182,13 @@ async fn nobody_waits_for_connections_on_which_nothing_has_begun() {
         };
         let mut silent = connect(gateway.address()).await;
         let mut silent_tls = connect(gateway.tls_address()).await;
-        let mut begun = connect(gateway.address()).await;
+        let mut started = connect(gateway.address()).await;
         let delivery = raw_delivery(&format!("evt_begun_{h2c}"));
-        begun
+        started
             .write_all(&delivery[..1])
             .await
             .expect("the server reads");
-        // All of them are accepted, and counted.
+        // Wait until the gateway has accepted all three.
         while !gateway
             .get_admin("/metrics")
             .await
@@ -197,22 +199,22 @@ async fn nobody_waits_for_connections_on_which_nothing_has_begun() {
             let closed = silent.read(&mut [0]).await;
             assert!(matches!(closed, Ok(0)), "{closed:?}");
         }
-        begun
+        started
             .write_all(&delivery[1..])
             .await
             .expect("the server reads");
-        let mut answer = String::new();
-        begun
-            .read_to_string(&mut answer)
+        let mut response = String::new();
+        started
+            .read_to_string(&mut response)
             .await
             .expect("the server responds");
-        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        assert!(response.starts_with("HTTP/1.1 204"), "{response}");
         assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
     }
 }
 
 #[tokio::test]
-async fn a_delay_before_draining_lets_balancers_notice() {
+async fn drain_delay_reports_not_ready_while_deliveries_still_pass() {
     let upstream = Upstream::start().await;
     let mut gateway = Gateway::builder(upstream.address())
         .server("drain_delay = \"1h\"")
@@ -225,9 +227,9 @@ async fn a_delay_before_draining_lets_balancers_notice() {
             .await
             .starts_with("HTTP/1.1 503")
     );
-    // It still takes what comes.
-    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
-    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    // The gateway still accepts deliveries.
+    let response = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
     gateway.signal("INT");
     assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
 }

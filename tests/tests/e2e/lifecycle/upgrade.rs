@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hookgate_tests::{Gateway, GatewayBuilder, Upstream, now, raw_delivery, send};
+use hookgate_tests::{Gateway, GatewayBuilder, Upstream, count_by_event, now, raw_delivery, send};
 use http::StatusCode;
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,15 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{beatapi, count, exchange, lasting};
+use super::{beatapi, exchange, with_disk_store};
 
 fn with_upgrades(builder: GatewayBuilder, folder: &Path) -> GatewayBuilder {
     let path = folder.join("upgrade.sock").display().to_string();
     builder.server(&format!("upgrade_socket = {path:?}"))
 }
 
-/// Sends one event after the other on one connection, and each once more as a replay,
-/// until told to stop. Opens another one when the server says that it closes.
+/// Sends events one after the other on one connection, each of them twice, until `over` is set.
+/// Returns the number of events.
+///
+/// Opens a new connection when the gateway closes the old one.
 async fn keep_sending(
     address: SocketAddr,
     sender: usize,
@@ -38,17 +40,17 @@ async fn keep_sending(
     while !over.load(Ordering::SeqCst) {
         let id = format!("evt_{sender}_{number}");
         for expected in ["HTTP/1.1 204", "HTTP/1.1 200"] {
-            let mut answer = exchange(&mut stream, &id).await;
-            if answer.is_empty() {
-                // It was idle for so long that the server closed it. Nobody has seen the
-                // request, or the next one would not be answered as the first.
+            let mut response = exchange(&mut stream, &id).await;
+            if response.is_empty() {
+                // The gateway closed the idle connection before it read the request. If it had
+                // read it, the next response would be that of a duplicate, and the test fails.
                 stream = TcpStream::connect(address)
                     .await
                     .expect("the server listens");
-                answer = exchange(&mut stream, &id).await;
+                response = exchange(&mut stream, &id).await;
             }
-            assert!(answer.starts_with(expected), "{id}: {answer}");
-            if answer.contains("connection: close") {
+            assert!(response.starts_with(expected), "{id}: {response}");
+            if response.contains("connection: close") {
                 stream = TcpStream::connect(address)
                     .await
                     .expect("the server listens");
@@ -60,15 +62,16 @@ async fn keep_sending(
     number
 }
 
-/// Likewise over HTTP/2, many at once on one connection. What the server has not begun
-/// when it goes, the client sends to the next (RFC 9113 §8.7).
+/// Sends events over HTTP/2, ten at a time on one connection, until `over` is set.
+///
+/// A client may retry requests that the server did not process (RFC 9113 §8.7).
 async fn keep_sending_http2(
     address: SocketAddr,
     sender: usize,
     over: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
 ) -> usize {
-    const AT_ONCE: usize = 10;
+    const CONCURRENT: usize = 10;
     let mut number = 0;
     while !over.load(Ordering::SeqCst) {
         let stream = TcpStream::connect(address)
@@ -81,7 +84,7 @@ async fn keep_sending_http2(
         let connection = tokio::spawn(connection);
         while !over.load(Ordering::SeqCst) && !client.is_closed() {
             let mut calls = JoinSet::new();
-            for stream in 0..AT_ONCE {
+            for stream in 0..CONCURRENT {
                 let (mut client, id) = (client.clone(), format!("h2_{sender}_{number}_{stream}"));
                 calls.spawn(async move {
                     let mut request = beatapi().delivery(&id);
@@ -89,30 +92,30 @@ async fn keep_sending_http2(
                     let uri = format!("http://hooks.example{}", beatapi().path());
                     *request.uri_mut() = uri.parse().expect("the address is valid");
                     match client.send_request(request).await {
-                        Ok(reply) => assert!(reply.status().is_success(), "{id}"),
-                        // Nobody has seen it: it is new to whoever gets it next.
+                        Ok(response) => assert!(response.status().is_success(), "{id}"),
+                        // The old process did not process the request, so it is not a duplicate.
                         Err(_) => {
-                            let reply = send(address, beatapi().delivery(&id)).await;
-                            assert_eq!(reply.status, StatusCode::NO_CONTENT, "{id}");
+                            let response = send(address, beatapi().delivery(&id)).await;
+                            assert_eq!(response.status, StatusCode::NO_CONTENT, "{id}");
                         }
                     }
                 });
             }
             calls.join_all().await;
             number += 1;
-            sent.fetch_add(AT_ONCE, Ordering::SeqCst);
+            sent.fetch_add(CONCURRENT, Ordering::SeqCst);
         }
         drop(client);
         let _ = connection.await;
     }
-    number * AT_ONCE
+    number * CONCURRENT
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_under_load_fails_no_request_and_lets_no_replay_in() {
+async fn an_upgrade_under_load_fails_no_request_and_forwards_no_replay() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let upstream = Upstream::start().await;
-    let builder = with_upgrades(lasting(&upstream, folder.path()), folder.path());
+    let builder = with_upgrades(with_disk_store(&upstream, folder.path()), folder.path());
     let mut gateway = builder.server("h2c = true").start();
     let address = gateway.address();
     let (over, sent) = (Arc::new(AtomicBool::new(false)), Arc::default());
@@ -125,14 +128,14 @@ async fn an_upgrade_under_load_fails_no_request_and_lets_no_replay_in() {
         let (over, sent) = (Arc::clone(&over), Arc::clone(&sent));
         senders.spawn(keep_sending_http2(address, sender, over, sent));
     }
-    let some_more = async || {
+    let send_more = async || {
         let enough = sent.load(Ordering::SeqCst) + 100;
         while sent.load(Ordering::SeqCst) < enough {
             tokio::task::yield_now().await;
         }
     };
     for _ in 0..3 {
-        some_more().await;
+        send_more().await;
         let successor = gateway.successor();
         assert_eq!(
             gateway.wait_for_exit().await.code(),
@@ -141,27 +144,28 @@ async fn an_upgrade_under_load_fails_no_request_and_lets_no_replay_in() {
             gateway.log()
         );
         gateway = successor;
-        some_more().await;
+        send_more().await;
     }
     over.store(true, Ordering::SeqCst);
     let delivered: usize = senders.join_all().await.into_iter().sum();
-    let arrived = count(&upstream.take_received());
+    let arrived = count_by_event(&upstream.take_received());
     assert_eq!(arrived.len(), delivered);
     assert!(arrived.values().all(|count| *count == 1));
 }
 
-/// What a gateway keeps its memory in across an end.
+/// Where the gateway remembers events.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Memory {
+enum Store {
     OnDisk,
-    /// In the process, with the boot fence up.
-    Fenced,
-    /// The control: in the process, with the fence down.
-    Forgetful,
+    /// A memory store, with the boot fence on.
+    MemoryWithBootFence,
+    /// The control: a memory store, with the boot fence off.
+    MemoryWithoutBootFence,
 }
 
+/// The event across which a replay is sent.
 #[derive(Clone, Copy, Debug)]
-enum End {
+enum Transition {
     Restart,
     Upgrade,
     Reload,
@@ -169,42 +173,47 @@ enum End {
 
 #[tokio::test]
 async fn a_replay_across_a_restart_an_upgrade_or_a_reload_is_not_forwarded() {
-    for memory in [Memory::OnDisk, Memory::Fenced, Memory::Forgetful] {
-        for end in [End::Restart, End::Upgrade, End::Reload] {
-            let replays = replays_across(memory, end).await;
-            let forgotten = memory == Memory::Forgetful && !matches!(end, End::Reload);
-            assert_eq!(replays, usize::from(forgotten), "{memory:?} {end:?}");
+    for store in [
+        Store::OnDisk,
+        Store::MemoryWithBootFence,
+        Store::MemoryWithoutBootFence,
+    ] {
+        for transition in [Transition::Restart, Transition::Upgrade, Transition::Reload] {
+            let replays = replays_across(store, transition).await;
+            let forgotten =
+                store == Store::MemoryWithoutBootFence && !matches!(transition, Transition::Reload);
+            assert_eq!(replays, usize::from(forgotten), "{store:?} {transition:?}");
         }
     }
 }
 
-/// How many replays of one delivery are forwarded across `end`.
-async fn replays_across(memory: Memory, end: End) -> usize {
+/// Returns how many replays of one delivery are forwarded across `transition`.
+async fn replays_across(store: Store, transition: Transition) -> usize {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let upstream = Upstream::start().await;
     let builder = || {
-        let builder = match memory {
-            Memory::OnDisk => lasting(&upstream, folder.path()),
-            Memory::Forgetful => Gateway::builder(upstream.address()),
-            Memory::Fenced => Gateway::builder(upstream.address()).boot_fence(),
+        let builder = match store {
+            Store::OnDisk => with_disk_store(&upstream, folder.path()),
+            Store::MemoryWithoutBootFence => Gateway::builder(upstream.address()),
+            Store::MemoryWithBootFence => Gateway::builder(upstream.address()).boot_fence(),
         };
         with_upgrades(builder, folder.path())
     };
     let mut gateway = builder().start();
-    let (captured, body) = fresh(&gateway).await;
+    let (captured, body) = deliver_past_boot_fence(&gateway).await;
     assert_eq!(upstream.take_received().len(), 1);
-    let mut gateway = match end {
-        End::Restart => {
+    let mut gateway = match transition {
+        Transition::Restart => {
             gateway.signal("TERM");
             gateway.wait_for_exit().await;
             builder().start()
         }
-        End::Upgrade => {
+        Transition::Upgrade => {
             let successor = gateway.successor();
             gateway.wait_for_exit().await;
             successor
         }
-        End::Reload => {
+        Transition::Reload => {
             assert!(gateway.reload().await);
             gateway
         }
@@ -212,29 +221,29 @@ async fn replays_across(memory: Memory, end: End) -> usize {
     let replay = beatapi().request(captured, body);
     send(gateway.address(), replay).await;
     let replays = upstream.take_received().len();
-    // It is of use, all the same.
-    fresh(&gateway).await;
+    // The gateway still forwards new events.
+    deliver_past_boot_fence(&gateway).await;
     gateway.signal("TERM");
     gateway.wait_for_exit().await;
     replays
 }
 
-/// Delivers an event, signed anew until the fence lets it through, as senders do: the
-/// headers of the delivery that passed, and its body.
-async fn fresh(gateway: &Gateway) -> (http::HeaderMap, bytes::Bytes) {
+/// Delivers an event. Signs it again after each 503 of the boot fence, as senders do. Returns the
+/// headers and the body of the accepted delivery.
+async fn deliver_past_boot_fence(gateway: &Gateway) -> (http::HeaderMap, bytes::Bytes) {
     let provider = beatapi();
     let body = provider.body(&format!("evt_{}", gateway.address()));
     let start = Instant::now();
     loop {
         let headers = provider.sign(&body, now(), "");
-        let reply = send(
+        let response = send(
             gateway.address(),
             provider.request(headers.clone(), body.clone()),
         )
         .await;
-        match reply.status {
+        match response.status {
             StatusCode::SERVICE_UNAVAILABLE => {
-                assert!(reply.headers.contains_key("retry-after"));
+                assert!(response.headers.contains_key("retry-after"));
                 assert!(start.elapsed() < Duration::from_secs(60));
             }
             status => {
@@ -247,14 +256,15 @@ async fn fresh(gateway: &Gateway) -> (http::HeaderMap, bytes::Bytes) {
 }
 
 #[tokio::test]
-async fn what_a_forgetful_gateway_has_not_forwarded_when_it_hands_over_it_never_will() {
+async fn a_gateway_with_a_memory_store_forwards_nothing_after_its_handover() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let upstream = Upstream::start().await;
     let builder = Gateway::builder(upstream.address()).boot_fence();
     let mut gateway = with_upgrades(builder, folder.path()).start();
-    fresh(&gateway).await;
+    deliver_past_boot_fence(&gateway).await;
     upstream.take_received();
-    // Under way while the successor starts: forwarded now, it would be unknown there.
+    // This delivery is in flight while the successor starts. If the old process forwarded it, the
+    // successor would not know the event.
     let delivery = raw_delivery("evt_late");
     let (first, rest) = delivery.split_at(delivery.len() - 5);
     let mut stream = TcpStream::connect(gateway.address())
@@ -263,22 +273,22 @@ async fn what_a_forgetful_gateway_has_not_forwarded_when_it_hands_over_it_never_
     stream.write_all(first).await.expect("the server reads");
     let successor = gateway.successor();
     stream.write_all(rest).await.expect("the server reads");
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
+        .read_to_string(&mut response)
         .await
         .expect("the server responds");
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(response.starts_with("HTTP/1.1 503"), "{response}");
     assert_eq!(upstream.take_received().len(), 0);
     assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
-    fresh(&successor).await;
+    deliver_past_boot_fence(&successor).await;
 }
 
 #[tokio::test]
-async fn an_upgrade_without_a_successor_leaves_everything_as_it_was() {
+async fn an_upgrade_without_a_successor_changes_nothing() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let upstream = Upstream::start().await;
-    for (builder, said) in [
+    for (builder, expected_log) in [
         (
             Gateway::builder(upstream.address()),
             "server.upgrade_socket is not set",
@@ -290,9 +300,9 @@ async fn an_upgrade_without_a_successor_leaves_everything_as_it_was() {
     ] {
         let gateway = builder.start();
         gateway.signal("QUIT");
-        gateway.wait_for_log(said).await;
-        let reply = send(gateway.address(), beatapi().delivery(said)).await;
-        assert!(reply.status.is_success());
+        gateway.wait_for_log(expected_log).await;
+        let response = send(gateway.address(), beatapi().delivery(expected_log)).await;
+        assert!(response.status.is_success());
         assert!(
             gateway
                 .get_admin("/readyz")
@@ -303,16 +313,16 @@ async fn an_upgrade_without_a_successor_leaves_everything_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_successor_that_cannot_begin_leaves_everything_as_it_was() {
-    let elsewhere = TcpListener::bind("127.0.0.1:0")
+async fn a_successor_that_cannot_start_changes_nothing() {
+    let other_listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
-    let taken = elsewhere.local_addr().expect("the listener is bound");
+    let occupied = other_listener.local_addr().expect("the listener is bound");
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let upstream = Upstream::start().await;
     for builder in [
-        lasting(&upstream, folder.path()),
-        // It takes nothing while it hands over, and has to take up again.
+        with_disk_store(&upstream, folder.path()),
+        // With a memory store the gateway forwards nothing during a handover and must resume.
         Gateway::builder(upstream.address()),
     ] {
         let mut gateway = with_upgrades(builder, folder.path()).start();
@@ -320,12 +330,15 @@ async fn a_successor_that_cannot_begin_leaves_everything_as_it_was() {
         let before = send(address, beatapi().delivery("evt_1")).await;
         assert_eq!(before.status, StatusCode::NO_CONTENT);
 
-        // It binds what is new to it only when it has the sockets.
+        // The successor binds additional addresses after it has received the sockets.
         let log = gateway.failing_successor(|config| {
-            let both = format!("listen = [\"{taken}\", \"{address}\"]");
+            let both = format!("listen = [\"{occupied}\", \"{address}\"]");
             config.replacen(&format!("listen = [\"{address}\"]"), &both, 1)
         });
-        assert!(log.contains(&format!("cannot listen on {taken}")), "{log}");
+        assert!(
+            log.contains(&format!("cannot listen on {occupied}")),
+            "{log}"
+        );
         gateway
             .wait_for_log("no upgrade; this process goes on")
             .await;

@@ -14,20 +14,22 @@ use tokio::net::TcpListener;
 
 use super::{NEW, OLD, folder, gateway, new, old, source, status, write};
 
-/// How a file comes to have other contents.
+/// A way to change the contents of a file.
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    Written,
-    Replaced,
-    /// As Kubernetes does it: the file is a link through a folder that is a link.
+    /// Written in place.
+    Overwritten,
+    /// Replaced by a rename, as editors do.
+    Renamed,
+    /// Kubernetes volumes: the file is a link through a linked folder, and that link changes.
     Relinked,
 }
 
 impl Change {
-    /// Puts the first contents of `name` into `folder`.
+    /// Creates the file `name` in `folder` with its first contents.
     fn prepare(self, folder: &Path, name: &str, text: &str) {
         match self {
-            Self::Written | Self::Replaced => write(&folder.join(name), text),
+            Self::Overwritten | Self::Renamed => write(&folder.join(name), text),
             Self::Relinked => {
                 fs::create_dir(folder.join("first")).expect("the temporary folder is created");
                 write(&folder.join("first").join(name), text);
@@ -38,11 +40,12 @@ impl Change {
         }
     }
 
+    /// Changes the contents of the file `name`.
     fn change(self, folder: &Path, name: &str, text: &str) {
         let aside = folder.join("aside");
         match self {
-            Self::Written => write(&folder.join(name), text),
-            Self::Replaced => {
+            Self::Overwritten => write(&folder.join(name), text),
+            Self::Renamed => {
                 write(&aside, text);
                 fs::rename(aside, folder.join(name)).expect("the file is replaced");
             }
@@ -57,8 +60,8 @@ impl Change {
 }
 
 #[tokio::test]
-async fn a_secret_that_changes_in_its_file_is_noticed_however_it_changes() {
-    for change in [Change::Written, Change::Replaced, Change::Relinked] {
+async fn every_way_to_change_a_secret_file_triggers_a_reload() {
+    for change in [Change::Overwritten, Change::Renamed, Change::Relinked] {
         let folder = folder();
         change.prepare(folder.path(), "secret", OLD);
         let upstream = Upstream::start().await;
@@ -69,7 +72,7 @@ async fn a_secret_that_changes_in_its_file_is_noticed_however_it_changes() {
             StatusCode::NO_CONTENT
         );
         let before = gateway.reloads().await;
-        // Of the same length: nothing but the contents tells.
+        // The new secret has the same length, so only the contents differ.
         change.change(folder.path(), "secret", NEW);
         assert!(gateway.wait_for_reload(before).await, "{change:?}");
         assert_eq!(
@@ -86,7 +89,7 @@ async fn a_secret_that_changes_in_its_file_is_noticed_however_it_changes() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_changes_in_its_file_is_noticed_without_a_signal() {
+async fn a_changed_configuration_file_is_reloaded_without_a_signal() {
     let upstream = Upstream::start().await;
     let gateway = gateway(&upstream, "\"env:OLD\"");
     let before = gateway.reloads().await;
@@ -99,16 +102,16 @@ async fn a_configuration_that_changes_in_its_file_is_noticed_without_a_signal() 
 }
 
 #[tokio::test]
-async fn a_bad_configuration_changes_nothing_and_says_why() {
+async fn an_invalid_configuration_changes_nothing_and_its_errors_are_logged() {
     let upstream = Upstream::start().await;
     let folder = folder();
     let late = folder.path().join("late");
     let gateway = gateway(&upstream, "\"env:OLD\"");
     let late_secret = format!("file:{}", late.display());
-    for (from, to, said) in [
-        ("env:OLD", "env:NOBODY_SET_THIS", "NOBODY_SET_THIS"),
+    for (from, to, error) in [
+        ("env:OLD", "env:UNSET_VARIABLE", "UNSET_VARIABLE"),
         (
-            "env:NOBODY_SET_THIS",
+            "env:UNSET_VARIABLE",
             "env:OLD\", \"whsec_inline",
             "expected env:NAME or file:PATH",
         ),
@@ -117,7 +120,7 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
     ] {
         gateway.edit_config(from, to);
         assert!(!gateway.reload().await, "{to}");
-        gateway.wait_for_log(said).await;
+        gateway.wait_for_log(error).await;
         assert!(
             gateway
                 .get_admin("/healthz")
@@ -129,7 +132,7 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
             StatusCode::NO_CONTENT
         );
     }
-    // The file that was missing comes, and nobody has to say so.
+    // The missing file appears, and the gateway reloads without a signal.
     let before = gateway.reloads().await;
     write(&late, NEW);
     assert!(gateway.wait_for_reload(before).await);
@@ -140,7 +143,7 @@ async fn a_bad_configuration_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
-async fn what_cannot_change_at_run_time_is_said_and_nothing_changes() {
+async fn settings_that_need_a_restart_are_logged_and_nothing_changes() {
     let upstream = Upstream::start().await;
     let gateway = gateway(&upstream, "\"env:OLD\"");
     for (from, to, key) in [
@@ -178,14 +181,14 @@ async fn what_cannot_change_at_run_time_is_said_and_nothing_changes() {
         gateway.edit_config(to, from);
         gateway.edit_config("env:NEW", "env:OLD");
     }
-    // Neither has the other half been put into force.
+    // The rest of the rejected configuration, the new key, is not in force either.
     assert_eq!(
         status(&gateway, &old(), "evt_1").await,
         StatusCode::NO_CONTENT
     );
 }
 
-/// An upstream that answers 204 to all, and counts connections.
+/// Starts an upstream that responds 204 to every request and counts connections.
 async fn counting_upstream() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
@@ -202,11 +205,11 @@ async fn counting_upstream() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
                 let mut seen = Vec::new();
                 while let Ok(read @ 1..) = stream.read(&mut buffer).await {
                     seen.extend_from_slice(&buffer[..read]);
-                    // The bodies here end like this, and nothing else does.
+                    // In these tests only a body ends with a brace.
                     if seen.ends_with(b"}") {
                         seen.clear();
-                        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
-                        let _ = stream.write_all(answer).await;
+                        let response = b"HTTP/1.1 204 No Content\r\n\r\n";
+                        let _ = stream.write_all(response).await;
                     }
                 }
             });
@@ -216,7 +219,7 @@ async fn counting_upstream() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn connections_to_an_upstream_that_has_not_changed_survive_and_others_do_not() {
+async fn a_reload_keeps_connections_to_an_unchanged_upstream_and_closes_others() {
     let (address, connections) = counting_upstream().await;
     let gateway = Gateway::builder(address)
         .env("OLD", OLD)

@@ -11,12 +11,8 @@ use tokio::net::TcpStream;
 
 use super::{NEW, OLD, folder, gateway, new, old, status, write};
 
-/// A delivery of which half of the body is under way, and the other half.
-async fn half_a_delivery(
-    gateway: &Gateway,
-    provider: &TestProvider,
-    id: &str,
-) -> (TcpStream, Vec<u8>) {
+/// Sends a delivery except for the second half of its body. Returns the connection and that half.
+async fn send_half(gateway: &Gateway, provider: &TestProvider, id: &str) -> (TcpStream, Vec<u8>) {
     let body = provider.body(id);
     let mut head = format!(
         "POST {} HTTP/1.1\r\nhost: hooks.example\r\nconnection: close\r\n\
@@ -39,48 +35,48 @@ async fn half_a_delivery(
         .write_all(head.as_bytes())
         .await
         .expect("the server reads");
-    // Only a head that is good is told to go on.
-    let leave = b"HTTP/1.1 100 Continue\r\n\r\n";
-    let mut told = [0; 25];
+    // The gateway sends 100 Continue after the head check has passed.
+    let continue_response = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut interim = [0; 25];
     stream
-        .read_exact(&mut told)
+        .read_exact(&mut interim)
         .await
         .expect("the server responds");
-    assert_eq!(&told, leave);
+    assert_eq!(&interim, continue_response);
     stream.write_all(first).await.expect("the server reads");
     (stream, rest.to_vec())
 }
 
-async fn the_rest(half: (TcpStream, Vec<u8>)) -> String {
+/// Sends the second half of the body. Returns the response.
+async fn send_rest(half: (TcpStream, Vec<u8>)) -> String {
     let (mut stream, rest) = half;
     stream.write_all(&rest).await.expect("the server reads");
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
+        .read_to_string(&mut response)
         .await
         .expect("the server responds");
-    answer
+    response
 }
 
 #[tokio::test]
-async fn a_delivery_whose_body_is_under_way_is_checked_by_the_keys_of_when_it_is_whole() {
-    // What the key file holds by then, and what becomes of a delivery signed with OLD.
-    for (by_then, forwarded) in [(OLD, true), (NEW, false)] {
+async fn a_delivery_whose_key_is_removed_during_its_body_is_not_forwarded() {
+    // The key at the end of the body, and whether a delivery signed with OLD is forwarded.
+    for (key_at_end, forwarded) in [(OLD, true), (NEW, false)] {
         let folder = folder();
         let file = folder.path().join("secret");
         write(&file, OLD);
         let upstream = Upstream::start().await;
         let gateway = gateway(&upstream, &format!("\"file:{}\"", file.display()));
-        let half = half_a_delivery(&gateway, &old(), "evt_1").await;
-        write(&file, by_then);
+        let half = send_half(&gateway, &old(), "evt_1").await;
+        write(&file, key_at_end);
         assert!(gateway.reload().await);
-        let answer = the_rest(half).await;
+        let response = send_rest(half).await;
         if forwarded {
-            assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+            assert!(response.starts_with("HTTP/1.1 204"), "{response}");
         } else {
-            // Told to come again, because a reload came between: its next try is
-            // refused for good.
-            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            // A reload came between, so the sender must retry. The retry is refused with 401.
+            assert!(response.starts_with("HTTP/1.1 503"), "{response}");
             assert_eq!(
                 status(&gateway, &old(), "evt_1").await,
                 StatusCode::UNAUTHORIZED
@@ -89,25 +85,28 @@ async fn a_delivery_whose_body_is_under_way_is_checked_by_the_keys_of_when_it_is
         assert_eq!(
             upstream.take_received().len(),
             usize::from(forwarded),
-            "{by_then}"
+            "{key_at_end}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_delivery_under_way_whose_key_is_let_in_meanwhile_is_not_lost() {
+async fn a_delivery_whose_key_is_added_during_its_body_is_not_lost() {
     let folder = folder();
     let file = folder.path().join("secret");
     write(&file, OLD);
     let upstream = Upstream::start().await;
     let gateway = gateway(&upstream, &format!("\"file:{}\"", file.display()));
-    let half = half_a_delivery(&gateway, &new(), "evt_1").await;
+    let half = send_half(&gateway, &new(), "evt_1").await;
     write(&file, NEW);
     assert!(gateway.reload().await);
-    let answer = the_rest(half).await;
-    // It was begun with the keys of before. 401 might be the end of it.
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert!(answer.to_lowercase().contains("retry-after"), "{answer}");
+    let response = send_rest(half).await;
+    // The head was checked with the old keys. After a 401 the provider might not retry.
+    assert!(response.starts_with("HTTP/1.1 503"), "{response}");
+    assert!(
+        response.to_lowercase().contains("retry-after"),
+        "{response}"
+    );
     assert_eq!(
         status(&gateway, &new(), "evt_1").await,
         StatusCode::NO_CONTENT
@@ -115,7 +114,7 @@ async fn a_delivery_under_way_whose_key_is_let_in_meanwhile_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_delivery_that_waits_for_another_is_checked_once_more_before_it_is_forwarded() {
+async fn a_waiting_duplicate_is_checked_again_before_it_is_forwarded() {
     let folder = folder();
     let file = folder.path().join("secret");
     write(&file, OLD);
@@ -135,11 +134,11 @@ async fn a_delivery_that_waits_for_another_is_checked_once_more_before_it_is_for
         tokio::task::yield_now().await;
     }
     let second = deliver();
-    // It is behind the first one once its key has matched.
+    // The second delivery waits for the claim once its key has matched.
     while !metric_is(&gateway, "hookgate_key_matches_total", 2).await {}
     write(&file, NEW);
     assert!(gateway.reload().await);
-    // The first was forwarded before, and fails; the second would take its place.
+    // The first one was forwarded before the reload and fails, so the second one gets the claim.
     assert_eq!(
         first.await.expect("the task does not panic"),
         StatusCode::INTERNAL_SERVER_ERROR
@@ -151,6 +150,7 @@ async fn a_delivery_that_waits_for_another_is_checked_once_more_before_it_is_for
     assert_eq!(upstream.take_received().len(), 0);
 }
 
+/// Returns whether a metric that starts with `name` has this value.
 async fn metric_is(gateway: &Gateway, name: &str, value: u64) -> bool {
     let metrics = gateway.get_admin("/metrics").await;
     metrics

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::{NEW, OLD, folder, gateway, new, old, source, status, write};
 
 #[tokio::test]
-async fn a_key_that_is_taken_out_stops_at_once_and_one_that_is_let_in_counts() {
+async fn a_removed_key_stops_at_once_and_an_added_key_counts_at_once() {
     let upstream = Upstream::start().await;
     let gateway = gateway(&upstream, "\"env:OLD\"");
     assert_eq!(
@@ -36,27 +36,27 @@ async fn a_key_that_is_taken_out_stops_at_once_and_one_that_is_let_in_counts() {
         status(&gateway, &new(), "evt_4").await,
         StatusCode::NO_CONTENT
     );
-    // What was delivered before is still known.
+    // The reload kept the replay store.
     let again = send(gateway.address(), new().delivery("evt_1")).await;
     assert_eq!(again.outcome(), Some("duplicate"));
     assert_eq!(upstream.take_received().len(), 2);
 }
 
 #[tokio::test]
-async fn in_the_gap_of_a_rotation_a_wrong_signature_is_told_to_come_again() {
+async fn mismatch_status_503_makes_the_sender_retry_until_the_new_key_is_configured() {
     let upstream = Upstream::start().await;
     let gateway = gateway(&upstream, "\"env:OLD\"");
     gateway.edit_config("secrets = [", "mismatch_status = 503\nsecrets = [");
     assert!(gateway.reload().await);
-    // The provider has changed its secret, and we have not yet.
-    let told = send(gateway.address(), new().delivery("evt_1")).await;
-    assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(told.headers.contains_key("retry-after"));
-    // What is stale, and so no news of a secret, is not asked for again.
+    // The provider already signs with the new secret, and the gateway has only the old one.
+    let response = send(gateway.address(), new().delivery("evt_1")).await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(response.headers.contains_key("retry-after"));
+    // A stale delivery is no sign of a rotation, so its sender must not retry.
     let body = new().body("evt_2");
     let stale = new().sign(&body, now().minus(Duration::from_secs(3600)), "evt_2");
-    let told = send(gateway.address(), new().request(stale, body)).await;
-    assert_eq!(told.status, StatusCode::UNAUTHORIZED);
+    let response = send(gateway.address(), new().request(stale, body)).await;
+    assert_eq!(response.status, StatusCode::UNAUTHORIZED);
     gateway.edit_config("\"env:OLD\"", "\"env:NEW\"");
     assert!(gateway.reload().await);
     assert_eq!(
@@ -66,7 +66,7 @@ async fn in_the_gap_of_a_rotation_a_wrong_signature_is_told_to_come_again() {
 }
 
 #[tokio::test]
-async fn keys_count_in_their_time_and_metrics_say_which_matched() {
+async fn keys_count_between_not_before_and_not_after_and_a_metric_counts_each_match() {
     let folder = folder();
     let clock = folder.path().join("clock");
     let start = UnixTime::from_secs(1_784_187_600);
@@ -89,12 +89,12 @@ async fn keys_count_in_their_time_and_metrics_say_which_matched() {
             let id = format!("evt_{name}_{second}");
             let body = provider.body(&id);
             let headers = provider.sign(&body, at(second), &id);
-            let reply = send(gateway.address(), provider.request(headers, body)).await;
+            let response = send(gateway.address(), provider.request(headers, body)).await;
             let expected = match counts {
                 true => StatusCode::NO_CONTENT,
                 false => StatusCode::UNAUTHORIZED,
             };
-            assert_eq!(reply.status, expected, "{id}");
+            assert_eq!(response.status, expected, "{id}");
         }
     }
     let metrics = gateway.get_admin("/metrics").await;
@@ -106,17 +106,17 @@ async fn keys_count_in_their_time_and_metrics_say_which_matched() {
 
 const SENDERS: usize = 8;
 
-/// What senders share.
+/// The state that the senders share.
 #[derive(Debug, Default)]
 struct Traffic {
-    /// Whether they sign with the new key.
-    swapped: AtomicBool,
+    /// Whether the senders sign with the new key.
+    uses_new_key: AtomicBool,
     over: AtomicBool,
     sent: AtomicUsize,
 }
 
-/// Sends one event after the other, each until it is delivered, and then once more as
-/// a replay. How often each was told to be delivered, which has to be once.
+/// Sends events one after the other, each of them twice, until the traffic is over. Returns the
+/// ids of the delivered events.
 async fn keep_sending(address: SocketAddr, sender: usize, traffic: Arc<Traffic>) -> Vec<String> {
     let (old, new) = (
         TestProvider::named("beatapi").with_secret(OLD),
@@ -128,12 +128,12 @@ async fn keep_sending(address: SocketAddr, sender: usize, traffic: Arc<Traffic>)
             break;
         }
         let id = format!("evt_{sender}_{number}");
-        let provider = || match traffic.swapped.load(Ordering::SeqCst) {
+        let provider = || match traffic.uses_new_key.load(Ordering::SeqCst) {
             true => &new,
             false => &old,
         };
-        let reply = send(address, provider().delivery(&id)).await;
-        assert_eq!(reply.status, StatusCode::NO_CONTENT, "{id}");
+        let response = send(address, provider().delivery(&id)).await;
+        assert_eq!(response.status, StatusCode::NO_CONTENT, "{id}");
         let replay = send(address, provider().delivery(&id)).await;
         assert_eq!(replay.outcome(), Some("duplicate"), "{id}");
         delivered.push(id);
@@ -142,7 +142,8 @@ async fn keep_sending(address: SocketAddr, sender: usize, traffic: Arc<Traffic>)
     delivered
 }
 
-async fn some_more(traffic: &Traffic) {
+/// Waits until 50 more events were delivered.
+async fn wait_for_more(traffic: &Traffic) {
     let enough = traffic.sent.load(Ordering::SeqCst) + 50;
     while traffic.sent.load(Ordering::SeqCst) < enough {
         tokio::task::yield_now().await;
@@ -150,7 +151,7 @@ async fn some_more(traffic: &Traffic) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_swapped_under_load_and_nothing_is_lost_or_replayed() {
+async fn a_rotation_under_load_loses_no_event_and_forwards_none_twice() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     write(&folder.path().join("1"), OLD);
     let file = |name| format!("\"file:{}\"", folder.path().join(name).display());
@@ -172,25 +173,25 @@ async fn a_key_is_swapped_under_load_and_nothing_is_lost_or_replayed() {
         ));
     }
 
-    some_more(&traffic).await;
-    // The new key beside the old one, then the senders, then the old one goes.
+    wait_for_more(&traffic).await;
+    // Add the new key, let the senders use it, then remove the old key.
     write(&folder.path().join("2"), NEW);
     let both = format!("{}, {}", file("1"), file("2"));
     gateway.edit_config(&file("1"), &both);
     assert!(gateway.reload().await);
-    some_more(&traffic).await;
-    traffic.swapped.store(true, Ordering::SeqCst);
-    // What was signed before is through.
-    some_more(&traffic).await;
+    wait_for_more(&traffic).await;
+    traffic.uses_new_key.store(true, Ordering::SeqCst);
+    // By now no delivery with the old signature is in flight.
+    wait_for_more(&traffic).await;
     gateway.edit_config(&both, &file("2"));
     assert!(gateway.reload().await);
     let forged = TestProvider::named("beatapi").with_secret(OLD);
     let refused = send(gateway.address(), forged.delivery("evt_forged")).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-    // And reloads that change nothing, as many as there may be.
+    // Reloads without a change must not disturb the traffic either.
     for _ in 0..20 {
         assert!(gateway.reload().await);
-        some_more(&traffic).await;
+        wait_for_more(&traffic).await;
     }
     traffic.over.store(true, Ordering::SeqCst);
 

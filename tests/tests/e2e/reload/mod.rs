@@ -15,15 +15,17 @@ pub(super) const OLD: &str = "whsec_5f0c8a6de2b94a13";
 
 pub(super) const NEW: &str = "whsec_77aa12bd90ce4f28";
 
+/// Returns the provider that signs with the old secret.
 pub(super) fn old() -> TestProvider {
     TestProvider::named("beatapi").with_secret(OLD)
 }
 
+/// Returns the provider that signs with the new secret.
 pub(super) fn new() -> TestProvider {
     TestProvider::named("beatapi").with_secret(NEW)
 }
 
-/// A source whose secrets are these.
+/// Returns a source table with these secrets.
 pub(super) fn source(secrets: &str) -> String {
     format!(
         "[[sources]]\nname = \"beatapi\"\npath = \"/hooks/beatapi\"\nprovider = \"beatapi\"\n\
@@ -31,6 +33,7 @@ pub(super) fn source(secrets: &str) -> String {
     )
 }
 
+/// Starts a gateway with one source that has these secrets.
 pub(super) fn gateway(upstream: &Upstream, secrets: &str) -> Gateway {
     Gateway::builder(upstream.address())
         .env("OLD", OLD)
@@ -39,6 +42,7 @@ pub(super) fn gateway(upstream: &Upstream, secrets: &str) -> Gateway {
         .start_without_default_sources()
 }
 
+/// Sends a delivery of the event `id`. Returns the status of the response.
 pub(super) async fn status(gateway: &Gateway, provider: &TestProvider, id: &str) -> StatusCode {
     send(gateway.address(), provider.delivery(id)).await.status
 }

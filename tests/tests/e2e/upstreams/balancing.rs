@@ -11,7 +11,7 @@ use http::StatusCode;
 use super::{beatapi, closed_port, deliver_own, gateway};
 
 #[tokio::test]
-async fn of_two_servers_the_one_that_lives_gets_it() {
+async fn the_live_one_of_two_servers_receives_every_delivery() {
     let (dead, _socket) = closed_port().await;
     let upstream = Upstream::start().await;
     let live = upstream.address();
@@ -37,7 +37,7 @@ async fn of_two_servers_the_one_that_lives_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_load_no_delivery_is_lost_to_the_server_that_is_down() {
+async fn no_delivery_is_lost_to_a_server_that_is_down_under_load() {
     let (dead, _socket) = closed_port().await;
     let upstream = Upstream::start().await;
     let live = upstream.address();
@@ -55,31 +55,31 @@ async fn under_load_no_delivery_is_lost_to_the_server_that_is_down() {
         *request.uri_mut() = "/pair".parse().expect("the path is valid");
         deliveries.spawn(send(gateway.address(), request));
     }
-    let replies = deliveries.join_all().await;
+    let responses = deliveries.join_all().await;
     assert!(
-        replies
+        responses
             .iter()
-            .all(|reply| reply.status == StatusCode::NO_CONTENT)
+            .all(|response| response.status == StatusCode::NO_CONTENT)
     );
     assert_eq!(upstream.take_received().len(), 200);
 }
 
-/// A server that can be sick, for its health checks alone.
-async fn patient() -> (Upstream, Arc<AtomicBool>) {
-    let sick = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&sick);
-    let health = get(async move || match asked.load(Ordering::SeqCst) {
+/// Starts an upstream whose health check fails while the flag is set. It still serves deliveries.
+async fn with_health_check() -> (Upstream, Arc<AtomicBool>) {
+    let unhealthy = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&unhealthy);
+    let health = get(async move || match fails.load(Ordering::SeqCst) {
         true => StatusCode::SERVICE_UNAVAILABLE,
         false => StatusCode::OK,
     });
     let upstream = Upstream::start_with(|router| router.route("/healthz", health)).await;
-    (upstream, sick)
+    (upstream, unhealthy)
 }
 
 #[tokio::test]
-async fn a_sick_server_gets_nothing_until_it_is_well_again() {
+async fn an_unhealthy_server_receives_nothing_until_it_is_healthy_again() {
     for protocol in ["http1", "h2c"] {
-        let ((one, sick), (two, _)) = (patient().await, patient().await);
+        let ((one, unhealthy), (two, _)) = (with_health_check().await, with_health_check().await);
         let gateway = gateway(&format!(
             "servers = [\"{}\", \"{}\"]\nprotocol = \"{protocol}\"\n\
              health = {{ path = \"/healthz\", interval = \"50ms\", fall = 2, rise = 2 }}",
@@ -94,23 +94,23 @@ async fn a_sick_server_gets_nothing_until_it_is_well_again() {
             }
             (one.take_received().len(), two.take_received().len())
         };
-        assert_eq!(share("well").await, (5, 5), "{protocol}");
-        sick.store(true, Ordering::SeqCst);
+        assert_eq!(share("healthy").await, (5, 5), "{protocol}");
+        unhealthy.store(true, Ordering::SeqCst);
         gateway.wait_for_log("server is out").await;
-        assert_eq!(share("sick").await, (0, 10), "{protocol}");
+        assert_eq!(share("unhealthy").await, (0, 10), "{protocol}");
         let metrics = gateway.get_admin("/metrics").await;
         let out = "hookgate_upstream_unhealthy_servers{upstream=\"own\"} 1\n";
         assert!(metrics.contains(out), "{metrics}");
-        sick.store(false, Ordering::SeqCst);
+        unhealthy.store(false, Ordering::SeqCst);
         gateway.wait_for_log("server is back").await;
-        assert_eq!(share("again").await, (5, 5), "{protocol}");
+        assert_eq!(share("recovered").await, (5, 5), "{protocol}");
     }
 }
 
 #[tokio::test]
-async fn with_no_server_well_a_delivery_is_tried_and_not_lost() {
-    let (upstream, sick) = patient().await;
-    sick.store(true, Ordering::SeqCst);
+async fn without_a_healthy_server_deliveries_are_still_sent() {
+    let (upstream, unhealthy) = with_health_check().await;
+    unhealthy.store(true, Ordering::SeqCst);
     let gateway = gateway(&format!(
         "servers = [\"{}\"]\nhealth = {{ path = \"/healthz\", interval = \"50ms\", fall = 1 }}",
         upstream.address()
@@ -121,14 +121,14 @@ async fn with_no_server_well_a_delivery_is_tried_and_not_lost() {
 }
 
 #[tokio::test]
-async fn an_event_keeps_to_its_server() {
+async fn with_hash_balancing_retries_of_an_event_go_to_one_server() {
     let (one, two) = (Upstream::start().await, Upstream::start().await);
     let servers = format!("servers = [\"{}\", \"{}\"]", one.address(), two.address());
     let by_event = gateway(&format!("{servers}\nbalance = \"hash\"")).start();
     for index in 0..8 {
         let id = format!("evt_{index}");
         for upstream in [&one, &two] {
-            // Every try of it fails but the last.
+            // The first two attempts fail, the third succeeds.
             upstream.queue_behaviour(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR));
             upstream.queue_behaviour(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR));
         }
@@ -140,14 +140,14 @@ async fn an_event_keeps_to_its_server() {
             matches!((to_one, to_two), (3, 0) | (0, 3)),
             "{to_one} {to_two}"
         );
-        // What the other one was told to do is not for the next event.
+        // The other server must not apply its queued responses to the next event.
         let other = if to_one == 0 { &one } else { &two };
-        drain(other).await;
+        consume_queued(other).await;
     }
 }
 
-/// Spends the two behaviours that nobody has asked for.
-async fn drain(upstream: &Upstream) {
+/// Consumes the two queued responses of a server that received no delivery.
+async fn consume_queued(upstream: &Upstream) {
     for _ in 0..2 {
         let request = beatapi().delivery("spent");
         let _ = try_send(upstream.address(), request).await;
@@ -156,7 +156,7 @@ async fn drain(upstream: &Upstream) {
 }
 
 #[tokio::test]
-async fn a_server_that_is_busy_comes_after_one_that_is_not() {
+async fn with_least_requests_a_busy_server_receives_nothing() {
     let (one, two) = (Upstream::start().await, Upstream::start().await);
     let gateway = gateway(&format!(
         "servers = [\"{}\", \"{}\"]\nbalance = \"least_requests\"",
@@ -175,7 +175,7 @@ async fn a_server_that_is_busy_comes_after_one_that_is_not() {
         }
     };
     tokio::select! {
-        status = stuck => panic!("it hangs: {status}"),
+        status = stuck => panic!("the hanging server responded: {status}"),
         () = others => {}
     }
     assert_eq!(

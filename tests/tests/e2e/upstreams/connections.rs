@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::{beatapi, deliver_own, gateway, own};
 
 #[tokio::test]
-async fn an_upstream_over_tls_is_verified_before_it_sees_anything() {
+async fn an_upstream_certificate_is_verified_before_anything_is_sent() {
     let certificates = Certificates::new();
     certificates.issue("server", "localhost");
     let clients = Certificates::new();
@@ -36,50 +36,50 @@ async fn an_upstream_over_tls_is_verified_before_it_sees_anything() {
     let named = |port: u16| format!("https://localhost:{port}");
     for (name, upstream, server, tls, expected) in [
         (
-            "trusted",
+            "trusted authority",
             &open,
             named(open.address().port()),
             ca.clone(),
             204,
         ),
         (
-            "of nobody",
+            "system authorities only",
             &open,
             named(open.address().port()),
             String::new(),
             502,
         ),
         (
-            "of another",
+            "another authority",
             &open,
             named(open.address().port()),
             other_ca,
             502,
         ),
         (
-            "for another name",
+            "address instead of the name",
             &open,
             format!("https://{}", open.address()),
             ca.clone(),
             502,
         ),
         (
-            "for the name that is set",
+            "address with tls.name",
             &open,
             format!("https://{}", open.address()),
             format!("{ca}, name = \"localhost\""),
             204,
         ),
         (
-            "for clients with a certificate",
+            "client certificate of the right authority",
             &closed,
             named(closed.address().port()),
             identity(&clients),
             204,
         ),
-        // Of TLS 1.3, a client hears of this only after it has sent its request.
+        // In TLS 1.3, the server checks the client certificate after the client may send.
         (
-            "for other clients",
+            "client certificate of another authority",
             &closed,
             named(closed.address().port()),
             identity(&others),
@@ -103,7 +103,7 @@ async fn an_upstream_over_tls_is_verified_before_it_sees_anything() {
 }
 
 #[tokio::test]
-async fn an_upstream_over_http_2_gets_what_one_over_http_1_gets() {
+async fn an_upstream_receives_the_same_over_http_2_as_over_http_1() {
     let upstream = Upstream::start().await;
     let mut seen = Vec::new();
     for protocol in ["http1", "h2c"] {
@@ -112,7 +112,7 @@ async fn an_upstream_over_http_2_gets_what_one_over_http_1_gets() {
             upstream.address()
         ))
         .start();
-        // Some at once, and some on the same connection.
+        // Three deliveries run concurrently; later ones reuse their connections.
         let first = tokio::join!(
             deliver_own(&gateway, "evt_1"),
             deliver_own(&gateway, "evt_2"),
@@ -121,15 +121,15 @@ async fn an_upstream_over_http_2_gets_what_one_over_http_1_gets() {
         assert_eq!(first, (204, 204, 204), "{protocol}");
         upstream.queue_behaviour(Behaviour::Response(
             StatusCode::ACCEPTED,
-            &[("x-answer", "1")],
+            &[("x-response", "1")],
             Bytes::from(vec![b'z'; 1_000_000]),
         ));
         let mut request = beatapi().delivery("evt_4");
         *request.uri_mut() = "/own".parse().expect("the path is valid");
-        let reply = send(gateway.address(), request).await;
-        assert_eq!(reply.status, StatusCode::ACCEPTED);
-        assert_eq!(reply.headers["x-answer"], "1");
-        assert_eq!(reply.body.len(), 1_000_000);
+        let response = send(gateway.address(), request).await;
+        assert_eq!(response.status, StatusCode::ACCEPTED);
+        assert_eq!(response.headers["x-response"], "1");
+        assert_eq!(response.body.len(), 1_000_000);
         upstream.queue_behaviour(Behaviour::Status(StatusCode::GONE));
         assert_eq!(deliver_own(&gateway, "evt_5").await, 502);
         let arrival = upstream.take_received().remove(3);
@@ -151,9 +151,9 @@ async fn an_upstream_over_http_2_gets_what_one_over_http_1_gets() {
     assert_eq!(seen[0], seen[1]);
 }
 
-/// HTTP/2 lets a server say that it did nothing with a request (RFC 9113 §8.7).
+/// `REFUSED_STREAM` means that the server did not process the request (RFC 9113 §8.7).
 #[tokio::test]
-async fn a_stream_that_was_refused_unseen_is_sent_on_a_new_connection() {
+async fn a_delivery_on_a_refused_stream_is_sent_again_on_a_new_connection() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
@@ -176,7 +176,7 @@ async fn a_stream_that_was_refused_unseen_is_sent_on_a_new_connection() {
                     }
                     let count = Arc::clone(&count);
                     tokio::spawn(async move {
-                        // A success counts only once everything was read.
+                        // An early success would not commit the event, so the body is read first.
                         let mut body = request.into_body();
                         while let Some(Ok(_)) = body.data().await {}
                         count.fetch_add(1, Ordering::SeqCst);
@@ -195,8 +195,8 @@ async fn a_stream_that_was_refused_unseen_is_sent_on_a_new_connection() {
     assert_eq!(answered.load(Ordering::SeqCst), 3);
 }
 
-/// Passes connections on to `upstream`, and counts those that were made and those that are open.
-async fn count(
+/// Relays connections to `upstream`. Counts the connections made and the open ones.
+async fn relay_and_count(
     listener: TcpListener,
     upstream: SocketAddr,
     made: Arc<AtomicUsize>,
@@ -211,17 +211,17 @@ async fn count(
             let mut there = TcpStream::connect(upstream)
                 .await
                 .expect("the server listens");
-            // However it ends.
+            // The result does not matter: the connection has ended.
             let _: std::io::Result<_> = copy_bidirectional(&mut here, &mut there).await;
             open.fetch_sub(1, Ordering::SeqCst);
         });
     }
 }
 
-/// Nobody would use it again, and a small server has no other to spare.
+/// Under `at_most_once` no connection is reused, and an idle one would occupy a small server.
 #[tokio::test]
-async fn with_at_most_once_no_connection_is_kept() {
-    for (promise, protocol, expected) in [
+async fn with_at_most_once_no_connection_stays_open() {
+    for (guarantee, protocol, expected) in [
         ("at_most_once", "http1", [10, 0]),
         ("at_most_once", "h2c", [10, 0]),
         ("at_least_once", "http1", [1, 1]),
@@ -233,7 +233,7 @@ async fn with_at_most_once_no_connection_is_kept() {
             .expect("a port is free");
         let address = listener.local_addr().expect("the address is valid");
         let [made, open] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
-        tokio::spawn(count(
+        tokio::spawn(relay_and_count(
             listener,
             upstream.address(),
             Arc::clone(&made),
@@ -241,12 +241,12 @@ async fn with_at_most_once_no_connection_is_kept() {
         ));
         let gateway = Gateway::builder(address)
             .upstream(&format!("protocol = \"{protocol}\""))
-            .every_source(&format!("delivery = \"{promise}\""))
+            .every_source(&format!("delivery = \"{guarantee}\""))
             .start();
         for event in 0..10 {
             let delivery = beatapi().delivery(&format!("evt_{event}"));
-            let reply = send(gateway.address(), delivery).await;
-            assert_eq!(reply.status, StatusCode::NO_CONTENT);
+            let response = send(gateway.address(), delivery).await;
+            assert_eq!(response.status, StatusCode::NO_CONTENT);
         }
         let counted = || [&made, &open].map(|count| count.load(Ordering::SeqCst));
         let settled = async {
@@ -255,12 +255,12 @@ async fn with_at_most_once_no_connection_is_kept() {
             }
         };
         let settled = timeout(Duration::from_secs(20), settled).await;
-        assert!(settled.is_ok(), "{promise} {protocol}: {:?}", counted());
+        assert!(settled.is_ok(), "{guarantee} {protocol}: {:?}", counted());
     }
 }
 
-/// An upstream that takes its time, and the most requests that it has had at once.
-async fn crowded() -> (Upstream, Arc<AtomicUsize>) {
+/// Starts a slow upstream. The counter holds its highest number of concurrent requests.
+async fn counting_concurrency() -> (Upstream, Arc<AtomicUsize>) {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);
     let upstream = Upstream::start_with(|router| {
@@ -279,14 +279,15 @@ async fn crowded() -> (Upstream, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn no_server_gets_more_than_its_connections_and_what_waits_is_delivered() {
-    // Over HTTP/2, one connection takes a hundred.
+async fn no_server_exceeds_max_connections_and_waiting_deliveries_are_sent() {
+    // One HTTP/2 connection carries up to a hundred requests.
     for (limit, protocol, expected) in [
         ("max_connections = 2", "http1", 2),
         ("max_connections = 2", "h2c", 8),
         ("", "http1", 8),
     ] {
-        let ((one, most_of_one), (two, most_of_two)) = (crowded().await, crowded().await);
+        let ((one, most_of_one), (two, most_of_two)) =
+            (counting_concurrency().await, counting_concurrency().await);
         let gateway = gateway(&format!(
             "servers = [\"{}\", \"{}\"]\nconnect_timeout = \"8s\"\nprotocol = \"{protocol}\"\n\
              {limit}",
@@ -313,7 +314,7 @@ async fn no_server_gets_more_than_its_connections_and_what_waits_is_delivered() 
 }
 
 #[tokio::test]
-async fn what_finds_no_room_in_time_is_told_to_come_again_and_may() {
+async fn a_delivery_that_finds_no_free_connection_in_time_is_503_and_its_retry_is_forwarded() {
     let upstream = Upstream::start().await;
     let gateway = gateway(&format!(
         "servers = [\"{}\"]\nmax_connections = 1\ntimeout = \"4s\"\nconnect_timeout = \"200ms\"",
@@ -327,10 +328,10 @@ async fn what_finds_no_room_in_time_is_told_to_come_again_and_may() {
             tokio::task::yield_now().await;
         }
         for _ in 0..2 {
-            let reply = send(gateway.address(), own("evt_1")).await;
-            assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(reply.headers["retry-after"], "5");
-            assert_eq!(reply.outcome(), Some("upstream"));
+            let response = send(gateway.address(), own("evt_1")).await;
+            assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers["retry-after"], "5");
+            assert_eq!(response.outcome(), Some("upstream"));
         }
         let metrics = gateway.get_admin("/metrics").await;
         for expected in [
@@ -342,8 +343,11 @@ async fn what_finds_no_room_in_time_is_told_to_come_again_and_may() {
     };
     let (stuck, ()) = tokio::join!(stuck, others);
     assert_eq!(stuck, 504);
-    assert!(upstream.take_received().is_empty(), "nothing was sent");
-    // Its claim went back, and so did the room.
+    assert!(
+        upstream.take_received().is_empty(),
+        "a delivery was sent without a connection"
+    );
+    // The 503 released the claim, and the timeout freed the connection.
     assert_eq!(deliver_own(&gateway, "evt_1").await, 204);
     assert_eq!(upstream.take_received().len(), 1);
 }

@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::{beatapi, gateway, raw};
+use super::{beatapi, gateway, serve_raw};
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_body_was_read_counts() {
+async fn an_error_response_before_the_body_was_read_is_relayed() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
@@ -29,7 +29,7 @@ async fn an_answer_that_comes_before_the_body_was_read_counts() {
                 b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             let _ = stream.write_all(refusal).await;
             let _ = stream.shutdown().await;
-            // Kept, so that what was not read does not reset the connection.
+            // The open socket prevents a reset, which the unread bytes would cause.
             tokio::spawn(async move {
                 tokio::time::sleep(Duration::from_secs(3)).await;
                 drop(stream);
@@ -41,20 +41,20 @@ async fn an_answer_that_comes_before_the_body_was_read_counts() {
         .start();
     let provider = beatapi();
     let body = Bytes::from(vec![b' '; 100_000]);
-    let reply = send(
+    let response = send(
         gateway.address(),
         provider.request(provider.sign(&body, now(), ""), body),
     );
-    assert_eq!(reply.await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(response.await.status, StatusCode::PAYLOAD_TOO_LARGE);
     server.abort();
 }
 
-/// The upstream's whole time is not spent on an answer that has been there long ago.
+/// The gateway must not wait for `timeout` after the response has arrived.
 #[tokio::test]
-async fn an_early_answer_is_passed_on_at_once() {
-    let (address, _) = raw(|mut stream| async move {
-        let answer = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
-        let _ = stream.write_all(answer).await;
+async fn an_early_error_response_is_relayed_at_once() {
+    let (address, _) = serve_raw(|mut stream| async move {
+        let response = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
+        let _ = stream.write_all(response).await;
         sleep(Duration::from_secs(600)).await;
     })
     .await;
@@ -62,17 +62,17 @@ async fn an_early_answer_is_passed_on_at_once() {
     let body = Bytes::from(vec![b' '; 32 * 1024 * 1024]);
     let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
     *request.uri_mut() = "/own".parse().expect("the path is valid");
-    // The client of the tests has less patience than that upstream.
-    let reply = send(gateway.address(), request).await;
-    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    // The test client times out earlier than this upstream.
+    let response = send(gateway.address(), request).await;
+    assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
-/// A refusal may come early. A success that does counts once everything has been sent, or
-/// the rest would be lost.
+/// An early success commits the event only after the whole body was sent. Otherwise the rest of
+/// the body would be lost.
 #[tokio::test]
-async fn a_success_counts_once_everything_is_sent() {
+async fn an_early_success_counts_after_the_whole_body_was_sent() {
     const LEN: usize = 32 * 1024 * 1024;
-    // Without what `raw` has read.
+    // `serve_raw` has read the first 1024 bytes.
     const REST: usize = LEN - 1024;
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     const HINTS: &[u8] = b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n";
@@ -85,7 +85,7 @@ async fn a_success_counts_once_everything_is_sent() {
         let (early, read) = (early.to_vec(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&read);
         let shown = early.escape_ascii().to_string();
-        let (address, _) = raw(move |mut stream| {
+        let (address, _) = serve_raw(move |mut stream| {
             let (early, count) = (early.clone(), Arc::clone(&count));
             async move {
                 let _ = stream.write_all(&early).await;
@@ -104,9 +104,9 @@ async fn a_success_counts_once_everything_is_sent() {
         let body = Bytes::from(vec![b' '; LEN]);
         let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
         *request.uri_mut() = "/own".parse().expect("the path is valid");
-        let reply = send(gateway.address(), request).await;
-        assert_eq!(reply.status, expected, "{shown} {reads}");
-        // What is written may be on its way.
+        let response = send(gateway.address(), request).await;
+        assert_eq!(response.status, expected, "{shown} {reads}");
+        // The last bytes may still be in the socket buffers.
         while reads && read.load(Ordering::SeqCst) < REST {
             sleep(Duration::from_millis(1)).await;
         }
@@ -114,7 +114,7 @@ async fn a_success_counts_once_everything_is_sent() {
 }
 
 #[tokio::test]
-async fn so_it_is_over_http_2() {
+async fn an_early_error_response_is_relayed_at_once_over_http_2() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
@@ -128,7 +128,7 @@ async fn so_it_is_over_http_2() {
         while let Some(Ok((request, mut respond))) = connection.accept().await {
             let head = http::Response::builder().status(413).body(());
             let _ = respond.send_response(head.expect("the head is valid"), true);
-            // What is not taken is not read, and not declined either.
+            // Holding the request neither reads nor resets the stream.
             unread.push(request);
         }
     });
@@ -139,6 +139,6 @@ async fn so_it_is_over_http_2() {
     let body = Bytes::from(vec![b' '; 32 * 1024 * 1024]);
     let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
     *request.uri_mut() = "/own".parse().expect("the path is valid");
-    let reply = send(gateway.address(), request).await;
-    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let response = send(gateway.address(), request).await;
+    assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
 }

@@ -11,14 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-use super::{answer_each, beatapi, deliver_own, gateway, raw};
+use super::{beatapi, deliver_own, gateway, respond_to_each, serve_raw};
 
-/// What the sender sees of an upstream's fault.
+/// The sender's view of an upstream's fault.
 #[derive(Debug, PartialEq)]
-enum Seen {
+enum Outcome {
     Status(u16),
-    /// An answer that breaks off, so that nobody takes it for the whole.
-    BrokenOff,
+    /// A response that ends early, visibly to the sender.
+    Truncated,
 }
 
 const OK_LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
@@ -26,10 +26,10 @@ const OK_LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
 const OK_CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[tokio::test]
-async fn whatever_an_upstream_does_the_sender_has_an_answer_in_time() {
-    use Seen::{BrokenOff, Status};
+async fn every_upstream_fault_gives_the_sender_a_response_in_time() {
+    use Outcome::{Status, Truncated};
     let hang = || sleep(Duration::from_secs(600));
-    /// Writes, and then `rest` again and again for as long as it is taken.
+    /// Writes `first`, then `rest` repeatedly until the gateway closes the connection.
     async fn write(mut stream: TcpStream, first: &[u8], rest: &[u8]) {
         let mut written = stream.write_all(first).await;
         while written.is_ok() && !rest.is_empty() {
@@ -37,36 +37,37 @@ async fn whatever_an_upstream_does_the_sender_has_an_answer_in_time() {
         }
         sleep(Duration::from_secs(600)).await;
     }
-    let answers =
-        |first: &'static [u8], rest: &'static [u8]| raw(move |stream| write(stream, first, rest));
+    let responds = |first: &'static [u8], rest: &'static [u8]| {
+        serve_raw(move |stream| write(stream, first, rest))
+    };
     let servers = [
         (
-            "dies",
-            raw(|stream| async move { drop(stream) }).await,
+            "closes at once",
+            serve_raw(|stream| async move { drop(stream) }).await,
             Status(502),
         ),
         (
             "resets",
-            raw(|stream| async move {
+            serve_raw(|stream| async move {
                 let _ = stream.set_zero_linger();
             })
             .await,
             Status(502),
         ),
         (
-            "resets in mid-answer",
-            raw(|mut stream| async move {
+            "resets in the response body",
+            serve_raw(|mut stream| async move {
                 let _ = stream.write_all(OK_LENGTH).await;
                 let _ = stream.write_all(b"half").await;
                 sleep(Duration::from_millis(100)).await;
                 let _ = stream.set_zero_linger();
             })
             .await,
-            BrokenOff,
+            Truncated,
         ),
         (
             "hangs",
-            raw(move |stream| async move {
+            serve_raw(move |stream| async move {
                 hang().await;
                 drop(stream)
             })
@@ -75,42 +76,42 @@ async fn whatever_an_upstream_does_the_sender_has_an_answer_in_time() {
         ),
         (
             "hangs in the head",
-            answers(b"HTTP/1.1 200 OK\r\nx: ", b"").await,
+            responds(b"HTTP/1.1 200 OK\r\nx: ", b"").await,
             Status(504),
         ),
         (
             "hangs in the body",
-            answers(OK_LENGTH, b"").await,
-            BrokenOff,
+            responds(OK_LENGTH, b"").await,
+            Truncated,
         ),
         (
-            "never stops",
-            answers(OK_CHUNKED, b"5\r\nhello\r\n").await,
-            BrokenOff,
+            "endless body",
+            responds(OK_CHUNKED, b"5\r\nhello\r\n").await,
+            Truncated,
         ),
         (
-            "never stops in the head",
-            answers(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n").await,
+            "endless head",
+            responds(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n").await,
             Status(502),
         ),
         (
-            "says nothing but 1xx",
-            answers(b"", b"HTTP/1.1 102 Processing\r\n\r\n").await,
+            "only 1xx responses",
+            responds(b"", b"HTTP/1.1 102 Processing\r\n\r\n").await,
             Status(504),
         ),
         (
-            "is no HTTP server",
-            answers(b"SSH-2.0-OpenSSH_9.2\r\n", b"").await,
+            "not HTTP",
+            responds(b"SSH-2.0-OpenSSH_9.2\r\n", b"").await,
             Status(502),
         ),
         (
-            "is gone",
-            answers(b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n", b"").await,
+            "410",
+            responds(b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n", b"").await,
             Status(502),
         ),
         (
-            "redirects",
-            answers(
+            "redirect",
+            responds(
                 b"HTTP/1.1 307 Elsewhere\r\nlocation: /\r\ncontent-length: 0\r\n\r\n",
                 b"",
             )
@@ -118,8 +119,8 @@ async fn whatever_an_upstream_does_the_sender_has_an_answer_in_time() {
             Status(502),
         ),
         (
-            "has a length and no body",
-            answers(
+            "204 with a length",
+            responds(
                 b"HTTP/1.1 204 No Content\r\ncontent-length: 40\r\n\r\n",
                 b"",
             )
@@ -127,13 +128,13 @@ async fn whatever_an_upstream_does_the_sender_has_an_answer_in_time() {
             Status(204),
         ),
         (
-            "answers early and keeps the socket",
-            answers(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n", b"").await,
+            "early response on an open socket",
+            responds(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n", b"").await,
             Status(413),
         ),
     ];
-    for (name, (address, seen), expected) in servers {
-        // Early answers have to come although the rest is never read.
+    for (name, (address, requests), expected) in servers {
+        // The upstream never reads the rest of this body; its response must still arrive.
         let gateway = gateway(&format!("servers = [\"{address}\"]\ntimeout = \"2s\"")).start();
         let body = if expected == Status(413) {
             Bytes::from(vec![b' '; 32 * 1024 * 1024])
@@ -143,19 +144,23 @@ async fn whatever_an_upstream_does_the_sender_has_an_answer_in_time() {
         let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
         *request.uri_mut() = "/own".parse().expect("the path is valid");
         let start = Instant::now();
-        let found = match try_send(gateway.address(), request).await {
-            Ok(reply) => Status(reply.status.as_u16()),
-            Err(_) => BrokenOff,
+        let outcome = match try_send(gateway.address(), request).await {
+            Ok(response) => Status(response.status.as_u16()),
+            Err(_) => Truncated,
         };
-        assert_eq!(found, expected, "{name}");
+        assert_eq!(outcome, expected, "{name}");
         assert!(start.elapsed() < Duration::from_secs(15), "{name}");
-        assert_eq!(seen.load(Ordering::SeqCst), 1, "{name}: more than once");
+        assert_eq!(
+            requests.load(Ordering::SeqCst),
+            1,
+            "{name}: the delivery was sent twice"
+        );
     }
 }
 
 #[tokio::test]
-async fn each_deadline_ends_what_it_is_for() {
-    let (hangs, _) = raw(|stream| async move {
+async fn each_timeout_ends_its_own_phase() {
+    let (hangs, _) = serve_raw(|stream| async move {
         sleep(Duration::from_secs(600)).await;
         drop(stream);
     })
@@ -171,10 +176,10 @@ async fn each_deadline_ends_what_it_is_for() {
         let body = Bytes::from(vec![b' '; len]);
         let mut request = beatapi().request(beatapi().sign(&body, now(), ""), body);
         *request.uri_mut() = "/own".parse().expect("the path is valid");
-        let reply = send(gateway.address(), request).await;
-        assert_eq!(reply.status, StatusCode::GATEWAY_TIMEOUT, "{deadline}");
+        let response = send(gateway.address(), request).await;
+        assert_eq!(response.status, StatusCode::GATEWAY_TIMEOUT, "{deadline}");
     }
-    // Nothing was sent to a server that does not shake hands.
+    // The TLS handshake times out, so no byte of the delivery was sent: 502 and not 504.
     let gateway = gateway(&format!(
         "servers = [\"https://{hangs}\"]\ntimeout = \"60s\"\nconnect_timeout = \"300ms\""
     ))
@@ -183,8 +188,8 @@ async fn each_deadline_ends_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_breaks_off_gets_no_second_copy_behind_the_senders_back() {
-    for answer in [
+async fn a_delivery_is_not_sent_twice_when_the_upstream_breaks_off() {
+    for response in [
         &b""[..],
         b"HTTP/1.1 2",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
@@ -194,7 +199,7 @@ async fn an_upstream_that_breaks_off_gets_no_second_copy_behind_the_senders_back
             .await
             .expect("a port is free");
         let address = listener.local_addr().expect("the listener is bound");
-        let (seen, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+        let (requests, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
         let server = tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.expect("the server listens");
@@ -209,25 +214,24 @@ async fn an_upstream_that_breaks_off_gets_no_second_copy_behind_the_senders_back
                         break;
                     }
                 }
-                seen.send(()).expect("the test listens");
-                stream.write_all(answer).await.expect("the server writes");
+                requests.send(()).expect("the test listens");
+                stream.write_all(response).await.expect("the server writes");
             }
         });
         let gateway = Gateway::builder(address).start();
-        let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
-        assert_eq!(reply.status, StatusCode::BAD_GATEWAY, "{answer:?}");
+        let response = send(gateway.address(), beatapi().delivery("evt_1")).await;
+        assert_eq!(response.status, StatusCode::BAD_GATEWAY, "{response:?}");
         assert_eq!(arrivals.recv().await, Some(()));
         assert!(
             arrivals.try_recv().is_err(),
-            "{answer:?}: it was sent twice"
+            "{response:?}: the delivery was sent twice"
         );
         server.abort();
     }
 }
 
-/// Reads some of each request and answers; once for each of `answers`, with a
-/// pause between its parts, on as many connections as are opened.
-async fn answer_early(listener: TcpListener, parts: &'static [&'static [u8]]) {
+/// Responds to each read with `parts`, and pauses between them. Serves any number of connections.
+async fn respond_in_parts(listener: TcpListener, parts: &'static [&'static [u8]]) {
     loop {
         let (mut stream, _) = listener.accept().await.expect("the server listens");
         tokio::spawn(async move {
@@ -242,15 +246,15 @@ async fn answer_early(listener: TcpListener, parts: &'static [&'static [u8]]) {
     }
 }
 
-/// A connection whose state is not known must not carry another delivery: its
-/// sender would get somebody else's answer.
+/// A connection in an unknown state must not carry another delivery: its sender would receive
+/// the response of a different delivery (response smuggling).
 #[tokio::test]
-async fn an_answer_that_contradicts_itself_does_not_poison_the_next() {
+async fn a_contradictory_response_does_not_poison_the_next_delivery() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("the listener is bound");
-    let server = tokio::spawn(answer_early(
+    let server = tokio::spawn(respond_in_parts(
         listener,
         &[
             b"HTTP/1.1 204 No Content\r\ncontent-length: 40\r\n\r\n",
@@ -259,86 +263,89 @@ async fn an_answer_that_contradicts_itself_does_not_poison_the_next() {
     ));
     let gateway = Gateway::builder(address).start();
     for index in 0..6 {
-        let reply = send(
+        let response = send(
             gateway.address(),
             beatapi().delivery(&format!("evt_{index}")),
         )
         .await;
-        assert_eq!(reply.status, StatusCode::NO_CONTENT, "{index}");
-        assert!(!reply.headers.contains_key("content-length"), "{index}");
+        assert_eq!(response.status, StatusCode::NO_CONTENT, "{index}");
+        assert!(!response.headers.contains_key("content-length"), "{index}");
     }
     server.abort();
 }
 
 #[tokio::test]
-async fn an_answer_of_http_1_0_is_framed_anew() {
+async fn an_http_1_0_response_is_sent_on_as_chunked() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("the listener is bound");
-    let server = tokio::spawn(answer_each(listener, b"HTTP/1.0 200 OK\r\n\r\nto the end"));
+    let server = tokio::spawn(respond_to_each(
+        listener,
+        b"HTTP/1.0 200 OK\r\n\r\nto the end",
+    ));
     let gateway = Gateway::builder(address).start();
-    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    let response = send(gateway.address(), beatapi().delivery("evt_1")).await;
     assert_eq!(
-        (reply.status, reply.body.as_ref()),
+        (response.status, response.body.as_ref()),
         (StatusCode::OK, &b"to the end"[..])
     );
-    assert_eq!(reply.headers["transfer-encoding"], "chunked");
+    assert_eq!(response.headers["transfer-encoding"], "chunked");
     server.abort();
 }
 
 #[tokio::test]
-async fn an_answer_in_a_coding_that_is_not_known_is_withheld() {
+async fn a_response_with_an_unknown_transfer_coding_becomes_502() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("the listener is bound");
-    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
-    let server = tokio::spawn(answer_each(listener, answer));
+    let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    let server = tokio::spawn(respond_to_each(listener, response));
     let gateway = Gateway::builder(address).start();
-    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
-    assert_eq!(reply.status, StatusCode::BAD_GATEWAY);
+    let response = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    assert_eq!(response.status, StatusCode::BAD_GATEWAY);
     server.abort();
 }
 
 #[tokio::test]
-async fn interim_answers_are_read_over() {
+async fn interim_responses_are_skipped() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("the listener is bound");
-    let answer = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
+    let response = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
                    HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok";
-    let server = tokio::spawn(answer_each(listener, answer));
+    let server = tokio::spawn(respond_to_each(listener, response));
     let gateway = Gateway::builder(address).start();
-    let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
+    let response = send(gateway.address(), beatapi().delivery("evt_1")).await;
     assert_eq!(
-        (reply.status, reply.body.as_ref()),
+        (response.status, response.body.as_ref()),
         (StatusCode::CREATED, &b"ok"[..])
     );
     server.abort();
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_not_passed_on_as_a_whole_one() {
+async fn a_truncated_response_is_not_relayed_as_complete() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("the listener is bound");
-    let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
-    let server = tokio::spawn(answer_each(listener, answer));
+    let response = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let server = tokio::spawn(respond_to_each(listener, response));
     let gateway = Gateway::builder(address).start();
     let request = raw_delivery("evt_1");
-    let reply = hookgate_tests::send_raw(gateway.address(), &request, Duration::from_secs(5));
-    let reply = String::from_utf8(reply.await).expect("the bytes are UTF-8");
-    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
-    assert!(!reply.contains("0\r\n\r\n"), "{reply}");
+    let response = hookgate_tests::send_raw(gateway.address(), &request, Duration::from_secs(5));
+    let response = String::from_utf8(response.await).expect("the bytes are UTF-8");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(!response.contains("0\r\n\r\n"), "{response}");
     server.abort();
 }
 
-/// An answer that is no HTTP may well be the request itself, with what is secret in it.
+/// An upstream can echo the request, so an unreadable response can hold secrets.
 #[tokio::test]
-async fn what_an_upstream_sends_back_is_not_logged() {
+async fn bytes_of_an_unreadable_response_are_not_logged() {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
@@ -347,7 +354,7 @@ async fn what_an_upstream_sends_back_is_not_logged() {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = stream.read(&mut bytes).await {
-                // Not as a request line, which is parsed by its first letters.
+                // The leading byte makes the response unreadable: an echoed request line could parse.
                 let _ = stream.write_all(b"\x01").await;
                 let _ = stream.write_all(&bytes[..read]).await;
             }
@@ -355,8 +362,8 @@ async fn what_an_upstream_sends_back_is_not_logged() {
     });
     let gateway = Gateway::builder(address).start();
     let provider = TestProvider::named("beatapi");
-    let reply = send(gateway.address(), provider.delivery("evt_canary")).await;
-    assert_eq!(reply.status, StatusCode::BAD_GATEWAY);
+    let response = send(gateway.address(), provider.delivery("evt_canary")).await;
+    assert_eq!(response.status, StatusCode::BAD_GATEWAY);
     gateway.wait_for_log("forwarding failed").await;
     let log = gateway.log();
     for secret in ["\\\"type\\\"", "hookgate-verified", "x-beatapi-signature"] {

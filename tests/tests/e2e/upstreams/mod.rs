@@ -1,7 +1,7 @@
 //! The gateway and its upstreams: connections, protocols, load balancing, and faults.
 //!
-//! Helpers that two or more of the modules need are here. What the upstream receives for a
-//! verified delivery is tested in `forwarding`.
+//! Helpers that two or more of the modules need are here. The request
+//! that the upstream receives for a delivery is tested in `forwarding`.
 
 mod balancing;
 mod connections;
@@ -23,7 +23,7 @@ pub(super) fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
 }
 
-/// A gateway of which the upstream is written out.
+/// Creates a gateway with one source, `own`, whose upstream table is `upstream`.
 pub(super) fn gateway(upstream: &str) -> GatewayBuilder {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     let table = format!("[upstreams.own]\n{upstream}");
@@ -36,18 +36,22 @@ pub(super) fn gateway(upstream: &str) -> GatewayBuilder {
         .env("OWN", beatapi().secret)
 }
 
+/// Returns a genuine delivery to the source `own`.
 pub(super) fn own(id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
     let mut request = beatapi().delivery(id);
     *request.uri_mut() = "/own".parse().expect("the path is valid");
     request
 }
 
+/// Sends a genuine delivery to the source `own`. Returns the status of the response.
 pub(super) async fn deliver_own(gateway: &Gateway, id: &str) -> u16 {
     send(gateway.address(), own(id)).await.status.as_u16()
 }
 
-/// A server of raw bytes: it counts the requests that it has begun to read.
-pub(super) async fn raw<F>(
+/// Starts a TCP server that reads the start of each request, then runs `serve`.
+///
+/// The counter holds the number of connections on which a request began.
+pub(super) async fn serve_raw<F>(
     serve: impl Fn(TcpStream) -> F + Send + 'static,
 ) -> (SocketAddr, Arc<AtomicUsize>)
 where
@@ -57,8 +61,8 @@ where
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("the listener is bound");
-    let seen = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&seen);
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut some = [0; 1024];
@@ -69,10 +73,10 @@ where
             tokio::spawn(serve(stream));
         }
     });
-    (address, seen)
+    (address, requests)
 }
 
-/// An address that nobody listens on. Bound once, so that nobody else gets it.
+/// Returns an address without a listener. The bound socket reserves it for the test.
 pub(super) async fn closed_port() -> (SocketAddr, tokio::net::TcpSocket) {
     let socket = tokio::net::TcpSocket::new_v4().expect("the socket is created");
     socket
@@ -81,9 +85,10 @@ pub(super) async fn closed_port() -> (SocketAddr, tokio::net::TcpSocket) {
     (socket.local_addr().expect("the listener is bound"), socket)
 }
 
-/// Reads each request to the end of its body, which closing would answer with a reset
-/// otherwise, and answers with `answer`; closes the connection then.
-pub(super) async fn answer_each(listener: TcpListener, answer: &'static [u8]) {
+/// Reads each request to the end of its body, sends `response`, and closes the connection.
+///
+/// Closing a socket with unread bytes would reset the connection and lose the response.
+pub(super) async fn respond_to_each(listener: TcpListener, response: &'static [u8]) {
     loop {
         let (mut stream, _) = listener.accept().await.expect("the server listens");
         let mut request = Vec::new();
@@ -97,6 +102,6 @@ pub(super) async fn answer_each(listener: TcpListener, answer: &'static [u8]) {
                 break;
             }
         }
-        stream.write_all(answer).await.expect("the server writes");
+        stream.write_all(response).await.expect("the server writes");
     }
 }
