@@ -123,7 +123,7 @@ fn what_could_be_read_in_two_ways_does_not_load() {
         ),
         (
             "msg = \"{body}\"\nid = \"param:x\"",
-            "a place in the delivery",
+            "a location in the delivery",
         ),
         // Two addresses that are one once they are decoded.
         (

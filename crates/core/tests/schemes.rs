@@ -79,7 +79,7 @@ fn what_would_let_something_unsigned_through_does_not_load() {
         ),
         (
             format!("{SIG}msg = '{{body}}'\nbinds_body = false"),
-            "binds_body: expected nothing",
+            "binds_body: the signature does cover the body",
         ),
         (JWT.to_owned(), "claims: does not cover the body"),
         (
@@ -154,11 +154,11 @@ fn what_would_let_something_unsigned_through_does_not_load() {
         ),
         (
             format!("{SIG}msg = '{{claim:a}}.{{body}}'"),
-            "alg: claim:… needs one of jwt-…",
+            "alg: claim:… needs one of the jwt-… algorithms",
         ),
         (
             format!("{SIG}msg = '{{body}}'\nid = ['header:a', 'json:/b']"),
-            "id: expected places of the head or of the body",
+            "id: expected locations in the head or in the body",
         ),
         (
             format!("{SIG}msg = '{{body}}'\neach = 'header:a'"),
@@ -181,7 +181,7 @@ fn what_would_let_something_unsigned_through_does_not_load() {
             format!(
                 "{SIG}msg = '{{body}}'\n[[variants]]\nname = 'a'\nwhen = {{ 'header:a' = '*' }}\n[[variants]]\nname = 'a'"
             ),
-            "variants[1].name: taken",
+            "variants[1].name: another variant has this name",
         ),
         (
             format!(
@@ -220,7 +220,7 @@ fn a_handshake_that_could_be_abused_does_not_load() {
         ),
         (
             "method = 'GET'\nguard = { 'query:c' = { chars = 'a-z', max = 9 } }\nrespond = { type = 'text/plain', body = '{query:c|lower|hmac:hex}' }",
-            "handshake[0].respond: |hmac:… goes alone",
+            "handshake[0].respond: |hmac:… with another filter",
         ),
         (
             "method = 'GET'\nguard = { 'query:c' = { chars = 'z-a', max = 9 } }\nrespond = {}",
@@ -278,7 +278,7 @@ fn a_handshake_that_could_be_abused_does_not_load() {
         );
     }
     let token = "alg = 'token'\nsig = { in = 'header:x' }\n[[handshake]]\nmethod = 'GET'\nguard = { 'query:c' = { chars = 'a', max = 9 } }\nrespond = { type = 'text/plain', body = '{query:c|hmac:hex}' }";
-    assert!(mistakes(token)[0].starts_with("handshake: an answer that is signed needs"));
+    assert!(mistakes(token)[0].starts_with("handshake: a signed response needs"));
 }
 
 // === Handshakes ===

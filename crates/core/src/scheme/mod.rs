@@ -33,37 +33,37 @@ use crate::mac::{Algorithm, KeyRule};
 use crate::message_signature::Policy;
 use crate::time::Window;
 
-/// Merges the table of a scheme into the one that its key `extends` names. Returns `None` if
-/// there is none of that name.
+/// Merges the table of a scheme into the scheme of the provider that its key `extends` names.
+/// Returns `None` if no provider has that name.
 pub(crate) type Extend<'e> = &'e dyn Fn(&Table) -> Option<Table>;
 
-/// A scheme: read, checked and compiled, so that nothing of its text is
-/// interpreted while deliveries are verified. Cheap to clone.
+/// A compiled scheme: how a provider signs its deliveries. Cheap to clone.
+///
+/// The TOML text is parsed and checked once, when the scheme is read.
 #[derive(Clone)]
 pub struct Scheme(Arc<CompiledScheme>);
 
 #[derive(Debug)]
 pub(crate) struct CompiledScheme {
-    /// One, unless the provider signs in several ways: the first that applies to
-    /// a delivery decides.
+    /// One plan for each variant. The first plan that applies to a delivery decides.
     pub(crate) plans: Vec<Plan>,
     pub(crate) handshakes: Vec<Handshake>,
-    /// Members of the body that handshakes read.
+    /// Members of the body that the handshakes read.
     pub(crate) handshake_json: Vec<Pointer>,
-    /// What the provider demands that a refused delivery is told.
+    /// The status that the provider expects for a refused delivery.
     pub(crate) status: Option<StatusCode>,
-    /// Names of what the operator has to set.
+    /// Names of the parameters that the operator must set.
     pub(crate) params: BTreeSet<Box<str>>,
-    /// Whether the operator has to say at which address the provider calls.
+    /// Whether the operator must configure the URL that the provider calls.
     pub(crate) needs_url: bool,
 }
 
-/// What one way to sign compiles to.
+/// The compiled form of one variant: how to verify a delivery that is signed in this way.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) name: Option<String>,
     pub(crate) when: Vec<Condition>,
-    /// Whether it counts only where the operator has chosen it.
+    /// Whether the variant is enabled only if the operator chooses it.
     pub(crate) opt_in: bool,
     pub(crate) algorithm: Algorithm,
     pub(crate) kind: SignatureKind,
@@ -75,18 +75,19 @@ pub(crate) struct Plan {
     pub(crate) message: Message,
     pub(crate) forbidden: Vec<HeaderName>,
     pub(crate) require: Vec<RequiredValue>,
-    /// The array whose elements are all to be verified, each by itself.
+    /// The array whose elements each have a signature of their own. All of them must verify.
     pub(crate) each: Option<Pointer>,
     pub(crate) body_form: BodyForm,
     pub(crate) body: BodyBinding,
     pub(crate) url: UrlRule,
-    /// Every member of the body that is read.
+    /// Every member of the body that the plan reads.
     pub(crate) json: Vec<Pointer>,
 }
 
 impl Plan {
-    /// Whether a body may be signed so. A form whose fields are signed one by one
-    /// must have no others.
+    /// Whether `body` has the form that the plan demands.
+    ///
+    /// If the signature covers a form field by field, the form may have no other field.
     pub(crate) fn allows_body(&self, body: &[u8]) -> bool {
         if !self.body_form.allows(body) {
             return false;
@@ -103,7 +104,7 @@ impl Plan {
         location::form_fields(body).all(|(name, _)| is_read(&name))
     }
 
-    /// Every location that is read.
+    /// Returns every location that the plan reads.
     pub(crate) fn locations(&self) -> Vec<&Location> {
         let mut all = Vec::new();
         if let SignatureLocation::Locations(locations) = &self.signature.location {
@@ -128,36 +129,38 @@ impl Plan {
     }
 }
 
-/// What the signature is over.
+/// What the signature covers.
 #[derive(Clone, Debug)]
 pub(crate) enum SignatureKind {
-    /// The message of this template.
+    /// The message that this template renders.
     Message { template: String },
     /// The claims of a JSON Web Token (RFC 7519).
     Jwt { algorithm: &'static str },
     /// Components of the request (RFC 9421).
     MessageSignature(Policy),
-    /// Nothing.
+    /// Nothing: the signature is a static token.
     Token,
 }
 
-/// Whether the signature covers the body.
+/// How the signature covers the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyBinding {
+    /// The signature covers every byte.
     Bound,
-    /// By fields of a form, which must have no others.
+    /// The signature covers the fields of a form, which may have no other field.
     FormFields,
+    /// The signature does not cover the body.
     Unbound,
 }
 
-/// What a body has to be.
+/// The form that a body must have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum BodyForm {
     #[default]
     Any,
     /// One JSON object or array.
     Json,
-    /// That, or nothing.
+    /// One JSON object or array, or an empty body.
     JsonOrEmpty,
 }
 
@@ -171,16 +174,16 @@ impl BodyForm {
     }
 }
 
-/// How the address is written that is signed.
+/// How the provider spells the URL that it signs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UrlRule {
-    /// Whether it may be signed with the port added or taken off.
+    /// Whether the signed URL may have the port added or removed.
     pub(crate) toggle_port: bool,
-    /// Characters whose percent-escapes are decoded first.
+    /// Characters whose percent-escapes are decoded before signing.
     pub(crate) decode: Vec<u8>,
 }
 
-/// Where the timestamp is and how it reads.
+/// The location, the format and the window of the timestamp.
 #[derive(Clone, Debug)]
 pub(crate) struct TimestampField {
     pub(crate) location: Location,
@@ -188,15 +191,16 @@ pub(crate) struct TimestampField {
     pub(crate) window: Window,
 }
 
-/// Where the event id is.
+/// The location of the event id.
 #[derive(Clone, Debug)]
 pub(crate) struct IdField {
-    /// One place, or several that name the event together: all in the head, or
-    /// all in the body.
+    /// One location, or several whose values together are the id. All are in the head or all are in
+    /// the body.
     pub(crate) locations: Vec<Location>,
-    /// Characters that would let the id run into what follows it in the message.
+    /// Characters that the id must not contain: after one of them, the message could be divided in
+    /// another way.
     pub(crate) exclude: Vec<u8>,
-    /// Whether the signature covers the id. Only then may it name the event.
+    /// Whether the signature covers the id. An unsigned id does not identify the event.
     pub(crate) signed: bool,
 }
 
@@ -207,10 +211,9 @@ impl IdField {
 }
 
 impl Scheme {
-    /// Reads a scheme from a section of a document. `extend` merges the table of a scheme
-    /// into the one that its key `extends` names.
+    /// Compiles the scheme in a section of a document. `extend` resolves its key `extends`.
     ///
-    /// Returns `None` if there are mistakes; they are in the section's report.
+    /// Returns `None` if the scheme has mistakes, which are in the report of the section.
     pub(crate) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Self> {
         let before = section.report().len();
         let compiled = grammar::read(section, extend)?;
@@ -221,8 +224,7 @@ impl Scheme {
         &self.0.plans
     }
 
-    /// Whether plan `index` may decide, if `chosen` is the one that the operator
-    /// has chosen.
+    /// Whether plan `index` is enabled. `chosen` is the plan that the operator has chosen, if any.
     pub(crate) fn is_enabled(&self, index: usize, chosen: Option<usize>) -> bool {
         match chosen {
             Some(chosen) => chosen == index,

@@ -1,9 +1,8 @@
-//! What a scheme must not say: whatever would let something through that the
-//! signature does not cover.
+//! Refuses schemes that would let through data that the signature does not cover.
 
 use http::HeaderName;
 
-use super::fits;
+use super::signature::can_contain;
 use crate::document::Section;
 use crate::mac::Algorithm;
 use crate::message_signature::Component;
@@ -14,14 +13,19 @@ use crate::scheme::signature::SignatureLocation;
 use crate::scheme::template::{self, Segment, Variable};
 use crate::scheme::{BodyBinding, BodyForm, Plan, SignatureKind};
 
-/// Whether the signature covers the body.
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// Returns how the signature of `plan` covers the body.
 pub(super) fn binding(plan: &Plan) -> BodyBinding {
-    let by_requirement = plan.require.iter().any(|equal| {
-        // Alone: beside another value it could be divided in two ways.
-        matches!(&equal.template[..], [Segment::Placeholder(value)] if message::binds_body(value))
-            && is_signed(&equal.location, plan)
+    let by_requirement = plan.require.iter().any(|required| {
+        // The digest must be the only value: beside another one it could be divided in two ways.
+        matches!(&required.template[..], [Segment::Placeholder(value)] if message::binds_body(value))
+            && is_signed(&required.location, plan)
     });
-    if plan.message.binds_body() || by_requirement || covers(plan, &[Component::Field(DIGEST)]) {
+    if plan.message.binds_body()
+        || by_requirement
+        || covers(plan, &[Component::Field(CONTENT_DIGEST)])
+    {
         return BodyBinding::Bound;
     }
     let by_form = plan
@@ -35,10 +39,7 @@ pub(super) fn binding(plan: &Plan) -> BodyBinding {
     }
 }
 
-const DIGEST: HeaderName = HeaderName::from_static("content-digest");
-
-/// Whether `plan` is one of RFC 9421 and demands that one of `components` is
-/// covered.
+/// Whether `plan` uses RFC 9421 and demands a signature over one of `components`.
 fn covers(plan: &Plan, components: &[Component]) -> bool {
     match &plan.kind {
         SignatureKind::MessageSignature(policy) => {
@@ -48,16 +49,16 @@ fn covers(plan: &Plan, components: &[Component]) -> bool {
     }
 }
 
-/// Whether the signature covers what is at `location`.
+/// Whether the signature covers the value at `location`.
 fn is_signed(location: &Location, plan: &Plan) -> bool {
     let in_message = plan
         .message
         .signed_placeholders()
         .any(|value| value.variable == Variable::At(location.clone()));
     let has_url = plan.message.has(&Variable::Url) || plan.message.has(&Variable::PathQuery);
-    // Fields that are written without anything in between could be others.
-    let is_run_together = plan.message.has(&Variable::FormSorted);
-    let bound = plan.body == BodyBinding::Bound && plan.each.is_none() && !is_run_together;
+    // Fields without separators between them can be divided into other fields.
+    let has_form_sorted = plan.message.has(&Variable::FormSorted);
+    let bound = plan.body == BodyBinding::Bound && plan.each.is_none() && !has_form_sorted;
     match location {
         Location::Json(_) | Location::Form(_) => bound || in_message,
         Location::Query(_) => {
@@ -73,7 +74,7 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
                 )
         }
         Location::Header(name) => in_message || covers(plan, &[Component::Field(name.clone())]),
-        // The parameters of a message signature are part of what is signed.
+        // The signature base of RFC 9421 includes the parameters of the signature.
         Location::Signature(_) => {
             in_message || matches!(plan.kind, SignatureKind::MessageSignature(_))
         }
@@ -82,94 +83,63 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
     }
 }
 
-/// Checks `plan`, and notes whether its id is signed.
-pub(super) fn plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bool>) {
-    let is_token = plan.algorithm == Algorithm::Token;
-    if let Some(id) = &plan.id {
-        let in_body = id.locations.iter().filter(|l| l.is_in_body()).count();
-        if in_body > 0 && in_body < id.locations.len() {
-            section.wrong(
-                "id",
-                "expected places of the head or of the body, not of both",
-            );
-        }
-        if id.locations.iter().any(|l| matches!(l, Location::Param(_))) {
-            section.wrong("id", "expected a place in the delivery");
-        }
-        if plan.message.has(&Variable::Id) && id.locations.len() != 1 {
-            section.wrong("id", "expected one place for {id} in `msg`");
-        }
-        // A token signs nothing; there the id serves to recognise retries.
-        let signed = is_token
-            || plan
-                .message
-                .signed_placeholders()
-                .any(|value| value.variable == Variable::Id)
-            || id
-                .locations
-                .iter()
-                .all(|location| is_signed(location, plan));
-        if let Some(id) = &mut plan.id {
-            id.signed = signed;
-        }
-    } else if plan.message.has(&Variable::Id) {
-        section.wrong("msg", "{id} needs an `id` that says where it is");
-    }
+/// Checks `plan`, and sets whether its event id is signed.
+pub(super) fn check_plan(section: &Section<'_>, plan: &mut Plan, binds_body: Option<bool>) {
+    check_id(section, plan);
     check_timestamp(section, plan);
     if let Some(location) = &plan.event_type
-        && !is_token
+        && plan.algorithm != Algorithm::Token
         && !is_signed(location, plan)
     {
         section.wrong(
             "type",
-            "not signed; only what the signature covers may name an event",
+            "not signed; expected a location that the signature covers",
         );
     }
     check_binding(section, plan, binds_body);
     check_items(section, plan);
+    check_claims(section, plan);
     check_plain_digest(section, plan);
-    if plan.each.is_some() && !plan.signature.location.is_in_body() {
+    check_each(section, plan);
+    check_require(section, plan);
+}
+
+/// Checks `id`, and sets whether it is signed.
+fn check_id(section: &Section<'_>, plan: &mut Plan) {
+    let Some(id) = &plan.id else {
+        if plan.message.has(&Variable::Id) {
+            section.wrong("msg", "{id} needs the key `id` with its location");
+        }
+        return;
+    };
+    let in_body = id.locations.iter().filter(|l| l.is_in_body()).count();
+    if in_body > 0 && in_body < id.locations.len() {
         section.wrong(
-            "each",
-            "expected a signature in each element, `sig.in` = json:/POINTER",
+            "id",
+            "expected locations in the head or in the body, not in both",
         );
     }
-    if plan.each.is_some() && plan.signature.groups.is_some() {
-        section.wrong("each", "expected without `sig.groups`");
+    if id.locations.iter().any(|l| matches!(l, Location::Param(_))) {
+        section.wrong(
+            "id",
+            "expected a location in the delivery; param:NAME is the same for all of them",
+        );
     }
-    if plan.each.is_some()
-        && plan
-            .locations()
+    if plan.message.has(&Variable::Id) && id.locations.len() != 1 {
+        section.wrong("id", "expected one location, because `msg` contains {id}");
+    }
+    // A token signs nothing. Its id still recognises the provider's retries.
+    let signed = plan.algorithm == Algorithm::Token
+        || plan
+            .message
+            .signed_placeholders()
+            .any(|value| value.variable == Variable::Id)
+        || id
+            .locations
             .iter()
-            .any(|location| matches!(location, Location::Form(_)))
-    {
-        section.wrong(
-            "each",
-            "expected json: places, which are relative to the element",
-        );
-    }
-    for equal in &plan.require {
-        let in_body = template::locations(&equal.template)
-            .filter(|variable| variable.is_in_body())
-            .count();
-        let all = template::placeholders(&equal.template).count();
-        let raw = template::placeholders(&equal.template)
-            .filter(|value| matches!(value.variable, Variable::Body | Variable::FormSorted))
-            .count();
-        if in_body + raw > 0 && in_body + raw < all {
-            section.wrong(
-                "require",
-                "a template with parts of the head and of the body; expected one or the other",
-            );
-        }
-        if template::placeholders(&equal.template).any(|value| {
-            matches!(
-                value.variable,
-                Variable::Timestamp | Variable::Id | Variable::HeadersOf(_)
-            )
-        }) {
-            section.wrong("require", "{ts}, {id} and {headers-of:…} are for `msg`");
-        }
+            .all(|location| is_signed(location, plan));
+    if let Some(id) = &mut plan.id {
+        id.signed = signed;
     }
 }
 
@@ -182,19 +152,29 @@ fn check_timestamp(section: &Section<'_>, plan: &Plan) {
             );
         }
         if plan.message.has(&Variable::Timestamp) && !section.has("ts") {
-            section.wrong("msg", "{ts} needs a table `ts` that says where it is");
+            section.wrong(
+                "msg",
+                "{ts} needs the table `ts` with its location and unit",
+            );
         }
         return;
     };
     if matches!(timestamp.location, Location::Param(_)) {
-        section.wrong("ts.in", "expected a place in the delivery");
+        section.wrong(
+            "ts.in",
+            "expected a location in the delivery; param:NAME is the same for all of them",
+        );
     }
     if plan.algorithm == Algorithm::Token {
-        section.wrong("ts", "a token signs nothing, and no timestamp");
+        section.wrong(
+            "ts",
+            "a token signs nothing, including a timestamp; remove `ts`",
+        );
     } else if !plan.message.has(&Variable::Timestamp) && !is_signed(&timestamp.location, plan) {
         section.wrong(
             "ts",
-            "not part of `msg`; a timestamp that is not signed can be changed, and protects nothing",
+            "not part of `msg`: a forger could change a timestamp that is not signed; add {ts} to \
+             `msg` if the provider signs it, or remove `ts`",
         );
     }
 }
@@ -202,10 +182,12 @@ fn check_timestamp(section: &Section<'_>, plan: &Plan) {
 fn check_binding(section: &Section<'_>, plan: &Plan, binds_body: Option<bool>) {
     let is_token = plan.algorithm == Algorithm::Token;
     match (plan.body, binds_body) {
-        (_, Some(_)) if is_token => section.wrong(
-            "binds_body",
-            "a token signs nothing; this goes without saying",
-        ),
+        (_, Some(_)) if is_token => {
+            section.wrong(
+                "binds_body",
+                "a token never covers the body; remove this key",
+            );
+        }
         _ if is_token => {}
         (BodyBinding::Unbound, None | Some(true)) => section.wrong(
             match plan.kind {
@@ -213,22 +195,24 @@ fn check_binding(section: &Section<'_>, plan: &Plan, binds_body: Option<bool>) {
                 SignatureKind::Jwt { .. } => "claims",
                 _ => "msg",
             },
-            "does not cover the body: whoever has one delivery could change it; expected {body}, \
-             a digest of it (content-digest), or `binds_body = false` to say that it is so",
+            "does not cover the body: a party that has one delivery could change its body; add \
+             {body} or a digest of it (content-digest), or set `binds_body = false` to accept this",
         ),
         (BodyBinding::Bound | BodyBinding::FormFields, Some(false)) => {
             section.wrong(
                 "binds_body",
-                "expected nothing: the signature covers the body",
+                "the signature does cover the body; remove this key",
             );
         }
         _ => {}
     }
 }
 
-/// Whoever has a digest of secret and message has that of any message that goes on
-/// where this one ends. So nothing must verify that could be one gone on: what comes
-/// last is a body that has an end of its own.
+/// Checks that a forger cannot extend a plain digest.
+///
+/// The digest of secret and message is the state from which the digest of a longer message can be
+/// computed (length extension). The message must therefore end with a body whose form has an end
+/// of its own, so that no extended body verifies.
 fn check_plain_digest(section: &Section<'_>, plan: &Plan) {
     if plan.algorithm != Algorithm::Sha256 || !matches!(plan.kind, SignatureKind::Message { .. }) {
         return;
@@ -237,23 +221,23 @@ fn check_plain_digest(section: &Section<'_>, plan: &Plan) {
     {
         section.wrong(
             "alg",
-            "sha256 of secret and message lets anybody append to the message: expected {body} at \
-             the end of `msg`, and `body` \"json\" or \"json-or-empty\"",
+            "sha256 of secret and message lets a forger append to the message; expected {body} at \
+             the end of `msg`, and `body` to be \"json\" or \"json-or-empty\"",
         );
     }
 }
 
-/// `sig:…` has to be an item that the signature's list can have.
+/// Checks that each `sig:…` denotes an item that the list of the signature can contain.
 fn check_items(section: &Section<'_>, plan: &Plan) {
     let list = plan.signature.list.as_ref();
-    let of_message = plan
+    let in_message = plan
         .message
         .placeholders()
         .filter_map(|value| match &value.variable {
             Variable::HeadersOf(item) => Some(item),
             _ => None,
         });
-    let items = plan
+    let in_locations = plan
         .locations()
         .into_iter()
         .filter_map(|location| match location {
@@ -261,7 +245,7 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
             _ => None,
         });
     let mut any = false;
-    for item in items.chain(of_message) {
+    for item in in_locations.chain(in_message) {
         if matches!(plan.kind, SignatureKind::MessageSignature(_)) {
             let known = ["created", "nonce", "keyid"];
             if !matches!(item, Item::Name(name) if known.contains(&&**name)) {
@@ -270,52 +254,102 @@ fn check_items(section: &Section<'_>, plan: &Plan) {
             continue;
         }
         any = true;
-        if !fits(list, item) {
+        if !can_contain(list, item) {
             section.wrong(
                 "sig",
-                "sig:NAME needs a list of named items, sig:#POSITION one of items without names and \
-                 `skip`; neither may mean a signature",
+                "sig:NAME needs a list of named items (`items`, `pair`, `key`), sig:#POSITION a \
+                 list with `items` and `skip`; neither may denote a signature",
             );
         }
     }
-    let one_place =
+    let is_single =
         matches!(&plan.signature.location, SignatureLocation::Locations(l) if l.len() == 1);
-    if any && (!one_place || plan.signature.location.is_in_body()) {
-        section.wrong("sig.in", "expected one header, whose items sig:… means");
-    }
-    check_claims(section, plan);
-    let claims = plan
-        .locations()
-        .iter()
-        .any(|location| matches!(location, Location::Claim(_)));
-    if claims && !matches!(plan.kind, SignatureKind::Jwt { .. }) {
-        section.wrong("alg", "claim:… needs one of jwt-…");
+    if any && (!is_single || plan.signature.location.is_in_body()) {
+        section.wrong(
+            "sig.in",
+            "expected one header, because sig:… denotes its items",
+        );
     }
 }
 
-/// A claim says one thing.
+/// Checks that claims have one use each, and only with a JSON Web Token.
 fn check_claims(section: &Section<'_>, plan: &Plan) {
-    // Those of RFC 7519 §4.1 that are checked wherever they are.
-    let mut said = vec!["exp", "nbf"];
+    // The claims of RFC 7519 §4.1 that the verifier checks wherever they are present.
+    let mut used = vec!["exp", "nbf"];
     let timestamp = plan.timestamp.iter().map(|timestamp| &timestamp.location);
     let ids = plan.id.iter().flat_map(|id| &id.locations);
-    let required = plan.require.iter().map(|equal| &equal.location);
+    let required = plan.require.iter().map(|required| &required.location);
     for location in timestamp.chain(ids).chain(required) {
         if let Location::Claim(name) = location {
-            if said.contains(&&**name) {
+            if used.contains(&&**name) {
                 section.wrong(
                     "claims",
-                    format!("claim:{name} has another meaning already; expected one"),
+                    format!("claim:{name} already has another use; expected one use per claim"),
                 );
             }
-            said.push(name);
+            used.push(name);
+        }
+    }
+    let mut locations = plan.locations().into_iter();
+    if locations.any(|location| matches!(location, Location::Claim(_)))
+        && !matches!(plan.kind, SignatureKind::Jwt { .. })
+    {
+        section.wrong("alg", "claim:… needs one of the jwt-… algorithms");
+    }
+}
+
+fn check_each(section: &Section<'_>, plan: &Plan) {
+    if plan.each.is_none() {
+        return;
+    }
+    if !plan.signature.location.is_in_body() {
+        section.wrong(
+            "each",
+            "expected a signature in each element: `sig.in` = json:/POINTER",
+        );
+    }
+    if plan.signature.groups.is_some() {
+        section.wrong("each", "not allowed with `sig.groups`");
+    }
+    let mut locations = plan.locations().into_iter();
+    if locations.any(|location| matches!(location, Location::Form(_))) {
+        section.wrong(
+            "each",
+            "not allowed with form:NAME; expected json:/POINTER, relative to the element",
+        );
+    }
+}
+
+fn check_require(section: &Section<'_>, plan: &Plan) {
+    for required in &plan.require {
+        let values = || template::placeholders(&required.template);
+        let in_body = values().filter(|value| value.variable.is_in_body()).count();
+        if in_body > 0 && in_body < values().count() {
+            section.wrong(
+                "require",
+                "a template with values from both the head and the body; use values from only one \
+                 of them",
+            );
+        }
+        if values().any(|value| {
+            matches!(
+                value.variable,
+                Variable::Timestamp | Variable::Id | Variable::HeadersOf(_)
+            )
+        }) {
+            section.wrong(
+                "require",
+                "{ts}, {id} and {headers-of:…} are only for `msg`; expected other placeholders",
+            );
         }
     }
 }
 
-/// A handshake that signs uses the algorithm of deliveries, so there has to be
-/// one, and it has to be one that can be computed.
-pub(super) fn handshakes(section: &Section<'_>, plans: &[Plan], handshakes: &[Handshake]) {
+/// Checks that a handshake which signs its response can do so.
+///
+/// The response is signed with the algorithm of deliveries, so the scheme needs exactly one, and
+/// it must be an HMAC.
+pub(super) fn check_handshakes(section: &Section<'_>, plans: &[Plan], handshakes: &[Handshake]) {
     let signs = handshakes.iter().any(|handshake| {
         let headers = handshake.respond.headers.iter().map(|(_, value)| value);
         headers
@@ -335,7 +369,7 @@ pub(super) fn handshakes(section: &Section<'_>, plans: &[Plan], handshakes: &[Ha
                 ) => {}
         _ => section.wrong(
             "handshake",
-            "an answer that is signed needs a scheme of one variant, with an HMAC",
+            "a signed response needs a scheme without `variants` whose `alg` is an HMAC",
         ),
     }
 }

@@ -1,3 +1,5 @@
+//! Reads the tables `handshake`, and the tables of locations that other keys share.
+
 use std::collections::BTreeSet;
 
 use http::header::{
@@ -16,8 +18,8 @@ use crate::scheme::handshake::{
 use crate::scheme::location::Location;
 use crate::scheme::template::{self, Placeholder, Segment, Variable};
 
-/// Headers that an answer has anyway, or that frame it, or that would speak for the
-/// whole site.
+/// Headers that a handshake may not set: hookgate sets them, they frame the response, or they
+/// affect the whole site.
 const RESERVED: [HeaderName; 9] = [
     CACHE_CONTROL,
     CONNECTION,
@@ -30,14 +32,15 @@ const RESERVED: [HeaderName; 9] = [
     X_CONTENT_TYPE_OPTIONS,
 ];
 
-/// Longest text that a guard may let through.
+/// Maximum length of a text that a guard may allow.
 const MAX_GUARDED_LEN: u64 = 1024;
 
+/// Reads one handshake.
 pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     let method = section.required::<HandshakeMethod>("method");
     let when = read_conditions(section, "when");
     let verified = section.optional("verified").unwrap_or(false);
-    let check = read_equals(section, "check");
+    let check = read_required_values(section, "check");
     let guards = read_guards(section);
     let respond = section
         .required_section("respond")
@@ -45,39 +48,39 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     section.deny_unknown();
 
     let (method, respond) = (method?.0, respond?);
-    let mut places: Vec<&Location> = when.iter().map(|condition| &condition.location).collect();
-    for equal in &check {
-        places.push(&equal.location);
-        check_values(section, "check", &equal.template, &mut places);
+    let mut locations: Vec<&Location> = when.iter().map(|condition| &condition.location).collect();
+    for required in &check {
+        locations.push(&required.location);
+        collect_locations(section, "check", &required.template, &mut locations);
     }
     for (_, template) in &respond.headers {
-        check_values(section, "respond.headers", template, &mut places);
+        collect_locations(section, "respond.headers", template, &mut locations);
     }
-    check_values(section, "respond.body", &respond.body, &mut places);
+    collect_locations(section, "respond.body", &respond.body, &mut locations);
     for guard in &guards {
-        places.push(&guard.location);
+        locations.push(&guard.location);
     }
-    if places
+    if locations
         .iter()
-        .any(|variable| matches!(variable, Location::Signature(_) | Location::Claim(_)))
+        .any(|location| matches!(location, Location::Signature(_) | Location::Claim(_)))
     {
         section.report().add(
             section.path(),
-            "sig:… and claim:… in a handshake; expected header:, query:, form:, json: or param:",
+            "sig:… or claim:… in a handshake; expected header:, query:, form:, json: or param:",
         );
     }
-    let waits_for_body = verified || places.iter().any(|variable| variable.is_in_body());
+    let waits_for_body = verified || locations.iter().any(|location| location.is_in_body());
     if waits_for_body && method != Method::POST {
         section.wrong(
             "method",
-            "expected POST for a handshake that waits for the body",
+            "expected POST, because the handshake needs the body",
         );
     }
     check_signing(section, &respond, &guards);
-    let head_locations = places
+    let head_locations = locations
         .into_iter()
-        .filter(|variable| {
-            waits_for_body && matches!(variable, Location::Header(_) | Location::Query(_))
+        .filter(|location| {
+            waits_for_body && matches!(location, Location::Header(_) | Location::Query(_))
         })
         .cloned()
         .collect();
@@ -93,7 +96,9 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     })
 }
 
-/// Whoever signs what a stranger chose signs his deliveries.
+/// Checks that a guard limits every value that the response signs.
+///
+/// Without a guard, a caller could have the body of a forged delivery signed.
 fn check_signing(section: &Section<'_>, respond: &HandshakeResponse, guards: &[SigningGuard]) {
     let templates = respond.headers.iter().map(|(_, template)| template);
     for template in templates.chain([&respond.body]) {
@@ -105,27 +110,31 @@ fn check_signing(section: &Section<'_>, respond: &HandshakeResponse, guards: &[S
             if signs && !guarded {
                 section.wrong(
                     "guard",
-                    "missing for a value that the answer signs: whoever may choose it could have \
-                     deliveries signed; expected a table such as { \"query:NAME\" = { chars = \
+                    "missing for a value that the response signs: a caller could have a forged \
+                     delivery signed; expected a table such as { \"query:NAME\" = { chars = \
                      \"a-z0-9\", max = 64 } }",
                 );
             }
             if signs && value.filters.len() > 1 {
-                section.wrong("respond", "|hmac:… goes alone, without other filters");
+                section.wrong(
+                    "respond",
+                    "|hmac:… with another filter; remove the other filter",
+                );
             }
         }
     }
 }
 
-fn check_values<'t>(
+/// Adds the locations in `template` to `locations`, and reports other placeholders at `key`.
+fn collect_locations<'t>(
     section: &Section<'_>,
     key: &str,
     template: &'t [Segment],
-    places: &mut Vec<&'t Location>,
+    locations: &mut Vec<&'t Location>,
 ) {
     for Placeholder { variable, .. } in template::placeholders(template) {
         match variable {
-            Variable::At(location) => places.push(location),
+            Variable::At(location) => locations.push(location),
             _ => section.wrong(
                 key,
                 "expected placeholders such as {query:NAME}, {header:NAME}, {json:/POINTER} or \
@@ -135,7 +144,7 @@ fn check_values<'t>(
     }
 }
 
-/// A table of locations and what they have to be; `*`: to be there.
+/// Reads a table of locations and their values. The value `*` matches any value.
 pub(super) fn read_conditions(section: &Section<'_>, key: &'static str) -> Vec<Condition> {
     let mut conditions = Vec::new();
     for (location, path, value) in location_entries(section, key) {
@@ -146,23 +155,23 @@ pub(super) fn read_conditions(section: &Section<'_>, key: &'static str) -> Vec<C
             }),
             None => section
                 .report()
-                .add(path, "expected a string; \"*\" if it has just to be there"),
+                .add(path, "expected a string; \"*\" matches any value"),
         }
     }
     conditions
 }
 
-/// A table of locations and templates.
-pub(super) fn read_equals(section: &Section<'_>, key: &'static str) -> Vec<RequiredValue> {
-    let mut equals = Vec::new();
+/// Reads a table of locations and the templates of their values.
+pub(super) fn read_required_values(section: &Section<'_>, key: &'static str) -> Vec<RequiredValue> {
+    let mut required = Vec::new();
     for (location, path, value) in location_entries(section, key) {
         match value.as_str().map(template::parse) {
-            Some(Ok(template)) => equals.push(RequiredValue { location, template }),
+            Some(Ok(template)) => required.push(RequiredValue { location, template }),
             Some(Err(message)) => section.report().add(path, message),
             None => section.report().add(path, "expected a template"),
         }
     }
-    equals
+    required
 }
 
 fn read_guards(section: &Section<'_>) -> Vec<SigningGuard> {
@@ -177,19 +186,16 @@ fn read_guards(section: &Section<'_>) -> Vec<SigningGuard> {
         };
         let guard = Section::at_path(&path, table, section.report());
         let chars = guard.required::<CharSet>("chars");
-        let most = guard.required::<u64>("max");
+        let max_len = guard.required::<u64>("max");
         guard.deny_unknown();
-        if most.is_some_and(|most| !(1..=MAX_GUARDED_LEN).contains(&most)) {
+        if max_len.is_some_and(|len| !(1..=MAX_GUARDED_LEN).contains(&len)) {
             guard.wrong("max", format!("expected 1 to {MAX_GUARDED_LEN}"));
         }
-        if let (Some(chars), Some(most)) = (chars, most) {
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if let (Some(chars), Some(max_len)) = (chars, max_len) {
+            let max_len = usize::try_from(max_len).unwrap_or(usize::MAX);
             guards.push(SigningGuard {
                 location,
-                text: AllowedText {
-                    chars,
-                    max_len: most,
-                },
+                text: AllowedText { chars, max_len },
             });
         }
     }
@@ -224,13 +230,13 @@ fn read_respond(section: &Section<'_>) -> Option<HandshakeResponse> {
                 continue;
             };
             if !names.insert(header.as_str().to_owned()) {
-                table.wrong(name, "there twice");
+                table.wrong(name, "repeated; expected each header once");
             }
             if RESERVED.contains(&header) {
                 table.wrong(
                     name,
-                    "expected another header: this one is hookgate's, which says what the answer \
-                     is, and that nobody may take it for a page",
+                    "expected another header: hookgate sets this one, or it would affect more than \
+                     the response",
                 );
             }
             match value.as_str().map(template) {
@@ -249,7 +255,8 @@ fn read_respond(section: &Section<'_>) -> Option<HandshakeResponse> {
     })
 }
 
-/// The entries of the table `key` whose names are locations.
+/// Returns the entries of the table `key`, whose names must be locations: location, key path and
+/// value.
 fn location_entries<'t>(
     section: &Section<'t>,
     key: &'static str,

@@ -1,4 +1,4 @@
-//! The values of single keys.
+//! Parsers of the values of single keys.
 
 use http::{HeaderName, Method, StatusCode};
 use toml::Value;
@@ -11,17 +11,17 @@ use crate::scheme::field::{Encoding, TimeUnit};
 use crate::scheme::handshake::{CharSet, ResponseType};
 use crate::scheme::location::Location;
 
-/// Reads one of a few words.
-fn word<T: Copy + FromValue>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {
+/// Reads a string that must be one of `names`.
+fn one_of<T: Copy + FromValue>(value: &Value, names: &[(&str, T)]) -> Result<T, String> {
     text(value, |text| {
-        words
+        names
             .iter()
-            .find(|(word, _)| *word == text)
+            .find(|(name, _)| *name == text)
             .map(|(_, meaning)| *meaning)
     })
 }
 
-/// An algorithm, and whether its signatures are those of JSON Web Tokens.
+/// The value of `alg`: an algorithm, and whether the signature is a JSON Web Token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alg {
     Plain(Algorithm),
@@ -29,7 +29,7 @@ pub(super) enum Alg {
 }
 
 impl Alg {
-    pub(super) fn algorithm(self) -> Algorithm {
+    pub(super) const fn algorithm(self) -> Algorithm {
         match self {
             Self::Plain(algorithm) | Self::Jwt(_, algorithm) => algorithm,
         }
@@ -57,7 +57,7 @@ impl FromValue for Alg {
         ];
         let jwt = JWT.map(|(name, algorithm)| (name, Self::Jwt(name, algorithm)));
         let plain = Algorithm::NAMES.map(|(name, algorithm)| (name, Self::Plain(algorithm)));
-        word(value, &plain.into_iter().chain(jwt).collect::<Vec<_>>())
+        one_of(value, &plain.into_iter().chain(jwt).collect::<Vec<_>>())
     }
 }
 
@@ -74,14 +74,14 @@ impl FromValue for KeyEncoding {
     const EXPECTED: &'static str = "one of utf8, base64, base64url, hex, pem";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let words = [
+        let names = [
             ("utf8", Self::Utf8),
             ("base64", Self::Base64),
             ("base64url", Self::Base64Url),
             ("hex", Self::Hex),
             ("pem", Self::Pem),
         ];
-        word(value, &words)
+        one_of(value, &names)
     }
 }
 
@@ -89,7 +89,7 @@ impl FromValue for KeyDigest {
     const EXPECTED: &'static str = "\"sha1\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        word(value, &[("sha1", Self::Sha1)])
+        one_of(value, &[("sha1", Self::Sha1)])
     }
 }
 
@@ -97,13 +97,13 @@ impl FromValue for Encoding {
     const EXPECTED: &'static str = "one of hex, base64, base64url, base64-hex";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let words = [
+        let names = [
             ("hex", Self::Hex),
             ("base64", Self::Base64),
             ("base64url", Self::Base64Url),
             ("base64-hex", Self::Base64Hex),
         ];
-        word(value, &words)
+        one_of(value, &names)
     }
 }
 
@@ -111,7 +111,7 @@ impl FromValue for BodyForm {
     const EXPECTED: &'static str = "json or json-or-empty";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        word(
+        one_of(
             value,
             &[("json", Self::Json), ("json-or-empty", Self::JsonOrEmpty)],
         )
@@ -122,13 +122,13 @@ impl FromValue for TimeUnit {
     const EXPECTED: &'static str = "one of s, ms, s-or-ms, rfc3339";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let words = [
+        let names = [
             ("s", Self::Seconds),
             ("ms", Self::Milliseconds),
             ("s-or-ms", Self::SecondsOrMilliseconds),
             ("rfc3339", Self::Rfc3339),
         ];
-        word(value, &words)
+        one_of(value, &names)
     }
 }
 
@@ -149,7 +149,7 @@ impl FromValue for HeaderName {
     }
 }
 
-/// What separates items.
+/// A byte that separates items.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Separator(pub(super) u8);
 
@@ -164,7 +164,7 @@ impl FromValue for Separator {
     }
 }
 
-/// What a refused delivery is told.
+/// The status of a response that refuses a delivery.
 #[derive(Clone, Copy)]
 pub(super) struct RefusalStatus(pub(super) StatusCode);
 
@@ -182,7 +182,7 @@ impl FromValue for RefusalStatus {
     }
 }
 
-/// What a handshake is answered with.
+/// The status of the response to a handshake.
 #[derive(Clone, Copy)]
 pub(super) struct SuccessStatus(pub(super) StatusCode);
 
@@ -221,7 +221,7 @@ impl FromValue for ResponseType {
     const EXPECTED: &'static str = "text/plain or application/json";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        word(
+        one_of(
             value,
             &[("text/plain", Self::Text), ("application/json", Self::Json)],
         )

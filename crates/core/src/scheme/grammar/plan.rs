@@ -1,0 +1,243 @@
+//! Reads one way to sign: a scheme without `variants`, or one of its variants.
+
+use http::HeaderName;
+use toml::Value;
+
+use super::values::Alg;
+use super::{SCHEME_KEYS, checks, handshake, pointers, signature};
+use crate::document::Section;
+use crate::mac::{Algorithm, KeyEncodingScope, KeyRule};
+use crate::scheme::ambiguity::SchemeContext;
+use crate::scheme::field::TimeUnit;
+use crate::scheme::handshake::{Condition, RequiredValue};
+use crate::scheme::json::Pointer;
+use crate::scheme::location::Location;
+use crate::scheme::message::Message;
+use crate::scheme::template;
+use crate::scheme::{BodyBinding, BodyForm, IdField, Plan, SignatureKind, TimestampField, UrlRule};
+use crate::time::Window;
+
+/// The keys that only a variant has.
+#[derive(Default)]
+struct VariantKeys {
+    name: Option<String>,
+    when: Vec<Condition>,
+    opt_in: bool,
+}
+
+/// Reads a scheme without variants.
+pub(super) fn read(section: &Section<'_>) -> Option<Plan> {
+    for key in SCHEME_KEYS {
+        section.value(key);
+    }
+    read_plan(section, VariantKeys::default())
+}
+
+/// Reads a variant.
+pub(super) fn read_variant(section: &Section<'_>) -> Option<Plan> {
+    let name = section.optional::<String>("name");
+    let when = handshake::read_conditions(section, "when");
+    let in_head =
+        |location: &Location| matches!(location, Location::Header(_) | Location::Query(_));
+    if !when.iter().all(|condition| in_head(&condition.location)) {
+        section.wrong("when", "expected header:NAME or query:NAME");
+    }
+    let opt_in = section.optional("opt_in").unwrap_or(false);
+    read_plan(section, VariantKeys { name, when, opt_in })
+}
+
+fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
+    let alg = section.required::<Alg>("alg");
+    let key = read_key(section);
+    let (policy, signature) = signature::read(section, alg);
+    let timestamp = section.section("ts").and_then(|ts| read_timestamp(&ts));
+    let (ids, mut exclude) = read_id(section);
+    let event_type = section.optional::<Location>("type");
+    let forbidden = section.list::<HeaderName>("forbid");
+    let require = read_require(section, alg);
+    let each = read_each(section);
+    let body_form = section.optional::<BodyForm>("body").unwrap_or_default();
+    let binds_body = section.optional::<bool>("binds_body");
+    let url = read_url(section);
+    let context = SchemeContext {
+        timestamp: timestamp
+            .as_ref()
+            .map(|timestamp| (&timestamp.location, timestamp.unit)),
+        ids: &ids,
+        json_body: body_form == BodyForm::Json,
+    };
+    let (kind, message) = match policy {
+        Some(policy) => (
+            Some(SignatureKind::MessageSignature(policy)),
+            Some(Message::from_head()),
+        ),
+        None => read_message(section, alg, context, &mut exclude),
+    };
+    section.deny_unknown();
+
+    let mut plan = Plan {
+        name: variant.name,
+        when: variant.when,
+        opt_in: variant.opt_in,
+        // A wrong algorithm has been reported. Any value lets the checks of other keys run.
+        algorithm: alg.map_or(Algorithm::HmacSha256, Alg::algorithm),
+        kind: kind?,
+        key,
+        signature: signature?,
+        timestamp,
+        id: (!ids.is_empty()).then_some(IdField {
+            locations: ids,
+            exclude,
+            signed: false,
+        }),
+        event_type,
+        message: message?,
+        forbidden,
+        require,
+        each,
+        body_form,
+        body: BodyBinding::Unbound,
+        url,
+        json: Vec::new(),
+    };
+    // The message of an element is known only after the whole body has been parsed.
+    plan.message.streams &= plan.each.is_none() && !plan.signature.location.is_in_body();
+    plan.body = checks::binding(&plan);
+    checks::check_plan(section, &mut plan, binds_body);
+    plan.json = pointers(section, &plan.locations())?;
+    Some(plan)
+}
+
+/// Reads what is signed, from `alg` and the template `msg`.
+fn read_message(
+    section: &Section<'_>,
+    alg: Option<Alg>,
+    context: SchemeContext<'_>,
+    exclude: &mut Vec<u8>,
+) -> (Option<SignatureKind>, Option<Message>) {
+    match alg {
+        Some(Alg::Plain(Algorithm::Token)) => {
+            (Some(SignatureKind::Token), Some(Message::raw_body()))
+        }
+        Some(Alg::Jwt(algorithm, _)) => (
+            Some(SignatureKind::Jwt { algorithm }),
+            Some(Message::from_head()),
+        ),
+        None | Some(Alg::Plain(_)) => {
+            let Some(template) = section.required::<String>("msg") else {
+                return (None, None);
+            };
+            let message = Message::compile(&template, context, exclude)
+                .map_err(|message| section.wrong("msg", message))
+                .ok();
+            (Some(SignatureKind::Message { template }), message)
+        }
+    }
+}
+
+fn read_key(section: &Section<'_>) -> KeyRule {
+    let Some(key) = section.section("key") else {
+        return KeyRule::default();
+    };
+    let rule = KeyRule {
+        only: key.optional("only"),
+        strip: key.list("strip"),
+        encoding: key.optional("enc").unwrap_or_default(),
+        scope: match key.optional("if_prefixed") {
+            Some(true) => KeyEncodingScope::IfPrefixed,
+            _ => KeyEncodingScope::Always,
+        },
+        digest: key.optional("digest").unwrap_or_default(),
+    };
+    key.deny_unknown();
+    rule
+}
+
+fn read_timestamp(ts: &Section<'_>) -> Option<TimestampField> {
+    let location = ts.required::<Location>("in");
+    let unit = ts.required::<TimeUnit>("unit");
+    let past = ts.optional("past").unwrap_or(Window::DEFAULT.past());
+    let future = ts.optional("future").unwrap_or(Window::DEFAULT.future());
+    ts.deny_unknown();
+    Some(TimestampField {
+        location: location?,
+        unit: unit?,
+        window: Window::new(past, future),
+    })
+}
+
+/// Reads `id`: a location, a list of locations, or a table with `in` and `exclude`. Returns the
+/// locations and the excluded characters.
+fn read_id(section: &Section<'_>) -> (Vec<Location>, Vec<u8>) {
+    let Some(Value::Table(_)) = section.value("id") else {
+        return (section.list::<Location>("id"), Vec::new());
+    };
+    let Some(id) = section.section("id") else {
+        return (Vec::new(), Vec::new());
+    };
+    let location = id.required::<Location>("in");
+    let exclude = id.optional::<String>("exclude").unwrap_or_default();
+    id.deny_unknown();
+    (location.into_iter().collect(), exclude.into_bytes())
+}
+
+/// Reads `require` and, with a JSON Web Token, `claims`.
+fn read_require(section: &Section<'_>, alg: Option<Alg>) -> Vec<RequiredValue> {
+    let mut require = handshake::read_required_values(section, "require");
+    if !matches!(alg, Some(Alg::Jwt(..))) {
+        return require;
+    }
+    let Some(claims) = section.section("claims") else {
+        return require;
+    };
+    for (name, value) in claims.raw() {
+        match value.as_str().map(template::parse) {
+            Some(Ok(template)) => require.push(RequiredValue {
+                location: Location::Claim(name.as_str().into()),
+                template,
+            }),
+            Some(Err(message)) => claims.wrong(name, message),
+            None => claims.wrong(name, "expected a template"),
+        }
+    }
+    require
+}
+
+fn read_each(section: &Section<'_>) -> Option<Pointer> {
+    match section.optional::<Location>("each")? {
+        Location::Json(pointer) => Some(pointer),
+        _ => {
+            section.wrong("each", "expected json:/POINTER of an array");
+            None
+        }
+    }
+}
+
+fn read_url(section: &Section<'_>) -> UrlRule {
+    let Some(url) = section.section("url") else {
+        return UrlRule::default();
+    };
+    let toggle_port = match url.optional::<String>("port").as_deref() {
+        None => false,
+        Some("toggle") => true,
+        Some(_) => {
+            url.wrong("port", "expected \"toggle\"");
+            false
+        }
+    };
+    let decode = url.optional::<String>("decode").unwrap_or_default();
+    if !decode.bytes().all(|byte| byte.is_ascii_graphic())
+        || decode.contains(['&', '=', '%', '#', '+'])
+    {
+        url.wrong(
+            "decode",
+            "expected visible ASCII characters except & = % # +: these separate the fields of a \
+             query, and decoding them would make two URLs equal",
+        );
+    }
+    url.deny_unknown();
+    UrlRule {
+        toggle_port,
+        decode: decode.into_bytes(),
+    }
+}
