@@ -11,11 +11,11 @@ use hookgate_gate::{Clock, Gate};
 use hookgate_replay::ReplayStore;
 
 use crate::config::{Config, Limits, StartupSettings};
-use crate::limits::refusal_rate::Refusals;
-use crate::limits::unverified_bodies::Bodies;
-use crate::listener::connection::OpenByAddress;
-use crate::listener::rejected_connection::Told;
-use crate::pipeline::delivery::RequestIds;
+use crate::limits::refusal_rate::RefusalRateLimiter;
+use crate::limits::unverified_bodies::UnverifiedBodies;
+use crate::listener::connection_limits::ConnectionsByAddress;
+use crate::listener::rejected_connection::RejectionLog;
+use crate::pipeline::request_id::RequestIds;
 use crate::run::runtime_state::Running;
 use crate::run::store::Store;
 use crate::telemetry::access_log::AccessLog;
@@ -33,10 +33,10 @@ pub(crate) struct Gateway {
     pub(crate) access: AccessLog,
     pub(crate) traces: Traces,
     pub(crate) request_ids: RequestIds,
-    pub(crate) bodies: Bodies,
-    pub(crate) refusals: Refusals,
-    pub(crate) open: OpenByAddress,
-    pub(crate) turned_away: Told,
+    pub(crate) bodies: UnverifiedBodies,
+    pub(crate) refusals: RefusalRateLimiter,
+    pub(crate) open: ConnectionsByAddress,
+    pub(crate) turned_away: RejectionLog,
     /// Deliveries under way; one may outlive its connection.
     pub(crate) deliveries: AtomicUsize,
     pub(crate) draining: AtomicBool,
@@ -68,10 +68,10 @@ impl Gateway {
             access,
             traces,
             request_ids: RequestIds::new(),
-            bodies: Bodies::default(),
-            refusals: Refusals::new(),
-            open: OpenByAddress::default(),
-            turned_away: Told::default(),
+            bodies: UnverifiedBodies::default(),
+            refusals: RefusalRateLimiter::new(),
+            open: ConnectionsByAddress::default(),
+            turned_away: RejectionLog::default(),
             deliveries: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         };

@@ -12,11 +12,12 @@ mod config;
 mod gateway;
 mod limits;
 mod listener;
+mod pem;
 mod pipeline;
 mod poll;
 mod run;
+mod stream;
 mod telemetry;
-mod tls;
 mod upstream;
 
 use std::process::ExitCode;

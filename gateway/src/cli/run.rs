@@ -15,7 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::{ConfigFile, Error};
 use crate::admin::Admin;
 use crate::gateway::Gateway;
-use crate::listener::{Balancers, Bound, Entrance, Front, bind};
+use crate::listener::{BoundService, Listener, ListenerKind, ProxyProtocolPeers, bind};
 use crate::run::reload;
 use crate::run::shutdown::{Ends, Lifecycle, Signals};
 use crate::run::upgrade;
@@ -51,7 +51,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         tracing::warn!(at = warning.at, "{}", warning.message);
     }
     let (listen, h2c, tls) = (config.listen.clone(), config.h2c, config.tls.clone());
-    let balancers = Balancers::new(&config.proxy_protocol);
+    let balancers = ProxyProtocolPeers::new(&config.proxy_protocol);
     let (admin, shutdown) = (config.admin, config.shutdown.clone());
     let store = config
         .replay
@@ -71,12 +71,12 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let gateway = Gateway::new(config, store, clock, metrics, access, traces)
         .map_err(|problems| Error::config(&options.config.config, &problems))?;
     let gateway = Arc::new(gateway);
-    let front = |entrance| Front {
+    let front = |entrance| Listener {
         gateway: Arc::clone(&gateway),
         balancers: balancers.clone(),
         entrance,
     };
-    let clear = front(Entrance::Clear { h2c });
+    let clear = front(ListenerKind::Clear { h2c });
     let mut fronts = vec![bind(
         "deliveries",
         &listen,
@@ -85,7 +85,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         &inherited,
     )?];
     for listener in tls {
-        let over_tls = front(Entrance::Tls(listener.tls));
+        let over_tls = front(ListenerKind::Tls(listener.tls));
         fronts.push(bind(
             "deliveries_tls",
             &[listener.listen],
@@ -112,7 +112,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     // One that nobody accepts from would leave its connections waiting for ever.
     let kept = fronts
         .iter()
-        .flat_map(Bound::addresses)
+        .flat_map(BoundService::addresses)
         .chain(admin.addresses());
     inherited.close_unclaimed(&kept.map(|address| address.to_string()).collect());
     for front in &fronts {

@@ -30,9 +30,9 @@ pub(crate) use self::upstream::{
     Balance, HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig,
 };
 pub(crate) use self::watched_files::{WatchedFiles, load_watched};
+use crate::listener::tls::ServerTls;
 use crate::run::store::StoreConfig;
 use crate::telemetry::access_log::Target;
-use crate::tls::ServerTls;
 
 /// What the gateway runs.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::tls::ClientFiles;
+use crate::upstream::tls::ClientFiles;
 
 /// Servers that deliveries are forwarded to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,31 +18,31 @@ const CELLS: usize = 16 * 1024;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(crate) struct Refusals<S = RandomState> {
+pub(crate) struct RefusalRateLimiter<S = RandomState> {
     start: Instant,
     /// When the budget of a cell will be whole again, in microseconds from the start.
     cells: Box<[AtomicU64]>,
     /// Keyed at random, so that nobody can choose whom to share with.
     hasher: S,
-    told: Seldom,
+    error_for_log: Seldom,
 }
 
 /// Whether a refusal is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
-    Fair,
-    TooFast,
+pub(crate) enum RateDecision {
+    Allowed,
+    Limited,
     /// Likewise, and it was not said in the log for a minute.
-    TooFastSay,
+    LimitedFirst,
 }
 
-impl<S: BuildHasher + Default> Refusals<S> {
+impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
     pub(crate) fn new() -> Self {
         Self {
             start: Instant::now(),
             cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
             hasher: S::default(),
-            told: Seldom::default(),
+            error_for_log: Seldom::default(),
         }
     }
 
@@ -52,7 +52,7 @@ impl<S: BuildHasher + Default> Refusals<S> {
         source: &str,
         client: Option<IpAddr>,
         budget: RefusalLimits,
-    ) -> Pace {
+    ) -> RateDecision {
         self.count_at(self.start.elapsed(), source, client, budget)
     }
 
@@ -62,17 +62,17 @@ impl<S: BuildHasher + Default> Refusals<S> {
         source: &str,
         client: Option<IpAddr>,
         budget: RefusalLimits,
-    ) -> Pace {
+    ) -> RateDecision {
         let address = client.map(network);
         // What is beyond the address's own budget is not taken from what others share.
         let fair = self.spend(now, (source, address), budget.per_address)
             && self.spend(now, (source, None::<IpAddr>), budget.per_source);
         if fair {
-            return Pace::Fair;
+            return RateDecision::Allowed;
         }
-        match self.told.is_due() {
-            true => Pace::TooFastSay,
-            false => Pace::TooFast,
+        match self.error_for_log.is_due() {
+            true => RateDecision::LimitedFirst,
+            false => RateDecision::Limited,
         }
     }
 
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     /// Keyed with nothing, so that who shares a cell is the same in every run.
-    type Refusals = super::Refusals<BuildHasherDefault<DefaultHasher>>;
+    type RefusalRateLimiter = super::RefusalRateLimiter<BuildHasherDefault<DefaultHasher>>;
 
     const BUDGET: RefusalLimits = RefusalLimits {
         per_address: 10,
@@ -127,7 +127,7 @@ mod tests {
 
     /// How many of `count` refusals were fair.
     fn fair(
-        refusals: &Refusals,
+        refusals: &RefusalRateLimiter,
         now: u64,
         count: usize,
         source: &str,
@@ -135,13 +135,13 @@ mod tests {
     ) -> usize {
         let now = Duration::from_secs(now);
         (0..count)
-            .filter(|_| refusals.count_at(now, source, client, BUDGET) == Pace::Fair)
+            .filter(|_| refusals.count_at(now, source, client, BUDGET) == RateDecision::Allowed)
             .count()
     }
 
     #[test]
     fn a_budget_is_spent_and_comes_back() {
-        let refusals = Refusals::new();
+        let refusals = RefusalRateLimiter::new();
         let one = client("192.0.2.1");
         assert_eq!(fair(&refusals, 0, 30, "a", one), 10);
         assert_eq!(fair(&refusals, 30, 30, "a", one), 5);
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn sources_and_addresses_have_their_own() {
-        let refusals = Refusals::new();
+        let refusals = RefusalRateLimiter::new();
         assert_eq!(fair(&refusals, 0, 30, "a", client("192.0.2.1")), 10);
         assert_eq!(fair(&refusals, 0, 30, "b", client("192.0.2.1")), 10);
         assert_eq!(fair(&refusals, 0, 30, "a", client("192.0.2.2")), 10);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn many_addresses_share_the_budget_of_their_source() {
-        let refusals = Refusals::new();
+        let refusals = RefusalRateLimiter::new();
         let all: usize = (0..200)
             .map(|host| fair(&refusals, 0, 5, "a", client(&format!("192.0.2.{host}"))))
             .sum();
@@ -175,11 +175,14 @@ mod tests {
 
     #[test]
     fn the_log_is_told_of_the_first_that_is_too_fast() {
-        let refusals = Refusals::new();
+        let refusals = RefusalRateLimiter::new();
         let one = client("192.0.2.1");
         let paces = (0..12).map(|_| refusals.count_at(Duration::ZERO, "a", one, BUDGET_OF_ONE));
-        let paces: Vec<Pace> = paces.collect();
-        assert_eq!(paces[..2], [Pace::Fair, Pace::TooFastSay]);
-        assert!(paces[2..].iter().all(|pace| *pace == Pace::TooFast));
+        let paces: Vec<RateDecision> = paces.collect();
+        assert_eq!(
+            paces[..2],
+            [RateDecision::Allowed, RateDecision::LimitedFirst]
+        );
+        assert!(paces[2..].iter().all(|pace| *pace == RateDecision::Limited));
     }
 }

@@ -28,23 +28,23 @@ const WAITING: usize = 16 * 1024;
 const MARGIN: usize = 8;
 
 #[derive(Debug, Default)]
-pub(crate) struct Bodies {
+pub(crate) struct UnverifiedBodies {
     held: AtomicUsize,
     next: AtomicU64,
     /// Those that have had to wait for more.
-    waiting: Mutex<HashMap<u64, Arc<Waiting>>>,
+    waiting: Mutex<HashMap<u64, Arc<StalledBody>>>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct StalledBody {
     bytes: AtomicUsize,
     since: Instant,
     /// Its bytes no longer count; it is about to be refused.
     gives_way: AtomicBool,
-    told: Notify,
+    error_for_log: Notify,
 }
 
-impl Bodies {
+impl UnverifiedBodies {
     /// Bytes that count.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
@@ -52,10 +52,10 @@ impl Bodies {
 
     /// Counts what is read of `body`, at most `limit` bytes together with all others, and so
     /// many more that one of `limit` bytes may wait.
-    pub(crate) fn hold<'b, B>(&'b self, body: &'b mut B, limit: usize) -> Held<'b, B> {
-        Held {
+    pub(crate) fn hold<'b, B>(&'b self, body: &'b mut B, limit: usize) -> BudgetedBody<'b, B> {
+        BudgetedBody {
             body,
-            counted: Counted {
+            counted: Reservation {
                 bodies: self,
                 limit: limit.saturating_add(WAITING),
                 bytes: 0,
@@ -69,13 +69,13 @@ impl Bodies {
         self.held.fetch_add(more, Ordering::Relaxed) + more
     }
 
-    fn register(&self, bytes: usize) -> (u64, Arc<Waiting>) {
+    fn register(&self, bytes: usize) -> (u64, Arc<StalledBody>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let waiting = Arc::new(Waiting {
+        let waiting = Arc::new(StalledBody {
             bytes: AtomicUsize::new(bytes),
             since: Instant::now(),
             gives_way: AtomicBool::new(false),
-            told: Notify::new(),
+            error_for_log: Notify::new(),
         });
         self.waiting.lock().insert(id, Arc::clone(&waiting));
         (id, waiting)
@@ -85,7 +85,7 @@ impl Bodies {
     fn make_room(&self, limit: usize, but: Option<u64>) -> bool {
         let wanted = limit - limit / MARGIN;
         let waiting = self.waiting.lock();
-        let mut slowest: Vec<((u128, Instant), &Arc<Waiting>)> = waiting
+        let mut slowest: Vec<((u128, Instant), &Arc<StalledBody>)> = waiting
             .iter()
             .filter(|(id, body)| Some(**id) != but && !body.gives_way.load(Ordering::Relaxed))
             .map(|(_, body)| ((body.rate(), body.since), body))
@@ -103,14 +103,14 @@ impl Bodies {
             if !body.gives_way.swap(true, Ordering::AcqRel) {
                 let bytes = body.bytes.load(Ordering::Acquire);
                 self.held.fetch_sub(bytes, Ordering::Relaxed);
-                body.told.notify_one();
+                body.error_for_log.notify_one();
             }
         }
         self.held() <= limit
     }
 }
 
-impl Waiting {
+impl StalledBody {
     /// Bytes a second. In the first, nobody is quicker for having sent little.
     fn rate(&self) -> u128 {
         let bytes = self.bytes.load(Ordering::Relaxed) as u128;
@@ -120,20 +120,20 @@ impl Waiting {
 
 /// A body whose bytes count, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held<'b, B> {
+pub(crate) struct BudgetedBody<'b, B> {
     body: &'b mut B,
-    counted: Counted<'b>,
+    counted: Reservation<'b>,
 }
 
 #[derive(Debug)]
-struct Counted<'b> {
-    bodies: &'b Bodies,
+struct Reservation<'b> {
+    bodies: &'b UnverifiedBodies,
     limit: usize,
     bytes: usize,
-    waiting: Option<(u64, Arc<Waiting>)>,
+    waiting: Option<(u64, Arc<StalledBody>)>,
 }
 
-impl<B: BodySource> BodySource for Held<'_, B> {
+impl<B: BodySource> BodySource for BudgetedBody<'_, B> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         let chunk = {
             let mut next = pin!(self.body.chunk());
@@ -143,7 +143,7 @@ impl<B: BodySource> BodySource for Held<'_, B> {
                     let waiting = self.counted.begin_waiting()?;
                     tokio::select! {
                         chunk = next => chunk?,
-                        () = waiting.told.notified() => return Err(BodyError::Overloaded),
+                        () = waiting.error_for_log.notified() => return Err(BodyError::Overloaded),
                     }
                 }
             }
@@ -155,9 +155,9 @@ impl<B: BodySource> BodySource for Held<'_, B> {
     }
 }
 
-impl Counted<'_> {
+impl Reservation<'_> {
     /// From now on, it may have to give way.
-    fn begin_waiting(&mut self) -> Result<Arc<Waiting>, BodyError> {
+    fn begin_waiting(&mut self) -> Result<Arc<StalledBody>, BodyError> {
         if let Some((_, waiting)) = &self.waiting {
             return Ok(Arc::clone(waiting));
         }
@@ -188,7 +188,7 @@ impl Counted<'_> {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let gave_way = self.waiting.take().is_some_and(|(id, waiting)| {
             self.bodies.waiting.lock().remove(&id);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     async fn read(
-        bodies: &Bodies,
+        bodies: &UnverifiedBodies,
         limit: usize,
         chunks: Vec<(u64, usize)>,
         end: End,
@@ -262,7 +262,7 @@ mod tests {
         let of_one = chunks.iter().map(|(_, len)| len).sum::<usize>() + WAITING;
         // With what is always there for one more, a hundred fit.
         let limit = 100 * of_one - WAITING;
-        let bodies = Arc::new(Bodies::default());
+        let bodies = Arc::new(UnverifiedBodies::default());
         let mut crawling = Vec::new();
         for _ in 0..100 {
             let (bodies, chunks) = (Arc::clone(&bodies), chunks.clone());
@@ -299,7 +299,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_slowest_gives_way_first() {
         const UNIT: usize = WAITING;
-        let bodies = Arc::new(Bodies::default());
+        let bodies = Arc::new(UnverifiedBodies::default());
         let spawn = |chunks: Vec<(u64, usize)>| {
             let bodies = Arc::clone(&bodies);
             tokio::spawn(async move { read(&bodies, 1000 * UNIT, chunks, End::Comes).await })
@@ -317,7 +317,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_longest_for_its_first_byte_gives_way_first() {
-        let bodies = Arc::new(Bodies::default());
+        let bodies = Arc::new(UnverifiedBodies::default());
         // Room for sixteen that wait.
         let limit = 15 * WAITING;
         let mut waiting = Vec::new();
@@ -339,7 +339,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_sent_nothing_gives_way_before_what_sends() {
-        let bodies = Arc::new(Bodies::default());
+        let bodies = Arc::new(UnverifiedBodies::default());
         let limit = 100 * WAITING;
         let spawn = |chunks: Vec<(u64, usize)>, end: End| {
             let bodies = Arc::clone(&bodies);
@@ -367,7 +367,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_nobody_can_give_way_there_is_no_room() {
-        let bodies = Bodies::default();
+        let bodies = UnverifiedBodies::default();
         let all = read(
             &bodies,
             1000,

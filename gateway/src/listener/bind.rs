@@ -17,7 +17,7 @@ use pingora_core::services::listening::Service;
 use crate::run::shutdown::End;
 
 /// A service whose sockets are bound.
-pub(crate) struct Bound<A> {
+pub(crate) struct BoundService<A> {
     service: Service<A>,
     sockets: Vec<(SocketAddr, Socket)>,
     end: Option<End>,
@@ -37,7 +37,7 @@ pub(crate) fn bind<A>(
     app: A,
     buffers: L4BufferSettings,
     inherited: &Fds,
-) -> io::Result<Bound<A>> {
+) -> io::Result<BoundService<A>> {
     let mut service = Service::new(name.to_owned(), app);
     let mut sockets = Vec::with_capacity(addresses.len());
     for address in addresses {
@@ -49,7 +49,7 @@ pub(crate) fn bind<A>(
         service.add_listener(listener.l4_buffer(buffers));
         sockets.push((actual, socket));
     }
-    Ok(Bound {
+    Ok(BoundService {
         service,
         sockets,
         end: None,
@@ -64,7 +64,7 @@ fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
     Ok((socket.local_addr()?, Socket::Own(socket)))
 }
 
-impl<A: ServerApp + Send + Sync + 'static> Bound<A> {
+impl<A: ServerApp + Send + Sync + 'static> BoundService<A> {
     /// Ends by `end` alone, and hands its sockets there.
     pub(crate) fn ending(mut self, end: End) -> Self {
         self.end = Some(end);
@@ -86,7 +86,7 @@ impl<A: ServerApp + Send + Sync + 'static> Bound<A> {
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServiceTrait for Bound<A> {
+impl<A: ServerApp + Send + Sync + 'static> ServiceTrait for BoundService<A> {
     async fn start_service(
         &mut self,
         fds: Option<ListenFds>,

@@ -27,10 +27,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::gateway::Gateway;
-use crate::listener::connection::IDLE;
 use crate::listener::framing;
-use crate::pipeline::access_record::Record;
-use crate::pipeline::downstream::Sender;
+use crate::listener::timeouts::IDLE;
+use crate::pipeline::access_record::AccessRecord;
+use crate::pipeline::downstream::Downstream;
 use hookgate_http1::{BodyLen, MAX_HEAD};
 
 /// Most requests at once on one connection.
@@ -160,11 +160,11 @@ impl Gateway {
         let written = as_http1(session.req_header_mut());
         let bodiless = session.is_body_empty();
         let body = written.and_then(|()| framing::check_http2(session.req_header(), bodiless));
-        let mut sender = Sender::new((&mut session).into(), body.unwrap_or(BodyLen::Unknown));
+        let mut sender = Downstream::new((&mut session).into(), body.unwrap_or(BodyLen::Unknown));
         match body {
             Ok(_) => self.deliver(&mut sender).await,
             Err(reason) => {
-                let mut record = Record::start(self, sender.address());
+                let mut record = AccessRecord::start(self, sender.address());
                 self.refuse(&mut sender, None, reason.into(), &mut record)
                     .await;
             }

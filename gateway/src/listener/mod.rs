@@ -3,12 +3,15 @@
 
 pub(crate) mod bind;
 pub(crate) mod connection;
+pub(crate) mod connection_limits;
 pub(crate) mod framing;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod proxy_protocol;
 pub(crate) mod rejected_connection;
+pub(crate) mod timeouts;
+pub(crate) mod tls;
 
-pub(crate) use self::bind::{Bound, bind};
-pub(crate) use self::connection::{Entrance, Front};
-pub(crate) use self::proxy_protocol::Balancers;
+pub(crate) use self::bind::{BoundService, bind};
+pub(crate) use self::connection::{Listener, ListenerKind};
+pub(crate) use self::proxy_protocol::ProxyProtocolPeers;

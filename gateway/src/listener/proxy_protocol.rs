@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::config::Network;
 use crate::gateway::Gateway;
-use crate::listener::connection::client;
-use crate::listener::rejected_connection::TurnedAway;
+use crate::listener::rejected_connection::ConnectionRejection;
+use crate::stream::client;
 
 /// What every header of version 2 begins with. No shorter one of version 1 is valid.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -25,9 +25,9 @@ const ADDRESSES: usize = 4096;
 
 /// Who may say whose a connection is.
 #[derive(Clone, Debug)]
-pub(crate) struct Balancers(Arc<[Network]>);
+pub(crate) struct ProxyProtocolPeers(Arc<[Network]>);
 
-impl Balancers {
+impl ProxyProtocolPeers {
     /// None if there are none, and connections are of those who make them.
     pub(crate) fn new(networks: &[Network]) -> Option<Self> {
         (!networks.is_empty()).then(|| Self(networks.into()))
@@ -38,11 +38,11 @@ impl Balancers {
     pub(crate) async fn pass_on(&self, gateway: &Gateway, mut stream: Stream) -> Option<Stream> {
         let balancer = client(&stream)?;
         if !self.0.iter().any(|network| network.contains(balancer)) {
-            gateway.turn_away(TurnedAway::NoBalancer, Some(balancer), None);
+            gateway.turn_away(ConnectionRejection::NoBalancer, Some(balancer), None);
             return None;
         }
         let Some(header) = header(&mut stream).await else {
-            gateway.turn_away(TurnedAway::NoProxyHeader, Some(balancer), None);
+            gateway.turn_away(ConnectionRejection::NoProxyHeader, Some(balancer), None);
             return None;
         };
         if let Header::Of(client) = header {

@@ -8,7 +8,7 @@ use crate::telemetry::log_throttle::Seldom;
 
 /// Why a connection is closed unanswered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TurnedAway {
+pub(crate) enum ConnectionRejection {
     /// There are as many as `limits.connections` allows.
     Full,
     /// The address has as many as `limits.connections_per_address` allows.
@@ -21,7 +21,7 @@ pub(crate) enum TurnedAway {
     NoTls,
 }
 
-impl TurnedAway {
+impl ConnectionRejection {
     const ALL: [Self; 5] = [
         Self::Full,
         Self::FullOfAddress,
@@ -56,18 +56,23 @@ impl TurnedAway {
 
 /// When it was last told of each.
 #[derive(Debug, Default)]
-pub(crate) struct Told([Seldom; TurnedAway::ALL.len()]);
+pub(crate) struct RejectionLog([Seldom; ConnectionRejection::ALL.len()]);
 
 impl Gateway {
     /// Every reason, so that each has a count before there is one.
     pub(crate) fn announce_turned_away(&self) {
-        for why in TurnedAway::ALL {
+        for why in ConnectionRejection::ALL {
             self.metrics.turned_away(why.label(), 0);
         }
     }
 
     /// Counts a connection that is closed; the log hears of each reason once a minute.
-    pub(crate) fn turn_away(&self, why: TurnedAway, client: Option<IpAddr>, cause: Option<&str>) {
+    pub(crate) fn turn_away(
+        &self,
+        why: ConnectionRejection,
+        client: Option<IpAddr>,
+        cause: Option<&str>,
+    ) {
         self.metrics.turned_away(why.label(), 1);
         if self.turned_away.0[why as usize].is_due() {
             let (reason, client) = (why.label(), client.map(tracing::field::display));

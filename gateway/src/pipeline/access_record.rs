@@ -21,7 +21,7 @@ use crate::poll::timed;
 use crate::telemetry::access_log::{Line, Microseconds, Moment};
 use crate::telemetry::trace::Span;
 
-pub(crate) struct Record<'g> {
+pub(crate) struct AccessRecord<'g> {
     gateway: &'g Gateway,
     pub(crate) id: String,
     client: Option<IpAddr>,
@@ -43,7 +43,7 @@ pub(crate) struct Record<'g> {
     span: Option<Span>,
 }
 
-impl<'g> Record<'g> {
+impl<'g> AccessRecord<'g> {
     pub(crate) fn start(gateway: &'g Gateway, client: Option<IpAddr>) -> Self {
         gateway.deliveries.fetch_add(1, Ordering::SeqCst);
         let start = Instant::now();
@@ -220,7 +220,7 @@ impl<'g> Record<'g> {
     }
 }
 
-impl Drop for Record<'_> {
+impl Drop for AccessRecord<'_> {
     fn drop(&mut self) {
         if let Some(took) = self.verify {
             self.gateway.metrics.verify(took);
@@ -250,12 +250,12 @@ fn request_target(request: &RequestHeader) -> String {
 }
 
 /// A body of which is known how long it was waited for.
-pub(crate) struct Waited<'w, B> {
+pub(crate) struct TimedBody<'w, B> {
     pub(crate) body: B,
     pub(crate) waited: &'w mut Duration,
 }
 
-impl<B: BodySource> BodySource for Waited<'_, B> {
+impl<B: BodySource> BodySource for TimedBody<'_, B> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         timed(pin!(self.body.chunk()), self.waited).await
     }

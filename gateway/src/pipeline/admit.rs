@@ -10,8 +10,8 @@ use hookgate_gate::{AcceptedHead, Admission, CheckedRequest, Mode, Reason, Refus
 use pingora_http::RequestHeader;
 
 use crate::gateway::Gateway;
-use crate::pipeline::access_record::{Record, Waited};
-use crate::pipeline::downstream::{Gone, Sender};
+use crate::pipeline::access_record::{AccessRecord, TimedBody};
+use crate::pipeline::downstream::{Disconnected, Downstream};
 use crate::pipeline::route::Route;
 use crate::poll::timed;
 use crate::run::store::Store;
@@ -31,8 +31,8 @@ impl Gateway {
     /// and one that was let in counts.
     pub(crate) async fn admit(
         &self,
-        sender: &mut Sender<'_>,
-        record: &mut Record<'_>,
+        sender: &mut Downstream<'_>,
+        record: &mut AccessRecord<'_>,
     ) -> Option<Admitted> {
         let mut overtaken: Option<Bytes> = None;
         loop {
@@ -86,9 +86,9 @@ impl Gateway {
 
     async fn receive<'r>(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         route: &'r Route,
-        record: &mut Record<'_>,
+        record: &mut AccessRecord<'_>,
     ) -> Result<CheckedRequest<'r>, Refusal> {
         let head = head(sender.request());
         let begun = self.gate.begin(&route.source, head, sender.declared_len());
@@ -105,15 +105,15 @@ impl Gateway {
     async fn receive_body<'r>(
         &self,
         receiving: AcceptedHead<'r>,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         waited: &mut Duration,
     ) -> Result<CheckedRequest<'r>, Refusal> {
-        if let Err(Gone) = timed(pin!(sender.proceed()), waited).await {
+        if let Err(Disconnected) = timed(pin!(sender.proceed()), waited).await {
             return Err(Reason::BodyIncomplete.into());
         }
         let most = self.limits().unverified_bodies;
         let body = self.bodies.hold(sender, most);
-        receiving.receive(&mut Waited { body, waited }).await
+        receiving.receive(&mut TimedBody { body, waited }).await
     }
 }
 

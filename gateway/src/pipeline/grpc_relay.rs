@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use pingora_http::ResponseHeader;
 use tokio::sync::Notify;
 
-use crate::pipeline::downstream::{Gone, Sender};
+use crate::pipeline::downstream::{Disconnected, Downstream};
 
 /// Most bytes of one answer that are held for a sender who is behind. Answers to webhooks
 /// are short.
@@ -15,39 +15,39 @@ const HELD: usize = 1024 * 1024;
 
 /// What is held of one answer.
 #[derive(Debug, Default)]
-pub(crate) struct Telling {
-    held: Mutex<Held>,
+pub(crate) struct ResponseBuffer {
+    held: Mutex<Buffered>,
     more: Notify,
     /// The sender is too far behind.
     given_up: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Buffered {
     /// In one piece, so that an answer of many short chunks takes no more.
     bytes: BytesMut,
     /// Bytes that are being written.
     writing: usize,
-    stage: Stage,
+    stage: RelayState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
+enum RelayState {
     #[default]
     Goes,
     Ended,
     GivenUp,
 }
 
-impl Telling {
+impl ResponseBuffer {
     /// Holds `chunk` until it is written. Beyond the bound, the sender is given up.
     pub(crate) fn hold(&self, chunk: &[u8]) {
         let mut held = self.held.lock();
-        if held.stage != Stage::Goes {
+        if held.stage != RelayState::Goes {
             return;
         }
         if held.bytes.len() + held.writing + chunk.len() > HELD {
-            held.stage = Stage::GivenUp;
+            held.stage = RelayState::GivenUp;
             held.bytes = BytesMut::new();
             self.given_up.notify_one();
         } else {
@@ -60,8 +60,8 @@ impl Telling {
     /// Nothing more comes.
     pub(crate) fn end(&self) {
         let mut held = self.held.lock();
-        if held.stage == Stage::Goes {
-            held.stage = Stage::Ended;
+        if held.stage == RelayState::Goes {
+            held.stage = RelayState::Ended;
         }
         drop(held);
         self.more.notify_one();
@@ -72,25 +72,25 @@ impl Telling {
     /// only if nothing follows; until then, it comes back.
     pub(crate) async fn tell(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         head: ResponseHeader,
-    ) -> Result<Option<ResponseHeader>, Gone> {
-        let told = tokio::select! {
-            told = self.write(sender, head) => told,
-            () = self.given_up.notified() => Err(Gone),
+    ) -> Result<Option<ResponseHeader>, Disconnected> {
+        let error_for_log = tokio::select! {
+            error_for_log = self.write(sender, head) => error_for_log,
+            () = self.given_up.notified() => Err(Disconnected),
         };
-        if told.is_err() {
+        if error_for_log.is_err() {
             self.give_up();
             sender.abort().await;
         }
-        told
+        error_for_log
     }
 
     async fn write(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         head: ResponseHeader,
-    ) -> Result<Option<ResponseHeader>, Gone> {
+    ) -> Result<Option<ResponseHeader>, Disconnected> {
         let mut head = Some(head);
         while let Some(bytes) = self.next().await {
             if let Some(head) = head.take() {
@@ -109,8 +109,8 @@ impl Telling {
                 held.writing = held.bytes.len();
                 match held.stage {
                     _ if held.writing > 0 => return Some(held.bytes.split().freeze()),
-                    Stage::Goes => {}
-                    Stage::Ended | Stage::GivenUp => return None,
+                    RelayState::Goes => {}
+                    RelayState::Ended | RelayState::GivenUp => return None,
                 }
             }
             self.more.notified().await;
@@ -119,7 +119,7 @@ impl Telling {
 
     fn give_up(&self) {
         let mut held = self.held.lock();
-        held.stage = Stage::GivenUp;
+        held.stage = RelayState::GivenUp;
         held.bytes = BytesMut::new();
     }
 }
@@ -130,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_held_is_bounded_with_what_is_being_written() {
-        let telling = Telling::default();
+        let telling = ResponseBuffer::default();
         telling.hold(&[1; HELD / 2]);
         let writing = telling.next().await.expect("half of it");
         assert_eq!(writing.len(), HELD / 2);
@@ -138,9 +138,9 @@ mod tests {
         for byte in 0..HELD / 2 {
             telling.hold(&[byte as u8]);
         }
-        assert_eq!(telling.held.lock().stage, Stage::Goes);
+        assert_eq!(telling.held.lock().stage, RelayState::Goes);
         telling.hold(b"1");
-        assert_eq!(telling.held.lock().stage, Stage::GivenUp);
+        assert_eq!(telling.held.lock().stage, RelayState::GivenUp);
         assert_eq!(telling.held.lock().bytes.capacity(), 0);
         telling.given_up.notified().await;
         // Nothing more is held for one who is given up.
@@ -150,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_keeps_up_gets_all_of_it_however_much_it_is() {
-        let telling = Telling::default();
+        let telling = ResponseBuffer::default();
         let coming = async {
             for _ in 0..40 {
                 telling.hold(&[1; HELD / 4]);

@@ -3,8 +3,9 @@
 
 pub(crate) mod access_record;
 pub(crate) mod admit;
-pub(crate) mod delivery;
 pub(crate) mod downstream;
+pub(crate) mod forward;
 pub(crate) mod grpc_relay;
+pub(crate) mod request_id;
 pub(crate) mod respond;
 pub(crate) mod route;

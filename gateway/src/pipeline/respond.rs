@@ -9,24 +9,24 @@ use http::{HeaderMap, StatusCode};
 use pingora_http::ResponseHeader;
 
 use crate::gateway::Gateway;
-use crate::pipeline::access_record::Record;
-use crate::pipeline::downstream::{Gone, Sender};
-use crate::pipeline::grpc_relay::Telling;
+use crate::pipeline::access_record::AccessRecord;
+use crate::pipeline::downstream::{Disconnected, Downstream};
+use crate::pipeline::grpc_relay::ResponseBuffer;
 use crate::pipeline::route::Route;
 use crate::poll::at_once;
 use crate::run::store::Store;
-use crate::upstream::{self, Answer, BrokenOff};
+use crate::upstream::{self, ResponseTruncated, UpstreamResponse};
 
 impl Gateway {
     /// Settles a delivery by the answer, and passes the answer on.
     pub(crate) async fn conclude(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         route: &Route,
-        answer: Answer<'_>,
+        answer: UpstreamResponse<'_>,
         settlement: Settlement<Store>,
         is_enforced: bool,
-        record: &mut Record<'_>,
+        record: &mut AccessRecord<'_>,
     ) {
         if is_enforced && answer.is_grpc() {
             return self
@@ -48,16 +48,16 @@ impl Gateway {
     /// once it is settled.
     async fn conclude_call(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         route: &Route,
-        mut answer: Answer<'_>,
+        mut answer: UpstreamResponse<'_>,
         settlement: Settlement<Store>,
-        record: &mut Record<'_>,
+        record: &mut AccessRecord<'_>,
     ) {
         let status = answer.status();
         let head = upstream::response_head(answer.head());
         // Nobody else reads what is said in trailers.
-        let telling = (sender.audience() == Audience::Grpc).then(Telling::default);
+        let telling = (sender.audience() == Audience::Grpc).then(ResponseBuffer::default);
         let settling = async {
             let end = loop {
                 match answer.chunk().await {
@@ -69,7 +69,7 @@ impl Gateway {
             let outcome = outcome(answer.head(), &end);
             settlement.settle(outcome).await;
             answer.release(end.is_ok());
-            telling.iter().for_each(Telling::end);
+            telling.iter().for_each(ResponseBuffer::end);
             (outcome, end)
         };
         let Some(telling) = &telling else {
@@ -78,33 +78,33 @@ impl Gateway {
                     let (mut head, ()) = http::Response::new(()).into_parts();
                     head.status = StatusCode::NO_CONTENT;
                     // A sender that is gone has missed its answer.
-                    let _: Result<(), Gone> = sender.start(&head.into()).await;
+                    let _: Result<(), Disconnected> = sender.start(&head.into()).await;
                 }
                 _ => self.withhold(sender, route, status, record).await,
             };
         };
-        let (told, (_, end)) = tokio::join!(telling.tell(sender, head), settling);
-        let ended = match (told, end) {
+        let (error_for_log, (_, end)) = tokio::join!(telling.tell(sender, head), settling);
+        let ended = match (error_for_log, end) {
             // It was given up, and knows.
-            (Err(Gone), _) => return,
-            (Ok(Some(_)), Err(BrokenOff)) => {
+            (Err(Disconnected), _) => return,
+            (Ok(Some(_)), Err(ResponseTruncated)) => {
                 return self.withhold(sender, route, status, record).await;
             }
-            (Ok(None), Err(BrokenOff)) => Err(Gone),
+            (Ok(None), Err(ResponseTruncated)) => Err(Disconnected),
             (Ok(Some(head)), Ok(trailers)) => sender.answer(head, Bytes::new(), trailers).await,
             (Ok(None), Ok(trailers)) => sender.finish(trailers).await,
         };
-        if let Err(Gone) = ended {
+        if let Err(Disconnected) = ended {
             sender.abort().await;
         }
     }
 
     async fn withhold(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         route: &Route,
         status: StatusCode,
-        record: &mut Record<'_>,
+        record: &mut AccessRecord<'_>,
     ) {
         let (id, source, status) = (&record.id, route.source.name(), status.as_u16());
         tracing::warn!(request_id = id, source, status, "the answer is withheld");
@@ -114,30 +114,33 @@ impl Gateway {
 }
 
 /// What became of a call, by its answer to the end.
-fn outcome(head: &ResponseHeader, end: &Result<Option<HeaderMap>, BrokenOff>) -> Outcome {
+fn outcome(head: &ResponseHeader, end: &Result<Option<HeaderMap>, ResponseTruncated>) -> Outcome {
     match (Outcome::from_grpc_status(&head.headers), end) {
         (Some(outcome), _) => outcome,
         (None, Ok(trailers)) => trailers
             .as_ref()
             .and_then(Outcome::from_grpc_status)
             .unwrap_or(Outcome::Failed),
-        (None, Err(BrokenOff)) => Outcome::Unknown,
+        (None, Err(ResponseTruncated)) => Outcome::Unknown,
     }
 }
 
 /// Passes the upstream's answer on as it arrives.
-async fn relay(sender: &mut Sender<'_>, mut answer: Answer<'_>) {
+async fn relay(sender: &mut Downstream<'_>, mut answer: UpstreamResponse<'_>) {
     let relayed = async {
         sender.start(answer.head()).await?;
         while let Some(chunk) = next(sender, &mut answer).await? {
             sender.chunk(chunk).await?;
         }
-        let trailers = answer.trailers().await.map_err(|BrokenOff| Gone)?;
+        let trailers = answer
+            .trailers()
+            .await
+            .map_err(|ResponseTruncated| Disconnected)?;
         sender.finish(trailers).await
     };
     let relayed = relayed.await;
     answer.release(relayed.is_ok());
-    if let Err(Gone) = relayed {
+    if let Err(Disconnected) = relayed {
         // Cut off: the sender must not take what it got for the whole.
         sender.abort().await;
     }
@@ -145,7 +148,10 @@ async fn relay(sender: &mut Sender<'_>, mut answer: Answer<'_>) {
 
 /// The next chunk of the answer. What the sender has not been sent yet does not wait for
 /// it.
-async fn next(sender: &mut Sender<'_>, answer: &mut Answer<'_>) -> Result<Option<Bytes>, Gone> {
+async fn next(
+    sender: &mut Downstream<'_>,
+    answer: &mut UpstreamResponse<'_>,
+) -> Result<Option<Bytes>, Disconnected> {
     let mut next = pin!(answer.chunk());
     let next = match at_once(next.as_mut()).await {
         Some(next) => next,
@@ -154,5 +160,5 @@ async fn next(sender: &mut Sender<'_>, answer: &mut Answer<'_>) -> Result<Option
             next.await
         }
     };
-    next.map_err(|BrokenOff| Gone)
+    next.map_err(|ResponseTruncated| Disconnected)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hookgate_gate::DeliveryGuarantee;
 
-use super::server::Server;
+use super::backend::Backend;
 use crate::config::Balance;
 
 /// What tells one event from another, for servers that are chosen by it.
@@ -22,11 +22,11 @@ pub(crate) struct Event<'d> {
 /// Every server, in the order in which they are to be tried: fit ones first.
 pub(super) fn order(
     balance: Balance,
-    servers: &[Arc<Server>],
+    servers: &[Arc<Backend>],
     turn: &AtomicUsize,
     event: Event<'_>,
     body: &[u8],
-) -> Vec<Arc<Server>> {
+) -> Vec<Arc<Backend>> {
     let mut order = servers.to_vec();
     if order.len() < 2 {
         return order;
@@ -62,11 +62,11 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use super::super::server::Busy;
+    use super::super::backend::InFlight;
     use super::*;
     use crate::config;
 
-    fn servers(count: u16) -> Vec<Arc<Server>> {
+    fn servers(count: u16) -> Vec<Arc<Backend>> {
         let upstream = config::UpstreamConfig::to_test(Duration::from_secs(1));
         let server = |port| {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -76,12 +76,12 @@ mod tests {
                 port,
                 addresses: vec![address],
             };
-            Arc::new(Server::new(address, &name, &upstream))
+            Arc::new(Backend::new(address, &name, &upstream))
         };
         (1..=count).map(server).collect()
     }
 
-    fn ports(order: &[Arc<Server>]) -> Vec<u16> {
+    fn ports(order: &[Arc<Backend>]) -> Vec<u16> {
         order.iter().map(|server| server.address.port()).collect()
     }
 
@@ -105,9 +105,9 @@ mod tests {
     fn the_server_with_the_fewest_requests_comes_first() {
         let (servers, turn) = (servers(3), AtomicUsize::new(0));
         let _busy = [
-            Busy::with(&servers[0]).expect("no limit"),
-            Busy::with(&servers[0]).expect("no limit"),
-            Busy::with(&servers[2]).expect("no limit"),
+            InFlight::with(&servers[0]).expect("no limit"),
+            InFlight::with(&servers[0]).expect("no limit"),
+            InFlight::with(&servers[2]).expect("no limit"),
         ];
         for _ in 0..3 {
             let order = order(Balance::LeastRequests, &servers, &turn, EVENT, b"");
@@ -126,7 +126,7 @@ mod tests {
                 id: Some(&id),
                 ..EVENT
             };
-            let first = |servers: &[Arc<Server>]| {
+            let first = |servers: &[Arc<Backend>]| {
                 let order = order(Balance::Hash, servers, &turn, event, b"");
                 order[0].address.port()
             };

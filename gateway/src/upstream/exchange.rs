@@ -7,11 +7,12 @@ use std::time::Duration;
 use pingora_core::Error;
 
 use crate::poll::timeout;
+use crate::stream::error_for_log;
 use hookgate_http1::WriteError;
 
 /// Why an exchange did not come to an answer.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(super) enum ExchangeError {
     /// With the cause, for the log.
     Failed(String),
     Late(&'static str),
@@ -24,52 +25,40 @@ pub(super) const UNREAD: &str = "it answers with success before it has read ever
 
 /// What becomes of a connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum Reuse {
     /// It is kept for the next, if it is fit for one.
-    Kept,
-    Ends,
+    Allowed,
+    Forbidden,
 }
 
 /// How long a server may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// To take the request.
     pub(super) write: Option<Duration>,
     /// To begin to answer it.
     pub(super) first_byte: Option<Duration>,
 }
 
-impl Patience {
+impl Timeouts {
     /// What comes of sending a request.
-    pub(super) async fn to_write<T, E: Into<Broken>>(
+    pub(super) async fn to_write<T, E: Into<ExchangeError>>(
         self,
         writing: Pin<&mut impl Future<Output = Result<T, E>>>,
-    ) -> Result<T, Broken> {
+    ) -> Result<T, ExchangeError> {
         within(self.write, "not written in time", writing).await
     }
 
     /// What comes of waiting for the head of the answer.
-    pub(super) async fn to_read<T, E: Into<Broken>>(
+    pub(super) async fn to_read<T, E: Into<ExchangeError>>(
         self,
         reading: Pin<&mut impl Future<Output = Result<T, E>>>,
-    ) -> Result<T, Broken> {
+    ) -> Result<T, ExchangeError> {
         within(self.first_byte, "no first byte in time", reading).await
     }
 }
 
-/// What went wrong, for the log: without what the other side has sent, which pingora
-/// puts into what it says of an answer that it cannot read.
-pub(crate) fn told(error: &Error) -> String {
-    let kind = error.etype().as_str();
-    let root = error.root_cause();
-    if root.is::<Error>() {
-        kind.to_owned()
-    } else {
-        format!("{kind}: {root}")
-    }
-}
-
-impl From<Box<Error>> for Broken {
+impl From<Box<Error>> for ExchangeError {
     fn from(error: Box<Error>) -> Self {
         let cause = error.root_cause().downcast_ref::<h2::Error>();
         let is_refused = cause.is_some_and(|cause| {
@@ -82,14 +71,14 @@ impl From<Box<Error>> for Broken {
                 }
         });
         if is_refused {
-            Self::NotProcessed(told(&error))
+            Self::NotProcessed(error_for_log(&error))
         } else {
-            Self::Failed(told(&error))
+            Self::Failed(error_for_log(&error))
         }
     }
 }
 
-impl From<WriteError> for Broken {
+impl From<WriteError> for ExchangeError {
     fn from(error: WriteError) -> Self {
         let cause = error.cause.to_string();
         match error.partially_sent {
@@ -99,19 +88,21 @@ impl From<WriteError> for Broken {
     }
 }
 
-impl From<&str> for Broken {
+impl From<&str> for ExchangeError {
     fn from(cause: &str) -> Self {
         Self::Failed(cause.to_owned())
     }
 }
 
-async fn within<T, E: Into<Broken>>(
+async fn within<T, E: Into<ExchangeError>>(
     limit: Option<Duration>,
     late: &'static str,
     work: Pin<&mut impl Future<Output = Result<T, E>>>,
-) -> Result<T, Broken> {
+) -> Result<T, ExchangeError> {
     let done = match limit {
-        Some(limit) => timeout(limit, work).await.map_err(|_| Broken::Late(late))?,
+        Some(limit) => timeout(limit, work)
+            .await
+            .map_err(|_| ExchangeError::Late(late))?,
         None => work.await,
     };
     done.map_err(E::into)

@@ -10,12 +10,13 @@ use pingora_http::RequestHeader;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connector::{Connector, Session, Use};
-use super::exchange::{Broken, told};
-use super::head::Request;
-use super::server::Server;
-use super::{BrokenOff, Upstream};
+use super::backend::Backend;
+use super::connector::{ConnectionChoice, Connector, UpstreamSession};
+use super::exchange::ExchangeError;
+use super::request::Request;
+use super::{ResponseTruncated, Upstream};
 use crate::config::{HealthCheck, HealthProbe};
+use crate::stream::error_for_log;
 
 /// Where a gRPC server says how it is
 /// (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
@@ -57,9 +58,11 @@ async fn check_all(upstream: &Arc<Upstream>, health: &HealthCheck) {
     }
 }
 
-async fn check(server: &Server, probe: &HealthProbe, connector: &Connector) -> Result<(), String> {
+async fn check(server: &Backend, probe: &HealthProbe, connector: &Connector) -> Result<(), String> {
     // A connection of its own: those of deliveries belong to the threads of listeners.
-    let connected = connector.connect(&server.peer, Use::Once).await;
+    let connected = connector
+        .connect(&server.peer, ConnectionChoice::SingleUse)
+        .await;
     let (mut session, _) = connected.map_err(text)?;
     let (mut request, body) = match probe {
         HealthProbe::Http { path } => {
@@ -84,8 +87,10 @@ async fn check(server: &Server, probe: &HealthProbe, connector: &Connector) -> R
     let request = Request::own(&request);
     match connector.exchange(&mut session, &request, &body).await {
         Ok(_) => {}
-        Err(Broken::Failed(cause) | Broken::NotProcessed(cause)) => return Err(cause),
-        Err(Broken::Late(cause)) => return Err(cause.to_owned()),
+        Err(ExchangeError::Failed(cause) | ExchangeError::NotProcessed(cause)) => {
+            return Err(cause);
+        }
+        Err(ExchangeError::Late(cause)) => return Err(cause.to_owned()),
     }
     let status = session.answer().status;
     match probe {
@@ -96,7 +101,7 @@ async fn check(server: &Server, probe: &HealthProbe, connector: &Connector) -> R
 }
 
 fn text(error: Box<pingora_core::Error>) -> String {
-    told(&error)
+    error_for_log(&error)
 }
 
 /// `HealthCheckRequest { service }`, framed.
@@ -113,8 +118,8 @@ fn grpc_probe(service: &str) -> Bytes {
 }
 
 /// Whether the answer is `HealthCheckResponse { status: SERVING }`.
-async fn grpc_answer(session: &mut Session) -> Result<(), String> {
-    let broken = |BrokenOff| "its answer ended early".to_owned();
+async fn grpc_answer(session: &mut UpstreamSession) -> Result<(), String> {
+    let broken = |ResponseTruncated| "its answer ended early".to_owned();
     let mut message = Vec::new();
     while let Some(chunk) = session.chunk().await.map_err(broken)? {
         message.extend_from_slice(&chunk);
@@ -137,7 +142,7 @@ async fn grpc_answer(session: &mut Session) -> Result<(), String> {
     }
 }
 
-fn note(upstream: &Upstream, health: &HealthCheck, server: &Server, checked: Result<(), String>) {
+fn note(upstream: &Upstream, health: &HealthCheck, server: &Backend, checked: Result<(), String>) {
     let was_out = server.is_out();
     if checked.is_ok() != was_out {
         server.contrary.store(0, Ordering::Relaxed);
@@ -166,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, ServerAddress};
-    use crate::tls::ClientFiles;
+    use crate::upstream::tls::ClientFiles;
 
     /// The library panics at files that it cannot read.
     #[tokio::test]

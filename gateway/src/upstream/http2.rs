@@ -8,20 +8,20 @@ use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::http::v2::write_body;
 use pingora_http::ResponseHeader;
 
-use super::exchange::{After, Broken, Patience, UNREAD};
-use super::head::{Request, no_answer};
+use super::exchange::{ExchangeError, Reuse, Timeouts, UNREAD};
+use super::request::{Request, no_answer};
 
 /// A stream of a connection, for one exchange.
-pub(super) struct Session {
+pub(super) struct Http2Stream {
     pub(super) stream: Http2Session,
     /// The head of the answer, once it has been read.
     pub(super) answer: ResponseHeader,
     /// What becomes of the connection.
-    pub(super) after: After,
+    pub(super) after: Reuse,
 }
 
-impl Session {
-    pub(super) fn new(stream: Http2Session, after: After) -> Self {
+impl Http2Stream {
+    pub(super) fn new(stream: Http2Session, after: Reuse) -> Self {
         Self {
             stream,
             after,
@@ -35,8 +35,8 @@ impl Session {
         &mut self,
         request: &Request<'_>,
         body: &Bytes,
-        patience: Patience,
-    ) -> Result<bool, Broken> {
+        patience: Timeouts,
+    ) -> Result<bool, ExchangeError> {
         let stream = &mut self.stream;
         let is_secure = stream.digest().is_some_and(|d| d.ssl_digest.is_some());
         let scheme = if is_secure {
@@ -47,7 +47,7 @@ impl Session {
         let request = request.as_http2(scheme);
         stream
             .write_request_header(Box::new(request), body.is_empty())
-            .map_err(Broken::from)?;
+            .map_err(ExchangeError::from)?;
         let writer = stream.take_request_body_writer();
         let mut whole = body.is_empty();
         let writing = pin!(async {
@@ -60,7 +60,7 @@ impl Session {
         let mut reading = pin!(async {
             stream.read_response_header().await?;
             let head = stream.response_header().cloned();
-            head.ok_or_else(|| Broken::from("an answer without a head"))
+            head.ok_or_else(|| ExchangeError::from("an answer without a head"))
         });
         // An answer may come before everything is written. One that tells of a success has to
         // have it all.
@@ -69,7 +69,7 @@ impl Session {
             tokio::select! {
                 written = &mut writing => match written {
                     Ok(()) => whole = true,
-                    Err(late @ Broken::Late(_)) => return Err(late),
+                    Err(late @ ExchangeError::Late(_)) => return Err(late),
                     Err(_) if answer.is_some() => return Err(UNREAD.into()),
                     // Its answer counts, if there is one.
                     Err(_) => break,

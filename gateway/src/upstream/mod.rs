@@ -1,14 +1,16 @@
 //! Forwarding: one delivery, one upstream, at most one server that sees it.
 
+mod backend;
 mod balance;
 mod connector;
+mod discovery;
 mod exchange;
-mod head;
 mod health;
 mod http1;
 mod http2;
-mod server;
-mod tend;
+mod pool;
+mod request;
+pub(crate) mod tls;
 
 use std::fmt;
 use std::pin::pin;
@@ -26,21 +28,21 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use self::backend::{Backend, InFlight};
 pub(crate) use self::balance::Event;
-use self::connector::{Connector, Session, Unreadable, Use};
-use self::exchange::Broken;
-pub(crate) use self::exchange::told;
-pub(crate) use self::head::{Context, REQUEST_ID, Request, response_head};
-use self::server::{Busy, Server};
+use self::connector::{CertificateError, ConnectionChoice, Connector, UpstreamSession};
+use self::exchange::ExchangeError;
+pub(crate) use self::request::{ForwardContext, REQUEST_ID, Request, response_head};
 use crate::config;
 use crate::poll::timeout_at;
+use crate::stream::error_for_log;
 
 /// The servers of one upstream, and the connections to them.
 pub(crate) struct Upstream {
     name: String,
     config: config::UpstreamConfig,
     /// One or more. Names may come to mean others.
-    servers: RwLock<Arc<[Arc<Server>]>>,
+    servers: RwLock<Arc<[Arc<Backend>]>>,
     turn: AtomicUsize,
     /// What senders that name no host are taken to mean.
     host: String,
@@ -57,7 +59,7 @@ impl Upstream {
         name: &str,
         config: &config::UpstreamConfig,
     ) -> Result<Arc<Self>, Problems> {
-        let connector = Connector::new(config).map_err(|Unreadable| {
+        let connector = Connector::new(config).map_err(|CertificateError| {
             let wrong = match &config.tls.ca {
                 None => "the certificates of the system, or those to show, cannot be read",
                 Some(_) => "a certificate or key has changed since it was read",
@@ -65,7 +67,7 @@ impl Upstream {
             Problems::one(format!("upstreams.{name}.tls"), wrong)
         })?;
         let servers = config.servers.iter().flat_map(|name| {
-            let server = |address| Arc::new(Server::new(address, name, config));
+            let server = |address| Arc::new(Backend::new(address, name, config));
             name.addresses.iter().copied().map(server)
         });
         let upstream = Arc::new(Self {
@@ -80,7 +82,7 @@ impl Upstream {
             connector,
             config: config.clone(),
         });
-        if let Err(error) = tend::start(&upstream) {
+        if let Err(error) = discovery::start(&upstream) {
             tracing::error!(upstream = name, %error, "nobody looks after its servers");
         }
         Ok(upstream)
@@ -121,7 +123,7 @@ impl Upstream {
         self.servers().iter().map(|server| server.requests()).sum()
     }
 
-    fn servers(&self) -> Arc<[Arc<Server>]> {
+    fn servers(&self) -> Arc<[Arc<Backend>]> {
         Arc::clone(&self.servers.read())
     }
 
@@ -136,27 +138,29 @@ impl Upstream {
         request: &Request<'_>,
         body: &Bytes,
         event: Event<'_>,
-    ) -> Result<Answer<'_>, Failure> {
+    ) -> Result<UpstreamResponse<'_>, ForwardError> {
         let deadline = Instant::now() + self.config.timeout;
         let servers = self.servers();
         let order = balance::order(self.config.balance, &servers, &self.turn, event, body);
         let ways = match event.promise {
-            DeliveryGuarantee::AtLeastOnce => &[Use::Kept, Use::New][..],
+            DeliveryGuarantee::AtLeastOnce => {
+                &[ConnectionChoice::PoolOrNew, ConnectionChoice::New][..]
+            }
             // A connection that the server is just closing leaves it unknown what became
             // of the delivery, and this one would not be forwarded again.
-            DeliveryGuarantee::AtMostOnce => &[Use::Once],
+            DeliveryGuarantee::AtMostOnce => &[ConnectionChoice::SingleUse],
         };
-        let mut failure = Failure::unsent(Reason::UpstreamUnreachable, "no server");
+        let mut failure = ForwardError::unsent(Reason::UpstreamUnreachable, "no server");
         let mut full = Vec::new();
         for server in order {
-            let Some(busy) = Busy::with(&server) else {
+            let Some(busy) = InFlight::with(&server) else {
                 full.push(server);
                 continue;
             };
             let tried = self.attempt_each(busy, ways, request, body, deadline);
             failure = match tried.await {
                 Ok(answer) => return Ok(answer),
-                Err((cause, Next::Nothing)) => return Err(cause),
+                Err((cause, RetryDecision::Nothing)) => return Err(cause),
                 Err((cause, _)) => cause,
             };
             if Instant::now() >= deadline {
@@ -167,9 +171,9 @@ impl Upstream {
             return Err(failure);
         }
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
-        let Ok(Some(busy)) = timeout_at(until, pin!(Busy::with_first(full))).await else {
+        let Ok(Some(busy)) = timeout_at(until, pin!(InFlight::with_first(full))).await else {
             let cause = "every connection is in use";
-            return Err(Failure::unsent(Reason::UpstreamBusy, cause));
+            return Err(ForwardError::unsent(Reason::UpstreamBusy, cause));
         };
         let tried = self.attempt_each(busy, ways, request, body, deadline);
         tried.await.map_err(|(cause, _)| cause)
@@ -178,22 +182,22 @@ impl Upstream {
     /// Tries one server in these ways, one after the other.
     async fn attempt_each(
         &self,
-        server: Busy,
-        ways: &[Use],
+        server: InFlight,
+        ways: &[ConnectionChoice],
         request: &Request<'_>,
         body: &Bytes,
         deadline: Instant,
-    ) -> Result<Answer<'_>, (Failure, Next)> {
-        let none = Failure::unsent(Reason::UpstreamUnreachable, "no connection");
-        let mut answered = Err((none, Next::Server));
+    ) -> Result<UpstreamResponse<'_>, (ForwardError, RetryDecision)> {
+        let none = ForwardError::unsent(Reason::UpstreamUnreachable, "no connection");
+        let mut answered = Err((none, RetryDecision::Backend));
         for &from in ways {
             answered = self.attempt(&server, from, request, body, deadline).await;
-            if !matches!(answered, Err((_, Next::Connection))) {
+            if !matches!(answered, Err((_, RetryDecision::Connection))) {
                 break;
             }
         }
         let (session, is_fit) = answered?;
-        Ok(Answer {
+        Ok(UpstreamResponse {
             upstream: self,
             server,
             session,
@@ -207,33 +211,38 @@ impl Upstream {
     /// whether it has taken the whole request.
     async fn attempt(
         &self,
-        server: &Server,
-        from: Use,
+        server: &Backend,
+        from: ConnectionChoice,
         request: &Request<'_>,
         body: &Bytes,
         deadline: Instant,
-    ) -> Result<(Session, bool), (Failure, Next)> {
+    ) -> Result<(UpstreamSession, bool), (ForwardError, RetryDecision)> {
         let (mut session, reused) = self
             .connect(server, from, deadline)
             .await
-            .map_err(|failure| (failure, Next::Server))?;
-        let sent = |reason, cause: &dyn fmt::Display| (Failure::sent(reason, cause), Next::Nothing);
+            .map_err(|failure| (failure, RetryDecision::Backend))?;
+        let sent = |reason, cause: &dyn fmt::Display| {
+            (ForwardError::sent(reason, cause), RetryDecision::Nothing)
+        };
         let exchanged = {
             let exchange = pin!(self.connector.exchange(&mut session, request, body));
             timeout_at(deadline, exchange).await
         };
         let missed = match exchanged {
             Ok(Ok(whole)) => return Ok((session, whole)),
-            Ok(Err(Broken::NotProcessed(cause))) => {
+            Ok(Err(ExchangeError::NotProcessed(cause))) => {
                 let next = if reused {
-                    Next::Connection
+                    RetryDecision::Connection
                 } else {
-                    Next::Server
+                    RetryDecision::Backend
                 };
-                (Failure::unsent(Reason::UpstreamUnreachable, cause), next)
+                (
+                    ForwardError::unsent(Reason::UpstreamUnreachable, cause),
+                    next,
+                )
             }
-            Ok(Err(Broken::Failed(cause))) => sent(Reason::UpstreamFailed, &cause),
-            Ok(Err(Broken::Late(cause))) => sent(Reason::UpstreamTimeout, &cause),
+            Ok(Err(ExchangeError::Failed(cause))) => sent(Reason::UpstreamFailed, &cause),
+            Ok(Err(ExchangeError::Late(cause))) => sent(Reason::UpstreamTimeout, &cause),
             Err(_) => sent(Reason::UpstreamTimeout, &"no answer in time"),
         };
         self.release(session, server, false);
@@ -242,37 +251,37 @@ impl Upstream {
 
     async fn connect(
         &self,
-        server: &Server,
-        from: Use,
+        server: &Backend,
+        from: ConnectionChoice,
         deadline: Instant,
-    ) -> Result<(Session, bool), Failure> {
-        if from == Use::Kept
+    ) -> Result<(UpstreamSession, bool), ForwardError> {
+        if from == ConnectionChoice::PoolOrNew
             && let Some(session) = server.idle.take()
         {
-            return Ok((Session::Http1(session), true));
+            return Ok((UpstreamSession::Http1(session), true));
         }
         // With the handshakes of TLS and of HTTP/2.
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
         let connecting = pin!(self.connector.connect(&server.peer, from));
         let cause = match timeout_at(until, connecting).await {
             Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(error)) => format!("{}: {}", server.address, told(&error)),
+            Ok(Err(error)) => format!("{}: {}", server.address, error_for_log(&error)),
             Err(_) if until == deadline => {
                 let cause = "no connection in time";
-                return Err(Failure::unsent(Reason::UpstreamTimeout, cause));
+                return Err(ForwardError::unsent(Reason::UpstreamTimeout, cause));
             }
             Err(_) => format!("{}: no connection in time", server.address),
         };
         server.was_unreachable();
-        Err(Failure::unsent(Reason::UpstreamUnreachable, cause))
+        Err(ForwardError::unsent(Reason::UpstreamUnreachable, cause))
     }
 
     /// Keeps a connection for the next delivery, if it is fit for one.
-    fn release(&self, session: Session, server: &Server, is_fit: bool) {
+    fn release(&self, session: UpstreamSession, server: &Backend, is_fit: bool) {
         match session {
-            Session::Http1(session) if is_fit => server.idle.keep(session),
-            Session::Http1(_) => {}
-            Session::Http2(session) => self.connector.release(*session, &server.peer),
+            UpstreamSession::Http1(session) if is_fit => server.idle.keep(session),
+            UpstreamSession::Http1(_) => {}
+            UpstreamSession::Http2(session) => self.connector.release(*session, &server.peer),
         }
     }
 }
@@ -287,19 +296,19 @@ impl fmt::Debug for Upstream {
 
 /// What may be tried after a server that gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum RetryDecision {
     /// It may have seen the delivery.
     Nothing,
     /// It has not, and says so on a connection that was there: another one to it.
     Connection,
-    Server,
+    Backend,
 }
 
 /// The answer of a server: its head, and its body as it arrives.
-pub(crate) struct Answer<'u> {
+pub(crate) struct UpstreamResponse<'u> {
     upstream: &'u Upstream,
-    server: Busy,
-    session: Session,
+    server: InFlight,
+    session: UpstreamSession,
     deadline: Instant,
     /// Something of the body was asked for.
     is_begun: bool,
@@ -307,7 +316,7 @@ pub(crate) struct Answer<'u> {
     is_fit: bool,
 }
 
-impl Answer<'_> {
+impl UpstreamResponse<'_> {
     pub(crate) fn status(&self) -> StatusCode {
         self.head().status
     }
@@ -322,20 +331,20 @@ impl Answer<'_> {
     }
 
     /// The next chunk of the body, within the deadline of the whole delivery.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, BrokenOff> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ResponseTruncated> {
         // Of an answer without end there is always more.
         if self.is_begun && Instant::now() >= self.deadline {
-            return Err(BrokenOff);
+            return Err(ResponseTruncated);
         }
         self.is_begun = true;
         let chunk = timeout_at(self.deadline, pin!(self.session.chunk())).await;
-        chunk.unwrap_or(Err(BrokenOff))
+        chunk.unwrap_or(Err(ResponseTruncated))
     }
 
     /// What comes after the body, within that deadline.
-    pub(crate) async fn trailers(&mut self) -> Result<Option<HeaderMap>, BrokenOff> {
+    pub(crate) async fn trailers(&mut self) -> Result<Option<HeaderMap>, ResponseTruncated> {
         let trailers = timeout_at(self.deadline, pin!(self.session.trailers())).await;
-        trailers.unwrap_or(Err(BrokenOff))
+        trailers.unwrap_or(Err(ResponseTruncated))
     }
 
     /// Gives the connection back for the next delivery, if it is fit for one and the
@@ -348,18 +357,18 @@ impl Answer<'_> {
 
 /// The answer ended before its end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BrokenOff;
+pub(crate) struct ResponseTruncated;
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct ForwardError {
     pub(crate) reason: Reason,
     pub(crate) outcome: Outcome,
     /// For the log.
     pub(crate) cause: String,
 }
 
-impl Failure {
+impl ForwardError {
     /// Nothing was sent: a retry may be forwarded at once.
     fn unsent(reason: Reason, cause: impl fmt::Display) -> Self {
         Self {

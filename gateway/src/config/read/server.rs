@@ -8,8 +8,8 @@ use hookgate_core::internal::{Report, Section};
 use super::shutdown;
 use crate::config::values::{Address, Cidr, Keyword};
 use crate::config::{Network, ShutdownConfig, TlsListener};
+use crate::listener::tls::{ServerFiles, ServerTls};
 use crate::telemetry::access_log::Target;
-use crate::tls::{ServerFiles, ServerTls};
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 

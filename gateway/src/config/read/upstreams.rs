@@ -7,7 +7,7 @@ use hookgate_core::internal::Section;
 use super::positive;
 use crate::config::values::{Keyword, Protocol, RoutePath, Server};
 use crate::config::{HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig};
-use crate::tls::ClientFiles;
+use crate::upstream::tls::ClientFiles;
 
 /// The tightest deadline that a first provider publishes is 10 s (BeeL).
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(8);

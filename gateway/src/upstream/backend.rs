@@ -11,7 +11,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use super::http1::Idle;
+use super::pool::IdlePool;
 use crate::config::{self, HttpVersion, ServerAddress};
 
 /// How long a server that could not be connected to is tried last.
@@ -25,12 +25,12 @@ const WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct Backend {
     pub(super) name: ServerAddress,
     pub(super) address: SocketAddr,
     pub(super) peer: HttpPeer,
     /// Connections of HTTP/1.
-    pub(super) idle: Arc<Idle>,
+    pub(super) idle: Arc<IdlePool>,
     requests: AtomicUsize,
     /// Room for requests, where there is a limit.
     room: Option<Arc<Semaphore>>,
@@ -52,7 +52,7 @@ pub(super) enum Fitness {
     Out,
 }
 
-impl Server {
+impl Backend {
     pub(super) fn new(
         address: SocketAddr,
         name: &ServerAddress,
@@ -84,7 +84,7 @@ impl Server {
             name: name.clone(),
             address,
             peer,
-            idle: Arc::new(Idle::new(upstream.max_idle, upstream.idle_timeout)),
+            idle: Arc::new(IdlePool::new(upstream.max_idle, upstream.idle_timeout)),
             requests: AtomicUsize::new(0),
             room: upstream.max_connections.map(room),
             is_out: AtomicBool::new(false),
@@ -124,14 +124,14 @@ impl Server {
 
 /// A server while it works on a request.
 #[derive(Debug)]
-pub(super) struct Busy {
-    server: Arc<Server>,
+pub(super) struct InFlight {
+    server: Arc<Backend>,
     _room: Option<OwnedSemaphorePermit>,
 }
 
-impl Busy {
+impl InFlight {
     /// None if it has no room for another request.
-    pub(super) fn with(server: &Arc<Server>) -> Option<Self> {
+    pub(super) fn with(server: &Arc<Backend>) -> Option<Self> {
         let room = match &server.room {
             None => None,
             Some(room) => Some(Arc::clone(room).try_acquire_owned().ok()?),
@@ -140,7 +140,7 @@ impl Busy {
     }
 
     /// The first of `servers` that has room for another request.
-    pub(super) async fn with_first(servers: Vec<Arc<Server>>) -> Option<Self> {
+    pub(super) async fn with_first(servers: Vec<Arc<Backend>>) -> Option<Self> {
         let mut waiting = JoinSet::new();
         for server in servers {
             let room = Arc::clone(server.room.as_ref()?);
@@ -153,7 +153,7 @@ impl Busy {
         waiting.join_next().await?.ok()?
     }
 
-    fn new(server: Arc<Server>, room: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(server: Arc<Backend>, room: Option<OwnedSemaphorePermit>) -> Self {
         server.requests.fetch_add(1, Ordering::Relaxed);
         Self {
             server,
@@ -162,15 +162,15 @@ impl Busy {
     }
 }
 
-impl Deref for Busy {
-    type Target = Server;
+impl Deref for InFlight {
+    type Target = Backend;
 
-    fn deref(&self) -> &Server {
+    fn deref(&self) -> &Backend {
         &self.server
     }
 }
 
-impl Drop for Busy {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.server.requests.fetch_sub(1, Ordering::Relaxed);
     }

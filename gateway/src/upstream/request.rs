@@ -11,7 +11,7 @@ use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use super::exchange::After;
+use super::exchange::Reuse;
 use hookgate_http1::{HopByHop, content_length};
 
 /// A request as the upstream gets it.
@@ -20,12 +20,12 @@ pub(crate) struct Request<'r> {
     /// As it came, or as it was made.
     head: &'r RequestHeader,
     /// What is said of a delivery.
-    context: Option<Context<'r>>,
+    context: Option<ForwardContext<'r>>,
 }
 
 /// What goes into the head besides what came with it.
 #[derive(Debug)]
-pub(crate) struct Context<'c> {
+pub(crate) struct ForwardContext<'c> {
     pub(crate) verified: Option<&'c Verified>,
     pub(crate) body_len: usize,
     pub(crate) attempt: u32,
@@ -44,7 +44,7 @@ pub(crate) struct Context<'c> {
 
 impl<'r> Request<'r> {
     /// A delivery that came with `head`.
-    pub(crate) fn delivery(head: &'r RequestHeader, context: Context<'r>) -> Self {
+    pub(crate) fn delivery(head: &'r RequestHeader, context: ForwardContext<'r>) -> Self {
         let context = Some(context);
         Self { head, context }
     }
@@ -60,13 +60,13 @@ impl<'r> Request<'r> {
     }
 
     /// Writes the head for HTTP/1, on a connection that may end after the answer.
-    pub(super) fn write(&self, to: &mut Vec<u8>, after: After) {
+    pub(super) fn write(&self, to: &mut Vec<u8>, after: Reuse) {
         // The absolute form is for proxies; the upstream is none, and gets the path.
         let path = self.head.uri.path_and_query();
         let path = path.map_or("/", PathAndQuery::as_str);
         hookgate_http1::write_request_line(to, &self.head.method, path);
         self.fields(|name, value| hookgate_http1::write_field(to, name, value));
-        if after == After::Ends {
+        if after == Reuse::Forbidden {
             hookgate_http1::write_field(to, CONNECTION.as_str(), b"close");
         }
         to.extend_from_slice(b"\r\n");
@@ -140,7 +140,7 @@ pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// How many fields we set, at most.
 const OURS: usize = 15;
 
-impl Context<'_> {
+impl ForwardContext<'_> {
     /// Whether the upstream takes this field as our word.
     fn is_ours(&self, name: &str) -> bool {
         is_ours(name) && !(self.request_id_is_signed && name == REQUEST_ID)

@@ -10,7 +10,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
-use super::{FileProblem, certificates, private_key, read, roots};
+use crate::pem::{FileProblem, certificates, private_key, read, roots};
 
 /// Files that are good, and what was in them: other content is another value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

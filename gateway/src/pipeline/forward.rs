@@ -1,9 +1,6 @@
 //! The way of one delivery, in order: route, head, body, claim, forward, settle.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hookgate_core::Verified;
@@ -14,17 +11,17 @@ use http::{HeaderMap, StatusCode};
 use pingora_http::ResponseHeader;
 
 use crate::gateway::Gateway;
-use crate::limits::refusal_rate::Pace;
-use crate::pipeline::access_record::Record;
+use crate::limits::refusal_rate::RateDecision;
+use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::admit::Admitted;
-use crate::pipeline::downstream::{Connection, Gone, Sender};
+use crate::pipeline::downstream::{Disconnected, Downstream, KeepAlive};
 use crate::pipeline::route::Route;
 use crate::run::store::Store;
-use crate::upstream::{Answer, Context, Event, Request};
+use crate::upstream::{Event, ForwardContext, Request, UpstreamResponse};
 
 impl Gateway {
-    pub(crate) async fn deliver(&self, sender: &mut Sender<'_>) {
-        let mut record = Record::start(self, sender.address());
+    pub(crate) async fn deliver(&self, sender: &mut Downstream<'_>) {
+        let mut record = AccessRecord::start(self, sender.address());
         let Some(Admitted { route, admission }) = self.admit(sender, &mut record).await else {
             record.unrouted(sender.request());
             let unknown = Reason::SourceUnknown.into();
@@ -44,7 +41,7 @@ impl Gateway {
                 let (answer, trailers) = acknowledge_duplicate(sender.audience());
                 record.duplicate(&route, answer.status().as_u16());
                 let (head, body) = answer.into_parts();
-                if let Err(Gone) = sender.answer(head.into(), body, trailers).await {
+                if let Err(Disconnected) = sender.answer(head.into(), body, trailers).await {
                     sender.abort().await;
                 }
             }
@@ -66,10 +63,10 @@ impl Gateway {
     /// that hangs up meanwhile changes nothing: this runs on.
     async fn forward(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         route: &Route,
         passage: Forwardable<Store>,
-        record: &mut Record<'_>,
+        record: &mut AccessRecord<'_>,
     ) {
         let source = route.source.name();
         let is_enforced = matches!(passage, Forwardable::Verified(_));
@@ -78,7 +75,7 @@ impl Gateway {
             Some(_) => record.pass_on(&sender.request().headers),
             None => HeaderMap::new(),
         };
-        let context = Context {
+        let context = ForwardContext {
             verified: verified.as_ref(),
             body_len: body.len(),
             attempt: settlement.attempt(),
@@ -99,7 +96,7 @@ impl Gateway {
             promise: route.source.delivery_guarantee(),
         };
         let sent = route.upstream.send(&request, &body, event).await;
-        let status = sent.as_ref().ok().map(Answer::status);
+        let status = sent.as_ref().ok().map(UpstreamResponse::status);
         record.answered(route, status, settlement.attempt());
         match sent {
             Ok(answer) => {
@@ -125,10 +122,10 @@ impl Gateway {
 
     pub(crate) async fn refuse(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         route: Option<&Route>,
         refusal: Refusal,
-        record: &mut Record<'_>,
+        record: &mut AccessRecord<'_>,
     ) {
         let asked = refusal.reason();
         let source = route.map_or("", |route| route.source.name());
@@ -160,9 +157,9 @@ impl Gateway {
             return refusal;
         }
         match self.refusals.count(source, client, self.limits().refusals) {
-            Pace::Fair => return refusal,
-            Pace::TooFast => {}
-            Pace::TooFastSay => tracing::warn!(
+            RateDecision::Allowed => return refusal,
+            RateDecision::Limited => {}
+            RateDecision::LimitedFirst => tracing::warn!(
                 source,
                 client = client.map(tracing::field::display),
                 "too many refused requests; more are told so for a while"
@@ -174,15 +171,15 @@ impl Gateway {
     /// Answers a request whose body may not have been read.
     async fn tell(
         &self,
-        sender: &mut Sender<'_>,
+        sender: &mut Downstream<'_>,
         head: ResponseHeader,
         body: Bytes,
-        connection: Connection,
+        connection: KeepAlive,
     ) {
-        let told = sender.answer(head, body, None).await;
-        if told.is_err() {
+        let error_for_log = sender.answer(head, body, None).await;
+        if error_for_log.is_err() {
             sender.abort().await;
-        } else if connection == Connection::Close {
+        } else if connection == KeepAlive::Close {
             sender.after_refusal().await;
         }
     }
@@ -197,33 +194,4 @@ pub(crate) fn refusal_answer(
 ) -> (ResponseHeader, Bytes) {
     let (head, body) = refusal.response(audience, Some(id), detail).into_parts();
     (head.into(), body)
-}
-
-/// Makes ids that tell requests apart, in this process and between processes.
-#[derive(Debug)]
-pub(crate) struct RequestIds {
-    process: String,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    pub(crate) fn new() -> Self {
-        // Seeded by the operating system.
-        let process = RandomState::new().build_hasher().finish();
-        Self {
-            process: format!("{process:016x}"),
-            next: AtomicU64::new(1),
-        }
-    }
-
-    pub(crate) fn next(&self) -> String {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut digits = [0; 16];
-        // As many as the bytes have, so that it does not fail.
-        let _: Result<(), _> = hex::encode_to_slice(number.to_be_bytes(), &mut digits);
-        let mut id = String::with_capacity(32);
-        id.push_str(&self.process);
-        id.push_str(std::str::from_utf8(&digits).unwrap_or_default());
-        id
-    }
 }

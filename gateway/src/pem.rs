@@ -1,26 +1,20 @@
 //! Certificates and keys, from files in PEM.
 
-mod client;
-mod server;
-
 use std::path::Path;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-pub(crate) use self::client::ClientFiles;
-pub(crate) use self::server::{ServerFiles, ServerTls};
-
 /// What is wrong, and the key of the configuration that names the file.
 pub(crate) type FileProblem = (&'static str, String);
 
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, FileProblem> {
+pub(crate) fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, FileProblem> {
     std::fs::read(path).map_err(|error| (key, format!("cannot read {}: {error}", path.display())))
 }
 
 /// The certificates of a chain, in order.
-fn certificates(
+pub(crate) fn certificates(
     key: &'static str,
     path: &Path,
     pem: &[u8],
@@ -40,7 +34,7 @@ fn certificates(
     Ok(chain)
 }
 
-fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, FileProblem> {
+pub(crate) fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, FileProblem> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         let path = path.display();
         (
@@ -51,7 +45,11 @@ fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, FilePr
 }
 
 /// The authorities that are trusted.
-fn roots(key: &'static str, path: &Path, pem: &[u8]) -> Result<RootCertStore, FileProblem> {
+pub(crate) fn roots(
+    key: &'static str,
+    path: &Path,
+    pem: &[u8],
+) -> Result<RootCertStore, FileProblem> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(key, path, pem)? {
         roots.add(certificate).map_err(|error| {

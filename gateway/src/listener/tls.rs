@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
 
-use super::{FileProblem, certificates, private_key, read, roots};
+use crate::pem::{FileProblem, certificates, private_key, read, roots};
 
 /// The files of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tokio::net::lookup_host;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
-use super::server::Server;
+use super::backend::Backend;
 use super::{Upstream, health};
 use crate::config::ServerAddress;
 
@@ -59,9 +59,9 @@ async fn look_up(upstream: Weak<Upstream>) {
 
 /// The servers that `name` means by now; those that it has meant before stay what they
 /// are. If it cannot be looked up, it means what it did.
-async fn look_up_one(upstream: &Upstream, name: &ServerAddress) -> Vec<Arc<Server>> {
+async fn look_up_one(upstream: &Upstream, name: &ServerAddress) -> Vec<Arc<Backend>> {
     let before = upstream.servers();
-    let of_name = |server: &&Arc<Server>| server.name == *name;
+    let of_name = |server: &&Arc<Backend>| server.name == *name;
     let mut addresses: Vec<SocketAddr> = match name.is_name() {
         true => match lookup_host((name.host.as_str(), name.port)).await {
             Ok(addresses) => addresses.collect(),
@@ -82,7 +82,7 @@ async fn look_up_one(upstream: &Upstream, name: &ServerAddress) -> Vec<Arc<Serve
         known
             .find(|server| server.address == address)
             .cloned()
-            .unwrap_or_else(|| Arc::new(Server::new(address, name, &upstream.config)))
+            .unwrap_or_else(|| Arc::new(Backend::new(address, name, &upstream.config)))
     };
     addresses.into_iter().map(server).collect()
 }

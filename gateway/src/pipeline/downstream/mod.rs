@@ -2,6 +2,8 @@
 //! bounds, and every write to it has a deadline, so that nobody holds a connection
 //! by not reading.
 
+pub(crate) mod http1;
+
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use crate::listener::http1;
+use self::http1::Http1Session;
 use crate::poll::timeout;
 use crate::upstream::response_head;
 
@@ -32,13 +34,13 @@ const LINGER: usize = 64 * 1024 * 1024;
 /// For how long either is read.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-pub(crate) enum Session<'s> {
-    Http1(&'s mut http1::Session),
+pub(crate) enum DownstreamSession<'s> {
+    Http1(&'s mut Http1Session),
     Http2(&'s mut HttpSession),
 }
 
-pub(crate) struct Sender<'s> {
-    session: Session<'s>,
+pub(crate) struct Downstream<'s> {
+    session: DownstreamSession<'s>,
     body: BodyLen,
     /// The body's framing broke: what follows is not known to be a request.
     broken: bool,
@@ -48,29 +50,29 @@ pub(crate) struct Sender<'s> {
 
 /// The sender does not take what it is sent.
 #[derive(Debug)]
-pub(crate) struct Gone;
+pub(crate) struct Disconnected;
 
 /// Whether the connection can take another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connection {
-    KeepAlive,
+pub(crate) enum KeepAlive {
+    Keep,
     Close,
 }
 
-impl<'s> From<&'s mut http1::Session> for Session<'s> {
-    fn from(session: &'s mut http1::Session) -> Self {
+impl<'s> From<&'s mut Http1Session> for DownstreamSession<'s> {
+    fn from(session: &'s mut Http1Session) -> Self {
         Self::Http1(session)
     }
 }
 
-impl<'s> From<&'s mut HttpSession> for Session<'s> {
+impl<'s> From<&'s mut HttpSession> for DownstreamSession<'s> {
     fn from(session: &'s mut HttpSession) -> Self {
         Self::Http2(session)
     }
 }
 
-impl<'s> Sender<'s> {
-    pub(crate) fn new(session: Session<'s>, body: BodyLen) -> Self {
+impl<'s> Downstream<'s> {
+    pub(crate) fn new(session: DownstreamSession<'s>, body: BodyLen) -> Self {
         Self {
             session,
             body,
@@ -81,23 +83,25 @@ impl<'s> Sender<'s> {
 
     pub(crate) fn request(&self) -> &RequestHeader {
         match &self.session {
-            Session::Http1(session) => &session.request,
-            Session::Http2(session) => session.req_header(),
+            DownstreamSession::Http1(session) => &session.request,
+            DownstreamSession::Http2(session) => session.req_header(),
         }
     }
 
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match &self.session {
-            Session::Http1(session) => session.client,
-            Session::Http2(session) => session.client_addr()?.as_inet().map(SocketAddr::ip),
+            DownstreamSession::Http1(session) => session.client,
+            DownstreamSession::Http2(session) => {
+                session.client_addr()?.as_inet().map(SocketAddr::ip)
+            }
         }
     }
 
     /// The scheme of the URL that the sender has called.
     pub(crate) fn scheme(&self) -> &'static str {
         let is_secure = match &self.session {
-            Session::Http1(session) => session.is_secure,
-            Session::Http2(session) => session
+            DownstreamSession::Http1(session) => session.is_secure,
+            DownstreamSession::Http2(session) => session
                 .digest()
                 .is_some_and(|digest| digest.ssl_digest.is_some()),
         };
@@ -118,11 +122,12 @@ impl<'s> Sender<'s> {
     }
 
     /// Tells a sender that waits for it to send its body (RFC 9110 §10.1.1).
-    pub(crate) async fn proceed(&mut self) -> Result<(), Gone> {
+    pub(crate) async fn proceed(&mut self) -> Result<(), Disconnected> {
         if !self.waits_for_leave() {
             return Ok(());
         }
-        let head = ResponseHeader::build(StatusCode::CONTINUE, Some(0)).map_err(|_| Gone)?;
+        let head =
+            ResponseHeader::build(StatusCode::CONTINUE, Some(0)).map_err(|_| Disconnected)?;
         self.start(&head).await
     }
 
@@ -142,19 +147,19 @@ impl<'s> Sender<'s> {
         mut head: ResponseHeader,
         body: Bytes,
         trailers: Option<HeaderMap>,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Disconnected> {
         // To HEAD there is nothing but the head (RFC 9110 §9.3.2).
         let is_head_all =
             (body.is_empty() && trailers.is_none()) || self.request().method == Method::HEAD;
-        if let (Session::Http2(stream), true) = (&mut self.session, is_head_all) {
+        if let (DownstreamSession::Http2(stream), true) = (&mut self.session, is_head_all) {
             // A gRPC client takes a status in the head only if nothing follows it.
             return stream
                 .write_response_header(Box::new(head), true)
-                .map_err(|_| Gone);
+                .map_err(|_| Disconnected);
         }
         if trailers.is_none() && head.status != StatusCode::NO_CONTENT {
             head.insert_header(CONTENT_LENGTH, body.len())
-                .map_err(|_| Gone)?;
+                .map_err(|_| Disconnected)?;
         }
         self.start(&head).await?;
         self.chunk(body).await?;
@@ -162,40 +167,42 @@ impl<'s> Sender<'s> {
     }
 
     /// Sends the head of an answer whose body comes in chunks.
-    pub(crate) async fn start(&mut self, head: &ResponseHeader) -> Result<(), Gone> {
+    pub(crate) async fn start(&mut self, head: &ResponseHeader) -> Result<(), Disconnected> {
         match &mut self.session {
-            Session::Http1(session) => within(pin!(session.write_head(head))).await,
-            Session::Http2(session) => session
+            DownstreamSession::Http1(session) => within(pin!(session.write_head(head))).await,
+            DownstreamSession::Http2(session) => session
                 .write_response_header(Box::new(response_head(head)), false)
-                .map_err(|_| Gone),
+                .map_err(|_| Disconnected),
         }
     }
 
-    pub(crate) async fn chunk(&mut self, chunk: Bytes) -> Result<(), Gone> {
+    pub(crate) async fn chunk(&mut self, chunk: Bytes) -> Result<(), Disconnected> {
         match &mut self.session {
-            Session::Http1(session) => within(pin!(session.write(&chunk))).await,
-            Session::Http2(session) => within(pin!(session.write_body(chunk, false))).await,
+            DownstreamSession::Http1(session) => within(pin!(session.write(&chunk))).await,
+            DownstreamSession::Http2(session) => {
+                within(pin!(session.write_body(chunk, false))).await
+            }
         }
     }
 
     /// Sends what was held back, before a wait.
-    pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
+    pub(crate) async fn flush(&mut self) -> Result<(), Disconnected> {
         match &mut self.session {
-            Session::Http1(session) => within(pin!(session.flush())).await,
+            DownstreamSession::Http1(session) => within(pin!(session.flush())).await,
             // Nothing is.
-            Session::Http2(_) => Ok(()),
+            DownstreamSession::Http2(_) => Ok(()),
         }
     }
 
     /// Ends the answer. Trailers are for HTTP/2 alone: over HTTP/1 a client would have
     /// had to ask for them, and senders do not.
-    pub(crate) async fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Gone> {
+    pub(crate) async fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Disconnected> {
         match (&mut self.session, trailers) {
-            (Session::Http1(session), _) => within(pin!(session.finish())).await,
-            (Session::Http2(stream), Some(trailers)) => {
-                stream.write_trailers(trailers).map_err(|_| Gone)
+            (DownstreamSession::Http1(session), _) => within(pin!(session.finish())).await,
+            (DownstreamSession::Http2(stream), Some(trailers)) => {
+                stream.write_trailers(trailers).map_err(|_| Disconnected)
             }
-            (Session::Http2(stream), None) => stream.finish().map_err(|_| Gone),
+            (DownstreamSession::Http2(stream), None) => stream.finish().map_err(|_| Disconnected),
         }
     }
 
@@ -203,11 +210,11 @@ impl<'s> Sender<'s> {
     pub(crate) async fn abort(&mut self) {
         self.over = true;
         match &mut self.session {
-            Session::Http1(session) => {
+            DownstreamSession::Http1(session) => {
                 // What could not be written by now is not waited for.
                 let _: Result<(), _> = timeout(SHUTDOWN, pin!(session.shutdown())).await;
             }
-            Session::Http2(session) => session.shutdown(),
+            DownstreamSession::Http2(session) => session.shutdown(),
         }
     }
 
@@ -221,21 +228,21 @@ impl<'s> Sender<'s> {
     /// for leave to send, or has much to send, is told first. Over HTTP/2 only the
     /// stream is at stake, but there are clients (curl 7.88 for one) that forget an
     /// answer if the rest of what they send is declined.
-    pub(crate) async fn before_refusal(&mut self) -> Connection {
+    pub(crate) async fn before_refusal(&mut self) -> KeepAlive {
         let short = matches!(self.body, BodyLen::Known(len) if len <= SHORT as u64);
         let is_read = match &self.session {
-            Session::Http1(session) => session.is_body_done(),
-            Session::Http2(session) => session.is_body_done(),
+            DownstreamSession::Http1(session) => session.is_body_done(),
+            DownstreamSession::Http2(session) => session.is_body_done(),
         };
         let reusable = !self.broken
             && (is_read || (short && !self.waits_for_leave() && self.drain(SHORT).await));
         if reusable {
-            return Connection::KeepAlive;
+            return KeepAlive::Keep;
         }
-        if let Session::Http1(session) = &mut self.session {
+        if let DownstreamSession::Http1(session) = &mut self.session {
             session.close();
         }
-        Connection::Close
+        KeepAlive::Close
     }
 
     /// After a refusal that ends the connection or the stream: reads on for a moment, because
@@ -271,10 +278,14 @@ impl<'s> Sender<'s> {
     /// The next chunk of a body of which nothing is kept.
     async fn discard(&mut self) -> Result<Option<Chunk>, BodyError> {
         let piece = match &mut self.session {
-            Session::Http1(session) => session.discard().await.map(from_own).map_err(|_| Broken),
-            Session::Http2(session) => from_http2(session.read_body_bytes().await),
+            DownstreamSession::Http1(session) => session
+                .discard()
+                .await
+                .map(from_own)
+                .map_err(|_| BrokenBody),
+            DownstreamSession::Http2(session) => from_http2(session.read_body_bytes().await),
         };
-        piece.map_err(|Broken| self.broken())
+        piece.map_err(|BrokenBody| self.broken())
     }
 
     fn broken(&mut self) -> BodyError {
@@ -283,30 +294,34 @@ impl<'s> Sender<'s> {
     }
 }
 
-impl BodySource for Sender<'_> {
+impl BodySource for Downstream<'_> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         let chunk = match &mut self.session {
-            Session::Http1(session) => session.chunk().await.map(from_own).map_err(|_| Broken),
-            Session::Http2(session) => from_http2(session.read_body_bytes().await),
+            DownstreamSession::Http1(session) => {
+                session.chunk().await.map(from_own).map_err(|_| BrokenBody)
+            }
+            DownstreamSession::Http2(session) => from_http2(session.read_body_bytes().await),
         };
-        chunk.map_err(|Broken| self.broken())
+        chunk.map_err(|BrokenBody| self.broken())
     }
 }
 
 /// The body ended before its declared end, or its framing is invalid.
-struct Broken;
+struct BrokenBody;
 
 fn from_own(piece: Option<BytesMut>) -> Option<Chunk> {
     piece.map(Chunk::from)
 }
 
-fn from_http2(read: pingora_core::Result<Option<Bytes>>) -> Result<Option<Chunk>, Broken> {
-    Ok(read.map_err(|_| Broken)?.map(Chunk::from))
+fn from_http2(read: pingora_core::Result<Option<Bytes>>) -> Result<Option<Chunk>, BrokenBody> {
+    Ok(read.map_err(|_| BrokenBody)?.map(Chunk::from))
 }
 
-async fn within<E>(write: Pin<&mut impl Future<Output = Result<(), E>>>) -> Result<(), Gone> {
+async fn within<E>(
+    write: Pin<&mut impl Future<Output = Result<(), E>>>,
+) -> Result<(), Disconnected> {
     match timeout(WRITE, write).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Gone),
+        Ok(Err(_)) | Err(_) => Err(Disconnected),
     }
 }

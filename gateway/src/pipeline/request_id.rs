@@ -1,0 +1,34 @@
+//! Request ids, which name one request in the logs, in the response and at the upstream.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes ids that tell requests apart, in this process and between processes.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    process: String,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        // Seeded by the operating system.
+        let process = RandomState::new().build_hasher().finish();
+        Self {
+            process: format!("{process:016x}"),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    pub(crate) fn next(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut digits = [0; 16];
+        // As many as the bytes have, so that it does not fail.
+        let _: Result<(), _> = hex::encode_to_slice(number.to_be_bytes(), &mut digits);
+        let mut id = String::with_capacity(32);
+        id.push_str(&self.process);
+        id.push_str(std::str::from_utf8(&digits).unwrap_or_default());
+        id
+    }
+}
