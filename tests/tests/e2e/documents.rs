@@ -126,6 +126,23 @@ fn alerts_dashboard_and_documentation_know_the_metrics_that_there_are() {
     );
 }
 
+/// A renamed file must not leave the page wrong.
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let page = read("ARCHITECTURE.md");
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let code_spans = page.split('`').skip(1).step_by(2);
+    let paths: BTreeSet<&str> = code_spans
+        .filter(|code| code.contains('/') && !code.starts_with('/') && !code.contains("NAME"))
+        .filter(|code| !code.contains(char::is_whitespace))
+        .collect();
+    let missing: Vec<_> = paths.iter().filter(|path| !root.join(path).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names {missing:?}");
+    // A control: paths are found, and a file that is missing would be noticed.
+    assert!(paths.len() > 50, "{paths:?}");
+    assert!(!root.join("crates/core/src/no_such_file.rs").exists());
+}
+
 #[test]
 fn every_alert_has_an_entry_in_the_runbook_and_no_other_has_one() {
     let alerts = &YamlLoader::load_from_str(&read(ALERTS)).expect("the file is YAML")[0];
