@@ -136,7 +136,10 @@ fn every_file_that_the_architecture_names_exists() {
         .filter(|code| code.contains('/') && !code.starts_with('/') && !code.contains("NAME"))
         .filter(|code| !code.contains(char::is_whitespace))
         .collect();
-    let missing: Vec<_> = paths.iter().filter(|path| !root.join(path).exists()).collect();
+    let missing: Vec<_> = paths
+        .iter()
+        .filter(|path| !root.join(path).exists())
+        .collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md names {missing:?}");
     // A control: paths are found, and a file that is missing would be noticed.
     assert!(paths.len() > 50, "{paths:?}");
