@@ -1,3 +1,5 @@
+//! Names of the components that a signature can cover (RFC 9421 §2).
+
 use std::fmt;
 
 use http::HeaderName;
@@ -5,12 +7,12 @@ use sfv::{BareItem, StringRef, key_ref};
 
 use super::dictionary::{Item, Parameters};
 #[cfg(test)]
-use super::signed_request;
+use super::query;
 
 /// A part of a request that a signature can cover (RFC 9421 §2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Component {
-    /// A header field, all of its lines as one.
+    /// A header field, whose lines are joined to one value.
     Field(HeaderName),
     Method,
     TargetUri,
@@ -19,12 +21,13 @@ pub(crate) enum Component {
     RequestTarget,
     Path,
     Query,
-    /// A parameter of the query, by its name as §2.2.8 encodes it.
+    /// A parameter of the query. The name is encoded as in §2.2.8.
     QueryParam(sfv::String),
 }
 
 impl Component {
-    /// A component without parameters, by its name. `@status` is of responses.
+    /// Returns the component without parameters that is called `name`. `@status` is not one,
+    /// because only responses have it.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "@method" => Self::Method,
@@ -34,16 +37,16 @@ impl Component {
             "@request-target" => Self::RequestTarget,
             "@path" => Self::Path,
             "@query" => Self::Query,
-            // No name of a field begins with `@`, so a header can never stand
-            // in for a derived component (§7.5.1).
+            // No field name begins with `@`, so a header can never replace a derived component
+            // (§7.5.1).
             _ => Self::Field(HeaderName::from_lowercase(name.as_bytes()).ok()?),
         })
     }
 
-    /// A parameter of the query, by its name.
+    /// Returns the parameter of the query that is called `name`.
     #[cfg(test)]
     pub(crate) fn query_param(name: &str) -> Self {
-        let name = sfv::String::from_string(signed_request::encode(name.as_bytes()));
+        let name = sfv::String::from_string(query::encode(name.as_bytes()));
         Self::QueryParam(name.expect("encoded text is ASCII"))
     }
 
@@ -61,7 +64,8 @@ impl Component {
         }
     }
 
-    /// What an identifier means; none if it has any other parameter.
+    /// Returns the component that `identifier` denotes, or `None` if it is unknown or has
+    /// parameters that are not supported.
     pub(super) fn of(identifier: &Item) -> Option<Self> {
         let BareItem::String(name) = &identifier.value else {
             return None;
@@ -75,13 +79,13 @@ impl Component {
         }
     }
 
-    /// The identifier of the component.
+    /// Returns the identifier of the component, as `Signature-Input` has it.
     pub(super) fn identifier(&self) -> Item {
         let name = StringRef::from_str(self.name()).expect("names are ASCII");
         let mut parameters = Parameters::default();
         if let Self::QueryParam(name) = self {
             let pushed = parameters.push(key_ref("name"), name.clone().into());
-            pushed.expect("it is the first");
+            pushed.expect("an empty list accepts a parameter");
         }
         Item {
             value: name.into(),

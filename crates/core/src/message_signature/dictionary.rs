@@ -1,5 +1,7 @@
-//! Dictionaries of structured fields (RFC 8941 §3.2) that have one reading: a
-//! key that occurs twice is a fault, where the RFC takes the last.
+//! Strict dictionaries of structured fields (RFC 8941 §3.2).
+//!
+//! A key that occurs twice is an error. RFC 8941 takes the last value instead, so that two parsers
+//! could read one field differently.
 
 use std::fmt;
 
@@ -12,28 +14,34 @@ use sfv::{Parser, Version};
 
 use crate::limits::MAX_CANDIDATES;
 
-/// Most items of a list, and most parameters of anything. Every one is compared
-/// with those before it.
+/// Maximum number of items in a list, and of parameters of one item or list. Each is compared with
+/// all before it, so the work is quadratic.
 const MAX_ITEMS: usize = 64;
 
-/// What is wrong with a dictionary.
+/// The reason why a dictionary is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DictionaryError {
+    /// The syntax is wrong, or a limit of items or parameters is exceeded.
     Malformed,
-    /// A key that occurs twice.
+    /// A key occurs twice.
     Repeated,
-    /// More members than there may be signatures.
+    /// There are more than [`MAX_CANDIDATES`] members.
     TooMany,
 }
 
 impl fmt::Display for DictionaryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.write_str(match self {
+            Self::Malformed => "the dictionary is malformed",
+            Self::Repeated => "a key of the dictionary is repeated",
+            Self::TooMany => "the dictionary has too many members",
+        })
     }
 }
 
 impl std::error::Error for DictionaryError {}
 
+/// A member of a dictionary: `key=value;parameters`.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) key: Key,
@@ -41,19 +49,21 @@ pub(super) struct Member {
     pub(super) parameters: Parameters,
 }
 
+/// The value of a member.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Item(BareItem),
     List(Vec<Item>),
 }
 
+/// An item of an inner list.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) value: BareItem,
     pub(super) parameters: Parameters,
 }
 
-/// Parameters in their order, none twice.
+/// Parameters in their order, without duplicates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Parameters(Vec<(Key, BareItem)>);
 
@@ -63,6 +73,11 @@ impl Parameters {
         all.find_map(|(key, value)| (key.as_str() == name).then_some(value))
     }
 
+    /// Appends a parameter.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DictionaryError::Malformed`] if `key` is present or the limit is reached.
     pub(super) fn push(&mut self, key: &KeyRef, value: BareItem) -> Result<(), DictionaryError> {
         if self.0.len() == MAX_ITEMS || self.get(key.as_str()).is_some() {
             return Err(DictionaryError::Malformed);
@@ -81,14 +96,14 @@ impl Parameters {
 }
 
 impl Item {
-    /// Writes the item in the one form of RFC 8941 §4.1.3.
+    /// Writes the item in the canonical form of RFC 8941 §4.1.3.
     pub(super) fn write(&self, to: &mut String) {
         let item = ItemSerializer::with_buffer(to).bare_item(&self.value);
         _ = item.parameters(self.parameters.pairs());
     }
 }
 
-/// Writes an inner list in the one form of RFC 8941 §4.1.1.1.
+/// Writes an inner list in the canonical form of RFC 8941 §4.1.1.1.
 pub(super) fn write_list(items: &[Item], parameters: &Parameters, to: &mut String) {
     let mut list = ListSerializer::with_buffer(to);
     let mut inner = list.inner_list();
@@ -99,7 +114,7 @@ pub(super) fn write_list(items: &[Item], parameters: &Parameters, to: &mut Strin
     _ = inner.finish().parameters(parameters.pairs());
 }
 
-/// The lines of a field as one value (RFC 9110 §5.2); none if there are none.
+/// Joins the lines of a field to one value (RFC 9110 §5.2). Returns `None` if the field is absent.
 pub(super) fn combined_value(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut lines = headers.get_all(name).iter();
     let mut value = trim_ows(lines.next()?.as_bytes()).to_vec();
@@ -110,7 +125,8 @@ pub(super) fn combined_value(headers: &HeaderMap, name: &HeaderName) -> Option<V
     Some(value)
 }
 
-/// A line of a field without the blanks around it, which are not part of its value.
+/// Removes the optional whitespace around a field line, which is not part of the value
+/// (RFC 9110 §5.5).
 pub(crate) fn trim_ows(mut line: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = line {
         line = rest;
@@ -118,7 +134,11 @@ pub(crate) fn trim_ows(mut line: &[u8]) -> &[u8] {
     line
 }
 
-/// The dictionary in the field `name`; none if the field is absent.
+/// Reads the dictionary in the field `name`. Returns `None` if the field is absent.
+///
+/// # Errors
+///
+/// Returns a [`DictionaryError`] if the field is present and is not a strict dictionary.
 pub(super) fn read(
     headers: &HeaderMap,
     name: &HeaderName,
@@ -126,8 +146,8 @@ pub(super) fn read(
     let Some(value) = combined_value(headers, name) else {
         return Ok(None);
     };
-    let mut reader = Reader::default();
-    // RFC 9421 is of the time before dates and display strings.
+    let mut reader = DictionaryReader::default();
+    // RFC 9421 predates the dates and display strings of RFC 9651.
     let parser = Parser::new(&value).with_version(Version::Rfc8941);
     match parser.parse_dictionary_with_visitor(&mut reader) {
         Ok(()) => Ok(Some(reader.members)),
@@ -136,13 +156,13 @@ pub(super) fn read(
 }
 
 #[derive(Default)]
-struct Reader {
+struct DictionaryReader {
     members: Vec<Member>,
-    /// The parser keeps the text of an error of ours, and not the error.
+    /// The error of a visitor. The parser keeps only its text.
     error: Option<DictionaryError>,
 }
 
-impl<'de> DictionaryVisitor<'de> for &mut Reader {
+impl<'de> DictionaryVisitor<'de> for &mut DictionaryReader {
     type Out = ();
     type Error = DictionaryError;
 

@@ -1,3 +1,5 @@
+//! Digests of the body in `Content-Digest` (RFC 9530).
+
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, DictSerializer, key_ref};
 use sha2::{Digest, Sha256, Sha512};
@@ -7,8 +9,9 @@ use super::CONTENT_DIGEST;
 use super::dictionary::{self, Value};
 use crate::error::VerifyError;
 
-/// The digests of a body in a `Content-Digest` (RFC 9530) that are of use; at
-/// least one. Those of other algorithms are passed over: some are broken.
+/// The SHA-256 and SHA-512 digests in a `Content-Digest` field, at least one.
+///
+/// Digests of other algorithms are ignored, because some of these algorithms are broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Digests {
     sha256: Option<[u8; 32]>,
@@ -16,7 +19,7 @@ pub(crate) struct Digests {
 }
 
 impl Digests {
-    /// What a sender writes of `body`.
+    /// Computes the digest that a sender writes for `body`.
     pub(crate) fn of(body: &[u8]) -> Self {
         Self {
             sha256: Some(Sha256::digest(body).into()),
@@ -24,6 +27,12 @@ impl Digests {
         }
     }
 
+    /// Reads the digests in the headers.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`VerifyError::FieldMissing`] without a `Content-Digest`, and
+    /// [`VerifyError::FieldMalformed`] if it is malformed or has no usable digest.
     pub(super) fn read(headers: &HeaderMap) -> Result<Self, VerifyError> {
         let malformed = VerifyError::FieldMalformed;
         let members = dictionary::read(headers, &CONTENT_DIGEST).map_err(|_| malformed)?;
@@ -44,7 +53,7 @@ impl Digests {
         Ok(Self { sha256, sha512 })
     }
 
-    /// Whether `body`, as it was transferred, has every one of the digests.
+    /// Whether every digest matches `body`, as it was transferred.
     pub(crate) fn matches(&self, body: &[u8]) -> bool {
         let mut all = Choice::from(1);
         if let Some(digest) = &self.sha256 {
@@ -56,7 +65,7 @@ impl Digests {
         all.into()
     }
 
-    /// The value of `Content-Digest`.
+    /// Returns the value of the `Content-Digest` field.
     pub(crate) fn header(&self) -> HeaderValue {
         let mut digests = DictSerializer::new();
         if let Some(digest) = &self.sha256 {
@@ -88,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_every_digest_or_does_not_match() {
+    fn a_body_must_match_every_digest() {
         let both = format!("{SHA256}, {SHA512}");
         let with_unknown = format!("md5=:AAAA:, {SHA256};q=1, id-sha-512=::");
         for lines in [
@@ -103,7 +112,7 @@ mod tests {
             assert!(!digests.matches(br#"{"hello": "World"}"#), "{lines:?}");
             assert!(!digests.matches(b""), "{lines:?}");
         }
-        // One that fits does not excuse one that does not.
+        // A digest that matches does not excuse another one that does not.
         let zeros = format!("sha-256=:{}=:", "A".repeat(43));
         assert!(!read(&[&zeros]).unwrap().matches(BODY));
         assert!(!read(&[SHA512, &zeros]).unwrap().matches(BODY));
@@ -111,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_that_is_none_is_refused() {
+    fn a_malformed_digest_is_refused() {
         assert_eq!(read(&[]), Err(VerifyError::FieldMissing));
         let text = SHA256.replace(":X", "\"X").replace("=:", "=\"");
         let short = SHA256.replace("X48E", "");
@@ -139,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_digest_can_be_read() {
         let value = Digests::of(BODY).header();
         assert_eq!(value, SHA256);
         assert_eq!(read(&[SHA256]), Ok(Digests::of(BODY)));

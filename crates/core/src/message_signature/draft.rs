@@ -1,18 +1,21 @@
+//! Signing: the signature base of a request, and the headers of the finished signature.
+
 use std::fmt;
 
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, DictSerializer, Integer, Key, key_ref};
 
+use super::address::Address;
 use super::component::Component;
 use super::covered_components::CoveredComponents;
 use super::dictionary::Parameters;
-use super::signed_request::{Address, SignedRequest};
+use super::signed_request::SignedRequest;
 use super::{SIGNATURE, SIGNATURE_INPUT};
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::time::UnixTime;
 
-/// The parameters of a signature (RFC 9421 §2.3), those that there are.
+/// The parameters of a signature (RFC 9421 §2.3). Each is optional.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Metadata<'m> {
     pub(crate) created: Option<UnixTime>,
@@ -24,6 +27,7 @@ pub(crate) struct Metadata<'m> {
 }
 
 impl Metadata<'_> {
+    /// Returns the parameters, or `None` if a structured field cannot hold one of the values.
     fn parameters(self) -> Option<Parameters> {
         let integer = |time: UnixTime| Integer::try_from(time.secs()).ok().map(BareItem::from);
         let string = |text: &str| {
@@ -47,7 +51,7 @@ impl Metadata<'_> {
     }
 }
 
-/// A signature that lacks nothing but itself.
+/// A message signature that is complete except for the signature bytes.
 #[derive(Clone)]
 pub(crate) struct Draft {
     label: Key,
@@ -56,8 +60,13 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Drafts a signature over `components` of `head`. The digest of the body is
-    /// a header like others: it must be there by now.
+    /// Drafts a signature over `components` of `head`.
+    ///
+    /// `Content-Digest` is a component like any other: set it before.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`DraftError`] if the request lacks a component, or a parameter cannot be written.
     pub(crate) fn new(
         label: &str,
         components: &[Component],
@@ -70,8 +79,8 @@ impl Draft {
         let identifiers = components.iter().map(Component::identifier).collect();
         let covered =
             CoveredComponents::new(identifiers, parameters).map_err(DraftError::Component)?;
-        let target = SignedRequest::new(head, address);
-        let base = covered.base(&target).map_err(DraftError::Component)?;
+        let request = SignedRequest::new(head, address);
+        let base = covered.base(&request).map_err(DraftError::Component)?;
         let mut input = format!("{label}=");
         covered.write(&mut input);
         Ok(Self { label, base, input })
@@ -82,7 +91,7 @@ impl Draft {
         self.base.as_bytes()
     }
 
-    /// Adds the headers of the signature to those of the request.
+    /// Appends `Signature-Input` and `Signature` to `headers`.
     pub(crate) fn finish(self, signature: &[u8], headers: &mut HeaderMap) {
         let mut value = DictSerializer::new();
         _ = value.bare_item(&self.label, signature);
@@ -102,11 +111,11 @@ impl fmt::Debug for Draft {
     }
 }
 
-/// Why a request cannot be signed like that.
+/// The reason why a request cannot be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DraftError {
-    /// The label or a parameter is nothing that a structured field can hold.
+    /// A structured field cannot hold the label or a parameter.
     Unwritable,
-    /// The request does not have a component, or one of them is there twice.
+    /// The request lacks a component, or a component is repeated.
     Component(VerifyError),
 }

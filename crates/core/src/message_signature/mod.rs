@@ -1,29 +1,27 @@
-//! HTTP message signatures (RFC 9421) over requests, with the digest of the
-//! body (RFC 9530) that they cover.
+//! HTTP message signatures (RFC 9421) over requests, and the digest of the body (RFC 9530).
 //!
-//! There is no key here: [`Policy::read`] gives the bytes that are signed and
-//! the signature over them, [`Draft`] the bytes to sign and the headers.
+//! This module has no keys. To verify, [`Policy::read`] returns the signature base and the signature
+//! over it. To sign, [`Draft`] returns the signature base and then writes the headers.
 //!
-//! What is covered may be a header field or one of `@method`, `@target-uri`,
-//! `@authority`, `@scheme`, `@request-target`, `@path`, `@query` and
-//! `@query-param`. Stricter than the RFC, because a verifier that reads less has
-//! less to be wrong about:
+//! A signature can cover header fields and `@method`, `@target-uri`, `@authority`, `@scheme`,
+//! `@request-target`, `@path`, `@query` and `@query-param`. The module is stricter than the RFC,
+//! because a smaller grammar leaves fewer ways to misread a request:
 //!
-//! * A component has no parameters, but `name` on `@query-param`. A field is
-//!   covered whole, not by a member (`key`), reserialized (`sf`) or wrapped
-//!   (`bs`); a request answers no other (`req`), and trailers (`tr`) come after
-//!   the body.
-//! * A parameter that occurs twice is refused; structured fields take the last.
-//! * `alg` may confirm the scheme's algorithm and never chooses one (§7.3.6).
+//! * A component has no parameters, except `name` on `@query-param`. So a signature covers a field as
+//!   a whole: not one member (`key`), not reserialized (`sf`), not wrapped (`bs`). `req` is for
+//!   responses only, and a trailer (`tr`) arrives after the body.
+//! * A repeated parameter is refused. Structured fields take its last value.
+//! * `alg` may confirm the algorithm of the scheme but never chooses one (§7.3.6).
 //!
-//! Parameters of a signature that are unknown here are part of what is signed,
-//! and mean nothing.
+//! The signature covers unknown parameters of a signature too, and they have no effect.
 
+mod address;
 mod component;
 mod covered_components;
 mod dictionary;
 mod digest;
 mod draft;
+mod query;
 mod signed_request;
 #[cfg(test)]
 mod tests;
@@ -33,13 +31,13 @@ use std::fmt;
 use http::{HeaderMap, HeaderName};
 use sfv::BareItem;
 
+pub(crate) use self::address::Address;
 pub(crate) use self::component::Component;
 use self::covered_components::CoveredComponents;
 pub(crate) use self::dictionary::trim_ows;
 use self::dictionary::{DictionaryError, Member, Parameters, Value};
 pub(crate) use self::digest::Digests;
 pub(crate) use self::draft::{Draft, Metadata};
-pub(crate) use self::signed_request::Address;
 use self::signed_request::SignedRequest;
 use crate::error::VerifyError;
 use crate::head::Head;
@@ -49,37 +47,43 @@ const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-/// What a scheme demands of a signature (RFC 9421 §3.2.1).
+/// The demands of a scheme on a signature (RFC 9421 §3.2.1).
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    /// Which of several signatures; if none, there must be only one.
+    /// The label of the signature. Without a label, the request must have only one signature.
     pub(crate) label: Option<String>,
-    /// What must be covered; more may be.
+    /// The components that the signature must cover. It may cover more.
     pub(crate) components: Vec<Component>,
-    /// What the signature must be for, if it matters.
+    /// The value that the parameter `tag` must have, if any.
     pub(crate) tag: Option<String>,
-    /// By its name in the registry of RFC 9421 §6.2.
+    /// The name of the algorithm in the registry of RFC 9421 §6.2.
     pub(crate) algorithm: &'static str,
 }
 
-/// A signature that has all that the policy demands, to be verified over `base`.
+/// A signature that satisfies a policy. The caller must verify it over `base`.
 #[derive(Clone)]
 pub(crate) struct MessageSignature {
-    /// The signature base (§2.5): what is signed.
+    /// The signature base (§2.5): the signed bytes.
     pub(crate) base: Vec<u8>,
-    /// As it was decoded, of whatever length.
+    /// The decoded signature. Its length is not checked.
     pub(crate) signature: Vec<u8>,
     pub(crate) created: Option<UnixTime>,
     pub(crate) expires: Option<UnixTime>,
     pub(crate) nonce: Option<String>,
     pub(crate) keyid: Option<String>,
-    /// What the body must be; none if the signature does not cover that.
+    /// The digests that the body must match. `None` if the signature does not cover them.
     pub(crate) digests: Option<Digests>,
 }
 
 impl Policy {
-    /// The one signature in `head` that the policy is about. `address` is what
-    /// the sender calls the endpoint, if that is known.
+    /// Reads the signature in `head` that the policy selects, and checks the demands of the policy.
+    ///
+    /// `address` is the configured scheme and authority of the endpoint.
+    ///
+    /// # Errors
+    ///
+    /// Returns a `Signature…` error if no single signature is selected or it is malformed. Returns
+    /// a `Field…` error if a component is missing or malformed.
     pub(crate) fn read(
         &self,
         head: Head<'_>,
@@ -89,8 +93,8 @@ impl Policy {
         let signatures = read_members(head.headers, &SIGNATURE)?;
         let input = self.select_input(&inputs)?;
         let signature = find_member(&signatures, input.key.as_str())?;
-        // §4: each field has the same labels. What is in one alone is a remnant
-        // of something that was changed on the way.
+        // §4: both fields have the same labels. A label in only one of them shows that the request
+        // was changed in transit.
         let paired = |input: &Member| signatures.iter().any(|other| other.key == input.key);
         if inputs.len() != signatures.len() || !inputs.iter().all(paired) {
             return Err(VerifyError::SignatureMalformed);
@@ -135,19 +139,20 @@ impl Policy {
         })
     }
 
+    /// Selects the member of `Signature-Input` that the policy denotes.
     fn select_input<'m>(&self, inputs: &'m [Member]) -> Result<&'m Member, VerifyError> {
         match (&self.label, inputs) {
             (Some(label), _) => find_member(inputs, label),
             (None, [input]) => Ok(input),
             (None, []) => Err(VerifyError::SignatureMissing),
-            // To pick one would be to let the sender pick.
+            // Picking one would let the sender choose which signature counts.
             (None, _) => Err(VerifyError::SignatureRepeated),
         }
     }
 }
 
-/// The signature of a genuine delivery is what a forger wants to know, and the
-/// rest is the sender's.
+/// Shows only the length of the signature: a forger could replay a genuine signature from a log, and
+/// the other values come from the sender.
 impl fmt::Debug for MessageSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MessageSignature({} bytes)", self.signature.len())

@@ -1,3 +1,6 @@
+//! Tests of message signatures: the cases of RFC 9421, generated requests, and refusals.
+
+mod components;
 mod generated;
 mod refusals;
 mod rfc;
@@ -10,6 +13,7 @@ const BODY: &[u8] = br#"{"hello": "world"}"#;
 const DIGEST: &str = "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX\
     +TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:";
 
+/// The head of a request under test.
 #[derive(Clone)]
 struct Request {
     method: Method,
@@ -18,7 +22,7 @@ struct Request {
 }
 
 impl Request {
-    /// `test-request` of RFC 9421 §B.2.
+    /// Returns `test-request` of RFC 9421 §B.2.
     fn of_the_rfc() -> Self {
         let mut headers = HeaderMap::new();
         for (name, value) in [
@@ -47,7 +51,7 @@ impl Request {
         self
     }
 
-    /// The request, signed: `input` and `signature` as they are in the headers.
+    /// Returns `test-request` with the given values of `Signature-Input` and `Signature`.
     fn signed(input: &str, signature: &str) -> Self {
         Self::of_the_rfc()
             .with(SIGNATURE_INPUT, input)
@@ -63,6 +67,7 @@ fn components(names: &[&str]) -> Vec<Component> {
     names.iter().map(named).collect()
 }
 
+/// Returns a policy that demands the components `names` and nothing else.
 fn policy(names: &[&str]) -> Policy {
     Policy {
         label: None,

@@ -1,8 +1,10 @@
+//! Signatures that a policy refuses, and the limits of what it accepts.
+
 use super::rfc::cases;
 use super::*;
 use crate::message_signature::draft::DraftError;
 
-/// A policy that demands little, and what it says of a request.
+/// Reads a request with a policy that demands only `date`.
 fn read(input: &str, signature: &str) -> Result<MessageSignature, VerifyError> {
     policy(&["date"]).read(Request::signed(input, signature).head(), None)
 }
@@ -12,7 +14,7 @@ fn refusal(input: &str, signature: &str) -> Option<VerifyError> {
 }
 
 #[test]
-fn a_signature_has_a_label_in_both_headers() {
+fn a_signature_needs_the_same_label_in_both_headers() {
     use VerifyError::{SignatureMalformed, SignatureMissing, SignatureRepeated};
 
     let request = Request::of_the_rfc();
@@ -54,7 +56,7 @@ fn a_signature_has_a_label_in_both_headers() {
             "a=:AAAA:, b=:AAAA:",
             Some(SignatureRepeated),
         ),
-        // In one header alone: of the two, only one can be right.
+        // A label in only one of the headers is refused: the headers contradict each other.
         (
             None,
             "a=(\"date\")",
@@ -103,7 +105,7 @@ fn a_signature_has_a_label_in_both_headers() {
 }
 
 #[test]
-fn signatures_may_be_in_several_lines() {
+fn signatures_may_span_several_header_lines() {
     let policy = Policy {
         label: Some("b".to_owned()),
         ..policy(&["date"])
@@ -115,13 +117,13 @@ fn signatures_may_be_in_several_lines() {
     let found = policy.read(request.head(), None).unwrap();
     assert_eq!(found.signature, [0, 0, 1]);
     assert!(found.base.ends_with(b"(\"date\")"));
-    // But a label is of one line only.
+    // A label that is repeated on another line is refused.
     let refused = policy.read(request.with(SIGNATURE, "a=:AAAA:").head(), None);
     assert_eq!(refused.unwrap_err(), VerifyError::SignatureRepeated);
 }
 
 #[test]
-fn a_delivery_offers_few_signatures() {
+fn a_delivery_with_too_many_signatures_is_refused() {
     let fields = |count: usize| {
         let labels = || (0..count).map(|label| format!("s{label}="));
         let join = |items: Vec<String>| items.join(", ");
@@ -145,7 +147,7 @@ fn a_delivery_offers_few_signatures() {
 }
 
 #[test]
-fn what_is_no_signature_is_refused() {
+fn a_malformed_signature_field_is_refused() {
     for input in [
         "a",
         "a=1",
@@ -174,7 +176,7 @@ fn what_is_no_signature_is_refused() {
         let found = refusal(input, "a=:AAAA:");
         assert_eq!(found, Some(VerifyError::SignatureMalformed), "{input}");
     }
-    // What is unknown beside the signature is passed over, as in any structured field.
+    // Unknown parameters of `Signature` are ignored, as in any structured field.
     assert_eq!(refusal("a=(\"date\")", "a=:AAAA:;x=1"), None);
     for signature in [
         "a",
@@ -194,7 +196,7 @@ fn what_is_no_signature_is_refused() {
 }
 
 #[test]
-fn a_component_is_known_once_and_without_parameters() {
+fn an_unknown_repeated_or_parameterized_component_is_refused() {
     assert_eq!(refusal("a=(\"date\")", "a=:AAAA:"), None);
     for component in [
         "host",
@@ -240,7 +242,7 @@ fn a_component_is_known_once_and_without_parameters() {
 }
 
 #[test]
-fn components_and_parameters_are_few() {
+fn too_many_components_or_parameters_are_refused() {
     let refused = |components: usize, parameters: usize| {
         let mut request = Request::of_the_rfc();
         let mut input = "a=(\"date\"".to_owned();
@@ -264,7 +266,7 @@ fn components_and_parameters_are_few() {
 }
 
 #[test]
-fn parameters_are_of_their_type_and_there_once() {
+fn a_mistyped_or_repeated_parameter_is_refused() {
     let read = |parameters: &str| read(&format!("a=(\"date\"){parameters}"), "a=:AAAA:");
     let good =
         read(";created=1;expires=-2;nonce=\"\";keyid=\"k\\\"\";alg=\"hmac-sha256\";tag=\"t\"");
@@ -298,8 +300,8 @@ fn parameters_are_of_their_type_and_there_once() {
 }
 
 #[test]
-fn unknown_parameters_are_signed_and_mean_nothing() {
-    // In the one form of structured fields, however they were written.
+fn unknown_parameters_are_signed_and_have_no_effect() {
+    // The signature base has the canonical form, whatever the spelling in the header.
     let found = read(
         "a=(  \"date\"   \"@method\" ); created=1;  x=?1;y=1.50;z=tok;w=:AAA:;v=\"\\\\\"",
         "a=:AAAA:",
@@ -315,7 +317,7 @@ fn unknown_parameters_are_signed_and_mean_nothing() {
 }
 
 #[test]
-fn the_sender_does_not_choose_the_algorithm_or_the_purpose() {
+fn the_sender_cannot_choose_the_algorithm_or_the_tag() {
     let read = |tag: Option<&str>, parameters: &str| {
         let policy = Policy {
             tag: tag.map(str::to_owned),
@@ -343,7 +345,7 @@ fn the_sender_does_not_choose_the_algorithm_or_the_purpose() {
 }
 
 #[test]
-fn all_that_is_demanded_is_covered_and_all_that_is_covered_is_there() {
+fn demanded_components_must_be_covered_and_covered_components_present() {
     let read = |input: &str, demanded: &[&str]| {
         let request = Request::signed(input, "a=:AAAA:");
         policy(demanded).read(request.head(), None).err()
@@ -375,7 +377,7 @@ fn all_that_is_demanded_is_covered_and_all_that_is_covered_is_there() {
 }
 
 #[test]
-fn a_covered_digest_is_read_and_one_that_is_not_covered_is_not() {
+fn a_digest_is_read_only_if_it_is_covered() {
     let mut request = Request::signed("a=(\"content-digest\")", "a=:AAAA:");
     let digest = HeaderValue::from_static("sha-256=:AAAA:");
     request.headers.insert(CONTENT_DIGEST, digest);
@@ -390,7 +392,7 @@ fn a_covered_digest_is_read_and_one_that_is_not_covered_is_not() {
 }
 
 #[test]
-fn nothing_of_the_sender_is_in_debug_output() {
+fn debug_output_contains_no_data_of_the_sender() {
     let case = &cases()[0];
     let request = Request::signed(case.input, case.signature);
     let found = policy(&[]).read(request.head(), None).unwrap();
@@ -400,7 +402,7 @@ fn nothing_of_the_sender_is_in_debug_output() {
 }
 
 #[test]
-fn what_cannot_be_written_cannot_be_signed() {
+fn a_draft_of_unwritable_values_is_refused() {
     let request = Request::of_the_rfc();
     let draft = |label: &str, names: &[&str], metadata: Metadata<'_>| {
         let components = components(names);

@@ -1,4 +1,4 @@
-//! The test cases of RFC 9421 §B.2 that are requests.
+//! The test cases of RFC 9421 §B.2 whose message is a request.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -133,13 +133,13 @@ pub(super) fn cases() -> [Case; 5] {
     ]
 }
 
-/// The value after the label.
+/// Returns the part of `field` after the label.
 fn unlabelled(field: &str) -> &str {
     field.split_once('=').unwrap().1
 }
 
 #[test]
-fn the_requests_of_the_rfc_have_the_signature_bases_of_the_rfc() {
+fn reading_the_requests_of_the_rfc_yields_the_signature_bases_of_the_rfc() {
     for case in cases() {
         let request = Request::signed(case.input, case.signature);
         let read = policy(case.components).read(request.head(), None).unwrap();
@@ -160,7 +160,7 @@ fn the_requests_of_the_rfc_have_the_signature_bases_of_the_rfc() {
 }
 
 #[test]
-fn the_requests_of_the_rfc_are_signed_as_in_the_rfc() {
+fn signing_the_requests_of_the_rfc_yields_the_headers_of_the_rfc() {
     for case in cases() {
         let mut request = Request::of_the_rfc();
         let (label, _) = case.input.split_once('=').unwrap();
@@ -174,7 +174,7 @@ fn the_requests_of_the_rfc_are_signed_as_in_the_rfc() {
 }
 
 #[test]
-fn the_signatures_of_the_rfc_verify_over_the_base() {
+fn the_signatures_of_the_rfc_verify_over_the_signature_base() {
     let [.., hmac, ed25519] = cases();
     let read = |case: &Case, change: Option<(&'static str, &'static str)>| {
         let mut request = Request::signed(case.input, case.signature);
@@ -222,7 +222,7 @@ fn the_signatures_of_the_rfc_verify_over_the_base() {
     ] {
         let same = matches!(change.1, "application/json " | "example.com:80");
         assert_eq!(verifies_ed25519(read(&ed25519, Some(change))), same);
-        // This one does not cover the method.
+        // The HMAC case does not cover the method.
         let same = same || change.0 == "method";
         assert_eq!(verifies_hmac(read(&hmac, Some(change))), same);
     }
