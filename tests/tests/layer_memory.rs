@@ -1,5 +1,5 @@
-//! Huge bodies of senders that sign nothing, sent to the layer. In a process of its
-//! own, whose memory is nobody else's.
+//! Memory use of the layer under huge unsigned bodies. The suite runs alone in its process, so that
+//! the peak memory of the process is that of this test.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,13 +16,13 @@ use tokio::net::TcpStream;
 const GIGABYTE: u64 = 1 << 30;
 static CHUNK: [u8; 65_536] = [b' '; 65_536];
 
-/// A gigabyte of blanks.
-struct Huge {
+/// A body of blanks with one gigabyte.
+struct GigabyteBody {
     left: u64,
     is_declared: bool,
 }
 
-impl Body for Huge {
+impl Body for GigabyteBody {
     type Data = Bytes;
     type Error = std::io::Error;
 
@@ -46,7 +46,7 @@ impl Body for Huge {
     }
 }
 
-/// The most memory that this process has held so far, in bytes.
+/// Returns the peak memory of this process in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -60,7 +60,7 @@ fn peak() -> u64 {
     kib * 1024
 }
 
-/// The status that a huge body is answered with; none if the server hung up on it.
+/// Sends a huge body. Returns the status, or `None` if the server closed the connection.
 async fn send(upstream: &Upstream, headers: HeaderMap, is_declared: bool) -> Option<StatusCode> {
     let stream = TcpStream::connect(upstream.address())
         .await
@@ -69,7 +69,7 @@ async fn send(upstream: &Upstream, headers: HeaderMap, is_declared: bool) -> Opt
         .await
         .expect("the HTTP/1.1 handshake succeeds");
     tokio::spawn(connection);
-    let body = Huge {
+    let body = GigabyteBody {
         left: GIGABYTE,
         is_declared,
     };
@@ -86,38 +86,38 @@ async fn send(upstream: &Upstream, headers: HeaderMap, is_declared: bool) -> Opt
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gigabyte_is_refused_in_bounded_memory() {
+async fn gigabyte_bodies_are_refused_in_bounded_memory() {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start_with(|router| router.layer(provider.layer())).await;
-    let unsigned = |is_wrong: bool| {
+    let signed_headers = |is_wrong: bool| {
         if is_wrong {
             provider.sign(b"something else", now(), "evt_1")
         } else {
             HeaderMap::new()
         }
     };
-    // Whatever is held once.
-    send(&upstream, unsigned(true), false).await;
+    // The first request allocates memory that later ones reuse.
+    send(&upstream, signed_headers(true), false).await;
     let before = peak();
     use StatusCode as S;
     for (name, is_wrong, is_declared, expected) in [
-        // By its head alone.
+        // Refused by the head alone.
         ("unsigned and declared", false, true, S::UNAUTHORIZED),
         ("unsigned and chunked", false, false, S::UNAUTHORIZED),
         ("declared", true, true, S::PAYLOAD_TOO_LARGE),
         ("chunked", true, false, S::PAYLOAD_TOO_LARGE),
     ] {
-        let all = (0..8).map(|_| send(&upstream, unsigned(is_wrong), is_declared));
-        for told in join_all(all).await {
-            // Who does not stop writing may not get to read the answer.
+        let all = (0..8).map(|_| send(&upstream, signed_headers(is_wrong), is_declared));
+        for status in join_all(all).await {
+            // A client that is still writing may miss the response.
             assert!(
-                told.is_none_or(|status| status == expected),
-                "{name}: {told:?}"
+                status.is_none_or(|status| status == expected),
+                "{name}: {status:?}"
             );
         }
     }
     assert!(upstream.take_received().is_empty());
-    // Eight bodies at a time, of at most 1 MiB each, and what is around them.
+    // Eight concurrent bodies of at most 1 MiB each, and their buffers.
     let grown = peak() - before;
-    assert!(grown < 32 << 20, "grown by {grown} B");
+    assert!(grown < 32 << 20, "memory grew by {grown} B");
 }

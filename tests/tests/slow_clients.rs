@@ -1,5 +1,5 @@
-//! slowhttptest in its three modes against the gateway, with good traffic meanwhile.
-//! Takes some minutes and a quiet machine, so that it runs by `make slow` alone.
+//! Slow clients: the three modes of slowhttptest against the gateway, with genuine deliveries
+//! meanwhile. Only `make slow-clients` runs this suite: it takes minutes and a quiet machine.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use tokio::process::Command;
 use tokio::time::{MissedTickBehavior, interval};
 
 const CONNECTIONS: &str = "500";
-/// The time in which the connections are opened.
-const OPENING: Duration = Duration::from_secs(3);
-/// How late one may be closed.
-const LATE: Duration = Duration::from_secs(2);
+/// The time in which slowhttptest opens the connections.
+const OPENING_TIME: Duration = Duration::from_secs(3);
+/// The tolerated delay after a deadline.
+const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// One of its modes, and after how long the gateway ends a connection of it.
+/// A mode of slowhttptest, and the deadline after which the gateway closes its connections.
 struct Mode {
     name: &'static str,
     args: &'static [&'static str],
@@ -22,18 +22,18 @@ struct Mode {
 
 const MODES: [Mode; 3] = [
     Mode {
-        name: "heads that do not end",
+        name: "endless heads",
         args: &["-H", "-i", "1"],
         deadline: Duration::from_secs(10),
     },
     Mode {
-        name: "bodies that do not end",
+        name: "endless bodies",
         args: &["-B", "-i", "1", "-s", "8192", "-x", "10"],
         deadline: Duration::from_secs(15),
     },
-    // Its answers are short, and are written at once: what is left is an idle connection.
+    // The responses are short and written at once, so an idle connection remains.
     Mode {
-        name: "answers that nobody reads",
+        name: "unread responses",
         args: &[
             "-X", "-w", "10", "-y", "20", "-n", "1", "-z", "5", "-k", "3",
         ],
@@ -42,7 +42,7 @@ const MODES: [Mode; 3] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_clients_are_closed_on_time_and_harm_nobody() {
+async fn slow_clients_are_closed_in_time_and_delay_no_delivery() {
     for mode in MODES {
         let upstream = Upstream::start().await;
         let gateway = Gateway::builder(upstream.address()).start();
@@ -65,7 +65,7 @@ async fn slow_clients_are_closed_on_time_and_harm_nobody() {
             .output();
         let mut slow = std::pin::pin!(slow);
         let mut delivered = Vec::new();
-        // Who reads slowly hears late that nothing more comes, so the gateway is asked.
+        // A slow reader notices the close late, so the metric of the gateway decides.
         let mut closed = start;
         let mut pace = interval(Duration::from_millis(20));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,31 +76,31 @@ async fn slow_clients_are_closed_on_time_and_harm_nobody() {
                     let id = format!("evt_{}", delivered.len());
                     let delivery = TestProvider::named("beatapi").delivery(&id);
                     let sent = Instant::now();
-                    let reply = try_send(gateway.address(), delivery).await.expect("the server responds");
-                    assert_eq!(reply.status, 204, "{}", mode.name);
+                    let response = try_send(gateway.address(), delivery).await.expect("the server responds");
+                    assert_eq!(response.status, 204, "{}", mode.name);
                     delivered.push(sent.elapsed());
-                    if connections(&gateway).await > 10 {
+                    if open_connections(&gateway).await > 10 {
                         closed = Instant::now();
                     }
                 }
             }
         };
-        let took = closed - start;
-        let told = String::from_utf8_lossy(&output.stdout);
+        let elapsed = closed - start;
+        let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(
-            told.contains("No open connections left"),
-            "{}: {told}",
+            stdout.contains("No open connections left"),
+            "{}: {stdout}",
             mode.name
         );
         assert!(
-            took < OPENING + mode.deadline + LATE,
-            "{}: {took:?}",
+            elapsed < OPENING_TIME + mode.deadline + TOLERANCE,
+            "{}: {elapsed:?}",
             mode.name
         );
         delivered.sort();
         let p99 = delivered[delivered.len() * 99 / 100];
         println!(
-            "{}: {CONNECTIONS} connections closed after {took:?}; {} deliveries meanwhile, none \
+            "{}: {CONNECTIONS} connections closed after {elapsed:?}; {} deliveries meanwhile, none \
              failed, p50 {:?}, p99 {p99:?}",
             mode.name,
             delivered.len(),
@@ -111,8 +111,8 @@ async fn slow_clients_are_closed_on_time_and_harm_nobody() {
     }
 }
 
-/// Connections that the gateway has open.
-async fn connections(gateway: &Gateway) -> usize {
+/// Returns the number of open connections of the gateway.
+async fn open_connections(gateway: &Gateway) -> usize {
     let metrics = gateway.get_admin("/metrics").await;
     let mut lines = metrics.lines();
     let count = lines.find_map(|line| line.strip_prefix("hookgate_connections "));

@@ -1,5 +1,5 @@
-//! Ten thousand bodies of any size and any bytes, cut up in odd ways, in both
-//! protocols: what the sender has signed is what the upstream gets.
+//! Ten thousand random bodies in random frames, over HTTP/1.1 and HTTP/2: the upstream receives
+//! exactly the bytes that the sender signed.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -26,10 +26,10 @@ const BODIES: usize = 10_000;
 const SENDERS: usize = 8;
 const LARGEST: u64 = 1024 * 1024;
 
-/// The same numbers every time (xorshift64*).
-struct Numbers(u64);
+/// A deterministic random number generator (xorshift64*).
+struct Random(u64);
 
-impl Numbers {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -41,7 +41,7 @@ impl Numbers {
         usize::try_from(self.next() % end).expect("the number is small")
     }
 
-    /// Of every order of magnitude as many; 0 B and 1 MiB among them.
+    /// Returns a random body. Every order of magnitude is equally likely, from 0 B to 1 MiB.
     fn body(&mut self) -> Bytes {
         let bits = self.next() % 22;
         let len = match bits {
@@ -57,21 +57,21 @@ impl Numbers {
         body.into()
     }
 
-    /// The same bytes with a length, or in frames of odd lengths.
-    fn cut(&mut self, mut body: Bytes) -> BoxBody<Bytes, std::io::Error> {
+    /// Returns `body` with a declared length, or in frames of random lengths.
+    fn frame(&mut self, mut body: Bytes) -> BoxBody<Bytes, std::io::Error> {
         if self.next().is_multiple_of(3) {
             return Full::new(body).map_err(|never| match never {}).boxed();
         }
         let mut frames = Vec::new();
         while !body.is_empty() {
-            let most = if self.next().is_multiple_of(4) {
+            let max_len = if self.next().is_multiple_of(4) {
                 100
             } else {
                 60_000
             };
-            let len = self.below(most).min(body.len() - 1) + 1;
+            let len = self.below(max_len).min(body.len() - 1) + 1;
             frames.push(body.split_to(len));
-            // Slivers of a large body would take all day.
+            // A large body in small frames would take too long.
             if frames.len() == 50 {
                 frames.push(body.split_off(0));
             }
@@ -80,7 +80,7 @@ impl Numbers {
     }
 }
 
-/// A body of several frames and of no known length.
+/// A body of several frames without a declared length.
 struct Frames(std::vec::IntoIter<Bytes>);
 
 impl hyper::body::Body for Frames {
@@ -95,7 +95,7 @@ impl hyper::body::Body for Frames {
     }
 }
 
-/// A connection that is used again and again.
+/// A connection that carries many requests.
 enum Sender {
     Http1(http1::SendRequest<BoxBody<Bytes, std::io::Error>>),
     Http2(http2::SendRequest<BoxBody<Bytes, std::io::Error>>),
@@ -127,19 +127,19 @@ impl Sender {
         &mut self,
         request: Request<BoxBody<Bytes, std::io::Error>>,
     ) -> (StatusCode, Bytes) {
-        let answer = match self {
+        let response = match self {
             Self::Http1(sender) => sender.send_request(request).await,
             Self::Http2(sender) => sender.send_request(request).await,
         };
-        let (head, body) = answer.expect("the server responds").into_parts();
+        let (head, body) = response.expect("the server responds").into_parts();
         let body = body.collect().await.expect("the response is complete");
         (head.status, body.to_bytes())
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_bodies_arrive_as_they_were_signed() {
-    // The upstream answers with what it has seen, so that nobody keeps it all.
+async fn ten_thousand_bodies_arrive_unchanged() {
+    // The upstream responds with the digest of the body, so that no test task keeps the bodies.
     let digest = post(|body: Body| async {
         let body = to_bytes(body, usize::MAX)
             .await
@@ -164,21 +164,21 @@ async fn ten_thousand_bodies_arrive_as_they_were_signed() {
     let bytes = Arc::new(AtomicUsize::new(0));
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
-        // Every pair of protocols, in and out.
+        // The senders cover every pair of protocols, to the gateway and to the upstream.
         let address = gateways[sender % 2].address();
         let is_http2 = sender / 2 % 2 == 1;
         let (provider, bytes) = (provider.clone(), Arc::clone(&bytes));
         senders.spawn(async move {
             let seed = u64::try_from(sender).expect("the number is small") + 1;
-            let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let mut connection = Sender::connect(address, is_http2).await;
             for index in 0..BODIES / SENDERS {
-                let body = numbers.body();
+                let body = random.body();
                 let id = format!("evt_{sender}_{index}");
                 let headers = provider.sign(&body, now(), &id);
                 let mut request = Request::post(format!("http://{address}{}", provider.path()))
                     .header("host", address.to_string())
-                    .body(numbers.cut(body.clone()))
+                    .body(random.frame(body.clone()))
                     .expect("the request is valid");
                 request.headers_mut().extend(headers);
                 if is_http2 {
@@ -186,16 +186,16 @@ async fn ten_thousand_bodies_arrive_as_they_were_signed() {
                 } else {
                     *request.uri_mut() = provider.path().parse().expect("the path is valid");
                 }
-                let (status, seen) = connection.send(request).await;
+                let (status, received) = connection.send(request).await;
                 assert_eq!(status, StatusCode::OK, "{id}: {} B", body.len());
                 let signed = hex::encode(Sha256::digest(&body));
-                assert_eq!(seen, signed, "{id}: {} B", body.len());
+                assert_eq!(received, signed, "{id}: {} B", body.len());
                 bytes.fetch_add(body.len(), Ordering::Relaxed);
             }
         });
     }
     senders.join_all().await;
-    // They were of many sizes.
+    // The control: the bodies were large enough on average.
     assert!(bytes.load(Ordering::Relaxed) > BODIES * 50_000);
     server.abort();
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use hookgate_tests::{Gateway, SECRETS, TestProvider, Upstream, binary, now, send};
 
+/// Runs the gateway binary with `SECRET` in its environment.
 fn hookgate(arguments: &[&str], secret: &str, input: &[u8]) -> Output {
     let mut process = Command::new(binary())
         .args(arguments)
@@ -15,7 +16,7 @@ fn hookgate(arguments: &[&str], secret: &str, input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the process starts");
-    // A command that does not read its input may be gone by now.
+    // A command that does not read its input may have exited already.
     let _ = process
         .stdin
         .take()
@@ -24,13 +25,14 @@ fn hookgate(arguments: &[&str], secret: &str, input: &[u8]) -> Output {
     process.wait_with_output().expect("the process ends")
 }
 
+/// Returns standard output followed by standard error.
 fn text(output: &Output) -> String {
     let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8(all).expect("the bytes are UTF-8")
 }
 
 #[test]
-fn what_is_signed_verifies_and_what_was_changed_does_not() {
+fn a_signed_body_verifies_and_a_changed_one_does_not() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let path = |name: &str| {
         folder
@@ -75,7 +77,7 @@ fn what_is_signed_verifies_and_what_was_changed_does_not() {
 }
 
 #[test]
-fn what_does_not_verify_is_explained() {
+fn verify_explain_names_the_probable_cause() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let path = |name: &str| {
         folder
@@ -160,7 +162,7 @@ fn what_does_not_verify_is_explained() {
             &headers,
             "beel-signature (missing)",
         ),
-        // The controls: of what was changed, and of another secret, there is no telling.
+        // The controls: a changed body and another secret have no recognisable cause.
         (
             "beatapi",
             beatapi.secret,
@@ -175,7 +177,7 @@ fn what_does_not_verify_is_explained() {
             &headers,
             "nothing that is often the cause",
         ),
-        // However old it is.
+        // A stale delivery with another secret has no recognisable cause either.
         (
             "beatapi",
             "whsec_another-secret",
@@ -184,13 +186,13 @@ fn what_does_not_verify_is_explained() {
             "nothing that is often the cause",
         ),
     ] {
-        let said = explained(provider, secret, body, more);
-        assert!(said.contains(expected), "{expected}: {said}");
-        assert!(!said.contains(beatapi.secret), "{said}");
+        let output = explained(provider, secret, body, more);
+        assert!(output.contains(expected), "{expected}: {output}");
+        assert!(!output.contains(beatapi.secret), "{output}");
     }
-    // Whose it is, if it is somebody else's.
-    let said = explained("beel", beatapi.secret, body, &headers);
-    assert!(said.contains("it is signed as "), "{said}");
+    // A delivery of another provider is recognised.
+    let output = explained("beel", beatapi.secret, body, &headers);
+    assert!(output.contains("it is signed as "), "{output}");
 }
 
 #[test]
@@ -201,13 +203,16 @@ fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
         b"{}",
     );
     assert!(!output.status.success());
-    let said = text(&output);
-    assert!(said.contains("expected env:NAME or file:PATH"), "{said}");
-    assert!(!said.contains("canary"), "{said}");
+    let output = text(&output);
+    assert!(
+        output.contains("expected env:NAME or file:PATH"),
+        "{output}"
+    );
+    assert!(!output.contains("canary"), "{output}");
 }
 
 #[test]
-fn the_catalogue_is_listed_and_each_provider_shown() {
+fn providers_lists_the_catalogue_and_shows_each_provider() {
     let unknown = hookgate(
         &["sign", "--provider", "nobody", "--secret", "env:SECRET"],
         "x",
@@ -223,7 +228,7 @@ fn the_catalogue_is_listed_and_each_provider_shown() {
     let list: Vec<serde_json::Value> =
         serde_json::from_slice(&list.stdout).expect("the text is JSON");
     let readme = include_str!("../../../README.md");
-    // But for one that does not say how it signs.
+    // The README does not count the provider without a documented scheme.
     assert!(
         readme.contains(&format!("{} providers", list.len() - 1)),
         "the README counts them"
@@ -232,7 +237,7 @@ fn the_catalogue_is_listed_and_each_provider_shown() {
     assert_eq!(
         page,
         include_str!("../../../docs/providers.md"),
-        "write it again: hookgate providers --markdown > docs/providers.md"
+        "regenerate it: hookgate providers --markdown > docs/providers.md"
     );
     let lines = text(&hookgate(&["providers"], "", b""));
     assert_eq!(lines.lines().count(), list.len() + 1);
@@ -253,7 +258,7 @@ fn the_catalogue_is_listed_and_each_provider_shown() {
 }
 
 #[test]
-fn the_scheme_of_a_captured_delivery_is_found() {
+fn identify_finds_the_scheme_of_a_captured_delivery() {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let [headers, body] = ["headers", "body"].map(|name| folder.path().join(name));
     std::fs::write(&body, "{\"a\":1}").expect("the file is written");
@@ -295,7 +300,7 @@ fn the_scheme_of_a_captured_delivery_is_found() {
         "{}",
         text(&wrong)
     );
-    // Signed with the bytes that the secret's text decodes to.
+    // The sender used the decoded secret as its key.
     sign("stripe", "0123456789abcdef");
     let found = text(&identify("whsec_MDEyMzQ1Njc4OWFiY2RlZg=="));
     assert!(
@@ -305,7 +310,7 @@ fn the_scheme_of_a_captured_delivery_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn send_signs_and_sends() {
+async fn send_delivers_a_signed_body() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     for (provider, secret) in SECRETS {
@@ -336,7 +341,7 @@ async fn send_signs_and_sends() {
 }
 
 #[test]
-fn the_demo_shows_every_verdict_as_expected() {
+fn the_demo_reaches_every_expected_verdict() {
     let output = hookgate(&["demo"], "", b"");
     assert!(output.status.success(), "{}", text(&output));
     assert!(
@@ -347,12 +352,12 @@ fn the_demo_shows_every_verdict_as_expected() {
 }
 
 #[tokio::test]
-async fn neither_secrets_nor_bodies_are_logged_or_told() {
+async fn secrets_and_bodies_are_in_no_log_and_no_response() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .every_source("expose_reason = true")
         .start();
-    let mut told = String::new();
+    let mut exposed = String::new();
     for provider in TestProvider::all() {
         let canary = "canary-in-the-body";
         let body = serde_json::json!({ "id": "evt_1", "data": canary }).to_string();
@@ -360,20 +365,20 @@ async fn neither_secrets_nor_bodies_are_logged_or_told() {
         let good = provider.request(headers.clone(), body.clone().into());
         let bad = provider.request(headers, format!("{body} ").into());
         for request in [good, bad] {
-            let reply = send(gateway.address(), request).await;
-            told.push_str(&format!(
+            let response = send(gateway.address(), request).await;
+            exposed.push_str(&format!(
                 "{:?} {}",
-                reply.headers,
-                String::from_utf8_lossy(&reply.body)
+                response.headers,
+                String::from_utf8_lossy(&response.body)
             ));
         }
-        told.push_str(&gateway.log());
+        exposed.push_str(&gateway.log());
         assert!(
-            told.contains("signature_mismatch"),
-            "the reason is told and logged"
+            exposed.contains("signature_mismatch"),
+            "the reason is in the response and the log"
         );
-        assert!(!told.contains(canary), "{}", provider.name);
+        assert!(!exposed.contains(canary), "{}", provider.name);
         let tail = provider.secret.trim_start_matches("whsec_");
-        assert!(!told.contains(tail), "{}", provider.name);
+        assert!(!exposed.contains(tail), "{}", provider.name);
     }
 }

@@ -1,4 +1,4 @@
-//! 64 copies of one delivery at once: the program behind the door sees one.
+//! 64 concurrent copies of one delivery: the upstream receives one of them.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -12,57 +12,57 @@ use tower_hookgate::{Claim, ClaimOptions, Lease, ReplayKey, ReplayStore, Settled
 
 const COPIES: usize = 64;
 
-/// Sends the copies at once; how many were answered by the program itself, and
-/// how many as duplicates.
+/// Sends the copies concurrently. Returns how many responses came from the upstream, and how many
+/// were those of a duplicate.
 async fn send_copies(address: SocketAddr, provider: &TestProvider) -> (usize, usize) {
     let mut copies = JoinSet::new();
     for _ in 0..COPIES {
         copies.spawn(send(address, provider.delivery("evt_1")));
     }
-    let replies = copies.join_all().await;
+    let responses = copies.join_all().await;
     let count = |status| {
-        replies
+        responses
             .iter()
-            .filter(|reply| reply.status == status)
+            .filter(|response| response.status == status)
             .count()
     };
     (count(StatusCode::NO_CONTENT), count(StatusCode::OK))
 }
 
-/// Long enough for all copies to arrive while the first is under way.
+/// Returns a response slow enough that every copy arrives while the first one is in flight.
 fn slow() -> Behaviour {
     Behaviour::DelayedStatus(Duration::from_millis(500), StatusCode::NO_CONTENT)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_the_layer_one_of_64_copies_arrives() {
+async fn the_layer_forwards_one_of_64_copies() {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start_with(|router| router.layer(provider.layer())).await;
     upstream.queue_behaviour(slow());
-    let answers = send_copies(upstream.address(), &provider).await;
+    let responses = send_copies(upstream.address(), &provider).await;
     assert_eq!(
-        (answers, upstream.take_received().len()),
+        (responses, upstream.take_received().len()),
         ((1, COPIES - 1), 1)
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn through_the_gateway_one_of_64_copies_arrives() {
+async fn the_gateway_forwards_one_of_64_copies() {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     upstream.queue_behaviour(slow());
-    let answers = send_copies(gateway.address(), &provider).await;
+    let responses = send_copies(gateway.address(), &provider).await;
     assert_eq!(
-        (answers, upstream.take_received().len()),
+        (responses, upstream.take_received().len()),
         ((1, COPIES - 1), 1)
     );
 }
 
-/// When the first fails, the copies that wait do not fail with it: one of them
-/// is forwarded, and the rest are its duplicates.
+/// The waiting copies do not fail with the first one: the gateway forwards one of them, and the
+/// others are its duplicates.
 #[tokio::test(flavor = "multi_thread")]
-async fn when_the_first_copy_fails_one_that_waited_is_forwarded() {
+async fn when_the_first_copy_fails_a_waiting_copy_is_forwarded() {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
@@ -70,14 +70,14 @@ async fn when_the_first_copy_fails_one_that_waited_is_forwarded() {
         Duration::from_millis(500),
         StatusCode::BAD_GATEWAY,
     ));
-    let answers = send_copies(gateway.address(), &provider).await;
+    let responses = send_copies(gateway.address(), &provider).await;
     assert_eq!(
-        (answers, upstream.take_received().len()),
+        (responses, upstream.take_received().len()),
         ((1, COPIES - 2), 2)
     );
 }
 
-/// A store that looks first and writes then, as nearly everybody's does.
+/// A store with a race: it reads a key first and writes it later.
 #[derive(Clone, Debug, Default)]
 struct GetThenSet(Arc<Mutex<HashSet<ReplayKey>>>);
 
@@ -108,9 +108,9 @@ impl ReplayStore for GetThenSet {
     }
 }
 
-/// The control: the test can tell.
+/// The control: the test detects a store with a race.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_not_atomic_is_found_out() {
+async fn a_store_that_is_not_atomic_forwards_more_than_one_copy() {
     let provider = TestProvider::named("beatapi");
     let layer = provider.layer().replay_store(GetThenSet::default());
     let upstream = Upstream::start_with(|router| router.layer(layer)).await;

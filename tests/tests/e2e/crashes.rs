@@ -1,13 +1,16 @@
-//! `kill -9` of the gateway at any step of deliveries, and senders who try again:
-//! no event is lost, and one is forwarded twice only if the crash came between its
-//! being sent and its being committed.
+//! `kill -9` of the gateway during deliveries, with senders that retry.
+//!
+//! No event is lost. An event is forwarded twice only if the crash came after it was sent and
+//! before its claim was committed.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use hookgate_tests::{Behaviour, Gateway, ReceivedRequest, TestProvider, Upstream, try_send};
+use hookgate_tests::{
+    Behaviour, Gateway, ReceivedRequest, TestProvider, Upstream, count_by_event, try_send,
+};
 use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -17,47 +20,47 @@ use crate::redis_server::Server;
 
 const EVENTS: usize = 50;
 
-/// Longer than a lease, which is the upstream's time and a margin of 5 s.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than a lease, which is the upstream timeout and a margin of 5 s.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A store that outlives the gateway, as lines of its configuration.
-struct Lasting {
+/// A replay store: its configuration lines, and the files or the server behind it.
+struct TestStore {
     lines: String,
     url: String,
-    /// Goes when this does.
-    _store: Box<dyn Any>,
+    /// Deletes the files or stops the server on drop.
+    _backend: Box<dyn Any>,
 }
 
-fn disk() -> Lasting {
+fn disk() -> TestStore {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let path = folder.path().join("replay");
-    Lasting {
+    TestStore {
         lines: format!("store = \"disk\"\npath = {:?}", path.display().to_string()),
         url: String::new(),
-        _store: Box::new(folder),
+        _backend: Box::new(folder),
     }
 }
 
-fn redis() -> Lasting {
+fn redis() -> TestStore {
     let server = Server::start(&[]);
     server.in_use();
-    Lasting {
+    TestStore {
         lines: "store = \"redis\"\nurl = \"env:REDIS_URL\"".to_owned(),
         url: server.url(),
-        _store: Box::new(server),
+        _backend: Box::new(server),
     }
 }
 
-/// What forgets with the gateway.
-fn memory() -> Lasting {
-    Lasting {
+/// Returns a store that does not outlive the gateway.
+fn memory() -> TestStore {
+    TestStore {
         lines: String::new(),
         url: String::new(),
-        _store: Box::new(()),
+        _backend: Box::new(()),
     }
 }
 
-fn start(upstream: &Upstream, store: &Lasting, source: &str) -> Gateway {
+fn start(upstream: &Upstream, store: &TestStore, source: &str) -> Gateway {
     Gateway::builder(upstream.address())
         .env("REDIS_URL", &store.url)
         .replay(&store.lines)
@@ -70,40 +73,28 @@ fn ids() -> Vec<String> {
     (0..EVENTS).map(|number| format!("evt_{number}")).collect()
 }
 
-/// One attempt for each event, all at once: which of them the sender was told to be
-/// delivered.
+/// Sends every event once, concurrently. Returns the events with a 2xx response.
 async fn attempt(address: SocketAddr, provider: &TestProvider, ids: &[String]) -> BTreeSet<String> {
     let mut attempts = JoinSet::new();
     for id in ids {
         let (request, id) = (provider.delivery(id), id.clone());
         attempts.spawn(async move {
-            let reply = try_send(address, request).await.ok()?;
-            reply.status.is_success().then_some(id)
+            let response = try_send(address, request).await.ok()?;
+            response.status.is_success().then_some(id)
         });
     }
     attempts.join_all().await.into_iter().flatten().collect()
 }
 
-/// Tries until every event is delivered, as senders do.
-async fn insist(address: SocketAddr, provider: &TestProvider, ids: &[String]) {
+/// Retries every event until it has a 2xx response, as senders do.
+async fn retry_until_delivered(address: SocketAddr, provider: &TestProvider, ids: &[String]) {
     let start = Instant::now();
     let mut open: Vec<String> = ids.to_vec();
     while !open.is_empty() {
-        assert!(start.elapsed() < PATIENCE, "still open: {open:?}");
-        let told = attempt(address, provider, &open).await;
-        open.retain(|id| !told.contains(id));
+        assert!(start.elapsed() < RETRY_TIMEOUT, "not delivered: {open:?}");
+        let delivered = attempt(address, provider, &open).await;
+        open.retain(|id| !delivered.contains(id));
     }
-}
-
-fn count(arrivals: &[ReceivedRequest]) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for arrival in arrivals {
-        let id = arrival.headers["hookgate-event-id"]
-            .to_str()
-            .expect("the bytes are UTF-8");
-        *counts.entry(id.to_owned()).or_default() += 1;
-    }
-    counts
 }
 
 async fn wait_for_arrivals(
@@ -113,15 +104,19 @@ async fn wait_for_arrivals(
 ) {
     let start = Instant::now();
     while arrivals.len() < wanted {
-        assert!(start.elapsed() < PATIENCE, "{} arrived", arrivals.len());
+        assert!(
+            start.elapsed() < RETRY_TIMEOUT,
+            "{} arrived",
+            arrivals.len()
+        );
         arrivals.extend(upstream.take_received());
         tokio::task::yield_now().await;
     }
 }
 
-/// Crashes after `until` arrivals, of which each is answered after a moment, so that
-/// some are committed, some under way, and some have not been sent.
-async fn crash_amid(store: &Lasting, until: usize) {
+/// Crashes the gateway after `until` requests have reached the upstream, which responds after a few
+/// milliseconds. By then some events are committed, some are in flight, and some were not sent.
+async fn crash_during_deliveries(store: &TestStore, until: usize) {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let gateway = start(&upstream, store, "");
@@ -134,55 +129,55 @@ async fn crash_amid(store: &Lasting, until: usize) {
     let address = gateway.address();
     let ids = ids();
     let mut arrivals = Vec::new();
-    let (told, ()) = tokio::join!(attempt(address, &provider, &ids), async {
+    let (delivered, ()) = tokio::join!(attempt(address, &provider, &ids), async {
         wait_for_arrivals(&upstream, &mut arrivals, until).await;
         drop(gateway);
     });
 
     let gateway = start(&upstream, store, "");
-    insist(gateway.address(), &provider, &ids).await;
+    retry_until_delivered(gateway.address(), &provider, &ids).await;
     arrivals.extend(upstream.take_received());
-    for (id, arrivals) in count(&arrivals) {
+    for (id, arrivals) in count_by_event(&arrivals) {
         // The sender was told, so it is committed; else a crash may have come between.
-        let most = if told.contains(&id) { 1 } else { 2 };
+        let most = if delivered.contains(&id) { 1 } else { 2 };
         assert!(arrivals <= most, "{id} arrived {arrivals} times");
     }
-    let arrived = count(&arrivals);
+    let arrived = count_by_event(&arrivals);
     assert_eq!(arrived.len(), EVENTS, "lost after {until} arrivals");
-    // And now all of them are known.
-    insist(gateway.address(), &provider, &ids).await;
+    // Every event is committed now.
+    retry_until_delivered(gateway.address(), &provider, &ids).await;
     assert_eq!(upstream.take_received().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_disk_a_crash_amid_deliveries_loses_none() {
+async fn on_disk_a_crash_during_deliveries_loses_no_event() {
     for until in [1, 20, EVENTS] {
-        crash_amid(&disk(), until).await;
+        crash_during_deliveries(&disk(), until).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_redis_a_crash_amid_deliveries_loses_none() {
+async fn on_redis_a_crash_during_deliveries_loses_no_event() {
     for until in [1, 20, EVENTS] {
-        crash_amid(&redis(), until).await;
+        crash_during_deliveries(&redis(), until).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_disk_a_crash_between_sent_and_committed_forwards_once_more() {
-    crash_between(disk()).await;
+async fn on_disk_events_sent_before_a_crash_and_not_committed_are_forwarded_again() {
+    crash_before_commit(disk()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_redis_a_crash_between_sent_and_committed_forwards_once_more() {
-    crash_between(redis()).await;
+async fn on_redis_events_sent_before_a_crash_and_not_committed_are_forwarded_again() {
+    crash_before_commit(redis()).await;
 }
 
-async fn crash_between(store: Lasting) {
+async fn crash_before_commit(store: TestStore) {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
-    let (gateway, mut arrivals) = crash_unanswered(&upstream, &store, "").await;
-    insist(gateway.address(), &provider, &ids()).await;
+    let (gateway, mut arrivals) = crash_before_response(&upstream, &store, "").await;
+    retry_until_delivered(gateway.address(), &provider, &ids()).await;
     let again = upstream.take_received();
     assert!(
         again
@@ -190,14 +185,18 @@ async fn crash_between(store: Lasting) {
             .all(|arrival| arrival.headers["hookgate-attempt"] == "2")
     );
     arrivals.extend(again);
-    assert!(count(&arrivals).values().all(|arrivals| *arrivals == 2));
+    assert!(
+        count_by_event(&arrivals)
+            .values()
+            .all(|arrivals| *arrivals == 2)
+    );
 }
 
-/// Crashes when every event has arrived and none has been answered: the gateway that
-/// comes after, and what has arrived.
-async fn crash_unanswered(
+/// Crashes the gateway after every event reached the upstream, before any response. Returns the
+/// next gateway and the received requests.
+async fn crash_before_response(
     upstream: &Upstream,
-    store: &Lasting,
+    store: &TestStore,
     source: &str,
 ) -> (Gateway, Vec<ReceivedRequest>) {
     let provider = TestProvider::named("beatapi");
@@ -213,63 +212,64 @@ async fn crash_unanswered(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_disk_at_most_once_forwards_none_twice() {
+async fn on_disk_at_most_once_forwards_no_event_twice() {
     at_most_once(disk()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_redis_at_most_once_forwards_none_twice() {
+async fn on_redis_at_most_once_forwards_no_event_twice() {
     at_most_once(redis()).await;
 }
 
-async fn at_most_once(store: Lasting) {
+async fn at_most_once(store: TestStore) {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let once = "delivery = \"at_most_once\"\nduplicate_wait = \"0s\"";
-    let (gateway, _) = crash_unanswered(&upstream, &store, once).await;
-    // Past what would be the end of the lease otherwise.
+    let (gateway, _) = crash_before_response(&upstream, &store, once).await;
+    // Wait past the end of the lease, where `at_least_once` would forward again.
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(7) {
-        let told = attempt(gateway.address(), &provider, &ids()).await;
-        assert_eq!(told.len(), 0);
+        let delivered = attempt(gateway.address(), &provider, &ids()).await;
+        assert_eq!(delivered.len(), 0);
     }
     assert_eq!(upstream.take_received().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_disk_a_crash_before_a_delivery_is_whole_claims_nothing() {
+async fn on_disk_a_crash_during_a_body_leaves_no_claim() {
     let (provider, store) = (TestProvider::named("beatapi"), disk());
     let upstream = Upstream::start().await;
     let gateway = start(&upstream, &store, "");
-    // Half of a body.
-    let mut half = TcpStream::connect(gateway.address())
+    // The first bytes of a body.
+    let mut stream = TcpStream::connect(gateway.address())
         .await
         .expect("the server listens");
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: hooks.example\r\ncontent-length: 1000\r\n\r\nhalf",
         provider.path()
     );
-    half.write_all(head.as_bytes())
+    stream
+        .write_all(head.as_bytes())
         .await
         .expect("the server reads");
     drop(gateway);
     let gateway = start(&upstream, &store, "");
     let start = Instant::now();
-    insist(gateway.address(), &provider, &ids()).await;
-    // Nothing had to be waited for.
+    retry_until_delivered(gateway.address(), &provider, &ids()).await;
+    // No retry had to wait for a lease.
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(upstream.take_received().len(), EVENTS);
 }
 
-/// The control: what forgets with the process lets everything in once more.
+/// The control: a memory store loses its events with the process, so they are forwarded again.
 #[tokio::test(flavor = "multi_thread")]
-async fn in_memory_a_crash_forgets() {
+async fn a_memory_store_forgets_every_event_in_a_crash() {
     let provider = TestProvider::named("beatapi");
     let upstream = Upstream::start().await;
     let gateway = start(&upstream, &memory(), "");
-    insist(gateway.address(), &provider, &ids()).await;
+    retry_until_delivered(gateway.address(), &provider, &ids()).await;
     drop(gateway);
     let gateway = start(&upstream, &memory(), "");
-    insist(gateway.address(), &provider, &ids()).await;
+    retry_until_delivered(gateway.address(), &provider, &ids()).await;
     assert_eq!(upstream.take_received().len(), 2 * EVENTS);
 }

@@ -1,4 +1,4 @@
-//! An operator's own schemes in the gateway's configuration, end to end.
+//! Schemes that an operator writes into the gateway's configuration.
 
 use bytes::Bytes;
 use hookgate_core::{Scheme, Secret, Signer};
@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 
 const SECRET: &str = "partner-secret-0123456789abcdef";
 
-/// A partner that nobody has heard of: signs the address and the body, and probes
-/// the endpoint in two ways.
+/// The scheme of a provider outside of the catalogue. It signs the address and the body, and has two
+/// handshakes.
 const SCHEME: &str = r#"
 alg  = "hmac-sha512"
 sig  = { in = "header:x-partner", items = ";", pair = "=", key = "sig", enc = "base64" }
@@ -35,7 +35,7 @@ when     = { "json:/event/kind" = "ping" }
 respond  = { status = 204, headers = { "x-pong" = "{json:/event/id}" } }
 "#;
 
-/// The source, with the scheme as a part of the configuration.
+/// Returns a source table that contains the scheme.
 fn source() -> String {
     let scheme = SCHEME.replace("[[handshake]]", "[[sources.scheme.handshake]]");
     format!(
@@ -65,14 +65,14 @@ async fn exchange(gateway: &Gateway, mut request: Request<Bytes>) -> ReceivedRes
 }
 
 #[tokio::test]
-async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
+async fn a_custom_scheme_verifies_deliveries_and_completes_its_handshakes() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .env("PARTNER", SECRET)
         .table(&source())
         .start_without_default_sources();
 
-    // A delivery, its retry, and forgeries of every part that is signed.
+    // A delivery, its retry, and forgeries of each signed part.
     let body = r#"{"event":{"id":"e1","kind":"sold"}}"#;
     let good = signed(body);
     assert_eq!(
@@ -95,11 +95,11 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
     *other_query.uri_mut() = "/partner?tenant=8".parse().expect("the target is valid");
     let other_body = fresh.clone().map(|_| Bytes::from("{}"));
     for forged in [other_query, other_body] {
-        let reply = exchange(&gateway, forged).await;
+        let response = exchange(&gateway, forged).await;
         assert_eq!(
-            reply.status,
+            response.status,
             StatusCode::FORBIDDEN,
-            "what this partner wants to see"
+            "the scheme sets this refusal status"
         );
     }
 
@@ -113,10 +113,11 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
     let hello = ask("/partner?hello=abc123&account=acme").await;
     assert_eq!(hello.status, StatusCode::OK);
     assert_eq!(hello.headers["content-type"], "application/json");
-    let answer: serde_json::Value = serde_json::from_slice(&hello.body).expect("the text is JSON");
-    assert_eq!(answer["echo"], "abc123");
+    let response: serde_json::Value =
+        serde_json::from_slice(&hello.body).expect("the text is JSON");
+    assert_eq!(response["echo"], "abc123");
     assert!(
-        answer["proof"]
+        response["proof"]
             .as_str()
             .is_some_and(|proof| proof.len() == 88)
     );
@@ -145,10 +146,10 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
     );
     assert!(
         upstream.take_received().is_empty(),
-        "nothing of all this was forwarded"
+        "a handshake or forgery was forwarded"
     );
 
-    // Another method is none of this endpoint's.
+    // Other methods are not allowed at this source.
     let put = Request::builder()
         .method(Method::PUT)
         .uri("/partner")
@@ -159,13 +160,13 @@ async fn a_scheme_of_the_operators_own_works_with_its_handshakes() {
 }
 
 #[tokio::test]
-async fn a_connection_goes_on_after_a_handshake() {
+async fn a_connection_stays_open_after_a_handshake() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .env("PARTNER", SECRET)
         .table(&source())
         .start_without_default_sources();
-    // With a body, which nobody asked for and nobody reads.
+    // The request has a body, which a handshake by GET does not read.
     let request = b"GET /partner?hello=a1&account=acme HTTP/1.1\r\nhost: a\r\n\
                     content-length: 3\r\n\r\nxyz";
     let mut stream = TcpStream::connect(gateway.address())
@@ -173,20 +174,20 @@ async fn a_connection_goes_on_after_a_handshake() {
         .expect("the server listens");
     for _ in 0..3 {
         stream.write_all(request).await.expect("the server reads");
-        let mut answer = Vec::new();
-        while !is_complete_response(&answer) {
+        let mut response = Vec::new();
+        while !is_complete_response(&response) {
             let read = stream
-                .read_buf(&mut answer)
+                .read_buf(&mut response)
                 .await
                 .expect("the server responds");
             assert_ne!(read, 0, "closed early");
         }
-        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        assert!(response.starts_with(b"HTTP/1.1 200"));
     }
 }
 
 #[test]
-fn a_provider_that_does_not_say_how_it_signs_starts_only_with_a_scheme() {
+fn a_provider_without_a_documented_scheme_needs_a_configured_one() {
     let source = |more: &str| {
         format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\n[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n\
@@ -203,21 +204,21 @@ fn a_provider_that_does_not_say_how_it_signs_starts_only_with_a_scheme() {
             .env("PARTNER", SECRET)
             .output()
             .expect("the command runs");
-        let said = [output.stdout, output.stderr].concat();
+        let text = [output.stdout, output.stderr].concat();
         (
             output.status.success(),
-            String::from_utf8(said).expect("the bytes are UTF-8"),
+            String::from_utf8(text).expect("the bytes are UTF-8"),
         )
     };
-    let (started, said) = check(&source(""));
-    assert!(!started);
+    let (is_valid, output) = check(&source(""));
+    assert!(!is_valid);
     assert!(
-        said.contains("sources[0].scheme: missing; Beaconed does not say how it signs"),
-        "{said}"
+        output.contains("sources[0].scheme: missing; Beaconed does not say how it signs"),
+        "{output}"
     );
-    let spelled = "[sources.scheme]\nalg = \"hmac-sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }\nmsg = \"{body}\"";
-    let (started, said) = check(&source(spelled));
-    assert!(started, "{said}");
-    assert!(said.contains("remembered for 7days"), "{said}");
-    assert!(said.contains("caution"), "{said}");
+    let with_scheme = "[sources.scheme]\nalg = \"hmac-sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }\nmsg = \"{body}\"";
+    let (is_valid, output) = check(&source(with_scheme));
+    assert!(is_valid, "{output}");
+    assert!(output.contains("remembered for 7days"), "{output}");
+    assert!(output.contains("caution"), "{output}");
 }

@@ -1,5 +1,5 @@
-//! What operators read and deploy: every command is run, every name is one that the
-//! program knows.
+//! Documentation and deployment files: their commands run, and the metrics, alerts, and settings
+//! they name exist. A test of a new documented file belongs here.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -20,7 +20,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The blocks of a document that say `language` after their fence.
+/// Returns the code blocks of a document that are marked as `language`.
 fn blocks(text: &str, language: &str) -> String {
     let mut blocks = String::new();
     let mut inside = false;
@@ -38,32 +38,36 @@ fn blocks(text: &str, language: &str) -> String {
 }
 
 #[test]
-fn the_first_steps_of_an_operator_lead_where_they_say() {
+fn the_first_steps_of_the_operators_page_work() {
     let page = read("docs/operating.md");
-    // Building is what `make run` does, which would take minutes here.
+    // The build would take minutes here, so only its command is compared with the Makefile.
     let build = blocks(&page, "sh build");
     let makefile = read("Makefile").replace("$(CARGO)", "cargo");
-    let command = build.lines().next().expect("a command");
+    let command = build.lines().next().expect("the page has a build command");
     assert!(makefile.contains(command), "{command}");
 
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let bin = folder.path().join("bin");
     std::fs::create_dir(&bin).expect("the temporary folder is created");
     std::os::unix::fs::symlink(binary(), bin.join("hookgate")).expect("the link is created");
-    let place = folder.path().join("first").display().to_string();
+    let site = folder.path().join("first").display().to_string();
     let script = format!(
         "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
         blocks(&page, "sh")
     );
-    let mut script = script.replace("/tmp/hookgate-first", &place);
-    // Ports that are free.
+    let mut script = script.replace("/tmp/hookgate-first", &site);
+    // Replace the ports of the page by free ones.
     let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     for (written, socket) in ["3000", "8080", "9090"].into_iter().zip(&sockets) {
         let port = socket.local_addr().expect("the listener is bound").port();
         script = script.replace(written, &port.to_string());
     }
     drop(sockets);
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("set"));
+    let path = format!(
+        "{}:{}",
+        bin.display(),
+        std::env::var("PATH").expect("PATH is set")
+    );
     let output = Command::new("timeout")
         .args(["120", "bash", "-euxo", "pipefail", "-c", &script])
         .env("PATH", path)
@@ -89,7 +93,7 @@ fn the_first_steps_of_an_operator_lead_where_they_say() {
     assert_eq!(events, ["evt_1", "evt_first", "evt_second"]);
 }
 
-/// Every word that begins like a metric, without what Prometheus puts behind it.
+/// Returns the metric names in `text`, without the suffixes of Prometheus histograms.
 fn metrics_in(text: &str) -> BTreeSet<&str> {
     let is_part = |byte: char| byte.is_ascii_lowercase() || byte == '_';
     text.split(|byte| !is_part(byte))
@@ -104,7 +108,7 @@ fn metrics_in(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn alerts_dashboard_and_documentation_know_the_metrics_that_there_are() {
+fn alerts_dashboard_and_documentation_name_only_existing_metrics() {
     let known: BTreeSet<&str> = METRICS.into_iter().collect();
     for (name, complete) in [
         (ALERTS, false),
@@ -119,7 +123,7 @@ fn alerts_dashboard_and_documentation_know_the_metrics_that_there_are() {
         let missing: Vec<_> = known.difference(&used).collect();
         assert!(!complete || missing.is_empty(), "{name} lacks {missing:?}");
     }
-    // A control: what it is compared with would be noticed.
+    // The control: an unknown name is found.
     assert_eq!(
         metrics_in("rate(hookgate_verify_seconds_bucket[5m]) hookgate_nothing"),
         ["hookgate_nothing", "hookgate_verify_seconds"].into()
@@ -147,9 +151,11 @@ fn every_file_that_the_architecture_names_exists() {
 }
 
 #[test]
-fn every_alert_has_an_entry_in_the_runbook_and_no_other_has_one() {
+fn the_runbook_has_one_entry_for_each_alert() {
     let alerts = &YamlLoader::load_from_str(&read(ALERTS)).expect("the file is YAML")[0];
-    let rules = alerts["groups"][0]["rules"].as_vec().expect("rules");
+    let rules = alerts["groups"][0]["rules"]
+        .as_vec()
+        .expect("the alerts have rules");
     let mut names = BTreeSet::new();
     for rule in rules {
         let name = rule["alert"].as_str().expect("the name is valid");
@@ -169,8 +175,8 @@ fn every_alert_has_an_entry_in_the_runbook_and_no_other_has_one() {
 }
 
 #[test]
-fn reasons_in_alerts_are_reasons() {
-    // Of deliveries, and of connections on which there is none.
+fn alerts_name_only_existing_reasons() {
+    // Reasons of refused deliveries, and of refused connections.
     let known: BTreeSet<&str> = tower_hookgate::Reason::all()
         .map(tower_hookgate::Reason::label)
         .chain(["connections", "no_proxy_header"])
@@ -190,10 +196,12 @@ fn reasons_in_alerts_are_reasons() {
 }
 
 #[test]
-fn the_dashboard_is_one() {
+fn the_dashboard_has_titled_panels_with_queries() {
     let dashboard: Value =
         serde_json::from_str(&read("deploy/grafana/hookgate.json")).expect("the text is JSON");
-    let panels = dashboard["panels"].as_array().expect("panels");
+    let panels = dashboard["panels"]
+        .as_array()
+        .expect("the dashboard has panels");
     assert!(panels.len() > 10);
     for panel in panels {
         assert!(panel["title"].is_string());
@@ -206,12 +214,15 @@ fn the_dashboard_is_one() {
 }
 
 #[test]
-fn the_manifests_are_yaml_and_what_they_run_is_a_good_configuration() {
+fn the_manifests_are_hardened_and_their_configuration_loads() {
     let mut kinds = BTreeSet::new();
     for name in ["namespace", "redis", "gateway", "network", "kustomization"] {
         let text = read(&format!("deploy/kubernetes/{name}.yaml"));
         for document in YamlLoader::load_from_str(&text).expect("the file is YAML") {
-            let kind = document["kind"].as_str().expect("a kind").to_owned();
+            let kind = document["kind"]
+                .as_str()
+                .expect("the manifest has a kind")
+                .to_owned();
             let pod = &document["spec"]["template"]["spec"];
             for container in pod["containers"].as_vec().into_iter().flatten() {
                 let security = &container["securityContext"];
@@ -240,44 +251,46 @@ fn the_manifests_are_yaml_and_what_they_run_is_a_good_configuration() {
         .args(["check", "-c"])
         .arg(&file)
         .env("REDIS_URL", "redis://:password@redis:6379")
-        // Its name means something only in the cluster.
+        // The name of the server resolves only in the cluster.
         .env("HOOKGATE__UPSTREAMS__APP__SERVERS", "[\"127.0.0.1:80\"]")
         .output()
         .expect("the command runs");
-    let said = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(
-        said.contains("upstreams.app.servers, from the environment"),
-        "{said}"
+        stdout.contains("upstreams.app.servers, from the environment"),
+        "{stdout}"
     );
-    assert!(!said.contains("password"), "{said}");
+    assert!(!stdout.contains("password"), "{stdout}");
 }
 
-/// What is not told that it is to end is killed, and may lose what it has not written.
+/// A Redis server that ignores SIGTERM is killed, and may lose writes.
 #[test]
-fn the_store_of_the_manifests_ends_when_it_is_told_to() {
+fn the_redis_of_the_manifests_exits_on_sigterm() {
     let text = read("deploy/kubernetes/redis.yaml");
     let documents = YamlLoader::load_from_str(&text).expect("the file is YAML");
     let container = documents
         .iter()
         .find_map(|document| document["spec"]["template"]["spec"]["containers"][0].as_hash())
-        .expect("a container");
+        .expect("a manifest has a container");
     let texts = |key: &str| {
-        let list = container[&Yaml::from_str(key)].as_vec().expect("a list");
+        let list = container[&Yaml::from_str(key)]
+            .as_vec()
+            .expect("the value is a list");
         let texts = list
             .iter()
             .map(|text| text.as_str().expect("the value is text"));
         texts.map(str::to_owned).collect::<Vec<_>>()
     };
     let folder = tempfile::tempdir().expect("the temporary folder is created");
-    let here = folder.path().display();
-    let here = format!("--port 0 --unixsocket {here}/socket --dir {here}");
-    let script = texts("args")[0].replace("--dir /data", &here);
-    assert!(script.contains(&here), "{script}");
+    let flags = folder.path().display();
+    let flags = format!("--port 0 --unixsocket {flags}/socket --dir {flags}");
+    let script = texts("args")[0].replace("--dir /data", &flags);
+    assert!(script.contains(&flags), "{script}");
     let command = texts("command");
     let mut store = Command::new(&command[0])
         .args(&command[1..])
@@ -291,9 +304,9 @@ fn the_store_of_the_manifests_ends_when_it_is_told_to() {
         let line = line.as_ref().expect("the bytes are UTF-8");
         line.contains("Server initialized")
     });
-    let told = Command::new("kill").arg(store.id().to_string()).status();
-    assert!(told.expect("`kill` is installed").success());
-    // Not of the signal, which is what a shell in front of it would die of.
+    let killed = Command::new("kill").arg(store.id().to_string()).status();
+    assert!(killed.expect("`kill` is installed").success());
+    // Exit code 0: Redis handled the signal. A shell as its parent would die by the signal.
     assert_eq!(
         store.wait().expect("the process is a child").code(),
         Some(0)

@@ -1,5 +1,5 @@
-//! Requests that two systems could read in two ways, slow ones and large ones:
-//! refused on time, and nothing of them goes up.
+//! HTTP/1.1 framing at the gateway: ambiguous, slow, and oversized requests are refused in time, and
+//! the upstream receives no byte.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,9 @@ use tokio::net::TcpStream;
 
 const QUIET: Duration = Duration::from_secs(5);
 
-fn status(answer: &[u8]) -> &str {
-    let line = answer
+/// Returns the status code of a response, as text.
+fn status(response: &[u8]) -> &str {
+    let line = response
         .split(|byte| *byte == b'\r')
         .next()
         .unwrap_or_default();
@@ -24,18 +25,19 @@ fn status(answer: &[u8]) -> &str {
         .unwrap_or("none")
 }
 
-/// A good delivery with `change` made to its text.
+/// Returns a genuine delivery with `change` applied to its text.
 fn changed(change: impl Fn(&str) -> String) -> Vec<u8> {
     change(&String::from_utf8(raw_delivery("evt_framing")).expect("the bytes are UTF-8"))
         .into_bytes()
 }
 
+/// Returns a genuine delivery with one more header.
 fn with_field(field: &str) -> Vec<u8> {
     changed(|text| text.replacen("Host:", &format!("{field}\r\nHost:"), 1))
 }
 
 #[tokio::test]
-async fn ambiguous_requests_are_refused_and_nothing_of_them_goes_up() {
+async fn ambiguous_requests_are_refused_and_never_reach_the_upstream() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -93,30 +95,30 @@ async fn ambiguous_requests_are_refused_and_nothing_of_them_goes_up() {
     ];
     for (name, request) in corpus {
         let request = [&request, smuggled.as_bytes()].concat();
-        let answer = send_raw(gateway.address(), &request, QUIET).await;
+        let response = send_raw(gateway.address(), &request, QUIET).await;
         assert_eq!(
-            status(&answer),
+            status(&response),
             "400",
             "{name}: {}",
-            String::from_utf8_lossy(&answer)
+            String::from_utf8_lossy(&response)
         );
-        let answers = answer
+        let responses = response
             .windows(9)
             .filter(|window| *window == b"HTTP/1.1 ")
             .count();
-        assert_eq!(answers, 1, "{name}: the connection must end");
+        assert_eq!(responses, 1, "{name}: the connection must close");
         assert!(upstream.take_received().is_empty(), "{name}");
     }
-    // The control: without the change it goes up, once.
-    let answer = send_raw(gateway.address(), &raw_delivery("evt_framing"), QUIET).await;
+    // The control: the unchanged delivery reaches the upstream once.
+    let response = send_raw(gateway.address(), &raw_delivery("evt_framing"), QUIET).await;
     assert_eq!(
-        (status(&answer), upstream.take_received().len()),
+        (status(&response), upstream.take_received().len()),
         ("204", 1)
     );
 }
 
 #[tokio::test]
-async fn paths_are_taken_to_the_letter() {
+async fn paths_are_matched_byte_for_byte() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     for path in [
@@ -132,18 +134,18 @@ async fn paths_are_taken_to_the_letter() {
         "*",
     ] {
         let request = changed(|text| text.replacen("/hooks/beatapi", path, 1));
-        let answer = send_raw(gateway.address(), &request, Duration::from_millis(500)).await;
+        let response = send_raw(gateway.address(), &request, Duration::from_millis(500)).await;
         assert!(
-            ["404", "400"].contains(&status(&answer)),
+            ["404", "400"].contains(&status(&response)),
             "{path}: {}",
-            status(&answer)
+            status(&response)
         );
     }
     assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
-async fn an_early_refusal_does_not_read_the_body_and_ends_the_connection() {
+async fn a_refusal_by_the_head_closes_the_connection_without_reading_the_body() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     for (head, expected) in [
@@ -153,9 +155,9 @@ async fn an_early_refusal_does_not_read_the_body_and_ends_the_connection() {
     ] {
         let start = Instant::now();
         let request = format!("POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
-        let answer = send_raw(gateway.address(), request.as_bytes(), QUIET).await;
-        assert_eq!(status(&answer), expected, "{head}");
-        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        let response = send_raw(gateway.address(), request.as_bytes(), QUIET).await;
+        assert_eq!(status(&response), expected, "{head}");
+        let text = String::from_utf8_lossy(&response).to_lowercase();
         assert!(text.contains("connection: close"), "{text}");
         assert!(start.elapsed() < Duration::from_secs(4), "{head}");
     }
@@ -173,13 +175,13 @@ async fn a_declared_body_over_the_limit_is_413_at_once() {
             .expect("the request has a length");
         format!("{head}Content-Length: 1048577\r\n\r\n")
     });
-    let answer = send_raw(gateway.address(), &request, QUIET).await;
-    assert_eq!(status(&answer), "413");
+    let response = send_raw(gateway.address(), &request, QUIET).await;
+    assert_eq!(status(&response), "413");
     assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
-async fn a_sender_that_asks_for_leave_gets_it_only_with_a_good_head() {
+async fn a_sender_that_expects_100_continue_gets_it_after_the_head_check() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let request = with_field("Expect: 100-continue");
@@ -195,12 +197,12 @@ async fn a_sender_that_asks_for_leave_gets_it_only_with_a_good_head() {
         .write_all(&request[..split])
         .await
         .expect("the server reads");
-    let mut answer = [0; 25];
+    let mut response = [0; 25];
     stream
-        .read_exact(&mut answer)
+        .read_exact(&mut response)
         .await
         .expect("the server sends 100 Continue");
-    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(&response, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream
         .write_all(&request[split..])
         .await
@@ -211,7 +213,7 @@ async fn a_sender_that_asks_for_leave_gets_it_only_with_a_good_head() {
         .await
         .expect("the server responds");
     assert_eq!(&rest, b"HTTP/1.1 204");
-    // The expectation was ours to meet.
+    // The gateway met the expectation itself, so it does not forward the header.
     let arrival = upstream
         .take_received()
         .pop()
@@ -220,7 +222,7 @@ async fn a_sender_that_asks_for_leave_gets_it_only_with_a_good_head() {
 }
 
 #[tokio::test]
-async fn slow_heads_and_slow_bodies_have_one_deadline_each() {
+async fn a_slow_head_and_a_slow_body_have_one_deadline_each() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .table("[limits]\nhead_timeout = \"400ms\"\nbody_timeout = \"400ms\"")
@@ -243,7 +245,7 @@ async fn slow_heads_and_slow_bodies_have_one_deadline_each() {
             .await
             .expect("the server reads");
         let rest = request[at_once..].to_vec();
-        // Each write comes well within any timeout of a single read.
+        // Each write comes soon enough for a timeout of a single read.
         let trickle = tokio::spawn(async move {
             for bytes in rest.chunks(step) {
                 if writer.write_all(bytes).await.is_err() {
@@ -253,21 +255,21 @@ async fn slow_heads_and_slow_bodies_have_one_deadline_each() {
             }
             writer
         });
-        let mut answer = Vec::new();
-        let closed = tokio::time::timeout(QUIET, reader.read_to_end(&mut answer)).await;
+        let mut response = Vec::new();
+        let closed = tokio::time::timeout(QUIET, reader.read_to_end(&mut response)).await;
         assert!(
             closed.is_ok(),
             "the connection stays open: {}",
-            String::from_utf8_lossy(&answer)
+            String::from_utf8_lossy(&response)
         );
-        assert_eq!(status(&answer), expected);
+        assert_eq!(status(&response), expected);
         trickle.abort();
     }
     assert!(upstream.take_received().is_empty());
 }
 
 #[tokio::test]
-async fn one_connection_takes_deliveries_one_after_the_other_and_survives_refusals() {
+async fn one_connection_carries_several_deliveries_and_survives_refusals() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let mut stream = TcpStream::connect(gateway.address())
@@ -283,18 +285,18 @@ async fn one_connection_takes_deliveries_one_after_the_other_and_survives_refusa
         (raw_delivery("evt_b"), "204"),
     ] {
         stream.write_all(&request).await.expect("the server reads");
-        let mut answer = Vec::new();
-        while !is_complete_response(&answer) {
+        let mut response = Vec::new();
+        while !is_complete_response(&response) {
             assert_ne!(
                 stream
-                    .read_buf(&mut answer)
+                    .read_buf(&mut response)
                     .await
                     .expect("the server responds"),
                 0,
                 "closed early"
             );
         }
-        assert_eq!(status(&answer), expected);
+        assert_eq!(status(&response), expected);
     }
     assert_eq!(upstream.take_received().len(), 2);
 }
@@ -305,8 +307,8 @@ async fn bytes_behind_a_request_never_reach_the_upstream() {
     let gateway = Gateway::builder(upstream.address()).start();
     let smuggled = b"POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     let request = [raw_delivery("evt_1").as_slice(), smuggled].concat();
-    let answer = send_raw(gateway.address(), &request, Duration::from_millis(500)).await;
-    assert_eq!(status(&answer), "204");
+    let response = send_raw(gateway.address(), &request, Duration::from_millis(500)).await;
+    assert_eq!(status(&response), "204");
     assert_eq!(upstream.take_received().len(), 1);
     assert_eq!(
         send(
@@ -319,10 +321,10 @@ async fn bytes_behind_a_request_never_reach_the_upstream() {
     );
 }
 
-/// A body whose framing breaks is not known to end anywhere: what follows must
-/// not be taken for a request, signed or not.
+/// A body with broken framing has no known end, so the bytes after it must not be parsed as a
+/// request, genuine or not (request smuggling).
 #[tokio::test]
-async fn after_a_chunk_that_is_none_the_connection_ends() {
+async fn a_malformed_chunk_closes_the_connection() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let head = changed(|text| {
@@ -343,19 +345,19 @@ async fn after_a_chunk_that_is_none_the_connection_ends() {
             .await
             .expect("the server listens");
         stream.write_all(&request).await.expect("the server reads");
-        let mut answer = Vec::new();
-        while !is_complete_response(&answer) {
+        let mut response = Vec::new();
+        while !is_complete_response(&response) {
             assert_ne!(
                 stream
-                    .read_buf(&mut answer)
+                    .read_buf(&mut response)
                     .await
                     .expect("the server responds"),
                 0,
                 "{chunk:?}"
             );
         }
-        assert_eq!(status(&answer), "400", "{chunk:?}");
-        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        assert_eq!(status(&response), "400", "{chunk:?}");
+        let text = String::from_utf8_lossy(&response).to_lowercase();
         assert!(text.contains("connection: close"), "{chunk:?}: {text}");
         let _ = stream.write_all(&raw_delivery("evt_behind")).await;
         let mut rest = Vec::new();
@@ -370,13 +372,13 @@ async fn after_a_chunk_that_is_none_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn heads_that_are_too_large_are_431() {
+async fn oversized_heads_are_431() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     for fields in [101, 300] {
         let many: String = (0..fields).map(|n| format!("X-{n}: 1\r\n")).collect();
-        let answer = send_raw(gateway.address(), &with_field(many.trim_end()), QUIET).await;
-        assert_eq!(status(&answer), "431", "{fields}");
+        let response = send_raw(gateway.address(), &with_field(many.trim_end()), QUIET).await;
+        assert_eq!(status(&response), "431", "{fields}");
     }
     let long = with_field(&format!("X: {}", "x".repeat(70_000)));
     assert_eq!(
@@ -391,8 +393,8 @@ async fn a_target_in_absolute_form_is_forwarded_as_a_path() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let request = changed(|text| text.replacen("/hooks", "http://hooks.example/hooks", 1));
-    let answer = send_raw(gateway.address(), &request, Duration::from_secs(1)).await;
-    assert_eq!(status(&answer), "204");
+    let response = send_raw(gateway.address(), &request, Duration::from_secs(1)).await;
+    assert_eq!(status(&response), "204");
     assert_eq!(
         upstream
             .take_received()
@@ -404,7 +406,7 @@ async fn a_target_in_absolute_form_is_forwarded_as_a_path() {
 }
 
 #[tokio::test]
-async fn http_1_0_gets_its_answer_and_no_leave_that_it_does_not_know() {
+async fn an_http_1_0_sender_gets_its_response_without_100_continue() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let request = changed(|text| {
@@ -414,12 +416,12 @@ async fn http_1_0_gets_its_answer_and_no_leave_that_it_does_not_know() {
             1,
         )
     });
-    let answer = send_raw(gateway.address(), &request, QUIET).await;
+    let response = send_raw(gateway.address(), &request, QUIET).await;
     assert_eq!(
-        status(&answer),
+        status(&response),
         "204",
         "{}",
-        String::from_utf8_lossy(&answer)
+        String::from_utf8_lossy(&response)
     );
     let arrival = upstream
         .take_received()

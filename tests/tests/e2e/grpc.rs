@@ -1,5 +1,5 @@
-//! A real gRPC service, in a server of tonic behind the layer, with one port for it and
-//! for webhooks over HTTP/1.1; and in another one behind the gateway.
+//! gRPC: a real service in a tonic server behind the layer, which also receives webhooks over
+//! HTTP/1.1, and the same service behind the gateway. gRPC health checks are here as well.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,29 +15,30 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-/// What a caller reads: `grpc-status`, from wherever it is, and the message.
+/// The result of a call: the gRPC status, from the headers or the trailers, and the message.
 #[derive(Debug, PartialEq)]
-struct Told {
+struct CallResult {
     status: String,
     outcome: Option<String>,
     message: Bytes,
 }
 
-/// A health check of `service` as it is framed on the wire.
+/// Returns a framed gRPC message: a health check of `service`.
 fn check(service: &str) -> Bytes {
-    let len = u8::try_from(service.len()).expect("a short name");
+    let len = u8::try_from(service.len()).expect("the name is short");
     let field = [&[0x0a, len], service.as_bytes()].concat();
-    let len = u32::try_from(field.len()).expect("a short message");
+    let len = u32::try_from(field.len()).expect("the message is short");
     [&[0][..], &len.to_be_bytes(), &field].concat().into()
 }
 
-async fn call(address: SocketAddr, headers: HeaderMap, body: Bytes) -> Told {
+/// Calls the health service with `headers` added.
+async fn call(address: SocketAddr, headers: HeaderMap, body: Bytes) -> CallResult {
     let stream = TcpStream::connect(address)
         .await
         .expect("the server listens");
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
-        .expect("it speaks HTTP/2");
+        .expect("the HTTP/2 handshake succeeds");
     tokio::spawn(connection);
     let mut request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
@@ -64,7 +65,7 @@ async fn call(address: SocketAddr, headers: HeaderMap, body: Bytes) -> Told {
                 .to_owned(),
         )
     };
-    Told {
+    CallResult {
         status: field("grpc-status").expect("the status is valid"),
         outcome: field("hookgate-outcome"),
         message: body.to_bytes(),
@@ -72,17 +73,17 @@ async fn call(address: SocketAddr, headers: HeaderMap, body: Bytes) -> Told {
 }
 
 #[tokio::test]
-async fn signed_calls_reach_the_service_once_and_others_do_not() {
+async fn behind_the_layer_genuine_calls_reach_the_service_once() {
     let provider = TestProvider::named("standard-webhooks");
     let upstream = Upstream::start_in_tonic(provider.layer()).await;
-    the_verdicts_are_right(upstream.address()).await;
-    // On the same port, a webhook.
-    let reply = send(upstream.address(), provider.delivery("4")).await;
-    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_verdicts(upstream.address()).await;
+    // A webhook over HTTP/1.1 uses the same port.
+    let response = send(upstream.address(), provider.delivery("4")).await;
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
     assert_eq!(upstream.take_received().len(), 1);
 }
 
-/// A gateway in front of a gRPC service.
+/// Starts a gateway with a source for the calls of a gRPC service.
 fn gateway(upstream: SocketAddr, protocol: &str) -> Gateway {
     Gateway::builder(upstream)
         .server("h2c = true")
@@ -96,15 +97,15 @@ fn gateway(upstream: SocketAddr, protocol: &str) -> Gateway {
 }
 
 #[tokio::test]
-async fn through_the_gateway_too() {
+async fn behind_the_gateway_genuine_calls_reach_the_service_once() {
     let (upstream, _health) = Upstream::start_grpc().await;
     let gateway = gateway(upstream.address(), "h2c");
-    the_verdicts_are_right(gateway.address()).await;
+    assert_verdicts(gateway.address()).await;
 }
 
-/// By the protocol that gRPC has for it, of one service or of the server as a whole.
+/// The gRPC health protocol reports one service, or the whole server under the empty name.
 #[tokio::test]
-async fn a_service_that_says_it_does_not_serve_is_out_until_it_does() {
+async fn a_server_is_unhealthy_while_its_service_reports_not_serving() {
     for service in ["program", ""] {
         let (upstream, health) = Upstream::start_grpc().await;
         let gateway = Gateway::builder(upstream.address())
@@ -113,41 +114,41 @@ async fn a_service_that_says_it_does_not_serve_is_out_until_it_does() {
                  interval = \"20ms\", fall = 2, rise = 2 }}"
             ))
             .start();
-        for (status, says) in [
+        for (status, expected_log) in [
             (tonic_health::ServingStatus::NotServing, "it does not serve"),
             (tonic_health::ServingStatus::Serving, "server is back"),
         ] {
-            assert!(!gateway.log().contains(says), "{service}");
+            assert!(!gateway.log().contains(expected_log), "{service}");
             health.set_service_status(service, status).await;
-            gateway.wait_for_log(says).await;
+            gateway.wait_for_log(expected_log).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_server_without_that_service_is_out() {
+async fn a_server_without_the_configured_service_is_unhealthy() {
     let (grpc, _health) = Upstream::start_grpc().await;
-    for (upstream, says) in [
+    for (upstream, expected_log) in [
         (grpc, "it answers grpc-status 5"),
-        // One that is no gRPC server, and answers 204 to everything.
+        // This upstream is no gRPC server: it responds 204 to everything.
         (Upstream::start().await, "its answer is not gRPC"),
     ] {
-        let health = "health = { grpc_service = \"nobody\", interval = \"20ms\" }";
+        let health = "health = { grpc_service = \"unknown\", interval = \"20ms\" }";
         let gateway = Gateway::builder(upstream.address())
             .upstream(&format!("protocol = \"h2c\"\n{health}"))
             .start();
         gateway.wait_for_log("server is out").await;
-        gateway.wait_for_log(says).await;
+        gateway.wait_for_log(expected_log).await;
     }
 }
 
-/// Who reads no trailers is told by a status what became of the call.
+/// An HTTP/1.1 sender reads no trailers, so the status must carry the result of the call.
 #[tokio::test]
-async fn a_sender_over_http_1_is_not_told_that_a_call_succeeded_which_did_not() {
+async fn a_failed_call_is_502_for_a_sender_over_http_1() {
     let provider = TestProvider::named("standard-webhooks");
     let (upstream, _health) = Upstream::start_grpc().await;
     let gateway = gateway(upstream.address(), "h2c");
-    let told = async |id: &str, service: &str| {
+    let result = async |id: &str, service: &str| {
         let body = check(service);
         let mut request = provider.request(provider.sign(&body, now(), id), body);
         *request.uri_mut() = "/grpc.health.v1.Health/Check"
@@ -155,55 +156,63 @@ async fn a_sender_over_http_1_is_not_told_that_a_call_succeeded_which_did_not() 
             .expect("the path is valid");
         let grpc = http::HeaderValue::from_static("application/grpc");
         request.headers_mut().insert("content-type", grpc);
-        let reply = send(gateway.address(), request).await;
-        (reply.status.as_u16(), reply.outcome().map(str::to_owned))
+        let response = send(gateway.address(), request).await;
+        (
+            response.status.as_u16(),
+            response.outcome().map(str::to_owned),
+        )
     };
     let upstreams = Some("upstream".to_owned());
     let duplicate = Some("duplicate".to_owned());
-    assert_eq!(told("1", "program").await, (204, None));
-    assert_eq!(told("1", "program").await, (200, duplicate));
-    assert_eq!(told("2", "nobody").await, (502, upstreams.clone()));
-    assert_eq!(told("2", "nobody").await, (502, upstreams));
+    assert_eq!(result("1", "program").await, (204, None));
+    assert_eq!(result("1", "program").await, (200, duplicate));
+    assert_eq!(result("2", "unknown").await, (502, upstreams.clone()));
+    assert_eq!(result("2", "unknown").await, (502, upstreams));
 }
 
-/// Who has signed a delivery and does not read the answer must not keep the gateway from
-/// knowing what became of it, or its next try would be forwarded again.
+/// The gateway must learn the outcome even if the sender does not read the response. Otherwise a
+/// retry would be forwarded again.
 #[tokio::test]
-async fn a_sender_that_does_not_read_its_answer_does_not_keep_the_event_from_being_settled() {
+async fn an_event_is_settled_although_its_sender_does_not_read_the_response() {
     let provider = TestProvider::named("standard-webhooks");
     for len in [7, 100_000, 2 * 1024 * 1024] {
-        let (address, calls) = answering(len).await;
+        let (address, calls) = respond_with_len(len).await;
         let gateway = gateway(address, "h2c");
         let body = check("program");
         let signed = || provider.sign(&body, now(), "1");
-        let (mut answer, reads) = unread(gateway.address(), signed(), body.clone()).await;
+        let (mut response, reads) =
+            call_without_reading(gateway.address(), signed(), body.clone()).await;
         let again = call(gateway.address(), signed(), body.clone()).await;
         assert_eq!(again.outcome.as_deref(), Some("duplicate"), "{len}");
         assert_eq!(calls.load(Ordering::SeqCst), 1, "{len}");
         if len <= 100_000 {
-            // What is held for it is there when it reads at last.
-            reads.send(()).expect("the connection is there");
+            // The gateway buffered the response until the sender reads it.
+            reads.send(()).expect("the connection task runs");
             let mut read = 0;
-            while let Some(chunk) = answer.data().await {
-                let chunk = chunk.expect("no end of it").len();
-                let flow = answer.flow_control();
+            while let Some(chunk) = response.data().await {
+                let chunk = chunk.expect("the response continues").len();
+                let flow = response.flow_control();
                 flow.release_capacity(chunk).expect("the claim was granted");
                 read += chunk;
             }
             assert_eq!(read, len);
-            let trailers = answer.trailers().await.expect("the end").expect("trailers");
+            let trailers = response
+                .trailers()
+                .await
+                .expect("the response ends")
+                .expect("the response has trailers");
             assert_eq!(trailers["grpc-status"], "0");
         } else {
-            // More than that is not held for anybody.
-            let end = answer.data().await.expect("the response ends early");
-            assert!(end.expect_err("cut off").is_reset());
+            // The gateway does not buffer more, and resets the stream.
+            let end = response.data().await.expect("the response ends early");
+            assert!(end.expect_err("the stream is reset").is_reset());
         }
     }
 }
 
-/// A gRPC service whose every answer is a message of `len` bytes, and how many calls it
-/// has had.
-async fn answering(len: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+/// Starts a gRPC service whose responses are messages of `len` bytes. The counter holds the number
+/// of calls.
+async fn respond_with_len(len: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
@@ -243,8 +252,8 @@ async fn answering(len: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, calls)
 }
 
-/// Calls, and opens no window for the answer before it is told to.
-async fn unread(
+/// Calls the service with a closed flow-control window, which the returned sender opens.
+async fn call_without_reading(
     address: SocketAddr,
     headers: HeaderMap,
     body: Bytes,
@@ -265,7 +274,7 @@ async fn unread(
             Ok(()) = opens => {}
         }
         let opened = connection.set_initial_window_size(1 << 20);
-        opened.expect("it is a size");
+        opened.expect("the window size is valid");
         let _ = connection.await;
     });
     let mut request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
@@ -278,62 +287,66 @@ async fn unread(
         .ready()
         .await
         .expect("the connection accepts a stream");
-    let (answer, mut stream) = client
+    let (response, mut stream) = client
         .send_request(request, false)
         .expect("the client sends");
     stream.send_data(body, true).expect("the client sends");
-    (answer.await.expect("the head is valid").into_body(), reads)
+    (
+        response.await.expect("the head is valid").into_body(),
+        reads,
+    )
 }
 
-async fn the_verdicts_are_right(address: SocketAddr) {
+/// Asserts the results of genuine, repeated, forged, and failing calls.
+async fn assert_verdicts(address: SocketAddr) {
     let provider = TestProvider::named("standard-webhooks");
-    let told = |status: &str, outcome: Option<&str>, message: &[u8]| Told {
+    let result = |status: &str, outcome: Option<&str>, message: &[u8]| CallResult {
         status: status.to_owned(),
         outcome: outcome.map(str::to_owned),
         message: Bytes::copy_from_slice(message),
     };
     let serving = u8::try_from(ServingStatus::Serving as i32).expect("the number is small");
-    let answer = [0, 0, 0, 0, 2, 0x08, serving];
-    let (known, unknown) = (check("program"), check("nobody"));
+    let response = [0, 0, 0, 0, 2, 0x08, serving];
+    let (known, unknown) = (check("program"), check("unknown"));
     let signed = |id: &str, body: &Bytes| provider.sign(body, now(), id);
     for (name, headers, body, expected) in [
         (
-            "good",
+            "genuine",
             signed("1", &known),
             &known,
-            told("0", None, &answer),
+            result("0", None, &response),
         ),
-        // Success, with a message in which nothing is set.
+        // The response is a success with an empty message.
         (
-            "again",
+            "duplicate",
             signed("1", &known),
             &known,
-            told("0", Some("duplicate"), &[0; 5]),
+            result("0", Some("duplicate"), &[0; 5]),
         ),
         (
             "tampered",
             signed("2", &known),
             &unknown,
-            told("16", Some("refused"), b""),
+            result("16", Some("refused"), b""),
         ),
         (
             "unsigned",
             HeaderMap::new(),
             &known,
-            told("16", Some("refused"), b""),
+            result("16", Some("refused"), b""),
         ),
-        // NOT_FOUND: the service has failed, so the retry gets through.
+        // The service responds NOT_FOUND, which releases the claim.
         (
-            "failing",
+            "failed",
             signed("3", &unknown),
             &unknown,
-            told("5", None, b""),
+            result("5", None, b""),
         ),
         (
-            "its retry",
+            "retry of the failed call",
             signed("3", &unknown),
             &unknown,
-            told("5", None, b""),
+            result("5", None, b""),
         ),
     ] {
         let found = call(address, headers, body.clone()).await;

@@ -1,5 +1,5 @@
-//! What HTTP/2 alone can do to a gateway, and what has to stay as it is over
-//! HTTP/1. That the verdicts are the same is shown in `parity`.
+//! HTTP/2 at the gateway: stream resets, flow control, attacks that only HTTP/2 allows, and limits
+//! that must be those of HTTP/1.1. Equal verdicts of the protocols are tested in `parity`.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
 }
 
-/// A connection of a client that does as it is told.
+/// Opens an HTTP/2 connection whose frames the test controls.
 async fn connect(address: SocketAddr) -> h2::client::SendRequest<Bytes> {
     let stream = TcpStream::connect(address)
         .await
@@ -43,8 +43,8 @@ fn head(headers: &http::HeaderMap) -> Request<()> {
     request
 }
 
-/// A delivery of evt_1 that the upstream has, and has not answered.
-async fn under_way(
+/// Sends a delivery of `evt_1` and waits until the upstream has it.
+async fn start_delivery(
     client: h2::client::SendRequest<Bytes>,
     upstream: &Upstream,
 ) -> (
@@ -58,14 +58,15 @@ async fn under_way(
         .ready()
         .await
         .expect("the connection accepts a stream");
-    let (answer, mut stream) = client.send_request(head, false).expect("the client sends");
+    let (response, mut stream) = client.send_request(head, false).expect("the client sends");
     stream.send_data(body, true).expect("the client sends");
     while upstream.take_received().is_empty() {
         tokio::task::yield_now().await;
     }
-    (client, answer, stream)
+    (client, response, stream)
 }
 
+/// Returns an HTTP/2 frame.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len())
         .expect("the payload is short")
@@ -77,7 +78,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Reads until the server ends the connection, which it does in time or not at all.
+/// Returns whether the gateway closes the connection within 20 s.
 async fn is_closed(mut stream: TcpStream) -> bool {
     let mut rest = Vec::new();
     let closed = timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await;
@@ -85,7 +86,7 @@ async fn is_closed(mut stream: TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_reset_does_not_stop_its_delivery() {
+async fn a_reset_stream_does_not_stop_its_delivery() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();
     upstream.queue_behaviour(Behaviour::DelayedStatus(
@@ -93,10 +94,10 @@ async fn a_stream_that_is_reset_does_not_stop_its_delivery() {
         StatusCode::NO_CONTENT,
     ));
     let client = connect(gateway.address()).await;
-    let (_client, answer, mut stream) = under_way(client, &upstream).await;
+    let (_client, response, mut stream) = start_delivery(client, &upstream).await;
     stream.send_reset(h2::Reason::CANCEL);
-    drop(answer);
-    // The same event waits for the first delivery, which runs on.
+    drop(response);
+    // The second delivery of the event waits for the first one, which continues.
     let again = beatapi().delivery("evt_1");
     let again = send_over(&Protocol::Http2, gateway.address(), again).await;
     let again = again.expect("the server responds");
@@ -108,7 +109,7 @@ async fn a_stream_that_is_reset_does_not_stop_its_delivery() {
 }
 
 #[tokio::test]
-async fn streams_that_never_send_a_body_give_way_when_there_are_too_many() {
+async fn streams_without_a_body_are_evicted_when_the_budget_is_exceeded() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .server(H2C)
@@ -117,40 +118,40 @@ async fn streams_that_never_send_a_body_give_way_when_there_are_too_many() {
     let mut client = connect(gateway.address()).await;
     let head = head(&beatapi().sign(&beatapi().body("evt_1"), now(), "evt_1"));
     let mut streams = Vec::new();
-    let mut answers = JoinSet::new();
+    let mut responses = JoinSet::new();
     for _ in 0..90 {
         client = client
             .ready()
             .await
             .expect("the connection accepts a stream");
         let sent = client.send_request(head.clone(), false);
-        let (answer, stream) = sent.expect("the client sends");
+        let (response, stream) = sent.expect("the client sends");
         streams.push(stream);
-        answers.spawn(answer);
+        responses.spawn(response);
     }
-    // Each counts 16 KiB, and there is room for one more than a megabyte's.
+    // Each stream counts as 16 KiB, so that 65 streams reach the budget of 1 MiB.
     for _ in 0..90 - 65 {
-        let answer = timeout(Duration::from_secs(5), answers.join_next()).await;
-        let answer = answer
+        let response = timeout(Duration::from_secs(5), responses.join_next()).await;
+        let response = response
             .expect("the response comes in time")
-            .expect("one of them");
-        let answer = answer
+            .expect("a stream has a response");
+        let response = response
             .expect("the task does not panic")
             .expect("the server responds");
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(answer.headers().contains_key("retry-after"));
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers().contains_key("retry-after"));
     }
-    // As many as have to, and an eighth: the others wait on.
-    let mut told = 90 - 65;
-    while let Ok(Some(_)) = timeout(Duration::from_millis(200), answers.join_next()).await {
-        told += 1;
+    // Eviction frees an eighth more than it must. The remaining streams keep waiting.
+    let mut evicted = 90 - 65;
+    while let Ok(Some(_)) = timeout(Duration::from_millis(200), responses.join_next()).await {
+        evicted += 1;
     }
-    assert!(told <= 34, "{told}");
+    assert!(evicted <= 34, "{evicted}");
     for protocol in [Protocol::Http1, Protocol::Http2] {
-        let good = beatapi().delivery(&format!("evt_{protocol:?}"));
-        let good = send_over(&protocol, gateway.address(), good).await;
+        let genuine = beatapi().delivery(&format!("evt_{protocol:?}"));
+        let genuine = send_over(&protocol, gateway.address(), genuine).await;
         assert_eq!(
-            good.expect("the server responds").status,
+            genuine.expect("the server responds").status,
             StatusCode::NO_CONTENT
         );
     }
@@ -158,7 +159,7 @@ async fn streams_that_never_send_a_body_give_way_when_there_are_too_many() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_ends_answers_what_is_under_way_and_says_so_to_the_connection() {
+async fn a_draining_gateway_finishes_its_streams_and_sends_goaway() {
     let upstream = Upstream::start().await;
     let mut gateway = Gateway::builder(upstream.address()).server(H2C).start();
     upstream.queue_behaviour(Behaviour::DelayedStatus(
@@ -166,19 +167,19 @@ async fn a_gateway_that_ends_answers_what_is_under_way_and_says_so_to_the_connec
         StatusCode::NO_CONTENT,
     ));
     let client = connect(gateway.address()).await;
-    let (client, answer, _stream) = under_way(client, &upstream).await;
+    let (client, response, _stream) = start_delivery(client, &upstream).await;
     gateway.signal("TERM");
     assert_eq!(
-        answer.await.expect("the server responds").status(),
+        response.await.expect("the server responds").status(),
         StatusCode::NO_CONTENT
     );
-    // The client is still there, and has not closed anything.
+    // The client is still connected: the gateway closed the connection.
     assert!(gateway.wait_for_exit().await.success());
     assert!(client.ready().await.is_err());
 }
 
 #[tokio::test]
-async fn grpc_callers_read_their_refusal_from_the_head_of_an_empty_answer() {
+async fn a_grpc_refusal_is_a_trailers_only_response() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();
     let delivery = |id: &str| {
@@ -192,36 +193,36 @@ async fn grpc_callers_read_their_refusal_from_the_head_of_an_empty_answer() {
         "x-beatapi-signature",
         HeaderValue::from_static("sha256=0000"),
     );
-    let mut elsewhere = delivery("evt_2");
-    *elsewhere.uri_mut() = "/elsewhere".parse().expect("the path is valid");
-    for (request, expected) in [(forged, "16"), (elsewhere, "12")] {
-        let reply = send_over(&Protocol::Http2, gateway.address(), request).await;
-        let reply = reply.expect("the server responds");
-        assert_eq!(reply.status, StatusCode::OK);
-        assert_eq!(reply.headers["grpc-status"], expected);
-        assert_eq!(reply.headers["content-type"], "application/grpc");
-        assert!(reply.body.is_empty() && reply.trailers.is_none());
-        assert!(!reply.headers.contains_key("content-length"));
+    let mut unknown_path = delivery("evt_2");
+    *unknown_path.uri_mut() = "/elsewhere".parse().expect("the path is valid");
+    for (request, expected) in [(forged, "16"), (unknown_path, "12")] {
+        let response = send_over(&Protocol::Http2, gateway.address(), request).await;
+        let response = response.expect("the server responds");
+        assert_eq!(response.status, StatusCode::OK);
+        assert_eq!(response.headers["grpc-status"], expected);
+        assert_eq!(response.headers["content-type"], "application/grpc");
+        assert!(response.body.is_empty() && response.trailers.is_none());
+        assert!(!response.headers.contains_key("content-length"));
     }
     assert!(upstream.take_received().is_empty());
 }
 
-/// A client takes an answer to HEAD that has one for a broken one.
+/// A client rejects a response to HEAD that has a body.
 #[tokio::test]
-async fn an_answer_to_head_has_no_body() {
+async fn a_response_to_head_has_no_body() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();
     let mut request = beatapi().delivery("evt_1");
     *request.method_mut() = http::Method::HEAD;
-    let reply = send_over(&Protocol::Http2, gateway.address(), request).await;
-    let reply = reply.expect("the server responds");
-    assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(reply.headers["allow"], "POST");
-    assert!(reply.body.is_empty());
+    let response = send_over(&Protocol::Http2, gateway.address(), request).await;
+    let response = response.expect("the server responds");
+    assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.headers["allow"], "POST");
+    assert!(response.body.is_empty());
 }
 
 #[tokio::test]
-async fn heads_have_the_limits_that_they_have_over_http_1() {
+async fn heads_have_the_same_limits_as_over_http_1() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();
     for (count, length) in [(101, 1), (1, 70_000)] {
@@ -231,8 +232,8 @@ async fn heads_have_the_limits_that_they_have_over_http_1() {
             let value = HeaderValue::try_from("x".repeat(length)).expect("the value is valid");
             request.headers_mut().insert(name, value);
         }
-        let reply = send_over(&Protocol::Http2, gateway.address(), request).await;
-        let status = reply.expect("the server responds").status;
+        let response = send_over(&Protocol::Http2, gateway.address(), request).await;
+        let status = response.expect("the server responds").status;
         assert_eq!(
             status,
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -243,7 +244,7 @@ async fn heads_have_the_limits_that_they_have_over_http_1() {
 }
 
 #[tokio::test]
-async fn a_body_that_takes_too_long_is_refused_and_the_other_streams_go_on() {
+async fn a_slow_body_is_refused_and_other_streams_continue() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .server(H2C)
@@ -259,9 +260,10 @@ async fn a_body_that_takes_too_long_is_refused_and_the_other_streams_go_on() {
                 .ready()
                 .await
                 .expect("the connection accepts a stream");
-            let (answer, mut stream) = client.send_request(head, false).expect("the client sends");
+            let (response, mut stream) =
+                client.send_request(head, false).expect("the client sends");
             stream.send_data(body, end).expect("the client sends");
-            let status = answer.await.expect("the server responds").status();
+            let status = response.await.expect("the server responds").status();
             drop(stream);
             status
         }
@@ -277,9 +279,9 @@ async fn a_body_that_takes_too_long_is_refused_and_the_other_streams_go_on() {
     assert_eq!(upstream.take_received().len(), 2);
 }
 
-/// CVE-2023-44487.
+/// The rapid reset attack, CVE-2023-44487.
 #[tokio::test]
-async fn opening_and_resetting_streams_in_turn_ends_the_connection() {
+async fn a_rapid_reset_attack_closes_the_connection() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();
     let mut client = connect(gateway.address()).await;
@@ -293,30 +295,30 @@ async fn opening_and_resetting_streams_in_turn_ends_the_connection() {
             stream.send_reset(h2::Reason::CANCEL);
             opened += 1;
             if opened % 50 == 0 {
-                // The frames go out only when the client rests.
+                // The client writes its frames when this task yields.
                 tokio::task::yield_now().await;
             }
         }
     };
     timeout(Duration::from_secs(30), over)
         .await
-        .expect("the gateway ends it");
-    // Nobody else is harmed.
-    let good = send_over(
+        .expect("the gateway closes the connection");
+    // Another connection still works.
+    let genuine = send_over(
         &Protocol::Http2,
         gateway.address(),
         beatapi().delivery("evt_2"),
     );
     assert_eq!(
-        good.await.expect("the server responds").status,
+        genuine.await.expect("the server responds").status,
         StatusCode::NO_CONTENT
     );
     assert_eq!(upstream.take_received().len(), 1);
 }
 
-/// CVE-2024-27316 and its kin.
+/// The CONTINUATION flood, CVE-2024-27316 and similar.
 #[tokio::test]
-async fn a_head_without_end_ends_the_connection() {
+async fn a_continuation_flood_closes_the_connection() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).server(H2C).start();
     let mut stream = TcpStream::connect(gateway.address())
@@ -325,35 +327,36 @@ async fn a_head_without_end_ends_the_connection() {
     let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     bytes.extend(frame(HEADERS, 0, 1, &[0x83]));
-    // `:method: POST` again and again, in a head that does not end.
+    // `:method: POST` repeated, in a head that does not end.
     bytes.extend(frame(CONTINUATION, 0, 1, &[0x83; 16_000]).repeat(200));
     let _ = stream.write_all(&bytes).await;
     assert!(is_closed(stream).await);
 }
 
 #[tokio::test]
-async fn who_says_nothing_more_is_closed_on_time_and_who_answers_pings_is_not() {
+async fn silent_connections_are_closed_and_pooled_ones_that_answer_pings_are_not() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .server(H2C)
         .table("[limits]\nhead_timeout = \"1s\"")
         .start();
-    // A client that is idle after a request, as a pool keeps it.
+    // This client is idle after a request, like a connection in a pool.
     let pooled = connect(gateway.address()).await;
     let deliver = |id: &'static str| {
         let client = pooled.clone();
         async move {
             let body = beatapi().body(id);
             let head = head(&beatapi().sign(&body, now(), id));
-            let mut client = client.ready().await.expect("the connection lives");
-            let (answer, mut stream) = client.send_request(head, false).expect("the client sends");
+            let mut client = client.ready().await.expect("the connection is open");
+            let (response, mut stream) =
+                client.send_request(head, false).expect("the client sends");
             stream.send_data(body, true).expect("the client sends");
-            answer.await.expect("the server responds").status()
+            response.await.expect("the server responds").status()
         }
     };
     assert_eq!(deliver("evt_1").await, StatusCode::NO_CONTENT);
     let half_a_head = frame(HEADERS, 0, 3, &[0x83, 0x86]);
-    // POST / to `a`, which is answered, and then nothing to the end.
+    // A complete `POST /` to the host `a`, and then silence.
     let request = frame(HEADERS, 5, 1, b"\x83\x86\x84\x41\x01a");
     let settings = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     for start in [

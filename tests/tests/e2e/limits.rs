@@ -1,5 +1,5 @@
-//! What senders may take of the gateway, and that signed traffic does not suffer when
-//! others take all they can.
+//! Limits for senders: the refusal rate, unverified bodies, and connections. Genuine deliveries
+//! pass while other senders exhaust a limit.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
 }
 
-async fn forge(gateway: &Gateway) -> ReceivedResponse {
+/// Sends a delivery with a wrong signature.
+async fn send_forged(gateway: &Gateway) -> ReceivedResponse {
     let mut request = beatapi().delivery("evt_forged");
     let other = HeaderValue::from_str(&"0".repeat(64)).expect("the value is valid");
     request.headers_mut().insert("x-beatapi-signature", other);
@@ -22,47 +23,50 @@ async fn forge(gateway: &Gateway) -> ReceivedResponse {
 }
 
 #[tokio::test]
-async fn refused_requests_have_a_budget_and_good_ones_need_none() {
+async fn refused_requests_are_rate_limited_and_genuine_deliveries_are_not() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .table("[limits]\nrefused_per_minute = { address = 20, source = 1000 }")
         .start();
-    let mut told = Vec::new();
+    let mut statuses = Vec::new();
     for _ in 0..40 {
-        told.push(forge(&gateway).await.status.as_u16());
+        statuses.push(send_forged(&gateway).await.status.as_u16());
     }
-    let unauthorized = told.iter().filter(|status| **status == 401).count();
-    // One comes back every three seconds.
-    assert!((20..30).contains(&unauthorized), "{told:?}");
-    assert!(told[..20].iter().all(|status| *status == 401), "{told:?}");
-    let limited = forge(&gateway).await;
+    let unauthorized = statuses.iter().filter(|status| **status == 401).count();
+    // The limit of 20 a minute admits one more request every three seconds.
+    assert!((20..30).contains(&unauthorized), "{statuses:?}");
+    assert!(
+        statuses[..20].iter().all(|status| *status == 401),
+        "{statuses:?}"
+    );
+    let limited = send_forged(&gateway).await;
     if limited.status == StatusCode::TOO_MANY_REQUESTS {
         assert!(limited.headers.contains_key("retry-after"));
     }
-    assert!(told.contains(&429), "{told:?}");
-    // From the same address, a good one gets in, and is known when it comes again.
+    assert!(statuses.contains(&429), "{statuses:?}");
+    // A genuine delivery from the same address is forwarded, and its replay is a duplicate.
     for (index, expected) in [(1, 204), (1, 200), (2, 204)] {
-        let reply = send(
+        let response = send(
             gateway.address(),
             beatapi().delivery(&format!("evt_{index}")),
         )
         .await;
-        assert_eq!(reply.status.as_u16(), expected);
+        assert_eq!(response.status.as_u16(), expected);
     }
-    // At another source, the address has a budget of its own.
-    let mut elsewhere = TestProvider::named("videogen").delivery("evt_1");
-    elsewhere.headers_mut().remove("webhook-signature");
-    let elsewhere = send(gateway.address(), elsewhere).await;
-    assert_eq!(elsewhere.status, StatusCode::UNAUTHORIZED);
+    // The limit of an address counts for each source separately.
+    let mut other_source = TestProvider::named("videogen").delivery("evt_1");
+    other_source.headers_mut().remove("webhook-signature");
+    let other_source = send(gateway.address(), other_source).await;
+    assert_eq!(other_source.status, StatusCode::UNAUTHORIZED);
     assert_eq!(upstream.take_received().len(), 2);
     let log = gateway.log();
     assert_eq!(log.matches("too many refused requests").count(), 1, "{log}");
-    // Nor does a flood of them fill the access log.
+    // Rate-limited requests do not fill the access log.
     assert!(!log.contains("rate_limited"), "{log}");
 }
 
-/// Requests that hold what they have sent, and send no more.
-async fn crawl(gateway: &Gateway, held: usize) -> TcpStream {
+/// Sends a genuine head and the first `held` bytes of its body, then nothing more.
+async fn stall(gateway: &Gateway, held: usize) -> TcpStream {
     let provider = beatapi();
     let body = vec![b' '; held];
     let signed = provider.sign(&body, now(), "");
@@ -88,24 +92,23 @@ async fn crawl(gateway: &Gateway, held: usize) -> TcpStream {
 }
 
 #[tokio::test]
-async fn bodies_that_crawl_give_way_to_those_that_do_not() {
+async fn stalled_bodies_are_evicted_in_favour_of_complete_ones() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .table("[limits]\nunverified_bodies = \"1MiB\"")
         .start();
-    let mut crawling = Vec::new();
+    let mut stalled = Vec::new();
     for _ in 0..40 {
-        crawling.push(crawl(&gateway, 60_000).await);
+        stalled.push(stall(&gateway, 60_000).await);
     }
-    // They hold more than there is room for, and still everybody else gets in: small
-    // bodies, and large ones that come in one go.
+    // The stalled bodies exceed the budget. Small bodies and large complete bodies still pass.
     for index in 0..20 {
-        let reply = send(
+        let response = send(
             gateway.address(),
             beatapi().delivery(&format!("evt_{index}")),
         )
         .await;
-        assert_eq!(reply.status, StatusCode::NO_CONTENT);
+        assert_eq!(response.status, StatusCode::NO_CONTENT);
     }
     let large = Bytes::from(vec![b' '; 900_000]);
     let large = beatapi().request(beatapi().sign(&large, now(), ""), large);
@@ -114,25 +117,28 @@ async fn bodies_that_crawl_give_way_to_those_that_do_not() {
         StatusCode::NO_CONTENT
     );
     assert_eq!(upstream.take_received().len(), 21);
-    // Those that gave way were told to try again.
-    let mut told = Vec::new();
-    for mut stream in crawling {
-        let mut answer = [0; 4096];
+    // The senders of evicted bodies get 503, so that they retry.
+    let mut responses = Vec::new();
+    for mut stream in stalled {
+        let mut response = [0; 4096];
         if let Ok(Ok(read @ 1..)) =
-            timeout(Duration::from_millis(50), stream.read(&mut answer)).await
+            timeout(Duration::from_millis(50), stream.read(&mut response)).await
         {
-            told.push(String::from_utf8_lossy(&answer[..read]).into_owned());
+            responses.push(String::from_utf8_lossy(&response[..read]).into_owned());
         }
     }
-    assert!(told.len() >= 20, "{}", told.len());
-    for answer in told {
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+    assert!(responses.len() >= 20, "{}", responses.len());
+    for response in responses {
+        assert!(response.starts_with("HTTP/1.1 503"), "{response}");
+        assert!(
+            response.to_lowercase().contains("retry-after: "),
+            "{response}"
+        );
     }
 }
 
 #[tokio::test]
-async fn one_address_may_have_so_many_connections() {
+async fn connections_of_one_address_are_limited() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .table("[limits]\nconnections_per_address = 3")
@@ -142,7 +148,7 @@ async fn one_address_may_have_so_many_connections() {
         stream.expect("the server listens")
     };
     let three = [connect().await, connect().await, connect().await];
-    // Until those are counted, one more could be the third.
+    // Until the gateway has counted these, one more connection could count as the third.
     let mut fourth = connect().await;
     while {
         let mut nothing = [0];
@@ -152,13 +158,13 @@ async fn one_address_may_have_so_many_connections() {
         fourth = connect().await;
     }
     drop(three);
-    // Whoever was closed got no answer; operators hear of it.
+    // The closed connection had no response. The metric and the log show it.
     let metrics = gateway.get_admin("/metrics").await;
     let counted = "hookgate_connections_refused_total{reason=\"connections_per_address\"} ";
     let count = metrics.lines().find_map(|line| line.strip_prefix(counted));
     assert!(count.is_some_and(|count| count != "0"), "{metrics}");
     assert!(gateway.log().contains("limits.connections_per_address"));
-    // There is room again once they are seen to be gone.
+    // After the gateway has noticed the closed connections, it accepts new ones.
     let delivered = async {
         let deliver = || hookgate_tests::try_send(gateway.address(), beatapi().delivery("evt_1"));
         while deliver().await.is_err() {
@@ -167,6 +173,6 @@ async fn one_address_may_have_so_many_connections() {
     };
     timeout(Duration::from_secs(20), delivered)
         .await
-        .expect("there is room");
+        .expect("the gateway accepts a connection");
     assert_eq!(upstream.take_received().len(), 1);
 }

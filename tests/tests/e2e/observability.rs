@@ -1,5 +1,5 @@
-//! What the gateway says of itself: a line for each delivery, metrics in the names of the
-//! documentation, and files for Prometheus and Grafana that know no others.
+//! The access log and the names of the metrics. The Prometheus and Grafana files that use these
+//! names are tested in `documents`.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
 }
 
-/// Waits until there are so many lines.
+/// Waits until the access log has `count` lines.
 async fn lines(gateway: &Gateway, count: usize) -> Vec<Value> {
     let start = Instant::now();
     loop {
@@ -26,14 +26,14 @@ async fn lines(gateway: &Gateway, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_delivery_leaves_one_line() {
+async fn every_request_has_one_access_log_line() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let address = gateway.address();
     let body = beatapi().body("evt_2");
     let forged = beatapi().request(beatapi().sign(b"{}", now(), ""), body);
-    let mut elsewhere = beatapi().delivery("evt_3");
-    *elsewhere.uri_mut() = "/elsewhere?token=of-somebody"
+    let mut unknown_path = beatapi().delivery("evt_3");
+    *unknown_path.uri_mut() = "/elsewhere?token=secret"
         .parse()
         .expect("the path is valid");
     upstream.queue_behaviour(Behaviour::Status(StatusCode::CREATED));
@@ -54,7 +54,7 @@ async fn every_delivery_leaves_one_line() {
             Some("evt_1"),
         ),
         (forged, "refused", "signature_mismatch".into(), 401, None),
-        (elsewhere, "refused", "source_unknown".into(), 404, None),
+        (unknown_path, "refused", "source_unknown".into(), 404, None),
         (
             beatapi().delivery("evt_4"),
             "forwarded",
@@ -64,16 +64,16 @@ async fn every_delivery_leaves_one_line() {
         ),
     ] {
         let before = gateway.access_log().len();
-        let reply = send(address, request).await;
+        let response = send(address, request).await;
         let line = &lines(&gateway, before + 1).await[before];
         assert_eq!(line["outcome"], outcome, "{line}");
         assert_eq!(line["reason"], reason, "{line}");
         assert_eq!(line["status"], status, "{line}");
-        assert_eq!(line["status"], reply.status.as_u16(), "{line}");
+        assert_eq!(line["status"], response.status.as_u16(), "{line}");
         assert_eq!(line["event_id"].as_str(), event, "{line}");
         assert_eq!(line["client"], "127.0.0.1", "{line}");
         assert!(line["total_us"].is_u64(), "{line}");
-        // What went through has been verified, claimed, and perhaps forwarded.
+        // A genuine delivery was verified and claimed, and forwarded if it is no duplicate.
         let signed = event.is_some();
         assert_eq!(
             line["source"].is_string(),
@@ -95,24 +95,30 @@ async fn every_delivery_leaves_one_line() {
         assert_eq!(line["upstream"].is_string(), forwarded, "{line}");
         assert_eq!(line["attempt"].is_u64(), forwarded, "{line}");
     }
-    // The sender is told the id under which to look.
-    let reply = send(
+    // The refusal names the request id, which the access log has too.
+    let response = send(
         address,
         beatapi().request(http::HeaderMap::new(), "{}".into()),
     )
     .await;
-    let line = lines(&gateway, 6).await.pop().expect("there are six");
-    let told = String::from_utf8_lossy(&reply.body);
+    let line = lines(&gateway, 6)
+        .await
+        .pop()
+        .expect("the log has six lines");
+    let body = String::from_utf8_lossy(&response.body);
     let id = line["request_id"].as_str().expect("the bytes are UTF-8");
-    assert!(told.contains(id), "{told}");
-    // A head that is none has a line, too.
+    assert!(body.contains(id), "{body}");
+    // A malformed head has a line as well.
     send_raw(address, b"GET / HTTP/1.1\r\n\r\n", Duration::from_secs(5)).await;
-    let line = lines(&gateway, 7).await.pop().expect("there are seven");
+    let line = lines(&gateway, 7)
+        .await
+        .pop()
+        .expect("the log has seven lines");
     assert_eq!(line["reason"], "request_malformed", "{line}");
 }
 
 #[tokio::test]
-async fn lines_go_to_standard_output_unless_they_are_turned_off() {
+async fn the_access_log_goes_to_standard_output_or_is_off() {
     for (setting, written) in [
         ("access_log = \"stdout\"", true),
         ("access_log = \"off\"", false),
@@ -124,8 +130,8 @@ async fn lines_go_to_standard_output_unless_they_are_turned_off() {
             .server(setting)
             .shell_prefix(&format!("exec > {:?}", output.display().to_string()))
             .start();
-        let reply = send(gateway.address(), beatapi().delivery("evt_1")).await;
-        assert_eq!(reply.status, StatusCode::NO_CONTENT);
+        let response = send(gateway.address(), beatapi().delivery("evt_1")).await;
+        assert_eq!(response.status, StatusCode::NO_CONTENT);
         gateway.signal("TERM");
         gateway.wait_for_exit().await;
         let text = std::fs::read_to_string(output).expect("the file is readable");
@@ -135,7 +141,7 @@ async fn lines_go_to_standard_output_unless_they_are_turned_off() {
 }
 
 #[tokio::test]
-async fn standard_output_that_takes_nothing_holds_up_no_delivery() {
+async fn an_unwritable_standard_output_stops_no_delivery() {
     let upstream = Upstream::start().await;
     for sink in ["/dev/full", "&-"] {
         let gateway = Gateway::builder(upstream.address())
@@ -144,13 +150,13 @@ async fn standard_output_that_takes_nothing_holds_up_no_delivery() {
             .start();
         for number in 0..500 {
             let id = format!("evt_{number}");
-            let reply = send(gateway.address(), beatapi().delivery(&id)).await;
-            assert_eq!(reply.status, StatusCode::NO_CONTENT, "{id}");
+            let response = send(gateway.address(), beatapi().delivery(&id)).await;
+            assert_eq!(response.status, StatusCode::NO_CONTENT, "{id}");
         }
     }
 }
 
-/// The metrics that the documentation promises.
+/// The documented metrics.
 pub const METRICS: [&str; 22] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_unhealthy_servers",
@@ -177,7 +183,7 @@ pub const METRICS: [&str; 22] = [
 ];
 
 #[tokio::test]
-async fn every_metric_has_the_name_of_the_documentation() {
+async fn every_documented_metric_exists() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
     let delivered = send(gateway.address(), beatapi().delivery("evt_1")).await;
@@ -187,7 +193,7 @@ async fn every_metric_has_the_name_of_the_documentation() {
         send(gateway.address(), refused).await.status,
         StatusCode::UNAUTHORIZED
     );
-    // Counted when a request is over, which is a moment after its answer.
+    // A request is counted at its end, shortly after its response.
     let start = Instant::now();
     let mut text = String::new();
     while !text.contains("hookgate_verify_seconds_count 2") {

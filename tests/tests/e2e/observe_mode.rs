@@ -1,4 +1,4 @@
-//! A gateway that only observes lets everything through, and says what it found.
+//! Observe mode: the gateway forwards every request and reports its verdict.
 
 use std::time::Duration;
 
@@ -13,41 +13,41 @@ fn beatapi() -> TestProvider {
 }
 
 #[tokio::test]
-async fn whatever_comes_is_forwarded_and_counted_as_what_it_is() {
+async fn every_request_is_forwarded_and_counted_by_its_verdict() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .every_source(MODE)
         .start();
     let beatapi = beatapi();
-    let good = beatapi.body("evt_1");
+    let genuine = beatapi.body("evt_1");
     let stale = now().minus(Duration::from_secs(400));
     let forged = Bytes::from_static(b"{\"forged\":true}");
-    let mut lying = beatapi.sign(&good, now(), "evt_1");
-    lying.insert("hookgate-verified", HeaderValue::from_static("true"));
+    let mut claims_verified = beatapi.sign(&genuine, now(), "evt_1");
+    claims_verified.insert("hookgate-verified", HeaderValue::from_static("true"));
     for (name, headers, body, event) in [
         (
-            "good",
-            beatapi.sign(&good, now(), "evt_1"),
-            good.clone(),
+            "genuine",
+            beatapi.sign(&genuine, now(), "evt_1"),
+            genuine.clone(),
             Some("evt_1"),
         ),
         (
             "replayed",
-            beatapi.sign(&good, now(), "evt_1"),
-            good.clone(),
+            beatapi.sign(&genuine, now(), "evt_1"),
+            genuine.clone(),
             Some("evt_1"),
         ),
-        ("forged", lying, forged, None),
+        ("forged", claims_verified, forged, None),
         (
             "stale",
-            beatapi.sign(&good, stale, "evt_1"),
-            good.clone(),
+            beatapi.sign(&genuine, stale, "evt_1"),
+            genuine.clone(),
             None,
         ),
-        ("unsigned", HeaderMap::new(), good.clone(), None),
+        ("unsigned", HeaderMap::new(), genuine.clone(), None),
     ] {
-        let reply = send(gateway.address(), beatapi.request(headers, body.clone())).await;
-        assert_eq!(reply.status, StatusCode::NO_CONTENT, "{name}");
+        let response = send(gateway.address(), beatapi.request(headers, body.clone())).await;
+        assert_eq!(response.status, StatusCode::NO_CONTENT, "{name}");
         let arrivals = upstream.take_received();
         let [arrival] = &arrivals[..] else {
             panic!("{name}: {arrivals:?}")
@@ -74,7 +74,7 @@ async fn whatever_comes_is_forwarded_and_counted_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn nothing_is_withheld_from_the_sender_but_a_body_that_cannot_be_held() {
+async fn only_a_body_above_the_limit_is_refused() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .every_source(MODE)
@@ -82,12 +82,12 @@ async fn nothing_is_withheld_from_the_sender_but_a_body_that_cannot_be_held() {
         .start();
     let beatapi = beatapi();
     upstream.queue_behaviour(Behaviour::Status(StatusCode::GONE));
-    let reply = send(gateway.address(), beatapi.delivery("evt_1")).await;
-    assert_eq!(reply.status, StatusCode::GONE);
+    let response = send(gateway.address(), beatapi.delivery("evt_1")).await;
+    assert_eq!(response.status, StatusCode::GONE);
     assert_eq!(upstream.take_received().len(), 1);
 
     let large = Bytes::from(vec![b' '; 1025]);
-    let reply = send(gateway.address(), beatapi.request(HeaderMap::new(), large)).await;
-    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let response = send(gateway.address(), beatapi.request(HeaderMap::new(), large)).await;
+    assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(upstream.take_received().is_empty());
 }

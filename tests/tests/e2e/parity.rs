@@ -1,6 +1,5 @@
-//! Three real programs: the layer in an axum server and in a tonic server, and the
-//! gateway in front of a server of its own, in every protocol. The same requests get
-//! the same verdicts, and leave the same behind.
+//! Equal verdicts of the layer in an axum server, of the layer in a tonic server, and of the gateway
+//! in every protocol. Equal requests also leave the replay store in the same state.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,8 +13,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::body::Frame;
 
-/// A front door with the program behind it.
-struct Door {
+/// An entry point with the upstream behind it.
+struct EntryPoint {
     name: &'static str,
     protocol: Protocol,
     address: SocketAddr,
@@ -23,7 +22,8 @@ struct Door {
     _gateway: Option<Gateway>,
 }
 
-impl Door {
+impl EntryPoint {
+    /// Starts every entry point for deliveries of `provider`.
     async fn all(provider: &TestProvider) -> Vec<Self> {
         let layer = |name, upstream: Upstream| Self {
             name,
@@ -43,13 +43,14 @@ impl Door {
             layer("axum", axum),
             layer("tonic", tonic),
             Self::gateway("HTTP/1.1", Protocol::Http1, |gateway| gateway).await,
-            Self::gateway("HTTP/1.1 where h2c is", Protocol::Http1, h2c).await,
+            Self::gateway("HTTP/1.1 with h2c enabled", Protocol::Http1, h2c).await,
             Self::gateway("h2c", Protocol::Http2, h2c).await,
             Self::gateway("HTTP/1.1 over TLS", over_tls("http/1.1"), tls).await,
             Self::gateway("HTTP/2 over TLS", over_tls("h2"), tls).await,
         ]
     }
 
+    /// Starts a gateway with `adjust` applied to its configuration.
     async fn gateway(
         name: &'static str,
         protocol: Protocol,
@@ -70,31 +71,33 @@ impl Door {
         }
     }
 
-    /// Status, whether it is told to be a duplicate, and how often the program saw it.
-    async fn send(&self, request: Request<BoxBody<Bytes, std::io::Error>>) -> Told {
-        let reply = send_over(&self.protocol, self.address, request).await;
-        let reply = reply.unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        let is_duplicate = reply.outcome() == Some("duplicate");
+    /// Sends `request`. Returns its verdict.
+    async fn send(&self, request: Request<BoxBody<Bytes, std::io::Error>>) -> Verdict {
+        let response = send_over(&self.protocol, self.address, request).await;
+        let response = response.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let is_duplicate = response.outcome() == Some("duplicate");
         (
-            reply.status.as_u16(),
+            response.status.as_u16(),
             is_duplicate,
             self.upstream.take_received().len(),
         )
     }
 }
 
-type Told = (u16, bool, usize);
+/// The status, whether the response marks a duplicate, and the number of forwarded requests.
+type Verdict = (u16, bool, usize);
 
-/// What the store knows of the event of a request when it has been answered; it
-/// shows in what a good delivery of the event is told then.
+/// The record of the event in the replay store after the request. The verdict on a genuine delivery
+/// of the event shows it.
 #[derive(Clone, Copy, Debug)]
-enum Then {
+enum Record {
     Absent,
     Done,
 }
 
-impl Then {
-    fn told(self) -> Told {
+impl Record {
+    /// Returns the verdict on the next genuine delivery of the event.
+    fn next_verdict(self) -> Verdict {
         match self {
             Self::Absent => FORWARDED,
             Self::Done => DUPLICATE,
@@ -102,21 +105,22 @@ impl Then {
     }
 }
 
-const REFUSED: Told = (401, false, 0);
-const FORWARDED: Told = (204, false, 1);
-const DUPLICATE: Told = (200, true, 0);
+const REFUSED: Verdict = (401, false, 0);
+const FORWARDED: Verdict = (204, false, 1);
+const DUPLICATE: Verdict = (200, true, 0);
 
-/// A request for the event `id`, and what must become of it.
+/// A request for the event `id`, with the expected verdict and record.
 struct Step {
     id: &'static str,
     request: Request<BoxBody<Bytes, std::io::Error>>,
     behaviour: Option<Behaviour>,
-    expected: Told,
-    then: Then,
+    expected: Verdict,
+    record: Record,
 }
 
-/// Makes the steps for a provider: anew for each door, because requests cannot be
-/// cloned. Each is of an event of its own, called after it.
+/// Builds the steps for a provider. Each step has an event of its own, with the id of the step.
+///
+/// Every entry point needs new steps, because requests cannot be cloned.
 struct Steps<'p> {
     provider: &'p TestProvider,
     steps: Vec<Step>,
@@ -127,85 +131,98 @@ impl Steps<'_> {
         &mut self,
         id: &'static str,
         request: Request<BoxBody<Bytes, std::io::Error>>,
-        expected: Told,
-        then: Then,
+        expected: Verdict,
+        record: Record,
     ) {
         self.steps.push(Step {
             id,
             request,
             behaviour: None,
             expected,
-            then,
+            record,
         });
     }
 
-    fn refused(&mut self, id: &'static str, request: Request<BoxBody<Bytes, std::io::Error>>) {
-        self.add(id, request, REFUSED, Then::Absent);
+    /// Adds a request that must be refused.
+    fn add_refused(&mut self, id: &'static str, request: Request<BoxBody<Bytes, std::io::Error>>) {
+        self.add(id, request, REFUSED, Record::Absent);
     }
 
-    /// A good delivery but for this change of its head.
-    fn changed(&mut self, id: &'static str, change: impl FnOnce(&mut HeaderMap)) {
+    /// Adds a genuine delivery whose head is changed by `change`. It must be refused.
+    fn add_changed(&mut self, id: &'static str, change: impl FnOnce(&mut HeaderMap)) {
         let body = self.provider.body(id);
         let mut headers = self.provider.sign(&body, now(), id);
         change(&mut headers);
-        self.refused(id, self.provider.request(headers, body));
+        self.add_refused(id, self.provider.request(headers, body));
     }
 
-    /// A good delivery that the program answers so.
-    fn answered(&mut self, id: &'static str, status: StatusCode, expected: Told, then: Then) {
-        self.add(id, self.provider.delivery(id), expected, then);
+    /// Adds a genuine delivery to which the upstream responds with `status`.
+    fn add_response(
+        &mut self,
+        id: &'static str,
+        status: StatusCode,
+        expected: Verdict,
+        record: Record,
+    ) {
+        self.add(id, self.provider.delivery(id), expected, record);
         if let Some(step) = self.steps.last_mut() {
             step.behaviour = Some(Behaviour::Status(status));
         }
     }
 }
 
+/// Returns the steps for `provider`.
 fn steps(provider: &TestProvider) -> Vec<Step> {
-    let mut of = Steps {
+    let mut steps = Steps {
         provider,
         steps: Vec::new(),
     };
-    of.add("good", provider.delivery("good"), FORWARDED, Then::Done);
-    of.add(
+    steps.add(
+        "genuine",
+        provider.delivery("genuine"),
+        FORWARDED,
+        Record::Done,
+    );
+    steps.add(
         "chunked",
         chunked(provider, "chunked", 7),
         FORWARDED,
-        Then::Done,
+        Record::Done,
     );
 
-    // What is not signed, not now, or not this.
+    // Deliveries outside of the window, tampered with, or without a valid signature.
     let outside = Duration::from_secs(302);
     for (id, at) in [
         ("stale", now().minus(outside)),
         ("future", now().plus(outside)),
     ] {
         let body = provider.body(id);
-        of.refused(id, provider.request(provider.sign(&body, at, id), body));
+        steps.add_refused(id, provider.request(provider.sign(&body, at, id), body));
     }
     let other = provider.sign(&provider.body("tampered"), now(), "tampered");
-    of.refused(
+    steps.add_refused(
         "tampered",
         provider.request(other, Bytes::from_static(b"{}")),
     );
     let bare = provider.request(HeaderMap::new(), provider.body("bare"));
-    of.refused("bare", bare);
+    steps.add_refused("bare", bare);
     let signature = match provider.name {
         "beatapi" => "x-beatapi-signature",
         "beel" => "beel-signature",
         _ => "webhook-signature",
     };
-    of.changed("unsigned", |head| drop(head.remove(signature)));
-    of.changed("empty", |head| drop(head.insert(signature, value(""))));
-    of.changed("twice", |head| {
+    steps.add_changed("unsigned", |head| drop(head.remove(signature)));
+    steps.add_changed("empty", |head| drop(head.insert(signature, value(""))));
+    steps.add_changed("twice", |head| {
         let again = head[signature].clone();
         head.append(signature, again);
     });
-    of.changed("short", |head| {
+    steps.add_changed("short", |head| {
         let bytes = head[signature].as_bytes();
         let short = HeaderValue::from_bytes(&bytes[..bytes.len() - 1]).expect("the value is valid");
         head.insert(signature, short);
     });
-    of.changed("garbage", |head| {
+    steps.add_changed("garbage", |head| {
         drop(head.insert(signature, value("anything=")))
     });
 
@@ -213,54 +230,59 @@ fn steps(provider: &TestProvider) -> Vec<Step> {
     let padding = "x".repeat(1024 * 1024 - 80);
     let large = serde_json::json!({ "id": "large", "data": padding }).to_string();
     let headers = provider.sign(large.as_bytes(), now(), "large");
-    of.add(
+    steps.add(
         "large",
         provider.request(headers, large.into()),
         FORWARDED,
-        Then::Done,
+        Record::Done,
     );
     let too_large = Bytes::from(vec![b' '; 1024 * 1024 + 1]);
     let headers = provider.sign(&too_large, now(), "too_large");
     let request = provider.request(headers, too_large);
-    of.add("too_large", request, (413, false, 0), Then::Absent);
+    steps.add("too_large", request, (413, false, 0), Record::Absent);
     let get = as_get(provider.delivery("get"));
-    of.add("get", get, (405, false, 0), Then::Absent);
+    steps.add("get", get, (405, false, 0), Record::Absent);
 
-    // What the program makes of it.
+    // Responses of the upstream.
     use StatusCode as S;
-    of.answered("ok", S::OK, (200, false, 1), Then::Done);
-    of.answered("accepted", S::ACCEPTED, (202, false, 1), Then::Done);
-    of.answered(
+    steps.add_response("ok", S::OK, (200, false, 1), Record::Done);
+    steps.add_response("accepted", S::ACCEPTED, (202, false, 1), Record::Done);
+    steps.add_response(
         "failed",
         S::INTERNAL_SERVER_ERROR,
         (500, false, 1),
-        Then::Absent,
+        Record::Absent,
     );
-    of.answered("unknown", S::NOT_FOUND, (404, false, 1), Then::Absent);
-    of.answered("conflict", S::CONFLICT, (409, false, 1), Then::Absent);
-    of.answered("gone", S::GONE, (502, false, 1), Then::Absent);
-    of.answered("moved", S::FOUND, (502, false, 1), Then::Absent);
-    of.steps
+    steps.add_response("unknown", S::NOT_FOUND, (404, false, 1), Record::Absent);
+    steps.add_response("conflict", S::CONFLICT, (409, false, 1), Record::Absent);
+    steps.add_response("gone", S::GONE, (502, false, 1), Record::Absent);
+    steps.add_response("moved", S::FOUND, (502, false, 1), Record::Absent);
+    steps.steps
 }
 
 #[tokio::test]
-async fn layer_and_gateway_come_to_the_same_verdicts_and_leave_the_same_behind() {
+async fn layer_and_gateway_reach_equal_verdicts_and_records() {
     for provider in TestProvider::all() {
-        for door in Door::all(&provider).await {
+        for entry_point in EntryPoint::all(&provider).await {
             for step in steps(&provider) {
-                let at = format!("{} {} {}", provider.name, door.name, step.id);
+                let at = format!("{} {} {}", provider.name, entry_point.name, step.id);
                 if let Some(behaviour) = step.behaviour {
-                    door.upstream.queue_behaviour(behaviour);
+                    entry_point.upstream.queue_behaviour(behaviour);
                 }
-                assert_eq!(door.send(step.request).await, step.expected, "{at}");
-                let told = door.send(provider.delivery(step.id)).await;
-                assert_eq!(told, step.then.told(), "{at}: then {:?}", step.then);
+                assert_eq!(entry_point.send(step.request).await, step.expected, "{at}");
+                let verdict = entry_point.send(provider.delivery(step.id)).await;
+                assert_eq!(
+                    verdict,
+                    step.record.next_verdict(),
+                    "{at}: record {:?}",
+                    step.record
+                );
             }
         }
     }
 }
 
-/// A good delivery in frames of `len` bytes.
+/// Returns a genuine delivery whose body has frames of `len` bytes.
 fn chunked(
     provider: &TestProvider,
     id: &str,
@@ -278,6 +300,7 @@ fn value(text: &'static str) -> HeaderValue {
     HeaderValue::from_static(text)
 }
 
+/// Returns `request` with the method GET.
 fn as_get(
     mut request: Request<BoxBody<Bytes, std::io::Error>>,
 ) -> Request<BoxBody<Bytes, std::io::Error>> {
@@ -285,7 +308,7 @@ fn as_get(
     request
 }
 
-/// A body of several frames and of no known length.
+/// A body of several frames without a declared length.
 struct Frames(std::vec::IntoIter<Bytes>);
 
 impl hyper::body::Body for Frames {

@@ -1,5 +1,5 @@
-//! Behind a load balancer that passes connections on by the PROXY protocol: each is of the
-//! client that the balancer names, and nobody else may name one.
+//! The PROXY protocol: a trusted load balancer names the client of each connection, and no other
+//! peer can.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,17 +10,20 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+/// A header of version 1.
 const TEXT: &[u8] = b"PROXY TCP4 192.0.2.7 10.0.0.1 40000 443\r\n";
+/// A header of version 2.
 const BINARY: &[u8] =
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x08\x0a\0\0\x01\x9c\x40\x01\xbb";
-/// What a balancer asks for itself.
+/// A version 2 header of a connection of the balancer itself, such as a health check.
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
+/// Creates a gateway that trusts PROXY headers of these networks.
 fn behind(upstream: &Upstream, networks: &str) -> GatewayBuilder {
     Gateway::builder(upstream.address()).server(&format!("proxy_protocol = {networks}"))
 }
 
-/// A connection that begins with `header`.
+/// Opens a connection and sends `header`.
 async fn connect(address: SocketAddr, header: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address)
         .await
@@ -29,7 +32,7 @@ async fn connect(address: SocketAddr, header: &[u8]) -> TcpStream {
     stream
 }
 
-/// The answer to a delivery, to the end of the connection; nothing if it was closed.
+/// Sends a delivery and returns the response, or an empty text if the gateway closed the connection.
 async fn deliver(mut stream: impl AsyncRead + AsyncWrite + Unpin, id: &str) -> String {
     let provider = TestProvider::named("beatapi");
     let body = provider.body(id);
@@ -45,18 +48,18 @@ async fn deliver(mut stream: impl AsyncRead + AsyncWrite + Unpin, id: &str) -> S
         ));
     }
     let request = [request.as_bytes(), b"\r\n", &body].concat();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     if stream.write_all(&request).await.is_ok() {
-        let read = stream.read_to_end(&mut answer);
+        let read = stream.read_to_end(&mut response);
         let _ = timeout(Duration::from_secs(20), read)
             .await
-            .expect("an end");
+            .expect("the gateway closes the connection");
     }
-    String::from_utf8(answer).expect("the bytes are UTF-8")
+    String::from_utf8(response).expect("the bytes are UTF-8")
 }
 
 #[tokio::test]
-async fn a_connection_is_of_the_client_that_the_balancer_names() {
+async fn the_client_address_is_that_of_the_proxy_header() {
     let upstream = Upstream::start().await;
     let certificates = Certificates::new();
     certificates.issue("server", "localhost");
@@ -82,8 +85,8 @@ async fn a_connection_is_of_the_client_that_the_balancer_names() {
             .await
             .expect("the handshake succeeds");
         let secure = deliver(secure, &format!("evt_{index}_tls")).await;
-        for answer in [clear, secure] {
-            assert!(answer.starts_with("HTTP/1.1 204"), "{client}: {answer}");
+        for response in [clear, secure] {
+            assert!(response.starts_with("HTTP/1.1 204"), "{client}: {response}");
             let arrived = upstream.take_received();
             for arrival in arrived {
                 assert_eq!(arrival.headers["x-forwarded-for"], client);
@@ -109,37 +112,56 @@ async fn a_connection_is_of_the_client_that_the_balancer_names() {
 }
 
 #[tokio::test]
-async fn nobody_else_names_one_and_without_a_name_there_is_no_connection() {
+async fn only_trusted_peers_can_send_a_proxy_header_and_they_must() {
     let upstream = Upstream::start().await;
-    let patience = "[limits]\nhead_timeout = \"1s\"";
-    let trusting = behind(&upstream, "\"127.0.0.1\"").table(patience).start();
-    let others = behind(&upstream, "[\"10.0.0.0/8\"]")
-        .table(patience)
+    let short_timeout = "[limits]\nhead_timeout = \"1s\"";
+    let trusted = behind(&upstream, "\"127.0.0.1\"")
+        .table(short_timeout)
         .start();
-    let none = Gateway::builder(upstream.address()).table(patience).start();
+    let untrusted = behind(&upstream, "[\"10.0.0.0/8\"]")
+        .table(short_timeout)
+        .start();
+    let none = Gateway::builder(upstream.address())
+        .table(short_timeout)
+        .start();
     for (name, gateway, header, expected) in [
-        ("good", &trusting, TEXT, "HTTP/1.1 204"),
-        ("none", &trusting, b"".as_slice(), ""),
-        ("half", &trusting, &TEXT[..20], ""),
-        ("bad", &trusting, b"PROXY TCP4 192.0.2.7\r\n".as_slice(), ""),
-        ("twice", &trusting, &[TEXT, TEXT].concat(), "HTTP/1.1 400"),
-        ("another network", &others, TEXT, ""),
-        ("another network, none", &others, b"".as_slice(), ""),
-        // The control: where none is expected, it is what it looks like.
-        ("not expected", &none, TEXT, "HTTP/1.1 400"),
-        ("as ever", &none, b"".as_slice(), "HTTP/1.1 204"),
+        ("header of a trusted peer", &trusted, TEXT, "HTTP/1.1 204"),
+        ("no header", &trusted, b"".as_slice(), ""),
+        ("truncated header", &trusted, &TEXT[..20], ""),
+        (
+            "malformed header",
+            &trusted,
+            b"PROXY TCP4 192.0.2.7\r\n".as_slice(),
+            "",
+        ),
+        (
+            "two headers",
+            &trusted,
+            &[TEXT, TEXT].concat(),
+            "HTTP/1.1 400",
+        ),
+        ("header of an untrusted peer", &untrusted, TEXT, ""),
+        ("untrusted peer, no header", &untrusted, b"".as_slice(), ""),
+        // The control: without the setting, a PROXY header is a malformed request.
+        ("setting off, header", &none, TEXT, "HTTP/1.1 400"),
+        (
+            "setting off, no header",
+            &none,
+            b"".as_slice(),
+            "HTTP/1.1 204",
+        ),
     ] {
         let stream = connect(gateway.address(), header).await;
-        let answer = deliver(stream, name).await;
+        let response = deliver(stream, name).await;
         match expected {
-            "" => assert_eq!(answer, "", "{name}"),
-            expected => assert!(answer.starts_with(expected), "{name}: {answer}"),
+            "" => assert_eq!(response, "", "{name}"),
+            expected => assert!(response.starts_with(expected), "{name}: {response}"),
         }
     }
     assert_eq!(upstream.take_received().len(), 2);
     for (gateway, reason, count) in [
-        (&others, "not_a_balancer", 2),
-        (&trusting, "no_proxy_header", 3),
+        (&untrusted, "not_a_balancer", 2),
+        (&trusted, "no_proxy_header", 3),
         (&none, "not_a_balancer", 0),
     ] {
         let metrics = gateway.get_admin("/metrics").await;
@@ -147,28 +169,28 @@ async fn nobody_else_names_one_and_without_a_name_there_is_no_connection() {
             format!("hookgate_connections_refused_total{{reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&counted), "{counted}{metrics}");
     }
-    // Nor does one who says nothing, or half of it, stay for longer than a head may take.
+    // The gateway closes a connection without a complete PROXY header after `head_timeout`.
     for header in [b"".as_slice(), &TEXT[..20], &BINARY[..14]] {
-        let mut stream = connect(trusting.address(), header).await;
+        let mut stream = connect(trusted.address(), header).await;
         let closed = timeout(Duration::from_secs(20), stream.read(&mut [0])).await;
         assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
     }
 }
 
 #[tokio::test]
-async fn limits_are_those_of_the_client_and_not_of_the_balancer() {
+async fn the_connection_limit_counts_clients_and_not_the_balancer() {
     let upstream = Upstream::start().await;
     let gateway = behind(&upstream, "[\"127.0.0.1\"]")
         .table("[limits]\nconnections_per_address = 1\nhead_timeout = \"1h\"")
         .start();
     let mut held = connect(gateway.address(), TEXT).await;
-    let ask = b"GET / HTTP/1.1\r\nhost: hooks.example\r\n\r\n";
-    held.write_all(ask).await.expect("the server reads");
+    let request = b"GET / HTTP/1.1\r\nhost: hooks.example\r\n\r\n";
+    held.write_all(request).await.expect("the server reads");
     let read = held
         .read(&mut [0; 1024])
         .await
         .expect("the server responds");
-    assert!(read > 0, "it is there, and counted");
+    assert!(read > 0, "the connection is open and counted");
     let of =
         async |header: &[u8], id: &str| deliver(connect(gateway.address(), header).await, id).await;
     assert!(of(BINARY, "evt_other").await.starts_with("HTTP/1.1 204"));

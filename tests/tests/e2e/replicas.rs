@@ -1,5 +1,5 @@
-//! Two gateways on one Redis: what one has seen, the other knows; and what happens to
-//! deliveries while the server has a bad day.
+//! Two gateways with one Redis: they share replay state, and refuse deliveries while Redis is down,
+//! slow, full, or emptied.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ fn gateway(upstream: &Upstream, server: &Server) -> GatewayBuilder {
         .replay("store = \"redis\"\nurl = \"env:REDIS_URL\"")
 }
 
-/// Sends each of `ids` `copies` times at once, the copies to one gateway after the
-/// other, `at_once` ids at a time.
-async fn send_copies(gateways: &[Gateway], ids: u32, copies: usize, at_once: usize) {
+/// Sends `copies` concurrent copies of each event, alternating between the gateways. Asserts that
+/// one copy is forwarded. `concurrent_ids` events are in flight at a time.
+async fn send_copies(gateways: &[Gateway], ids: u32, copies: usize, concurrent_ids: usize) {
     let addresses: Vec<_> = gateways.iter().map(Gateway::address).collect();
     let mut events = JoinSet::new();
     for id in 0..ids {
-        if events.len() == at_once {
+        if events.len() == concurrent_ids {
             let done: Result<(), _> = events.join_next().await.expect("a task is running");
-            done.expect("every copy is answered");
+            done.expect("the task does not panic");
         }
         let addresses = addresses.clone();
         events.spawn(async move {
@@ -40,15 +40,16 @@ async fn send_copies(gateways: &[Gateway], ids: u32, copies: usize, at_once: usi
                 let request = provider.delivery(&format!("evt_{id}"));
                 attempts.spawn(send(addresses[copy % addresses.len()], request));
             }
-            let replies = attempts.join_all().await;
-            let forwarded =
-                |reply: &&hookgate_tests::ReceivedResponse| reply.status == StatusCode::NO_CONTENT;
-            assert_eq!(replies.iter().filter(forwarded).count(), 1, "evt_{id}");
-            // The others are duplicates, or were told to come again.
-            assert!(replies.iter().all(|reply| {
-                forwarded(&reply)
-                    || reply.outcome() == Some("duplicate")
-                    || reply.status == StatusCode::SERVICE_UNAVAILABLE
+            let responses = attempts.join_all().await;
+            let forwarded = |response: &&hookgate_tests::ReceivedResponse| {
+                response.status == StatusCode::NO_CONTENT
+            };
+            assert_eq!(responses.iter().filter(forwarded).count(), 1, "evt_{id}");
+            // The other copies are duplicates, or got 503 and may retry.
+            assert!(responses.iter().all(|response| {
+                forwarded(&response)
+                    || response.outcome() == Some("duplicate")
+                    || response.status == StatusCode::SERVICE_UNAVAILABLE
             }));
         });
     }
@@ -56,7 +57,7 @@ async fn send_copies(gateways: &[Gateway], ids: u32, copies: usize, at_once: usi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_64_copies_over_two_gateways_one_arrives() {
+async fn two_gateways_forward_one_of_64_copies() {
     let server = Server::start(&[]);
     let upstream = Upstream::start().await;
     let gateways = [
@@ -67,9 +68,9 @@ async fn of_64_copies_over_two_gateways_one_arrives() {
     assert_eq!(upstream.take_received().len(), 2_000);
 }
 
-/// The control: two gateways that share nothing.
+/// The control: two gateways with memory stores share nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_gateways_that_share_nothing_are_found_out() {
+async fn two_gateways_without_a_shared_store_forward_two_copies() {
     let upstream = Upstream::start().await;
     let gateways = [
         Gateway::builder(upstream.address()).start(),
@@ -77,26 +78,26 @@ async fn two_gateways_that_share_nothing_are_found_out() {
     ];
     let provider = TestProvider::named("beatapi");
     for gateway in &gateways {
-        let reply = send(gateway.address(), provider.delivery("evt_1")).await;
-        assert_eq!(reply.status, StatusCode::NO_CONTENT);
+        let response = send(gateway.address(), provider.delivery("evt_1")).await;
+        assert_eq!(response.status, StatusCode::NO_CONTENT);
     }
     assert_eq!(upstream.take_received().len(), 2);
 }
 
-/// Sends new events until one is delivered; how many were refused meanwhile, each of
-/// them within a second.
-async fn until_delivered(gateway: &Gateway, name: &str) -> usize {
+/// Sends new events until one is forwarded. Returns the number of refused events. Asserts that each
+/// refusal takes less than a second.
+async fn send_until_forwarded(gateway: &Gateway, name: &str) -> usize {
     let provider = TestProvider::named("beatapi");
     let start = Instant::now();
     for number in 0.. {
         let sent = Instant::now();
         let id = format!("evt_{name}_{number}");
-        let reply = send(gateway.address(), provider.delivery(&id)).await;
-        if reply.status == StatusCode::NO_CONTENT {
+        let response = send(gateway.address(), provider.delivery(&id)).await;
+        if response.status == StatusCode::NO_CONTENT {
             return number;
         }
-        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(reply.headers.contains_key("retry-after"));
+        assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.headers.contains_key("retry-after"));
         assert!(
             sent.elapsed() < Duration::from_secs(1),
             "{:?}",
@@ -104,66 +105,66 @@ async fn until_delivered(gateway: &Gateway, name: &str) -> usize {
         );
         assert!(start.elapsed() < Duration::from_secs(10), "{name}");
     }
-    unreachable!("it goes on until it returns")
+    unreachable!("the loop ends by returning")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_has_a_bad_day_nothing_is_forwarded_and_senders_are_told_so() {
+async fn while_redis_is_unusable_nothing_is_forwarded_and_senders_get_503() {
     let mut server = Server::start(&["--appendonly", "yes"]);
     let upstream = Upstream::start().await;
     let gateway = gateway(&upstream, &server).start();
     let provider = TestProvider::named("beatapi");
-    assert_eq!(until_delivered(&gateway, "well").await, 0);
+    assert_eq!(send_until_forwarded(&gateway, "well").await, 0);
     upstream.take_received();
     let refused = async |what: &str| {
         for number in 0..10 {
             let sent = Instant::now();
             let id = format!("evt_{what}_{number}");
-            let reply = send(gateway.address(), provider.delivery(&id)).await;
-            assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{what}");
+            let response = send(gateway.address(), provider.delivery(&id)).await;
+            assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "{what}");
             assert!(sent.elapsed() < Duration::from_secs(1), "{what}");
         }
         assert_eq!(upstream.take_received().len(), 0, "{what}");
     };
 
-    // It stands still.
+    // Redis is stopped.
     server.signal("STOP");
     refused("stopped").await;
     server.signal("CONT");
     let recovered = Instant::now();
-    until_delivered(&gateway, "continued").await;
+    send_until_forwarded(&gateway, "continued").await;
     assert!(recovered.elapsed() < Duration::from_secs(2));
-    // What was not claimed is not lost: its retry is forwarded, now or when a claim
-    // that nobody heard of has been given back.
-    until_forwarded(&gateway, &provider, "evt_stopped_0").await;
+    // An unclaimed event is not lost: its retry is forwarded at once, or after the gateway has
+    // released a claim whose reply it never received.
+    retry_until_forwarded(&gateway, &provider, "evt_stopped_0").await;
 
-    // It is killed, and comes back with its files.
+    // Redis is killed and restarted with its files.
     server.kill();
     upstream.take_received();
     refused("killed").await;
     server.restart();
     let recovered = Instant::now();
-    until_delivered(&gateway, "restarted").await;
+    send_until_forwarded(&gateway, "restarted").await;
     assert!(recovered.elapsed() < Duration::from_secs(2));
     let again = send(gateway.address(), provider.delivery("evt_well_0")).await;
     assert_eq!(again.outcome(), Some("duplicate"));
 
-    // It has no memory left.
+    // Redis has no memory left.
     upstream.take_received();
     server.cli(&["config", "set", "maxmemory", "1mb"]);
     refused("out_of_memory").await;
     server.cli(&["config", "set", "maxmemory", "0"]);
-    until_delivered(&gateway, "with_memory").await;
+    send_until_forwarded(&gateway, "with_memory").await;
 
-    // Every connection is cut.
+    // Redis closes every connection.
     server.cli(&["client", "kill", "type", "normal"]);
     let cut = Instant::now();
-    until_delivered(&gateway, "cut").await;
+    send_until_forwarded(&gateway, "cut").await;
     assert!(cut.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_redis_was_emptied_replays_are_refused_and_new_deliveries_pass() {
+async fn after_redis_was_emptied_replays_are_refused_and_new_deliveries_pass() {
     let server = Server::start(&[]);
     let upstream = Upstream::start().await;
     let gateways = [
@@ -191,11 +192,11 @@ async fn when_redis_was_emptied_replays_are_refused_and_new_deliveries_pass() {
     }
     assert_eq!(upstream.take_received().len(), 0);
     for (gateway, name) in gateways.iter().zip(["since_one", "since_other"]) {
-        until_delivered(gateway, name).await;
+        send_until_forwarded(gateway, name).await;
     }
 
-    // The control: a server that says it has been there all the time, and a gateway that
-    // cannot know better.
+    // The control: a gateway that connects after the loss cannot detect it, so it forwards the
+    // replay.
     upstream.take_received();
     server.cli(&["FLUSHALL"]);
     let late = gateway(&upstream, &server).start();
@@ -204,8 +205,8 @@ async fn when_redis_was_emptied_replays_are_refused_and_new_deliveries_pass() {
     assert_eq!(upstream.take_received().len(), 1);
 }
 
-/// Passes on what it reads, each time after `delay` milliseconds.
-async fn slow_way(to: u16, delay: Arc<AtomicU64>) -> u16 {
+/// Starts a TCP relay to the port `to`. It delays every reply by `delay` milliseconds.
+async fn start_slow_relay(to: u16, delay: Arc<AtomicU64>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port is free");
@@ -216,14 +217,15 @@ async fn slow_way(to: u16, delay: Arc<AtomicU64>) -> u16 {
             let server = server.expect("the server listens");
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            tokio::spawn(pass_on(from_client, to_server, Arc::default()));
-            tokio::spawn(pass_on(from_server, to_client, Arc::clone(&delay)));
+            tokio::spawn(copy_with_delay(from_client, to_server, Arc::default()));
+            tokio::spawn(copy_with_delay(from_server, to_client, Arc::clone(&delay)));
         }
     });
     port
 }
 
-async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Arc<AtomicU64>) {
+/// Copies bytes, each chunk after `delay` milliseconds.
+async fn copy_with_delay(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Arc<AtomicU64>) {
     let mut buffer = vec![0; 65_536];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let delay = Duration::from_millis(delay.load(Ordering::SeqCst));
@@ -235,17 +237,17 @@ async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Arc<Ato
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_redis_is_slow_senders_are_told_in_time() {
+async fn while_redis_is_slow_senders_get_a_response_in_time() {
     let server = Server::start(&[]);
     server.in_use();
     let delay = Arc::new(AtomicU64::new(0));
-    let port = slow_way(server.port, Arc::clone(&delay)).await;
+    let port = start_slow_relay(server.port, Arc::clone(&delay)).await;
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .env("REDIS_URL", &format!("redis://127.0.0.1:{port}"))
         .replay("store = \"redis\"\nurl = \"env:REDIS_URL\"")
         .start();
-    assert_eq!(until_delivered(&gateway, "quick").await, 0);
+    assert_eq!(send_until_forwarded(&gateway, "quick").await, 0);
     upstream.take_received();
 
     delay.store(400, Ordering::SeqCst);
@@ -253,12 +255,12 @@ async fn while_redis_is_slow_senders_are_told_in_time() {
     let mut delivered = 0;
     for number in 0..10 {
         let sent = Instant::now();
-        let reply = send(
+        let response = send(
             gateway.address(),
             provider.delivery(&format!("evt_{number}")),
         )
         .await;
-        match reply.status {
+        match response.status {
             StatusCode::NO_CONTENT => delivered += 1,
             StatusCode::SERVICE_UNAVAILABLE => assert!(sent.elapsed() < Duration::from_secs(1)),
             other => panic!("{other}"),
@@ -268,11 +270,12 @@ async fn while_redis_is_slow_senders_are_told_in_time() {
 
     delay.store(0, Ordering::SeqCst);
     let recovered = Instant::now();
-    until_delivered(&gateway, "quick_again").await;
+    send_until_forwarded(&gateway, "quick_again").await;
     assert!(recovered.elapsed() < Duration::from_secs(2));
 }
 
-async fn until_forwarded(gateway: &Gateway, provider: &TestProvider, id: &str) {
+/// Retries the event `id` until it is forwarded.
+async fn retry_until_forwarded(gateway: &Gateway, provider: &TestProvider, id: &str) {
     let start = Instant::now();
     while send(gateway.address(), provider.delivery(id)).await.status != StatusCode::NO_CONTENT {
         assert!(start.elapsed() < Duration::from_secs(20), "{id}");
@@ -280,7 +283,7 @@ async fn until_forwarded(gateway: &Gateway, provider: &TestProvider, id: &str) {
 }
 
 #[tokio::test]
-async fn a_server_that_would_forget_is_refused_at_start() {
+async fn a_redis_that_may_evict_keys_is_refused_at_start() {
     let server = Server::start(&["--maxmemory-policy", "allkeys-lru"]);
     let config = "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n[replay]\n\
                   store = \"redis\"\nurl = \"env:REDIS_URL\"\n[upstreams.app]\n\
@@ -302,9 +305,9 @@ async fn a_server_that_would_forget_is_refused_at_start() {
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let said = run(&server.url());
-    assert!(said.contains("noeviction"), "{said}");
-    let said = run("http://a-password@127.0.0.1");
-    assert!(said.contains("replay.url"), "{said}");
-    assert!(!said.contains("a-password"), "{said}");
+    let stderr = run(&server.url());
+    assert!(stderr.contains("noeviction"), "{stderr}");
+    let stderr = run("http://a-password@127.0.0.1");
+    assert!(stderr.contains("replay.url"), "{stderr}");
+    assert!(!stderr.contains("a-password"), "{stderr}");
 }

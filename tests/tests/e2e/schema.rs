@@ -1,4 +1,4 @@
-//! The JSON Schema that editors use says what the gateway says.
+//! The JSON Schema for editors agrees with the configuration that the gateway accepts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,20 +20,20 @@ fn schema() -> Value {
     serde_json::from_slice(&output.expect("the command runs").stdout).expect("the text is JSON")
 }
 
-/// A configuration as the schema sees it.
+/// Returns a configuration as JSON, for the schema.
 fn as_json(text: &str) -> Value {
     let table: toml::Table = text.parse().expect("the text is TOML");
-    serde_json::to_value(table).expect("no number is odd")
+    serde_json::to_value(table).expect("TOML converts to JSON")
 }
 
 #[test]
-fn the_schema_of_the_repository_is_the_one_of_the_program() {
+fn the_committed_schema_is_the_one_the_program_prints() {
     let committed: Value =
         serde_json::from_str(&read("gateway.schema.json")).expect("the text is JSON");
     assert_eq!(
         committed,
         schema(),
-        "`hookgate schema > gateway.schema.json` makes it anew"
+        "regenerate it: hookgate schema > gateway.schema.json"
     );
 }
 
@@ -71,7 +71,7 @@ fn the_schema_accepts_the_example_and_refuses_mistakes() {
     }
 }
 
-/// A key that there is not, in each table, and where the schema has that table.
+/// An unknown key in each table, and the JSON pointer of that table in the schema.
 const TABLES: [(&str, &str); 9] = [
     ("nokey = 1", ""),
     ("[server]\nnokey = 1", "/properties/server"),
@@ -97,25 +97,27 @@ const TABLES: [(&str, &str); 9] = [
 ];
 
 #[test]
-fn the_schema_knows_the_keys_that_the_gateway_knows() {
+fn the_schema_has_exactly_the_keys_of_the_gateway() {
     let schema = schema();
     for (text, pointer) in TABLES {
         let table = schema.pointer(pointer).expect("the schema has the table");
-        let properties = table["properties"].as_object().expect("keys");
+        let properties = table["properties"]
+            .as_object()
+            .expect("the table has properties");
         let in_schema: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
-        let said = refusal_of(text);
-        let known = said
+        let errors = check_errors(text);
+        let known = errors
             .lines()
             .find_map(|line| line.split_once("nokey: unknown key; expected one of "))
             .map(|(_, keys)| keys)
-            .unwrap_or_else(|| panic!("{text}: {said}"));
+            .unwrap_or_else(|| panic!("{text}: {errors}"));
         let in_program: BTreeSet<&str> = known.split(", ").collect();
         assert_eq!(in_schema, in_program, "{text}");
     }
 }
 
-/// What is said of a configuration.
-fn refusal_of(text: &str) -> String {
+/// Returns the errors of `check` for a configuration.
+fn check_errors(text: &str) -> String {
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let file = folder.path().join("gateway.toml");
     std::fs::write(&file, text).expect("the file is written");

@@ -1,5 +1,5 @@
-//! Stores on bad days: nothing is forwarded without a claim that is written, and
-//! senders are told to try again.
+//! Faults of the disk store: nothing is forwarded without a stored claim, and senders get 503 so
+//! that they retry. Faults of Redis are tested in `replicas`.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ async fn a_full_disk_forwards_nothing_and_forgets_nothing() {
     let upstream = Upstream::start().await;
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let path = folder.path().display().to_string();
-    // A write beyond this is an error, as it is on a disk that is full.
+    // Writes beyond this limit fail, as they do on a full disk.
     let gateway = Gateway::builder(upstream.address())
         .shell_prefix("trap '' XFSZ; ulimit -f 400")
         .replay(&format!("store = \"disk\"\npath = {path:?}"))
@@ -21,13 +21,13 @@ async fn a_full_disk_forwards_nothing_and_forgets_nothing() {
     let mut refused = 0;
     for number in 0..2_000 {
         let id = format!("evt_{number}");
-        let reply = send(gateway.address(), provider.delivery(&id)).await;
-        match reply.status {
+        let response = send(gateway.address(), provider.delivery(&id)).await;
+        match response.status {
             StatusCode::NO_CONTENT => {
                 delivered.insert(id);
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                assert!(reply.headers.contains_key("retry-after"));
+                assert!(response.headers.contains_key("retry-after"));
                 refused += 1;
             }
             other => panic!("{id}: {other}"),
@@ -36,10 +36,10 @@ async fn a_full_disk_forwards_nothing_and_forgets_nothing() {
             break;
         }
     }
-    assert_eq!(refused, 20, "the disk is full by now");
+    assert_eq!(refused, 20, "the disk should be full");
     assert!(delivered.len() > 10, "{}", delivered.len());
-    // What was forwarded had been claimed. It may not have been committed: then it
-    // is not forwarded again while its lease runs.
+    // Every forwarded event was claimed. Some may not be committed; those are not forwarded again
+    // while their lease runs.
     let arrived: BTreeSet<String> = upstream
         .take_received()
         .iter()
@@ -56,13 +56,13 @@ async fn a_full_disk_forwards_nothing_and_forgets_nothing() {
     assert!(log.contains("the replay store did not answer"), "{log}");
     drop(gateway);
 
-    // With room again, everything goes on, and nothing comes twice.
+    // With free space, new events are forwarded, and no event is forwarded twice.
     let gateway = Gateway::builder(upstream.address())
         .replay(&format!("store = \"disk\"\npath = {path:?}"))
         .start();
     let again = send(gateway.address(), provider.delivery("evt_0")).await;
     assert_eq!(again.outcome(), Some("duplicate"));
-    // The last that was claimed there was no room to commit: its lease still runs.
+    // The last claim could not be committed, and its lease still runs.
     for id in &delivered {
         let again = send(gateway.address(), provider.delivery(id)).await;
         assert!(
@@ -95,7 +95,7 @@ async fn a_gateway_whose_store_cannot_be_opened_does_not_start() {
         .output()
         .expect("the command runs");
     assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("not a file of hookgate's"), "{said}");
-    assert!(said.contains("replay.db"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("not a file of hookgate's"), "{stderr}");
+    assert!(stderr.contains("replay.db"), "{stderr}");
 }

@@ -1,4 +1,4 @@
-//! TLS in front of the gateway, with clients that are used for it.
+//! TLS at the gateway, with curl and h2load as clients.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -17,13 +17,14 @@ fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
 }
 
+/// Returns an authority that has issued the server certificate.
 fn certificates() -> Certificates {
     let certificates = Certificates::new();
     certificates.issue("server", "localhost");
     certificates
 }
 
-/// The arguments of curl and of h2load for these headers.
+/// Returns the arguments by which curl and h2load send these headers.
 fn header_args(headers: &HeaderMap) -> Vec<String> {
     let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
         let value = value.to_str().expect("the bytes are UTF-8");
@@ -32,7 +33,7 @@ fn header_args(headers: &HeaderMap) -> Vec<String> {
     headers.iter().flat_map(line).collect()
 }
 
-/// What curl is told: the version of HTTP, and the status.
+/// Sends a request with curl. Returns the HTTP version, the status, and the outcome header.
 async fn curl(args: &[&str], url: &str, headers: &HeaderMap, body: &Path) -> String {
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--max-time", "20"])
@@ -50,7 +51,7 @@ async fn curl(args: &[&str], url: &str, headers: &HeaderMap, body: &Path) -> Str
 }
 
 #[tokio::test]
-async fn curl_is_told_the_same_in_every_protocol() {
+async fn curl_gets_the_same_verdicts_in_every_protocol() {
     let certificates = certificates();
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
@@ -81,8 +82,8 @@ async fn curl_is_told_the_same_in_every_protocol() {
             (&headers, "204 "),
             (&headers, "200 duplicate"),
         ] {
-            let told = curl(args, url, headers, &body_file).await;
-            assert_eq!(told, format!("{version} {expected}"), "{args:?}");
+            let output = curl(args, url, headers, &body_file).await;
+            assert_eq!(output, format!("{version} {expected}"), "{args:?}");
         }
         let arrivals = upstream.take_received();
         assert_eq!(arrivals.len(), 1, "{args:?}");
@@ -90,7 +91,7 @@ async fn curl_is_told_the_same_in_every_protocol() {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme);
         let proto = &arrivals[0].headers["x-forwarded-proto"];
         assert_eq!(proto.to_str().ok(), scheme);
-        // From the authority, where HTTP/2 has no other.
+        // Over HTTP/2 the host comes from `:authority`.
         let host = arrivals[0].headers["host"]
             .to_str()
             .expect("the bytes are UTF-8");
@@ -99,7 +100,7 @@ async fn curl_is_told_the_same_in_every_protocol() {
 }
 
 #[tokio::test]
-async fn under_h2load_one_delivery_is_one_delivery() {
+async fn five_thousand_copies_from_h2load_are_forwarded_once() {
     let certificates = certificates();
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
@@ -122,20 +123,20 @@ async fn under_h2load_one_delivery_is_one_delivery() {
             .output()
             .await
             .expect("h2load is installed");
-        let told = String::from_utf8(output.stdout).expect("the bytes are UTF-8");
-        assert!(told.contains(expected), "{told}");
+        let output = String::from_utf8(output.stdout).expect("the bytes are UTF-8");
+        assert!(output.contains(expected), "{output}");
         assert_eq!(upstream.take_received().len(), arrivals);
         headers.insert("x-beatapi-timestamp", HeaderValue::from_static("1"));
     }
 }
 
-/// A delivery over HTTP/2, with the certificates that this authority has issued.
-async fn is_reached(gateway: &Gateway, certificates: &Certificates, id: &str) -> bool {
+/// Returns whether a client that trusts `certificates` can deliver over HTTP/2.
+async fn can_deliver(gateway: &Gateway, certificates: &Certificates, id: &str) -> bool {
     let protocol = Protocol::Tls(certificates.client("h2"));
     let delivery = beatapi().delivery(id);
     match send_over(&protocol, gateway.tls_address(), delivery).await {
-        Ok(reply) => {
-            assert!(reply.status.is_success());
+        Ok(response) => {
+            assert!(response.status.is_success());
             true
         }
         Err(_) => false,
@@ -143,15 +144,15 @@ async fn is_reached(gateway: &Gateway, certificates: &Certificates, id: &str) ->
 }
 
 #[tokio::test]
-async fn a_certificate_is_replaced_while_the_gateway_runs_and_a_bad_one_is_not_taken() {
+async fn a_new_certificate_is_loaded_while_the_gateway_runs_and_an_invalid_one_is_not() {
     let certificates = certificates();
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .tls(&certificates)
         .start();
-    assert!(is_reached(&gateway, &certificates, "evt_1").await);
+    assert!(can_deliver(&gateway, &certificates, "evt_1").await);
 
-    // Another key than that of the certificate.
+    // This key does not belong to the certificate.
     let others = Certificates::new();
     others.issue("server", "localhost");
     let replace = |file: &str| {
@@ -159,17 +160,17 @@ async fn a_certificate_is_replaced_while_the_gateway_runs_and_a_bad_one_is_not_t
     };
     replace("server.key");
     gateway.wait_for_log("does not go with").await;
-    assert!(is_reached(&gateway, &certificates, "evt_2").await);
+    assert!(can_deliver(&gateway, &certificates, "evt_2").await);
 
     replace("server.pem");
     gateway.wait_for_log("the configuration was reloaded").await;
-    assert!(is_reached(&gateway, &others, "evt_3").await);
-    assert!(!is_reached(&gateway, &certificates, "evt_4").await);
+    assert!(can_deliver(&gateway, &others, "evt_3").await);
+    assert!(!can_deliver(&gateway, &certificates, "evt_4").await);
     assert_eq!(upstream.take_received().len(), 3);
 }
 
 #[tokio::test]
-async fn with_a_client_ca_only_who_has_its_certificate_gets_in() {
+async fn with_client_ca_only_clients_with_its_certificate_can_connect() {
     let certificates = certificates();
     let authority = Certificates::new();
     authority.issue("client", "sender");
@@ -201,14 +202,14 @@ async fn with_a_client_ca_only_who_has_its_certificate_gets_in() {
             args.extend(["--key".to_owned(), path("client.key")]);
         }
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let told = curl(&args, &url, &headers, &body_file).await;
-        assert_eq!(told, expected);
+        let output = curl(&args, &url, &headers, &body_file).await;
+        assert_eq!(output, expected);
     }
     assert_eq!(upstream.take_received().len(), 1);
 }
 
 #[tokio::test]
-async fn who_does_not_shake_hands_is_counted_and_closed_on_time() {
+async fn connections_without_a_handshake_count_and_are_closed_in_time() {
     let certificates = certificates();
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
@@ -223,17 +224,22 @@ async fn who_does_not_shake_hands_is_counted_and_closed_on_time() {
                 .expect("the server listens"),
         );
     }
-    // Every place is taken by those who say nothing, and for so long only.
+    // The silent connections use up the connection limit until `head_timeout` ends.
     for mut stream in silent {
         let mut nothing = [0];
         let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut nothing));
-        assert_eq!(read.await.expect("it is closed").expect("in order"), 0);
+        assert_eq!(
+            read.await
+                .expect("the gateway closes the connection in time")
+                .expect("the close is orderly"),
+            0
+        );
     }
-    assert!(is_reached(&gateway, &certificates, "evt_1").await);
+    assert!(can_deliver(&gateway, &certificates, "evt_1").await);
 }
 
 #[tokio::test]
-async fn who_speaks_no_tls_is_counted_and_told_of_in_the_log() {
+async fn a_connection_without_tls_is_counted_and_logged() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .tls(&certificates())
@@ -247,7 +253,7 @@ async fn who_speaks_no_tls_is_counted_and_told_of_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_connection_over_tls_may_rest_for_longer_than_a_head_may_take() {
+async fn an_idle_tls_connection_outlives_head_timeout() {
     let certificates = certificates();
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
@@ -269,11 +275,11 @@ async fn a_connection_over_tls_may_rest_for_longer_than_a_head_may_take() {
         .expect("the HTTP/1.1 handshake succeeds");
     tokio::spawn(connection);
     for id in ["evt_1", "evt_2"] {
-        let reply = client
+        let response = client
             .send_request(beatapi().delivery(id))
             .await
             .expect("the server responds");
-        assert_eq!(reply.status(), StatusCode::NO_CONTENT);
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
         sleep(Duration::from_millis(1500)).await;
     }
     assert_eq!(upstream.take_received().len(), 2);

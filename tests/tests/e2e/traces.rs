@@ -1,5 +1,5 @@
-//! The context of a trace goes on to the upstream; and a collector gets a span for each
-//! delivery, if the program was built for that.
+//! Distributed traces: the gateway propagates the trace context to the upstream. With the feature
+//! `otel` it sends a span for each delivery to a collector.
 
 use bytes::Bytes;
 use hookgate_tests::{Gateway, TestProvider, Upstream, send};
@@ -9,6 +9,7 @@ use http_body_util::combinators::BoxBody;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
+/// Returns a genuine delivery with a `traceparent` header.
 fn traced(provider: &TestProvider, id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
     let mut request = provider.delivery(id);
     let context = format!("00-{TRACE}-{PARENT}-01");
@@ -18,15 +19,15 @@ fn traced(provider: &TestProvider, id: &str) -> Request<BoxBody<Bytes, std::io::
 }
 
 #[tokio::test]
-async fn without_a_collector_the_context_goes_on_as_it_came() {
+async fn without_a_collector_the_trace_context_is_forwarded_unchanged() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address()).start();
-    let reply = send(
+    let response = send(
         gateway.address(),
         traced(&TestProvider::named("beatapi"), "evt_1"),
     )
     .await;
-    assert_eq!(reply.status, StatusCode::NO_CONTENT);
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
     let arrival = &upstream.take_received()[0];
     assert_eq!(
         arrival.headers["traceparent"],
@@ -51,8 +52,8 @@ mod with_a_collector {
             .start()
     }
 
-    /// What the collector got that has `text` in it.
-    async fn span(collector: &Upstream, text: &str) -> Vec<u8> {
+    /// Waits for a span that contains `text`. Returns the export request with it.
+    async fn wait_for_span(collector: &Upstream, text: &str) -> Vec<u8> {
         let start = Instant::now();
         loop {
             for arrival in collector.take_received() {
@@ -79,16 +80,16 @@ mod with_a_collector {
         let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
         let gateway = gateway(&upstream, &collector);
         let provider = TestProvider::named("beatapi");
-        let reply = send(gateway.address(), traced(&provider, "evt_1")).await;
-        assert_eq!(reply.status, StatusCode::NO_CONTENT);
+        let response = send(gateway.address(), traced(&provider, "evt_1")).await;
+        assert_eq!(response.status, StatusCode::NO_CONTENT);
         let arrival = &upstream.take_received()[0];
-        let told = arrival.headers["traceparent"]
+        let traceparent = arrival.headers["traceparent"]
             .to_str()
             .expect("the bytes are UTF-8");
-        let (trace, own) = (&told[3..35], &told[36..52]);
+        let (trace, own) = (&traceparent[3..35], &traceparent[36..52]);
         assert_eq!(trace, TRACE);
         assert_ne!(own, PARENT);
-        let span = span(&collector, "webhook delivery").await;
+        let span = wait_for_span(&collector, "webhook delivery").await;
         for id in [TRACE, PARENT, own] {
             assert!(contains(&span, &binary(id)), "{id}");
         }
@@ -99,22 +100,22 @@ mod with_a_collector {
     }
 
     #[tokio::test]
-    async fn who_is_not_verified_does_not_decide_what_is_recorded() {
+    async fn an_unverified_request_cannot_choose_the_trace_of_its_span() {
         let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
         let gateway = gateway(&upstream, &collector);
         let provider = TestProvider::named("beatapi");
         let mut forged = traced(&provider, "evt_1");
         let headers = provider.sign(b"{}", now(), "");
         forged.headers_mut().extend(headers);
-        let reply = send(gateway.address(), forged).await;
-        assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
-        let span = span(&collector, "hookgate.reason").await;
+        let response = send(gateway.address(), forged).await;
+        assert_eq!(response.status, StatusCode::UNAUTHORIZED);
+        let span = wait_for_span(&collector, "hookgate.reason").await;
         assert!(!contains(&span, &binary(TRACE)));
-        // The end of the process sends what is left.
+        // The gateway exports the remaining spans when it exits.
         let mut gateway = gateway;
         send(gateway.address(), traced(&provider, "evt_last")).await;
         gateway.signal("TERM");
         assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
-        self::span(&collector, "evt_last").await;
+        wait_for_span(&collector, "evt_last").await;
     }
 }

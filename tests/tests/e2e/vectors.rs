@@ -1,4 +1,4 @@
-//! Known answers, through the public API and through the running gateway.
+//! Known-answer vectors, through the public API and through the running gateway.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ fn all_vectors() -> impl Iterator<Item = Vector> {
     seed_vectors().into_iter().chain(catalogue_vectors())
 }
 
-/// When a vector arrives, where it says so.
+/// Returns the time at which the vector arrives.
 fn now(vector: &Vector) -> UnixTime {
     UnixTime::from_secs(vector.now.unwrap_or_default())
 }
@@ -43,18 +43,21 @@ fn verifier(vector: &Vector) -> Verifier {
     builder.build().expect("the secret fits the scheme")
 }
 
+/// Verifies the vector with these headers and this body.
 fn check(vector: &Vector, headers: &HeaderMap, body: Bytes) -> Result<RequestOutcome, VerifyError> {
     let (method, uri) = (vector.method(), vector.target());
     let head = Head::new(&method, &uri, headers);
     verifier(vector).verify(head, body, now(vector))
 }
 
+/// Verifies a vector that must be a delivery.
 fn verify(vector: &Vector, headers: &HeaderMap, body: Bytes) -> Result<Verified, VerifyError> {
-    check(vector, headers, body).map(|checked| checked.delivery().expect("no handshake"))
+    check(vector, headers, body)
+        .map(|checked| checked.delivery().expect("the vector is a delivery"))
 }
 
-/// The headers of a handshake. Those that have to be signed are published without
-/// a signature.
+/// Returns the headers of a handshake. Adds a signature where the scheme demands one, because the
+/// published vectors have none.
 fn handshake_headers(vector: &Vector) -> HeaderMap {
     let mut headers = vector.headers();
     let provider = Provider::named(&vector.provider).expect("the catalogue has the provider");
@@ -73,16 +76,16 @@ fn handshake_headers(vector: &Vector) -> HeaderMap {
 
 #[test]
 fn every_vector_has_its_verdict_through_the_api() {
-    let (mut good, mut bad, mut handshakes) = (0, 0, 0);
+    let (mut genuine, mut forged, mut handshakes) = (0, 0, 0);
     for vector in all_vectors() {
         let name = format!("{} {}", vector.provider, vector.note);
         if vector.is_handshake() {
             let outcome = check(&vector, &handshake_headers(&vector), vector.body());
             let found = match outcome {
-                Ok(RequestOutcome::Handshake(answer)) => {
-                    (answer.status(), Some(answer.into_body()))
+                Ok(RequestOutcome::Handshake(response)) => {
+                    (response.status(), Some(response.into_body()))
                 }
-                Ok(RequestOutcome::Delivery(_)) => panic!("{name}: taken for a delivery"),
+                Ok(RequestOutcome::Delivery(_)) => panic!("{name}: verified as a delivery"),
                 Err(VerifyError::HandshakeRefused) => (StatusCode::FORBIDDEN, None),
                 Err(error) => panic!("{name}: {error}"),
             };
@@ -97,33 +100,38 @@ fn every_vector_has_its_verdict_through_the_api() {
         let outcome = verify(&vector, &vector.headers(), vector.body());
         assert_eq!(outcome.is_ok(), vector.is_good(), "{name}: {outcome:?}");
         if vector.is_good() {
-            good += 1
+            genuine += 1
         } else {
-            bad += 1
+            forged += 1
         }
     }
-    // 20 of the first providers, and 64 of the catalogue.
-    assert_eq!((good, bad, handshakes), (46, 28, 10));
+    // 20 vectors are in seeds.json and 64 in catalogue.json.
+    assert_eq!((genuine, forged, handshakes), (46, 28, 10));
 }
 
-/// The control: each good vector with one byte changed, anywhere.
+/// The control: each genuine vector with one changed byte, at every position.
 #[test]
-fn no_good_vector_passes_with_a_byte_changed() {
+fn no_genuine_vector_verifies_with_a_changed_byte() {
     let scope = ReplayScope::new(&["test"]);
     let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     for vector in all_vectors().filter(|vector| vector.is_good() && !vector.is_handshake()) {
         let (headers, body) = (vector.headers(), vector.body());
-        let genuine = verify(&vector, &headers, body.clone()).expect("it is good");
+        let genuine = verify(&vector, &headers, body.clone()).expect("the vector verifies");
         let provider = Provider::named(&vector.provider).expect("the catalogue has the provider");
         let mut variants = provider.scheme().variants();
-        let unbound = variants.any(|v| v.warnings().contains(&SchemeWarning::BodyUnbound));
-        let mut expect = |what: &str, outcome: Result<Verified, VerifyError>, unread: bool| {
+        let binds_no_body = variants.any(|v| v.warnings().contains(&SchemeWarning::BodyUnbound));
+        let mut expect = |what: &str, outcome: Result<Verified, VerifyError>, is_unsigned: bool| {
             match outcome {
                 Err(_) => *refused.entry(vector.provider.clone()).or_default() += 1,
-                // What nobody signed may differ; the event stays the same.
+                // A change of unsigned bytes may verify, but as the same event.
                 Ok(verified) => {
                     let same = verified.replay_keys(&scope) == genuine.replay_keys(&scope);
-                    assert!(unread && same, "{} {what} {}", vector.provider, vector.note);
+                    assert!(
+                        is_unsigned && same,
+                        "{} {what} {}",
+                        vector.provider,
+                        vector.note
+                    );
                 }
             }
         };
@@ -131,9 +139,9 @@ fn no_good_vector_passes_with_a_byte_changed() {
             let mut other = body.to_vec();
             other[at] ^= 1;
             let outcome = verify(&vector, &headers, other.into());
-            // Fields that are written in another way are the same fields.
+            // Another percent-encoding of a form field is the same field.
             let escape = body[..at].iter().rev().take(2).any(|byte| *byte == b'%');
-            expect(&format!("body {at}"), outcome, unbound || escape);
+            expect(&format!("body {at}"), outcome, binds_no_body || escape);
         }
         for (name, value) in &headers {
             for at in 0..value.len() {
@@ -145,15 +153,15 @@ fn no_good_vector_passes_with_a_byte_changed() {
                 };
                 let mut headers = headers.clone();
                 headers.insert(name, other);
-                // A list may carry what the scheme does not look at, and two
-                // signatures may be of two keys.
-                let unread = vector.note.contains("several signatures")
+                // Schemes ignore unknown list items, and accept a second signature by another
+                // key.
+                let is_unsigned = vector.note.contains("several signatures")
                     || vector.note.contains("ignored")
                     || vector.note.starts_with("a token without a comma")
                     || name.as_str().starts_with("box-signature-")
                     || ["content-type", "box-delivery-id"].contains(&name.as_str());
                 let outcome = verify(&vector, &headers, body.clone());
-                expect(&format!("{name} {at}"), outcome, case_only || unread);
+                expect(&format!("{name} {at}"), outcome, case_only || is_unsigned);
             }
         }
     }
@@ -165,7 +173,7 @@ fn no_good_vector_passes_with_a_byte_changed() {
 
 #[tokio::test]
 async fn every_vector_has_its_verdict_through_the_running_gateway() {
-    // Deliveries are POSTs at the gateway.
+    // The gateway accepts a delivery only as a POST.
     let vectors: Vec<Vector> = all_vectors()
         .filter(|vector| vector.is_handshake() || vector.method() == Method::POST)
         .collect();
@@ -207,7 +215,7 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
     let mut verdicts = BTreeSet::new();
     for (index, vector) in vectors.iter().enumerate() {
         let name = format!("{} {}", vector.provider, vector.note);
-        // Signatures without a time of their own pass at any.
+        // Vectors without a timestamp verify at any time.
         let now = vector.now.unwrap_or(match vector.provider.as_str() {
             "sanity" => 1_633_519_811,
             _ => 0,
@@ -232,7 +240,7 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
         let full = Full::new(body.clone())
             .map_err(|never| match never {})
             .boxed();
-        let reply = send(
+        let response = send(
             gateway.address(),
             request.body(full).expect("the request is valid"),
         )
@@ -244,13 +252,13 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
             (false, _) if vector.is_good() => (204, true),
             (false, _) => (401, false),
         };
-        assert_eq!(reply.status.as_u16(), status, "{name}");
+        assert_eq!(response.status.as_u16(), status, "{name}");
         if let Some(expected) = vector
             .expected_response
             .as_ref()
             .and_then(|e| e.body.clone())
         {
-            assert_eq!(reply.body, expected, "{name}");
+            assert_eq!(response.body, expected, "{name}");
         }
         assert_eq!(arrivals.len(), usize::from(forwarded), "{name}");
         if forwarded {
