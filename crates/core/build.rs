@@ -1,4 +1,4 @@
-//! Lists the files of the catalogue, so that adding a provider is adding a file.
+//! Lists the provider files, so that adding a provider only takes a new file.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,8 +19,9 @@ fn main() -> io::Result<()> {
                 .file_stem()
                 .and_then(|name| name.to_str())
                 .map(str::to_owned);
-            names
-                .push(name.ok_or_else(|| io::Error::other("a provider's file name is not UTF-8"))?);
+            names.push(
+                name.ok_or_else(|| io::Error::other("the name of a provider file is not UTF-8"))?,
+            );
         }
     }
     names.sort();

@@ -1,7 +1,7 @@
-//! Errors, sorted by who is to blame.
+//! Errors of verification and of secrets.
 //!
-//! [`VerifyError`] blames the sender of a delivery. [`SecretError`] and
-//! [`Problems`](crate::Problems) blame the operator, and occur at start-up alone.
+//! A [`VerifyError`] is the fault of a delivery's sender. [`SecretError`] and
+//! [`Problems`](crate::Problems) are faults of the operator, and occur at start-up alone.
 
 use std::fmt;
 
@@ -122,14 +122,14 @@ pub enum SecretError {
     PrivateKey,
     /// The secret does not start with the prefix that secrets of the scheme have.
     Prefix,
-    /// Public documentation prints the secret: anybody can sign with it.
+    /// Public documentation prints the secret: anyone can sign with it.
     Published,
 }
 
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Blank => f.write_str("the secret is empty; anybody could sign with it"),
+            Self::Blank => f.write_str("the secret is empty; anyone could sign with it"),
             Self::Placeholder => f.write_str("the secret is a placeholder that was not replaced"),
             Self::TooLong => write!(f, "the secret is longer than {MAX_SECRET_LEN} bytes"),
             Self::Environment(name) => {
@@ -157,7 +157,7 @@ impl fmt::Display for SecretError {
                 f.write_str("the secret does not start with the prefix of the scheme's secrets")
             }
             Self::Published => {
-                f.write_str("public documentation prints the secret; anybody can sign with it")
+                f.write_str("public documentation prints the secret; anyone can sign with it")
             }
         }
     }

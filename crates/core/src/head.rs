@@ -1,18 +1,21 @@
+//! The head of a request.
+
 use http::{HeaderMap, Method, Uri, request};
 
-/// The head of a request: all that is known before the body.
+/// The head of a request: its method, target and headers.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Head<'r> {
     /// The request's method.
     pub method: &'r Method,
     /// The request's target as it was received.
     pub uri: &'r Uri,
-    /// The request's headers, repeated ones included.
+    /// The request's headers, including repeated ones.
     pub headers: &'r HeaderMap,
 }
 
 impl<'r> Head<'r> {
-    /// A head of these parts.
+    /// Creates a head from its parts.
     pub const fn new(method: &'r Method, uri: &'r Uri, headers: &'r HeaderMap) -> Self {
         Self {
             method,

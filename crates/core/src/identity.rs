@@ -1,28 +1,29 @@
-//! Which event a delivery is: the key that replays and retries share.
+//! The identity of an event: the replay key that a delivery shares with its retries and replays.
 //!
-//! Made of signed material only. Whoever captured a delivery may change every
-//! header, the path and the text of the signature, and it stays the same event.
+//! The key is made of signed values alone. An attacker who captured a delivery can change its
+//! path, its unsigned headers and the text of its signature, but not its replay key.
 
 use std::fmt;
 
 use crate::mac::HmacSha256;
 
-/// What tells one event from another: the first of these that the scheme signs.
+/// The signed value that identifies an event. If a scheme signs several of these values, the
+/// first variant wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Identity {
-    /// The event id. Retries carry the same one, whatever else changes.
+    /// The event id. All deliveries of one event carry the same id.
     Id,
-    /// The whole signed message, its timestamp included. A retry is signed
-    /// anew, so only exact replays are recognised.
+    /// The whole signed message, including its timestamp. A retry has a new timestamp, so
+    /// only exact replays are recognised.
     Exact,
-    /// The whole signed message, which has no timestamp. Two events with equal
-    /// bytes look like one.
+    /// The whole signed message, which has no timestamp. Two events with equal bytes count
+    /// as one event.
     Content,
 }
 
 impl Identity {
-    /// Stable label for logs.
+    /// Stable label of the variant for logs.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Id => "id",
@@ -32,13 +33,13 @@ impl Identity {
     }
 }
 
-/// An identity with what it is made of.
+/// The identity of an event together with the value that it is made of.
 #[derive(Clone, Debug)]
 pub(crate) enum Discriminator {
     Id(Box<str>),
     /// SHA-256 of the signed message.
     Exact(Box<[u8; 32]>),
-    /// Likewise.
+    /// SHA-256 of the signed message.
     Content(Box<[u8; 32]>),
 }
 
@@ -58,7 +59,7 @@ impl Discriminator {
         }
     }
 
-    /// Its bytes, and what keeps one kind apart from the others.
+    /// Returns the number of the variant, which keeps the variants apart, and the bytes.
     fn parts(&self) -> (u8, &[u8]) {
         match self {
             Self::Id(id) => (1, id.as_bytes()),
@@ -68,12 +69,12 @@ impl Discriminator {
     }
 }
 
-/// Names an event within a replay store: 128 bits of a keyed hash.
+/// The name of an event in a replay store: 128 bits of a keyed hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplayKey([u8; 16]);
 
 impl ReplayKey {
-    /// A key of these bytes, for stores and their tests.
+    /// Creates a key from its bytes, for stores and their tests.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -90,17 +91,17 @@ impl fmt::Debug for ReplayKey {
     }
 }
 
-/// Keeps the events of one source, or of one tenant of it, apart from all
-/// others: the same id at two sources is two events.
+/// A namespace for the events of one source, or of one tenant of a source.
 ///
-/// The same names give the same keys in every process, so that replicas and
-/// restarts agree.
+/// The same event id in two scopes is two events. The same names give the same keys in every
+/// process, so replicas and restarts agree.
 #[derive(Clone)]
 pub struct ReplayScope(HmacSha256);
 
 impl ReplayScope {
-    /// The scope with this path of names, such as a source and a tenant. Each
-    /// name is delimited by its length: `["ab", "c"]` is not `["a", "bc"]`.
+    /// Creates the scope with this path of names, such as a source and a tenant.
+    ///
+    /// Each name is delimited by its length, so `["ab", "c"]` differs from `["a", "bc"]`.
     pub fn new(names: &[&str]) -> Self {
         let mut key = b"hookgate replay key 1".to_vec();
         for name in names {
@@ -110,7 +111,7 @@ impl ReplayScope {
         Self(HmacSha256::new(&key))
     }
 
-    /// The key of the event that `discriminator` names in this scope.
+    /// Returns the key of the event that `discriminator` identifies in this scope.
     pub(crate) fn key(&self, discriminator: &Discriminator) -> ReplayKey {
         let (kind, bytes) = discriminator.parts();
         let mut mac = self.0.clone();
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_and_identities_do_not_collide() {
+    fn keys_of_different_scopes_and_identities_differ() {
         let key = |names: &[&str], discriminator| ReplayScope::new(names).key(&discriminator);
         let digest = *b"0123456789abcdef0123456789abcdef";
         let keys = [
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_the_same_in_every_process() {
+    fn a_replay_key_is_the_same_in_every_process() {
         let key = ReplayScope::new(&["beatapi"]).key(&id("evt_1"));
         assert_eq!(
             format!("{key:?}"),

@@ -1,5 +1,8 @@
-//! Verification of signed webhook deliveries, for any provider described as
-//! data. Sans-I/O: no socket, no clock, no async runtime, no globals.
+//! Verification of signed webhook deliveries, for any provider that is described as data.
+//!
+//! The crate is sans-I/O: it opens no socket, reads no clock, needs no async runtime and has
+//! no mutable global state. A [`Verifier`] checks a delivery in two steps: first its [`Head`],
+//! then its body. Only a delivery that passes both becomes a [`Verified`].
 //!
 //! ```
 //! use bytes::Bytes;
@@ -18,19 +21,19 @@
 //! let (method, uri) = (Method::POST, Uri::from_static("/hooks/beatapi"));
 //! let head = Head::new(&method, &uri, &headers);
 //!
-//! // A good delivery: the head first, then the body chunk by chunk.
+//! // A genuine delivery: check the head first, then pass the body chunk by chunk.
 //! let HeadOutcome::Delivery(mut pending) = verifier.begin(head, now)? else { panic!("a handshake") };
 //! pending.push(body.clone());
 //! let verified = pending.finish(now)?.delivery().expect("no handshake");
 //! assert_eq!(verified.id(), Some("evt_1"));
 //! assert_eq!(verified.body(), &body);
 //!
-//! // The same as a whole, tampered with.
+//! // A delivery whose body was changed, checked in one call.
 //! let forged = Bytes::from_static(br#"{"id":"evt_2","event":"task.succeeded"}"#);
 //! let refused = verifier.verify(head, forged, now).unwrap_err();
 //! assert_eq!(refused, VerifyError::SignatureMismatch);
 //!
-//! // And with nothing to verify: refused before a byte of the body is read.
+//! // A delivery without a signature is refused before a byte of its body is read.
 //! let bare = HeaderMap::new();
 //! let refused = verifier.begin(Head::new(&method, &uri, &bare), now).unwrap_err();
 //! assert_eq!(refused, VerifyError::SignatureMissing);

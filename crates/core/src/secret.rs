@@ -1,3 +1,5 @@
+//! The text of a secret, kept out of logs and memory dumps.
+
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -7,9 +9,9 @@ use crate::limits::MAX_SECRET_LEN;
 
 /// The text of a provider's secret, as the provider shows it.
 ///
-/// How it becomes a key is the scheme's business: `whsec_` alone says nothing.
-/// Cannot be empty, blank or an unexpanded placeholder. Erased on drop; `Debug`
-/// does not show it.
+/// The scheme decides how the text becomes a key, because three providers give the prefix
+/// `whsec_` three different meanings. A secret cannot be empty, blank or an unexpanded
+/// placeholder. Its memory is erased on drop, and `Debug` does not show it.
 ///
 /// ```
 /// use hookgate_core::{Secret, SecretError};
@@ -22,22 +24,23 @@ use crate::limits::MAX_SECRET_LEN;
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Length limit in bytes. Generous: a PEM key fits.
+    /// Longest text of a secret, in bytes. A PEM key fits.
     pub const MAX_LEN: usize = MAX_SECRET_LEN;
 
-    /// Keys shorter than this, in bytes, can be guessed: warn about them.
+    /// Length in bytes below which a key can be guessed. A program should warn about such keys.
     pub const WEAK_LEN: usize = 16;
 
-    /// Takes the text of a secret.
+    /// Creates a secret from its text.
     ///
     /// # Errors
     ///
-    /// [`SecretError::Blank`], [`SecretError::Placeholder`] or
-    /// [`SecretError::TooLong`].
+    /// Returns [`SecretError::Blank`] if the text is empty, white space or a prefix alone,
+    /// [`SecretError::TooLong`] if it is longer than [`Secret::MAX_LEN`], and
+    /// [`SecretError::Placeholder`] if it is a placeholder that was not replaced.
     pub fn new(text: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
         let text = Zeroizing::new(text.into());
         let shown = text.trim_ascii();
-        // A prefix alone is as empty as nothing: the rest was lost on the way.
+        // A prefix alone is an empty secret whose value was lost, for example by a template.
         let mut bare = shown;
         for prefix in [&b"v1,"[..], b"whsec_", b"whpk_"] {
             bare = bare.strip_prefix(prefix).unwrap_or(bare);
@@ -54,26 +57,32 @@ impl Secret {
         Ok(Self(text))
     }
 
-    /// Takes the secret from the environment variable `name`.
+    /// Reads the secret from the environment variable `name`.
     ///
     /// # Errors
     ///
-    /// [`SecretError::Environment`] if it is not set, and those of [`Secret::new`].
+    /// Returns [`SecretError::Environment`] if the variable is not set or not UTF-8, and the
+    /// errors of [`Secret::new`].
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
-        let text = std::env::var(name).map_err(|_| SecretError::Environment(name.to_owned()))?;
-        Self::new(text)
+        // The error for text that is not UTF-8 is left out: it contains the secret.
+        let text = std::env::var(name).ok();
+        Self::new(text.ok_or_else(|| SecretError::Environment(name.to_owned()))?)
     }
 
-    /// The text itself, if it is UTF-8: for what is kept like a secret and is
-    /// none, such as the token of a handshake.
+    /// Returns the text of the secret, if it is UTF-8.
+    ///
+    /// The method is meant for values that are stored like secrets, but are sent in requests,
+    /// such as the token of a handshake.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 
-    /// What makes it doubtful that the provider has shown this text, if anything does: it is as
-    /// files and variables have it that were written in another way, or it is a filler.
-    pub fn doubt(&self) -> Option<&'static str> {
-        const FILLERS: [&str; 6] = [
+    /// Returns a warning if the text is unlikely to be the secret as the provider shows it.
+    ///
+    /// Such a text has a byte order mark, quotes, an assignment or control characters around
+    /// it, which a file or a variable added. Or it is an example that was not replaced.
+    pub fn warning(&self) -> Option<&'static str> {
+        const EXAMPLES: [&str; 6] = [
             "changeme",
             "yoursecret",
             "yourwebhooksecret",
@@ -101,16 +110,18 @@ impl Secret {
                 .collect(),
         );
         if text.starts_with(b"\xef\xbb\xbf") {
-            Some("begins with a byte order mark, which is a part of the key")
+            Some("starts with a byte order mark, which becomes a part of the key")
         } else if quoted(b'"') || quoted(b'\'') {
-            Some("is in quotes, which are a part of the key")
+            Some("is in quotes, which become a part of the key")
         } else if is_assignment {
-            Some("looks like NAME=value, all of which is the key")
+            Some("looks like NAME=value, and all of it becomes the key")
         } else if text.iter().any(u8::is_ascii_control) && !text.trim_ascii_start().starts_with(PEM)
         {
-            Some("has a line end or another control character in it, which is a part of the key")
-        } else if FILLERS.iter().any(|filler| letters.contains(filler)) {
-            Some("looks like a filler for the secret; anybody could sign with it")
+            Some(
+                "contains a line end or another control character, which becomes a part of the key",
+            )
+        } else if EXAMPLES.iter().any(|example| letters.contains(example)) {
+            Some("looks like an example that was not replaced; anyone could sign with it")
         } else {
             None
         }
@@ -127,8 +138,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// `${X}` anywhere, or `$(X)`, `{{ x }}`, `<x>`, `%X%` as the whole: what
-/// templating leaves behind when the value was not there.
+/// Whether `text` is the rest of a template without a value: `${X}` anywhere, or `$(X)`,
+/// `{{ x }}`, `<x>` or `%X%` as the whole text.
 fn is_placeholder(text: &[u8]) -> bool {
     const BRACKETS: [(&[u8], &[u8]); 4] =
         [(b"$(", b")"), (b"{{", b"}}"), (b"<", b">"), (b"%", b"%")];
@@ -145,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_templating_leaves_behind_is_refused() {
+    fn a_placeholder_or_a_blank_text_is_refused() {
         for text in [
             "${X}",
             "$(X)",
@@ -178,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_provider_shows_is_doubted() {
+    fn a_text_that_no_provider_shows_has_a_warning() {
         for text in [
             "\"whsec_c3VpdGVz\"",
             "'whsec_c3VpdGVz'",
@@ -189,7 +200,7 @@ mod tests {
             "your-webhook-secret-here",
             "whsec_xxxxxxxxxxxxxxxx",
         ] {
-            assert!(Secret::new(text).unwrap().doubt().is_some(), "{text:?}");
+            assert!(Secret::new(text).unwrap().warning().is_some(), "{text:?}");
         }
         for text in [
             "whsec_5f0c8a6de2b94a13",
@@ -198,7 +209,7 @@ mod tests {
             "sk=live=1",
             "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----",
         ] {
-            assert_eq!(Secret::new(text).unwrap().doubt(), None, "{text:?}");
+            assert_eq!(Secret::new(text).unwrap().warning(), None, "{text:?}");
         }
     }
 

@@ -22,14 +22,14 @@ use crate::scheme::template::{IfAbsent, Variable};
 use crate::scheme::{Plan, Scheme, SignatureKind, field};
 use crate::secret::Secret;
 use crate::time::UnixTime;
-use crate::verifier::{BuildError, Context, SigningInput, context, find_variant};
+use crate::verifier::{BuildError, SchemeSettings, SigningInput, find_variant};
 
 /// Signs deliveries of one scheme with one key.
 #[derive(Clone, Debug)]
 pub struct Signer {
     scheme: Scheme,
     plan: usize,
-    context: Context,
+    settings: SchemeSettings,
     key: SigningKey,
 }
 
@@ -81,7 +81,7 @@ impl SignerBuilder {
     /// is missing that the scheme needs.
     pub fn build(self) -> Result<Signer, BuildError> {
         let wrong = |error| BuildError::Secret { index: 0, error };
-        let context = context(&self.scheme, self.url.as_deref(), self.params)?;
+        let settings = SchemeSettings::new(&self.scheme, self.url.as_deref(), self.params)?;
         let plans = self.scheme.plans();
         let plan = match self.variant {
             Some(name) => find_variant(&self.scheme, &name)?,
@@ -104,7 +104,7 @@ impl SignerBuilder {
             key: key.map_err(wrong)?,
             scheme: self.scheme,
             plan,
-            context,
+            settings,
         })
     }
 }
@@ -146,7 +146,7 @@ impl Signer {
         id: Option<&str>,
     ) -> Result<HeaderMap, SignError> {
         let body = Bytes::copy_from_slice(body);
-        let uri = self.context.target();
+        let uri = self.settings.target();
         let mut request = Request::new(body.clone());
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = uri.clone();
@@ -248,8 +248,8 @@ impl Draft<'_> {
 
     /// What a verifier would refuse, whatever the signature.
     fn check(&self) -> Result<(), SignError> {
-        let context = &self.signer.context;
-        if !context.may_be_asked(self.plan, self.parts.uri.query()) {
+        let settings = &self.signer.settings;
+        if !settings.allows_query(self.plan, self.parts.uri.query()) {
             return Err(SignError::QueryOfAnotherAddress);
         }
         if !self.plan.allows_body(&self.body) {
@@ -458,13 +458,13 @@ impl Draft<'_> {
             ..Metadata::default()
         };
         let label = policy.label.as_deref().unwrap_or("sig1");
-        let address = self.signer.context.address.as_ref();
+        let endpoint = self.signer.settings.endpoint.as_ref();
         let draft = message_signature::Draft::new(
             label,
             &policy.components,
             metadata,
             Head::from(&self.parts),
-            address.and_then(|address| address.origin.as_ref()),
+            endpoint.and_then(|endpoint| endpoint.origin.as_ref()),
         )
         .map_err(|_| SignError::FieldMalformed)?;
         let signature = self.signer.signature(draft.base())?;
@@ -475,7 +475,7 @@ impl Draft<'_> {
     fn unsigned<'d>(&'d self, list: Option<&'d str>) -> SigningInput<'d> {
         SigningInput {
             plan: self.plan,
-            context: &self.signer.context,
+            settings: &self.signer.settings,
             head: Head::from(&self.parts),
             list: list.map(str::as_bytes),
             body: &self.body,

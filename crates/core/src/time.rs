@@ -1,20 +1,23 @@
+//! Points in time, and the window in which a timestamp is accepted.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::VerifyError;
 
-/// A moment in wall-clock time, in milliseconds since the Unix epoch.
+/// A point in wall-clock time, in milliseconds since the Unix epoch.
 ///
-/// Always passed in as an argument: this crate reads no clock.
+/// Callers pass the current time as an argument, because this crate reads no clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(i64);
 
 impl UnixTime {
-    /// `seconds` since the Unix epoch; saturates far outside any window.
+    /// Creates a time from the seconds since the Unix epoch. The result saturates far outside
+    /// any window.
     pub const fn from_secs(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
 
-    /// `milliseconds` since the Unix epoch.
+    /// Creates a time from the milliseconds since the Unix epoch.
     pub const fn from_millis(milliseconds: i64) -> Self {
         Self(milliseconds)
     }
@@ -29,12 +32,12 @@ impl UnixTime {
         self.0
     }
 
-    /// This moment and `duration` more.
+    /// Returns the time `duration` later.
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// This moment less `duration`.
+    /// Returns the time `duration` earlier.
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
@@ -49,9 +52,9 @@ impl From<SystemTime> for UnixTime {
     }
 }
 
-/// How far a timestamp may lie in the past and in the future, both inclusive.
+/// How far a timestamp may be in the past and in the future. Both bounds are inclusive.
 ///
-/// The default is 300 s both ways.
+/// The default is 300 s in each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     past: Duration,
@@ -59,36 +62,37 @@ pub struct Window {
 }
 
 impl Window {
-    /// The default of nearly every provider: five minutes both ways.
+    /// The window that nearly every provider recommends: five minutes in each direction.
     pub const DEFAULT: Self = Self {
         past: Duration::from_secs(300),
         future: Duration::from_secs(300),
     };
 
-    /// A window of `past` back and `future` ahead.
+    /// Creates a window that accepts timestamps from `past` ago to `future` ahead.
     pub const fn new(past: Duration, future: Duration) -> Self {
         Self { past, future }
     }
 
-    /// The window that lets through what either does.
+    /// Returns the smallest window that contains both windows.
     pub(crate) fn widest(self, other: Self) -> Self {
         Self::new(self.past.max(other.past), self.future.max(other.future))
     }
 
-    /// How old a timestamp may be.
+    /// Greatest age of a timestamp.
     pub const fn past(self) -> Duration {
         self.past
     }
 
-    /// How far ahead a timestamp may be.
+    /// Greatest distance of a timestamp into the future.
     pub const fn future(self) -> Duration {
         self.future
     }
 
-    /// For how long the bytes of one delivery can pass this window: both sides,
-    /// one second because a timestamp is a whole second, and twice the error of
-    /// the clocks (30 s each). Whoever forgets a delivery earlier lets its
-    /// replay in.
+    /// Returns for how long the bytes of one delivery can pass this window.
+    ///
+    /// The sum is: the past side, the future side, one second because a timestamp is a whole
+    /// second, and 30 s of error for each of two clocks. A receiver that forgets a delivery
+    /// earlier accepts its replay.
     pub fn security_retention(self) -> Duration {
         const CLOCK_ERROR: Duration = Duration::from_secs(30);
         self.past
@@ -97,15 +101,15 @@ impl Window {
             .saturating_add(2 * CLOCK_ERROR)
     }
 
-    /// Checks `at` against the clock, in the sender's own `unit`.
+    /// Checks the timestamp `at` against the current time, at the sender's precision.
     pub(crate) fn check(
         self,
         at: UnixTime,
         now: UnixTime,
         precision: Precision,
     ) -> Result<(), VerifyError> {
-        // A timestamp in whole seconds is compared in whole seconds: a delivery
-        // of exactly the window's age passes whatever the fraction of the clock.
+        // A timestamp in whole seconds is compared in whole seconds. A delivery that is exactly
+        // as old as the window allows then passes, whatever the fraction of the clock is.
         let age = match precision {
             Precision::Seconds => (now.secs().saturating_sub(at.secs())).saturating_mul(1000),
             Precision::Milliseconds => now.millis().saturating_sub(at.millis()),
@@ -126,7 +130,7 @@ impl Default for Window {
     }
 }
 
-/// How finely a sender's timestamps are grained.
+/// The precision of a sender's timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Precision {
     Seconds,
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn extremes_do_not_overflow() {
+    fn extreme_times_do_not_overflow() {
         for now in [i64::MIN, -1, 0, i64::MAX] {
             for at in [i64::MIN, -1, 0, 99_999_999_999, i64::MAX] {
                 let (at, now) = (UnixTime::from_secs(at), UnixTime::from_millis(now));
@@ -167,8 +171,8 @@ mod tests {
 
     #[test]
     fn the_same_bytes_stay_acceptable_for_at_most_the_security_retention() {
-        // Signed 300 s ahead of a clock that is 30 s ahead, and replayed until it is
-        // 300 s old for one that is 30 s behind.
+        // A sender whose clock is 30 s ahead signs 300 s ahead of that clock. A receiver whose clock is
+        // 30 s behind accepts the delivery until it is 300 s old.
         assert_eq!(
             Window::DEFAULT.security_retention(),
             Duration::from_secs(661)

@@ -482,7 +482,7 @@ fn a_secret_is_for_the_variants_that_it_is_meant_for() {
         .unwrap_err();
     assert_eq!(
         unknown.to_string(),
-        "no such variant; expected one of signed, token"
+        "unknown variant; expected one of signed, token"
     );
     // One that is meant for a variant has to fit it.
     let broken = Secret::new("whsec_not*base64").unwrap();
@@ -518,7 +518,7 @@ fn what_a_scheme_needs_besides_has_to_be_set() {
     let missing = builder(meta.scheme()).build().unwrap_err();
     assert_eq!(
         missing.to_string(),
-        "the parameter \"verify_token\" is missing, which the scheme needs"
+        "the scheme needs the parameter \"verify_token\", which is missing"
     );
     let empty = builder(meta.scheme())
         .param("verify_token", "")

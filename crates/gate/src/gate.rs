@@ -84,7 +84,7 @@ impl<S: ReplayStore> Gate<S> {
         head: Head<'_>,
         declared_len: Option<u64>,
     ) -> Result<AcceptedHead<'s>, Refusal> {
-        if *head.method != Method::POST && !source.verifier().answers(head.method) {
+        if *head.method != Method::POST && !source.verifier().is_handshake_method(head.method) {
             return Err(Refusal::of_method(source.verifier()));
         }
         let clock = Arc::clone(&self.0.clock);

@@ -231,7 +231,7 @@ impl Refusal {
 
     /// A refusal of a method that neither deliveries nor a handshake of this source have.
     pub(crate) fn of_method(verifier: &Verifier) -> Self {
-        let answers = |method| verifier.answers(&method);
+        let answers = |method| verifier.is_handshake_method(&method);
         let others = (
             answers(Method::GET),
             answers(Method::HEAD),

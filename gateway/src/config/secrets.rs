@@ -65,7 +65,7 @@ pub(super) fn read_keys(source: &Section<'_>, warnings: &Report) -> Vec<(String,
     for (index, item) in items.iter().enumerate() {
         let path = format!("{}[{index}]", source.key_path("secrets"));
         let doubted = |secret: Secret| {
-            if let Some(doubt) = secret.doubt() {
+            if let Some(doubt) = secret.warning() {
                 warnings.add(&path, doubt);
             }
             secret

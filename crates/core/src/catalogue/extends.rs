@@ -1,4 +1,4 @@
-//! Reads schemes, including those whose `extends` names a provider of the catalogue.
+//! Reads schemes, and merges a scheme into the provider that its key `extends` names.
 
 use toml::{Table, Value};
 
@@ -11,7 +11,7 @@ impl Scheme {
     ///
     /// # Errors
     ///
-    /// Returns every mistake, each with its key path and what was expected.
+    /// Returns every mistake, each with its key path and the expected value.
     ///
     /// ```
     /// use hookgate_core::Scheme;

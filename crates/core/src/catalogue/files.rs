@@ -7,7 +7,7 @@ use toml::{Table, Value};
 /// The name and the text of every file under `providers/`, sorted by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
 
-/// What a file says about its provider.
+/// The kind of a provider file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     /// The file has the scheme of the provider.

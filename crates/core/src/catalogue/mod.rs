@@ -1,9 +1,9 @@
 //! The catalogue of providers. Each is one TOML file under `providers/`, compiled into the
 //! crate; to add a provider is to add a file.
 //!
-//! [`Provider`] is a provider whose scheme is known, [`UndocumentedProvider`] one that signs
-//! but does not say how. Everything that knows the names of providers belongs here: the
-//! modules `scheme` and `verifier` read no file of the catalogue.
+//! A [`Provider`] has a scheme. An [`UndocumentedProvider`] signs its deliveries, but does not
+//! document the scheme. All code that knows providers by name belongs here: the modules
+//! `scheme` and `verifier` read no file of the catalogue.
 
 mod extends;
 mod files;

@@ -142,7 +142,7 @@ impl Provider {
 /// Whether two events of a provider can have equal bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Events {
-    /// Any two events differ in a value that is signed.
+    /// Two events always differ in a value that is signed.
     Distinct,
     /// An event is a ping: it says only that there is something to fetch. Two pings can be
     /// equal, so a receiver that drops equal deliveries would lose events.

@@ -9,8 +9,8 @@ use crate::secret::Secret;
 
 /// Returns the secrets that the documentation of any provider prints.
 ///
-/// A verifier refuses all of them, whatever its scheme: a scheme that extends another one is
-/// copied from its examples together with their secrets.
+/// A verifier refuses all of them, whatever its provider is: a provider that extends another
+/// one accepts the secrets of that one, too.
 pub(crate) fn published_secrets() -> &'static [Secret] {
     static SECRETS: LazyLock<Vec<Secret>> = LazyLock::new(|| {
         let secrets = files::all()

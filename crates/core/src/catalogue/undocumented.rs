@@ -76,7 +76,7 @@ impl UndocumentedProvider {
         self.retention
     }
 
-    /// What is known about the provider, and what an operator can do.
+    /// The known facts about the provider, with advice for the operator.
     pub fn notes(&self) -> &str {
         &self.notes
     }

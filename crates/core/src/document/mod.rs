@@ -1,5 +1,5 @@
-//! Reads TOML so that every mistake is reported at once, each with its key path and what was
-//! expected.
+//! Reads TOML so that all mistakes are reported at once, each with its key path and the
+//! expected value.
 //!
 //! serde stops at the first error, but an operator who fixes a configuration wants to see all
 //! of them. Provider files, schemes and the gateway's configuration are read through the same

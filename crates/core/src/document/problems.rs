@@ -9,7 +9,8 @@ use std::rc::Rc;
 pub struct Problem {
     /// Path of the key, such as `sources[1].window.past`.
     pub at: String,
-    /// What is wrong and what was expected. Never a value that may be secret.
+    /// Description of the mistake and of the expected value. It never shows the value, which
+    /// may be a secret.
     pub message: String,
 }
 
@@ -28,7 +29,7 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// A single mistake at `at`.
+    /// Creates a list of one mistake at the key path `at`.
     pub fn one(at: impl Into<String>, message: impl Into<String>) -> Self {
         Self(vec![Problem {
             at: at.into(),
@@ -36,13 +37,13 @@ impl Problems {
         }])
     }
 
-    /// The same mistakes, each told by what `tell` makes of it.
+    /// Replaces each mistake by the result of `change`.
     #[must_use]
-    pub fn map(self, tell: impl FnMut(Problem) -> Problem) -> Self {
-        Self(self.0.into_iter().map(tell).collect())
+    pub fn map(self, change: impl FnMut(Problem) -> Problem) -> Self {
+        Self(self.0.into_iter().map(change).collect())
     }
 
-    /// The mistakes.
+    /// Returns the mistakes.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
     }
@@ -71,12 +72,12 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects [`Problem`]s while a document is read.
+/// Collects [`Problem`]s while a document is read. Clones share one list.
 #[derive(Clone, Debug, Default)]
 pub struct Report(Rc<RefCell<Vec<Problem>>>);
 
 impl Report {
-    /// Notes a mistake.
+    /// Adds a mistake.
     pub fn add(&self, at: impl Into<String>, message: impl Into<String>) {
         self.0.borrow_mut().push(Problem {
             at: at.into(),
@@ -84,33 +85,34 @@ impl Report {
         });
     }
 
-    /// Notes all of `problems`, their paths set below `at`.
+    /// Adds all of `problems`, with `at` before their key paths.
     pub fn add_all(&self, at: &str, problems: Problems) {
         for problem in problems {
             self.add(join(at, &problem.at), problem.message);
         }
     }
 
-    /// How many mistakes were noted so far.
+    /// Returns the number of mistakes.
     pub fn len(&self) -> usize {
         self.0.borrow().len()
     }
 
-    /// Whether nothing was wrong so far.
+    /// Whether the report has no mistake.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }
 
-    /// All that was noted.
+    /// Returns the mistakes and leaves the report empty.
     pub fn into_problems(self) -> Vec<Problem> {
         self.0.take()
     }
 
-    /// `value` if nothing was wrong.
+    /// Returns `value` if the report has no mistake.
     ///
     /// # Errors
     ///
-    /// All that was noted.
+    /// Returns the mistakes of the report, and leaves it empty. A `value` of `None` is also an
+    /// error: the code that returned it has reported a mistake.
     pub fn finish<T>(&self, value: Option<T>) -> Result<T, Problems> {
         let mut problems = self.0.borrow_mut();
         match value {

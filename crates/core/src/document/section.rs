@@ -8,8 +8,10 @@ use toml::{Table, Value};
 use super::problems::{Report, join};
 use super::value::{FromValue, kind};
 
-/// One table of a document. Each key that is asked for counts as known; the
-/// rest is refused by [`Section::deny_unknown`].
+/// One table of a document.
+///
+/// A key counts as known as soon as a method reads it. [`Section::deny_unknown`] reports every
+/// other key of the table as a mistake.
 #[derive(Debug)]
 pub struct Section<'t> {
     path: String,
@@ -19,12 +21,13 @@ pub struct Section<'t> {
 }
 
 impl<'t> Section<'t> {
-    /// The root of a document.
+    /// Creates the section for the root of a document.
     pub fn root(table: &'t Table, report: &Report) -> Self {
         Self::at(String::new(), table, report)
     }
 
-    /// A table at `path` that is not part of the document as it was written.
+    /// Creates a section for a table that is not part of the original document, such as a
+    /// merged one. Mistakes are reported below `path`.
     pub fn at_path(path: &str, table: &'t Table, report: &Report) -> Self {
         Self::at(path.to_owned(), table, report)
     }
@@ -38,43 +41,43 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Path of this table.
+    /// Key path of this table.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Where mistakes go.
+    /// The report that collects the mistakes.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// The table itself.
+    /// The table.
     pub fn raw(&self) -> &'t Table {
         self.table
     }
 
-    /// Path of `key` in this table.
+    /// Returns the path of `key` in this table.
     pub fn key_path(&self, key: &str) -> String {
         join(&self.path, key)
     }
 
-    /// Notes a mistake in the value of `key`.
+    /// Reports a mistake in the value of `key`.
     pub fn wrong(&self, key: &str, message: impl Into<String>) {
         self.report.add(self.key_path(key), message);
     }
 
-    /// Whether `key` is there. Counts it as known.
+    /// Whether the table has `key`.
     pub fn has(&self, key: &'static str) -> bool {
         self.value(key).is_some()
     }
 
-    /// The value of `key`, whatever its type. Counts it as known.
+    /// Returns the value of `key`, whatever its type.
     pub fn value(&self, key: &'static str) -> Option<&'t Value> {
         self.known.borrow_mut().insert(key);
         self.table.get(key)
     }
 
-    /// The value of `key`, if it is there; a value of another type is noted.
+    /// Reads the value of `key`, if the table has it. Reports a value of another type.
     pub fn optional<T: FromValue>(&self, key: &'static str) -> Option<T> {
         let value = self.value(key)?;
         match T::from_value(value) {
@@ -86,7 +89,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The value of `key`; its absence is noted.
+    /// Reads the value of `key`. Reports a missing key and a value of another type.
     pub fn required<T: FromValue>(&self, key: &'static str) -> Option<T> {
         if !self.has(key) {
             self.wrong(key, format!("missing; expected {}", T::EXPECTED));
@@ -95,8 +98,8 @@ impl<'t> Section<'t> {
         self.optional(key)
     }
 
-    /// The values of `key`: one, or an array of them, each with its index in what
-    /// is noted about it. None if it is not there.
+    /// Reads the values of `key`: a single value, or an array of values. Returns an empty list
+    /// if the table does not have `key`. A mistake in an array is reported with its index.
     pub fn list<T: FromValue>(&self, key: &'static str) -> Vec<T> {
         let Some(value) = self.value(key) else {
             return Vec::new();
@@ -116,7 +119,7 @@ impl<'t> Section<'t> {
         list
     }
 
-    /// The values of `key`, at least one.
+    /// Reads the values of `key` like [`list`](Self::list). Reports an empty list.
     pub fn required_list<T: FromValue>(&self, key: &'static str) -> Vec<T> {
         let empty = match self.value(key) {
             None => true,
@@ -131,7 +134,7 @@ impl<'t> Section<'t> {
         self.list(key)
     }
 
-    /// The table `key`, if it is there.
+    /// Returns the table `key`, if it exists. Reports a value of another type.
     pub fn section(&self, key: &'static str) -> Option<Section<'t>> {
         match self.value(key)? {
             Value::Table(table) => Some(Self::at(self.key_path(key), table, &self.report)),
@@ -142,7 +145,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The table `key`; its absence is noted.
+    /// Returns the table `key`. Reports a missing key and a value of another type.
     pub fn required_section(&self, key: &'static str) -> Option<Section<'t>> {
         if !self.has(key) {
             self.wrong(key, "missing; expected a table");
@@ -150,7 +153,8 @@ impl<'t> Section<'t> {
         self.section(key)
     }
 
-    /// The tables of the array `key`, in order; none if it is not there.
+    /// Returns the tables of the array `key`, in order. Returns an empty list if the key is
+    /// missing.
     pub fn sections(&self, key: &'static str) -> Vec<Section<'t>> {
         let Some(value) = self.value(key) else {
             return Vec::new();
@@ -175,7 +179,8 @@ impl<'t> Section<'t> {
         sections
     }
 
-    /// The tables of the table `key` by name, for keys that the user chooses.
+    /// Returns the tables inside of the table `key`, each with its name. The user chooses these
+    /// names.
     pub fn named_sections(&self, key: &'static str) -> Vec<(&'t str, Section<'t>)> {
         let Some(section) = self.section(key) else {
             return Vec::new();
@@ -195,7 +200,7 @@ impl<'t> Section<'t> {
         sections
     }
 
-    /// Notes every key that nobody asked for.
+    /// Reports every key that no method has read.
     pub fn deny_unknown(&self) {
         let known = self.known.borrow();
         for key in self

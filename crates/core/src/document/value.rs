@@ -6,25 +6,25 @@ use toml::{Table, Value};
 
 use super::problems::Problems;
 
-/// A type that a TOML value can be read as.
+/// A type that can be read from a TOML value.
 pub trait FromValue: Sized {
-    /// What to write, for the message about a value that is missing or wrong.
+    /// Describes the values of the type, for the message about a missing or wrong value.
     const EXPECTED: &'static str;
 
     /// Reads `value`.
     ///
     /// # Errors
     ///
-    /// What was expected and what was found instead.
+    /// Returns a message with the expected type and the found type.
     fn from_value(value: &Value) -> Result<Self, String>;
 }
 
-/// Reads a document; its text does not show in the error, because a secret may
-/// stand in it by mistake.
+/// Parses a document.
 ///
 /// # Errors
 ///
-/// That it is not TOML, and where.
+/// Returns the line of the first mistake if the text is not TOML. The error shows no text of
+/// the document, which may contain a secret.
 pub fn parse(text: &str) -> Result<Table, Problems> {
     text.parse().map_err(|error: toml::de::Error| {
         let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
@@ -36,11 +36,11 @@ pub fn parse(text: &str) -> Result<Table, Problems> {
     })
 }
 
-/// Reads a text with `parse`. What was found is not shown.
+/// Reads a string and parses it with `parse`.
 ///
 /// # Errors
 ///
-/// What was expected.
+/// Returns a message that says what was expected. The message does not show the string.
 pub fn text<T: FromValue>(
     value: &Value,
     parse: impl FnOnce(&str) -> Option<T>,
@@ -49,7 +49,7 @@ pub fn text<T: FromValue>(
     parse(text).ok_or_else(|| format!("expected {}", T::EXPECTED))
 }
 
-/// The message for a value that is not a `T`.
+/// Returns the message for a value of another type than `T`.
 fn mismatch<T: FromValue>(value: &Value) -> String {
     format!("expected {}, found {}", T::EXPECTED, kind(value))
 }
@@ -89,18 +89,18 @@ impl FromValue for Duration {
         "a duration with a unit, such as \"300s\" or \"24h\", of at most ten years";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        // Longer is a mistake, and would overflow somewhere.
-        const EVER: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+        // A longer duration is a mistake, and could overflow in later sums.
+        const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
         text(value, |text| {
             humantime::parse_duration(text)
                 .ok()
-                .filter(|duration| *duration <= EVER)
+                .filter(|duration| *duration <= LONGEST)
         })
     }
 }
 
-/// What a value is, in the words of a person. The value itself is not shown:
-/// it may be a secret written in the wrong place.
+/// Describes the type of a value. The description does not show the value, which may be a
+/// secret at a wrong key.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a string",

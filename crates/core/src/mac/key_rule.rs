@@ -10,29 +10,33 @@ use super::public_key;
 use crate::error::SecretError;
 use crate::secret::Secret;
 
-/// How the text of a secret becomes a key. A property of the provider: three
-/// providers hand out `whsec_…` and mean three different things.
+/// How the text of a secret becomes a key.
+///
+/// The rule is a property of the provider: three providers give the prefix `whsec_` three
+/// different meanings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyRule {
-    /// Prefix of the secrets that are meant; others are for other variants.
+    /// Prefix of the secrets that this variant of the scheme uses. Secrets with another prefix
+    /// belong to other variants.
     pub(crate) only: Option<String>,
-    /// Prefixes to take off in this order, each if it is there.
+    /// Prefixes to remove, in this order. Each is optional.
     pub(crate) strip: Vec<String>,
     pub(crate) encoding: KeyEncoding,
     pub(crate) scope: KeyEncodingScope,
-    /// Whether the key is the SHA-1 digest of what was decoded.
+    /// Digest to take of the decoded secret. The result is the key.
     pub(crate) digest: KeyDigest,
 }
 
-/// To which secrets the encoding applies.
+/// The secrets that the encoding applies to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KeyEncodingScope {
     #[default]
     Always,
-    /// Only to those that have a prefix; others are taken as they are.
+    /// Secrets that have one of the prefixes. The text of other secrets is the key.
     IfPrefixed,
 }
 
+/// The digest to take of a decoded secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KeyDigest {
     #[default]
@@ -40,6 +44,7 @@ pub(crate) enum KeyDigest {
     Sha1,
 }
 
+/// The encoding of a secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KeyEncoding {
     #[default]
@@ -47,11 +52,11 @@ pub(crate) enum KeyEncoding {
     Base64,
     Base64Url,
     Hex,
-    /// RFC 7468: a public key or a certificate; to sign, a private key.
+    /// PEM (RFC 7468): a public key or a certificate. To sign, a private key.
     Pem,
 }
 
-/// Secrets are shown with and without padding; both mean the same bytes.
+/// Creates a decoder that accepts secrets with and without padding, because providers show both.
 const fn secret_base64(alphabet: &alphabet::Alphabet) -> GeneralPurpose {
     GeneralPurpose::new(
         alphabet,
@@ -62,18 +67,24 @@ const SECRET_BASE64: GeneralPurpose = secret_base64(&alphabet::STANDARD);
 const SECRET_BASE64_URL: GeneralPurpose = secret_base64(&alphabet::URL_SAFE);
 
 impl KeyRule {
-    /// Whether the key that `secret` decodes to is short enough to be guessed.
+    /// Whether `secret` decodes to a key that is short enough to be guessed.
     pub(crate) fn is_weak(&self, secret: &Secret) -> bool {
         self.decode(secret)
             .is_ok_and(|key| key.len() < Secret::WEAK_LEN)
     }
 
-    /// Whether `secret` is one of those that the rule is about.
+    /// Whether `secret` has the prefix that this rule is for.
     pub(crate) fn is_for(&self, secret: &Secret) -> bool {
         let only = self.only.as_deref().unwrap_or_default();
         secret.expose().starts_with(only.as_bytes())
     }
 
+    /// Decodes `secret` to the bytes of its key.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`SecretError::Encoding`] if the text does not have the encoding of the rule,
+    /// and [`SecretError::Blank`] if the key is empty.
     pub(crate) fn decode(&self, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let mut text = secret.expose();
         for prefix in &self.strip {
@@ -85,20 +96,24 @@ impl KeyRule {
             }
             _ => self.encoding,
         };
+        // The decoders' errors are left out: they show characters of the secret.
         let key = Zeroizing::new(match encoding {
             KeyEncoding::Utf8 => text.to_vec(),
-            KeyEncoding::Base64 => SECRET_BASE64
-                .decode(text)
-                .map_err(|_| SecretError::Encoding("base64, standard alphabet"))?,
-            KeyEncoding::Base64Url => SECRET_BASE64_URL
-                .decode(text)
-                .map_err(|_| SecretError::Encoding("base64url"))?,
+            KeyEncoding::Base64 => {
+                let key = SECRET_BASE64.decode(text).ok();
+                key.ok_or(SecretError::Encoding("base64, standard alphabet"))?
+            }
+            KeyEncoding::Base64Url => {
+                let key = SECRET_BASE64_URL.decode(text).ok();
+                key.ok_or(SecretError::Encoding("base64url"))?
+            }
             KeyEncoding::Hex => {
-                hex::decode(text).map_err(|_| SecretError::Encoding("hexadecimal digits"))?
+                let key = hex::decode(text).ok();
+                key.ok_or(SecretError::Encoding("hexadecimal digits"))?
             }
             KeyEncoding::Pem => public_key::read_pem(text)?,
         });
-        // The empty key is a valid HMAC key: anybody could sign with it.
+        // HMAC accepts the empty key, and anyone could sign with it.
         if key.is_empty() {
             return Err(SecretError::Blank);
         }

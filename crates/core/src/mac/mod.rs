@@ -1,4 +1,7 @@
-//! The algorithms: keys, running states, tags. One seam, private to the crate.
+//! Signature algorithms: keys, the states of running MACs, and the comparison of signatures.
+//!
+//! A [`Key`] is prepared once. For each delivery its [`MacState`] is cloned and fed with the
+//! message; [`Expected::matches`] compares the result with the signature of the delivery.
 
 mod key_rule;
 mod pair;
@@ -21,21 +24,22 @@ pub(crate) use self::tag::{Tag, TagLen};
 use crate::error::SecretError;
 use crate::secret::Secret;
 
+/// A signature algorithm that a scheme can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     HmacSha1,
     HmacSha256,
     HmacSha384,
     HmacSha512,
-    /// SHA-256 of the secret and then the message: what some did before HMAC.
+    /// SHA-256 of the secret followed by the message. Some older providers sign so.
     Sha256,
     Public(PublicAlgorithm),
-    /// The secret itself. It authenticates the caller and signs nothing.
+    /// The secret itself. It authenticates the sender, but covers no part of the delivery.
     Token,
 }
 
 impl Algorithm {
-    /// Every algorithm, by the name that schemes call it.
+    /// Every algorithm with its name in schemes.
     pub(crate) const NAMES: [(&'static str, Self); 11] = [
         ("hmac-sha1", Self::HmacSha1),
         ("hmac-sha256", Self::HmacSha256),
@@ -67,7 +71,7 @@ impl Algorithm {
         named.map_or("", |(name, _)| name)
     }
 
-    /// Length of a signature.
+    /// Length of a signature in bytes.
     pub(crate) const fn tag_len(self) -> TagLen {
         match self {
             Self::HmacSha1 => TagLen::Exactly(20),
@@ -83,7 +87,7 @@ impl Algorithm {
 /// Longest token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// A key, prepared once so that a delivery only clones its state.
+/// A key, prepared once so that verifying a delivery only clones its state.
 #[derive(Clone)]
 pub(crate) enum Key {
     Streaming(MacState),
@@ -113,7 +117,7 @@ impl Key {
         }))
     }
 
-    /// Whether `other` decodes to the same key.
+    /// Whether `secret` and `other` decode to the same key.
     pub(crate) fn is_same_secret(rule: &KeyRule, secret: &Secret, other: &Secret) -> bool {
         match (rule.decode(secret), rule.decode(other)) {
             (Ok(key), Ok(other)) => key.ct_eq(&other).into(),
@@ -121,7 +125,7 @@ impl Key {
         }
     }
 
-    /// The state of which a copy takes the message in chunks, for algorithms that can.
+    /// Returns the state to clone for a message, if the algorithm can take it in chunks.
     pub(crate) fn state(&self) -> Option<&MacState> {
         match self {
             Self::Streaming(state) => Some(state),
@@ -129,13 +133,13 @@ impl Key {
         }
     }
 
-    /// What signatures of `message` have to be.
+    /// Returns the value that a signature of `message` must match.
     pub(crate) fn expects<'k>(&'k self, message: &'k [u8]) -> Expected<'k> {
         match self {
             Self::Streaming(state) => {
-                let mut running = state.clone();
-                running.update(message);
-                Expected::Mac(running.finish())
+                let mut state = state.clone();
+                state.update(message);
+                Expected::Mac(state.finish())
             }
             Self::Public(key) => Expected::PublicKey(message, key),
         }
@@ -148,7 +152,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A MAC under way. The states of the long hashes are large, and rare.
+/// A MAC or hash that has processed a part of its message.
+///
+/// SHA-384 and SHA-512 have large states and are rare, so they are boxed.
 #[derive(Clone)]
 pub(crate) enum MacState {
     Sha1(Hmac<Sha1>),
@@ -156,7 +162,7 @@ pub(crate) enum MacState {
     Sha384(Box<Hmac<Sha384>>),
     Sha512(Box<Hmac<Sha512>>),
     Digest(Sha256),
-    /// Takes no notice of the message.
+    /// The digest of a token. It does not depend on the message.
     Token(Tag),
 }
 
@@ -172,20 +178,20 @@ impl MacState {
         }
     }
 
-    /// All of them take the same, those of SHA-256 two at a time.
-    pub(crate) fn update_all(all: &mut [Self], bytes: &[u8]) {
-        for some in all.chunks_mut(2) {
-            if let [one, two] = some
+    /// Updates all states with the same bytes. SHA-256 states are updated in pairs.
+    pub(crate) fn update_all(states: &mut [Self], bytes: &[u8]) {
+        for pair in states.chunks_mut(2) {
+            if let [one, two] = pair
                 && let (Some(one), Some(two)) = (one.sha256(), two.sha256())
             {
                 Sha256::update_pair([one, two], [bytes, bytes]);
             } else {
-                some.iter_mut().for_each(|running| running.update(bytes));
+                pair.iter_mut().for_each(|state| state.update(bytes));
             }
         }
     }
 
-    /// What takes the message, if that is SHA-256.
+    /// Returns the hash that processes the message, if it is SHA-256.
     pub(crate) fn sha256(&mut self) -> Option<&mut Sha256> {
         match self {
             Self::Sha256(mac) => Some(&mut mac.inner),
@@ -212,16 +218,17 @@ impl fmt::Debug for MacState {
     }
 }
 
-/// What a signature has to be. Tags are compared in no other way.
+/// The value that a signature must match. Signatures are compared in no other place.
 pub(crate) enum Expected<'m> {
     Mac(Tag),
-    /// One of this message that the key verifies.
+    /// The message that the signature must be valid for, and the key that verifies it.
     PublicKey(&'m [u8], &'m PublicKey),
 }
 
 impl Expected<'_> {
-    /// Compares in constant time, a word at a time: by bytes it takes as long as the hash
-    /// of a hundred.
+    /// Whether `tag` is the expected signature. Tags are compared in constant time.
+    ///
+    /// The comparison runs by machine words: by bytes it takes as long as hashing 100 bytes.
     pub(crate) fn matches(&self, tag: &Tag) -> bool {
         let (expected, tag) = match self {
             Self::Mac(mac) => (mac.bytes(), tag.bytes()),
@@ -247,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_matches_itself_alone() {
+    fn a_tag_matches_only_itself() {
         for len in [1, 7, 8, 20, 32, 48, 64] {
             let tag: Vec<u8> = (0..len).collect();
             let expected = Expected::Mac(Tag::new(&tag));

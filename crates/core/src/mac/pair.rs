@@ -1,19 +1,20 @@
-//! Two messages compressed side by side with the instructions for SHA-256 of x86.
+//! SHA-256 compression of two messages at once, with the SHA extensions of x86.
 //!
-//! Each pair of rounds waits for the one before it, and the unit that could begin another
-//! meanwhile idles: two messages take little longer than one. `sha2` has no such thing.
+//! In one message, each pair of rounds waits for the result of the pair before it, and the
+//! execution unit idles. With two messages the unit is busy, so both together take little
+//! longer than one. The crate `sha2` does not offer this.
 
-/// Compresses as many blocks of both messages as the shorter one has, each into its own
-/// state. How many that were: none where the processor cannot.
+/// Compresses the blocks of two messages into their states, as many of each as the shorter
+/// message has. Returns that number, or 0 if the processor lacks the instructions.
 pub(super) fn compress(states: [&mut [u32; 8]; 2], blocks: [&[[u8; 64]]; 2]) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if is_there() {
+    if is_supported() {
         #[expect(
             unsafe_code,
-            reason = "nothing but this can call for instructions that are looked for as it runs"
+            reason = "a function compiled for instructions that are detected at run time is unsafe to call"
         )]
-        // SAFETY: the processor has what `x86::compress` is compiled for. It touches memory
-        // through slices and arrays alone.
+        // SAFETY: the processor has the instructions that `x86::compress` is compiled for, and
+        // the function accesses memory only through slices and arrays.
         return unsafe { x86::compress(states, blocks) };
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -21,8 +22,8 @@ pub(super) fn compress(states: [&mut [u32; 8]; 2], blocks: [&[[u8; 64]]; 2]) -> 
     0
 }
 
-/// Whether the processor has the instructions.
-pub(super) fn is_there() -> bool {
+/// Whether the processor has the instructions that [`compress`] needs.
+pub(super) fn is_supported() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
     #[cfg(not(target_arch = "x86_64"))]
@@ -38,7 +39,7 @@ mod x86 {
     };
     use std::array;
 
-    /// The constants of the rounds (FIPS 180-4, section 4.2.2), four at a time.
+    /// The round constants (FIPS 180-4, section 4.2.2), in groups of four.
     const ROUNDS: [[u32; 4]; 16] = [
         [0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5],
         [0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5],
@@ -58,7 +59,7 @@ mod x86 {
         [0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2],
     ];
 
-    /// A state as the instructions take it: each half from its last word to its first.
+    /// A state in the layout of the instructions: each half from its last word to its first.
     #[derive(Clone, Copy)]
     struct State {
         abef: __m128i,
@@ -74,8 +75,8 @@ mod x86 {
         for (block_one, block_two) in pairs {
             let before = both;
             let mut words = [words_of(block_one), words_of(block_two)];
-            // The whole of a block: the compiler unrolls this, and what is looked at by
-            // index stays in registers.
+            // The compiler unrolls this loop over a block, so the indexed values stay in
+            // registers.
             for (round, constants) in ROUNDS.iter().enumerate() {
                 let constants = vector(*constants);
                 for (state, words) in both.iter_mut().zip(&mut words) {
@@ -97,7 +98,7 @@ mod x86 {
         count
     }
 
-    /// Four rounds, with what is to be added in each.
+    /// Runs four rounds. `added` holds the sum of schedule word and constant for each round.
     #[inline]
     #[target_feature(enable = "sha,sse4.1")]
     fn rounds(state: &mut State, added: __m128i) {
@@ -106,7 +107,7 @@ mod x86 {
         state.abef = _mm_sha256rnds2_epu32(state.abef, state.cdgh, last_two);
     }
 
-    /// The next four words of the schedule; the four oldest are forgotten.
+    /// Returns the next four words of the schedule, which replace the four oldest.
     #[inline]
     #[target_feature(enable = "sha,sse4.1")]
     fn schedule(words: &mut [__m128i; 4]) -> __m128i {
@@ -118,7 +119,7 @@ mod x86 {
         next
     }
 
-    /// A block as words, which are big-endian in it.
+    /// Reads a block as big-endian words.
     #[inline]
     #[target_feature(enable = "sha,sse4.1")]
     fn words_of(block: &[u8; 64]) -> [__m128i; 4] {
@@ -130,7 +131,7 @@ mod x86 {
         })
     }
 
-    /// Four words, the first of them lowest.
+    /// Packs four words into a vector, the first into the lowest lane.
     #[inline]
     #[target_feature(enable = "sha,sse4.1")]
     fn vector(words: [u32; 4]) -> __m128i {

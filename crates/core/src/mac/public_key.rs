@@ -1,4 +1,4 @@
-//! Keys of two halves: the public one verifies, the private one signs.
+//! Public keys, which verify signatures, and private keys, which sign.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,25 +17,27 @@ use crate::error::SecretError;
 const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const ID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
+/// A signature algorithm with a public and a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PublicAlgorithm {
     Ed25519,
     /// Signatures in DER.
     EcdsaP256Sha256,
-    /// Signatures of two numbers of 32 bytes (RFC 7518 §3.4, RFC 9421 §3.3.4).
+    /// Signatures as two numbers of 32 bytes each (RFC 7518 §3.4, RFC 9421 §3.3.4).
     EcdsaP256Sha256Fixed,
     RsaPkcs1Sha256,
     RsaPssSha512,
 }
 
 impl PublicAlgorithm {
-    /// Bits of an RSA modulus, at least and at most.
+    /// Accepted sizes of an RSA modulus, in bits.
     const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+    /// Length of a signature in bytes.
     pub(crate) const fn signature_len(self) -> TagLen {
         match self {
             Self::Ed25519 => TagLen::Exactly(ed25519_dalek::SIGNATURE_LENGTH),
-            // A sequence of two whole numbers of at most 33 bytes.
+            // A DER sequence of two integers of at most 33 bytes.
             Self::EcdsaP256Sha256 => TagLen::AtMost(72),
             Self::EcdsaP256Sha256Fixed => TagLen::Exactly(64),
             Self::RsaPkcs1Sha256 | Self::RsaPssSha512 => TagLen::AtMost(*Self::RSA_BITS.end() / 8),
@@ -43,16 +45,16 @@ impl PublicAlgorithm {
     }
 }
 
-/// The half of a key that verifies.
+/// A key that verifies signatures.
 #[derive(Clone)]
 pub(crate) enum PublicKey {
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
     EcdsaP256(Form, Box<p256::ecdsa::VerifyingKey>),
-    /// Modulus and exponent in DER (RFC 8017 §A.1.1).
+    /// The parameters, and the modulus and exponent in DER (RFC 8017 §A.1.1).
     Rsa(&'static ring_signature::RsaParameters, Arc<[u8]>),
 }
 
-/// How an ECDSA signature is written.
+/// The format of an ECDSA signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Der,
@@ -60,8 +62,15 @@ pub(crate) enum Form {
 }
 
 impl PublicKey {
-    /// A key from its bytes: the bare point of an elliptic curve, or a
-    /// `SubjectPublicKeyInfo` (RFC 5280), a certificate, or for RSA PKCS#1.
+    /// Creates a key from its bytes.
+    ///
+    /// The bytes are the raw point of an elliptic curve, a `SubjectPublicKeyInfo` (RFC 5280),
+    /// or for RSA a PKCS#1 key.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`SecretError::PublicKey`] or [`SecretError::Length`] if the bytes are not a
+    /// key of `algorithm`.
     pub(crate) fn new(algorithm: PublicAlgorithm, bytes: &[u8]) -> Result<Self, SecretError> {
         let info = SubjectPublicKeyInfoRef::from_der(bytes).ok();
         let bits = |id| {
@@ -84,6 +93,7 @@ impl PublicKey {
         }
     }
 
+    /// Whether `signature` is a valid signature of `message`.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Ed25519(key) => signature.try_into().is_ok_and(|bytes| {
@@ -111,16 +121,15 @@ impl fmt::Debug for PublicKey {
 fn ed25519(bytes: &[u8]) -> Result<PublicKey, SecretError> {
     const LEN: usize = ed25519_dalek::PUBLIC_KEY_LENGTH;
     let found = bytes.len();
-    let bytes = bytes.try_into().map_err(|_| SecretError::Length {
+    let bytes = bytes.try_into().ok().ok_or(SecretError::Length {
         expected: LEN,
         found,
     })?;
-    let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| SecretError::PublicKey)?;
-    // A weak key lets one signature fit several messages.
-    if key.is_weak() {
-        return Err(SecretError::PublicKey);
-    }
-    Ok(PublicKey::Ed25519(Box::new(key)))
+    let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).ok();
+    // Under a weak key, one signature is valid for several messages.
+    let key = key.filter(|key| !key.is_weak());
+    key.map(|key| PublicKey::Ed25519(Box::new(key)))
+        .ok_or(SecretError::PublicKey)
 }
 
 fn p256(
@@ -136,7 +145,8 @@ fn p256(
         .ok_or(SecretError::PublicKey)
 }
 
-/// Checked here, because the library would only refuse every signature.
+/// Checks an RSA key when it is loaded. `ring` checks it only with the first signature, and
+/// would then refuse every delivery.
 fn rsa(
     parameters: &'static ring_signature::RsaParameters,
     bytes: &[u8],
@@ -161,27 +171,32 @@ fn rsa(
     }
 }
 
-/// The DER in a PEM text (RFC 7468); of a certificate, that of its public key.
+/// Returns the DER inside of a PEM text (RFC 7468). For a certificate, returns the DER of its
+/// public key.
+///
+/// # Errors
+///
+/// Returns [`SecretError::Encoding`] if the text is not PEM, or holds something else than a key
+/// or a certificate.
 pub(crate) fn read_pem(text: &[u8]) -> Result<Vec<u8>, SecretError> {
     const EXPECTED: SecretError =
         SecretError::Encoding("PEM: a public key or a certificate (to sign, a private key)");
-    let (label, der) = pem::decode_vec(text.trim_ascii()).map_err(|_| EXPECTED)?;
+    let (label, der) = pem::decode_vec(text.trim_ascii()).ok().ok_or(EXPECTED)?;
     match label {
-        "CERTIFICATE" => Certificate::from_der(&der)
-            .and_then(|certificate| {
-                certificate
-                    .tbs_certificate()
-                    .subject_public_key_info()
-                    .to_der()
-            })
-            .map_err(|_| EXPECTED),
+        "CERTIFICATE" => {
+            let certificate = Certificate::from_der(&der).ok();
+            let key = certificate.and_then(|certificate| {
+                let key = certificate.tbs_certificate().subject_public_key_info();
+                key.to_der().ok()
+            });
+            key.ok_or(EXPECTED)
+        }
         "PUBLIC KEY" | "RSA PUBLIC KEY" | "PRIVATE KEY" | "RSA PRIVATE KEY" => Ok(der),
         _ => Err(EXPECTED),
     }
 }
 
-/// The half of a key that signs: PKCS#8 (RFC 5958), or for elliptic curves the
-/// bare secret.
+/// A key that signs.
 #[derive(Clone)]
 pub(crate) enum PrivateKey {
     Ed25519(Box<ed25519_dalek::SigningKey>),
@@ -193,6 +208,11 @@ pub(crate) enum PrivateKey {
 }
 
 impl PrivateKey {
+    /// Creates a key from PKCS#8 (RFC 5958), or for elliptic curves from the raw secret.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`SecretError::PrivateKey`] if the bytes are not a key of `algorithm`.
     pub(crate) fn new(algorithm: PublicAlgorithm, bytes: &[u8]) -> Result<Self, SecretError> {
         let rsa = |encoding: &'static dyn ring_signature::RsaEncoding| {
             ring::rsa::KeyPair::from_pkcs8(bytes)
@@ -209,7 +229,7 @@ impl PrivateKey {
         match algorithm {
             PublicAlgorithm::Ed25519 => ed25519_dalek::SigningKey::from_pkcs8_der(bytes)
                 .ok()
-                // A bare secret, and perhaps the public half after it.
+                // A raw secret, which the public key may follow.
                 .or_else(|| {
                     let seed = bytes
                         .first_chunk()
@@ -225,8 +245,7 @@ impl PrivateKey {
         .ok_or(SecretError::PrivateKey)
     }
 
-    /// The signature of `message`; none if the system has no randomness to
-    /// give, which RSA needs.
+    /// Signs `message`. Returns `None` if the system supplies no randomness, which RSA needs.
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Ed25519(key) => Some(key.sign(message).to_bytes().to_vec()),

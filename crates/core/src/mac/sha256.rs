@@ -1,5 +1,5 @@
-//! SHA-256 and its HMAC, whose state is at hand: that of two messages can be compressed
-//! side by side. One message is compressed by `sha2`.
+//! SHA-256 and HMAC-SHA256 with access to the state, so that two messages can be hashed at
+//! once. The crate `sha2` compresses the blocks of a single message.
 
 use std::slice;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::pair;
 
 const BLOCK: usize = 64;
-/// FIPS 180-4, section 5.3.3.
+/// Initial state (FIPS 180-4, section 5.3.3).
 const START: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,
@@ -21,21 +21,22 @@ const START: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// SHA-256 under way.
+/// SHA-256 of the bytes so far.
 #[derive(Clone)]
 pub(crate) struct Sha256 {
     state: [u32; 8],
-    /// Begins with what has come of a block that is not full.
-    rest: [u8; BLOCK],
-    /// Bytes so far.
+    /// Starts with the bytes of the last block, as long as the block is incomplete.
+    block: [u8; BLOCK],
+    /// Number of bytes so far.
     len: u64,
 }
 
 impl Sha256 {
+    /// Creates a hash that starts with the bytes `prefix`.
     pub(crate) fn new(prefix: &[u8]) -> Self {
         let mut hash = Self {
             state: START,
-            rest: [0; BLOCK],
+            block: [0; BLOCK],
             len: 0,
         };
         hash.update(prefix);
@@ -48,12 +49,12 @@ impl Sha256 {
             compress256(&mut self.state, blocks);
             self.len += blocks.as_flattened().len() as u64;
         }
-        self.rest[..rest.len()].copy_from_slice(rest);
+        self.block[..rest.len()].copy_from_slice(rest);
         self.len += rest.len() as u64;
     }
 
-    /// The same for two hashes at once: what both have blocks of takes little more time
-    /// than one of them.
+    /// Updates two hashes at once. Compressing a block of each takes little longer than
+    /// compressing a single block.
     pub(crate) fn update_pair(hashes: [&mut Self; 2], bytes: [&[u8]; 2]) {
         let [one, two] = hashes;
         let [bytes_one, bytes_two] = bytes;
@@ -66,24 +67,26 @@ impl Sha256 {
         }
     }
 
-    /// Whether two take less time together than one after the other.
+    /// Whether [`update_pair`](Self::update_pair) is faster than two single updates.
     pub(crate) fn pairing_is_faster() -> bool {
-        pair::is_there()
+        pair::is_supported()
     }
 
-    /// The digest, after which it is of no use. In place: what was just written in small
-    /// pieces takes long to move.
+    /// Returns the digest. The hash must not be used afterwards.
+    ///
+    /// The method does not take `self` by value: moving the state right after small writes to
+    /// it stalls the processor.
     pub(crate) fn finish(&mut self) -> [u8; 32] {
         let bits = self.len * 8;
         let end = self.filled();
-        self.rest[end] = 0x80;
-        self.rest[end + 1..].fill(0);
+        self.block[end] = 0x80;
+        self.block[end + 1..].fill(0);
         if end >= BLOCK - 8 {
-            compress256(&mut self.state, slice::from_ref(&self.rest));
-            self.rest.fill(0);
+            compress256(&mut self.state, slice::from_ref(&self.block));
+            self.block.fill(0);
         }
-        self.rest[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
-        compress256(&mut self.state, slice::from_ref(&self.rest));
+        self.block[BLOCK - 8..].copy_from_slice(&bits.to_be_bytes());
+        compress256(&mut self.state, slice::from_ref(&self.block));
         let mut digest = [0; 32];
         let (words, _) = digest.as_chunks_mut();
         for (bytes, word) in words.iter_mut().zip(self.state) {
@@ -92,36 +95,38 @@ impl Sha256 {
         digest
     }
 
-    /// Takes what completes the block that has begun. Nothing is left, or it is complete.
+    /// Fills the incomplete block from `bytes`, and returns the rest of `bytes`. The block is
+    /// still incomplete only if no byte is left.
     fn complete<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let from = self.filled();
         if from == 0 {
             return bytes;
         }
         let (more, left) = bytes.split_at(bytes.len().min(BLOCK - from));
-        self.rest[from..from + more.len()].copy_from_slice(more);
+        self.block[from..from + more.len()].copy_from_slice(more);
         self.len += more.len() as u64;
         if self.filled() == 0 {
-            compress256(&mut self.state, slice::from_ref(&self.rest));
+            compress256(&mut self.state, slice::from_ref(&self.block));
         }
         left
     }
 
+    /// Number of bytes in the incomplete block.
     fn filled(&self) -> usize {
         (self.len % BLOCK as u64) as usize
     }
 }
 
-/// HMAC-SHA256 (RFC 2104) under way.
+/// HMAC-SHA256 (RFC 2104) of the bytes so far.
 #[derive(Clone)]
 pub(crate) struct HmacSha256 {
     pub(super) inner: Sha256,
-    /// State of the hash that takes what the inner one gives.
+    /// State of the outer hash, which processes the digest of the inner hash.
     outer: [u32; 8],
 }
 
 impl HmacSha256 {
-    /// Takes keys of any length.
+    /// Creates a MAC with a key of any length.
     pub(crate) fn new(key: &[u8]) -> Self {
         let mut block = Zeroizing::new([0; BLOCK]);
         if key.len() > BLOCK {
@@ -143,7 +148,7 @@ impl HmacSha256 {
         self.inner.update(bytes);
     }
 
-    /// The MAC, likewise.
+    /// Returns the MAC. It must not be used afterwards.
     pub(crate) fn finish(&mut self) -> [u8; 32] {
         let inner = self.inner.finish();
         self.inner.state = self.outer;
@@ -177,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_any_length_has_the_digest_and_the_mac_of_the_library() {
+    fn digest_and_mac_equal_those_of_the_library_for_any_length() {
         let message = bytes(260, 1);
         for len in 0..=message.len() {
             let message = &message[..len];
             assert_eq!(Sha256::new(message).finish(), library(message), "{len}");
-            // As long as a key may be, and longer.
+            // The message also serves as the key, so keys longer than a block occur.
             let mut mac = HmacSha256::new(message);
             mac.update(message);
             assert_eq!(mac.finish(), library_mac(message, message), "{len}");
@@ -190,9 +195,9 @@ mod tests {
     }
 
     #[test]
-    fn two_messages_of_any_lengths_have_each_its_own_digest() {
+    fn a_pair_of_messages_has_the_same_digests_as_two_single_messages() {
         assert!(Sha256::pairing_is_faster() || cfg!(not(target_arch = "x86_64")));
-        // One block, several, and none; in step, and not.
+        // No block, one block and several, at equal and at different offsets in the block.
         let lens = [0, 1, 55, 56, 63, 64, 65, 127, 128, 129, 640, 1000];
         for (before_one, before_two) in [(0, 0), (0, 13), (64, 1), (63, 63), (5, 70)] {
             for len_one in lens {
@@ -214,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_compressed_as_the_library_does_from_any_state() {
+    fn paired_compression_equals_that_of_the_library_from_any_state() {
         let mut states = [[7; 8], [u32::MAX; 8]];
         let mut expected = states;
         let blocks: [Vec<[u8; 64]>; 2] = [3_u8, 200].map(|seed| {
@@ -223,7 +228,7 @@ mod tests {
         });
         let [one, two] = &mut states;
         let taken = pair::compress([one, two], [&blocks[0], &blocks[1][..20]]);
-        assert_eq!(taken, if pair::is_there() { 20 } else { 0 });
+        assert_eq!(taken, if pair::is_supported() { 20 } else { 0 });
         for (state, blocks) in expected.iter_mut().zip(&blocks) {
             compress256(state, &blocks[..taken]);
         }
@@ -232,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_in_pieces_side_by_side_have_each_its_own_digest(
+        fn a_pair_of_messages_in_pieces_has_the_digests_of_the_library(
             one in vec(vec(any::<u8>(), 0..300), 0..8),
             two in vec(vec(any::<u8>(), 0..300), 0..8),
         ) {

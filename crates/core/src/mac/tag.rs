@@ -10,7 +10,7 @@ use super::sha256::Sha256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TagLen {
     Exactly(usize),
-    /// 1 to as many: what the key or the value decides.
+    /// From 1 byte to this many: the key or the value decides.
     AtMost(usize),
 }
 
@@ -18,19 +18,19 @@ impl TagLen {
     pub(crate) fn allows(self, len: usize) -> bool {
         match self {
             Self::Exactly(exact) => len == exact,
-            Self::AtMost(most) => (1..=most).contains(&len),
+            Self::AtMost(max) => (1..=max).contains(&len),
         }
     }
 
-    /// Most bytes.
-    pub(crate) const fn most(self) -> usize {
+    /// Greatest length in bytes.
+    pub(crate) const fn max(self) -> usize {
         match self {
             Self::Exactly(len) | Self::AtMost(len) => len,
         }
     }
 }
 
-/// A decoded signature; of a token, its digest.
+/// A decoded signature, or the digest of a token.
 #[derive(Clone, Default)]
 pub(crate) struct Tag(SmallVec<[u8; 36]>);
 
@@ -39,15 +39,15 @@ impl Tag {
         Self(SmallVec::from_slice(bytes))
     }
 
-    /// Room for `len` bytes, instead of what it was.
+    /// Replaces the tag by `len` zero bytes, and returns them to be filled.
     pub(crate) fn zeroed(&mut self, len: usize) -> &mut [u8] {
         self.0.clear();
         self.0.resize(len, 0);
         &mut self.0
     }
 
-    /// The digest of a token. Digests compare in constant time, whatever the
-    /// lengths of the tokens.
+    /// Creates the tag of a token: its digest. Digests have one length, so their comparison
+    /// takes constant time whatever the lengths of the tokens are.
     pub(crate) fn of_token(text: &[u8]) -> Self {
         Self::new(&Sha256::new(text).finish())
     }
@@ -57,7 +57,7 @@ impl Tag {
     }
 }
 
-/// The signature of a genuine delivery is what a forger wants to know.
+/// Shows only the length: with the expected signature, an attacker can forge a delivery.
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tag({} bytes)", self.0.len())

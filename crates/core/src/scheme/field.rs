@@ -49,7 +49,7 @@ impl Encoding {
             Self::Base64Url => decode_base64(&canonical_base64::URL, text, len, tag),
             Self::Base64Hex => {
                 let mut digits = Tag::default();
-                let most = TagLen::AtMost(len.most() * 2);
+                let most = TagLen::AtMost(len.max() * 2);
                 decode_base64(&canonical_base64::STANDARD, text, most, &mut digits)?;
                 Self::Hex.decode_to(digits.bytes(), len, tag)
             }

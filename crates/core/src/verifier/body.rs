@@ -1,16 +1,18 @@
+//! The body of a delivery, collected chunk by chunk.
+
 use std::fmt;
 use std::ops::Deref;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-/// A part of a body.
+/// A chunk of a body.
 pub enum Chunk {
-    /// Bytes that others may hold as well.
+    /// Bytes that may have further owners.
     Shared(Bytes),
-    /// Bytes of nobody else's. Chunks that lie one behind the other in one buffer are
-    /// put together without a copy; a body in several buffers is copied once.
-    Own(BytesMut),
+    /// Bytes with a single owner. Adjacent chunks of one buffer are joined without a copy; a
+    /// body in several buffers is copied once.
+    Owned(BytesMut),
 }
 
 impl From<Bytes> for Chunk {
@@ -21,7 +23,7 @@ impl From<Bytes> for Chunk {
 
 impl From<BytesMut> for Chunk {
     fn from(bytes: BytesMut) -> Self {
-        Self::Own(bytes)
+        Self::Owned(bytes)
     }
 }
 
@@ -31,34 +33,37 @@ impl Deref for Chunk {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Shared(bytes) => bytes,
-            Self::Own(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
         }
     }
 }
 
-/// How long it is; what is in it nobody should log.
+/// Shows only the length.
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Chunk({} bytes)", self.len())
     }
 }
 
-/// Bytes for which there is room at first, whatever is announced.
-const FIRST_ROOM: usize = 64 * 1024;
-/// So many times the bytes of what has come there is room for at most.
+/// Most bytes to reserve at first, whatever length is announced.
+const FIRST_CAPACITY: usize = 64 * 1024;
+/// Reserve at most this many times the bytes received so far: a sender that announces a long
+/// body and sends little must not hold much memory.
 const GROWTH: usize = 4;
-/// A chunk so short is copied rather than kept where it is.
-const SHORT: usize = 4096;
+/// Longest chunk that is copied. Longer chunks stay in their own buffer.
+const MAX_COPIED_CHUNK: usize = 4096;
 
-/// The body as it arrives. A single chunk is kept as it is.
+/// The body of a delivery. A single chunk is kept without a copy.
 #[derive(Default)]
 pub(super) enum Body {
     #[default]
     Empty,
+    /// Empty, with the announced length.
     Expected(usize),
+    /// A single chunk that may have further owners.
     One(Bytes),
-    /// In buffers of its own, one after the other, and how many bytes that are.
-    Own(SmallVec<[BytesMut; 1]>, usize),
+    /// Buffers with a single owner in their order, and the number of bytes in all of them.
+    Owned(SmallVec<[BytesMut; 1]>, usize),
 }
 
 impl Body {
@@ -67,28 +72,28 @@ impl Body {
             return;
         }
         match (&mut *self, chunk) {
-            (Self::Empty | Self::Expected(_), Chunk::Own(chunk)) => {
+            (Self::Empty | Self::Expected(_), Chunk::Owned(chunk)) => {
                 let len = chunk.len();
-                *self = Self::Own(smallvec::smallvec![chunk], len);
+                *self = Self::Owned(smallvec::smallvec![chunk], len);
             }
             (Self::Expected(len), Chunk::Shared(chunk)) if chunk.len() < *len => {
-                let room = FIRST_ROOM.max(chunk.len() * GROWTH).min(*len);
-                *self = Self::copied(&[&chunk], room);
+                let capacity = FIRST_CAPACITY.max(chunk.len() * GROWTH).min(*len);
+                *self = Self::copied(&[&chunk], capacity);
             }
             (Self::Empty | Self::Expected(_), Chunk::Shared(chunk)) => *self = Self::One(chunk),
             (Self::One(first), chunk) => {
-                let room = (first.len() + chunk.len()) * 2;
-                *self = Self::copied(&[first, &chunk], room);
+                let capacity = (first.len() + chunk.len()) * 2;
+                *self = Self::copied(&[first, &chunk], capacity);
             }
-            (Self::Own(parts, len), chunk) => {
+            (Self::Owned(parts, len), chunk) => {
                 *len += chunk.len();
                 match (parts.last_mut(), chunk) {
-                    (Some(last), Chunk::Own(chunk))
+                    (Some(last), Chunk::Owned(chunk))
                         if last.as_ptr_range().end == chunk.as_ptr() =>
                     {
                         last.unsplit(chunk);
                     }
-                    (_, Chunk::Own(chunk)) if chunk.len() > SHORT => parts.push(chunk),
+                    (_, Chunk::Owned(chunk)) if chunk.len() > MAX_COPIED_CHUNK => parts.push(chunk),
                     (Some(last), chunk) => last.extend_from_slice(&chunk),
                     (None, chunk) => parts.push(BytesMut::from(&chunk[..])),
                 }
@@ -96,14 +101,14 @@ impl Body {
         }
     }
 
-    /// All but the first `skipped` bytes, as they lie. No part is empty.
+    /// Returns the body without its first `skipped` bytes, in parts. No part is empty.
     pub(super) fn parts(&self, mut skipped: usize) -> impl Iterator<Item = &[u8]> {
-        let (one, own) = match self {
+        let (one, owned) = match self {
             Self::Empty | Self::Expected(_) => (None, &[][..]),
             Self::One(chunk) => (Some(&chunk[..]), &[][..]),
-            Self::Own(parts, _) => (None, &parts[..]),
+            Self::Owned(parts, _) => (None, &parts[..]),
         };
-        let parts = one.into_iter().chain(own.iter().map(|part| &part[..]));
+        let parts = one.into_iter().chain(owned.iter().map(|part| &part[..]));
         parts.filter_map(move |part| {
             let left = part.get(skipped..).filter(|left| !left.is_empty());
             skipped = skipped.saturating_sub(part.len());
@@ -111,20 +116,20 @@ impl Body {
         })
     }
 
-    fn copied(chunks: &[&[u8]], room: usize) -> Self {
-        let mut body = BytesMut::with_capacity(room);
+    fn copied(chunks: &[&[u8]], capacity: usize) -> Self {
+        let mut body = BytesMut::with_capacity(capacity);
         chunks
             .iter()
             .for_each(|chunk| body.extend_from_slice(chunk));
         let len = body.len();
-        Self::Own(smallvec::smallvec![body], len)
+        Self::Owned(smallvec::smallvec![body], len)
     }
 
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Empty | Self::Expected(_) => 0,
             Self::One(chunk) => chunk.len(),
-            Self::Own(_, len) => *len,
+            Self::Owned(_, len) => *len,
         }
     }
 
@@ -132,7 +137,7 @@ impl Body {
         match self {
             Self::Empty | Self::Expected(_) => Bytes::new(),
             Self::One(chunk) => chunk,
-            Self::Own(mut parts, _) => match parts.len() {
+            Self::Owned(mut parts, _) => match parts.len() {
                 1 => parts.remove(0).freeze(),
                 _ => parts.concat().into(),
             },
@@ -151,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_of_one_buffer_are_put_together_where_they_are() {
+    fn adjacent_chunks_of_one_buffer_are_joined_without_a_copy() {
         let text = b"one, two, three";
         let mut buffer = BytesMut::from(&text[..]);
         let start = buffer.as_ptr();
@@ -164,10 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn chunks_of_any_kind_make_the_same_body() {
+    fn shared_and_owned_chunks_make_the_same_body() {
         let text: Vec<u8> = (0..30_000_u32).map(|n| (n % 251) as u8).collect();
         let (one, rest) = text.split_at(3);
-        let (two, three) = rest.split_at(5 + 2 * SHORT);
+        let (two, three) = rest.split_at(5 + 2 * MAX_COPIED_CHUNK);
         let len = text.len();
         for expected in [Body::Empty, Body::Expected(len), Body::Expected(3)] {
             for kinds in 0..8 {
@@ -178,7 +183,7 @@ mod tests {
                 for (index, part) in [one, two, three].into_iter().enumerate() {
                     body.push(match kinds >> index & 1 {
                         0 => Chunk::Shared(Bytes::copy_from_slice(part)),
-                        _ => Chunk::Own(BytesMut::from(part)),
+                        _ => Chunk::Owned(BytesMut::from(part)),
                     });
                 }
                 assert_eq!(body.len(), len, "{kinds}");

@@ -1,3 +1,5 @@
+//! The hash of one body, taken out of its delivery so that two bodies can be hashed at once.
+
 use std::sync::Arc;
 use std::{fmt, mem};
 
@@ -5,67 +7,67 @@ use super::body::Body;
 use super::checked_head::CheckedHead;
 use crate::mac::{MacState, Sha256};
 
-/// What is to be hashed of the body of a delivery. That of two deliveries can be hashed
-/// side by side.
+/// The running hash of a delivery's body, together with that body.
 pub struct BodyHash {
-    /// That of the delivery which waits for it.
+    /// Identifies the delivery that the hash belongs to.
     ticket: Arc<()>,
-    running: MacState,
+    mac: MacState,
     body: Body,
-    /// Bytes that have been hashed.
+    /// Number of bytes that are hashed.
     hashed: usize,
 }
 
 impl BodyHash {
-    /// Takes `body` and its hash out of `begun`, if it is one and SHA-256.
-    pub(super) fn of(begun: &mut CheckedHead, body: &mut Body) -> Option<Self> {
-        let [running] = &mut begun.running[..] else {
+    /// Takes `body` and its hash out of `head`. Returns `None` unless there is exactly one hash,
+    /// and it is SHA-256.
+    pub(super) fn take(head: &mut CheckedHead, body: &mut Body) -> Option<Self> {
+        let [mac] = &mut head.macs[..] else {
             return None;
         };
-        running.sha256()?;
+        mac.sha256()?;
         Some(Self {
-            running: begun.running.pop()?,
-            ticket: Arc::clone(begun.work.insert(Arc::default())),
+            mac: head.macs.pop()?,
+            ticket: Arc::clone(head.taken.insert(Arc::default())),
             body: mem::take(body),
-            hashed: mem::take(&mut begun.hashed),
+            hashed: mem::take(&mut head.hashed),
         })
     }
 
-    /// Puts them back. What is of another delivery is let go.
-    pub(super) fn restore(self, begun: &mut CheckedHead, body: &mut Body) {
-        if begun
-            .work
+    /// Puts the body and its hash back. A hash of another delivery is dropped.
+    pub(super) fn restore(self, head: &mut CheckedHead, body: &mut Body) {
+        if head
+            .taken
             .take_if(|ticket| Arc::ptr_eq(ticket, &self.ticket))
             .is_some()
         {
-            begun.running.push(self.running);
-            begun.hashed = self.hashed;
+            head.macs.push(self.mac);
+            head.hashed = self.hashed;
             *body = self.body;
         }
     }
 
-    /// Whether [`update_pair`](Self::update_pair) takes less time than one after the other:
-    /// whether the processor has instructions for it.
+    /// Whether [`update_pair`](Self::update_pair) is faster than hashing one body after the
+    /// other. This depends on the processor's instructions.
     pub fn pairing_is_faster() -> bool {
         Sha256::pairing_is_faster()
     }
 
-    /// Bytes that are there and not hashed yet.
+    /// Number of received bytes that are not hashed yet.
     pub fn remaining(&self) -> usize {
         self.body.len() - self.hashed
     }
 
-    /// Hashes what is left.
+    /// Hashes the remaining bytes.
     pub fn hash_remaining(&mut self) {
         let parts = self.body.parts(self.hashed);
-        parts.for_each(|part| self.running.update(part));
+        parts.for_each(|part| self.mac.update(part));
         self.hashed = self.body.len();
     }
 
-    /// Hashes what is left of the delivery that has less, and as much of the other one, in
-    /// little more time than one of them takes.
+    /// Hashes the remaining bytes of the shorter body, and as many bytes of the other one. Both
+    /// together take little longer than one of them.
     pub fn update_pair(one: &mut Self, two: &mut Self) {
-        let (Some(hash_one), Some(hash_two)) = (one.running.sha256(), two.running.sha256()) else {
+        let (Some(hash_one), Some(hash_two)) = (one.mac.sha256(), two.mac.sha256()) else {
             return [one, two].into_iter().for_each(Self::hash_remaining);
         };
         let mut parts = [one.body.parts(one.hashed), two.body.parts(two.hashed)];
@@ -89,7 +91,7 @@ impl BodyHash {
     }
 }
 
-/// Nothing of the body is shown.
+/// Shows no byte of the body.
 impl fmt::Debug for BodyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BodyHash")

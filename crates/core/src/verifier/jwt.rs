@@ -1,5 +1,6 @@
-//! JSON Web Tokens (RFC 7519) in compact form (RFC 7515 §7.1), with the one
-//! algorithm that the scheme names: the token does not choose.
+//! JSON Web Tokens (RFC 7519) in compact form (RFC 7515 §7.1).
+//!
+//! The scheme names the only accepted algorithm; the token cannot choose another one.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::time::UnixTime;
 /// Longest token, in bytes.
 const MAX_LEN: usize = 16 * 1024;
 
-/// The parts of a token: what is signed, and the signature.
+/// Splits a token into its signed part and its signature.
 pub(super) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
     if token.len() > MAX_LEN || token.iter().filter(|byte| **byte == b'.').count() != 2 {
         return None;
@@ -27,11 +28,13 @@ pub(super) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// Reads header and claims from what is signed.
+    /// Reads the header and the claims from the signed part of a token.
     ///
     /// # Errors
     ///
-    /// They are not those of a token, or the token is of another algorithm.
+    /// Returns [`VerifyError::SignatureMalformed`] if the text is not a token, and
+    /// [`VerifyError::SignatureVersionUnknown`] if the token has another algorithm or a
+    /// critical extension.
     pub(super) fn read(signed: &[u8], algorithm: &'static str) -> Result<Self, VerifyError> {
         const MALFORMED: VerifyError = VerifyError::SignatureMalformed;
         let at = signed
@@ -44,15 +47,17 @@ impl Claims {
             Some(found) if found.eq_ignore_ascii_case(wanted) => {}
             _ => return Err(VerifyError::SignatureVersionUnknown),
         }
-        // RFC 7515 §4.1.11: what is critical and not known must be refused.
+        // A token with an unknown critical extension must be refused (RFC 7515 §4.1.11). No
+        // extension is known.
         if header.contains_key("crit") {
             return Err(VerifyError::SignatureVersionUnknown);
         }
         object(&signed[at + 1..]).map(Self).ok_or(MALFORMED)
     }
 
-    /// The text of a string or a whole number. An array of one element has that
-    /// element's, as RFC 7519 §4.1.3 allows for `aud`.
+    /// Returns the text of the claim `name`, if it is a string or a whole number.
+    ///
+    /// An array of one element counts as that element, as RFC 7519 §4.1.3 allows for `aud`.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         let value = match self.0.get(name)? {
             Value::Array(values) => match values.as_slice() {
@@ -68,8 +73,8 @@ impl Claims {
         }
     }
 
-    /// Checks `exp` and `nbf` (RFC 7519 §4.1), where they are. The last moment at which the
-    /// token counts, if it has one.
+    /// Checks `exp` and `nbf` (RFC 7519 §4.1), if the token has them. Returns the last time at
+    /// which the token is valid, if it has one.
     pub(super) fn check_time(
         &self,
         now: UnixTime,
@@ -93,7 +98,7 @@ impl Claims {
     }
 }
 
-/// A JSON object in base64url.
+/// Decodes a JSON object in base64url.
 fn object(text: &[u8]) -> Option<Map<String, Value>> {
     let bytes = Encoding::Base64Url.decode(text, TagLen::AtMost(MAX_LEN))?;
     serde_json::from_slice(bytes.bytes()).ok()
@@ -128,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_its_time() {
+    fn a_token_is_valid_from_nbf_to_exp() {
         let claims = Claims::read(
             &token(r#"{"alg":"HS256"}"#, r#"{"exp":100,"nbf":50}"#),
             "jwt-hs256",

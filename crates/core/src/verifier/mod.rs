@@ -1,44 +1,54 @@
-//! `Verifier → Pending → Verified`: head first, then the body chunk by chunk.
-//! There is no other way to a [`Verified`], and it holds the very bytes that
-//! were verified.
+//! Verification in three states: [`Verifier`], [`Pending`], [`Verified`].
+//!
+//! * [`Verifier::begin`] checks the head of a delivery: `checked_head.rs` and `head_fields.rs`.
+//! * [`Pending`] collects the body.
+//! * [`Pending::finish`] checks the signature over the message: `body_check.rs`.
+//!
+//! There is no other way to a [`Verified`], which holds exactly the bytes that were verified.
+//! `handshake.rs` responds to the requests by which a provider checks who owns an endpoint.
 
 mod body;
+mod body_check;
 mod body_hash;
+mod body_view;
+mod build_error;
 mod builder;
 mod checked_head;
-mod context;
-mod evaluate;
+mod endpoint;
+mod handshake;
+mod head_fields;
+mod head_segments;
+mod head_view;
 mod jwt;
-mod message;
+mod key;
+mod lookup;
 mod pending;
+mod render;
+mod settings;
 mod signing_input;
-mod text;
 mod verified;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response};
-use subtle::ConstantTimeEq;
+use http::{Method, Response};
 
-use self::body::Body;
 pub use self::body::Chunk;
 pub use self::body_hash::BodyHash;
-pub use self::builder::{BuildError, Key, VerifierBuilder};
-pub(crate) use self::builder::{context, find_variant};
-use self::context::Port;
-pub(crate) use self::context::{Address, Context};
-use self::evaluate::{Found, HeadView, answer, holds};
-use self::pending::LateHandshake;
+pub use self::build_error::BuildError;
+pub use self::builder::VerifierBuilder;
+pub(crate) use self::builder::find_variant;
+use self::handshake::LateHandshake;
+use self::head_view::HeadView;
+pub use self::key::Key;
+use self::key::PreparedKey;
 pub use self::pending::Pending;
+pub(crate) use self::settings::SchemeSettings;
 pub(crate) use self::signing_input::SigningInput;
 pub use self::verified::Verified;
 use crate::error::VerifyError;
 use crate::head::Head;
-use crate::mac;
-use crate::scheme::handshake::{Condition, Handshake};
-use crate::scheme::template::Variable;
 use crate::scheme::{Plan, Scheme, TimestampField, Variant};
 use crate::time::{UnixTime, Window};
 
@@ -46,44 +56,34 @@ use crate::time::{UnixTime, Window};
 #[derive(Clone)]
 pub struct Verifier {
     scheme: Scheme,
-    /// The operator's window, instead of the scheme's.
+    /// The operator's window, which replaces the scheme's.
     window: Option<Window>,
-    context: Arc<Context>,
-    /// Index of the only variant that the operator lets count.
+    settings: Arc<SchemeSettings>,
+    /// Index of the variant that the operator has chosen.
     pinned: Option<usize>,
     keys: Vec<PreparedKey>,
 }
 
-#[derive(Clone)]
-struct PreparedKey {
-    id: Arc<str>,
-    not_before: Option<UnixTime>,
-    not_after: Option<UnixTime>,
-    weak: bool,
-    /// By the index of the plan; none where the secret is not meant for it.
-    keys: Box<[Option<mac::Key>]>,
-}
-
-/// What begins with a head.
+/// The result of checking the head of a request.
 pub enum HeadOutcome<'v> {
-    /// A delivery: its body is wanted.
+    /// A delivery, whose body is checked next.
     Delivery(Pending<'v>),
-    /// A request by which the provider finds out whose the endpoint is, and the
-    /// answer to it. Nothing is forwarded.
+    /// A handshake, by which the provider checks who owns the endpoint. Send this response, and
+    /// forward nothing.
     Handshake(Box<Response<Bytes>>),
 }
 
-/// What a request turned out to be.
+/// The result of checking a complete request.
 pub enum RequestOutcome {
     /// A delivery that verified.
     Delivery(Verified),
-    /// A request by which the provider finds out whose the endpoint is, and the
-    /// answer to it. Nothing is forwarded.
+    /// A handshake, by which the provider checks who owns the endpoint. Send this response, and
+    /// forward nothing.
     Handshake(Box<Response<Bytes>>),
 }
 
 impl RequestOutcome {
-    /// The delivery, if it is one.
+    /// Returns the delivery, if the request is not a handshake.
     pub fn delivery(self) -> Option<Verified> {
         match self {
             Self::Delivery(verified) => Some(verified),
@@ -93,17 +93,17 @@ impl RequestOutcome {
 }
 
 impl Verifier {
-    /// Starts a verifier of `scheme`.
+    /// Creates a builder for a verifier of `scheme`.
     pub fn builder(scheme: &Scheme) -> VerifierBuilder {
         VerifierBuilder::new(scheme)
     }
 
-    /// The scheme that is verified.
+    /// The scheme of the deliveries.
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
     }
 
-    /// The variants of the scheme that count.
+    /// Returns the enabled variants of the scheme.
     pub fn variants(&self) -> impl Iterator<Item = Variant<'_>> {
         let variants = self.scheme.variants().enumerate();
         variants
@@ -111,15 +111,18 @@ impl Verifier {
             .map(|(_, variant)| variant)
     }
 
-    /// The window in which timestamps pass; where variants that count differ, the widest.
+    /// Returns the window for timestamps.
+    ///
+    /// If the enabled variants have different windows, the result contains all of them.
     pub fn window(&self) -> Window {
         let windows = self.variants().filter_map(Variant::window);
         let widest = windows.reduce(Window::widest);
         self.window.or(widest).unwrap_or_default()
     }
 
-    /// Positions, from 0, of keys that decode to fewer than
-    /// [`Secret::WEAK_LEN`](crate::Secret::WEAK_LEN) bytes and can be guessed.
+    /// Returns the positions, from 0, of keys that are short enough to be guessed.
+    ///
+    /// Such a key decodes to fewer than [`Secret::WEAK_LEN`](crate::Secret::WEAK_LEN) bytes.
     pub fn weak_keys(&self) -> impl Iterator<Item = usize> {
         self.keys
             .iter()
@@ -128,85 +131,48 @@ impl Verifier {
             .map(|(index, _)| index)
     }
 
-    /// Positions, from 0, of keys that count at `time`.
+    /// Returns the positions, from 0, of keys that are active at `time`.
     pub fn active_keys(&self, time: UnixTime) -> impl Iterator<Item = usize> {
         let keys = self.keys.iter().enumerate();
         keys.filter(move |(_, key)| key.is_active(time))
             .map(|(index, _)| index)
     }
 
-    /// The ids of the keys, whether they count now or not.
+    /// Returns the ids of all keys, active or not.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| &*key.id)
     }
 
-    /// Checks the head of a request: every field that the scheme reads is there
-    /// once and well-formed, and the timestamp is inside the window. No byte of
-    /// the body is needed, so this is what to do before reading one.
+    /// Whether a request with `method` can be a handshake.
+    pub fn is_handshake_method(&self, method: &Method) -> bool {
+        let handshakes = &self.scheme.compiled().handshakes;
+        handshakes
+            .iter()
+            .any(|handshake| handshake.method == *method)
+    }
+
+    /// Checks the head of a request.
+    ///
+    /// Every field of the head that the scheme reads must occur exactly once and be
+    /// well-formed, and the timestamp must be inside the window. The check needs no byte of the
+    /// body, so call it before reading the body.
     ///
     /// # Errors
     ///
-    /// Why the delivery cannot verify, whatever its body.
+    /// Returns a [`VerifyError`] if the delivery cannot verify, whatever its body is.
     pub fn begin(&self, head: Head<'_>, now: UnixTime) -> Result<HeadOutcome<'_>, VerifyError> {
         let mut pending = self.begin_refused(VerifyError::SignatureMissing);
-        Ok(match self.begin_at(&mut pending, head, now)? {
+        Ok(match self.check_head(&mut pending, head, now)? {
             None => HeadOutcome::Delivery(pending),
-            Some(answer) => HeadOutcome::Handshake(answer.into()),
+            Some(response) => HeadOutcome::Handshake(response.into()),
         })
     }
 
-    /// Likewise, of a delivery that stays where it is: it is large. The answer, if it is
-    /// a handshake.
-    fn begin_at(
-        &self,
-        pending: &mut Pending<'_>,
-        head: Head<'_>,
-        now: UnixTime,
-    ) -> Result<Option<Response<Bytes>>, VerifyError> {
-        let handshakes = &self.scheme.compiled().handshakes;
-        for (index, handshake) in handshakes.iter().enumerate() {
-            if *head.method != handshake.method || !self.may_begin(handshake, head) {
-                continue;
-            }
-            let view = self.bare_view(head);
-            if handshake.waits_for_body {
-                let of_head = handshake.head_locations.iter().filter_map(|location| {
-                    let value = view.at(location).ok()?;
-                    Some((location.clone(), value.into_owned()))
-                });
-                pending.handshakes.push(LateHandshake {
-                    index,
-                    of_head: of_head.collect(),
-                });
-                continue;
-            }
-            let answer = self.answer(handshake, &|variable| view.value(variable), now)?;
-            return Ok(Some(answer));
-        }
-        pending.begun = self.begin_delivery(head, now);
-        let mut late = pending.handshakes.iter();
-        match pending.begun {
-            Err(error) if late.all(|late| handshakes[late.index].verified) => Err(error),
-            _ => Ok(None),
-        }
-    }
-
-    /// A delivery that does not verify, whatever its body: for those who only
-    /// observe, and want the body even so.
-    pub(crate) fn begin_refused(&self, error: VerifyError) -> Pending<'_> {
-        Pending {
-            verifier: self,
-            begun: Err(error),
-            handshakes: Vec::new(),
-            body: Body::Empty,
-        }
-    }
-
-    /// Verifies a request that is there as a whole.
+    /// Verifies a complete request.
     ///
     /// # Errors
     ///
-    /// Why the delivery does not verify.
+    /// Returns a [`VerifyError`] if the delivery does not verify.
     pub fn verify(
         &self,
         head: Head<'_>,
@@ -214,8 +180,8 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<RequestOutcome, VerifyError> {
         let mut pending = self.begin_refused(VerifyError::SignatureMissing);
-        match self.begin_at(&mut pending, head, now)? {
-            Some(answer) => Ok(RequestOutcome::Handshake(answer.into())),
+        match self.check_head(&mut pending, head, now)? {
+            Some(response) => Ok(RequestOutcome::Handshake(response.into())),
             None => {
                 pending.push(body);
                 pending.finish(now)
@@ -223,15 +189,48 @@ impl Verifier {
         }
     }
 
-    /// Whether requests of `method` can be handshakes.
-    pub fn answers(&self, method: &Method) -> bool {
+    /// Checks `head` and stores the result in `pending`. Returns the response if the request is
+    /// a handshake that needs no body.
+    ///
+    /// The result is written in place because a [`Pending`] is large: returning it by value
+    /// copies it.
+    fn check_head(
+        &self,
+        pending: &mut Pending<'_>,
+        head: Head<'_>,
+        now: UnixTime,
+    ) -> Result<Option<Response<Bytes>>, VerifyError> {
         let handshakes = &self.scheme.compiled().handshakes;
-        handshakes
-            .iter()
-            .any(|handshake| handshake.method == *method)
+        for (index, handshake) in handshakes.iter().enumerate() {
+            if *head.method != handshake.method || !self.head_matches(handshake, head) {
+                continue;
+            }
+            let view = HeadView::new(head, &self.settings);
+            if handshake.waits_for_body {
+                let late = LateHandshake::new(index, handshake, &view);
+                pending.handshakes.push(late);
+                continue;
+            }
+            let response =
+                self.handshake_response(handshake, &|variable| view.value(variable), now)?;
+            return Ok(Some(response));
+        }
+        pending.head = self.begin_delivery(head, now);
+        let mut late = pending.handshakes.iter();
+        match pending.head {
+            Err(error) if late.all(|late| handshakes[late.index].verified) => Err(error),
+            _ => Ok(None),
+        }
     }
 
-    /// The plans that may decide, by their index.
+    /// Returns a delivery that will fail with `error` whatever its body is.
+    ///
+    /// A source that only observes needs the body of such a delivery, too.
+    pub(crate) fn begin_refused(&self, error: VerifyError) -> Pending<'_> {
+        Pending::new(self, Err(error))
+    }
+
+    /// Returns the enabled plans, each with its index.
     fn plans(&self) -> impl Iterator<Item = (usize, &Plan)> {
         let plans = self.scheme.plans().iter().enumerate();
         plans.filter(|(index, _)| self.scheme.is_enabled(*index, self.pinned))
@@ -240,103 +239,30 @@ impl Verifier {
     fn window_of(&self, field: &TimestampField) -> Window {
         self.window.unwrap_or(field.window)
     }
-
-    /// What is known of a request that is not known to be a delivery.
-    fn bare_view<'h>(&'h self, head: Head<'h>) -> HeadView<'h> {
-        HeadView {
-            head,
-            context: &self.context,
-            list: None,
-            claims: None,
-            signature: None,
-            port: Port::AsConfigured,
-            timestamp: None,
-            id: None,
-            plan: None,
-        }
-    }
-
-    /// Whether everything that the head has to say of `handshake` is so.
-    fn may_begin(&self, handshake: &Handshake, head: Head<'_>) -> bool {
-        let view = self.bare_view(head);
-        let in_head = |condition: &&Condition| !condition.location.is_in_body();
-        handshake
-            .when
-            .iter()
-            .filter(in_head)
-            .all(|condition| holds(condition, |location| view.at(location)))
-    }
-
-    /// The answer to `handshake`.
-    fn answer<'a>(
-        &self,
-        handshake: &Handshake,
-        read: &dyn Fn(&Variable) -> Found<'a>,
-        now: UnixTime,
-    ) -> Result<Response<Bytes>, VerifyError> {
-        const REFUSED: VerifyError = VerifyError::HandshakeRefused;
-        for check in &handshake.check {
-            let found = read(&Variable::At(check.location.clone())).map_err(|_| REFUSED)?;
-            let wanted = answer(&check.template, None, None, read).ok_or(REFUSED)?;
-            if !bool::from(found.ct_eq(&wanted)) {
-                return Err(REFUSED);
-            }
-        }
-        for guard in &handshake.guards {
-            let found = read(&Variable::At(guard.location.clone())).map_err(|_| REFUSED)?;
-            if !guard.text.contains([&*found]) {
-                return Err(REFUSED);
-            }
-        }
-        // What an answer is signed with, if it is: the newest key, as the one that
-        // the provider has been told last.
-        let key = self
-            .keys
-            .iter()
-            .find(|key| key.is_active(now))
-            .and_then(|key| key.keys.first()?.as_ref());
-        let respond = &handshake.respond;
-        let body = answer(&respond.body, respond.response_type, key, read).ok_or(REFUSED)?;
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = respond.status;
-        let headers = response.headers_mut();
-        if let Some(response_type) = respond.response_type {
-            headers.insert(http::header::CONTENT_TYPE, response_type.media_type());
-        }
-        // The caller's text must not become a page.
-        headers.insert(
-            http::header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        headers.insert(
-            http::header::CACHE_CONTROL,
-            HeaderValue::from_static("no-store"),
-        );
-        for (name, template) in &respond.headers {
-            let value = answer(template, None, key, read).ok_or(REFUSED)?;
-            let value = HeaderValue::from_bytes(&value).map_err(|_| REFUSED)?;
-            headers.insert(name, value);
-        }
-        Ok(response)
-    }
 }
 
-/// The answer to a handshake is not shown: it may be signed.
+/// Does not show the response to a handshake, which may be signed.
 impl fmt::Debug for HeadOutcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delivery(pending) => f.debug_tuple("Delivery").field(pending).finish(),
-            Self::Handshake(answer) => f.debug_tuple("Handshake").field(&answer.status()).finish(),
+            Self::Handshake(response) => f
+                .debug_tuple("Handshake")
+                .field(&response.status())
+                .finish(),
         }
     }
 }
 
-/// Likewise.
+/// Does not show the response to a handshake, which may be signed.
 impl fmt::Debug for RequestOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delivery(verified) => f.debug_tuple("Delivery").field(verified).finish(),
-            Self::Handshake(answer) => f.debug_tuple("Handshake").field(&answer.status()).finish(),
+            Self::Handshake(response) => f
+                .debug_tuple("Handshake")
+                .field(&response.status())
+                .finish(),
         }
     }
 }
@@ -348,12 +274,5 @@ impl fmt::Debug for Verifier {
             .field("window", &self.window)
             .field("keys", &keys)
             .finish()
-    }
-}
-
-impl PreparedKey {
-    fn is_active(&self, now: UnixTime) -> bool {
-        self.not_before.is_none_or(|start| start <= now)
-            && self.not_after.is_none_or(|end| now <= end)
     }
 }

@@ -1,40 +1,49 @@
-use http::Uri;
+//! The message that a signer signs, rendered by the code that verifies it.
 
-use super::context::{Context, Port};
-use super::evaluate::{BodyView, HeadView, render};
-use super::message::HeadSegments;
-use super::text::Text;
+use super::body_view::BodyView;
+use super::head_segments::HeadSegments;
+use super::head_view::HeadView;
+use super::render::{Rendered, render};
+use super::settings::SchemeSettings;
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::scheme::Plan;
 use crate::scheme::template::{self, Segment, Variable};
 
-/// What a delivery has before it is signed.
+/// The parts of a delivery that is not signed yet.
 #[derive(Clone, Copy)]
 pub(crate) struct SigningInput<'d> {
     pub(crate) plan: &'d Plan,
-    pub(crate) context: &'d Context,
+    pub(crate) settings: &'d SchemeSettings,
     pub(crate) head: Head<'d>,
-    /// The list of the signature header, without signatures.
+    /// The list in the signature header, without its signatures.
     pub(crate) list: Option<&'d [u8]>,
-    /// The body, or the element of it that is signed.
+    /// The body, or one element of a batch.
     pub(crate) body: &'d [u8],
 }
 
 impl SigningInput<'_> {
-    /// The message to sign, by the code that verifies it.
+    /// Returns the message to sign.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the delivery lacks a value that the message needs.
     pub(crate) fn message(self) -> Result<Vec<u8>, VerifyError> {
         let mut message = Vec::new();
-        let runs = HeadSegments::of(&self.plan.message, &self.head_view())?;
-        runs.whole(&self.plan.message, &self.body_view(), |bytes| {
+        let segments = HeadSegments::new(&self.plan.message, &self.head_view())?;
+        segments.whole_message(&self.plan.message, &self.body_view(), |bytes| {
             message.extend_from_slice(bytes);
         })?;
         Ok(message)
     }
 
-    /// The text of a template of the head or of the body.
+    /// Renders a template with values of the head or of the body.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the delivery lacks a value that the template needs.
     pub(crate) fn text(self, template: &[Segment]) -> Result<Vec<u8>, VerifyError> {
-        let mut text = Text::default();
+        let mut text = Rendered::new();
         let in_body = template::placeholders(template).any(|value| value.variable.is_in_body());
         if in_body {
             let view = self.body_view();
@@ -46,34 +55,20 @@ impl SigningInput<'_> {
         Ok(text.into_vec())
     }
 
-    /// Whether `place` has a value.
+    /// Whether the placeholder `variable` has a value.
     pub(crate) fn has(self, variable: &Variable) -> bool {
         self.head_view().value(variable).is_ok() || self.body_view().value(variable).is_ok()
     }
 
     fn head_view(&self) -> HeadView<'_> {
         HeadView {
-            head: self.head,
-            context: self.context,
             list: self.list,
-            claims: None,
-            signature: None,
-            port: Port::AsConfigured,
-            timestamp: None,
-            id: None,
             plan: Some(self.plan),
+            ..HeadView::new(self.head, self.settings)
         }
     }
 
     fn body_view(&self) -> BodyView<'_> {
-        BodyView::new(self.body, &self.plan.json, self.context, Some(self.plan))
-    }
-}
-
-impl Context {
-    /// Where a request for the configured address goes.
-    pub(crate) fn target(&self) -> Uri {
-        let target = self.address.as_ref().and_then(super::Address::target);
-        target.map_or_else(|| Uri::from_static("/"), Uri::from)
+        BodyView::new(self.body, &self.plan.json, self.settings, Some(self.plan))
     }
 }

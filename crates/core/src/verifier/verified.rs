@@ -1,35 +1,38 @@
+//! A delivery that verified.
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::lookup::form_field;
 use crate::identity::{Discriminator, Identity, ReplayKey, ReplayScope};
 use crate::scheme::location::Location;
 use crate::scheme::{Scheme, field, json};
 use crate::time::UnixTime;
 
-/// A delivery that verified, with the bytes that did.
+/// A delivery that verified, with exactly the bytes that were verified.
 #[derive(Clone)]
 pub struct Verified {
     pub(super) body: Bytes,
     pub(super) event: Event,
 }
 
-/// What the bytes say.
+/// The verified values of a delivery.
 #[derive(Clone)]
 pub(super) struct Event {
-    /// Read when somebody asks: to find it, the whole body is looked through.
+    /// The event type. Read on first use, because finding it means parsing the body.
     pub(super) event_type: OnceLock<Option<Box<str>>>,
     pub(super) scheme: Scheme,
-    /// Index of the plan that decided.
+    /// Index of the plan that verified the delivery.
     pub(super) plan: usize,
     pub(super) timestamp: Option<UnixTime>,
     pub(super) key_id: Arc<str>,
     pub(super) discriminators: Discriminators,
 }
 
-/// What tells the events of a delivery from others: one, but for batches.
+/// The identities of a delivery's events. A batch has several events, other deliveries one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Discriminators(SmallVec<[Discriminator; 1]>);
 
@@ -40,14 +43,15 @@ impl Discriminators {
 }
 
 impl Verified {
-    /// The verified bytes.
+    /// The verified body.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The event's id, if the scheme signs one and it could be read: 1 to 256
-    /// visible ASCII characters; several that name it together with a blank in
-    /// between. None for a batch of several events.
+    /// The event id, if the scheme signs one and it is well-formed.
+    ///
+    /// The id is 1 to 256 visible ASCII characters. If the scheme composes it of several values,
+    /// a blank separates them. A batch of several events has no id.
     pub fn id(&self) -> Option<&str> {
         match &self.event.discriminators.0[..] {
             [discriminator] => discriminator.id(),
@@ -55,9 +59,10 @@ impl Verified {
         }
     }
 
-    /// The event's type, likewise; of a batch, that of its first event. Where a body in
-    /// JSON has several at that place, it is the first, or none: nothing is decided by it
-    /// here.
+    /// The event type, if the scheme has one and it is 1 to 256 visible ASCII characters.
+    ///
+    /// For a batch, this is the type of its first event. If a JSON body repeats the member, the
+    /// result is the first value or none: verification never depends on the type.
     pub fn event_type(&self) -> Option<&str> {
         let event = &self.event;
         let read = || {
@@ -70,7 +75,7 @@ impl Verified {
                 Location::Json(pointer) => {
                     json::first_text(first, pointer)?.into_owned().into_bytes()
                 }
-                Location::Form(name) => super::evaluate::field(first, name).ok()?.into_owned(),
+                Location::Form(name) => form_field(first, name).ok()?.into_owned(),
                 _ => return None,
             };
             let text = String::from_utf8(text).ok()?;
@@ -79,17 +84,17 @@ impl Verified {
         event.event_type.get_or_init(read).as_deref()
     }
 
-    /// When the delivery was signed, if the scheme says so.
+    /// The time at which the delivery was signed, if the scheme signs a timestamp.
     pub fn timestamp(&self) -> Option<UnixTime> {
         self.event.timestamp
     }
 
-    /// Which key matched.
+    /// The id of the key that has signed the delivery.
     pub fn key_id(&self) -> &str {
         &self.event.key_id
     }
 
-    /// What tells this event from others; of a batch, its first.
+    /// The kind of value that identifies the event. For a batch, that of its first event.
     pub fn identity(&self) -> Identity {
         self.event
             .discriminators
@@ -98,8 +103,9 @@ impl Verified {
             .map_or(Identity::Content, Discriminator::identity)
     }
 
-    /// The keys under which `scope` remembers this event, or each event of a
-    /// batch: at least one, sorted, none twice.
+    /// Returns the replay keys of the delivery's events in `scope`.
+    ///
+    /// The list has at least one key, is sorted, and has no key twice.
     pub fn replay_keys(&self, scope: &ReplayScope) -> SmallVec<[ReplayKey; 1]> {
         let mut keys: SmallVec<[ReplayKey; 1]> = self
             .event

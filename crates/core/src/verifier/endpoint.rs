@@ -1,49 +1,31 @@
-use std::collections::BTreeMap;
+//! The URL of the endpoint that the provider calls.
 
 use http::Uri;
 use http::uri::PathAndQuery;
 
 use crate::message_signature;
-use crate::scheme::template::Variable;
-use crate::scheme::{Plan, UrlRule};
+use crate::scheme::UrlRule;
 
-/// What the operator has set for the scheme.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Context {
-    pub(crate) address: Option<Address>,
-    pub(crate) params: BTreeMap<Box<str>, Box<str>>,
-}
-
-/// The address at which the provider calls. Not what a request says of itself:
-/// behind a proxy that is another one, and the sender chooses it.
+/// The URL of the endpoint, as the operator entered it at the provider.
+///
+/// The URL is configured and not read from the request: a proxy changes the URL of a request,
+/// and the sender chooses it.
 #[derive(Clone, Debug)]
-pub(crate) struct Address {
+pub(crate) struct EndpointUrl {
     /// `https` or `http`.
     scheme: Box<str>,
     authority: Box<str>,
     path: Box<str>,
     pub(crate) query: Option<Box<str>>,
-    /// Scheme and authority, as message signatures write them.
+    /// Scheme and authority, in the form of message signatures.
     pub(crate) origin: Option<message_signature::Address>,
 }
 
-impl Context {
-    /// Whether a delivery of `plan` may come with this query.
-    pub(crate) fn may_be_asked(&self, plan: &Plan, query: Option<&str>) -> bool {
-        let Some(address) = &self.address else {
-            return true;
-        };
-        if plan.message.url_constraints.fixed_query {
-            return query == address.query.as_deref();
-        }
-        !plan.message.has(&Variable::Url) || address.may_have(query)
-    }
-}
-
-impl Address {
+impl EndpointUrl {
+    /// Parses a URL with the scheme `http` or `https`, without user, password and fragment.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        // A provider signs what was entered, blanks and fragments included; such
-        // addresses are not worth supporting.
+        // Providers sign the text as it was entered, even with blanks or a fragment. URLs with
+        // these are not supported.
         let uri: Uri = text.parse().ok()?;
         let scheme = uri
             .scheme_str()
@@ -51,7 +33,7 @@ impl Address {
         let authority = uri
             .authority()
             .filter(|authority| !authority.as_str().contains('@'))?;
-        // Taken from the text: an address without a path is signed without one.
+        // `Uri` would add a path. A URL that was entered without a path is signed without one.
         let rest = &text[scheme.len() + "://".len() + authority.as_str().len()..];
         let (path, query) = match rest.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -72,11 +54,12 @@ impl Address {
         })
     }
 
-    /// Whether it was entered with a path.
+    /// Whether the URL was entered with a path.
     pub(crate) fn has_path(&self) -> bool {
         !self.path.is_empty()
     }
 
+    /// Path of the URL, or `/`.
     pub(crate) fn path(&self) -> &str {
         if self.path.is_empty() {
             "/"
@@ -85,7 +68,7 @@ impl Address {
         }
     }
 
-    /// The address without query.
+    /// Returns the URL without its query.
     pub(crate) fn base(&self, port: Port) -> String {
         let Self {
             scheme,
@@ -105,9 +88,9 @@ impl Address {
         }
     }
 
-    /// Whether a request with this query may have been sent to the address: what
-    /// the provider adds to its query comes behind it.
-    fn may_have(&self, query: Option<&str>) -> bool {
+    /// Whether a request to the endpoint may have this query. A provider appends its own fields
+    /// to the query of the URL.
+    pub(super) fn allows_query(&self, query: Option<&str>) -> bool {
         let Some(own) = &self.query else {
             return true;
         };
@@ -115,7 +98,7 @@ impl Address {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('&'))
     }
 
-    /// The address with the query of a request.
+    /// Returns the URL with the query of a request.
     pub(crate) fn with_query(&self, query: Option<&str>, port: Port, rule: &UrlRule) -> String {
         let mut url = self.base(port);
         if let Some(query) = query {
@@ -125,7 +108,7 @@ impl Address {
         decode(url, &rule.decode)
     }
 
-    /// Path and query, as a request target.
+    /// Returns path and query as a request target.
     pub(crate) fn target(&self) -> Option<PathAndQuery> {
         let query = self.query.as_deref().map(|query| format!("?{query}"));
         format!("{}{}", self.path(), query.unwrap_or_default())
@@ -134,15 +117,16 @@ impl Address {
     }
 }
 
-/// Which port an address is written with.
+/// The port in a written URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
+    /// The configured port, or none.
     AsConfigured,
-    /// With the default port if it has none, else without.
+    /// The default port if the configured URL has none, otherwise no port.
     Toggled,
 }
 
-/// Decodes the percent-escapes of `chars`, and of no others.
+/// Decodes the percent-escapes of the characters in `chars`, and no other escapes.
 fn decode(text: String, chars: &[u8]) -> String {
     if chars.is_empty() || !text.contains('%') {
         return text;
@@ -175,15 +159,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_kept_as_it_was_entered() {
+    fn a_url_is_written_as_it_was_entered() {
         for text in [
             "https://hooks.example.com",
             "https://hooks.example.com/",
             "http://hooks.example.com:8080/a%20b",
             "https://[::1]/x",
         ] {
-            let address = Address::parse(text).unwrap();
-            assert_eq!(address.base(Port::AsConfigured), text);
+            let url = EndpointUrl::parse(text).unwrap();
+            assert_eq!(url.base(Port::AsConfigured), text);
         }
         for text in [
             "",
@@ -192,12 +176,12 @@ mod tests {
             "https://u:p@a/b",
             "https://a/b#c",
         ] {
-            assert!(Address::parse(text).is_none(), "{text}");
+            assert!(EndpointUrl::parse(text).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn a_port_is_added_or_taken_off() {
+    fn a_toggled_port_is_added_or_removed() {
         for (text, toggled) in [
             ("https://a.example/x", "https://a.example:443/x"),
             ("http://a.example/x", "http://a.example:80/x"),
@@ -205,12 +189,15 @@ mod tests {
             ("https://[::1]/x", "https://[::1]:443/x"),
             ("https://[::1]:1/x", "https://[::1]/x"),
         ] {
-            assert_eq!(Address::parse(text).unwrap().base(Port::Toggled), toggled);
+            assert_eq!(
+                EndpointUrl::parse(text).unwrap().base(Port::Toggled),
+                toggled
+            );
         }
     }
 
     #[test]
-    fn only_the_escapes_that_the_scheme_names_are_decoded() {
+    fn only_the_named_escapes_are_decoded() {
         let decoded = decode("/a%3Ab%2fc%20d%zz%".to_owned(), b":/");
         assert_eq!(decoded, "/a:b/c%20d%zz%");
     }

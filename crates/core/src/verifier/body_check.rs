@@ -1,0 +1,307 @@
+//! Checking a delivery whose body is complete: its signature, and all values in the body.
+
+use std::sync::OnceLock;
+
+use subtle::ConstantTimeEq;
+
+use super::Verifier;
+use super::body_view::BodyView;
+use super::checked_head::{CheckedHead, MessageCandidate, SignatureCheck};
+use super::head_fields::compose_event_id;
+use super::lookup::timestamp_error;
+use super::render::{Rendered, render};
+use super::verified::{Discriminators, Event};
+use crate::error::VerifyError;
+use crate::identity::Discriminator;
+use crate::mac::{self, Expected, MacState};
+use crate::scheme::location::Location;
+use crate::scheme::signature::Candidates;
+use crate::scheme::{Plan, field, json};
+use crate::time::UnixTime;
+
+/// The key that has signed a message, and the timestamp of the message.
+struct MatchedMessage {
+    key: usize,
+    timestamp: Option<UnixTime>,
+}
+
+impl Verifier {
+    /// Starts the MACs if the message can be hashed as the body arrives, unless they are
+    /// started already.
+    pub(super) fn start_macs(&self, head: &mut CheckedHead) {
+        let message = &self.scheme.plans()[head.plan].message;
+        if !message.streams || !head.macs.is_empty() {
+            return;
+        }
+        let start = |check: &SignatureCheck| {
+            let mut mac = self.key(*check, head.plan)?.state()?.clone();
+            let segments = &head.messages[check.message].segments;
+            mac.update(segments.before_body(message));
+            Some(mac)
+        };
+        head.macs = head.checks.iter().filter_map(start).collect();
+    }
+
+    fn key(&self, check: SignatureCheck, plan: usize) -> Option<&mac::Key> {
+        self.keys[check.key].plans[plan].as_ref()
+    }
+
+    /// Verifies a delivery with its complete body.
+    pub(super) fn finish_delivery(
+        &self,
+        head: &mut CheckedHead,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Result<Event, VerifyError> {
+        let plan = &self.scheme.plans()[head.plan];
+        let view = BodyView::new(body, &plan.json, &self.settings, Some(plan));
+        let mut discriminators = Discriminators::default();
+        let first = match &plan.each {
+            None => self.finish_message(plan, head, &view, now, &mut discriminators)?,
+            Some(pointer) => {
+                let elements = json::elements(body, pointer).ok_or(VerifyError::FieldMissing)?;
+                let mut first = None;
+                for element in elements {
+                    let element = element.get().as_bytes();
+                    let view = BodyView::new(element, &plan.json, &self.settings, Some(plan));
+                    let matched =
+                        self.finish_message(plan, head, &view, now, &mut discriminators)?;
+                    first.get_or_insert(matched);
+                }
+                // A batch without elements has no signature.
+                first.ok_or(VerifyError::FieldMissing)?
+            }
+        };
+        let event_type = match (head.event_type.take(), &plan.event_type) {
+            (Some(event_type), _) => OnceLock::from(Some(event_type)),
+            // The members of the body are parsed already, so reading the type costs nothing.
+            (None, Some(Location::Json(pointer))) if plan.each.is_none() && view.is_parsed() => {
+                let text = view.text(pointer).ok();
+                let text = text.filter(|text| field::is_valid_id(text.as_bytes(), b""));
+                OnceLock::from(text.map(Into::into))
+            }
+            (None, _) => OnceLock::new(),
+        };
+        Ok(Event {
+            event_type,
+            scheme: self.scheme.clone(),
+            plan: head.plan,
+            timestamp: first.timestamp,
+            key_id: self.keys[first.key].id.clone(),
+            discriminators,
+        })
+    }
+
+    /// Verifies one message: that of the delivery, or of one element of a batch. Adds the
+    /// identity of its event to `discriminators`.
+    fn finish_message(
+        &self,
+        plan: &Plan,
+        head: &mut CheckedHead,
+        view: &BodyView<'_>,
+        now: UnixTime,
+        discriminators: &mut Discriminators,
+    ) -> Result<MatchedMessage, VerifyError> {
+        if plan.signature.location.is_in_body() {
+            let signatures = read_signatures(plan, view)?;
+            for message in &mut head.messages {
+                message.signatures = signatures.clone();
+            }
+        }
+        let SignatureCheck { key, message } = self.find_match(plan, head, view)?;
+        // Both checks run again: a slow body must outlive neither the signature nor the key.
+        head.check_expiry(now)?;
+        if !self.keys[key].is_active(now) {
+            return Err(VerifyError::NoActiveKey);
+        }
+        let message = &head.messages[message];
+        check_requirements(plan, &head.requirements, view)?;
+        if head
+            .digests
+            .as_ref()
+            .is_some_and(|digests| !digests.matches(view.body))
+        {
+            return Err(VerifyError::RequirementUnmet);
+        }
+        if !plan.allows_body(view.body) {
+            return Err(VerifyError::FieldMalformed);
+        }
+        let timestamp = self.check_timestamp(plan, message, view, now)?;
+        self.check_guards(plan, message, view)?;
+
+        // All values below are signed.
+        let id = match (&plan.each, &mut head.id) {
+            (None, id @ Some(_)) => id.take(),
+            (Some(_), Some(id)) => Some(id.clone()),
+            (_, None) => read_body_id(plan, view),
+        };
+        let digest = || message.segments.digest(&plan.message, view).map(Box::new);
+        discriminators.push(match (id, timestamp) {
+            (Some(id), _) => Discriminator::Id(id),
+            (None, Some(_)) => Discriminator::Exact(digest()?),
+            (None, None) => Discriminator::Content(digest()?),
+        });
+        Ok(MatchedMessage { key, timestamp })
+    }
+
+    /// Returns a key and a message that match one of the signatures.
+    ///
+    /// Every check runs, so the time shows nothing about which one matches.
+    fn find_match(
+        &self,
+        plan: &Plan,
+        head: &mut CheckedHead,
+        view: &BodyView<'_>,
+    ) -> Result<SignatureCheck, VerifyError> {
+        let message = &plan.message;
+        if head.checks.len() > 1 {
+            self.start_macs(head);
+        }
+        // All keys of a plan have one algorithm, so either all checks have a MAC or none has. A
+        // single check has none if no part of the body was hashed before its end.
+        debug_assert!(head.macs.is_empty() || head.macs.len() == head.checks.len());
+        let mut macs = std::mem::take(&mut head.macs);
+        MacState::update_all(&mut macs, &view.body[head.hashed..]);
+        let mut macs = macs.into_iter();
+        // The text of one message, for algorithms that need it as a whole.
+        let (mut text_of, mut text) = (None, Vec::new());
+        let mut matching = None;
+        for check in &head.checks {
+            let MessageCandidate {
+                signatures,
+                segments,
+                ..
+            } = &head.messages[check.message];
+            let Some(key) = self.key(*check, head.plan) else {
+                continue;
+            };
+            let expected = if let Some(mut mac) = macs.next() {
+                segments.after_body(message, view, |bytes| mac.update(bytes))?;
+                Expected::Mac(mac.finish())
+            } else if message.streams
+                && let Some(state) = key.state()
+            {
+                let mut mac = state.clone();
+                segments.whole_message(message, view, |bytes| mac.update(bytes))?;
+                Expected::Mac(mac.finish())
+            } else {
+                if text_of.replace(check.message) != Some(check.message) {
+                    text.clear();
+                    text.reserve(view.body.len() + 128);
+                    let append = |bytes: &[u8]| text.extend_from_slice(bytes);
+                    segments.whole_message(message, view, append)?;
+                }
+                key.expects(&text)
+            };
+            for signature in signatures {
+                if expected.matches(signature) {
+                    matching = Some(check);
+                }
+            }
+        }
+        matching.copied().ok_or(VerifyError::SignatureMismatch)
+    }
+
+    /// Checks the timestamp, which the head or the body has, against the window.
+    fn check_timestamp(
+        &self,
+        plan: &Plan,
+        message: &MessageCandidate,
+        view: &BodyView<'_>,
+        now: UnixTime,
+    ) -> Result<Option<UnixTime>, VerifyError> {
+        let Some(field) = &plan.timestamp else {
+            return Ok(None);
+        };
+        let at = match message.timestamp {
+            Some(at) => at,
+            None => {
+                let raw = view.at(&field.location).map_err(timestamp_error)?;
+                let at = field.unit.parse(&raw);
+                at.ok_or(VerifyError::TimestampMalformed)?
+            }
+        };
+        self.window_of(field)
+            .check(at, now, field.unit.precision())?;
+        Ok(Some(at))
+    }
+
+    /// Refuses a message that the response to a handshake would sign for any sender.
+    fn check_guards(
+        &self,
+        plan: &Plan,
+        message: &MessageCandidate,
+        view: &BodyView<'_>,
+    ) -> Result<(), VerifyError> {
+        let handshakes = &self.scheme.compiled().handshakes;
+        for guard in handshakes.iter().flat_map(|handshake| &handshake.guards) {
+            let mut pieces: Vec<Vec<u8>> = Vec::new();
+            message
+                .segments
+                .whole_message(&plan.message, view, |bytes| {
+                    // One byte more than the maximum shows that the piece is too long.
+                    pieces.push(bytes[..bytes.len().min(guard.text.max_len + 1)].to_vec());
+                })?;
+            if guard.text.contains(pieces.iter().map(Vec::as_slice)) {
+                return Err(VerifyError::FieldMalformed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the signatures that are in the body.
+fn read_signatures(plan: &Plan, view: &BodyView<'_>) -> Result<Candidates, VerifyError> {
+    let headers = http::HeaderMap::new();
+    let values = plan.signature.values(&headers, |location| {
+        view.at(location).map(|value| value.into_owned().into())
+    })?;
+    let mut signatures = Candidates::new();
+    for value in &values {
+        plan.signature
+            .candidates(value, plan.algorithm.tag_len(), &mut signatures)?;
+    }
+    Ok(signatures)
+}
+
+/// Checks the requirements that need the body. `head_values` has the values of the head.
+fn check_requirements(
+    plan: &Plan,
+    head_values: &[(usize, Vec<u8>)],
+    view: &BodyView<'_>,
+) -> Result<(), VerifyError> {
+    for (index, equal) in plan.require.iter().enumerate() {
+        let head_value = head_values.iter().find(|(of, _)| *of == index);
+        let location_in_body = equal.location.is_in_body();
+        let template_in_body = equal.needs_body();
+        let mut rendered = Rendered::new();
+        if template_in_body {
+            render(
+                &equal.template,
+                &|variable| view.value(variable),
+                &mut rendered,
+            )?;
+        }
+        let equals = match (location_in_body, template_in_body, head_value) {
+            // The check of the head has compared them.
+            (false, false, _) => continue,
+            (true, true, _) => view.at(&equal.location)?.ct_eq(&rendered),
+            (true, false, Some((_, value))) => view.at(&equal.location)?.ct_eq(value),
+            (false, true, Some((_, value))) => rendered.ct_eq(value),
+            (_, _, None) => 0.into(),
+        };
+        if !bool::from(equals) {
+            return Err(VerifyError::RequirementUnmet);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the event id, if it is in the body, signed and well-formed.
+fn read_body_id(plan: &Plan, view: &BodyView<'_>) -> Option<Box<str>> {
+    let id = plan.id.as_ref().filter(|id| id.signed && id.is_in_body())?;
+    compose_event_id(&id.locations, &id.exclude, |location| {
+        view.at(location).map_err(VerifyError::from)
+    })
+    .ok()
+}

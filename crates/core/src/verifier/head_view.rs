@@ -1,0 +1,189 @@
+//! Values of a delivery's head, by location and by placeholder.
+
+use std::borrow::Cow;
+
+use http::HeaderName;
+
+use super::endpoint::Port;
+use super::jwt::Claims;
+use super::lookup::{LookupResult, form_field, param};
+use super::settings::SchemeSettings;
+use crate::head::Head;
+use crate::message_signature::{MessageSignature, trim_ows};
+use crate::scheme::location::{Item, Location};
+use crate::scheme::lookup::{LookupError, exactly_one};
+use crate::scheme::template::Variable;
+use crate::scheme::{Plan, SignatureKind};
+
+/// Most headers that an item of a signature may list.
+const MAX_LISTED_HEADERS: usize = 64;
+
+/// The known values of a delivery before its body has arrived.
+#[derive(Clone, Copy)]
+pub(super) struct HeadView<'h> {
+    pub(super) head: Head<'h>,
+    pub(super) settings: &'h SchemeSettings,
+    /// The list in the signature header, from which `sig:` reads.
+    pub(super) list: Option<&'h [u8]>,
+    pub(super) claims: Option<&'h Claims>,
+    /// The message signature (RFC 9421). Its parameters are the values of `sig:`.
+    pub(super) signature: Option<&'h MessageSignature>,
+    pub(super) port: Port,
+    /// The text of the timestamp, if it was looked up before.
+    pub(super) timestamp: Option<&'h [u8]>,
+    /// The text of the event id, if it was looked up before.
+    pub(super) id: Option<&'h [u8]>,
+    /// The plan that verifies the delivery. `None` for a handshake.
+    pub(super) plan: Option<&'h Plan>,
+}
+
+impl<'h> HeadView<'h> {
+    /// Creates a view of a request that may be a handshake or a delivery of any plan.
+    pub(super) fn new(head: Head<'h>, settings: &'h SchemeSettings) -> Self {
+        Self {
+            head,
+            settings,
+            list: None,
+            claims: None,
+            signature: None,
+            port: Port::AsConfigured,
+            timestamp: None,
+            id: None,
+            plan: None,
+        }
+    }
+
+    /// Looks up the value at `location`.
+    pub(super) fn at(&self, location: &Location) -> LookupResult<'h> {
+        match location {
+            Location::Header(name) => self.header(name),
+            Location::Query(name) => {
+                let query = self.head.uri.query().unwrap_or_default();
+                form_field(query.as_bytes(), name)
+            }
+            Location::Signature(item) => match self.signature {
+                Some(signature) => signature_parameter(signature, item),
+                None => self.item(item).map(Cow::Borrowed),
+            },
+            Location::Claim(name) => {
+                let claim = self.claims.and_then(|claims| claims.text(name));
+                claim
+                    .map(|text| text.into_bytes().into())
+                    .ok_or(LookupError::Missing)
+            }
+            Location::Param(name) => param(&self.settings.params, name),
+            Location::Form(_) | Location::Json(_) => Err(LookupError::Missing),
+        }
+    }
+
+    fn header(&self, name: &HeaderName) -> LookupResult<'h> {
+        let value = exactly_one(self.head.headers.get_all(name).iter())?.as_bytes();
+        // A message signature covers the trimmed value (RFC 9421 §2.1), but HTTP/2 keeps blanks
+        // around a value. Blanks that an attacker adds must not change the event id.
+        let is_trimmed = self
+            .plan
+            .is_some_and(|plan| matches!(plan.kind, SignatureKind::MessageSignature(_)));
+        Ok(Cow::Borrowed(match is_trimmed {
+            true => trim_ows(value),
+            false => value,
+        }))
+    }
+
+    fn item(&self, item: &Item) -> Result<&'h [u8], LookupError> {
+        let list = self.plan.and_then(|plan| plan.signature.list.as_ref());
+        let list = list.ok_or(LookupError::Missing)?;
+        list.item(self.list.ok_or(LookupError::Missing)?, item)
+    }
+
+    /// Looks up the value of the placeholder `variable`.
+    pub(super) fn value(&self, variable: &Variable) -> LookupResult<'h> {
+        match (variable, self.timestamp, self.id) {
+            (Variable::Timestamp, Some(text), _) | (Variable::Id, _, Some(text)) => {
+                return Ok(text.into());
+            }
+            _ => {}
+        }
+        let query = || self.head.uri.query();
+        let endpoint = || self.settings.endpoint.as_ref().ok_or(LookupError::Missing);
+        Ok(match variable {
+            Variable::Timestamp => {
+                let timestamp = self.plan.and_then(|plan| plan.timestamp.as_ref());
+                return self.at(&timestamp.ok_or(LookupError::Missing)?.location);
+            }
+            Variable::Id => {
+                let id = self.plan.and_then(|plan| plan.id.as_ref());
+                let location = id.and_then(|id| id.locations.first());
+                return self.at(location.ok_or(LookupError::Missing)?);
+            }
+            Variable::Method => Cow::Borrowed(self.head.method.as_str().as_bytes()),
+            Variable::Url => {
+                let rule = &self.plan.ok_or(LookupError::Missing)?.url;
+                let url = endpoint()?.with_query(query(), self.port, rule);
+                url.into_bytes().into()
+            }
+            Variable::UrlBase => endpoint()?.base(self.port).into_bytes().into(),
+            Variable::Path => self.path().as_bytes().to_vec().into(),
+            Variable::PathQuery => {
+                let mut target = self.path().to_owned();
+                if let Some(query) = query() {
+                    target.push('?');
+                    target.push_str(query);
+                }
+                target.into_bytes().into()
+            }
+            Variable::HeadersOf(item) => self.listed_headers(item)?.into(),
+            Variable::At(location) => return self.at(location),
+            Variable::Body | Variable::FormSorted => return Err(LookupError::Missing),
+        })
+    }
+
+    fn path(&self) -> &str {
+        match &self.settings.endpoint {
+            Some(endpoint) => endpoint.path(),
+            None => self.head.uri.path(),
+        }
+    }
+
+    /// Returns the values of the headers that `item` lists, with a dot between them.
+    fn listed_headers(&self, item: &Item) -> Result<Vec<u8>, LookupError> {
+        let mut names = Vec::new();
+        let mut joined = Vec::new();
+        for name in self.item(item)?.split(|byte| *byte == b' ') {
+            let name = HeaderName::from_bytes(name).ok();
+            let name = name.ok_or(LookupError::Malformed)?;
+            // Each header counts once, so the result is not longer than the head.
+            if names.len() == MAX_LISTED_HEADERS || names.contains(&name) {
+                return Err(LookupError::Malformed);
+            }
+            if !names.is_empty() {
+                joined.push(b'.');
+            }
+            joined.extend_from_slice(&self.header(&name)?);
+            names.push(name);
+        }
+        Ok(joined)
+    }
+}
+
+/// Looks up a parameter of a message signature.
+fn signature_parameter<'s>(signature: &'s MessageSignature, item: &Item) -> LookupResult<'s> {
+    let name = match item {
+        Item::Name(name) => &**name,
+        Item::Position(_) => return Err(LookupError::Missing),
+    };
+    let text = match name {
+        "created" => signature
+            .created
+            .map(|created| Cow::Owned(created.secs().to_string().into_bytes())),
+        "nonce" => signature
+            .nonce
+            .as_deref()
+            .map(|text| text.as_bytes().into()),
+        "keyid" => signature
+            .keyid
+            .as_deref()
+            .map(|text| text.as_bytes().into()),
+        _ => None,
+    };
+    text.ok_or(LookupError::Missing)
+}
