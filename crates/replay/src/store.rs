@@ -257,12 +257,6 @@ impl StoreError {
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(error.into())
     }
-
-    /// Returns the text of the wrapped error, without the prefix of this type.
-    #[cfg(feature = "redis")]
-    pub(crate) fn cause(&self) -> String {
-        self.0.to_string()
-    }
 }
 
 impl fmt::Display for StoreError {

@@ -1,107 +1,154 @@
+//! [`ScriptCall`]: runs a script with a time limit, and once more if its reply is lost.
+
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::time::{Instant, timeout_at};
 
-use super::link::{Conn, Link};
-use super::script::{Answer, Source};
-use super::wire::Wire;
+use super::connection::Connection;
+use super::connection_keeper::{ConnectionKeeper, LiveConnection};
+use super::error::ScriptError;
+use super::script::{Reply, Script};
 use crate::store::StoreError;
 
-/// A script to run on keys, within so much time.
-pub(super) struct Call<'a> {
-    pub(super) script: &'static Source,
-    /// All of one slot.
-    pub(super) keys: &'a [&'a str],
-    /// Repeated by the answer.
+/// A script with its keys, its arguments and a time limit.
+pub(super) struct ScriptCall<'a> {
+    pub(super) script: &'static Script,
+    /// All keys are in the same slot of a cluster.
+    pub(super) keys: &'a [String],
+    /// The reply starts with this token.
     pub(super) token: &'a str,
-    /// By whether an earlier try may have been applied.
-    pub(super) arguments: &'a (dyn Fn(bool) -> Vec<String> + Sync),
+    pub(super) arguments: &'a (dyn Fn(Attempt) -> Vec<String> + Sync),
     pub(super) timeout: Duration,
 }
 
-/// Why a try gave no answer.
-enum Fault {
-    /// Nothing was applied.
-    Refused(StoreError),
-    /// It may have been applied.
+/// Whether an earlier attempt of the same call may have been applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    Second,
+}
+
+/// An attempt ended without a reply.
+#[derive(Debug)]
+enum CallError {
+    /// The server has applied nothing.
+    NotApplied(StoreError),
+    /// The server may have applied the script.
     Unknown(StoreError),
 }
 
-impl Call<'_> {
-    /// Runs it, and once more if it is not known whether it was applied. The connections over
-    /// which it may be, or still come to be, are added to `sent` before anything goes over them.
+impl ScriptCall<'_> {
+    /// The part of the time limit after which the first attempt is abandoned.
+    const FIRST_ATTEMPT: f32 = 0.6;
+
+    /// Runs the script, and runs it again if it is unknown whether the script was applied.
+    ///
+    /// Adds each connection to `sent` before the script goes over it, so that the caller can
+    /// release a claim whose reply is lost.
     pub(super) async fn run(
         &self,
-        link: &Link,
-        sent: &mut Vec<Conn>,
-    ) -> Result<(Answer, Conn), StoreError> {
+        keeper: &ConnectionKeeper,
+        sent: &mut Vec<LiveConnection>,
+    ) -> Result<(Reply, LiveConnection), StoreError> {
         let start = Instant::now();
-        // What was lost on the way is asked for again while there is time.
-        let first = start + self.timeout.mul_f32(0.6);
-        match self.attempt(link, first, false, sent).await {
-            Ok(answer) => Ok(answer),
-            Err(Fault::Refused(error)) => Err(error),
-            Err(Fault::Unknown(_)) => {
-                let again = self.attempt(link, start + self.timeout, true, sent);
-                again.await.map_err(|fault| match fault {
-                    Fault::Refused(error) | Fault::Unknown(error) => error,
-                })
+        let deadline = start + self.timeout.mul_f32(Self::FIRST_ATTEMPT);
+        match self.attempt(keeper, deadline, Attempt::First, sent).await {
+            Ok(reply) => Ok(reply),
+            Err(CallError::NotApplied(error)) => Err(error),
+            Err(CallError::Unknown(error)) => {
+                tracing::debug!(%error, "the reply to a script is lost; running it again");
+                let deadline = start + self.timeout;
+                let second = self.attempt(keeper, deadline, Attempt::Second, sent);
+                second.await.map_err(CallError::into_store_error)
             }
         }
     }
 
     async fn attempt(
         &self,
-        link: &Link,
-        until: Instant,
-        again: bool,
-        sent: &mut Vec<Conn>,
-    ) -> Result<(Answer, Conn), Fault> {
-        let mut conn = link.conn(until).await.map_err(Fault::Refused)?;
-        sent.push(conn.clone());
-        let arguments = (self.arguments)(again);
-        let answer = self.script.run(&mut conn.wire, self.keys, &arguments);
-        match timeout_at(until, answer).await {
-            Ok(Ok(value)) => match Answer::read(value, self.token) {
-                Ok(answer) => Ok((answer, conn)),
+        keeper: &ConnectionKeeper,
+        deadline: Instant,
+        attempt: Attempt,
+        sent: &mut Vec<LiveConnection>,
+    ) -> Result<(Reply, LiveConnection), CallError> {
+        let mut live = keeper
+            .current(deadline)
+            .await
+            .map_err(CallError::NotApplied)?;
+        sent.push(live.clone());
+        let arguments = (self.arguments)(attempt);
+        let reply = self.script.run(&mut live.connection, self.keys, &arguments);
+        match timeout_at(deadline, reply).await {
+            Ok(Ok(value)) => match Reply::read(value, self.token) {
+                Ok(reply) => Ok((reply, live)),
                 Err(error) => {
-                    link.lost(&conn);
-                    Err(Fault::Refused(error))
+                    keeper.report_lost(&live);
+                    Err(CallError::NotApplied(StoreError::new(error)))
                 }
             },
             Ok(Err(error)) => {
-                let fault = fault(link, &conn, error);
-                // A cluster may have been asked before, by its connection.
-                if let (Fault::Refused(_), Wire::Node(_)) = (&fault, &conn.wire) {
+                let error = classify(keeper, &live, error);
+                // A cluster connection repeats commands by itself, so an earlier copy of the
+                // command may have been applied even if the server refused the last one.
+                if let (CallError::NotApplied(_), Connection::Node(_)) = (&error, &live.connection)
+                {
                     sent.pop();
                 }
-                Err(fault)
+                Err(error)
             }
-            Err(_) => {
-                link.lost(&conn);
-                let error = StoreError::new(format!("no answer within {:?}", self.timeout));
-                Err(Fault::Unknown(error))
+            Err(_elapsed) => {
+                keeper.report_lost(&live);
+                let error = ScriptError::Timeout(self.timeout);
+                Err(CallError::Unknown(StoreError::new(error)))
             }
         }
     }
 }
 
-fn fault(link: &Link, conn: &Conn, error: RedisError) -> Fault {
+/// Decides whether the command may have been applied, and reports lost connections.
+fn classify(keeper: &ConnectionKeeper, live: &LiveConnection, error: RedisError) -> CallError {
     let ErrorKind::Server(kind) = error.kind() else {
-        // An answer with a code that the library does not know is an answer.
+        // An error with a code comes from the server, even if the library does not know it.
         if error.code().is_some() {
-            return Fault::Refused(StoreError::new(error));
+            return CallError::NotApplied(StoreError::new(ScriptError::Redis(error)));
         }
-        link.lost(conn);
-        return Fault::Unknown(StoreError::new(error));
+        keeper.report_lost(live);
+        return CallError::Unknown(StoreError::new(ScriptError::Redis(error)));
     };
-    // Another server is the master by now, or this one was restarted.
+    // Another server has become the master, or this one was restarted.
     if matches!(
         kind,
         ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading | ServerErrorKind::MasterDown
     ) {
-        link.lost(conn);
+        keeper.report_lost(live);
     }
-    Fault::Refused(StoreError::new(error))
+    CallError::NotApplied(StoreError::new(ScriptError::Redis(error)))
+}
+
+impl CallError {
+    fn into_store_error(self) -> StoreError {
+        match self {
+            Self::NotApplied(error) | Self::Unknown(error) => error,
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotApplied(error) => write!(f, "{error} (not applied)"),
+            Self::Unknown(error) => write!(f, "{error} (may have been applied)"),
+        }
+    }
+}
+
+impl Error for CallError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NotApplied(error) | Self::Unknown(error) => Some(error),
+        }
+    }
 }

@@ -1,11 +1,13 @@
+//! [`RedisConfig`]: which server a store uses, and how.
+
 use std::fmt;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 
-use super::url::{RedisUrlError, Target};
+use super::url::{RedisUrlError, Target, Topology};
 
-/// Which server a [`RedisStore`](super::RedisStore) uses, and how.
+/// The server of a [`RedisStore`](super::RedisStore), and how the store uses it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisConfig {
     pub(super) target: Target,
@@ -15,14 +17,14 @@ pub struct RedisConfig {
     pub(super) replicas: Option<WaitReplicas>,
 }
 
-/// How many replicas must have a claim before it counts.
+/// The number of replicas that must have a claim before it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitReplicas {
-    /// At least so many replicas.
+    /// The minimum number of replicas.
     pub replicas: u32,
-    /// For so long, on top of the time for the claim itself. At most half of
-    /// that: commands of others wait behind it.
+    /// How long to wait for them, in addition to the time of the claim itself. At most half
+    /// of the store's timeout, because other commands wait on the same connection.
     pub timeout: Duration,
 }
 
@@ -40,11 +42,12 @@ impl RedisConfig {
     /// `hookgate`.
     pub const DEFAULT_PREFIX: &str = "hookgate";
 
-    /// The server at `url`; the [module](super) says which forms there are.
+    /// Creates a configuration for the server at `url`. The [module](super) lists the forms
+    /// of the URL.
     ///
     /// # Errors
     ///
-    /// The URL has none of those forms.
+    /// Returns [`RedisUrlError`] if the URL has none of these forms.
     pub fn new(url: &str) -> Result<Self, RedisUrlError> {
         Ok(Self {
             target: Target::parse(url)?,
@@ -55,79 +58,81 @@ impl RedisConfig {
         })
     }
 
-    /// Trusts the certificates in this PEM text instead of the system's, where
-    /// the URL asks for TLS.
+    /// Trusts the certificates in this PEM text instead of the system's certificates, if the
+    /// URL asks for TLS.
     pub fn with_ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.ca_pem = Some(pem.into());
         self
     }
 
-    /// What the keys begin with, before `:{…}…`. Gates that share events must
-    /// have the same, others on the same server different ones. The channel is
-    /// `PREFIX:settled`.
+    /// Sets the prefix of all keys, which stands before `:{…}…`.
+    ///
+    /// Gates that share events must use the same prefix. Other gates on the same server must
+    /// use a different one. The store publishes settlements on the channel `PREFIX:settled`.
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How long a claim or a settlement may take in all, a second try included.
+    /// Sets the time limit of a claim or a settlement, which includes a second attempt.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Waits until replicas have what was claimed or settled.
+    /// Makes each claim and settlement wait until replicas have it.
     pub fn with_wait_replicas(mut self, wait: WaitReplicas) -> Self {
         self.replicas = Some(wait);
         self
     }
 
-    /// What the server calls the event. All whose key begins with the same byte are in
-    /// one slot of a cluster.
+    /// Returns the server's key for an event. All events whose replay key begins with the same
+    /// byte are in the same slot of a cluster.
     pub(super) fn key(&self, key: ReplayKey) -> String {
-        let (slot, rest) = key.as_bytes().split_at(1);
+        let (first_byte, rest) = key.as_bytes().split_at(1);
         let rest = hex::encode(rest);
-        format!("{}:{{{}}}{rest}", self.prefix, hex::encode(slot))
+        format!("{}:{{{}}}{rest}", self.prefix, hex::encode(first_byte))
     }
 
     pub(super) fn channel(&self) -> String {
         format!("{}:settled", self.prefix)
     }
 
-    /// What cannot work, in words.
-    pub(super) fn contradiction(&self) -> Option<&'static str> {
-        let cluster = matches!(self.target.topology, super::url::Topology::Cluster(_));
+    /// Returns what is wrong with the configuration.
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
         if self.timeout < Duration::from_millis(10) {
-            return Some("the time-out is shorter than 10 ms");
+            return Some("the timeout must be at least 10 ms");
         }
-        // A brace before the key's own would choose one slot for all keys.
+        // A cluster hashes the text in the first pair of braces. A brace in the prefix would
+        // put all keys into one slot.
         if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
-            return Some("the prefix is empty or has a brace in it");
+            return Some("the prefix must not be empty and must not contain a brace");
         }
         match self.replicas {
-            Some(_) if cluster => Some(
-                "to wait for replicas is not supported on a cluster, where a command may \
-                 take another connection than the one before it",
+            Some(_) if is_cluster => Some(
+                "waiting for replicas is not supported on a cluster, because a command can take \
+                 another connection than the previous one",
             ),
             Some(wait) if wait.replicas == 0 || wait.timeout.as_millis() == 0 => {
-                Some("to wait for replicas, name at least one and at least 1 ms")
+                Some("waiting for replicas needs at least one replica and at least 1 ms")
             }
             Some(wait) if wait.timeout > self.timeout / 2 => {
-                Some("the wait for replicas is longer than half of the time-out")
+                Some("the wait for replicas must not exceed half of the timeout")
             }
             _ => None,
         }
     }
 }
 
-/// The server, without credentials.
+/// Writes the server without its credentials.
 impl fmt::Display for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.target.fmt(f)
     }
 }
 
-/// Without credentials.
+/// Omits the credentials.
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")

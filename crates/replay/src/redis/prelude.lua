@@ -1,11 +1,13 @@
--- Whether what a gate has committed under `key` is gone before its time. `entry` is what
--- it was told is there, at `told` by the clocks that `since` is of; of what was told before
--- `since`, nothing needs to be there.
-local function is_gone(key, entry, told, since, now)
-  -- Data that is older may have the event in flight still. Not call: nor need it be text.
+-- Returns whether a committed event is missing before its retention ends: the witness of the
+-- gate. `key` is the key of the event and `entry` the value that the server must have for it.
+-- `committed_at` is when the gate committed it, by the clock of the gates. An event from before
+-- the server's `epoch` proves nothing.
+local function is_missing(key, entry, committed_at, epoch, now)
+  -- Older data may have the event in flight, so the value must be equal. pcall, because the
+  -- key may hold another type than a string.
   if redis.pcall('GET', key) == entry then
     return false
   end
   local done_until = string.match(entry, '^d:%x+:(%d+):%d*$')
-  return now < tonumber(done_until) and since < tonumber(told)
+  return now < tonumber(done_until) and epoch < tonumber(committed_at)
 end

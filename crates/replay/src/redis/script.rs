@@ -1,103 +1,110 @@
+//! [`Script`]: the Lua scripts that the server runs atomically, and their [`Reply`].
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ::redis::{Cmd, ErrorKind, RedisResult, Script, ServerErrorKind, Value};
+use ::redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value};
 
-use super::wire::Wire;
-use crate::store::StoreError;
+use super::connection::Connection;
+use super::error::ScriptError;
 
-/// A script that the server runs as one step.
-pub(super) struct Source {
+/// A Lua script with its hash.
+pub(super) struct Script {
     text: &'static str,
     hash: String,
 }
 
-pub(super) static CLAIM: LazyLock<Source> = LazyLock::new(|| {
-    Source::new(concat!(
+/// Claims a key.
+pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
         include_str!("prelude.lua"),
         include_str!("claim.lua")
     ))
 });
-pub(super) static SETTLE: LazyLock<Source> =
-    LazyLock::new(|| Source::new(include_str!("settle.lua")));
-pub(super) static SINCE: LazyLock<Source> = LazyLock::new(|| {
-    // A full server must not go on as if it remembered.
-    Source::new(concat!(
+
+/// Commits or releases a claim.
+pub(super) static SETTLE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("settle.lua")));
+
+/// Checks whether the server has lost data, and records a loss. A full server must be able to
+/// record it too, so the script has the flag `allow-oom`.
+pub(super) static EPOCH: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
         "#!lua flags=allow-oom\n",
         include_str!("prelude.lua"),
-        include_str!("since.lua")
+        include_str!("epoch.lua")
     ))
 });
 
-/// What a script answered.
+/// The reply of a script.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Reply {
+    /// The key is claimed, with this attempt.
     Granted(u32),
+    /// Another claim of the key is open for this time.
     InFlight(Duration),
     Done,
     Conflict,
     Full,
-    /// The server remembers only since after the delivery was signed.
+    /// The delivery was signed before the server's epoch.
     Forgotten,
-    /// The server does not know since when it remembers, or has not what it had.
-    Lost,
-    /// It has what it had, as far as can be seen.
-    Whole,
-    /// What the server has of the event from now on.
+    /// The server has no epoch, or has lost an event of this gate.
+    DataLost,
+    /// The server has an epoch and the last event of this gate.
+    DataIntact,
+    /// The claim is committed, and the server stores this entry for the event.
     Committed(String),
     Released,
     Stale,
-    /// What is under the key is not hookgate's, or of a newer version.
+    /// The value of the key was not written by hookgate, or by a newer version of it.
     Foreign,
 }
 
-impl Source {
+impl Script {
     fn new(text: &'static str) -> Self {
-        let hash = Script::new(text).get_hash().to_owned();
+        let hash = ::redis::Script::new(text).get_hash().to_owned();
         Self { text, hash }
     }
 
-    /// Runs it. A server that does not know it (it was restarted, or is another
-    /// since) is told it, and has run nothing before.
+    /// Runs the script by its hash. If the server does not know the hash, because it was
+    /// restarted or replaced, it has run nothing. The script is then sent as text.
     pub(super) async fn run(
         &self,
-        wire: &mut Wire,
-        keys: &[&str],
+        connection: &mut Connection,
+        keys: &[String],
         arguments: &[String],
     ) -> RedisResult<Value> {
-        let answer = wire
-            .ask(&command("EVALSHA", &self.hash, keys, arguments))
-            .await;
-        match answer {
+        let command = command("EVALSHA", &self.hash, keys, arguments);
+        match connection.query(&command).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                wire.ask(&command("EVAL", self.text, keys, arguments)).await
+                let command = self::command("EVAL", self.text, keys, arguments);
+                connection.query(&command).await
             }
-            answer => answer,
+            result => result,
         }
     }
 }
 
-fn command(name: &str, script: &str, keys: &[&str], arguments: &[String]) -> Cmd {
+fn command(name: &str, script: &str, keys: &[String], arguments: &[String]) -> Cmd {
     let mut command = ::redis::cmd(name);
     command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
     command
 }
 
-impl Answer {
-    /// Reads the answer to the command with `token`. That of another would grant
-    /// what was not asked for: whatever swallows an answer moves all that follow.
-    pub(super) fn read(value: Value, token: &str) -> Result<Self, StoreError> {
-        let text: String = ::redis::from_redis_value(value)
-            .map_err(|_| StoreError::new("the server's answer is not that of the script"))?;
+impl Reply {
+    /// Reads the reply to the command with `token`.
+    ///
+    /// The token is checked because a lost reply shifts all that follow on the connection: a
+    /// claim would read the grant of another claim.
+    pub(super) fn read(value: Value, token: &str) -> Result<Self, ScriptError> {
+        let text: String = ::redis::from_redis_value(value).map_err(ScriptError::NotText)?;
         let mut words = text.split(' ');
         if words.next() != Some(token) {
-            return Err(StoreError::new(
-                "the server's answer is that to another command",
-            ));
+            return Err(ScriptError::OtherCommand);
         }
         let word = words.next().unwrap_or_default();
         let detail = words.next();
-        let answer = match (word, detail) {
+        let reply = match (word, detail) {
             ("granted", Some(attempt)) => attempt.parse().ok().map(Self::Granted),
             ("inflight", Some(millis)) => {
                 let millis = millis.parse().ok();
@@ -107,15 +114,15 @@ impl Answer {
             ("conflict", None) => Some(Self::Conflict),
             ("full", None) => Some(Self::Full),
             ("forgotten", None) => Some(Self::Forgotten),
-            ("lost", None) => Some(Self::Lost),
-            ("whole", None) => Some(Self::Whole),
+            ("lost", None) => Some(Self::DataLost),
+            ("intact", None) => Some(Self::DataIntact),
             ("committed", Some(entry)) => Some(Self::Committed(entry.to_owned())),
             ("released", None) => Some(Self::Released),
             ("stale", None) => Some(Self::Stale),
             ("foreign", None) => Some(Self::Foreign),
             _ => None,
         };
-        answer.ok_or_else(|| StoreError::new("the server's answer is not that of the script"))
+        reply.ok_or(ScriptError::Malformed)
     }
 }
 
@@ -124,32 +131,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_answer_to_the_own_command_is_taken() {
+    fn a_reply_without_the_token_or_in_another_form_is_an_error() {
         let read = |text: &str| {
             let value = Value::BulkString(text.as_bytes().to_vec());
-            Answer::read(value, "00ff").map_err(|error| error.to_string())
+            Reply::read(value, "00ff").map_err(|error| error.to_string())
         };
-        assert_eq!(read("00ff granted 3"), Ok(Answer::Granted(3)));
+        assert_eq!(read("00ff granted 3"), Ok(Reply::Granted(3)));
         assert_eq!(
             read("00ff inflight 1500"),
-            Ok(Answer::InFlight(Duration::from_millis(1500)))
+            Ok(Reply::InFlight(Duration::from_millis(1500)))
         );
-        assert_eq!(read("00ff done"), Ok(Answer::Done));
-        assert_eq!(read("00ff foreign"), Ok(Answer::Foreign));
+        assert_eq!(read("00ff done"), Ok(Reply::Done));
+        assert_eq!(read("00ff foreign"), Ok(Reply::Foreign));
         assert_eq!(
             read("00ff committed d:00ff:1700000000000:"),
-            Ok(Answer::Committed("d:00ff:1700000000000:".to_owned()))
+            Ok(Reply::Committed("d:00ff:1700000000000:".to_owned()))
         );
-        for (answer, says) in [
+        for (reply, expected) in [
             ("00fe granted 3", "another command"),
-            ("00ff granted", "not that of the script"),
-            ("00ff granted -1", "not that of the script"),
-            ("00ff committed", "not that of the script"),
-            ("00ff", "not that of the script"),
+            ("00ff granted", "not come from the script"),
+            ("00ff granted -1", "not come from the script"),
+            ("00ff committed", "not come from the script"),
+            ("00ff", "not come from the script"),
             ("", "another command"),
         ] {
-            let error = read(answer).expect_err(answer);
-            assert!(error.contains(says), "{answer}: {error}");
+            let error = read(reply).expect_err(reply);
+            assert!(error.contains(expected), "{reply}: {error}");
         }
     }
 }

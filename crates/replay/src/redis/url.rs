@@ -1,9 +1,12 @@
+//! [`Target`]: the address of a store, parsed from its URL.
+
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-/// Where a store is, as its URL says.
+/// The servers of a store, with the credentials for them.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) topology: Topology,
@@ -13,6 +16,7 @@ pub(super) struct Target {
     pub(super) database: i64,
 }
 
+/// How the servers of a store are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Topology {
     Node(Host),
@@ -27,13 +31,27 @@ pub(super) struct Host {
     pub(super) port: u16,
 }
 
-/// A URL that names no store. Says what was expected, and nothing of what stood
-/// there: it may be a password.
+/// The URL of a store is invalid.
+///
+/// The message says what was expected. It does not repeat any part of the URL, because a
+/// mistyped URL can have its password anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisUrlError(String);
 
 const FORMS: &str = "redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH?db=DB, \
     redis+sentinel://HOST:PORT,HOST:PORT/MASTER/DB or redis+cluster://HOST:PORT,HOST:PORT";
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// The kind of server that the scheme of a URL names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Node,
+    Unix,
+    Sentinel,
+    Cluster,
+}
 
 impl Target {
     pub(super) fn parse(url: &str) -> Result<Self, RedisUrlError> {
@@ -41,67 +59,29 @@ impl Target {
             return Err(expected(FORMS));
         };
         let (kind, tls) = match scheme {
-            "redis" | "valkey" => ("node", false),
-            "rediss" | "valkeys" => ("node", true),
-            "unix" | "redis+unix" => ("unix", false),
-            "redis+sentinel" => ("sentinel", false),
-            "rediss+sentinel" => ("sentinel", true),
-            "redis+cluster" => ("cluster", false),
-            "rediss+cluster" => ("cluster", true),
+            "redis" | "valkey" => (Kind::Node, false),
+            "rediss" | "valkeys" => (Kind::Node, true),
+            "unix" | "redis+unix" => (Kind::Unix, false),
+            "redis+sentinel" => (Kind::Sentinel, false),
+            "rediss+sentinel" => (Kind::Sentinel, true),
+            "redis+cluster" => (Kind::Cluster, false),
+            "rediss+cluster" => (Kind::Cluster, true),
             _ => return Err(expected(FORMS)),
         };
         let (authority, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
         };
-        // The last @: the client library would take the first, and a password
-        // with an @ in it would become part of a host's name.
+        // The last @ ends the credentials. The client library would split at the first one,
+        // and the rest of a password with an @ would become part of the host's name.
         let (credentials, hosts) = match authority.rsplit_once('@') {
             Some((credentials, hosts)) => (Some(credentials), hosts),
             None => (None, authority),
         };
         let (username, password) = credentials.map_or(Ok((None, None)), parse_credentials)?;
-        let default_port = if kind == "sentinel" { 26379 } else { 6379 };
-        if kind != "unix" && path.contains(['?', '#']) {
-            return Err(expected("no query and no fragment after the database"));
-        }
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
-        let (topology, database) = match (kind, segments.as_slice()) {
-            ("unix", _) => return Self::unix(hosts, path, username, password),
-            ("node", [] | [_]) => match hosts_of(hosts, default_port)?.as_slice() {
-                [host] => (
-                    Topology::Node(host.clone()),
-                    database(segments.first().copied())?,
-                ),
-                _ => {
-                    return Err(expected(
-                        "one host; several need redis+sentinel:// or redis+cluster://",
-                    ));
-                }
-            },
-            ("sentinel", [master] | [master, _]) if !master.is_empty() => {
-                let hosts = hosts_of(hosts, default_port)?;
-                let master = decoded(master)?;
-                (
-                    Topology::Sentinel { hosts, master },
-                    database(segments.get(1).copied())?,
-                )
-            }
-            ("sentinel", _) => {
-                return Err(expected(
-                    "the name of the master that the sentinels watch: \
-                     redis+sentinel://HOST:PORT,HOST:PORT/MASTER or …/MASTER/DB",
-                ));
-            }
-            ("cluster", [] | [""] | ["0"]) => {
-                (Topology::Cluster(hosts_of(hosts, default_port)?), 0)
-            }
-            ("cluster", _) => return Err(expected("no path: a cluster has database 0 only")),
-            _ => {
-                return Err(expected(
-                    "at most a database after the host: redis://HOST:PORT/DB",
-                ));
-            }
+        let (topology, database) = match kind {
+            Kind::Unix => parse_socket(hosts, path)?,
+            _ => parse_servers(kind, hosts, path)?,
         };
         Ok(Self {
             topology,
@@ -111,36 +91,63 @@ impl Target {
             database,
         })
     }
+}
 
-    fn unix(
-        hosts: &str,
-        path: &str,
-        username: Option<String>,
-        password: Option<String>,
-    ) -> Result<Self, RedisUrlError> {
-        let (path, db) = match path.split_once('?') {
-            None => (path, None),
-            Some((path, query)) => match query.strip_prefix("db=") {
-                Some(db) => (path, Some(db)),
-                None => return Err(expected("nothing but db=DB after the path of the socket")),
-            },
-        };
-        if !hosts.is_empty() || path.len() < 2 {
-            return Err(expected(
-                "an absolute path after unix://, as in unix:///run/redis.sock",
-            ));
+/// Parses the hosts and the path of a URL with the number of a database.
+fn parse_servers(kind: Kind, hosts: &str, path: &str) -> Result<(Topology, i64), RedisUrlError> {
+    if path.contains(['?', '#']) {
+        return Err(expected("no query and no fragment after the database"));
+    }
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match (kind, segments.as_slice()) {
+        (Kind::Node | Kind::Unix, [] | [_]) => match parse_hosts(hosts, REDIS_PORT)?.as_slice() {
+            [host] => {
+                let database = parse_database(segments.first().copied())?;
+                Ok((Topology::Node(host.clone()), database))
+            }
+            _ => Err(expected(
+                "one host; several hosts need redis+sentinel:// or redis+cluster://",
+            )),
+        },
+        (Kind::Node | Kind::Unix, _) => Err(expected(
+            "at most a database after the host: redis://HOST:PORT/DB",
+        )),
+        (Kind::Sentinel, [master] | [master, _]) if !master.is_empty() => {
+            let hosts = parse_hosts(hosts, SENTINEL_PORT)?;
+            let master = decode(master)?;
+            let database = parse_database(segments.get(1).copied())?;
+            Ok((Topology::Sentinel { hosts, master }, database))
         }
-        Ok(Self {
-            topology: Topology::Unix(decoded(path)?.into()),
-            tls: false,
-            username,
-            password,
-            database: database(db)?,
-        })
+        (Kind::Sentinel, _) => Err(expected(
+            "the name of the master that the sentinels watch: \
+             redis+sentinel://HOST:PORT,HOST:PORT/MASTER or …/MASTER/DB",
+        )),
+        (Kind::Cluster, [] | [""] | ["0"]) => {
+            Ok((Topology::Cluster(parse_hosts(hosts, REDIS_PORT)?), 0))
+        }
+        (Kind::Cluster, _) => Err(expected("no path: a cluster has database 0 only")),
     }
 }
 
-/// Without credentials.
+/// Parses the path of a Unix socket with the query `db=DB`.
+fn parse_socket(hosts: &str, path: &str) -> Result<(Topology, i64), RedisUrlError> {
+    let (path, database) = match path.split_once('?') {
+        None => (path, None),
+        Some((path, query)) => match query.strip_prefix("db=") {
+            Some(database) => (path, Some(database)),
+            None => return Err(expected("nothing but db=DB after the path of the socket")),
+        },
+    };
+    if !hosts.is_empty() || path.len() < 2 {
+        return Err(expected(
+            "an absolute path after unix://, as in unix:///run/redis.sock",
+        ));
+    }
+    let topology = Topology::Unix(decode(path)?.into());
+    Ok((topology, parse_database(database)?))
+}
+
+/// Writes the URL without credentials.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secure = if self.tls { "s" } else { "" };
@@ -175,7 +182,7 @@ impl fmt::Display for Host {
 
 impl fmt::Display for RedisUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the store's URL: expected {}", self.0)
+        write!(f, "invalid URL of the replay store: expected {}", self.0)
     }
 }
 
@@ -196,26 +203,26 @@ fn parse_credentials(text: &str) -> Result<(Option<String>, Option<String>), Red
     }
     let username = match username {
         "" => None,
-        name => Some(decoded(name)?),
+        name => Some(decode(name)?),
     };
-    Ok((username, Some(decoded(password)?)))
+    Ok((username, Some(decode(password)?)))
 }
 
-fn hosts_of(text: &str, default_port: u16) -> Result<Vec<Host>, RedisUrlError> {
+fn parse_hosts(text: &str, default_port: u16) -> Result<Vec<Host>, RedisUrlError> {
     text.split(',')
         .map(|host| parse_host(host, default_port))
         .collect()
 }
 
 fn parse_host(text: &str, default_port: u16) -> Result<Host, RedisUrlError> {
-    let wrong = || expected("HOST or HOST:PORT, an IPv6 address in [ ], a port from 1 to 65535");
+    let invalid = || expected("HOST or HOST:PORT, an IPv6 address in [ ], a port from 1 to 65535");
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => {
-            let (name, rest) = rest.split_once(']').ok_or_else(wrong)?;
-            name.parse::<std::net::Ipv6Addr>().map_err(|_| wrong())?;
+            let (name, rest) = rest.split_once(']').ok_or_else(invalid)?;
+            name.parse::<Ipv6Addr>().map_err(|_| invalid())?;
             match rest {
                 "" => (name, None),
-                _ => (name, Some(rest.strip_prefix(':').ok_or_else(wrong)?)),
+                _ => (name, Some(rest.strip_prefix(':').ok_or_else(invalid)?)),
             }
         }
         None => match text.split_once(':') {
@@ -225,17 +232,17 @@ fn parse_host(text: &str, default_port: u16) -> Result<Host, RedisUrlError> {
     };
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if name.is_empty() || !name.chars().all(is_name) {
-        return Err(wrong());
+        return Err(invalid());
     }
     let port = match port {
         None => default_port,
         Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => {
-            port.parse().map_err(|_| wrong())?
+            port.parse().map_err(|_| invalid())?
         }
-        Some(_) => return Err(wrong()),
+        Some(_) => return Err(invalid()),
     };
     match port {
-        0 => Err(wrong()),
+        0 => Err(invalid()),
         port => Ok(Host {
             name: name.to_owned(),
             port,
@@ -243,7 +250,7 @@ fn parse_host(text: &str, default_port: u16) -> Result<Host, RedisUrlError> {
     }
 }
 
-fn database(text: Option<&str>) -> Result<i64, RedisUrlError> {
+fn parse_database(text: Option<&str>) -> Result<i64, RedisUrlError> {
     match text {
         None | Some("") => Ok(0),
         Some(text) if text.len() <= 9 && text.bytes().all(|b| b.is_ascii_digit()) => text
@@ -253,7 +260,7 @@ fn database(text: Option<&str>) -> Result<i64, RedisUrlError> {
     }
 }
 
-fn decoded(text: &str) -> Result<String, RedisUrlError> {
+fn decode(text: &str) -> Result<String, RedisUrlError> {
     let text = percent_decode_str(text).decode_utf8();
     text.map(Into::into)
         .map_err(|_| expected("percent-encoded UTF-8"))
@@ -264,8 +271,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_read() {
-        for (url, read) in [
+    fn every_form_of_the_url_is_parsed() {
+        for (url, expected) in [
             ("redis://cache", "redis://cache:6379/0"),
             ("redis://cache:7000/3", "redis://cache:7000/3"),
             ("valkey://cache/", "redis://cache:6379/0"),
@@ -280,7 +287,7 @@ mod tests {
             ("rediss+cluster://a,b:7", "rediss+cluster://a:6379,b:7"),
         ] {
             let target = Target::parse(url).unwrap_or_else(|e| panic!("{url}: {e}"));
-            assert_eq!(target.to_string(), read, "{url}");
+            assert_eq!(target.to_string(), expected, "{url}");
         }
         let target = Target::parse("redis://user:p%40ss@cache").unwrap();
         assert_eq!(target.username.as_deref(), Some("user"));
@@ -288,8 +295,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_url_of_a_store_is_refused_without_repeating_it() {
-        for (url, says) in [
+    fn an_invalid_url_is_refused_and_not_repeated_in_the_error() {
+        for (url, expected) in [
             ("sekret", "redis://HOST:PORT/DB"),
             ("http://sekret", "redis://HOST:PORT/DB"),
             ("redis://", "HOST or HOST:PORT"),
@@ -315,7 +322,7 @@ mod tests {
         ] {
             let error = Target::parse(url).err().unwrap_or_else(|| panic!("{url}"));
             let text = error.to_string();
-            assert!(text.contains(says), "{url}: {text}");
+            assert!(text.contains(expected), "{url}: {text}");
             assert!(!text.contains("sekret"), "{url}: {text}");
         }
     }

@@ -17,7 +17,7 @@ pub(crate) struct Proxy {
 }
 
 /// What telling it so contains.
-const TELL: &[u8] = b"\r\ntell\r\n";
+const TELL: &[u8] = b"\r\nrecord\r\n";
 
 const PASS: u8 = 0;
 const SWALLOW: u8 = 1;
