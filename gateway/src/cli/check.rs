@@ -35,7 +35,7 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
             out,
             "listen     {}, {}",
             listener.listen,
-            listener.tls.text()
+            listener.tls.describe()
         )?;
     }
     if !config.proxy_protocol.is_empty() {
@@ -61,9 +61,9 @@ fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
         BootFence::On => ", boot fence up",
         BootFence::Off => "",
     };
-    writeln!(out, "replay     {}{fence}", config.replay.store.text())?;
+    writeln!(out, "replay     {}{fence}", config.replay.store.describe())?;
     for (name, upstream) in &config.upstreams {
-        writeln!(out, "upstream   {name}: {}", upstream.text())?;
+        writeln!(out, "upstream   {name}: {}", upstream.describe())?;
     }
     for route in &config.routes {
         write_route(route, out)?;

@@ -18,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::listener::{BoundService, Listener, ListenerKind, ProxyProtocolPeers, bind};
 use crate::run::reload;
 use crate::run::shutdown::{Ends, Lifecycle, Signals};
+use crate::run::store::Store;
 use crate::run::upgrade;
 use crate::telemetry::access_log::{AccessLog, Format};
 use crate::telemetry::metrics::Metrics;
@@ -53,10 +54,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let (listen, h2c, tls) = (config.listen.clone(), config.h2c, config.tls.clone());
     let balancers = ProxyProtocolPeers::new(&config.proxy_protocol);
     let (admin, shutdown) = (config.admin, config.shutdown.clone());
-    let store = config
-        .replay
-        .store
-        .open(&metrics)
+    let store = Store::open(&config.replay.store, &metrics)
         .map_err(|error| Error::new(format!("replay: {error}")))?;
     let (mut inherited, predecessor) = match options.upgrade {
         true => {

@@ -1,21 +1,21 @@
-//! Variables of the environment that stand for keys of the configuration, so that one
-//! file serves several places.
+//! Environment variables that set configuration keys, so that one file can be used in several
+//! deployments.
 
 use hookgate_core::internal::Report;
 use hookgate_core::{Problem, Problems};
 use toml::{Table, Value};
 
-/// `HOOKGATE__SERVER__ADMIN` is `server.admin`.
+/// Prefix of the variables: `HOOKGATE__SERVER__ADMIN` sets `server.admin`.
 const PREFIX: &str = "HOOKGATE__";
-/// Where a key may come from the environment. Not from sources: what verifies and where
-/// it goes belongs together, in one file.
+/// Tables whose keys a variable can set. `sources` is not among them: how a delivery is verified
+/// and where it is forwarded must be visible in one file.
 const TABLES: [&str; 4] = ["limits", "replay", "server", "upstreams"];
 
-/// Puts what the environment says into `table`, and says which keys that were.
+/// Merges the variables into `table`, and returns the keys that they set, in alphabetical order.
 ///
 /// # Errors
 ///
-/// Every variable that stands for nothing.
+/// Returns every variable whose name starts with the prefix and names no key.
 pub(super) fn apply(
     table: &mut Table,
     variables: impl Iterator<Item = (String, String)>,
@@ -30,11 +30,12 @@ pub(super) fn apply(
         let path: Vec<&str> = path.split("__").collect();
         let is_known = path.first().is_some_and(|table| TABLES.contains(table));
         let is_key = path.len() >= 2 && path.iter().all(|part| !part.is_empty());
-        if !is_known || !is_key || !put(table, &path, value(&text)) {
+        if !is_known || !is_key || !insert(table, &path, parse_value(&text)) {
             report.add(
                 name,
                 format!(
-                    "expected {PREFIX}TABLE__KEY with a table of {}",
+                    "sets no configuration key; expected {PREFIX}TABLE__KEY, where TABLE is one \
+                     of {}",
                     TABLES.join(", ")
                 ),
             );
@@ -46,34 +47,35 @@ pub(super) fn apply(
     report.finish(Some(keys))
 }
 
-/// Names mistakes in what comes from the environment after the variables.
-pub(super) fn blame(problems: Problems, keys: &[String]) -> Problems {
+/// Adds the name of the variable to each mistake in a value that came from a variable.
+pub(super) fn name_variables(problems: Problems, keys: &[String]) -> Problems {
     problems.map(|problem| {
-        let is_of = |key: &&String| {
+        let is_below = |key: &&String| {
             let rest = problem.at.strip_prefix(key.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
-        let Some(key) = keys.iter().find(is_of) else {
+        let Some(key) = keys.iter().find(is_below) else {
             return problem;
         };
         let variable = key.to_ascii_uppercase().replace('.', "__");
         Problem {
-            at: format!("{PREFIX}{variable}, which is {}", problem.at),
+            at: format!("{PREFIX}{variable} (sets {})", problem.at),
             message: problem.message,
         }
     })
 }
 
-/// What stands in the variable, as it would stand in the file; a text needs no quotes.
-fn value(text: &str) -> Value {
+/// Parses the text of a variable as a TOML value. A text that is no TOML value is a string, so
+/// strings need no quotes.
+fn parse_value(text: &str) -> Value {
     let line = format!("value = {text}");
     let table = line.parse::<Table>().ok();
     let value = table.and_then(|mut table| table.remove("value"));
     value.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Whether there was a place for it.
-fn put(table: &mut Table, path: &[&str], value: Value) -> bool {
+/// Sets `value` at `path`. Returns false if a key of the path exists and is not a table.
+fn insert(table: &mut Table, path: &[&str], value: Value) -> bool {
     match path {
         [] => false,
         [key] => {
@@ -85,7 +87,7 @@ fn put(table: &mut Table, path: &[&str], value: Value) -> bool {
                 .entry((*name).to_owned())
                 .or_insert_with(|| Value::Table(Table::new()));
             match entry {
-                Value::Table(table) => put(table, rest, value),
+                Value::Table(table) => insert(table, rest, value),
                 _ => false,
             }
         }
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_stand_for_keys_as_they_would_stand_in_the_file() {
+    fn a_variable_sets_the_key_that_its_name_spells() {
         let file = "[server]\nadmin = \"127.0.0.1:9090\"\n[upstreams.app]\ntimeout = \"8s\"";
         let (table, keys) = applied(
             file,
@@ -138,29 +140,29 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_a_variable_is_told_by_its_name() {
+    fn a_mistake_in_a_variable_is_reported_with_the_name_of_the_variable() {
         let keys = ["server.admin".to_owned(), "upstreams.app".to_owned()];
-        for (at, told) in [
+        for (at, expected) in [
             (
                 "server.admin",
-                "HOOKGATE__SERVER__ADMIN, which is server.admin",
+                "HOOKGATE__SERVER__ADMIN (sets server.admin)",
             ),
             (
                 "upstreams.app.servers[0]",
-                "HOOKGATE__UPSTREAMS__APP, which is upstreams.app.servers[0]",
+                "HOOKGATE__UPSTREAMS__APP (sets upstreams.app.servers[0])",
             ),
             ("server.administrator", "server.administrator"),
         ] {
-            let problem = blame(Problems::one(at, "wrong"), &keys)
+            let problem = name_variables(Problems::one(at, "wrong"), &keys)
                 .iter()
                 .next()
                 .cloned();
-            assert_eq!(problem.map(|problem| problem.at).as_deref(), Some(told));
+            assert_eq!(problem.map(|problem| problem.at).as_deref(), Some(expected));
         }
     }
 
     #[test]
-    fn a_variable_that_stands_for_nothing_is_a_mistake() {
+    fn a_variable_that_sets_no_key_is_a_mistake() {
         for name in [
             "HOOKGATE__",
             "HOOKGATE__SERVER",

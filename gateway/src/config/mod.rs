@@ -1,5 +1,8 @@
-//! The configuration: read once, every mistake reported, and then a value that
-//! cannot be wrong.
+//! The configuration of the gateway.
+//!
+//! [`Config::load`] reads a TOML file and environment variables, and reports every mistake at
+//! once. A [`Config`] that was loaded is valid, so no other module checks its values again.
+//! The files in `read/` read one table each; `values.rs` holds the types of single keys.
 
 mod environment;
 mod network;
@@ -7,6 +10,7 @@ mod read;
 mod schema;
 mod secrets;
 mod startup_settings;
+mod store;
 mod upstream;
 mod values;
 mod watched_files;
@@ -26,97 +30,103 @@ pub(crate) use self::network::Network;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::SecretRef;
 pub(crate) use self::startup_settings::StartupSettings;
+pub(crate) use self::store::StoreConfig;
 pub(crate) use self::upstream::{
     Balance, HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig,
 };
 pub(crate) use self::watched_files::{WatchedFiles, load_watched};
 use crate::listener::tls::ServerTls;
-use crate::run::store::StoreConfig;
-use crate::telemetry::access_log::Target;
+use crate::telemetry::access_log::AccessLogTarget;
 
-/// What the gateway runs.
+/// A valid configuration of the gateway.
 #[derive(Debug)]
 pub struct Config {
+    /// Addresses that accept deliveries without TLS.
     pub(crate) listen: Vec<SocketAddr>,
-    /// Whether HTTP/2 is spoken there too, without TLS.
+    /// Whether the addresses in `listen` also accept HTTP/2 without TLS.
     pub(crate) h2c: bool,
     pub(crate) tls: Vec<TlsListener>,
-    /// Of load balancers that say whose connections they pass on; all have to be of these
-    /// if there are any.
+    /// Networks of the load balancers that send a PROXY protocol header. If this list is not
+    /// empty, connections from other addresses are refused.
     pub(crate) proxy_protocol: Vec<Network>,
+    /// Address of the health and metrics endpoints.
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: ShutdownConfig,
-    pub(crate) access_log: Target,
+    pub(crate) access_log: AccessLogTarget,
     pub(crate) limits: Limits,
     pub(crate) replay: ReplayConfig,
     pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
     pub(crate) routes: Vec<RouteConfig>,
-    /// Keys that do not come from the file.
+    /// Keys that an environment variable has set.
     pub(crate) from_environment: Vec<String>,
-    /// What is allowed, and still worth a second thought.
+    /// Settings that are allowed and risky.
     pub(crate) warnings: Vec<Problem>,
 }
 
-/// Where deliveries arrive over TLS. What is in the files may change.
+/// An address that accepts deliveries over TLS.
+///
+/// A reload can replace the certificates; the address and the file names stay.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TlsListener {
     pub(crate) listen: SocketAddr,
     pub(crate) tls: Arc<ServerTls>,
 }
 
-/// How the gateway ends.
+/// How the gateway shuts down and upgrades.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShutdownConfig {
-    /// How long deliveries are still accepted after the signal to end.
+    /// How long the gateway accepts new deliveries after SIGTERM.
     pub(crate) drain_delay: Duration,
-    /// Where a successor waits for the sockets.
+    /// The Unix socket on which a new process receives the listening sockets.
     pub(crate) upgrade_socket: Option<PathBuf>,
 }
 
-/// Limits of every connection. Those of bodies are with each source.
+/// Limits that all sources share. Each source has its own limits for bodies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Total time for the head of a request.
+    /// Total time to receive the head of a request.
     pub(crate) head_timeout: Duration,
-    /// Most connections at once.
+    /// Maximum number of open connections.
     pub(crate) connections: usize,
-    /// Most connections at once of one client address.
+    /// Maximum number of open connections from one client address.
     pub(crate) connections_per_address: Option<usize>,
-    /// Most bytes of bodies that are not verified yet, and of requests that wait for them.
+    /// Maximum memory for unverified bodies and for the requests that wait for them, in bytes.
     pub(crate) unverified_bodies: usize,
     pub(crate) refusals: RefusalLimits,
 }
 
-/// Most requests a minute that are refused before it is said so.
+/// How many requests are refused each minute before further requests get a 429 response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RefusalLimits {
-    /// Of one client address at one source.
+    /// Limit for one client address at one source.
     pub(crate) per_address: u32,
-    /// Of all addresses at one source.
+    /// Limit for all client addresses at one source.
     pub(crate) per_source: u32,
 }
 
-/// Where events are remembered.
+/// Where the gateway remembers events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReplayConfig {
     pub(crate) store: StoreConfig,
     pub(crate) boot_fence: BootFence,
 }
 
-/// Which deliveries belong to which source, and where they go.
+/// A source, the requests that belong to it, and its upstream.
 #[derive(Debug)]
 pub(crate) struct RouteConfig {
+    /// The path, which must match exactly.
     pub(crate) path: String,
-    /// Lower case, without port. `None` matches every host.
+    /// The host name in lower case, without a port. `None` matches every host.
     pub(crate) host: Option<String>,
     pub(crate) source: Source,
     pub(crate) upstream: String,
-    /// Whether the sender is told which check failed: for development.
+    /// Whether a refusal names the check that failed, which is meant for development.
     pub(crate) expose_reason: bool,
 }
 
-/// A configuration as it is written, with what the environment says in its place.
+/// A parsed configuration file whose values are not checked yet.
 struct RawConfig {
+    /// The file, with the values of environment variables merged in.
     table: Table,
     from_environment: Vec<String>,
 }
@@ -134,25 +144,25 @@ impl RawConfig {
     }
 
     fn read(self) -> Result<Config, Problems> {
-        let blame = |problems| environment::blame(problems, &self.from_environment);
-        let mut config = read::read(&self.table).map_err(blame)?;
+        let mut config = read::read(&self.table)
+            .map_err(|problems| environment::name_variables(problems, &self.from_environment))?;
         config.from_environment = self.from_environment;
         Ok(config)
     }
 }
 
 impl Config {
-    /// Reads the configuration file at `path`.
+    /// Reads the configuration file at `path`, and the `HOOKGATE__…` environment variables.
     ///
     /// # Errors
     ///
-    /// Every mistake in it, each with its key path and what was expected.
+    /// Returns every mistake, each with its key path and the expected value.
     pub fn load(path: &Path) -> Result<Self, Problems> {
         load_watched(path).1
     }
 
-    /// How long a delivery may be under way, from the first byte of its head to the
-    /// last of its answer.
+    /// Returns the longest time from the first byte of a request to the last byte of its
+    /// response.
     pub(crate) fn longest_delivery(&self) -> Duration {
         let deliveries = self.routes.iter().map(|route| {
             let upstream = self.upstreams.get(&route.upstream);
@@ -160,15 +170,17 @@ impl Config {
                 + route.source.duplicate_wait()
                 + upstream.map_or(Duration::ZERO, |upstream| upstream.timeout)
         });
-        // An answer is written while it is read, by the upstream's deadline.
+        // Relaying the response counts against the upstream's timeout. The extra second is
+        // for writing the last bytes.
         self.limits.head_timeout + deliveries.max().unwrap_or_default() + Duration::from_secs(1)
     }
 
-    /// Reads the text of a configuration file.
+    /// Reads a configuration from the text of a file, and the `HOOKGATE__…` environment
+    /// variables.
     ///
     /// # Errors
     ///
-    /// Likewise.
+    /// Returns every mistake, each with its key path and the expected value.
     pub fn parse(text: &str) -> Result<Self, Problems> {
         RawConfig::parse(text)?.read()
     }

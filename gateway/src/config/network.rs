@@ -1,43 +1,66 @@
-//! A network of addresses.
+//! An IP network in CIDR notation.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The addresses that begin with the same bits.
+/// An IP network: all addresses with the same leading bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Network {
+    /// The lowest address.
     first: IpAddr,
+    /// The number of leading bits that all addresses share.
     prefix: u8,
 }
 
+/// The error for a text that is not a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotANetwork;
+
+impl fmt::Display for NotANetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected a network such as \"10.0.0.0/8\"")
+    }
+}
+
+impl std::error::Error for NotANetwork {}
+
 impl Network {
+    /// Whether `address` is in the network. An IPv4 address that is mapped into IPv6 counts as
+    /// IPv4.
     pub(crate) fn contains(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.first.is_ipv4() && masked(address, self.prefix) == self.first
     }
 
-    /// Whether it is every address of its kind.
+    /// Whether the network has every IPv4 or every IPv6 address.
     pub(crate) fn is_all(self) -> bool {
         self.prefix == 0
     }
 }
 
 impl FromStr for Network {
-    type Err = ();
+    type Err = NotANetwork;
 
-    /// Such as `10.0.0.0/8`. One whose first address is another has a mistake somewhere.
-    fn from_str(text: &str) -> Result<Self, ()> {
+    /// Parses a text such as `10.0.0.0/8`, or a single address.
+    ///
+    /// A text such as `10.0.0.1/8`, whose address is not the first of the network, is refused:
+    /// the address or the prefix is a mistake.
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
         let (first, prefix) = match text.split_once('/') {
             Some((first, prefix)) => (first, Some(prefix)),
             None => (text, None),
         };
-        let first: IpAddr = first.parse().map_err(drop)?;
-        let most = if first.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(most), str::parse).map_err(drop)?;
-        let is_good =
-            prefix <= most && first.to_canonical() == first && masked(first, prefix) == first;
-        is_good.then_some(Self { first, prefix }).ok_or(())
+        let first: IpAddr = first.parse().map_err(|_| NotANetwork)?;
+        let longest = if first.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix
+            .map_or(Ok(longest), str::parse)
+            .map_err(|_| NotANetwork)?;
+        let is_valid =
+            prefix <= longest && first.to_canonical() == first && masked(first, prefix) == first;
+        is_valid
+            .then_some(Self { first, prefix })
+            .ok_or(NotANetwork)
     }
 }
 
@@ -47,6 +70,7 @@ impl fmt::Display for Network {
     }
 }
 
+/// Sets every bit after the first `prefix` bits to zero.
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
@@ -65,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_is_what_begins_with_its_bits() {
+    fn a_network_contains_the_addresses_with_its_leading_bits() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("10.0.0.0/8", "::ffff:10.1.2.3", "::ffff:11.0.0.0"),
@@ -96,7 +120,7 @@ mod tests {
             "::ffff:10.0.0.0/104",
             "localhost",
         ] {
-            assert_eq!(text.parse::<Network>(), Err(()), "{text}");
+            assert_eq!(text.parse::<Network>(), Err(NotANetwork), "{text}");
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Secrets come from the environment or from files, never from the text of the
-//! configuration, and no message here shows one.
+//! Reads secrets from environment variables and files.
+//!
+//! A secret in the text of the configuration or on the command line is refused, and no message
+//! of this module contains a secret.
 
 use hookgate_core::internal::{FromValue, Report, Section};
 use hookgate_core::{Key, Secret, UnixTime};
@@ -7,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use toml::Value;
 
-/// Where a secret is: `env:NAME` or `file:PATH`.
+/// A reference to a secret: `env:NAME` or `file:PATH`.
 #[derive(Clone, Debug)]
 pub(crate) enum SecretRef {
     Env(String),
@@ -15,8 +17,12 @@ pub(crate) enum SecretRef {
 }
 
 impl SecretRef {
-    pub(crate) const EXPECTED: &'static str = "env:NAME or file:PATH; secrets are not written into the configuration or on the command line";
+    /// The expected text, for messages. The value that was found is never shown: it may be the
+    /// secret itself.
+    pub(crate) const EXPECTED: &'static str =
+        "env:NAME or file:PATH; the configuration and the command line must not contain a secret";
 
+    /// Parses a reference. Returns `None` for any other text.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("env", name) if !name.is_empty() => Some(Self::Env(name.to_owned())),
@@ -29,7 +35,7 @@ impl SecretRef {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without showing it.
+    /// Returns the reason why the secret cannot be read or used, without its value.
     pub(crate) fn read(&self) -> Result<Secret, String> {
         match self {
             Self::Env(name) => Secret::from_env(name).map_err(|error| match error {
@@ -39,8 +45,8 @@ impl SecretRef {
             Self::File(path) => {
                 let mut text =
                     std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
-                // Editors and `echo` end the file with a line feed that is not
-                // part of the secret; nothing else is taken off.
+                // Editors and `echo` end the file with a line break that is not part of the
+                // secret. Other white space can belong to the secret, so it stays.
                 for end in [b'\n', b'\r'] {
                     text.pop_if(|last| *last == end);
                 }
@@ -50,9 +56,13 @@ impl SecretRef {
     }
 }
 
-/// Reads `secrets` of a source: references, or tables with more to say.
+/// Reads the array `secrets` of a source, and returns each key with its path in the
+/// configuration.
+///
+/// An item is a reference, or a table with a reference, an id and a validity period.
 pub(super) fn read_keys(source: &Section<'_>, warnings: &Report) -> Vec<(String, Key)> {
-    const EXPECTED: &str = "expected an array of env:NAME, file:PATH or tables with `from`";
+    const EXPECTED: &str =
+        "expected an array whose items are env:NAME, file:PATH or tables with `from`";
     let Some(value) = source.value("secrets") else {
         source.wrong("secrets", format!("missing; {EXPECTED}"));
         return Vec::new();
@@ -64,18 +74,18 @@ pub(super) fn read_keys(source: &Section<'_>, warnings: &Report) -> Vec<(String,
     let mut keys = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let path = format!("{}[{index}]", source.key_path("secrets"));
-        let doubted = |secret: Secret| {
-            if let Some(doubt) = secret.warning() {
-                warnings.add(&path, doubt);
+        let checked = |secret: Secret| {
+            if let Some(warning) = secret.warning() {
+                warnings.add(&path, warning);
             }
             secret
         };
         let key = match item {
             Value::Table(table) => {
-                read_key(&Section::at_path(&path, table, source.report()), doubted)
+                read_key(&Section::at_path(&path, table, source.report()), checked)
             }
             item => read_secret(item)
-                .map(|secret| Key::new(doubted(secret)))
+                .map(|secret| Key::new(checked(secret)))
                 .map_err(|m| source.report().add(&path, m))
                 .ok(),
         };
@@ -84,7 +94,8 @@ pub(super) fn read_keys(source: &Section<'_>, warnings: &Report) -> Vec<(String,
     keys
 }
 
-fn read_key(section: &Section<'_>, doubted: impl Fn(Secret) -> Secret) -> Option<Key> {
+/// Reads a table of `secrets`. `checked` adds a warning for a doubtful secret.
+fn read_key(section: &Section<'_>, checked: impl Fn(Secret) -> Secret) -> Option<Key> {
     let secret = match section.value("from") {
         Some(value) => read_secret(value)
             .map_err(|message| section.wrong("from", message))
@@ -102,11 +113,11 @@ fn read_key(section: &Section<'_>, doubted: impl Fn(Secret) -> Secret) -> Option
     {
         section.wrong(
             "not_after",
-            "before `not_before`: the key would never count",
+            "earlier than `not_before`, so the key would never be active; expected a later time",
         );
     }
     section.deny_unknown();
-    let mut key = Key::new(doubted(secret?));
+    let mut key = Key::new(checked(secret?));
     if let Some(id) = id {
         key = key.id(id);
     }
@@ -127,7 +138,7 @@ fn read_secret(value: &Value) -> Result<Secret, String> {
         .read()
 }
 
-/// A moment such as `2026-12-01T00:00:00Z`.
+/// A time such as `2026-12-01T00:00:00Z`, as a string or as a TOML date.
 struct Timestamp(UnixTime);
 
 impl FromValue for Timestamp {

@@ -1,12 +1,14 @@
+//! The settings that a reload cannot change.
+
 use std::net::SocketAddr;
 
 use hookgate_core::Problems;
 use hookgate_core::internal::Report;
 
 use super::{Config, Network, ReplayConfig, ShutdownConfig, TlsListener};
-use crate::telemetry::access_log::Target;
+use crate::telemetry::access_log::AccessLogTarget;
 
-/// What stays as it was at the start for as long as the gateway runs.
+/// The settings that were read at the start and stay until the process ends.
 #[derive(Clone, Debug)]
 pub(crate) struct StartupSettings {
     listen: Vec<SocketAddr>,
@@ -16,7 +18,7 @@ pub(crate) struct StartupSettings {
     admin: SocketAddr,
     replay: ReplayConfig,
     shutdown: ShutdownConfig,
-    access_log: Target,
+    access_log: AccessLogTarget,
 }
 
 impl StartupSettings {
@@ -33,12 +35,14 @@ impl StartupSettings {
         }
     }
 
-    /// Makes sure that `config` differs in nothing of this. Running one half of a
-    /// configuration and leaving the other would be neither of two files.
+    /// Checks that `config` has the same startup settings.
+    ///
+    /// The gateway refuses the whole configuration if one of them differs. Applying only the
+    /// other settings would run a mixture of two files.
     ///
     /// # Errors
     ///
-    /// What differs, and what to do.
+    /// Returns every key that differs.
     pub(crate) fn check_unchanged(&self, config: &Config) -> Result<(), Problems> {
         let report = Report::default();
         for (key, same) in [
@@ -64,17 +68,16 @@ impl StartupSettings {
             if !same {
                 report.add(
                     key,
-                    "cannot change while the gateway runs; expected what it was started with, or \
-                     a restart",
+                    "changed, and a reload cannot apply it; restart the gateway",
                 );
             }
         }
         report.finish(Some(()))
     }
 
-    /// Listeners stay, and take up what is in their files by now.
-    pub(crate) fn adopt_certificates(&self, from: &[TlsListener]) {
-        for (listener, new) in self.tls.iter().zip(from) {
+    /// Replaces the certificates of the TLS listeners with those of a new configuration.
+    pub(crate) fn adopt_certificates(&self, new: &[TlsListener]) {
+        for (listener, new) in self.tls.iter().zip(new) {
             listener.tls.adopt(&new.tls);
         }
     }

@@ -1,4 +1,4 @@
-//! Where deliveries are forwarded to.
+//! The configuration of an upstream: its servers, timeouts, load balancing and health check.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,34 +8,35 @@ use humantime::format_duration;
 
 use crate::upstream::tls::ClientFiles;
 
-/// Servers that deliveries are forwarded to.
+/// An upstream: the servers that get the deliveries of one or more sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UpstreamConfig {
-    /// One or more.
+    /// At least one server.
     pub(crate) servers: Vec<ServerAddress>,
     pub(crate) protocol: HttpVersion,
     pub(crate) tls: ClientFiles,
     pub(crate) balance: Balance,
     pub(crate) health: Option<HealthCheck>,
-    /// Total time for one delivery, connecting included.
+    /// Total time for one delivery, including the time to connect.
     pub(crate) timeout: Duration,
-    /// Time to connect to one server, handshakes included.
+    /// Time to connect to one server, including the TLS and HTTP/2 handshakes.
     pub(crate) connect_timeout: Duration,
-    /// Time to write a request.
+    /// Time to write a request. `None`: only `timeout` applies.
     pub(crate) write_timeout: Option<Duration>,
-    /// Time from there to the head of the answer.
+    /// Time from the end of the request to the head of the response. `None`: only `timeout`
+    /// applies.
     pub(crate) first_byte_timeout: Option<Duration>,
-    /// Most connections to one server that deliveries are under way on.
+    /// Maximum number of connections to one server that are in use by deliveries.
     pub(crate) max_connections: Option<usize>,
-    /// Most idle connections.
+    /// Maximum number of idle connections to one server.
     pub(crate) max_idle: usize,
-    /// How long they are kept.
+    /// How long an idle connection stays open.
     pub(crate) idle_timeout: Duration,
 }
 
 impl UpstreamConfig {
-    /// What it is, for people.
-    pub(crate) fn text(&self) -> String {
+    /// Describes the upstream in one line, for `hookgate check`.
+    pub(crate) fn describe(&self) -> String {
         let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
         let protocol = match self.protocol {
             HttpVersion::Http1 => "HTTP/1.1",
@@ -43,36 +44,36 @@ impl UpstreamConfig {
         };
         let balance = match self.balance {
             _ if servers.len() < 2 => "",
-            Balance::RoundRobin => ", in turn",
-            Balance::LeastRequests => ", the one with the fewest requests first",
-            Balance::Hash => ", by the event",
+            Balance::RoundRobin => ", round robin",
+            Balance::LeastRequests => ", least requests first",
+            Balance::Hash => ", by a hash of the event",
         };
         let health = self.health.as_ref().map_or_else(String::new, |health| {
             let interval = format_duration(health.interval);
-            format!(", checked {} every {interval}", health.probe)
+            format!(", health check {} every {interval}", health.probe)
         });
         let (servers, timeout) = (servers.join(", "), format_duration(self.timeout));
         let most = self.max_connections.map_or_else(String::new, |most| {
-            format!(", at most {most} connections to each")
+            format!(", at most {most} connections to each server")
         });
-        format!("{servers} within {timeout}, {protocol}{most}{balance}{health}")
+        format!("{servers}, timeout {timeout}, {protocol}{most}{balance}{health}")
     }
 }
 
-/// A server as it is written: an address or a name, and what it means.
+/// A server of an upstream: its host name or IP address, and the socket addresses of that name.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerAddress {
-    /// Over TLS.
+    /// Whether connections use TLS.
     pub(crate) secure: bool,
-    /// Without the brackets of an IPv6 address.
+    /// The host name or IP address; an IPv6 address has no brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// What it meant at the start, in order.
+    /// The addresses that the name resolved to when the configuration was read, sorted.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-/// A name is the same whatever it means at a moment: it is looked up again while it is
-/// used.
+/// Ignores the resolved addresses: the upstream resolves names again while it runs, so a changed
+/// address alone is no change of the configuration.
 impl PartialEq for ServerAddress {
     fn eq(&self, other: &Self) -> bool {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
@@ -82,12 +83,12 @@ impl PartialEq for ServerAddress {
 impl Eq for ServerAddress {}
 
 impl ServerAddress {
-    /// Whether its address may change.
+    /// Whether the host is a DNS name, whose addresses can change.
     pub(crate) fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
 
-    /// As it stands in `Host`.
+    /// Returns the value of the `Host` header.
     pub(crate) fn authority(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
@@ -105,7 +106,7 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// What is spoken to servers.
+/// The HTTP version for the connections to an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HttpVersion {
     #[default]
@@ -113,36 +114,36 @@ pub(crate) enum HttpVersion {
     Http2,
 }
 
-/// Which server is tried first.
+/// How the gateway chooses the server for a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Balance {
-    /// Each in turn.
+    /// Round robin: each server in turn.
     #[default]
     RoundRobin,
-    /// The one with the fewest requests under way.
+    /// The server with the fewest requests in flight.
     LeastRequests,
-    /// The same one for the same event.
+    /// The server that a hash of the event selects, so that retries reach the same server.
     Hash,
 }
 
-/// How servers are asked whether they are well.
+/// The active health check of an upstream's servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HealthCheck {
     pub(crate) probe: HealthProbe,
     pub(crate) interval: Duration,
     pub(crate) timeout: Duration,
-    /// After so many failures in a row a server is out.
+    /// Number of consecutive failures after which a server is unhealthy.
     pub(crate) fall: usize,
-    /// After so many successes in a row it is back.
+    /// Number of consecutive successes after which a server is healthy again.
     pub(crate) rise: usize,
 }
 
-/// What a server is asked.
+/// The request of a health check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HealthProbe {
-    /// A path of HTTP, which answers 2xx.
+    /// A GET request; a 2xx response is a success.
     Http { path: String },
-    /// The health protocol of gRPC; an empty name is the server as a whole.
+    /// The gRPC health checking protocol. An empty service name asks for the whole server.
     Grpc { service: String },
 }
 
@@ -151,14 +152,14 @@ impl fmt::Display for HealthProbe {
         match self {
             Self::Http { path } => write!(f, "at {path}"),
             Self::Grpc { service } if service.is_empty() => f.write_str("by gRPC"),
-            Self::Grpc { service } => write!(f, "for {service} by gRPC"),
+            Self::Grpc { service } => write!(f, "of {service} by gRPC"),
         }
     }
 }
 
 #[cfg(test)]
 impl UpstreamConfig {
-    /// One without servers.
+    /// An upstream without servers, for tests.
     pub(crate) fn to_test(timeout: Duration) -> Self {
         Self {
             servers: Vec::new(),

@@ -1,4 +1,7 @@
-//! The values of single keys, each in a type that cannot hold a bad one.
+//! Types for the values of single keys. Each type holds valid values only.
+//!
+//! `EXPECTED` completes the sentence "expected …" in messages and in the description of a
+//! missing key.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -9,8 +12,9 @@ use http::uri::Authority;
 use toml::Value;
 
 use super::{Balance, Network, ServerAddress};
-use crate::telemetry::access_log::Target;
+use crate::telemetry::access_log::AccessLogTarget;
 
+/// A socket address to listen on.
 pub(super) struct Address(pub(super) SocketAddr);
 
 impl FromValue for Address {
@@ -21,6 +25,7 @@ impl FromValue for Address {
     }
 }
 
+/// A network, or a single IP address.
 pub(super) struct Cidr(pub(super) Network);
 
 impl FromValue for Cidr {
@@ -31,7 +36,7 @@ impl FromValue for Cidr {
     }
 }
 
-/// Where events are remembered.
+/// The kind of replay store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum StoreKind {
     #[default]
@@ -43,6 +48,7 @@ pub(super) enum StoreKind {
 impl StoreKind {
     const ALL: [Self; 3] = [Self::Memory, Self::Disk, Self::Redis];
 
+    /// Returns the value of `replay.store` for this kind.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -53,7 +59,7 @@ impl StoreKind {
 }
 
 impl FromValue for StoreKind {
-    const EXPECTED: &'static str = "memory, disk or redis";
+    const EXPECTED: &'static str = "\"memory\", \"disk\" or \"redis\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| {
@@ -62,11 +68,11 @@ impl FromValue for StoreKind {
     }
 }
 
-/// A server of an upstream.
+/// A server of an upstream, with the addresses that its name resolves to.
 pub(super) struct Server(pub(super) ServerAddress);
 
 impl Server {
-    /// Whether TLS is spoken, the host and the port.
+    /// Returns whether the server uses TLS, its host and its port.
     fn parse(text: &str) -> Option<(bool, String, u16)> {
         let (scheme, authority) = text.split_once("://").unwrap_or(("", text));
         let (secure, port) = match scheme {
@@ -85,7 +91,7 @@ impl Server {
 }
 
 impl FromValue for Server {
-    const EXPECTED: &'static str = "HOST:PORT, http://HOST or https://HOST with or without a port";
+    const EXPECTED: &'static str = "HOST:PORT, http://HOST or https://HOST, with or without a port";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         let (secure, host, port) = value
@@ -94,7 +100,10 @@ impl FromValue for Server {
             .ok_or_else(|| format!("expected {}", Self::EXPECTED))?;
         let addresses = (host.as_str(), port).to_socket_addrs();
         let addresses = addresses.map_err(|error| {
-            format!("{host} does not resolve ({error}); expected a host that does, or an address")
+            format!(
+                "{host} does not resolve ({error}); expected a host name that resolves, or an IP \
+                 address"
+            )
         })?;
         let mut addresses: Vec<_> = addresses.collect();
         addresses.sort();
@@ -108,7 +117,7 @@ impl FromValue for Server {
     }
 }
 
-/// What is spoken to servers.
+/// The value of `protocol`: HTTP/1.1, HTTP/2 over TLS, or HTTP/2 without TLS.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Protocol {
     #[default]
@@ -130,16 +139,17 @@ impl FromValue for Protocol {
     }
 }
 
+/// A number of bytes, at least 1 and at most 1 GiB.
 pub(super) struct Size(pub(super) BodyLimit);
 
 impl FromValue for Size {
     const EXPECTED: &'static str = "a size with a unit, such as \"1MiB\", of at most 1GiB";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        const MOST: u64 = 1024 * 1024 * 1024;
+        const MAX_SIZE: u64 = 1024 * 1024 * 1024;
         text(value, |text| {
             let size = text.parse::<bytesize::ByteSize>().ok()?.as_u64();
-            let is_sound = text.ends_with(['b', 'B']) && size <= MOST;
+            let is_sound = text.ends_with(['b', 'B']) && size <= MAX_SIZE;
             BodyLimit::new(usize::try_from(size).ok()?)
                 .filter(|_| is_sound)
                 .map(Self)
@@ -147,7 +157,7 @@ impl FromValue for Size {
     }
 }
 
-/// A name that goes into headers and metrics.
+/// The name of a source. It appears in headers, metric labels and logs.
 pub(super) struct Name(pub(super) String);
 
 impl FromValue for Name {
@@ -162,7 +172,7 @@ impl FromValue for Name {
     }
 }
 
-/// A path that is matched to the letter.
+/// The path of a URL, without a query.
 pub(super) struct RoutePath(pub(super) String);
 
 impl FromValue for RoutePath {
@@ -179,10 +189,11 @@ impl FromValue for RoutePath {
     }
 }
 
+/// A host name in lower case.
 pub(super) struct Host(pub(super) String);
 
 impl FromValue for Host {
-    const EXPECTED: &'static str = "a host name without scheme and port";
+    const EXPECTED: &'static str = "a host name without a scheme or port";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| {
@@ -193,8 +204,11 @@ impl FromValue for Host {
     }
 }
 
+/// The value of `mismatch_status`.
 pub(super) enum MismatchStatus {
+    /// 401: senders may give up.
     Refuse,
+    /// 503: senders retry.
     Retry,
 }
 
@@ -210,12 +224,13 @@ impl FromValue for MismatchStatus {
     }
 }
 
-/// [`Mode`], [`OnDuplicate`], [`OnConflict`], [`DeliveryGuarantee`] and [`Durability`] as they are written
-/// here.
+/// A value of a type of another module that the configuration spells as a keyword or a status
+/// code: [`Mode`], [`OnDuplicate`], [`OnConflict`], [`DeliveryGuarantee`],
+/// [`Durability`], [`Balance`] and [`AccessLogTarget`].
 pub(super) struct Keyword<T>(pub(super) T);
 
 impl FromValue for Keyword<Durability> {
-    const EXPECTED: &'static str = "process or power";
+    const EXPECTED: &'static str = "\"process\" or \"power\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| match text {
@@ -226,21 +241,21 @@ impl FromValue for Keyword<Durability> {
     }
 }
 
-impl FromValue for Keyword<Target> {
-    const EXPECTED: &'static str = "stdout, stderr or off";
+impl FromValue for Keyword<AccessLogTarget> {
+    const EXPECTED: &'static str = "\"stdout\", \"stderr\" or \"off\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| match text {
-            "stdout" => Some(Self(Target::Stdout)),
-            "stderr" => Some(Self(Target::Stderr)),
-            "off" => Some(Self(Target::Off)),
+            "stdout" => Some(Self(AccessLogTarget::Stdout)),
+            "stderr" => Some(Self(AccessLogTarget::Stderr)),
+            "off" => Some(Self(AccessLogTarget::Off)),
             _ => None,
         })
     }
 }
 
 impl FromValue for Keyword<Mode> {
-    const EXPECTED: &'static str = "enforce or observe";
+    const EXPECTED: &'static str = "\"enforce\" or \"observe\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| match text {

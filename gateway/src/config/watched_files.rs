@@ -1,4 +1,4 @@
-//! The files that a configuration came from, and whether they are still the same.
+//! The files that a configuration was read from, and detection of changes to them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -11,13 +11,15 @@ use toml::{Table, Value};
 use super::secrets::SecretRef;
 use super::{Config, RawConfig};
 
-/// Files, as they were when they were looked at. Looking again and again is more
-/// dependable than being told: Kubernetes swaps a symbolic link two folders up, and
-/// network file systems tell nothing.
+/// A set of files, each with the version that was seen.
+///
+/// The reload task polls these files. Polling is more dependable than file system events:
+/// Kubernetes replaces a symbolic link two directories above the file, and network file systems
+/// send no events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WatchedFiles(BTreeMap<PathBuf, Option<FileVersion>>);
 
-/// What cannot stay the same when a file is written, replaced or linked anew.
+/// The metadata of a file. Writing, replacing or relinking the file changes at least one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileVersion {
     device: u64,
@@ -28,20 +30,21 @@ struct FileVersion {
 }
 
 impl WatchedFiles {
-    /// Looks at the same files once more.
+    /// Reads the current versions of the same files.
     pub(crate) fn refresh(&self) -> Self {
-        Self::look(self.0.keys().cloned().collect())
+        Self::read_versions(self.0.keys().cloned().collect())
     }
 
-    fn look(files: Vec<PathBuf>) -> Self {
-        let stamped = files.into_iter().map(|file| {
-            let stamp = fs::metadata(&file).ok().as_ref().map(FileVersion::of);
-            (file, stamp)
+    /// A file without readable metadata, such as a missing file, has the version `None`.
+    fn read_versions(files: Vec<PathBuf>) -> Self {
+        let versions = files.into_iter().map(|file| {
+            let version = fs::metadata(&file).ok().as_ref().map(FileVersion::of);
+            (file, version)
         });
-        Self(stamped.collect())
+        Self(versions.collect())
     }
 
-    fn is_of(&self, files: &[PathBuf]) -> bool {
+    fn has_the_files(&self, files: &[PathBuf]) -> bool {
         self.0.len() == files.len() && files.iter().all(|file| self.0.contains_key(file))
     }
 }
@@ -58,15 +61,16 @@ impl FileVersion {
     }
 }
 
-/// Reads the configuration file at `path`, and says which files to watch from then
-/// on, whether or not it is good. They are looked at before they are read: what
-/// changes meanwhile is a change.
+/// Reads the configuration file at `path`, and returns it with the files to watch.
+///
+/// The files are returned even if the configuration is invalid. Their versions are taken before
+/// they are read, so that a change during the reading is noticed later.
 pub(crate) fn load_watched(path: &Path) -> (WatchedFiles, Result<Config, Problems>) {
-    let mut watched = WatchedFiles::look(vec![path.to_owned()]);
+    let mut watched = WatchedFiles::read_versions(vec![path.to_owned()]);
     loop {
-        let written = read_raw(path);
+        let raw = read_raw(path);
         let mut files = vec![path.to_owned()];
-        if let Ok(RawConfig { table, .. }) = &written {
+        if let Ok(RawConfig { table, .. }) = &raw {
             table
                 .values()
                 .for_each(|value| secret_files(value, &mut files));
@@ -74,10 +78,10 @@ pub(crate) fn load_watched(path: &Path) -> (WatchedFiles, Result<Config, Problem
         }
         files.sort();
         files.dedup();
-        if watched.is_of(&files) {
-            return (watched, written.and_then(RawConfig::read));
+        if watched.has_the_files(&files) {
+            return (watched, raw.and_then(RawConfig::read));
         }
-        watched = WatchedFiles::look(files);
+        watched = WatchedFiles::read_versions(files);
     }
 }
 
@@ -87,7 +91,7 @@ fn read_raw(path: &Path) -> Result<RawConfig, Problems> {
     RawConfig::parse(&text)
 }
 
-/// Every `file:PATH`, wherever it stands, whether or not the rest is good.
+/// Adds the path of every `file:PATH` value, at any depth, to `files`.
 fn secret_files(value: &Value, files: &mut Vec<PathBuf>) {
     match value {
         Value::String(text) => {
@@ -101,7 +105,7 @@ fn secret_files(value: &Value, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Certificates and keys of listeners and of upstreams.
+/// Adds the certificate and key files of listeners and upstreams to `files`.
 fn certificate_files(table: &Table, files: &mut Vec<PathBuf>) {
     let listeners = table.get("server").and_then(|server| server.get("tls"));
     let listeners = listeners.and_then(Value::as_array);
@@ -112,9 +116,9 @@ fn certificate_files(table: &Table, files: &mut Vec<PathBuf>) {
         .flatten()
         .chain(upstreams.filter_map(|upstream| upstream.get("tls")));
     for table in tables.filter_map(Value::as_table) {
-        let named = table
+        let paths = table
             .iter()
             .filter(|(key, _)| matches!(key.as_str(), "cert" | "key" | "ca" | "client_ca"));
-        files.extend(named.filter_map(|(_, path)| Some(path.as_str()?.into())));
+        files.extend(paths.filter_map(|(_, path)| Some(path.as_str()?.into())));
     }
 }

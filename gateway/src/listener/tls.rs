@@ -53,7 +53,7 @@ impl ServerTls {
     }
 
     /// What it is, for people.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let cert = self.files.cert.display();
         match &self.files.client_ca {
             Some(ca) => {

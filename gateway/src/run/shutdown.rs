@@ -121,10 +121,10 @@ impl Lifecycle {
         let store = self.gateway.gate().store();
         // What a successor cannot remember must have been signed before it starts, so
         // that its boot fence keeps it out.
-        let forgets = || store.close_if_it_forgets();
+        let forgets = || store.close_if_volatile();
         upgrade::hand_over(path, Arc::clone(sockets), forgets)
             .await
-            .inspect_err(|_| store.open_again())?;
+            .inspect_err(|_| store.reopen())?;
         tracing::info!("sockets handed over");
         Ok(())
     }

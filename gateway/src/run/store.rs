@@ -1,7 +1,6 @@
-//! Where events are remembered, as configured.
+//! The replay store that the gateway runs with: memory, disk or Redis, with metrics around it.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -10,35 +9,47 @@ use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use hookgate_replay::{
-    Claim, ClaimOptions, DiskStore, Durability, Lease, MemoryStore, RedisConfig, RedisStore,
-    ReplayStore, Settled, StoreError,
+    Claim, ClaimOptions, DiskStore, Lease, MemoryStore, RedisConfig, RedisStore, ReplayStore,
+    Settled, StoreError,
 };
 use prometheus::Histogram;
 
+use crate::config::StoreConfig;
 use crate::telemetry::metrics::Metrics;
 
-/// Which store, and what it needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StoreConfig {
-    Memory {
-        max_entries: u64,
-    },
-    Disk {
-        path: PathBuf,
-        durability: Durability,
-        max_entries: u64,
-    },
-    Redis(RedisConfig),
+/// A replay store that measures its operations and can be closed before an upgrade.
+#[derive(Debug)]
+pub(crate) struct Store {
+    backend: StoreBackend,
+    /// Whether the store refuses claims because a new process has taken over.
+    closed: AtomicBool,
+    claim_seconds: Histogram,
+    commit_seconds: Histogram,
+    release_seconds: Histogram,
 }
 
-impl StoreConfig {
-    /// Opens it.
-    pub(crate) fn open(&self, metrics: &Metrics) -> Result<Store, Box<dyn Error + Send + Sync>> {
-        let backend = match self {
-            Self::Memory { max_entries } => {
-                Backend::Memory(MemoryStore::with_max_entries(*max_entries))
+#[derive(Debug)]
+enum StoreBackend {
+    Memory(MemoryStore),
+    Disk(DiskStore),
+    Redis(RedisStore),
+}
+
+impl Store {
+    /// Opens the configured store.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the disk store or of the connection to Redis.
+    pub(crate) fn open(
+        config: &StoreConfig,
+        metrics: &Metrics,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let backend = match config {
+            StoreConfig::Memory { max_entries } => {
+                StoreBackend::Memory(MemoryStore::with_max_entries(*max_entries))
             }
-            Self::Disk {
+            StoreConfig::Disk {
                 path,
                 durability,
                 max_entries,
@@ -46,121 +57,69 @@ impl StoreConfig {
                 let builder = DiskStore::builder()
                     .durability(*durability)
                     .max_entries(*max_entries);
-                Backend::Disk(builder.open(path)?)
+                StoreBackend::Disk(builder.open(path)?)
             }
-            Self::Redis(config) => Backend::Redis(connect(config.clone())?),
+            StoreConfig::Redis(config) => StoreBackend::Redis(connect(config.clone())?),
         };
-        Ok(Store::new(backend, metrics))
+        Ok(Self {
+            backend,
+            closed: AtomicBool::new(false),
+            claim_seconds: metrics.store_seconds("claim"),
+            commit_seconds: metrics.store_seconds("commit"),
+            release_seconds: metrics.store_seconds("release"),
+        })
     }
 
-    /// For how many events there is room, where that is the gateway's to say.
-    pub(crate) fn max_entries(&self) -> Option<u64> {
-        match self {
-            Self::Memory { max_entries } | Self::Disk { max_entries, .. } => Some(*max_entries),
-            Self::Redis(_) => None,
+    /// Refuses claims from now on if the store is volatile.
+    ///
+    /// The events in a memory store end with the process, so the next process could accept them a
+    /// second time. A disk or Redis store is shared with the next process and stays open.
+    pub(crate) fn close_if_volatile(&self) {
+        if matches!(self.backend, StoreBackend::Memory(_)) {
+            self.closed.store(true, Ordering::SeqCst);
         }
     }
 
-    /// What it is, for people.
-    pub(crate) fn text(&self) -> String {
-        match self {
-            Self::Memory { max_entries } => format!("memory, {max_entries} entries"),
-            Self::Disk {
-                path,
-                durability,
-                max_entries,
-            } => {
-                let outlives = match durability {
-                    Durability::Power => "the loss of power",
-                    _ => "the process",
-                };
-                format!(
-                    "disk, {}, {max_entries} entries, outlives {outlives}",
-                    path.display()
-                )
-            }
-            Self::Redis(config) => format!("redis, {config}"),
-        }
+    /// Grants claims again after an upgrade has failed.
+    pub(crate) fn reopen(&self) {
+        self.closed.store(false, Ordering::SeqCst);
     }
 }
 
-/// Connects on a thread of its own, which carries the connections from then on: the
-/// runtimes of listeners come and go.
+/// Connects to Redis on a thread of its own, which drives the connections until the process ends.
+/// The runtimes of listeners cannot drive them, because they stop with their listener.
 fn connect(config: RedisConfig) -> Result<RedisStore, Box<dyn Error + Send + Sync>> {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let carry = move || {
+    let drive = move || {
         runtime.block_on(async {
             let connected = RedisStore::connect(config).await;
-            let goes_on = connected.is_ok();
-            if tell.send(connected).is_ok() && goes_on {
+            let is_connected = connected.is_ok();
+            if sender.send(connected).is_ok() && is_connected {
                 std::future::pending::<()>().await;
             }
         });
     };
     thread::Builder::new()
         .name("hookgate-redis".to_owned())
-        .spawn(carry)?;
-    Ok(told.recv()??)
+        .spawn(drive)?;
+    Ok(receiver.recv()??)
 }
 
-/// The store that runs.
-#[derive(Debug)]
-pub(crate) struct Store {
-    backend: Backend,
-    /// Whether a successor of this process has taken over.
-    closed: AtomicBool,
-    claiming: Histogram,
-    committing: Histogram,
-    releasing: Histogram,
-}
-
-#[derive(Debug)]
-enum Backend {
-    Memory(MemoryStore),
-    Disk(DiskStore),
-    Redis(RedisStore),
-}
-
-impl Store {
-    fn new(backend: Backend, metrics: &Metrics) -> Self {
-        Self {
-            backend,
-            closed: AtomicBool::new(false),
-            claiming: metrics.store_seconds("claim"),
-            committing: metrics.store_seconds("commit"),
-            releasing: metrics.store_seconds("release"),
-        }
-    }
-
-    /// Grants no claim from here on, if what it remembers ends with the process: a
-    /// successor would not know of it. One that others share goes on.
-    pub(crate) fn close_if_it_forgets(&self) {
-        if matches!(self.backend, Backend::Memory(_)) {
-            self.closed.store(true, Ordering::SeqCst);
-        }
-    }
-
-    /// There is no successor after all.
-    pub(crate) fn open_again(&self) {
-        self.closed.store(false, Ordering::SeqCst);
-    }
-}
-
-// What a store outside of this process does is large while it lasts: boxed, it takes no room
-// from those that are done at once.
+// The futures of disk and Redis operations are large. Boxing them keeps the future of a delivery
+// small for the memory store, whose operations finish at once.
 impl ReplayStore for Store {
     async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
-        let _timer = self.claiming.start_timer();
+        let _timer = self.claim_seconds.start_timer();
         let claim = match &self.backend {
-            Backend::Memory(store) => store.claim(key, options).await,
-            Backend::Disk(store) => Box::pin(store.claim(key, options)).await,
-            Backend::Redis(store) => Box::pin(store.claim(key, options)).await,
+            StoreBackend::Memory(store) => store.claim(key, options).await,
+            StoreBackend::Disk(store) => Box::pin(store.claim(key, options)).await,
+            StoreBackend::Redis(store) => Box::pin(store.claim(key, options)).await,
         }?;
-        // Looked at after the claim: what is passed on here was granted before the
-        // successor began.
+        // The check must follow the claim: a claim that passes it was granted before the new
+        // process started to accept deliveries.
         if !self.closed.load(Ordering::SeqCst) {
             return Ok(claim);
         }
@@ -168,43 +127,44 @@ impl ReplayStore for Store {
             self.release(lease).await?;
         }
         Err(StoreError::new(
-            "a successor of this process has taken over",
+            "a new process has taken over the listening sockets",
         ))
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
-        let _timer = self.committing.start_timer();
+        let _timer = self.commit_seconds.start_timer();
         match &self.backend {
-            Backend::Memory(store) => store.commit(lease, retention).await,
-            Backend::Disk(store) => Box::pin(store.commit(lease, retention)).await,
-            Backend::Redis(store) => Box::pin(store.commit(lease, retention)).await,
+            StoreBackend::Memory(store) => store.commit(lease, retention).await,
+            StoreBackend::Disk(store) => Box::pin(store.commit(lease, retention)).await,
+            StoreBackend::Redis(store) => Box::pin(store.commit(lease, retention)).await,
         }
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
-        let _timer = self.releasing.start_timer();
+        let _timer = self.release_seconds.start_timer();
         match &self.backend {
-            Backend::Memory(store) => store.release(lease).await,
-            Backend::Disk(store) => Box::pin(store.release(lease)).await,
-            Backend::Redis(store) => Box::pin(store.release(lease)).await,
+            StoreBackend::Memory(store) => store.release(lease).await,
+            StoreBackend::Disk(store) => Box::pin(store.release(lease)).await,
+            StoreBackend::Redis(store) => Box::pin(store.release(lease)).await,
         }
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
-        // Each listens from here on, not only once it is polled.
+        // The trait requires that a future observes settlements from this call on, not only from
+        // its first poll.
         let settled: Pin<Box<dyn Future<Output = ()> + Send + '_>> = match &self.backend {
-            Backend::Memory(store) => Box::pin(store.settled(key)),
-            Backend::Disk(store) => Box::pin(store.settled(key)),
-            Backend::Redis(store) => Box::pin(store.settled(key)),
+            StoreBackend::Memory(store) => Box::pin(store.settled(key)),
+            StoreBackend::Disk(store) => Box::pin(store.settled(key)),
+            StoreBackend::Redis(store) => Box::pin(store.settled(key)),
         };
         settled
     }
 
     fn entries(&self) -> Option<u64> {
         match &self.backend {
-            Backend::Memory(store) => store.entries(),
-            Backend::Disk(store) => store.entries(),
-            Backend::Redis(store) => store.entries(),
+            StoreBackend::Memory(store) => store.entries(),
+            StoreBackend::Disk(store) => store.entries(),
+            StoreBackend::Redis(store) => store.entries(),
         }
     }
 }

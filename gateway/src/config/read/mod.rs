@@ -1,9 +1,10 @@
-//! From the text of a configuration to a [`Config`], one table a file.
+//! Turns a parsed configuration file into a [`Config`]. Each file here reads one table.
 
 mod limits;
 mod replay;
 mod server;
 mod shutdown;
+mod source_policy;
 mod sources;
 mod upstreams;
 mod verifier;
@@ -16,6 +17,11 @@ use toml::Table;
 
 use super::Config;
 
+/// Reads all tables and checks the values that belong together.
+///
+/// # Errors
+///
+/// Returns every mistake, each with its key path.
 pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let report = Report::default();
     let warnings = Report::default();
@@ -24,10 +30,12 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let server = server::read(&root, &warnings);
     let (limits, mut defaults) = limits::read(&root);
     let (replay, max_entries_per_source) = replay::read(&root, &warnings);
-    // One source may fill the store; of several, none may keep the others out.
-    let fair = || Some(replay.store.max_entries()? / 2);
-    let several = root.sections("sources").len() > 1;
-    defaults.max_entries = max_entries_per_source.or_else(|| fair().filter(|_| several));
+    // A single source may fill the store. With several sources, one of them gets at most half,
+    // so that it cannot shut out the others.
+    let half = || Some(replay.store.max_entries()? / 2);
+    let has_several_sources = root.sections("sources").len() > 1;
+    defaults.max_entries =
+        max_entries_per_source.or_else(|| half().filter(|_| has_several_sources));
     let upstreams = upstreams::read(&root);
     let routes = sources::read(&root, &upstreams, defaults, &warnings);
     replay::warn_of_restarts(&replay, &routes, &warnings);
@@ -39,13 +47,20 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         let name = route.source.name();
         report.add(
             "limits.unverified_bodies",
-            format!("no body of {name} of the size that it may have would ever fit; expected at least its limit"),
+            format!(
+                "smaller than the largest body of source {name}, which would never fit; expected \
+                 at least {}, its `body` limit",
+                route.source.body_limit()
+            ),
         );
     }
 
     for name in upstreams.keys() {
         if report.is_empty() && !routes.iter().any(|route| route.upstream == *name) {
-            warnings.add(format!("upstreams.{name}"), "no source forwards to it");
+            warnings.add(
+                format!("upstreams.{name}"),
+                "not used by any source; remove this table, or name it as the upstream of a source",
+            );
         }
     }
     let warnings = warnings.into_problems();
@@ -66,10 +81,11 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     }))
 }
 
-fn positive(section: &Section<'_>, key: &'static str) -> Option<Duration> {
+/// Reads a duration that must be greater than zero.
+fn positive_duration(section: &Section<'_>, key: &'static str) -> Option<Duration> {
     let duration = section.optional::<Duration>(key)?;
     if duration.is_zero() {
-        section.wrong(key, "expected more than nothing");
+        section.wrong(key, "must be greater than zero");
     }
     Some(duration)
 }

@@ -1,3 +1,5 @@
+//! Reads the table `[replay]`, and warns of replays that a restart lets through.
+
 use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section};
@@ -6,17 +8,27 @@ use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};
 use toml::Value;
 
-use super::positive;
+use super::positive_duration;
 use crate::config::secrets::SecretRef;
+use crate::config::store::StoreConfig;
 use crate::config::values::{Keyword, StoreKind};
 use crate::config::{ReplayConfig, RouteConfig};
-use crate::run::store::StoreConfig;
 
-/// Where events are remembered, and how many of one source at most.
+/// The keys of `[replay]` that only one kind of store has.
+const KEYS_OF_ONE_KIND: [(&str, StoreKind); 7] = [
+    ("path", StoreKind::Disk),
+    ("durability", StoreKind::Disk),
+    ("url", StoreKind::Redis),
+    ("ca", StoreKind::Redis),
+    ("prefix", StoreKind::Redis),
+    ("timeout", StoreKind::Redis),
+    ("wait_replicas", StoreKind::Redis),
+];
+/// How long a claim waits for replicas, unless `wait_replicas.timeout` is set.
+const DEFAULT_REPLICA_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Reads the store and the boot fence. The second value is `max_entries_per_source`.
 pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (ReplayConfig, Option<u64>) {
-    let memory = |max_entries: Option<u64>| StoreConfig::Memory {
-        max_entries: max_entries.unwrap_or(MemoryStore::DEFAULT_MAX_ENTRIES),
-    };
     let Some(section) = root.section("replay") else {
         let replay = ReplayConfig {
             store: memory(None),
@@ -24,115 +36,127 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (ReplayConfig, Opti
         };
         return (replay, None);
     };
-    let entries = |key: &'static str| {
-        let entries = section.optional::<u64>(key);
-        if entries == Some(0) {
-            section.wrong(key, "expected at least 1");
-        }
-        entries
-    };
-    let max_entries = entries("max_entries");
-    let per_source = entries("max_entries_per_source");
     let kind = section.optional::<StoreKind>("store").unwrap_or_default();
-    let path = section.optional::<String>("path");
-    let durability = section.optional("durability");
-    for (key, of) in [
-        ("path", StoreKind::Disk),
-        ("durability", StoreKind::Disk),
-        ("url", StoreKind::Redis),
-        ("ca", StoreKind::Redis),
-        ("prefix", StoreKind::Redis),
-        ("timeout", StoreKind::Redis),
-        ("wait_replicas", StoreKind::Redis),
-    ] {
-        if section.has(key) && kind != of {
-            section.value(key);
-            section.wrong(key, format!("expected only with store = \"{}\"", of.name()));
-        }
-    }
-    if kind == StoreKind::Redis {
-        for (key, there) in [
-            ("max_entries", max_entries.is_some()),
-            ("max_entries_per_source", per_source.is_some()),
-        ] {
-            if there {
-                section.wrong(
-                    key,
-                    "expected not with store = \"redis\", which holds what `maxmemory` of the \
-                     server allows",
-                );
-            }
-        }
-    }
+    refuse_keys_of_other_kinds(&section, kind);
+    let max_entries = read_entry_limit(&section, "max_entries", kind);
+    let max_entries_per_source = read_entry_limit(&section, "max_entries_per_source", kind);
     let store = match kind {
         StoreKind::Memory => memory(max_entries),
-        StoreKind::Disk => {
-            if path.as_ref().is_none_or(String::is_empty) {
-                section.wrong("path", "missing; expected a folder on a local disk");
-            }
-            StoreConfig::Disk {
-                path: path.unwrap_or_default().into(),
-                durability: durability.map_or_else(Durability::default, |Keyword(w)| w),
-                max_entries: max_entries.unwrap_or(DiskStore::DEFAULT_MAX_ENTRIES),
-            }
-        }
-        // One that is wrong has been noted.
+        StoreKind::Disk => read_disk(&section, max_entries),
+        // `read_redis` has reported the mistake if it returns `None`.
         StoreKind::Redis => read_redis(&section).map_or_else(|| memory(None), StoreConfig::Redis),
     };
-    // What remembers across restarts needs no fence.
-    let fenced = section.optional("boot_fence");
-    let boot_fence = match fenced.unwrap_or(kind == StoreKind::Memory) {
-        true => BootFence::On,
-        false => BootFence::Off,
-    };
-    if kind == StoreKind::Memory && boot_fence == BootFence::Off {
-        warnings.add(
-            "replay.boot_fence",
-            "replays pass after a restart: what was delivered before is forgotten, and nothing \
-             keeps it out",
-        );
-    }
+    let boot_fence = read_boot_fence(&section, kind, warnings);
     section.deny_unknown();
-    (ReplayConfig { store, boot_fence }, per_source)
+    (ReplayConfig { store, boot_fence }, max_entries_per_source)
 }
 
-/// Says whose replays pass after a restart although the boot fence is up: it goes by
-/// timestamps, and by this machine's clock.
+fn memory(max_entries: Option<u64>) -> StoreConfig {
+    StoreConfig::Memory {
+        max_entries: max_entries.unwrap_or(MemoryStore::DEFAULT_MAX_ENTRIES),
+    }
+}
+
+fn refuse_keys_of_other_kinds(section: &Section<'_>, kind: StoreKind) {
+    for (key, owner) in KEYS_OF_ONE_KIND {
+        // `has` marks the key as known, so it is not reported a second time as unknown.
+        if kind != owner && section.has(key) {
+            section.wrong(
+                key,
+                format!(
+                    "allowed only with store = \"{}\"; remove this key, or change `store`",
+                    owner.name()
+                ),
+            );
+        }
+    }
+}
+
+/// Reads a maximum number of entries, which a Redis store does not have.
+fn read_entry_limit(section: &Section<'_>, key: &'static str, kind: StoreKind) -> Option<u64> {
+    let limit = section.optional::<u64>(key)?;
+    if limit == 0 {
+        section.wrong(key, "expected at least 1");
+    }
+    if kind == StoreKind::Redis {
+        section.wrong(
+            key,
+            "not allowed with store = \"redis\"; set `maxmemory` in the Redis server instead",
+        );
+    }
+    Some(limit)
+}
+
+fn read_disk(section: &Section<'_>, max_entries: Option<u64>) -> StoreConfig {
+    let path = section.optional::<String>("path");
+    if path.as_ref().is_none_or(String::is_empty) {
+        section.wrong("path", "missing; expected a directory on a local disk");
+    }
+    StoreConfig::Disk {
+        path: path.unwrap_or_default().into(),
+        durability: section
+            .optional("durability")
+            .map_or_else(Durability::default, |Keyword(durability)| durability),
+        max_entries: max_entries.unwrap_or(DiskStore::DEFAULT_MAX_ENTRIES),
+    }
+}
+
+/// Reads `boot_fence`. The default is true for the memory store only, because the other stores
+/// remember events across a restart.
+fn read_boot_fence(section: &Section<'_>, kind: StoreKind, warnings: &Report) -> BootFence {
+    let is_up = section
+        .optional("boot_fence")
+        .unwrap_or(kind == StoreKind::Memory);
+    if !is_up && kind == StoreKind::Memory {
+        warnings.add(
+            "replay.boot_fence",
+            "a restart clears the memory store, and without the boot fence replays of earlier \
+             deliveries are accepted; expected true, or another `store`",
+        );
+    }
+    if is_up { BootFence::On } else { BootFence::Off }
+}
+
+/// Warns of the sources whose replays pass the boot fence after a restart.
+///
+/// The fence compares the signed timestamp with this machine's clock at the start. It cannot
+/// recognise a delivery without a timestamp, or one from a sender whose clock is ahead.
 pub(super) fn warn_of_restarts(replay: &ReplayConfig, routes: &[RouteConfig], warnings: &Report) {
     if !matches!(replay.store, StoreConfig::Memory { .. }) || replay.boot_fence == BootFence::Off {
         return;
     }
-    let names = |is_so: &dyn Fn(&Source) -> bool| {
+    let names_of = |is_affected: &dyn Fn(&Source) -> bool| {
         let sources = routes.iter().map(|route| &route.source);
-        let protected = sources.filter(|source| source.dedupe() == Dedupe::On);
-        let names = protected.filter(|source| is_so(source)).map(Source::name);
-        names.collect::<Vec<_>>().join(", ")
+        let deduplicated = sources.filter(|source| source.dedupe() == Dedupe::On);
+        let affected = deduplicated.filter(|source| is_affected(source));
+        affected.map(Source::name).collect::<Vec<_>>().join(", ")
     };
-    let is_timed = |source: &Source| source.verifier().variants().all(|v| v.window().is_some());
-    let untimed = names(&|source| !is_timed(source));
-    let ahead = names(&|source| is_timed(source) && !source.verifier().window().future().is_zero());
+    let signs_time = |source: &Source| source.verifier().variants().all(|v| v.window().is_some());
+    let without_time = names_of(&|source| !signs_time(source));
+    let clock_ahead =
+        names_of(&|source| signs_time(source) && !source.verifier().window().future().is_zero());
     let cases = [
-        (untimed, ", whose schemes sign no timestamp"),
-        (ahead, ", if they were signed by a clock that is ahead"),
+        (without_time, "whose schemes sign no timestamp"),
+        (clock_ahead, "if the sender's clock was ahead"),
     ];
     let cases: Vec<String> = cases
         .into_iter()
         .filter(|(names, _)| !names.is_empty())
-        .map(|(names, why)| names + why)
+        .map(|(names, condition)| format!("{names} ({condition})"))
         .collect();
     if !cases.is_empty() {
         warnings.add(
             "replay.store",
             format!(
-                "a restart forgets what was delivered, and the boot fence does not keep out all \
-                 replays of it: not those of {}; expected \"disk\" or \"redis\" in production",
-                cases.join("; nor those of ")
+                "a restart clears the memory store, and the boot fence does not stop every replay \
+                 of earlier deliveries. Affected: {}. Expected \"disk\" or \"redis\" in production",
+                cases.join("; ")
             ),
         );
     }
 }
 
-/// The server that several gateways share.
+/// Reads the connection to a Redis or Valkey server. Returns `None` after reporting a mistake.
 fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
     let url = match section.value("url").and_then(Value::as_str) {
         None => Err(format!("missing; expected {}", SecretRef::EXPECTED)),
@@ -148,16 +172,8 @@ fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
             .ok()
     });
     let prefix = section.optional::<String>("prefix");
-    let timeout = positive(section, "timeout");
-    let wait = section.section("wait_replicas").and_then(|wait| {
-        let replicas = wait.required::<u64>("replicas");
-        let timeout = positive(&wait, "timeout");
-        wait.deny_unknown();
-        Some(WaitReplicas::new(
-            u32::try_from(replicas?).unwrap_or(u32::MAX),
-            timeout.unwrap_or(Duration::from_millis(100)),
-        ))
-    });
+    let timeout = positive_duration(section, "timeout");
+    let wait_replicas = read_wait_replicas(section);
     let url = url?;
     let mut config = RedisConfig::new(url.text().unwrap_or_default())
         .map_err(|error| section.wrong("url", error.to_string()))
@@ -171,8 +187,19 @@ fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
     if let Some(timeout) = timeout {
         config = config.with_timeout(timeout);
     }
-    if let Some(wait) = wait {
-        config = config.with_wait_replicas(wait);
+    if let Some(wait_replicas) = wait_replicas {
+        config = config.with_wait_replicas(wait_replicas);
     }
     Some(config)
+}
+
+fn read_wait_replicas(section: &Section<'_>) -> Option<WaitReplicas> {
+    let table = section.section("wait_replicas")?;
+    let replicas = table.required::<u64>("replicas");
+    let timeout = positive_duration(&table, "timeout");
+    table.deny_unknown();
+    Some(WaitReplicas::new(
+        u32::try_from(replicas?).unwrap_or(u32::MAX),
+        timeout.unwrap_or(DEFAULT_REPLICA_TIMEOUT),
+    ))
 }

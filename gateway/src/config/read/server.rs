@@ -1,3 +1,5 @@
+//! Reads the table `[server]` and its `[[server.tls]]` tables.
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,14 +11,14 @@ use super::shutdown;
 use crate::config::values::{Address, Cidr, Keyword};
 use crate::config::{Network, ShutdownConfig, TlsListener};
 use crate::listener::tls::{ServerFiles, ServerTls};
-use crate::telemetry::access_log::Target;
+use crate::telemetry::access_log::AccessLogTarget;
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// pingora passes on no more sockets at once than this, that of operators included.
-const MOST_HANDED_OVER: usize = 32;
+/// Maximum number of sockets that pingora hands over in an upgrade, including the admin socket.
+const MAX_HANDED_OVER: usize = 32;
 
-/// Where the gateway listens: for deliveries, and for its operators.
+/// The values of `[server]`, with the same meaning as in [`Config`](crate::config::Config).
 pub(super) struct Server {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) h2c: bool,
@@ -24,7 +26,7 @@ pub(super) struct Server {
     pub(super) proxy_protocol: Vec<Network>,
     pub(super) admin: SocketAddr,
     pub(super) shutdown: ShutdownConfig,
-    pub(super) access_log: Target,
+    pub(super) access_log: AccessLogTarget,
 }
 
 pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
@@ -38,7 +40,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
             drain_delay: Duration::ZERO,
             upgrade_socket: None,
         },
-        access_log: Target::default(),
+        access_log: AccessLogTarget::default(),
     };
     let Some(section) = root.required_section("server") else {
         return server;
@@ -47,11 +49,12 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     server.admin = admin.map_or(DEFAULT_ADMIN, |address| address.0);
     server.shutdown = shutdown::read(&section);
     let access_log = section.optional("access_log");
-    server.access_log = access_log.map_or_else(Target::default, |Keyword(w)| w);
+    server.access_log = access_log.map_or_else(AccessLogTarget::default, |Keyword(w)| w);
     if !server.admin.ip().is_loopback() {
         warnings.add(
             "server.admin",
-            "other machines can ask there, and nobody has to say who they are",
+            "other machines can reach this address, and it has no authentication; expected a \
+             loopback address, or a network that only operators can reach",
         );
     }
     if section.has("proxy_protocol") {
@@ -61,44 +64,52 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     if server.proxy_protocol.iter().any(|network| network.is_all()) {
         warnings.add(
             "server.proxy_protocol",
-            "whoever can connect says which address it has",
+            "every host that can connect can claim any client address; expected only the networks \
+             of load balancers",
         );
     }
-    let mut taken = vec![server.admin];
-    let mut is_free = |section: &Section<'_>, address: SocketAddr| {
-        // Port 0 is a free one each time.
-        if address.port() != 0 && taken.contains(&address) {
+    let mut used = vec![server.admin];
+    let mut check_unused = |section: &Section<'_>, address: SocketAddr| {
+        // The system chooses a free port for port 0, so two addresses with port 0 differ.
+        if address.port() != 0 && used.contains(&address) {
             section.wrong(
                 "listen",
-                format!("{address} is there twice (or is `admin`)"),
+                format!(
+                    "{address} is used twice: by another `listen` or by `admin`; expected each \
+                     address once"
+                ),
             );
         }
-        taken.push(address);
+        used.push(address);
     };
-    // With TLS there may be nothing else.
+    // `listen` is optional if there is a TLS listener.
     let listen = if section.has("tls") && !section.has("listen") {
         Vec::new()
     } else {
         section.required_list::<Address>("listen")
     };
     for Address(address) in listen {
-        is_free(&section, address);
+        check_unused(&section, address);
         server.listen.push(address);
     }
     server.h2c = section.optional("h2c").unwrap_or(false);
     for tls in section.sections("tls") {
         let listener = read_tls(&tls);
         if let Some(listener) = listener {
-            is_free(&tls, listener.listen);
+            check_unused(&tls, listener.listen);
             server.tls.push(listener);
         }
     }
     if server.shutdown.upgrade_socket.is_some()
-        && server.listen.len() + server.tls.len() >= MOST_HANDED_OVER
+        && server.listen.len() + server.tls.len() >= MAX_HANDED_OVER
     {
         section.wrong(
             "upgrade_socket",
-            format!("expected fewer than {MOST_HANDED_OVER} addresses, to hand all of them over"),
+            format!(
+                "an upgrade can hand over at most {MAX_HANDED_OVER} sockets, including the one of \
+                 `admin`; expected fewer than {MAX_HANDED_OVER} addresses in `listen` and \
+                 [[server.tls]]"
+            ),
         );
     }
     section.deny_unknown();

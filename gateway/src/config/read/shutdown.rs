@@ -1,10 +1,12 @@
+//! Reads the keys of `[server]` about shutdown and upgrades.
+
 use std::time::Duration;
 
 use hookgate_core::internal::Section;
 
 use crate::config::ShutdownConfig;
 
-/// How the gateway ends.
+/// Reads `drain_delay` and `upgrade_socket`.
 pub(super) fn read(server: &Section<'_>) -> ShutdownConfig {
     let upgrade_socket = server.optional::<String>("upgrade_socket");
     if upgrade_socket

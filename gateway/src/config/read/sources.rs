@@ -1,21 +1,23 @@
+//! Reads the tables `[[sources]]`: which requests belong to a source, its provider or scheme,
+//! and its upstream. The other settings of a source are read in `source_policy.rs`.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section, read_scheme};
 use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
-use hookgate_gate::{
-    Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, Source, SourceBuilder,
-};
+use hookgate_gate::Source;
 
 use super::limits::Defaults;
-use super::{positive, upstreams, verifier};
-use crate::config::values::{Host, Keyword, MismatchStatus, Name, RoutePath, Size};
+use super::source_policy::SourcePolicy;
+use super::{upstreams, verifier};
+use crate::config::values::{Host, Name, RoutePath};
 use crate::config::{RouteConfig, UpstreamConfig};
 
-/// What a lease lasts longer than the upstream's total time: settling, and
-/// clocks that run apart.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// Longest edit distance at which a wrong provider name gets a suggestion.
+const MAX_TYPO_DISTANCE: usize = 2;
 
+/// Reads every source. A source with a mistake is reported and left out.
 pub(super) fn read(
     root: &Section<'_>,
     upstreams: &BTreeMap<String, UpstreamConfig>,
@@ -36,23 +38,21 @@ pub(super) fn read(
         if let Some(name) = &name
             && !names.insert(name.clone())
         {
-            section.wrong("name", "taken by another source");
+            section.wrong("name", "used by another source; expected a unique name");
         }
         let path = section.required::<RoutePath>("path").map(|path| path.0);
         let host = section.optional::<Host>("host").map(|host| host.0);
         if let Some(path) = &path
             && !targets.insert((host.clone(), path.clone()))
         {
-            section.wrong("path", "taken by another source of the same host");
-        }
-        let upstream = read_upstream_name(&section, upstreams);
-        let expose_reason = section.optional("expose_reason").unwrap_or(false);
-        if expose_reason {
-            warnings.add(
-                section.key_path("expose_reason"),
-                "senders are told which check failed; meant for development",
+            section.wrong(
+                "path",
+                "used by another source with the same `host`; expected a unique pair of host and \
+                 path",
             );
         }
+        let upstream = read_upstream_name(&section, upstreams);
+        let expose_reason = read_expose_reason(&section, warnings);
         let timeout = upstream
             .as_ref()
             .and_then(|name| upstreams.get(name))
@@ -80,17 +80,28 @@ fn read_upstream_name(
     if upstreams.contains_key(&name) {
         return Some(name);
     }
-    let known: Vec<&str> = upstreams.keys().map(String::as_str).collect();
-    let known = if known.is_empty() {
-        "which there is none of".to_owned()
+    let names: Vec<&str> = upstreams.keys().map(String::as_str).collect();
+    let expected = if names.is_empty() {
+        "such a table".to_owned()
     } else {
-        known.join(", ")
+        format!("one of {}", names.join(", "))
     };
     section.wrong(
         "upstream",
-        format!("no table [upstreams.{name}]; expected one of {known}"),
+        format!("there is no table [upstreams.{name}]; expected {expected}"),
     );
     None
+}
+
+fn read_expose_reason(section: &Section<'_>, warnings: &Report) -> bool {
+    let expose_reason = section.optional("expose_reason").unwrap_or(false);
+    if expose_reason {
+        warnings.add(
+            section.key_path("expose_reason"),
+            "responses tell every sender which check failed; use this for development only",
+        );
+    }
+    expose_reason
 }
 
 fn read_source(
@@ -101,188 +112,136 @@ fn read_source(
     warnings: &Report,
 ) -> Option<Source> {
     let provider = read_provider(section);
-    let own_scheme = section
-        .section("scheme")
-        .and_then(|scheme| read_scheme(&scheme));
-    let unpublished = provider.as_ref().and_then(|provider| match provider {
-        Named::Published(_) => None,
-        Named::Undocumented(unpublished) => Some(unpublished),
-    });
-    let provider = provider.as_ref().and_then(|provider| match provider {
-        Named::Published(provider) => Some(&**provider),
-        Named::Undocumented(_) => None,
-    });
-    let scheme = match (section.has("provider"), section.has("scheme")) {
-        (true, true) if unpublished.is_some() => own_scheme,
-        (true, false) if unpublished.is_some() => {
-            let title = unpublished.map_or("", UndocumentedProvider::title);
-            section.wrong(
-                "scheme",
-                format!(
-                    "missing; {title} does not say how it signs, so that nothing would verify; \
-                     expected a table [sources.scheme] that spells it out"
-                ),
-            );
-            None
-        }
-        (false, false) => {
-            section.wrong(
-                "provider",
-                "missing; expected a provider, or a table [sources.scheme]",
-            );
-            None
-        }
-        (true, true) => {
-            section.wrong("scheme", "expected either `provider` or `scheme`, not both");
-            None
-        }
-        _ => own_scheme.or_else(|| provider.map(|provider| provider.scheme().clone())),
-    };
-    if let Some(patience) = provider.and_then(Provider::timeout)
-        && upstream_timeout >= patience
-    {
-        warnings.add(
-            section.key_path("upstream"),
-            format!(
-                "its timeout is {}, but the provider gives up after {}, and sends what was \
-                 delivered then once more",
-                humantime::format_duration(upstream_timeout),
-                humantime::format_duration(patience)
-            ),
-        );
+    let scheme = read_provider_scheme(section, provider.as_ref());
+    if let Some(CatalogueEntry::Published(provider)) = &provider {
+        warn_of_slow_upstream(section, provider, upstream_timeout, warnings);
     }
     let window = read_window(section, scheme.as_ref());
     let verifier = verifier::read(section, scheme.as_ref(), window, warnings);
-
-    let retention = section.optional::<Duration>("retention");
-    let security_retention = window.unwrap_or_default().security_retention();
-    if retention.is_some_and(|retention| retention < security_retention) {
-        section.wrong(
-            "retention",
-            format!(
-                "shorter than the window lets replays in; expected at least {}",
-                humantime::format_duration(security_retention)
-            ),
-        );
-    }
-    let lease = positive(section, "lease");
-    let least_lease = upstream_timeout + LEASE_MARGIN;
-    if lease.is_some_and(|lease| lease < least_lease) {
-        section.wrong(
-            "lease",
-            format!(
-                "a delivery could still be under way when its lease ends; expected at least {}, \
-                 the upstream's timeout and 5s",
-                humantime::format_duration(least_lease)
-            ),
-        );
-    }
-    let body_limit = section
-        .optional("body")
-        .map_or(defaults.body_limit, |Size(limit)| limit);
-    let body_timeout = positive(section, "body_timeout").unwrap_or(defaults.body_timeout);
-    let duplicate_wait = section
-        .optional("duplicate_wait")
-        .unwrap_or(SourceBuilder::DEFAULT_DUPLICATE_WAIT);
-    let on_conflict = section
-        .optional("on_conflict")
-        .map_or_else(OnConflict::default, |Keyword(w)| w);
-    let on_duplicate = section
-        .optional("on_duplicate")
-        .map_or_else(OnDuplicate::default, |Keyword(w)| w);
-    let promise = section
-        .optional("delivery")
-        .map_or_else(DeliveryGuarantee::default, |Keyword(w)| w);
-    let mismatch = section.optional::<MismatchStatus>("mismatch_status");
-    let dedupe = section.optional::<bool>("dedupe");
-    let mode = section
-        .optional("mode")
-        .map_or_else(Mode::default, |Keyword(w)| w);
-    if mode == Mode::Observe {
-        warnings.add(
-            section.key_path("mode"),
-            "whatever comes is forwarded, forged and replayed deliveries too",
-        );
-    }
-
-    let mut source = Source::builder(name?, verifier?);
-    if let Some(max_entries) = defaults.max_entries {
-        source = source.max_entries(max_entries);
-    }
-    if let Some(provider) = provider {
-        source = source.provider(provider);
-    }
-    if let Some(unpublished) = unpublished {
-        source = source.undocumented_provider(unpublished);
-    }
-    if let Some(retention) = retention {
-        source = source.retention(retention);
-    }
-    if let Some(dedupe) = dedupe {
-        source = source.dedupe(if dedupe { Dedupe::On } else { Dedupe::Off });
-    }
-    if matches!(mismatch, Some(MismatchStatus::Retry)) {
-        source = source.retry_on_mismatch();
-    }
-    if mode == Mode::Observe {
-        source = source.with_insecure_observe_mode();
-    }
-    let source = source
-        .lease(lease.unwrap_or(least_lease))
-        .body_limit(body_limit)
-        .body_timeout(body_timeout)
-        .duplicate_wait(duplicate_wait)
-        .on_duplicate(on_duplicate)
-        .on_conflict(on_conflict)
-        .delivery_guarantee(promise);
-    Some(source.build())
+    let policy = SourcePolicy::read(section, window, upstream_timeout, defaults, warnings);
+    let source = Source::builder(name?, verifier?);
+    let source = match &provider {
+        Some(CatalogueEntry::Published(provider)) => source.provider(provider),
+        Some(CatalogueEntry::Undocumented(provider)) => source.undocumented_provider(provider),
+        None => source,
+    };
+    Some(policy.apply(source).build())
 }
 
-/// A provider that the catalogue knows by name.
-enum Named {
+/// A provider of the catalogue.
+enum CatalogueEntry {
+    /// The catalogue has its scheme.
     Published(Box<Provider>),
+    /// The provider does not publish its scheme, so the configuration must contain it.
     Undocumented(UndocumentedProvider),
 }
 
-fn read_provider(section: &Section<'_>) -> Option<Named> {
+impl CatalogueEntry {
+    fn named(name: &str) -> Option<Self> {
+        let published = Provider::named(name).map(Box::new).map(Self::Published);
+        published.or_else(|| UndocumentedProvider::named(name).map(Self::Undocumented))
+    }
+}
+
+fn read_provider(section: &Section<'_>) -> Option<CatalogueEntry> {
     let name = section.optional::<String>("provider")?;
-    let published = Provider::named(&name).map(Box::new).map(Named::Published);
-    let provider =
-        published.or_else(|| UndocumentedProvider::named(&name).map(Named::Undocumented));
+    let provider = CatalogueEntry::named(&name);
     if provider.is_none() {
-        // A letter is wrong, or two.
-        let far = |known: &&str| strsim::osa_distance(&name, known);
-        let near = Provider::names()
-            .min_by_key(far)
-            .filter(|near| far(near) <= 2);
-        let near = near
-            .map(|near| format!(" (is it {near:?}?)"))
+        let distance = |known: &&str| strsim::osa_distance(&name, known);
+        let suggestion = Provider::names()
+            .min_by_key(distance)
+            .filter(|nearest| distance(nearest) <= MAX_TYPO_DISTANCE)
+            .map(|nearest| format!(" (did you mean {nearest:?}?)"))
             .unwrap_or_default();
         section.wrong(
             "provider",
             format!(
-                "{name:?} is not in the catalogue, which `hookgate providers` lists{near}; expected \
-                 one of it, or a table [sources.scheme]"
+                "{name:?} is not in the catalogue{suggestion}; expected a name that `hookgate \
+                 providers` lists, or a table [sources.scheme]"
             ),
         );
     }
     provider
 }
 
-/// The window of the source, `None` if its scheme has no timestamp.
-fn read_window(section: &Section<'_>, scheme: Option<&Scheme>) -> Option<Window> {
-    let own = scheme.and_then(Scheme::window);
-    let Some(window) = section.section("window") else {
-        return own;
+/// Returns the scheme of the source: the provider's, or the table `[sources.scheme]`.
+fn read_provider_scheme(
+    section: &Section<'_>,
+    provider: Option<&CatalogueEntry>,
+) -> Option<Scheme> {
+    let own_scheme = section
+        .section("scheme")
+        .and_then(|scheme| read_scheme(&scheme));
+    match (provider, section.has("provider"), section.has("scheme")) {
+        (Some(CatalogueEntry::Undocumented(provider)), _, false) => {
+            let title = provider.title();
+            section.wrong(
+                "scheme",
+                format!(
+                    "missing; {title} does not publish how it signs, so the catalogue has no \
+                     scheme for it; expected a table [sources.scheme]"
+                ),
+            );
+            None
+        }
+        (Some(CatalogueEntry::Undocumented(_)), _, true) => own_scheme,
+        (_, false, false) => {
+            section.wrong(
+                "provider",
+                "missing; expected the name of a provider, or a table [sources.scheme]",
+            );
+            None
+        }
+        (_, true, true) => {
+            section.wrong(
+                "scheme",
+                "`provider` and `scheme` are both set; expected one of them",
+            );
+            None
+        }
+        (Some(CatalogueEntry::Published(provider)), true, false) => Some(provider.scheme().clone()),
+        _ => own_scheme,
+    }
+}
+
+/// Warns if the provider stops waiting before the upstream's timeout ends.
+fn warn_of_slow_upstream(
+    section: &Section<'_>,
+    provider: &Provider,
+    upstream_timeout: Duration,
+    warnings: &Report,
+) {
+    let Some(provider_timeout) = provider.timeout() else {
+        return;
     };
-    let base = own.unwrap_or_default();
+    if upstream_timeout >= provider_timeout {
+        warnings.add(
+            section.key_path("upstream"),
+            format!(
+                "the `timeout` of this upstream is {}, but {} waits {} for a response and sends \
+                 the delivery again after that; expected a shorter timeout",
+                humantime::format_duration(upstream_timeout),
+                provider.title(),
+                humantime::format_duration(provider_timeout)
+            ),
+        );
+    }
+}
+
+/// Returns the window of the source, or `None` if its scheme signs no timestamp.
+fn read_window(section: &Section<'_>, scheme: Option<&Scheme>) -> Option<Window> {
+    let default = scheme.and_then(Scheme::window);
+    let Some(window) = section.section("window") else {
+        return default;
+    };
+    let base = default.unwrap_or_default();
     let past = window.optional("past").unwrap_or(base.past());
     let future = window.optional("future").unwrap_or(base.future());
     window.deny_unknown();
-    if scheme.is_some() && own.is_none() {
+    if scheme.is_some() && default.is_none() {
         section.wrong(
             "window",
-            "the scheme signs no timestamp, so there is no window to set",
+            "has no effect, because the scheme signs no timestamp; remove this key",
         );
     }
     Some(Window::new(past, future))

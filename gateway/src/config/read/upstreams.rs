@@ -1,25 +1,28 @@
+//! Reads the tables `[upstreams.NAME]`.
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hookgate_core::internal::Section;
 
-use super::positive;
+use super::positive_duration;
 use crate::config::values::{Keyword, Protocol, RoutePath, Server};
 use crate::config::{HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig};
 use crate::upstream::tls::ClientFiles;
 
-/// The tightest deadline that a first provider publishes is 10 s (BeeL).
+/// Below the 10 s after which BeeL gives up. Providers with a shorter limit get a warning.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(8);
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const DEFAULT_MAX_IDLE: usize = 1024;
-/// Less than the 5 s after which common servers close idle connections, because a
-/// delivery that meets the closing cannot be repeated.
+/// Below the 5 s after which common servers close idle connections. A delivery that is sent
+/// while the server closes the connection cannot be repeated safely.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Of a service; a length that has one byte.
-const MOST_OF_A_NAME: usize = 120;
+/// Longest name of a gRPC service. The health check encodes its length in one byte.
+const MAX_SERVICE_NAME: usize = 120;
 
+/// Reads every upstream, by name.
 pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, UpstreamConfig> {
     if !root.has("upstreams") {
         root.wrong(
@@ -39,11 +42,17 @@ fn read_one(section: &Section<'_>) -> UpstreamConfig {
     let servers: Vec<ServerAddress> = servers.into_iter().map(|server| server.0).collect();
     let protocol = section.optional::<Protocol>("protocol");
     let protocol = read_protocol(section, &servers, protocol.unwrap_or_default());
-    let timeout = positive(section, "timeout").unwrap_or(DEFAULT_TIMEOUT);
+    let timeout = positive_duration(section, "timeout").unwrap_or(DEFAULT_TIMEOUT);
     let part = |key: &'static str| {
-        let part = positive(section, key);
+        let part = positive_duration(section, key);
         if part.is_some_and(|part| part > timeout) {
-            section.wrong(key, "expected at most `timeout`, which includes it");
+            section.wrong(
+                key,
+                format!(
+                    "longer than `timeout`, which includes this time; expected at most {}",
+                    humantime::format_duration(timeout)
+                ),
+            );
         }
         part
     };
@@ -64,7 +73,7 @@ fn read_one(section: &Section<'_>) -> UpstreamConfig {
             .optional::<u64>("max_idle")
             .and_then(|most| usize::try_from(most).ok())
             .unwrap_or(DEFAULT_MAX_IDLE),
-        idle_timeout: positive(section, "idle_timeout").unwrap_or(DEFAULT_IDLE_TIMEOUT),
+        idle_timeout: positive_duration(section, "idle_timeout").unwrap_or(DEFAULT_IDLE_TIMEOUT),
     };
     section.deny_unknown();
     upstream
@@ -83,7 +92,8 @@ fn read_protocol(
     if !fits {
         section.wrong(
             "protocol",
-            "expected \"h2\" with servers of https:// alone, \"h2c\" with none of them",
+            "does not fit `servers`; expected \"h2\" only if every server is https://, and \
+             \"h2c\" only if none is",
         );
     }
     match protocol {
@@ -97,7 +107,10 @@ fn read_tls(section: &Section<'_>, servers: &[ServerAddress]) -> ClientFiles {
         return ClientFiles::default();
     };
     if !servers.iter().any(|server| server.secure) {
-        section.wrong("tls", "expected only with servers of https://");
+        section.wrong(
+            "tls",
+            "allowed only if a server is https://; remove this table, or change `servers`",
+        );
     }
     let ca = tls.optional::<String>("ca").map(PathBuf::from);
     let cert = tls.optional::<String>("cert").map(PathBuf::from);
@@ -107,20 +120,29 @@ fn read_tls(section: &Section<'_>, servers: &[ServerAddress]) -> ClientFiles {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
         (Some(_), None) => {
-            tls.wrong("key", "missing; expected the key of `cert`");
+            tls.wrong(
+                "key",
+                "missing; expected the file with the private key of `cert`",
+            );
             None
         }
         (None, Some(_)) => {
-            tls.wrong("cert", "missing; expected the certificate of `key`");
+            tls.wrong(
+                "cert",
+                "missing; expected the file with the certificate of `key`",
+            );
             None
         }
     };
-    // Without a name, nothing would be verified.
+    // An unusable name would disable the verification of the server's certificate.
     if name
         .as_ref()
         .is_some_and(|name| !ClientFiles::is_name(name))
     {
-        tls.wrong("name", "expected the name in the servers' certificates");
+        tls.wrong(
+            "name",
+            "expected the DNS name or IP address in the certificates of the servers",
+        );
     }
     tls.deny_unknown();
     ClientFiles::load(ca, identity, name).unwrap_or_else(|(key, message)| {
@@ -134,7 +156,8 @@ fn read_max_connections(section: &Section<'_>) -> Option<usize> {
     if most == 0 {
         section.wrong("max_connections", "expected at least 1");
     }
-    // More than that nobody has, and they are counted in requests.
+    // A larger number has no effect, and the limit is multiplied by the streams of a connection
+    // for HTTP/2.
     Some(usize::try_from(most).unwrap_or(usize::MAX).min(1_000_000))
 }
 
@@ -150,7 +173,10 @@ fn read_health(section: &Section<'_>, protocol: HttpVersion) -> Option<HealthChe
         (true, true) => {
             health.value("path");
             health.value("grpc_service");
-            health.wrong("path", "expected either `path` or `grpc_service`, not both");
+            health.wrong(
+                "path",
+                "`path` and `grpc_service` are both set; expected one of them",
+            );
             None
         }
     };
@@ -158,16 +184,16 @@ fn read_health(section: &Section<'_>, protocol: HttpVersion) -> Option<HealthChe
         if protocol != HttpVersion::Http2 {
             health.wrong(
                 "grpc_service",
-                "expected only with protocol = \"h2\" or \"h2c\"",
+                "allowed only with protocol = \"h2\" or \"h2c\"",
             );
         }
-        if service.len() > MOST_OF_A_NAME {
-            let expected = format!("expected at most {MOST_OF_A_NAME} bytes");
-            health.wrong("grpc_service", expected);
+        if service.len() > MAX_SERVICE_NAME {
+            let message = format!("longer than {MAX_SERVICE_NAME} bytes; expected a shorter name");
+            health.wrong("grpc_service", message);
         }
     }
-    let interval = positive(&health, "interval").unwrap_or(Duration::from_secs(5));
-    let timeout = positive(&health, "timeout").unwrap_or(Duration::from_secs(2));
+    let interval = positive_duration(&health, "interval").unwrap_or(Duration::from_secs(5));
+    let timeout = positive_duration(&health, "timeout").unwrap_or(Duration::from_secs(2));
     let count = |key: &'static str, default: u64| {
         let count = health.optional::<u64>(key).unwrap_or(default);
         if count == 0 {

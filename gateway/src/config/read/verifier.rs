@@ -1,3 +1,5 @@
+//! Builds the verifier of a source from its scheme, secrets and parameters.
+
 use hookgate_core::internal::{Report, Section};
 use hookgate_core::{BuildError, Scheme, Verifier, Window};
 use hookgate_gate::{Clock, SystemClock};
@@ -5,7 +7,7 @@ use toml::Value;
 
 use crate::config::secrets::{SecretRef, read_keys};
 
-/// What verifies a source's deliveries: its scheme, with keys and all it needs.
+/// Reads the keys of a source that verification needs, and builds its verifier.
 pub(super) fn read(
     section: &Section<'_>,
     scheme: Option<&Scheme>,
@@ -21,7 +23,8 @@ pub(super) fn read(
     if allow_published {
         warnings.add(
             section.key_path(ALLOW_PUBLISHED),
-            "secrets that are printed in public documentation pass; anybody can sign with them",
+            "secrets from public documentation are accepted, so any sender can forge deliveries; \
+             use this for tests only",
         );
     }
     let mut builder = Verifier::builder(scheme?);
@@ -46,12 +49,12 @@ pub(super) fn read(
         builder = builder.key(key);
     }
     if paths.is_empty() {
-        // Why there is none has been said where it was read.
-        let nothing_given = section.raw().get("secrets").and_then(Value::as_array);
-        if nothing_given.is_some_and(Vec::is_empty) {
+        // `read_keys` has reported every other reason for a missing key.
+        let items = section.raw().get("secrets").and_then(Value::as_array);
+        if items.is_some_and(Vec::is_empty) {
             section.wrong(
                 "secrets",
-                "expected at least one; without a key nothing can verify",
+                "expected at least one secret; without one, no delivery can be verified",
             );
         }
         return None;
@@ -59,7 +62,8 @@ pub(super) fn read(
     match builder.build() {
         Ok(verifier) => {
             for index in verifier.weak_keys() {
-                let message = "decodes to fewer than 16 bytes; a key that short can be guessed";
+                let message = "decodes to fewer than 16 bytes and could be guessed; expected a longer \
+                               secret";
                 warnings.add(&paths[index], message);
             }
             warn_of_inactive(&verifier, &paths, section, warnings);
@@ -72,7 +76,7 @@ pub(super) fn read(
                 }
                 BuildError::KeyId { index } => section.report().add(
                     format!("{}.id", paths[index]),
-                    "expected an id of its own, of 1 to 256 visible ASCII characters",
+                    "expected a unique id of 1 to 256 visible ASCII characters",
                 ),
                 BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => {
                     section.wrong("url", error.to_string());
@@ -88,7 +92,7 @@ pub(super) fn read(
     }
 }
 
-/// Keys whose time is over, or has not come.
+/// Warns of keys outside their validity period.
 fn warn_of_inactive(
     verifier: &Verifier,
     paths: &[String],
@@ -98,19 +102,19 @@ fn warn_of_inactive(
     let active: Vec<usize> = verifier.active_keys(SystemClock.now()).collect();
     for (index, path) in paths.iter().enumerate() {
         if !active.contains(&index) {
-            let message = "does not count now: its `not_before` is still to come, or its \
-                           `not_after` has passed";
+            let message = "not active now: `not_before` is in the future, or `not_after` has \
+                           passed";
             warnings.add(path, message);
         }
     }
     if active.is_empty() {
-        let message = "none counts now: every delivery is told 503 until one does";
+        let message = "no key is active now: every delivery gets a 503 response until one is";
         warnings.add(section.key_path("secrets"), message);
     }
 }
 
-/// `params`: what the scheme needs besides secrets, as text, or from where secrets
-/// come from.
+/// Reads `params`, the values that the scheme needs besides secrets. A value is a text, or a
+/// reference such as `env:NAME`.
 fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
     let Some(table) = section.section("params") else {
         return Vec::new();
@@ -118,14 +122,14 @@ fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
     let mut params = Vec::new();
     for (name, value) in table.raw() {
         let Some(text) = value.as_str() else {
-            table.wrong(name, "expected a text, env:NAME or file:PATH");
+            table.wrong(name, "expected a string, env:NAME or file:PATH");
             continue;
         };
         match SecretRef::parse(text).map(|reference| reference.read()) {
             None => params.push((name.clone(), text.to_owned())),
             Some(Ok(secret)) => match secret.text() {
                 Some(text) => params.push((name.clone(), text.to_owned())),
-                None => table.wrong(name, "not UTF-8"),
+                None => table.wrong(name, "is not UTF-8; expected a UTF-8 text"),
             },
             Some(Err(message)) => table.wrong(name, message),
         }

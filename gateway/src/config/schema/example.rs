@@ -1,30 +1,34 @@
+//! Parses `gateway.example.toml` with its comments, including the keys that are commented out.
+
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-/// The example, with its comments.
+/// The text of the example.
 const EXAMPLE: &str = include_str!("../../../gateway.example.toml");
 
-/// A key of the configuration: a table, or a value.
+/// A key of the configuration: a table or a value.
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    /// The comment above it.
+    /// The comment above the key.
     pub(super) description: String,
-    /// Whether it is an array of tables.
+    /// Whether the key is an array of tables.
     pub(super) is_list: bool,
-    /// The first value, if it is none.
+    /// The example value. `None` for a table.
     pub(super) value: Option<Value>,
-    /// By key; `*` for keys that the user chooses.
+    /// The keys of a table. The key `*` stands for all keys that the operator chooses.
     pub(super) children: BTreeMap<String, Node>,
 }
 
 impl Node {
+    /// Returns the node at `path`, and creates it if it is missing.
     fn at(&mut self, path: &[String]) -> &mut Self {
         path.iter().fold(self, |node, key| {
             node.children.entry(key.clone()).or_default()
         })
     }
 
+    /// Uses `comment` as the description, unless the node has one.
     fn describe(&mut self, comment: &mut Vec<&str>) {
         let text = std::mem::take(comment).join(" ");
         if self.description.is_empty() {
@@ -33,7 +37,7 @@ impl Node {
     }
 }
 
-/// Every key of the example, those included that are commented out.
+/// Returns the root table of the example.
 pub(super) fn read() -> Node {
     let mut root = Node::default();
     let mut path: Vec<String> = Vec::new();
@@ -53,7 +57,7 @@ pub(super) fn read() -> Node {
             node.describe(&mut comment);
             match (&mut node.value, value) {
                 (None, value) => node.value = Some(value),
-                // What cannot stand in one table is shown in two.
+                // The example shows an inline table twice if some keys exclude each other.
                 (Some(Value::Table(first)), Value::Table(more)) => {
                     for (key, value) in more {
                         first.entry(key).or_insert(value);
@@ -70,27 +74,27 @@ pub(super) fn read() -> Node {
     root
 }
 
-/// The path of a table, and whether there may be several of it.
+/// Parses a table header, and returns the path of the table and whether it is an array item.
 fn header(line: &str) -> Option<(Vec<String>, bool)> {
-    let single = line.strip_prefix('[')?.strip_suffix(']')?;
-    let several = single
+    let inner = line.strip_prefix('[')?.strip_suffix(']')?;
+    let array_item = inner
         .strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'));
-    let name = several.unwrap_or(single);
+    let name = array_item.unwrap_or(inner);
     let is_name = |byte: u8| byte.is_ascii_lowercase() || b"._".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_name) {
         return None;
     }
     let mut path: Vec<String> = name.split('.').map(str::to_owned).collect();
-    if let [first, chosen, ..] = &mut *path
+    if let [first, name, ..] = &mut *path
         && first == "upstreams"
     {
-        "*".clone_into(chosen);
+        "*".clone_into(name);
     }
-    Some((path, several.is_some()))
+    Some((path, array_item.is_some()))
 }
 
-/// A key with its value, which may go on over further lines.
+/// Parses a key and its value. A value can continue on the following lines.
 fn entry<'t>(
     bare: &str,
     line: &str,

@@ -1,5 +1,8 @@
-//! A JSON Schema of the configuration, for editors. It is made of the example, which has
-//! every key with its meaning; only what an example cannot say stands here.
+//! The JSON Schema of the configuration, for editors (`hookgate schema`).
+//!
+//! The schema is generated from `gateway.example.toml`, which contains every key with its
+//! description. This file adds what an example cannot show: required keys, the other values of an
+//! enumeration, and values that have several forms.
 
 mod example;
 
@@ -8,7 +11,7 @@ use toml::Value as Toml;
 
 use self::example::Node;
 
-/// Keys that have to be there, by their table.
+/// The required keys of each table.
 const REQUIRED: [(&str, &[&str]); 4] = [
     ("", &["server", "sources", "upstreams"]),
     ("server.tls", &["cert", "key", "listen"]),
@@ -16,10 +19,10 @@ const REQUIRED: [(&str, &[&str]); 4] = [
     ("upstreams.*", &["servers"]),
 ];
 
-/// Keys of which one has to be there, by their table.
+/// A table that requires exactly one of two keys.
 const EITHER: (&str, [&str; 2]) = ("upstreams.*.health", ["grpc_service", "path"]);
 
-/// The schema.
+/// Returns the schema.
 pub(crate) fn schema() -> Value {
     let mut schema = object(&example::read(), "");
     schema["$schema"] = "http://json-schema.org/draft-07/schema#".into();
@@ -28,6 +31,7 @@ pub(crate) fn schema() -> Value {
     schema
 }
 
+/// Returns the schema of one key.
 fn node(node: &Node, path: &str) -> Value {
     let mut schema = match (special(path), &node.value) {
         (Some(special), _) => special,
@@ -41,24 +45,25 @@ fn node(node: &Node, path: &str) -> Value {
     schema
 }
 
-fn object(of: &Node, path: &str) -> Value {
+/// Returns the schema of a table.
+fn object(table: &Node, path: &str) -> Value {
     let below = |key: &str| match path {
         "" => key.to_owned(),
         _ => format!("{path}.{key}"),
     };
-    if let Some(named) = of.children.get("*") {
-        // Its keys are names that the user chooses.
+    if let Some(named) = table.children.get("*") {
+        // The operator chooses the keys of this table.
         return json!({
             "type": "object",
             "additionalProperties": node(named, &below("*")),
         });
     }
-    let properties: Map<String, Value> = of
+    let properties: Map<String, Value> = table
         .children
         .iter()
         .map(|(key, child)| (key.clone(), node(child, &below(key))))
         .collect();
-    let required = REQUIRED.iter().find(|(table, _)| *table == path);
+    let required = REQUIRED.iter().find(|(name, _)| *name == path);
     let mut object = json!({
         "type": "object",
         "properties": properties,
@@ -73,18 +78,18 @@ fn object(of: &Node, path: &str) -> Value {
     object
 }
 
-/// What can stand in place of an example.
+/// Returns the schema for all values of the same type as the example `value`.
 fn of_value(value: &Toml, path: &str) -> Value {
     match value {
         Toml::Boolean(_) => json!({ "type": "boolean" }),
         Toml::Integer(_) => json!({ "type": "integer", "minimum": 0 }),
         Toml::Array(_) => one_or_several(&json!({ "type": "string" })),
         Toml::Table(table) => {
-            let mut of = Node::default();
+            let mut node = Node::default();
             for (key, value) in table {
-                of.children.entry(key.clone()).or_default().value = Some(value.clone());
+                node.children.entry(key.clone()).or_default().value = Some(value.clone());
             }
-            object(&of, path)
+            object(&node, path)
         }
         Toml::String(text) if humantime::parse_duration(text).is_ok() => duration(),
         Toml::String(text) if text.parse::<bytesize::ByteSize>().is_ok() => size(),
@@ -104,26 +109,26 @@ fn one_or_several(item: &Value) -> Value {
     json!({ "anyOf": [item, { "type": "array", "items": item, "minItems": 1 }] })
 }
 
-/// What an example does not show: that there are other words, or other forms.
+/// Returns the schema of a key whose example does not show every valid value.
 fn special(path: &str) -> Option<Value> {
-    let words = |words: &[&str]| json!({ "enum": words });
+    let keywords = |keywords: &[&str]| json!({ "enum": keywords });
     let secret = json!({ "type": "string", "pattern": "^(env|file):." });
     let special = match path {
-        "server.access_log" => words(&["stdout", "stderr", "off"]),
-        "replay.store" => words(&["memory", "disk", "redis"]),
-        "replay.durability" => words(&["process", "power"]),
+        "server.access_log" => keywords(&["stdout", "stderr", "off"]),
+        "replay.store" => keywords(&["memory", "disk", "redis"]),
+        "replay.durability" => keywords(&["process", "power"]),
         "replay.url" => secret,
-        "upstreams.*.protocol" => words(&["http1", "h2", "h2c"]),
-        "upstreams.*.balance" => words(&["round_robin", "least_requests", "hash"]),
-        "sources.mode" => words(&["enforce", "observe"]),
-        "sources.delivery" => words(&["at_least_once", "at_most_once"]),
-        "sources.on_conflict" => words(&["count", "reject"]),
+        "upstreams.*.protocol" => keywords(&["http1", "h2", "h2c"]),
+        "upstreams.*.balance" => keywords(&["round_robin", "least_requests", "hash"]),
+        "sources.mode" => keywords(&["enforce", "observe"]),
+        "sources.delivery" => keywords(&["at_least_once", "at_most_once"]),
+        "sources.on_conflict" => keywords(&["count", "reject"]),
         "sources.on_duplicate" => json!({ "enum": [200, 409] }),
         "sources.mismatch_status" => json!({ "enum": [401, 503] }),
         "sources.params" => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
-        // Its own language.
+        // The scheme language has its own parser and is too large for this schema.
         "sources.scheme" => json!({ "type": "object" }),
         "sources.secrets" => json!({
             "type": "array",

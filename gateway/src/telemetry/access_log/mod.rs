@@ -26,7 +26,7 @@ pub(crate) enum Format {
 
 /// Where the access log goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum AccessLogTarget {
     #[default]
     Stdout,
     /// To the other log.
@@ -55,17 +55,17 @@ impl AccessLog {
     ///
     /// Its thread could not be started.
     pub(crate) fn new(
-        target: Target,
+        target: AccessLogTarget,
         format: Format,
         stderr: &NonBlocking,
     ) -> io::Result<(Self, Option<Flush>)> {
         let (sink, flush) = match target {
-            Target::Stdout => {
+            AccessLogTarget::Stdout => {
                 let (batch, flush) = Batch::start(io::stdout())?;
                 (Sink::Own(batch), Some(flush))
             }
-            Target::Stderr => (Sink::Shared(stderr.clone()), None),
-            Target::Off => (Sink::None, None),
+            AccessLogTarget::Stderr => (Sink::Shared(stderr.clone()), None),
+            AccessLogTarget::Off => (Sink::None, None),
         };
         Ok((Self { sink, format }, flush))
     }

@@ -52,20 +52,20 @@ fn every_error_is_reported_at_once_with_its_key_path() {
             "limits.body: expected a size with a unit, such as \"1MiB\", of at most 1GiB",
             "limits.head_timeout: expected a duration with a unit",
             "limits.connections: expected at least 1",
-            "replay.store: expected memory, disk or redis",
+            "replay.store: expected \"memory\", \"disk\" or \"redis\"",
             "upstreams.app.servers: missing; expected at least one, HOST:PORT",
             "upstreams.app.timeout: expected a duration with a unit",
             "sources[0].path: expected a path such as",
-            "sources[0].provider: \"beatpai\" is not in the catalogue, which `hookgate providers` lists (is it \"beatapi\"?)",
+            "sources[0].provider: \"beatpai\" is not in the catalogue (did you mean \"beatapi\"?); expected a name that",
             "sources[0].secrets[0]: expected env:NAME or file:PATH",
-            "sources[0].retention: shorter than the window lets replays in",
-            "sources[1].name: taken by another source",
+            "sources[0].retention: shorter than the time in which the window accepts a replay",
+            "sources[1].name: used by another source",
             "sources[1].secrets[0]: the environment variable NOT_SET is not set",
             "sources[1].secrets[1]: environment variable EMPTY: the secret is empty",
             "sources[1].secrets[2]: environment variable PLACEHOLDER: the secret is a placeholder",
             "sources[1].secrets[3].until: unknown key; expected one of from, id, not_after, not_before",
-            "sources[1].upstream: no table [upstreams.other]; expected one of app",
-            "sources[1].lease: a delivery could still be under way",
+            "sources[1].upstream: there is no table [upstreams.other]; expected one of app",
+            "sources[1].lease: a delivery could still be in flight",
             "sources[1].scheme.alg: expected one of hmac-sha1, hmac-sha256",
             "sources[1].scheme.msg: does not cover the body",
         ] {
@@ -179,7 +179,7 @@ fn unusable_certificates_are_errors_that_name_the_file() {
         ),
         (
             tls("one.pem", "one.key", "").replace(":0\"", ":8443\""),
-            "server.tls[0].listen: 127.0.0.1:8443 is there twice",
+            "server.tls[0].listen: 127.0.0.1:8443 is used twice",
         ),
     ] {
         let (exit, output) = run_on("check", &text);
@@ -200,7 +200,7 @@ fn limits_that_admit_no_delivery_are_errors() {
     for (limits, at) in [
         (
             "unverified_bodies = \"1KiB\"",
-            "unverified_bodies: no body of beatapi",
+            "unverified_bodies: smaller than the largest body of source beatapi",
         ),
         ("connections_per_address = 0", "connections_per_address: "),
         (
@@ -311,7 +311,7 @@ fn values_that_overflow_or_never_match_are_errors() {
         ),
         (
             "duplicate_wait = \"18446744073709551615s\"",
-            "sources[0].wait: expected a duration",
+            "sources[0].duplicate_wait: expected a duration",
         ),
         ("body = \"16EiB\"", "sources[0].body: expected a size"),
         (
@@ -337,7 +337,7 @@ fn values_that_overflow_or_never_match_are_errors() {
         (
             "\"127.0.0.1:0\"",
             "\"127.0.0.1:9090\"",
-            "server.listen: 127.0.0.1:9090 is there twice",
+            "server.listen: 127.0.0.1:9090 is used twice",
         ),
         (
             "\"127.0.0.1:3000\"",
@@ -347,7 +347,7 @@ fn values_that_overflow_or_never_match_are_errors() {
         (
             "\"env:GOOD\"",
             "{ from = \"env:GOOD\", not_before = \"2027-01-01T00:00:00Z\", not_after = \"2026-01-01T00:00:00Z\" }",
-            "sources[0].secrets[0].not_after: before `not_before`",
+            "sources[0].secrets[0].not_after: earlier than `not_before`",
         ),
     ] {
         assert!(VALID.contains(from), "{from}");

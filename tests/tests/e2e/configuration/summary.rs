@@ -84,15 +84,15 @@ fn check_warns_of_the_sources_that_the_boot_fence_does_not_protect() {
         (source("off", &format!("{untimed}\ndedupe = false")), None),
         (
             source("one", untimed) + &source("two", untimed) + &source("strict", timed),
-            Some("not those of one, two, whose schemes sign no timestamp; expected \"disk\""),
+            Some("Affected: one, two (whose schemes sign no timestamp). Expected \"disk\""),
         ),
         (
             source("late", "provider = \"beatapi\""),
-            Some("not those of late, if they were signed by a clock that is ahead; expected"),
+            Some("Affected: late (if the sender's clock was ahead). Expected"),
         ),
         (
             source("one", untimed) + &source("late", "provider = \"beatapi\""),
-            Some("no timestamp; nor those of late, if"),
+            Some("no timestamp); late (if"),
         ),
     ] {
         let top = VALID
