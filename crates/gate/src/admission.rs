@@ -1,6 +1,8 @@
+//! The claim of a verified delivery's event, so that only one delivery of it is forwarded.
+
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,98 +11,73 @@ use hookgate_replay::{Claim, ClaimOptions, ReplayStore};
 use http::Response;
 use tokio::time::{Instant, timeout};
 
-use crate::delivery::{ClaimGuard, Delivery};
+use crate::claim_guard::ClaimGuard;
+use crate::delivery::{Delivery, Settlement};
+use crate::forwardable::{ObservedRequest, ObservedVerdict};
 use crate::gate::Gate;
-use crate::passage::ObservedRequest;
+use crate::reason::Reason;
 use crate::receive::CheckedRequest;
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::Refusal;
 use crate::source::{Dedupe, Mode, OnConflict, OnDuplicate, Source};
 
-/// No sender waits longer for an answer.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// The longest time that a sender waits for a response. It caps
+/// [`Source::duplicate_wait`].
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 
-/// Most bytes of bodies that wait behind other deliveries of their events, over all: whoever has
-/// got hold of one delivery could have thousands of its like wait.
-const MOST_WAITING: usize = 64 * 1024 * 1024;
-
-/// Bytes of bodies that wait.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting(AtomicUsize);
-
-impl Waiting {
-    /// Counts a body until what is returned is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`Reason::InFlight`]. There are too many.
-    fn hold(&self, bytes: usize) -> Result<HeldBody<'_>, Refusal> {
-        let held = HeldBody { all: self, bytes };
-        match self.0.fetch_add(bytes, Ordering::Relaxed) + bytes {
-            ..=MOST_WAITING => Ok(held),
-            _ => Err(Reason::InFlight.into()),
-        }
-    }
-}
-
-struct HeldBody<'w> {
-    all: &'w Waiting,
-    bytes: usize,
-}
-
-impl Drop for HeldBody<'_> {
-    fn drop(&mut self) {
-        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// What becomes of a delivery that verified.
+/// The decision about a request that was checked.
 pub enum Admission<S: ReplayStore> {
-    /// Forward it, then settle.
+    /// The delivery is to be forwarded and then settled.
     Forward(Delivery<S>),
-    /// The event is done. Answer 200, and forward nothing.
+    /// The event is done. The entry point acknowledges the delivery and forwards nothing.
     Duplicate(Verified),
-    /// The request is a provider's handshake. Answer it so, and forward nothing.
+    /// The request is a provider's handshake. The entry point sends this response and
+    /// forwards nothing.
     Handshake(Box<Response<Bytes>>),
-    /// The source only observes. Forward the request, whatever was found, and settle.
+    /// The source observes. The request is to be forwarded, whatever the verdict is, and
+    /// then settled.
     Observed(Box<ObservedRequest<S>>),
 }
 
 impl<S: ReplayStore> Gate<S> {
-    /// Claims the event of a verified delivery, so that this delivery and no
-    /// other is forwarded. Behind another delivery of the same event it waits
-    /// until that is settled.
+    /// Claims the event of a checked delivery, so that no other delivery of it is forwarded.
+    ///
+    /// If another delivery of the event is in flight, this call waits until that one is
+    /// settled. Use [`admit_current`](Self::admit_current) if the source can be replaced
+    /// meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Reason::InFlight`] after a wait in vain, [`Reason::BatchPartlyDone`],
-    /// [`Reason::Duplicate`] and [`Reason::Conflict`] if the source tells them so,
-    /// [`Reason::BootFence`], [`Reason::StoreFull`], [`Reason::StoreForgot`] and
-    /// [`Reason::StoreDown`].
-    pub async fn admit(&self, received: CheckedRequest<'_>) -> Result<Admission<S>, Refusal> {
+    /// Returns a refusal with one of these reasons:
+    ///
+    /// * [`Reason::InFlight`] if the wait for another delivery ends without a result,
+    /// * [`Reason::BatchPartlyDone`] if only some events of a batch are done,
+    /// * [`Reason::Duplicate`] and [`Reason::Conflict`] if the event is done and the source
+    ///   refuses such deliveries,
+    /// * [`Reason::BootFence`] if the delivery was signed before the start,
+    /// * [`Reason::StoreFull`], [`Reason::StoreForgot`] and [`Reason::StoreDown`] if the
+    ///   store cannot grant the claim.
+    pub async fn admit(&self, request: CheckedRequest<'_>) -> Result<Admission<S>, Refusal> {
         let CheckedRequest {
             source,
             checked,
             observed,
-        } = received;
-        // Of what is refused only now, too, it is known what it is.
+        } = request;
+        // An observed delivery keeps its verified facts, even if the claim is refused.
         let verified = match (&checked, source.mode()) {
             (Ok(RequestOutcome::Delivery(verified)), Mode::Observe) => Some(verified.clone()),
             _ => None,
         };
         let admission = match checked {
             Ok(RequestOutcome::Delivery(verified)) => {
-                // Not moved to where it is awaited: it is large.
+                // Pinned where it is built, because it is large and a move would copy it.
                 pin!(self.admit_verified(source, verified)).await
             }
-            Ok(RequestOutcome::Handshake(answer)) => Ok(Admission::Handshake(answer)),
+            Ok(RequestOutcome::Handshake(response)) => Ok(Admission::Handshake(response)),
             Err(refusal) => Err(refusal),
         };
         match source.mode() {
             Mode::Enforce => admission,
-            Mode::Observe => {
-                let observed = ObservedRequest::new(admission, verified, observed);
-                Ok(Admission::Observed(Box::new(observed)))
-            }
+            Mode::Observe => Ok(observe(admission, verified, observed)),
         }
     }
 
@@ -116,18 +93,18 @@ impl<S: ReplayStore> Gate<S> {
             return Ok(Admission::Forward(Delivery::unclaimed(verified)));
         }
         let keys = verified.replay_keys(source.scope());
-        // A batch may be cut in another way each time.
+        // A batch has no checksum: a sender may split the same events in another way.
         let content = (keys.len() == 1).then(|| crc32fast::hash(verified.body()));
         let options = source.claim_options(content, verified.timestamp());
         let mut deadline = None;
-        let mut waiting = None;
+        let mut settled_soon = None;
         let mut blocked = None;
-        let mut counted = None;
+        let mut reservation = None;
         loop {
             let claims = pin!(self.claim_all(source, &keys, options, blocked)).await?;
             let (key, remaining) = match claims {
-                Claims::Granted(held) => {
-                    return Ok(Admission::Forward(Delivery::new(source, held, verified)));
+                Claims::Granted(guard) => {
+                    return Ok(Admission::Forward(Delivery::new(source, guard, verified)));
                 }
                 Claims::Conflict if self.rejects_conflict(source, &verified) => {
                     return Err(Reason::Conflict.into());
@@ -141,44 +118,45 @@ impl<S: ReplayStore> Gate<S> {
                 Claims::InFlight { key, remaining } => (key, remaining),
             };
             blocked = Some(key);
-            // Where many wait with what they hold, the next one comes again instead.
-            if counted.is_none() {
-                counted = Some(self.shared().waiting.hold(verified.body().len())?);
+            if reservation.is_none() {
+                reservation = Some(self.state().waiting.reserve(verified.body().len())?);
             }
             let now = Instant::now();
-            let patience = source.duplicate_wait().min(LONGEST_WAIT);
-            let deadline = *deadline.get_or_insert(now + patience);
+            let wait = source.duplicate_wait().min(MAX_WAIT);
+            let deadline = *deadline.get_or_insert(now + wait);
             if now >= deadline {
                 return Err(Reason::InFlight.into());
             }
-            // Ask to be told, then look once more: what was settled in between
-            // would go unnoticed otherwise.
-            match waiting.take() {
+            // Subscribe first and claim again before the wait: a settlement between the
+            // claim and the subscription would go unnoticed otherwise.
+            match settled_soon.take() {
                 Some((of, settled)) if of == key => {
-                    let patience = remaining.min(deadline - now);
-                    // Settled or not, the next look decides.
-                    let _: Result<(), _> = timeout(patience, settled).await;
+                    let wait = remaining.min(deadline - now);
+                    // The next claim decides, whether the wait ended early or not.
+                    let _: Result<(), _> = timeout(wait, settled).await;
                 }
-                _ => waiting = Some((key, Box::pin(self.store().settled(key)))),
+                _ => settled_soon = Some((key, Box::pin(self.store().settled(key)))),
             }
         }
     }
 
-    /// Notes that an event that is done came again with another body; whether that is
-    /// to be refused.
+    /// Counts and logs a delivery of a done event that has another body. Returns whether
+    /// the source refuses it.
     fn rejects_conflict(&self, source: &Source, verified: &Verified) -> bool {
-        let conflicts = &self.shared().counters.conflicts;
+        let conflicts = &self.state().counters.conflicts;
         conflicts.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             source = source.name(),
             event = verified.id(),
-            "an event that is done came again with another body"
+            "a done event was delivered again with another body"
         );
         source.on_conflict() == OnConflict::Reject
     }
 
-    /// Claims every key, or none. The one that was in flight comes first: while it
-    /// is, nothing is claimed only to be given back, which would wake every waiter.
+    /// Claims every key, or none.
+    ///
+    /// The key that was in flight comes first. While it is, no other key is claimed and
+    /// released again, because each release would wake every waiting delivery.
     async fn claim_all(
         &self,
         source: &Source,
@@ -186,13 +164,13 @@ impl<S: ReplayStore> Gate<S> {
         options: ClaimOptions,
         blocked: Option<ReplayKey>,
     ) -> Result<Claims<S>, Refusal> {
-        let mut held = ClaimGuard::new(self.shared().clone(), source);
+        let mut guard = ClaimGuard::new(self.state().clone(), source);
         let mut done = 0;
         let mut conflict = false;
         let others = keys.iter().copied().filter(|key| Some(*key) != blocked);
         for key in blocked.into_iter().chain(others) {
             match self.store().claim(key, options).await {
-                Ok(Claim::Granted(lease)) => held.push(lease),
+                Ok(Claim::Granted(lease)) => guard.push(lease),
                 Ok(Claim::Done) => done += 1,
                 Ok(Claim::Conflict) => {
                     done += 1;
@@ -202,17 +180,18 @@ impl<S: ReplayStore> Gate<S> {
                 Ok(Claim::Forgotten) => {
                     tracing::warn!(
                         source = source.name(),
-                        "refused what was signed before the replay store began to remember"
+                        "delivery refused: it was signed before the oldest record of the \
+                         replay store"
                     );
                     return Err(Reason::StoreForgot.into());
                 }
                 Ok(Claim::InFlight { remaining }) => {
                     return Ok(Claims::InFlight { key, remaining });
                 }
-                // A result of a newer store than this gate knows: nothing was granted.
+                // A result that a newer store adds: nothing was granted.
                 Ok(_) => return Err(Reason::StoreDown.into()),
                 Err(error) => {
-                    self.shared()
+                    self.state()
                         .counters
                         .store_errors
                         .fetch_add(1, Ordering::Relaxed);
@@ -221,20 +200,39 @@ impl<S: ReplayStore> Gate<S> {
                 }
             }
         }
-        // What is held here goes back when it is dropped.
+        // A return without the guard releases the claims that were granted.
         match done {
-            0 => Ok(Claims::Granted(held)),
+            0 => Ok(Claims::Granted(guard)),
             _ if conflict => Ok(Claims::Conflict),
             _ if done == keys.len() => Ok(Claims::Done),
-            // A token keeps no replay out, so that there is only something to lose.
-            _ if source.verifier().scheme().is_token() => Ok(Claims::Granted(held)),
+            // A token does not keep replays out, so a refusal could only lose new events.
+            _ if source.verifier().scheme().is_token() => Ok(Claims::Granted(guard)),
             _ => Err(Reason::BatchPartlyDone.into()),
         }
     }
 }
 
+/// Turns the decision about a request into the verdict of a source that observes.
+fn observe<S: ReplayStore>(
+    admission: Result<Admission<S>, Refusal>,
+    verified: Option<Verified>,
+    body: Bytes,
+) -> Admission<S> {
+    let none = Settlement::none;
+    let (settlement, verdict) = match admission {
+        Ok(Admission::Forward(delivery)) => (delivery.into_parts().1, ObservedVerdict::Genuine),
+        Ok(Admission::Duplicate(_)) => (none(), ObservedVerdict::Duplicate),
+        Ok(Admission::Handshake(_)) => (none(), ObservedVerdict::Handshake),
+        Ok(observed @ Admission::Observed(_)) => return observed,
+        Err(refusal) => (none(), ObservedVerdict::Refused(refusal)),
+    };
+    Admission::Observed(Box::new(ObservedRequest::new(
+        body, verified, settlement, verdict,
+    )))
+}
+
 impl<S: ReplayStore> Admission<S> {
-    /// The body that was admitted; none of a handshake.
+    /// Returns the admitted body; `None` for a handshake.
     pub fn body(&self) -> Option<&Bytes> {
         match self {
             Self::Forward(delivery) => Some(delivery.verified().body()),
@@ -245,43 +243,29 @@ impl<S: ReplayStore> Admission<S> {
     }
 }
 
-/// The answer to a handshake is not shown: it may be signed.
+/// Leaves the response to a handshake out, because it may be signed.
 impl<S: ReplayStore + fmt::Debug> fmt::Debug for Admission<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forward(delivery) => f.debug_tuple("Forward").field(delivery).finish(),
             Self::Duplicate(verified) => f.debug_tuple("Duplicate").field(verified).finish(),
-            Self::Handshake(answer) => f.debug_tuple("Handshake").field(&answer.status()).finish(),
+            Self::Handshake(response) => {
+                let status = response.status();
+                f.debug_tuple("Handshake").field(&status).finish()
+            }
             Self::Observed(observed) => f.debug_tuple("Observed").field(observed).finish(),
         }
     }
 }
 
-/// What became of the claims of one delivery.
+/// The result of claiming the events of one delivery.
 enum Claims<S: ReplayStore> {
     Granted(ClaimGuard<S>),
     Done,
-    /// It is done, with another body.
+    /// The event is done, with another body.
     Conflict,
     InFlight {
         key: ReplayKey,
         remaining: Duration,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_many_bytes_may_wait_and_no_more() {
-        let waiting = Waiting::default();
-        let most = waiting.hold(MOST_WAITING).ok();
-        assert!(most.is_some());
-        let refusal = waiting.hold(1).err();
-        assert_eq!(refusal.map(Refusal::reason), Some(Reason::InFlight));
-        drop(most);
-        assert!(waiting.hold(1).is_ok());
-        assert_eq!(waiting.0.load(Ordering::Relaxed), 0);
-    }
 }

@@ -1,11 +1,13 @@
+//! The source of the time of day, so that tests can set it.
+
 use std::fmt;
 use std::time::SystemTime;
 
 use hookgate_core::UnixTime;
 
-/// Where the gate takes the time of day from.
+/// A clock that the gate reads the time of day from.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> UnixTime;
 }
 
@@ -16,7 +18,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place that reads the clock"
+        reason = "the whole program reads the time of day here, so that tests can replace it"
     )]
     fn now(&self) -> UnixTime {
         SystemTime::now().into()

@@ -1,181 +1,118 @@
+//! A verified and claimed delivery, and its settlement.
+
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use hookgate_core::Verified;
-use hookgate_replay::{Lease, ReplayStore};
-use http::{HeaderMap, StatusCode, Version};
-use tokio::runtime::Handle;
+use hookgate_replay::ReplayStore;
 use tokio::task::JoinHandle;
 
-use crate::gate::Shared;
-use crate::refusal::Audience;
-use crate::settling::{Leases, Settling};
+use crate::claim_guard::ClaimGuard;
+use crate::outcome::Outcome;
 use crate::source::{DeliveryGuarantee, Source};
 
-/// A delivery that is to be forwarded: verified, and its event claimed.
+/// A delivery that may be forwarded: it is verified, and its event is claimed.
 ///
-/// Settle it by what became of it. Dropped unsettled, by a panic or because a
-/// caller lost interest, it gives the claim back, and the sender's retry passes;
-/// but not once it was [handed over](Settlement::mark_forwarded) under
-/// [`DeliveryGuarantee::AtMostOnce`].
-#[must_use = "a delivery that is not settled gives its claim back"]
+/// Settle it by its outcome. A delivery that is dropped unsettled, by a panic or by a
+/// cancelled caller, releases its claim, and the sender's retry is forwarded. The exception
+/// is a delivery that was [marked as forwarded](Settlement::mark_forwarded) under
+/// [`DeliveryGuarantee::AtMostOnce`]: it keeps its claim.
+#[must_use = "a delivery that is not settled releases its claim"]
 #[derive(Debug)]
 pub struct Delivery<S: ReplayStore> {
     verified: Verified,
     settlement: Settlement<S>,
 }
 
-/// What is still to be said of a delivery: what became of it.
+/// The open settlement of a delivery.
 ///
-/// Dropped, it says that the delivery failed; see [`Delivery`].
-#[must_use = "a delivery that is not settled gives its claim back"]
+/// A drop settles it as failed; see [`Delivery`].
+#[must_use = "a delivery that is not settled releases its claim"]
 pub struct Settlement<S: ReplayStore> {
     claim: Option<ClaimGuard<S>>,
     attempt: u32,
-    promise: DeliveryGuarantee,
-    /// What to settle by if nobody says what became of it.
-    unsaid: Outcome,
-}
-
-/// Claims that are not settled yet: one, but for batches. Dropped, they go back.
-pub(crate) struct ClaimGuard<S: ReplayStore> {
-    shared: Arc<Shared<S>>,
-    leases: Leases,
-    retention: Duration,
-    lease: Duration,
-}
-
-/// What became of a delivery that was forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The upstream answered with success: the event is done.
-    Delivered,
-    /// The upstream answered otherwise, or nothing was sent: a retry passes.
-    Failed,
-    /// It was sent, and no answer came. The lease runs out by itself.
-    Unknown,
-}
-
-impl Outcome {
-    /// What an answer with `status` says of the delivery.
-    pub fn from_status(status: StatusCode) -> Self {
-        if status.is_success() {
-            Self::Delivered
-        } else {
-            Self::Failed
-        }
-    }
-
-    /// What `grpc-status` says of a call, in the head of its answer or in the trailers;
-    /// `None` if it is not there.
-    pub fn from_grpc_status(headers: &HeaderMap) -> Option<Self> {
-        let status = headers.get("grpc-status")?;
-        Some(match status.as_bytes() {
-            b"0" => Self::Delivered,
-            _ => Self::Failed,
-        })
-    }
-}
-
-/// Whether an answer is one to a gRPC call, so that its status says nothing and
-/// [`Outcome::from_grpc_status`] does, perhaps only at its end. It goes by the answer: what a
-/// request says it is, anybody can change.
-pub fn is_grpc_response(status: StatusCode, headers: &HeaderMap) -> bool {
-    status == StatusCode::OK && Audience::for_request(Version::HTTP_2, headers) == Audience::Grpc
-}
-
-/// Whether an upstream's answer is kept from the sender, who is told 502
-/// instead: a redirect would be followed to nowhere, and 410 makes senders
-/// disable the endpoint.
-pub fn is_withheld(status: StatusCode) -> bool {
-    status.is_redirection() || status == StatusCode::GONE
+    guarantee: DeliveryGuarantee,
+    outcome_on_drop: Outcome,
 }
 
 impl<S: ReplayStore> Delivery<S> {
     pub(crate) fn new(source: &Source, claim: ClaimGuard<S>, verified: Verified) -> Self {
         Self {
             verified,
-            settlement: Settlement::of(claim, source.delivery_guarantee()),
+            settlement: Settlement::new(claim, source.delivery_guarantee()),
         }
     }
 
-    /// A delivery of a source that forwards every one: there is nothing to settle.
+    /// Creates a delivery of a source without duplicate detection: nothing is claimed.
     pub(crate) fn unclaimed(verified: Verified) -> Self {
         Self {
             verified,
-            settlement: Settlement::of_nothing(),
+            settlement: Settlement::none(),
         }
     }
 
-    /// What verified, with its body.
+    /// Returns the verified facts and the body.
     pub fn verified(&self) -> &Verified {
         &self.verified
     }
 
-    /// See [`Settlement::attempt`].
+    /// Returns the number of this attempt; see [`Settlement::attempt`].
     pub fn attempt(&self) -> u32 {
         self.settlement.attempt
     }
 
-    /// See [`Settlement::mark_forwarded`].
+    /// Marks the delivery as forwarded; see [`Settlement::mark_forwarded`].
     pub fn mark_forwarded(&mut self) {
         self.settlement.mark_forwarded();
     }
 
-    /// See [`Settlement::settle`].
+    /// Settles the delivery; see [`Settlement::settle`].
     pub async fn settle(self, outcome: Outcome) {
         self.settlement.settle(outcome).await;
     }
 
-    /// What verified, and what is still to be said of it.
+    /// Splits the delivery into the verified facts and the open settlement.
     pub fn into_parts(self) -> (Verified, Settlement<S>) {
         (self.verified, self.settlement)
     }
 }
 
 impl<S: ReplayStore> Settlement<S> {
-    fn of(claim: ClaimGuard<S>, promise: DeliveryGuarantee) -> Self {
-        let attempt = claim.leases.iter().map(Lease::attempt).max();
+    fn new(claim: ClaimGuard<S>, guarantee: DeliveryGuarantee) -> Self {
         Self {
+            attempt: claim.attempt(),
             claim: Some(claim),
-            attempt: attempt.unwrap_or(1),
-            promise,
-            unsaid: Outcome::Failed,
+            guarantee,
+            outcome_on_drop: Outcome::Failed,
         }
     }
 
-    /// Where nothing was claimed, there is nothing to settle.
-    pub(crate) fn of_nothing() -> Self {
+    /// Creates the settlement of a request without a claim.
+    pub(crate) fn none() -> Self {
         Self {
             claim: None,
             attempt: 1,
-            promise: DeliveryGuarantee::AtLeastOnce,
-            unsaid: Outcome::Failed,
+            guarantee: DeliveryGuarantee::AtLeastOnce,
+            outcome_on_drop: Outcome::Failed,
         }
     }
 
-    /// 1, and one more for each earlier delivery of the event of which nobody
-    /// knows what became. Those that failed for certain do not count.
+    /// Returns the number of this attempt: 1, plus one for each earlier delivery of the
+    /// event whose outcome is unknown. Deliveries that certainly failed do not count.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Says that the upstream may see the delivery from here on.
+    /// Records that the upstream may see the delivery from now on.
     pub fn mark_forwarded(&mut self) {
-        if self.promise == DeliveryGuarantee::AtMostOnce {
-            self.unsaid = Outcome::Unknown;
+        if self.guarantee == DeliveryGuarantee::AtMostOnce {
+            self.outcome_on_drop = Outcome::Unknown;
         }
     }
 
-    /// Settles the claim by what became of the delivery. The settlement runs on
-    /// if this call is dropped.
+    /// Settles the claim by `outcome`. The settlement continues if this call is dropped.
     pub async fn settle(mut self, outcome: Outcome) {
         if let Some(running) = self.start(outcome) {
-            // Fails only if the store panicked, which has been reported.
+            // Fails only if the store panicked; the panic hook has reported that.
             let _: Result<(), _> = running.await;
         }
     }
@@ -187,62 +124,7 @@ impl<S: ReplayStore> Settlement<S> {
 
 impl<S: ReplayStore> Drop for Settlement<S> {
     fn drop(&mut self) {
-        self.start(self.unsaid);
-    }
-}
-
-impl<S: ReplayStore> ClaimGuard<S> {
-    pub(crate) fn new(shared: Arc<Shared<S>>, source: &Source) -> Self {
-        Self {
-            shared,
-            leases: Leases::new(),
-            retention: source.retention(),
-            lease: source.claim_lease(),
-        }
-    }
-
-    pub(crate) fn push(&mut self, lease: Lease) {
-        self.leases.push(lease);
-    }
-
-    /// Starts to settle. A store in memory is done at once; any other goes on in
-    /// a task of its own.
-    fn start_settling(&mut self, outcome: Outcome) -> Option<JoinHandle<()>> {
-        let leases = std::mem::take(&mut self.leases);
-        let done_for = match outcome {
-            Outcome::Delivered => Some(self.retention),
-            Outcome::Failed => None,
-            Outcome::Unknown => return None,
-        };
-        if leases.is_empty() {
-            return None;
-        }
-        let settling = Settling {
-            shared: Arc::clone(&self.shared),
-            done_for,
-            lease: self.lease,
-        };
-        // Made where it stays.
-        let settling = Box::write(Box::new_uninit(), settling.settle(leases));
-        let mut settling = Box::into_pin(settling);
-        let mut context = Context::from_waker(Waker::noop());
-        let Ok(runtime) = Handle::try_current() else {
-            // A store that needs a runtime panics without one, and this may be a drop:
-            // the lease runs out then.
-            let poll = AssertUnwindSafe(|| settling.as_mut().poll(&mut context));
-            let _: Result<Poll<()>, _> = catch_unwind(poll);
-            return None;
-        };
-        if settling.as_mut().poll(&mut context).is_ready() {
-            return None;
-        }
-        Some(runtime.spawn(settling))
-    }
-}
-
-impl<S: ReplayStore> Drop for ClaimGuard<S> {
-    fn drop(&mut self) {
-        self.start_settling(Outcome::Failed);
+        self.start(self.outcome_on_drop);
     }
 }
 

@@ -1,68 +1,61 @@
+//! [`Gate`]: the replay store, the clock and the counters of a process, and the check of a
+//! request's head.
+
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use hookgate_core::{Head, HeadOutcome, UnixTime, Verified, VerifyError};
+use hookgate_core::{Head, HeadOutcome, Verified, VerifyError};
 use hookgate_replay::ReplayStore;
 use http::Method;
 
-use crate::admission::Waiting;
 use crate::clock::{Clock, SystemClock};
-use crate::receive::{AcceptedHead, CheckedRequest};
+use crate::receive::AcceptedHead;
 use crate::refusal::Refusal;
 use crate::source::{Mode, Source};
+use crate::state::{Counters, GateState};
+use crate::waiting_bodies::WaitingBodies;
 
-/// Checks deliveries and remembers events. One for all sources of a process;
-/// cheap to clone.
-pub struct Gate<S>(Arc<Shared<S>>);
+/// A gate that checks deliveries and remembers events.
+///
+/// A process needs one gate for all of its sources. A gate is cheap to clone, and clones
+/// share their memory of events.
+pub struct Gate<S>(Arc<GateState<S>>);
 
-pub(crate) struct Shared<S> {
-    pub(crate) store: S,
-    clock: Arc<dyn Clock>,
-    fence: Option<UnixTime>,
-    pub(crate) counters: Counters,
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) store_errors: AtomicU64,
-    pub(crate) stale_settlements: AtomicU64,
-    pub(crate) conflicts: AtomicU64,
-}
-
-/// What the gate has counted since it was built.
+/// The counters of a gate since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
-    /// Times the store did not answer.
+    /// The number of calls of the store that failed.
     pub store_errors: u64,
-    /// Settlements that came after their lease had passed on.
+    /// The number of settlements that came after another delivery took over the lease.
     pub stale_settlements: u64,
-    /// Events that were done and came again with another body.
+    /// The number of deliveries of a done event that had another body.
     pub conflicts: u64,
 }
 
-/// Whether deliveries signed before the process started are let through.
+/// Whether deliveries that were signed before the start of the process are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BootFence {
-    /// They are: the store remembers what was done before the start.
+    /// They are checked like all others: the store remembers the events that were done
+    /// before the start.
     #[default]
     Off,
-    /// They are told to come back with a fresh timestamp: the store is empty,
-    /// so what an earlier process accepted would pass once more. It cannot know of
-    /// those whose sender's clock was ahead, so that they look newer than the start;
-    /// a store that outlives the process does.
+    /// They are refused with 503, so that the sender retries with a fresh timestamp.
+    ///
+    /// Use this for a store that starts empty: a delivery that an earlier process accepted
+    /// would pass once more. The fence cannot recognise a delivery whose sender's clock was
+    /// ahead, because it looks newer than the start. A store that outlives the process does.
     On,
 }
 
 impl<S: ReplayStore> Gate<S> {
-    /// A gate that remembers in `store` and uses the clock of the machine.
+    /// Creates a gate that remembers events in `store` and uses the clock of the machine.
     pub fn new(store: S) -> Self {
         Self::builder(store).build()
     }
 
-    /// Starts a gate that remembers in `store`.
+    /// Starts to build a gate that remembers events in `store`.
     pub fn builder(store: S) -> GateBuilder<S> {
         GateBuilder {
             store,
@@ -71,13 +64,14 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
-    /// Checks the head of a request for `source`. `declared_len` is the length
-    /// of the body, if the sender says so. No byte of the body has been read.
+    /// Checks the head of a request for `source`, before a byte of the body is read.
+    ///
+    /// `declared_len` is the length of the body, if the sender declares it.
     ///
     /// # Errors
     ///
-    /// Why the delivery is refused, whatever its body. Of a source that only
-    /// observes, that can be its method or the length of its body.
+    /// Returns the refusal of the delivery, if the head decides it. If the source observes,
+    /// only the method and the length of the body can decide.
     pub fn begin<'s>(
         &self,
         source: &'s Source,
@@ -88,17 +82,17 @@ impl<S: ReplayStore> Gate<S> {
             return Err(Refusal::of_method(source.verifier()));
         }
         let clock = Arc::clone(&self.0.clock);
-        let mut receiving = match self.check_head(source, head) {
-            Ok(begun) => AcceptedHead::new(source, begun, clock),
+        let mut accepted = match self.check_head(source, head) {
+            Ok(outcome) => AcceptedHead::new(source, outcome, clock),
             Err(refusal) if source.mode() == Mode::Observe => {
                 AcceptedHead::observing(source, refusal, clock)
             }
             Err(refusal) => return Err(refusal),
         };
         if let Some(len) = declared_len {
-            receiving.expect_len(len)?;
+            accepted.expect_len(len)?;
         }
-        Ok(receiving)
+        Ok(accepted)
     }
 
     fn check_head<'s>(
@@ -108,46 +102,28 @@ impl<S: ReplayStore> Gate<S> {
     ) -> Result<HeadOutcome<'s>, Refusal> {
         let is_post = head.method == Method::POST;
         match (source.verifier().begin(head, self.0.clock.now()), is_post) {
-            (Ok(begun @ HeadOutcome::Handshake(_)), _) | (Ok(begun), true) => Ok(begun),
+            (Ok(outcome @ HeadOutcome::Handshake(_)), _) | (Ok(outcome), true) => Ok(outcome),
             (Err(error), true) | (Err(error @ VerifyError::HandshakeRefused), false) => {
                 Err(source.refusal(error))
             }
-            // Other methods are for handshakes, and this is none.
+            // Only handshakes use other methods than POST.
             (Ok(HeadOutcome::Delivery(_)) | Err(_), false) => {
                 Err(Refusal::of_method(source.verifier()))
             }
         }
     }
 
-    /// Checks a request whose whole body has been read, by `source` as it is now: once
-    /// more, if its source was replaced meanwhile. A key that was taken away counts no
-    /// longer for a delivery that is under way.
-    ///
-    /// # Errors
-    ///
-    /// Why `source` refuses it.
-    pub fn check_whole<'n>(
-        &self,
-        source: &'n Source,
-        head: Head<'_>,
-        body: Bytes,
-    ) -> Result<CheckedRequest<'n>, Refusal> {
-        let mut receiving = self.begin(source, head, u64::try_from(body.len()).ok())?;
-        receiving.push(body.into())?;
-        receiving.finish()
-    }
-
-    /// The store.
+    /// Returns the store.
     pub fn store(&self) -> &S {
         &self.0.store
     }
 
-    /// The clock.
+    /// Returns the clock.
     pub fn clock(&self) -> &dyn Clock {
         &*self.0.clock
     }
 
-    /// What was counted so far.
+    /// Returns the counters.
     pub fn stats(&self) -> Stats {
         let Counters {
             store_errors,
@@ -161,7 +137,7 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
-    /// Whether the event may have been done before this process started.
+    /// Returns whether the boot fence refuses this delivery.
     pub(crate) fn is_fenced(&self, verified: &Verified) -> bool {
         match (self.0.fence, verified.timestamp()) {
             (Some(start), Some(signed)) => signed.secs() <= start.secs(),
@@ -169,7 +145,7 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared<S>> {
+    pub(crate) fn state(&self) -> &Arc<GateState<S>> {
         &self.0
     }
 }
@@ -182,7 +158,7 @@ impl<S> Clone for Gate<S> {
 
 impl<S: fmt::Debug> fmt::Debug for Gate<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared {
+        let GateState {
             store,
             clock,
             fence,
@@ -207,21 +183,21 @@ pub struct GateBuilder<S> {
 }
 
 impl<S: ReplayStore> GateBuilder<S> {
-    /// Takes the time from `clock`.
+    /// Sets the clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Sets whether deliveries signed before now are let through.
+    /// Sets whether deliveries that were signed before the start are refused.
     #[must_use]
     pub fn boot_fence(mut self, fence: BootFence) -> Self {
         self.fence = fence;
         self
     }
 
-    /// Builds the gate. The boot fence stands at this moment.
+    /// Builds the gate. This moment is the start that the boot fence goes by.
     pub fn build(self) -> Gate<S> {
         let Self {
             store,
@@ -229,12 +205,12 @@ impl<S: ReplayStore> GateBuilder<S> {
             fence,
         } = self;
         let fence = (fence == BootFence::On).then(|| clock.now());
-        Gate(Arc::new(Shared {
+        Gate(Arc::new(GateState {
             store,
             clock,
             fence,
             counters: Counters::default(),
-            waiting: Waiting::default(),
+            waiting: WaitingBodies::default(),
         }))
     }
 }

@@ -1,42 +1,61 @@
-//! The one pipeline that both front doors of hookgate call.
+//! The one pipeline that both entry points of hookgate run: the tower layer and the gateway.
 //!
 //! ```text
-//! head ──▶ Gate::begin ─▶ AcceptedHead ──receive(body)──▶ CheckedRequest ──Gate::admit──▶ Admission
-//!               │ Refusal                  │ Refusal                  │ Refusal or Duplicate
-//! Admission::Forward(Delivery) ─▶ the front door forwards ─▶ Delivery::settle(Outcome)
+//! request ─▶ Gate::admit_current ─▶ Admission::Forward(Delivery) ─▶ the entry point forwards
+//!                   │ Refusal               │ Duplicate, Handshake         │
+//!                   ▼                       ▼                              ▼
+//!          the entry point responds to the sender             Delivery::settle(Outcome)
 //! ```
 //!
-//! Nothing can be forwarded without a [`Delivery`], and there is no way to one
-//! but through a verified signature and a granted claim. A `Delivery` that is
-//! dropped unsettled gives its claim back.
+//! [`Gate::admit_current`] runs these steps, which are also public by themselves:
+//!
+//! ```text
+//! Gate::begin(head) ─▶ AcceptedHead::receive(body) ─▶ CheckedRequest ─▶ Gate::admit
+//! ```
+//!
+//! Only a [`Delivery`] can be forwarded, and only a verified signature and a granted claim
+//! create one. A `Delivery` that is dropped unsettled releases its claim.
 
 #![forbid(unsafe_code)]
 
 mod admission;
+mod audience;
+mod body_source;
+mod claim_guard;
 mod clock;
 mod delivery;
+mod forwardable;
 mod gate;
-mod passage;
+mod outcome;
+mod pipeline;
+mod reason;
 mod receive;
 mod refusal;
-mod settling;
 mod source;
+mod state;
+mod store_update;
 mod together;
+mod waiting_bodies;
 
 pub use self::admission::Admission;
+pub use self::audience::Audience;
+pub use self::body_source::{BodyError, BodySource};
 pub use self::clock::{Clock, SystemClock};
-pub use self::delivery::{Delivery, Outcome, Settlement};
+pub use self::delivery::{Delivery, Settlement};
+pub use self::forwardable::{Forwardable, ObservedRequest, ObservedVerdict};
 pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
-pub use self::passage::{Forwardable, ObservedRequest, ObservedVerdict};
-pub use self::receive::{AcceptedHead, BodyError, BodySource, CheckedRequest};
-pub use self::refusal::{Audience, Reason, Refusal, acknowledge_duplicate};
+pub use self::outcome::Outcome;
+pub use self::pipeline::InboundRequest;
+pub use self::reason::Reason;
+pub use self::receive::{AcceptedHead, CheckedRequest};
+pub use self::refusal::{Refusal, acknowledge_duplicate};
 pub use self::source::{
     BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, Source, SourceBuilder,
 };
 
-/// What the crates of this workspace share. Not part of the public API: it may change
-/// in any version.
+/// The parts that only the crates of this workspace use. They are not part of the public
+/// API and may change in any version.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::delivery::{is_grpc_response, is_withheld};
+    pub use crate::outcome::{is_grpc_response, is_withheld};
 }

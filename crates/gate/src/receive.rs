@@ -1,3 +1,5 @@
+//! The receiving of a body: limits of size and time, and verification.
+
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,33 +12,34 @@ use hookgate_core::{Chunk, HeadOutcome, RequestOutcome, Verified, VerifyError};
 use http::Response;
 use tokio::time::timeout;
 
+use crate::body_source::{BodyError, BodySource};
 use crate::clock::Clock;
-use crate::refusal::{Reason, Refusal};
+use crate::reason::Reason;
+use crate::refusal::Refusal;
 use crate::source::{Mode, Source};
 use crate::together;
 
-/// A request whose head is good: its body may be read now.
+/// A request whose head passed the checks, so that its body may be read.
 pub struct AcceptedHead<'s> {
     source: &'s Source,
-    begun: HeadOutcome<'s>,
+    outcome: HeadOutcome<'s>,
     clock: Arc<dyn Clock>,
-    /// What the head has decided already, of a source that only observes.
-    foregone: Option<Result<Box<Response<Bytes>>, Refusal>>,
+    /// The verdict, if the head decides it and the source observes.
+    decided: Option<Result<Box<Response<Bytes>>, Refusal>>,
 }
 
-/// A request that was checked, for the source that it was checked for. It can be
-/// admitted once.
+/// A request that was checked by its source. It can be admitted once.
 pub struct CheckedRequest<'s> {
     pub(crate) source: &'s Source,
-    /// Without an error, unless the source only observes.
+    /// An error only if the source observes.
     pub(crate) checked: Result<RequestOutcome, Refusal>,
-    /// The body, if the source only observes.
+    /// The body, if the source observes.
     pub(crate) observed: Bytes,
 }
 
 impl CheckedRequest<'_> {
-    /// The delivery that verified; none if the request is a handshake, or was let
-    /// through by a source that only observes.
+    /// Returns the verified facts; `None` for a handshake, and for a request that did not
+    /// verify and that its source only observes.
     pub fn verified(&self) -> Option<&Verified> {
         match &self.checked {
             Ok(RequestOutcome::Delivery(verified)) => Some(verified),
@@ -44,71 +47,55 @@ impl CheckedRequest<'_> {
         }
     }
 
-    /// The body that may be forwarded, if anything may.
+    /// Returns the body that may be forwarded; empty if there is none.
     pub fn body(&self) -> &Bytes {
         self.verified().map_or(&self.observed, Verified::body)
     }
 }
 
-/// Where the chunks of a body come from.
-pub trait BodySource: Send {
-    /// The next chunk; `None` at the end.
-    ///
-    /// # Errors
-    ///
-    /// The body ended early, or was not framed as it should be.
-    fn chunk(&mut self) -> impl Future<Output = Result<Option<Chunk>, BodyError>> + Send;
-}
-
-/// Why the next chunk of a body could not be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyError {
-    /// The sender stopped before the end.
-    Incomplete,
-    /// A limit of the transport was hit first.
-    TooLarge,
-    /// It had to make room for others.
-    Overloaded,
-}
-
 impl<'s> AcceptedHead<'s> {
-    pub(crate) fn new(source: &'s Source, begun: HeadOutcome<'s>, clock: Arc<dyn Clock>) -> Self {
-        match (begun, source.mode()) {
-            (HeadOutcome::Handshake(answer), Mode::Observe) => {
-                Self::foregone(source, Ok(answer), clock)
+    pub(crate) fn new(source: &'s Source, outcome: HeadOutcome<'s>, clock: Arc<dyn Clock>) -> Self {
+        match (outcome, source.mode()) {
+            (HeadOutcome::Handshake(response), Mode::Observe) => {
+                Self::decided(source, Ok(response), clock)
             }
-            (begun, _) => Self {
+            (outcome, _) => Self {
                 source,
-                begun,
+                outcome,
                 clock,
-                foregone: None,
+                decided: None,
             },
         }
     }
 
-    /// A request that is refused already, and whose source only observes.
+    /// Creates the accepted head of a request that its source would refuse, if the source
+    /// did not only observe.
     pub(crate) fn observing(source: &'s Source, refusal: Refusal, clock: Arc<dyn Clock>) -> Self {
-        Self::foregone(source, Err(refusal), clock)
+        Self::decided(source, Err(refusal), clock)
     }
 
-    fn foregone(
+    fn decided(
         source: &'s Source,
         verdict: Result<Box<Response<Bytes>>, Refusal>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        // What is begun here only collects the body.
+        // This verification only collects the body.
         let collecting = begin_refused(source.verifier(), VerifyError::FieldMissing);
         Self {
             source,
-            begun: HeadOutcome::Delivery(collecting),
+            outcome: HeadOutcome::Delivery(collecting),
             clock,
-            foregone: Some(verdict),
+            decided: Some(verdict),
         }
     }
 
-    /// Makes room for a body of `len` bytes.
+    /// Reserves memory for a body of `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Reason::BodyTooLarge`] if the limit of the source is below `len`.
     pub(crate) fn expect_len(&mut self, len: u64) -> Result<(), Refusal> {
-        if let HeadOutcome::Delivery(pending) = &mut self.begun {
+        if let HeadOutcome::Delivery(pending) = &mut self.outcome {
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             if len > self.source.body_limit().get() {
                 return Err(Reason::BodyTooLarge.into());
@@ -118,14 +105,14 @@ impl<'s> AcceptedHead<'s> {
         Ok(())
     }
 
-    /// Reads the body to its end, at most as many bytes as the source allows
-    /// and in at most the time it allows, and verifies it. Of a handshake that is
-    /// known by its head, nothing is read.
+    /// Reads the body to its end, within the limits of the source, and verifies it.
+    ///
+    /// Reads nothing if the head alone shows that the request is a handshake.
     ///
     /// # Errors
     ///
-    /// Why the delivery is refused. Unless it is [`Reason::Verify`], the rest of
-    /// the body was not read.
+    /// Returns the refusal of the delivery. The rest of the body was not read, unless the
+    /// reason is [`Reason::Verify`].
     pub async fn receive(
         mut self,
         body: &mut impl BodySource,
@@ -133,7 +120,7 @@ impl<'s> AcceptedHead<'s> {
         let limit = self.source.body_timeout();
         let read = {
             let mut reading = pin!(self.read(body));
-            // Most bodies are there already, and no timer is needed.
+            // Most bodies have arrived already, and then a timer would be a waste.
             match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
                 Poll::Ready(read) => Ok(read),
                 Poll::Pending => timeout(limit, reading).await,
@@ -150,7 +137,7 @@ impl<'s> AcceptedHead<'s> {
     }
 
     async fn read(&mut self, body: &mut impl BodySource) -> Result<(), Refusal> {
-        if matches!(self.begun, HeadOutcome::Handshake(_)) {
+        if matches!(self.outcome, HeadOutcome::Handshake(_)) {
             return Ok(());
         }
         loop {
@@ -164,19 +151,24 @@ impl<'s> AcceptedHead<'s> {
         }
     }
 
-    /// Hashes a body that is long, together with others.
+    /// Hashes a long body together with the body of another delivery.
     async fn hash(&mut self) {
-        if let HeadOutcome::Delivery(pending) = &mut self.begun
+        if let HeadOutcome::Delivery(pending) = &mut self.outcome
             && let Some(work) = take_body_hash(pending, together::WORTHWHILE)
         {
-            // Few bodies are so long: the others need no room for it.
+            // Boxed, so that the futures of short bodies do not reserve memory for it.
             let work = Box::pin(together::run(work)).await;
             restore_body_hash(pending, work);
         }
     }
 
+    /// Adds a chunk to the body.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Reason::BodyTooLarge`] if the body exceeds the limit of the source.
     pub(crate) fn push(&mut self, chunk: Chunk) -> Result<(), Refusal> {
-        if let HeadOutcome::Delivery(pending) = &mut self.begun {
+        if let HeadOutcome::Delivery(pending) = &mut self.outcome {
             if chunk.len() > self.source.body_limit().get() - pending.len() {
                 return Err(Reason::BodyTooLarge.into());
             }
@@ -185,24 +177,29 @@ impl<'s> AcceptedHead<'s> {
         Ok(())
     }
 
+    /// Verifies the body, which has arrived.
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal, unless the source observes.
     pub(crate) fn finish(self) -> Result<CheckedRequest<'s>, Refusal> {
         let Self {
             source,
-            begun,
+            outcome,
             clock,
-            foregone,
+            decided,
         } = self;
         let now = clock.now();
-        let (observed, checked) = match (begun, source.mode()) {
+        let (observed, checked) = match (outcome, source.mode()) {
             (HeadOutcome::Delivery(pending), Mode::Enforce) => (Bytes::new(), pending.finish(now)),
             (HeadOutcome::Delivery(pending), Mode::Observe) => pending.finish_with_body(now),
-            (HeadOutcome::Handshake(answer), _) => {
-                (Bytes::new(), Ok(RequestOutcome::Handshake(answer)))
+            (HeadOutcome::Handshake(response), _) => {
+                (Bytes::new(), Ok(RequestOutcome::Handshake(response)))
             }
         };
-        let checked = match foregone {
+        let checked = match decided {
             Some(verdict) => verdict.map(RequestOutcome::Handshake),
-            None => checked.map_err(|error| source.refusal_of_whole(error)),
+            None => checked.map_err(|error| source.refusal_after_body(error)),
         };
         match checked {
             Err(refusal) if source.mode() == Mode::Enforce => Err(refusal),
@@ -219,12 +216,12 @@ impl fmt::Debug for AcceptedHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcceptedHead")
             .field("source", &self.source)
-            .field("begun", &self.begun)
+            .field("outcome", &self.outcome)
             .finish_non_exhaustive()
     }
 }
 
-/// The body is not shown: it may hold what nobody should log.
+/// Leaves the body out, because it may hold private data.
 impl fmt::Debug for CheckedRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckedRequest")

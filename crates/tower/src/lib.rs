@@ -9,6 +9,7 @@ mod hang_up;
 mod layer;
 mod record;
 mod refuse;
+mod request;
 mod resolve;
 mod response;
 mod service;

@@ -1,10 +1,12 @@
+//! The tower service: it decides about a request, then calls the inner service or responds
+//! by itself.
+
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hookgate_core::Head;
 use hookgate_gate::internal::{is_grpc_response, is_withheld};
 use hookgate_gate::{
     Admission, Audience, Forwardable, Gate, Mode, Outcome, Reason, Refusal, Settlement, Source,
@@ -22,16 +24,17 @@ use crate::event::VerifiedEvent;
 use crate::hang_up::{FinishOnDrop, OnHangUp};
 use crate::record;
 use crate::refuse::{ProblemJson, Refuse};
+use crate::request::{LayerRequest, find_source};
 use crate::resolve::{BoxError, LiveSource, Resolve};
 use crate::response::ResponseBody;
 
-/// The service that [`HookgateLayer`](crate::HookgateLayer) makes.
+/// The service that [`HookgateLayer`](crate::HookgateLayer) puts around an inner service.
 pub struct Hookgate<I, V = LiveSource, S = MemoryStore, R = ProblemJson> {
     pub(crate) inner: I,
     pub(crate) shared: Arc<Shared<V, S, R>>,
 }
 
-/// What every call needs.
+/// The parts that all clones of a service share.
 pub(crate) struct Shared<V, S, R> {
     pub(crate) gate: Gate<S>,
     pub(crate) resolver: Arc<V>,
@@ -63,11 +66,11 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        // The instance that was polled ready is the one to call.
+        // Only the instance that was polled ready may be called.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let shared = Arc::clone(&self.shared);
-        // Made where it stays, and not on the stack: it is of several kilobytes.
+        // Built in its box and not on the stack, because it has several kilobytes.
         let future = Box::new_uninit();
         let future = Box::write(
             future,
@@ -77,20 +80,21 @@ where
     }
 }
 
-/// What becomes of a request.
-enum Course<S: ReplayStore> {
-    /// It is to reach the service inside.
+/// The decision about a request.
+enum Decision<S: ReplayStore> {
+    /// The layer calls the inner service with this body.
     Forward(VerifiedBody, Settlement<S>),
-    /// The layer answers it itself, with these trailers.
-    Answer(Box<Response<Bytes>>, Option<HeaderMap>),
+    /// The layer responds by itself, with these trailers.
+    Respond(Box<Response<Bytes>>, Option<HeaderMap>),
 }
 
+// Every future is pinned where it is built, and the request is put together where it is
+// handed on. A move of either costs as much as hashing some hundred bytes: see the case
+// `layer` of benches/instructions.py.
 impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
-    // What it awaits is pinned where it is made, and the request is put together where it
-    // is handed on: to move either takes as long as a hash of some hundred bytes.
     async fn deliver<I, ReqBody, ResBody>(
         self: Arc<Self>,
-        mut inner: I,
+        inner: I,
         request: Request<ReqBody>,
     ) -> Result<Response<ResponseBody<ResBody>>, I::Error>
     where
@@ -105,192 +109,174 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         ResBody::Error: Send,
     {
         let (mut parts, body) = request.into_parts();
-        let asker = Asker {
+        let responder = Responder {
             audience: Audience::for_request(parts.version, &parts.headers),
-            reads_body: parts.method != Method::HEAD,
+            wants_body: parts.method != Method::HEAD,
         };
-        let course = match self.resolve(&parts).await {
-            Ok(mut source) => {
-                let course = pin!(self.admit(&mut source, &mut parts, body, asker.audience)).await;
-                match course {
-                    Ok(course) => Ok((source, course)),
-                    Err(refusal) => Err((Some(source), refusal)),
-                }
-            }
-            Err(refusal) => Err((None, refusal)),
-        };
-        let (source, body, mut settlement) = match course {
-            Ok((source, Course::Forward(body, settlement))) => (source, body, settlement),
-            Ok((_, Course::Answer(answer, trailers))) => {
-                return Ok(answer.map(|body| asker.told(body, trailers)));
-            }
-            Err((source, refusal)) => {
-                record::refused(source.as_deref(), refusal);
-                return Ok(self.refused(refusal, asker));
+        let mut source = match find_source(&*self.resolver, &parts).await {
+            Ok(source) => source,
+            Err(refusal) => {
+                record::refused(None, refusal);
+                return Ok(self.refused(refusal, responder));
             }
         };
-        #[cfg_attr(not(feature = "axum"), expect(unused_mut, reason = "axum changes it"))]
+        let decision = pin!(self.decide(&mut source, &mut parts, body, responder.audience)).await;
+        let (body, settlement) = match decision {
+            Ok(Decision::Forward(body, settlement)) => (body, settlement),
+            Ok(Decision::Respond(response, trailers)) => {
+                return Ok(response.map(|body| responder.body(body, trailers)));
+            }
+            Err(refusal) => {
+                record::refused(Some(&source), refusal);
+                return Ok(self.refused(refusal, responder));
+            }
+        };
+        #[cfg_attr(
+            not(feature = "axum"),
+            expect(unused_mut, reason = "the feature axum changes it")
+        )]
         let mut request = Request::from_parts(parts, body);
-        // The body is here, and within its own limit: that of axum, 2 MB unless somebody
-        // says otherwise, would refuse what is genuine.
+        // The body has arrived and is within the limit of its source. axum's own limit of
+        // 2 MB would refuse a genuine body above it.
         #[cfg(feature = "axum")]
         axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
+        let response =
+            pin!(self.call_inner(inner, request, Arc::clone(&source), settlement)).await?;
+        let status = response.status();
+        if source.mode() == Mode::Enforce && is_withheld(status) {
+            record::withheld(&source, status);
+            return Ok(self.refused(Reason::UpstreamFailed.into(), responder));
+        }
+        Ok(response)
+    }
+
+    /// Calls the inner service and settles the delivery by its response.
+    async fn call_inner<I, ResBody>(
+        &self,
+        mut inner: I,
+        request: Request<VerifiedBody>,
+        source: Arc<Source>,
+        mut settlement: Settlement<S>,
+    ) -> Result<Response<ResponseBody<ResBody>>, I::Error>
+    where
+        I: Service<Request<VerifiedBody>, Response = Response<ResBody>> + Send + 'static,
+        I::Future: Send,
+        I::Error: Send,
+        ResBody: Body + Send + 'static,
+        ResBody::Data: Send,
+        ResBody::Error: Send,
+    {
         settlement.mark_forwarded();
-        let call = inner.call(request);
-        let call = settle(call, Arc::clone(&source), settlement);
-        let response = match self.on_hang_up {
+        let call = settle(inner.call(request), source, settlement);
+        match self.on_hang_up {
             OnHangUp::Drop => pin!(call).await,
             OnHangUp::Finish => {
-                FinishOnDrop::new(call.in_current_span(), |answer| async move {
-                    if let Ok(response) = answer
+                FinishOnDrop::new(call.in_current_span(), |response| async move {
+                    if let Ok(response) = response
                         && response.body().is_watched()
                     {
-                        // The status is at its end, and says what became of the event.
+                        // The trailers hold the status of the call, which settles the event.
                         let mut body = pin!(response.into_body());
                         while body.frame().await.is_some() {}
                     }
                 })
                 .await
             }
-        }?;
-        let status = response.status();
-        if source.mode() == Mode::Enforce && is_withheld(status) {
-            record::withheld(&source, status);
-            return Ok(self.refused(Reason::UpstreamFailed.into(), asker));
         }
-        Ok(response)
     }
 
-    /// Reads, verifies and claims: by the source as it is when all of that is done, so
-    /// that a key that was taken away counts no longer.
-    async fn admit<B>(
+    /// Runs the gate's pipeline and prepares the request for the inner service.
+    async fn decide<B>(
         &self,
         source: &mut Arc<Source>,
         parts: &mut request::Parts,
         body: B,
         audience: Audience,
-    ) -> Result<Course<S>, Refusal>
+    ) -> Result<Decision<S>, Refusal>
     where
         B: Body + Send,
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let declared = body.size_hint().exact();
+        let declared_len = body.size_hint().exact();
         let body = pin!(body);
-        let mut frames = Frames::new(body);
-        let mut overtaken: Option<Bytes> = None;
-        let admission = loop {
-            record::resolved(source);
-            let again = overtaken.is_some();
-            let head = Head::from(&*parts);
-            let received = match overtaken.take() {
-                None => match self.gate.begin(source, head, declared) {
-                    Ok(receiving) => pin!(receiving.receive(&mut frames)).await,
-                    Err(refusal) => Err(refusal),
-                },
-                Some(body) => self.gate.check_whole(source, head, body),
-            };
-            let admission = match received {
-                Ok(received) => {
-                    if let Some(verified) = received.verified() {
-                        record::verified(source, verified);
-                    }
-                    pin!(self.gate.admit(received)).await
-                }
-                Err(refusal) => Err(refusal),
-            };
-            let is_current = self.resolver.is_current(parts, source);
-            let admission = match admission {
-                Err(refusal) if again || !is_current => return Err(refusal.overtaken()),
-                admission => admission?,
-            };
-            // What is claimed goes back when it is dropped here.
-            match admission.body().cloned() {
-                Some(body) if !is_current => {
-                    drop(admission);
-                    *source = self.resolve(parts).await?;
-                    overtaken = Some(body);
-                }
-                _ => break admission,
-            }
+        let mut request = LayerRequest {
+            resolver: &*self.resolver,
+            parts,
+            declared_len,
+            frames: Frames::new(body),
         };
-        let passage = match admission {
+        let admission = pin!(self.gate.admit_current(source, &mut request)).await?;
+        let trailers = request.frames.trailers;
+        let forwardable = match admission {
             Admission::Forward(delivery) => Forwardable::Verified(delivery),
             Admission::Observed(observed) => Forwardable::Observed(observed),
             Admission::Duplicate(_) => {
                 record::duplicate(source);
-                let (answer, trailers) = acknowledge_duplicate(audience);
-                return Ok(Course::Answer(Box::new(answer), trailers));
+                let (response, trailers) = acknowledge_duplicate(audience);
+                return Ok(Decision::Respond(Box::new(response), trailers));
             }
-            Admission::Handshake(answer) => {
+            Admission::Handshake(response) => {
                 record::handshake(source);
-                return Ok(Course::Answer(answer, None));
+                return Ok(Decision::Respond(response, None));
             }
         };
-        let finding = match &passage {
+        let verdict = match &forwardable {
             Forwardable::Verified(_) => None,
             Forwardable::Observed(observed) => Some(observed.verdict()),
         };
-        let (body, verified, settlement) = passage.into_parts();
+        let (body, verified, settlement) = forwardable.into_parts();
         let extensions = &mut parts.extensions;
-        if let Some(finding) = finding {
-            record::observed(source, finding);
-            extensions.insert(finding);
-            // One of a layer outside of this one is not about this.
+        if let Some(verdict) = verdict {
+            record::observed(source, verdict);
+            extensions.insert(verdict);
+            // An event of an outer layer says nothing about this source.
             extensions.remove::<VerifiedEvent>();
         }
         if let Some(verified) = verified {
             let event = VerifiedEvent::new(Arc::clone(source), verified, settlement.attempt());
             extensions.insert(event);
         }
-        let body = VerifiedBody::new(body, frames.trailers);
-        Ok(Course::Forward(body, settlement))
+        Ok(Decision::Forward(
+            VerifiedBody::new(body, trailers),
+            settlement,
+        ))
     }
 
-    async fn resolve(&self, parts: &request::Parts) -> Result<Arc<Source>, Refusal> {
-        match self.resolver.resolve(parts).await {
-            Ok(Some(source)) => Ok(source),
-            Ok(None) => Err(Reason::SourceUnknown.into()),
-            Err(error) => {
-                tracing::error!(%error, "the source of a request cannot be found out");
-                Err(Reason::SourceUnavailable.into())
-            }
-        }
-    }
-
-    fn refused<B>(&self, refusal: Refusal, asker: Asker) -> Response<ResponseBody<B>>
+    fn refused<B>(&self, refusal: Refusal, responder: Responder) -> Response<ResponseBody<B>>
     where
         B: Body,
         B::Data: From<Bytes>,
     {
-        let mut response = self.refuse.refuse(refusal, asker.audience);
+        let mut response = self.refuse.refuse(refusal, responder.audience);
         response.extensions_mut().insert(refusal);
-        response.map(|body| asker.told(body, None))
+        response.map(|body| responder.body(body, None))
     }
 }
 
-/// Whom the layer answers by itself.
+/// The facts about a request that shape the layer's own responses to it.
 #[derive(Clone, Copy)]
-struct Asker {
+struct Responder {
     audience: Audience,
-    /// Not of an answer to HEAD (RFC 9110 §9.3.2), and over HTTP/2 nobody else leaves
-    /// it out.
-    reads_body: bool,
+    /// False for a HEAD request: its response has no body (RFC 9110 §9.3.2), and over
+    /// HTTP/2 the server does not strip one.
+    wants_body: bool,
 }
 
-impl Asker {
-    fn told<B>(self, body: Bytes, trailers: Option<HeaderMap>) -> ResponseBody<B>
+impl Responder {
+    fn body<B>(self, body: Bytes, trailers: Option<HeaderMap>) -> ResponseBody<B>
     where
         B: Body,
         B::Data: From<Bytes>,
     {
-        let body = if self.reads_body { body } else { Bytes::new() };
+        let body = if self.wants_body { body } else { Bytes::new() };
         ResponseBody::own(body, trailers)
     }
 }
 
-/// Settles by the answer of the service inside. Dropped or panicking before that, the
-/// delivery gives its claim back.
+/// Settles a delivery by the response of the inner service.
+///
+/// If the call fails, panics or is dropped, the drop of the settlement decides.
 async fn settle<F, S, ResBody, E>(
     call: F,
     source: Arc<Source>,
@@ -302,7 +288,6 @@ where
     ResBody: Body,
 {
     let attempt = settlement.attempt();
-    // Without an answer it may have been half done: what is not settled says so.
     let response = call.await?;
     record::forwarded(&source, response.status(), attempt);
     let outcome = match Outcome::from_grpc_status(response.headers()) {

@@ -1,13 +1,15 @@
-//! Everything up to the claim, by the configuration as it is at that moment.
+//! The first half of a delivery: find its route, receive and check it, and claim its event.
+//! The gate runs these steps and repeats them if a reload replaces the route meanwhile.
 
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hookgate_core::Head;
-use hookgate_gate::{AcceptedHead, Admission, CheckedRequest, Mode, Reason, Refusal};
-use pingora_http::RequestHeader;
+use hookgate_core::{Head, Verified};
+use hookgate_gate::{
+    AcceptedHead, Admission, CheckedRequest, InboundRequest, Reason, Refusal, Source,
+};
 
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::{AccessRecord, TimedBody};
@@ -16,107 +18,115 @@ use crate::pipeline::route::Route;
 use crate::poll::timed;
 use crate::run::store::Store;
 
-/// What becomes of a request, and the route that decided it.
+/// The decision about a request, and the route that decided it.
 pub(crate) struct Admitted {
     pub(crate) route: Arc<Route>,
     pub(crate) admission: Result<Admission<Store>, Refusal>,
 }
 
 impl Gateway {
-    /// Reads and checks a delivery, and claims its event. Nothing is sent anywhere
-    /// before that. None if no source has its address.
+    /// Checks a delivery and claims its event. Nothing is sent to an upstream before that.
     ///
-    /// What a reload overtakes is checked once more, by its source as it is then: a
-    /// key that was taken out counts no longer from that moment on (CVE-2026-45005),
-    /// and one that was let in counts.
+    /// Returns `None` if no source has the path and host of the request.
     pub(crate) async fn admit(
         &self,
         sender: &mut Downstream<'_>,
         record: &mut AccessRecord<'_>,
     ) -> Option<Admitted> {
-        let mut overtaken: Option<Bytes> = None;
-        loop {
-            let (route, version) = {
-                let running = self.running.load();
-                (
-                    running.routes.find(sender.request()).map(Arc::clone)?,
-                    running.version,
-                )
-            };
-            record.routed(&route);
-            let again = overtaken.is_some();
-            let observes = route.source.mode() == Mode::Observe;
-            let received = match overtaken.take() {
-                None => self.receive(sender, &route, record).await,
-                Some(body) => {
-                    let head = head(sender.request());
-                    let received = self.gate.check_whole(&route.source, head, body);
-                    record.checked(Duration::ZERO);
-                    received
-                }
-            };
-            let is_current = || self.running.load().version == version;
-            let admission = match received {
-                // The sender may have signed for what the source is by now, or the key
-                // may be gone for good: its next try will tell, and nothing is lost.
-                Err(refusal) if again || !is_current() => Err(refusal.overtaken()),
-                Err(refusal) => Err(refusal),
-                Ok(received) if !is_current() && (observes || received.verified().is_some()) => {
-                    overtaken = Some(received.body().clone());
-                    continue;
-                }
-                Ok(received) => {
-                    if let Some(verified) = received.verified() {
-                        record.verified(&route, verified);
-                    }
-                    let admission = self.gate.admit(received).await;
-                    record.claimed();
-                    admission
-                }
-            };
-            // It may have waited for another delivery of its event. What was claimed goes
-            // back when it is dropped here.
-            let body = admission.as_ref().ok().and_then(Admission::body);
-            match body.cloned() {
-                Some(body) if !is_current() => overtaken = Some(body),
-                _ => return Some(Admitted { route, admission }),
-            }
-        }
-    }
-
-    async fn receive<'r>(
-        &self,
-        sender: &mut Downstream<'_>,
-        route: &'r Route,
-        record: &mut AccessRecord<'_>,
-    ) -> Result<CheckedRequest<'r>, Refusal> {
-        let head = head(sender.request());
-        let begun = self.gate.begin(&route.source, head, sender.declared_len());
-        let mut waited = Duration::ZERO;
-        let received = match begun {
-            Ok(receiving) => self.receive_body(receiving, sender, &mut waited).await,
-            Err(refusal) => Err(refusal),
+        let mut request = GatewayRequest {
+            gateway: self,
+            sender,
+            record,
+            waited: Duration::ZERO,
         };
-        record.checked(waited);
-        received
-    }
-
-    /// `waited` is how long the sender took.
-    async fn receive_body<'r>(
-        &self,
-        receiving: AcceptedHead<'r>,
-        sender: &mut Downstream<'_>,
-        waited: &mut Duration,
-    ) -> Result<CheckedRequest<'r>, Refusal> {
-        if let Err(Disconnected) = timed(pin!(sender.proceed()), waited).await {
-            return Err(Reason::BodyIncomplete.into());
+        let mut route = request.route()?;
+        let admission = pin!(self.gate.admit_current(&mut route, &mut request)).await;
+        match admission {
+            // A reload removed the route.
+            Err(refusal) if refusal.reason() == Reason::SourceUnknown => None,
+            admission => Some(Admitted {
+                route: route.route,
+                admission,
+            }),
         }
-        let most = self.limits().unverified_bodies;
-        let body = self.bodies.hold(sender, most);
-        receiving.receive(&mut TimedBody { body, waited }).await
     }
 }
 
-fn head(request: &RequestHeader) -> Head<'_> {
-    Head::new(&request.method, &request.uri, &request.headers)
+/// A request of one sender, with the record of its times.
+struct GatewayRequest<'r, 's, 'g> {
+    gateway: &'r Gateway,
+    sender: &'r mut Downstream<'s>,
+    record: &'r mut AccessRecord<'g>,
+    /// How long the sender kept the current check waiting.
+    waited: Duration,
+}
+
+/// A route, and the version of the configuration that it belongs to.
+struct VersionedRoute {
+    route: Arc<Route>,
+    version: u64,
+}
+
+impl GatewayRequest<'_, '_, '_> {
+    /// Returns the route of the request in the current configuration.
+    fn route(&self) -> Option<VersionedRoute> {
+        let running = self.gateway.running.load();
+        Some(VersionedRoute {
+            route: Arc::clone(running.routes.find(self.sender.request())?),
+            version: running.version,
+        })
+    }
+}
+
+impl InboundRequest for GatewayRequest<'_, '_, '_> {
+    type Route = VersionedRoute;
+
+    fn head(&self) -> Head<'_> {
+        let request = self.sender.request();
+        Head::new(&request.method, &request.uri, &request.headers)
+    }
+
+    fn declared_len(&self) -> Option<u64> {
+        self.sender.declared_len()
+    }
+
+    async fn receive<'s>(&mut self, head: AcceptedHead<'s>) -> Result<CheckedRequest<'s>, Refusal> {
+        let waited = &mut self.waited;
+        if let Err(Disconnected) = timed(pin!(self.sender.proceed()), waited).await {
+            return Err(Reason::BodyIncomplete.into());
+        }
+        let budget = self.gateway.limits().unverified_bodies;
+        let body = self.gateway.bodies.hold(self.sender, budget);
+        head.receive(&mut TimedBody { body, waited }).await
+    }
+
+    fn is_current(&self, route: &VersionedRoute) -> bool {
+        self.gateway.running.load().version == route.version
+    }
+
+    async fn find_route(&mut self) -> Result<VersionedRoute, Refusal> {
+        self.route().ok_or_else(|| Reason::SourceUnknown.into())
+    }
+
+    fn on_routed(&mut self, route: &VersionedRoute) {
+        self.record.routed(&route.route);
+    }
+
+    fn on_checked(&mut self) {
+        self.record.checked(mem::take(&mut self.waited));
+    }
+
+    fn on_verified(&mut self, route: &VersionedRoute, verified: &Verified) {
+        self.record.verified(&route.route, verified);
+    }
+
+    fn on_claimed(&mut self) {
+        self.record.claimed();
+    }
+}
+
+impl AsRef<Source> for VersionedRoute {
+    fn as_ref(&self) -> &Source {
+        &self.route.source
+    }
 }

@@ -1,65 +1,64 @@
+//! A request that the entry point forwards: a verified delivery, or any request of a source
+//! in observe mode.
+
 use std::fmt;
 
 use bytes::Bytes;
 use hookgate_core::Verified;
 use hookgate_replay::ReplayStore;
 
-use crate::admission::Admission;
 use crate::delivery::{Delivery, Settlement};
 use crate::refusal::Refusal;
 
-/// What goes on to the upstream.
+/// A request that may be forwarded to the upstream.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are of the large one")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all values are of the large variant"
+)]
 pub enum Forwardable<S: ReplayStore> {
-    /// A delivery that verified, and whose event is claimed.
+    /// A delivery that verified and whose event is claimed.
     Verified(Delivery<S>),
-    /// What a source lets through that only observes.
+    /// A request of a source in observe mode.
     Observed(Box<ObservedRequest<S>>),
 }
 
-/// A request of a source that only observes: it is forwarded whatever it is.
+/// A request of a source in observe mode. It is forwarded whatever the verdict is.
 pub struct ObservedRequest<S: ReplayStore> {
     body: Bytes,
     verified: Option<Verified>,
     settlement: Settlement<S>,
-    finding: ObservedVerdict,
+    verdict: ObservedVerdict,
 }
 
-/// What would become of a request if its source did more than observe. In the
-/// extensions of a request that reaches a service so.
+/// What would happen to a request if its source did not only observe.
+///
+/// The layer puts it into the extensions of a request that it forwards in observe mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ObservedVerdict {
-    /// It would be forwarded.
+    /// The request would be forwarded.
     Genuine,
-    /// It would be acknowledged as a duplicate.
+    /// The request would be acknowledged as a duplicate.
     Duplicate,
-    /// It would be answered as a handshake.
+    /// The request would get the response to a handshake.
     Handshake,
-    /// It would be refused.
+    /// The request would be refused.
     Refused(Refusal),
 }
 
 impl<S: ReplayStore> ObservedRequest<S> {
     pub(crate) fn new(
-        admission: Result<Admission<S>, Refusal>,
-        verified: Option<Verified>,
         body: Bytes,
+        verified: Option<Verified>,
+        settlement: Settlement<S>,
+        verdict: ObservedVerdict,
     ) -> Self {
-        let nothing = Settlement::of_nothing;
-        let (settlement, finding) = match admission {
-            Ok(Admission::Forward(delivery)) => (delivery.into_parts().1, ObservedVerdict::Genuine),
-            Ok(Admission::Duplicate(_)) => (nothing(), ObservedVerdict::Duplicate),
-            Ok(Admission::Handshake(_)) => (nothing(), ObservedVerdict::Handshake),
-            Ok(Admission::Observed(observed)) => return *observed,
-            Err(refusal) => (nothing(), ObservedVerdict::Refused(refusal)),
-        };
         Self {
             body,
             verified,
             settlement,
-            finding,
+            verdict,
         }
     }
 
@@ -67,15 +66,17 @@ impl<S: ReplayStore> ObservedRequest<S> {
         &self.body
     }
 
-    /// What was found.
+    /// Returns the verdict of the checks.
     pub fn verdict(&self) -> ObservedVerdict {
-        self.finding
+        self.verdict
     }
 }
 
 impl<S: ReplayStore> Forwardable<S> {
-    /// The bytes to forward, what was verified of them, and what is still to be
-    /// said. Nothing was verified only where a source lets through what does not.
+    /// Splits the request into its body, the verified facts and the open settlement.
+    ///
+    /// The verified facts are absent only if the request did not verify and its source
+    /// observes.
     pub fn into_parts(self) -> (Bytes, Option<Verified>, Settlement<S>) {
         match self {
             Self::Verified(delivery) => {
@@ -87,14 +88,14 @@ impl<S: ReplayStore> Forwardable<S> {
     }
 }
 
-/// The body is not shown: it may hold what nobody should log.
+/// Leaves the body out, because it may hold private data.
 impl<S: ReplayStore> fmt::Debug for ObservedRequest<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObservedRequest")
             .field("body_len", &self.body.len())
             .field("verified", &self.verified)
             .field("settlement", &self.settlement)
-            .field("finding", &self.finding)
+            .field("verdict", &self.verdict)
             .finish()
     }
 }

@@ -1,0 +1,33 @@
+//! Who reads a response: an ordinary HTTP sender or a gRPC client.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Version};
+
+/// The kind of sender that a response is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// An ordinary HTTP sender.
+    Http,
+    /// A gRPC client: it reads the status from `grpc-status`.
+    Grpc,
+}
+
+impl Audience {
+    /// Returns the audience of a request, by its version and its content type.
+    ///
+    /// gRPC needs HTTP/2. An HTTP/1 client does not read `grpc-status`, but every client
+    /// reads the status code.
+    pub fn for_request(version: Version, request: &HeaderMap) -> Self {
+        let grpc = request.get(CONTENT_TYPE).is_some_and(|value| {
+            let value = value.as_bytes();
+            value
+                .strip_prefix(b"application/grpc")
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        });
+        if grpc && version == Version::HTTP_2 {
+            Self::Grpc
+        } else {
+            Self::Http
+        }
+    }
+}

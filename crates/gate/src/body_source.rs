@@ -1,0 +1,40 @@
+//! The body of a request, as an entry point hands it to the gate chunk by chunk.
+
+use std::error::Error;
+use std::fmt;
+
+use hookgate_core::Chunk;
+
+/// A source of the chunks of a body.
+pub trait BodySource: Send {
+    /// Returns the next chunk, or `None` at the end of the body.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`BodyError`] if the body cannot be read to its end.
+    fn chunk(&mut self) -> impl Future<Output = Result<Option<Chunk>, BodyError>> + Send;
+}
+
+/// Why a body could not be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The sender stopped before the end, or the framing is broken.
+    Incomplete,
+    /// A limit of the transport was reached first.
+    TooLarge,
+    /// The budget for unverified bodies is exhausted, and this body was evicted.
+    Overloaded,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incomplete => "the body ended early",
+            Self::TooLarge => "the body is larger than a limit of the transport",
+            Self::Overloaded => "the body was evicted from the budget for unverified bodies",
+        })
+    }
+}
+
+impl Error for BodyError {}

@@ -1,0 +1,239 @@
+//! The builder of a [`Source`].
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookgate_core::{Events, Provider, ReplayScope, UndocumentedProvider, Verifier};
+
+use super::Source;
+use super::policy::{
+    BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, OnMismatch, Policy,
+};
+
+/// Builds a [`Source`].
+#[derive(Debug)]
+pub struct SourceBuilder {
+    name: Arc<str>,
+    tenant: Option<Arc<str>>,
+    provider: Option<Arc<str>>,
+    verifier: Verifier,
+    provider_retention: Option<Duration>,
+    own_retention: Option<Duration>,
+    provider_dedupe: Option<Dedupe>,
+    own_dedupe: Option<Dedupe>,
+    policy: Policy,
+}
+
+impl SourceBuilder {
+    /// The retention of a source whose provider's retries are not known: 72 h.
+    pub const DEFAULT_RETENTION: Duration = Duration::from_secs(72 * 3600);
+    /// The default lease: 60 s.
+    pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
+    /// The default wait for a delivery in flight: 5 s.
+    pub const DEFAULT_DUPLICATE_WAIT: Duration = Duration::from_secs(5);
+    /// The default time limit of a whole body: 15 s.
+    pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+    pub(super) fn new(name: Arc<str>, verifier: Verifier) -> Self {
+        Self {
+            name,
+            tenant: None,
+            provider: None,
+            verifier,
+            provider_retention: None,
+            own_retention: None,
+            provider_dedupe: None,
+            own_dedupe: None,
+            policy: Policy {
+                mode: Mode::Enforce,
+                retention: Self::DEFAULT_RETENTION,
+                lease: Self::DEFAULT_LEASE,
+                duplicate_wait: Self::DEFAULT_DUPLICATE_WAIT,
+                max_entries: None,
+                body_limit: BodyLimit::DEFAULT,
+                body_timeout: Self::DEFAULT_BODY_TIMEOUT,
+                on_duplicate: OnDuplicate::Acknowledge,
+                on_conflict: OnConflict::Count,
+                dedupe: Dedupe::On,
+                guarantee: DeliveryGuarantee::AtLeastOnce,
+                on_mismatch: OnMismatch::Refuse,
+            },
+        }
+    }
+
+    /// Sets the tenant of these deliveries, if one source serves several tenants with
+    /// secrets of their own.
+    ///
+    /// The tenant is part of every replay key, so equal ids of two tenants are two events.
+    #[must_use]
+    pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
+        self.tenant = Some(tenant.into());
+        self
+    }
+
+    /// Forwards every delivery, whatever the verdict of the checks is, and only counts and
+    /// logs the verdicts.
+    ///
+    /// # Security
+    ///
+    /// Use this only for a trial in front of a receiver that checks by itself. The limits of
+    /// bodies still hold.
+    #[must_use]
+    pub fn with_insecure_observe_mode(mut self) -> Self {
+        self.policy.mode = Mode::Observe;
+        self
+    }
+
+    /// Sets the name, the retention and the duplicate detection to those of a provider in
+    /// the catalogue.
+    #[must_use]
+    pub fn provider(mut self, provider: &Provider) -> Self {
+        self.provider = Some(provider.name().into());
+        self.provider_retention = Some(provider.retention());
+        self.provider_dedupe = Some(match provider.events() {
+            Events::Distinct => Dedupe::On,
+            Events::Thin => Dedupe::Off,
+        });
+        self
+    }
+
+    /// Sets the name and the retention to those of a provider that publishes no scheme. The
+    /// operator wrote the scheme.
+    #[must_use]
+    pub fn undocumented_provider(mut self, provider: &UndocumentedProvider) -> Self {
+        self.provider = Some(provider.name().into());
+        self.provider_retention = Some(provider.retention());
+        self
+    }
+
+    /// Sets whether duplicates of an event are recognised.
+    ///
+    /// Set [`Dedupe::Off`] for a provider whose distinct events can be byte-identical:
+    /// otherwise one event is taken for a duplicate of another, and lost.
+    #[must_use]
+    pub fn dedupe(mut self, dedupe: Dedupe) -> Self {
+        self.own_dedupe = Some(dedupe);
+        self
+    }
+
+    /// Sets how long done events are remembered.
+    ///
+    /// The default is the retry horizon of the provider, or 72 h. A value below the security
+    /// retention of the window is raised to it, because a shorter retention lets replays in.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.own_retention = Some(retention);
+        self
+    }
+
+    /// Sets how long a delivery in flight keeps other deliveries of its event out, at least
+    /// one second.
+    ///
+    /// The lease must be longer than the longest delivery.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.policy.lease = lease.max(Duration::from_secs(1));
+        self
+    }
+
+    /// Sets how many events of this source the store may remember at a time.
+    ///
+    /// The limit keeps a noisy source from filling the store. Without it, the source may use
+    /// the whole store.
+    #[must_use]
+    pub fn max_entries(mut self, max_entries: u64) -> Self {
+        self.policy.max_entries = Some(max_entries);
+        self
+    }
+
+    /// Sets how long a second delivery of an event in flight waits for the first.
+    #[must_use]
+    pub fn duplicate_wait(mut self, wait: Duration) -> Self {
+        self.policy.duplicate_wait = wait;
+        self
+    }
+
+    /// Sets the size limit of a body.
+    #[must_use]
+    pub fn body_limit(mut self, limit: BodyLimit) -> Self {
+        self.policy.body_limit = limit;
+        self
+    }
+
+    /// Sets the time limit of a whole body.
+    #[must_use]
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.body_timeout = timeout;
+        self
+    }
+
+    /// Sets the response to a delivery of a done event that has another body.
+    #[must_use]
+    pub fn on_conflict(mut self, response: OnConflict) -> Self {
+        self.policy.on_conflict = response;
+        self
+    }
+
+    /// Sets the response to a duplicate of a done event.
+    #[must_use]
+    pub fn on_duplicate(mut self, response: OnDuplicate) -> Self {
+        self.policy.on_duplicate = response;
+        self
+    }
+
+    /// Sets the guarantee for a delivery whose outcome is unknown.
+    #[must_use]
+    pub fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
+        self.policy.guarantee = guarantee;
+        self
+    }
+
+    /// Responds with 503 instead of 401 to a well-formed, fresh delivery whose signature
+    /// does not match, so that the sender retries.
+    ///
+    /// Use this while a secret rotates.
+    #[must_use]
+    pub fn retry_on_mismatch(mut self) -> Self {
+        self.policy.on_mismatch = OnMismatch::AskToRetry;
+        self
+    }
+
+    /// Builds the source.
+    pub fn build(self) -> Source {
+        let Self {
+            name,
+            tenant,
+            provider,
+            verifier,
+            provider_retention,
+            own_retention,
+            provider_dedupe,
+            own_dedupe,
+            mut policy,
+        } = self;
+        policy.dedupe = own_dedupe.or(provider_dedupe).unwrap_or_default();
+        policy.retention = own_retention
+            .or(provider_retention)
+            .unwrap_or(Self::DEFAULT_RETENTION)
+            .max(verifier.window().security_retention());
+        let (scope, tag) = scope(&name, tenant.as_deref());
+        Source {
+            scope,
+            tag,
+            name,
+            tenant,
+            provider,
+            verifier,
+            policy,
+        }
+    }
+}
+
+/// Returns the scope of the replay keys of a source, and the tag that its quota goes by.
+fn scope(name: &str, tenant: Option<&str>) -> (ReplayScope, u64) {
+    let names = [name, tenant.unwrap_or_default()];
+    let names = &names[..1 + usize::from(tenant.is_some())];
+    let tag = BuildHasherDefault::<DefaultHasher>::default().hash_one(names);
+    (ReplayScope::new(names), tag)
+}

@@ -1,0 +1,174 @@
+//! A source of deliveries: its name, its verifier and its policy.
+
+mod builder;
+mod policy;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookgate_core::{ReplayScope, UnixTime, Verifier, VerifyError};
+use hookgate_replay::{ClaimOptions, SourceQuota};
+
+use self::policy::{OnMismatch, Policy};
+use crate::refusal::Refusal;
+
+pub use self::builder::SourceBuilder;
+pub use self::policy::{BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
+
+/// A source of deliveries: the sender, how its deliveries verify, and the operator's policy
+/// for them.
+#[derive(Clone, Debug)]
+pub struct Source {
+    name: Arc<str>,
+    tenant: Option<Arc<str>>,
+    provider: Option<Arc<str>>,
+    verifier: Verifier,
+    scope: ReplayScope,
+    /// Separates the entries of this source from those of others, for the quota.
+    tag: u64,
+    policy: Policy,
+}
+
+impl Source {
+    /// Starts to build a source called `name`.
+    ///
+    /// The name is part of every replay key: a source under a new name starts without any
+    /// remembered event.
+    pub fn builder(name: impl Into<Arc<str>>, verifier: Verifier) -> SourceBuilder {
+        SourceBuilder::new(name.into(), verifier)
+    }
+
+    /// Returns the name of the source.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the tenant of these deliveries, if one source serves several tenants.
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    /// Returns what the checks decide.
+    pub fn mode(&self) -> Mode {
+        self.policy.mode
+    }
+
+    /// Returns the name of the provider in the catalogue, if the source has one.
+    pub fn provider(&self) -> Option<&str> {
+        self.provider.as_deref()
+    }
+
+    /// Returns the verifier of this source's deliveries.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Returns how long done events are remembered.
+    pub fn retention(&self) -> Duration {
+        self.policy.retention
+    }
+
+    /// Returns how long a delivery in flight keeps other deliveries of its event out.
+    pub fn lease(&self) -> Duration {
+        self.policy.lease
+    }
+
+    /// Returns the size limit of a body.
+    pub fn body_limit(&self) -> BodyLimit {
+        self.policy.body_limit
+    }
+
+    /// Returns the time limit of a whole body.
+    pub fn body_timeout(&self) -> Duration {
+        self.policy.body_timeout
+    }
+
+    /// Returns the guarantee for a delivery whose outcome is unknown.
+    pub fn delivery_guarantee(&self) -> DeliveryGuarantee {
+        self.policy.guarantee
+    }
+
+    /// Returns whether duplicates of an event are recognised.
+    pub fn dedupe(&self) -> Dedupe {
+        self.policy.dedupe
+    }
+
+    /// Returns how long a delivery waits for another delivery of its event.
+    pub fn duplicate_wait(&self) -> Duration {
+        match self.policy.mode {
+            Mode::Enforce => self.policy.duplicate_wait,
+            // The delivery is forwarded in any case, so a wait changes nothing.
+            Mode::Observe => Duration::ZERO,
+        }
+    }
+
+    /// Returns the refusal for `error`, with the status that the provider demands, if any.
+    pub(crate) fn refusal(&self, error: VerifyError) -> Refusal {
+        match (self.verifier.scheme().refusal_status(), error) {
+            (None, _) | (_, VerifyError::NoActiveKey | VerifyError::HandshakeRefused) => {
+                error.into()
+            }
+            (Some(status), _) => Refusal::from(error).with_status(status),
+        }
+    }
+
+    /// Returns the refusal for `error` after the whole body was read.
+    pub(crate) fn refusal_after_body(&self, error: VerifyError) -> Refusal {
+        let refusal = self.refusal(error);
+        match (error, self.policy.on_mismatch) {
+            (VerifyError::SignatureMismatch, OnMismatch::AskToRetry) => refusal.asking_to_retry(),
+            _ => refusal,
+        }
+    }
+
+    pub(crate) fn scope(&self) -> &ReplayScope {
+        &self.scope
+    }
+
+    pub(crate) fn on_conflict(&self) -> OnConflict {
+        self.policy.on_conflict
+    }
+
+    pub(crate) fn on_duplicate(&self) -> OnDuplicate {
+        self.policy.on_duplicate
+    }
+
+    /// Returns how long a claim keeps other deliveries of the event out.
+    pub(crate) fn claim_lease(&self) -> Duration {
+        match self.policy.guarantee {
+            DeliveryGuarantee::AtLeastOnce => self.policy.lease,
+            // Only a known outcome makes the event claimable again. Neither a crash nor the
+            // end of a lease does.
+            DeliveryGuarantee::AtMostOnce => self.policy.retention,
+        }
+    }
+
+    /// Returns the options of a claim on a message with this checksum and signing time.
+    pub(crate) fn claim_options(
+        &self,
+        content: Option<u32>,
+        signed: Option<UnixTime>,
+    ) -> ClaimOptions {
+        let Policy {
+            retention,
+            guarantee,
+            max_entries,
+            ..
+        } = self.policy;
+        let attempt_retention = match guarantee {
+            DeliveryGuarantee::AtLeastOnce => retention,
+            DeliveryGuarantee::AtMostOnce => Duration::ZERO,
+        };
+        let mut options = ClaimOptions::new(self.claim_lease(), attempt_retention);
+        options.quota = max_entries.map(|max_entries| SourceQuota::new(self.tag, max_entries));
+        options.content_checksum = content;
+        options.signed_at = signed;
+        options
+    }
+}
+
+impl AsRef<Self> for Source {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}

@@ -1,0 +1,26 @@
+//! The state that all clones of a gate share with its unsettled deliveries.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use hookgate_core::UnixTime;
+
+use crate::clock::Clock;
+use crate::waiting_bodies::WaitingBodies;
+
+pub(crate) struct GateState<S> {
+    pub(crate) store: S,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The start of this process, if deliveries that were signed before it are refused.
+    pub(crate) fence: Option<UnixTime>,
+    pub(crate) counters: Counters,
+    pub(crate) waiting: WaitingBodies,
+}
+
+/// The counters behind [`Stats`](crate::Stats).
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) store_errors: AtomicU64,
+    pub(crate) stale_settlements: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+}

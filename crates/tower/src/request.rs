@@ -1,0 +1,84 @@
+//! A request as the layer hands it to the gate's pipeline.
+
+use std::sync::Arc;
+
+use hookgate_core::{Head, Verified};
+use hookgate_gate::{AcceptedHead, CheckedRequest, InboundRequest, Reason, Refusal, Source};
+use http::request;
+use http_body::Body;
+
+use crate::body::Frames;
+use crate::record;
+use crate::resolve::{BoxError, Resolve};
+
+/// The head of a request, its body, and the resolver that finds its source.
+pub(crate) struct LayerRequest<'r, V, B> {
+    pub(crate) resolver: &'r V,
+    pub(crate) parts: &'r request::Parts,
+    pub(crate) declared_len: Option<u64>,
+    pub(crate) frames: Frames<'r, B>,
+}
+
+impl<V, B> InboundRequest for LayerRequest<'_, V, B>
+where
+    V: Resolve,
+    B: Body + Send,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Route = Arc<Source>;
+
+    fn head(&self) -> Head<'_> {
+        Head::from(self.parts)
+    }
+
+    fn declared_len(&self) -> Option<u64> {
+        self.declared_len
+    }
+
+    fn receive<'s>(
+        &mut self,
+        head: AcceptedHead<'s>,
+    ) -> impl Future<Output = Result<CheckedRequest<'s>, Refusal>> + Send {
+        head.receive(&mut self.frames)
+    }
+
+    fn is_current(&self, source: &Arc<Source>) -> bool {
+        self.resolver.is_current(self.parts, source)
+    }
+
+    fn find_route(&mut self) -> impl Future<Output = Result<Arc<Source>, Refusal>> + Send {
+        find_source(self.resolver, self.parts)
+    }
+
+    fn on_routed(&mut self, source: &Arc<Source>) {
+        record::resolved(source);
+    }
+
+    fn on_verified(&mut self, source: &Arc<Source>, verified: &Verified) {
+        record::verified(source, verified);
+    }
+}
+
+/// Finds the source of the request with this head.
+///
+/// # Errors
+///
+/// Returns [`Reason::SourceUnknown`] if no source has the request, and
+/// [`Reason::SourceUnavailable`] if the lookup fails.
+pub(crate) async fn find_source<V: Resolve>(
+    resolver: &V,
+    parts: &request::Parts,
+) -> Result<Arc<Source>, Refusal> {
+    match resolver.resolve(parts).await {
+        Ok(Some(source)) => Ok(source),
+        Ok(None) => Err(Reason::SourceUnknown.into()),
+        Err(error) => {
+            tracing::error!(
+                error = &*error as &dyn std::error::Error,
+                "source lookup failed"
+            );
+            Err(Reason::SourceUnavailable.into())
+        }
+    }
+}
