@@ -1,0 +1,11 @@
+//! Tests of the gate's pipeline, by topic. Each test sets the time itself.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod admission;
+mod memory;
+mod receiving;
+mod settlement;
+mod source;
+mod source_replaced;
+mod support;
