@@ -156,9 +156,9 @@ impl fmt::Display for SecretError {
             Self::Prefix => {
                 f.write_str("the secret does not start with the prefix of the scheme's secrets")
             }
-            Self::Published => {
-                f.write_str("public documentation prints the secret; anyone can sign with it")
-            }
+            Self::Published => f.write_str(
+                "the secret is printed in public documentation; anyone can sign with it",
+            ),
         }
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn sign(
         Ok(request)
     };
     let signed = match signer.sign_request(request()?, at, delivery.id.as_deref()) {
-        Err(SignError::IdNeeded) => signer.sign_request(request()?, at, Some(&new_id())),
+        Err(SignError::IdMissing) => signer.sign_request(request()?, at, Some(&new_id())),
         other => other,
     };
     signed.map_err(Error::new)

@@ -46,6 +46,11 @@ impl Tag {
         &mut self.0
     }
 
+    /// Shortens the tag to its first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
     /// Creates the tag of a token: its digest. Digests have one length, so their comparison
     /// takes constant time whatever the lengths of the tokens are.
     pub(crate) fn of_token(text: &[u8]) -> Self {

@@ -3,11 +3,11 @@
 //! Each parser accepts one canonical form and refuses every other spelling.
 
 use base64::Engine;
-use base64::engine::general_purpose as base64_engine;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::canonical_base64::{self, CanonicalBase64};
 use crate::mac::{Tag, TagLen};
 use crate::time::{Precision, UnixTime};
 
@@ -45,12 +45,12 @@ impl Encoding {
                 }
                 hex::decode_to_slice(text, tag.zeroed(bytes)).ok()
             }
-            Self::Base64 => decode_base64(&canonical_base64::STANDARD, text, len, tag),
-            Self::Base64Url => decode_base64(&canonical_base64::URL, text, len, tag),
+            Self::Base64 => decode_base64(&STANDARD, text, len, tag),
+            Self::Base64Url => decode_base64(&URL_SAFE_NO_PAD, text, len, tag),
             Self::Base64Hex => {
                 let mut digits = Tag::default();
                 let most = TagLen::AtMost(len.max() * 2);
-                decode_base64(&canonical_base64::STANDARD, text, most, &mut digits)?;
+                decode_base64(&STANDARD, text, most, &mut digits)?;
                 Self::Hex.decode_to(digits.bytes(), len, tag)
             }
             Self::Token => {
@@ -59,7 +59,7 @@ impl Encoding {
             }
             Self::Basic => {
                 let mut credentials = Tag::default();
-                decode_base64(&canonical_base64::STANDARD, text, len, &mut credentials)?;
+                decode_base64(&STANDARD, text, len, &mut credentials)?;
                 *tag = Tag::of_token(credentials.bytes());
                 Some(())
             }
@@ -70,22 +70,26 @@ impl Encoding {
     pub(crate) fn encode(self, bytes: &[u8]) -> String {
         match self {
             Self::Hex => hex::encode(bytes),
-            Self::Base64 | Self::Basic => base64_engine::STANDARD.encode(bytes),
-            Self::Base64Url => base64_engine::URL_SAFE_NO_PAD.encode(bytes),
-            Self::Base64Hex => base64_engine::STANDARD.encode(hex::encode(bytes)),
+            Self::Base64 | Self::Basic => STANDARD.encode(bytes),
+            Self::Base64Url => URL_SAFE_NO_PAD.encode(bytes),
+            Self::Base64Hex => STANDARD.encode(hex::encode(bytes)),
             Self::Token => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
 }
 
-fn decode_base64(variant: &CanonicalBase64, text: &[u8], len: TagLen, tag: &mut Tag) -> Option<()> {
-    let digits = variant.digits(text)?;
-    let bytes = canonical_base64::decoded_len(digits);
-    // A text of the wrong length is refused before the work of decoding it.
-    if !len.allows(bytes) {
+/// Decodes canonical base64 (RFC 4648 §3.5). The engines refuse wrong padding and bits behind the
+/// last byte, so no second text decodes to the same bytes.
+fn decode_base64(engine: &GeneralPurpose, text: &[u8], len: TagLen, tag: &mut Tag) -> Option<()> {
+    // The estimate is at most two bytes too high. A longer text is refused before the work of
+    // decoding it.
+    let estimate = base64::decoded_len_estimate(text.len());
+    if estimate > len.max() + 2 {
         return None;
     }
-    variant.decode(digits, tag.zeroed(bytes))
+    let decoded = engine.decode_slice(text, tag.zeroed(estimate)).ok()?;
+    tag.truncate(decoded);
+    len.allows(decoded).then_some(())
 }
 
 /// The format of a timestamp.
@@ -208,7 +212,7 @@ mod tests {
 
     #[test]
     fn only_canonical_base64_of_the_exact_length_decodes() {
-        let text = base64_engine::STANDARD.encode([7; 32]);
+        let text = STANDARD.encode([7; 32]);
         assert_eq!(
             Encoding::Base64
                 .decode(text.as_bytes(), TagLen::Exactly(32))
@@ -226,8 +230,8 @@ mod tests {
             format!(" {text}"),
             format!("{}!!", &text[..42]),
             trailing_bits,
-            base64_engine::STANDARD.encode([7; 31]),
-            base64_engine::STANDARD.encode([7; 33]),
+            STANDARD.encode([7; 31]),
+            STANDARD.encode([7; 33]),
             text.replace('B', "_"),
             String::new(),
         ] {
@@ -237,6 +241,35 @@ mod tests {
                     .is_none(),
                 "{bad:?}"
             );
+        }
+    }
+
+    #[test]
+    fn no_two_texts_in_base64_decode_to_the_same_bytes() {
+        for encoding in [Encoding::Base64, Encoding::Base64Url] {
+            for len in 1..8_u8 {
+                let bytes: Vec<u8> = (0..len).map(|at| at.wrapping_mul(85)).collect();
+                let canonical = encoding.encode(&bytes);
+                let len = TagLen::AtMost(8);
+                let decoded = encoding.decode(canonical.as_bytes(), len).unwrap();
+                assert_eq!(decoded.bytes(), bytes);
+                let longer = [format!("{canonical}="), format!("{canonical}A")];
+                let texts = longer.into_iter().chain([canonical.clone()]);
+                for text in texts.map(String::into_bytes) {
+                    for cut in 0..=text.len() {
+                        for at in 0..cut {
+                            for byte in 0..=u8::MAX {
+                                let mut text = text[..cut].to_vec();
+                                text[at] = byte;
+                                // A text that decodes is the one that its bytes encode to.
+                                if let Some(tag) = encoding.decode(&text, len) {
+                                    assert_eq!(encoding.encode(tag.bytes()).as_bytes(), text);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
 

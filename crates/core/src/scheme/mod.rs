@@ -1,7 +1,6 @@
 #![doc = include_str!("language.md")]
 
 mod ambiguity;
-mod canonical_base64;
 pub(crate) mod field;
 mod grammar;
 pub(crate) mod handshake;

@@ -1,0 +1,90 @@
+//! Builds a signer.
+
+use std::collections::BTreeMap;
+
+use super::{Signer, SigningKey};
+use crate::error::SecretError;
+use crate::mac::{self, Algorithm, PrivateKey};
+use crate::scheme::Scheme;
+use crate::secret::Secret;
+use crate::verifier::{BuildError, SchemeSettings, find_variant};
+
+/// Builds a [`Signer`].
+#[derive(Debug)]
+pub struct SignerBuilder {
+    scheme: Scheme,
+    secret: Secret,
+    url: Option<String>,
+    params: BTreeMap<Box<str>, Box<str>>,
+    variant: Option<String>,
+}
+
+impl SignerBuilder {
+    pub(super) fn new(scheme: &Scheme, secret: &Secret) -> Self {
+        Self {
+            scheme: scheme.clone(),
+            secret: secret.clone(),
+            url: None,
+            params: BTreeMap::new(),
+            variant: None,
+        }
+    }
+
+    /// Sets the URL of the endpoint, for schemes that sign it.
+    #[must_use]
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// Sets a parameter of the scheme.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
+        self.params.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the variant of the scheme.
+    ///
+    /// Without it, the signer uses the first variant that the secret belongs to.
+    #[must_use]
+    pub fn variant(mut self, name: impl Into<String>) -> Self {
+        self.variant = Some(name.into());
+        self
+    }
+
+    /// Builds the signer.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`BuildError`] if the secret does not fit the scheme, or if the URL or a
+    /// parameter is missing or wrong.
+    pub fn build(self) -> Result<Signer, BuildError> {
+        let secret_error = |error| BuildError::Secret { index: 0, error };
+        let settings = SchemeSettings::new(&self.scheme, self.url.as_deref(), self.params)?;
+        let plans = self.scheme.plans();
+        let plan = match self.variant {
+            Some(name) => find_variant(&self.scheme, &name)?,
+            None => plans
+                .iter()
+                .position(|plan| plan.key.is_for(&self.secret))
+                .ok_or_else(|| secret_error(SecretError::Prefix))?,
+        };
+        let chosen = &plans[plan];
+        let key = match chosen.algorithm {
+            Algorithm::Token => Ok(SigningKey::Token(self.secret)),
+            Algorithm::Public(algorithm) => chosen
+                .key
+                .decode(&self.secret)
+                .and_then(|bytes| PrivateKey::new(algorithm, &bytes))
+                .map(SigningKey::Private),
+            algorithm => mac::Key::new(algorithm, &chosen.key, &self.secret).map(SigningKey::Mac),
+        };
+        Ok(Signer {
+            key: key.map_err(secret_error)?,
+            scheme: self.scheme,
+            plan,
+            settings,
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! Signing a prepared request, in the four forms that schemes have: a template, the elements of
+//! an array, a JSON Web Token, and an HTTP message signature.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use super::SignError;
+use super::draft::Draft;
+use crate::head::Head;
+use crate::message_signature::{self, Component, Digests, Metadata, Policy};
+use crate::scheme::field::Encoding;
+use crate::scheme::location::Location;
+use crate::scheme::signature::SignatureLocation;
+use crate::time::UnixTime;
+use crate::verifier::SigningInput;
+
+/// Time from the signing of a token to its expiry.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
+impl Draft<'_> {
+    /// Signs the message of the scheme's template.
+    pub(super) fn sign_message(&mut self) -> Result<(), SignError> {
+        let list = self.plan.signature.list.as_ref();
+        let list = list.map(|list| list.write(&self.items, ""));
+        let message = self.signing_input(list.as_deref()).message()?;
+        let signature = self.signer.signature(&message)?;
+        let value = self.plan.signature.write(&self.items, &signature);
+        match &self.plan.signature.location {
+            SignatureLocation::HeaderPrefix(prefix) => {
+                let name = HeaderName::from_bytes(format!("{prefix}1").as_bytes()).ok();
+                let name = name.ok_or(SignError::FieldMalformed)?;
+                self.insert(&Location::Header(name), value.as_bytes())
+            }
+            SignatureLocation::Locations(locations) => match locations.first() {
+                Some(location) => self.insert(location, value.as_bytes()),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Signs each element of an array in the body.
+    pub(super) fn sign_elements(&mut self) -> Result<(), SignError> {
+        let (Some(array), SignatureLocation::Locations(locations)) =
+            (&self.plan.each, &self.plan.signature.location)
+        else {
+            return Ok(());
+        };
+        let [Location::Json(pointer)] = &locations[..] else {
+            return Err(SignError::FieldMalformed);
+        };
+        let body = serde_json::from_slice(&self.body).ok();
+        let mut body: Value = body.ok_or(SignError::BodyNotJson)?;
+        let elements = array.get_mut(&mut body).ok_or(SignError::BodyNotJson)?;
+        if elements.is_null() {
+            *elements = Value::Array(vec![Value::Object(Map::new())]);
+        }
+        let elements = elements.as_array_mut().ok_or(SignError::BodyNotJson)?;
+        for element in elements {
+            let text = element.to_string();
+            let input = SigningInput {
+                body: text.as_bytes(),
+                ..self.signing_input(None)
+            };
+            let signature = self.signer.signature(&input.message()?)?;
+            let value = self.plan.signature.write(&[], &signature);
+            *pointer.get_mut(element).ok_or(SignError::BodyNotJson)? = value.into();
+        }
+        self.body = body.to_string().into_bytes();
+        Ok(())
+    }
+
+    /// Signs a JSON Web Token (RFC 7519) with the claims that the scheme reads.
+    pub(super) fn sign_token(&mut self, algorithm: &str, at: UnixTime) -> Result<(), SignError> {
+        let claims = self.token_claims(at)?;
+        let algorithm = algorithm.trim_start_matches("jwt-").to_ascii_uppercase();
+        let header = serde_json::json!({ "alg": algorithm, "typ": "JWT" });
+        let [header, claims] =
+            [header, Value::Object(claims)].map(|part| base64url(part.to_string().as_bytes()));
+        let signed = format!("{header}.{claims}");
+        let signature = base64url(&self.signer.signature(signed.as_bytes())?);
+        let prefix = String::from_utf8_lossy(&self.plan.signature.prefix);
+        let token = format!("{prefix}{signed}.{signature}");
+        match &self.plan.signature.location {
+            SignatureLocation::Locations(locations) if !locations.is_empty() => {
+                self.insert(&locations[0], token.as_bytes())
+            }
+            _ => Err(SignError::FieldMalformed),
+        }
+    }
+
+    fn token_claims(&self, at: UnixTime) -> Result<Map<String, Value>, SignError> {
+        let mut claims = Map::new();
+        claims.insert("iat".to_owned(), at.secs().into());
+        claims.insert("exp".to_owned(), at.plus(TOKEN_LIFETIME).secs().into());
+        if let Some(field) = &self.plan.timestamp
+            && let Location::Claim(name) = &field.location
+        {
+            let text = field.unit.format(at);
+            let number = text.parse::<i64>().map(Value::from);
+            claims.insert(name.to_string(), number.unwrap_or(Value::String(text)));
+        }
+        for equal in &self.plan.require {
+            if let Location::Claim(name) = &equal.location {
+                let value = self.signing_input(None).text(&equal.template)?;
+                let value = String::from_utf8_lossy(&value).into_owned();
+                claims.insert(name.to_string(), value.into());
+            }
+        }
+        for location in self.plan.id.iter().flat_map(|id| &id.locations) {
+            if let Location::Claim(name) = location {
+                claims.insert(name.to_string(), self.invented.into());
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Signs components of the request with an HTTP message signature (RFC 9421).
+    pub(super) fn sign_components(
+        &mut self,
+        policy: &Policy,
+        at: UnixTime,
+    ) -> Result<(), SignError> {
+        let headers = &mut self.parts.headers;
+        headers.insert("content-digest", Digests::of(&self.body).header());
+        for component in &policy.components {
+            if let Component::Field(name) = component
+                && !headers.contains_key(name)
+            {
+                let invented = HeaderValue::from_str(self.invented).ok();
+                headers.insert(name, invented.ok_or(SignError::FieldMalformed)?);
+            }
+        }
+        let metadata = Metadata {
+            created: Some(at),
+            nonce: Some(self.invented),
+            algorithm: Some(policy.algorithm),
+            tag: policy.tag.as_deref(),
+            ..Metadata::default()
+        };
+        let label = policy.label.as_deref().unwrap_or("sig1");
+        let endpoint = self.signer.settings.endpoint.as_ref();
+        let draft = message_signature::Draft::new(
+            label,
+            &policy.components,
+            metadata,
+            Head::from(&self.parts),
+            endpoint.and_then(|endpoint| endpoint.origin.as_ref()),
+        );
+        let draft = draft.ok().ok_or(SignError::FieldMalformed)?;
+        let signature = self.signer.signature(draft.base())?;
+        draft.finish(&signature, &mut self.parts.headers);
+        Ok(())
+    }
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    Encoding::Base64Url.encode(bytes)
+}
