@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Counts instructions under callgrind, and compares them with the baseline beside this
-file. What one run does more than a shorter one is what it repeats: start and end cancel.
+"""Counts instructions under callgrind and compares them with benches/instructions.json.
 
---save writes the baseline: after a change that is worth what it costs, or that saves.
+Each case runs twice, with few and with many repetitions. The difference is the cost of the
+repetitions, without start and exit. --save writes a new baseline, for a change that is worth its
+cost or that saves instructions.
 """
 
 import argparse
@@ -17,11 +18,12 @@ PROGRAM = HERE.parent / "target" / "release" / "instructions"
 BASELINE = HERE / "instructions.json"
 CASES = ["verify", "forged", "stale", "claim", "layer"]
 FEW, MANY = 100, 600
-# Of what the baseline has. Another compiler makes other code.
+# Tolerated growth relative to the baseline, which is larger for another compiler.
 TOLERANCE, OTHER_COMPILER = 0.03, 0.15
 
 
 def count(case, times):
+    """Returns the instructions of a run with `times` repetitions."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(PROGRAM), case,
                str(times), "--prepared", str(MANY)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -45,12 +47,12 @@ def main():
     for case, now in counted.items():
         before = baseline["instructions"][case]
         change = now / before - 1
-        print(f"{case:8} {now:8} instructions, {before} in the baseline ({change:+.1%})")
+        print(f"{case:8} {now:8} instructions, baseline {before} ({change:+.1%})")
         if change > tolerance:
             worse.append(case)
     if worse:
         sys.exit(f"{', '.join(worse)}: more than {tolerance:.0%} above the baseline; "
-                 "if that is worth it, write it down with benches/instructions.py --save")
+                 "to accept this cost, run benches/instructions.py --save")
 
 
 if __name__ == "__main__":

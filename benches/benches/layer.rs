@@ -1,8 +1,8 @@
-//! The layer around a handler that does nothing: what a delivery costs, what a refusal
-//! costs, and what the layers and extractors of others cost.
+//! The cost of the layer around an empty handler: accepted deliveries, refused deliveries, and the
+//! layers and extractors of other crates.
 //!
-//! Others verify and no more. So there is a figure for verifying alone, to compare, and
-//! one with the replay protection that they do not have.
+//! The other crates have no replay protection. So hookgate is measured without it, for a fair
+//! comparison, and with it.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_hookgate::{HookgateLayer, Provider, Secret, Signer, VerifiedBody, Verifier};
 
-/// The gateway's, for all who are measured.
+/// The allocator of the gateway, for every contender.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,7 +36,7 @@ fn provider() -> Provider {
     Provider::named("standard-webhooks").expect("the catalogue has the provider")
 }
 
-/// Makes signed deliveries of one body, each of an event of its own.
+/// Signs deliveries of one body. Each delivery is a new event.
 struct Sender {
     signer: Signer,
     body: Bytes,
@@ -68,7 +68,7 @@ impl Sender {
     }
 }
 
-/// A source with the key of the deliveries last, after others that do not match.
+/// Returns a source whose last key matches the deliveries; the keys before it do not.
 fn source(keys: usize, dedupe: Dedupe) -> Source {
     let provider = provider();
     let other = |index: usize| {
@@ -90,22 +90,23 @@ fn source(keys: usize, dedupe: Dedupe) -> Source {
         .build()
 }
 
-type Answer = Response<Full<Bytes>>;
+type EmptyResponse = Response<Full<Bytes>>;
 
-/// The layer around a handler that does nothing.
+/// Returns the layer around an empty handler.
 fn layered(
     source: Source,
 ) -> impl Service<Request<Full<Bytes>>, Response: HasStatus, Error = Infallible> + Clone {
     let handler = service_fn(|request: Request<VerifiedBody>| {
         black_box(request);
-        ready(Ok::<_, Infallible>(Answer::default()))
+        ready(Ok::<_, Infallible>(EmptyResponse::default()))
     });
-    // Every delivery of a run is remembered.
+    // The store has room for every event of a run.
     HookgateLayer::new(source)
         .replay_store(MemoryStore::with_max_entries(u64::MAX))
         .layer(handler)
 }
 
+/// A response of any body type.
 trait HasStatus {
     fn code(&self) -> StatusCode;
 }
@@ -116,6 +117,7 @@ impl<B> HasStatus for Response<B> {
     }
 }
 
+/// A benchmark group with a runtime for the calls.
 struct Bench<'g> {
     group: BenchmarkGroup<'g, WallTime>,
     runtime: Runtime,
@@ -132,7 +134,7 @@ impl<'g> Bench<'g> {
         }
     }
 
-    /// Times what `service` makes of requests, each of which has this answer.
+    /// Measures calls of `service`. Asserts first that a call has the status `expected`.
     fn calls<S, B>(
         &mut self,
         id: BenchmarkId,
@@ -170,7 +172,7 @@ fn deliveries(criterion: &mut Criterion) {
             sender.next()
         });
         let service = layered(source(1, Dedupe::Off));
-        let name = "hookgate, verifying alone";
+        let name = "hookgate, without replay protection";
         bench.calls(id(name), service, StatusCode::OK, || sender.next());
 
         let peer = webhook_verify::tower::VerifyLayer::new(
@@ -179,7 +181,7 @@ fn deliveries(criterion: &mut Criterion) {
         );
         let service = peer.layer(service_fn(|request: Request<Bytes>| {
             black_box(request);
-            ready(Ok::<_, Infallible>(Answer::default()))
+            ready(Ok::<_, Infallible>(EmptyResponse::default()))
         }));
         bench.calls(id("webhook-verify"), service, StatusCode::OK, || {
             sender.next::<Full<Bytes>>()
@@ -187,7 +189,7 @@ fn deliveries(criterion: &mut Criterion) {
     }
 }
 
-/// The same handler in axum, behind the layer and with the extractor of another crate.
+/// An empty handler in axum, behind the layer and with the extractor of another crate.
 fn in_axum(criterion: &mut Criterion) {
     let mut bench = Bench::new(criterion, "layer in axum");
     for len in SIZES {
@@ -203,13 +205,13 @@ fn in_axum(criterion: &mut Criterion) {
         bench.calls(id("hookgate"), ours(Dedupe::On), StatusCode::OK, || {
             sender.next::<axum::body::Body>()
         });
-        let name = "hookgate, verifying alone";
+        let name = "hookgate, without replay protection";
         bench.calls(id(name), ours(Dedupe::Off), StatusCode::OK, || {
             sender.next::<axum::body::Body>()
         });
         let handler = async |StandardWebhook(body): StandardWebhook<Bytes>| drop(black_box(body));
         let webhook = SharedWebhook::new(Webhook::new(SECRET).expect("the secret is not empty"));
-        // It refuses bodies of more than 2 MB by a default of axum.
+        // The default body limit of axum, 2 MB, applies to this extractor.
         let theirs = Router::new().route("/", post(handler)).with_state(webhook);
         bench.calls(id("axum-standardwebhooks"), theirs, StatusCode::OK, || {
             sender.next::<axum::body::Body>()
@@ -238,7 +240,7 @@ fn refusals(criterion: &mut Criterion) {
                 .sign(&body, at, Some("msg_0"))
                 .expect("the delivery is signed")
         };
-        let (good, stale) = (
+        let (genuine, stale) = (
             sign(now),
             sign(now.minus(std::time::Duration::from_secs(400))),
         );
@@ -248,13 +250,13 @@ fn refusals(criterion: &mut Criterion) {
         let mut refuses = |name: &str, headers: &http::HeaderMap, body: &Bytes, status| {
             bench.calls(id(name), service.clone(), status, || request(headers, body));
         };
-        refuses("forged", &good, &other, StatusCode::UNAUTHORIZED);
+        refuses("forged", &genuine, &other, StatusCode::UNAUTHORIZED);
         refuses("stale", &stale, &body, StatusCode::UNAUTHORIZED);
         refuses("unsigned", &none, &body, StatusCode::UNAUTHORIZED);
         let large = Bytes::from(vec![b' '; 1024 * 1024 + 1]);
-        refuses("too large", &good, &large, StatusCode::PAYLOAD_TOO_LARGE);
-        // The first is delivered, all others are acknowledged.
-        refuses("duplicate", &good, &body, StatusCode::OK);
+        refuses("too large", &genuine, &large, StatusCode::PAYLOAD_TOO_LARGE);
+        // The first delivery is forwarded; all later ones are duplicates.
+        refuses("duplicate", &genuine, &body, StatusCode::OK);
     }
 }
 

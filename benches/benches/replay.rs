@@ -1,7 +1,7 @@
-//! What the stores cost: claims a second with so many deliveries at once, how long one
-//! takes, and how much room an event takes, as the number of remembered events grows.
+//! The cost of the replay stores as the number of remembered events grows: claims a second with
+//! many concurrent deliveries, the latency of a claim, and the memory of an event.
 //!
-//! `cargo bench --bench replay` measures; `-- --test` runs it once, small.
+//! `cargo bench --bench replay` measures; `-- --test` runs each store once with few events.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,11 +17,12 @@ use hookgate_replay::{
     Settled,
 };
 
-/// The gateway's.
+/// The allocator of the gateway.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const AT_ONCE: [usize; 2] = [32, 64];
+/// Numbers of concurrent deliveries.
+const CONCURRENCY: [usize; 2] = [32, 64];
 
 const CLAIM_OPTIONS: ClaimOptions =
     ClaimOptions::new(Duration::from_secs(600), Duration::from_secs(600));
@@ -38,15 +39,15 @@ fn main() {
         .build()
         .expect("the runtime starts");
     println!(
-        "{:<24} {:>9} {:>7} {:>10} {:>10} {:>10} {:>12}",
-        "store", "events", "at once", "claims/s", "p50", "p99", "bytes/event"
+        "{:<24} {:>9} {:>8} {:>10} {:>10} {:>10} {:>12}",
+        "store", "events", "parallel", "claims/s", "p50", "p99", "bytes/event"
     );
     runtime.block_on(async {
         let memory = MemoryStore::with_max_entries(u64::MAX >> 1);
         run("memory", Arc::new(memory), sizes, resident).await;
         for (name, durability) in [
             ("disk", Durability::Process),
-            ("disk, through power loss", Durability::Power),
+            ("disk, power-loss safe", Durability::Power),
         ] {
             let folder = tempfile::tempdir().expect("the temporary folder is created");
             let store = DiskStore::builder()
@@ -70,7 +71,7 @@ fn main() {
     });
 }
 
-/// A redis-server of its own, on a free port.
+/// A redis-server of this benchmark on a free port. It stops when it is dropped.
 struct Redis {
     process: Child,
     port: u16,
@@ -100,21 +101,21 @@ impl Redis {
         }
     }
 
-    /// Bytes that it says it uses.
+    /// Returns the memory that the server reports, in bytes.
     fn memory(&self) -> u64 {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
         stream
             .write_all(b"INFO memory\r\nQUIT\r\n")
             .expect("the server reads");
-        let mut answer = String::new();
+        let mut reply = String::new();
         stream
-            .read_to_string(&mut answer)
+            .read_to_string(&mut reply)
             .expect("the server responds");
-        let used = answer
+        let used = reply
             .lines()
             .find_map(|line| line.strip_prefix("used_memory:"));
         used.and_then(|bytes| bytes.trim().parse().ok())
-            .expect("it says so")
+            .expect("the server reports used_memory")
     }
 }
 
@@ -125,55 +126,60 @@ impl Drop for Redis {
     }
 }
 
-/// Fills `store` to each of `sizes`, and prints what the last claims cost.
-async fn run<S: ReplayStore>(name: &str, store: Arc<S>, sizes: &[u64], room: impl Fn() -> u64) {
-    let empty = room();
+/// Fills `store` to each of `sizes` and prints the cost of the last claims.
+async fn run<S: ReplayStore>(
+    name: &str,
+    store: Arc<S>,
+    sizes: &[u64],
+    used_bytes: impl Fn() -> u64,
+) {
+    let empty = used_bytes();
     let number = Arc::new(AtomicU64::new(0));
     for size in sizes {
         let measured = (*size / 4).min(50_000);
-        for (turn, at_once) in (0..).zip(AT_ONCE) {
-            let before = *size - (AT_ONCE.len() as u64 - turn) * measured;
-            fill(&store, &number, before, at_once).await;
+        for (turn, concurrency) in (0..).zip(CONCURRENCY) {
+            let before = *size - (CONCURRENCY.len() as u64 - turn) * measured;
+            fill(&store, &number, before, concurrency).await;
             let start = Instant::now();
-            let mut claims = fill(&store, &number, before + measured, at_once).await;
-            let took = start.elapsed();
+            let mut claims = fill(&store, &number, before + measured, concurrency).await;
+            let elapsed = start.elapsed();
             claims.sort_unstable();
             let quantile = |of: usize| claims[(claims.len() * of / 100).min(claims.len() - 1)];
-            let per_second = claims.len() as f64 / took.as_secs_f64();
-            let (half, most) = (quantile(50), quantile(99));
-            // Until what was written has been carried to where it stays.
+            let per_second = claims.len() as f64 / elapsed.as_secs_f64();
+            let (p50, p99) = (quantile(50), quantile(99));
+            // Let background writes finish before the size is read.
             tokio::time::sleep(Duration::from_secs(u64::from(*size > 1_000))).await;
-            let each = room().saturating_sub(empty) / (before + measured);
+            let each = used_bytes().saturating_sub(empty) / (before + measured);
             println!(
-                "{name:<24} {size:>9} {at_once:>7} {per_second:>10.0} {half:>10.1?} {most:>10.1?} {each:>12}"
+                "{name:<24} {size:>9} {concurrency:>8} {per_second:>10.0} {p50:>10.1?} {p99:>10.1?} {each:>12}"
             );
         }
     }
 }
 
-/// Claims and commits new events until there are `until`; how long each claim took.
+/// Claims and commits new events until their number is `until`. Returns the time of each claim.
 async fn fill<S: ReplayStore>(
     store: &Arc<S>,
     number: &Arc<AtomicU64>,
     until: u64,
-    at_once: usize,
+    concurrency: usize,
 ) -> Vec<Duration> {
-    let tasks: Vec<_> = (0..at_once)
+    let tasks: Vec<_> = (0..concurrency)
         .map(|_| {
             let (store, number) = (Arc::clone(store), Arc::clone(number));
             tokio::spawn(async move {
-                let mut took = Vec::new();
+                let mut times = Vec::new();
                 loop {
                     let next = number.fetch_add(1, Ordering::Relaxed);
                     if next >= until {
                         number.fetch_sub(1, Ordering::Relaxed);
-                        return took;
+                        return times;
                     }
                     let start = Instant::now();
                     let claim = store.claim(key(next), CLAIM_OPTIONS).await;
-                    took.push(start.elapsed());
+                    times.push(start.elapsed());
                     let Ok(Claim::Granted(lease)) = claim else {
-                        panic!("{next} is new: {claim:?}");
+                        panic!("event {next} is new and must be granted: {claim:?}");
                     };
                     let settled = store.commit(&lease, RETENTION).await;
                     assert_eq!(settled.ok(), Some(Settled::Applied));
@@ -188,24 +194,24 @@ async fn fill<S: ReplayStore>(
     all
 }
 
-/// Spread as the hashes are that keys are in earnest.
+/// Returns a replay key whose bits are spread like those of a real key, which is a hash.
 fn key(number: u64) -> ReplayKey {
     let spread = u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     ReplayKey::from_bytes(spread.to_be_bytes())
 }
 
-/// Bytes of the file, with what is in the log.
+/// Returns the size of the database file after its write-ahead log was copied into it.
 fn size(path: &Path) -> u64 {
-    let file = rusqlite::Connection::open(path).expect("it is one");
-    let carry = || file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-    // The store may be doing the same.
-    while carry() != Ok(0) {
+    let file = rusqlite::Connection::open(path).expect("the file is a database");
+    let checkpoint = || file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    // A checkpoint of the store may be running.
+    while checkpoint() != Ok(0) {
         std::thread::yield_now();
     }
     std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
-/// Bytes of this process in memory; 0 where the system does not say.
+/// Returns the resident memory of this process in bytes, or 0 without /proc.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS"));

@@ -1,6 +1,6 @@
-//! Verifying a delivery that is there as a whole: the bare MAC, this project,
-//! and the crates of others, side by side. `svix`, which brings its client along, is
-//! measured in a workspace of its own, `benches/svix`.
+//! Verification of a complete delivery: the bare MAC, hookgate, and other crates side by side.
+//!
+//! `svix` depends on an HTTP client, so it is measured in a separate workspace, `benches/svix`.
 
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ use http::{Method, Uri};
 use sha2::Sha256;
 use std::time::Duration;
 
-/// The gateway's, for all who are measured.
+/// The allocator of the gateway, for every contender.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -29,7 +29,8 @@ fn verify(criterion: &mut Criterion) {
         assert_eq!(body.len(), len);
         group.throughput(Throughput::Bytes(len as u64));
 
-        let mac = Hmac::<Sha256>::new_from_slice(b"any key").expect("a key of any length");
+        let mac =
+            Hmac::<Sha256>::new_from_slice(b"any key").expect("HMAC accepts a key of any length");
         group.bench_function(BenchmarkId::new("bare hmac", len), |bencher| {
             bencher.iter(|| mac.clone().chain_update(black_box(&body)).finalize());
         });
@@ -64,8 +65,8 @@ fn replay(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("the runtime starts");
-    // So that it is as full as it becomes when the bench begins: from then on as many
-    // events are forgotten as come in.
+    // The warm-up is longer than the retention. So the store is at its steady size when the
+    // measurement begins: it forgets as many events as arrive.
     let store = MemoryStore::with_max_entries(u64::MAX);
     let retention = Duration::from_secs(1);
     let options = ClaimOptions::new(retention, retention);
@@ -80,7 +81,7 @@ fn replay(criterion: &mut Criterion) {
             let key = hookgate_core::ReplayKey::from_bytes(number.to_le_bytes());
             runtime.block_on(async {
                 let Ok(Claim::Granted(lease)) = store.claim(key, options).await else {
-                    panic!("every key is new");
+                    panic!("a new event must be granted");
                 };
                 let settled = store.commit(&lease, retention).await;
                 assert_eq!(settled.ok(), Some(Settled::Applied));
@@ -88,7 +89,10 @@ fn replay(criterion: &mut Criterion) {
         });
     });
     group.finish();
-    println!("{} events were remembered", store.entries().unwrap_or(0));
+    println!(
+        "the store remembered {} events",
+        store.entries().unwrap_or(0)
+    );
 }
 
 criterion_group!(benches, verify, replay);

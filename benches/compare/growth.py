@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Measures how the cost of a delivery through the gateway grows: with the events that are
-remembered, the sources and keys of the configuration, the connections, and the bytes of
-a body. Writes what was measured as JSON, and draws it.
+"""Measures how the gateway's cost of a delivery grows, writes the figures as JSON, and plots them.
 
-The figure is that of run.py, CPU time for each delivery; each series is measured in
-turn, several rounds, and what is drawn are medians.
+The variables are the remembered events, the sources and keys of the configuration, the
+connections, and the size of the body. The figure is the CPU time for each delivery, as in run.py.
+Each plotted point is the median of several rounds.
 """
 
 import argparse
@@ -16,8 +15,8 @@ import shutil
 import statistics
 import sys
 
-import run
-from run import BIN, SECRET, Running, Site, System, free_port, measure
+from measure import commit, machine, measure, touch_memory
+from systems import BIN, SECRET, Process, System, Workspace, free_port, start_upstream
 
 EVENTS = [1_000, 10_000, 100_000, 1_000_000]
 SOURCES = [1, 10, 100, 1_000]
@@ -26,79 +25,83 @@ CONNECTIONS = [1, 4, 16, 64, 256]
 BODIES = [256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576]
 
 
-def gateway(site, upstream, sources=1, keys=1):
-    """A gateway whose last source, and of that the last key, is the one that is used."""
+def start_gateway(workspace, upstream, sources=1, keys=1):
+    """Starts a gateway. Deliveries use its last source and the last key of that source."""
     port = free_port()
-    others = {f"OTHER_{n}": "whsec_" + base64.b64encode(f"another key, no. {n:02}".encode()).decode()
+    other_keys = {f"OTHER_{n}": "whsec_" + base64.b64encode(f"another key, no. {n:02}".encode()).decode()
               for n in range(1, keys)}
     tables = [
         f'[server]\nlisten = ["127.0.0.1:{port}"]\nadmin = "127.0.0.1:{free_port()}"\n'
         f'access_log = "off"\n[replay]\nmax_entries = 20000000\nboot_fence = false\n'
         f'[limits]\nbody = "8MiB"\n'
         f'refused_per_minute = {{ address = 4000000000, source = 4000000000 }}\n[upstreams.app]\nservers = ["127.0.0.1:{upstream}"]\n']
-    secrets = json.dumps([f"env:{name}" for name in others] + ["env:SECRET"])
+    secrets = json.dumps([f"env:{name}" for name in other_keys] + ["env:SECRET"])
     for number in range(sources):
         last = number == sources - 1
         tables.append(
             f'[[sources]]\nname = "bench-{number}"\nupstream = "app"\n'
             f'path = "{"/hooks" if last else f"/hooks/{number}"}"\n'
             f'provider = "standard-webhooks"\nsecrets = {secrets if last else json.dumps(["env:SECRET"])}\n')
-    config = site.write(f"growth-{port}.toml", "".join(tables))
-    environment = {"HOOKGATE_LOG": "error", "SECRET": SECRET, **others}
+    config = workspace.write(f"growth-{port}.toml", "".join(tables))
+    environment = {"HOOKGATE_LOG": "error", "SECRET": SECRET, **other_keys}
     command = [str(BIN / "hookgate"), "run", "--config", str(config)]
-    return Running(command, environment, 0, port, site.dir / f"{port}.log")
+    return Process(command, environment, 0, port, workspace.dir / f"{port}.log")
 
 
-def series(site, upstream, rounds):
-    system = System("hookgate", "all", True, None, forged=401)
+def series(workspace, upstream, rounds):
+    """Returns the points of every plot: a value and the median cost."""
+    system = System("hookgate", "all", True, None, forged_status=401)
 
-    def cost(running, size=1024, count=5_000, connections=32):
-        return measure(system, running, site, size, count, connections)["cpu_us"]
+    def cost(process, size=1024, count=5_000, connections=32):
+        return measure(system, process, workspace, size, count, connections)["cpu_us"]
 
-    def each(values, start, **how):
-        """Every value in turn, in each round, on gateways that run for all of them."""
-        running = {value: start(value) for value in values}
+    def each(values, start, **arguments):
+        """Measures every value in each round, with one gateway for each value."""
+        processes = {value: start(value) for value in values}
         try:
-            for one in running.values():
-                cost(one, count=500)
-            told = {value: [] for value in values}
+            for process in processes.values():
+                cost(process, count=500)
+            costs = {value: [] for value in values}
             for number in range(rounds):
-                # To and fro: who comes first in a round is not always the same.
+                # Alternate the direction, so that no value is always measured first.
                 for value in values[::-1 if number % 2 else 1]:
-                    options = {name: choose(value) for name, choose in how.items()}
-                    told[value].append(cost(running[value], **options))
-            return [(value, statistics.median(told[value])) for value in values]
+                    options = {name: choose(value) for name, choose in arguments.items()}
+                    costs[value].append(cost(processes[value], **options))
+            return [(value, statistics.median(costs[value])) for value in values]
         finally:
-            for one in running.values():
-                one.stop()
+            for process in processes.values():
+                process.stop()
 
     out = {}
-    out["sources"] = each(SOURCES, lambda n: gateway(site, upstream, sources=n))
-    out["keys"] = each(KEYS, lambda n: gateway(site, upstream, keys=n))
-    one = gateway(site, upstream)
-    out["connections"] = each(CONNECTIONS, lambda _: one, connections=lambda n: n)
-    one = gateway(site, upstream)
+    out["sources"] = each(SOURCES, lambda n: start_gateway(workspace, upstream, sources=n))
+    out["keys"] = each(KEYS, lambda n: start_gateway(workspace, upstream, keys=n))
+    process = start_gateway(workspace, upstream)
+    out["connections"] = each(CONNECTIONS, lambda _: process, connections=lambda n: n)
+    process = start_gateway(workspace, upstream)
     out["bytes of the body"] = each(
-        BODIES, lambda _: one, size=lambda n: n,
+        BODIES, lambda _: process, size=lambda n: n,
         count=lambda n: max(100, min(5_000, 25_000_000 // n)),
         connections=lambda n: 32 if n < 65_536 else 16)
 
-    def remembering(events):
-        one = gateway(site, upstream)
+    def start_with_events(events):
+        """Starts a gateway that remembers this number of events."""
+        process = start_gateway(workspace, upstream)
         while events:
             more = min(200_000, events)
-            measure(system, one, site, 256, more, 32)
+            measure(system, process, workspace, 256, more, 32)
             events -= more
-        return one
+        return process
 
-    # As many for each: connections are opened for them. It remembers those of the rounds, too.
+    # Every point has the same count, because each delivery bears a part of the cost of the
+    # connections. The gateway also remembers the events of these rounds.
     count = 500
-    points = each(EVENTS, remembering, count=lambda _: count)
+    points = each(EVENTS, start_with_events, count=lambda _: count)
     out["events remembered"] = [(events + count * (rounds + 1) // 2, cost) for events, cost in points]
     return out
 
 
 def label(value):
+    """Returns a short label for a value on the horizontal axis."""
     for unit, name in [(1 << 20, "Mi"), (1 << 10, "Ki")]:
         if value >= unit and value % unit == 0:
             return f"{value // unit} {name}"
@@ -106,7 +109,7 @@ def label(value):
 
 
 def draw(out):
-    """A plot of each series, both axes by their logarithm, as SVG."""
+    """Returns an SVG with one plot for each series. Both axes are logarithmic."""
     import math
     width, height, left, bottom, top = 300, 220, 52, 44, 30
     names = ["events remembered", "sources", "keys", "connections", "bytes of the body"]
@@ -150,8 +153,8 @@ def draw(out):
     x0, y0 = 2 * width, height
     parts.append(f'<text x="{x0 + 30}" y="{y0 + 60}">CPU time of the gateway</text>'
                  f'<text x="{x0 + 30}" y="{y0 + 76}">for each delivery, in µs</text>'
-                 f'<text x="{x0 + 30}" y="{y0 + 100}" fill="#555">1 KiB over 32 connections, one</text>'
-                 f'<text x="{x0 + 30}" y="{y0 + 116}" fill="#555">source and key, but for what varies</text>')
+                 f'<text x="{x0 + 30}" y="{y0 + 100}" fill="#555">1 KiB, 32 connections, one source</text>'
+                 f'<text x="{x0 + 30}" y="{y0 + 116}" fill="#555">and key, except for the variable</text>')
     parts.append("</svg>\n")
     return "".join(parts)
 
@@ -160,19 +163,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--to", type=pathlib.Path, required=True,
-                        help="where the figures go; the plot goes beside them, as .svg")
+                        help="JSON file to write; the plot goes into the .svg file beside it")
     options = parser.parse_args()
     os.environ.setdefault("LC_ALL", "C")
-    run.touch_memory()
-    site = Site()
-    upstream = run.start_upstream(site)
+    touch_memory()
+    workspace = Workspace()
+    upstream = start_upstream(workspace)
     try:
-        out = series(site, upstream.port, options.rounds)
+        out = series(workspace, upstream.port, options.rounds)
     finally:
         upstream.stop()
-        shutil.rmtree(site.dir, ignore_errors=True)
-    told = {"machine": run.machine(), "commit": run.commit(), "rounds": options.rounds, "cpu_us": out}
-    options.to.write_text(json.dumps(told, indent=1) + "\n")
+        shutil.rmtree(workspace.dir, ignore_errors=True)
+    record = {"machine": machine(), "commit": commit(), "rounds": options.rounds, "cpu_us": out}
+    options.to.write_text(json.dumps(record, indent=1) + "\n")
     options.to.with_suffix(".svg").write_text(draw(out))
     for name, points in out.items():
         print(name, *(f"{value}: {cost:.1f}" for value, cost in points), sep="\n  ")

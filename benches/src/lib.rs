@@ -1,23 +1,23 @@
-//! What the benchmarks share: a signed delivery of a given size.
+//! Code that the benchmarks share: a signed delivery of a given size.
 
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer, UnixTime, Verifier};
 use hookgate_gate::{Clock, SystemClock};
 use http::HeaderMap;
 
-/// A secret that is valid base64 behind its prefix, for every key rule.
+/// The secret of every benchmark. It is base64 after its prefix, so it fits every key rule.
 pub const SECRET: &str = "whsec_YmVuY2htYXJrcy1vZi1ob29rZ2F0ZQ==";
 
-/// A good delivery, and the verifier for it.
+/// A genuine delivery and its verifier.
 pub struct Delivery {
     pub verifier: Verifier,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// When it was signed: at the start, because other libraries ask the clock.
+    /// The time of signing. It is the time at the start, because other libraries read the clock.
     pub now: UnixTime,
 }
 
-/// A delivery of Standard Webhooks with a body of `len` bytes.
+/// Returns a Standard Webhooks delivery with a body of `len` bytes.
 pub fn standard_webhooks(len: usize) -> Delivery {
     let provider = Provider::named("standard-webhooks").expect("the catalogue has the provider");
     let secret = Secret::new(SECRET).expect("the secret is not empty");
@@ -38,7 +38,7 @@ pub fn standard_webhooks(len: usize) -> Delivery {
     }
 }
 
-/// A JSON object of `len` bytes.
+/// Returns a JSON object of `len` bytes.
 pub fn json(len: usize) -> String {
     const FRAME: &str = r#"{"type":"bench","data":""}"#;
     let padding = "x".repeat(len.saturating_sub(FRAME.len()));

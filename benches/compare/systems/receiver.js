@@ -1,4 +1,4 @@
-// Node with express and standardwebhooks, verifying in the handler.
+// A receiver in express that verifies with the npm package standardwebhooks.
 import express from 'express';
 import { Webhook } from 'standardwebhooks';
 

@@ -1,4 +1,4 @@
-"""FastAPI with standardwebhooks, verifying in the handler."""
+"""A receiver in FastAPI that verifies with the Python package standardwebhooks."""
 
 import os
 

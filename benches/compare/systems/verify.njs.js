@@ -1,3 +1,4 @@
+// nginx with njs: verifies `x-hub-signature-256`, then forwards the body by a subrequest.
 import crypto from 'crypto';
 
 const KEY = '@SECRET@';

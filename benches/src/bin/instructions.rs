@@ -1,4 +1,5 @@
-//! Does one thing many times, for callgrind to count its instructions.
+//! Repeats one operation, so that callgrind can count its instructions. `benches/instructions.py`
+//! runs it and has the baseline.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -16,31 +17,31 @@ use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_hookgate::{HookgateLayer, VerifiedBody};
 
-/// Bytes of a body: few, so that hashing them is not most of it.
+/// The size of a body. It is small, so that hashing is a small part of the cost.
 const LEN: usize = 256;
 
 #[derive(Debug, Parser)]
 struct Options {
     #[arg(value_enum)]
     case: Case,
-    /// How often
+    /// Number of repetitions
     count: usize,
-    /// For how often it is prepared, whatever of that is done
+    /// Number of prepared requests; the same in every run, so that its cost cancels
     #[arg(long)]
     prepared: usize,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Case {
-    /// A good delivery is verified
+    /// Verify a genuine delivery
     Verify,
-    /// One whose body is another is refused
+    /// Refuse a delivery with another body
     Forged,
-    /// One that is too old is refused by its head
+    /// Refuse a stale delivery by its head
     Stale,
-    /// An event is claimed and committed, in memory
+    /// Claim and commit an event in the memory store
     Claim,
-    /// A delivery goes through the layer, of an event of its own
+    /// Pass a delivery of a new event through the layer
     Layer,
 }
 
@@ -91,7 +92,7 @@ async fn claim(count: usize) {
         let key = ReplayKey::from_bytes((number as u128).to_le_bytes());
         let claimed = store.claim(key, options).await.expect("the store answers");
         let Claim::Granted(lease) = claimed else {
-            panic!("a new event");
+            panic!("a new event must be granted");
         };
         let settled = store.commit(&lease, Duration::from_secs(60)).await;
         assert_eq!(settled.ok(), Some(Settled::Applied));

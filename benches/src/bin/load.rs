@@ -1,9 +1,9 @@
-//! Sends signed deliveries over kept-alive connections and says how long the answers
-//! took: the load of the side-by-side comparison.
+//! The load generator of the comparison: sends signed deliveries over keep-alive connections and
+//! prints the latencies of the responses.
 //!
-//! Every delivery is an event of its own. All are signed before the first is sent, so
-//! that signing is not measured; they carry both the headers of Standard Webhooks and
-//! GitHub's `x-hub-signature-256`, for systems that know no more than a MAC of the body.
+//! Every delivery is a new event. All deliveries are signed before the first one is sent, so that
+//! signing is not measured. They carry the headers of Standard Webhooks, and GitHub's
+//! `x-hub-signature-256` for systems that verify only a MAC of the body.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -33,43 +33,47 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 #[derive(Debug, Parser)]
 struct Options {
-    /// Where the system listens
+    /// Address of the system
     #[arg(long)]
     to: SocketAddr,
+    /// Path of the deliveries
     #[arg(long, default_value = "/hooks")]
     path: String,
-    /// The certificate of the system's authority: speak TLS
+    /// CA certificate of the system, which enables TLS
     #[arg(long)]
     ca: Option<std::path::PathBuf>,
-    /// Bytes of a body
+    /// Size of a body in bytes
     #[arg(long, default_value_t = 1024)]
     len: usize,
-    /// Deliveries in all
+    /// Number of deliveries
     #[arg(long, default_value_t = 1000)]
     count: usize,
+    /// Number of connections
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// Deliveries a second, at even times, whether or not earlier ones are answered;
-    /// without, each connection sends when it is answered
+    /// Deliveries a second, at even intervals, without waiting for earlier responses. By default
+    /// each connection sends its next delivery after a response
     #[arg(long, value_parser = above_zero)]
     rate: Option<f64>,
-    /// What is wrong with the deliveries
+    /// Fault of the deliveries
     #[arg(long, value_enum, default_value_t = Fault::None)]
     fault: Fault,
-    /// Status that every answer has to have, or 2 for any success
+    /// Expected status of every response, or 2 for any success
     #[arg(long, default_value_t = 2)]
     expect: u16,
 }
 
 fn above_zero(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0);
-    rate.ok_or_else(|| "expected a number above 0".to_owned())
+    rate.ok_or_else(|| "must be greater than 0".to_owned())
 }
 
+/// A fault of every delivery.
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 enum Fault {
+    /// Genuine deliveries
     None,
-    /// The body is another one
+    /// Signature of another body
     Forged,
     /// Signed seven minutes ago
     Stale,
@@ -77,6 +81,7 @@ enum Fault {
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+/// The prepared deliveries and their progress.
 struct Load {
     options: Options,
     heads: Vec<HeaderMap>,
@@ -84,7 +89,7 @@ struct Load {
     tls: Option<TlsConnector>,
     next: AtomicUsize,
     started: Instant,
-    /// How many are due, at a given rate.
+    /// The number of due deliveries at a fixed rate.
     due: Semaphore,
 }
 
@@ -106,7 +111,7 @@ async fn run(options: Options) -> Result<serde_json::Value, Failure> {
     let body = Bytes::from(json(options.len));
     let heads = sign(&options, &body)?;
     let tls = options.ca.as_deref().map(tls).transpose()?;
-    // Warm: the system's pool, its caches, and every connection of ours.
+    // Warm-up for the system's pool and caches, and for the connections of this program.
     let warm = (options.connections * 4).min(heads.len() / 4);
     let load = Arc::new(Load {
         heads,
@@ -123,7 +128,7 @@ async fn run(options: Options) -> Result<serde_json::Value, Failure> {
         thread::spawn(move || load.pace(rate));
     }
     let connections: Vec<_> = (0..load.options.connections)
-        .map(|_| tokio::spawn(Arc::clone(&load).connection()))
+        .map(|_| tokio::spawn(Arc::clone(&load).run_connection()))
         .collect();
     let mut took = Vec::with_capacity(load.heads.len());
     for connection in connections {
@@ -149,7 +154,8 @@ async fn run(options: Options) -> Result<serde_json::Value, Failure> {
 }
 
 fn sign(options: &Options, body: &Bytes) -> Result<Vec<HeaderMap>, Failure> {
-    let provider = Provider::named("standard-webhooks").ok_or("not in the catalogue")?;
+    let provider =
+        Provider::named("standard-webhooks").ok_or("the catalogue has no standard-webhooks")?;
     let secret = Secret::new(SECRET)?;
     let signer = Signer::new(provider.scheme(), &secret)?;
     let mut at = SystemClock.now();
@@ -171,7 +177,7 @@ fn sign(options: &Options, body: &Bytes) -> Result<Vec<HeaderMap>, Failure> {
     let hub = HeaderValue::try_from(format!("sha256={mac}"))?;
     let run = std::process::id();
     let heads = (0..options.count).map(|number| {
-        // A forgery costs its sender nothing: one signature is as wrong as another.
+        // Forged deliveries share one MAC, because every wrong signature costs the same.
         let id = format!("msg_{run}_{number}");
         let mut head = signer.sign(&signed, at, Some(&id))?;
         head.insert("x-hub-signature-256", hub.clone());
@@ -193,8 +199,8 @@ fn tls(ca: &std::path::Path) -> Result<TlsConnector, Failure> {
 }
 
 impl Load {
-    /// Sends what is next until nothing is left. How long each took, by its number.
-    async fn connection(self: Arc<Self>) -> Result<Vec<(usize, Duration)>, Failure> {
+    /// Sends deliveries on one connection until none is left. Returns the number and latency of each.
+    async fn run_connection(self: Arc<Self>) -> Result<Vec<(usize, Duration)>, Failure> {
         let mut took = Vec::new();
         let mut sender = self.connect().await?;
         loop {
@@ -205,8 +211,8 @@ impl Load {
             let Some(head) = self.heads.get(number) else {
                 return Ok(took);
             };
-            // At a given rate the clock runs from when it was due: a system that falls
-            // behind makes all that come after wait.
+            // At a fixed rate the latency counts from the due time, so that a slow system pays for
+            // the delay of later deliveries (coordinated omission).
             let start = match self.options.rate {
                 Some(rate) => self.due_at(number, rate),
                 None => Instant::now(),
@@ -225,13 +231,15 @@ impl Load {
         }
     }
 
+    /// Returns the time at which a delivery is due.
     fn due_at(&self, number: usize, rate: f64) -> Instant {
         self.started + Duration::from_secs_f64(number as f64 / rate)
     }
 
-    /// Says when each delivery is due, and in the end that of each connection's last look.
-    /// In a thread of its own: the runtime's timers know milliseconds, in each of which
-    /// all that is due would be sent at once.
+    /// Releases each delivery at its due time, and wakes every connection at the end.
+    ///
+    /// This needs a thread of its own: the timers of the runtime have a resolution of a
+    /// millisecond, so the deliveries of a millisecond would be sent in a burst.
     fn pace(&self, rate: f64) {
         for number in 0..self.heads.len() {
             thread::sleep(
@@ -243,12 +251,13 @@ impl Load {
         self.due.add_permits(self.options.connections);
     }
 
+    /// Checks the status of a response.
     fn check(&self, status: StatusCode) -> Result<(), Failure> {
         let expected = self.options.expect;
         if status.as_u16() == expected || (expected == 2 && status.is_success()) {
             return Ok(());
         }
-        Err(format!("answered {status} where {expected} was expected").into())
+        Err(format!("received status {status}, expected {expected}").into())
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {

@@ -1,5 +1,6 @@
-//! pingora's own proxy as it comes: what passing a delivery on costs without looking at
-//! it. `stock_pingora LISTEN UPSTREAM [CERTIFICATE KEY]`.
+//! pingora's own proxy for the comparison: it forwards every delivery without verification.
+//!
+//! Usage: `stock_pingora LISTEN UPSTREAM [CERTIFICATE KEY]`.
 
 use async_trait::async_trait;
 use pingora_core::server::Server;
@@ -7,10 +8,11 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
-struct Pass(String);
+/// Forwards every request to this upstream address.
+struct ForwardTo(String);
 
 #[async_trait]
-impl ProxyHttp for Pass {
+impl ProxyHttp for ForwardTo {
     type CTX = ();
 
     fn new_ctx(&self) {}
@@ -35,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut proxy = http_proxy_service(&server.configuration, Pass(upstream.clone()));
+    let mut proxy = http_proxy_service(&server.configuration, ForwardTo(upstream.clone()));
     match tls {
         [certificate, key] => proxy.add_tls(listen, certificate, key)?,
         _ => proxy.add_tcp(listen),

@@ -1,5 +1,6 @@
-//! Verifying a delivery that is there as a whole, with the crate `svix` and with this
-//! project, side by side: `cargo bench --manifest-path benches/svix/Cargo.toml`.
+//! Verification of a complete delivery with the crate `svix` and with hookgate, side by side.
+//!
+//! Run it by `cargo bench --manifest-path benches/svix/Cargo.toml`.
 
 use std::hint::black_box;
 use std::time::SystemTime;
@@ -21,7 +22,7 @@ fn verify(criterion: &mut Criterion) {
         .expect("the secret fits the scheme");
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("after 1970");
+        .expect("the clock is after 1970");
     let now = UnixTime::from_secs(now.as_secs() as i64);
     let mut group = criterion.benchmark_group("verify beside svix");
     for len in [256, 1024, 64 * 1024, 1024 * 1024] {
