@@ -1,5 +1,5 @@
-//! A receiver of BeatAPI's webhooks with axum, on hyper-util: with a deadline for
-//! heads, which `axum::serve` has none of, and an end that loses nothing. Try it:
+//! A receiver of BeatAPI's webhooks with axum on hyper-util. It has a deadline for request heads,
+//! which `axum::serve` lacks, and a graceful shutdown that loses no delivery. Try it:
 //!
 //! ```text
 //! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
@@ -27,8 +27,9 @@ struct Task {
     event: String,
 }
 
-/// Runs once an event: forged, stale and repeated deliveries do not get here.
-/// Any other answer than success, and the provider's retry does.
+/// Handles an event. The layer keeps forged, stale, and repeated deliveries away.
+///
+/// After a response that is no success, the provider's retry runs this handler again.
 async fn handle(event: VerifiedEvent, VerifiedJson(task): VerifiedJson<Task>) -> StatusCode {
     println!("event {:?}: {}", event.id(), task.event);
     StatusCode::NO_CONTENT
@@ -42,46 +43,46 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let source = Source::builder("beatapi", verifier)
         .provider(&provider)
         .build();
-    // A handler that was begun is not run again because the sender hung up.
+    // A disconnect does not cancel a running handler, so the retry does not run it a second time.
     let hookgate = HookgateLayer::new(source).on_hang_up(OnHangUp::Finish);
 
     let app = Router::new()
         .route("/hooks/beatapi", post(handle))
-        .layer(hookgate) // covers the routes above it
-        .route("/healthz", axum::routing::get(async || "fine\n"));
+        .route_layer(hookgate) // covers the routes above this line
+        .route("/healthz", axum::routing::get(async || "ok\n"));
 
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(address).await?;
-    let end = told_to_end()?;
+    let shutdown = shutdown_signal()?;
     println!("listening on {}", listener.local_addr()?);
-    serve(listener, app, end).await;
+    serve(listener, app, shutdown).await;
     Ok(())
 }
 
-/// Serves until the end, and then what is under way.
-async fn serve(listener: TcpListener, app: Router, end: impl Future<Output = ()>) {
+/// Serves until `shutdown` completes. Then finishes the requests in flight.
+async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()>) {
     let mut server = Builder::new(TokioExecutor::new());
     server
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(10));
-    let under_way = GracefulShutdown::new();
-    let mut end = std::pin::pin!(end);
+    let in_flight = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = &mut end => break,
+            _ = &mut shutdown => break,
         };
         let Ok((stream, _)) = accepted else {
-            // Out of descriptors, say: others are closed meanwhile.
+            // The process may be out of file descriptors. Wait until other connections close.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let service = TowerToHyperService::new(app.clone());
         let connection = server.serve_connection(TokioIo::new(stream), service);
-        let connection = under_way.watch(connection.into_owned());
+        let connection = in_flight.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 eprintln!("connection: {error}");
@@ -90,13 +91,13 @@ async fn serve(listener: TcpListener, app: Router, end: impl Future<Output = ()>
     }
     drop(listener);
     let _: Result<(), _> =
-        tokio::time::timeout(Duration::from_secs(30), under_way.shutdown()).await;
+        tokio::time::timeout(Duration::from_secs(30), in_flight.shutdown()).await;
 }
 
-/// Completes on Ctrl-C, or SIGTERM of whoever runs this: either is listened for from this
-/// call on.
+/// Returns a future that completes on Ctrl-C or SIGTERM. The signals are caught from this call
+/// on.
 #[cfg(unix)]
-fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -109,7 +110,7 @@ fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
 }
 
 #[cfg(not(unix))]
-fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
     Ok(async {
         let _: Result<(), _> = tokio::signal::ctrl_c().await;
     })

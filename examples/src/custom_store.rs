@@ -1,6 +1,5 @@
-//! A replay store of one's own: it leaves the remembering to another store, and writes
-//! down who claimed what. One from scratch is in the documentation of `ReplayStore`.
-//! Try it:
+//! A custom replay store: it wraps another store and prints an audit line for every claim. The
+//! documentation of `ReplayStore` has a store written from scratch. Try it:
 //!
 //! ```text
 //! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
@@ -19,7 +18,7 @@ use tower_hookgate::{
     ReplayStore, Secret, Settled, Source, StoreError, VerifiedEvent, Verifier,
 };
 
-/// Writes down what is asked of a store and what it answers.
+/// A store that prints every call of the wrapped store and its result.
 struct Audited<S>(S);
 
 impl<S: ReplayStore> ReplayStore for Audited<S> {
@@ -41,7 +40,7 @@ impl<S: ReplayStore> ReplayStore for Audited<S> {
         settled
     }
 
-    // Those with defaults are passed on as well: they are what makes waiting cheap.
+    // Forward the methods with a default as well: the default of `settled` polls.
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         self.0.settled(key)
     }
@@ -68,7 +67,7 @@ async fn main() -> Result<(), BoxError> {
 
     let app = Router::new()
         .route("/hooks/beatapi", post(handle))
-        .layer(hookgate);
+        .route_layer(hookgate);
 
     let address = std::env::args()
         .nth(1)

@@ -1,5 +1,4 @@
-//! A receiver without a framework: hyper, and the layers of tower around a function.
-//! Try it:
+//! A receiver without a framework: hyper, and tower layers around a function. Try it:
 //!
 //! ```text
 //! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
@@ -25,7 +24,7 @@ use tower_hookgate::{
 
 async fn handle(request: Request<VerifiedBody>) -> Result<Response<Empty<Bytes>>, Infallible> {
     let event = request.extensions().get::<VerifiedEvent>().cloned();
-    // The bytes are in memory: there is no error to meet.
+    // The body is in memory, so that reading it cannot fail.
     let Ok(body) = request.into_body().collect().await;
     let id = event.as_ref().and_then(VerifiedEvent::id);
     println!("event {id:?}, {} bytes", body.to_bytes().len());
@@ -42,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
     let source = Source::builder("beatapi", verifier)
         .provider(&provider)
         .build();
-    // There is no router here, so the layer looks at the path.
+    // Without a router, the layer chooses the source by the path.
     let sources = Sources::new().at("/hooks/beatapi", source);
     let service = ServiceBuilder::new()
         .layer(HookgateLayer::resolving(sources))

@@ -1,5 +1,5 @@
-//! Several providers in one axum program, each with its own secret, and one memory of
-//! what was delivered. Keys can be changed while it runs. Try it:
+//! Several providers in one axum program, each with its own secret, and one replay store. The keys
+//! can change while it runs. Try it:
 //!
 //! ```text
 //! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
@@ -29,7 +29,7 @@ async fn handle(event: VerifiedEvent, body: Bytes) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// The source of a provider, with the secret that this variable holds.
+/// Returns the source of a provider. The environment variable holds its secret.
 fn source(provider: &str, variable: &str) -> Result<Source, BoxError> {
     let provider = Provider::named(provider).ok_or("not in the catalogue")?;
     let verifier = Verifier::builder(provider.scheme())
@@ -44,8 +44,8 @@ fn source(provider: &str, variable: &str) -> Result<Source, BoxError> {
 async fn main() -> Result<(), BoxError> {
     let beatapi = LiveSource::new(source("beatapi", "BEATAPI_SECRET")?);
     let videogen = LiveSource::new(source("videogen", "VIDEOGEN_SECRET")?);
-    // Where secrets are rotated, keep the handle, and `replace` the source: the old
-    // key counts no longer from that moment on.
+    // To rotate a secret, keep the handle and call `replace` with a new source. The old key stops
+    // at once.
     let sources = Sources::new()
         .at("/hooks/beatapi", beatapi.clone())
         .at("/hooks/videogen", videogen.clone());
@@ -54,7 +54,7 @@ async fn main() -> Result<(), BoxError> {
 
     let app = Router::new()
         .route("/hooks/{provider}", post(handle))
-        .layer(hookgate);
+        .route_layer(hookgate);
 
     let address = std::env::args()
         .nth(1)

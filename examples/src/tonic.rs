@@ -1,6 +1,5 @@
-//! Webhooks over HTTP/1.1 and a gRPC service on one port, in a server of tonic. Only
-//! the webhooks are behind the layer here; it would verify signed gRPC calls, too. Try
-//! it:
+//! Webhooks over HTTP/1.1 and a gRPC service on one port, in a tonic server. Here only the webhooks
+//! are behind the layer; it can verify signed gRPC calls as well. Try it:
 //!
 //! ```text
 //! export BEATAPI_SECRET=whsec_5f0c8a6de2b94a13
@@ -32,8 +31,8 @@ async fn main() -> Result<(), BoxError> {
         .build();
     let webhooks = Router::new()
         .route("/hooks/beatapi", post(handle))
-        .layer(HookgateLayer::new(source));
-    // Your own service goes here.
+        .route_layer(HookgateLayer::new(source));
+    // Replace this by your own service.
     let (_reporter, health) = tonic_health::server::health_reporter();
 
     let address = std::env::args()
@@ -42,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
     let listener = TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);
     Server::builder()
-        .accept_http1(true) // most senders of webhooks speak nothing else
+        .accept_http1(true) // most webhook senders use HTTP/1.1
         .add_routes(Routes::from(webhooks).add_service(health))
         .serve_with_incoming(TcpIncoming::from(listener))
         .await?;

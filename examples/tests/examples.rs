@@ -1,4 +1,5 @@
-//! Each example runs as its head comment says.
+//! Runs each example and sends it genuine, repeated, and forged deliveries. A new example needs an
+//! entry here and a command to try it in its module doc.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -8,11 +9,11 @@ use tower_hookgate::{Clock, Provider, Secret, Signer, SystemClock};
 
 const SECRET: &str = "whsec_5f0c8a6de2b94a13";
 
-/// An example under way; it ends with this value.
+/// A running example. It stops when this value is dropped.
 struct Example {
     process: Child,
     address: String,
-    /// Kept, so that the example can go on writing to it.
+    /// Open, so that the example can write to standard output.
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -29,7 +30,7 @@ impl Example {
         let mut stdout = BufReader::new(process.stdout.take().expect("the stream is piped"));
         stdout
             .read_line(&mut line)
-            .expect("it says where it listens");
+            .expect("the example prints its address");
         let address = line
             .trim()
             .strip_prefix("listening on ")
@@ -42,6 +43,7 @@ impl Example {
         }
     }
 
+    /// Sends `body` with the signature of `signed`. Returns the status line.
     fn post(&self, body: &str, signed: &str) -> String {
         let provider = Provider::named("beatapi").expect("the catalogue has the provider");
         let signer = Signer::new(
@@ -66,11 +68,11 @@ impl Example {
         stream
             .write_all(request.as_bytes())
             .expect("the server reads");
-        let mut answer = String::new();
+        let mut response = String::new();
         stream
-            .read_to_string(&mut answer)
+            .read_to_string(&mut response)
             .expect("the server responds");
-        answer.lines().next().unwrap_or_default().to_owned()
+        response.lines().next().unwrap_or_default().to_owned()
     }
 }
 
@@ -82,7 +84,7 @@ impl Drop for Example {
 }
 
 #[test]
-fn each_example_takes_a_good_delivery_once_and_no_bad_one() {
+fn each_example_accepts_a_genuine_delivery_once_and_no_forged_one() {
     for binary in [
         env!("CARGO_BIN_EXE_axum"),
         env!("CARGO_BIN_EXE_providers"),
@@ -104,28 +106,28 @@ fn each_example_takes_a_good_delivery_once_and_no_bad_one() {
 
 #[cfg(unix)]
 #[test]
-fn the_axum_example_ends_when_it_is_told_to() {
+fn the_axum_example_exits_on_sigterm() {
     let mut example = Example::start(env!("CARGO_BIN_EXE_axum"));
-    // Kept alive, and idle: that does not hold up the end.
+    // An idle connection does not delay the exit.
     let _idle = TcpStream::connect(&example.address).expect("the server listens");
     let id = example.process.id().to_string();
     let killed = Command::new("kill").args(["-TERM", &id]).status();
     assert!(killed.expect("`kill` is installed").success());
-    let ended = example.process.wait().expect("the process ends");
-    assert!(ended.success(), "{ended}");
+    let status = example.process.wait().expect("the process ends");
+    assert!(status.success(), "{status}");
 }
 
 #[test]
-fn each_example_says_how_to_try_it() {
+fn each_example_documents_how_to_run_it() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
-        .expect("the temporary folder is created")
+        .expect("the source folder is readable")
     {
-        let path = entry.expect("an entry").path();
+        let path = entry.expect("the entry is readable").path();
         let name = path
             .file_stem()
             .and_then(|stem| stem.to_str())
             .expect("the name is valid");
-        let text = std::fs::read_to_string(&path).expect("a program");
+        let text = std::fs::read_to_string(&path).expect("the source is readable");
         let run = format!("//! cargo run -p hookgate-examples --bin {name} -- ");
         assert!(text.contains(&run), "{name}");
         assert!(text.contains("//! hookgate send --provider "), "{name}");

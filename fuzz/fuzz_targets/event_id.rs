@@ -1,4 +1,4 @@
-//! Any body, signed.
+//! Fuzz target: any signed body. The code is in `src/event_id.rs`.
 
 #![no_main]
 

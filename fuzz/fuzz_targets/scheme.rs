@@ -1,4 +1,4 @@
-//! Any text as a scheme.
+//! Fuzz target: any text as a scheme. The code is in `src/scheme.rs`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any value where the signature is.
+//! Fuzz target: any value of a signature header. The code is in `src/signature_header.rs`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any template of a signed message.
+//! Fuzz target: any template of a signed message. The code is in `src/template.rs`.
 
 #![no_main]
 

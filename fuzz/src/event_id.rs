@@ -1,5 +1,5 @@
-//! Any body, signed. Its event id is what every JSON parser would read there, or
-//! there is none.
+//! Fuzz target: any signed body. The verifier reads the same event id as every JSON parser, or
+//! none.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -11,8 +11,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{NOW, Pair, request};
 
-/// Where ids are looked for; the steps of each pointer, and what an id must not
-/// have.
+/// Location of the id, the steps of each JSON pointer, and the characters that an id excludes.
 const IDS: [(&str, &[&[&str]], &str); 4] = [
     (r#""json:/id""#, &[&["id"]], ""),
     (
@@ -46,8 +45,10 @@ fn pairs() -> &'static [Pair] {
     })
 }
 
-/// The first byte of `data` chooses where the id is, the second where the body is
-/// cut in two chunks; the rest is the body.
+/// Compares the event id and type of a signed body with a second JSON parser.
+///
+/// The first byte of `data` chooses the location of the id, the second one the length of the first
+/// chunk. The rest is the body.
 pub fn event_id(data: &[u8]) {
     let [choice, cut, body @ ..] = data else {
         return;
@@ -64,9 +65,9 @@ pub fn event_id(data: &[u8]) {
         let text = json.as_ref()?.at(steps)?;
         is_id(&text, exclude).then_some(text)
     };
-    // Numbers that are too large and nesting that is too deep are no error where
-    // nobody reads them, and this reads everything: then there is nothing to
-    // compare with, and only the form is checked.
+    // The verifier skips members that no pointer names, even with too large numbers or too deep
+    // nesting. The second parser reads all members and fails then, so only the form of the id
+    // can be checked.
     let parts: Option<Vec<String>> = pointers
         .iter()
         .map(|steps| expected(steps, exclude))
@@ -85,7 +86,7 @@ pub fn event_id(data: &[u8]) {
             }
         }
     }
-    // What is no JSON by any reading has no members.
+    // A body that is not JSON has no event id.
     if json.is_none() && !is_json_with_unread_parts(body) {
         assert_eq!(verified.id(), None);
         assert_eq!(verified.event_type(), None);
@@ -93,9 +94,9 @@ pub fn event_id(data: &[u8]) {
 }
 
 fn deliver(pair: &Pair, signed: &Request<Bytes>, cut: usize) -> Verified {
-    let begun = pair.verifier.begin(Head::from(signed), NOW).unwrap();
-    let HeadOutcome::Delivery(mut pending) = begun else {
-        panic!("no handshake");
+    let outcome = pair.verifier.begin(Head::from(signed), NOW).unwrap();
+    let HeadOutcome::Delivery(mut pending) = outcome else {
+        panic!("the scheme has no handshake");
     };
     let body = signed.body();
     let cut = cut.min(body.len());
@@ -104,7 +105,7 @@ fn deliver(pair: &Pair, signed: &Request<Bytes>, cut: usize) -> Verified {
     pending.finish(NOW).unwrap().delivery().unwrap()
 }
 
-/// 1 to 256 visible ASCII characters.
+/// Returns whether `text` has 1 to 256 visible ASCII characters, none of them excluded.
 fn is_id(text: &str, exclude: &str) -> bool {
     (1..=256).contains(&text.len())
         && text
@@ -112,21 +113,22 @@ fn is_id(text: &str, exclude: &str) -> bool {
             .all(|c| c.is_ascii_graphic() && !exclude.contains(c))
 }
 
+/// Returns whether the body is JSON apart from limits on numbers and nesting.
 fn is_json_with_unread_parts(body: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
-/// A JSON value that keeps members whose names occur twice.
+/// A JSON value that keeps members with duplicate names.
 enum Json {
     Object(Vec<(String, Json)>),
     Array(Vec<Json>),
-    /// A string or a whole number.
+    /// A string or an integer.
     Text(String),
     Other,
 }
 
 impl Json {
-    /// The text there, if there is one and only one.
+    /// Returns the text at a pointer, if no member name on the way occurs twice.
     fn at(&self, steps: &[&str]) -> Option<String> {
         let Some((step, rest)) = steps.split_first() else {
             return match self {

@@ -1,6 +1,9 @@
-//! What is fuzzed: one function a target, from bytes to a panic if a promise of
-//! `hookgate-core` does not hold. `hookgate-core` has a test that includes this
-//! file and replays the committed corpora, so nothing here needs libFuzzer.
+//! The fuzz targets: one function for each. It takes bytes and panics if a promise of
+//! `hookgate-core` does not hold.
+//!
+//! `tests/tests/corpora.rs` includes this file and replays the committed corpora, so the code here
+//! must not need libFuzzer. A new target also needs a file in `fuzz_targets`, a corpus, and an
+//! entry in the Makefile.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a panic is a finding")]
@@ -20,16 +23,16 @@ pub use self::scheme::scheme;
 pub use self::signature_header::signature_header;
 pub use self::template::template;
 
-/// When everything happens.
+/// The time of signing and of arrival.
 const NOW: UnixTime = UnixTime::from_secs(1_784_187_600);
 const URL: &str = "https://hooks.example.com/in";
 const PARAM: &str = "hookgate";
 
-/// Fits every key rule but those of public keys: 64 hexadecimal digits are base64
-/// as well.
+/// A secret for every key rule except those of public keys. Its 64 hexadecimal digits are also
+/// valid base64.
 const SECRET: &str = "5f0c8a6de2b94a135f0c8a6de2b94a135f0c8a6de2b94a135f0c8a6de2b94a13";
 
-/// Private and public halves.
+/// A private and a public key.
 const ED25519: [&str; 2] = [
     include_str!("../../crates/core/tests/keys/ed25519.private.pem"),
     include_str!("../../crates/core/tests/keys/ed25519.public.pem"),
@@ -43,22 +46,22 @@ const RSA: [&str; 2] = [
     include_str!("../../crates/core/tests/keys/rsa.public.pem"),
 ];
 
-/// A verifier and a signer of one variant, which share a key.
+/// A verifier and a signer of one variant with the same key.
 struct Pair {
     verifier: Verifier,
     signer: Signer,
 }
 
 impl Pair {
-    /// None if no key at hand is one that the scheme can mean.
+    /// Returns `None` if no test key fits the scheme.
     fn new(scheme: &Scheme, variant: Variant<'_>) -> Option<Self> {
-        let halves = match variant.algorithm() {
+        let keys = match variant.algorithm() {
             "ed25519" => ED25519,
             name if name.contains("p256") || name.ends_with("es256") => P256,
             name if name.starts_with("rsa") || name.ends_with("rs256") => RSA,
             _ => [SECRET; 2],
         };
-        let [private, public] = halves.map(spellings);
+        let [private, public] = keys.map(encodings);
         private
             .into_iter()
             .zip(public)
@@ -76,8 +79,8 @@ impl Pair {
     }
 }
 
-/// A key in the forms that schemes may want it in.
-fn spellings(text: &str) -> [Secret; 4] {
+/// Returns a key in the encodings that schemes accept.
+fn encodings(text: &str) -> [Secret; 4] {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     let der = match hex::decode(text) {
@@ -94,7 +97,7 @@ fn spellings(text: &str) -> [Secret; 4] {
 }
 
 fn verifier(scheme: &Scheme, variant: Variant<'_>, key: Secret) -> Option<VerifierBuilder> {
-    // Reading the published ones of the whole catalogue takes longer than all else.
+    // Reading the published secrets of the whole catalogue would dominate the time of an input.
     let mut builder = Verifier::builder(scheme)
         .key(key)
         .with_insecure_published_secrets();

@@ -1,5 +1,5 @@
-//! Any text as a scheme. What loads is a scheme by which deliveries are signed
-//! and verified, and what its signer signs, its verifier takes.
+//! Fuzz target: any text as a scheme. A scheme that loads verifies every delivery that its own
+//! signer signs.
 
 use hookgate_core::{Scheme, Variant};
 
@@ -7,7 +7,7 @@ use super::{NOW, Pair, request};
 
 const BODY: &[u8] = br#"{"id":"evt_1","type":"t","data":{"id":"d_1","type":"t"}}"#;
 
-/// `data` is the text of a scheme.
+/// Loads `data` as a scheme. Signs and verifies a delivery with each variant.
 pub fn scheme(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -27,7 +27,7 @@ pub fn scheme(data: &[u8]) {
     }
 }
 
-/// What the documentation and `hookgate explain` show of a scheme.
+/// Formats the description of a variant, which must not panic.
 fn describe(variant: Variant<'_>) {
     let _ = format!(
         "{} {} {:?} {:?} {:?} {:?} {:?}",
@@ -45,7 +45,7 @@ fn deliver(scheme: &Scheme, variant: Variant<'_>) {
     let Some(pair) = Pair::new(scheme, variant) else {
         return;
     };
-    // There are schemes that nobody can sign: what must be there must not be.
+    // Some schemes cannot be signed, because their conditions contradict each other.
     let Ok(signed) = pair.signer.sign_request(request(BODY), NOW, Some("msg_1")) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Any value where the signature is. What has no genuine signature in it never
+//! Fuzz target: any value of a signature header. A delivery without the genuine signature never
 //! verifies.
 
 use std::sync::OnceLock;
@@ -11,10 +11,10 @@ use super::{NOW, Pair, request};
 
 const BODY: &[u8] = br#"{"id":"evt_1","type":"t"}"#;
 
-/// Stands for the genuine value of its header.
+/// A byte of the input that is replaced by the genuine value of the header.
 const GENUINE: u8 = 1;
 
-/// Providers of every shape, and the headers that have their signatures.
+/// Providers of every kind of scheme, and their signature headers.
 const PROVIDERS: [(&str, &[&str]); 18] = [
     ("stripe", &["stripe-signature"]),
     ("persona", &["persona-signature"]),
@@ -46,8 +46,8 @@ const PROVIDERS: [(&str, &[&str]); 18] = [
     ("netlify", &["x-webhook-signature"]),
 ];
 
-/// And two that no provider of the catalogue uses.
-const OWN: [&str; 2] = [
+/// Schemes with combinations that no provider of the catalogue uses.
+const CUSTOM_SCHEMES: [&str; 2] = [
     r#"
     alg = "jwt-es256"
     key = { enc = "pem" }
@@ -64,6 +64,7 @@ const OWN: [&str; 2] = [
     "#,
 ];
 
+/// A scheme with a genuine delivery.
 struct Fixture {
     pair: Pair,
     signed: Request<Bytes>,
@@ -76,7 +77,10 @@ impl Fixture {
         let pair = Pair::new(scheme, variant).unwrap();
         let signed = pair.signer.sign_request(request(BODY), NOW, Some("msg_1"));
         let signed = signed.unwrap();
-        assert!(pair.verify(&signed).is_ok(), "the control: {signed:?}");
+        assert!(
+            pair.verify(&signed).is_ok(),
+            "the unchanged delivery must verify: {signed:?}"
+        );
         Self {
             pair,
             signed,
@@ -95,18 +99,19 @@ impl Fixture {
                 let provider = Provider::named(name).unwrap();
                 Self::new(provider.scheme(), headers)
             });
-            let own = OWN.iter().map(|text| {
+            let custom = CUSTOM_SCHEMES.iter().map(|text| {
                 let scheme = Scheme::from_toml(text).unwrap();
                 Self::new(&scheme, &["x-signature", "x-signature-2"])
             });
-            providers.chain(own).collect()
+            providers.chain(custom).collect()
         })
     }
 }
 
-/// The first byte of `data` chooses a scheme; the lines after it are the values
-/// of its headers. A byte of 1 is replaced by the header's genuine value, so that
-/// more than refusals is reached.
+/// Verifies a delivery with changed signature headers.
+///
+/// The first byte of `data` chooses a scheme. The lines after it are the values of its headers. A
+/// byte of 1 is replaced by the genuine value, so that inputs can also verify.
 pub fn signature_header(data: &[u8]) {
     let Some((choice, values)) = data.split_first() else {
         return;
@@ -135,7 +140,7 @@ pub fn signature_header(data: &[u8]) {
                 byte => value.push(byte),
             }
         }
-        // Twice the line: the header twice.
+        // A line that ends with two tabs occurs as two headers.
         let (value, twice) = match value.strip_suffix(b"\t\t") {
             Some(value) => (value, true),
             None => (&value[..], false),
@@ -150,7 +155,7 @@ pub fn signature_header(data: &[u8]) {
     }
     match fixture.pair.verify(&delivery) {
         Ok(RequestOutcome::Delivery(_)) => assert!(genuine, "{delivery:?}"),
-        Ok(RequestOutcome::Handshake(_)) => panic!("a handshake: {delivery:?}"),
+        Ok(RequestOutcome::Handshake(_)) => panic!("the delivery became a handshake: {delivery:?}"),
         Err(error) => assert!(!error.label().is_empty()),
     }
 }

@@ -1,6 +1,7 @@
-//! Any template of a signed message, and a delivery that is signed by it. The
-//! attacker has that one delivery, and divides its message anew: whatever else
-//! verifies must agree with it in every part that the template signs.
+//! Fuzz target: any template of a signed message.
+//!
+//! An attacker has one genuine delivery and distributes the bytes of its message over the parts of
+//! another one. If that delivery verifies, it must equal the genuine one in every signed part.
 
 use bytes::Bytes;
 use hookgate_core::{Scheme, SchemeWarning};
@@ -14,12 +15,14 @@ const TS: HeaderName = HeaderName::from_static("x-ts");
 const A: HeaderName = HeaderName::from_static("x-a");
 const B: HeaderName = HeaderName::from_static("x-b");
 
-/// As the whole of a field: it is not there.
+/// The field value that means an absent part.
 const ABSENT: &[u8] = &[1];
 
-/// `data` is a byte of flags for the scheme around the template, and then fields
-/// with zero bytes in between: the template; of the delivery the id, the headers
-/// `x-a` and `x-b`, the query field `q` and the body; and what the attacker does.
+/// Signs a delivery with a template, then verifies a forged delivery.
+///
+/// `data` starts with a byte of flags for the scheme. The fields after it are separated by zero
+/// bytes: the template, the id, the headers `x-a` and `x-b`, the query field `q`, the body, and
+/// the commands of the attacker.
 pub fn template(data: &[u8]) {
     let Some((flags, fields)) = data.split_first() else {
         return;
@@ -40,15 +43,15 @@ pub fn template(data: &[u8]) {
     let Ok(id) = id.map(std::str::from_utf8).transpose() else {
         return;
     };
-    let there = |value: &[u8]| Some(value.to_vec()).filter(|value| value != ABSENT);
+    let present = |value: &[u8]| Some(value.to_vec()).filter(|value| value != ABSENT);
     let wanted = Parts {
-        a: there(a),
-        b: there(b),
-        q: there(q),
+        a: present(a),
+        b: present(b),
+        q: present(q),
         body: body.to_vec(),
         ..Parts::default()
     };
-    let Some(unsigned) = wanted.put_in(request(b"")) else {
+    let Some(unsigned) = wanted.apply_to(request(b"")) else {
         return;
     };
     let Ok(signed) = pair.signer.sign_request(unsigned, NOW, id) else {
@@ -59,19 +62,20 @@ pub fn template(data: &[u8]) {
 
     let tokens = tokens(text);
     let original = Parts::of(&signed);
-    let forged = original.divided_anew(&tokens, field());
-    let Some(forgery) = forged.put_in(signed.clone()) else {
+    let forged = original.redistribute(&tokens, field());
+    let Some(forgery) = forged.apply_to(signed.clone()) else {
         return;
     };
     if pair.verify(&forgery).is_ok() {
         let binds_body = !variant.warnings().contains(&SchemeWarning::BodyUnbound);
         for token in tokens.iter().flatten() {
-            let same = same(token, &tokens, &original, &forged, binds_body);
-            assert!(same, "{token:?} of {text:?}: {signed:?} and {forgery:?}");
+            let is_same = is_same_value(token, &tokens, &original, &forged, binds_body);
+            assert!(is_same, "{token:?} of {text:?}: {signed:?} and {forgery:?}");
         }
     }
 }
 
+/// Returns the scheme around a template. The flags choose its timestamp, id, and options.
 fn scheme_text(flags: u8, template: &str) -> String {
     let flag = |bit: u8, text: &'static str| if flags & (1 << bit) != 0 { text } else { "" };
     let unit = ["s", "ms", "s-or-ms", "rfc3339"][usize::from(flags & 3)];
@@ -84,7 +88,7 @@ fn scheme_text(flags: u8, template: &str) -> String {
         2 => "id = \"json:/id\"",
         _ => "",
     };
-    // A basic string of TOML is one of JSON, but for this character.
+    // A JSON string is a TOML basic string, except for the character DEL.
     let template = serde_json::Value::from(template).to_string();
     let template = template.replace('\x7f', "\\u007f");
     format!(
@@ -96,7 +100,7 @@ fn scheme_text(flags: u8, template: &str) -> String {
     )
 }
 
-/// What can be signed of a delivery, and what its sender can change.
+/// The parts of a delivery that a template can sign and a sender can change.
 #[derive(Clone, Debug, Default)]
 struct Parts {
     id: Option<Vec<u8>>,
@@ -108,6 +112,7 @@ struct Parts {
 }
 
 impl Parts {
+    /// Reads the parts of a request.
     fn of(request: &Request<Bytes>) -> Self {
         let header = |name: HeaderName| {
             let value = request.headers().get(name);
@@ -126,8 +131,8 @@ impl Parts {
         }
     }
 
-    /// `request` with these parts; none if they cannot be sent.
-    fn put_in(&self, request: Request<Bytes>) -> Option<Request<Bytes>> {
+    /// Returns `request` with these parts, or `None` if they are no valid request.
+    fn apply_to(&self, request: Request<Bytes>) -> Option<Request<Bytes>> {
         let before = Self::of(&request);
         let (mut parts, _) = request.into_parts();
         for (name, value) in [(ID, &self.id), (TS, &self.ts), (A, &self.a), (B, &self.b)] {
@@ -148,26 +153,27 @@ impl Parts {
         Some(Request::from_parts(parts, self.body.clone().into()))
     }
 
-    fn value(&self, place: &str) -> Value<'_> {
+    /// Returns the value of a template token.
+    fn value(&self, name: &str) -> Value<'_> {
         let known = |value: &'_ Option<Vec<u8>>| match value {
-            Some(_) => Presence::There,
+            Some(_) => Presence::Present,
             None => Presence::Absent,
         };
-        let (value, presence) = match place {
+        let (value, presence) = match name {
             "id" | "header:x-id" => (self.id.as_deref(), known(&self.id)),
             "ts" | "header:x-ts" => (self.ts.as_deref(), known(&self.ts)),
             "header:x-a" => (self.a.as_deref(), known(&self.a)),
             "header:x-b" => (self.b.as_deref(), known(&self.b)),
             "query:q" => (self.q.as_deref(), known(&self.q)),
-            "url" | "path-query" => (self.q.as_deref(), Presence::There),
-            "body" => (Some(&self.body[..]), Presence::There),
-            "method" | "url-base" | "path" => (None, Presence::There),
+            "url" | "path-query" => (self.q.as_deref(), Presence::Present),
+            "body" => (Some(&self.body[..]), Presence::Present),
+            "method" | "url-base" | "path" => (None, Presence::Present),
             _ => (None, Presence::Unknown),
         };
         Value { value, presence }
     }
 
-    /// The message, as far as it is made of plain values.
+    /// Returns the signed message, without filters.
     fn message(&self, groups: &[Vec<Token>]) -> Vec<u8> {
         let mut message = Vec::new();
         for group in groups {
@@ -177,29 +183,29 @@ impl Parts {
             for token in group {
                 message.extend_from_slice(match token {
                     Token::Literal(text) => text.as_bytes(),
-                    Token::Value { place, .. } => self.value(place).value.unwrap_or_default(),
+                    Token::Value { name, .. } => self.value(name).value.unwrap_or_default(),
                 });
             }
         }
         message
     }
 
-    /// Whether all that a group in brackets needs is there.
+    /// Returns whether every value that a group in brackets needs is present.
     fn presence(&self, group: &[Token]) -> Presence {
-        let mut presence = Presence::There;
+        let mut presence = Presence::Present;
         for token in group {
-            if let Token::Value { place, filters } = token
+            if let Token::Value { name, filters } = token
                 && !filters.iter().any(|filter| filter == "or-empty")
             {
-                presence = presence.max(self.value(place).presence);
+                presence = presence.max(self.value(name).presence);
             }
         }
         presence
     }
 
-    /// Each part as it is, taken out, or another stretch of the message: two bytes
-    /// of `commands` each.
-    fn divided_anew(&self, groups: &[Vec<Token>], commands: &[u8]) -> Self {
+    /// Returns parts that are unchanged, absent, or a slice of the message. Each part takes two bytes
+    /// of `commands`.
+    fn redistribute(&self, groups: &[Vec<Token>], commands: &[u8]) -> Self {
         let message = self.message(groups);
         let mut commands = commands.chunks(2);
         let mut next = |part: &Option<Vec<u8>>| match commands.next() {
@@ -221,38 +227,39 @@ impl Parts {
     }
 }
 
+/// The value of a template token in one delivery.
 struct Value<'p> {
     value: Option<&'p [u8]>,
     presence: Presence,
 }
 
+/// Whether a delivery has a part.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Presence {
-    There,
-    /// It is none of the parts that are compared.
+    Present,
+    /// The token names no compared part.
     Unknown,
     Absent,
 }
 
-/// Whether what `token` stands for is the same in both deliveries, which have the
-/// same signature.
-fn same(
+/// Returns whether two deliveries with the same signature have the same value for `token`.
+fn is_same_value(
     token: &Token,
     groups: &[Vec<Token>],
     original: &Parts,
     forged: &Parts,
     binds_body: bool,
 ) -> bool {
-    let Token::Value { place, filters } = token else {
+    let Token::Value { name, filters } = token else {
         return true;
     };
-    // A scheme that loads without saying otherwise binds the body, be it in
-    // brackets or not.
+    // A scheme that loads binds the body, inside of brackets too, unless it sets
+    // `binds_body = false`.
     let whole = filters.is_empty() || filters.iter().any(|f| f.starts_with("sha"));
-    if place == "body" {
+    if name == "body" {
         return !(binds_body && whole) || original.body == forged.body;
     }
-    // What these do to different values may be the same.
+    // These filters can map different values to the same text.
     let lossy = ["lower", "upper", "crc32", "or-empty"];
     if filters
         .iter()
@@ -260,27 +267,28 @@ fn same(
     {
         return true;
     }
-    let [before, after] = [original, forged].map(|parts| parts.value(place));
-    // What is dropped from the message is not signed.
+    let [before, after] = [original, forged].map(|parts| parts.value(name));
+    // A group that is dropped from the message is not signed.
     let group = groups
         .iter()
         .find(|group| group.iter().any(|other| other == token));
     let dropped = group.is_some_and(|group| {
         [original, forged]
             .iter()
-            .any(|parts| parts.presence(group) != Presence::There)
+            .any(|parts| parts.presence(group) != Presence::Present)
     });
     dropped || before.value == after.value
 }
 
+/// A part of a template.
 #[derive(Debug, PartialEq, Eq)]
 enum Token {
     Literal(String),
-    Value { place: String, filters: Vec<String> },
+    Value { name: String, filters: Vec<String> },
 }
 
-/// The tokens of a template that has loaded: what is in brackets as one group,
-/// the rest each as its own.
+/// Returns the tokens of a loaded template. Brackets form one group; every other token is its own
+/// group.
 fn tokens(template: &str) -> Vec<Vec<Token>> {
     let mut groups: Vec<Vec<Token>> = Vec::new();
     let mut in_brackets = false;
@@ -292,13 +300,13 @@ fn tokens(template: &str) -> Vec<Vec<Token>> {
                 '{' => {
                     let text: String = chars.by_ref().take_while(|char| *char != '}').collect();
                     let mut words = text.split('|').map(str::to_owned);
-                    let place = words.next().unwrap_or_default();
-                    let place = match place.strip_prefix("header:") {
-                        Some(name) => format!("header:{}", name.to_ascii_lowercase()),
-                        None => place,
+                    let name = words.next().unwrap_or_default();
+                    let name = match name.strip_prefix("header:") {
+                        Some(header) => format!("header:{}", header.to_ascii_lowercase()),
+                        None => name,
                     };
                     let filters = words.filter(|word| word != "free").collect();
-                    push(&mut groups, in_brackets, Token::Value { place, filters });
+                    push(&mut groups, in_brackets, Token::Value { name, filters });
                 }
                 _ => {}
             }
