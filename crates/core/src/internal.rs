@@ -4,7 +4,7 @@
 
 pub use crate::catalogue::read_scheme;
 pub use crate::document::{FromValue, Report, Section, parse, text};
-pub use crate::verifier::BodyHash;
+pub use crate::verifier::{BodyHash, hash_paired};
 use crate::{Pending, Verifier, VerifyError};
 
 /// Returns a delivery that will fail with `error` whatever its body is.

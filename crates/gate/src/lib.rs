@@ -34,7 +34,6 @@ mod refusal;
 mod source;
 mod state;
 mod store_update;
-mod together;
 mod waiting_bodies;
 
 pub use self::admission::Admission;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use hookgate_core::internal::{begin_refused, restore_body_hash, take_body_hash};
+use hookgate_core::internal::{begin_refused, hash_paired};
 use hookgate_core::{Chunk, HeadOutcome, RequestOutcome, Verified, VerifyError};
 use http::Response;
 use tokio::time::timeout;
@@ -17,7 +17,6 @@ use crate::clock::Clock;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::source::{Mode, Source};
-use crate::together;
 
 /// A request whose head passed the checks, so that its body may be read.
 pub struct AcceptedHead<'s> {
@@ -128,7 +127,9 @@ impl<'s> AcceptedHead<'s> {
         };
         match read {
             Ok(Ok(())) => {
-                self.hash().await;
+                if let HeadOutcome::Delivery(pending) = &mut self.outcome {
+                    hash_paired(pending).await;
+                }
                 self.finish()
             }
             Ok(Err(refusal)) => Err(refusal),
@@ -148,17 +149,6 @@ impl<'s> AcceptedHead<'s> {
                 Err(BodyError::TooLarge) => return Err(Reason::BodyTooLarge.into()),
                 Err(BodyError::Overloaded) => return Err(Reason::Overloaded.into()),
             }
-        }
-    }
-
-    /// Hashes a long body together with the body of another delivery.
-    async fn hash(&mut self) {
-        if let HeadOutcome::Delivery(pending) = &mut self.outcome
-            && let Some(work) = take_body_hash(pending, together::WORTHWHILE)
-        {
-            // Boxed, so that the futures of short bodies do not reserve memory for it.
-            let work = Box::pin(together::run(work)).await;
-            restore_body_hash(pending, work);
         }
     }
 
