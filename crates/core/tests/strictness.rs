@@ -1,5 +1,4 @@
-//! Everything a sender writes has one form; whatever else there is, is refused,
-//! with a reason of its own.
+//! Every value of a sender has one accepted form. Each other form is refused with its own error.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -14,6 +13,7 @@ const NOW: UnixTime = UnixTime::from_secs(1_784_187_600);
 const SECRET: &str = "whsec_c3RyaWN0bmVzcy1vZi1ob29rZ2F0ZQ==";
 const BODY: &str = r#"{"id":"evt_1","type":"t","event":"t"}"#;
 
+/// A verifier, and the headers of a good delivery.
 struct Fixture {
     verifier: Verifier,
     headers: HeaderMap,
@@ -67,7 +67,7 @@ fn remove(name: &'static str) -> impl FnOnce(&mut HeaderMap) {
 }
 
 #[test]
-fn the_fixtures_verify() {
+fn the_unchanged_fixtures_verify() {
     for provider in ["beatapi", "beel", "standard-webhooks", "svix", "videogen"] {
         let verified = Fixture::new(provider).verify().unwrap();
         let in_header = !provider.starts_with("bee") && provider != "beatapi";
@@ -82,7 +82,7 @@ fn the_fixtures_verify() {
 }
 
 #[test]
-fn every_header_that_is_read_occurs_once() {
+fn a_missing_or_repeated_header_is_refused() {
     for (provider, name, missing, repeated) in [
         (
             "beatapi",
@@ -141,7 +141,7 @@ fn every_header_that_is_read_occurs_once() {
 }
 
 #[test]
-fn the_items_of_a_list_follow_its_grammar() {
+fn the_items_of_a_signature_list_follow_its_grammar() {
     let header = |change: &dyn Fn(&str) -> String| {
         let fixture = Fixture::new("beel");
         let value = change(fixture.headers["beel-signature"].to_str().unwrap());
@@ -220,7 +220,7 @@ fn every_prefix_of_a_signature_is_refused() {
 }
 
 #[test]
-fn families_of_headers_do_not_mix() {
+fn header_names_of_two_schemes_do_not_mix() {
     for (provider, other) in [
         ("svix", "webhook-id"),
         ("standard-webhooks", "svix-signature"),
@@ -231,13 +231,13 @@ fn families_of_headers_do_not_mix() {
 }
 
 #[test]
-fn an_id_cannot_run_into_what_follows_it() {
+fn an_id_must_not_contain_its_delimiter() {
     for bad in ["msg.1", "msg 1", "", "msg\u{e9}"] {
         let value = HeaderValue::from_bytes(bad.as_bytes()).unwrap();
         let refused = Fixture::new("svix").with(|headers| drop(headers.insert("svix-id", value)));
         assert_eq!(refused, Err(VerifyError::FieldMalformed), "{bad:?}");
     }
-    // A scheme of an operator's own is as careful, though it does not say so.
+    // The delimiter of a custom scheme is excluded too, although the scheme does not list it.
     let scheme = Scheme::from_toml(
         r#"
         alg = "hmac-sha256"
@@ -270,7 +270,7 @@ fn an_id_cannot_run_into_what_follows_it() {
 }
 
 #[test]
-fn a_key_counts_only_in_its_time() {
+fn a_key_is_active_only_in_its_validity_period() {
     let provider = Provider::named("beatapi").unwrap();
     let key = |text: &str| Key::new(Secret::new(text).unwrap());
     let verifier = |keys: Vec<Key>| {
@@ -307,7 +307,7 @@ fn a_key_counts_only_in_its_time() {
 }
 
 #[test]
-fn keys_that_protect_nothing_do_not_build() {
+fn a_missing_malformed_or_published_key_does_not_build() {
     let build = |provider: &str, secrets: &[&str]| {
         let provider = Provider::named(provider).unwrap();
         let builder = Verifier::builder(provider.scheme());
@@ -338,7 +338,7 @@ fn keys_that_protect_nothing_do_not_build() {
         SecretError::Encoding(_)
     ));
     assert_eq!(error("beatapi", "whsec_test"), SecretError::Published);
-    // What one provider prints is known to the senders of all.
+    // A secret that one provider publishes is refused for every provider.
     assert_eq!(
         error("videogen", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         SecretError::Published
@@ -351,7 +351,7 @@ fn keys_that_protect_nothing_do_not_build() {
             found: 3
         }
     );
-    // A point of small order: one signature would fit many messages.
+    // A point of small order: one signature would be valid for many messages.
     assert_eq!(
         error(short, &format!("whpk_{}=", "A".repeat(43))),
         SecretError::PublicKey
@@ -362,7 +362,7 @@ fn keys_that_protect_nothing_do_not_build() {
 }
 
 #[test]
-fn nothing_secret_is_in_debug_output() {
+fn debug_output_contains_no_secret() {
     let fixture = Fixture::new("beatapi");
     let (method, uri) = (Method::POST, Uri::from_static("/"));
     let head = Head::new(&method, &uri, &fixture.headers);

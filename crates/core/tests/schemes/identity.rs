@@ -1,0 +1,36 @@
+//! Identity: only a signed value identifies an event.
+
+use super::*;
+
+#[test]
+fn an_unsigned_value_never_identifies_an_event() {
+    for (provider, identity) in [
+        ("stripe", Identity::Id),
+        ("slack", Identity::Exact),
+        ("github", Identity::Content),
+        ("linear", Identity::Exact),
+        ("mailgun", Identity::Id),
+        ("netlify", Identity::Content),
+    ] {
+        let provider = Provider::named(provider).unwrap();
+        let verifier = builder(provider.scheme()).build().unwrap();
+        let signer = Signer::new(provider.scheme(), &secret()).unwrap();
+        let body = r#"{"id":"evt_1"}"#;
+        let mut request = signer
+            .sign_request(post("/", body), NOW, Some("evt_1"))
+            .unwrap();
+        for header in [
+            "idempotency-key",
+            "x-github-delivery",
+            "linear-delivery",
+            "webhook-id",
+        ] {
+            request
+                .headers_mut()
+                .insert(header, HeaderValue::from_static("forged"));
+        }
+        let verified = delivery(&verifier, &request).unwrap();
+        assert_eq!(verified.identity(), identity, "{}", provider.name());
+        assert_ne!(verified.id(), Some("forged"));
+    }
+}
