@@ -8,12 +8,17 @@ PROVIDER_SDKS := target/provider-sdks
 VALKEY := target/valkey
 FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
+WORKFLOW_LINTERS := target/workflow-linters
+# The crates whose API is public.
+LIBRARIES := hookgate-core hookgate-replay hookgate-gate tower-hookgate
+# The checks of cargo-deny. Advisories need the network.
+DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv semver bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks slow-clients valkey
+.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks slow-clients valkey
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 run: build-tools ## Build hookgate and show its verdict on genuine and forged deliveries
 	$(CARGO) build --locked --release --package hookgate
@@ -40,6 +45,10 @@ msrv: build-tools ## Check that the oldest supported Rust builds the layer
 	rustup toolchain list | grep -q "^$(MSRV)" || rustup toolchain install $(MSRV) --profile minimal
 	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked --package tower-hookgate --features axum,metrics,redis
 
+features: build-tools ## Check the library crates with every pair of their features
+	$(CARGO) hack --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-hack
+	$(CARGO) hack check --locked --feature-powerset --depth 2 $(addprefix --package ,$(LIBRARIES))
+
 # Compares with BASELINE, a tag or commit. The default is the last release.
 semver: ## Check that API changes of the library crates fit their versions
 	$(CARGO) semver-checks --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-semver-checks
@@ -47,9 +56,22 @@ semver: ## Check that API changes of the library crates fit their versions
 	if [[ -z "$$baseline" ]]; then \
 	  echo "there is no release to compare with; set BASELINE to a tag or commit" >&2; exit 0; \
 	fi; \
-	for package in hookgate-core hookgate-replay hookgate-gate tower-hookgate; do \
+	for package in $(LIBRARIES); do \
 	  $(CARGO) semver-checks --package "$$package" --baseline-rev "$$baseline" || exit 1; \
 	done
+
+# The hosted workflow adds advisories: make deny DENY_CHECKS="advisories licenses bans sources".
+deny: ## Check licences, bans, and sources of the dependencies (DENY_CHECKS)
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check --hide-inclusion-graph $(DENY_CHECKS)
+
+lint-workflows: ## Check the hosted workflow files by their schema and for security faults
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv)
+	[[ -x $(WORKFLOW_LINTERS)/bin/zizmor ]] || { $(PYTHON) -m venv $(WORKFLOW_LINTERS) && \
+	  $(WORKFLOW_LINTERS)/bin/pip install --quiet --disable-pip-version-check \
+	    --requirement .github/workflow-linters.txt; }
+	$(WORKFLOW_LINTERS)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(WORKFLOW_LINTERS)/bin/zizmor --offline --persona pedantic .github/workflows
 
 bench: build-tools redis ## Measure verification, compared with a bare MAC and with another crate
 	$(CARGO) bench --locked --package hookgate-benches
