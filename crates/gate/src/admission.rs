@@ -1,4 +1,4 @@
-//! The claim of a verified delivery's event, so that only one delivery of it is forwarded.
+//! The claim of a verified delivery's event, so that the event is forwarded only once.
 
 use std::fmt;
 use std::pin::pin;
@@ -20,7 +20,7 @@ use crate::receive::CheckedRequest;
 use crate::refusal::Refusal;
 use crate::source::{Dedupe, Mode, OnConflict, OnDuplicate, Source};
 
-/// The longest time that a sender waits for a response. It caps
+/// The longest time that a sender waits for a response. This limit also applies to
 /// [`Source::duplicate_wait`].
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
@@ -39,7 +39,7 @@ pub enum Admission<S: ReplayStore> {
 }
 
 impl<S: ReplayStore> Gate<S> {
-    /// Claims the event of a checked delivery, so that no other delivery of it is forwarded.
+    /// Claims the event of a checked delivery, so that no duplicate is forwarded.
     ///
     /// If another delivery of the event is in flight, this call waits until that one is
     /// settled. Use [`admit_current`](Self::admit_current) if the source can be replaced

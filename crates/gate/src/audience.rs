@@ -1,4 +1,4 @@
-//! Who reads a response: an ordinary HTTP sender or a gRPC client.
+//! The two kinds of senders: ordinary HTTP senders and gRPC clients.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Version};

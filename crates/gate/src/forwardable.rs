@@ -31,7 +31,7 @@ pub struct ObservedRequest<S: ReplayStore> {
     verdict: ObservedVerdict,
 }
 
-/// What would happen to a request if its source did not only observe.
+/// The decision that a request would get if its source did not only observe.
 ///
 /// The layer puts it into the extensions of a request that it forwards in observe mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,11 +37,11 @@ pub struct Stats {
 /// Whether deliveries that were signed before the start of the process are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BootFence {
-    /// They are checked like all others: the store remembers the events that were done
-    /// before the start.
+    /// Such deliveries are checked like all others: the store remembers the events that were
+    /// done before the start.
     #[default]
     Off,
-    /// They are refused with 503, so that the sender retries with a fresh timestamp.
+    /// Such deliveries are refused with 503, so that the sender retries with a fresh timestamp.
     ///
     /// Use this for a store that starts empty: a delivery that an earlier process accepted
     /// would pass once more. The fence cannot recognise a delivery whose sender's clock was

@@ -1,4 +1,4 @@
-//! The outcome of a forwarded delivery, and what an upstream's response says about it.
+//! The outcome of a forwarded delivery, and how a response of the upstream decides it.
 
 use http::{HeaderMap, StatusCode, Version};
 
@@ -40,8 +40,8 @@ impl Outcome {
 /// Returns whether a response answers a gRPC call.
 ///
 /// Its status code is 200 then, whatever the outcome is. [`Outcome::from_grpc_status`]
-/// reads the outcome, often from the trailers only. The response decides, because anybody
-/// can change the content type of a request.
+/// reads the outcome, often from the trailers only. This function inspects the response
+/// instead of the request, because an attacker can change the content type of a request.
 pub fn is_grpc_response(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::OK && Audience::for_request(Version::HTTP_2, headers) == Audience::Grpc
 }

@@ -1,5 +1,5 @@
 //! The reasons for which a delivery is refused: one table of variant, label, HTTP status,
-//! gRPC status, `hookgate-outcome` and `Retry-After`. A new reason is one row of it.
+//! gRPC status, `hookgate-outcome` and `Retry-After`. A new reason is a new row.
 
 use std::fmt;
 

@@ -23,7 +23,7 @@ pub(crate) struct StoreUpdate<S> {
     pub(crate) state: Arc<GateState<S>>,
     /// How long to remember the events as done; `None` releases them.
     pub(crate) retention: Option<Duration>,
-    /// How long nobody else can claim the events.
+    /// How long other deliveries cannot claim the events.
     pub(crate) lease: Duration,
 }
 

@@ -1,3 +1,6 @@
+//! The body of a request: the frames that the layer reads, and the bytes that the inner
+//! service receives.
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
@@ -13,12 +16,12 @@ use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::resolve::BoxError;
 
-/// The body that the service inside receives: the bytes that were verified,
-/// and the trailers that came after them.
+/// The body that the inner service receives: the verified bytes, and the trailers of the
+/// request.
 #[derive(Clone, Default)]
 pub struct VerifiedBody {
     data: Option<Bytes>,
-    /// Large, and rare.
+    /// Boxed, because a header map is large and trailers are rare.
     trailers: Option<Box<HeaderMap>>,
 }
 
@@ -58,7 +61,7 @@ impl Body for VerifiedBody {
     }
 }
 
-/// The payload is not shown: it may hold what nobody should log.
+/// Leaves the bytes out, because they may hold private data.
 impl fmt::Debug for VerifiedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let len = self.data.as_ref().map_or(0, Bytes::len);
@@ -68,12 +71,12 @@ impl fmt::Debug for VerifiedBody {
     }
 }
 
-/// Reads the frames of a request's body.
+/// Reads the chunks of a request's body, and keeps its trailers.
 pub(crate) struct Frames<'b, B> {
     body: Pin<&'b mut B>,
-    /// Bytes that are still to come at least: a stream of HTTP/2 that is reset without an
-    /// error looks as if it had ended.
-    due: u64,
+    /// The least number of bytes that are still missing. Without it, an HTTP/2 stream that is
+    /// reset without an error would look complete.
+    missing: u64,
     pub(crate) trailers: Option<Box<HeaderMap>>,
 }
 
@@ -83,7 +86,7 @@ impl<'b, B> Frames<'b, B> {
         B: Body,
     {
         Self {
-            due: body.size_hint().lower(),
+            missing: body.size_hint().lower(),
             body,
             trailers: None,
         }
@@ -99,16 +102,16 @@ where
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         loop {
             let Some(frame) = self.body.frame().await else {
-                return match self.due {
+                return match self.missing {
                     0 => Ok(None),
                     _ => Err(BodyError::Incomplete),
                 };
             };
-            let frame = frame.map_err(|error| blame(error.into().as_ref()))?;
+            let frame = frame.map_err(|error| body_error(error.into().as_ref()))?;
             match frame.into_data() {
                 Ok(mut data) => {
                     let data = data.copy_to_bytes(data.remaining());
-                    self.due = self.due.saturating_sub(data.len() as u64);
+                    self.missing = self.missing.saturating_sub(data.len() as u64);
                     return Ok(Some(data.into()));
                 }
                 Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
@@ -117,8 +120,11 @@ where
     }
 }
 
-/// A limit that another layer set shows as an error of the body.
-fn blame(error: &(dyn Error + 'static)) -> BodyError {
+/// Logs the cause of a failed read and returns the error that the gate knows.
+///
+/// A size limit that another layer set fails as an error of the body.
+fn body_error(error: &(dyn Error + 'static)) -> BodyError {
+    tracing::debug!(error, "reading the body failed");
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {

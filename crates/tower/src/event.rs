@@ -1,13 +1,16 @@
+//! The verified facts about a delivery, for the handler.
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hookgate_core::{UnixTime, Verified};
 use hookgate_gate::Source;
 
-/// What was verified about a delivery, in the extensions of the request.
+/// The verified facts about a delivery. The layer puts them into the extensions of the
+/// request.
 ///
-/// Behind the feature `axum` it is an extractor too; a route that the layer
-/// does not cover then fails with 500 instead of running unverified.
+/// With the feature `axum`, this type is an extractor too. On a route that the layer does not
+/// cover, the extractor responds with 500, so that the handler never runs unverified.
 #[derive(Clone, Debug)]
 pub struct VerifiedEvent(Arc<Inner>);
 
@@ -27,49 +30,51 @@ impl VerifiedEvent {
         }))
     }
 
-    /// Name of the source.
+    /// Returns the name of the source.
     pub fn source(&self) -> &str {
         self.0.source.name()
     }
 
-    /// Whose event it is, where the source serves several tenants.
+    /// Returns the tenant of the event, if the source serves several tenants.
     pub fn tenant(&self) -> Option<&str> {
         self.0.source.tenant()
     }
 
-    /// Name of the provider in the catalogue.
+    /// Returns the name of the provider in the catalogue, if the source has one.
     pub fn provider(&self) -> Option<&str> {
         self.0.source.provider()
     }
 
-    /// The event's id, if the provider signs one.
+    /// Returns the id of the event, if the provider signs one.
     pub fn id(&self) -> Option<&str> {
         self.0.verified.id()
     }
 
-    /// The event's type, if the provider signs one.
+    /// Returns the type of the event, if the provider signs one.
     pub fn event_type(&self) -> Option<&str> {
         self.0.verified.event_type()
     }
 
-    /// When the delivery was signed.
+    /// Returns the time at which the delivery was signed, if the provider signs it.
     pub fn timestamp(&self) -> Option<UnixTime> {
         self.0.verified.timestamp()
     }
 
-    /// Which key matched.
+    /// Returns the id of the key that matched.
     pub fn key_id(&self) -> &str {
         self.0.verified.key_id()
     }
 
-    /// The bytes that were verified.
+    /// Returns the verified bytes.
     pub fn body(&self) -> &Bytes {
         self.0.verified.body()
     }
 
-    /// 1, and one more for each earlier delivery of the event of which nobody
-    /// knows what became. Those that failed for certain do not count, so the
-    /// service inside may have seen part of a first attempt, too.
+    /// Returns the number of this attempt: 1, plus one for each earlier delivery of the event
+    /// whose outcome is unknown.
+    ///
+    /// Deliveries that certainly failed do not count. A first attempt can therefore follow a
+    /// delivery that the inner service has seen.
     pub fn attempt(&self) -> u32 {
         self.0.attempt
     }

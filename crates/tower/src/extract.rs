@@ -1,4 +1,4 @@
-//! Extractors of axum handlers.
+//! Extractors for axum handlers, behind the feature `axum`.
 
 use std::fmt;
 
@@ -20,8 +20,8 @@ impl<S: Sync> FromRequestParts<S> for VerifiedEvent {
     }
 }
 
-/// `Option<VerifiedEvent>` is for routes that also run without: behind a source
-/// that only observes.
+/// `Option<VerifiedEvent>` is for routes whose source observes: unverified requests reach
+/// them too.
 impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
     type Rejection = std::convert::Infallible;
 
@@ -30,8 +30,8 @@ impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
     }
 }
 
-/// The JSON in the bytes that were verified, whatever became of the request's
-/// body on its way here.
+/// The JSON value in the verified bytes. Other layers may have read or changed the body of the
+/// request; the verified bytes stay the same.
 ///
 /// ```
 /// use axum::{Router, body::Body, http::{Request, StatusCode}, routing::post};
@@ -58,7 +58,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
 /// let app: Router = Router::new()
 ///     .route("/hooks", post(handler))
 ///     .layer(HookgateLayer::new(source));
-/// // As it was signed, changed on its way, and genuine but no `Paid`.
+/// // A genuine delivery, a forged one, and a genuine one that is not a `Paid`.
 /// for (body, signed, expected) in [
 ///     (r#"{"amount":1}"#, r#"{"amount":1}"#, StatusCode::OK),
 ///     (r#"{"amount":9}"#, r#"{"amount":1}"#, StatusCode::UNAUTHORIZED),
@@ -71,10 +71,9 @@ impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
 /// # Ok(()) }
 /// ```
 ///
-/// Bytes that are no such `T` are answered with 500 and not with a 4xx: the
-/// delivery is genuine, so what does not fit is `T`, and there are senders that
-/// never repeat what was answered with a 4xx. As it is, the retry finds the
-/// program that can read it.
+/// If the bytes do not deserialise into `T`, the response is 500 and not a 4xx. The delivery is
+/// genuine, so the fault is in `T`, and some senders never retry after a 4xx. After a 500 the
+/// sender retries, and a corrected program can read the delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedJson<T>(pub T);
 
@@ -95,8 +94,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for VerifiedJson<T> {
     }
 }
 
-/// The route asks for a verified event, and nothing was verified: no layer covers it,
-/// or its source only observes.
+/// The rejection of a request without a verified event: no layer covers the route, or the
+/// source observes and the request did not verify.
 #[derive(Clone, Copy, Debug)]
 pub struct NotVerified {
     is_observed: bool,
@@ -113,11 +112,11 @@ impl NotVerified {
 impl fmt::Display for NotVerified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_observed {
-            "a handler asks for a verified event, and the source only observes: this did not \
-             verify; while it observes, ask for Option<VerifiedEvent>"
+            "this request has no verified event: it did not verify, and its source is in observe \
+             mode; while the source observes, take Option<VerifiedEvent> in the handler"
         } else {
-            "a handler asks for a verified event on a route without HookgateLayer; \
-             Router::layer covers only the routes added before it"
+            "this request has no verified event: HookgateLayer does not cover the route; add the \
+             layer after the route, because Router::layer covers only the routes before it"
         })
     }
 }
@@ -131,20 +130,20 @@ impl IntoResponse for NotVerified {
     }
 }
 
-/// Why a handler did not get its [`VerifiedJson`].
+/// The rejection of a request by [`VerifiedJson`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum VerifiedJsonRejection {
-    /// Nothing was verified.
+    /// The request has no verified event.
     NotVerified(NotVerified),
-    /// The bytes are not what the handler asks for. What they are is not said: it
-    /// is the sender's, and may be what nobody should log.
+    /// The verified bytes do not deserialise into the type that the handler takes. This error
+    /// does not quote them, because they may hold private data.
     Unreadable {
-        /// Name of the source.
+        /// The name of the source.
         source: Box<str>,
-        /// Line of the body at which it was noticed, from 1.
+        /// The line of the body with the first mismatch, from 1.
         line: usize,
-        /// Column in that line, in bytes.
+        /// The column in that line, in bytes.
         column: usize,
     },
 }
@@ -159,9 +158,9 @@ impl fmt::Display for VerifiedJsonRejection {
                 column,
             } => write!(
                 f,
-                "a genuine delivery of {source} is not the JSON that the handler asks for, from \
-                 line {line}, column {column} on; it is answered with 500, so that the sender \
-                 tries again"
+                "a genuine delivery of {source} does not deserialise into the handler's type: \
+                 mismatch at line {line}, column {column}; responding with 500, so that the \
+                 sender retries"
             ),
         }
     }

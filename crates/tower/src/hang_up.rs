@@ -1,26 +1,29 @@
+//! The fate of a call whose sender disconnects, and a future that survives its drop.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 
-/// What becomes of the call of the service inside when nobody waits for its answer
-/// any more: the sender has hung up, or a layer outside of this one gave up.
+/// What happens to the call of the inner service when its response is no longer awaited,
+/// because the sender disconnected or an outer layer timed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnHangUp {
-    /// It is dropped, as services of tower are. The event is given back, and the
-    /// retry runs the handler again from its start.
+    /// The call is dropped, as is usual in tower. The claim is released, and a retry runs the
+    /// handler again from its start.
     #[default]
     Drop,
-    /// It runs to its end in a task of its own, and the event is settled by its
-    /// answer: the retry waits for it and is told of a duplicate. Layers outside of
-    /// this one, such as a concurrency limit, no longer count it, and a shutdown of
-    /// the runtime does not wait for it. A gRPC answer that has begun, and that nobody
-    /// reads to its end, still gives the event back.
+    /// The call runs to its end in a task of its own, and its response settles the event. A
+    /// retry waits for it and is acknowledged as a duplicate.
+    ///
+    /// Outer layers, such as a concurrency limit, no longer count the call. A shutdown of the
+    /// runtime does not wait for it. If the sender disconnects after a gRPC response has
+    /// begun, the unread rest of the response still releases the claim.
     Finish,
 }
 
-/// A future that runs on in a task of its own when it is dropped; `then` takes its
-/// output there.
+/// A future that continues in a task of its own when it is dropped. The task passes its output
+/// to `then`.
 pub(crate) struct FinishOnDrop<T, N, F>
 where
     T: Send + 'static,
@@ -54,7 +57,7 @@ where
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        // Taken out while it is polled: one that panics must not run on.
+        // Out of `self` during the poll: a future that panicked must not continue in a task.
         let Some((mut running, then)) = self.running.take() else {
             return Poll::Pending;
         };

@@ -1,3 +1,5 @@
+//! The tower layer and its builder methods.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,9 +12,9 @@ use crate::refuse::ProblemJson;
 use crate::resolve::{LiveSource, Resolve};
 use crate::service::{Hookgate, Shared};
 
-/// Verifies deliveries in front of a service.
+/// A layer that verifies deliveries in front of a service.
 ///
-/// Cheap to clone; clones share the memory of what was delivered.
+/// It is cheap to clone, and clones share their memory of events.
 pub struct HookgateLayer<V = LiveSource, S = MemoryStore, R = ProblemJson> {
     gate: Gate<S>,
     resolver: Arc<V>,
@@ -21,17 +23,21 @@ pub struct HookgateLayer<V = LiveSource, S = MemoryStore, R = ProblemJson> {
 }
 
 impl HookgateLayer {
-    /// A layer for the deliveries of `source`: a [`Source`](crate::Source), or a
-    /// [`LiveSource`], whose keys can be changed later. It remembers deliveries in
-    /// a [`MemoryStore`] of its own and refuses with [`ProblemJson`].
+    /// Creates a layer for the deliveries of `source`: a [`Source`](crate::Source), or a
+    /// [`LiveSource`], whose keys can change later.
+    ///
+    /// The layer remembers events in a [`MemoryStore`] of its own and refuses with
+    /// [`ProblemJson`].
     pub fn new(source: impl Into<LiveSource>) -> Self {
         Self::resolving(source.into())
     }
 }
 
 impl<V: Resolve> HookgateLayer<V> {
-    /// A layer for deliveries whose source `resolver` finds, otherwise as
-    /// [`new`](HookgateLayer::new): [`Sources`](crate::Sources) by path, or a closure.
+    /// Creates a layer whose `resolver` finds the source of each request: [`Sources`] by
+    /// path, or a closure. The rest is like [`new`](HookgateLayer::new).
+    ///
+    /// [`Sources`]: crate::Sources
     pub fn resolving(resolver: V) -> Self {
         Self {
             gate: Gate::new(MemoryStore::new()),
@@ -43,13 +49,13 @@ impl<V: Resolve> HookgateLayer<V> {
 }
 
 impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
-    /// Remembers deliveries in `store`, and takes the time from the machine.
+    /// Sets the store that remembers events. The layer uses the clock of the machine then.
     #[must_use]
     pub fn replay_store<T: ReplayStore>(self, store: T) -> HookgateLayer<V, T, R> {
         self.gate(Gate::new(store))
     }
 
-    /// Uses `gate`, with its store and its clock. It may be that of other layers.
+    /// Sets the gate, with its store and its clock. Several layers can share one gate.
     #[must_use]
     pub fn gate<T: ReplayStore>(self, gate: Gate<T>) -> HookgateLayer<V, T, R> {
         HookgateLayer {
@@ -60,8 +66,7 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
         }
     }
 
-    /// Makes the responses to refused deliveries with `refuse`; see
-    /// [`Refuse`](crate::Refuse).
+    /// Sets how the layer responds to refused deliveries; see [`Refuse`](crate::Refuse).
     #[must_use]
     pub fn refuse_with<T>(self, refuse: T) -> HookgateLayer<V, S, T> {
         HookgateLayer {
@@ -72,7 +77,7 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
         }
     }
 
-    /// Sets what becomes of a call that nobody waits for any more.
+    /// Sets what happens to a call whose response is no longer awaited.
     #[must_use]
     pub fn on_hang_up(mut self, on_hang_up: OnHangUp) -> Self {
         self.on_hang_up = on_hang_up;

@@ -42,7 +42,7 @@ pub use self::resolve::{BoxError, LiveSource, Resolve, Sources};
 pub use self::response::ResponseBody;
 pub use self::service::Hookgate;
 
-/// The program of the README compiles.
+/// The test of the program in the README.
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

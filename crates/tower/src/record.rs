@@ -1,5 +1,5 @@
-//! What is told to logs and, with the feature `metrics`, to the recorder of the
-//! `metrics` crate, in the names that the gateway has, too.
+//! The layer's logs and, with the feature `metrics`, its metrics. The gateway uses the same
+//! metric names.
 
 use hookgate_core::Verified;
 use hookgate_gate::{Mode, ObservedVerdict, Reason, Refusal, Source};
@@ -7,7 +7,7 @@ use http::StatusCode;
 use tracing::Span;
 use tracing::field::Empty;
 
-/// The span of one delivery. What the service inside logs is in it.
+/// Creates the span of one delivery. The events of the inner service belong to it.
 pub(crate) fn span() -> Span {
     tracing::info_span!("delivery", source = Empty, tenant = Empty, event = Empty)
 }
@@ -29,7 +29,7 @@ pub(crate) fn verified(source: &Source, verified: &Verified) {
 
 pub(crate) fn forwarded(source: &Source, status: StatusCode, attempt: u32) {
     tracing::debug!(status = status.as_u16(), attempt, "forwarded");
-    // Of one that only observes it has been counted as what it is.
+    // An observed delivery is counted by its verdict, see `observed`.
     if source.mode() == Mode::Enforce {
         counters::delivery(source.name(), "forwarded");
     }
@@ -51,15 +51,15 @@ pub(crate) fn refused(source: Option<&Source>, refusal: Refusal) {
     counters::refused(source.map_or("", Source::name), reason);
 }
 
-/// The answer of the service inside is not told to the sender.
+/// Records that the sender gets 502 instead of the inner service's response.
 pub(crate) fn withheld(source: &Source, status: StatusCode) {
-    tracing::warn!(status = status.as_u16(), "the answer is withheld");
+    tracing::warn!(status = status.as_u16(), "response replaced with 502");
     counters::refused(source.name(), Reason::UpstreamFailed);
 }
 
-/// A source that only observes has let something through.
-pub(crate) fn observed(source: &Source, finding: ObservedVerdict) {
-    match finding {
+/// Records the verdict about a request that its source only observes.
+pub(crate) fn observed(source: &Source, verdict: ObservedVerdict) {
+    match verdict {
         ObservedVerdict::Duplicate => duplicate(source),
         ObservedVerdict::Handshake => handshake(source),
         ObservedVerdict::Refused(refusal) => {
@@ -69,7 +69,7 @@ pub(crate) fn observed(source: &Source, finding: ObservedVerdict) {
         }
         _ => return counters::delivery(source.name(), "forwarded"),
     }
-    tracing::warn!("forwarded only because the source observes");
+    tracing::warn!("forwarded in observe mode despite a failed check");
 }
 
 #[cfg(not(feature = "metrics"))]
@@ -104,7 +104,7 @@ mod counters {
         match reason {
             Reason::InFlight => delivery(source, "busy"),
             Reason::Duplicate => delivery(source, "duplicate"),
-            // It has been counted as forwarded.
+            // The delivery is already counted as forwarded.
             Reason::UpstreamFailed => {}
             _ => delivery(source, "refused"),
         }

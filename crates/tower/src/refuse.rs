@@ -1,8 +1,10 @@
+//! The responses to refused deliveries.
+
 use bytes::Bytes;
 use hookgate_gate::{Audience, Refusal};
 use http::Response;
 
-/// Makes the response to a delivery that is refused. Closures are one, too:
+/// Creates the response to a refused delivery. Closures implement this trait:
 ///
 /// ```
 /// use axum::{Router, body::Body, http::{Request, Response, StatusCode}, routing::post};
@@ -23,24 +25,24 @@ use http::Response;
 /// });
 /// # let app: Router = Router::new().route("/hooks", post(async || "yes")).layer(layer);
 /// # let signed = Signer::new(github.scheme(), &secret)?.sign(b"{}", SystemClock.now(), None)?;
-/// for (body, status, answer) in [("{}", StatusCode::OK, "yes"), ("[]", StatusCode::UNAUTHORIZED, "no")] {
+/// for (body, status, expected) in [("{}", StatusCode::OK, "yes"), ("[]", StatusCode::UNAUTHORIZED, "no")] {
 ///     let mut request = Request::post("/hooks").body(Body::from(body))?;
 ///     *request.headers_mut() = signed.clone();
 ///     let response = app.clone().oneshot(request).await?;
 ///     assert_eq!(response.status(), status);
-///     assert_eq!(axum::body::to_bytes(response.into_body(), 100).await?, answer);
+///     assert_eq!(axum::body::to_bytes(response.into_body(), 100).await?, expected);
 /// }
 /// # Ok(()) }
 /// ```
 ///
-/// Whatever it makes, the layer puts the typed [`Refusal`] into its extensions.
+/// The layer puts the typed [`Refusal`] into the extensions of every such response.
 ///
 /// # Security
 ///
-/// An answer that says which check failed helps whoever forges deliveries, and one
-/// with a status of success tells a sender that its event is safe.
+/// A response that says which check failed helps an attacker to forge deliveries. A response
+/// with a success status makes a sender believe that its event was delivered.
 pub trait Refuse: Send + Sync + 'static {
-    /// The response to `refusal` for `audience`.
+    /// Creates the response to `refusal` for `audience`.
     fn refuse(&self, refusal: Refusal, audience: Audience) -> Response<Bytes>;
 }
 
@@ -53,8 +55,8 @@ where
     }
 }
 
-/// The default: a body of `application/problem+json` (RFC 9457), which does not
-/// say which check failed; for gRPC callers a response of trailers only.
+/// The default responses: a body of `application/problem+json` (RFC 9457) that does not say
+/// which check failed, and a trailers-only response for gRPC clients.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemJson;
 

@@ -1,3 +1,5 @@
+//! The lookup of the source that a request belongs to.
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
@@ -9,8 +11,8 @@ use http::request;
 
 /// Finds the source of a request.
 ///
-/// A [`LiveSource`] is one for every request, [`Sources`] go by the path, and a
-/// closure may ask whom it wants: a database for the secrets of a tenant, say.
+/// A [`LiveSource`] is the source of every request, and [`Sources`] go by the path. A closure
+/// can look the source up elsewhere, for example in a database of tenants.
 ///
 /// ```
 /// use std::{collections::HashMap, future::ready, sync::Arc};
@@ -21,7 +23,7 @@ use http::request;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
-/// // Many tenants, each with a secret: /hooks/TENANT.
+/// // Many tenants, each with a secret of its own: /hooks/TENANT.
 /// let github = Provider::named("github").ok_or("not in the catalogue")?;
 /// let source = |tenant: &str, secret: &str| -> Result<_, BoxError> {
 ///     let verifier = Verifier::builder(github.scheme()).key(Secret::new(secret)?).build()?;
@@ -38,7 +40,7 @@ use http::request;
 /// # let app: Router = Router::new()
 /// #     .route("/hooks/{tenant}", post(async || StatusCode::NO_CONTENT))
 /// #     .layer(layer);
-/// // What one tenant has signed is nothing for the other.
+/// // A delivery that one tenant signed is refused for another tenant.
 /// let signer = Signer::new(github.scheme(), &Secret::new("9d2c47aa01e85f63")?)?;
 /// for (tenant, expected) in [("acme", 204), ("umbrella", 401), ("initech", 404)] {
 ///     let mut request = Request::post(format!("/hooks/{tenant}")).body(Body::from("{}"))?;
@@ -51,35 +53,39 @@ use http::request;
 ///
 /// # Security
 ///
-/// What is resolved decides which secret counts, so resolve by what you
-/// configured: the path, or a host that your server checks. It runs before anything is
-/// checked and without a deadline: whoever sends requests can have it ask, so keep what it
-/// has found, and what it has not. Sources that share a
-/// name and a [tenant](hookgate_gate::SourceBuilder::tenant) share their memory of
+/// The source decides which secrets count, so find it by a value that you configured: the
+/// path, or a host that your server checks.
+///
+/// The lookup runs before any check and without a deadline. An attacker can trigger it with
+/// every request, so cache its results, and the misses too.
+///
+/// Sources with the same name and [tenant](crate::SourceBuilder::tenant) share their memory of
 /// events.
 pub trait Resolve: Send + Sync + 'static {
-    /// The source of the request with this head; `None` if it is nobody's, which
-    /// is answered with 404.
+    /// Returns the source of the request with this head, or `None` if it has none. The sender
+    /// gets 404 then.
     ///
     /// # Errors
     ///
-    /// It cannot be found out now. The request is refused with 503, and not let
-    /// through.
+    /// Returns any error if the lookup fails. The request is refused with 503.
     fn resolve(
         &self,
         request: &request::Parts,
     ) -> impl Future<Output = Result<Option<Arc<Source>>, BoxError>> + Send;
 
-    /// Whether `source`, which this has found for `request`, is still what it
-    /// would find. Asked when the body has been read: if it is not, the delivery
-    /// is checked again, so that a key that was taken away counts no longer.
+    /// Returns whether a lookup for `request` would still find `source`.
+    ///
+    /// The layer calls this after the body has arrived, and again after the claim. If the
+    /// source was replaced, the layer checks the delivery again by the current source, so that
+    /// a removed key stops counting at once. The default implementation never notices a
+    /// replaced source.
     fn is_current(&self, request: &request::Parts, source: &Arc<Source>) -> bool {
         let _ = (request, source);
         true
     }
 }
 
-/// Any error, as tower has it.
+/// A boxed error, as tower defines it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 impl<F, Fut> Resolve for F
@@ -95,30 +101,30 @@ where
     }
 }
 
-/// A source that can be replaced while requests are served, by one with other keys
-/// for instance; see the [manual](crate#sources-secrets-and-tenants). Clones are the
-/// same one.
+/// A source that can be replaced while requests are served, for example by one with other
+/// keys; see the [manual](crate#sources-secrets-and-tenants). Clones share the source.
 #[derive(Clone)]
 pub struct LiveSource(Arc<ArcSwap<Source>>);
 
 impl LiveSource {
-    /// A source that is `source` for now.
+    /// Creates a live source that is `source` at first.
     pub fn new(source: Source) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(source)))
     }
 
-    /// The source as it is now.
+    /// Returns the current source.
     pub fn current(&self) -> Arc<Source> {
         self.0.load_full()
     }
 
-    /// Makes it `source` from now on, for bodies under way as well. Under another
-    /// name it would have forgotten what was delivered.
+    /// Replaces the source, also for deliveries that are under way.
+    ///
+    /// A source with another name starts without any remembered event.
     pub fn replace(&self, source: Source) {
         self.0.store(Arc::new(source));
     }
 
-    fn is_now(&self, source: &Arc<Source>) -> bool {
+    fn is_current_source(&self, source: &Arc<Source>) -> bool {
         Arc::ptr_eq(&self.0.load(), source)
     }
 }
@@ -135,17 +141,16 @@ impl Resolve for LiveSource {
     }
 
     fn is_current(&self, _: &request::Parts, source: &Arc<Source>) -> bool {
-        self.is_now(source)
+        self.is_current_source(source)
     }
 }
 
-/// The source by the path of the request, to the letter: `//hooks` and `/hooks/`
-/// are not `/hooks`.
+/// Sources by the exact path of the request: `//hooks` and `/hooks/` are not `/hooks`.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(HashMap<Box<str>, LiveSource>);
 
 impl Sources {
-    /// No source: every request is answered with 404.
+    /// Creates an empty table: every request gets 404.
     pub fn new() -> Self {
         Self::default()
     }
@@ -165,7 +170,7 @@ impl Resolve for Sources {
 
     fn is_current(&self, request: &request::Parts, source: &Arc<Source>) -> bool {
         let found = self.0.get(request.uri.path());
-        found.is_some_and(|found| found.is_now(source))
+        found.is_some_and(|found| found.is_current_source(source))
     }
 }
 

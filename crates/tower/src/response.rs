@@ -1,3 +1,5 @@
+//! The body of a response, and the settlement of a gRPC call by its trailers.
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,8 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response: that of the service inside, or bytes of the layer's
-    /// own.
+    /// The body of a response: the body of the inner service, or bytes of the layer.
     #[project = ResponseBodyProjection]
     pub struct ResponseBody<B> where B: Body {
         #[pin]
@@ -24,22 +25,22 @@ pin_project! {
     enum Kind<B> where B: Body {
         Inner { #[pin] body: B },
         Own { body: Option<B::Data>, trailers: Option<Box<HeaderMap>> },
-        // The answer to a gRPC call whose status comes after the body.
-        Watched { #[pin] body: B, verdict: Verdict },
+        // The response to a gRPC call: its status is in the trailers.
+        Watched { #[pin] body: B, progress: Progress },
     }
 }
 
-/// What the end of the body will say of the delivery.
-enum Verdict {
-    Awaited(Box<dyn Settle>),
-    /// The trailers, if there were any, are told when the claim is settled.
+/// The progress of a response whose trailers settle the delivery.
+enum Progress {
+    AwaitingTrailers(Box<dyn Settle>),
+    /// The sender gets the trailers, if any, after the claim is settled.
     Settling(Settling, Option<Box<HeaderMap>>),
-    Told,
+    Ended,
 }
 
 type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A [`Settlement`], whatever its store. Dropped, it gives the claim back.
+/// A [`Settlement`] of any store. Its drop releases the claim.
 trait Settle: Send {
     fn settle(self: Box<Self>, outcome: Outcome) -> Settling;
 }
@@ -70,11 +71,12 @@ impl<B: Body> ResponseBody<B> {
         }
     }
 
-    /// Settles by the `grpc-status` in the trailers; without one, the call failed.
+    /// Creates a body whose `grpc-status` in the trailers settles the delivery. Without that
+    /// field, the delivery failed.
     pub(crate) fn watched<S: ReplayStore>(body: B, settlement: Settlement<S>) -> Self {
-        let verdict = Verdict::Awaited(Box::new(settlement));
+        let progress = Progress::AwaitingTrailers(Box::new(settlement));
         Self {
-            kind: Kind::Watched { body, verdict },
+            kind: Kind::Watched { body, progress },
         }
     }
 
@@ -91,7 +93,7 @@ impl<B: Body> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let (mut body, verdict) = match self.project().kind.project() {
+        let (mut body, progress) = match self.project().kind.project() {
             KindProjection::Inner { body } => return body.poll_frame(cx),
             KindProjection::Own { body, trailers } => {
                 let data = body.take().map(Frame::data);
@@ -99,35 +101,37 @@ impl<B: Body> Body for ResponseBody<B> {
                     data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers)));
                 return Poll::Ready(frame.map(Ok));
             }
-            KindProjection::Watched { body, verdict } => (body, verdict),
+            KindProjection::Watched { body, progress } => (body, progress),
         };
         loop {
-            match verdict {
-                Verdict::Awaited(_) => {
+            match progress {
+                Progress::AwaitingTrailers(_) => {
                     let trailers = match ready!(body.as_mut().poll_frame(cx)) {
                         Some(Ok(frame)) => match frame.into_trailers() {
                             Ok(trailers) => Some(Box::new(trailers)),
                             Err(data) => return Poll::Ready(Some(Ok(data))),
                         },
                         Some(Err(error)) => {
-                            *verdict = Verdict::Told;
+                            *progress = Progress::Ended;
                             return Poll::Ready(Some(Err(error)));
                         }
                         None => None,
                     };
                     let outcome = trailers.as_deref().and_then(Outcome::from_grpc_status);
                     let outcome = outcome.unwrap_or(Outcome::Failed);
-                    if let Verdict::Awaited(claim) = std::mem::replace(verdict, Verdict::Told) {
-                        *verdict = Verdict::Settling(claim.settle(outcome), trailers);
+                    if let Progress::AwaitingTrailers(claim) =
+                        std::mem::replace(progress, Progress::Ended)
+                    {
+                        *progress = Progress::Settling(claim.settle(outcome), trailers);
                     }
                 }
-                Verdict::Settling(settling, trailers) => {
+                Progress::Settling(settling, trailers) => {
                     ready!(settling.as_mut().poll(cx));
                     let trailers = trailers.take();
-                    *verdict = Verdict::Told;
+                    *progress = Progress::Ended;
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
                 }
-                Verdict::Told => return Poll::Ready(None),
+                Progress::Ended => return Poll::Ready(None),
             }
         }
     }
@@ -136,7 +140,7 @@ impl<B: Body> Body for ResponseBody<B> {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Own { body, trailers } => body.is_none() && trailers.is_none(),
-            Kind::Watched { verdict, .. } => matches!(verdict, Verdict::Told),
+            Kind::Watched { progress, .. } => matches!(progress, Progress::Ended),
         }
     }
 

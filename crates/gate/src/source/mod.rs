@@ -48,7 +48,7 @@ impl Source {
         self.tenant.as_deref()
     }
 
-    /// Returns what the checks decide.
+    /// Returns whether the checks are enforced.
     pub fn mode(&self) -> Mode {
         self.policy.mode
     }

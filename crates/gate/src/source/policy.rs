@@ -27,7 +27,7 @@ pub(super) enum OnMismatch {
     AskToRetry,
 }
 
-/// What the checks of a source decide.
+/// Whether the checks of a source are enforced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The checks decide whether a delivery is forwarded.

@@ -1,5 +1,5 @@
-//! Tests of settlement: what each outcome does to the claim, also if the caller or the store
-//! fails meanwhile.
+//! Tests of settlement: the effect of each outcome on the claim, also if the caller or the
+//! store fails meanwhile.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

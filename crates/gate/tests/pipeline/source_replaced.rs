@@ -67,7 +67,7 @@ impl Reloadable {
     }
 
     /// Admits a delivery that is signed with `key`, and replaces the source by `after` while
-    /// the body arrives. Returns the decision and what the request observed.
+    /// the body arrives. Returns the decision and the calls of the request's callbacks.
     async fn reload_during_body(
         &self,
         key: (&str, &str),
