@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::{Claim, Lease, ReplayStore, Settled, StoreError, ClaimOptions};
+use hookgate_replay::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
 use tokio::time::Instant;
 
 /// Remembers events in a map, without a limit.
@@ -18,14 +18,20 @@ struct Map {
 
 #[derive(Debug)]
 struct Entry {
-    /// The lease and its end; none once the event is done.
+    /// The lease and its end, or `None` if the event is done.
     in_flight: Option<(Lease, Instant)>,
     forget_at: Instant,
 }
 
+impl Entry {
+    fn is_claimed_by(&self, lease: &Lease) -> bool {
+        matches!(&self.in_flight, Some((current, _)) if current == lease)
+    }
+}
+
 impl MapStore {
-    /// What is not yet due to be forgotten.
-    fn live(&self) -> MutexGuard<'_, Map> {
+    /// Locks the map and removes its expired entries.
+    fn lock(&self) -> MutexGuard<'_, Map> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         map.entries.retain(|_, entry| now < entry.forget_at);
@@ -35,8 +41,8 @@ impl MapStore {
 
 impl ReplayStore for MapStore {
     async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
-        // All under one lock: a claim is one step.
-        let mut map = self.live();
+        // The lock makes the whole claim one atomic step.
+        let mut map = self.lock();
         let now = Instant::now();
         let attempt = match map.entries.get(&key) {
             None => 1,
@@ -44,27 +50,25 @@ impl ReplayStore for MapStore {
             Some(Entry { in_flight: Some((_, end)), .. }) if now < *end => {
                 return Ok(Claim::InFlight { remaining: *end - now });
             }
-            // The lease ran out: nobody knows what became of that delivery.
+            // The lease ended unsettled, so the outcome of that delivery is unknown.
             Some(Entry { in_flight: Some((lease, _)), .. }) => lease.attempt() + 1,
         };
         map.last_token += 1;
         let lease = Lease::new(key, map.last_token, attempt);
         let end = now + options.lease;
-        map.entries.insert(
-            key,
-            Entry {
-                in_flight: Some((lease.clone(), end)),
-                forget_at: end + options.attempt_retention,
-            },
-        );
+        let entry = Entry {
+            in_flight: Some((lease.clone(), end)),
+            forget_at: end + options.attempt_retention,
+        };
+        map.entries.insert(key, entry);
         Ok(Claim::Granted(lease))
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
-        let mut map = self.live();
+        let mut map = self.lock();
         match map.entries.get_mut(&lease.key()) {
-            // Only the current lease settles: its holder may have been given up.
-            Some(entry) if entry.in_flight.as_ref().is_some_and(|(l, _)| l == lease) => {
+            // A stale lease must not settle the claim of another delivery.
+            Some(entry) if entry.is_claimed_by(lease) => {
                 entry.in_flight = None;
                 entry.forget_at = Instant::now() + retention;
                 Ok(Settled::Applied)
@@ -74,15 +78,16 @@ impl ReplayStore for MapStore {
     }
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
-        let mut map = self.live();
+        let mut map = self.lock();
         match map.entries.get_mut(&lease.key()) {
-            Some(entry) if entry.in_flight.as_ref().is_some_and(|(l, _)| l == lease) => {
+            Some(entry) if entry.is_claimed_by(lease) => {
                 match lease.attempt() - 1 {
                     0 => drop(map.entries.remove(&lease.key())),
-                    // Earlier leases ran out: what became of them is still not known.
-                    before => {
-                        let ended = (Lease::new(lease.key(), 0, before), Instant::now());
-                        entry.in_flight = Some(ended);
+                    // Earlier leases ended unsettled and still count. Token 0 belongs to no
+                    // delivery.
+                    earlier => {
+                        let ended = Lease::new(lease.key(), 0, earlier);
+                        entry.in_flight = Some((ended, Instant::now()));
                     }
                 }
                 Ok(Settled::Applied)

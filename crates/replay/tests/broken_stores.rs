@@ -1,5 +1,5 @@
-//! The controls of the model in the suite: it finds whatever a store gets wrong, and
-//! nothing else.
+//! The controls of the comparison with the model: it finds each defect of a store, and
+//! reports no difference for a correct one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,69 +10,69 @@ use hookgate_replay::conformance::{Harness, PausedClock, compare_with_model, fin
 use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
 use tokio::time::Instant;
 
-const GRAIN: Duration = Duration::from_millis(1);
+const CLOCK_RESOLUTION: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn whatever_a_store_gets_wrong_is_found_and_shown_in_a_few_steps() {
+async fn every_defect_is_found_and_shown_in_a_few_steps() {
     for defect in DEFECTS {
         let new = || async { PausedClock(Broken::new(defect)) };
         let difference = find_difference(new, 1_000).await;
-        let difference = difference.unwrap_or_else(|| panic!("{defect:?} goes unnoticed"));
-        // Two to five as a rule, of up to 99.
+        let difference = difference.unwrap_or_else(|| panic!("{defect:?} is not found"));
+        // Usually two to five steps are left of up to 99.
         assert!(difference.steps() <= 20, "{defect:?}: {difference}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_runs_on_by_itself_is_no_difference() {
+async fn a_clock_that_runs_ahead_within_the_slack_is_no_difference() {
     compare_with_model(
-        || async { Restless(PausedClock(MemoryStore::new())) },
+        || async { DriftingClock(PausedClock(MemoryStore::new())) },
         1_000,
     )
     .await;
 }
 
-/// What a store may get wrong.
+/// A way in which a store can violate the contract.
 #[derive(Clone, Copy, Debug)]
 enum Defect {
     CommitsWithoutTheToken,
     ReleasesWithoutTheToken,
     ForgetsTheAttempt,
-    ForgetsTheAttemptWithTheLease,
-    TakesReleasesForAttempts,
-    TakesStaleForApplied,
-    UsesATokenAgain,
+    ForgetsTheAttemptWhenTheLeaseEnds,
+    CountsReleasedClaimsAsAttempts,
+    ReportsStaleSettlementsAsApplied,
+    ReusesATokenOnTheKey,
     EndsLeasesEarly,
     EndsLeasesLate,
     EndsRetentionEarly,
     EndsRetentionLate,
-    TakesInFlightForDone,
-    SettlesNothingAfterTheLease,
-    MixesKeysUp,
+    ReportsInFlightKeysAsDone,
+    RejectsSettlementsAfterTheLease,
+    ConfusesKeys,
 }
 
 const DEFECTS: [Defect; 14] = [
     Defect::CommitsWithoutTheToken,
     Defect::ReleasesWithoutTheToken,
     Defect::ForgetsTheAttempt,
-    Defect::ForgetsTheAttemptWithTheLease,
-    Defect::TakesReleasesForAttempts,
-    Defect::TakesStaleForApplied,
-    Defect::UsesATokenAgain,
+    Defect::ForgetsTheAttemptWhenTheLeaseEnds,
+    Defect::CountsReleasedClaimsAsAttempts,
+    Defect::ReportsStaleSettlementsAsApplied,
+    Defect::ReusesATokenOnTheKey,
     Defect::EndsLeasesEarly,
     Defect::EndsLeasesLate,
     Defect::EndsRetentionEarly,
     Defect::EndsRetentionLate,
-    Defect::TakesInFlightForDone,
-    Defect::SettlesNothingAfterTheLease,
-    Defect::MixesKeysUp,
+    Defect::ReportsInFlightKeysAsDone,
+    Defect::RejectsSettlementsAfterTheLease,
+    Defect::ConfusesKeys,
 ];
 
-/// A store in memory with a defect.
+/// A memory store with a defect.
 struct Broken {
     store: MemoryStore,
     defect: Defect,
-    /// The newest lease on each key, when it ends, and how many there were.
+    /// For each key the newest lease, its end, and the number of leases so far.
     granted: Mutex<HashMap<ReplayKey, (Lease, Instant, u32)>>,
 }
 
@@ -85,18 +85,18 @@ impl Broken {
         }
     }
 
-    /// Where the store has `key`.
-    fn at(&self, key: ReplayKey) -> ReplayKey {
+    /// Returns the key under which the inner store keeps `key`.
+    fn inner_key(&self, key: ReplayKey) -> ReplayKey {
         let mut bytes = *key.as_bytes();
-        if let Defect::MixesKeysUp = self.defect {
+        if let Defect::ConfusesKeys = self.defect {
             bytes[15] = 0;
         }
         ReplayKey::from_bytes(bytes)
     }
 
-    /// The lease as the store has it.
-    fn held(&self, lease: &Lease) -> Lease {
-        Lease::new(self.at(lease.key()), lease.token(), lease.attempt())
+    /// Returns the lease as the inner store knows it.
+    fn inner_lease(&self, lease: &Lease) -> Lease {
+        Lease::new(self.inner_key(lease.key()), lease.token(), lease.attempt())
     }
 
     fn newest(&self, key: ReplayKey) -> Option<(Lease, Instant, u32)> {
@@ -113,14 +113,17 @@ impl Broken {
 impl ReplayStore for Broken {
     async fn claim(&self, key: ReplayKey, mut options: ClaimOptions) -> Result<Claim, StoreError> {
         match self.defect {
-            Defect::EndsLeasesEarly => options.lease -= GRAIN,
-            Defect::EndsLeasesLate => options.lease += GRAIN,
-            Defect::ForgetsTheAttemptWithTheLease => options.attempt_retention = Duration::ZERO,
+            Defect::EndsLeasesEarly => options.lease -= CLOCK_RESOLUTION,
+            Defect::EndsLeasesLate => options.lease += CLOCK_RESOLUTION,
+            Defect::ForgetsTheAttemptWhenTheLeaseEnds => options.attempt_retention = Duration::ZERO,
             _ => {}
         }
-        let lease = match (self.defect, self.store.claim(self.at(key), options).await?) {
+        let lease = match (
+            self.defect,
+            self.store.claim(self.inner_key(key), options).await?,
+        ) {
             (_, Claim::Granted(lease)) => Lease::new(key, lease.token(), lease.attempt()),
-            (Defect::TakesInFlightForDone, Claim::InFlight { .. }) => return Ok(Claim::Done),
+            (Defect::ReportsInFlightKeysAsDone, Claim::InFlight { .. }) => return Ok(Claim::Done),
             (_, claim) => return Ok(claim),
         };
         let grants = self.newest(key).map_or(1, |(_, _, grants)| grants + 1);
@@ -131,27 +134,29 @@ impl ReplayStore for Broken {
             .insert(key, (lease.clone(), end, grants));
         Ok(Claim::Granted(match self.defect {
             Defect::ForgetsTheAttempt => Lease::new(key, lease.token(), 1),
-            Defect::TakesReleasesForAttempts => Lease::new(key, lease.token(), grants),
-            Defect::UsesATokenAgain => Lease::new(key, 1, lease.attempt()),
+            Defect::CountsReleasedClaimsAsAttempts => Lease::new(key, lease.token(), grants),
+            Defect::ReusesATokenOnTheKey => Lease::new(key, 1, lease.attempt()),
             _ => lease,
         }))
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
         let (retention, lease) = match (self.defect, self.newest(lease.key())) {
-            (Defect::EndsRetentionEarly, _) => (retention - GRAIN, lease.clone()),
-            (Defect::EndsRetentionLate, _) => (retention + GRAIN, lease.clone()),
+            (Defect::EndsRetentionEarly, _) => (retention - CLOCK_RESOLUTION, lease.clone()),
+            (Defect::EndsRetentionLate, _) => (retention + CLOCK_RESOLUTION, lease.clone()),
             (Defect::CommitsWithoutTheToken, Some((newest, ..))) => (retention, newest),
-            (Defect::SettlesNothingAfterTheLease, _) if self.is_late(lease) => {
+            (Defect::RejectsSettlementsAfterTheLease, _) if self.is_late(lease) => {
                 return Ok(Settled::Stale);
             }
             _ => (retention, lease.clone()),
         };
         match (
             self.defect,
-            self.store.commit(&self.held(&lease), retention).await?,
+            self.store
+                .commit(&self.inner_lease(&lease), retention)
+                .await?,
         ) {
-            (Defect::TakesStaleForApplied, _) => Ok(Settled::Applied),
+            (Defect::ReportsStaleSettlementsAsApplied, _) => Ok(Settled::Applied),
             (_, settled) => Ok(settled),
         }
     }
@@ -159,17 +164,17 @@ impl ReplayStore for Broken {
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         match (self.defect, self.newest(lease.key())) {
             (Defect::ReleasesWithoutTheToken, Some((newest, ..))) => {
-                self.store.release(&self.held(&newest)).await
+                self.store.release(&self.inner_lease(&newest)).await
             }
-            _ => self.store.release(&self.held(lease)).await,
+            _ => self.store.release(&self.inner_lease(lease)).await,
         }
     }
 }
 
-/// A store whose time runs on by itself, by less than its slack.
-struct Restless(PausedClock<MemoryStore>);
+/// A harness whose clock runs ahead by itself, by less than its slack.
+struct DriftingClock(PausedClock<MemoryStore>);
 
-impl Harness for Restless {
+impl Harness for DriftingClock {
     type Store = MemoryStore;
 
     const SLACK: Duration = Duration::from_secs(5);
@@ -180,7 +185,7 @@ impl Harness for Restless {
 
     async fn advance(&self, duration: Duration) {
         self.0.advance(duration).await;
-        // At most 99 times a case.
+        // A history has at most 99 steps, so the total stays below the slack.
         self.0.advance(Duration::from_millis(20)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The store in a file: the contract, and what happens to files.
+//! The disk store: the conformance suite, several processes, and damaged files.
 
 #![cfg(feature = "disk")]
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -19,9 +19,9 @@ use tokio::task::JoinSet;
 
 const RETENTION: Duration = Duration::from_secs(661);
 
-/// A store in a folder that goes when it does.
+/// A store in a temporary folder.
 struct Fixture {
-    of: ShiftedClock<DiskStore>,
+    clock: ShiftedClock<DiskStore>,
     folder: TempDir,
 }
 
@@ -31,11 +31,11 @@ impl Harness for Fixture {
     const SLACK: Duration = ShiftedClock::<DiskStore>::SLACK;
 
     fn store(&self) -> &DiskStore {
-        self.of.store()
+        self.clock.store()
     }
 
     async fn advance(&self, duration: Duration) {
-        self.of.advance(duration).await;
+        self.clock.advance(duration).await;
     }
 }
 
@@ -52,7 +52,7 @@ impl Fixture {
             .with_clock_shift(Arc::clone(&shift))
             .open(folder.path());
         Self {
-            of: ShiftedClock {
+            clock: ShiftedClock {
                 store: store.unwrap(),
                 shift,
             },
@@ -60,24 +60,24 @@ impl Fixture {
         }
     }
 
-    /// Bytes of the file, with what is in the log.
+    /// Returns the size of the file after the log was copied into it.
     async fn size(&self) -> u64 {
         let path = self.folder.path().join("replay.db");
         let file = rusqlite::Connection::open(&path).unwrap();
-        let carry = || file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        // The store may be doing the same.
-        wait_until(|| carry() == Ok(0)).await;
+        let checkpoint = || file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        // The store may run a checkpoint at the same time.
+        wait_until(|| checkpoint() == Ok(0)).await;
         fs::metadata(&path).unwrap().len()
     }
 
-    /// What is in the head of the log, and another whenever it begins anew.
+    /// Returns the salt in the header of the log. It changes when the log restarts.
     fn salt(&self) -> [u8; 8] {
         let log = fs::read(self.folder.path().join("replay.db-wal")).unwrap();
         log[16..24].try_into().unwrap()
     }
 }
 
-mod contract {
+mod conformance {
     use super::Fixture;
 
     hookgate_replay::conformance::suite!(real, || async { Fixture::new() });
@@ -85,17 +85,17 @@ mod contract {
 
 #[tokio::test]
 async fn a_done_key_with_different_content_is_a_conflict() {
-    let of = Fixture::new();
-    hookgate_replay::conformance::a_done_key_with_different_content_is_a_conflict(of).await;
+    let fixture = Fixture::new();
+    hookgate_replay::conformance::a_done_key_with_different_content_is_a_conflict(fixture).await;
 }
 
 #[tokio::test]
-async fn a_thousand_histories_go_as_the_contract_has_it() {
+async fn a_thousand_histories_match_the_model() {
     hookgate_replay::conformance::compare_with_model(|| async { Fixture::new() }, 1_000).await;
 }
 
 fn key(number: u64) -> ReplayKey {
-    // Spread as the hashes are that keys are in earnest.
+    // Real keys are hashes, so the test keys are spread evenly too.
     let spread = u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     ReplayKey::from_bytes(spread.to_be_bytes())
 }
@@ -117,14 +117,14 @@ async fn commit(store: &DiskStore, lease: &Lease) {
 }
 
 #[tokio::test]
-async fn a_store_that_is_opened_again_remembers_everything() {
+async fn a_reopened_store_remembers_everything() {
     let folder = tempfile::tempdir().unwrap();
     let store = DiskStore::open(folder.path()).unwrap();
     let done = granted(&store, 1).await;
     commit(&store, &done).await;
     let in_flight = granted(&store, 2).await;
-    let given_back = granted(&store, 3).await;
-    store.release(&given_back).await.unwrap();
+    let released = granted(&store, 3).await;
+    store.release(&released).await.unwrap();
     drop(store);
 
     let store = DiskStore::open(folder.path()).unwrap();
@@ -132,13 +132,13 @@ async fn a_store_that_is_opened_again_remembers_everything() {
     assert_eq!(claim(&store, 1).await, Claim::Done);
     assert!(matches!(claim(&store, 2).await, Claim::InFlight { .. }));
     assert!(matches!(claim(&store, 3).await, Claim::Granted(_)));
-    // The lease is still good: whoever took over may settle.
+    // The lease is still valid, so the next process can settle it.
     commit(&store, &in_flight).await;
     assert_eq!(claim(&store, 2).await, Claim::Done);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_may_share_a_file() {
+async fn two_stores_can_share_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let one = DiskStore::open(folder.path()).unwrap();
     let other = DiskStore::open(folder.path()).unwrap();
@@ -155,24 +155,24 @@ async fn two_processes_may_share_a_file() {
             })
             .collect();
         assert_eq!(leases.len(), 1, "round {round}");
-        // It does not matter which of them settles.
+        // Either store can settle the claim.
         commit(&other, &leases[0]).await;
         assert_eq!(claim(&one, round).await, Claim::Done);
     }
 }
 
-/// Asks one store after the other, as if each call came to another process.
-struct InTurn {
+/// Alternates between two stores, as if the calls came from two processes.
+struct AlternatingStores {
     stores: [ShiftedClock<DiskStore>; 2],
     turn: AtomicUsize,
     _folder: TempDir,
 }
 
-impl InTurn {
+impl AlternatingStores {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shift = Arc::new(AtomicU64::new(0));
-        // One clock for both: by a millisecond they would differ.
+        // Both use one clock, because two clocks could differ by a millisecond.
         let builder = DiskStore::builder().with_clock_shift(Arc::clone(&shift));
         let stores = [(); 2].map(|()| ShiftedClock {
             store: builder.clone().open(folder.path()).unwrap(),
@@ -186,13 +186,13 @@ impl InTurn {
     }
 
     fn next(&self) -> &DiskStore {
-        // Not strictly in turn: one asks twice, then the other twice.
+        // Each store is used twice in a row.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         &self.stores[turn / 2 % 2].store
     }
 }
 
-impl ReplayStore for InTurn {
+impl ReplayStore for AlternatingStores {
     async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
         self.next().claim(key, options).await
     }
@@ -206,7 +206,7 @@ impl ReplayStore for InTurn {
     }
 }
 
-impl Harness for InTurn {
+impl Harness for AlternatingStores {
     type Store = Self;
 
     const SLACK: Duration = ShiftedClock::<DiskStore>::SLACK;
@@ -220,21 +220,22 @@ impl Harness for InTurn {
     }
 }
 
-/// Each knows by heart where the events are, and must learn what the other has done.
+/// Each store keeps an index in memory, and must notice the changes of the other one.
 #[tokio::test]
-async fn over_two_processes_histories_go_as_the_contract_has_it() {
-    hookgate_replay::conformance::compare_with_model(|| async { InTurn::new() }, 500).await;
+async fn histories_over_two_stores_match_the_model() {
+    hookgate_replay::conformance::compare_with_model(|| async { AlternatingStores::new() }, 500)
+        .await;
 }
 
 #[tokio::test]
-async fn what_another_process_has_forgotten_is_new() {
-    let pair = InTurn::new();
-    let [one, other] = pair.stores.each_ref().map(|of| &of.store);
+async fn a_key_that_another_store_has_forgotten_is_new() {
+    let pair = AlternatingStores::new();
+    let [one, other] = pair.stores.each_ref().map(|clock| &clock.store);
     for round in 0..3 {
         fill(one, 0..2_000).await;
         assert_eq!(claim(other, 1_999).await, Claim::Done, "round {round}");
         pair.advance(RETENTION).await;
-        // Whichever of them forgets them, both know.
+        // One of them deletes the rows, and both notice it.
         wait_until(|| one.entries() == Some(0) && other.entries() == Some(0)).await;
     }
     for number in 0..2_000 {
@@ -244,7 +245,7 @@ async fn what_another_process_has_forgotten_is_new() {
 }
 
 #[tokio::test]
-async fn a_waiter_learns_of_what_another_process_settles() {
+async fn a_waiter_notices_the_settlement_of_another_store() {
     let folder = tempfile::tempdir().unwrap();
     let one = DiskStore::open(folder.path()).unwrap();
     let other = DiskStore::open(folder.path()).unwrap();
@@ -253,28 +254,28 @@ async fn a_waiter_learns_of_what_another_process_settles() {
     commit(&one, &lease).await;
     tokio::time::timeout(Duration::from_secs(5), settled)
         .await
-        .expect("it looks again by itself");
+        .expect("the waiter checks again by itself");
     assert_eq!(claim(&other, 1).await, Claim::Done);
 }
 
 #[tokio::test]
-async fn a_claim_whose_asker_has_gone_is_given_back() {
+async fn a_claim_whose_caller_was_dropped_is_released() {
     let folder = tempfile::tempdir().unwrap();
     let store = DiskStore::open(folder.path()).unwrap();
-    // Asked, and dropped before the answer.
-    let mut asking = Box::pin(store.claim(key(1), CLAIM_OPTIONS));
+    // The claim is dropped before its reply.
+    let mut claiming = Box::pin(store.claim(key(1), CLAIM_OPTIONS));
     let polled = std::future::poll_fn(|context| {
-        std::task::Poll::Ready(asking.as_mut().poll(context).is_pending())
+        std::task::Poll::Ready(claiming.as_mut().poll(context).is_pending())
     });
-    assert!(polled.await, "the answer comes from another thread");
-    drop(asking);
-    // What is asked later is answered later.
+    assert!(polled.await, "the reply comes from another thread");
+    drop(claiming);
+    // The writer answers later claims later.
     granted(&store, 2).await;
     assert!(matches!(claim(&store, 1).await, Claim::Granted(_)));
 }
 
 #[tokio::test]
-async fn a_full_store_refuses_new_events_and_forgets_none() {
+async fn a_full_store_refuses_new_keys_and_forgets_none() {
     let fixture = Fixture::with_max_entries(500);
     let store = fixture.store();
     fill(store, 0..500).await;
@@ -284,13 +285,13 @@ async fn a_full_store_refuses_new_events_and_forgets_none() {
     for number in 0..500 {
         assert_eq!(claim(store, number).await, Claim::Done);
     }
-    // Room comes back when they are due.
+    // Expired keys free capacity.
     fixture.advance(RETENTION).await;
     assert!(matches!(claim(store, 500).await, Claim::Granted(_)));
 }
 
 #[tokio::test]
-async fn a_noisy_source_leaves_room_for_the_others() {
+async fn a_noisy_source_does_not_fill_the_store() {
     let fixture = Fixture::with_max_entries(100);
     let claim = async |number, source| {
         let options = CLAIM_OPTIONS.with_quota(SourceQuota::new(source, 60));
@@ -304,7 +305,7 @@ async fn a_noisy_source_leaves_room_for_the_others() {
 }
 
 #[tokio::test]
-async fn the_file_does_not_grow_beyond_what_is_alive() {
+async fn the_file_does_not_grow_beyond_the_live_events() {
     let fixture = Fixture::new();
     let store = fixture.store();
     for generation in 0..6_u64 {
@@ -312,22 +313,22 @@ async fn the_file_does_not_grow_beyond_what_is_alive() {
         fixture.advance(RETENTION).await;
         wait_until(|| store.entries() == Some(0)).await;
     }
-    // Room for two generations, of six.
+    // The file has the size of two generations, although there were six.
     let size = fixture.size().await;
     assert!(size < 2 * 2_000 * 60, "{size}");
 }
 
-/// Who writes first when the log begins anew waits for the disk.
+/// The first writer after a restart of the log waits for the disk, so restarts must be rare.
 #[tokio::test]
-async fn the_log_begins_anew_once_in_many_deliveries_however_slowly_they_come() {
+async fn the_log_restarts_once_in_many_deliveries_even_if_they_are_slow() {
     let fixture = Fixture::new();
     let store = fixture.store();
-    // Until the log is another one, so many deliveries and a pause.
-    let until_anew = async |first: u64, many: u64, pause: Duration| {
-        let (log, mut number) = (fixture.salt(), first);
+    // Delivers `batch` events at a time until the log restarts.
+    let deliver_until_restart = async |first: u64, batch: u64, pause: Duration| {
+        let (salt, mut number) = (fixture.salt(), first);
         let deliver = async {
-            while fixture.salt() == log {
-                for _ in 0..many {
+            while fixture.salt() == salt {
+                for _ in 0..batch {
                     let lease = granted(store, number).await;
                     commit(store, &lease).await;
                     number += 1;
@@ -335,28 +336,28 @@ async fn the_log_begins_anew_once_in_many_deliveries_however_slowly_they_come() 
                 tokio::time::sleep(pause).await;
             }
         };
-        let patience = Duration::from_secs(30);
-        tokio::time::timeout(patience, deliver).await.is_ok()
+        let deadline = Duration::from_secs(30);
+        tokio::time::timeout(deadline, deliver).await.is_ok()
     };
-    // What an earlier process may have left is carried at once.
-    assert!(until_anew(0, 1, Duration::from_millis(100)).await);
-    let log = fixture.salt();
+    // The first checkpoint comes at once, because an earlier process may have left a log.
+    assert!(deliver_until_restart(0, 1, Duration::from_millis(100)).await);
+    let salt = fixture.salt();
     for number in 1_000..1_030 {
         let lease = granted(store, number).await;
         commit(store, &lease).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(fixture.salt(), log);
-    // The control, and why it does not grow: with enough of them it does begin anew.
-    assert!(until_anew(2_000, 300, Duration::from_millis(1_200)).await);
+    assert_eq!(fixture.salt(), salt);
+    // The control: the log restarts after enough deliveries, so it does not grow without bound.
+    assert!(deliver_until_restart(2_000, 300, Duration::from_millis(1_200)).await);
 }
 
 #[tokio::test]
-async fn what_is_no_store_is_refused_and_left_alone() {
+async fn a_file_that_is_not_a_store_is_refused_and_not_changed() {
     type Spoil = fn(&Path);
     let cases: [(&str, Spoil, &str); 4] = [
         (
-            "of somebody else",
+            "of another program",
             |path| {
                 let other = rusqlite::Connection::open(path).unwrap();
                 other.execute_batch("CREATE TABLE t (a)").unwrap();
@@ -364,7 +365,7 @@ async fn what_is_no_store_is_refused_and_left_alone() {
             "not a file of hookgate's",
         ),
         (
-            "no database",
+            "not a database",
             |path| fs::write(path, "a text, and a long one ".repeat(100)).unwrap(),
             "not a file of hookgate's",
         ),
@@ -405,24 +406,27 @@ async fn a_damaged_file_is_refused() {
         let store = DiskStore::open(folder.path()).unwrap();
         fill(&store, 0..500).await;
     }
-    // The last connection carries everything into the file.
+    // The last connection copies the log into the file and removes the log.
     wait_until(|| !folder.path().join("replay.db-wal").exists()).await;
-    let whole = fs::read(&path).unwrap();
-    let mut damaged = whole.clone();
-    let middle = whole.len() / 2;
+    let intact = fs::read(&path).unwrap();
+    let mut damaged = intact.clone();
+    let middle = intact.len() / 2;
     damaged[middle..middle + 4096].fill(0xa5);
-    for (name, content) in [("overwritten", &damaged[..]), ("cut", &whole[..middle])] {
+    for (name, content) in [
+        ("overwritten", &damaged[..]),
+        ("truncated", &intact[..middle]),
+    ] {
         fs::write(&path, content).unwrap();
         let error = DiskStore::open(folder.path()).unwrap_err().to_string();
         assert!(error.contains("damaged"), "{name}: {error}");
     }
-    // The control: the whole one is fine.
-    fs::write(&path, whole).unwrap();
+    // The control: the intact file opens.
+    fs::write(&path, intact).unwrap();
     let store = DiskStore::open(folder.path()).unwrap();
     assert_eq!(store.entries(), Some(500));
 }
 
-/// Commits these events, all at once.
+/// Commits the events with these numbers, all at the same time.
 async fn fill(store: &DiskStore, numbers: std::ops::Range<u64>) {
     let mut tasks = JoinSet::new();
     for number in numbers {
@@ -437,14 +441,14 @@ async fn fill(store: &DiskStore, numbers: std::ops::Range<u64>) {
     }
 }
 
-/// Waits for what a thread of the store does by itself.
+/// Waits until a thread of the store has made `condition` true.
 async fn wait_until(condition: impl Fn() -> bool) {
-    let patience = async {
+    let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), patience)
+    tokio::time::timeout(Duration::from_secs(20), wait)
         .await
-        .expect("it comes to pass");
+        .expect("the condition becomes true");
 }

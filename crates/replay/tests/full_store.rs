@@ -1,6 +1,7 @@
-//! A full store in memory of which everything is due. In a process of its own: what a
-//! cache lets go of is freed when nobody reads any cache of the process, and a test beside
-//! it that is held up in the middle of one would be somebody.
+//! A full memory store whose entries have all expired.
+//!
+//! This test needs a process of its own. A moka cache frees memory only while no thread reads
+//! any cache of the process, and a test beside it could be suspended during a read.
 
 use std::time::Duration;
 
@@ -14,29 +15,30 @@ fn key(number: u64) -> ReplayKey {
     ReplayKey::from_bytes(bytes)
 }
 
-/// However few: what the cache lets go of is freed some steps later.
+/// Small stores are tested too, because the cache frees an entry only some steps after it has
+/// dropped it.
 #[tokio::test]
-async fn a_full_store_of_which_everything_is_due_takes_the_next_key() {
-    let stores = [1, 10, 100, 1_000].map(|most| (most, MemoryStore::with_max_entries(most)));
-    for (most, store) in &stores {
-        for number in 0..*most {
+async fn a_full_store_with_expired_entries_grants_the_next_key() {
+    let stores = [1, 10, 100, 1_000].map(|size| (size, MemoryStore::with_max_entries(size)));
+    for (size, store) in &stores {
+        for number in 0..*size {
             let claim = store.claim(key(number), CLAIM_OPTIONS).await.unwrap();
             let Claim::Granted(lease) = claim else {
                 panic!("{claim:?}")
             };
-            let brief = Duration::from_millis(1);
-            store.commit(&lease, brief).await.unwrap();
+            let retention = Duration::from_millis(1);
+            store.commit(&lease, retention).await.unwrap();
         }
-        // The control: nothing is due yet for the cache, which keeps what is.
+        // The control: the cache keeps the entries for another second, so the store is full.
         assert_eq!(
             store.claim(key(u64::MAX), CLAIM_OPTIONS).await.unwrap(),
             Claim::Full
         );
     }
-    // Real time: the second that the cache keeps them longer, and what its timer takes.
+    // The cache uses real time: one second of tolerance, and the resolution of its timer.
     tokio::time::sleep(Duration::from_millis(3_500)).await;
-    for (most, store) in &stores {
+    for (size, store) in &stores {
         let claim = store.claim(key(u64::MAX), CLAIM_OPTIONS).await.unwrap();
-        assert!(matches!(claim, Claim::Granted(_)), "{most}: {claim:?}");
+        assert!(matches!(claim, Claim::Granted(_)), "{size}: {claim:?}");
     }
 }

@@ -1,5 +1,4 @@
-//! The store that the documentation of `ReplayStore` shows, under the suite that it
-//! tells to mount.
+//! Runs the conformance suite on the example store in the documentation of `ReplayStore`.
 
 include!("../doc/own_store.rs");
 

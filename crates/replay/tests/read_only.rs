@@ -1,6 +1,7 @@
-//! The store in a file on a file system that cannot be written. Root may write whatever
-//! its bits say, so the file system itself has to be read-only, in a mount namespace that
-//! the test has to itself: each test starts itself once more in there.
+//! The disk store on a read-only file system.
+//!
+//! Root ignores permission bits, so the file system itself must be read-only. Each test starts
+//! itself again in a mount namespace of its own.
 
 #![cfg(all(feature = "disk", target_os = "linux"))]
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
@@ -17,18 +18,18 @@ use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled};
 
 const RETENTION: Duration = Duration::from_secs(661);
 
-/// Set in the namespace.
-const INSIDE: &str = "HOOKGATE_TEST_INSIDE";
+/// The environment variable that is set in the namespace.
+const NAMESPACE_VARIABLE: &str = "HOOKGATE_TEST_INSIDE";
 
-/// Whether this is the namespace; otherwise runs `test` in one, made with `unshare` and
-/// `flags`, if that is allowed.
-fn is_inside(test: &str, flags: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
+/// Returns whether this process runs in the namespace. If not, runs `test` in a namespace that
+/// `unshare` creates with `flags`, if the machine allows that.
+fn is_in_namespace(test: &str, flags: &str) -> bool {
+    if std::env::var_os(NAMESPACE_VARIABLE).is_some() {
         return true;
     }
     let unshare = |command: &mut Command| command.status().is_ok_and(|status| status.success());
     if !unshare(Command::new("unshare").args([flags, "true"])) {
-        eprintln!("{test}: not run, as `unshare {flags}` is not allowed here");
+        eprintln!("{test}: skipped, because `unshare {flags}` is not allowed here");
         return false;
     }
     let passed = unshare(
@@ -36,7 +37,7 @@ fn is_inside(test: &str, flags: &str) -> bool {
             .arg(flags)
             .arg(std::env::current_exe().unwrap())
             .args([test, "--exact", "--nocapture"])
-            .env(INSIDE, "1"),
+            .env(NAMESPACE_VARIABLE, "1"),
     );
     assert!(passed, "{test} failed in its namespace");
     false
@@ -65,8 +66,8 @@ async fn claim(store: &DiskStore, key: u8) -> Result<Claim, String> {
 }
 
 #[tokio::test]
-async fn on_a_read_only_disk_no_store_is_opened() {
-    if !is_inside("on_a_read_only_disk_no_store_is_opened", "-rm") {
+async fn a_store_on_a_read_only_disk_is_not_opened() {
+    if !is_in_namespace("a_store_on_a_read_only_disk_is_not_opened", "-rm") {
         return;
     }
     let disk = tempfile::tempdir().unwrap();
@@ -78,32 +79,35 @@ async fn on_a_read_only_disk_no_store_is_opened() {
     let settled = store.commit(&lease, RETENTION).await.unwrap();
     assert_eq!(settled, Settled::Applied);
     drop(store);
-    // Whoever has files open for writing keeps the disk from becoming read-only.
+    // The remount fails until the threads of the store have closed their files.
     let start = std::time::Instant::now();
     while !run("mount", &["-o", "remount,bind,ro", path]) {
         assert!(start.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
-    for (folder, says) in [
+    for (folder, expected) in [
         (folder.clone(), "cannot be written: Read-only file system"),
         (disk.path().join("new"), "Read-only file system"),
     ] {
         let error = DiskStore::open(&folder).unwrap_err().to_string();
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(expected), "{error}");
         assert!(error.starts_with(folder.to_str().unwrap()), "{error}");
     }
 
-    // The control: it was that, and nothing was harmed.
+    // The control: on a writable disk the store opens and has kept its events.
     assert!(run("mount", &["-o", "remount,bind,rw", path]));
     let store = DiskStore::open(&folder).unwrap();
     assert_eq!(claim(&store, 1).await.unwrap(), Claim::Done);
 }
 
-/// What ext4 does when it finds itself damaged.
+/// ext4 makes itself read-only when it finds an error.
 #[tokio::test]
-async fn when_the_disk_becomes_read_only_nothing_is_granted() {
-    if !is_inside("when_the_disk_becomes_read_only_nothing_is_granted", "-m") {
+async fn a_store_grants_no_claim_after_its_disk_became_read_only() {
+    if !is_in_namespace(
+        "a_store_grants_no_claim_after_its_disk_became_read_only",
+        "-m",
+    ) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -114,13 +118,13 @@ async fn when_the_disk_becomes_read_only_nothing_is_granted() {
     let [image, path] = [&image, &disk].map(|path| path.to_str().unwrap());
     let options = "loop,errors=remount-ro";
     if !(run("mkfs.ext4", &["-q", image]) && run("mount", &["-o", options, image, path])) {
-        eprintln!("not run: no ext4 in a file can be mounted here");
+        eprintln!("skipped: an ext4 image cannot be mounted here");
         return;
     }
     let store = DiskStore::open(&disk).unwrap();
     let lease = granted(&store, 1).await;
-    if let Err(error) = break_disk(&disk) {
-        eprintln!("not run: the disk cannot be told that it is damaged: {error}");
+    if let Err(error) = trigger_file_system_error(&disk) {
+        eprintln!("skipped: cannot report an error to the file system: {error}");
         return;
     }
 
@@ -129,17 +133,20 @@ async fn when_the_disk_becomes_read_only_nothing_is_granted() {
         assert!(error.contains("Read-only file system"), "{error}");
         assert!(error.contains(path), "{error}");
     }
-    // What it knows it knows still.
-    let known = claim(&store, 1).await;
-    assert!(matches!(known, Ok(Claim::InFlight { .. })), "{known:?}");
+    // The store still knows the claims from before.
+    let in_flight = claim(&store, 1).await;
+    assert!(
+        matches!(in_flight, Ok(Claim::InFlight { .. })),
+        "{in_flight:?}"
+    );
     assert!(store.commit(&lease, RETENTION).await.is_err());
     assert!(store.release(&lease).await.is_err());
     let error = DiskStore::open(&disk).unwrap_err().to_string();
     assert!(error.contains("Read-only file system"), "{error}");
 }
 
-/// Tells the file system at `path` that it is damaged.
-fn break_disk(path: &Path) -> io::Result<()> {
+/// Reports an error to the ext4 file system at `path`.
+fn trigger_file_system_error(path: &Path) -> io::Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let device = mounts.lines().find_map(|line| {
         let mut words = line.split(' ');

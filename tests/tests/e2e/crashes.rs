@@ -43,7 +43,7 @@ fn disk() -> TestStore {
 
 fn redis() -> TestStore {
     let server = Server::start(&[]);
-    server.in_use();
+    server.set_early_epochs();
     TestStore {
         lines: "store = \"redis\"\nurl = \"env:REDIS_URL\"".to_owned(),
         url: server.url(),

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::redis_server::Server;
 
 fn gateway(upstream: &Upstream, server: &Server) -> GatewayBuilder {
-    server.in_use();
+    server.set_early_epochs();
     Gateway::builder(upstream.address())
         .env("REDIS_URL", &server.url())
         .replay("store = \"redis\"\nurl = \"env:REDIS_URL\"")
@@ -239,7 +239,7 @@ async fn copy_with_delay(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay:
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_slow_senders_get_a_response_in_time() {
     let server = Server::start(&[]);
-    server.in_use();
+    server.set_early_epochs();
     let delay = Arc::new(AtomicU64::new(0));
     let port = start_slow_relay(server.port, Arc::clone(&delay)).await;
     let upstream = Upstream::start().await;

@@ -1,3 +1,5 @@
+//! Tests of the memory store: the conformance suite, its capacity and races.
+
 use super::*;
 use crate::conformance::CLAIM_OPTIONS;
 use crate::store::SourceQuota;
@@ -8,8 +10,8 @@ crate::conformance::suite!(paused, || async {
 
 #[tokio::test(start_paused = true)]
 async fn a_done_key_with_different_content_is_a_conflict() {
-    let of = crate::conformance::PausedClock(MemoryStore::new());
-    crate::conformance::a_done_key_with_different_content_is_a_conflict(of).await;
+    let harness = crate::conformance::PausedClock(MemoryStore::new());
+    crate::conformance::a_done_key_with_different_content_is_a_conflict(harness).await;
 }
 
 fn key(number: u32) -> ReplayKey {
@@ -20,7 +22,7 @@ fn key(number: u32) -> ReplayKey {
 
 async fn commit(store: &MemoryStore, number: u32) {
     let Claim::Granted(lease) = store.claim(key(number), CLAIM_OPTIONS).await.unwrap() else {
-        panic!("{number} is new, and there is room");
+        panic!("{number} is new, and the store is not full");
     };
     store
         .commit(&lease, Duration::from_secs(600))
@@ -50,13 +52,13 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
 }
 
 #[tokio::test]
-async fn a_noisy_source_leaves_room_for_the_others() {
+async fn a_noisy_source_does_not_fill_the_store() {
     let store = MemoryStore::with_max_entries(100);
     let options = |source| CLAIM_OPTIONS.with_quota(SourceQuota::new(source, 60));
     let mut leases = Vec::new();
     for number in 0..60 {
         let Claim::Granted(lease) = store.claim(key(number), options(1)).await.unwrap() else {
-            panic!("{number} is new, and there is room");
+            panic!("{number} is new, and the store is not full");
         };
         leases.push(lease);
     }
@@ -66,7 +68,7 @@ async fn a_noisy_source_leaves_room_for_the_others() {
         store.claim(key(61), options(2)).await.unwrap(),
         Claim::Granted(_)
     ));
-    // A settlement keeps the place; what is given back makes room.
+    // A committed claim keeps its permit; a released one frees it.
     store
         .commit(&leases[0], Duration::from_secs(9))
         .await
@@ -80,9 +82,9 @@ async fn a_noisy_source_leaves_room_for_the_others() {
     ));
 }
 
+/// The control: with moka's own limit the cache evicts live keys, so the store counts them.
 #[tokio::test]
-async fn a_limit_left_to_the_cache_forgets_live_keys() {
-    // The control of the test above: why keys are counted here.
+async fn a_cache_with_a_size_limit_evicts_live_keys() {
     let cache: Cache<u32, ()> = Cache::builder().max_capacity(1_000).build();
     for number in 0..11_000 {
         cache.insert(number, ());
@@ -94,9 +96,9 @@ async fn a_limit_left_to_the_cache_forgets_live_keys() {
     assert_eq!(missing, 10_000);
 }
 
-/// Runs the cache's housekeeping until `entries` are held. Its timer wheel
-/// has a resolution of about a second, of real time.
-async fn settle_at(store: &MemoryStore, entries: u64) {
+/// Runs the cache's maintenance until the store has `entries` entries. The timer of the cache
+/// has a resolution of about a second of real time.
+async fn wait_for_entries(store: &MemoryStore, entries: u64) {
     for _ in 0..300 {
         store.0.slots.run_pending_tasks();
         if store.entries() == Some(entries) {
@@ -104,11 +106,11 @@ async fn settle_at(store: &MemoryStore, entries: u64) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{:?} entries are held; expected {entries}", store.entries());
+    panic!("{:?} entries; expected {entries}", store.entries());
 }
 
 #[tokio::test]
-async fn room_comes_back_when_keys_are_due() {
+async fn expired_and_released_keys_free_capacity() {
     let store = MemoryStore::with_max_entries(100);
     for round in 0..2 {
         for number in 0..100 {
@@ -125,14 +127,13 @@ async fn room_comes_back_when_keys_are_due() {
                     .unwrap();
             }
         }
-        settle_at(&store, 0).await;
+        wait_for_entries(&store, 0).await;
     }
 }
 
-/// A claim that finds no room must not be seen by others: they would wait
-/// for a delivery that is not under way.
+/// Other deliveries would wait for a claim that was refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_finds_no_room_is_seen_by_nobody() {
+async fn a_claim_that_a_full_store_refuses_is_invisible_to_others() {
     let store = MemoryStore::with_max_entries(1);
     commit(&store, 0).await;
     let racers: Vec<_> = (0..4)
@@ -154,7 +155,7 @@ async fn a_claim_that_finds_no_room_is_seen_by_nobody() {
     assert_eq!(store.entries(), Some(1));
 }
 
-/// Claims, gives back and takes over a few keys from several threads at once.
+/// Several threads claim, commit and release a few keys at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_key_has_one_holder_at_a_time() {
     use std::sync::atomic::AtomicBool;
@@ -174,10 +175,13 @@ async fn a_key_has_one_holder_at_a_time() {
                     let Claim::Granted(lease) = claim else {
                         continue;
                     };
-                    assert!(!is_held.swap(true, Ordering::SeqCst), "held by two");
+                    assert!(
+                        !is_held.swap(true, Ordering::SeqCst),
+                        "two tasks hold the key"
+                    );
                     granted += 1;
                     is_held.store(false, Ordering::SeqCst);
-                    // Done until this moment, or given back.
+                    // A retention of zero ends at once, so both ways free the key.
                     let settled = match round % 2 {
                         0 => store.commit(&lease, Duration::ZERO).await,
                         _ => store.release(&lease).await,
@@ -193,7 +197,7 @@ async fn a_key_has_one_holder_at_a_time() {
         granted += holder.await.unwrap();
     }
     assert!(granted > 1_000, "{granted} claims were granted");
-    settle_at(&store, 0).await;
+    wait_for_entries(&store, 0).await;
 }
 
 #[tokio::test]
@@ -201,7 +205,7 @@ async fn extreme_times_do_not_overflow() {
     let store = MemoryStore::new();
     let options = ClaimOptions::new(Duration::MAX, Duration::MAX);
     let Claim::Granted(lease) = store.claim(key(1), options).await.unwrap() else {
-        panic!("it is new");
+        panic!("the key is new");
     };
     assert_eq!(
         store.commit(&lease, Duration::MAX).await.unwrap(),
@@ -210,26 +214,25 @@ async fn extreme_times_do_not_overflow() {
 }
 
 #[tokio::test]
-async fn a_key_that_expired_unseen_is_not_counted_twice() {
+async fn a_key_that_is_claimed_again_after_its_expiry_is_counted_once() {
     let store = MemoryStore::new();
-    let brief = ClaimOptions::new(Duration::from_millis(1), Duration::from_millis(1));
+    let short = ClaimOptions::new(Duration::from_millis(1), Duration::from_millis(1));
     for _ in 0..50 {
         assert!(matches!(
-            store.claim(key(1), brief).await.unwrap(),
+            store.claim(key(1), short).await.unwrap(),
             Claim::Granted(_)
         ));
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
-    settle_at(&store, 0).await;
+    wait_for_entries(&store, 0).await;
 }
 
-/// A full store that looks for what is due once, and not again for a while, finds it in
-/// the end.
+/// A full store sweeps at most once in an interval, and still finds the expired key.
 #[tokio::test]
-async fn a_flood_onto_a_full_store_does_not_keep_room_from_coming_back() {
+async fn a_flood_of_claims_does_not_stop_a_full_store_from_freeing_capacity() {
     let store = MemoryStore::with_max_entries(1);
     let Claim::Granted(lease) = store.claim(key(0), CLAIM_OPTIONS).await.unwrap() else {
-        panic!("there is room");
+        panic!("the store is empty");
     };
     assert_eq!(
         store.claim(key(1), CLAIM_OPTIONS).await.unwrap(),
@@ -244,6 +247,6 @@ async fn a_flood_onto_a_full_store_does_not_keep_room_from_coming_back() {
             tokio::task::yield_now().await;
         }
     };
-    let patience = Duration::from_secs(20);
-    tokio::time::timeout(patience, flood).await.unwrap();
+    let deadline = Duration::from_secs(20);
+    tokio::time::timeout(deadline, flood).await.unwrap();
 }

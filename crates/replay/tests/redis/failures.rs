@@ -1,4 +1,4 @@
-//! What holds when the server is slow, full, killed or gone.
+//! The store with a server that is slow, full, killed or unreachable.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::{claim, claim_fails, claim_within, connect, granted, key};
 const RETENTION: Duration = Duration::from_secs(661);
 
 #[tokio::test]
-async fn a_server_that_is_gone_is_an_error_at_once_and_used_again_when_it_is_back() {
+async fn claims_fail_at_once_while_the_server_is_down_and_succeed_when_it_is_back() {
     let mut server = Server::start(&[]);
     let store = connect(&server.url()).await;
     granted(&store, 1).await;
@@ -24,7 +24,7 @@ async fn a_server_that_is_gone_is_an_error_at_once_and_used_again_when_it_is_bac
         "{:?}",
         start.elapsed()
     );
-    // Known to be gone by now: no waiting, no queue.
+    // The store knows that the server is down, so claims neither wait nor queue up.
     let start = Instant::now();
     for _ in 0..1_000 {
         let error = claim_fails(&store, 2).await;
@@ -52,7 +52,7 @@ async fn a_lost_connection_is_replaced_without_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_a_server_stands_still_every_claim_fails_within_a_second() {
+async fn claims_on_a_suspended_server_fail_within_a_second() {
     let server = Server::start(&[]);
     let stores = [connect(&server.url()).await, connect(&server.url()).await];
     server.signal("STOP");
@@ -62,11 +62,11 @@ async fn while_a_server_stands_still_every_claim_fails_within_a_second() {
             let store = stores[number as usize % 2].clone();
             tokio::spawn(async move {
                 while start.elapsed() < Duration::from_secs(3) {
-                    let asked = Instant::now();
+                    let claimed = Instant::now();
                     let claim = store.claim(key(number / 2), CLAIM_OPTIONS).await;
                     assert!(claim.is_err(), "{claim:?}");
-                    let took = asked.elapsed();
-                    assert!(took < Duration::from_secs(1), "{took:?}");
+                    let elapsed = claimed.elapsed();
+                    assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             })
@@ -76,11 +76,11 @@ async fn while_a_server_stands_still_every_claim_fails_within_a_second() {
         claimant.await.unwrap();
     }
     server.signal("CONT");
-    let patience = Duration::from_secs(2);
+    let limit = Duration::from_secs(2);
     for number in 0..16 {
         let mut granted = 0;
         for store in stores.iter().cycle().take(4) {
-            let claim = claim_within(store, number, patience).await;
+            let claim = claim_within(store, number, limit).await;
             granted += usize::from(matches!(claim, Claim::Granted(_)));
         }
         assert!(granted <= 1, "key {number}: {granted}");
@@ -88,17 +88,17 @@ async fn while_a_server_stands_still_every_claim_fails_within_a_second() {
 }
 
 #[tokio::test]
-async fn what_a_failed_claim_left_is_given_back() {
+async fn a_claim_whose_reply_came_too_late_is_released() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     server.signal("STOP");
     claim_fails(&store, 1).await;
-    // A claim whose asker goes away leaves nothing either.
-    let gone = tokio::time::timeout(
+    // The caller of this claim is dropped before the reply.
+    let dropped = tokio::time::timeout(
         Duration::from_millis(50),
         store.claim(key(2), CLAIM_OPTIONS),
     );
-    assert!(gone.await.is_err());
+    assert!(dropped.await.is_err());
     server.signal("CONT");
     let start = Instant::now();
     for number in [1, 2] {
@@ -108,7 +108,7 @@ async fn what_a_failed_claim_left_is_given_back() {
                     assert_eq!(lease.attempt(), 1);
                     break;
                 }
-                // In flight until its release is through, not for the lease.
+                // The key is in flight until the release arrives, not until the lease ends.
                 other => assert!(start.elapsed() < CLAIM_OPTIONS.lease / 2, "{other:?}"),
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -117,24 +117,24 @@ async fn what_a_failed_claim_left_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_connection_was_lost_is_given_back_over_another() {
+async fn a_claim_whose_connection_was_lost_is_released_over_another() {
     let server = Server::start(&[]);
     let proxy = Proxy::to(server.port).await;
     let store = connect(&proxy.url()).await;
     let direct = connect(&server.url()).await;
-    // Whoever claims first tells the server the script, which is an answer more.
+    // The first claim also sends the script, so it has one more reply.
     granted(&store, 0).await;
-    proxy.refuse(true);
+    proxy.refuse_connections(true);
     proxy.close_next();
     claim_fails(&store, 1).await;
     assert!(proxy.has_lost());
-    // The control: the server has the claim, and is not told for a while.
+    // The control: the server has the claim, and the release cannot reach it.
     for _ in 0..20 {
         let other = claim(&direct, 1).await;
         assert!(matches!(other, Claim::InFlight { .. }), "{other:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    proxy.refuse(false);
+    proxy.refuse_connections(false);
     let start = Instant::now();
     loop {
         match claim(&direct, 1).await {
@@ -149,7 +149,7 @@ async fn a_claim_whose_connection_was_lost_is_given_back_over_another() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_answer_was_lost_is_recognised() {
+async fn a_call_whose_reply_was_lost_is_recognised() {
     let server = Server::start(&[]);
     let proxy = Proxy::to(server.port).await;
     let store = connect(&proxy.url()).await;
@@ -168,7 +168,7 @@ async fn a_claim_whose_answer_was_lost_is_recognised() {
         assert!(proxy.has_lost());
         assert_eq!(settled, Settled::Applied);
         assert_eq!(claim(&store, number).await, Claim::Done);
-        // Only what may have been applied is taken for its own.
+        // A new commit is no second attempt, so the server reports it as stale.
         let again = store.commit(&lease, RETENTION).await.unwrap();
         assert_eq!(again, Settled::Stale);
 
@@ -181,7 +181,7 @@ async fn a_claim_whose_answer_was_lost_is_recognised() {
     }
 }
 
-/// Leaves room for a few hundred keys.
+/// Limits the memory of the server to a few hundred keys more.
 fn limit_memory(server: &Server) {
     let info = server.cli(&["INFO", "memory"]);
     let used = info
@@ -193,7 +193,7 @@ fn limit_memory(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_full_server_takes_no_new_key_and_forgets_none() {
+async fn a_full_server_refuses_new_keys_and_forgets_none() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     limit_memory(&server);
@@ -207,7 +207,7 @@ async fn a_full_server_takes_no_new_key_and_forgets_none() {
         assert!(leases.len() < 100_000);
     }
     assert!(leases.len() > 100, "{}", leases.len());
-    // What is in flight is settled all the same.
+    // Claims in flight can still be settled.
     for lease in &leases {
         let settled = store.commit(lease, RETENTION).await.unwrap();
         assert_eq!(settled, Settled::Applied);
@@ -220,11 +220,11 @@ async fn a_full_server_takes_no_new_key_and_forgets_none() {
     granted(&store, leases.len().try_into().unwrap()).await;
 }
 
+/// The control: this is why the store refuses a server with such a policy.
 #[tokio::test]
-async fn a_server_that_evicts_forgets_claims() {
-    // The control of the test above: why such a policy is refused at the start.
-    let at_once = ["--maxmemory-eviction-tenacity", "100"];
-    let server = Server::start(&[&["--enable-debug-command", "yes"], &at_once[..]].concat());
+async fn a_server_with_an_evicting_policy_loses_claims() {
+    let evict_at_once = ["--maxmemory-eviction-tenacity", "100"];
+    let server = Server::start(&[&["--enable-debug-command", "yes"], &evict_at_once[..]].concat());
     let store = connect(&server.url()).await;
     for number in 0..100 {
         granted(&store, number).await;
@@ -242,7 +242,7 @@ async fn a_server_that_evicts_forgets_claims() {
 }
 
 #[tokio::test]
-async fn a_server_that_evicts_is_used_no_more_once_that_shows() {
+async fn a_server_that_evicts_is_refused_as_soon_as_an_epoch_is_lost() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
@@ -250,7 +250,7 @@ async fn a_server_that_evicts_is_used_no_more_once_that_shows() {
     for number in 0..100_000 {
         match store.claim(key(number), CLAIM_OPTIONS).await {
             Ok(Claim::Granted(_)) => {}
-            // It forgets since when it remembers, too.
+            // The server has evicted an epoch, so the store reconnects and checks the policy.
             Err(error)
                 if error
                     .to_string()
@@ -262,12 +262,12 @@ async fn a_server_that_evicts_is_used_no_more_once_that_shows() {
             other => panic!("{other:?}"),
         }
     }
-    panic!("it forgets, and nobody notices");
+    panic!("the evictions are not noticed");
 }
 
 #[tokio::test]
-async fn a_log_keeps_what_was_committed_when_the_server_is_killed() {
-    for (keeps, arguments) in [
+async fn an_append_only_file_keeps_events_when_the_server_is_killed() {
+    for (is_kept, arguments) in [
         (true, ["--appendonly", "yes"]),
         (false, ["--appendonly", "no"]),
     ] {
@@ -278,14 +278,14 @@ async fn a_log_keeps_what_was_committed_when_the_server_is_killed() {
         granted(&store, 2).await;
         server.kill();
         server.restart();
-        let patience = Duration::from_secs(2);
-        let done = claim_within(&store, 1, patience).await;
-        let in_flight = claim_within(&store, 2, patience).await;
-        // Without it, what is documented: replays pass.
-        assert_eq!(done == Claim::Done, keeps, "{done:?}");
+        let limit = Duration::from_secs(2);
+        let done = claim_within(&store, 1, limit).await;
+        let in_flight = claim_within(&store, 2, limit).await;
+        // Without the file replays pass, as the documentation says.
+        assert_eq!(done == Claim::Done, is_kept, "{done:?}");
         assert_eq!(
             matches!(in_flight, Claim::InFlight { .. }),
-            keeps,
+            is_kept,
             "{in_flight:?}"
         );
     }

@@ -1,13 +1,14 @@
-//! The Redis store on real servers, whole and broken.
-#![expect(clippy::unwrap_used, reason = "a test that fails")]
+//! The Redis store with real servers: healthy, failing, emptied, replicated and clustered.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod failures;
-mod older;
-mod promises;
+mod healthy;
+mod lost_data;
+mod older_data;
 mod proxy;
 mod server;
 mod topologies;
-mod wiped;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,13 +19,13 @@ use hookgate_replay::conformance::{CLAIM_OPTIONS, Harness, ShiftedClock};
 use hookgate_replay::{Claim, Lease, RedisConfig, RedisStore, ReplayStore};
 use tokio::time::Instant;
 
-/// A store in the suite, with the servers that it needs.
-struct Held<T> {
+/// A store for the conformance suite, with its servers.
+struct Fixture<T> {
     shifted: ShiftedClock<RedisStore>,
     _servers: T,
 }
 
-impl<T: Send + Sync + 'static> Held<T> {
+impl<T: Send + Sync + 'static> Fixture<T> {
     async fn new(servers: T, url: &str) -> Self {
         let shift = Arc::new(AtomicU64::new(0));
         let config = RedisConfig::new(url).unwrap();
@@ -39,7 +40,7 @@ impl<T: Send + Sync + 'static> Held<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Harness for Held<T> {
+impl<T: Send + Sync + 'static> Harness for Fixture<T> {
     type Store = RedisStore;
 
     const SLACK: Duration = ShiftedClock::<RedisStore>::SLACK;
@@ -67,12 +68,12 @@ async fn refused(url: &str) -> String {
 
 fn key(number: u32) -> ReplayKey {
     let mut bytes = [7; 16];
-    // In other slots of a cluster each.
+    // The first byte selects the slot of a cluster, so neighbours are in different slots.
     bytes[..4].copy_from_slice(&number.to_le_bytes());
     ReplayKey::from_bytes(bytes)
 }
 
-/// What the server calls it.
+/// Returns the server's name for the key.
 fn name(number: u32) -> String {
     let [slot, rest @ ..] = number.to_le_bytes();
     let rest = u32::from_be_bytes([0, rest[0], rest[1], rest[2]]);
@@ -92,18 +93,16 @@ async fn claim(store: &RedisStore, number: u32) -> Claim {
 
 async fn claim_fails(store: &RedisStore, number: u32) -> String {
     let error = store.claim(key(number), CLAIM_OPTIONS).await;
-    error
-        .expect_err("a claim that cannot be granted")
-        .to_string()
+    error.expect_err("the claim cannot be granted").to_string()
 }
 
-/// Claims until the store answers, at most for `patience`.
-async fn claim_within(store: &RedisStore, number: u32, patience: Duration) -> Claim {
+/// Claims until the store answers, for `limit` at most.
+async fn claim_within(store: &RedisStore, number: u32, limit: Duration) -> Claim {
     let start = Instant::now();
     loop {
         match store.claim(key(number), CLAIM_OPTIONS).await {
             Ok(claim) => return claim,
-            Err(error) => assert!(start.elapsed() < patience, "{error}"),
+            Err(error) => assert!(start.elapsed() < limit, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

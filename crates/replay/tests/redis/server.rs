@@ -1,4 +1,4 @@
-//! A redis-server of the test's own, on a free port, that ends with the test.
+//! A redis-server process for one test. It listens on a free port and ends with the test.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one that keeps nothing, with these further arguments.
+    /// Starts a server without persistence, with additional arguments.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         let port = free_port();
@@ -31,7 +31,7 @@ impl Server {
         server
     }
 
-    /// Starts one that watches `master` as "main".
+    /// Starts a sentinel that watches `master` under the name "main".
     pub(crate) fn sentinel(master: &Self) -> Self {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("sentinel.conf");
@@ -60,33 +60,33 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Has it remember since long ago, so that nothing is older than its memory.
-    pub(crate) fn in_use(&self) {
-        let begin = "for slot = 0, 255 do \
+    /// Moves the epochs of the server to the year 1970, so that no delivery is older.
+    pub(crate) fn set_early_epochs(&self) {
+        let script = "for slot = 0, 255 do \
              redis.call('SET', string.format('hookgate:{%02x}since', slot), 0) end";
-        self.cli(&["EVAL", begin, "0"]);
+        self.cli(&["EVAL", script, "0"]);
     }
 
-    /// Kills it, without a chance to save anything.
+    /// Kills the server, so that it cannot save anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again where it was, with the files that it left.
+    /// Starts the server again on the same port, with the files that it left.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(self.port, &self.dir, &self.arguments);
         wait_for_answer(self.port);
     }
 
-    /// Sends it a signal, such as STOP.
+    /// Sends the server a signal, such as STOP.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(status.unwrap().success());
     }
 
-    /// What redis-cli says to these arguments.
+    /// Runs redis-cli with these arguments and returns its output.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
         let mut command = Command::new("redis-cli");
@@ -100,7 +100,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be dead already; a stopped one is killed all the same.
+        // An error means that the server has already ended. A suspended one is killed too.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -108,10 +108,10 @@ impl Drop for Server {
 
 const INSTALL: &str = "redis-server and redis-cli are installed: apt install redis-server";
 
-/// redis-server, or what `HOOKGATE_REDIS_SERVER` names instead of it.
+/// Returns the command for redis-server, or for the program in `HOOKGATE_REDIS_SERVER`.
 fn program() -> Command {
-    let named = std::env::var_os("HOOKGATE_REDIS_SERVER");
-    Command::new(named.unwrap_or_else(|| "redis-server".into()))
+    let program = std::env::var_os("HOOKGATE_REDIS_SERVER");
+    Command::new(program.unwrap_or_else(|| "redis-server".into()))
 }
 
 fn spawn(port: u16, dir: &TempDir, arguments: &[String]) -> Child {
@@ -133,8 +133,8 @@ fn run(command: &mut Command) -> Child {
     command.spawn().expect(INSTALL)
 }
 
-/// A port that nobody has, and that nobody is given before the server takes it: below those
-/// that the system gives to connections, and each but once.
+/// Returns a free port. It is below the range of ephemeral ports and is returned only once, so
+/// that it is still free when the server binds it.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -154,7 +154,7 @@ fn wait_for_answer(port: u16) {
             stream.write_all(b"PING\r\n")?;
             let mut answer = [0; 7];
             stream.read_exact(&mut answer)?;
-            // The second where a password is asked for.
+            // A server that requires a password answers with -NOAUTH.
             Ok([*b"+PONG\r\n", *b"-NOAUTH"].contains(&answer))
         };
         if answers().unwrap_or(false) {

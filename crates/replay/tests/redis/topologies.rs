@@ -1,14 +1,14 @@
-//! Clusters, sentinels, replicas and sockets.
+//! The store with clusters, sentinels, replicas, TLS and Unix sockets.
 
 use std::time::{Duration, Instant};
 
 use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
 
+use crate::lost_data::{claim_signed, now};
 use crate::server::{Server, free_port};
-use crate::wiped::{claim_signed, now};
 use crate::{claim, claim_fails, claim_within, connect, granted, name, refused};
 
-/// Three masters that share the slots.
+/// A cluster of three masters.
 pub(crate) struct Cluster(pub(crate) Vec<Server>);
 
 impl Cluster {
@@ -42,7 +42,7 @@ impl Cluster {
         while !nodes.iter().all(knows_all) {
             assert!(
                 start.elapsed() < Duration::from_secs(60),
-                "no cluster came about"
+                "the cluster did not form"
             );
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -58,8 +58,8 @@ impl Cluster {
         format!("redis+cluster://{}", hosts.join(","))
     }
 
-    /// Has every master remember since long ago, so that nothing is older than that.
-    pub(crate) fn in_use(&self) {
+    /// Moves the epochs of all masters to the year 1970, so that no delivery is older.
+    pub(crate) fn set_early_epochs(&self) {
         for slot in 0..=u8::MAX {
             let name = format!("hookgate:{{{slot:02x}}}since");
             self.0[0].cli(&["-c", "SET", &name, "0"]);
@@ -69,17 +69,17 @@ impl Cluster {
 
 mod cluster_conformance {
     use super::Cluster;
-    use crate::Held;
+    use crate::Fixture;
 
     hookgate_replay::conformance::suite!(real, || async {
         let cluster = Cluster::start();
         let url = cluster.url();
-        Held::new(cluster, &url).await
+        Fixture::new(cluster, &url).await
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_master_of_a_cluster_must_keep_claims() {
+async fn a_cluster_with_an_unsuitable_master_is_refused() {
     let cluster = Cluster::start();
     connect(&cluster.url()).await;
     cluster.0[2].cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
@@ -92,7 +92,7 @@ async fn every_master_of_a_cluster_must_keep_claims() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_stood_still_fails_claims_in_time_and_is_used_again() {
+async fn claims_on_a_suspended_cluster_fail_in_time_and_succeed_later() {
     let cluster = Cluster::start();
     let store = connect(&cluster.url()).await;
     for number in 0..30 {
@@ -116,7 +116,7 @@ async fn a_cluster_that_stood_still_fails_claims_in_time_and_is_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_tls_the_server_has_to_be_the_one_that_is_trusted() {
+async fn a_tls_server_with_an_untrusted_certificate_is_refused() {
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/redis/tls");
     let file = |name: &str| format!("{files}/{name}");
     let port = free_port().to_string();
@@ -143,13 +143,13 @@ async fn over_tls_the_server_has_to_be_the_one_that_is_trusted() {
     );
     assert_eq!(claim(&store, 1).await, Claim::Done);
 
-    // Signed by nobody that the system knows.
+    // The system does not trust this certificate authority.
     let error = refused(&url).await;
     assert!(error.contains("certificate"), "{error}");
 }
 
 #[tokio::test]
-async fn a_replica_is_refused_and_a_master_that_became_one_grants_nothing() {
+async fn a_replica_is_refused_and_a_demoted_master_grants_no_claim() {
     let master = Server::start(&[]);
     let port = master.port.to_string();
     let replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
@@ -167,7 +167,7 @@ async fn a_replica_is_refused_and_a_master_that_became_one_grants_nothing() {
 }
 
 #[tokio::test]
-async fn a_socket_is_used_like_a_port() {
+async fn a_unix_socket_works_like_a_port() {
     let dir = tempfile::TempDir::new().unwrap();
     let path = dir.path().join("redis.sock");
     let path = path.to_str().unwrap();
@@ -191,30 +191,33 @@ async fn the_store_follows_the_sentinels_to_a_new_master() {
     );
 
     let store = connect(&format!("{url}main")).await;
-    master.in_use();
+    master.set_early_epochs();
     let before = now();
     let lease = granted(&store, 1).await;
     store
         .commit(&lease, Duration::from_secs(661))
         .await
         .unwrap();
-    // Both must know of each other before there is something to fail over to.
+    // The failover needs a replica that is in sync and that the sentinel knows.
     let start = Instant::now();
-    let replicated = || replica.cli(&["EXISTS", &name(1)]) == "1";
-    let known = || {
+    let is_replicated = || replica.cli(&["EXISTS", &name(1)]) == "1";
+    let is_known = || {
         sentinel
             .cli(&["SENTINEL", "MASTER", "main"])
             .contains("num-slaves\n1")
     };
-    while !(replicated() && known()) {
-        assert!(start.elapsed() < Duration::from_secs(30), "no replica");
+    while !(is_replicated() && is_known()) {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "the replica is not in sync"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     master.kill();
     let claim = claim_within(&store, 1, Duration::from_secs(30)).await;
     assert_eq!(claim, Claim::Done);
     assert_eq!(replica.cli(&["ROLE"]).lines().next(), Some("master"));
-    // Nothing was lost, and nothing is taken for lost.
+    // No data was lost, and the store reports no loss.
     let claim = claim_signed(&store, 2, before).await;
     assert!(matches!(claim, Claim::Granted(_)), "{claim:?}");
 }

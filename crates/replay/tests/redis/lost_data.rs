@@ -1,4 +1,4 @@
-//! What holds when the server has lost what it remembered.
+//! The store with a server that has lost all its data.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,18 +12,18 @@ use crate::{claim, claim_within, connect, granted, key};
 
 /// Seconds since the Unix epoch.
 pub(crate) fn now() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "the store goes by it")]
+    #[expect(clippy::disallowed_methods, reason = "the store uses the system clock")]
     let now = SystemTime::now();
     UnixTime::from(now).secs()
 }
 
-/// Claims what was signed then.
+/// Claims a key for a delivery that was signed at `at`.
 pub(crate) async fn claim_signed(store: &RedisStore, number: u32, at: i64) -> Claim {
     let options = CLAIM_OPTIONS.with_signed_at(UnixTime::from_secs(at));
     store.claim(key(number), options).await.unwrap()
 }
 
-/// Likewise what was signed later than the server began to remember.
+/// Claims a key for a delivery that was signed after the epoch of the server.
 pub(crate) async fn claim_new(store: &RedisStore, number: u32) -> Claim {
     claim_signed(store, number, now() + 2).await
 }
@@ -33,11 +33,11 @@ pub(crate) fn is_granted(claim: &Claim) -> bool {
 }
 
 #[tokio::test]
-async fn what_was_signed_before_a_server_was_emptied_is_granted_no_more() {
+async fn deliveries_signed_before_the_server_was_emptied_are_refused() {
     for flush in ["FLUSHALL", "FLUSHDB"] {
         let server = Server::start(&[]);
         let [one, other] = [connect(&server.url()).await, connect(&server.url()).await];
-        server.in_use();
+        server.set_early_epochs();
         let before = now();
         for number in 0..8 {
             let Claim::Granted(lease) = claim_signed(&one, number, before).await else {
@@ -46,45 +46,44 @@ async fn what_was_signed_before_a_server_was_emptied_is_granted_no_more() {
             one.commit(&lease, Duration::from_secs(661)).await.unwrap();
         }
         server.cli(&[flush]);
-        // The one that notices, the other, and one that comes later.
+        // The gate that notices the loss, another gate, and a new gate.
         for number in 0..8 {
             assert_eq!(claim_signed(&one, number, before).await, Claim::Forgotten);
             assert_eq!(claim_signed(&other, number, before).await, Claim::Forgotten);
             let late = connect(&server.url()).await;
             assert_eq!(claim_signed(&late, number, before).await, Claim::Forgotten);
         }
-        // Signed since; what was done is not known any more.
+        // New deliveries are granted, because the server has lost the done events.
         for number in 0..8 {
             assert!(is_granted(&claim_new(&one, number).await));
         }
     }
 }
 
-/// The control: with an entry that says since long ago, replays pass; but not at the gate
-/// that committed the event, which knows better.
+/// The control: with an early epoch replays pass, except at the gate that committed the event.
 #[tokio::test]
-async fn a_server_that_claims_to_remember_is_believed() {
+async fn an_emptied_server_with_an_early_epoch_is_believed() {
     let server = Server::start(&[]);
     let before = now();
     let store = connect(&server.url()).await;
     let Claim::Granted(lease) = claim_new(&store, 1).await else {
-        panic!("it is new");
+        panic!("the key is new");
     };
     let settled = store.commit(&lease, Duration::from_secs(661)).await;
     assert_eq!(settled.unwrap(), Settled::Applied);
     assert_eq!(claim_signed(&store, 1, before).await, Claim::Forgotten);
     server.cli(&["FLUSHALL"]);
-    server.in_use();
+    server.set_early_epochs();
     let other = connect(&server.url()).await;
     assert!(is_granted(&claim_signed(&other, 1, before).await));
     assert_eq!(claim_signed(&store, 1, before).await, Claim::Forgotten);
 }
 
 #[tokio::test]
-async fn a_server_that_was_started_again_without_its_data_is_noticed() {
+async fn a_server_that_was_restarted_without_its_data_is_noticed() {
     let mut server = Server::start(&[]);
     let store = connect(&server.url()).await;
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     assert!(is_granted(&claim_signed(&store, 1, before).await));
     server.kill();
@@ -94,10 +93,10 @@ async fn a_server_that_was_started_again_without_its_data_is_noticed() {
 }
 
 #[tokio::test]
-async fn one_that_kept_its_data_goes_on() {
+async fn a_server_that_was_restarted_with_its_data_is_used_as_before() {
     let mut server = Server::start(&["--appendonly", "yes"]);
     let store = connect(&server.url()).await;
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     assert!(is_granted(&claim_signed(&store, 1, before).await));
     server.kill();
@@ -108,10 +107,10 @@ async fn one_that_kept_its_data_goes_on() {
     assert!(is_granted(&claim_signed(&store, 2, before).await));
 }
 
-/// A delivery of which nobody knows when it was signed cannot be told from a replay by
-/// its age. It is not kept out for ever.
+/// A delivery without a signing time cannot be compared with the epoch, and is not refused
+/// forever.
 #[tokio::test]
-async fn what_has_no_time_of_signing_is_granted_by_an_emptied_server() {
+async fn an_emptied_server_grants_deliveries_without_a_signing_time() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     granted(&store, 1).await;
@@ -122,10 +121,10 @@ async fn what_has_no_time_of_signing_is_granted_by_an_emptied_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_master_of_a_cluster_that_was_emptied_is_noticed() {
+async fn an_emptied_master_of_a_cluster_is_noticed() {
     let cluster = Cluster::start();
     let store = connect(&cluster.url()).await;
-    cluster.in_use();
+    cluster.set_early_epochs();
     let before = now();
     for number in 0..256 {
         assert!(is_granted(&claim_signed(&store, number, before).await));
@@ -139,7 +138,7 @@ async fn one_master_of_a_cluster_that_was_emptied_is_noticed() {
             other => panic!("{number}: {other:?}"),
         }
     }
-    // About a third.
+    // The master has about a third of the slots.
     assert!((50..130).contains(&forgotten), "{forgotten}");
     for number in 0..256 {
         let claim = claim_new(&store, number).await;
@@ -148,7 +147,7 @@ async fn one_master_of_a_cluster_that_was_emptied_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_full_server_that_was_emptied_of_everything_else_is_full() {
+async fn a_full_server_without_events_reports_that_it_is_full() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     server.cli(&["FLUSHALL"]);

@@ -1,4 +1,4 @@
-//! What holds while the server is well, and what it must be for that.
+//! The store with a healthy server, and the requirements on the server.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::server::Server;
 use crate::{claim, claim_fails, connect, granted, key, name, refused};
 
 mod conformance {
-    use crate::Held;
+    use crate::Fixture;
     use crate::server::Server;
 
     hookgate_replay::conformance::suite!(real, || async {
         let server = Server::start(&[]);
         let url = server.url();
-        Held::new(server, &url).await
+        Fixture::new(server, &url).await
     });
 }
 
@@ -24,22 +24,22 @@ mod conformance {
 async fn a_done_key_with_different_content_is_a_conflict() {
     let server = Server::start(&[]);
     let url = server.url();
-    let of = crate::Held::new(server, &url).await;
-    hookgate_replay::conformance::a_done_key_with_different_content_is_a_conflict(of).await;
+    let fixture = crate::Fixture::new(server, &url).await;
+    hookgate_replay::conformance::a_done_key_with_different_content_is_a_conflict(fixture).await;
 }
 
 #[tokio::test]
-async fn a_thousand_histories_go_as_the_contract_has_it() {
+async fn a_thousand_histories_match_the_model() {
     let new = || async {
         let server = Server::start(&[]);
         let url = server.url();
-        crate::Held::new(server, &url).await
+        crate::Fixture::new(server, &url).await
     };
     hookgate_replay::conformance::compare_with_model(new, 1_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_64_claims_over_two_stores_one_is_granted() {
+async fn one_of_64_claims_over_two_stores_is_granted() {
     let server = Server::start(&[]);
     let stores = [connect(&server.url()).await, connect(&server.url()).await];
     for number in 0..500 {
@@ -58,11 +58,11 @@ async fn of_64_claims_over_two_stores_one_is_granted() {
 }
 
 #[tokio::test]
-async fn a_waiter_learns_of_what_another_store_settles() {
+async fn a_waiter_is_notified_of_the_settlement_of_another_store() {
     let server = Server::start(&[]);
     let (here, there) = (connect(&server.url()).await, connect(&server.url()).await);
-    // The first who waits has the store listen; it hears from when it does.
-    let told = async {
+    // The first waiter makes the store subscribe, which takes a moment.
+    let notified = async {
         for number in 0.. {
             let lease = granted(&there, number).await;
             let settled = here.settled(key(number));
@@ -74,11 +74,11 @@ async fn a_waiter_learns_of_what_another_store_settles() {
             }
         }
     };
-    let patience = Duration::from_secs(10);
-    tokio::time::timeout(patience, told).await.unwrap();
+    let deadline = Duration::from_secs(10);
+    tokio::time::timeout(deadline, notified).await.unwrap();
 
-    // The control: with nobody to tell, it looks again by itself. The bell is not one of
-    // those above, which may ring yet.
+    // The control: without a settlement the waiter checks again by itself. The key shares no
+    // notification with the keys above, whose messages may still arrive.
     let start = Instant::now();
     here.settled(key(1_000_063)).await;
     assert!(start.elapsed() > Duration::from_millis(200));
@@ -99,7 +99,7 @@ async fn a_server_that_would_evict_claims_is_refused() {
 }
 
 #[tokio::test]
-async fn who_may_not_see_the_policy_is_told_what_to_allow() {
+async fn the_error_for_an_unreadable_policy_says_what_to_allow() {
     let server = Server::start(&[]);
     let user = |name, rules: &[&str]| {
         let rule = ["ACL", "SETUSER", name, "on", ">pw", "~*", "&*", "+@all"];
@@ -112,7 +112,7 @@ async fn who_may_not_see_the_policy_is_told_what_to_allow() {
     connect(&user("info", &["-config"])).await;
     connect(&user("config", &["-info"])).await;
 
-    // Who may not publish settles all the same.
+    // A user who may not publish can still settle.
     let store = connect(&user("quiet", &["-publish"])).await;
     let lease = granted(&store, 1).await;
     let settled = store.commit(&lease, Duration::from_secs(9)).await;
@@ -134,7 +134,7 @@ async fn errors_do_not_show_credentials() {
 }
 
 #[tokio::test]
-async fn data_that_is_not_the_stores_is_never_a_grant() {
+async fn data_of_another_program_is_an_error_and_never_a_grant() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     server.cli(&["LPUSH", &name(1), "x"]);
@@ -145,14 +145,14 @@ async fn data_that_is_not_the_stores_is_never_a_grant() {
         let error = claim_fails(&store, 2).await;
         assert!(error.contains("not hookgate's"), "{text:?}: {error}");
     }
-    // The control: the name is that of the key.
+    // The control: the data was under the right name.
     server.cli(&["DEL", &name(2)]);
     granted(&store, 2).await;
     assert_eq!(server.cli(&["EXISTS", &name(2)]), "1");
 }
 
 #[tokio::test]
-async fn a_server_that_forgot_the_scripts_is_told_them() {
+async fn scripts_are_sent_again_to_a_server_that_has_lost_them() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     let lease = granted(&store, 1).await;
@@ -164,7 +164,7 @@ async fn a_server_that_forgot_the_scripts_is_told_them() {
 }
 
 #[tokio::test]
-async fn memory_comes_back_when_keys_are_due() {
+async fn keys_have_a_time_to_live() {
     let server = Server::start(&[]);
     let store = connect(&server.url()).await;
     let lease = granted(&store, 1).await;
@@ -176,21 +176,21 @@ async fn memory_comes_back_when_keys_are_due() {
 }
 
 #[tokio::test]
-async fn a_claim_that_too_few_replicas_have_is_not_granted_and_given_back() {
+async fn a_claim_with_too_few_replicas_is_an_error_and_is_released() {
     let server = Server::start(&[]);
     let port = server.port.to_string();
     let _replica = Server::start(&["--replicaof", "127.0.0.1", &port]);
-    let with = |replicas, timeout| {
+    let connect = |replicas, timeout| {
         let config = RedisConfig::new(&server.url()).unwrap();
         let config = config.with_timeout(timeout * 2);
         RedisStore::connect(config.with_wait_replicas(WaitReplicas::new(replicas, timeout)))
     };
-    let two = with(2, Duration::from_millis(250)).await.unwrap();
+    let two = connect(2, Duration::from_millis(250)).await.unwrap();
     let error = claim_fails(&two, 1).await;
     assert!(error.contains("replicas have it"), "{error}");
 
-    // A replica that is busy takes its time.
-    let one = with(1, Duration::from_secs(5)).await.unwrap();
+    // The timeout is long, because a busy replica answers late.
+    let one = connect(1, Duration::from_secs(5)).await.unwrap();
     let start = Instant::now();
     loop {
         match one.claim(key(1), CLAIM_OPTIONS).await {
@@ -200,7 +200,7 @@ async fn a_claim_that_too_few_replicas_have_is_not_granted_and_given_back() {
                 assert_eq!(settled.unwrap(), Settled::Applied);
                 break;
             }
-            // The replica is not in sync yet, or the claim not given back.
+            // The replica is not in sync yet, or the claim is not released yet.
             other => assert!(start.elapsed() < Duration::from_secs(60), "{other:?}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

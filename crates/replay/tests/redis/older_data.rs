@@ -1,4 +1,4 @@
-//! What holds when the server has come back with older data than it had.
+//! The store with a server that has come back with older data.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,67 +9,67 @@ use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
 use tokio::time::{sleep, timeout};
 
+use crate::lost_data::{claim_new, claim_signed, is_granted, now};
 use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::topologies::Cluster;
-use crate::wiped::{claim_new, claim_signed, is_granted, now};
 use crate::{claim, claim_within, connect, key};
 
 const RETENTION: Duration = Duration::from_secs(661);
-const PATIENCE: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(5);
 
-/// One that can be told to load its snapshot while it is used.
+/// Starts a server that can load its snapshot while it runs.
 fn server() -> Server {
     Server::start(&["--enable-debug-command", "yes"])
 }
 
-fn go_back(server: &Server) {
+fn load_snapshot(server: &Server) {
     server.cli(&["DEBUG", "RELOAD", "NOSAVE"]);
 }
 
 async fn done(store: &RedisStore, number: u32, signed: i64) {
     let claim = claim_signed(store, number, signed).await;
     let Claim::Granted(lease) = claim else {
-        panic!("{number} is new: {claim:?}");
+        panic!("{number} is not new: {claim:?}");
     };
     let settled = store.commit(&lease, RETENTION).await;
     assert_eq!(settled.unwrap(), Settled::Applied);
 }
 
 #[tokio::test]
-async fn what_was_done_after_the_snapshot_is_granted_no_more() {
+async fn events_done_after_the_snapshot_are_refused() {
     let mut server = Server::start(&[]);
     let [one, other] = [connect(&server.url()).await, connect(&server.url()).await];
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     done(&one, 1, before).await;
     server.cli(&["SAVE"]);
     done(&one, 2, before).await;
     server.kill();
     server.restart();
-    // By then the one that committed it has looked, and told all.
-    claim_within(&one, 1_000, PATIENCE).await;
-    claim_within(&other, 1_001, PATIENCE).await;
+    // The gate that committed the lost event probes the server when it reconnects.
+    claim_within(&one, 1_000, LIMIT).await;
+    claim_within(&other, 1_001, LIMIT).await;
     let late = connect(&server.url()).await;
     for store in [&other, &late, &one] {
         assert_eq!(claim_signed(store, 2, before).await, Claim::Forgotten);
-        // Nobody knows of which events of other slots that is true as well.
+        // Events of other slots may be lost as well.
         assert_eq!(claim_signed(store, 3, before).await, Claim::Forgotten);
-        // Age is looked at first.
+        // The age is checked before the state of the key.
         assert_eq!(claim_signed(store, 1, before).await, Claim::Forgotten);
     }
-    // What is signed since counts; what the snapshot has is known.
+    // New deliveries are accepted, except for events that the snapshot has as done.
     assert_eq!(claim_new(&one, 1).await, Claim::Done);
     assert!(is_granted(&claim_new(&one, 2).await));
     assert!(is_granted(&claim_new(&other, 3).await));
 }
 
-/// The control: the same, and nobody is left who knows what there was.
+/// The control: no gate with a witness is left.
 #[tokio::test]
 async fn older_data_is_believed_when_all_gates_are_new() {
     let mut server = Server::start(&[]);
     let one = connect(&server.url()).await;
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     done(&one, 1, before).await;
     server.cli(&["SAVE"]);
@@ -83,11 +83,11 @@ async fn older_data_is_believed_when_all_gates_are_new() {
 }
 
 #[tokio::test]
-async fn a_gate_that_nobody_calls_tells_the_others() {
+async fn an_idle_gate_notices_the_loss_for_the_others() {
     let mut server = Server::start(&[]);
     let [_one, other] = {
         let [one, other] = [connect(&server.url()).await, connect(&server.url()).await];
-        server.in_use();
+        server.set_early_epochs();
         server.cli(&["SAVE"]);
         done(&one, 1, now()).await;
         [one, other]
@@ -95,7 +95,7 @@ async fn a_gate_that_nobody_calls_tells_the_others() {
     let before = now();
     server.kill();
     server.restart();
-    let told = async {
+    let noticed = async {
         for number in 2.. {
             let options = CLAIM_OPTIONS.with_signed_at(UnixTime::from_secs(before));
             if let Ok(Claim::Forgotten) = other.claim(key(number), options).await {
@@ -104,26 +104,29 @@ async fn a_gate_that_nobody_calls_tells_the_others() {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, told).await.expect("it looks by itself");
+    timeout(LIMIT, noticed)
+        .await
+        .expect("the idle gate reconnects by itself");
 }
 
-/// Those that were told would say that everything is there, and the rest would be believed.
+/// The slots with a record look intact. Without a second record, the other slots would be
+/// believed.
 #[tokio::test]
-async fn a_loss_of_which_not_all_could_be_told_is_told_again() {
+async fn an_interrupted_record_of_a_loss_is_repeated() {
     let mut server = Server::start(&[]);
     let proxy = Proxy::to(server.port).await;
     let [one, other] = [connect(&proxy.url()).await, connect(&server.url()).await];
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     server.cli(&["SAVE"]);
-    // What is missing is among what is told first.
+    // The lost event is in a slot that is recorded early.
     done(&one, 2, before).await;
-    proxy.close_after_tells(100);
+    proxy.close_after_records(100);
     server.kill();
     server.restart();
-    claim_within(&one, 1_000, PATIENCE).await;
-    assert!(proxy.has_closed_after_tells());
-    claim_within(&other, 1_001, PATIENCE).await;
+    claim_within(&one, 1_000, LIMIT).await;
+    assert!(proxy.has_closed_after_records());
+    claim_within(&other, 1_001, LIMIT).await;
     for number in [2, 50, 99, 100, 150, 255] {
         let claim = claim_signed(&other, number, before).await;
         assert_eq!(claim, Claim::Forgotten, "{number}");
@@ -131,16 +134,16 @@ async fn a_loss_of_which_not_all_could_be_told_is_told_again() {
 }
 
 #[tokio::test]
-async fn the_next_claim_notices_where_the_connection_was_not_lost() {
+async fn the_next_claim_notices_the_loss_on_an_open_connection() {
     let server = server();
     let [one, other] = [connect(&server.url()).await, connect(&server.url()).await];
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     server.cli(&["SAVE"]);
     done(&one, 2, before).await;
     done(&one, 3, before).await;
-    go_back(&server);
-    // The control: whoever did not commit it cannot know.
+    load_snapshot(&server);
+    // The control: the other gate did not commit the event and cannot know of it.
     assert!(is_granted(&claim_signed(&other, 3, before).await));
     // Another event of the same first byte.
     assert_eq!(claim_signed(&one, 2 + 256, before).await, Claim::Forgotten);
@@ -148,7 +151,7 @@ async fn the_next_claim_notices_where_the_connection_was_not_lost() {
         let claim = claim_signed(&other, number, before).await;
         assert_eq!(claim, Claim::Forgotten, "{number}");
     }
-    // It is noticed once.
+    // The loss is noticed once.
     let signed = now() + 2;
     done(&one, 4, signed).await;
     assert!(is_granted(&claim_signed(&one, 2, signed).await));
@@ -156,30 +159,30 @@ async fn the_next_claim_notices_where_the_connection_was_not_lost() {
 }
 
 #[tokio::test]
-async fn what_was_in_flight_at_the_time_of_the_snapshot_is_noticed() {
+async fn a_snapshot_with_the_event_in_flight_is_noticed() {
     let server = server();
     let store = connect(&server.url()).await;
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     let Claim::Granted(lease) = claim_signed(&store, 1, before).await else {
-        panic!("it is new");
+        panic!("the key is new");
     };
     server.cli(&["SAVE"]);
     store.commit(&lease, RETENTION).await.unwrap();
-    go_back(&server);
+    load_snapshot(&server);
     let claim = claim_signed(&store, 1 + 256, before).await;
     assert_eq!(claim, Claim::Forgotten);
 }
 
 #[tokio::test]
-async fn a_full_server_that_went_back_is_told() {
+async fn a_loss_is_recorded_on_a_full_server() {
     let server = server();
     let store = connect(&server.url()).await;
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     server.cli(&["SAVE"]);
     done(&store, 1, before).await;
-    go_back(&server);
+    load_snapshot(&server);
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     for number in 1..4 {
         let claim = claim_signed(&store, number, before).await;
@@ -189,17 +192,17 @@ async fn a_full_server_that_went_back_is_told() {
 }
 
 #[tokio::test]
-async fn data_that_is_complete_is_not_taken_for_older() {
+async fn complete_data_is_not_treated_as_older() {
     let mut server = Server::start(&["--appendonly", "yes"]);
     let store = connect(&server.url()).await;
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     for number in 0..512 {
         done(&store, number, before).await;
     }
     server.kill();
     server.restart();
-    claim_within(&store, 1_000_000, PATIENCE).await;
+    claim_within(&store, 1_000_000, LIMIT).await;
     for number in 0..512 {
         assert_eq!(claim_signed(&store, number, before).await, Claim::Done);
         let new = claim_signed(&store, number + 512, before).await;
@@ -208,20 +211,20 @@ async fn data_that_is_complete_is_not_taken_for_older() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_due_to_be_forgotten_is_not_missed() {
+async fn an_expired_witness_is_not_missed() {
     let server = Server::start(&[]);
     let shift = Arc::new(AtomicU64::new(0));
     let config = RedisConfig::new(&server.url()).unwrap();
     let store = RedisStore::connect_with_clock_shift(config, Arc::clone(&shift)).await;
     let store = store.unwrap();
-    server.in_use();
+    server.set_early_epochs();
     let before = now();
     let reconnect = || server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
     done(&store, 1, before).await;
-    // Claimed anew when it is due, given back, and so gone.
+    // After its retention the event is claimed again and released, so its key is removed.
     shift.fetch_add(661_000, Ordering::SeqCst);
     let Claim::Granted(lease) = claim_signed(&store, 1, before).await else {
-        panic!("it is due");
+        panic!("the retention has ended");
     };
     reconnect();
     assert!(is_granted(&claim_signed(&store, 1 + 256, before).await));
@@ -229,7 +232,7 @@ async fn an_event_that_is_due_to_be_forgotten_is_not_missed() {
     reconnect();
     assert!(is_granted(&claim_signed(&store, 1 + 512, before).await));
 
-    // The control: it is missed when it is removed a moment before.
+    // The control: the witness is missed if its key is removed before the retention ends.
     done(&store, 1, before).await;
     shift.fetch_add(655_000, Ordering::SeqCst);
     server.cli(&["DEL", &crate::name(1)]);
@@ -238,10 +241,10 @@ async fn an_event_that_is_due_to_be_forgotten_is_not_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_master_of_a_cluster_that_went_back_is_noticed() {
+async fn a_master_of_a_cluster_with_older_data_is_noticed() {
     let cluster = Cluster::start();
     let [one, other] = [connect(&cluster.url()).await, connect(&cluster.url()).await];
-    cluster.in_use();
+    cluster.set_early_epochs();
     let before = now();
     for node in &cluster.0 {
         node.cli(&["SAVE"]);
@@ -249,8 +252,8 @@ async fn one_master_of_a_cluster_that_went_back_is_noticed() {
     for number in 0..256 {
         done(&one, number, before).await;
     }
-    go_back(&cluster.0[1]);
-    // Any claim of an event that would be there tells all of that master.
+    load_snapshot(&cluster.0[1]);
+    // Each claim finds the loss of its own slot and records it for all gates.
     let mut forgotten = [Vec::new(), Vec::new()];
     for (store, forgotten) in [&one, &other].into_iter().zip(&mut forgotten) {
         for number in 0..256 {
@@ -261,9 +264,9 @@ async fn one_master_of_a_cluster_that_went_back_is_noticed() {
             }
         }
     }
-    // About a third, and for both the same.
-    let [one, other_too] = forgotten;
-    assert!((50..130).contains(&one.len()), "{one:?}");
-    assert_eq!(one, other_too);
+    // The master has about a third of the slots, and both gates refuse the same events.
+    let [by_one, by_other] = forgotten;
+    assert!((50..130).contains(&by_one.len()), "{by_one:?}");
+    assert_eq!(by_one, by_other);
     assert!(matches!(claim(&other, 1_000).await, Claim::Granted(_)));
 }
