@@ -16,10 +16,10 @@ use crate::limits::unverified_bodies::UnverifiedBodies;
 use crate::listener::connection_limits::ConnectionsByAddress;
 use crate::listener::rejected_connection::RejectionLog;
 use crate::pipeline::request_id::RequestIds;
-use crate::run::runtime_state::Running;
+use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, UpstreamState};
 use crate::telemetry::trace::Traces;
 use crate::upstream::Upstream;
 
@@ -27,7 +27,7 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) gate: Gate<Store>,
-    pub(crate) running: ArcSwap<Running>,
+    pub(crate) running: ArcSwap<RuntimeState>,
     pub(crate) startup: StartupSettings,
     pub(crate) metrics: Metrics,
     pub(crate) access: AccessLog,
@@ -63,7 +63,7 @@ impl Gateway {
         let gateway = Self {
             gate,
             startup: StartupSettings::from_config(&config),
-            running: ArcSwap::from_pointee(Running::new(config, &metrics, None)?),
+            running: ArcSwap::from_pointee(RuntimeState::new(config, &metrics, None)?),
             metrics,
             access,
             traces,
@@ -90,7 +90,7 @@ impl Gateway {
     pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
         self.startup.check_unchanged(&config)?;
         let certificates = config.tls.clone();
-        let running = Running::new(config, &self.metrics, Some(&self.running.load()))?;
+        let running = RuntimeState::new(config, &self.metrics, Some(&self.running.load()))?;
         self.startup.adopt_certificates(&certificates);
         self.running.store(Arc::new(running));
         Ok(())
@@ -136,12 +136,15 @@ impl Gateway {
 
     /// Every metric, as text.
     pub(crate) fn render_metrics(&self) -> Vec<u8> {
-        self.metrics.log_lines_dropped(self.access.dropped());
-        self.metrics.take_down(
-            self.bodies.held(),
-            self.limits().connections,
-            &self.upstreams(),
-        );
+        self.metrics.set_log_lines_dropped(self.access.dropped());
+        let state = self.running.load();
+        let upstreams = state.upstreams().map(|upstream| UpstreamState {
+            name: upstream.name(),
+            unhealthy_servers: upstream.servers_out(),
+            requests_in_flight: upstream.requests(),
+        });
+        self.metrics
+            .set_gauges(self.bodies.held(), state.limits.connections, upstreams);
         self.metrics
             .render(self.gate.stats(), self.gate.store().entries())
     }

@@ -109,7 +109,7 @@ impl Gateway {
         };
         let mut starting =
             StartingGateway::new(&change(config), self.envs.clone(), "", "--upgrade");
-        let waiting = "waiting for the sockets of the process before";
+        let waiting = "waiting for listening sockets from the old process";
         while starting.next_log_line()["fields"]["message"] != waiting {}
         self.signal("QUIT");
         starting

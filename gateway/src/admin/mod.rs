@@ -1,4 +1,4 @@
-//! What operators and their machines ask: `/healthz`, `/readyz` and `/metrics`.
+//! The admin address: `/healthz`, `/readyz` and `/metrics` for operators and their tools.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use pingora_core::protocols::http::ServerSession;
 use crate::gateway::Gateway;
 use crate::run::readiness::Readiness;
 
-/// Answers on the admin address.
+/// Serves the admin address.
 pub(crate) struct Admin {
     gateway: Arc<Gateway>,
     readiness: Readiness,
@@ -49,7 +49,7 @@ impl ServeHttp for Admin {
             ("GET" | "HEAD", "/metrics") => text(StatusCode::OK, self.gateway.render_metrics()),
             ("GET" | "HEAD", _) => text(
                 StatusCode::NOT_FOUND,
-                b"here are /healthz, /readyz and /metrics\n".to_vec(),
+                b"not found; expected /healthz, /readyz or /metrics\n".to_vec(),
             ),
             _ => text(StatusCode::METHOD_NOT_ALLOWED, Vec::new()),
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::RefusalLimits;
-use crate::telemetry::log_throttle::Seldom;
+use crate::telemetry::log_throttle::LogThrottle;
 
 /// Budgets are kept in so many cells, whoever comes. Two that share one have less
 /// between them, which costs neither a delivery.
@@ -24,7 +24,7 @@ pub(crate) struct RefusalRateLimiter<S = RandomState> {
     cells: Box<[AtomicU64]>,
     /// Keyed at random, so that nobody can choose whom to share with.
     hasher: S,
-    error_for_log: Seldom,
+    error_for_log: LogThrottle,
 }
 
 /// Whether a refusal is one too many.
@@ -42,7 +42,7 @@ impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
             start: Instant::now(),
             cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
             hasher: S::default(),
-            error_for_log: Seldom::default(),
+            error_for_log: LogThrottle::default(),
         }
     }
 
@@ -70,7 +70,7 @@ impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
         if fair {
             return RateDecision::Allowed;
         }
-        match self.error_for_log.is_due() {
+        match self.error_for_log.should_log() {
             true => RateDecision::LimitedFirst,
             false => RateDecision::Limited,
         }

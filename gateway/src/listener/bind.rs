@@ -14,13 +14,13 @@ use pingora_core::server::{Fds, ListenFds, ShutdownWatch};
 use pingora_core::services::Service as ServiceTrait;
 use pingora_core::services::listening::Service;
 
-use crate::run::shutdown::End;
+use crate::run::shutdown::ShutdownListener;
 
 /// A service whose sockets are bound.
 pub(crate) struct BoundService<A> {
     service: Service<A>,
     sockets: Vec<(SocketAddr, Socket)>,
-    end: Option<End>,
+    shutdown: Option<ShutdownListener>,
 }
 
 enum Socket {
@@ -52,7 +52,7 @@ pub(crate) fn bind<A>(
     Ok(BoundService {
         service,
         sockets,
-        end: None,
+        shutdown: None,
     })
 }
 
@@ -65,9 +65,10 @@ fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
 }
 
 impl<A: ServerApp + Send + Sync + 'static> BoundService<A> {
-    /// Ends by `end` alone, and hands its sockets there.
-    pub(crate) fn ending(mut self, end: End) -> Self {
-        self.end = Some(end);
+    /// Stops when `shutdown` says so instead of when pingora does, and publishes the socket table
+    /// there for an upgrade.
+    pub(crate) fn with_shutdown(mut self, shutdown: ShutdownListener) -> Self {
+        self.shutdown = Some(shutdown);
         self
     }
 
@@ -104,12 +105,15 @@ impl<A: ServerApp + Send + Sync + 'static> ServiceTrait for BoundService<A> {
                 };
                 table.add(address.to_string(), socket);
             }
-            if let Some(end) = &self.end {
+            if let Some(shutdown) = &self.shutdown {
                 // All services share one table.
-                end.sockets.get_or_init(|| Arc::clone(fds));
+                shutdown.sockets.get_or_init(|| Arc::clone(fds));
             }
         }
-        let shutdown = self.end.as_ref().map_or(shutdown, |end| end.ends.clone());
+        let shutdown = self
+            .shutdown
+            .as_ref()
+            .map_or(shutdown, |own| own.stop.clone());
         self.service
             .start_service(fds, shutdown, listeners_per_fd)
             .await;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::gateway::Gateway;
-use crate::telemetry::log_throttle::Seldom;
+use crate::telemetry::log_throttle::LogThrottle;
 
 /// Why a connection is closed unanswered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +56,13 @@ impl ConnectionRejection {
 
 /// When it was last told of each.
 #[derive(Debug, Default)]
-pub(crate) struct RejectionLog([Seldom; ConnectionRejection::ALL.len()]);
+pub(crate) struct RejectionLog([LogThrottle; ConnectionRejection::ALL.len()]);
 
 impl Gateway {
     /// Every reason, so that each has a count before there is one.
     pub(crate) fn announce_turned_away(&self) {
         for why in ConnectionRejection::ALL {
-            self.metrics.turned_away(why.label(), 0);
+            self.metrics.connections_refused(why.label(), 0);
         }
     }
 
@@ -73,8 +73,8 @@ impl Gateway {
         client: Option<IpAddr>,
         cause: Option<&str>,
     ) {
-        self.metrics.turned_away(why.label(), 1);
-        if self.turned_away.0[why as usize].is_due() {
+        self.metrics.connections_refused(why.label(), 1);
+        if self.turned_away.0[why as usize].should_log() {
             let (reason, client) = (why.label(), client.map(tracing::field::display));
             tracing::warn!(
                 reason,

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::gateway::Gateway;
 use crate::pipeline::route::Route;
 use crate::poll::timed;
-use crate::telemetry::access_log::{Line, Microseconds, Moment};
+use crate::telemetry::access_log::{Line, Microseconds, Timestamp};
 use crate::telemetry::trace::Span;
 
 pub(crate) struct AccessRecord<'g> {
@@ -150,7 +150,7 @@ impl<'g> AccessRecord<'g> {
         attempt: u32,
     ) {
         let took = self.lap();
-        route.upstream_metrics.answered(status, took);
+        route.upstream_metrics.observe_response(status, took);
         self.upstream = Some(took);
         self.attempt = Some(attempt);
         self.status = status.map(|status| status.as_u16());
@@ -163,7 +163,10 @@ impl<'g> AccessRecord<'g> {
         }
         let start = self.gateway.gate.clock().now().minus(self.start.elapsed());
         let mut outbound = HeaderMap::new();
-        self.span = self.gateway.traces.pass_on(inbound, &mut outbound, start);
+        self.span = self
+            .gateway
+            .traces
+            .start_span(inbound, &mut outbound, start);
         outbound
     }
 
@@ -199,7 +202,7 @@ impl<'g> AccessRecord<'g> {
         let us = |took: Option<Duration>| took.map(Microseconds);
         let route = self.route.as_deref();
         Line {
-            time: Moment(self.gateway.gate.clock().now()),
+            time: Timestamp(self.gateway.gate.clock().now()),
             request_id: &self.id,
             outcome: self.outcome,
             reason: self.reason.map(Reason::label),
@@ -223,7 +226,7 @@ impl<'g> AccessRecord<'g> {
 impl Drop for AccessRecord<'_> {
     fn drop(&mut self) {
         if let Some(took) = self.verify {
-            self.gateway.metrics.verify(took);
+            self.gateway.metrics.observe_verification(took);
         }
         let traces = &self.gateway.traces;
         if self.gateway.access.is_on() || traces.is_on() {

@@ -1,4 +1,4 @@
-//! The life of the process: start, reload, readiness, drain, and upgrade.
+//! The life of the process: the replay store, reload, readiness, shutdown and upgrade.
 
 pub(crate) mod readiness;
 pub(crate) mod reload;
@@ -6,3 +6,4 @@ pub(crate) mod runtime_state;
 pub(crate) mod shutdown;
 pub(crate) mod store;
 pub(crate) mod upgrade;
+mod wait;

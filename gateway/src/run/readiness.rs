@@ -1,5 +1,6 @@
-//! Whether a delivery that came now could be forwarded: asked of the store as a
-//! delivery would ask it, and of the upstreams by connecting.
+//! Readiness: whether a delivery that arrives now could be forwarded.
+//!
+//! The check claims a key in the replay store, as a delivery does, and connects to each upstream.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,18 +16,19 @@ use tokio::time::{Instant, timeout};
 use crate::gateway::Gateway;
 use crate::run::store::Store;
 
-/// For how long an answer holds, so that asking often costs nothing.
-const FRESH: Duration = Duration::from_secs(1);
-/// How long each part may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a report is cached, so that frequent checks cost nothing.
+const CACHE_TTL: Duration = Duration::from_secs(1);
+/// How long the check of the store, and of each upstream, may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Checks the readiness and caches the last report.
 #[derive(Debug)]
 pub(crate) struct Readiness {
     gateway: Arc<Gateway>,
     last: Mutex<Option<(Instant, Report)>>,
 }
 
-/// What is usable.
+/// The result of one check.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     draining: bool,
@@ -42,10 +44,11 @@ impl Readiness {
         }
     }
 
+    /// Returns a report that is at most [`CACHE_TTL`] old. Concurrent calls share one check.
     pub(crate) async fn report(&self) -> Report {
         let mut last = self.last.lock().await;
         if let Some((at, report)) = &*last
-            && at.elapsed() < FRESH
+            && at.elapsed() < CACHE_TTL
         {
             let draining = self.gateway.is_draining();
             return Report {
@@ -53,8 +56,10 @@ impl Readiness {
                 ..report.clone()
             };
         }
-        let (store, upstreams) =
-            tokio::join!(ask_store(self.gateway.gate().store()), self.ask_upstreams());
+        let (store, upstreams) = tokio::join!(
+            check_store(self.gateway.gate().store()),
+            self.check_upstreams()
+        );
         let report = Report {
             draining: self.gateway.is_draining(),
             store,
@@ -64,26 +69,29 @@ impl Readiness {
         report
     }
 
-    async fn ask_upstreams(&self) -> BTreeMap<String, bool> {
-        let mut asking = JoinSet::new();
+    async fn check_upstreams(&self) -> BTreeMap<String, bool> {
+        let mut checks = JoinSet::new();
         for upstream in self.gateway.upstreams() {
-            asking.spawn(async move {
-                let usable = timeout(PATIENCE, upstream.is_usable()).await;
+            checks.spawn(async move {
+                let usable = timeout(CHECK_TIMEOUT, upstream.is_usable()).await;
                 (upstream.name().to_owned(), usable.unwrap_or(false))
             });
         }
-        asking.join_all().await.into_iter().collect()
+        checks.join_all().await.into_iter().collect()
     }
 }
 
 impl Report {
-    /// Whether deliveries should come here. An upstream that is gone is no reason, as
-    /// long as there is another one: the deliveries for that one go nowhere else.
+    /// Whether a load balancer should send deliveries to this process.
+    ///
+    /// One reachable upstream is enough. Deliveries for an unreachable upstream would fail on
+    /// every replica, so taking this process out of service would not help them.
     pub(crate) fn is_ready(&self) -> bool {
-        let any = self.upstreams.values().any(|usable| *usable);
-        !self.draining && self.store == OK && any
+        let has_upstream = self.upstreams.values().any(|usable| *usable);
+        !self.draining && self.store == OK && has_upstream
     }
 
+    /// Returns the body of `/readyz`.
     pub(crate) fn json(&self) -> Value {
         let upstreams: BTreeMap<&str, &str> = self
             .upstreams
@@ -101,18 +109,18 @@ impl Report {
 
 const OK: &str = "ok";
 
-/// Claims a key that no event has, and gives it back: a store that can be read and not
-/// written, or has no room, is of no use.
-async fn ask_store(store: &Store) -> &'static str {
-    const NOBODYS: ReplayKey = ReplayKey::from_bytes(*b"hookgate/readyz\0");
-    const PROBE: ClaimOptions = ClaimOptions::new(PATIENCE, Duration::ZERO);
-    match timeout(PATIENCE, store.claim(NOBODYS, PROBE)).await {
+/// Claims a key that no event can have, and releases it. Only a write shows that the store is not
+/// read-only or full.
+async fn check_store(store: &Store) -> &'static str {
+    const PROBE_KEY: ReplayKey = ReplayKey::from_bytes(*b"hookgate/readyz\0");
+    const PROBE: ClaimOptions = ClaimOptions::new(CHECK_TIMEOUT, Duration::ZERO);
+    match timeout(CHECK_TIMEOUT, store.claim(PROBE_KEY, PROBE)).await {
         Ok(Ok(Claim::Granted(lease))) => {
-            // Runs out by itself otherwise.
-            let _: Result<_, _> = timeout(PATIENCE, store.release(&lease)).await;
+            // If the release fails, the lease ends by itself.
+            let _: Result<_, _> = timeout(CHECK_TIMEOUT, store.release(&lease)).await;
             OK
         }
-        // Another gateway asks the same store.
+        // Another gateway checks the same store at the same time.
         Ok(Ok(Claim::InFlight { .. } | Claim::Done | Claim::Conflict)) => OK,
         Ok(Ok(Claim::Full)) => "full",
         // The probe has no signing time, so that no store answers it with `Forgotten`.

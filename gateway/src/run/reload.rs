@@ -1,5 +1,6 @@
-//! The configuration is read anew on SIGHUP, and when one of the files that it came
-//! from has changed. A bad one changes nothing, and says why.
+//! Reloads the configuration on SIGHUP, and when one of its files has changed.
+//!
+//! An invalid configuration changes nothing. The log contains every mistake in it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,18 +14,20 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::config::{WatchedFiles, load_watched};
 use crate::gateway::Gateway;
+use crate::telemetry::metrics::ReloadResult;
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// After how many looks one that was bad is tried again: it may have been bad for a reason
-/// that is not in it, such as a name that could not be looked up, and a key that was taken
-/// out must not count for ever.
-const TRY_AGAIN: u32 = 30;
+/// How often the files are checked for changes.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of polls after which a failed reload is repeated, without a change of the files.
+///
+/// A reload can fail for a reason outside the files, such as a DNS failure. Without the retry, a
+/// key that was removed from the file would stay active.
+const RETRY_AFTER_POLLS: u32 = 30;
 
-/// Where the configuration of a gateway comes from.
+/// The origin of the running configuration.
 #[derive(Debug)]
 pub(crate) enum ConfigSource {
-    /// It was read once, and cannot be read again.
+    /// Standard input, which cannot be read a second time.
     StandardInput,
     File {
         path: PathBuf,
@@ -32,18 +35,19 @@ pub(crate) enum ConfigSource {
     },
 }
 
-/// Starts to reload `gateway`, on a thread that carries `runtime`: reading secrets and looking up
-/// names takes as long as it takes.
+/// Starts a thread that reloads the configuration of `gateway`.
+///
+/// The thread has its own `runtime`, because reading secrets and resolving names can block.
 ///
 /// # Errors
 ///
-/// The thread could not be started.
+/// Returns the error of the system if it cannot install the signal handler or start the thread.
 pub(crate) fn start(
     runtime: Runtime,
     gateway: Arc<Gateway>,
     source: ConfigSource,
 ) -> io::Result<()> {
-    // From here on, SIGHUP does not end the process.
+    // From now on, SIGHUP no longer kills the process.
     let hangup = {
         let _entered = runtime.enter();
         signal(SignalKind::hangup())?
@@ -58,71 +62,75 @@ pub(crate) fn start(
 fn run(runtime: &Runtime, hangup: Signal, gateway: &Gateway, source: ConfigSource) {
     runtime.block_on(async {
         match source {
-            ConfigSource::StandardInput => refuse(hangup, gateway).await,
+            ConfigSource::StandardInput => refuse_reloads(hangup, gateway).await,
             ConfigSource::File { path, watched } => watch(hangup, gateway, &path, watched).await,
         }
     });
 }
 
-async fn refuse(mut hangup: Signal, gateway: &Gateway) {
+async fn refuse_reloads(mut hangup: Signal, gateway: &Gateway) {
     while hangup.recv().await.is_some() {
-        gateway.metrics().reloaded(Err(()));
+        gateway.metrics().count_reload(ReloadResult::Failure);
         tracing::error!(
-            "the configuration was read from standard input and cannot be read again; expected \
-             --config FILE"
+            "cannot reload a configuration from standard input; restart with `--config FILE`"
         );
     }
 }
 
 async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: WatchedFiles) {
-    let mut looking = every(LOOK);
+    let mut polls = polls();
     let mut changed: Option<WatchedFiles> = None;
-    let mut since_failure: Option<u32> = None;
+    let mut polls_since_failure: Option<u32> = None;
     loop {
-        let settled = tokio::select! {
-            told = hangup.recv() => match told {
+        let must_reload = tokio::select! {
+            signal = hangup.recv() => match signal {
                 Some(()) => true,
                 None => return,
             },
-            _ = looking.tick() => {
+            _ = polls.tick() => {
                 let now = watched.refresh();
-                // A file that still changes is being written: half of a secret is
-                // another secret.
-                let settled = changed.as_ref() == Some(&now);
+                // A file that still changes may be half written, and half of a secret is a
+                // different secret. The reload waits until two polls see the same versions.
+                let has_settled = changed.as_ref() == Some(&now);
                 changed = (now != watched).then_some(now);
-                since_failure = since_failure.map(|looks| looks + 1);
-                (settled && changed.is_some()) || since_failure == Some(TRY_AGAIN)
+                polls_since_failure = polls_since_failure.map(|polls| polls + 1);
+                (has_settled && changed.is_some())
+                    || polls_since_failure == Some(RETRY_AFTER_POLLS)
             }
         };
-        if settled {
+        if must_reload {
             changed = None;
-            let (files, is_reloaded) = reload(gateway, path);
+            let (files, result) = reload(gateway, path);
+            gateway.metrics().count_reload(result);
             watched = files;
-            since_failure = (!is_reloaded).then_some(0);
+            polls_since_failure = match result {
+                ReloadResult::Success => None,
+                ReloadResult::Failure => Some(0),
+            };
         }
     }
 }
 
-fn every(period: Duration) -> Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
+fn polls() -> Interval {
+    let mut polls = interval(POLL_INTERVAL);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    polls
 }
 
-/// The files to watch from here on, and whether the configuration is taken.
-fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, bool) {
+/// Reloads the configuration once. Returns the files to watch from now on, and the result.
+fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, ReloadResult) {
     let (watched, config) = load_watched(path);
     let reloaded = config.and_then(|config| {
         let warnings = config.warnings.clone();
         gateway.reload(config).map(|()| warnings)
     });
-    let result = reloaded.as_ref().map(drop).map_err(drop);
     match reloaded {
         Ok(warnings) => {
             for warning in &warnings {
                 tracing::warn!(at = warning.at, "{}", warning.message);
             }
-            tracing::info!("the configuration was reloaded");
+            tracing::info!(file = %path.display(), "configuration reloaded");
+            (watched, ReloadResult::Success)
         }
         Err(problems) => {
             for problem in problems.iter() {
@@ -130,10 +138,9 @@ fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, bool) {
             }
             tracing::error!(
                 file = %path.display(),
-                "the configuration was not reloaded; the one from before goes on"
+                "configuration not reloaded; the previous configuration stays active"
             );
+            (watched, ReloadResult::Failure)
         }
     }
-    gateway.metrics().reloaded(result);
-    (watched, result.is_ok())
 }

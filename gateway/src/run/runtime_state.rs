@@ -1,4 +1,5 @@
-//! What a reload replaces, all at once: sources with their keys, upstreams, limits.
+//! The part of the running configuration that a reload replaces at once: sources with their keys,
+//! upstreams and limits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,41 +7,42 @@ use std::time::Duration;
 
 use hookgate_core::Problems;
 
-use crate::config::{self, Config, Limits};
+use crate::config::{Config, Limits, UpstreamConfig};
 use crate::pipeline::route::Routes;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 
+/// The routes, limits and upstreams of one version of the configuration.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RuntimeState {
     pub(crate) routes: Routes,
     pub(crate) limits: Limits,
-    upstreams: BTreeMap<String, (config::UpstreamConfig, Arc<Upstream>)>,
+    upstreams: BTreeMap<String, (UpstreamConfig, Arc<Upstream>)>,
     pub(crate) longest_delivery: Duration,
-    /// One more with each reload.
+    /// Counts the reloads. A delivery compares it to notice that a reload overtook it.
     pub(crate) version: u64,
 }
 
-impl Running {
-    /// What runs as `config` says, in place of `before`, of which upstreams that have
-    /// not changed go on with their connections.
+impl RuntimeState {
+    /// Creates the state for `config`. Upstreams whose configuration is the same as in `previous`
+    /// are kept, together with their connections.
     ///
     /// # Errors
     ///
-    /// What an upstream cannot be connected to with.
+    /// Returns the problems of an upstream that cannot be started.
     pub(crate) fn new(
         config: Config,
         metrics: &Metrics,
-        before: Option<&Self>,
+        previous: Option<&Self>,
     ) -> Result<Self, Problems> {
         let longest_delivery = config.longest_delivery();
-        let keep = |name: &str, config: &config::UpstreamConfig| {
-            let (was, upstream) = before?.upstreams.get(name)?;
-            (was == config).then(|| Arc::clone(upstream))
+        let unchanged = |name: &str, config: &UpstreamConfig| {
+            let (previous_config, upstream) = previous?.upstreams.get(name)?;
+            (previous_config == config).then(|| Arc::clone(upstream))
         };
         let mut upstreams = BTreeMap::new();
         for (name, config) in config.upstreams {
-            let upstream = match keep(&name, &config) {
+            let upstream = match unchanged(&name, &config) {
                 Some(upstream) => upstream,
                 None => Upstream::start(&name, &config)?,
             };
@@ -55,7 +57,7 @@ impl Running {
             limits: config.limits,
             upstreams,
             longest_delivery,
-            version: before.map_or(0, |before| before.version + 1),
+            version: previous.map_or(0, |previous| previous.version + 1),
         })
     }
 

@@ -1,6 +1,9 @@
-//! How the gateway ends: on SIGTERM it answers what is under way and goes; on SIGQUIT
-//! it hands its sockets to a successor first, which was started with `--upgrade`; on
-//! SIGINT it just goes.
+//! How the process ends.
+//!
+//! * SIGTERM: the gateway drains, that is, it finishes the deliveries in flight and then ends.
+//! * SIGQUIT: the gateway hands its listening sockets to a process that was started with
+//!   `--upgrade`, and then drains.
+//! * SIGINT: the gateway ends at once.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -16,23 +19,25 @@ use tokio::time::sleep;
 use crate::config::ShutdownConfig;
 use crate::gateway::Gateway;
 use crate::run::upgrade;
+use crate::run::wait::{POLL_INTERVAL, wait_until};
 
-/// Between two looks at what is under way.
-const GLANCE: Duration = Duration::from_millis(10);
+/// How long an upgrade waits for the listeners of a process that has just started.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What ends the process.
-pub(crate) struct Signals {
+/// The Unix signals that end the process.
+pub(crate) struct UnixSignals {
     terminate: Signal,
     quit: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
-    /// From here on, none of them ends the process by itself. `runtime` has to run.
+impl UnixSignals {
+    /// Installs handlers, so that the signals no longer kill the process. `runtime` must keep
+    /// running.
     ///
     /// # Errors
     ///
-    /// The system does not allow it.
+    /// Returns the error of the system if it refuses a handler.
     pub(crate) fn listen(runtime: &Runtime) -> io::Result<Self> {
         let _entered = runtime.enter();
         Ok(Self {
@@ -43,32 +48,26 @@ impl Signals {
     }
 }
 
-/// The end of the process, from the signal to the last answer.
-pub(crate) struct Lifecycle {
-    signals: Mutex<Signals>,
-    gateway: Arc<Gateway>,
-    shutdown: ShutdownConfig,
-    ends: Ends,
-}
-
-/// What tells listeners to end. Operators get answers until the last delivery has, so
-/// theirs ends for itself.
+/// Tells the listeners when to stop.
+///
+/// The admin listener has its own signal: it responds until the last delivery is finished.
 #[derive(Clone)]
-pub(crate) struct Ends {
+pub(crate) struct ShutdownSignals {
     deliveries: watch::Sender<bool>,
     admin: watch::Sender<bool>,
-    /// Every socket that listens.
+    /// The table of all listening sockets, once the first listener has started.
     sockets: Arc<OnceLock<ListenFds>>,
 }
 
-/// What a service needs to know when to end, and to be handed on.
+/// The receiving end of [`ShutdownSignals`] for one listener.
 #[derive(Clone)]
-pub(crate) struct End {
-    pub(crate) ends: ShutdownWatch,
+pub(crate) struct ShutdownListener {
+    pub(crate) stop: ShutdownWatch,
+    /// The listener stores the socket table here when it starts.
     pub(crate) sockets: Arc<OnceLock<ListenFds>>,
 }
 
-impl Ends {
+impl ShutdownSignals {
     pub(crate) fn new() -> Self {
         Self {
             deliveries: watch::Sender::new(false),
@@ -77,68 +76,106 @@ impl Ends {
         }
     }
 
-    pub(crate) fn of_deliveries(&self) -> End {
-        self.end(&self.deliveries)
+    /// Returns the receiving end for a listener of deliveries.
+    pub(crate) fn for_deliveries(&self) -> ShutdownListener {
+        self.listener(&self.deliveries)
     }
 
-    pub(crate) fn of_admin(&self) -> End {
-        self.end(&self.admin)
+    /// Returns the receiving end for the admin listener.
+    pub(crate) fn for_admin(&self) -> ShutdownListener {
+        self.listener(&self.admin)
     }
 
-    fn end(&self, ends: &watch::Sender<bool>) -> End {
-        End {
-            ends: ends.subscribe(),
+    fn listener(&self, signal: &watch::Sender<bool>) -> ShutdownListener {
+        ShutdownListener {
+            stop: signal.subscribe(),
             sockets: Arc::clone(&self.sockets),
         }
     }
 }
 
-impl Lifecycle {
+/// Waits for a signal, and shuts the process down.
+pub(crate) struct Shutdown {
+    unix_signals: Mutex<UnixSignals>,
+    gateway: Arc<Gateway>,
+    config: ShutdownConfig,
+    listeners: ShutdownSignals,
+}
+
+impl Shutdown {
     pub(crate) fn new(
-        signals: Signals,
+        unix_signals: UnixSignals,
         gateway: Arc<Gateway>,
-        shutdown: ShutdownConfig,
-        ends: Ends,
+        config: ShutdownConfig,
+        listeners: ShutdownSignals,
     ) -> Self {
         Self {
-            signals: Mutex::new(signals),
+            unix_signals: Mutex::new(unix_signals),
             gateway,
-            shutdown,
-            ends,
+            config,
+            listeners,
         }
     }
 
-    /// Hands every listening socket to the process that waits for them.
+    /// Waits for a signal, and then drains, upgrades or ends at once. If an upgrade fails, the
+    /// process keeps serving and waits for the next signal.
+    async fn run(&self) -> ShutdownSignal {
+        let signals = &mut *self.unix_signals.lock().await;
+        loop {
+            tokio::select! {
+                _ = signals.interrupt.recv() => return ShutdownSignal::FastShutdown,
+                _ = signals.terminate.recv() => {
+                    return self.drain(self.config.drain_delay, &mut signals.interrupt).await;
+                }
+                _ = signals.quit.recv() => match self.hand_over().await {
+                    Ok(()) => {
+                        // The new process serves the admin address from now on.
+                        self.listeners.admin.send_replace(true);
+                        return self.drain(Duration::ZERO, &mut signals.interrupt).await;
+                    }
+                    Err(error) => tracing::error!(%error, "upgrade failed; continuing to serve"),
+                },
+            }
+        }
+    }
+
+    /// Hands every listening socket to the process that waits at `server.upgrade_socket`.
     async fn hand_over(&self) -> io::Result<()> {
-        let Some(path) = &self.shutdown.upgrade_socket else {
-            return Err(io::Error::other("server.upgrade_socket is not set"));
+        let Some(path) = &self.config.upgrade_socket else {
+            return Err(io::Error::other(
+                "server.upgrade_socket is not set; set it and restart",
+            ));
         };
-        // This one may have started a moment ago.
-        within(Duration::from_secs(2), || self.ends.sockets.get().is_some()).await;
-        let Some(sockets) = self.ends.sockets.get() else {
-            return Err(io::Error::other("nothing listens yet"));
+        let sockets = &self.listeners.sockets;
+        wait_until(STARTUP_TIMEOUT, || sockets.get().is_some()).await;
+        let Some(sockets) = sockets.get() else {
+            return Err(io::Error::other(
+                "the listeners have not started yet; send SIGQUIT again later",
+            ));
         };
         let store = self.gateway.gate().store();
-        // What a successor cannot remember must have been signed before it starts, so
-        // that its boot fence keeps it out.
-        let forgets = || store.close_if_volatile();
-        upgrade::hand_over(path, Arc::clone(sockets), forgets)
+        // The new process does not know the events of a memory store. Its boot fence refuses
+        // deliveries that were signed before its start, so this process must not accept any
+        // delivery after that start.
+        let close_store = || store.close_if_volatile();
+        upgrade::hand_over(path, Arc::clone(sockets), close_store)
             .await
             .inspect_err(|_| store.reopen())?;
-        tracing::info!("sockets handed over");
+        tracing::info!("listening sockets handed over");
         Ok(())
     }
 
-    /// Answers what is under way, and what comes in on open connections meanwhile.
+    /// Finishes the deliveries in flight. Open connections may deliver more while the drain lasts.
+    /// SIGINT ends the drain early.
     async fn drain(&self, delay: Duration, interrupt: &mut Signal) -> ShutdownSignal {
         self.gateway.start_draining();
-        let most = self.gateway.longest_delivery();
-        let most_text = humantime::format_duration(most);
-        tracing::info!(delay = ?delay, most = %most_text, "draining");
+        let timeout = self.gateway.longest_delivery();
+        let timeout_text = humantime::format_duration(timeout);
+        tracing::info!(delay = ?delay, timeout = %timeout_text, "draining");
         let drained = async {
             sleep(delay).await;
-            self.ends.deliveries.send_replace(true);
-            self.until_idle(most).await;
+            self.listeners.deliveries.send_replace(true);
+            self.wait_until_idle(timeout).await;
         };
         tokio::select! {
             () = drained => {}
@@ -147,60 +184,30 @@ impl Lifecycle {
         ShutdownSignal::GracefulTerminate
     }
 
-    async fn until_idle(&self, most: Duration) {
-        let end = Instant::now() + most;
-        // Twice: a connection that was just accepted is not counted yet.
-        let mut idle = 0;
-        while idle < 2 {
-            let left = self.gateway.under_way();
-            idle = if left == 0 { idle + 1 } else { 0 };
-            if Instant::now() >= end {
-                tracing::warn!(left, "deliveries that took too long are given up");
+    async fn wait_until_idle(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        // One idle check is not enough: a connection that was just accepted is not counted yet.
+        let mut idle_checks = 0;
+        while idle_checks < 2 {
+            let in_flight = self.gateway.under_way();
+            idle_checks = if in_flight == 0 { idle_checks + 1 } else { 0 };
+            if Instant::now() >= deadline {
+                tracing::warn!(in_flight, "drain timeout reached; aborting deliveries");
                 return;
             }
-            sleep(GLANCE).await;
+            sleep(POLL_INTERVAL).await;
         }
         tracing::info!("drained");
     }
 }
 
-/// Waits for `is_so` to be so, for at most as long.
-pub(crate) async fn within(patience: Duration, is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() && start.elapsed() < patience {
-        sleep(GLANCE).await;
-    }
-}
-
 #[async_trait]
-impl ShutdownSignalWatch for Lifecycle {
+impl ShutdownSignalWatch for Shutdown {
     async fn recv(&self) -> ShutdownSignal {
-        let signal = self.wait().await;
-        // Whoever still listens is told before the one who tells is gone.
-        self.ends.deliveries.send_replace(true);
-        self.ends.admin.send_replace(true);
+        let signal = self.run().await;
+        // pingora drops `self` after this call, and with it the senders of both signals.
+        self.listeners.deliveries.send_replace(true);
+        self.listeners.admin.send_replace(true);
         signal
-    }
-}
-
-impl Lifecycle {
-    async fn wait(&self) -> ShutdownSignal {
-        let signals = &mut *self.signals.lock().await;
-        loop {
-            tokio::select! {
-                _ = signals.interrupt.recv() => return ShutdownSignal::FastShutdown,
-                _ = signals.terminate.recv() => {
-                    return self.drain(self.shutdown.drain_delay, &mut signals.interrupt).await;
-                }
-                _ = signals.quit.recv() => match self.hand_over().await {
-                    Ok(()) => {
-                        // The successor answers operators from now on.
-                        self.ends.admin.send_replace(true);
-                        return self.drain(Duration::ZERO, &mut signals.interrupt).await;
-                    }
-                    Err(error) => tracing::error!(%error, "no upgrade; this process goes on"),
-                },
-            }
-        }
     }
 }

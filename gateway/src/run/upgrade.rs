@@ -1,7 +1,12 @@
-//! How a process takes the place of another one without a connection that is refused. The
-//! one before sends its sockets; its successor says when it has all that it needs, and is
-//! told to begin; from then on the one before takes nothing more. Until then both have the
-//! sockets and only the one before accepts, so that a successor that fails changes nothing.
+//! Replaces the running process by a new one without refusing a connection.
+//!
+//! The new process, started with `--upgrade`, waits at `server.upgrade_socket`. The old process
+//! sends its listening sockets there on SIGQUIT. The new process prepares everything else, and
+//! then confirms the takeover on a second socket, at the same path with `.ready` appended. The
+//! old process acknowledges and stops accepting connections.
+//!
+//! Until the acknowledgement both processes hold the sockets and only the old one accepts, so a
+//! new process that fails changes nothing.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -15,113 +20,137 @@ use tokio::net::UnixListener;
 use tokio::time::timeout;
 
 use crate::config::ShutdownConfig;
-use crate::run::shutdown::within;
+use crate::run::wait::wait_until;
 
-/// How long either waits for the other's next word.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a successor waits for the sockets.
-const SOCKETS: Duration = Duration::from_secs(60);
+/// How long each process waits for a message of the other.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the new process waits for the sockets.
+const SOCKET_TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the old process waits for a new process that was just started.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a successor waits for the sockets, if anywhere.
-pub(crate) fn socket(shutdown: &ShutdownConfig) -> io::Result<&Path> {
-    shutdown.upgrade_socket.as_deref().ok_or_else(|| {
-        io::Error::other("--upgrade: server.upgrade_socket is not set; expected it in both files")
-    })
-}
+/// The message of the new process: it is ready.
+const READY: u8 = b'r';
+/// The message of the old process: it stops accepting connections.
+const ACKNOWLEDGED: u8 = b'g';
 
-/// Hands `sockets` to the process that waits for them at `path`, and waits until it can do
-/// without this one. `before` runs right before they are sent.
+/// Returns the path of the upgrade socket.
 ///
 /// # Errors
 ///
-/// Nobody waits, or the successor has failed: this process goes on.
+/// Returns an error if the configuration has none.
+pub(crate) fn socket(config: &ShutdownConfig) -> io::Result<&Path> {
+    config.upgrade_socket.as_deref().ok_or_else(|| {
+        io::Error::other(
+            "--upgrade: server.upgrade_socket is not set; set it to the same path in the \
+             configurations of both processes",
+        )
+    })
+}
+
+/// Hands `sockets` to the process that waits at `path`, and waits until it has confirmed the
+/// takeover. `before_sending` runs directly before the sockets are sent.
+///
+/// # Errors
+///
+/// Returns an error if no process waits, or if the new process fails. The old process then
+/// continues to serve.
 pub(crate) async fn hand_over(
     path: &Path,
     sockets: ListenFds,
-    before: impl FnOnce(),
+    before_sending: impl FnOnce(),
 ) -> io::Result<()> {
-    let wrong = |message: String| Err(io::Error::other(message));
-    // One that has just been started may be about to wait.
-    within(Duration::from_secs(2), || path.exists()).await;
+    wait_until(STARTUP_TIMEOUT, || path.exists()).await;
     if !path.exists() {
-        let path = path.display();
-        return wrong(format!(
-            "nobody waits at {path}; expected `hookgate run --upgrade` to be started first"
-        ));
+        return Err(io::Error::other(format!(
+            "no process waits at {}; start `hookgate run --upgrade` first, then send SIGQUIT",
+            path.display()
+        )));
     }
-    let answers = Answers::listen(path)?;
+    let confirmation = ConfirmationSocket::listen(path)?;
     let send = {
         let path = path.to_owned();
         move || sockets.lock().send_to_sock(&*path.to_string_lossy())
     };
-    before();
+    before_sending();
     let sent = tokio::task::spawn_blocking(send).await;
     if let Err(error) = sent.map_err(io::Error::other)? {
-        return wrong(format!("the sockets could not be handed over: {error}"));
+        return Err(io::Error::other(format!(
+            "cannot send the listening sockets to {}: {error}",
+            path.display()
+        )));
     }
-    match timeout(PATIENCE, answers.successor_is_ready()).await {
+    match timeout(CONFIRM_TIMEOUT, confirmation.confirmed()).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => wrong("the successor has failed; its log says why".to_owned()),
-        Err(_) => wrong("the successor has not said that it is ready".to_owned()),
+        Ok(Err(error)) => Err(io::Error::other(format!(
+            "the new process failed to start; see its log ({error})"
+        ))),
+        Err(_) => Err(io::Error::other(format!(
+            "the new process was not ready within {CONFIRM_TIMEOUT:?}; see its log"
+        ))),
     }
 }
 
-/// Takes over the sockets of the process that is upgraded from, which sends them to `path`
-/// when it gets SIGQUIT.
+/// Receives the listening sockets of the old process, which sends them to `path` on SIGQUIT.
 ///
 /// # Errors
 ///
-/// Nothing came in time.
+/// Returns an error if the sockets do not arrive in time.
 pub(crate) fn take_over(path: &Path) -> io::Result<(Fds, Predecessor)> {
     let shown = path.display();
-    tracing::info!(path = %shown, "waiting for the sockets of the process before");
+    tracing::info!(path = %shown, "waiting for listening sockets from the old process");
     let start = Instant::now();
     let mut sockets = Fds::new();
-    // Gives up by itself after some seconds.
+    // Each attempt ends by itself after some seconds.
     while let Err(error) = sockets.get_from_sock(&*path.to_string_lossy()) {
-        if start.elapsed() >= SOCKETS {
+        if start.elapsed() >= SOCKET_TRANSFER_TIMEOUT {
             return Err(io::Error::other(format!(
-                "no sockets came to {shown}: {error}; expected the process before to get SIGQUIT"
+                "no listening sockets arrived at {shown}: {error}; send SIGQUIT to the old process"
             )));
         }
     }
-    let stream = UnixStream::connect(answers_at(path))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let stream = UnixStream::connect(confirmation_path(path))?;
+    stream.set_read_timeout(Some(CONFIRM_TIMEOUT))?;
     Ok((sockets, Predecessor(stream)))
 }
 
-/// The process before, which goes on for as long as it has not heard that it need not:
-/// that this is dropped tells it.
+/// The connection of the new process to the old one.
+///
+/// Dropping it without a confirmation tells the old process that the new one has failed.
 #[derive(Debug)]
 pub(crate) struct Predecessor(UnixStream);
 
 impl Predecessor {
-    /// Takes its place. Nothing may fail after that.
+    /// Confirms that the new process is ready. After that, only the new process accepts
+    /// connections, so no later step of the start may fail.
     ///
     /// # Errors
     ///
-    /// It has given up waiting, and goes on.
-    pub(crate) fn relieve(mut self) -> io::Result<()> {
-        let mut relieve = || {
-            self.0.write_all(b"r")?;
+    /// Returns an error if the old process does not acknowledge in time. It then continues to
+    /// serve.
+    pub(crate) fn confirm_takeover(mut self) -> io::Result<()> {
+        let mut exchange = || {
+            self.0.write_all(&[READY])?;
             self.0.read_exact(&mut [0])
         };
-        relieve().map_err(|error| {
-            io::Error::other(format!("the process before has not stepped back: {error}"))
+        exchange().map_err(|error| {
+            io::Error::other(format!(
+                "the old process did not acknowledge the takeover: {error}"
+            ))
         })
     }
 }
 
-/// Where a successor says that it is ready.
-struct Answers {
+/// The socket on which the old process waits for the confirmation.
+struct ConfirmationSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
-impl Answers {
-    fn listen(upgrade: &Path) -> io::Result<Self> {
-        let path = answers_at(upgrade);
-        // One that was left behind by a process that was killed meanwhile.
+impl ConfirmationSocket {
+    fn listen(upgrade_socket: &Path) -> io::Result<Self> {
+        let path = confirmation_path(upgrade_socket);
+        // A process that was killed during an upgrade leaves its socket behind.
         let _: io::Result<()> = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).map_err(|error| {
             let path = path.display();
@@ -130,21 +159,22 @@ impl Answers {
         Ok(Self { listener, path })
     }
 
-    async fn successor_is_ready(&self) -> io::Result<()> {
+    /// Waits for the confirmation, and acknowledges it.
+    async fn confirmed(&self) -> io::Result<()> {
         let (mut stream, _) = self.listener.accept().await?;
         stream.read_u8().await?;
-        stream.write_all(b"g").await
+        stream.write_all(&[ACKNOWLEDGED]).await
     }
 }
 
-impl Drop for Answers {
+impl Drop for ConfirmationSocket {
     fn drop(&mut self) {
         let _: io::Result<()> = std::fs::remove_file(&self.path);
     }
 }
 
-fn answers_at(upgrade: &Path) -> PathBuf {
-    let mut path = OsString::from(upgrade);
+fn confirmation_path(upgrade_socket: &Path) -> PathBuf {
+    let mut path = OsString::from(upgrade_socket);
     path.push(".ready");
     path.into()
 }

@@ -1,35 +1,36 @@
-//! What is to be said once a minute, however often it happens.
+//! Limits a log message to one line a minute, so that a flood of events cannot flood the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Allows one log line in each minute after its creation.
 #[derive(Debug)]
-pub(crate) struct Seldom {
+pub(crate) struct LogThrottle {
     start: Instant,
-    /// The minute in which it was said, counted from 1; 0 if it never was.
-    said: AtomicU64,
+    /// The minute of the last line, counted from 1. The value is 0 before the first line.
+    last_minute: AtomicU64,
 }
 
-impl Default for Seldom {
+impl Default for LogThrottle {
     fn default() -> Self {
         Self {
             start: Instant::now(),
-            said: AtomicU64::new(0),
+            last_minute: AtomicU64::new(0),
         }
     }
 }
 
-impl Seldom {
-    /// Whether it is to be said now. If so, it counts as said.
-    pub(crate) fn is_due(&self) -> bool {
-        self.is_due_after(self.start.elapsed())
+impl LogThrottle {
+    /// Whether the caller should log now. Returns true for one call in each minute.
+    pub(crate) fn should_log(&self) -> bool {
+        self.should_log_after(self.start.elapsed())
     }
 
-    fn is_due_after(&self, since: Duration) -> bool {
-        let minute = since.as_secs() / MINUTE.as_secs() + 1;
-        self.said.swap(minute, Ordering::Relaxed) != minute
+    fn should_log_after(&self, elapsed: Duration) -> bool {
+        let minute = elapsed.as_secs() / MINUTE.as_secs() + 1;
+        self.last_minute.swap(minute, Ordering::Relaxed) != minute
     }
 }
 
@@ -38,12 +39,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_said_once_a_minute() {
-        let seldom = Seldom::default();
-        let said = |at| {
-            let due = (0..50).map(|_| seldom.is_due_after(Duration::from_secs(at)));
-            due.filter(|is_due| *is_due).count()
+    fn one_line_is_allowed_in_each_minute() {
+        let throttle = LogThrottle::default();
+        let lines_at = |seconds| {
+            let elapsed = Duration::from_secs(seconds);
+            let allowed = (0..50).map(|_| throttle.should_log_after(elapsed));
+            allowed.filter(|is_allowed| *is_allowed).count()
         };
-        assert_eq!([said(0), said(1), said(61)], [1, 0, 1]);
+        assert_eq!([lines_at(0), lines_at(1), lines_at(61)], [1, 0, 1]);
     }
 }

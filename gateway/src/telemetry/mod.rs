@@ -1,6 +1,7 @@
-//! What the gateway reports about itself: the access log, metrics, and traces.
+//! The output for operators: the diagnostic log, the access log, metrics and traces.
 
 pub(crate) mod access_log;
+pub(crate) mod log;
 pub(crate) mod log_throttle;
 pub(crate) mod metrics;
 pub(crate) mod trace;

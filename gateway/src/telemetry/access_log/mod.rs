@@ -1,5 +1,7 @@
-//! The access log: one line a delivery, written by a thread of its own. A reader that is
-//! slow or gone holds up no delivery; lines are dropped then, and counted.
+//! The access log: one line for each request.
+//!
+//! A thread of its own writes the lines, so a slow or missing reader never delays a delivery.
+//! Lines that cannot be written in time are dropped and counted.
 
 mod batch;
 
@@ -13,27 +15,28 @@ use serde::{Serialize, Serializer};
 use tracing_appender::non_blocking::NonBlocking;
 
 use self::batch::Batch;
-pub(crate) use self::batch::Flush;
+pub(crate) use self::batch::FlushGuard;
 
-/// How lines are written, those of this log and of the other.
+/// The format of both logs: the access log and the diagnostic log on standard error.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Text for people
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-/// Where the access log goes.
+/// The output of the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum AccessLogTarget {
     #[default]
     Stdout,
-    /// To the other log.
+    /// Standard error, together with the diagnostic log.
     Stderr,
     Off,
 }
 
+/// The access log of the process.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     sink: Sink,
@@ -43,22 +46,22 @@ pub(crate) struct AccessLog {
 #[derive(Debug)]
 enum Sink {
     Own(Batch),
-    /// That of the other log.
+    /// The writer of the diagnostic log.
     Shared(NonBlocking),
     None,
 }
 
 impl AccessLog {
-    /// The log that goes to `target`, of which standard error is written by `stderr`.
+    /// Creates the log for `target`. `stderr` is the writer of the diagnostic log.
     ///
     /// # Errors
     ///
-    /// Its thread could not be started.
+    /// Returns the error of the system if it cannot start the writer thread.
     pub(crate) fn new(
         target: AccessLogTarget,
         format: Format,
         stderr: &NonBlocking,
-    ) -> io::Result<(Self, Option<Flush>)> {
+    ) -> io::Result<(Self, Option<FlushGuard>)> {
         let (sink, flush) = match target {
             AccessLogTarget::Stdout => {
                 let (batch, flush) = Batch::start(io::stdout())?;
@@ -70,12 +73,12 @@ impl AccessLog {
         Ok((Self { sink, format }, flush))
     }
 
-    /// Whether lines are written at all.
+    /// Whether lines are written.
     pub(crate) fn is_on(&self) -> bool {
         !matches!(self.sink, Sink::None)
     }
 
-    /// How many lines nobody read in time.
+    /// Returns the number of lines that were dropped.
     pub(crate) fn dropped(&self) -> usize {
         match &self.sink {
             Sink::Own(batch) => batch.dropped(),
@@ -84,6 +87,7 @@ impl AccessLog {
         }
     }
 
+    /// Writes `line`, or drops and counts it if the output is too slow.
     pub(crate) fn write(&self, line: &Line<'_>) {
         if !self.is_on() {
             return;
@@ -91,7 +95,7 @@ impl AccessLog {
         let mut bytes = Vec::with_capacity(512);
         match self.format {
             Format::Json => {
-                // Writing to memory fails for nothing that a line holds.
+                // Serialising a `Line` into memory cannot fail: every field is text or a number.
                 let _: serde_json::Result<()> = serde_json::to_writer(&mut bytes, line);
             }
             Format::Text => bytes.extend(line.to_string().into_bytes()),
@@ -100,7 +104,7 @@ impl AccessLog {
         match &self.sink {
             Sink::Own(batch) => batch.push(&bytes),
             Sink::Shared(log) => {
-                // What is dropped is counted there.
+                // The writer counts the lines that it drops.
                 let _: io::Result<()> = log.clone().write_all(&bytes);
             }
             Sink::None => {}
@@ -108,11 +112,13 @@ impl AccessLog {
     }
 }
 
-/// One delivery. No field of it is a secret or of a body, but for the event's id, which
-/// is visible ASCII.
+/// The fields of one line.
+///
+/// No field contains a secret. Only the event id can come from a body, and it consists of visible
+/// ASCII characters.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'l> {
-    pub(crate) time: Moment,
+    pub(crate) time: Timestamp,
     pub(crate) request_id: &'l str,
     pub(crate) outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,7 +127,7 @@ pub(crate) struct Line<'l> {
     pub(crate) status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<&'l str>,
-    /// What was asked for, if no source has it.
+    /// Method, host and path of a request that belongs to no source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) request_target: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,7 +179,8 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// A text of the sender's, in which nothing can end the line or look like another field.
+/// Displays a text from the sender in quotes and escaped, so that it cannot end the line or imitate
+/// another field.
 struct Quoted<'t>(&'t str);
 
 impl fmt::Display for Quoted<'_> {
@@ -182,11 +189,11 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A moment, such as `2026-11-21T18:00:00.123Z`.
+/// Displays a time such as `2026-11-21T18:00:00.123Z`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment(pub(crate) UnixTime);
+pub(crate) struct Timestamp(pub(crate) UnixTime);
 
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since = Duration::from_millis(u64::try_from(self.0.millis()).unwrap_or(0));
         match UNIX_EPOCH.checked_add(since) {
@@ -196,12 +203,13 @@ impl fmt::Display for Moment {
     }
 }
 
-impl Serialize for Moment {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+/// Displays a duration as a whole number of microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Microseconds(pub(crate) Duration);
 

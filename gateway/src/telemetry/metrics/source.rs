@@ -1,3 +1,5 @@
+//! The metrics of one source.
+
 use hookgate_core::{UnixTime, Verified, VerifyError};
 use hookgate_gate::{Reason, Source};
 use prometheus::{Gauge, Histogram, IntCounter};
@@ -6,7 +8,7 @@ use super::Metrics;
 
 const NO_ACTIVE_KEY: Reason = Reason::Verify(VerifyError::NoActiveKey);
 
-/// What deliveries of one source count.
+/// The metrics that the deliveries of one source update.
 #[derive(Debug)]
 pub(crate) struct SourceMetrics {
     forwarded: IntCounter,
@@ -16,19 +18,23 @@ pub(crate) struct SourceMetrics {
     handshake: IntCounter,
     signature_age: Gauge,
     body_bytes: Histogram,
-    /// By the id of the key; a handful.
-    keys: Vec<(String, IntCounter)>,
+    /// One counter for each key, by the id of the key. A source has few keys, so a linear search
+    /// is enough.
+    key_matches: Vec<(String, IntCounter)>,
 }
 
 impl SourceMetrics {
+    /// Looks up the metrics of `source`.
     pub(crate) fn new(metrics: &Metrics, source: &Source) -> Self {
+        let metrics = &metrics.deliveries;
         let name = source.name();
-        // Each of these has an alert, which must see the first one.
+        // These reasons have alerts on an increase, so each series must exist before its first
+        // refusal.
         for reason in [Reason::StoreFull, Reason::StoreForgot, NO_ACTIVE_KEY] {
             metrics.refused.with_label_values(&[name, reason.label()]);
         }
         let outcome = |outcome| metrics.deliveries.with_label_values(&[name, outcome]);
-        let keys = source.verifier().key_ids().map(|id| {
+        let key_matches = source.verifier().key_ids().map(|id| {
             let matches = metrics.key_matches.with_label_values(&[name, id]);
             (id.to_owned(), matches)
         });
@@ -40,37 +46,44 @@ impl SourceMetrics {
             handshake: outcome("handshake"),
             signature_age: metrics.signature_age.with_label_values(&[name]),
             body_bytes: metrics.body_bytes.clone(),
-            keys: keys.collect(),
+            key_matches: key_matches.collect(),
         }
     }
 
+    /// Records the key, the body size and the signature age of a verified delivery.
     pub(crate) fn verified(&self, verified: &Verified, now: UnixTime) {
         let id = verified.key_id();
-        if let Some((_, matches)) = self.keys.iter().find(|(known, _)| known == id) {
+        if let Some((_, matches)) = self.key_matches.iter().find(|(key_id, _)| key_id == id) {
             matches.inc();
         }
         self.body_bytes.observe(verified.body().len() as f64);
-        if let Some(signed) = verified.timestamp() {
-            let milliseconds = now.millis().saturating_sub(signed.millis());
+        if let Some(signed_at) = verified.timestamp() {
+            let milliseconds = now.millis().saturating_sub(signed_at.millis());
             self.signature_age.set(milliseconds as f64 / 1000.0);
         }
     }
 
+    /// Counts a delivery that was forwarded.
     pub(crate) fn forwarded(&self) {
         self.forwarded.inc();
     }
 
+    /// Counts a duplicate.
     pub(crate) fn duplicate(&self) {
         self.duplicate.inc();
     }
 
+    /// Counts a handshake that the gateway answered.
     pub(crate) fn handshake(&self) {
         self.handshake.inc();
     }
 
-    /// Counts a refusal. One that came after forwarding counts by its reason
-    /// only: the delivery has been counted. Nothing was sent to an upstream that
-    /// could not be reached.
+    /// Counts the outcome of a refused delivery.
+    ///
+    /// A delivery that was forwarded and then refused, because the upstream failed or was too
+    /// slow, has been counted as forwarded. Only its reason is counted, by
+    /// [`Metrics::refused`]. An unreachable upstream received nothing, so such a delivery counts
+    /// as refused.
     pub(crate) fn refused(&self, reason: Reason) {
         match reason {
             Reason::InFlight => self.busy.inc(),

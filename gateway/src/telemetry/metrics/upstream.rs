@@ -1,3 +1,5 @@
+//! The metrics of one upstream.
+
 use std::time::Duration;
 
 use http::StatusCode;
@@ -5,35 +7,31 @@ use prometheus::{Histogram, IntCounter};
 
 use super::Metrics;
 
-/// What forwarding to one upstream counts.
+/// The metrics that deliveries to one upstream update.
 #[derive(Debug)]
 pub(crate) struct UpstreamMetrics {
-    /// 2xx to 5xx.
+    /// Responses by status class, from 2xx to 5xx.
     classes: [IntCounter; 4],
     other: IntCounter,
     error: IntCounter,
-    seconds: Histogram,
+    response_seconds: Histogram,
 }
 
 impl UpstreamMetrics {
+    /// Looks up the metrics of `upstream`.
     pub(crate) fn new(metrics: &Metrics, upstream: &str) -> Self {
-        let class = |class| {
-            metrics
-                .upstream_responses
-                .with_label_values(&[upstream, class])
-        };
+        let metrics = &metrics.upstreams;
+        let class = |class| metrics.responses.with_label_values(&[upstream, class]);
         Self {
             classes: ["2xx", "3xx", "4xx", "5xx"].map(class),
             other: class("other"),
             error: class("error"),
-            seconds: metrics
-                .upstream_response_seconds
-                .with_label_values(&[upstream]),
+            response_seconds: metrics.response_seconds.with_label_values(&[upstream]),
         }
     }
 
-    /// Counts an answer, or that there was none.
-    pub(crate) fn answered(&self, status: Option<StatusCode>, took: Duration) {
+    /// Counts a response. `None` stands for a request without a response.
+    pub(crate) fn observe_response(&self, status: Option<StatusCode>, took: Duration) {
         let class = status.map(|status| usize::from(status.as_u16() / 100));
         let counter = match class {
             None => &self.error,
@@ -43,6 +41,6 @@ impl UpstreamMetrics {
                 .unwrap_or(&self.other),
         };
         counter.inc();
-        self.seconds.observe(took.as_secs_f64());
+        self.response_seconds.observe(took.as_secs_f64());
     }
 }

@@ -1,6 +1,7 @@
-//! A span for each delivery, in the protocol of OpenTelemetry, if the program was built
-//! with the feature `otel` and its variables of the environment name a collector.
-//! Otherwise `traceparent` goes on to the upstream as it came.
+//! Traces: one OpenTelemetry span for each delivery.
+//!
+//! Spans need the feature `otel` and an environment variable that names a collector. Without
+//! them, `traceparent` is forwarded to the upstream unchanged.
 
 #[cfg(feature = "otel")]
 mod otlp;

@@ -1,3 +1,5 @@
+//! Spans that are sent to an OpenTelemetry collector over HTTP.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hookgate_core::UnixTime;
@@ -12,15 +14,15 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
 
-use crate::telemetry::access_log::Line;
+use crate::telemetry::access_log::{Line, Microseconds};
 
-/// Where a collector is, by the specification.
+/// The variables of the OpenTelemetry specification that name the collector.
 const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 ];
 
-/// Sends spans to a collector, if there is one.
+/// Sends spans to a collector, if one is configured.
 #[derive(Debug)]
 pub(crate) struct Traces(Option<Collector>);
 
@@ -33,11 +35,12 @@ struct Collector {
 pub(crate) type Span = SdkSpan;
 
 impl Traces {
-    /// As the variables of the specification say: endpoint, sampler, name, and so on.
+    /// Reads the environment variables of the OpenTelemetry specification: endpoint, sampler,
+    /// service name and others.
     ///
     /// # Errors
     ///
-    /// What is wrong with them.
+    /// Returns a message if the exporter cannot be built from them.
     pub(crate) fn from_environment() -> Result<Self, String> {
         if ENDPOINTS
             .iter()
@@ -51,7 +54,7 @@ impl Traces {
         if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
             resource = resource.with_service_name("hookgate");
         }
-        // On a thread of its own; what it cannot send in time is dropped.
+        // The batch exporter has a thread of its own, and drops spans that it cannot send in time.
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_resource(resource.build())
@@ -60,14 +63,17 @@ impl Traces {
         Ok(Self(Some(Collector { provider, tracer })))
     }
 
+    /// Whether spans are sent.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Starts the span of a delivery that is forwarded, and tells the upstream of it. It
-    /// belongs to the trace of the sender, who has been verified: anybody else would
-    /// decide what is recorded.
-    pub(crate) fn pass_on(
+    /// Starts the span of a delivery that is forwarded, and adds its context to the headers for
+    /// the upstream.
+    ///
+    /// The span joins the sender's trace. Only verified deliveries get here; an unverified sender
+    /// could otherwise decide what is recorded.
+    pub(crate) fn start_span(
         &self,
         inbound: &HeaderMap,
         outbound: &mut HeaderMap,
@@ -82,7 +88,7 @@ impl Traces {
         Some(span)
     }
 
-    /// Ends the span of a delivery, which is one of its own if it was not forwarded.
+    /// Ends the span of a delivery. A delivery that was not forwarded gets a span without a parent.
     pub(crate) fn end(&self, span: Option<Span>, line: &Line<'_>) {
         let Some(collector) = &self.0 else {
             return;
@@ -101,14 +107,14 @@ impl Traces {
         span.end_with_timestamp(end);
     }
 
-    /// Sends what is left.
+    /// Sends the spans that are still buffered.
     pub(crate) fn flush(&self) {
         if let Some(collector) = &self.0
             && let Err(error) = collector
                 .provider
                 .shutdown_with_timeout(Duration::from_secs(2))
         {
-            tracing::warn!(%error, "the last traces were not sent");
+            tracing::warn!(%error, "cannot send the last traces");
         }
     }
 }
@@ -129,9 +135,7 @@ fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
     let number = |key: &'static str, value: Option<u128>| {
         value.map(|value| KeyValue::new(key, i64::try_from(value).unwrap_or(i64::MAX)))
     };
-    let micros = |took: Option<crate::telemetry::access_log::Microseconds>| {
-        took.map(|took| took.0.as_micros())
-    };
+    let micros = |took: Option<Microseconds>| took.map(|took| took.0.as_micros());
     [
         text("hookgate.request_id", Some(line.request_id)),
         text("hookgate.outcome", Some(line.outcome)),
@@ -160,6 +164,7 @@ fn system_time(time: UnixTime) -> SystemTime {
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
+/// Reads the trace context from the headers of a request.
 struct Inbound<'h>(&'h HeaderMap);
 
 impl Extractor for Inbound<'_> {
@@ -172,6 +177,7 @@ impl Extractor for Inbound<'_> {
     }
 }
 
+/// Writes the trace context to the headers for the upstream.
 struct Outbound<'h>(&'h mut HeaderMap);
 
 impl Injector for Outbound<'_> {

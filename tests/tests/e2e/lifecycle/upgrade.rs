@@ -295,7 +295,7 @@ async fn an_upgrade_without_a_successor_changes_nothing() {
         ),
         (
             with_upgrades(Gateway::builder(upstream.address()), folder.path()),
-            "nobody waits",
+            "no process waits",
         ),
     ] {
         let gateway = builder.start();
@@ -340,7 +340,7 @@ async fn a_successor_that_cannot_start_changes_nothing() {
             "{log}"
         );
         gateway
-            .wait_for_log("no upgrade; this process goes on")
+            .wait_for_log("upgrade failed; continuing to serve")
             .await;
         let replay = send(address, beatapi().delivery("evt_1")).await;
         assert_eq!(replay.outcome(), Some("duplicate"));
