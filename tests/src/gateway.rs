@@ -1,9 +1,8 @@
 //! A real gateway process, and the builder for its configuration.
 
-use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,8 +14,10 @@ use tokio::time::sleep;
 use crate::certificates::Certificates;
 use crate::client::get_admin;
 use crate::delivery::{SECRETS, TestProvider};
+use crate::starting_gateway::StartingGateway;
 
-const CONFIG_FILE: &str = "gateway.toml";
+/// The name of the configuration file in the folder of a gateway.
+pub(crate) const CONFIG_FILE: &str = "gateway.toml";
 /// The longest time that a test waits for the gateway.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time between two checks of a condition.
@@ -25,16 +26,16 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// A gateway process on free ports. Dropping this value kills the process, as `kill -9` does.
 #[derive(Debug)]
 pub struct Gateway {
-    process: Child,
-    deliveries: SocketAddr,
-    deliveries_tls: Option<SocketAddr>,
-    admin: SocketAddr,
-    log: Arc<Mutex<String>>,
+    pub(crate) process: Child,
+    pub(crate) deliveries: SocketAddr,
+    pub(crate) deliveries_tls: Option<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    pub(crate) log: Arc<Mutex<String>>,
     /// Whether a thread still reads the log pipe.
-    reads_log: Arc<AtomicBool>,
+    pub(crate) reads_log: Arc<AtomicBool>,
     /// The folder of the configuration file.
-    folder: TempDir,
-    envs: Vec<(String, String)>,
+    pub(crate) folder: TempDir,
+    pub(crate) envs: Vec<(String, String)>,
 }
 
 /// The configuration and environment of a gateway to start.
@@ -332,138 +333,9 @@ impl GatewayBuilder {
     }
 }
 
-/// A started process that has not yet logged its addresses.
-struct StartingGateway {
-    process: Child,
-    lines: Lines<BufReader<ChildStderr>>,
-    log: Arc<Mutex<String>>,
-    folder: TempDir,
-    envs: Vec<(String, String)>,
-}
-
-impl StartingGateway {
-    fn new(config: &str, envs: Vec<(String, String)>, prefix: &str, option: &str) -> Self {
-        let folder = tempfile::tempdir().expect("the temporary folder is created");
-        let file = folder.path().join(CONFIG_FILE);
-        std::fs::write(&file, config).expect("the file is written");
-        let run = format!("{prefix} exec \"$0\" run --config \"$1\" --log json {option}");
-        let mut process = Command::new("bash")
-            .args(["-c", &run])
-            .arg(binary())
-            .arg(file)
-            .env("HOOKGATE_LOG", "debug,pingora_core=warn,pingora_pool=warn")
-            .envs(envs.clone())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the gateway starts");
-        let lines = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
-        Self {
-            process,
-            lines,
-            log: Arc::default(),
-            folder,
-            envs,
-        }
-    }
-
-    /// Reads the next line of the log.
-    fn next_log_line(&mut self) -> Value {
-        let mut log = self.log.lock().expect("the log thread does not panic");
-        let line = self.lines.next().and_then(Result::ok);
-        let line = line.unwrap_or_else(|| panic!("the gateway ended:\n{log}"));
-        log.push_str(&line);
-        log.push('\n');
-        serde_json::from_str(&line).unwrap_or_default()
-    }
-
-    /// Waits until the process fails. Returns its log.
-    fn wait_for_failure(mut self) -> String {
-        let mut log = self
-            .log
-            .lock()
-            .expect("the log thread does not panic")
-            .clone();
-        for line in self.lines.map_while(Result::ok) {
-            log.push_str(&line);
-            log.push('\n');
-        }
-        let status = self.process.wait().expect("the process is a child");
-        assert!(!status.success(), "{log}");
-        log
-    }
-
-    /// Waits until the process has logged its addresses.
-    fn wait_until_listening(mut self) -> Gateway {
-        // The gateway logs its TLS listeners before the admin listener, so that the loop sees both.
-        let mut deliveries_tls = None;
-        let mut addresses = [None, None];
-        while addresses.contains(&None) {
-            let event = self.next_log_line();
-            let fields = &event["fields"];
-            let address = || {
-                fields["address"]
-                    .as_str()
-                    .and_then(|text| text.parse().ok())
-            };
-            match fields["role"].as_str() {
-                Some("deliveries") => addresses[0] = address(),
-                Some("deliveries_tls") => deliveries_tls = address(),
-                Some("admin") => addresses[1] = address(),
-                _ => {}
-            }
-        }
-        let [Some(deliveries), Some(admin)] = addresses else {
-            unreachable!("the loop found both addresses")
-        };
-        let Self {
-            process,
-            lines,
-            log,
-            folder,
-            envs,
-        } = self;
-        let shared_log = Arc::clone(&log);
-        let reads_log = Arc::new(AtomicBool::new(true));
-        let continues = Arc::clone(&reads_log);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if !continues.load(Ordering::SeqCst) {
-                    // This drops the pipe: the gateway fails to write to it from here on.
-                    return;
-                }
-                let mut log = shared_log.lock().expect("the log thread does not panic");
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Gateway {
-            process,
-            deliveries,
-            deliveries_tls,
-            admin,
-            log,
-            reads_log,
-            folder,
-            envs,
-        }
-    }
-}
-
 impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Returns the path of the gateway binary under test, whose clock a test can set.
-pub fn binary() -> std::path::PathBuf {
-    // Test binaries are in target/PROFILE/deps, binaries of this package in target/PROFILE.
-    let test = std::env::current_exe().expect("the test runs from a file");
-    let folder = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("the test is in target/PROFILE/deps");
-    folder.join("hookgate-under-test")
 }

@@ -8,6 +8,7 @@ mod client;
 mod delivery;
 mod gateway;
 mod raw_http;
+mod starting_gateway;
 mod upstream;
 mod vectors;
 
@@ -16,7 +17,8 @@ pub use self::client::{
     Protocol, ReceivedResponse, get_admin, send, send_over, send_raw, try_send,
 };
 pub use self::delivery::{SECRETS, TestProvider, now};
-pub use self::gateway::{Gateway, GatewayBuilder, binary};
+pub use self::gateway::{Gateway, GatewayBuilder};
 pub use self::raw_http::{is_complete_response, raw_delivery, raw_request};
+pub use self::starting_gateway::binary;
 pub use self::upstream::{Behaviour, ReceivedRequest, Upstream, count_by_event};
 pub use self::vectors::{Vector, catalogue_vectors, seed_vectors};
