@@ -15,21 +15,24 @@ mod response;
 mod service;
 
 pub use hookgate_core::{
-    BuildError, Events, Head, Identity, Key, Provider, ReplayKey, Scheme, Secret, SecretError,
-    SignError, Signer, SignerBuilder, UnixTime, Verifier, VerifierBuilder, VerifyError, Window,
+    BuildError, Chunk, Events, Head, HeadOutcome, Identity, Key, Pending, Problem, Problems,
+    Provider, ReplayKey, ReplayScope, RequestOutcome, Scheme, SchemeEvidence, SchemeFamily,
+    SchemeWarning, Secret, SecretError, SignError, Signer, SignerBuilder, UndocumentedProvider,
+    UnixTime, Variant, Verified, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
-    Audience, BodyLimit, BootFence, Clock, Dedupe, DeliveryGuarantee, Gate, GateBuilder, Mode,
-    ObservedVerdict, OnConflict, OnDuplicate, Reason, Refusal, Source, SourceBuilder, Stats,
-    SystemClock,
+    AcceptedHead, Admission, Audience, BodyError, BodyLimit, BodySource, BootFence, CheckedRequest,
+    Clock, Dedupe, Delivery, DeliveryGuarantee, Forwardable, Gate, GateBuilder, InboundRequest,
+    Mode, ObservedRequest, ObservedVerdict, OnConflict, OnDuplicate, Outcome, Reason, Refusal,
+    Settlement, Source, SourceBuilder, Stats, SystemClock, acknowledge_duplicate,
 };
+#[cfg(feature = "redis")]
+pub use hookgate_replay::redis::{RedisConfig, RedisStore, RedisUrlError, WaitReplicas};
 pub use hookgate_replay::{
     Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, SourceQuota, StoreError,
 };
 #[cfg(feature = "disk")]
 pub use hookgate_replay::{DiskStore, DiskStoreBuilder, Durability, OpenError};
-#[cfg(feature = "redis")]
-pub use hookgate_replay::{RedisConfig, RedisStore};
 
 pub use self::body::VerifiedBody;
 pub use self::event::VerifiedEvent;
