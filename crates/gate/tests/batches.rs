@@ -1,5 +1,5 @@
-//! Deliveries of several events: each is claimed, and none twice, however a
-//! sender cuts them.
+//! Tests of batches: each event of a batch is claimed, and none is forwarded twice, however the
+//! sender groups the events.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -19,7 +19,7 @@ struct Fixture {
     signer: Signer,
 }
 
-/// A store that counts what it is asked to claim.
+/// A store that counts its claims.
 #[derive(Debug, Default)]
 struct Counting {
     store: MemoryStore,
@@ -29,7 +29,7 @@ struct Counting {
 impl ReplayStore for Counting {
     async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
         let before = self.claims.fetch_add(1, Ordering::Relaxed);
-        assert!(before < 10_000, "somebody spins");
+        assert!(before < 10_000, "a delivery claims in a busy loop");
         self.store.claim(key, options).await
     }
 
@@ -98,7 +98,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_batch_is_done_when_all_of_its_events_are() {
+async fn a_batch_is_a_duplicate_if_all_of_its_events_are_done() {
     let fixture = Fixture::new();
     fixture.forward(&["a", "b"], Outcome::Delivered).await;
     for again in [&["a", "b"][..], &["b", "a"], &["a"], &["b"]] {
@@ -108,17 +108,17 @@ async fn a_batch_is_done_when_all_of_its_events_are() {
 }
 
 #[tokio::test]
-async fn events_that_are_done_are_not_smuggled_in_beside_new_ones() {
+async fn a_done_event_is_not_forwarded_beside_a_new_one() {
     let fixture = Fixture::new();
     fixture.forward(&["a"], Outcome::Delivered).await;
     let refused = fixture.admit(&["a", "c"]).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::BatchPartlyDone);
-    // The new one was not claimed by that.
+    // The refused batch did not keep a claim on the new event.
     fixture.forward(&["c"], Outcome::Delivered).await;
 }
 
 #[tokio::test]
-async fn a_batch_that_failed_is_open_again_as_a_whole_and_in_parts() {
+async fn a_failed_batch_can_be_delivered_again_whole_or_in_parts() {
     let fixture = Fixture::new();
     fixture.forward(&["a", "b"], Outcome::Failed).await;
     drop(fixture.admit(&["a", "b"]).await.unwrap());
@@ -127,17 +127,17 @@ async fn a_batch_that_failed_is_open_again_as_a_whole_and_in_parts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_waits_for_each_of_its_events_and_keeps_none_meanwhile() {
+async fn a_waiting_batch_holds_no_claim_on_its_other_events() {
     let fixture = Arc::new(Fixture::new());
     let Admission::Forward(first) = fixture.admit(&["b"]).await.unwrap() else {
-        panic!("new");
+        panic!("the event is new");
     };
     let waiting = tokio::spawn({
         let fixture = Arc::clone(&fixture);
         async move { fixture.admit(&["a", "b", "c"]).await }
     });
     tokio::task::yield_now().await;
-    // What the waiting one could claim already is free while it waits.
+    // The other events of the waiting batch are free.
     for id in ["a", "c"] {
         fixture.forward(&[id], Outcome::Failed).await;
     }
@@ -147,12 +147,12 @@ async fn a_batch_waits_for_each_of_its_events_and_keeps_none_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_waits_is_not_woken_by_what_it_gives_back() {
+async fn a_waiting_batch_is_not_woken_by_its_own_releases() {
     let fixture = Fixture::new();
     let ids: Vec<String> = (0..200).map(|id| id.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let Admission::Forward(first) = fixture.admit(&ids[100..101]).await.unwrap() else {
-        panic!("new");
+        panic!("the event is new");
     };
     let settle = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -160,13 +160,13 @@ async fn a_batch_that_waits_is_not_woken_by_what_it_gives_back() {
     };
     let (admitted, ()) = tokio::join!(fixture.admit(&ids), settle);
     assert!(matches!(admitted.unwrap(), Admission::Forward(_)));
-    // Once up to the one in flight, once all, and a few looks at that one.
+    // The batch claims its events up to the one in flight, that one a few times, and then all.
     let claims = fixture.gate.store().claims.load(Ordering::Relaxed);
     assert!(claims < 2 * ids.len() + 10, "{claims}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn overlapping_batches_at_once_forward_no_event_twice() {
+async fn concurrent_overlapping_batches_forward_no_event_twice() {
     let fixture = Arc::new(Fixture::new());
     let batches: [&[&str]; 6] = [
         &["a", "b"],

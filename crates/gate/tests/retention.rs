@@ -1,11 +1,11 @@
-//! For how long a delivery must be remembered so that no replay of it passes.
+//! Tests of the retention that keeps every replay out.
 //!
-//! The bytes of one delivery arrive for the first time at every second at which the
-//! window lets them pass, at a source of its own for each, and again every second for
-//! 1 400 s. Verification depends on nothing but the bytes and the time, so it runs once
-//! a second for all sources; claims are made for each. Retention is measured in time
-//! that passes, from the first whole second to the last moment of every other, and
-//! the window on wall clocks, which may be wrong.
+//! A captured delivery arrives for the first time at each second that the window accepts, each
+//! time at a source of its own. It is then replayed at that source every second for 1 400 s.
+//! Verification depends only on the bytes and the time, so it runs once a second for all
+//! sources; each source makes its own claim. The retention runs by a monotonic clock, and the
+//! window by wall clocks, which may be wrong. A first delivery arrives at the start of its
+//! second, and a replay at the end of its second.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -26,8 +26,8 @@ const SIGNED: i64 = 1_784_187_600;
 const REPLAYS: i64 = 1_400;
 
 const EXACT: Clocks = Clocks { first: 0, later: 0 };
-/// What makes bytes live longest: they are first seen by a clock that is ahead, and
-/// later by one that is behind.
+/// The clocks under which a delivery is acceptable for the longest time: the first process has
+/// a clock that is ahead, and the later ones have clocks that are behind.
 const WRONG: Clocks = Clocks {
     first: 30,
     later: -30,
@@ -47,7 +47,7 @@ async fn no_replay_passes_within_the_security_retention() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_replay_passes_another_window_either() {
+async fn no_replay_passes_under_other_windows() {
     for (past, future) in [(300, 60), (0, 300), (0, 0)] {
         let window = Window::new(secs(past), secs(future));
         let retention = window.security_retention();
@@ -59,9 +59,9 @@ async fn no_replay_passes_another_window_either() {
     }
 }
 
-/// The control: less is a hole, to the second.
+/// The control: a retention that is one second shorter lets a replay in.
 #[tokio::test(start_paused = true)]
-async fn replays_pass_if_the_retention_is_shorter() {
+async fn a_shorter_retention_lets_replays_in() {
     let captured = Captured::with_id(Window::DEFAULT);
     for (retention, clocks, is_hole) in [
         (300, EXACT, true),
@@ -77,7 +77,7 @@ async fn replays_pass_if_the_retention_is_shorter() {
 }
 
 #[test]
-fn no_source_can_be_built_with_a_hole() {
+fn a_source_raises_a_retention_that_is_too_short() {
     for retention in [0, 300, 600, 660] {
         let captured = Captured::with_id(Window::DEFAULT);
         let source = Source::builder("a", captured.verifier).retention(secs(retention));
@@ -85,16 +85,16 @@ fn no_source_can_be_built_with_a_hole() {
     }
 }
 
-/// By how many seconds wall clocks are ahead.
+/// The number of seconds by which the wall clocks are ahead.
 #[derive(Clone, Copy, Debug)]
 struct Clocks {
-    /// That of the process that accepts the delivery.
+    /// The clock of the process that accepts the delivery.
     first: i64,
-    /// That of those that it is replayed to.
+    /// The clocks of the processes that the delivery is replayed to.
     later: i64,
 }
 
-/// A delivery that somebody has recorded.
+/// A delivery that an attacker captured.
 struct Captured {
     verifier: Verifier,
     headers: HeaderMap,
@@ -140,16 +140,18 @@ impl Captured {
         }
     }
 
-    /// How many replays are accepted, over all moments of first acceptance.
+    /// Returns the number of accepted replays, over all times of the first acceptance.
     async fn replays_accepted(&self, retention: Duration, clocks: Clocks) -> usize {
         let store = MemoryStore::new();
         let (mut sources, mut sent, mut accepted) = (Vec::new(), 0, 0);
         let first = self.moments();
-        // Seconds from the signature on, by no clock in particular.
+        // `second` counts from the signature in true time.
         for second in first.start() - clocks.first..=first.end() - clocks.first + REPLAYS {
             let shown = second + clocks.first;
             if first.contains(&shown) {
-                let verified = self.verify(shown * 1_000).expect("it is in the window");
+                let verified = self
+                    .verify(shown * 1_000)
+                    .expect("the time is in the window");
                 let key = key(&verified, shown);
                 assert!(accepts(&store, key, retention).await);
                 sources.push((second, shown, key));
@@ -164,7 +166,7 @@ impl Captured {
                     continue;
                 }
                 sent += 1;
-                // What does not verify does not reach the store.
+                // Only a delivery that verifies reaches the store.
                 if verified.is_some() && accepts(&store, *key, retention).await {
                     accepted += 1;
                 }
@@ -176,7 +178,7 @@ impl Captured {
         accepted
     }
 
-    /// The seconds, from the signature on, at which a clock lets it pass.
+    /// Returns the seconds after the signature at which the window accepts the delivery.
     fn moments(&self) -> RangeInclusive<i64> {
         let window = self.verifier.window();
         let seconds = |side: Duration| i64::try_from(side.as_secs()).unwrap();
@@ -186,7 +188,7 @@ impl Captured {
         moments
     }
 
-    /// Verifies it so many milliseconds after its signature.
+    /// Verifies the delivery `after` milliseconds after its signature.
     fn verify(&self, after: i64) -> Option<Verified> {
         let (method, uri) = (Method::POST, Uri::from_static("/"));
         let head = Head::new(&method, &uri, &self.headers);
@@ -198,13 +200,13 @@ impl Captured {
     }
 }
 
-/// The key of the event at the source of a moment.
+/// Returns the replay key of the event at the source for this second.
 fn key(verified: &Verified, moment: i64) -> ReplayKey {
     let scope = ReplayScope::new(&[&moment.to_string()]);
     verified.replay_keys(&scope)[0]
 }
 
-/// Whether a delivery is let through; if so, it is delivered at once.
+/// Returns whether a delivery is accepted. An accepted delivery is committed at once.
 async fn accepts(store: &MemoryStore, key: ReplayKey, retention: Duration) -> bool {
     let options = ClaimOptions::new(secs(60), retention);
     match store.claim(key, options).await.unwrap() {

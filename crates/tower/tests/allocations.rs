@@ -1,5 +1,4 @@
-//! How often a verified delivery allocates between the layer's door and the
-//! handler's, and back.
+//! Tests of the number of allocations that the layer makes for one delivery.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -20,11 +19,11 @@ use tower_hookgate::{
 
 use self::support::{SECRET, signed_with, source};
 
-/// Remembers nothing, and allocates nothing.
+/// A store that remembers nothing and never allocates.
 #[derive(Debug)]
-struct Forgetful;
+struct NoStore;
 
-impl ReplayStore for Forgetful {
+impl ReplayStore for NoStore {
     async fn claim(&self, key: ReplayKey, _: ClaimOptions) -> Result<Claim, StoreError> {
         Ok(Claim::Granted(Lease::new(key, 1, 1)))
     }
@@ -38,8 +37,8 @@ impl ReplayStore for Forgetful {
     }
 }
 
-/// Allocations of a delivery with a body of about `len` bytes, and of the same once
-/// more, without those that the request itself costs.
+/// Returns the allocations for a delivery with a body of about `len` bytes, and for its
+/// duplicate. The allocations for building the requests do not count.
 fn allocations(store: impl ReplayStore, len: usize) -> [u64; 2] {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -57,7 +56,7 @@ fn allocations(store: impl ReplayStore, len: usize) -> [u64; 2] {
             let sent = Full::new(Bytes::from(body.clone().into_bytes()));
             signed_with(SECRET, &body, sent)
         };
-        // What is only allocated once: the store's first segment and the like.
+        // The first deliveries make one-time allocations, such as the store's first segment.
         for id in ["evt_1", "evt_2", "evt_3"] {
             service.clone().oneshot(delivery(id)).await.unwrap();
         }
@@ -66,7 +65,7 @@ fn allocations(store: impl ReplayStore, len: usize) -> [u64; 2] {
             let counted = allocation_counter::measure(|| {
                 let mut call = std::pin::pin!(service.oneshot(request));
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-                // A long body lets others go first, to be hashed together with one of them.
+                // A long body yields once, in the hope of a partner for paired hashing.
                 let is_ready = (0..2).any(|_| call.as_mut().poll(&mut context).is_ready());
                 assert!(is_ready);
             });
@@ -76,27 +75,27 @@ fn allocations(store: impl ReplayStore, len: usize) -> [u64; 2] {
 }
 
 #[test]
-fn a_delivery_allocates_little_and_as_often_whatever_its_size() {
+fn the_number_of_allocations_is_small_and_independent_of_the_body_size() {
     let lens = [200, 10_000, 20_000, 200_000];
-    let [small, larger, large, largest] = lens.map(|len| allocations(Forgetful, len)[0]);
+    let [small, larger, large, largest] = lens.map(|len| allocations(NoStore, len)[0]);
     assert_eq!(small, larger);
     assert_eq!(large, largest);
-    // Its hash, which others may take along.
+    // The hash of a long body, which another delivery may borrow.
     assert!(large <= small + 4, "{large} allocations, {small}");
-    // One of them tells axum's extractors that the body is within its limit. Another one
-    // holds what the head says, which would cost more to hand on.
-    let most = 14 + u64::from(cfg!(feature = "axum"));
-    assert!(small <= most, "{small} allocations");
+    // One of them turns off axum's own body limit. Another one boxes the checked head, because
+    // moving the head would cost more.
+    let max = 14 + u64::from(cfg!(feature = "axum"));
+    assert!(small <= max, "{small} allocations");
 }
 
 #[test]
-fn a_duplicate_costs_less_than_a_delivery() {
-    // The rest is that of moka, for a claim and a settlement; how much depends on what it
-    // tidies up at the time.
+fn a_duplicate_allocates_less_than_a_delivery() {
+    // moka allocates for the claim and for the settlement. The number varies, because moka
+    // does its maintenance inside of such calls.
     let [delivered, duplicate] = allocations(MemoryStore::new(), 200);
     assert!(delivered <= 32, "{delivered} allocations");
-    let most = 7 + if cfg!(feature = "metrics") { 5 } else { 0 };
-    assert!(duplicate <= most, "{duplicate} allocations");
+    let max = 7 + if cfg!(feature = "metrics") { 5 } else { 0 };
+    assert!(duplicate <= max, "{duplicate} allocations");
     assert!(
         duplicate < delivered,
         "{duplicate} of {delivered} allocations"

@@ -1,5 +1,5 @@
-//! Bodies that are too large, too slow, broken or endless: refused, with a bounded
-//! amount read, nothing claimed and nobody called.
+//! Tests of bodies that are too large, too slow, broken or endless. The layer reads a bounded
+//! number of bytes, claims nothing and does not call the inner service.
 
 mod support;
 
@@ -20,14 +20,14 @@ use self::support::{BODY, Calls, SECRET, Step, Steps, signed, signed_with, sourc
 static CHUNK: [u8; 1024] = [b' '; 1024];
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_read_is_refused_with_little_of_it_read() {
+async fn a_bad_body_is_refused_after_a_bounded_number_of_reads() {
     let (start, _) = BODY.as_bytes().split_at(5);
     let minute = Duration::from_secs(60);
     let second = Duration::from_secs(1);
     let slow = (0..100).flat_map(|_| [Step::Chunk(b" "), Step::Sleep(second)]);
-    for (name, body, expected, most_polls) in [
-        // A gigabyte, declared and not: nothing is read of the one, and no more than
-        // the limit of the other.
+    for (name, body, expected, max_polls) in [
+        // A gigabyte. If its length is declared, the layer reads nothing; otherwise it reads up
+        // to the limit.
         (
             "declared",
             Steps::of([Step::Endless(&CHUNK)]).declaring(1 << 30),
@@ -71,7 +71,7 @@ async fn what_cannot_be_read_is_refused_with_little_of_it_read() {
             408,
             4,
         ),
-        // Always a byte in time, and never the whole.
+        // A byte arrives every second, but the whole body never does.
         ("dripping", Steps::of(slow), 408, 40),
     ] {
         let calls = Calls::default();
@@ -92,18 +92,18 @@ async fn what_cannot_be_read_is_refused_with_little_of_it_read() {
         assert_eq!(found.as_u16(), expected, "{name}");
         assert!(started.elapsed() <= Duration::from_secs(16), "{name}");
         let polls = polls.load(Ordering::SeqCst);
-        assert!(polls <= most_polls, "{name}: polled {polls} times");
+        assert!(polls <= max_polls, "{name}: polled {polls} times");
         assert_eq!(gate.store().entries(), Some(0), "{name}");
         assert_eq!(calls.begun(), 0, "{name}");
 
-        // The genuine event is neither lost nor taken for a duplicate.
+        // The genuine delivery is forwarded: nothing claimed its event.
         assert_eq!(status(&service, signed(BODY)).await, StatusCode::OK);
         assert_eq!(calls.begun(), 1, "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_body_in_many_frames_arrives_as_it_was_signed() {
+async fn a_body_in_many_frames_is_forwarded_unchanged() {
     let frames: Vec<Step> = BODY.as_bytes().chunks(1).map(Step::Chunk).collect();
     let handler = service_fn(async |request: Request<VerifiedBody>| {
         use http_body_util::BodyExt;
@@ -116,9 +116,10 @@ async fn a_body_in_many_frames_arrives_as_it_was_signed() {
     assert_eq!(support::text(response).await, BODY);
 }
 
-/// Over HTTP/2 nobody else would leave it out, and axum is not always there.
+/// An HTTP/2 server does not strip the body of such a response, and only some applications
+/// have axum around the layer.
 #[tokio::test]
-async fn an_answer_to_head_has_no_body() {
+async fn a_response_to_head_has_no_body() {
     let handler = service_fn(|_: Request<VerifiedBody>| {
         ready(Ok::<_, Infallible>(Response::<Full<Bytes>>::default()))
     });

@@ -1,4 +1,4 @@
-//! Other layers of tower, inside and outside of this one.
+//! Tests of the layer together with other tower layers, inside and outside of it.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -18,24 +18,24 @@ use tower_hookgate::{HookgateLayer, VerifiedBody};
 
 use self::support::{BODY, Calls, forged, signed, source};
 
-type Answer = Response<Full<Bytes>>;
+type InnerResponse = Response<Full<Bytes>>;
 
-/// Panics if it is called without having been polled ready. A clone has not been.
+/// A service that panics if it is called before it was polled ready. A clone starts unready.
 #[derive(Debug, Default)]
-struct Picky {
+struct ReadyOnly {
     is_ready: bool,
 }
 
-impl Clone for Picky {
+impl Clone for ReadyOnly {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-impl Service<Request<VerifiedBody>> for Picky {
-    type Response = Answer;
+impl Service<Request<VerifiedBody>> for ReadyOnly {
+    type Response = InnerResponse;
     type Error = Infallible;
-    type Future = Ready<Result<Answer, Infallible>>;
+    type Future = Ready<Result<InnerResponse, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.is_ready = true;
@@ -44,13 +44,13 @@ impl Service<Request<VerifiedBody>> for Picky {
 
     fn call(&mut self, _: Request<VerifiedBody>) -> Self::Future {
         assert!(std::mem::take(&mut self.is_ready), "called before ready");
-        ready(Ok(Answer::default()))
+        ready(Ok(InnerResponse::default()))
     }
 }
 
 #[tokio::test]
-async fn the_instance_that_was_ready_is_the_one_called() {
-    let mut service = HookgateLayer::new(source()).layer(Picky::default());
+async fn the_layer_calls_the_instance_that_was_polled_ready() {
+    let mut service = HookgateLayer::new(source()).layer(ReadyOnly::default());
     let bodies = [BODY, r#"{"id":"evt_2"}"#, r#"{"id":"evt_3"}"#];
     for body in bodies {
         let ready = ServiceExt::<Request<Full<Bytes>>>::ready(&mut service).await;
@@ -60,33 +60,33 @@ async fn the_instance_that_was_ready_is_the_one_called() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_ready_is_waited_for() {
+async fn the_layer_is_not_ready_before_the_inner_service_is() {
     #[derive(Clone)]
     struct Never;
     impl Service<Request<VerifiedBody>> for Never {
-        type Response = Answer;
+        type Response = InnerResponse;
         type Error = Infallible;
-        type Future = Ready<Result<Answer, Infallible>>;
+        type Future = Ready<Result<InnerResponse, Infallible>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
             Poll::Pending
         }
 
         fn call(&mut self, _: Request<VerifiedBody>) -> Self::Future {
-            unreachable!("it is never ready")
+            unreachable!("the service is never ready")
         }
     }
     let service = HookgateLayer::new(source()).layer(Never);
-    // What sheds load outside sees that the service inside is busy.
+    // A layer outside that sheds load sees that the inner service is busy.
     let shedding = ServiceBuilder::new().load_shed().service(service);
     let shed = shedding.oneshot(signed(BODY)).await.unwrap_err();
     assert!(shed.is::<tower::load_shed::error::Overloaded>(), "{shed}");
 }
 
-/// Takes two seconds for its first call, and none for others.
+/// Returns a service whose first call takes two seconds, and whose other calls take none.
 fn slow_at_first(
     calls: &Calls,
-) -> impl Service<Request<VerifiedBody>, Response = Answer, Error = BoxError, Future: Send>
+) -> impl Service<Request<VerifiedBody>, Response = InnerResponse, Error = BoxError, Future: Send>
 + Clone
 + Send
 + 'static {
@@ -99,12 +99,12 @@ fn slow_at_first(
                 sleep(Duration::from_secs(2)).await;
             }
             calls.end();
-            Ok(Answer::default())
+            Ok(InnerResponse::default())
         }
     })
 }
 
-/// What a delivery and its retry come to.
+/// Returns the statuses of a delivery and of its retry.
 async fn twice<S, B>(service: S) -> [Option<StatusCode>; 2]
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError> + Clone,
@@ -117,7 +117,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_on_either_side_lets_the_retry_through() {
+async fn after_a_timeout_inside_or_outside_a_retry_is_forwarded() {
     let second = Duration::from_secs(1);
     let calls = Calls::default();
     let outside = ServiceBuilder::new()
@@ -137,8 +137,8 @@ async fn a_timeout_on_either_side_lets_the_retry_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn shedding_and_limits_on_either_side_lose_nothing() {
-    // One place, and the first delivery is in it. The second is shed; its retry passes.
+async fn load_shedding_inside_or_outside_loses_no_delivery() {
+    // The first delivery takes the only permit. The second one is shed, and its retry passes.
     let other = r#"{"id":"evt_2","event":"task.succeeded"}"#;
     let calls = Calls::default();
     let outside = ServiceBuilder::new()
@@ -146,7 +146,7 @@ async fn shedding_and_limits_on_either_side_lose_nothing() {
         .concurrency_limit(1)
         .layer(HookgateLayer::new(source()))
         .service(slow_at_first(&calls));
-    shed_then_taken(outside, other, &calls).await;
+    assert_shed_then_forwarded(outside, other, &calls).await;
 
     let calls = Calls::default();
     let inside = ServiceBuilder::new()
@@ -154,10 +154,10 @@ async fn shedding_and_limits_on_either_side_lose_nothing() {
         .load_shed()
         .concurrency_limit(1)
         .service(slow_at_first(&calls));
-    shed_then_taken(inside, other, &calls).await;
+    assert_shed_then_forwarded(inside, other, &calls).await;
 }
 
-async fn shed_then_taken<S, B>(service: S, other: &'static str, calls: &Calls)
+async fn assert_shed_then_forwarded<S, B>(service: S, other: &'static str, calls: &Calls)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError, Future: Send>
         + Clone
@@ -180,8 +180,8 @@ where
 }
 
 #[tokio::test]
-async fn a_forgery_does_not_reach_a_limit_inside() {
-    // The control of the tests above: what is refused is not counted by anybody.
+async fn a_forged_delivery_does_not_use_a_permit_of_an_inner_limit() {
+    // The control of the tests above: a refused delivery does not reach the inner limit.
     let calls = Calls::default();
     let service = ServiceBuilder::new()
         .layer(HookgateLayer::new(source()))

@@ -1,4 +1,4 @@
-//! What handlers of axum get.
+//! Tests of the extractors for axum handlers.
 
 #![cfg(feature = "axum")]
 
@@ -28,8 +28,8 @@ fn body(request: Request<http_body_util::Full<bytes::Bytes>>) -> Request<Body> {
 
 #[tokio::test]
 async fn json_is_read_from_the_verified_bytes() {
-    // Whoever is in between may have taken the body: it is read all the same.
-    async fn drop_body(
+    /// A middleware that replaces the body of the request.
+    async fn replace_body(
         mut request: axum::extract::Request,
         next: axum::middleware::Next,
     ) -> axum::response::Response {
@@ -38,7 +38,7 @@ async fn json_is_read_from_the_verified_bytes() {
     }
     let router: Router = Router::new()
         .route("/hooks", post(json))
-        .layer(axum::middleware::from_fn(drop_body))
+        .layer(axum::middleware::from_fn(replace_body))
         .layer(HookgateLayer::new(source()));
     assert_eq!(
         status(&router, body(signed(BODY))).await,
@@ -51,12 +51,12 @@ async fn json_is_read_from_the_verified_bytes() {
 }
 
 #[tokio::test]
-async fn what_the_handler_cannot_read_is_not_lost() {
+async fn a_delivery_that_the_handler_cannot_deserialise_is_not_lost() {
     let router: Router = Router::new()
         .route("/hooks", post(json))
         .layer(HookgateLayer::new(source()));
-    // Genuine, and no `Task`: senders that never repeat a 4xx repeat this, and get
-    // through again.
+    // The delivery is genuine but not a `Task`. After a 500 the sender retries, and the retry
+    // reaches the handler again.
     for _ in 0..2 {
         let found = status(&router, body(signed(r#"{"id":1}"#))).await;
         assert_eq!(found, StatusCode::INTERNAL_SERVER_ERROR);
@@ -64,7 +64,7 @@ async fn what_the_handler_cannot_read_is_not_lost() {
 }
 
 #[tokio::test]
-async fn an_extractor_on_a_route_without_the_layer_fails_loudly() {
+async fn an_extractor_on_a_route_without_the_layer_responds_with_500() {
     let event = async |_: VerifiedEvent| StatusCode::NO_CONTENT;
     for handler in [post(event), post(json)] {
         let late: Router = Router::new()
@@ -83,7 +83,7 @@ async fn an_extractor_on_a_route_without_the_layer_fails_loudly() {
 }
 
 #[tokio::test]
-async fn where_a_source_only_observes_the_event_is_optional() {
+async fn in_observe_mode_a_handler_takes_an_optional_event() {
     let handler = async |event: Option<VerifiedEvent>| match event {
         Some(_) => StatusCode::NO_CONTENT,
         None => StatusCode::ACCEPTED,

@@ -1,4 +1,4 @@
-//! The layer in the frameworks that it is for: what compiles here, works there.
+//! Tests of the layer in axum and around a tonic service.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -30,7 +30,7 @@ fn forged() -> Request<Body> {
     support::forged().map(Body::new)
 }
 
-/// A router whose handler fails until it was called `failures` times.
+/// Returns a router whose handler fails for the first `failures` calls.
 fn router(failures: usize) -> (Router, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -66,7 +66,7 @@ fn router(failures: usize) -> (Router, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn in_axum_a_good_delivery_reaches_the_handler_once() {
+async fn in_axum_a_genuine_delivery_reaches_the_handler_once() {
     let (router, calls) = router(0);
     assert_eq!(status(&router, signed(BODY)).await, StatusCode::NO_CONTENT);
     let again = router.clone().oneshot(signed(BODY)).await.unwrap();
@@ -76,7 +76,7 @@ async fn in_axum_a_good_delivery_reaches_the_handler_once() {
 }
 
 #[tokio::test]
-async fn in_axum_a_forged_delivery_reaches_nobody_and_the_reason_is_typed() {
+async fn in_axum_a_forged_delivery_is_refused_with_a_typed_reason() {
     let (router, calls) = router(0);
     let response = router.clone().oneshot(forged()).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -92,7 +92,7 @@ async fn in_axum_a_forged_delivery_reaches_nobody_and_the_reason_is_typed() {
 }
 
 #[tokio::test]
-async fn in_axum_the_retry_after_a_failure_gets_through() {
+async fn in_axum_a_retry_after_a_failure_is_forwarded() {
     let (router, calls) = router(1);
     assert_eq!(
         status(&router, signed(BODY)).await,
@@ -104,7 +104,7 @@ async fn in_axum_the_retry_after_a_failure_gets_through() {
 }
 
 #[tokio::test]
-async fn refusals_may_be_made_by_a_closure() {
+async fn a_closure_can_create_the_responses_to_refused_deliveries() {
     let refuse = |refusal: Refusal| {
         let mut response = Response::new(Bytes::from(refusal.reason().label()));
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
@@ -121,7 +121,7 @@ async fn refusals_may_be_made_by_a_closure() {
 }
 
 #[tokio::test]
-async fn handshakes_are_answered_and_reach_nobody() {
+async fn the_layer_responds_to_a_handshake_by_itself() {
     let meta = Provider::named("meta").unwrap();
     let verifier = Verifier::builder(meta.scheme())
         .key(Secret::new(support::SECRET).unwrap())
@@ -158,7 +158,7 @@ async fn handshakes_are_answered_and_reach_nobody() {
 }
 
 #[tokio::test]
-async fn trailers_reach_the_service_inside() {
+async fn trailers_reach_the_inner_service() {
     let trailers: http::HeaderMap = [(
         http::HeaderName::from_static("x-t"),
         http::HeaderValue::from_static("1"),
@@ -185,12 +185,12 @@ async fn trailers_reach_the_service_inside() {
 }
 
 #[tokio::test]
-async fn answers_that_would_end_a_subscription_are_withheld() {
+async fn a_response_that_would_end_a_subscription_is_replaced_with_502() {
     for status in [StatusCode::FOUND, StatusCode::GONE] {
         let router: Router = Router::new()
             .route("/hooks", post(async move || status))
             .layer(HookgateLayer::new(source()));
-        // Twice: the retry gets through as well.
+        // The second delivery is a retry, which is forwarded too.
         for _ in 0..2 {
             let response = router.clone().oneshot(signed(BODY)).await.unwrap();
             assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
@@ -201,7 +201,7 @@ async fn answers_that_would_end_a_subscription_are_withheld() {
 }
 
 #[tokio::test]
-async fn a_grpc_caller_is_told_of_a_duplicate_in_its_own_terms() {
+async fn a_grpc_client_gets_a_grpc_acknowledgement_of_a_duplicate() {
     let router: Router = Router::new()
         .route("/hooks", post(async || [("grpc-status", "0")]))
         .layer(HookgateLayer::new(source()));
@@ -221,14 +221,14 @@ async fn a_grpc_caller_is_told_of_a_duplicate_in_its_own_terms() {
     assert_eq!(
         body.to_bytes(),
         [0; 5].as_slice(),
-        "a message with nothing set"
+        "a message whose fields are unset"
     );
 }
 
-/// The content type of a request is not signed: it must not decide whether the success
-/// of a handler counts.
+/// The content type of a request is not signed, so it must not decide whether the success of
+/// a handler counts.
 #[tokio::test]
-async fn a_request_that_only_says_that_it_is_grpc_is_delivered_once() {
+async fn a_request_with_a_false_grpc_content_type_is_delivered_once() {
     let (router, calls) = router(0);
     for _ in 0..3 {
         let mut request = signed(BODY);
@@ -248,24 +248,24 @@ async fn a_large_body_within_the_limit_reaches_extractors() {
     let source = support::source_with(support::SECRET)
         .body_limit(limit)
         .build();
-    let expected = large.len();
-    let handler = async move |body: Bytes| assert_eq!(body.len(), expected);
+    let len = large.len();
+    let handler = async move |body: Bytes| assert_eq!(body.len(), len);
     let router: Router = Router::new()
         .route("/hooks", post(handler))
         .layer(HookgateLayer::new(source));
     let request = support::signed_with(support::SECRET, &large, Body::from(large.clone()));
     let found = status(&router, request).await;
-    // Without the feature nobody tells axum.
-    let told = if cfg!(feature = "axum") {
+    // Without the feature `axum`, the layer cannot turn off the limit of axum.
+    let expected = if cfg!(feature = "axum") {
         StatusCode::OK
     } else {
         StatusCode::PAYLOAD_TOO_LARGE
     };
-    assert_eq!(found, told);
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]
-async fn a_grpc_error_in_the_head_counts_as_a_failure() {
+async fn a_grpc_error_in_the_head_of_a_response_counts_as_a_failure() {
     let handler = async || [("grpc-status", "13")];
     let router: Router = Router::new()
         .route("/hooks", post(handler))
@@ -275,18 +275,18 @@ async fn a_grpc_error_in_the_head_counts_as_a_failure() {
         assert_eq!(
             response.headers()["grpc-status"],
             "13",
-            "the retry gets through"
+            "the retry is forwarded"
         );
     }
 }
 
 #[test]
-fn a_payload_is_not_in_debug_output() {
+fn a_verified_body_can_be_written_for_debugging() {
     let request = signed(BODY).map(|_| VerifiedBody::default());
     assert!(format!("{request:?}").contains("VerifiedBody"));
 }
 
-/// A service with the bounds of a tonic server, for the type-level test.
+/// A service with the bounds of a tonic server.
 #[derive(Clone)]
 struct Greeter;
 
@@ -316,7 +316,7 @@ where
 }
 
 #[tokio::test]
-async fn the_layer_fits_around_a_tonic_service_and_refuses_in_its_terms() {
+async fn a_layered_tonic_service_refuses_with_a_grpc_status() {
     /// The bounds of a layered `tonic::transport::Server`.
     fn assert_tonic_service<S, B>(service: S) -> S
     where

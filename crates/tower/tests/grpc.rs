@@ -1,4 +1,4 @@
-//! The status of a gRPC call comes after its body, and says what became of the event.
+//! Tests of gRPC responses: the status in the trailers settles the event.
 
 mod support;
 
@@ -16,7 +16,7 @@ use tower_hookgate::{HookgateLayer, VerifiedBody};
 use self::support::{BODY, Calls, signed, source};
 
 type Frames = Vec<Result<Frame<Bytes>, std::io::Error>>;
-type Answer = Response<BoxBody<Bytes, std::io::Error>>;
+type GrpcResponse = Response<BoxBody<Bytes, std::io::Error>>;
 
 fn call() -> Request<Full<Bytes>> {
     let mut request = signed(BODY);
@@ -42,11 +42,11 @@ fn reset() -> Result<Frame<Bytes>, std::io::Error> {
     Err(std::io::ErrorKind::ConnectionReset.into())
 }
 
-/// Answers every call with these frames.
-fn answering(
+/// Returns a service that responds to every call with these frames.
+fn responding_with(
     calls: &Calls,
     frames: fn() -> Frames,
-) -> impl Service<Request<VerifiedBody>, Response = Answer, Error = Infallible, Future: Send>
+) -> impl Service<Request<VerifiedBody>, Response = GrpcResponse, Error = Infallible, Future: Send>
 + Clone
 + Send
 + 'static {
@@ -76,7 +76,7 @@ impl futures_core::Stream for Stream {
 }
 
 #[tokio::test]
-async fn an_event_is_done_when_its_trailers_say_so() {
+async fn an_event_is_done_if_the_trailers_report_success() {
     type Row = (&'static str, fn() -> Frames, usize);
     let rows: [Row; 6] = [
         ("ok", || vec![message(), status("0")], 1),
@@ -88,7 +88,7 @@ async fn an_event_is_done_when_its_trailers_say_so() {
     ];
     for (name, frames, begun) in rows {
         let calls = Calls::default();
-        let service = HookgateLayer::new(source()).layer(answering(&calls, frames));
+        let service = HookgateLayer::new(source()).layer(responding_with(&calls, frames));
         let sent: Frames = frames();
         let response = service.clone().oneshot(call()).await.unwrap();
         let body = response.into_body().collect().await;
@@ -110,10 +110,10 @@ async fn an_event_is_done_when_its_trailers_say_so() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_to_its_end_gives_the_event_back() {
+async fn a_response_that_is_dropped_before_its_trailers_releases_the_claim() {
     let calls = Calls::default();
     let frames = || vec![message(), status("0")];
-    let service = HookgateLayer::new(source()).layer(answering(&calls, frames));
+    let service = HookgateLayer::new(source()).layer(responding_with(&calls, frames));
     let mut body = service.clone().oneshot(call()).await.unwrap().into_body();
     assert!(body.frame().await.unwrap().unwrap().is_data());
     drop(body);

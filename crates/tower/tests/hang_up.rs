@@ -1,5 +1,5 @@
-//! Handlers that fail, panic, take long or are dropped: the event is never lost,
-//! and never handled twice where it need not be.
+//! Tests of handlers that fail, panic, take long or are dropped. No event is lost, and a done
+//! event is not handled twice.
 
 mod support;
 
@@ -15,23 +15,23 @@ use tower_hookgate::{DeliveryGuarantee, HookgateLayer, OnHangUp, VerifiedBody};
 
 use self::support::{BODY, Calls, SECRET, signed, source, source_with, status};
 
-type Answer = Response<Full<Bytes>>;
+type HandlerResponse = Response<Full<Bytes>>;
 
-/// What the handler does with its first call. All others succeed.
+/// The first call of the handler. All later calls succeed.
 #[derive(Clone, Copy, Debug)]
 enum First {
-    /// Takes two seconds.
+    /// The call takes two seconds and then responds.
     Slow(StatusCode),
-    /// Panics after a second.
+    /// The future panics after a second.
     Panic,
-    /// Panics before there is anything to wait for.
+    /// The call panics before it returns a future.
     PanicInCall,
 }
 
 fn handler(
     calls: &Calls,
     first: First,
-) -> impl Service<Request<VerifiedBody>, Response = Answer, Error = Infallible, Future: Send>
+) -> impl Service<Request<VerifiedBody>, Response = HandlerResponse, Error = Infallible, Future: Send>
 + Clone
 + Send
 + 'static {
@@ -41,14 +41,14 @@ fn handler(
         let call = calls.begin();
         assert!(
             call > 1 || !matches!(first, First::PanicInCall),
-            "as it should"
+            "the test expects this panic"
         );
         async move {
-            let mut response = Answer::default();
+            let mut response = HandlerResponse::default();
             if call == 1 {
                 sleep(Duration::from_secs(1)).await;
                 match first {
-                    First::Panic | First::PanicInCall => panic!("as it should"),
+                    First::Panic | First::PanicInCall => panic!("the test expects this panic"),
                     First::Slow(status) => *response.status_mut() = status,
                 }
                 sleep(Duration::from_secs(1)).await;
@@ -59,8 +59,8 @@ fn handler(
     })
 }
 
-/// Sends a delivery, hangs up on it after `patience`, and sends the retry. What the
-/// retry is told, and how many calls were begun and ended in all.
+/// Sends a delivery, disconnects after `patience`, and sends a retry. Returns the status of the
+/// retry, and how many calls began and ended in total.
 async fn retry_after(
     layer: HookgateLayer,
     first: First,
@@ -83,7 +83,7 @@ const OK: StatusCode = StatusCode::OK;
 const ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 #[tokio::test(start_paused = true)]
-async fn the_retry_gets_through_unless_the_handler_was_done() {
+async fn a_retry_is_forwarded_unless_the_handler_succeeded() {
     use OnHangUp::{Drop, Finish};
     for (name, on_hang_up, first, patience, expected) in [
         ("panics", Drop, First::Panic, LATE, (OK, 2, 1)),
@@ -92,19 +92,25 @@ async fn the_retry_gets_through_unless_the_handler_was_done() {
         ("panics", Finish, First::PanicInCall, LATE, (OK, 2, 1)),
         ("fails", Drop, First::Slow(ERROR), LATE, (OK, 2, 2)),
         ("fails", Finish, First::Slow(ERROR), LATE, (OK, 2, 2)),
-        ("is done", Drop, First::Slow(OK), LATE, (OK, 1, 1)),
-        // Half done, and run again from the start.
+        ("succeeds", Drop, First::Slow(OK), LATE, (OK, 1, 1)),
+        // The handler stops half-way, and the retry runs it again from the start.
         ("is dropped", Drop, First::Slow(OK), SOON, (OK, 2, 1)),
-        // The retry waits for the call that runs on, and is told of a duplicate.
-        ("runs on", Finish, First::Slow(OK), SOON, (OK, 1, 1)),
+        // The retry waits for the call that continues, and is acknowledged as a duplicate.
+        ("continues", Finish, First::Slow(OK), SOON, (OK, 1, 1)),
         (
-            "runs on and fails",
+            "continues and fails",
             Finish,
             First::Slow(ERROR),
             SOON,
             (OK, 2, 2),
         ),
-        ("runs on and panics", Finish, First::Panic, SOON, (OK, 2, 1)),
+        (
+            "continues and panics",
+            Finish,
+            First::Panic,
+            SOON,
+            (OK, 2, 1),
+        ),
     ] {
         let layer = HookgateLayer::new(source()).on_hang_up(on_hang_up);
         let found = retry_after(layer, first, patience).await;
@@ -113,7 +119,7 @@ async fn the_retry_gets_through_unless_the_handler_was_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_at_most_once_a_half_done_event_is_not_handled_again() {
+async fn at_most_once_does_not_repeat_a_half_done_event() {
     let source = || {
         source_with(SECRET)
             .delivery_guarantee(DeliveryGuarantee::AtMostOnce)
@@ -127,33 +133,33 @@ async fn under_at_most_once_a_half_done_event_is_not_handled_again() {
         let found = retry_after(HookgateLayer::new(source()), first, patience).await;
         assert_eq!(found, (StatusCode::SERVICE_UNAVAILABLE, 1, 0), "{first:?}");
     }
-    // What failed for certain may come again.
+    // A delivery that certainly failed is retried.
     let found = retry_after(HookgateLayer::new(source()), First::Slow(ERROR), LATE).await;
     assert_eq!(found, (OK, 2, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_the_service_inside_is_no_answer() {
-    for (promise, expected) in [
+async fn an_error_of_the_inner_service_is_an_unknown_outcome() {
+    for (guarantee, expected) in [
         (DeliveryGuarantee::AtLeastOnce, (Some(OK), 2)),
-        // It may have been half done.
+        // The handler may have stopped half-way.
         (
             DeliveryGuarantee::AtMostOnce,
             (Some(StatusCode::SERVICE_UNAVAILABLE), 1),
         ),
     ] {
         let calls = Calls::default();
-        let source = source_with(SECRET).delivery_guarantee(promise).build();
+        let source = source_with(SECRET).delivery_guarantee(guarantee).build();
         let service = tower::ServiceBuilder::new()
             .layer(HookgateLayer::new(source))
             .timeout(SOON)
             .service(handler(&calls, First::Slow(OK)));
         let send = async || {
-            let answer = tower::ServiceExt::oneshot(service.clone(), signed(BODY)).await;
-            answer.ok().map(|response| response.status())
+            let response = tower::ServiceExt::oneshot(service.clone(), signed(BODY)).await;
+            response.ok().map(|response| response.status())
         };
-        assert_eq!(send().await, None, "{promise:?}");
-        assert_eq!((send().await, calls.begun()), expected, "{promise:?}");
+        assert_eq!(send().await, None, "{guarantee:?}");
+        assert_eq!((send().await, calls.begun()), expected, "{guarantee:?}");
     }
 }
 
@@ -169,12 +175,12 @@ async fn a_concurrent_duplicate_waits_and_gets_the_result() {
             let service = service.clone();
             tokio::spawn(async move { status(&service, request).await })
         });
-        let mut told = Vec::new();
-        for one in both {
-            told.push(one.await.unwrap());
+        let mut statuses = Vec::new();
+        for delivery in both {
+            statuses.push(delivery.await.unwrap());
         }
         assert_eq!(
-            (&told[..], calls.begun()),
+            (&statuses[..], calls.begun()),
             (&expected[..], begun),
             "{first:?}"
         );
@@ -182,10 +188,10 @@ async fn a_concurrent_duplicate_waits_and_gets_the_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_duplicate_does_not_wait_for_ever() {
+async fn a_duplicate_stops_waiting_at_its_deadline() {
     let calls = Calls::default();
-    let impatient = source_with(SECRET).duplicate_wait(SOON).build();
-    let service = HookgateLayer::new(impatient).layer(handler(&calls, First::Slow(OK)));
+    let short_wait = source_with(SECRET).duplicate_wait(SOON).build();
+    let service = HookgateLayer::new(short_wait).layer(handler(&calls, First::Slow(OK)));
     let first = tokio::spawn({
         let service = service.clone();
         async move { status(&service, signed(BODY)).await }

@@ -1,4 +1,4 @@
-//! What metrics are told.
+//! Tests of the metrics that the layer records.
 
 #![cfg(feature = "metrics")]
 

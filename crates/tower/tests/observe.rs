@@ -1,4 +1,4 @@
-//! A source that only observes: everything reaches the handler, with what was found.
+//! Tests of observe mode: every request reaches the handler, with the verdict about it.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -19,10 +19,11 @@ use tower_hookgate::{
 
 use self::support::{BODY, SECRET, forged, signed, source_with, status};
 
-/// Whether something was verified, what was found, and the body.
+/// The requests that the handler received. Each row says whether the request has a verified
+/// event, and holds its verdict and its body.
 type Seen = Arc<Mutex<Vec<(bool, Option<ObservedVerdict>, Bytes)>>>;
 
-/// Answers with 410, which the layer would otherwise keep from the sender.
+/// Returns a handler that responds with 410, which the layer replaces unless it observes.
 fn seeing(
     seen: &Seen,
 ) -> impl tower::Service<
@@ -39,9 +40,9 @@ fn seeing(
         async move {
             let extensions = request.extensions();
             let is_verified = extensions.get::<VerifiedEvent>().is_some();
-            let finding = extensions.get::<ObservedVerdict>().copied();
+            let verdict = extensions.get::<ObservedVerdict>().copied();
             let body = request.into_body().collect().await.unwrap().to_bytes();
-            seen.lock().unwrap().push((is_verified, finding, body));
+            seen.lock().unwrap().push((is_verified, verdict, body));
             let mut response = Response::<Full<Bytes>>::default();
             *response.status_mut() = StatusCode::GONE;
             Ok(response)
@@ -50,7 +51,7 @@ fn seeing(
 }
 
 #[tokio::test]
-async fn everything_passes_with_what_was_found() {
+async fn every_request_is_forwarded_with_its_verdict() {
     let refused = |reason: Reason| ObservedVerdict::Refused(reason.into());
     let unsigned = || Request::post("/hooks").body(Full::from(BODY)).unwrap();
     let seen = Seen::default();
@@ -59,9 +60,9 @@ async fn everything_passes_with_what_was_found() {
         .body_limit(BodyLimit::new(64).unwrap())
         .build();
     let service = HookgateLayer::new(source).layer(seeing(&seen));
-    for (name, request, verified, finding, body) in [
+    for (name, request, verified, verdict, body) in [
         ("good", signed(BODY), true, ObservedVerdict::Genuine, BODY),
-        // Nothing was acknowledged by 410.
+        // A 410 is a failure, so a retry is genuine too.
         ("again", signed(BODY), true, ObservedVerdict::Genuine, BODY),
         (
             "forged",
@@ -82,11 +83,11 @@ async fn everything_passes_with_what_was_found() {
         let found = seen.lock().unwrap().pop();
         assert_eq!(
             found,
-            Some((verified, Some(finding), body.into())),
+            Some((verified, Some(verdict), body.into())),
             "{name}"
         );
     }
-    // What cannot be held cannot be forwarded.
+    // A body above the limit cannot be forwarded, because the layer cannot hold it.
     let large = signed(BODY).map(|_| Full::<Bytes>::from(vec![b' '; 65]));
     assert_eq!(status(&service, large).await, StatusCode::PAYLOAD_TOO_LARGE);
     let mut other = signed(BODY);
@@ -99,7 +100,7 @@ async fn everything_passes_with_what_was_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn duplicates_pass_at_once_and_handshakes_are_the_handlers() {
+async fn duplicates_are_forwarded_at_once_and_handshakes_reach_the_handler() {
     let seen = Seen::default();
     let source = source_with(SECRET)
         .with_insecure_observe_mode()
@@ -108,8 +109,8 @@ async fn duplicates_pass_at_once_and_handshakes_are_the_handlers() {
     let service = HookgateLayer::new(source).layer({
         let seen = Arc::clone(&seen);
         service_fn(move |request: Request<VerifiedBody>| {
-            let finding = request.extensions().get::<ObservedVerdict>().copied();
-            seen.lock().unwrap().push((true, finding, Bytes::new()));
+            let verdict = request.extensions().get::<ObservedVerdict>().copied();
+            seen.lock().unwrap().push((true, verdict, Bytes::new()));
             let first = seen.lock().unwrap().len() == 1;
             async move {
                 if first {
@@ -126,10 +127,13 @@ async fn duplicates_pass_at_once_and_handshakes_are_the_handlers() {
     tokio::task::yield_now().await;
     let started = tokio::time::Instant::now();
     assert_eq!(status(&service, signed(BODY)).await, StatusCode::OK);
-    assert!(started.elapsed() < Duration::from_secs(1), "nobody waits");
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "the duplicate waits"
+    );
     assert_eq!(first.await.unwrap(), StatusCode::OK);
     assert_eq!(status(&service, signed(BODY)).await, StatusCode::OK);
-    let findings: Vec<_> = seen.lock().unwrap().drain(..).map(|seen| seen.1).collect();
+    let verdicts: Vec<_> = seen.lock().unwrap().drain(..).map(|seen| seen.1).collect();
     let in_flight = ObservedVerdict::Refused(Reason::InFlight.into());
     let expected = [
         ObservedVerdict::Genuine,
@@ -137,7 +141,7 @@ async fn duplicates_pass_at_once_and_handshakes_are_the_handlers() {
         ObservedVerdict::Duplicate,
     ]
     .map(Some);
-    assert_eq!(findings, expected);
+    assert_eq!(verdicts, expected);
 
     let meta = Provider::named("meta").unwrap();
     let verifier = Verifier::builder(meta.scheme())

@@ -1,4 +1,4 @@
-//! Which source a request belongs to, and that it is the one of this moment.
+//! Tests of the lookup of sources, and of sources that are replaced while requests run.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -21,12 +21,12 @@ use self::support::{
     status,
 };
 
-type Answer = Response<Full<Bytes>>;
+type HandlerResponse = Response<Full<Bytes>>;
 
-/// Counts its calls, and says in a header whose event it got.
+/// Returns a service that counts its calls and names the tenant of the event in a header.
 fn counting(
     calls: &Calls,
-) -> impl Service<Request<VerifiedBody>, Response = Answer, Error = Infallible, Future: Send>
+) -> impl Service<Request<VerifiedBody>, Response = HandlerResponse, Error = Infallible, Future: Send>
 + Clone
 + Send
 + 'static {
@@ -34,7 +34,7 @@ fn counting(
     service_fn(move |request: Request<VerifiedBody>| {
         calls.begin();
         let event = request.extensions().get::<VerifiedEvent>().unwrap();
-        let mut response = Answer::default();
+        let mut response = HandlerResponse::default();
         let tenant = event.tenant().unwrap_or("none").parse().unwrap();
         response.headers_mut().insert("x-tenant", tenant);
         ready(Ok(response))
@@ -48,7 +48,7 @@ fn at(path: &str, secret: &str) -> Request<Full<Bytes>> {
 }
 
 #[tokio::test]
-async fn tenants_have_their_own_secrets_and_their_own_events() {
+async fn each_tenant_has_its_own_secret_and_its_own_events() {
     let tenant = |name: &str, secret| Arc::new(source_with(secret).tenant(name).build());
     let (acme, umbrella) = (tenant("acme", SECRET), tenant("umbrella", OTHER_SECRET));
     let resolver = move |head: &request::Parts| {
@@ -67,7 +67,7 @@ async fn tenants_have_their_own_secrets_and_their_own_events() {
         ("/initech", SECRET, 404, 0),
         ("/broken", SECRET, 503, 0),
         ("/acme", SECRET, 200, 1),
-        // The same id, of somebody else.
+        // The same event id, of another tenant.
         ("/umbrella", OTHER_SECRET, 200, 2),
         ("/umbrella", OTHER_SECRET, 200, 2),
         ("/acme", SECRET, 200, 2),
@@ -78,7 +78,7 @@ async fn tenants_have_their_own_secrets_and_their_own_events() {
 }
 
 #[tokio::test]
-async fn paths_are_matched_to_the_letter() {
+async fn a_path_must_match_exactly() {
     let sources = Sources::new()
         .at("/hooks", source())
         .at("/other", source_with(OTHER_SECRET).tenant("other").build());
@@ -113,7 +113,7 @@ async fn paths_are_matched_to_the_letter() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_replaced_stops_at_once_and_what_was_delivered_stays_known() {
+async fn a_replaced_key_stops_counting_at_once_and_delivered_events_stay_known() {
     let live = LiveSource::new(source());
     let calls = Calls::default();
     let service = HookgateLayer::new(live.clone()).layer(counting(&calls));
@@ -125,16 +125,16 @@ async fn a_key_that_is_replaced_stops_at_once_and_what_was_delivered_stays_known
     );
     let known = at("/hooks", OTHER_SECRET);
     assert_eq!(status(&service, known).await, StatusCode::OK);
-    assert_eq!(calls.begun(), 1, "it was a duplicate");
+    assert_eq!(calls.begun(), 1, "the delivery was a duplicate");
     const NEW: &str = r#"{"id":"evt_2","event":"task.succeeded"}"#;
     let new = signed_with(OTHER_SECRET, NEW, Full::<Bytes>::from(NEW));
     assert_eq!(status(&service, new).await, StatusCode::OK);
     assert_eq!(calls.begun(), 2);
 }
 
-/// A delivery under `secret` whose body waits while the source is replaced by one
-/// with the other secret.
-async fn replaced_meanwhile<V: Resolve>(
+/// Sends a delivery that is signed with `secret`. While its body arrives, the source is replaced
+/// by one with the other secret.
+async fn deliver_during_replacement<V: Resolve>(
     live: &LiveSource,
     resolver: V,
     secret: &str,
@@ -152,34 +152,34 @@ async fn replaced_meanwhile<V: Resolve>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_replaced_stops_for_bodies_under_way() {
+async fn a_replaced_key_stops_counting_for_bodies_under_way() {
     let live = LiveSource::new(source());
-    let found = replaced_meanwhile(&live, live.clone(), SECRET).await;
-    // It may be signed for what the source is by now: the retry will tell.
+    let found = deliver_during_replacement(&live, live.clone(), SECRET).await;
+    // The sender may have signed for the new source, so it is asked to retry.
     assert_eq!(found, (StatusCode::SERVICE_UNAVAILABLE, 0));
 
-    // The control: a resolver that does not say that something has changed.
+    // The control: a resolver that never reports a replaced source.
     let live = LiveSource::new(source());
     let forgetful = live.clone();
     let forgetful = move |_: &request::Parts| ready(Ok(Some(forgetful.current())));
-    let found = replaced_meanwhile(&live, forgetful, SECRET).await;
+    let found = deliver_during_replacement(&live, forgetful, SECRET).await;
     assert_eq!(found, (StatusCode::OK, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_observing_source_has_let_in_is_decided_by_the_one_after_it() {
-    // Unsigned for the source that enforces by now.
+async fn the_new_source_decides_about_a_request_that_the_old_source_only_observed() {
+    // The delivery does not verify by the new source, which enforces.
     let live = LiveSource::new(source_with(SECRET).with_insecure_observe_mode().build());
-    let found = replaced_meanwhile(&live, live.clone(), SECRET).await;
+    let found = deliver_during_replacement(&live, live.clone(), SECRET).await;
     assert_eq!(found, (StatusCode::SERVICE_UNAVAILABLE, 0));
-    // Signed for it, though not for the one before: it is delivered, and claimed.
+    // The delivery verifies by the new source, although not by the old one.
     let live = LiveSource::new(source_with(SECRET).with_insecure_observe_mode().build());
-    let found = replaced_meanwhile(&live, live.clone(), OTHER_SECRET).await;
+    let found = deliver_during_replacement(&live, live.clone(), OTHER_SECRET).await;
     assert_eq!(found, (StatusCode::OK, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_under_way_passes_when_its_key_stays() {
+async fn a_delivery_under_way_is_forwarded_if_its_key_stays() {
     let both = || -> Source {
         let provider = support::beatapi();
         let verifier = tower_hookgate::Verifier::builder(provider.scheme())
@@ -192,6 +192,6 @@ async fn a_delivery_under_way_passes_when_its_key_stays() {
             .build()
     };
     let live = LiveSource::new(both());
-    let found = replaced_meanwhile(&live, live.clone(), OTHER_SECRET).await;
+    let found = deliver_during_replacement(&live, live.clone(), OTHER_SECRET).await;
     assert_eq!(found, (StatusCode::OK, 1));
 }

@@ -1,7 +1,7 @@
-//! What logs are told, and what they are not.
+//! Tests of the layer's logs.
 //!
-//! A process of its own: whether anybody listens to an event is decided once for all
-//! threads, by whichever comes to it first.
+//! This test needs a process of its own: `tracing` caches for the whole process whether a
+//! subscriber wants an event.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -21,7 +21,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use self::support::{BODY, SECRET, forged, signed, source_with, status};
 
-/// Keeps what is written.
+/// A writer that keeps the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -90,7 +90,7 @@ async fn a_delivery_has_a_span_and_nothing_secret_is_logged() {
         assert!(!text.contains(signature.to_str().unwrap()), "{text}");
         all.push_str(&text);
     }
-    // What a source that observes lets through was not refused.
+    // A source that observes forwards the delivery and logs its verdict.
     let source = source_with(SECRET).with_insecure_observe_mode().build();
     let service = HookgateLayer::new(source).layer(handler);
     assert_eq!(status(&service, forged()).await, StatusCode::OK);

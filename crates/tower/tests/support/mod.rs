@@ -1,10 +1,10 @@
-//! What the suites of the layer share.
+//! Deliveries, bodies and counters that the tests of the layer share.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![allow(
     dead_code,
     clippy::allow_attributes,
-    reason = "no suite uses all of it"
+    reason = "no test file uses all of it"
 )]
 
 use std::collections::VecDeque;
@@ -45,7 +45,7 @@ pub(crate) fn source() -> Source {
     source_with(SECRET).build()
 }
 
-/// A delivery of `body`, signed with `secret`.
+/// Returns a delivery whose signature covers `body` and whose body is `sent`.
 pub(crate) fn signed_with<B>(secret: &str, body: &str, sent: B) -> Request<B> {
     let signer = Signer::new(beatapi().scheme(), &Secret::new(secret).unwrap()).unwrap();
     let mut request = Request::post("/hooks").body(sent).unwrap();
@@ -55,11 +55,12 @@ pub(crate) fn signed_with<B>(secret: &str, body: &str, sent: B) -> Request<B> {
     request
 }
 
-/// A good delivery of `body`.
+/// Returns a genuine delivery of `body`.
 pub(crate) fn signed(body: &'static str) -> Request<Full<Bytes>> {
     signed_with(SECRET, body, Full::from(body))
 }
 
+/// Returns a delivery whose body was changed after it was signed.
 pub(crate) fn forged() -> Request<Full<Bytes>> {
     signed_with(SECRET, BODY, Full::from("{}"))
 }
@@ -73,7 +74,7 @@ where
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Counts the calls of a service, and how many of them came to their end.
+/// The numbers of calls that began and that ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Calls(Arc<[AtomicUsize; 2]>);
 
@@ -95,7 +96,7 @@ impl Calls {
     }
 }
 
-/// A body that arrives in these steps, of no known length unless one is declared.
+/// A body that arrives in these steps. It has no known length unless the test declares one.
 #[derive(Debug)]
 pub(crate) struct Steps {
     steps: VecDeque<Step>,
@@ -107,7 +108,7 @@ pub(crate) struct Steps {
 #[derive(Debug)]
 pub(crate) enum Step {
     Chunk(&'static [u8]),
-    /// This chunk, for ever.
+    /// This chunk, repeated without end.
     Endless(&'static [u8]),
     Sleep(Duration),
     Break,
@@ -129,7 +130,7 @@ impl Steps {
         self
     }
 
-    /// How often it was polled.
+    /// Returns the number of polls so far.
     pub(crate) fn polls(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.polls)
     }
@@ -179,7 +180,7 @@ impl http_body::Body for Steps {
     }
 }
 
-/// The status that an HTTP sender reads.
+/// Sends `request` and returns the status of the response.
 pub(crate) async fn status<S, B, R>(service: &S, request: Request<B>) -> StatusCode
 where
     S: tower::Service<Request<B>, Response = Response<R>, Error: std::fmt::Debug> + Clone,
