@@ -67,3 +67,23 @@ pub(super) fn names(kind: FileKind) -> impl Iterator<Item = &'static str> {
 pub(super) fn faulty(name: &str, error: &dyn std::error::Error) -> ! {
     panic!("providers/{name}.toml of this crate is faulty: {error}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_classified_by_its_parsed_content() {
+        for (text, kind) in [
+            ("unpublished = true", FileKind::Undocumented),
+            ("unpublished=true", FileKind::Undocumented),
+            ("unpublished = false", FileKind::Documented),
+            ("notes = 'unpublished = true'", FileKind::Documented),
+            ("# unpublished = true", FileKind::Documented),
+        ] {
+            let table = text.parse().unwrap();
+            let file = ProviderFile { name: "a", table };
+            assert_eq!(file.kind(), kind, "{text}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Reading exactly one value, and why that can fail.
 
+use std::fmt;
+
 /// Why a location does not hold exactly one usable value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // Aligned for the reason that `VerifyError` gives.
@@ -12,6 +14,18 @@ pub(crate) enum LookupError {
     /// The value is not text.
     Malformed,
 }
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "the value is missing",
+            Self::Repeated => "the value occurs more than once",
+            Self::Malformed => "the value is not text",
+        })
+    }
+}
+
+impl std::error::Error for LookupError {}
 
 /// Returns the only item of `values`.
 ///

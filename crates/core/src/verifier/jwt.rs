@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_does_not_choose_its_algorithm() {
+    fn a_token_cannot_choose_its_algorithm() {
         let read = |header: &str| Claims::read(&token(header, "{}"), "jwt-hs256").map(drop);
         assert_eq!(read(r#"{"alg":"HS256","typ":"JWT"}"#), Ok(()));
         for header in [
