@@ -112,7 +112,7 @@ mod tests {
             assert!(!digests.matches(br#"{"hello": "World"}"#), "{lines:?}");
             assert!(!digests.matches(b""), "{lines:?}");
         }
-        // A digest that matches does not excuse another one that does not.
+        // A matching digest does not excuse a second digest without a match.
         let zeros = format!("sha-256=:{}=:", "A".repeat(43));
         assert!(!read(&[&zeros]).unwrap().matches(BODY));
         assert!(!read(&[SHA512, &zeros]).unwrap().matches(BODY));

@@ -49,8 +49,8 @@ impl Encoding {
             Self::Base64Url => decode_base64(&URL_SAFE_NO_PAD, text, len, tag),
             Self::Base64Hex => {
                 let mut digits = Tag::default();
-                let most = TagLen::AtMost(len.max() * 2);
-                decode_base64(&STANDARD, text, most, &mut digits)?;
+                let digits_len = TagLen::AtMost(len.max() * 2);
+                decode_base64(&STANDARD, text, digits_len, &mut digits)?;
                 Self::Hex.decode_to(digits.bytes(), len, tag)
             }
             Self::Token => {
@@ -166,7 +166,7 @@ pub(crate) fn is_valid_id(id: &[u8], exclude: &[u8]) -> bool {
     (1..=MAX_ID_LEN).contains(&id.len()) && are_visible(id) && !contains_any(id, exclude)
 }
 
-/// Whether `text` contains one of `bytes`. Fast for a few `bytes`.
+/// Whether `text` contains one of `bytes`. The search is fast if there are few `bytes`.
 pub(crate) fn contains_any(text: &[u8], bytes: &[u8]) -> bool {
     bytes
         .iter()

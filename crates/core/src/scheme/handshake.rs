@@ -16,7 +16,7 @@ pub(crate) struct Handshake {
     pub(crate) check: Vec<RequiredValue>,
     pub(crate) guards: Vec<SigningGuard>,
     pub(crate) respond: HandshakeResponse,
-    /// Whether the response needs the body: to contain a part of it, or to check its signature.
+    /// Whether the response needs the body: to contain a member of the body, or to check the signature.
     pub(crate) waits_for_body: bool,
     /// Locations in the head whose values such a response needs.
     pub(crate) head_locations: Vec<Location>,

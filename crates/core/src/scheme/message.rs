@@ -43,7 +43,10 @@ impl Message {
             if matches!(value.variable, Variable::Timestamp | Variable::Id)
                 && !value.filters.is_empty()
             {
-                return Err("{ts} or {id} with a filter; remove the filter, because these values are signed as they are".to_owned());
+                return Err(
+                    "{ts} or {id} with a filter; remove the filter: these values are signed as they are"
+                        .to_owned(),
+                );
             }
         }
         let url_constraints = check_unambiguous(&mut segments, context, id_delimiters)?;
@@ -133,7 +136,7 @@ impl Message {
     }
 }
 
-/// Whether `value` is the whole body or a digest of it.
+/// Whether `value` is the whole body or its digest.
 pub(crate) fn binds_body(value: &Placeholder) -> bool {
     match value.variable {
         // Another filter before or after a digest can map two bodies to one value.

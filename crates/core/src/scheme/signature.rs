@@ -36,7 +36,7 @@ pub(crate) struct SignatureField {
 /// The location of the signatures.
 #[derive(Clone, Debug)]
 pub(crate) enum SignatureLocation {
-    /// One or more locations. The verifier reads every one that the delivery has.
+    /// One or more locations. The verifier reads each location that has a value.
     Locations(Vec<Location>),
     /// `headers:PREFIX`: all headers whose names begin with the prefix.
     HeaderPrefix(String),
@@ -200,8 +200,8 @@ impl SignatureField {
     /// # Errors
     ///
     /// Returns [`VerifyError::SignatureVersionUnknown`] if the list has only signatures of other
-    /// names. Returns [`VerifyError::SignatureMalformed`] if it has no signature or one that does
-    /// not decode, and [`VerifyError::SignatureTooMany`] past [`MAX_CANDIDATES`].
+    /// names. Returns [`VerifyError::SignatureMalformed`] if a signature is missing or does not
+    /// decode, and [`VerifyError::SignatureTooMany`] past [`MAX_CANDIDATES`].
     pub(crate) fn candidates(
         &self,
         value: &[u8],

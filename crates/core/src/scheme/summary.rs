@@ -1,4 +1,4 @@
-//! Descriptions of a scheme for operators and documentation: what it signs, reads and warns of.
+//! Descriptions of a scheme for operators and documentation: signed parts, headers and warnings.
 
 use http::{HeaderName, StatusCode};
 
@@ -10,7 +10,7 @@ use crate::message_signature::Component;
 use crate::scheme::signature::SignatureLocation;
 use crate::time::Window;
 
-/// One of the ways in which a provider signs. Most providers have one.
+/// A way in which a provider signs. Most providers have one.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant<'s>(&'s Plan);
 

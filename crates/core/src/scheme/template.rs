@@ -24,7 +24,7 @@ pub(crate) struct Placeholder {
     pub(crate) filters: Vec<Filter>,
     /// The treatment of an absent value outside of `[ ]`.
     pub(crate) absent: IfAbsent,
-    /// Bytes that the value must not contain: those that can stand next to it in the message.
+    /// Bytes that the value must not contain, because they can stand next to it in the message.
     pub(crate) delimiters: Vec<u8>,
     /// Whether the value may contain any character: the other values then may not.
     pub(crate) free: bool,

@@ -1,4 +1,4 @@
-//! Signatures that a policy refuses, and the limits of what it accepts.
+//! Signatures that a policy refuses, and limits of size.
 
 use super::rfc::cases;
 use super::*;

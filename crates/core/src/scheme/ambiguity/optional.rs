@@ -24,7 +24,7 @@ pub(super) fn check(segments: &[Segment], anchor: Option<Position>) -> Result<()
     Ok(())
 }
 
-/// Checks that the values inside a `[ ]` are ones that may be absent.
+/// Checks that every value inside a `[ ]` may be absent.
 fn check_values(inner: &[Segment]) -> Result<(), String> {
     let mut values = inner.iter().filter_map(|segment| match segment {
         Segment::Placeholder(value) => Some(value),

@@ -196,7 +196,7 @@ fn check_binding(section: &Section<'_>, plan: &Plan, binds_body: Option<bool>) {
                 _ => "msg",
             },
             "does not cover the body: a party that has one delivery could change its body; add \
-             {body} or a digest of it (content-digest), or set `binds_body = false` to accept this",
+             {body} or its digest (content-digest), or set `binds_body = false` to accept this",
         ),
         (BodyBinding::Bound | BodyBinding::FormFields, Some(false)) => {
             section.wrong(

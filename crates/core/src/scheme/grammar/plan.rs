@@ -108,7 +108,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
     Some(plan)
 }
 
-/// Reads what is signed, from `alg` and the template `msg`.
+/// Reads the signed message, from `alg` and the template `msg`.
 fn read_message(
     section: &Section<'_>,
     alg: Option<Alg>,

@@ -229,7 +229,7 @@ impl FromValue for ResponseType {
 }
 
 impl FromValue for CharSet {
-    const EXPECTED: &'static str = "ASCII characters and ranges of them, such as A-Za-z0-9_-";
+    const EXPECTED: &'static str = "ASCII characters and ranges, such as A-Za-z0-9_-";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, Self::parse)

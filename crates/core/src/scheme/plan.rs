@@ -1,0 +1,173 @@
+//! [`Plan`]: one variant of a scheme, compiled.
+
+use http::HeaderName;
+
+use super::field::TimeUnit;
+use super::handshake::{Condition, RequiredValue};
+use super::json::{self, Pointer};
+use super::location::{self, Location};
+use super::message::Message;
+use super::signature::{SignatureField, SignatureLocation};
+use super::template::{self, Variable};
+use crate::mac::{Algorithm, KeyRule};
+use crate::message_signature::Policy;
+use crate::time::Window;
+
+/// The compiled form of one variant: how to verify a delivery that is signed in this way.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The name of the variant, if the scheme has several.
+    pub(crate) name: Option<String>,
+    /// The conditions under which the variant applies to a delivery.
+    pub(crate) when: Vec<Condition>,
+    /// Whether the variant is enabled only if the operator chooses it.
+    pub(crate) opt_in: bool,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kind: SignatureKind,
+    /// How the text of a secret becomes a key.
+    pub(crate) key: KeyRule,
+    pub(crate) signature: SignatureField,
+    pub(crate) timestamp: Option<TimestampField>,
+    pub(crate) id: Option<IdField>,
+    pub(crate) event_type: Option<Location>,
+    pub(crate) message: Message,
+    /// Headers that the delivery must not have.
+    pub(crate) forbidden: Vec<HeaderName>,
+    pub(crate) require: Vec<RequiredValue>,
+    /// The array whose elements each have a signature of their own. All of them must verify.
+    pub(crate) each: Option<Pointer>,
+    pub(crate) body_form: BodyForm,
+    /// How the signature covers the body.
+    pub(crate) body: BodyBinding,
+    pub(crate) url: UrlRule,
+    /// Every member of the body that the plan reads.
+    pub(crate) json: Vec<Pointer>,
+}
+
+impl Plan {
+    /// Whether `body` has the form that the plan demands.
+    ///
+    /// If the signature covers a form field by field, the form may have no other field.
+    pub(crate) fn allows_body(&self, body: &[u8]) -> bool {
+        if !self.body_form.allows(body) {
+            return false;
+        }
+        if self.body != BodyBinding::FormFields {
+            return true;
+        }
+        let read = self.locations();
+        let is_read = |name: &[u8]| {
+            read.iter().any(
+                |location| matches!(location, Location::Form(known) if known.as_bytes() == name),
+            )
+        };
+        location::form_fields(body).all(|(name, _)| is_read(&name))
+    }
+
+    /// Returns every location that the plan reads.
+    pub(crate) fn locations(&self) -> Vec<&Location> {
+        let mut all = Vec::new();
+        if let SignatureLocation::Locations(locations) = &self.signature.location {
+            all.extend(locations);
+        }
+        all.extend(self.timestamp.as_ref().map(|timestamp| &timestamp.location));
+        all.extend(self.id.iter().flat_map(|id| &id.locations));
+        all.extend(&self.event_type);
+        all.extend(
+            self.message
+                .placeholders()
+                .filter_map(|value| match &value.variable {
+                    Variable::At(location) => Some(location),
+                    _ => None,
+                }),
+        );
+        for required in &self.require {
+            all.push(&required.location);
+            all.extend(template::locations(&required.template));
+        }
+        all
+    }
+}
+
+/// The kind of a signature, which decides what it covers.
+#[derive(Clone, Debug)]
+pub(crate) enum SignatureKind {
+    /// The signature covers the message that this template renders.
+    Message { template: String },
+    /// The signature is a JSON Web Token (RFC 7519), which covers its claims.
+    Jwt { algorithm: &'static str },
+    /// The signature covers components of the request (RFC 9421).
+    MessageSignature(Policy),
+    /// The signature is a static token, which covers nothing.
+    Token,
+}
+
+/// How the signature covers the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyBinding {
+    /// The signature covers every byte.
+    Bound,
+    /// The signature covers the fields of a form, which may have no other field.
+    FormFields,
+    /// The signature does not cover the body.
+    Unbound,
+}
+
+/// The form that a body must have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BodyForm {
+    #[default]
+    Any,
+    /// One JSON object or array.
+    Json,
+    /// One JSON object or array, or an empty body.
+    JsonOrEmpty,
+}
+
+impl BodyForm {
+    /// Whether `body` has this form.
+    pub(crate) fn allows(self, body: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Json => json::is_document(body),
+            Self::JsonOrEmpty => body.is_empty() || json::is_document(body),
+        }
+    }
+}
+
+/// How the provider spells the URL that it signs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UrlRule {
+    /// Whether the signed URL may have the port added or removed.
+    pub(crate) toggle_port: bool,
+    /// Characters whose percent-escapes are decoded before signing.
+    pub(crate) decode: Vec<u8>,
+}
+
+/// The location, the format and the window of the timestamp.
+#[derive(Clone, Debug)]
+pub(crate) struct TimestampField {
+    pub(crate) location: Location,
+    pub(crate) unit: TimeUnit,
+    pub(crate) window: Window,
+}
+
+/// The location of the event id.
+#[derive(Clone, Debug)]
+pub(crate) struct IdField {
+    /// One location, or several whose values together are the id. All are in the head or all are in
+    /// the body.
+    pub(crate) locations: Vec<Location>,
+    /// Characters that the id must not contain: after one of them, the message could be divided in
+    /// another way.
+    pub(crate) exclude: Vec<u8>,
+    /// Whether the signature covers the id. An unsigned id does not identify the event.
+    pub(crate) signed: bool,
+}
+
+impl IdField {
+    /// Whether the id is in the body.
+    pub(crate) fn is_in_body(&self) -> bool {
+        self.locations.iter().any(Location::is_in_body)
+    }
+}
