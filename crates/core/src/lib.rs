@@ -1,8 +1,8 @@
 //! Verification of signed webhook deliveries, for any provider that is described as data.
 //!
-//! The crate is sans-I/O: it opens no socket, reads no clock, needs no async runtime and has
-//! no mutable global state. A [`Verifier`] checks a delivery in two steps: first its [`Head`],
-//! then its body. Only a delivery that passes both becomes a [`Verified`].
+//! The crate is sans-I/O: it opens no socket, reads no clock and needs no async runtime. A
+//! [`Verifier`] checks a delivery in two steps: first its [`Head`], then its body. Only a
+//! delivery that passes both becomes a [`Verified`].
 //!
 //! ```
 //! use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! The text of a secret, kept out of logs and memory dumps.
+//! The text of a provider's secret, and checks for the mistakes that operators make with it.
 
 use std::fmt;
 
@@ -79,8 +79,9 @@ impl Secret {
 
     /// Returns a warning if the text is unlikely to be the secret as the provider shows it.
     ///
-    /// Such a text has a byte order mark, quotes, an assignment or control characters around
-    /// it, which a file or a variable added. Or it is an example that was not replaced.
+    /// Such a text contains characters that a file or a variable added to the secret: a byte
+    /// order mark, quotes, an assignment or control characters. Or the text is an example that
+    /// was not replaced.
     pub fn warning(&self) -> Option<&'static str> {
         const EXAMPLES: [&str; 6] = [
             "changeme",

@@ -62,7 +62,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window that nearly every provider recommends: five minutes in each direction.
+    /// The default window of nearly every provider: five minutes in each direction.
     pub const DEFAULT: Self = Self {
         past: Duration::from_secs(300),
         future: Duration::from_secs(300),
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn the_same_bytes_stay_acceptable_for_at_most_the_security_retention() {
-        // A sender whose clock is 30 s ahead signs 300 s ahead of that clock. A receiver whose clock is
-        // 30 s behind accepts the delivery until it is 300 s old.
+        // A sender whose clock is 30 s ahead signs 300 s ahead of that clock. A receiver whose
+        // clock is 30 s behind accepts the delivery until it is 300 s old.
         assert_eq!(
             Window::DEFAULT.security_retention(),
             Duration::from_secs(661)

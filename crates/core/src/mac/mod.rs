@@ -101,7 +101,8 @@ impl Key {
         secret: &Secret,
     ) -> Result<Self, SecretError> {
         fn hmac<M: KeyInit>(key: &[u8]) -> Result<M, SecretError> {
-            M::new_from_slice(key).map_err(|_| SecretError::Blank)
+            // HMAC accepts keys of any length, so this error does not occur.
+            M::new_from_slice(key).ok().ok_or(SecretError::Blank)
         }
         let bytes = rule.decode(secret)?;
         Ok(Self::Streaming(match algorithm {
