@@ -72,7 +72,7 @@ const DEFECTS: [Defect; 14] = [
 struct Broken {
     store: MemoryStore,
     defect: Defect,
-    /// For each key the newest lease, its end, and the number of leases so far.
+    /// The newest lease on each key, with its end and the number of leases so far.
     granted: Mutex<HashMap<ReplayKey, (Lease, Instant, u32)>>,
 }
 

@@ -143,7 +143,7 @@ async fn the_next_claim_notices_the_loss_on_an_open_connection() {
     done(&one, 2, before).await;
     done(&one, 3, before).await;
     load_snapshot(&server);
-    // The control: the other gate did not commit the event and cannot know of it.
+    // The control: the other gate did not commit the event, so it does not notice the loss.
     assert!(is_granted(&claim_signed(&other, 3, before).await));
     // Another event of the same first byte.
     assert_eq!(claim_signed(&one, 2 + 256, before).await, Claim::Forgotten);

@@ -1,0 +1,159 @@
+//! The state of the model, its actions, and the steps that do not depend on the protocol.
+
+/// The deliveries, the store and the observations.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    /// The number of deliveries that were sent.
+    pub(crate) sent: u8,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) store: Entry,
+    /// The number of granted leases.
+    pub(crate) leases: u8,
+    pub(crate) seen: Seen,
+}
+
+/// The observations of an omniscient observer. No step of the protocol depends on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Seen {
+    /// A bit for each lease that has neither ended nor been settled by its holder.
+    pub(crate) live: u32,
+    /// A bit for each lease during which any delivery was forwarded.
+    pub(crate) used: u32,
+    pub(crate) forwarded: bool,
+    /// Whether a lease has ended or was released since the last forward.
+    pub(crate) reopened: bool,
+    /// Whether the upstream has processed the event.
+    pub(crate) applied: bool,
+    pub(crate) committed: bool,
+    pub(crate) broken: Broken,
+}
+
+/// A flag for each promise that was broken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Broken {
+    pub(crate) one_lease: bool,
+    pub(crate) committed: bool,
+    pub(crate) one_more: bool,
+    pub(crate) true_duplicate: bool,
+    pub(crate) true_attempt: bool,
+}
+
+/// A connection that carries one delivery at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Line {
+    Idle,
+    Arrived(Gateway),
+    Claimed(Gateway, Lease),
+    /// The delivery is on its way to the upstream.
+    Sent(Gateway, Lease),
+    /// The upstream has responded.
+    Settling(Lease, Outcome),
+}
+
+/// The number of a gateway.
+pub(crate) type Gateway = u8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Lease {
+    pub(crate) token: u8,
+    pub(crate) attempt: u8,
+}
+
+impl Lease {
+    pub(crate) fn bit(self) -> u32 {
+        1 << self.token
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    Delivered,
+    Failed,
+}
+
+/// The state of the key in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Entry {
+    Absent { earlier_attempts: u8 },
+    InFlight { lease: Lease, ended: bool },
+    Done,
+}
+
+/// A step of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Action {
+    Send { line: usize, gateway: Gateway },
+    Claim { line: usize, message: Message },
+    Forward { line: usize },
+    Upstream { line: usize, does: Upstream },
+    Disconnect { line: usize },
+    Settle { line: usize, message: Message },
+    LeaseEnds { token: u8 },
+    Crash { gateway: Gateway },
+}
+
+/// What happens to a request to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Message {
+    Answered,
+    /// The request took effect, but the gateway does not know.
+    ReplyLost,
+    Lost,
+}
+
+/// The effect of a delivery on the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Upstream {
+    Applies,
+    AppliesButResponseIsLost,
+    AppliesAfterDisconnect,
+    Refuses,
+    IsUnreachable,
+}
+
+impl State {
+    pub(crate) fn forward(&mut self, line: usize) {
+        let Line::Claimed(gateway, lease) = self.lines[line] else {
+            return;
+        };
+        self.lines[line] = Line::Sent(gateway, lease);
+        let Seen { live, used, .. } = self.seen;
+        let broken = &mut self.seen.broken;
+        broken.one_lease |= live & used != 0;
+        broken.committed |= self.seen.committed;
+        broken.one_more |= self.seen.forwarded && !self.seen.reopened;
+        broken.true_attempt |= self.seen.applied && lease.attempt == 1;
+        self.seen.used |= live;
+        self.seen.forwarded = true;
+        self.seen.reopened = false;
+    }
+
+    pub(crate) fn upstream(&mut self, line: usize, does: Upstream) {
+        let Line::Sent(_, lease) = self.lines[line] else {
+            return;
+        };
+        if let Upstream::Applies
+        | Upstream::AppliesButResponseIsLost
+        | Upstream::AppliesAfterDisconnect = does
+        {
+            self.seen.applied = true;
+        }
+        self.lines[line] = match does {
+            Upstream::Applies => Line::Settling(lease, Outcome::Delivered),
+            Upstream::Refuses => Line::Settling(lease, Outcome::Failed),
+            // The outcome is unknown, so the gateway does not settle the claim.
+            Upstream::AppliesButResponseIsLost | Upstream::IsUnreachable => Line::Idle,
+            Upstream::AppliesAfterDisconnect => return,
+        };
+    }
+
+    pub(crate) fn end_lease(&mut self, token: u8) {
+        self.seen.live &= !(1 << token);
+        self.seen.reopened = true;
+        if let Entry::InFlight { lease, ended } = &mut self.store
+            && lease.token == token
+        {
+            *ended = true;
+        }
+    }
+}
