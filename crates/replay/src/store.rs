@@ -188,8 +188,8 @@ impl Claim {
     /// Returns [`Conflict`](Self::Conflict) if both checksums are known and differ, and
     /// [`Done`](Self::Done) otherwise.
     ///
-    /// A store calls this for a done key, with the checksum of the claim and the one that
-    /// it remembers.
+    /// A store calls this for a done key, with the checksums of the claim and of the
+    /// remembered delivery.
     pub fn done_or_conflict(claimed: Option<u32>, remembered: Option<u32>) -> Self {
         match (claimed, remembered) {
             (Some(claimed), Some(remembered)) if claimed != remembered => Self::Conflict,

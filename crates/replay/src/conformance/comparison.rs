@@ -12,9 +12,10 @@ use super::history::{Difference, History, Step, random_steps};
 
 /// Runs `cases` random histories against a store and the model.
 ///
-/// A history has 50 steps on average: claims, settlements by any lease that was granted
-/// before, and advances of the clock by a random time or to just before or exactly the next
-/// end of a lease or a retention. The harness is created once, and each history uses new keys.
+/// A history has 50 steps on average. A step is a claim, a settlement by any lease that was
+/// granted before, or an advance of the clock. The clock advances by a random time, or to the
+/// next end of a lease or a retention, exactly or just before. The harness is created once,
+/// and each history uses new keys.
 ///
 /// # Panics
 ///

@@ -1,5 +1,4 @@
-//! [`Checkpointer`]: the thread that syncs the write-ahead log to the disk and copies it
-//! into the database file.
+//! [`Checkpointer`]: a thread that syncs the write-ahead log and copies it into the file.
 
 use std::error::Error;
 use std::fs::{self, File, Metadata};
@@ -81,7 +80,7 @@ impl Checkpointer {
         let log = fs::metadata(&self.log).ok();
         let mut result = self.sync(commits, log.as_ref()).map_err(Into::into);
         let is_large = log.is_some_and(|log| log.len() > MAX_LOG_SIZE);
-        // The first checkpoint copies what an earlier process has left in the log.
+        // The first checkpoint copies the log that an earlier process has left.
         let is_due = self
             .checkpointed
             .is_none_or(|checkpointed| commits - checkpointed >= COMMITS_PER_CHECKPOINT);

@@ -128,8 +128,9 @@ impl Table<'_> {
     }
 
     fn claimed_row(&self, options: ClaimOptions) -> ClaimedRow {
-        // Without an attempt retention, the lease is all that is remembered. It must then
-        // also hold for a process that opens the file later and uses the system clock.
+        // Without an attempt retention, the store forgets the claim when its lease ends. The
+        // lease must then also hold for a process that opens the file later and uses the
+        // system clock.
         let lease_start = match options.attempt_retention {
             Duration::ZERO => self.latest,
             _ => self.now,

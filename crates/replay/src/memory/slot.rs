@@ -21,7 +21,7 @@ pub(super) struct Record {
     pub(super) state: State,
     /// From this time on the key is unknown.
     pub(super) forget_at: StoreTime,
-    /// When the cache drops the slot. Never earlier than `forget_at`.
+    /// When the cache drops the slot. This is never earlier than `forget_at`.
     pub(super) cache_expiry: StoreTime,
     content_checksum: Option<u32>,
     /// Released when the key is forgotten, at the latest when the cache drops the slot.

@@ -98,7 +98,7 @@ impl RedisConfig {
         format!("{}:settled", self.prefix)
     }
 
-    /// Returns what is wrong with the configuration.
+    /// Returns a description of the first invalid setting.
     pub(super) fn problem(&self) -> Option<&'static str> {
         let is_cluster = matches!(self.target.topology, Topology::Cluster(_));
         if self.timeout < Duration::from_millis(10) {

@@ -53,7 +53,7 @@ pub(super) async fn connect(config: &RedisConfig) -> Result<Connection, ConnectE
 /// Opens a connection that receives the settlements of other processes.
 pub(super) async fn subscribe(config: &RedisConfig) -> Result<PubSub, ConnectError> {
     let mut last_error = ConnectError::NoServer;
-    // Every node of a cluster receives what is published at any node.
+    // Every node of a cluster receives the messages that are published at any node.
     for client in clients(config).await? {
         let address = address_of(&client);
         let subscribe = async {

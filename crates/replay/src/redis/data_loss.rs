@@ -63,7 +63,7 @@ pub(super) enum ServerData {
     Lost,
 }
 
-/// What the probe of one slot does.
+/// The kind of a probe.
 #[derive(Clone, Copy)]
 enum ProbeMode {
     /// Checks the slot and changes nothing.

@@ -34,12 +34,12 @@
 //! | `appendonly yes`, `appendfsync everysec` (its default) | all events are left | all but the last second or two are left |
 //! | `appendonly yes`, `appendfsync always` | all events are left | all events on its disk are left |
 //!
-//! Replication is asynchronous. When a sentinel or a cluster promotes a replica, the last
-//! writes are lost, usually less than a second of them. An event that was claimed or committed
-//! in that time can be granted once more. With [`WaitReplicas`] a claim counts only when that
-//! many replicas have it. This makes the loss rare but not impossible: sentinels and clusters
-//! prefer the replica with the most data, without a guarantee. The gate that committed a lost
-//! event notices the loss.
+//! Replication is asynchronous. When a sentinel or a cluster promotes a replica, the writes of
+//! the last moments are lost, usually less than a second. An event that was claimed or
+//! committed in that time can be granted once more. With [`WaitReplicas`] a claim counts only
+//! when that many replicas have it. This makes the loss rare but not impossible: sentinels and
+//! clusters prefer the replica with the most data, without a guarantee. The gate that
+//! committed a lost event notices the loss.
 //!
 //! # Lost data
 //!
@@ -51,7 +51,7 @@
 //! wrote it. A claim reads it in the same atomic step. A gate that finds no epoch writes a new
 //! one and logs an error. A delivery that was signed before the epoch
 //! ([`ClaimOptions::signed_at`]) gets [`Claim::Forgotten`], at every gate. A new server is
-//! treated the same, because it cannot be distinguished from one that was just emptied.
+//! treated the same, because the store cannot distinguish it from an emptied server.
 //!
 //! A server that has come back with older data, from a snapshot or a replica that lagged
 //! behind, still has its epochs. So each gate keeps witnesses in its own memory: for each
@@ -67,9 +67,10 @@
 //! * The server has older data, and no gate is left that committed a lost event, because all
 //!   gates were restarted together with the server.
 //! * Another gate claims before the gate with the witness has reconnected. That takes a second
-//!   or two, because a gate checks its connection every second. A cluster connection
-//!   reconnects by itself. The gate then notices the loss at its next claim of an event with
-//!   the same first byte as a lost one, and commits none of them before.
+//!   or two, because a gate checks its connection every second. A cluster connection reconnects
+//!   by itself, and the gate then notices the loss at its next claim of an event with the same
+//!   first byte as a lost one. If the gate commits such an event before that claim, the commit
+//!   replaces the witness, and the loss stays unnoticed.
 //! * Events in flight are lost, but no done event is. They may be delivered once more, as
 //!   after the end of their lease.
 //! * An event with a long retention is lost, and the events committed after it had shorter

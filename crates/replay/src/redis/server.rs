@@ -42,7 +42,7 @@ impl Server {
         ]
     }
 
-    /// Waits until as many replicas as configured have what was written over `live`.
+    /// Waits until the configured number of replicas has the writes that went over `live`.
     pub(super) async fn wait_for_replicas(
         &self,
         mut live: LiveConnection,
