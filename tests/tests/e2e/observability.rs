@@ -136,7 +136,7 @@ async fn the_access_log_goes_to_standard_output_or_is_off() {
         gateway.wait_for_exit().await;
         let text = std::fs::read_to_string(output).expect("the file is readable");
         assert_eq!(text.lines().count(), usize::from(written), "{text}");
-        assert_eq!(text.contains("\"event\":\"evt_1\""), written, "{text}");
+        assert_eq!(text.contains("\"event_id\":\"evt_1\""), written, "{text}");
     }
 }
 
