@@ -8,41 +8,45 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Error;
 
-/// A request that was captured.
+/// The options that name the files of a captured delivery.
 #[derive(Debug, Args)]
 pub(super) struct CaptureOptions {
-    /// Its headers, as `Name: value` lines; none if not given
+    /// File with the headers, as `Name: value` lines; without it, there are no headers
     #[arg(long, value_name = "FILE")]
     headers: Option<PathBuf>,
 
-    /// Its body, byte for byte; empty if not given
+    /// File with the body, byte for byte; without it, the body is empty
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
 }
 
 impl CaptureOptions {
+    /// Reads the headers.
     pub(super) fn headers(&self) -> Result<HeaderMap, Error> {
         self.headers
             .as_deref()
             .map_or_else(|| Ok(HeaderMap::new()), read_headers)
     }
 
+    /// Whether no file with headers was named.
     pub(super) fn has_no_headers(&self) -> bool {
         self.headers.is_none()
     }
 
+    /// Reads the body.
     pub(super) fn body(&self) -> Result<Bytes, Error> {
         let body = self.body.as_deref().map(read_file).transpose()?;
         Ok(body.unwrap_or_default().into())
     }
 }
 
+/// Reads a file.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path)
         .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))
 }
 
-/// Reads `Name: value` lines; blank lines are skipped.
+/// Reads `Name: value` lines, and skips blank lines.
 fn read_headers(path: &Path) -> Result<HeaderMap, Error> {
     let text = read_file(path)?;
     let mut headers = HeaderMap::new();
@@ -60,9 +64,10 @@ fn read_headers(path: &Path) -> Result<HeaderMap, Error> {
                 Some((name, value))
             });
         let Some((name, value)) = field else {
-            let place = format!("{}:{}", path.display(), index + 1);
             return Err(Error::new(format!(
-                "{place}: expected a header as `Name: value`"
+                "{}:{}: not a header; expected `Name: value`",
+                path.display(),
+                index + 1
             )));
         };
         headers.append(name, value);

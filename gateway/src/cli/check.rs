@@ -1,9 +1,12 @@
+//! `hookgate check`: reads a configuration, and describes the gateway that it would start.
+
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::Variant;
-use hookgate_gate::{BootFence, Dedupe, Mode};
+use hookgate_core::{Variant, Verifier};
+use hookgate_gate::{BootFence, Dedupe, Mode, Source};
 use humantime::format_duration;
 
 use super::{ConfigFile, Error};
@@ -17,138 +20,150 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     let config = options.config.load()?;
-    write(&config, &mut io::stdout().lock())?;
+    let mut out = io::stdout().lock();
+    write_listeners(&config, &mut out)?;
+    write_process(&config, &mut out)?;
+    for (name, upstream) in &config.upstreams {
+        let upstream = upstream.describe();
+        write_line(&mut out, "upstream", format_args!("{name}: {upstream}"))?;
+    }
+    for route in &config.routes {
+        write_source(route, &mut out)?;
+    }
+    for key in &config.from_environment {
+        let text = format_args!("{key}, set by an environment variable");
+        write_line(&mut out, "override", text)?;
+    }
+    for warning in &config.warnings {
+        write_line(&mut out, "warning", warning)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(config: &Config, out: &mut impl Write) -> io::Result<()> {
-    let clear = if config.h2c {
-        "HTTP/1 and h2c"
+fn write_line(out: &mut impl Write, label: &str, value: impl Display) -> io::Result<()> {
+    writeln!(out, "{label:<11}{value}")
+}
+
+/// Writes a line that belongs to the source above it.
+fn write_detail(out: &mut impl Write, label: &str, value: impl Display) -> io::Result<()> {
+    writeln!(out, "  {label:<11}{value}")
+}
+
+fn write_listeners(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    let protocols = if config.h2c {
+        "HTTP/1.1 and HTTP/2 without TLS"
     } else {
-        "HTTP/1"
+        "HTTP/1.1 without TLS"
     };
     for address in &config.listen {
-        writeln!(out, "listen     {address}, {clear}")?;
+        write_line(out, "listen", format_args!("{address}, {protocols}"))?;
     }
     for listener in &config.tls {
-        writeln!(
-            out,
-            "listen     {}, {}",
-            listener.listen,
-            listener.tls.describe()
-        )?;
+        let (address, tls) = (listener.listen, listener.tls.describe());
+        write_line(out, "listen", format_args!("{address}, {tls}"))?;
     }
     if !config.proxy_protocol.is_empty() {
         let networks: Vec<String> = config
             .proxy_protocol
             .iter()
-            .map(|n| n.to_string())
+            .map(ToString::to_string)
             .collect();
         let networks = networks.join(", ");
-        writeln!(out, "balancers  {networks} alone, by the PROXY protocol")?;
+        let text = format_args!("only {networks}, with the PROXY protocol");
+        write_line(out, "accept", text)?;
     }
-    writeln!(out, "admin      {}", config.admin)?;
-    let longest = format_duration(config.longest_delivery());
-    writeln!(out, "ends       at most {longest} after SIGTERM")?;
-    let limits = &config.limits;
-    writeln!(
-        out,
-        "limits     {} connections, a head within {}",
-        limits.connections,
-        format_duration(limits.head_timeout)
-    )?;
-    let fence = match config.replay.boot_fence {
-        BootFence::On => ", boot fence up",
-        BootFence::Off => "",
-    };
-    writeln!(out, "replay     {}{fence}", config.replay.store.describe())?;
-    for (name, upstream) in &config.upstreams {
-        writeln!(out, "upstream   {name}: {}", upstream.describe())?;
-    }
-    for route in &config.routes {
-        write_route(route, out)?;
-    }
-    for key in &config.from_environment {
-        writeln!(out, "override   {key}, from the environment")?;
-    }
-    for warning in &config.warnings {
-        writeln!(out, "warning    {warning}")?;
-    }
-    Ok(())
+    write_line(out, "admin", config.admin)
 }
 
-fn write_route(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
+fn write_process(config: &Config, out: &mut impl Write) -> io::Result<()> {
+    let longest = format_duration(config.longest_delivery());
+    let text = format_args!("takes at most {longest} after SIGTERM");
+    write_line(out, "shutdown", text)?;
+    let limits = &config.limits;
+    let (connections, head_timeout) = (limits.connections, format_duration(limits.head_timeout));
+    let text =
+        format_args!("at most {connections} connections, request head within {head_timeout}");
+    write_line(out, "limits", text)?;
+    let fence = match config.replay.boot_fence {
+        BootFence::On => "; after a start, deliveries that were signed earlier get 503",
+        BootFence::Off => "",
+    };
+    let store = config.replay.store.describe();
+    write_line(out, "replay", format_args!("{store}{fence}"))
+}
+
+fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
     let source = &route.source;
-    let verifier = source.verifier();
-    let host = route.host.as_deref().unwrap_or("*");
-    writeln!(out, "source     {}", source.name())?;
-    writeln!(
-        out,
-        "  route      POST {host}{} -> {}",
-        route.path, route.upstream
-    )?;
-    writeln!(
-        out,
-        "  scheme     {}",
-        source.provider().unwrap_or("its own")
-    )?;
+    write_line(out, "source", source.name())?;
+    let (host, path) = (route.host.as_deref().unwrap_or("*"), &route.path);
+    let text = format_args!("POST {host}{path} -> {}", route.upstream);
+    write_detail(out, "route", text)?;
+    let scheme = source.provider().unwrap_or("from [sources.scheme]");
+    write_detail(out, "scheme", scheme)?;
     if source.mode() == Mode::Observe {
-        writeln!(
-            out,
-            "  mode       observe: nothing is refused, whatever the checks below find"
-        )?;
+        let text = "observe: POST requests within the body limit are forwarded, whatever the \
+                    checks find";
+        write_detail(out, "mode", text)?;
     }
+    write_scheme(source.verifier(), out)?;
+    let remembered = format_duration(source.retention());
+    let text = format_args!(
+        "{}; events are remembered for {remembered}",
+        describe_dedupe(source)
+    );
+    write_detail(out, "dedupe", text)?;
+    let (limit, timeout) = (source.body_limit(), format_duration(source.body_timeout()));
+    let text = format_args!("at most {limit}, received within {timeout}");
+    write_detail(out, "body", text)
+}
+
+/// Writes the keys, the window and the enabled variants of the scheme.
+fn write_scheme(verifier: &Verifier, out: &mut impl Write) -> io::Result<()> {
     let keys: Vec<&str> = verifier.key_ids().collect();
-    writeln!(
-        out,
-        "  keys       {} (secrets are not shown)",
-        keys.join(", ")
-    )?;
-    // Of those variants that count.
-    let signs_time = verifier.variants().any(|v| v.window().is_some());
-    let signs_id = verifier.variants().all(Variant::signs_id);
-    let is_token = verifier.variants().all(Variant::is_token);
-    if signs_time {
+    write_detail(out, "keys", keys.join(", "))?;
+    if signs_time(verifier) {
         let window = verifier.window();
-        let (past, future) = (
-            format_duration(window.past()),
-            format_duration(window.future()),
-        );
-        writeln!(out, "  window     {past} back, {future} ahead")?;
+        let past = format_duration(window.past());
+        let future = format_duration(window.future());
+        let text = format_args!("at most {past} old, at most {future} ahead");
+        write_detail(out, "window", text)?;
     } else {
-        writeln!(out, "  window     none: the scheme signs no timestamp")?;
+        write_detail(out, "window", "none, because the scheme signs no timestamp")?;
     }
     for variant in verifier.variants() {
         let name = variant
             .name()
             .map(|name| format!("{name}: "))
             .unwrap_or_default();
-        writeln!(
-            out,
-            "  signed     {name}{} {}",
-            variant.algorithm(),
-            variant.signed()
-        )?;
+        let (algorithm, signed) = (variant.algorithm(), variant.signed());
+        write_detail(out, "signed", format_args!("{name}{algorithm} {signed}"))?;
         for warning in variant.warnings() {
-            writeln!(out, "  caution    {name}{}", warning.text())?;
+            write_detail(out, "caution", format_args!("{name}{}", warning.text()))?;
         }
     }
     for handshake in verifier.scheme().handshakes() {
-        writeln!(out, "  answers    {handshake}")?;
+        write_detail(out, "handshake", handshake)?;
     }
-    let identity = match (signs_id, signs_time) {
-        _ if source.dedupe() == Dedupe::Off => "off: every delivery that verifies is forwarded",
-        _ if is_token => "retries only: a token signs nothing and does not stop replays",
-        (true, _) => "by the event id, which is signed",
-        (false, true) => "exact replays only: the scheme signs no event id",
-        (false, false) => "by the whole content: the scheme signs neither event id nor timestamp",
-    };
-    let remembered = format_duration(source.retention());
-    writeln!(out, "  dedupe     {identity}; remembered for {remembered}")?;
-    writeln!(
-        out,
-        "  body       at most {} within {}",
-        source.body_limit(),
-        format_duration(source.body_timeout())
-    )
+    Ok(())
+}
+
+fn signs_time(verifier: &Verifier) -> bool {
+    let mut variants = verifier.variants();
+    variants.any(|variant| variant.window().is_some())
+}
+
+/// Describes by what the source recognises a duplicate.
+fn describe_dedupe(source: &Source) -> &'static str {
+    let verifier = source.verifier();
+    if source.dedupe() == Dedupe::Off {
+        "off: every verified delivery is forwarded, replays included"
+    } else if verifier.variants().all(Variant::is_token) {
+        "recognises retries only: a token does not sign the delivery, so replays pass"
+    } else if verifier.variants().all(Variant::signs_id) {
+        "by the signed event id"
+    } else if signs_time(verifier) {
+        "by the exact signed bytes: the scheme signs no event id"
+    } else {
+        "by the signed content: the scheme signs no event id and no timestamp"
+    }
 }

@@ -1,5 +1,4 @@
-//! A client for `send` and `demo`, on the same connections as the gateway's
-//! upstreams.
+//! The HTTP/1.1 client of `hookgate send` and `hookgate demo`.
 
 use std::net::ToSocketAddrs;
 use std::time::Duration;
@@ -14,7 +13,10 @@ use tokio::time::timeout;
 
 use super::Error;
 
-/// Posts deliveries to one address.
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sends deliveries to one URL, each on a new connection.
 pub(super) struct Client {
     connector: Connector,
     peer: HttpPeer,
@@ -25,12 +27,13 @@ pub(super) struct Client {
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
+    /// With a `content-length`.
     Length,
-    /// Chunks of this many bytes.
+    /// In chunks of this many bytes.
     Chunked(usize),
 }
 
-/// What came back.
+/// The response to a delivery.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
@@ -38,28 +41,34 @@ pub(super) struct Reply {
 }
 
 impl Client {
-    /// A client for `http://` and `https://` addresses.
+    /// Creates a client for an `http://` or `https://` URL.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL has another scheme, or if its host does not resolve.
     pub(super) fn new(to: &Uri) -> Result<Self, Error> {
         let tls = match to.scheme_str() {
             Some("http") => false,
             Some("https") => true,
             _ => {
-                return Err(Error::new("--to: expected an http:// or https:// address"));
+                return Err(Error::new(
+                    "--to: expected a URL that starts with http:// or https://",
+                ));
             }
         };
         let host = to
             .host()
-            .ok_or_else(|| Error::new("--to: expected a host"))?;
+            .ok_or_else(|| Error::new("--to: the URL has no host"))?;
         let port = to.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let address = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
-            .ok()
-            .and_then(|mut addresses| addresses.next())
-            .ok_or_else(|| Error::new(format!("{host} does not resolve")))?;
+            .map_err(|error| Error::new(format!("{host} does not resolve: {error}")))?
+            .next()
+            .ok_or_else(|| Error::new(format!("{host} resolves to no address")))?;
         Ok(Self {
             connector: Connector::new(None),
             peer: HttpPeer::new(address, tls, host.to_owned()),
-            // Without user and password, which are nobody's business.
+            // The `Host` header must not contain a user name and password from the URL.
             host: match to.port_u16() {
                 Some(port) => format!("{host}:{port}"),
                 None => host.to_owned(),
@@ -71,7 +80,7 @@ impl Client {
         })
     }
 
-    /// Posts `body` with `headers`, each time on a connection of its own.
+    /// Posts `body` with `headers`.
     pub(super) async fn post(
         &self,
         headers: &HeaderMap,
@@ -82,7 +91,7 @@ impl Client {
             .await
     }
 
-    /// Sends `request` to the client's own target.
+    /// Sends `request` to the URL of the client. The target of `request` is ignored.
     pub(super) async fn send(
         &self,
         request: &Request<Bytes>,
@@ -99,11 +108,17 @@ impl Client {
         body: &[u8],
         framing: Framing,
     ) -> Result<Reply, Error> {
-        const PATIENCE: Duration = Duration::from_secs(30);
-        match timeout(PATIENCE, self.exchange(method, headers, body, framing)).await {
+        match timeout(TIMEOUT, self.exchange(method, headers, body, framing)).await {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(error)) => Err(Error::new(format!("{}: {error}", self.host))),
-            Err(_) => Err(Error::new(format!("{}: no answer within 30 s", self.host))),
+            Ok(Err(error)) => Err(Error::new(format!(
+                "cannot send to {}: {}",
+                self.host,
+                error.root_cause()
+            ))),
+            Err(_) => Err(Error::new(format!(
+                "no response from {} within {TIMEOUT:?}",
+                self.host
+            ))),
         }
     }
 
@@ -132,8 +147,8 @@ impl Client {
         }
         let (mut session, _) = self.connector.get_http_session(&self.peer).await?;
         session.write_request_header(Box::new(request)).await?;
-        // A receiver may answer and close before it has read everything; its
-        // answer counts, not that the rest could not be written.
+        // A receiver may respond and close the connection before it has read the whole body. The
+        // response then matters more than the write error.
         let written = async {
             match framing {
                 Framing::Length => {
@@ -152,7 +167,7 @@ impl Client {
             return Err(written.err().unwrap_or(unread));
         }
         let head = session.resp_header().ok_or_else(|| {
-            pingora_core::Error::explain(pingora_core::ErrorType::ReadError, "no answer")
+            pingora_core::Error::explain(pingora_core::ErrorType::ReadError, "no response")
         })?;
         Ok(Reply {
             status: head.status,

@@ -1,3 +1,5 @@
+//! `hookgate identify`: finds the providers whose scheme fits a captured delivery.
+
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,11 +14,11 @@ use super::capture::CaptureOptions;
 use super::{Error, parse_param};
 use crate::config::SecretRef;
 
-/// Tries every scheme of the catalogue, with every way to read the secret, and
-/// prints those that fit as configuration. Nothing is sent anywhere.
+/// Verifies the delivery with every scheme of the catalogue, and with other readings of the secret.
+/// Prints the schemes that fit, as configuration. Nothing is sent over the network
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Where the secret is: `env:NAME` or `file:PATH`
+    /// The secret, as `env:NAME` or `file:PATH`
     #[arg(long, value_name = "SECRET")]
     secret: String,
 
@@ -27,29 +29,31 @@ pub(super) struct Options {
     captured: CaptureOptions,
 }
 
-/// What a scheme may need to know.
+/// The inputs that some schemes need besides the secret.
 #[derive(Clone, Debug, Args)]
 pub(super) struct SchemeInputs {
-    /// The address at which the provider called, with its query
+    /// The public URL that the provider called, with its query
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
 
-    /// What a scheme may need besides; may be given more than once
+    /// A parameter that a scheme may need; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
     pub(super) params: Vec<(String, String)>,
 }
 
-/// A scheme that fits.
+/// A provider whose scheme fits the delivery.
 pub(super) struct Candidate {
     provider: Provider,
-    how: Match,
+    matched_by: Match,
 }
 
+/// How the scheme of a candidate fits.
 enum Match {
+    /// The scheme of the catalogue.
     Unchanged,
-    /// As it does where this variant is chosen.
+    /// A variant that the configuration must select.
     Variant(String),
-    /// With a secret that is read in this way.
+    /// The scheme with another reading of the secret.
     Key(&'static str),
 }
 
@@ -62,32 +66,33 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     let found = candidates(&secret, &options.inputs, &headers, &body)?;
     if found.is_empty() {
         return Err(Error::new(
-            "no scheme of the catalogue fits; is it the right secret, and the body byte for byte?",
+            "no scheme of the catalogue fits; check that the secret is the right one, and that the \
+             body has the exact bytes that were sent",
         ));
     }
     let mut out = io::stdout().lock();
-    for fit in &found {
-        writeln!(out, "{fit}\n")?;
+    for candidate in &found {
+        writeln!(out, "{candidate}\n")?;
     }
-    // Many providers have taken over what others do.
-    let common = found
+    // The sender may be a provider outside the catalogue that uses the scheme of another one.
+    let unchanged = found
         .iter()
-        .filter(|fit| matches!(fit.how, Match::Unchanged));
-    let common = common.min_by_key(|fit| fit.provider.name() != COMMON);
-    if let Some(fit) = common {
-        let name = fit.provider.name();
+        .filter(|candidate| matches!(candidate.matched_by, Match::Unchanged));
+    let base = unchanged.min_by_key(|candidate| candidate.provider.name() != MOST_COMMON_SCHEME);
+    if let Some(candidate) = base {
+        let name = candidate.provider.name();
         writeln!(
             out,
-            "# anybody else who signs so\n[sources.scheme]\nextends = {name:?}"
+            "# another provider with this scheme\n[sources.scheme]\nextends = {name:?}"
         )?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The scheme that most have taken over.
-const COMMON: &str = "standard-webhooks";
+/// The scheme that most providers have adopted.
+const MOST_COMMON_SCHEME: &str = "standard-webhooks";
 
-/// Every scheme of the catalogue that fits what was captured.
+/// Returns every provider whose scheme fits the delivery. Its age does not matter.
 pub(super) fn candidates(
     secret: &Secret,
     inputs: &SchemeInputs,
@@ -96,16 +101,18 @@ pub(super) fn candidates(
 ) -> Result<Vec<Candidate>, Error> {
     let uri: Uri = match &inputs.url {
         None => Uri::from_static("/"),
-        Some(url) => url
-            .parse()
-            .map_err(|_| Error::new("--url: expected an http:// or https:// address"))?,
+        Some(url) => url.parse().map_err(|error| {
+            Error::new(format!(
+                "--url: {error}; expected a URL that starts with http:// or https://"
+            ))
+        })?,
     };
     let head = Head::new(&Method::POST, &uri, headers);
     let fits = |scheme: &Scheme, variant: Option<&str>| {
         verifier(scheme, variant, secret, inputs)
             .is_some_and(|verifier| is_signed(&verifier, head, body.clone()))
     };
-    let how = |provider: &Provider| {
+    let match_of = |provider: &Provider| {
         let scheme = provider.scheme();
         if fits(scheme, None) {
             return Some(Match::Unchanged);
@@ -124,42 +131,45 @@ pub(super) fn candidates(
     let providers = providers.filter(|provider| !provider.scheme().is_token());
     Ok(providers
         .filter_map(|provider| {
-            let how = how(&provider)?;
-            Some(Candidate { provider, how })
+            let matched_by = match_of(&provider)?;
+            Some(Candidate {
+                provider,
+                matched_by,
+            })
         })
         .collect())
 }
 
 impl Candidate {
-    /// The provider, for people.
+    /// Returns the display name of the provider.
     pub(super) fn title(&self) -> &str {
         self.provider.title()
     }
 }
 
-/// As configuration.
+/// Writes the candidate as configuration.
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (title, name) = (self.provider.title(), self.provider.name());
-        match &self.how {
+        match &self.matched_by {
             Match::Unchanged => write!(f, "# {title}\nprovider = {name:?}"),
             Match::Variant(variant) => write!(
                 f,
-                "# {title}, as it signed before\nprovider = {name:?}\nvariant = {variant:?}"
+                "# {title}, variant {variant}\nprovider = {name:?}\nvariant = {variant:?}"
             ),
             Match::Key(key) => write!(
                 f,
-                "# as {title} signs, with another key\n[sources.scheme]\nextends = {name:?}\n\
+                "# the scheme of {title} with another reading of the secret\n[sources.scheme]\nextends = {name:?}\n\
                  key = {key}"
             ),
         }
     }
 }
 
-/// What was captured may be of any age.
+/// A window that accepts every timestamp, because a capture can have any age.
 pub(super) const FOREVER: Window = Window::new(Duration::MAX, Duration::MAX);
 
-/// Ways to read a secret besides the provider's own.
+/// Other readings of a secret, as values of `key` in a scheme.
 pub(super) const KEYS: [&str; 5] = [
     "{ enc = \"utf8\" }",
     "{ strip = \"whsec_\", enc = \"utf8\" }",
@@ -168,11 +178,11 @@ pub(super) const KEYS: [&str; 5] = [
     "{ strip = \"whsec_\", enc = \"hex\" }",
 ];
 
+/// Whether the delivery verifies.
 fn is_signed(verifier: &Verifier, head: Head<'_>, body: Bytes) -> bool {
-    // However old it is by now.
     match verifier.verify(head, body, UnixTime::from_secs(0)) {
         Ok(RequestOutcome::Delivery(_)) => true,
-        // Some are answered to anybody.
+        // Some schemes respond to unsigned handshakes, which prove nothing.
         Ok(RequestOutcome::Handshake(_)) => {
             let handshakes = verifier.scheme().handshakes();
             handshakes
@@ -183,7 +193,8 @@ fn is_signed(verifier: &Verifier, head: Head<'_>, body: Bytes) -> bool {
     }
 }
 
-/// A verifier, if all is there that the scheme needs.
+/// Builds a verifier. Returns `None` if the scheme needs an input that was not given, or if the
+/// secret does not decode.
 fn verifier(
     scheme: &Scheme,
     variant: Option<&str>,

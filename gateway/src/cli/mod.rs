@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: one file for each command, and the options that several commands share.
 
 mod capture;
 mod check;
@@ -30,10 +30,10 @@ use http::{Method, Uri};
 use crate::config::{Config, SecretRef, load_watched, schema};
 use crate::run::reload::ConfigSource;
 
-/// `EX_CONFIG` of sysexits.h: the configuration is wrong.
+/// The exit code for an invalid configuration: `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
 
-/// Lets only genuine webhook deliveries through, each once.
+/// Verifies webhook deliveries, refuses forged and replayed ones, and forwards the rest unchanged
 #[derive(Debug, Parser)]
 #[command(name = "hookgate", version, arg_required_else_help = true)]
 struct Cli {
@@ -43,31 +43,32 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve, as the configuration says
+    /// Start the gateway
     Run(run::Options),
-    /// Check the configuration and show what would run
+    /// Check a configuration and describe the gateway that it would start
     Check(check::Options),
     /// Print a JSON Schema of the configuration, for editors
     Schema,
-    /// Show every verdict on deliveries of the first providers, on free local ports
+    /// Run good and bad deliveries through a local gateway and show the results
     Demo(demo::Options),
-    /// List the providers of the catalogue, or show one in full
+    /// List the providers of the catalogue, or describe one
     Providers(providers::Options),
-    /// Print what a signed delivery has; the body comes from standard input
+    /// Sign a delivery and print its headers; the body comes from standard input
     #[command(
-        long_about = "Print what a signed delivery has: its headers, and where the scheme \
-                            signs in the address or in the body, those too, as an HTTP request. \
-                            The body comes from standard input"
+        long_about = "Sign a delivery and print its headers. The body comes from standard input. If \
+                      the scheme adds something to the address or to the body, the whole HTTP \
+                      request is printed"
     )]
     Sign(sign::Options),
-    /// Check a captured delivery
+    /// Verify a captured delivery, and explain why it fails with --explain
     Verify(verify::Options),
-    /// Find the scheme of a captured delivery
+    /// Find the providers whose scheme fits a captured delivery
     Identify(identify::Options),
     /// Sign a delivery and send it
     Send(send::Options),
 }
 
+/// Runs the command line of the process.
 pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => run::run(&options, clock),
@@ -82,7 +83,7 @@ pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         if !error.quiet {
-            // Nothing is left to tell when standard error is gone.
+            // There is no other output for this error.
             let _: io::Result<()> = writeln!(io::stderr(), "hookgate: {error}");
         }
         error.exit
@@ -94,11 +95,12 @@ fn print_schema() -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why a command could not do its work.
+/// The error of a command, with its exit code.
 #[derive(Debug)]
 struct Error {
     message: String,
     exit: ExitCode,
+    /// Whether the error is not printed.
     quiet: bool,
 }
 
@@ -111,10 +113,11 @@ impl Error {
         }
     }
 
+    /// Creates the error for an invalid configuration.
     fn config(path: &Path, problems: &Problems) -> Self {
         let count = problems.iter().count();
-        let noun = if count == 1 { "problem" } else { "problems" };
-        let mut message = format!("{count} {noun} in {}, nothing was started", path.display());
+        let noun = if count == 1 { "mistake" } else { "mistakes" };
+        let mut message = format!("{}: {count} {noun}; nothing was started", path.display());
         for problem in problems.iter() {
             message.push_str(&format!("\n  {problem}"));
         }
@@ -134,24 +137,24 @@ impl Display for Error {
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        // Whoever reads the output has enough of it: that is no failure.
-        let enough = error.kind() == io::ErrorKind::BrokenPipe;
+        // The reader of the output has closed it, as `head` does. That is not a failure.
+        let is_closed = error.kind() == io::ErrorKind::BrokenPipe;
         Self {
             message: error.to_string(),
-            exit: if enough {
+            exit: if is_closed {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
             },
-            quiet: enough,
+            quiet: is_closed,
         }
     }
 }
 
-/// Where the configuration is.
+/// The option that names the configuration file.
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration file; `-` reads standard input
+    /// The configuration file; `-` is standard input
     #[arg(short, long = "config", value_name = "FILE")]
     config: PathBuf,
 }
@@ -177,37 +180,38 @@ impl ConfigFile {
     }
 }
 
-/// Whose delivery it is.
+/// The options that describe how a delivery is signed.
 #[derive(Clone, Debug, Args)]
 struct SigningOptions {
-    /// The provider, by its name in the catalogue
+    /// The provider; `hookgate providers` lists the names
     #[arg(long, value_parser = parse_provider)]
     provider: Provider,
 
-    /// Where the secret is: `env:NAME` or `file:PATH`; to sign for providers with
-    /// public keys, the private key
+    /// The secret, as `env:NAME` or `file:PATH`. To sign for a provider with public keys: the
+    /// private key
     #[arg(long, value_name = "SECRET")]
     secret: String,
 
-    /// The address at which the provider calls, with its query
+    /// The public URL that the provider calls, with its query
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 
-    /// What the scheme needs besides; may be given more than once
+    /// A parameter that the scheme needs; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
     params: Vec<(String, String)>,
 
-    /// Only this variant of the scheme
+    /// The variant of the scheme; by default, the delivery selects it
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
 
-    /// The method
+    /// The HTTP method
     #[arg(long, default_value = "POST")]
     method: Method,
 }
 
 impl SigningOptions {
-    /// Not read by clap, whose message would repeat what was written.
+    /// Reads the secret. clap does not parse this option, because its message would repeat the
+    /// text of the option, which may be the secret itself.
     fn secret(&self) -> Result<Secret, Error> {
         SecretRef::parse(&self.secret)
             .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
@@ -215,12 +219,13 @@ impl SigningOptions {
             .map_err(|message| Error::new(format!("--secret: {message}")))
     }
 
-    /// The target of a request for the address.
+    /// Returns the request target of the URL, or `/` without a URL.
     fn target(&self) -> Result<Uri, Error> {
         let Some(url) = &self.url else {
             return Ok(Uri::from_static("/"));
         };
-        target(url).ok_or_else(|| Error::new("--url: expected an http:// or https:// address"))
+        target(url)
+            .ok_or_else(|| Error::new("--url: expected a URL that starts with http:// or https://"))
     }
 
     fn signer(&self) -> Result<Signer, Error> {
@@ -237,10 +242,10 @@ impl SigningOptions {
         builder.build().map_err(build_error)
     }
 
-    /// Starts a verifier of `scheme`, the provider's or another, with `secret`.
+    /// Returns a builder for a verifier with `scheme` and `secret`.
     fn verifier(&self, scheme: &Scheme, secret: Secret) -> VerifierBuilder {
         let mut builder = Verifier::builder(scheme)
-            // A captured delivery of a test is checked like any other.
+            // A captured delivery may come from a test with a published secret.
             .with_insecure_published_secrets()
             .key(secret);
         if let Some(url) = &self.url {
@@ -256,13 +261,13 @@ impl SigningOptions {
     }
 }
 
-/// The target of a request for the address `url`.
+/// Returns the request target of `url`: its path and query.
 fn target(url: &str) -> Option<Uri> {
     let target = url.parse::<Uri>().ok()?.into_parts().path_and_query;
     Some(target.map_or_else(|| Uri::from_static("/"), Uri::from))
 }
 
-/// A mistake in the words of the command line.
+/// Names the option that caused `error`.
 fn build_error(error: BuildError) -> Error {
     let option = match error {
         BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => "--url",
@@ -281,19 +286,19 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
 
 fn parse_provider(name: &str) -> Result<Provider, String> {
     Provider::named(name).ok_or_else(|| match UndocumentedProvider::named(name) {
-        Some(unpublished) => {
+        Some(provider) => {
             format!(
-                "{} does not say how it signs. {}",
-                unpublished.title(),
-                unpublished.notes()
+                "{} does not publish how it signs. {}",
+                provider.title(),
+                provider.notes()
             )
         }
-        None => "not in the catalogue; `hookgate providers` lists it".to_owned(),
+        None => "not in the catalogue; `hookgate providers` lists the names".to_owned(),
     })
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, String> {
-    // What a verifier takes: 1 to 11 digits.
+    // Timestamps in deliveries have at most 11 digits.
     text.parse()
         .ok()
         .filter(|seconds| (0..100_000_000_000).contains(seconds))

@@ -1,3 +1,5 @@
+//! `hookgate send`: signs a delivery and sends it.
+
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,15 +21,15 @@ pub(super) struct Options {
     #[command(flatten)]
     delivery: DeliveryOptions,
 
-    /// Where to: an http:// or https:// address
+    /// The URL to send to, http:// or https://
     #[arg(long, value_name = "URL")]
     to: Uri,
 
-    /// The body; `-` reads standard input, and without it one is made up
+    /// File with the body; `-` is standard input. Without it, a test body is generated
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
 
-    /// How often to send it, signed anew each time with the same event id
+    /// Number of times to send the event. Each delivery has a new signature and the same event id
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 }
@@ -35,7 +37,7 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
     options.delivery.check(&options.signing)?;
     let body = match &options.body {
-        None => made_up_body(),
+        None => test_body(),
         Some(path) if path.as_os_str() == "-" => {
             let mut body = Vec::new();
             io::stdin().lock().read_to_end(&mut body)?;
@@ -48,7 +50,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         id: Some(options.delivery.id.clone().unwrap_or_else(new_id)),
     };
     let mut signing = options.signing.clone();
-    // Sent where it is said to be, unless that is behind something.
+    // The URL is signed as sent, unless --url names a different public URL, as behind a proxy.
     signing.url.get_or_insert_with(|| options.to.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -73,7 +75,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     Ok(exit)
 }
 
-/// `to` with the query that was signed.
+/// Returns `to` with the query of the signed request.
 fn with_query(to: &Uri, signed: &Uri) -> Result<Uri, Error> {
     let mut parts = to.clone().into_parts();
     let target = match signed.query() {
@@ -84,8 +86,8 @@ fn with_query(to: &Uri, signed: &Uri) -> Result<Uri, Error> {
     Uri::from_parts(parts).map_err(Error::new)
 }
 
-/// A body with what the first providers' have in common.
-fn made_up_body() -> Vec<u8> {
+/// Generates a body with an event id and an event type, in the fields that common providers use.
+fn test_body() -> Vec<u8> {
     let id = new_id();
     serde_json::json!({ "id": id, "type": "test", "event": "test" })
         .to_string()

@@ -1,3 +1,5 @@
+//! `hookgate sign`: signs a delivery and prints what the sender adds to the body.
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -23,27 +25,27 @@ pub(super) struct Options {
     json: bool,
 }
 
-/// What a provider says of a delivery besides its body.
+/// The values that a provider chooses for each delivery.
 #[derive(Debug, Args)]
 pub(super) struct DeliveryOptions {
-    /// When it is signed, in seconds since the Unix epoch; now if not given
+    /// Time of signing in seconds since the Unix epoch; the default is now
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
     pub(super) at: Option<UnixTime>,
 
-    /// The event id, for providers that have it in a header; a new one if not given
+    /// The event id, for providers that send it in a header; the default is a new id
     #[arg(long)]
     pub(super) id: Option<String>,
 }
 
 impl DeliveryOptions {
-    /// Refuses an id that would go nowhere.
+    /// Refuses an id that the scheme does not send in a header.
     pub(super) fn check(&self, signing: &SigningOptions) -> Result<(), Error> {
         if self.id.is_none() || signing.provider.scheme().has_id_header() {
             return Ok(());
         }
         let name = signing.provider.title();
         Err(Error::new(format!(
-            "--id: {name} has the event id in the body, which is yours to write"
+            "--id: {name} sends the event id in the body; write it into the body instead"
         )))
     }
 }
@@ -54,14 +56,14 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     options.delivery.check(&options.signing)?;
     let body = Bytes::from(body);
     let signed = sign(&options.signing, &options.delivery, body.clone(), clock)?;
-    let moved = *signed.uri() != options.signing.target()?;
+    let target_changed = *signed.uri() != options.signing.target()?;
     let mut out = io::stdout().lock();
     if options.json {
         let mut object = serde_json::Map::new();
         for (name, value) in signed.headers() {
             object.insert(name.to_string(), text(value.as_bytes()).into());
         }
-        if moved || *signed.body() != body {
+        if target_changed || *signed.body() != body {
             object = serde_json::Map::from_iter([
                 ("target".to_owned(), signed.uri().to_string().into()),
                 ("headers".to_owned(), object.into()),
@@ -71,7 +73,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         writeln!(out, "{}", serde_json::Value::Object(object))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if moved {
+    if target_changed {
         writeln!(out, "{} {} HTTP/1.1", signed.method(), signed.uri())?;
     }
     for (name, value) in signed.headers() {
@@ -88,7 +90,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A delivery of `body`, signed as the options say.
+/// Signs a delivery of `body` as the options demand.
 pub(super) fn sign(
     signing: &SigningOptions,
     delivery: &DeliveryOptions,
@@ -110,7 +112,7 @@ pub(super) fn sign(
     signed.map_err(Error::new)
 }
 
-/// An event id that nobody has used. The hasher is seeded by the system.
+/// Returns a random event id. The system seeds the hasher.
 pub(super) fn new_id() -> String {
     format!("msg_{:016x}", RandomState::new().build_hasher().finish())
 }

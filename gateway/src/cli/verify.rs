@@ -1,3 +1,5 @@
+//! `hookgate verify`: verifies a captured delivery.
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -18,15 +20,15 @@ pub(super) struct Options {
     #[command(flatten)]
     captured: CaptureOptions,
 
-    /// When it arrived, in seconds since the Unix epoch; now if not given
+    /// Time of arrival in seconds since the Unix epoch; the default is now
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
     at: Option<UnixTime>,
 
-    /// If it does not verify, say what is wrong and what is likely the cause
+    /// If verification fails, print the likely cause
     #[arg(long)]
     explain: bool,
 
-    /// Print one JSON object
+    /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -76,7 +78,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
 fn as_text(outcome: &Result<RequestOutcome, VerifyError>) -> String {
     match outcome {
         Ok(RequestOutcome::Handshake(answer)) => format!(
-            "a handshake, to be answered {} with:\n{}",
+            "verified handshake; the gateway responds with status {} and this body:\n{}",
             answer.status(),
             String::from_utf8_lossy(answer.body())
         ),
@@ -90,7 +92,7 @@ fn as_text(outcome: &Result<RequestOutcome, VerifyError>) -> String {
                     verified.timestamp().map(|time| time.secs().to_string()),
                 ),
             ] {
-                let value = value.unwrap_or_else(|| "none that can be read".to_owned());
+                let value = value.unwrap_or_else(|| "none".to_owned());
                 text.push_str(&format!("\n{name:<12}{value}"));
             }
             text.push_str(&format!(

@@ -66,10 +66,7 @@ impl StartupSettings {
             ("replay", self.replay == config.replay),
         ] {
             if !same {
-                report.add(
-                    key,
-                    "changed, and a reload cannot apply it; restart the gateway",
-                );
+                report.add(key, "changed; restart the gateway to apply it");
             }
         }
         report.finish(Some(()))

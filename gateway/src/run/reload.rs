@@ -138,7 +138,7 @@ fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, ReloadResult) {
             }
             tracing::error!(
                 file = %path.display(),
-                "configuration not reloaded; the previous configuration stays active"
+                "reload failed; still running the previous configuration"
             );
             (watched, ReloadResult::Failure)
         }

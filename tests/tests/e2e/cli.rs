@@ -111,14 +111,14 @@ fn verify_explain_names_the_probable_cause() {
             beatapi.secret,
             &[body, &b"\n"[..]].concat()[..],
             &headers[..],
-            "a body without the white space at its end",
+            "remove the white space at its end",
         ),
         (
             "beatapi",
             beatapi.secret,
             br#"{"id":"evt_1","path":"a/b"}"#,
             &headers,
-            "a blank after each comma",
+            "add a blank after each comma",
         ),
         (
             "beatapi",
@@ -132,14 +132,14 @@ fn verify_explain_names_the_probable_cause() {
             &quoted,
             body,
             &headers,
-            "the secret without what is around it",
+            "characters around the secret are removed",
         ),
         (
             "beatapi",
             beatapi.secret,
             body,
             &late,
-            "the signature is good: it was signed",
+            "the signature matches, but it was made",
         ),
         (
             "beatapi",
@@ -168,14 +168,14 @@ fn verify_explain_names_the_probable_cause() {
             beatapi.secret,
             b"{}",
             &headers,
-            "nothing that is often the cause",
+            "none of the usual causes fits",
         ),
         (
             "beatapi",
             "whsec_another-secret",
             body,
             &headers,
-            "nothing that is often the cause",
+            "none of the usual causes fits",
         ),
         // A stale delivery with another secret has no recognisable cause either.
         (
@@ -183,7 +183,7 @@ fn verify_explain_names_the_probable_cause() {
             "whsec_another-secret",
             body,
             &late,
-            "nothing that is often the cause",
+            "none of the usual causes fits",
         ),
     ] {
         let output = explained(provider, secret, body, more);
@@ -192,7 +192,10 @@ fn verify_explain_names_the_probable_cause() {
     }
     // A delivery of another provider is recognised.
     let output = explained("beel", beatapi.secret, body, &headers);
-    assert!(output.contains("it is signed as "), "{output}");
+    assert!(
+        output.contains("it verifies with the scheme of "),
+        "{output}"
+    );
 }
 
 #[test]
@@ -219,7 +222,7 @@ fn providers_lists_the_catalogue_and_shows_each_provider() {
         b"",
     );
     assert!(
-        text(&unknown).contains("`hookgate providers` lists it"),
+        text(&unknown).contains("`hookgate providers` lists the names"),
         "{}",
         text(&unknown)
     );
@@ -248,10 +251,10 @@ fn providers_lists_the_catalogue_and_shows_each_provider() {
         "algorithm    hmac-sha256",
         "signed       {ts}.{body}",
         "signature    header:beel-signature",
-        "window       5m back, 5m ahead",
-        "dedupes by   event id",
-        "remembers    7days",
-        "waits        10s",
+        "window       at most 5m old, at most 5m ahead",
+        "duplicates   found by event id",
+        "retention    7days",
+        "timeout      10s",
     ] {
         assert!(one.contains(line), "{line}\n{one}");
     }
@@ -290,7 +293,7 @@ fn identify_finds_the_scheme_of_a_captured_delivery() {
     };
     sign("stripe", "whsec_5f0c8a6de2b94a13");
     let found = text(&identify("whsec_5f0c8a6de2b94a13"));
-    let expected = "# Stripe\nprovider = \"stripe\"\n\n# anybody else who signs so\n\
+    let expected = "# Stripe\nprovider = \"stripe\"\n\n# another provider with this scheme\n\
                     [sources.scheme]\nextends = \"stripe\"";
     assert_eq!(found.trim(), expected);
     let wrong = identify("whsec_0000000000000000");
@@ -345,7 +348,7 @@ fn the_demo_reaches_every_expected_verdict() {
     let output = hookgate(&["demo"], "", b"");
     assert!(output.status.success(), "{}", text(&output));
     assert!(
-        text(&output).ends_with("44 verdicts, every one as expected\n"),
+        text(&output).ends_with("all 44 verdicts are as expected\n"),
         "{}",
         text(&output)
     );

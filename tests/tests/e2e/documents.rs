@@ -262,7 +262,7 @@ fn the_manifests_are_hardened_and_their_configuration_loads() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(
-        stdout.contains("upstreams.app.servers, from the environment"),
+        stdout.contains("upstreams.app.servers, set by an environment variable"),
         "{stdout}"
     );
     assert!(!stdout.contains("password"), "{stdout}");

@@ -1,4 +1,4 @@
-//! The deliveries of the demonstration, each with the verdict it must get.
+//! The deliveries of the demonstration, each with its expected verdict.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use super::{DemoProvider, wait_for_new_second};
 
 const MIB: usize = 1024 * 1024;
 
+/// One delivery of the demonstration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Case {
     Good,
-    SameAgain,
+    Duplicate,
     Forged,
     Tampered,
     Stale,
@@ -29,14 +30,14 @@ pub(super) enum Case {
     Chunked,
 }
 
-/// What became of a delivery.
+/// The result of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     status: StatusCode,
     duplicate: bool,
-    /// How often the upstream got it.
+    /// How many times the upstream received the delivery.
     forwarded: usize,
-    /// Whether the upstream got other bytes than were sent.
+    /// Whether the upstream received other bytes than were sent.
     altered: bool,
 }
 
@@ -45,7 +46,7 @@ impl Case {
         use Case::*;
         [
             Good,
-            SameAgain,
+            Duplicate,
             Forged,
             Tampered,
             Stale,
@@ -61,14 +62,14 @@ impl Case {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
-            Self::SameAgain => "same again",
+            Self::Duplicate => "duplicate",
             Self::Forged => "forged signature",
             Self::Tampered => "tampered body",
-            Self::Stale => "stale by 301 s",
-            Self::Future => "301 s in the future",
-            Self::Unsigned => "signature missing",
+            Self::Stale => "signed 301 s ago",
+            Self::Future => "signed 301 s ahead",
+            Self::Unsigned => "unsigned",
             Self::UpstreamFails => "upstream fails",
-            Self::Retry => "retry after that",
+            Self::Retry => "retry after failure",
             Self::OneMebibyte => "1 MiB body",
             Self::Chunked => "chunked body",
         }
@@ -86,7 +87,7 @@ impl Case {
                 verdict(StatusCode::NO_CONTENT, false, 1)
             }
             Self::UpstreamFails => verdict(StatusCode::INTERNAL_SERVER_ERROR, false, 1),
-            Self::SameAgain => verdict(StatusCode::OK, true, 0),
+            Self::Duplicate => verdict(StatusCode::OK, true, 0),
             Self::Forged | Self::Tampered | Self::Stale | Self::Future | Self::Unsigned => {
                 verdict(StatusCode::UNAUTHORIZED, false, 0)
             }
@@ -101,7 +102,8 @@ impl Case {
         clock: &dyn Clock,
     ) -> Result<Verdict, Error> {
         if self == Self::Future {
-            // One second later it would be 300 s, which is inside the window.
+            // If the second ends before the gateway checks the timestamp, the delivery is 300 s
+            // ahead, which is inside the window.
             wait_for_new_second(clock);
         }
         let mut body = self.body();
@@ -128,10 +130,10 @@ impl Case {
         })
     }
 
-    /// Two cases are one event when their ids are equal.
+    /// Returns the event id. Two cases with the same id are two deliveries of one event.
     fn event_id(self) -> String {
         let number = match self {
-            Self::Good | Self::SameAgain => 1,
+            Self::Good | Self::Duplicate => 1,
             Self::UpstreamFails | Self::Retry => 2,
             other => other as u32 + 10,
         };
@@ -168,7 +170,7 @@ impl Case {
             .map_err(Error::new)?;
         match self {
             Self::Forged => {
-                // Well-formed, and by somebody who does not have the secret.
+                // The signature is well-formed, and its key is not the configured one.
                 headers = forge(provider, body, at, &id)?;
             }
             Self::Unsigned => headers.clear(),
@@ -178,6 +180,7 @@ impl Case {
     }
 }
 
+/// Signs the delivery with a different secret.
 fn forge(provider: &DemoProvider, body: &[u8], at: UnixTime, id: &str) -> Result<HeaderMap, Error> {
     let other = Secret::new(format!("whsec_{}", "forgery0".repeat(4))).map_err(Error::new)?;
     let signer = Signer::new(provider.entry.scheme(), &other).map_err(Error::new)?;
@@ -208,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_large_body_has_the_size_its_name_says() {
+    fn the_large_body_has_the_size_of_its_name() {
         assert_eq!(Case::OneMebibyte.body().len(), MIB);
         assert!(serde_json::from_slice::<serde_json::Value>(&Case::OneMebibyte.body()).is_ok());
     }

@@ -1,4 +1,4 @@
-//! The gateway of the demonstration: this very program, as a process of its own.
+//! The gateway of the demonstration: a child process that runs this program.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use super::super::Error;
 use super::DemoProvider;
 
+/// A running gateway process. Dropping it kills the process.
 pub(super) struct Gateway {
     process: Child,
     address: SocketAddr,
@@ -19,7 +20,7 @@ impl Gateway {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["run", "--config", "-", "--log", "json"])
-            // Where it listens is in its log.
+            // The log must contain the address, whatever the level in the environment is.
             .env_remove("HOOKGATE_LOG")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -30,7 +31,7 @@ impl Gateway {
         let mut process = command.spawn()?;
         let stdin = process.stdin.take();
         let log = process.stderr.take();
-        // From here on the process is ended however this ends.
+        // `Gateway` kills the process if a later step fails.
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let mut gateway = Self {
             process,
@@ -61,12 +62,13 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // It has ended already if it was waited for.
+        // Both calls fail if the process has ended already.
         let _: std::io::Result<()> = self.process.kill();
         let _: std::io::Result<_> = self.process.wait();
     }
 }
 
+/// Returns the text of the configuration.
 fn configuration(providers: &[DemoProvider], upstream: SocketAddr) -> String {
     let mut text = format!(
         "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
@@ -84,19 +86,19 @@ fn configuration(providers: &[DemoProvider], upstream: SocketAddr) -> String {
     text
 }
 
-/// Reads log lines up to the one with the address for deliveries; the rest is
-/// read on the side, so that the process is never kept waiting for a reader.
+/// Reads log lines up to the one with the address for deliveries, and returns the address. A thread
+/// reads the rest of the log, so that the process never blocks on it.
 fn wait_until_listening(
     mut log: BufReader<impl std::io::Read + Send + 'static>,
 ) -> Result<SocketAddr, Error> {
-    let mut said = String::new();
+    let mut text = String::new();
     let mut address = None;
     while address.is_none() {
-        let start = said.len();
-        if log.read_line(&mut said)? == 0 {
-            return Err(Error::new(format!("the gateway did not start:\n{said}")));
+        let start = text.len();
+        if log.read_line(&mut text)? == 0 {
+            return Err(Error::new(format!("the gateway did not start:\n{text}")));
         }
-        let line: serde_json::Value = serde_json::from_str(&said[start..]).unwrap_or_default();
+        let line: serde_json::Value = serde_json::from_str(&text[start..]).unwrap_or_default();
         let fields = &line["fields"];
         if fields["message"] == "listening" && fields["role"] == "deliveries" {
             address = fields["address"]
@@ -105,5 +107,5 @@ fn wait_until_listening(
         }
     }
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-    address.ok_or_else(|| Error::new("the gateway did not say where it listens"))
+    address.ok_or_else(|| Error::new("the log of the gateway contains no address"))
 }

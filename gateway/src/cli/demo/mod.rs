@@ -1,5 +1,5 @@
-//! Shows every verdict: a real gateway process in front of a real upstream,
-//! and deliveries of the first providers, good and bad.
+//! `hookgate demo`: starts a gateway process and an upstream, sends good and bad deliveries of
+//! several providers, and compares each verdict with the expected one.
 
 mod cases;
 mod gateway;
@@ -21,15 +21,15 @@ use super::sign::new_id;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Stay up afterwards, and say how to send deliveries
+    /// Keep the gateway running afterwards, and print commands that send deliveries to it
     #[arg(long)]
     keep: bool,
 }
 
-/// A provider in the demonstration: its deliveries go to a path of its own.
+/// A provider of the demonstration. Each provider has its own path.
 pub(super) struct DemoProvider {
     entry: Provider,
-    /// Made for this run, and worth nothing after it.
+    /// A random secret for this run.
     secret: String,
     signer: Signer,
 }
@@ -54,13 +54,9 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         gateway.address()
     )?;
 
-    // What was signed before the gateway started is told to come back.
+    // The boot fence refuses deliveries that were signed in the second of the start.
     wait_for_new_second(clock);
-    writeln!(
-        out,
-        "{:<18} {:<20} {:<26} got",
-        "provider", "delivery", "expected"
-    )?;
+    writeln!(out, "{:<18} {:<20} verdict", "provider", "delivery")?;
     let (mut shown, mut wrong) = (0, 0);
     for provider in &providers {
         let to = gateway.url(provider).parse().map_err(Error::new)?;
@@ -68,24 +64,29 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         for case in Case::all() {
             let expected = case.expected();
             let found = runtime.block_on(case.run(provider, &client, &upstream, clock))?;
-            let mark = if found == expected { "" } else { "  <- WRONG" };
+            let mark = match found == expected {
+                true => String::new(),
+                false => format!("  <- expected {expected}"),
+            };
             wrong += usize::from(found != expected);
             shown += 1;
             writeln!(
                 out,
-                "{:<18} {:<20} {:<26} {found}{mark}",
+                "{:<18} {:<20} {found}{mark}",
                 provider.entry.title(),
                 case.name(),
-                expected.to_string(),
             )?;
         }
     }
     writeln!(out)?;
     if wrong > 0 {
-        writeln!(out, "{wrong} of {shown} verdicts are not the expected ones")?;
+        writeln!(
+            out,
+            "{wrong} of {shown} verdicts differ from the expected ones"
+        )?;
         return Ok(ExitCode::FAILURE);
     }
-    writeln!(out, "{shown} verdicts, every one as expected")?;
+    writeln!(out, "all {shown} verdicts are as expected")?;
     if options.keep {
         explain_how_to_send(&providers, &gateway, &mut out)?;
         gateway.wait()?;
@@ -100,7 +101,7 @@ fn explain_how_to_send(
 ) -> io::Result<()> {
     writeln!(
         out,
-        "\nStill up; end it with Ctrl-C. To send deliveries of your own:\n"
+        "\nThe gateway is still running; stop it with Ctrl-C. Send your own deliveries with:\n"
     )?;
     for provider in providers {
         let variable = provider.variable();
@@ -119,8 +120,8 @@ impl DemoProvider {
     fn new(name: &str) -> Result<Self, Error> {
         let provider = Provider::named(name)
             .ok_or_else(|| Error::new(format!("{name} is not in the catalogue")))?;
-        // Random, of the shape that these providers hand out; its tail is valid
-        // base64 as well, for the one that decodes it.
+        // The secret has the form that these providers use. The part after the prefix is valid
+        // base64, because Standard Webhooks decodes it.
         let secret = format!("whsec_{0:0<16}{1:0<16}", &new_id()[4..], &new_id()[4..]);
         let text = Secret::new(secret.clone()).map_err(Error::new)?;
         let signer = Signer::new(provider.scheme(), &text).map_err(Error::new)?;
@@ -131,7 +132,7 @@ impl DemoProvider {
         })
     }
 
-    /// The environment variable of the secret.
+    /// Returns the name of the environment variable for the secret.
     fn variable(&self) -> String {
         format!(
             "DEMO_{}_SECRET",
@@ -144,8 +145,7 @@ impl DemoProvider {
     }
 }
 
-/// Waits until the clock has turned to a new second, so that what follows has
-/// nearly all of it.
+/// Waits until a new second begins, so that the following steps have nearly a whole second.
 fn wait_for_new_second(clock: &dyn Clock) {
     let millis = u64::try_from(1_000 - clock.now().millis().rem_euclid(1_000)).unwrap_or(1_000);
     std::thread::sleep(std::time::Duration::from_millis(millis));

@@ -1,5 +1,4 @@
-//! The upstream of the demonstration: takes what it is sent, and fails on
-//! request.
+//! The upstream of the demonstration. It records each body, and fails on demand.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use tokio::sync::watch;
 use super::super::Error;
 use crate::listener::bind;
 
+/// A running HTTP server on a free local port.
 pub(super) struct Upstream {
     state: Arc<State>,
     address: SocketAddr,
@@ -27,7 +27,7 @@ pub(super) struct Upstream {
 
 #[derive(Default)]
 struct State {
-    /// Bodies that have arrived.
+    /// The bodies that were received.
     bodies: Mutex<Vec<Vec<u8>>>,
     fail_next: AtomicBool,
 }
@@ -46,7 +46,7 @@ impl Upstream {
         let address = service
             .addresses()
             .next()
-            .ok_or_else(|| Error::new("nothing is bound"))?;
+            .ok_or_else(|| Error::new("the upstream has no address"))?;
         let (shutdown, watch) = watch::channel(false);
         runtime.spawn(async move {
             let sockets = Arc::new(Mutex::new(Fds::new()));
@@ -63,12 +63,12 @@ impl Upstream {
         self.address
     }
 
-    /// The bodies that arrived since this was asked last.
+    /// Returns the bodies that were received since the last call.
     pub(super) fn take_received(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.state.bodies.lock())
     }
 
-    /// Answers 500 to the next delivery.
+    /// Responds to the next delivery with status 500.
     pub(super) fn fail_next(&self) {
         self.state.fail_next.store(true, Ordering::SeqCst);
     }

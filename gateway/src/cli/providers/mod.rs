@@ -1,10 +1,12 @@
+//! `hookgate providers`: lists the catalogue, or describes one provider.
+
 mod page;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::{Events, Provider, UndocumentedProvider, Window};
+use hookgate_core::{Events, Provider, UndocumentedProvider, Variant, Window};
 use humantime::format_duration;
 use serde_json::{Value, json};
 
@@ -12,15 +14,15 @@ use crate::cli::{Error, parse_provider};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// One provider in full
+    /// The provider to describe; without it, all providers are listed
     #[arg(value_parser = parse_entry)]
     name: Option<Entry>,
 
-    /// Print JSON: an array, or one object
+    /// Print JSON: an array, or one object for a single provider
     #[arg(long)]
     json: bool,
 
-    /// Print the page of the documentation
+    /// Print the list as a Markdown page
     #[arg(long, conflicts_with_all = ["name", "json"])]
     markdown: bool,
 }
@@ -34,44 +36,17 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     match (&options.name, options.json) {
         (Some(Entry::Provider(provider)), false) => write_one(provider, &mut out)?,
         (Some(Entry::Provider(provider)), true) => writeln!(out, "{}", object(provider))?,
-        (Some(Entry::Undocumented(unpublished)), false) => {
-            write_unpublished(unpublished, &mut out)?;
+        (Some(Entry::Undocumented(provider)), false) => {
+            write_undocumented(provider, &mut out)?;
         }
-        (Some(Entry::Undocumented(unpublished)), true) => {
-            writeln!(out, "{}", unpublished_object(unpublished))?;
+        (Some(Entry::Undocumented(provider)), true) => {
+            writeln!(out, "{}", undocumented_object(provider))?;
         }
-        (None, false) => {
-            writeln!(
-                out,
-                "{:<26} {:<26} {:<11} dedupes by",
-                "name", "provider", "known from"
-            )?;
-            for provider in all() {
-                writeln!(
-                    out,
-                    "{:<26} {:<26} {:<11} {}",
-                    provider.name(),
-                    provider.title(),
-                    provider.evidence().to_string(),
-                    dedupes_by(&provider)
-                )?;
-            }
-            for unpublished in UndocumentedProvider::names().filter_map(UndocumentedProvider::named)
-            {
-                writeln!(
-                    out,
-                    "{:<26} {:<26} {:<11} spell out its scheme",
-                    unpublished.name(),
-                    unpublished.title(),
-                    "nothing"
-                )?;
-            }
-        }
+        (None, false) => write_list(&mut out)?,
         (None, true) => {
-            let unpublished = UndocumentedProvider::names().filter_map(UndocumentedProvider::named);
             let list: Vec<Value> = all()
                 .map(|provider| object(&provider))
-                .chain(unpublished.map(|provider| unpublished_object(&provider)))
+                .chain(all_undocumented().map(|provider| undocumented_object(&provider)))
                 .collect();
             writeln!(out, "{}", Value::Array(list))?;
         }
@@ -79,7 +54,37 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// An entry of the catalogue.
+fn write_list(out: &mut impl Write) -> io::Result<()> {
+    let mut rows = vec![["name", "provider", "source", "duplicates found by"].map(str::to_owned)];
+    rows.extend(all().map(|provider| {
+        [
+            provider.name().to_owned(),
+            provider.title().to_owned(),
+            provider.evidence().to_string(),
+            dedupes_by(&provider).to_owned(),
+        ]
+    }));
+    rows.extend(all_undocumented().map(|provider| {
+        [
+            provider.name().to_owned(),
+            provider.title().to_owned(),
+            "none".to_owned(),
+            "needs [sources.scheme]".to_owned(),
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    for [name, title, source, duplicates] in rows {
+        writeln!(
+            out,
+            "{name:<0$} {title:<1$} {source:<2$} {duplicates}",
+            widths[0], widths[1], widths[2],
+        )?;
+    }
+    Ok(())
+}
+
+/// An entry of the catalogue, with or without a published scheme.
 #[derive(Clone, Debug)]
 enum Entry {
     Provider(Box<Provider>),
@@ -88,13 +93,19 @@ enum Entry {
 
 fn parse_entry(name: &str) -> Result<Entry, String> {
     match UndocumentedProvider::named(name) {
-        Some(unpublished) => Ok(Entry::Undocumented(Box::new(unpublished))),
+        Some(provider) => Ok(Entry::Undocumented(Box::new(provider))),
         None => parse_provider(name).map(Box::new).map(Entry::Provider),
     }
 }
 
+/// Returns every provider with a published scheme.
 pub(super) fn all() -> impl Iterator<Item = Provider> {
     Provider::names().filter_map(Provider::named)
+}
+
+/// Returns every provider that does not publish its scheme.
+pub(super) fn all_undocumented() -> impl Iterator<Item = UndocumentedProvider> {
+    UndocumentedProvider::names().filter_map(UndocumentedProvider::named)
 }
 
 fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
@@ -103,47 +114,28 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     line(out, "name", provider.name())?;
     line(out, "provider", provider.title())?;
     for variant in scheme.variants() {
-        if let Some(name) = variant.name() {
-            let chosen = match variant.is_opt_in() {
-                true => ", only where it is chosen",
-                false => "",
-            };
-            line(out, "variant", &format!("{name}{chosen}"))?;
-        }
-        line(out, "algorithm", variant.algorithm())?;
-        line(out, "signed", &variant.signed())?;
-        line(out, "signature", &variant.signature())?;
-        line(
-            out,
-            "timestamp",
-            &variant.timestamp().unwrap_or_else(|| "none".to_owned()),
-        )?;
-        line(out, "window", &window(variant.window()))?;
-        line(
-            out,
-            "event id",
-            &variant.id().unwrap_or_else(|| "none".to_owned()),
-        )?;
-        for warning in variant.warnings() {
-            line(out, "caution", warning.text())?;
-        }
+        write_variant(variant, out)?;
     }
     if scheme.needs_url() {
-        line(out, "needs", "url: the address at which the provider calls")?;
+        line(out, "needs", "url: the public URL that the provider calls")?;
     }
     for param in scheme.params() {
         line(out, "needs", &format!("params.{param}"))?;
     }
     for handshake in scheme.handshakes() {
-        line(out, "answers", &handshake)?;
+        line(out, "handshake", &handshake)?;
     }
     if let Some(status) = scheme.refusal_status() {
-        line(out, "refused with", status.as_str())?;
+        line(out, "refusals", &format!("status {}", status.as_str()))?;
     }
-    line(out, "dedupes by", dedupes_by(provider))?;
     line(
         out,
-        "remembers",
+        "duplicates",
+        &format!("found by {}", dedupes_by(provider)),
+    )?;
+    line(
+        out,
+        "retention",
         &format_duration(provider.retention()).to_string(),
     )?;
     let retries = provider.retries().map_or_else(unknown, str::to_owned);
@@ -151,8 +143,8 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     let timeout = provider
         .timeout()
         .map(|timeout| format_duration(timeout).to_string());
-    line(out, "waits", &timeout.unwrap_or_else(unknown))?;
-    line(out, "known from", &provider.evidence().to_string())?;
+    line(out, "timeout", &timeout.unwrap_or_else(unknown))?;
+    line(out, "source", &provider.evidence().to_string())?;
     line(out, "see", provider.docs())?;
     if let Some(notes) = provider.notes() {
         writeln!(out, "\n{notes}")?;
@@ -160,7 +152,35 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn write_unpublished(provider: &UndocumentedProvider, out: &mut impl Write) -> io::Result<()> {
+fn write_variant(variant: Variant<'_>, out: &mut impl Write) -> io::Result<()> {
+    if let Some(name) = variant.name() {
+        let chosen = match variant.is_opt_in() {
+            true => ", only if the configuration selects it",
+            false => "",
+        };
+        line(out, "variant", &format!("{name}{chosen}"))?;
+    }
+    line(out, "algorithm", variant.algorithm())?;
+    line(out, "signed", &variant.signed())?;
+    line(out, "signature", &variant.signature())?;
+    line(
+        out,
+        "timestamp",
+        &variant.timestamp().unwrap_or_else(|| "none".to_owned()),
+    )?;
+    line(out, "window", &window(variant.window()))?;
+    line(
+        out,
+        "event id",
+        &variant.id().unwrap_or_else(|| "none".to_owned()),
+    )?;
+    for warning in variant.warnings() {
+        line(out, "caution", warning.text())?;
+    }
+    Ok(())
+}
+
+fn write_undocumented(provider: &UndocumentedProvider, out: &mut impl Write) -> io::Result<()> {
     line(out, "name", provider.name())?;
     line(out, "provider", provider.title())?;
     line(out, "signed", "not published")?;
@@ -179,18 +199,18 @@ fn line(out: &mut impl Write, label: &str, value: &str) -> io::Result<()> {
 
 fn window(window: Option<Window>) -> String {
     window.map_or_else(
-        || "none: no timestamp is signed".to_owned(),
+        || "none, because the scheme signs no timestamp".to_owned(),
         |window| {
             let (past, future) = (
                 format_duration(window.past()),
                 format_duration(window.future()),
             );
-            format!("{past} back, {future} ahead")
+            format!("at most {past} old, at most {future} ahead")
         },
     )
 }
 
-/// What tells an event from others, as `check` says it too.
+/// Describes by what a duplicate of an event is recognised.
 pub(super) fn dedupes_by(provider: &Provider) -> &'static str {
     let scheme = provider.scheme();
     match (
@@ -198,11 +218,13 @@ pub(super) fn dedupes_by(provider: &Provider) -> &'static str {
         scheme.signs_id(),
         scheme.window().is_some(),
     ) {
-        (Events::Thin, _, _) => "nothing: its events can be byte-identical",
-        _ if scheme.is_token() && scheme.signs_id() => "event id; a token does not stop replays",
-        _ if scheme.is_token() => "whole body; a token does not stop replays",
+        (Events::Thin, _, _) => "nothing; equal bodies can be distinct events",
+        _ if scheme.is_token() && scheme.signs_id() => {
+            "event id; replays pass, as a token signs nothing"
+        }
+        _ if scheme.is_token() => "whole body; replays pass, as a token signs nothing",
         (_, true, _) => "event id",
-        (_, false, true) => "exact bytes, timestamp included",
+        (_, false, true) => "signed bytes, timestamp included",
         (_, false, false) => "whole body",
     }
 }
@@ -245,7 +267,7 @@ fn object(provider: &Provider) -> Value {
     })
 }
 
-fn unpublished_object(provider: &UndocumentedProvider) -> Value {
+fn undocumented_object(provider: &UndocumentedProvider) -> Value {
     json!({
         "name": provider.name(),
         "title": provider.title(),

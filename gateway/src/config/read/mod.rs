@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use hookgate_core::Problems;
 use hookgate_core::internal::{Report, Section};
-use toml::Table;
+use toml::{Table, Value};
 
 use super::Config;
 
@@ -33,7 +33,8 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     // A single source may fill the store. With several sources, one of them gets at most half,
     // so that it cannot shut out the others.
     let half = || Some(replay.store.max_entries()? / 2);
-    let has_several_sources = root.sections("sources").len() > 1;
+    let sources = root.raw().get("sources").and_then(Value::as_array);
+    let has_several_sources = sources.is_some_and(|sources| sources.len() > 1);
     defaults.max_entries =
         max_entries_per_source.or_else(|| half().filter(|_| has_several_sources));
     let upstreams = upstreams::read(&root);

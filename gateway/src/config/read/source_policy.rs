@@ -146,8 +146,7 @@ fn read_mode(section: &Section<'_>, warnings: &Report) -> Mode {
     if mode == Mode::Observe {
         warnings.add(
             section.key_path("mode"),
-            "every delivery is forwarded, forged and replayed ones included; use this for a trial \
-             only",
+            "observe mode forwards forged and replayed deliveries too; use it for a trial only",
         );
     }
     mode

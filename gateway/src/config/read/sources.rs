@@ -218,11 +218,11 @@ fn warn_of_slow_upstream(
         warnings.add(
             section.key_path("upstream"),
             format!(
-                "the `timeout` of this upstream is {}, but {} waits {} for a response and sends \
-                 the delivery again after that; expected a shorter timeout",
-                humantime::format_duration(upstream_timeout),
+                "{} stops waiting after {}, but the `timeout` of this upstream is {}. A slower \
+                 delivery is sent again, and is then answered as a duplicate",
                 provider.title(),
-                humantime::format_duration(provider_timeout)
+                humantime::format_duration(provider_timeout),
+                humantime::format_duration(upstream_timeout)
             ),
         );
     }

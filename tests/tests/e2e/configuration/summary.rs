@@ -12,7 +12,7 @@ fn check_shows_a_configuration_without_its_secrets() {
     for expected in [
         "beatapi",
         "/hooks/beatapi",
-        "5m back",
+        "at most 5m old",
         "1day",
         "127.0.0.1:9090",
     ] {
@@ -172,10 +172,10 @@ fn the_configuration_of_the_readme_loads() {
 #[test]
 fn check_states_how_each_scheme_recognises_duplicates() {
     for (provider, expected) in [
-        ("beatapi", "dedupe     by the event id, which is signed"),
-        ("calendly", "dedupe     exact replays only"),
-        ("github", "dedupe     by the whole content"),
-        ("telegram", "dedupe     retries only: a token signs nothing"),
+        ("beatapi", "dedupe     by the signed event id"),
+        ("calendly", "dedupe     by the exact signed bytes"),
+        ("github", "dedupe     by the signed content"),
+        ("telegram", "dedupe     recognises retries only: a token"),
         ("asana", "dedupe     off"),
     ] {
         let text = VALID.replace(
