@@ -62,7 +62,7 @@ impl<'f, 'p, 'b> ValueVisitor<'f, 'p, 'b> {
 
     fn select(&self, wanted: impl Fn(&[String]) -> bool) -> u32 {
         bits(self.mask)
-            .filter(|index| wanted(&self.found.pointers[*index].steps()))
+            .filter(|index| wanted(self.found.pointers[*index].steps()))
             .fold(0, |mask, index| mask | (1 << index))
     }
 
