@@ -1,6 +1,8 @@
-//! The state that every connection shares: the running configuration, the gate, the
-//! limits, and telemetry.
+//! The state that every connection shares: the running configuration, the gate, the limits
+//! and telemetry.
 
+use std::error::Error;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::config::{Config, Limits, StartupSettings};
 use crate::limits::refusal_rate::RefusalRateLimiter;
 use crate::limits::unverified_bodies::UnverifiedBodies;
 use crate::listener::connection_limits::ConnectionsByAddress;
-use crate::listener::rejected_connection::RejectionLog;
+use crate::listener::rejected_connection::{ConnectionRejection, RejectionLog};
 use crate::pipeline::request_id::RequestIds;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
@@ -23,31 +25,33 @@ use crate::telemetry::metrics::{Metrics, UpstreamState};
 use crate::telemetry::trace::Traces;
 use crate::upstream::Upstream;
 
-/// Everything that a delivery needs on its way, shared by all connections.
+/// The shared state of one gateway process.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) gate: Gate<Store>,
+    /// The part of the configuration that a reload replaces.
     pub(crate) running: ArcSwap<RuntimeState>,
+    /// The part of the configuration that a reload cannot change.
     pub(crate) startup: StartupSettings,
     pub(crate) metrics: Metrics,
     pub(crate) access: AccessLog,
     pub(crate) traces: Traces,
     pub(crate) request_ids: RequestIds,
-    pub(crate) bodies: UnverifiedBodies,
-    pub(crate) refusals: RefusalRateLimiter,
-    pub(crate) open: ConnectionsByAddress,
-    pub(crate) turned_away: RejectionLog,
-    /// Deliveries under way; one may outlive its connection.
+    pub(crate) unverified_bodies: UnverifiedBodies,
+    pub(crate) refusal_rate: RefusalRateLimiter,
+    pub(crate) connections_by_address: ConnectionsByAddress,
+    rejections: RejectionLog,
+    /// Number of deliveries in progress. A delivery may outlive its connection.
     pub(crate) deliveries: AtomicUsize,
-    pub(crate) draining: AtomicBool,
+    draining: AtomicBool,
 }
 
 impl Gateway {
-    /// What runs as `config` says.
+    /// Creates the state for `config`.
     ///
     /// # Errors
     ///
-    /// What an upstream cannot be connected to with.
+    /// Returns the problems if the certificates of an upstream cannot be read.
     pub(crate) fn new(
         config: Config,
         store: Store,
@@ -60,33 +64,31 @@ impl Gateway {
             .clock(clock)
             .boot_fence(config.replay.boot_fence)
             .build();
-        let gateway = Self {
+        Ok(Self {
             gate,
             startup: StartupSettings::from_config(&config),
             running: ArcSwap::from_pointee(RuntimeState::new(config, &metrics, None)?),
+            rejections: RejectionLog::new(&metrics),
             metrics,
             access,
             traces,
             request_ids: RequestIds::new(),
-            bodies: UnverifiedBodies::default(),
-            refusals: RefusalRateLimiter::new(),
-            open: ConnectionsByAddress::default(),
-            turned_away: RejectionLog::default(),
+            unverified_bodies: UnverifiedBodies::default(),
+            refusal_rate: RefusalRateLimiter::new(),
+            connections_by_address: ConnectionsByAddress::default(),
             deliveries: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-        };
-        gateway.announce_turned_away();
-        Ok(gateway)
+        })
     }
 
-    /// Runs `config` from the next request on. What the gate remembers stays, and so
-    /// do the connections to upstreams that have not changed. Deliveries under way
-    /// that are not claimed yet are checked once more, by their source as it is then.
+    /// Replaces the configuration, for later requests. The replay store stays, and so do the
+    /// connections to upstreams that have not changed. Deliveries in progress that have not
+    /// claimed their event are checked again, with the new configuration of their source.
     ///
     /// # Errors
     ///
-    /// What cannot change at run time, and what an upstream cannot be connected to with.
-    /// Nothing has changed then.
+    /// Returns the problems if `config` changes a setting that needs a restart, or if the
+    /// certificates of an upstream cannot be read. The old configuration then stays.
     pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
         self.startup.check_unchanged(&config)?;
         let certificates = config.tls.clone();
@@ -96,7 +98,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// How long a delivery may be under way.
+    /// Returns the maximum duration of a delivery.
     pub(crate) fn longest_delivery(&self) -> Duration {
         self.running.load().longest_delivery
     }
@@ -105,13 +107,24 @@ impl Gateway {
         self.running.load().limits
     }
 
-    /// Connections that are open and deliveries under way.
-    pub(crate) fn under_way(&self) -> usize {
+    /// Counts and logs a connection that is closed without a response.
+    pub(crate) fn reject_connection(
+        &self,
+        rejection: ConnectionRejection,
+        client: Option<IpAddr>,
+        cause: Option<&(dyn Error + 'static)>,
+    ) {
+        self.rejections
+            .record(&self.metrics, rejection, client, cause);
+    }
+
+    /// Returns the larger of two numbers: open connections, and deliveries in progress.
+    pub(crate) fn in_progress(&self) -> usize {
         let connections = usize::try_from(self.metrics.connections().get()).unwrap_or(0);
         connections.max(self.deliveries.load(Ordering::SeqCst))
     }
 
-    /// Says from here on that it is about to end.
+    /// Makes readiness checks fail from now on, because the process is about to end.
     pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
@@ -120,7 +133,7 @@ impl Gateway {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Where deliveries go.
+    /// Returns the upstreams of the running configuration.
     pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
         self.running.load().upstreams().cloned().collect()
     }
@@ -129,22 +142,25 @@ impl Gateway {
         &self.gate
     }
 
-    /// Sends what is left of traces.
+    /// Sends the traces that are still buffered.
     pub(crate) fn flush_traces(&self) {
         self.traces.flush();
     }
 
-    /// Every metric, as text.
+    /// Renders all metrics in the text format of Prometheus.
     pub(crate) fn render_metrics(&self) -> Vec<u8> {
         self.metrics.set_log_lines_dropped(self.access.dropped());
         let state = self.running.load();
         let upstreams = state.upstreams().map(|upstream| UpstreamState {
             name: upstream.name(),
-            unhealthy_servers: upstream.servers_out(),
-            requests_in_flight: upstream.requests(),
+            unhealthy_servers: upstream.unhealthy_backends(),
+            requests_in_flight: upstream.requests_in_flight(),
         });
-        self.metrics
-            .set_gauges(self.bodies.held(), state.limits.connections, upstreams);
+        self.metrics.set_gauges(
+            self.unverified_bodies.total(),
+            state.limits.connections,
+            upstreams,
+        );
         self.metrics
             .render(self.gate.stats(), self.gate.store().entries())
     }

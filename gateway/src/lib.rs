@@ -9,6 +9,7 @@
 mod admin;
 mod cli;
 mod config;
+mod error_chain;
 mod gateway;
 mod limits;
 mod listener;

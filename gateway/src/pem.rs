@@ -1,4 +1,7 @@
-//! Certificates and keys, from files in PEM.
+//! Reads certificates and private keys from PEM files, for listeners and for upstreams.
+//!
+//! No message contains the error of the PEM parser, because that quotes the file, which may
+//! contain a private key.
 
 use std::path::Path;
 
@@ -6,45 +9,43 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What is wrong, and the key of the configuration that names the file.
+/// A mistake in a file: the configuration key that names the file, and a message.
 pub(crate) type FileProblem = (&'static str, String);
 
+/// Reads the file that the configuration key `key` names.
 pub(crate) fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, FileProblem> {
     std::fs::read(path).map_err(|error| (key, format!("cannot read {}: {error}", path.display())))
 }
 
-/// The certificates of a chain, in order.
+/// Parses the certificates of a chain, in the order of the file.
 pub(crate) fn certificates(
     key: &'static str,
     path: &Path,
     pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
+    let file = path.display();
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let expected = || {
-        let path = path.display();
-        (
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err((
             key,
-            format!("{path} is not PEM; expected BEGIN CERTIFICATE"),
-        )
-    };
-    let chain = chain.map_err(|_| expected())?;
-    if chain.is_empty() {
-        return Err(expected());
+            format!("{file} contains no valid certificate; expected BEGIN CERTIFICATE in PEM"),
+        )),
     }
-    Ok(chain)
 }
 
+/// Parses the private key of the configuration key `key`.
 pub(crate) fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, FileProblem> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         let path = path.display();
         (
             "key",
-            format!("{path} has no private key; expected BEGIN PRIVATE KEY in PEM"),
+            format!("{path} contains no valid private key; expected BEGIN PRIVATE KEY in PEM"),
         )
     })
 }
 
-/// The authorities that are trusted.
+/// Parses the certificates of trusted authorities.
 pub(crate) fn roots(
     key: &'static str,
     path: &Path,
@@ -56,7 +57,7 @@ pub(crate) fn roots(
             let path = path.display();
             (
                 key,
-                format!("{path}: a certificate that cannot be trusted: {error}"),
+                format!("{path} contains a certificate that cannot be trusted: {error}"),
             )
         })?;
     }

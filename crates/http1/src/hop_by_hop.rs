@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName};
 
 use crate::limits::MAX_FIELDS;
 
-/// The hop-by-hop fields of one head: the standard ones, and those that `Connection` names.
+/// The hop-by-hop fields of one head: the standard fields, and the fields that `Connection`
+/// names.
 #[derive(Debug)]
 pub struct HopByHop<'h> {
     /// Names that `Connection` lists, without `Keep-Alive` and `Content-Length`.

@@ -130,13 +130,13 @@ impl Services {
     ) -> Result<Self, Error> {
         let listener = |kind| Listener {
             gateway: Arc::clone(gateway),
-            balancers: addresses.proxy_protocol.clone(),
-            entrance: kind,
+            proxy_protocol: addresses.proxy_protocol.clone(),
+            kind,
         };
         let mut deliveries = vec![bind(
             "deliveries",
             &addresses.plaintext,
-            listener(ListenerKind::Clear { h2c: addresses.h2c }),
+            listener(ListenerKind::Plaintext { h2c: addresses.h2c }),
             L4BufferSettings::unbuffered(),
             inherited,
         )?];
@@ -174,9 +174,9 @@ impl Services {
 
     fn announce(&self) {
         for service in &self.deliveries {
-            service.announce();
+            service.log_addresses();
         }
-        self.admin.announce();
+        self.admin.log_addresses();
     }
 
     /// Serves until the shutdown is complete.

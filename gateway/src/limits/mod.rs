@@ -1,5 +1,5 @@
-//! Limits on requests that have not verified: the memory budget of their bodies, and the
-//! rate of refusals for each client network.
+//! Limits on requests that are not verified: the memory for their bodies, and the rate of
+//! refusals for each client network.
 
 pub(crate) mod refusal_rate;
 pub(crate) mod unverified_bodies;

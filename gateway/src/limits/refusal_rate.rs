@@ -1,8 +1,8 @@
-//! How often senders may be refused before they are told to slow down.
+//! Limits the rate of refused requests for each client network and each source.
 //!
-//! It is a budget of refusals, not of requests: whoever has spent it is still verified,
-//! and gets in with a good delivery. Providers share addresses, and so do the machines
-//! behind a NAT; an attacker must not be able to spend what others need.
+//! The budget counts refusals, not requests. The gateway still verifies the deliveries of a
+//! client without budget, and accepts the genuine ones. Providers share addresses, and so do machines behind
+//! a NAT: an attacker must not be able to exhaust a limit that genuine deliveries need.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,27 +12,28 @@ use std::time::{Duration, Instant};
 use crate::config::RefusalLimits;
 use crate::telemetry::log_throttle::LogThrottle;
 
-/// Budgets are kept in so many cells, whoever comes. Two that share one have less
-/// between them, which costs neither a delivery.
+/// Number of cells that hold the budgets. Clients that share a cell share its budget, which
+/// costs neither of them a delivery.
 const CELLS: usize = 16 * 1024;
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The budgets of all clients and sources, in a table of fixed size.
 #[derive(Debug)]
 pub(crate) struct RefusalRateLimiter<S = RandomState> {
     start: Instant,
-    /// When the budget of a cell will be whole again, in microseconds from the start.
+    /// When each budget will be complete again, in microseconds since `start`.
     cells: Box<[AtomicU64]>,
-    /// Keyed at random, so that nobody can choose whom to share with.
+    /// Has random keys, so that an attacker cannot choose whose cell to share.
     hasher: S,
-    error_for_log: LogThrottle,
+    throttle: LogThrottle,
 }
 
-/// Whether a refusal is one too many.
+/// Whether a refusal is within the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RateDecision {
     Allowed,
     Limited,
-    /// Likewise, and it was not said in the log for a minute.
+    /// The first limited refusal within a minute, which is logged.
     LimitedFirst,
 }
 
@@ -42,61 +43,63 @@ impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
             start: Instant::now(),
             cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
             hasher: S::default(),
-            error_for_log: LogThrottle::default(),
+            throttle: LogThrottle::default(),
         }
     }
 
-    /// Counts a refusal of `source`, none if it has no name.
-    pub(crate) fn count(
+    /// Counts a refusal by `source`, whose name is empty if no source has the path.
+    pub(crate) fn check(
         &self,
         source: &str,
         client: Option<IpAddr>,
-        budget: RefusalLimits,
+        limits: RefusalLimits,
     ) -> RateDecision {
-        self.count_at(self.start.elapsed(), source, client, budget)
+        self.check_at(self.start.elapsed(), source, client, limits)
     }
 
-    fn count_at(
+    fn check_at(
         &self,
         now: Duration,
         source: &str,
         client: Option<IpAddr>,
-        budget: RefusalLimits,
+        limits: RefusalLimits,
     ) -> RateDecision {
         let address = client.map(network);
-        // What is beyond the address's own budget is not taken from what others share.
-        let fair = self.spend(now, (source, address), budget.per_address)
-            && self.spend(now, (source, None::<IpAddr>), budget.per_source);
-        if fair {
+        // A refusal above the budget of its address does not count against the source, whose
+        // budget other addresses share.
+        let is_allowed = self.spend(now, (source, address), limits.per_address)
+            && self.spend(now, (source, None::<IpAddr>), limits.per_source);
+        if is_allowed {
             return RateDecision::Allowed;
         }
-        match self.error_for_log.should_log() {
+        match self.throttle.should_log() {
             true => RateDecision::LimitedFirst,
             false => RateDecision::Limited,
         }
     }
 
-    /// Takes one of `most` a minute: all of them at once, or one by one as they come back
-    /// (the generic cell rate algorithm). Whether there was one.
-    fn spend(&self, now: Duration, key: (&str, Option<IpAddr>), most: u32) -> bool {
+    /// Spends one of `limit` refusals a minute, by the generic cell rate algorithm: a full
+    /// budget may be spent at once, and it refills evenly. Returns whether one was left.
+    fn spend(&self, now: Duration, key: (&str, Option<IpAddr>), limit: u32) -> bool {
         let index = self.hasher.hash_one(key) as usize % CELLS;
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let (now, minute) = (micros(now), micros(MINUTE));
-        let one = minute / u64::from(most.max(1));
-        let spent = self.cells[index].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |whole| {
-            let whole = whole.max(now) + one;
-            (whole <= now + minute).then_some(whole)
-        });
+        let cost = minute / u64::from(limit.max(1));
+        let spent =
+            self.cells[index].fetch_update(Ordering::Relaxed, Ordering::Relaxed, |complete_at| {
+                let complete_at = complete_at.max(now) + cost;
+                (complete_at <= now + minute).then_some(complete_at)
+            });
         spent.is_ok()
     }
 }
 
-/// What one client has to itself: of IPv6, the half that it does not choose.
+/// Returns the network that one client controls: an IPv4 address or an IPv6 /64.
 pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
-            const HALF: u128 = u128::MAX << 64;
-            Ipv6Addr::from_bits(address.to_bits() & HALF).into()
+            const PREFIX: u128 = u128::MAX << 64;
+            Ipv6Addr::from_bits(address.to_bits() & PREFIX).into()
         }
         address => address,
     }
@@ -108,15 +111,15 @@ mod tests {
 
     use super::*;
 
-    /// Keyed with nothing, so that who shares a cell is the same in every run.
+    /// A limiter with fixed keys, so that the same clients share a cell in every run.
     type RefusalRateLimiter = super::RefusalRateLimiter<BuildHasherDefault<DefaultHasher>>;
 
-    const BUDGET: RefusalLimits = RefusalLimits {
+    const LIMITS: RefusalLimits = RefusalLimits {
         per_address: 10,
         per_source: 100,
     };
 
-    const BUDGET_OF_ONE: RefusalLimits = RefusalLimits {
+    const LIMITS_OF_ONE: RefusalLimits = RefusalLimits {
         per_address: 1,
         per_source: 1,
     };
@@ -125,9 +128,9 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
-    /// How many of `count` refusals were fair.
-    fn fair(
-        refusals: &RefusalRateLimiter,
+    /// Returns how many of `count` refusals are allowed.
+    fn allowed(
+        limiter: &RefusalRateLimiter,
         now: u64,
         count: usize,
         source: &str,
@@ -135,54 +138,58 @@ mod tests {
     ) -> usize {
         let now = Duration::from_secs(now);
         (0..count)
-            .filter(|_| refusals.count_at(now, source, client, BUDGET) == RateDecision::Allowed)
+            .filter(|_| limiter.check_at(now, source, client, LIMITS) == RateDecision::Allowed)
             .count()
     }
 
     #[test]
-    fn a_budget_is_spent_and_comes_back() {
-        let refusals = RefusalRateLimiter::new();
+    fn a_budget_is_spent_and_refills() {
+        let limiter = RefusalRateLimiter::new();
         let one = client("192.0.2.1");
-        assert_eq!(fair(&refusals, 0, 30, "a", one), 10);
-        assert_eq!(fair(&refusals, 30, 30, "a", one), 5);
-        assert_eq!(fair(&refusals, 3600, 30, "a", one), 10);
+        assert_eq!(allowed(&limiter, 0, 30, "a", one), 10);
+        assert_eq!(allowed(&limiter, 30, 30, "a", one), 5);
+        assert_eq!(allowed(&limiter, 3600, 30, "a", one), 10);
     }
 
     #[test]
-    fn sources_and_addresses_have_their_own() {
-        let refusals = RefusalRateLimiter::new();
-        assert_eq!(fair(&refusals, 0, 30, "a", client("192.0.2.1")), 10);
-        assert_eq!(fair(&refusals, 0, 30, "b", client("192.0.2.1")), 10);
-        assert_eq!(fair(&refusals, 0, 30, "a", client("192.0.2.2")), 10);
-        // The lower half is the client's to choose.
-        assert_eq!(fair(&refusals, 0, 30, "a", client("2001:db8::1")), 10);
-        assert_eq!(fair(&refusals, 0, 30, "a", client("2001:db8::2")), 0);
-        assert_eq!(fair(&refusals, 0, 30, "a", client("2001:db8:0:1::1")), 10);
-        // The same address in another spelling.
-        assert_eq!(fair(&refusals, 0, 30, "a", client("::ffff:192.0.2.1")), 0);
+    fn each_source_and_each_network_has_a_budget() {
+        let limiter = RefusalRateLimiter::new();
+        assert_eq!(allowed(&limiter, 0, 30, "a", client("192.0.2.1")), 10);
+        assert_eq!(allowed(&limiter, 0, 30, "b", client("192.0.2.1")), 10);
+        assert_eq!(allowed(&limiter, 0, 30, "a", client("192.0.2.2")), 10);
+        // A client can choose the lower half of an IPv6 address.
+        assert_eq!(allowed(&limiter, 0, 30, "a", client("2001:db8::1")), 10);
+        assert_eq!(allowed(&limiter, 0, 30, "a", client("2001:db8::2")), 0);
+        assert_eq!(allowed(&limiter, 0, 30, "a", client("2001:db8:0:1::1")), 10);
+        // The IPv4-mapped form is the same address.
+        assert_eq!(allowed(&limiter, 0, 30, "a", client("::ffff:192.0.2.1")), 0);
     }
 
     #[test]
-    fn many_addresses_share_the_budget_of_their_source() {
-        let refusals = RefusalRateLimiter::new();
+    fn all_addresses_share_the_budget_of_their_source() {
+        let limiter = RefusalRateLimiter::new();
         let all: usize = (0..200)
-            .map(|host| fair(&refusals, 0, 5, "a", client(&format!("192.0.2.{host}"))))
+            .map(|host| allowed(&limiter, 0, 5, "a", client(&format!("192.0.2.{host}"))))
             .sum();
         assert_eq!(all, 100);
-        // Of the other source nothing was spent.
-        assert_eq!(fair(&refusals, 0, 30, "b", client("192.0.2.1")), 10);
+        // The other source keeps its budget.
+        assert_eq!(allowed(&limiter, 0, 30, "b", client("192.0.2.1")), 10);
     }
 
     #[test]
-    fn the_log_is_told_of_the_first_that_is_too_fast() {
-        let refusals = RefusalRateLimiter::new();
+    fn only_the_first_limited_refusal_is_logged() {
+        let limiter = RefusalRateLimiter::new();
         let one = client("192.0.2.1");
-        let paces = (0..12).map(|_| refusals.count_at(Duration::ZERO, "a", one, BUDGET_OF_ONE));
-        let paces: Vec<RateDecision> = paces.collect();
+        let decisions = (0..12).map(|_| limiter.check_at(Duration::ZERO, "a", one, LIMITS_OF_ONE));
+        let decisions: Vec<RateDecision> = decisions.collect();
         assert_eq!(
-            paces[..2],
+            decisions[..2],
             [RateDecision::Allowed, RateDecision::LimitedFirst]
         );
-        assert!(paces[2..].iter().all(|pace| *pace == RateDecision::Limited));
+        let rest = &decisions[2..];
+        assert!(
+            rest.iter()
+                .all(|decision| *decision == RateDecision::Limited)
+        );
     }
 }

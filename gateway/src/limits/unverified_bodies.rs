@@ -1,9 +1,10 @@
-//! Bytes of bodies that nobody has verified yet, over all connections.
+//! Limits the memory for bodies that are not verified yet, over all connections.
 //!
-//! What counts are bytes that are held, and a few for each request that has had to wait for
-//! more, not connections or what senders announce. When there are too many, the bodies that have come slowest make room, because that is what
-//! an attack consists of: a signed delivery that comes in one go never waits, is never
-//! counted for longer than its check takes, and always gets in.
+//! The budget counts the bytes that were received, not connections or declared lengths. A
+//! request that has to wait for more bytes costs [`STALLED_REQUEST_COST`] besides. When the
+//! budget is exceeded, the slowest bodies are evicted, because an attack consists of slow
+//! bodies. A signed delivery that arrives at once never waits: it counts only while it is
+//! checked, and is never evicted.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -16,113 +17,117 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::poll::at_once;
+use crate::poll::now_or_never;
 
-/// What a request takes besides the bytes of its body, counted with them once it has had to
-/// wait: over HTTP/2 there may be a hundred of each connection, and none of them needs to send
-/// a byte.
-const WAITING: usize = 16 * 1024;
+/// Memory in bytes that a waiting request takes besides its body. It counts because a client
+/// can open a hundred requests on one HTTP/2 connection without sending a byte of their bodies.
+const STALLED_REQUEST_COST: usize = 16 * 1024;
 
-/// When room is made, so much of all of it: making room for every chunk alone would
-/// cost a look at all bodies each time.
-const MARGIN: usize = 8;
+/// An eviction frees this fraction of the budget (one eighth). A smaller eviction would have
+/// to examine all bodies again for the next chunk.
+const EVICTION_DIVISOR: usize = 8;
 
+/// The budget, and the bodies that may be evicted.
 #[derive(Debug, Default)]
 pub(crate) struct UnverifiedBodies {
-    held: AtomicUsize,
-    next: AtomicU64,
-    /// Those that have had to wait for more.
-    waiting: Mutex<HashMap<u64, Arc<StalledBody>>>,
+    total: AtomicUsize,
+    next_id: AtomicU64,
+    /// The bodies that have waited for bytes at least once.
+    stalled: Mutex<HashMap<u64, Arc<StalledBody>>>,
 }
 
+/// A body that has waited for bytes at least once.
 #[derive(Debug)]
 struct StalledBody {
     bytes: AtomicUsize,
     since: Instant,
-    /// Its bytes no longer count; it is about to be refused.
-    gives_way: AtomicBool,
-    error_for_log: Notify,
+    /// The bytes no longer count, and the request is about to be refused.
+    is_evicted: AtomicBool,
+    evicted: Notify,
 }
 
 impl UnverifiedBodies {
-    /// Bytes that count.
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+    /// Returns the number of bytes that count.
+    pub(crate) fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
     }
 
-    /// Counts what is read of `body`, at most `limit` bytes together with all others, and so
-    /// many more that one of `limit` bytes may wait.
-    pub(crate) fn hold<'b, B>(&'b self, body: &'b mut B, limit: usize) -> BudgetedBody<'b, B> {
+    /// Wraps `body` so that its bytes count. All bodies together may have `limit` bytes, and
+    /// [`STALLED_REQUEST_COST`] more, so that one body of `limit` bytes may wait.
+    pub(crate) fn reserve<'b, B>(&'b self, body: &'b mut B, limit: usize) -> BudgetedBody<'b, B> {
         BudgetedBody {
             body,
-            counted: Reservation {
+            reservation: Reservation {
                 bodies: self,
-                limit: limit.saturating_add(WAITING),
+                limit: limit.saturating_add(STALLED_REQUEST_COST),
                 bytes: 0,
-                waiting: None,
+                stalled: None,
             },
         }
     }
 
-    /// How many there are with so many more.
+    /// Counts `more` bytes and returns the new total.
     fn add(&self, more: usize) -> usize {
-        self.held.fetch_add(more, Ordering::Relaxed) + more
+        self.total.fetch_add(more, Ordering::Relaxed) + more
     }
 
     fn register(&self, bytes: usize) -> (u64, Arc<StalledBody>) {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let waiting = Arc::new(StalledBody {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let stalled = Arc::new(StalledBody {
             bytes: AtomicUsize::new(bytes),
             since: Instant::now(),
-            gives_way: AtomicBool::new(false),
-            error_for_log: Notify::new(),
+            is_evicted: AtomicBool::new(false),
+            evicted: Notify::new(),
         });
-        self.waiting.lock().insert(id, Arc::clone(&waiting));
-        (id, waiting)
+        self.stalled.lock().insert(id, Arc::clone(&stalled));
+        (id, stalled)
     }
 
-    /// Lets bodies give way until there is room. Whether there is.
-    fn make_room(&self, limit: usize, but: Option<u64>) -> bool {
-        let wanted = limit - limit / MARGIN;
-        let waiting = self.waiting.lock();
-        let mut slowest: Vec<((u128, Instant), &Arc<StalledBody>)> = waiting
+    /// Evicts the slowest bodies, except `exempt`, until a fraction of the budget is free.
+    /// Returns whether the total is within `limit`.
+    fn evict(&self, limit: usize, exempt: Option<u64>) -> bool {
+        let target = limit - limit / EVICTION_DIVISOR;
+        let stalled = self.stalled.lock();
+        let mut slowest: Vec<((u128, Instant), &Arc<StalledBody>)> = stalled
             .iter()
-            .filter(|(id, body)| Some(**id) != but && !body.gives_way.load(Ordering::Relaxed))
+            .filter(|(id, body)| Some(**id) != exempt && !body.is_evicted.load(Ordering::Relaxed))
             .map(|(_, body)| ((body.rate(), body.since), body))
             .collect();
         slowest.sort_by_key(|(order, _)| *order);
         for (_, body) in slowest {
-            if self.held() <= wanted {
+            if self.total() <= target {
                 break;
             }
-            // Where there is room already, a large body is too much to give for more of it.
-            let is_large = body.bytes.load(Ordering::Acquire) > limit / MARGIN;
-            if is_large && self.held() <= limit {
+            // Once the total is within the limit, the margin does not justify the loss of a
+            // large body.
+            let is_large = body.bytes.load(Ordering::Acquire) > limit / EVICTION_DIVISOR;
+            if is_large && self.total() <= limit {
                 continue;
             }
-            if !body.gives_way.swap(true, Ordering::AcqRel) {
+            if !body.is_evicted.swap(true, Ordering::AcqRel) {
                 let bytes = body.bytes.load(Ordering::Acquire);
-                self.held.fetch_sub(bytes, Ordering::Relaxed);
-                body.error_for_log.notify_one();
+                self.total.fetch_sub(bytes, Ordering::Relaxed);
+                body.evicted.notify_one();
             }
         }
-        self.held() <= limit
+        self.total() <= limit
     }
 }
 
 impl StalledBody {
-    /// Bytes a second. In the first, nobody is quicker for having sent little.
+    /// Returns the bytes per second. The first second counts as complete, so that a few bytes
+    /// in a short time are not a high rate.
     fn rate(&self) -> u128 {
         let bytes = self.bytes.load(Ordering::Relaxed) as u128;
         bytes * 1_000_000 / self.since.elapsed().as_micros().max(1_000_000)
     }
 }
 
-/// A body whose bytes count, until it is dropped.
+/// A body whose bytes count until it is dropped.
 #[derive(Debug)]
 pub(crate) struct BudgetedBody<'b, B> {
     body: &'b mut B,
-    counted: Reservation<'b>,
+    reservation: Reservation<'b>,
 }
 
 #[derive(Debug)]
@@ -130,58 +135,58 @@ struct Reservation<'b> {
     bodies: &'b UnverifiedBodies,
     limit: usize,
     bytes: usize,
-    waiting: Option<(u64, Arc<StalledBody>)>,
+    stalled: Option<(u64, Arc<StalledBody>)>,
 }
 
 impl<B: BodySource> BodySource for BudgetedBody<'_, B> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         let chunk = {
             let mut next = pin!(self.body.chunk());
-            match at_once(next.as_mut()).await {
+            match now_or_never(next.as_mut()).await {
                 Some(chunk) => chunk?,
                 None => {
-                    let waiting = self.counted.begin_waiting()?;
+                    let stalled = self.reservation.mark_stalled()?;
                     tokio::select! {
                         chunk = next => chunk?,
-                        () = waiting.error_for_log.notified() => return Err(BodyError::Overloaded),
+                        () = stalled.evicted.notified() => return Err(BodyError::Overloaded),
                     }
                 }
             }
         };
         if let Some(chunk) = &chunk {
-            self.counted.add(chunk.len())?;
+            self.reservation.add(chunk.len())?;
         }
         Ok(chunk)
     }
 }
 
 impl Reservation<'_> {
-    /// From now on, it may have to give way.
-    fn begin_waiting(&mut self) -> Result<Arc<StalledBody>, BodyError> {
-        if let Some((_, waiting)) = &self.waiting {
-            return Ok(Arc::clone(waiting));
+    /// Makes the body a candidate for eviction.
+    fn mark_stalled(&mut self) -> Result<Arc<StalledBody>, BodyError> {
+        if let Some((_, stalled)) = &self.stalled {
+            return Ok(Arc::clone(stalled));
         }
-        let (id, waiting) = self.bodies.register(self.bytes);
-        self.waiting = Some((id, Arc::clone(&waiting)));
-        self.add(WAITING)?;
-        Ok(waiting)
+        let (id, stalled) = self.bodies.register(self.bytes);
+        self.stalled = Some((id, Arc::clone(&stalled)));
+        self.add(STALLED_REQUEST_COST)?;
+        Ok(stalled)
     }
 
     fn add(&mut self, more: usize) -> Result<(), BodyError> {
-        let (own, held) = match &self.waiting {
-            Some((id, waiting)) => {
-                // Under the lock, so that what gives way gives up what it has.
-                let _all = self.bodies.waiting.lock();
-                if waiting.gives_way.load(Ordering::Acquire) {
+        let (id, total) = match &self.stalled {
+            Some((id, stalled)) => {
+                // The lock keeps an eviction from subtracting a count that changes here.
+                let _all = self.bodies.stalled.lock();
+                if stalled.is_evicted.load(Ordering::Acquire) {
                     return Err(BodyError::Overloaded);
                 }
-                waiting.bytes.fetch_add(more, Ordering::AcqRel);
+                stalled.bytes.fetch_add(more, Ordering::AcqRel);
                 (Some(*id), self.bodies.add(more))
             }
             None => (None, self.bodies.add(more)),
         };
         self.bytes += more;
-        if held > self.limit && !self.bodies.make_room(self.limit, own) {
+        if total > self.limit && !self.bodies.evict(self.limit, id) {
             return Err(BodyError::Overloaded);
         }
         Ok(())
@@ -190,12 +195,12 @@ impl Reservation<'_> {
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        let gave_way = self.waiting.take().is_some_and(|(id, waiting)| {
-            self.bodies.waiting.lock().remove(&id);
-            waiting.gives_way.load(Ordering::Acquire)
+        let is_evicted = self.stalled.take().is_some_and(|(id, stalled)| {
+            self.bodies.stalled.lock().remove(&id);
+            stalled.is_evicted.load(Ordering::Acquire)
         });
-        if !gave_way {
-            self.bodies.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        if !is_evicted {
+            self.bodies.total.fetch_sub(self.bytes, Ordering::Relaxed);
         }
     }
 }
@@ -209,13 +214,15 @@ mod tests {
 
     use super::*;
 
-    /// Chunks of so many bytes, each after a time; then nothing, or the end.
+    /// A body of chunks, each with a delay in milliseconds and a length in bytes.
     struct Chunks(std::vec::IntoIter<(u64, usize)>, End);
 
     #[derive(Clone, Copy)]
     enum End {
-        Comes,
-        NeverComes,
+        /// The body ends after the last chunk.
+        Arrives,
+        /// The sender stays connected and sends nothing more.
+        NeverArrives,
     }
 
     impl BodySource for Chunks {
@@ -227,12 +234,13 @@ mod tests {
                     }
                     Ok(Some(BytesMut::zeroed(len).into()))
                 }
-                (None, End::Comes) => Ok(None),
-                (None, End::NeverComes) => std::future::pending().await,
+                (None, End::Arrives) => Ok(None),
+                (None, End::NeverArrives) => std::future::pending().await,
             }
         }
     }
 
+    /// Reads a body to its end and returns its length.
     async fn read(
         bodies: &UnverifiedBodies,
         limit: usize,
@@ -240,145 +248,142 @@ mod tests {
         end: End,
     ) -> Result<usize, BodyError> {
         let mut chunks = Chunks(chunks.into_iter(), end);
-        let mut held = bodies.hold(&mut chunks, limit);
+        let mut body = bodies.reserve(&mut chunks, limit);
         let mut all = 0;
-        while let Some(chunk) = held.chunk().await? {
+        while let Some(chunk) = body.chunk().await? {
             all += chunk.len();
         }
         Ok(all)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_at_once_gets_in_however_many_bodies_crawl() {
-        gets_in_beside(vec![(0, 10)]).await;
+    async fn a_body_that_arrives_at_once_is_accepted_beside_a_hundred_slow_bodies() {
+        assert_accepted_beside(vec![(0, 10)]).await;
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_comes_at_once_gets_in_however_many_bodies_never_begin() {
-        gets_in_beside(Vec::new()).await;
+    async fn a_body_that_arrives_at_once_is_accepted_beside_a_hundred_bodies_without_a_byte() {
+        assert_accepted_beside(Vec::new()).await;
     }
 
-    async fn gets_in_beside(chunks: Vec<(u64, usize)>) {
-        let of_one = chunks.iter().map(|(_, len)| len).sum::<usize>() + WAITING;
-        // With what is always there for one more, a hundred fit.
-        let limit = 100 * of_one - WAITING;
+    async fn assert_accepted_beside(chunks: Vec<(u64, usize)>) {
+        let each = chunks.iter().map(|(_, len)| len).sum::<usize>() + STALLED_REQUEST_COST;
+        // `reserve` allows the cost of one more request, so a hundred fit.
+        let limit = 100 * each - STALLED_REQUEST_COST;
         let bodies = Arc::new(UnverifiedBodies::default());
         let mut crawling = Vec::new();
         for _ in 0..100 {
             let (bodies, chunks) = (Arc::clone(&bodies), chunks.clone());
             crawling.push(tokio::spawn(async move {
-                read(&bodies, limit, chunks, End::NeverComes).await
+                read(&bodies, limit, chunks, End::NeverArrives).await
             }));
             tokio::task::yield_now().await;
         }
-        assert_eq!(bodies.held(), 100 * of_one);
+        assert_eq!(bodies.total(), 100 * each);
         advance(Duration::from_secs(1)).await;
-        let (half, twice) = (10 * of_one, 20 * of_one);
+        let (half, twice) = (10 * each, 20 * each);
         for _ in 0..50 {
-            let whole = read(&bodies, limit, vec![(0, half), (0, half)], End::Comes).await;
+            let whole = read(&bodies, limit, vec![(0, half), (0, half)], End::Arrives).await;
             assert_eq!(whole, Ok(twice));
         }
-        // As many gave way as had to, and not all.
-        let left = bodies.held();
-        assert!(
-            (60 * of_one..=87 * of_one + of_one / 2).contains(&left),
-            "{left}"
-        );
+        // Some slow bodies were evicted, and most of them were not.
+        let left = bodies.total();
+        assert!((60 * each..=87 * each + each / 2).contains(&left), "{left}");
         for task in &crawling {
             task.abort();
         }
         for task in crawling {
             match task.await {
-                Ok(gave_way) => assert_eq!(gave_way, Err(BodyError::Overloaded)),
+                Ok(evicted) => assert_eq!(evicted, Err(BodyError::Overloaded)),
                 Err(aborted) => assert!(aborted.is_cancelled()),
             }
         }
-        assert_eq!(bodies.held(), 0);
+        assert_eq!(bodies.total(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_slowest_gives_way_first() {
-        const UNIT: usize = WAITING;
+    async fn the_slowest_body_is_evicted_first() {
+        const UNIT: usize = STALLED_REQUEST_COST;
         let bodies = Arc::new(UnverifiedBodies::default());
         let spawn = |chunks: Vec<(u64, usize)>| {
             let bodies = Arc::clone(&bodies);
-            tokio::spawn(async move { read(&bodies, 1000 * UNIT, chunks, End::Comes).await })
+            tokio::spawn(async move { read(&bodies, 1000 * UNIT, chunks, End::Arrives).await })
         };
-        let crawl = (0..100).map(|_| (100, UNIT));
-        let slow = spawn([(0, 300 * UNIT)].into_iter().chain(crawl).collect());
+        let crawling = (0..100).map(|_| (100, UNIT));
+        let slow = spawn([(0, 300 * UNIT)].into_iter().chain(crawling).collect());
         let steady = spawn((0..40).map(|_| (100, 20 * UNIT)).collect());
         sleep(Duration::from_millis(2050)).await;
-        let quick = read(&bodies, 1000 * UNIT, vec![(0, 300 * UNIT)], End::Comes).await;
+        let quick = read(&bodies, 1000 * UNIT, vec![(0, 300 * UNIT)], End::Arrives).await;
         assert_eq!(quick, Ok(300 * UNIT));
         assert_eq!(slow.await.expect("no panic"), Err(BodyError::Overloaded));
         assert_eq!(steady.await.expect("no panic"), Ok(800 * UNIT));
-        assert_eq!(bodies.held(), 0);
+        assert_eq!(bodies.total(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_waits_longest_for_its_first_byte_gives_way_first() {
+    async fn the_body_that_has_waited_longest_for_its_first_byte_is_evicted_first() {
         let bodies = Arc::new(UnverifiedBodies::default());
-        // Room for sixteen that wait.
-        let limit = 15 * WAITING;
-        let mut waiting = Vec::new();
+        // The limit allows sixteen waiting requests.
+        let limit = 15 * STALLED_REQUEST_COST;
+        let mut tasks = Vec::new();
         for _ in 0..17 {
             let bodies = Arc::clone(&bodies);
-            let one = async move { read(&bodies, limit, vec![(50_000, 1)], End::Comes).await };
-            waiting.push(tokio::spawn(one));
+            let one = async move { read(&bodies, limit, vec![(50_000, 1)], End::Arrives).await };
+            tasks.push(tokio::spawn(one));
             sleep(Duration::from_millis(100)).await;
         }
-        let mut ends = Vec::new();
-        for one in waiting {
-            ends.push(one.await.expect("no panic"));
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(task.await.expect("no panic"));
         }
-        // Until an eighth is free.
+        // The eviction stops when an eighth of the budget is free.
         let expected = [vec![Err(BodyError::Overloaded); 3], vec![Ok(1); 14]];
-        assert_eq!(ends, expected.concat());
-        assert_eq!(bodies.held(), 0);
+        assert_eq!(outcomes, expected.concat());
+        assert_eq!(bodies.total(), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_sent_nothing_gives_way_before_what_sends() {
+    async fn a_body_without_a_byte_is_evicted_before_a_body_that_arrives() {
         let bodies = Arc::new(UnverifiedBodies::default());
-        let limit = 100 * WAITING;
+        let limit = 100 * STALLED_REQUEST_COST;
         let spawn = |chunks: Vec<(u64, usize)>, end: End| {
             let bodies = Arc::clone(&bodies);
             tokio::spawn(async move { read(&bodies, limit, chunks, end).await })
         };
-        // So large that there is no eighth free beside it.
-        let sends = spawn(vec![(0, 9 * WAITING); 10], End::NeverComes);
+        // These bodies are so large that less than an eighth of the budget is left.
+        let arriving = spawn(vec![(0, 9 * STALLED_REQUEST_COST); 10], End::NeverArrives);
         sleep(Duration::from_millis(900)).await;
         let idle: Vec<_> = (0..11)
-            .map(|_| spawn(Vec::new(), End::NeverComes))
+            .map(|_| spawn(Vec::new(), End::NeverArrives))
             .collect();
         sleep(Duration::from_millis(100)).await;
-        let mut gave_way = 0;
+        let mut evicted = 0;
         for one in idle {
             if one.is_finished() {
                 assert_eq!(one.await.expect("no panic"), Err(BodyError::Overloaded));
-                gave_way += 1;
+                evicted += 1;
             }
         }
-        // All but the last, for which the room was made.
-        assert_eq!(gave_way, 10);
-        assert!(!sends.is_finished());
-        assert_eq!(bodies.held(), 92 * WAITING);
+        // The last one is exempt from the eviction that it causes.
+        assert_eq!(evicted, 10);
+        assert!(!arriving.is_finished());
+        assert_eq!(bodies.total(), 92 * STALLED_REQUEST_COST);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_nobody_can_give_way_there_is_no_room() {
+    async fn a_body_is_refused_if_no_other_body_can_be_evicted() {
         let bodies = UnverifiedBodies::default();
         let all = read(
             &bodies,
             1000,
-            vec![(0, 600), (0, 600 + WAITING)],
-            End::Comes,
+            vec![(0, 600), (0, 600 + STALLED_REQUEST_COST)],
+            End::Arrives,
         )
         .await;
         assert_eq!(all, Err(BodyError::Overloaded));
-        // The control: one body of as many bytes as there is room for, that had to wait.
-        let all = read(&bodies, 1000, vec![(0, 600), (1, 400)], End::Comes).await;
+        // The control: a body of exactly the limit, which has to wait.
+        let all = read(&bodies, 1000, vec![(0, 600), (1, 400)], End::Arrives).await;
         assert_eq!(all, Ok(1000));
-        assert_eq!(bodies.held(), 0);
+        assert_eq!(bodies.total(), 0);
     }
 }

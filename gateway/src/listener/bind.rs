@@ -1,5 +1,7 @@
-//! Sockets are bound here, before anything starts: an address that is taken is
-//! an error at once, and port 0 gets a port that can be told.
+//! Binds the listening sockets before any service starts.
+//!
+//! An address in use is thus an error at start, and the port that the system chose for
+//! port 0 is known before the first connection.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +18,7 @@ use pingora_core::services::listening::Service;
 
 use crate::run::shutdown::ShutdownListener;
 
-/// A service whose sockets are bound.
+/// A service with bound sockets.
 pub(crate) struct BoundService<A> {
     service: Service<A>,
     sockets: Vec<(SocketAddr, Socket)>,
@@ -25,12 +27,17 @@ pub(crate) struct BoundService<A> {
 
 enum Socket {
     Own(TcpListener),
-    /// Of the process that is upgraded from.
+    /// A descriptor that the old process passed on during an upgrade.
     Inherited(RawFd),
 }
 
-/// Binds `addresses` for a service that runs `app`, but for those that were handed
-/// over. Connections have `buffers` below what `app` has of its own.
+/// Creates a service that runs `app` on `addresses`. It uses the inherited socket of an
+/// address if there is one, and binds a new socket otherwise. `buffers` sets the buffers
+/// between each socket and `app`.
+///
+/// # Errors
+///
+/// Returns the error of the system, with the address, if an address cannot be bound.
 pub(crate) fn bind<A>(
     name: &str,
     addresses: &[SocketAddr],
@@ -72,13 +79,13 @@ impl<A: ServerApp + Send + Sync + 'static> BoundService<A> {
         self
     }
 
-    /// The addresses that were bound.
+    /// Returns the bound addresses.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.sockets.iter().map(|(address, _)| *address)
     }
 
-    /// Says in the log where it listens.
-    pub(crate) fn announce(&self) {
+    /// Logs the bound addresses.
+    pub(crate) fn log_addresses(&self) {
         let role = self.service.name();
         for address in self.addresses() {
             tracing::info!(role, %address, "listening");
@@ -94,8 +101,8 @@ impl<A: ServerApp + Send + Sync + 'static> ServiceTrait for BoundService<A> {
         shutdown: ShutdownWatch,
         listeners_per_fd: usize,
     ) {
-        // pingora takes a socket from this table before it binds one itself. It
-        // owns the descriptor from then on.
+        // pingora looks for a socket in this table before it binds one itself, and owns
+        // the descriptor from then on.
         if let Some(fds) = &fds {
             let mut table = fds.lock();
             for (address, socket) in self.sockets.drain(..) {
@@ -106,7 +113,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServiceTrait for BoundService<A> {
                 table.add(address.to_string(), socket);
             }
             if let Some(shutdown) = &self.shutdown {
-                // All services share one table.
+                // All services share one table, so the first one stores it.
                 shutdown.sockets.get_or_init(|| Arc::clone(fds));
             }
         }

@@ -1,6 +1,7 @@
-//! One connection of a sender: counted, made secure, and served in the protocol
-//! that it speaks.
+//! Serves one connection of a sender: applies the connection limits, reads the PROXY protocol
+//! header, completes the TLS handshake, and starts HTTP/1 or HTTP/2.
 
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,22 +16,23 @@ use crate::gateway::Gateway;
 use crate::listener::connection_limits::ConnectionGuard;
 use crate::listener::proxy_protocol::ProxyProtocolPeers;
 use crate::listener::rejected_connection::ConnectionRejection;
-use crate::listener::timeouts::ended;
+use crate::listener::timeouts::wait_for_shutdown;
 use crate::listener::tls::ServerTls;
-use crate::stream::{client, error_for_log};
+use crate::stream::{TransportError, peer_address};
 
-/// The listening side of the gateway, at one kind of socket.
+/// Accepts deliveries on sockets of one kind.
 pub(crate) struct Listener {
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) balancers: Option<ProxyProtocolPeers>,
-    pub(crate) entrance: ListenerKind,
+    /// The load balancers that speak the PROXY protocol, if the gateway is behind any.
+    pub(crate) proxy_protocol: Option<ProxyProtocolPeers>,
+    pub(crate) kind: ListenerKind,
 }
 
-/// How connections come in.
+/// Whether connections use TLS.
 #[derive(Debug)]
 pub(crate) enum ListenerKind {
-    Clear {
-        /// Whether HTTP/2 is spoken to those who begin with it.
+    Plaintext {
+        /// Whether a client may start with HTTP/2.
         h2c: bool,
     },
     Tls(Arc<ServerTls>),
@@ -50,34 +52,37 @@ impl ServerApp for Listener {
     ) -> Option<Stream> {
         let gateway = &self.gateway;
         let limits = gateway.limits();
-        // Counted before the handshake, which is what a flood would consist of.
-        let Some(_open) = ConnectionGuard::count(gateway.metrics.connections(), limits.connections)
-        else {
-            gateway.turn_away(ConnectionRejection::Full, client(&stream), None);
+        // The count includes connections without a handshake, because a flood may send none.
+        let open = ConnectionGuard::acquire(gateway.metrics.connections(), limits.connections);
+        let Some(_open) = open else {
+            let client = peer_address(&stream);
+            gateway.reject_connection(ConnectionRejection::TooMany, client, None);
             return None;
         };
         let deadline = Instant::now() + limits.head_timeout;
-        let stream = match &self.balancers {
+        let stream = match &self.proxy_protocol {
             None => stream,
             Some(balancers) => {
-                let passed_on = async {
-                    begins(&mut stream, shutdown).await?;
-                    balancers.pass_on(gateway, stream).await
+                let accepted = async {
+                    wait_for_first_byte(&mut stream, shutdown).await?;
+                    balancers.accept(gateway, stream).await
                 };
-                timeout_at(deadline, passed_on).await.ok()??
+                timeout_at(deadline, accepted).await.ok()??
             }
         };
-        let _of_address = match limits.connections_per_address {
-            Some(most) => match gateway.open.count(&stream, most) {
-                open @ Some(_) => open,
+        let _open_for_address = match limits.connections_per_address {
+            Some(limit) => match gateway.connections_by_address.acquire(&stream, limit) {
+                guard @ Some(_) => guard,
                 None => {
-                    gateway.turn_away(ConnectionRejection::FullOfAddress, client(&stream), None);
+                    let client = peer_address(&stream);
+                    let rejection = ConnectionRejection::TooManyFromAddress;
+                    gateway.reject_connection(rejection, client, None);
                     return None;
                 }
             },
             None => None,
         };
-        let (stream, protocol) = timeout_at(deadline, self.open(stream, shutdown))
+        let (stream, protocol) = timeout_at(deadline, self.negotiate(stream, shutdown))
             .await
             .ok()??;
         match protocol {
@@ -89,20 +94,21 @@ impl ServerApp for Listener {
 }
 
 impl Listener {
-    /// Shakes hands and finds out what is spoken.
-    async fn open(
+    /// Completes the TLS handshake and determines the version of HTTP. Returns `None` if the
+    /// connection is to be closed.
+    async fn negotiate(
         &self,
         mut stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<(Stream, Protocol)> {
-        match &self.entrance {
-            ListenerKind::Clear { h2c: false } => Some((stream, Protocol::Http1)),
-            ListenerKind::Clear { h2c: true } => {
-                // What every HTTP/2 connection begins with (RFC 9113 §3.4) begins
-                // like no request of HTTP/1, and no request is shorter than this.
-                begins(&mut stream, shutdown).await?;
+        match &self.kind {
+            ListenerKind::Plaintext { h2c: false } => Some((stream, Protocol::Http1)),
+            ListenerKind::Plaintext { h2c: true } => {
+                wait_for_first_byte(&mut stream, shutdown).await?;
+                // The preface of HTTP/2 (RFC 9113 §3.4) starts like no HTTP/1 request, and
+                // every HTTP/1 request is longer than four bytes.
                 let mut start = [0; 4];
-                stream.try_peek(&mut start).await.ok()?;
+                log_lost(stream.try_peek(&mut start).await)?;
                 let protocol = match &start {
                     b"PRI " => Protocol::Http2,
                     _ => Protocol::Http1,
@@ -110,16 +116,17 @@ impl Listener {
                 Some((stream, protocol))
             }
             ListenerKind::Tls(tls) => {
-                begins(&mut stream, shutdown).await?;
-                let client = client(&stream);
+                wait_for_first_byte(&mut stream, shutdown).await?;
+                let client = peer_address(&stream);
                 let stream = stream.into_any().downcast::<TcpStream>().ok()?;
                 let handshake = tls.acceptor();
                 let stream = match handshake.tls_handshake(*stream).await {
                     Ok(stream) => stream,
                     Err(error) => {
-                        let cause = error_for_log(&error);
+                        let error = TransportError::from(error);
+                        let rejection = ConnectionRejection::TlsFailed;
                         self.gateway
-                            .turn_away(ConnectionRejection::NoTls, client, Some(&cause));
+                            .reject_connection(rejection, client, Some(&error));
                         return None;
                     }
                 };
@@ -132,12 +139,19 @@ impl Listener {
     }
 }
 
-/// Waits for the first byte of what comes next. `None` if nobody is there any more, or if
-/// nothing has come by the time the gateway ends.
-async fn begins(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
+/// Waits until the peer sends a byte, without consuming it. Returns `None` if the connection
+/// ends first, or if the gateway shuts down.
+async fn wait_for_first_byte(stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<()> {
     let mut first = [0];
     tokio::select! {
-        peeked = stream.try_peek(&mut first) => peeked.ok().map(drop),
-        () = ended(shutdown) => None,
+        peeked = stream.try_peek(&mut first) => log_lost(peeked).map(drop),
+        () = wait_for_shutdown(shutdown) => None,
     }
+}
+
+/// Logs the error of a connection that was lost before its first request.
+fn log_lost<T>(result: io::Result<T>) -> Option<T> {
+    result
+        .inspect_err(|error| tracing::debug!(%error, "connection lost before its first byte"))
+        .ok()
 }

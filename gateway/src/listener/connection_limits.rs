@@ -9,19 +9,19 @@ use pingora_core::protocols::Stream;
 use prometheus::IntGauge;
 
 use crate::limits::refusal_rate::network;
-use crate::stream::client;
+use crate::stream::peer_address;
 
-/// Counts a connection while it is open.
+/// Counts an open connection in a gauge until it is dropped.
 pub(crate) struct ConnectionGuard<'m>(&'m IntGauge);
 
 impl<'m> ConnectionGuard<'m> {
-    /// `None` above the limit: the connection is closed unanswered, because
-    /// answering it is what there is no room for.
-    pub(crate) fn count(gauge: &'m IntGauge, limit: usize) -> Option<Self> {
+    /// Counts a connection. Returns `None` above `limit`: the connection is then closed
+    /// without a response, because a response needs the memory that the limit protects.
+    pub(crate) fn acquire(gauge: &'m IntGauge, limit: usize) -> Option<Self> {
         gauge.inc();
-        let open = Self(gauge);
-        let within = usize::try_from(gauge.get()).is_ok_and(|count| count <= limit);
-        within.then_some(open)
+        let guard = Self(gauge);
+        let is_within_limit = usize::try_from(gauge.get()).is_ok_and(|count| count <= limit);
+        is_within_limit.then_some(guard)
     }
 }
 
@@ -31,42 +31,45 @@ impl Drop for ConnectionGuard<'_> {
     }
 }
 
-/// Connections that are open, by the address of the client, of IPv6 its /64. Bounded by how many there
-/// may be at all.
+/// Open connections for each client network: an IPv4 address or an IPv6 /64. The total
+/// connection limit bounds the size of the map.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionsByAddress(Mutex<HashMap<IpAddr, usize>>);
 
-/// Counts a connection of an address while it is open.
-pub(crate) struct AddressGuard<'o> {
-    all: &'o ConnectionsByAddress,
-    address: Option<IpAddr>,
+/// Counts a connection of a client network until it is dropped.
+pub(crate) struct AddressGuard<'c> {
+    connections: &'c ConnectionsByAddress,
+    network: Option<IpAddr>,
 }
 
 impl ConnectionsByAddress {
-    /// `None` above the limit.
-    pub(crate) fn count(&self, stream: &Stream, most: usize) -> Option<AddressGuard<'_>> {
-        let address = client(stream).map(network);
-        if let Some(address) = address {
-            let mut open = self.0.lock();
-            let open = open.entry(address).or_default();
-            if *open >= most {
+    /// Counts a connection. Returns `None` if its network has `limit` open connections.
+    pub(crate) fn acquire(&self, stream: &Stream, limit: usize) -> Option<AddressGuard<'_>> {
+        let network = peer_address(stream).map(network);
+        if let Some(network) = network {
+            let mut counts = self.0.lock();
+            let count = counts.entry(network).or_default();
+            if *count >= limit {
                 return None;
             }
-            *open += 1;
+            *count += 1;
         }
-        Some(AddressGuard { all: self, address })
+        Some(AddressGuard {
+            connections: self,
+            network,
+        })
     }
 }
 
 impl Drop for AddressGuard<'_> {
     fn drop(&mut self) {
-        let Some(address) = self.address else {
+        let Some(network) = self.network else {
             return;
         };
-        if let Entry::Occupied(mut open) = self.all.0.lock().entry(address) {
-            *open.get_mut() -= 1;
-            if *open.get() == 0 {
-                open.remove();
+        if let Entry::Occupied(mut count) = self.connections.0.lock().entry(network) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
     }

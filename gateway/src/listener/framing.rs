@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use pingora_http::RequestHeader;
 
 /// Checks the host and the declared length of an HTTP/2 request, and returns the length of
-/// its body. `has_no_body` says that the stream ended with the head. The HTTP/2 library
+/// its body. `has_no_body` is true if the stream ended with the head. The HTTP/2 library
 /// has already compared the frames with the declared length (RFC 9113 §8.1.1).
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! HTTP/1: requests one after the other, each with a total deadline for its head.
+//! Serves the HTTP/1 requests of one connection, one after the other. The head of each
+//! request has one deadline for all of its bytes.
 
 use std::pin::pin;
 
@@ -10,75 +11,87 @@ use pingora_core::server::ShutdownWatch;
 use pingora_http::RequestHeader;
 use tokio::time::{Instant, sleep_until};
 
+use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
-use crate::listener::timeouts::{FINISH, IDLE, ended};
+use crate::listener::timeouts::{CLOSE_TIMEOUT, IDLE_TIMEOUT, wait_for_shutdown};
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::downstream::http1::{Http1Session, empty_request};
-use crate::pipeline::forward::refusal_answer;
+use crate::pipeline::refuse::refusal_response;
 use crate::poll::{timeout, timeout_at};
 
+/// Serves requests until the connection ends.
 pub(crate) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &ShutdownWatch) {
     let mut session = Http1Session::new(stream);
-    let mut ends = pin!(ended(shutdown));
-    // Whoever is late with all of the first head is told so like who is late with the rest.
+    let mut shut_down = pin!(wait_for_shutdown(shutdown));
+    // A client that sends no byte of its first head gets the response for an incomplete head.
     let mut is_first = true;
-    let mut until = Instant::now() + gateway.limits().head_timeout;
-    let mut idle = pin!(sleep_until(until));
+    let mut deadline = Instant::now() + gateway.limits().head_timeout;
+    let mut idle = pin!(sleep_until(deadline));
     loop {
-        // The deadline of a head does not count the time between two requests.
+        // The deadline of a head does not include the time between two requests.
         while session.connection.is_drained() {
             tokio::select! {
                 biased;
                 filled = session.connection.fill() => match filled {
-                    Ok(len) if len > 0 => {}
-                    _ => return,
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "idle connection of a sender lost");
+                        return;
+                    }
                 },
-                () = &mut ends => return,
+                () = &mut shut_down => return,
                 () = &mut idle => {
-                    if Instant::now() >= until {
+                    if Instant::now() >= deadline {
                         if is_first {
                             gateway.refuse_head(&mut session, Reason::HeadTimeout).await;
                         }
                         return;
                     }
-                    // It was set for an earlier request: setting it for each costs more.
-                    idle.as_mut().reset(until);
+                    // The timer ran for an earlier deadline. Resetting it for each request
+                    // would cost more than this wake-up.
+                    idle.as_mut().reset(deadline);
                 }
             }
         }
-        let head_by = is_first.then_some(until);
-        gateway.serve_http1(&mut session, shutdown, head_by).await;
+        let first_deadline = is_first.then_some(deadline);
+        gateway
+            .serve_http1(&mut session, shutdown, first_deadline)
+            .await;
         if !session.keeps_alive {
-            // One that does not take its answer does without.
-            let _: Result<(), _> = timeout(FINISH, pin!(session.shutdown())).await;
+            // A sender that does not read the last response loses it.
+            let _: Result<(), _> = timeout(CLOSE_TIMEOUT, pin!(session.shutdown())).await;
             return;
         }
-        // The rest of it is dropped here: it has the room that the connection is to give back.
+        // The other parts of the request are dropped before `recycle`: they borrow the read
+        // buffer, which could not be reused otherwise.
         let Parts { headers, .. } = std::mem::replace(&mut session.request, empty_request()).into();
         session.connection.recycle(headers);
         is_first = false;
-        until = Instant::now() + IDLE;
+        deadline = Instant::now() + IDLE_TIMEOUT;
     }
 }
 
 impl Gateway {
-    /// Serves one request, whose head has to be there by then, or in good time from now.
+    /// Serves one request. Its head must arrive by `deadline`, or within the head timeout
+    /// from now if `deadline` is `None`.
     async fn serve_http1(
         &self,
         session: &mut Http1Session,
         shutdown: &ShutdownWatch,
-        head_by: Option<Instant>,
+        deadline: Option<Instant>,
     ) {
         let read = {
             let reading = pin!(read_request(&mut session.connection));
-            match head_by {
-                Some(by) => timeout_at(by, reading).await,
+            match deadline {
+                Some(deadline) => timeout_at(deadline, reading).await,
                 None => timeout(self.limits().head_timeout, reading).await,
             }
         };
         let checked = match read {
-            Ok(Err(HeadError::Disconnected(_))) => {
+            Ok(Err(error @ HeadError::Disconnected(_))) => {
+                tracing::debug!(error = %ErrorChain(&error), "request of a sender lost");
                 session.keeps_alive = false;
                 return;
             }
@@ -96,25 +109,27 @@ impl Gateway {
                 session.keeps_alive &= !*shutdown.borrow();
                 self.deliver(&mut Downstream::new((&mut *session).into(), body))
                     .await;
-                session.keeps_alive &= session.is_over();
+                session.keeps_alive &= session.is_complete();
             }
             Err(reason) => self.refuse_head(session, reason).await,
         }
     }
 
-    /// Refuses a request whose head is not one: nothing after it can be trusted
-    /// to be a request either, so the connection ends.
+    /// Refuses a request with an invalid head. The connection ends, because the bytes after
+    /// such a head cannot be trusted to be a request.
     async fn refuse_head(&self, session: &mut Http1Session, reason: Reason) {
         let client = session.client;
-        let refusal = self.slow_down(Refusal::new(reason), "", client);
+        let refusal = self.limit_refusal_rate(Refusal::new(reason), "", client);
         let mut record = AccessRecord::start(self, client);
         record.refused(None, refusal);
         session.begin(empty_request(), BodyLen::Known(0));
         session.keeps_alive = false;
-        let (head, body) = refusal_answer(refusal, Audience::Http, &record.id, None);
-        let mut sender = Downstream::new(session.into(), BodyLen::Known(0));
-        // A sender that does not take its answer does without.
-        let _: Result<_, _> = timeout(FINISH, pin!(sender.answer(head, body, None))).await;
+        let (head, body) = refusal_response(refusal, Audience::Http, &record.id, None);
+        let mut downstream = Downstream::new(session.into(), BodyLen::Known(0));
+        let responded = timeout(CLOSE_TIMEOUT, pin!(downstream.respond(head, body, None))).await;
+        if let Ok(Err(error)) = responded {
+            record.log_lost_response(&error);
+        }
     }
 }
 

@@ -1,12 +1,14 @@
-//! HTTP/2: many requests at once on one connection, each in a task of its own.
+//! Serves the HTTP/2 requests of one connection, each in a task of its own.
 //!
-//! What floods such a connection, and what stands against it: more streams at once
-//! than [`STREAMS`] are refused (RFC 9113 §5.1.2). One that is reset counts until
-//! its task has ended, so that opening and resetting in turn (CVE-2023-44487)
-//! starts no more work than that, and h2 closes a connection that goes on with it.
-//! Heads, CONTINUATION frames included, are limited by h2 in bytes. One that never
-//! ends makes the connection an idle one, which has to answer a ping now and then:
-//! who is in the middle of a head cannot (§6.10).
+//! These are the ways to flood such a connection, and the protections:
+//!
+//! * Too many streams: streams above [`MAX_STREAMS`] are refused (RFC 9113 §5.1.2).
+//! * Opening and resetting streams in turn (CVE-2023-44487): a reset stream counts until its
+//!   task has ended. The attack thus starts no more tasks than [`MAX_STREAMS`] at once. h2
+//!   closes a connection that continues the attack.
+//! * Large heads: h2 limits the bytes of a head, CONTINUATION frames included.
+//! * A head that never ends: the connection counts as idle, and an idle connection must
+//!   answer pings. A client in the middle of a head cannot answer one (RFC 9113 §6.10).
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use h2::server::Connection;
 use h2::{Ping, PingPong};
 use hookgate_gate::Reason;
+use hookgate_http1::{BodyLen, MAX_HEAD};
 use http::header::{COOKIE, HOST};
 use pingora_core::protocols::http::v2::server::{
     H2Accept, H2Options, HttpSession, default_h2_options, handshake,
@@ -26,23 +29,26 @@ use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::listener::framing;
-use crate::listener::timeouts::IDLE;
+use crate::listener::timeouts::IDLE_TIMEOUT;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::downstream::Downstream;
-use hookgate_http1::{BodyLen, MAX_HEAD};
+use crate::stream::TransportError;
 
-/// Most requests at once on one connection.
-const STREAMS: u32 = 100;
-/// Bytes that a sender may have under way on one stream and on the connection.
-const WINDOW: u32 = 64 * 1024;
+/// Maximum number of concurrent requests on one connection.
+const MAX_STREAMS: u32 = 100;
+/// Flow-control window of a stream in bytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// Flow-control window of a connection in bytes.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Most bytes of cookies that come in several fields.
-const COOKIES: usize = 4096;
-/// After so many requests that no HTTP/2 client sends, the connection ends.
-const MALFORMED: u32 = 32;
+/// Maximum size in bytes of cookies that are split over several fields.
+const MAX_SPLIT_COOKIES: usize = 4096;
+/// Maximum number of malformed requests before the connection is closed.
+const MAX_MALFORMED: u32 = 32;
 
+/// Serves requests until the connection ends.
 pub(crate) async fn serve(gateway: &Arc<Gateway>, stream: Stream, shutdown: &ShutdownWatch) {
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
@@ -50,58 +56,69 @@ pub(crate) async fn serve(gateway: &Arc<Gateway>, stream: Stream, shutdown: &Shu
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let patience = gateway.limits().head_timeout;
-    let Ok(Ok(mut connection)) = timeout(patience, handshake(stream, Some(options()))).await else {
-        return;
+    let head_timeout = gateway.limits().head_timeout;
+    let mut connection = match timeout(head_timeout, handshake(stream, Some(options()))).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return log_error(error),
+        Err(_) => return,
     };
     let Some(mut pings) = connection.ping_pong() else {
         return;
     };
     let mut shutdown = shutdown.clone();
-    let mut ending = false;
+    let mut is_shutting_down = false;
     let mut malformed = 0;
-    // The first request has to come as soon as over HTTP/1.
-    let mut idle = patience;
-    let (running, count) = watch::channel(0);
+    // The first request must arrive as soon as over HTTP/1.
+    let mut idle_timeout = head_timeout;
+    let (active, count) = watch::channel(0);
     loop {
-        let next = next(&mut connection, &digest, count.clone());
+        let next = next_request(&mut connection, &digest, count.clone());
         let accepted = tokio::select! {
             biased;
-            // What its client still sends before it has heard of this is served.
-            _ = shutdown.wait_for(|ends| *ends), if !ending => {
-                ending = true;
+            // Requests that the client sends before it receives the GOAWAY are served.
+            _ = shutdown.wait_for(|is_shutdown| *is_shutdown), if !is_shutting_down => {
+                is_shutting_down = true;
                 connection.graceful_shutdown();
                 continue;
             }
             accepted = next => accepted,
-            () = is_gone(&mut pings, count.clone(), idle, patience) => return,
+            () = wait_until_idle_or_dead(&mut pings, count.clone(), idle_timeout, head_timeout) => {
+                return;
+            }
         };
-        idle = IDLE;
+        idle_timeout = IDLE_TIMEOUT;
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
-                let running = Running::count(&running);
+                let guard = RequestGuard::count(&active);
                 let gateway = Arc::clone(gateway);
-                // A stream that the sender resets does not take its delivery along.
+                // The delivery continues in its own task if the sender resets the stream.
                 tokio::spawn(async move {
                     gateway.serve_http2(session).await;
-                    drop(running);
+                    drop(guard);
                 });
             }
-            Ok(Some(H2Accept::Rejected)) if malformed < MALFORMED => malformed += 1,
-            Ok(Some(H2Accept::Rejected) | None) | Err(_) => return,
+            Ok(Some(H2Accept::Rejected)) if malformed < MAX_MALFORMED => malformed += 1,
+            Ok(Some(H2Accept::Rejected) | None) => return,
+            Err(error) => return log_error(error),
         }
     }
 }
 
-/// The next request, once there is room for one; `None` at the end of the connection.
-async fn next(
+fn log_error(error: Box<pingora_core::Error>) {
+    let error = TransportError::from(error);
+    tracing::debug!(error = %ErrorChain(&error), "HTTP/2 connection of a sender lost");
+}
+
+/// Waits for the next request while fewer than [`MAX_STREAMS`] are active. Returns `None` at
+/// the end of the connection.
+async fn next_request(
     connection: &mut Connection<Stream, Bytes>,
     digest: &Arc<Digest>,
-    mut running: watch::Receiver<u32>,
+    mut active: watch::Receiver<u32>,
 ) -> pingora_core::Result<Option<H2Accept>> {
-    // The connection has to be driven meanwhile.
+    // The connection makes progress only while it is polled.
     tokio::select! {
-        _ = running.wait_for(|count| *count < STREAMS) => {}
+        _ = active.wait_for(|count| *count < MAX_STREAMS) => {}
         _ = poll_fn(|cx| connection.poll_closed(cx)) => return Ok(None),
     }
     HttpSession::from_h2_conn(connection, Arc::clone(digest)).await
@@ -110,93 +127,107 @@ async fn next(
 fn options() -> H2Options {
     let mut options = default_h2_options();
     options
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD as u32)
-        .initial_window_size(WINDOW)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
     options
 }
 
-/// Returns once nothing has run for `idle`, or nobody answers any more.
-async fn is_gone(
+/// Returns once no request has been active for `idle_timeout`, or once an idle client no
+/// longer answers pings within half of `head_timeout`.
+async fn wait_until_idle_or_dead(
     pings: &mut PingPong,
-    mut running: watch::Receiver<u32>,
-    idle: Duration,
-    patience: Duration,
+    mut active: watch::Receiver<u32>,
+    idle_timeout: Duration,
+    head_timeout: Duration,
 ) {
-    if running.wait_for(|count| *count == 0).await.is_err() {
+    if active.wait_for(|count| *count == 0).await.is_err() {
         return;
     }
-    let end = Instant::now() + idle;
+    let end = Instant::now() + idle_timeout;
     while Instant::now() < end {
-        sleep(patience / 2).await;
-        // Fails if one is under way already: then that one is waited for.
+        sleep(head_timeout / 2).await;
+        // Sending fails while an earlier ping is unanswered. The pong of that one counts.
         let _: Result<(), _> = pings.send_ping(Ping::opaque());
         let pong = poll_fn(|cx| pings.poll_pong(cx));
-        if !matches!(timeout(patience / 2, pong).await, Ok(Ok(_))) {
+        if !matches!(timeout(head_timeout / 2, pong).await, Ok(Ok(_))) {
             return;
         }
     }
 }
 
-/// Counts a request while it runs.
-struct Running(watch::Sender<u32>);
+/// Counts an active request until it is dropped.
+struct RequestGuard(watch::Sender<u32>);
 
-impl Running {
-    fn count(running: &watch::Sender<u32>) -> Self {
-        running.send_modify(|count| *count += 1);
-        Self(running.clone())
+impl RequestGuard {
+    fn count(active: &watch::Sender<u32>) -> Self {
+        active.send_modify(|count| *count += 1);
+        Self(active.clone())
     }
 }
 
-impl Drop for Running {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
 }
 
 impl Gateway {
+    /// Serves one request.
     async fn serve_http2(&self, mut session: HttpSession) {
-        let written = as_http1(session.req_header_mut());
-        let bodiless = session.is_body_empty();
-        let body = written.and_then(|()| framing::check_http2(session.req_header(), bodiless));
-        let mut sender = Downstream::new((&mut session).into(), body.unwrap_or(BodyLen::Unknown));
+        let normalized = normalize_fields(session.req_header_mut());
+        let has_no_body = session.is_body_empty();
+        let body =
+            normalized.and_then(|()| framing::check_http2(session.req_header(), has_no_body));
+        let body_len = body.unwrap_or(BodyLen::Unknown);
+        let mut downstream = Downstream::new((&mut session).into(), body_len);
         match body {
-            Ok(_) => self.deliver(&mut sender).await,
+            Ok(_) => self.deliver(&mut downstream).await,
             Err(reason) => {
-                let mut record = AccessRecord::start(self, sender.address());
-                self.refuse(&mut sender, None, reason.into(), &mut record)
+                let mut record = AccessRecord::start(self, downstream.address());
+                self.refuse(&mut downstream, None, reason.into(), &mut record)
                     .await;
             }
         }
-        if !sender.is_over() {
-            let _: Result<_, _> = session.finish();
+        if !downstream.is_aborted()
+            && let Err(error) = session.finish()
+        {
+            // The sender has reset the stream, or the connection is lost.
+            log_error(error);
         }
     }
 }
 
-/// Writes a head as HTTP/1 has it, because a scheme may sign these fields: the
-/// authority as `Host` (RFC 9113 §8.3.1), and cookies in one field (§8.2.3). That copies
-/// them, however often a few bytes on the wire may name the same one, so there is a limit.
-fn as_http1(request: &mut RequestHeader) -> Result<(), Reason> {
-    // Neither fails: the names are constants, the values were some in this head.
+/// Rewrites a head into the fields that it has in HTTP/1, because a scheme may sign these
+/// fields: the authority becomes `Host` (RFC 9113 §8.3.1), and the cookies become one field
+/// (RFC 9113 §8.2.3).
+///
+/// Joining copies the cookies. HPACK lets a few bytes on the wire repeat a long cookie many
+/// times, so the size of the result is limited.
+///
+/// # Errors
+///
+/// Returns [`Reason::HeadTooLarge`] if split cookies exceed [`MAX_SPLIT_COOKIES`].
+fn normalize_fields(request: &mut RequestHeader) -> Result<(), Reason> {
+    // The inserts cannot fail: the names are constants, and the values come from this head.
     if !request.headers.contains_key(HOST)
         && let Some(authority) = request.uri.authority().cloned()
     {
         let _: Result<(), _> = request.insert_header(HOST, authority.as_str());
     }
     if request.headers.get_all(COOKIE).iter().nth(1).is_some() {
-        let crumbs: Vec<&[u8]> = request
+        let cookies: Vec<&[u8]> = request
             .headers
             .get_all(COOKIE)
             .iter()
-            .map(|crumb| crumb.as_bytes())
+            .map(|cookie| cookie.as_bytes())
             .collect();
-        if crumbs.iter().map(|crumb| crumb.len() + 2).sum::<usize>() > COOKIES {
+        if cookies.iter().map(|cookie| cookie.len() + 2).sum::<usize>() > MAX_SPLIT_COOKIES {
             return Err(Reason::HeadTooLarge);
         }
-        let cookies = crumbs.join(&b"; "[..]);
-        let _: Result<(), _> = request.insert_header(COOKIE, cookies);
+        let joined = cookies.join(&b"; "[..]);
+        let _: Result<(), _> = request.insert_header(COOKIE, joined);
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Accepts connections: binds sockets, counts and rejects connections, reads the PROXY
-//! protocol, negotiates TLS, and serves HTTP/1 and HTTP/2 requests to the pipeline.
+//! Accepts connections of senders: binds sockets, limits and rejects connections, reads the
+//! PROXY protocol, negotiates TLS, and passes HTTP/1 and HTTP/2 requests to the pipeline.
 
 pub(crate) mod bind;
 pub(crate) mod connection;

@@ -1,11 +1,14 @@
-//! Connections that a load balancer passes on, with a header in front that says whose they
-//! are (<https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>, versions 1 and 2).
-//! Whoever can send one chooses the address that is counted and logged, so it is taken from
-//! known networks alone; and there it has to be, or anybody who gets past the balancer
-//! would be taken for it.
+//! Reads the PROXY protocol header, with which a load balancer names the client of a
+//! connection (<https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt>, versions 1 and 2).
+//!
+//! Rate limits and the log use the address in this header, so the header is accepted from the
+//! configured networks only. Connections from these networks must have a header. Without that
+//! rule, a client that bypasses the balancer would be taken for the balancer.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora_core::protocols::{SocketDigest, Stream};
@@ -14,40 +17,45 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::config::Network;
 use crate::gateway::Gateway;
 use crate::listener::rejected_connection::ConnectionRejection;
-use crate::stream::client;
+use crate::stream::peer_address;
 
-/// What every header of version 2 begins with. No shorter one of version 1 is valid.
+/// Start of every header of version 2. No valid header of version 1 is shorter.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// The longest header of version 1, with its end.
-const LINE: usize = 107;
-/// The longest addresses and extensions of version 2 that are read.
-const ADDRESSES: usize = 4096;
+/// Maximum size in bytes of a header of version 1, with its CR LF.
+const MAX_LINE: usize = 107;
+/// Maximum size in bytes of the addresses and extensions of version 2.
+const MAX_ADDRESSES: usize = 4096;
 
-/// Who may say whose a connection is.
+/// The networks of the load balancers that send the PROXY protocol.
 #[derive(Clone, Debug)]
 pub(crate) struct ProxyProtocolPeers(Arc<[Network]>);
 
 impl ProxyProtocolPeers {
-    /// None if there are none, and connections are of those who make them.
+    /// Returns `None` if there are no networks: clients then connect to the gateway directly.
     pub(crate) fn new(networks: &[Network]) -> Option<Self> {
         (!networks.is_empty()).then(|| Self(networks.into()))
     }
 
-    /// Reads the header of a connection, which is of the address in it from there on. None
-    /// if there is no good one, or not from one of these.
-    pub(crate) async fn pass_on(&self, gateway: &Gateway, mut stream: Stream) -> Option<Stream> {
-        let balancer = client(&stream)?;
+    /// Reads the header of a connection, and makes the client in it the peer of the stream.
+    /// Returns `None` if the connection is rejected.
+    pub(crate) async fn accept(&self, gateway: &Gateway, mut stream: Stream) -> Option<Stream> {
+        let balancer = peer_address(&stream)?;
         if !self.0.iter().any(|network| network.contains(balancer)) {
-            gateway.turn_away(ConnectionRejection::NoBalancer, Some(balancer), None);
+            let rejection = ConnectionRejection::NotABalancer;
+            gateway.reject_connection(rejection, Some(balancer), None);
             return None;
         }
-        let Some(header) = header(&mut stream).await else {
-            gateway.turn_away(ConnectionRejection::NoProxyHeader, Some(balancer), None);
-            return None;
+        let header = match read_header(&mut stream).await {
+            Ok(header) => header,
+            Err(error) => {
+                let rejection = ConnectionRejection::NoProxyHeader;
+                gateway.reject_connection(rejection, Some(balancer), Some(&error));
+                return None;
+            }
         };
-        if let Header::Of(client) = header {
+        if let ProxyHeader::Client(client) = header {
             let digest = SocketDigest::from_raw_fd(stream.id());
-            // It is new, so that nothing is there yet.
+            // The digest is new, so its address is unset.
             let _: Result<(), _> = digest.peer_addr.set(Some(PeerAddr::Inet(client)));
             stream.set_socket_digest(digest);
         }
@@ -55,95 +63,128 @@ impl ProxyProtocolPeers {
     }
 }
 
-/// What a header says.
+/// A valid header of the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Header {
-    /// The connection is of this client.
-    Of(SocketAddr),
-    /// It is the balancer's own, or of somebody who has no such address.
-    Own,
+enum ProxyHeader {
+    /// The balancer forwards the connection of this client.
+    Client(SocketAddr),
+    /// The connection is the balancer's own, or its client has no IP address.
+    Local,
 }
 
-/// Reads a header and nothing after it.
-async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Option<Header> {
+/// Error of reading a header of the PROXY protocol.
+#[derive(Debug)]
+enum HeaderError {
+    Malformed,
+    Io(io::Error),
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "malformed header",
+            Self::Io(_) => "the connection ended before the header did",
+        })
+    }
+}
+
+impl Error for HeaderError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Malformed => None,
+            Self::Io(cause) => Some(cause),
+        }
+    }
+}
+
+impl From<io::Error> for HeaderError {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
+    }
+}
+
+/// Reads a header and no byte after it.
+async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, HeaderError> {
     let mut start = [0; SIGNATURE.len()];
-    stream.read_exact(&mut start).await.ok()?;
+    stream.read_exact(&mut start).await?;
     if start == SIGNATURE {
-        return binary(stream).await;
+        return read_v2(stream).await;
     }
     let mut line = start.to_vec();
     if !line.starts_with(b"PROXY ") {
-        return None;
+        return Err(HeaderError::Malformed);
     }
     while !line.ends_with(b"\r\n") {
-        if line.len() == LINE {
-            return None;
+        if line.len() == MAX_LINE {
+            return Err(HeaderError::Malformed);
         }
-        line.push(stream.read_u8().await.ok()?);
+        line.push(stream.read_u8().await?);
     }
-    text(std::str::from_utf8(&line).ok()?.strip_suffix("\r\n")?)
+    let line = std::str::from_utf8(&line).ok();
+    line.and_then(|line| line.strip_suffix("\r\n"))
+        .and_then(parse_v1)
+        .ok_or(HeaderError::Malformed)
 }
 
-/// What follows the signature of version 2.
-async fn binary(stream: &mut (impl AsyncRead + Unpin)) -> Option<Header> {
-    let command = stream.read_u8().await.ok()?;
-    let family = stream.read_u8().await.ok()?;
-    let len = usize::from(stream.read_u16().await.ok()?);
-    if len > ADDRESSES {
-        return None;
+/// Reads the rest of a header of version 2, after its signature.
+async fn read_v2(stream: &mut (impl AsyncRead + Unpin)) -> Result<ProxyHeader, HeaderError> {
+    let command = stream.read_u8().await?;
+    let family = stream.read_u8().await?;
+    let len = usize::from(stream.read_u16().await?);
+    if len > MAX_ADDRESSES {
+        return Err(HeaderError::Malformed);
     }
     let mut addresses = vec![0; len];
-    stream.read_exact(&mut addresses).await.ok()?;
-    let of = |ip: IpAddr, port: &[u8; 2]| {
-        let port = u16::from_be_bytes(*port);
-        Some(Header::Of(SocketAddr::new(ip.to_canonical(), port)))
-    };
-    // Who it is for comes after whose it is, and extensions after that.
+    stream.read_exact(&mut addresses).await?;
     match (command, family) {
-        (0x20, _) | (0x21, 0x00 | 0x31) => Some(Header::Own),
-        (0x21, 0x11) => {
-            let (ip, rest) = addresses.split_first_chunk::<4>()?;
-            let (_, rest) = rest.split_first_chunk::<4>()?;
-            let (port, _) = rest.split_first_chunk::<2>()?;
-            rest.get(..4)?;
-            of(Ipv4Addr::from(*ip).into(), port)
-        }
-        (0x21, 0x21) => {
-            let (ip, rest) = addresses.split_first_chunk::<16>()?;
-            let (_, rest) = rest.split_first_chunk::<16>()?;
-            let (port, _) = rest.split_first_chunk::<2>()?;
-            rest.get(..4)?;
-            of(Ipv6Addr::from(*ip).into(), port)
-        }
+        (0x20, _) | (0x21, 0x00 | 0x31) => Some(ProxyHeader::Local),
+        (0x21, 0x11) => client_v2::<4>(&addresses, |ip| Ipv4Addr::from(ip).into()),
+        (0x21, 0x21) => client_v2::<16>(&addresses, |ip| Ipv6Addr::from(ip).into()),
         _ => None,
     }
+    .ok_or(HeaderError::Malformed)
 }
 
-/// A header of version 1, without its end.
-fn text(line: &str) -> Option<Header> {
-    let mut words = line.strip_prefix("PROXY ")?.split(' ');
-    let family = words.next()?;
+/// Parses the addresses of version 2, for IP addresses of `N` bytes: the client, the
+/// destination, the client's port, the destination's port, and extensions.
+fn client_v2<const N: usize>(
+    addresses: &[u8],
+    to_ip: impl Fn([u8; N]) -> IpAddr,
+) -> Option<ProxyHeader> {
+    let (client, rest) = addresses.split_first_chunk::<N>()?;
+    let (_destination, rest) = rest.split_first_chunk::<N>()?;
+    let (client_port, rest) = rest.split_first_chunk::<2>()?;
+    let (_destination_port, _extensions) = rest.split_first_chunk::<2>()?;
+    let ip = to_ip(*client).to_canonical();
+    let port = u16::from_be_bytes(*client_port);
+    Some(ProxyHeader::Client(SocketAddr::new(ip, port)))
+}
+
+/// Parses a header of version 1, without its CR LF.
+fn parse_v1(line: &str) -> Option<ProxyHeader> {
+    let mut fields = line.strip_prefix("PROXY ")?.split(' ');
+    let family = fields.next()?;
     if family == "UNKNOWN" {
-        return Some(Header::Own);
+        return Some(ProxyHeader::Local);
     }
     let is_of_family = |ip: &IpAddr| match family {
         "TCP4" => ip.is_ipv4(),
         "TCP6" => ip.is_ipv6(),
         _ => false,
     };
-    let mut ip = || words.next()?.parse::<IpAddr>().ok().filter(is_of_family);
-    let (client, _) = (ip()?, ip()?);
+    let mut ip = || fields.next()?.parse::<IpAddr>().ok().filter(is_of_family);
+    let (client, _destination) = (ip()?, ip()?);
     let mut port = || {
-        let text = words.next()?;
+        let text = fields.next()?;
         let port: u16 = text.parse().ok()?;
-        // Neither a sign nor a zero in front.
+        // This rejects a sign and leading zeros.
         (port.to_string() == text).then_some(port)
     };
-    let (client_port, _) = (port()?, port()?);
-    words
+    let (client_port, _destination_port) = (port()?, port()?);
+    fields
         .next()
         .is_none()
-        .then(|| Header::Of(SocketAddr::new(client.to_canonical(), client_port)))
+        .then(|| ProxyHeader::Client(SocketAddr::new(client.to_canonical(), client_port)))
 }
 
 #[cfg(test)]
@@ -155,16 +196,16 @@ mod tests {
         [&SIGNATURE[..], &[command, family], &len, addresses].concat()
     }
 
-    /// What is made of `bytes`, and how many of them are left.
-    async fn read(bytes: &[u8]) -> (Option<Header>, usize) {
+    /// Returns the header in `bytes`, if it is valid, and the number of bytes after it.
+    async fn read(bytes: &[u8]) -> (Option<ProxyHeader>, usize) {
         let mut stream = bytes;
-        let header = header(&mut stream).await;
-        (header, stream.len())
+        let header = read_header(&mut stream).await;
+        (header.ok(), stream.len())
     }
 
     #[tokio::test]
-    async fn good_headers_say_whose_a_connection_is_and_end_where_they_end() {
-        let of = |text: &str| Some(Header::Of(text.parse().expect("an address")));
+    async fn a_valid_header_names_the_client_and_no_byte_after_it_is_read() {
+        let client = |text: &str| Some(ProxyHeader::Client(text.parse().expect("an address")));
         let v4 = [192, 0, 2, 7, 10, 0, 0, 1, 0x80, 1, 0, 80];
         let mut v6 = [0; 36];
         v6[..16].copy_from_slice(&Ipv6Addr::LOCALHOST.octets());
@@ -174,32 +215,32 @@ mod tests {
         for (bytes, expected) in [
             (
                 b"PROXY TCP4 192.0.2.7 10.0.0.1 32769 80\r\n".to_vec(),
-                of("192.0.2.7:32769"),
+                client("192.0.2.7:32769"),
             ),
             (
                 b"PROXY TCP6 2001:db8::7 ::1 1 0\r\n".to_vec(),
-                of("[2001:db8::7]:1"),
+                client("[2001:db8::7]:1"),
             ),
-            (b"PROXY UNKNOWN\r\n".to_vec(), Some(Header::Own)),
+            (b"PROXY UNKNOWN\r\n".to_vec(), Some(ProxyHeader::Local)),
             (
                 b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
-                Some(Header::Own),
+                Some(ProxyHeader::Local),
             ),
-            (v2(0x21, 0x11, &v4), of("192.0.2.7:32769")),
+            (v2(0x21, 0x11, &v4), client("192.0.2.7:32769")),
             (
                 v2(0x21, 0x11, &[&v4[..], &[4, 0, 1, 0]].concat()),
-                of("192.0.2.7:32769"),
+                client("192.0.2.7:32769"),
             ),
-            (v2(0x21, 0x21, &v6), of("[::1]:9")),
-            (v2(0x21, 0x21, &mapped), of("192.0.2.7:9")),
-            (v2(0x20, 0x00, b""), Some(Header::Own)),
-            (v2(0x20, 0x11, &v4), Some(Header::Own)),
-            (v2(0x21, 0x00, b"tlv"), Some(Header::Own)),
+            (v2(0x21, 0x21, &v6), client("[::1]:9")),
+            (v2(0x21, 0x21, &mapped), client("192.0.2.7:9")),
+            (v2(0x20, 0x00, b""), Some(ProxyHeader::Local)),
+            (v2(0x20, 0x11, &v4), Some(ProxyHeader::Local)),
+            (v2(0x21, 0x00, b"tlv"), Some(ProxyHeader::Local)),
         ] {
             let shown = String::from_utf8_lossy(&bytes).into_owned();
             let all = [&bytes[..], b"POST"].concat();
             assert_eq!(read(&all).await, (expected, 4), "{shown:?}");
-            // And not before.
+            // A prefix of the header is invalid.
             for end in 0..bytes.len() {
                 assert_eq!(read(&bytes[..end]).await.0, None, "{shown:?} {end}");
             }
@@ -207,7 +248,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bad_headers_say_nothing() {
+    async fn the_error_of_a_lost_connection_keeps_its_cause() {
+        let error = read_header(&mut &b"PROXY TCP4 192."[..]).await.unwrap_err();
+        let cause = error.source().expect("an I/O error");
+        let cause = cause.downcast_ref::<io::Error>().expect("an I/O error");
+        assert_eq!(cause.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn an_invalid_header_names_no_client() {
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(92));
         for text in [
             "POST /hooks HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -223,7 +272,7 @@ mod tests {
             "PROXY TCP4 ::1 ::1 1 2\r\n",
             "PROXY TCP6 192.0.2.7 10.0.0.1 1 2\r\n",
             "PROXY UDP4 192.0.2.7 10.0.0.1 1 2\r\n",
-            "PROXY TCP4 192.0.2.7 10.0.0.1 1 2\nmore of it\r\n",
+            "PROXY TCP4 192.0.2.7 10.0.0.1 1 2\nmore\r\n",
             &long,
         ] {
             assert_eq!(read(text.as_bytes()).await.0, None, "{text:?}");
@@ -234,7 +283,7 @@ mod tests {
             v2(0x21, 0x12, &[0; 12]),
             v2(0x22, 0x11, &[0; 12]),
             v2(0x11, 0x11, &[0; 12]),
-            v2(0x21, 0x11, &[0; ADDRESSES + 1]),
+            v2(0x21, 0x11, &[0; MAX_ADDRESSES + 1]),
         ] {
             assert_eq!(read(&bytes).await.0, None, "{:?}", &bytes[12..16]);
         }

@@ -1,87 +1,92 @@
-//! Connections that end before a request was read on them: counted, and told to the log, because
-//! whoever makes them gets no answer that says why.
+//! Connections that the gateway closes before it reads a request.
+//!
+//! Such a client gets no response that names the reason, so the gateway counts each
+//! rejection and logs it. The log shows each reason at most once a minute.
 
+use std::error::Error;
 use std::net::IpAddr;
 
-use crate::gateway::Gateway;
+use crate::error_chain::ErrorChain;
 use crate::telemetry::log_throttle::LogThrottle;
+use crate::telemetry::metrics::Metrics;
 
-/// Why a connection is closed unanswered.
+/// Why a connection is closed without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionRejection {
-    /// There are as many as `limits.connections` allows.
-    Full,
-    /// The address has as many as `limits.connections_per_address` allows.
-    FullOfAddress,
-    /// It is of nobody whom `server.proxy_protocol` names.
-    NoBalancer,
-    /// Its balancer does not say whose it is.
+    /// `limits.connections` is reached.
+    TooMany,
+    /// The client's address has reached `limits.connections_per_address`.
+    TooManyFromAddress,
+    /// The address of the peer is in no network of `server.proxy_protocol`.
+    NotABalancer,
+    /// The load balancer sent no valid header of the PROXY protocol.
     NoProxyHeader,
-    /// The handshake of TLS has failed.
-    NoTls,
+    /// The TLS handshake failed.
+    TlsFailed,
 }
 
 impl ConnectionRejection {
     const ALL: [Self; 5] = [
-        Self::Full,
-        Self::FullOfAddress,
-        Self::NoBalancer,
+        Self::TooMany,
+        Self::TooManyFromAddress,
+        Self::NotABalancer,
         Self::NoProxyHeader,
-        Self::NoTls,
+        Self::TlsFailed,
     ];
 
-    /// Stable label for metrics.
+    /// Returns the stable label for metrics.
     const fn label(self) -> &'static str {
         match self {
-            Self::Full => "connections",
-            Self::FullOfAddress => "connections_per_address",
-            Self::NoBalancer => "not_a_balancer",
+            Self::TooMany => "connections",
+            Self::TooManyFromAddress => "connections_per_address",
+            Self::NotABalancer => "not_a_balancer",
             Self::NoProxyHeader => "no_proxy_header",
-            Self::NoTls => "tls",
+            Self::TlsFailed => "tls",
         }
     }
 
+    /// Returns the explanation for the log.
     const fn text(self) -> &'static str {
         match self {
-            Self::Full => "there are as many as limits.connections allows",
-            Self::FullOfAddress => {
-                "its address has as many as limits.connections_per_address allows"
-            }
-            Self::NoBalancer => "its address is of no network in server.proxy_protocol",
-            Self::NoProxyHeader => "it does not begin with a header of the PROXY protocol",
-            Self::NoTls => "no TLS handshake",
+            Self::TooMany => "limits.connections is reached",
+            Self::TooManyFromAddress => "limits.connections_per_address is reached for its address",
+            Self::NotABalancer => "its address is in no network of server.proxy_protocol",
+            Self::NoProxyHeader => "it does not start with a valid PROXY protocol header",
+            Self::TlsFailed => "the TLS handshake failed",
         }
     }
 }
 
-/// When it was last told of each.
+/// Counts rejected connections and limits their lines in the log.
 #[derive(Debug, Default)]
 pub(crate) struct RejectionLog([LogThrottle; ConnectionRejection::ALL.len()]);
 
-impl Gateway {
-    /// Every reason, so that each has a count before there is one.
-    pub(crate) fn announce_turned_away(&self) {
-        for why in ConnectionRejection::ALL {
-            self.metrics.connections_refused(why.label(), 0);
+impl RejectionLog {
+    /// Creates the log, and a counter of zero for each reason.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        for rejection in ConnectionRejection::ALL {
+            metrics.connections_refused(rejection.label(), 0);
         }
+        Self::default()
     }
 
-    /// Counts a connection that is closed; the log hears of each reason once a minute.
-    pub(crate) fn turn_away(
+    /// Counts a connection that is closed for this reason, and logs it once a minute.
+    pub(crate) fn record(
         &self,
-        why: ConnectionRejection,
+        metrics: &Metrics,
+        rejection: ConnectionRejection,
         client: Option<IpAddr>,
-        cause: Option<&str>,
+        cause: Option<&(dyn Error + 'static)>,
     ) {
-        self.metrics.connections_refused(why.label(), 1);
-        if self.turned_away.0[why as usize].should_log() {
-            let (reason, client) = (why.label(), client.map(tracing::field::display));
+        metrics.connections_refused(rejection.label(), 1);
+        if self.0[rejection as usize].should_log() {
             tracing::warn!(
-                reason,
-                client,
-                cause,
-                "a connection was closed: {}; others like it are counted for a minute",
-                why.text()
+                reason = rejection.label(),
+                client = client.map(tracing::field::display),
+                cause = cause.map(|cause| tracing::field::display(ErrorChain(cause))),
+                "connection rejected: {}; further rejections for this reason are only counted \
+                 for a minute",
+                rejection.text()
             );
         }
     }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use pingora_core::server::ShutdownWatch;
 use tokio::time::sleep;
 
-/// How long a connection may be idle between two requests.
-pub(crate) const IDLE: Duration = Duration::from_secs(60);
-/// How long the last bytes of an answer may take.
-pub(crate) const FINISH: Duration = Duration::from_secs(10);
+/// Maximum time without a request on an open connection.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum time for writing the last response and closing the connection.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection on which nothing has begun stays open once the gateway is about
-/// to end: something may be on its way already, and closing would lose it.
-const LINGER: Duration = Duration::from_secs(1);
+/// Time for which a connection without a request stays open after the shutdown signal. A
+/// request may already be on its way, and closing the connection would lose it.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
-/// Returns when a connection on which nothing has begun is closed, because the gateway ends.
-pub(crate) async fn ended(shutdown: &ShutdownWatch) {
-    // The end of the signal's sender is the end of the process.
-    let _: Result<_, _> = shutdown.clone().wait_for(|ends| *ends).await;
-    sleep(LINGER).await;
+/// Waits until the gateway shuts down and [`SHUTDOWN_GRACE`] has passed.
+pub(crate) async fn wait_for_shutdown(shutdown: &ShutdownWatch) {
+    // An error means that the process ends.
+    let _: Result<_, _> = shutdown.clone().wait_for(|is_shutdown| *is_shutdown).await;
+    sleep(SHUTDOWN_GRACE).await;
 }

@@ -1,5 +1,4 @@
-//! The TLS side of a listener. A reload replaces what it shows, from the next
-//! handshake on.
+//! TLS of a listener. A reload replaces the certificates, from the next handshake on.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,16 +12,17 @@ use rustls::server::WebPkiClientVerifier;
 
 use crate::pem::{FileProblem, certificates, private_key, read, roots};
 
-/// The files of a listener.
+/// The certificate files of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerFiles {
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
-    /// Whose certificates clients have to show. None: they need none.
+    /// Authorities of the certificates that clients must present. `None`: clients need no
+    /// certificate.
     pub(crate) client_ca: Option<PathBuf>,
 }
 
-/// TLS as a listener speaks it.
+/// The TLS configuration of a listener.
 pub(crate) struct ServerTls {
     files: ServerFiles,
     acceptor: ArcSwap<Acceptor>,
@@ -33,7 +33,7 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// What is wrong with which of them.
+    /// Returns a [`FileProblem`] if a file cannot be read or is not valid.
     pub(crate) fn load(files: ServerFiles) -> Result<Self, FileProblem> {
         let acceptor = files.acceptor()?;
         Ok(Self {
@@ -42,23 +42,23 @@ impl ServerTls {
         })
     }
 
-    /// What the next connection is accepted with.
+    /// Returns the acceptor for the next connection.
     pub(crate) fn acceptor(&self) -> Arc<Acceptor> {
         self.acceptor.load_full()
     }
 
-    /// Accepts connections as `new` does from here on.
+    /// Uses the certificates of `new` for later connections.
     pub(crate) fn adopt(&self, new: &Self) {
         self.acceptor.store(new.acceptor());
     }
 
-    /// What it is, for people.
+    /// Returns a description for the `check` command.
     pub(crate) fn describe(&self) -> String {
         let cert = self.files.cert.display();
         match &self.files.client_ca {
             Some(ca) => {
                 let ca = ca.display();
-                format!("TLS with {cert}, for clients with a certificate of {ca}")
+                format!("TLS with {cert}, only for clients with a certificate from {ca}")
             }
             None => format!("TLS with {cert}"),
         }
@@ -85,14 +85,14 @@ impl ServerFiles {
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| {
             let (cert, key) = (self.cert.display(), self.key.display());
-            ("key", format!("{key} does not go with {cert}: {error}"))
+            ("key", format!("{key} does not match {cert}: {error}"))
         })?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Acceptor::from_server_config(Arc::new(config)))
     }
 }
 
-/// The same listener, whatever is in its files.
+/// Compares the paths, not the contents: a reload may change the contents.
 impl PartialEq for ServerTls {
     fn eq(&self, other: &Self) -> bool {
         self.files == other.files
@@ -101,7 +101,7 @@ impl PartialEq for ServerTls {
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the acceptor: it has the key in it.
+        // The acceptor contains the private key.
         f.debug_struct("ServerTls")
             .field("files", &self.files)
             .finish_non_exhaustive()

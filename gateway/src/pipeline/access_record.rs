@@ -1,6 +1,7 @@
-//! What is known of one request, as it comes to be known. When it is over, it is a line
-//! of the access log.
+//! Collects the facts about one request while it is served. When the record is dropped, it
+//! becomes a line of the access log and a span of the trace.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,19 +16,22 @@ use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
+use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::pipeline::route::Route;
-use crate::poll::timed;
+use crate::poll::time_blocked;
 use crate::telemetry::access_log::{Line, Microseconds, Timestamp};
 use crate::telemetry::trace::Span;
 
+/// The facts about one request.
 pub(crate) struct AccessRecord<'g> {
     gateway: &'g Gateway,
+    /// The request id.
     pub(crate) id: String,
     client: Option<IpAddr>,
     start: Instant,
-    /// Where the measure of what comes next begins.
-    lap: Instant,
+    /// When the previous step ended.
+    step_start: Instant,
     route: Option<Arc<Route>>,
     request_target: Option<String>,
     outcome: &'static str,
@@ -44,6 +48,7 @@ pub(crate) struct AccessRecord<'g> {
 }
 
 impl<'g> AccessRecord<'g> {
+    /// Starts the record of a request, and counts the request as in progress.
     pub(crate) fn start(gateway: &'g Gateway, client: Option<IpAddr>) -> Self {
         gateway.deliveries.fetch_add(1, Ordering::SeqCst);
         let start = Instant::now();
@@ -52,7 +57,7 @@ impl<'g> AccessRecord<'g> {
             id: gateway.request_ids.next(),
             client,
             start,
-            lap: start,
+            step_start: start,
             route: None,
             request_target: None,
             outcome: "refused",
@@ -69,29 +74,33 @@ impl<'g> AccessRecord<'g> {
         }
     }
 
+    /// Records the route of the request.
     pub(crate) fn routed(&mut self, route: &Arc<Route>) {
         self.route = Some(Arc::clone(route));
     }
 
-    /// Notes what was asked for, which no source has.
+    /// Records the target of a request that no source has.
     pub(crate) fn unrouted(&mut self, request: &RequestHeader) {
         if self.gateway.access.is_on() || self.gateway.traces.is_on() {
             self.request_target = Some(request_target(request));
         }
     }
 
-    /// How long it took since the last measure, with one look at the clock.
-    fn lap(&mut self) -> Duration {
+    /// Returns the duration of the step that ends now. One reading of the clock ends this step
+    /// and starts the next one.
+    fn end_step(&mut self) -> Duration {
         let now = Instant::now();
-        now.duration_since(std::mem::replace(&mut self.lap, now))
+        now.duration_since(std::mem::replace(&mut self.step_start, now))
     }
 
-    /// Notes that checking is done, which was `waited` for so long.
-    pub(crate) fn checked(&mut self, waited: Duration) {
-        let took = self.lap().saturating_sub(waited);
+    /// Records the end of a check. `blocked` is the part of its duration during which it
+    /// waited for the sender.
+    pub(crate) fn checked(&mut self, blocked: Duration) {
+        let took = self.end_step().saturating_sub(blocked);
         *self.verify.get_or_insert_default() += took;
     }
 
+    /// Records that the signature matches.
     pub(crate) fn verified(&mut self, route: &Route, verified: &Verified) {
         let now = self.gateway.gate.clock().now();
         route.metrics.verified(verified, now);
@@ -102,25 +111,27 @@ impl<'g> AccessRecord<'g> {
         }
     }
 
-    /// Notes that claiming is done, waiting for other deliveries included.
+    /// Records the end of a claim. Its duration includes waiting for other deliveries.
     pub(crate) fn claimed(&mut self) {
-        let took = self.lap();
+        let took = self.end_step();
         *self.claim.get_or_insert_default() += took;
     }
 
+    /// Records that the event was delivered before.
     pub(crate) fn duplicate(&mut self, route: &Route, status: u16) {
         self.outcome = "duplicate";
         self.status = Some(status);
         route.metrics.duplicate();
     }
 
+    /// Records that the request was a handshake of the provider.
     pub(crate) fn handshake(&mut self, route: &Route, status: u16) {
         self.outcome = "handshake";
         self.status = Some(status);
         route.metrics.handshake();
     }
 
-    /// Notes a delivery of a source that only observes as what would have become of it.
+    /// Records the verdict about a delivery in observe mode.
     pub(crate) fn observed(&mut self, route: &Route, finding: ObservedVerdict) {
         self.outcome = match finding {
             ObservedVerdict::Duplicate => {
@@ -142,22 +153,22 @@ impl<'g> AccessRecord<'g> {
         };
     }
 
-    /// Notes what came of forwarding: the upstream's status, if it answered.
-    pub(crate) fn answered(
+    /// Records the status of the upstream's response. `None` means that there was no response.
+    pub(crate) fn upstream_responded(
         &mut self,
         route: &Route,
         status: Option<http::StatusCode>,
         attempt: u32,
     ) {
-        let took = self.lap();
+        let took = self.end_step();
         route.upstream_metrics.observe_response(status, took);
         self.upstream = Some(took);
         self.attempt = Some(attempt);
         self.status = status.map(|status| status.as_u16());
     }
 
-    /// What tells the upstream to which trace the delivery belongs.
-    pub(crate) fn pass_on(&mut self, inbound: &HeaderMap) -> HeaderMap {
+    /// Starts a span, and returns the headers that propagate its trace to the upstream.
+    pub(crate) fn propagate_trace(&mut self, inbound: &HeaderMap) -> HeaderMap {
         if !self.gateway.traces.is_on() {
             return HeaderMap::new();
         }
@@ -170,12 +181,13 @@ impl<'g> AccessRecord<'g> {
         outbound
     }
 
+    /// Records that the delivery was forwarded.
     pub(crate) fn forwarded(&mut self, route: &Route) {
         self.outcome = "forwarded";
         route.metrics.forwarded();
     }
 
-    /// Notes a refusal, of what may have been forwarded before.
+    /// Records a refusal. The delivery may have been forwarded before.
     pub(crate) fn refused(&mut self, route: Option<&Route>, refusal: Refusal) {
         let reason = refusal.reason();
         if reason == Reason::InFlight {
@@ -196,6 +208,24 @@ impl<'g> AccessRecord<'g> {
             }
             None => self.gateway.metrics.refused_unrouted(reason),
         }
+    }
+
+    /// Logs why the sender did not receive the whole response.
+    pub(crate) fn log_lost_response(&self, error: &(dyn Error + 'static)) {
+        tracing::debug!(
+            request_id = self.id,
+            error = %ErrorChain(error),
+            "the sender did not receive the whole response"
+        );
+    }
+
+    /// Logs why the body of the request did not arrive whole.
+    pub(crate) fn log_lost_body(&self, error: &(dyn Error + 'static)) {
+        tracing::debug!(
+            request_id = self.id,
+            error = %ErrorChain(error),
+            "the body of the request did not arrive whole"
+        );
     }
 
     fn line(&self) -> Line<'_> {
@@ -232,7 +262,7 @@ impl Drop for AccessRecord<'_> {
         if self.gateway.access.is_on() || traces.is_on() {
             let span = self.span.take();
             let line = self.line();
-            // Of those that are told to slow down, metrics are enough.
+            // Rate-limited refusals are only counted: a flood must not fill the log.
             if self.reason != Some(Reason::RateLimited) {
                 self.gateway.access.write(&line);
             }
@@ -242,24 +272,25 @@ impl Drop for AccessRecord<'_> {
     }
 }
 
-/// Method, host and path, without the query, in which some providers have a token.
+/// Returns the method, host and path. The query is left out, because some providers put a
+/// token into it.
 fn request_target(request: &RequestHeader) -> String {
-    /// As much as tells who means what.
-    const MOST: usize = 200;
+    /// Maximum number of characters, enough to recognise a mistyped path.
+    const MAX_CHARS: usize = 200;
     let host = request.headers.get(HOST).map(HeaderValue::as_bytes);
     let host = String::from_utf8_lossy(host.unwrap_or_default());
     let target = format!("{} {host}{}", request.method, request.uri.path());
-    target.chars().take(MOST).collect()
+    target.chars().take(MAX_CHARS).collect()
 }
 
-/// A body of which is known how long it was waited for.
-pub(crate) struct TimedBody<'w, B> {
+/// A body that adds the time during which its chunks were pending to `blocked`.
+pub(crate) struct TimedBody<'b, B> {
     pub(crate) body: B,
-    pub(crate) waited: &'w mut Duration,
+    pub(crate) blocked: &'b mut Duration,
 }
 
 impl<B: BodySource> BodySource for TimedBody<'_, B> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
-        timed(pin!(self.body.chunk()), self.waited).await
+        time_blocked(pin!(self.body.chunk()), self.blocked).await
     }
 }

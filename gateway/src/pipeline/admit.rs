@@ -13,9 +13,9 @@ use hookgate_gate::{
 
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::{AccessRecord, TimedBody};
-use crate::pipeline::downstream::{Disconnected, Downstream};
+use crate::pipeline::downstream::Downstream;
 use crate::pipeline::route::Route;
-use crate::poll::timed;
+use crate::poll::time_blocked;
 use crate::run::store::Store;
 
 /// The decision about a request, and the route that decided it.
@@ -30,14 +30,14 @@ impl Gateway {
     /// Returns `None` if no source has the path and host of the request.
     pub(crate) async fn admit(
         &self,
-        sender: &mut Downstream<'_>,
+        downstream: &mut Downstream<'_>,
         record: &mut AccessRecord<'_>,
     ) -> Option<Admitted> {
         let mut request = GatewayRequest {
             gateway: self,
-            sender,
+            downstream,
             record,
-            waited: Duration::ZERO,
+            blocked: Duration::ZERO,
         };
         let mut route = request.route()?;
         let admission = pin!(self.gate.admit_current(&mut route, &mut request)).await;
@@ -55,10 +55,10 @@ impl Gateway {
 /// A request of one sender, with the record of its times.
 struct GatewayRequest<'r, 's, 'g> {
     gateway: &'r Gateway,
-    sender: &'r mut Downstream<'s>,
+    downstream: &'r mut Downstream<'s>,
     record: &'r mut AccessRecord<'g>,
     /// How long the sender kept the current check waiting.
-    waited: Duration,
+    blocked: Duration,
 }
 
 /// A route, and the version of the configuration that it belongs to.
@@ -72,7 +72,7 @@ impl GatewayRequest<'_, '_, '_> {
     fn route(&self) -> Option<VersionedRoute> {
         let running = self.gateway.running.load();
         Some(VersionedRoute {
-            route: Arc::clone(running.routes.find(self.sender.request())?),
+            route: Arc::clone(running.routes.find(self.downstream.request())?),
             version: running.version,
         })
     }
@@ -82,22 +82,24 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
     type Route = VersionedRoute;
 
     fn head(&self) -> Head<'_> {
-        let request = self.sender.request();
+        let request = self.downstream.request();
         Head::new(&request.method, &request.uri, &request.headers)
     }
 
     fn declared_len(&self) -> Option<u64> {
-        self.sender.declared_len()
+        self.downstream.declared_len()
     }
 
     async fn receive<'s>(&mut self, head: AcceptedHead<'s>) -> Result<CheckedRequest<'s>, Refusal> {
-        let waited = &mut self.waited;
-        if let Err(Disconnected) = timed(pin!(self.sender.proceed()), waited).await {
+        let blocked = &mut self.blocked;
+        let sent = time_blocked(pin!(self.downstream.send_continue()), blocked).await;
+        if sent.is_err() {
             return Err(Reason::BodyIncomplete.into());
         }
         let budget = self.gateway.limits().unverified_bodies;
-        let body = self.gateway.bodies.hold(self.sender, budget);
-        head.receive(&mut TimedBody { body, waited }).await
+        let bodies = &self.gateway.unverified_bodies;
+        let body = bodies.reserve(self.downstream, budget);
+        head.receive(&mut TimedBody { body, blocked }).await
     }
 
     fn is_current(&self, route: &VersionedRoute) -> bool {
@@ -113,7 +115,7 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
     }
 
     fn on_checked(&mut self) {
-        self.record.checked(mem::take(&mut self.waited));
+        self.record.checked(mem::take(&mut self.blocked));
     }
 
     fn on_verified(&mut self, route: &VersionedRoute, verified: &Verified) {

@@ -1,6 +1,7 @@
-//! The answer to a gRPC call on its way to a sender: read from the upstream at the
-//! upstream's pace, written at the sender's, so that one who does not read keeps nobody
-//! from knowing what became of the call.
+//! Buffers the response to a gRPC call between the upstream and a slower sender.
+//!
+//! The gateway reads the response at the upstream's pace and writes it at the sender's. A
+//! sender that does not read thus cannot delay the settlement of the delivery.
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -9,118 +10,127 @@ use tokio::sync::Notify;
 
 use crate::pipeline::downstream::{Disconnected, Downstream};
 
-/// Most bytes of one answer that are held for a sender who is behind. Answers to webhooks
-/// are short.
-const HELD: usize = 1024 * 1024;
+/// Maximum number of bytes of one response that are buffered. Responses to webhooks are short.
+const MAX_BUFFERED: usize = 1024 * 1024;
 
-/// What is held of one answer.
+/// The bytes of one response that the sender has not received.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseBuffer {
-    held: Mutex<Buffered>,
-    more: Notify,
-    /// The sender is too far behind.
-    given_up: Notify,
+    buffered: Mutex<Buffered>,
+    /// The buffer or its state has changed.
+    changed: Notify,
+    /// The buffer has exceeded [`MAX_BUFFERED`].
+    overflowed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Buffered {
-    /// In one piece, so that an answer of many short chunks takes no more.
+    /// One contiguous buffer, so that many short chunks take no more memory than their bytes.
     bytes: BytesMut,
-    /// Bytes that are being written.
+    /// Number of bytes that are being written to the sender.
     writing: usize,
-    stage: RelayState,
+    state: RelayState,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum RelayState {
+    /// The upstream may send more.
     #[default]
-    Goes,
+    Open,
+    /// The response is complete.
     Ended,
-    GivenUp,
+    /// The sender is too slow, or has disconnected.
+    Abandoned,
 }
 
 impl ResponseBuffer {
-    /// Holds `chunk` until it is written. Beyond the bound, the sender is given up.
-    pub(crate) fn hold(&self, chunk: &[u8]) {
-        let mut held = self.held.lock();
-        if held.stage != RelayState::Goes {
+    /// Buffers a chunk of the response. Abandons the sender if the buffer overflows.
+    pub(crate) fn push(&self, chunk: &[u8]) {
+        let mut buffered = self.buffered.lock();
+        if buffered.state != RelayState::Open {
             return;
         }
-        if held.bytes.len() + held.writing + chunk.len() > HELD {
-            held.stage = RelayState::GivenUp;
-            held.bytes = BytesMut::new();
-            self.given_up.notify_one();
+        if buffered.bytes.len() + buffered.writing + chunk.len() > MAX_BUFFERED {
+            buffered.state = RelayState::Abandoned;
+            buffered.bytes = BytesMut::new();
+            self.overflowed.notify_one();
         } else {
-            held.bytes.extend_from_slice(chunk);
+            buffered.bytes.extend_from_slice(chunk);
         }
-        drop(held);
-        self.more.notify_one();
+        drop(buffered);
+        self.changed.notify_one();
     }
 
-    /// Nothing more comes.
+    /// Marks the response as complete.
     pub(crate) fn end(&self) {
-        let mut held = self.held.lock();
-        if held.stage == RelayState::Goes {
-            held.stage = RelayState::Ended;
+        let mut buffered = self.buffered.lock();
+        if buffered.state == RelayState::Open {
+            buffered.state = RelayState::Ended;
         }
-        drop(held);
-        self.more.notify_one();
+        drop(buffered);
+        self.changed.notify_one();
     }
 
-    /// Writes what is held until nothing more comes, and ends the stream of a sender who does
-    /// not take it. The head is sent with the first byte, because a status in it counts
-    /// only if nothing follows; until then, it comes back.
-    pub(crate) async fn tell(
+    /// Sends the response to the sender until [`end`](Self::end) is called.
+    ///
+    /// The head is sent with the first byte of the body. If there is no body, the head is
+    /// returned: a gRPC status in the head counts only if nothing follows the head.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Disconnected`] if the sender disconnects or is too slow. The response is
+    /// aborted then.
+    pub(crate) async fn relay_to(
         &self,
-        sender: &mut Downstream<'_>,
+        downstream: &mut Downstream<'_>,
         head: ResponseHeader,
     ) -> Result<Option<ResponseHeader>, Disconnected> {
-        let error_for_log = tokio::select! {
-            error_for_log = self.write(sender, head) => error_for_log,
-            () = self.given_up.notified() => Err(Disconnected),
+        let relayed = tokio::select! {
+            relayed = self.write_all(downstream, head) => relayed,
+            () = self.overflowed.notified() => Err(Disconnected::TooSlow),
         };
-        if error_for_log.is_err() {
-            self.give_up();
-            sender.abort().await;
+        if relayed.is_err() {
+            self.abandon();
+            downstream.abort().await;
         }
-        error_for_log
+        relayed
     }
 
-    async fn write(
+    async fn write_all(
         &self,
-        sender: &mut Downstream<'_>,
+        downstream: &mut Downstream<'_>,
         head: ResponseHeader,
     ) -> Result<Option<ResponseHeader>, Disconnected> {
         let mut head = Some(head);
         while let Some(bytes) = self.next().await {
             if let Some(head) = head.take() {
-                sender.start(&head).await?;
+                downstream.start_response(&head).await?;
             }
-            sender.chunk(bytes).await?;
+            downstream.send_chunk(bytes).await?;
         }
         Ok(head)
     }
 
-    /// What is held, once there is something; none at the end.
+    /// Waits for buffered bytes. Returns `None` at the end of the response.
     async fn next(&self) -> Option<Bytes> {
         loop {
             {
-                let mut held = self.held.lock();
-                held.writing = held.bytes.len();
-                match held.stage {
-                    _ if held.writing > 0 => return Some(held.bytes.split().freeze()),
-                    RelayState::Goes => {}
-                    RelayState::Ended | RelayState::GivenUp => return None,
+                let mut buffered = self.buffered.lock();
+                buffered.writing = buffered.bytes.len();
+                match buffered.state {
+                    _ if buffered.writing > 0 => return Some(buffered.bytes.split().freeze()),
+                    RelayState::Open => {}
+                    RelayState::Ended | RelayState::Abandoned => return None,
                 }
             }
-            self.more.notified().await;
+            self.changed.notified().await;
         }
     }
 
-    fn give_up(&self) {
-        let mut held = self.held.lock();
-        held.stage = RelayState::GivenUp;
-        held.bytes = BytesMut::new();
+    fn abandon(&self) {
+        let mut buffered = self.buffered.lock();
+        buffered.state = RelayState::Abandoned;
+        buffered.bytes = BytesMut::new();
     }
 }
 
@@ -129,43 +139,43 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_held_is_bounded_with_what_is_being_written() {
-        let telling = ResponseBuffer::default();
-        telling.hold(&[1; HELD / 2]);
-        let writing = telling.next().await.expect("half of it");
-        assert_eq!(writing.len(), HELD / 2);
-        // As long as the first half is not written, there is room for another.
-        for byte in 0..HELD / 2 {
-            telling.hold(&[byte as u8]);
+    async fn the_limit_includes_the_bytes_that_are_being_written() {
+        let buffer = ResponseBuffer::default();
+        buffer.push(&[1; MAX_BUFFERED / 2]);
+        let writing = buffer.next().await.expect("the first half");
+        assert_eq!(writing.len(), MAX_BUFFERED / 2);
+        // While the first half is written, the buffer accepts a second half.
+        for byte in 0..MAX_BUFFERED / 2 {
+            buffer.push(&[byte as u8]);
         }
-        assert_eq!(telling.held.lock().stage, RelayState::Goes);
-        telling.hold(b"1");
-        assert_eq!(telling.held.lock().stage, RelayState::GivenUp);
-        assert_eq!(telling.held.lock().bytes.capacity(), 0);
-        telling.given_up.notified().await;
-        // Nothing more is held for one who is given up.
-        telling.hold(b"2");
-        assert_eq!(telling.next().await, None);
+        assert_eq!(buffer.buffered.lock().state, RelayState::Open);
+        buffer.push(b"1");
+        assert_eq!(buffer.buffered.lock().state, RelayState::Abandoned);
+        assert_eq!(buffer.buffered.lock().bytes.capacity(), 0);
+        buffer.overflowed.notified().await;
+        // An abandoned buffer accepts nothing.
+        buffer.push(b"2");
+        assert_eq!(buffer.next().await, None);
     }
 
     #[tokio::test]
-    async fn who_keeps_up_gets_all_of_it_however_much_it_is() {
-        let telling = ResponseBuffer::default();
-        let coming = async {
+    async fn a_sender_that_keeps_up_receives_more_than_the_limit() {
+        let buffer = ResponseBuffer::default();
+        let receive = async {
             for _ in 0..40 {
-                telling.hold(&[1; HELD / 4]);
+                buffer.push(&[1; MAX_BUFFERED / 4]);
                 tokio::task::yield_now().await;
             }
-            telling.end();
+            buffer.end();
         };
-        let written = async {
-            let mut written = 0;
-            while let Some(bytes) = telling.next().await {
-                written += bytes.len();
+        let send = async {
+            let mut sent = 0;
+            while let Some(bytes) = buffer.next().await {
+                sent += bytes.len();
             }
-            written
+            sent
         };
-        let ((), written) = tokio::join!(coming, written);
-        assert_eq!(written, 10 * HELD);
+        let ((), sent) = tokio::join!(receive, send);
+        assert_eq!(sent, 10 * MAX_BUFFERED);
     }
 }

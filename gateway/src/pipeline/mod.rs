@@ -1,11 +1,13 @@
-//! The way of one request: find its source, verify and claim the delivery, forward it to
-//! the upstream, settle the claim, and respond to the sender.
+//! The path of one request: admit the delivery, forward it to the upstream, settle its claim,
+//! and respond to the sender.
 
 pub(crate) mod access_record;
 pub(crate) mod admit;
+pub(crate) mod deliver;
 pub(crate) mod downstream;
 pub(crate) mod forward;
 pub(crate) mod grpc_relay;
+pub(crate) mod refuse;
 pub(crate) mod request_id;
 pub(crate) mod respond;
 pub(crate) mod route;

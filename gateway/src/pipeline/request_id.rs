@@ -1,19 +1,20 @@
-//! Request ids, which name one request in the logs, in the response and at the upstream.
+//! Request ids. An id names one request in the logs, in responses and at the upstream.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Makes ids that tell requests apart, in this process and between processes.
+/// Generates ids that are unique within this process and between processes.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
+    /// A random prefix of this process, in hexadecimal.
     process: String,
     next: AtomicU64,
 }
 
 impl RequestIds {
     pub(crate) fn new() -> Self {
-        // Seeded by the operating system.
+        // The operating system seeds `RandomState`.
         let process = RandomState::new().build_hasher().finish();
         Self {
             process: format!("{process:016x}"),
@@ -21,10 +22,11 @@ impl RequestIds {
         }
     }
 
+    /// Returns the next id: 32 hexadecimal digits.
     pub(crate) fn next(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let mut digits = [0; 16];
-        // As many as the bytes have, so that it does not fail.
+        // Encoding cannot fail, because the buffer has two digits for each byte.
         let _: Result<(), _> = hex::encode_to_slice(number.to_be_bytes(), &mut digits);
         let mut id = String::with_capacity(32);
         id.push_str(&self.process);

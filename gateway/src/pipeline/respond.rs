@@ -1,5 +1,7 @@
-//! What an upstream has answered: the delivery is settled by it, and it is passed on.
+//! Settles the claim of a delivery by the response of the upstream, and relays the response.
 
+use std::error::Error;
+use std::fmt;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -10,155 +12,215 @@ use pingora_http::ResponseHeader;
 
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
-use crate::pipeline::downstream::{Disconnected, Downstream};
+use crate::pipeline::downstream::{Disconnected, Downstream, http2_response_head};
 use crate::pipeline::grpc_relay::ResponseBuffer;
 use crate::pipeline::route::Route;
-use crate::poll::at_once;
+use crate::poll::now_or_never;
 use crate::run::store::Store;
-use crate::upstream::{self, ResponseTruncated, UpstreamResponse};
+use crate::upstream::{ResponseTruncated, Reuse, UpstreamResponse};
+
+/// Error of relaying a response.
+#[derive(Debug)]
+enum RelayError {
+    Sender(Disconnected),
+    Upstream(ResponseTruncated),
+}
 
 impl Gateway {
-    /// Settles a delivery by the answer, and passes the answer on.
-    pub(crate) async fn conclude(
+    /// Settles a delivery by the status of the response, and relays the response.
+    /// `is_enforced` is false in observe mode, where every response is relayed.
+    pub(super) async fn settle_and_relay(
         &self,
-        sender: &mut Downstream<'_>,
+        downstream: &mut Downstream<'_>,
         route: &Route,
-        answer: UpstreamResponse<'_>,
+        response: UpstreamResponse<'_>,
         settlement: Settlement<Store>,
         is_enforced: bool,
         record: &mut AccessRecord<'_>,
     ) {
-        if is_enforced && answer.is_grpc() {
+        if is_enforced && response.is_grpc() {
             return self
-                .conclude_call(sender, route, answer, settlement, record)
+                .settle_and_relay_grpc(downstream, route, response, settlement, record)
                 .await;
         }
-        let status = answer.status();
+        let status = response.status();
         settlement.settle(Outcome::from_status(status)).await;
         if is_enforced && is_withheld(status) {
-            answer.release(false);
-            self.withhold(sender, route, status, record).await;
-        } else {
-            relay(sender, answer).await;
+            response.finish(Reuse::Forbidden);
+            self.mask_response(downstream, route, status, record).await;
+        } else if let Err(error) = relay(downstream, response).await {
+            record.log_lost_response(&error);
+            // The sender must not mistake the part that it received for the whole response.
+            downstream.abort().await;
         }
     }
 
-    /// Likewise for a gRPC call, of which the answer says what became of it only at its
-    /// end. It is read to there whatever the sender does, and the sender gets to see the end
-    /// once it is settled.
-    async fn conclude_call(
+    /// Settles a delivery by the gRPC status of the response, and relays the response.
+    ///
+    /// The status is at the end of the response, in its trailers. The gateway reads to there
+    /// even if the sender disconnects. The sender receives the end only after the settlement.
+    async fn settle_and_relay_grpc(
         &self,
-        sender: &mut Downstream<'_>,
+        downstream: &mut Downstream<'_>,
         route: &Route,
-        mut answer: UpstreamResponse<'_>,
+        mut response: UpstreamResponse<'_>,
         settlement: Settlement<Store>,
         record: &mut AccessRecord<'_>,
     ) {
-        let status = answer.status();
-        let head = upstream::response_head(answer.head());
-        // Nobody else reads what is said in trailers.
-        let telling = (sender.audience() == Audience::Grpc).then(ResponseBuffer::default);
+        let status = response.status();
+        let head = http2_response_head(response.head());
+        // Only a gRPC client reads trailers.
+        let buffer = (downstream.audience() == Audience::Grpc).then(ResponseBuffer::default);
         let settling = async {
             let end = loop {
-                match answer.chunk().await {
-                    Ok(Some(chunk)) => telling.iter().for_each(|telling| telling.hold(&chunk)),
-                    Ok(None) => break answer.trailers().await,
-                    Err(broken) => break Err(broken),
+                match response.chunk().await {
+                    Ok(Some(chunk)) => buffer.iter().for_each(|buffer| buffer.push(&chunk)),
+                    Ok(None) => break response.trailers().await,
+                    Err(error) => break Err(error),
                 }
             };
-            let outcome = outcome(answer.head(), &end);
+            let outcome = grpc_outcome(response.head(), &end);
             settlement.settle(outcome).await;
-            answer.release(end.is_ok());
-            telling.iter().for_each(ResponseBuffer::end);
+            response.finish(Reuse::if_read(end.is_ok()));
+            buffer.iter().for_each(ResponseBuffer::end);
             (outcome, end)
         };
-        let Some(telling) = &telling else {
-            return match settling.await {
-                (Outcome::Delivered, _) => {
+        let Some(buffer) = &buffer else {
+            let (outcome, end) = settling.await;
+            if let Err(error) = &end {
+                record.log_lost_response(error);
+            }
+            return match outcome {
+                Outcome::Delivered => {
                     let (mut head, ()) = http::Response::new(()).into_parts();
                     head.status = StatusCode::NO_CONTENT;
-                    // A sender that is gone has missed its answer.
-                    let _: Result<(), Disconnected> = sender.start(&head.into()).await;
+                    if let Err(error) = downstream.start_response(&head.into()).await {
+                        record.log_lost_response(&error);
+                    }
                 }
-                _ => self.withhold(sender, route, status, record).await,
+                _ => self.mask_response(downstream, route, status, record).await,
             };
         };
-        let (error_for_log, (_, end)) = tokio::join!(telling.tell(sender, head), settling);
-        let ended = match (error_for_log, end) {
-            // It was given up, and knows.
-            (Err(Disconnected), _) => return,
-            (Ok(Some(_)), Err(ResponseTruncated)) => {
-                return self.withhold(sender, route, status, record).await;
+        let (relayed, (_, end)) = tokio::join!(buffer.relay_to(downstream, head), settling);
+        let ended = match (relayed, end) {
+            // `relay_to` has aborted the response.
+            (Err(error), _) => return record.log_lost_response(&error),
+            (Ok(Some(_)), Err(error)) => {
+                record.log_lost_response(&error);
+                return self.mask_response(downstream, route, status, record).await;
             }
-            (Ok(None), Err(ResponseTruncated)) => Err(Disconnected),
-            (Ok(Some(head)), Ok(trailers)) => sender.answer(head, Bytes::new(), trailers).await,
-            (Ok(None), Ok(trailers)) => sender.finish(trailers).await,
+            (Ok(None), Err(error)) => Err(RelayError::Upstream(error)),
+            (Ok(Some(head)), Ok(trailers)) => downstream
+                .respond(head, Bytes::new(), trailers)
+                .await
+                .map_err(RelayError::Sender),
+            (Ok(None), Ok(trailers)) => {
+                let finished = downstream.finish_response(trailers).await;
+                finished.map_err(RelayError::Sender)
+            }
         };
-        if let Err(Disconnected) = ended {
-            sender.abort().await;
+        if let Err(error) = ended {
+            record.log_lost_response(&error);
+            downstream.abort().await;
         }
     }
 
-    async fn withhold(
+    /// Responds 502 in place of a response that a sender must not receive.
+    async fn mask_response(
         &self,
-        sender: &mut Downstream<'_>,
+        downstream: &mut Downstream<'_>,
         route: &Route,
         status: StatusCode,
         record: &mut AccessRecord<'_>,
     ) {
-        let (id, source, status) = (&record.id, route.source.name(), status.as_u16());
-        tracing::warn!(request_id = id, source, status, "the answer is withheld");
-        self.refuse(sender, Some(route), Reason::UpstreamFailed.into(), record)
-            .await;
+        tracing::warn!(
+            request_id = record.id,
+            source = route.source.name(),
+            status = status.as_u16(),
+            "upstream response replaced with 502"
+        );
+        let refusal = Reason::UpstreamFailed.into();
+        self.refuse(downstream, Some(route), refusal, record).await;
     }
 }
 
-/// What became of a call, by its answer to the end.
-fn outcome(head: &ResponseHeader, end: &Result<Option<HeaderMap>, ResponseTruncated>) -> Outcome {
+/// Returns the outcome of a gRPC call by its response, which was read to its end.
+fn grpc_outcome(
+    head: &ResponseHeader,
+    end: &Result<Option<HeaderMap>, ResponseTruncated>,
+) -> Outcome {
     match (Outcome::from_grpc_status(&head.headers), end) {
         (Some(outcome), _) => outcome,
         (None, Ok(trailers)) => trailers
             .as_ref()
             .and_then(Outcome::from_grpc_status)
             .unwrap_or(Outcome::Failed),
-        (None, Err(ResponseTruncated)) => Outcome::Unknown,
+        (None, Err(_)) => Outcome::Unknown,
     }
 }
 
-/// Passes the upstream's answer on as it arrives.
-async fn relay(sender: &mut Downstream<'_>, mut answer: UpstreamResponse<'_>) {
+/// Relays the response of the upstream as it arrives.
+async fn relay(
+    downstream: &mut Downstream<'_>,
+    mut response: UpstreamResponse<'_>,
+) -> Result<(), RelayError> {
     let relayed = async {
-        sender.start(answer.head()).await?;
-        while let Some(chunk) = next(sender, &mut answer).await? {
-            sender.chunk(chunk).await?;
+        downstream.start_response(response.head()).await?;
+        while let Some(chunk) = next_chunk(downstream, &mut response).await? {
+            downstream.send_chunk(chunk).await?;
         }
-        let trailers = answer
-            .trailers()
-            .await
-            .map_err(|ResponseTruncated| Disconnected)?;
-        sender.finish(trailers).await
+        let trailers = response.trailers().await?;
+        downstream.finish_response(trailers).await?;
+        Ok(())
     };
     let relayed = relayed.await;
-    answer.release(relayed.is_ok());
-    if let Err(Disconnected) = relayed {
-        // Cut off: the sender must not take what it got for the whole.
-        sender.abort().await;
-    }
+    response.finish(Reuse::if_read(relayed.is_ok()));
+    relayed
 }
 
-/// The next chunk of the answer. What the sender has not been sent yet does not wait for
-/// it.
-async fn next(
-    sender: &mut Downstream<'_>,
-    answer: &mut UpstreamResponse<'_>,
-) -> Result<Option<Bytes>, Disconnected> {
-    let mut next = pin!(answer.chunk());
-    let next = match at_once(next.as_mut()).await {
+/// Waits for the next chunk of the response. Before it waits, it sends the bytes that are
+/// still buffered for the sender.
+async fn next_chunk(
+    downstream: &mut Downstream<'_>,
+    response: &mut UpstreamResponse<'_>,
+) -> Result<Option<Bytes>, RelayError> {
+    let mut next = pin!(response.chunk());
+    let next = match now_or_never(next.as_mut()).await {
         Some(next) => next,
         None => {
-            sender.flush().await?;
+            downstream.flush().await?;
             next.await
         }
     };
-    next.map_err(|ResponseTruncated| Disconnected)
+    Ok(next?)
+}
+
+impl fmt::Display for RelayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sender(_) => "the sender did not read the response",
+            Self::Upstream(_) => "the upstream did not complete the response",
+        })
+    }
+}
+
+impl Error for RelayError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Sender(cause) => Some(cause),
+            Self::Upstream(cause) => Some(cause),
+        }
+    }
+}
+
+impl From<Disconnected> for RelayError {
+    fn from(cause: Disconnected) -> Self {
+        Self::Sender(cause)
+    }
+}
+
+impl From<ResponseTruncated> for RelayError {
+    fn from(cause: ResponseTruncated) -> Self {
+        Self::Upstream(cause)
+    }
 }

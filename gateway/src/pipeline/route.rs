@@ -1,6 +1,7 @@
-//! Which source a request belongs to: by its path to the letter, and by its
-//! host where one is set. No path is normalised: what is not the path of a
-//! source is not found.
+//! Finds the source of a request by its path, and by its host if the source sets one.
+//!
+//! The path must match exactly: the gateway does not normalise paths, so a request with any
+//! other path has no source.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,29 +14,33 @@ use crate::config;
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
 use crate::upstream::{REQUEST_ID, Upstream};
 
-/// A source, and where its deliveries go.
+/// A source with its upstream and its metrics.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) source: Source,
     pub(crate) upstream: Arc<Upstream>,
+    /// Whether responses name the reason of a refusal.
     pub(crate) expose_reason: bool,
-    /// Whether the scheme reads `x-request-id`.
+    /// Whether the signature covers `x-request-id`.
     pub(crate) request_id_is_signed: bool,
     pub(crate) metrics: SourceMetrics,
     pub(crate) upstream_metrics: UpstreamMetrics,
 }
 
+/// The routes of one configuration, by path.
 #[derive(Debug)]
 pub(crate) struct Routes(HashMap<String, ByHost>);
 
 /// The routes of one path.
 #[derive(Debug, Default)]
 struct ByHost {
+    /// The route for every host that `hosts` does not contain.
     any: Option<Arc<Route>>,
     hosts: Vec<(String, Arc<Route>)>,
 }
 
 impl Routes {
+    /// Creates the routes. `upstream_named` returns the upstream of a name.
     pub(crate) fn new(
         routes: Vec<config::RouteConfig>,
         metrics: &Metrics,
@@ -51,7 +56,7 @@ impl Routes {
             expose_reason,
         } in routes
         {
-            // The configuration has checked that there is such an upstream.
+            // The configuration contains the upstream of every route.
             let Some(upstream) = upstream_named(&upstream) else {
                 continue;
             };
@@ -72,6 +77,7 @@ impl Routes {
         Self(paths)
     }
 
+    /// Returns the route of a request.
     pub(crate) fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
         let by_host = self.0.get(request.uri.path())?;
         let host = host(request).unwrap_or_default();
@@ -83,11 +89,11 @@ impl Routes {
     }
 }
 
-/// The host that the request is for, without port. A target that names another
-/// one has been refused by the parser.
+/// Returns the host of the request, without its port. The parser has refused a request whose
+/// target names another host.
 fn host(request: &RequestHeader) -> Option<&str> {
     let header = request.headers.get(http::header::HOST)?.to_str().ok()?;
-    // An IPv6 address has colons of its own, inside of brackets.
+    // An IPv6 address contains colons, but only between its brackets.
     let host = match header.rfind(']') {
         Some(end) => &header[..=end],
         None => header.split(':').next()?,

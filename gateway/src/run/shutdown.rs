@@ -189,7 +189,7 @@ impl Shutdown {
         // One idle check is not enough: a connection that was just accepted is not counted yet.
         let mut idle_checks = 0;
         while idle_checks < 2 {
-            let in_flight = self.gateway.under_way();
+            let in_flight = self.gateway.in_progress();
             idle_checks = if in_flight == 0 { idle_checks + 1 } else { 0 };
             if Instant::now() >= deadline {
                 tracing::warn!(in_flight, "drain timeout reached; aborting deliveries");

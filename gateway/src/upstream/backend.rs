@@ -1,4 +1,4 @@
-//! One server of an upstream: an address, and how it has been lately.
+//! One backend of an upstream: an address, its idle connections, and its health.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -12,152 +12,156 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::pool::IdlePool;
-use crate::config::{self, HttpVersion, ServerAddress};
+use crate::config::{HttpVersion, ServerAddress, UpstreamConfig};
 
-/// How long a server that could not be connected to is tried last.
-const AVOIDED: Duration = Duration::from_secs(5);
-/// Requests at once on one connection of HTTP/2.
-const STREAMS: usize = 100;
-/// How often a connection of HTTP/2 has to show that it is alive.
-const PING: Duration = Duration::from_secs(10);
-/// Bytes of an answer that may be under way on a stream, and on its connection.
-const WINDOW: u32 = 256 * 1024;
+/// Time for which an unreachable backend is tried after the others.
+const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// Maximum number of concurrent requests on one HTTP/2 connection.
+const MAX_STREAMS: usize = 100;
+/// Interval of the pings that detect a dead HTTP/2 connection.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// Flow-control window in bytes of the responses on one HTTP/2 stream.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Flow-control window in bytes of the responses on one HTTP/2 connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// An address that deliveries are sent to.
 #[derive(Debug)]
 pub(super) struct Backend {
+    /// The configured server that this address belongs to.
     pub(super) name: ServerAddress,
     pub(super) address: SocketAddr,
     pub(super) peer: HttpPeer,
-    /// Connections of HTTP/1.
-    pub(super) idle: Arc<IdlePool>,
-    requests: AtomicUsize,
-    /// Room for requests, where there is a limit.
-    room: Option<Arc<Semaphore>>,
-    /// Health checks have taken it out.
-    is_out: AtomicBool,
-    /// Health checks in a row that were not what its state says.
-    pub(super) contrary: AtomicUsize,
-    unreachable: Mutex<Option<Instant>>,
+    /// Idle HTTP/1 connections.
+    pub(super) pool: Arc<IdlePool>,
+    in_flight: AtomicUsize,
+    /// Permits for concurrent requests, if their number is limited.
+    permits: Option<Arc<Semaphore>>,
+    is_unhealthy: AtomicBool,
+    /// Number of consecutive health checks that contradict `is_unhealthy`.
+    pub(super) contradicting_checks: AtomicUsize,
+    /// When the last attempt to connect failed.
+    unreachable_at: Mutex<Option<Instant>>,
 }
 
-/// Which servers come first, whatever the order among equals.
+/// Rank of a backend in the order of attempts. A lower rank is tried first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fitness {
     Good,
-    /// Could not be connected to a moment ago.
-    Avoided,
-    /// Fails its health checks. Tried when nothing else is left: losing a delivery
-    /// is worse than trying in vain.
-    Out,
+    /// A recent attempt to connect failed.
+    Unreachable,
+    /// The health checks fail. Such a backend is tried if no other is left, because a vain
+    /// attempt is better than a lost delivery.
+    Unhealthy,
 }
 
 impl Backend {
     pub(super) fn new(
         address: SocketAddr,
         name: &ServerAddress,
-        upstream: &config::UpstreamConfig,
+        upstream: &UpstreamConfig,
     ) -> Self {
-        // An empty name would switch verification off.
+        // An empty name would disable the verification of certificates.
         let sni = upstream.tls.name.as_ref().unwrap_or(&name.host);
         let mut peer = HttpPeer::new(address, name.secure, sni.clone());
         let options = &mut peer.options;
         options.connection_timeout = Some(upstream.connect_timeout);
         options.total_connection_timeout = Some(upstream.connect_timeout);
         options.write_timeout = upstream.write_timeout;
-        options.h2_stream_window_size = Some(WINDOW);
+        options.h2_stream_window_size = Some(STREAM_WINDOW);
         options.h2_connection_window_size = Some(CONNECTION_WINDOW);
-        let at_once = match upstream.protocol {
+        let requests_per_connection = match upstream.protocol {
             HttpVersion::Http1 => {
                 options.set_http_version(1, 1);
                 1
             }
             HttpVersion::Http2 => {
                 options.set_http_version(2, 2);
-                options.max_h2_streams = STREAMS;
-                options.h2_ping_interval = Some(PING);
-                STREAMS
+                options.max_h2_streams = MAX_STREAMS;
+                options.h2_ping_interval = Some(PING_INTERVAL);
+                MAX_STREAMS
             }
         };
-        let room = |connections| Arc::new(Semaphore::new(connections * at_once));
+        let permits = |connections| Arc::new(Semaphore::new(connections * requests_per_connection));
         Self {
             name: name.clone(),
             address,
             peer,
-            idle: Arc::new(IdlePool::new(upstream.max_idle, upstream.idle_timeout)),
-            requests: AtomicUsize::new(0),
-            room: upstream.max_connections.map(room),
-            is_out: AtomicBool::new(false),
-            contrary: AtomicUsize::new(0),
-            unreachable: Mutex::new(None),
+            pool: Arc::new(IdlePool::new(upstream.max_idle, upstream.idle_timeout)),
+            in_flight: AtomicUsize::new(0),
+            permits: upstream.max_connections.map(permits),
+            is_unhealthy: AtomicBool::new(false),
+            contradicting_checks: AtomicUsize::new(0),
+            unreachable_at: Mutex::new(None),
         }
     }
 
     pub(super) fn fitness(&self) -> Fitness {
-        if self.is_out() {
-            return Fitness::Out;
+        if self.is_unhealthy() {
+            return Fitness::Unhealthy;
         }
-        let unreachable = *self.unreachable.lock();
-        match unreachable {
-            Some(at) if at.elapsed() < AVOIDED => Fitness::Avoided,
+        let unreachable_at = *self.unreachable_at.lock();
+        match unreachable_at {
+            Some(at) if at.elapsed() < RETRY_AFTER_FAILURE => Fitness::Unreachable,
             _ => Fitness::Good,
         }
     }
 
-    /// Requests that are under way.
-    pub(super) fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
+    /// Returns the number of requests in progress.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_out(&self) -> bool {
-        self.is_out.load(Ordering::Relaxed)
+    pub(super) fn is_unhealthy(&self) -> bool {
+        self.is_unhealthy.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_out(&self, out: bool) {
-        self.is_out.store(out, Ordering::Relaxed);
+    pub(super) fn set_unhealthy(&self, is_unhealthy: bool) {
+        self.is_unhealthy.store(is_unhealthy, Ordering::Relaxed);
     }
 
-    pub(super) fn was_unreachable(&self) {
-        *self.unreachable.lock() = Some(Instant::now());
+    /// Records that an attempt to connect failed now.
+    pub(super) fn mark_unreachable(&self) {
+        *self.unreachable_at.lock() = Some(Instant::now());
     }
 }
 
-/// A server while it works on a request.
+/// A backend with a request in progress. Counts the request until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    server: Arc<Backend>,
-    _room: Option<OwnedSemaphorePermit>,
+    backend: Arc<Backend>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl InFlight {
-    /// None if it has no room for another request.
-    pub(super) fn with(server: &Arc<Backend>) -> Option<Self> {
-        let room = match &server.room {
+    /// Starts a request. Returns `None` if the backend has its maximum number of requests.
+    pub(super) fn start(backend: &Arc<Backend>) -> Option<Self> {
+        let permit = match &backend.permits {
             None => None,
-            Some(room) => Some(Arc::clone(room).try_acquire_owned().ok()?),
+            Some(permits) => Some(Arc::clone(permits).try_acquire_owned().ok()?),
         };
-        Some(Self::new(Arc::clone(server), room))
+        Some(Self::new(Arc::clone(backend), permit))
     }
 
-    /// The first of `servers` that has room for another request.
-    pub(super) async fn with_first(servers: Vec<Arc<Backend>>) -> Option<Self> {
+    /// Waits until one of `backends` accepts another request.
+    pub(super) async fn start_on_first_free(backends: Vec<Arc<Backend>>) -> Option<Self> {
         let mut waiting = JoinSet::new();
-        for server in servers {
-            let room = Arc::clone(server.room.as_ref()?);
+        for backend in backends {
+            let permits = Arc::clone(backend.permits.as_ref()?);
             waiting.spawn(async move {
-                let room = room.acquire_owned().await;
-                // Nobody closes it.
-                room.ok().map(|room| Self::new(server, Some(room)))
+                let permit = permits.acquire_owned().await;
+                // This fails for a closed semaphore only, and no code closes it.
+                permit.ok().map(|permit| Self::new(backend, Some(permit)))
             });
         }
         waiting.join_next().await?.ok()?
     }
 
-    fn new(server: Arc<Backend>, room: Option<OwnedSemaphorePermit>) -> Self {
-        server.requests.fetch_add(1, Ordering::Relaxed);
+    fn new(backend: Arc<Backend>, permit: Option<OwnedSemaphorePermit>) -> Self {
+        backend.in_flight.fetch_add(1, Ordering::Relaxed);
         Self {
-            server,
-            _room: room,
+            backend,
+            _permit: permit,
         }
     }
 }
@@ -166,12 +170,12 @@ impl Deref for InFlight {
     type Target = Backend;
 
     fn deref(&self) -> &Backend {
-        &self.server
+        &self.backend
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.server.requests.fetch_sub(1, Ordering::Relaxed);
+        self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

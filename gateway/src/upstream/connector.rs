@@ -1,7 +1,9 @@
-//! Connections to servers: made, used for one exchange at a time (or a stream of
-//! HTTP/2), and kept for the next.
+//! Connects to backends, runs exchanges, and keeps connections for later exchanges.
 
+use std::error::Error;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,20 +12,24 @@ use pingora_core::connectors::http::v2;
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::protocols::http::client;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{ErrorType, Result};
 use pingora_http::ResponseHeader;
 
+use super::backend::Backend;
+use super::error::ResponseTruncated;
 use super::exchange::{ExchangeError, Reuse, Timeouts};
+use super::http1::Http1Connection;
+use super::http2::Http2Stream;
 use super::request::Request;
-use super::{ResponseTruncated, http1, http2};
-use crate::config::{self, HttpVersion};
-use crate::stream::connection;
+use crate::config::{HttpVersion, UpstreamConfig};
+use crate::stream::http1_connection;
 
+/// Connects to the backends of one upstream.
 pub(super) struct Connector {
-    versioned: ProtocolConnector,
-    /// How long a connection of HTTP/2 is kept.
-    idle: Duration,
-    patience: Timeouts,
+    protocol: ProtocolConnector,
+    /// How long an idle HTTP/2 connection is kept.
+    idle_timeout: Duration,
+    timeouts: Timeouts,
 }
 
 enum ProtocolConnector {
@@ -31,17 +37,19 @@ enum ProtocolConnector {
     Http2(v2::Connector),
 }
 
-/// Where a connection comes from.
+/// The connection that an attempt uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionChoice {
+    /// A pooled connection, or a new one if the pool is empty.
     PoolOrNew,
+    /// A new connection.
     New,
-    /// New, and for one exchange.
+    /// A new connection for one exchange only.
     SingleUse,
 }
 
 impl ConnectionChoice {
-    fn after(self) -> Reuse {
+    fn reuse(self) -> Reuse {
         match self {
             Self::PoolOrNew | Self::New => Reuse::Allowed,
             Self::SingleUse => Reuse::Forbidden,
@@ -49,103 +57,113 @@ impl ConnectionChoice {
     }
 }
 
-/// A connection, or a stream of one, for one exchange.
+/// An HTTP/1 connection or an HTTP/2 stream, for one exchange.
 pub(super) enum UpstreamSession {
-    Http1(Box<http1::Http1Connection>),
-    Http2(Box<http2::Http2Stream>),
+    Http1(Box<Http1Connection>),
+    Http2(Box<Http2Stream>),
 }
 
-/// Nothing to trust.
+/// A file without certificates, for upstreams that do not use TLS.
 const NO_CERTIFICATES: &str = "/dev/null";
 
-/// The certificates cannot be read.
+/// The certificates of an upstream cannot be read.
 #[derive(Debug)]
 pub(super) struct CertificateError;
 
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the certificates cannot be read")
+    }
+}
+
+impl Error for CertificateError {}
+
 impl Connector {
-    /// One that connects as `upstream` says.
+    /// Creates a connector with the settings of `upstream`.
     ///
     /// # Errors
     ///
-    /// pingora reads certificates by itself, and panics at those that it cannot read: those of
-    /// the system, or files that have become bad since they were checked.
-    pub(super) fn new(upstream: &config::UpstreamConfig) -> Result<Self, CertificateError> {
-        catch_unwind(AssertUnwindSafe(|| Self::reading(upstream))).map_err(|_| CertificateError)
+    /// Returns [`CertificateError`] if the certificates of the system, or files that have
+    /// changed since they were checked, cannot be read. pingora panics in this case, and this
+    /// function catches the panic.
+    pub(super) fn new(upstream: &UpstreamConfig) -> Result<Self, CertificateError> {
+        catch_unwind(AssertUnwindSafe(|| Self::read(upstream))).map_err(|_| CertificateError)
     }
 
-    fn reading(upstream: &config::UpstreamConfig) -> Self {
+    /// Reads the certificates and creates the connector.
+    fn read(upstream: &UpstreamConfig) -> Self {
         let mut options = ConnectorOptions::new(upstream.max_idle);
-        let path = |path: &std::path::PathBuf| path.display().to_string();
+        let path = |path: &Path| path.display().to_string();
         let is_secure = upstream.servers.iter().any(|server| server.secure);
         options.ca_file = match &upstream.tls.ca {
             Some(ca) => Some(path(ca)),
-            // Those of the system, of which there may be none.
+            // pingora reads the certificates of the system, which may have none.
             None if is_secure => None,
             None => Some(NO_CERTIFICATES.to_owned()),
         };
-        options.cert_key_file = upstream
-            .tls
-            .identity
-            .as_ref()
-            .map(|(cert, key)| (path(cert), path(key)));
-        let versioned = match upstream.protocol {
+        let identity = upstream.tls.identity.as_ref();
+        options.cert_key_file = identity.map(|(cert, key)| (path(cert), path(key)));
+        let protocol = match upstream.protocol {
             HttpVersion::Http1 => ProtocolConnector::Http1(TransportConnector::new(Some(options))),
             HttpVersion::Http2 => ProtocolConnector::Http2(v2::Connector::new(Some(options))),
         };
         Self {
-            versioned,
-            idle: upstream.idle_timeout,
-            patience: Timeouts {
+            protocol,
+            idle_timeout: upstream.idle_timeout,
+            timeouts: Timeouts {
                 write: upstream.write_timeout,
                 first_byte: upstream.first_byte_timeout,
             },
         }
     }
 
-    /// A connection to `peer`, and whether it has been used before: one of HTTP/2, those
-    /// of HTTP/1 are kept by their server.
+    /// Connects to `peer`. Returns the session, and whether its connection was used before.
+    ///
+    /// Only HTTP/2 connections are pooled here. HTTP/1 connections are pooled by their backend.
     pub(super) async fn connect(
         &self,
         peer: &HttpPeer,
-        from: ConnectionChoice,
+        choice: ConnectionChoice,
     ) -> Result<(UpstreamSession, bool)> {
-        match &self.versioned {
+        match &self.protocol {
             ProtocolConnector::Http1(connector) => {
                 let stream = connector.new_stream(peer).await?;
-                let session = http1::Http1Connection::new(connection(stream), from.after());
-                Ok((UpstreamSession::Http1(Box::new(session)), false))
+                let connection = Http1Connection::new(http1_connection(stream), choice.reuse());
+                Ok((UpstreamSession::Http1(Box::new(connection)), false))
             }
             ProtocolConnector::Http2(connector) => {
                 let session = |stream| {
-                    UpstreamSession::Http2(Box::new(http2::Http2Stream::new(stream, from.after())))
+                    UpstreamSession::Http2(Box::new(Http2Stream::new(stream, choice.reuse())))
                 };
-                // One that has just ended is no reason not to make another.
-                if from == ConnectionChoice::PoolOrNew
+                // A pooled connection may have just ended. A new one is made in that case.
+                if choice == ConnectionChoice::PoolOrNew
                     && let Ok(Some(stream)) = connector.reused_http_session(peer).await
                 {
                     return Ok((session(stream), true));
                 }
-                let made = match from {
+                let connected = match choice {
                     ConnectionChoice::PoolOrNew | ConnectionChoice::New => {
                         connector.new_http_session::<_, ()>(peer).await?
                     }
-                    // Of more streams the library would keep it for others.
+                    // With a maximum of one stream, pingora does not pool the connection.
                     ConnectionChoice::SingleUse => {
                         let mut peer = peer.clone();
                         peer.options.max_h2_streams = 1;
                         connector.new_http_session::<_, ()>(&peer).await?
                     }
                 };
-                match made {
+                match connected {
                     client::HttpSession::H2(stream) => Ok((session(stream), false)),
-                    _ => Error::err(ErrorType::new("the server speaks no HTTP/2")),
+                    _ => pingora_core::Error::err(ErrorType::new(
+                        "the backend does not support HTTP/2",
+                    )),
                 }
             }
         }
     }
 
-    /// Sends `request` with `body` and waits for the head of the answer. Whether the server
-    /// has taken the whole request.
+    /// Sends `request` with `body` and waits for the head of the response. Returns whether
+    /// the backend received the whole request.
     pub(super) async fn exchange(
         &self,
         session: &mut UpstreamSession,
@@ -153,51 +171,54 @@ impl Connector {
         body: &Bytes,
     ) -> Result<bool, ExchangeError> {
         match session {
-            UpstreamSession::Http1(session) => session.exchange(request, body, self.patience).await,
-            UpstreamSession::Http2(session) => session.exchange(request, body, self.patience).await,
+            UpstreamSession::Http1(connection) => {
+                connection.exchange(request, body, self.timeouts).await
+            }
+            UpstreamSession::Http2(stream) => stream.exchange(request, body, self.timeouts).await,
         }
     }
 
-    /// Keeps a connection of HTTP/2 for the next delivery. A stream that is not fit for
-    /// one is reset, and leaves its connection as it was.
-    pub(super) fn release(&self, session: http2::Http2Stream, peer: &HttpPeer) {
-        if let (ProtocolConnector::Http2(connector), Reuse::Allowed) =
-            (&self.versioned, session.after)
-        {
-            connector.release_http_session(session.stream, peer, Some(self.idle));
+    /// Pools the connection of `session` if `reuse` allows it, and closes it otherwise. An
+    /// HTTP/2 stream that did not end well is reset, which leaves its connection intact.
+    pub(super) fn release(&self, session: UpstreamSession, backend: &Backend, reuse: Reuse) {
+        match (session, &self.protocol) {
+            (UpstreamSession::Http1(connection), _) if reuse == Reuse::Allowed => {
+                backend.pool.checkin(connection);
+            }
+            (UpstreamSession::Http2(stream), ProtocolConnector::Http2(connector))
+                if stream.reuse == Reuse::Allowed =>
+            {
+                let idle_timeout = Some(self.idle_timeout);
+                connector.release_http_session(stream.stream, &backend.peer, idle_timeout);
+            }
+            _ => {}
         }
     }
 }
 
 impl UpstreamSession {
-    /// The head of the answer, once it has been read.
-    pub(super) fn answer(&self) -> &ResponseHeader {
+    /// Returns the head of the response, once it has been read.
+    pub(super) fn response(&self) -> &ResponseHeader {
         match self {
-            Self::Http1(session) => session.answer(),
-            Self::Http2(session) => &session.answer,
+            Self::Http1(connection) => connection.response(),
+            Self::Http2(stream) => &stream.response,
         }
     }
 
-    /// The next chunk of the body.
+    /// Reads the next chunk of the body.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ResponseTruncated> {
         match self {
-            Self::Http1(session) => session.chunk().await.map_err(|_| ResponseTruncated),
-            Self::Http2(session) => {
-                let chunk = session.stream.read_response_body();
-                chunk.await.map_err(|_| ResponseTruncated)
-            }
+            Self::Http1(connection) => Ok(connection.chunk().await?),
+            Self::Http2(stream) => Ok(stream.stream.read_response_body().await?),
         }
     }
 
-    /// What comes after the body.
+    /// Reads the trailers after the body.
     pub(super) async fn trailers(&mut self) -> Result<Option<HeaderMap>, ResponseTruncated> {
         match self {
-            // Nobody has asked for any.
+            // The gateway does not ask for trailers over HTTP/1.
             Self::Http1(_) => Ok(None),
-            Self::Http2(session) => {
-                let trailers = session.stream.read_trailers();
-                trailers.await.map_err(|_| ResponseTruncated)
-            }
+            Self::Http2(stream) => Ok(stream.stream.read_trailers().await?),
         }
     }
 }

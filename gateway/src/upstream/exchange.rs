@@ -1,109 +1,181 @@
-//! One exchange with a server, in either protocol: for how long it is waited for, and how
-//! it can fail.
+//! One request and its response, over either version of HTTP: timeouts, errors, and the fate
+//! of the connection.
 
+use std::error::Error;
+use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use pingora_core::Error;
+use hookgate_http1::WriteError;
+use pingora_http::ResponseHeader;
 
 use crate::poll::timeout;
-use crate::stream::error_for_log;
-use hookgate_http1::WriteError;
+use crate::stream::TransportError;
 
-/// Why an exchange did not come to an answer.
+/// The cause of an error, for the log.
+pub(super) type Cause = Box<dyn Error + Send + Sync>;
+
+/// The cause if a backend responds 2xx before it has received the whole request. It cannot
+/// have processed the delivery, and a success would settle it.
+pub(super) const EARLY_SUCCESS: &str =
+    "the backend responded with success before it received the whole request";
+
+/// Error of an exchange that produced no response.
 #[derive(Debug)]
 pub(super) enum ExchangeError {
-    /// With the cause, for the log.
-    Failed(String),
-    Late(&'static str),
-    /// The server has said that it did nothing with it (RFC 9113 §8.7), or got nothing.
-    NotProcessed(String),
+    /// The backend received nothing, or declares that it did not process the request
+    /// (RFC 9113 §8.7).
+    NotProcessed(Cause),
+    /// The backend may have processed the request.
+    Failed(Cause),
+    /// The backend took too long, and may have processed the request.
+    TimedOut(TimedOut),
 }
 
-/// Of a success that nobody can have had yet: what is not read is lost if it counts.
-pub(super) const UNREAD: &str = "it answers with success before it has read everything";
-
-/// What becomes of a connection after an exchange.
+/// The step of an exchange that took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reuse {
-    /// It is kept for the next, if it is fit for one.
+pub(super) enum TimedOut {
+    Write,
+    FirstByte,
+    /// The deadline of the whole delivery has passed.
+    Total,
+}
+
+/// Whether the connection of an exchange may carry another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
     Allowed,
     Forbidden,
 }
 
-/// How long a server may take.
+impl Reuse {
+    /// Allows the reuse of a connection if the response was read to its end.
+    pub(crate) fn if_read(is_read: bool) -> Self {
+        match is_read {
+            true => Self::Allowed,
+            false => Self::Forbidden,
+        }
+    }
+}
+
+/// Timeouts of the steps of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    /// To take the request.
+    /// Maximum duration of writing the request.
     pub(super) write: Option<Duration>,
-    /// To begin to answer it.
+    /// Maximum duration from there to the head of the response.
     pub(super) first_byte: Option<Duration>,
 }
 
 impl Timeouts {
-    /// What comes of sending a request.
-    pub(super) async fn to_write<T, E: Into<ExchangeError>>(
+    /// Waits for a request to be written.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `writing`, or [`TimedOut::Write`].
+    pub(super) async fn limit_write<T, E: Into<ExchangeError>>(
         self,
         writing: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, ExchangeError> {
-        within(self.write, "not written in time", writing).await
+        limit(self.write, TimedOut::Write, writing).await
     }
 
-    /// What comes of waiting for the head of the answer.
-    pub(super) async fn to_read<T, E: Into<ExchangeError>>(
+    /// Waits for the head of a response.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `reading`, or [`TimedOut::FirstByte`].
+    pub(super) async fn limit_first_byte<T, E: Into<ExchangeError>>(
         self,
         reading: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, ExchangeError> {
-        within(self.first_byte, "no first byte in time", reading).await
+        limit(self.first_byte, TimedOut::FirstByte, reading).await
     }
 }
 
-impl From<Box<Error>> for ExchangeError {
-    fn from(error: Box<Error>) -> Self {
-        let cause = error.root_cause().downcast_ref::<h2::Error>();
+async fn limit<T, E: Into<ExchangeError>>(
+    limit: Option<Duration>,
+    timed_out: TimedOut,
+    work: Pin<&mut impl Future<Output = Result<T, E>>>,
+) -> Result<T, ExchangeError> {
+    let done = match limit {
+        Some(limit) => match timeout(limit, work).await {
+            Ok(done) => done,
+            Err(_) => return Err(ExchangeError::TimedOut(timed_out)),
+        },
+        None => work.await,
+    };
+    done.map_err(E::into)
+}
+
+/// Returns a head that takes the place of a response before one has been read.
+pub(super) fn empty_response() -> ResponseHeader {
+    http::Response::new(()).into_parts().0.into()
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotProcessed(_) => "the backend did not process the request",
+            Self::Failed(_) => "the exchange with the backend failed",
+            Self::TimedOut(_) => "the exchange with the backend timed out",
+        })
+    }
+}
+
+impl Error for ExchangeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NotProcessed(cause) | Self::Failed(cause) => Some(&**cause),
+            Self::TimedOut(cause) => Some(cause),
+        }
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Write => "the request was not written within `write_timeout`",
+            Self::FirstByte => "no response within `first_byte_timeout`",
+            Self::Total => "no response within `timeout`",
+        })
+    }
+}
+
+impl Error for TimedOut {}
+
+impl From<Box<pingora_core::Error>> for ExchangeError {
+    fn from(error: Box<pingora_core::Error>) -> Self {
+        let error = TransportError::from(error);
+        let cause = error.root_cause();
+        let cause = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
         let is_refused = cause.is_some_and(|cause| {
             cause.is_remote()
                 && match cause.reason() {
                     Some(h2::Reason::REFUSED_STREAM) => cause.is_reset(),
-                    // Told to those streams only that the server has not seen.
+                    // h2 reports this GOAWAY only to streams that the backend has not seen.
                     Some(h2::Reason::NO_ERROR) => cause.is_go_away(),
                     _ => false,
                 }
         });
-        if is_refused {
-            Self::NotProcessed(error_for_log(&error))
-        } else {
-            Self::Failed(error_for_log(&error))
+        match is_refused {
+            true => Self::NotProcessed(error.into()),
+            false => Self::Failed(error.into()),
         }
     }
 }
 
 impl From<WriteError> for ExchangeError {
     fn from(error: WriteError) -> Self {
-        let cause = error.cause.to_string();
         match error.partially_sent {
-            true => Self::Failed(cause),
-            false => Self::NotProcessed(cause),
+            true => Self::Failed(error.into()),
+            false => Self::NotProcessed(error.into()),
         }
     }
 }
 
 impl From<&str> for ExchangeError {
     fn from(cause: &str) -> Self {
-        Self::Failed(cause.to_owned())
+        Self::Failed(cause.into())
     }
-}
-
-async fn within<T, E: Into<ExchangeError>>(
-    limit: Option<Duration>,
-    late: &'static str,
-    work: Pin<&mut impl Future<Output = Result<T, E>>>,
-) -> Result<T, ExchangeError> {
-    let done = match limit {
-        Some(limit) => timeout(limit, work)
-            .await
-            .map_err(|_| ExchangeError::Late(late))?,
-        None => work.await,
-    };
-    done.map_err(E::into)
 }

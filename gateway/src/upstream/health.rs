@@ -1,31 +1,50 @@
-//! Active health checks: a server that fails several in a row is out, and one that
-//! passes several is back.
+//! Active health checks. A backend becomes unhealthy after several failed checks in a row,
+//! and healthy again after several successful ones.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use pingora_http::RequestHeader;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Upstream;
 use super::backend::Backend;
 use super::connector::{ConnectionChoice, Connector, UpstreamSession};
+use super::error::ResponseTruncated;
 use super::exchange::ExchangeError;
 use super::request::Request;
-use super::{ResponseTruncated, Upstream};
 use crate::config::{HealthCheck, HealthProbe};
-use crate::stream::error_for_log;
+use crate::error_chain::ErrorChain;
+use crate::stream::TransportError;
 
-/// Where a gRPC server says how it is
+/// Path of the gRPC health service
 /// (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
 const GRPC_PATH: &str = "/grpc.health.v1.Health/Check";
-/// Most bytes of its answer, which has seven.
-const GRPC_ANSWER: usize = 256;
+/// Maximum size of a response of this service in bytes. The expected one has seven.
+const MAX_GRPC_RESPONSE: usize = 256;
 
-/// Checks the servers of `upstream` until it is dropped.
-pub(super) async fn watch(upstream: Weak<Upstream>) {
+/// Why a health check failed.
+#[derive(Debug)]
+enum CheckError {
+    TimedOut,
+    /// No connection, or no valid request.
+    Transport(TransportError),
+    Exchange(ExchangeError),
+    Truncated(ResponseTruncated),
+    Status(StatusCode),
+    GrpcStatus(u8),
+    NotServing,
+    NotGrpc,
+    TooLong,
+}
+
+/// Checks the backends of `upstream` until it is dropped.
+pub(super) async fn run_checks(upstream: Weak<Upstream>) {
     loop {
         let start = Instant::now();
         let interval = {
@@ -44,70 +63,66 @@ pub(super) async fn watch(upstream: Weak<Upstream>) {
 
 async fn check_all(upstream: &Arc<Upstream>, health: &HealthCheck) {
     let mut checks = JoinSet::new();
-    for server in upstream.servers().iter() {
-        let (server, upstream, health) = (Arc::clone(server), Arc::clone(upstream), health.clone());
+    for backend in upstream.backends().iter() {
+        let (backend, upstream) = (Arc::clone(backend), Arc::clone(upstream));
+        let health = health.clone();
         checks.spawn(async move {
-            let check = check(&server, &health.probe, &upstream.connector);
-            let checked = timeout(health.timeout, check).await;
-            let checked = checked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-            (server, checked)
+            let check = check(&backend, &health.probe, &upstream.connector);
+            let result = timeout(health.timeout, check).await;
+            (backend, result.unwrap_or(Err(CheckError::TimedOut)))
         });
     }
-    for (server, checked) in checks.join_all().await {
-        note(upstream, health, &server, checked);
+    for (backend, result) in checks.join_all().await {
+        record(upstream, health, &backend, result);
     }
 }
 
-async fn check(server: &Backend, probe: &HealthProbe, connector: &Connector) -> Result<(), String> {
-    // A connection of its own: those of deliveries belong to the threads of listeners.
-    let connected = connector
-        .connect(&server.peer, ConnectionChoice::SingleUse)
-        .await;
-    let (mut session, _) = connected.map_err(text)?;
-    let (mut request, body) = match probe {
+async fn check(
+    backend: &Backend,
+    probe: &HealthProbe,
+    connector: &Connector,
+) -> Result<(), CheckError> {
+    // The check uses a connection of its own: pooled connections belong to the threads of the
+    // listeners.
+    let choice = ConnectionChoice::SingleUse;
+    let (mut session, _) = connector.connect(&backend.peer, choice).await?;
+    let (head, body) = request(backend, probe)?;
+    let request = Request::probe(&head);
+    let exchanged = connector.exchange(&mut session, &request, &body).await;
+    exchanged.map_err(CheckError::Exchange)?;
+    let status = session.response().status;
+    match probe {
+        _ if !status.is_success() => Err(CheckError::Status(status)),
+        HealthProbe::Http { .. } => Ok(()),
+        HealthProbe::Grpc { .. } => check_grpc_response(&mut session).await,
+    }
+}
+
+/// Returns the head and the body of the request of a check.
+fn request(
+    backend: &Backend,
+    probe: &HealthProbe,
+) -> Result<(RequestHeader, Bytes), TransportError> {
+    let (mut head, body) = match probe {
         HealthProbe::Http { path } => {
-            let request = RequestHeader::build("GET", path.as_bytes(), Some(2));
-            (request.map_err(text)?, Bytes::new())
+            let head = RequestHeader::build("GET", path.as_bytes(), Some(2))?;
+            (head, Bytes::new())
         }
         HealthProbe::Grpc { service } => {
-            let mut request =
-                RequestHeader::build("POST", GRPC_PATH.as_bytes(), Some(4)).map_err(text)?;
-            request
-                .insert_header("content-type", "application/grpc")
-                .map_err(text)?;
-            (request, grpc_probe(service))
+            let mut head = RequestHeader::build("POST", GRPC_PATH.as_bytes(), Some(4))?;
+            head.insert_header("content-type", "application/grpc")?;
+            (head, grpc_request(service))
         }
     };
-    request
-        .insert_header("host", server.name.authority())
-        .map_err(text)?;
-    request
-        .insert_header("user-agent", "hookgate-health")
-        .map_err(text)?;
-    let request = Request::own(&request);
-    match connector.exchange(&mut session, &request, &body).await {
-        Ok(_) => {}
-        Err(ExchangeError::Failed(cause) | ExchangeError::NotProcessed(cause)) => {
-            return Err(cause);
-        }
-        Err(ExchangeError::Late(cause)) => return Err(cause.to_owned()),
-    }
-    let status = session.answer().status;
-    match probe {
-        _ if !status.is_success() => Err(format!("it answers {}", status.as_u16())),
-        HealthProbe::Http { .. } => Ok(()),
-        HealthProbe::Grpc { .. } => grpc_answer(&mut session).await,
-    }
+    head.insert_header("host", backend.name.authority())?;
+    head.insert_header("user-agent", "hookgate-health")?;
+    Ok((head, body))
 }
 
-fn text(error: Box<pingora_core::Error>) -> String {
-    error_for_log(&error)
-}
-
-/// `HealthCheckRequest { service }`, framed.
-fn grpc_probe(service: &str) -> Bytes {
+/// Encodes `HealthCheckRequest { service }` as a gRPC message.
+fn grpc_request(service: &str) -> Bytes {
     let mut message = Vec::with_capacity(service.len() + 3);
-    // Of field 1, a text; the configuration has fewer than 128 bytes of it.
+    // Field 1, a string. The configuration limits it to 127 bytes.
     if !service.is_empty() {
         message.extend([0x0a, service.len() as u8]);
         message.extend(service.as_bytes());
@@ -117,47 +132,102 @@ fn grpc_probe(service: &str) -> Bytes {
     framed.into()
 }
 
-/// Whether the answer is `HealthCheckResponse { status: SERVING }`.
-async fn grpc_answer(session: &mut UpstreamSession) -> Result<(), String> {
-    let broken = |ResponseTruncated| "its answer ended early".to_owned();
+/// Checks that the response is `HealthCheckResponse { status: SERVING }`.
+async fn check_grpc_response(session: &mut UpstreamSession) -> Result<(), CheckError> {
     let mut message = Vec::new();
-    while let Some(chunk) = session.chunk().await.map_err(broken)? {
+    while let Some(chunk) = session.chunk().await? {
         message.extend_from_slice(&chunk);
-        if message.len() > GRPC_ANSWER {
-            return Err("its answer is too long".to_owned());
+        if message.len() > MAX_GRPC_RESPONSE {
+            return Err(CheckError::TooLong);
         }
     }
-    let trailers = session.trailers().await.map_err(broken)?;
+    let trailers = session.trailers().await?;
     let status = |fields: &HeaderMap| {
         let status = fields.get("grpc-status")?.to_str().ok()?;
         status.parse::<u8>().ok()
     };
-    let status = status(&session.answer().headers).or_else(|| status(&trailers?));
+    let status = status(&session.response().headers).or_else(|| status(&trailers?));
     match (status, &*message) {
-        // Field 1, a number, 1.
+        // An uncompressed message of two bytes: field 1, an integer, with the value 1.
         (Some(0), [0, 0, 0, 0, 2, 0x08, 1]) => Ok(()),
-        (Some(0), _) => Err("it does not serve".to_owned()),
-        (Some(status), _) => Err(format!("it answers grpc-status {status}")),
-        (None, _) => Err("its answer is not gRPC".to_owned()),
+        (Some(0), _) => Err(CheckError::NotServing),
+        (Some(status), _) => Err(CheckError::GrpcStatus(status)),
+        (None, _) => Err(CheckError::NotGrpc),
     }
 }
 
-fn note(upstream: &Upstream, health: &HealthCheck, server: &Backend, checked: Result<(), String>) {
-    let was_out = server.is_out();
-    if checked.is_ok() != was_out {
-        server.contrary.store(0, Ordering::Relaxed);
+/// Updates the health of a backend, and logs a change.
+fn record(
+    upstream: &Upstream,
+    health: &HealthCheck,
+    backend: &Backend,
+    result: Result<(), CheckError>,
+) {
+    let was_unhealthy = backend.is_unhealthy();
+    if result.is_ok() != was_unhealthy {
+        backend.contradicting_checks.store(0, Ordering::Relaxed);
         return;
     }
-    let enough = if was_out { health.rise } else { health.fall };
-    if server.contrary.fetch_add(1, Ordering::Relaxed) + 1 < enough {
+    let needed = match was_unhealthy {
+        true => health.rise,
+        false => health.fall,
+    };
+    if backend.contradicting_checks.fetch_add(1, Ordering::Relaxed) + 1 < needed {
         return;
     }
-    server.contrary.store(0, Ordering::Relaxed);
-    server.set_out(!was_out);
-    let (upstream, address) = (&upstream.name, server.address);
-    match checked {
-        Ok(()) => tracing::info!(upstream, server = %address, "server is back"),
-        Err(cause) => tracing::warn!(upstream, server = %address, cause, "server is out"),
+    backend.contradicting_checks.store(0, Ordering::Relaxed);
+    backend.set_unhealthy(!was_unhealthy);
+    let (upstream, address) = (&upstream.name, backend.address);
+    match result {
+        Ok(()) => tracing::info!(upstream, server = %address, "server healthy"),
+        Err(error) => {
+            let cause = ErrorChain(&error);
+            tracing::warn!(upstream, server = %address, %cause, "server unhealthy");
+        }
+    }
+}
+
+impl fmt::Display for CheckError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("no response in time"),
+            Self::Transport(_) => f.write_str("cannot connect"),
+            Self::Exchange(_) | Self::Truncated(_) => f.write_str("no complete response"),
+            Self::Status(status) => write!(f, "the status is {}", status.as_u16()),
+            Self::GrpcStatus(status) => write!(f, "the gRPC status is {status}"),
+            Self::NotServing => f.write_str("the gRPC service is not serving"),
+            Self::NotGrpc => f.write_str("the response is not gRPC"),
+            Self::TooLong => f.write_str("the response is too long"),
+        }
+    }
+}
+
+impl Error for CheckError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Transport(cause) => Some(cause),
+            Self::Exchange(cause) => Some(cause),
+            Self::Truncated(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<TransportError> for CheckError {
+    fn from(cause: TransportError) -> Self {
+        Self::Transport(cause)
+    }
+}
+
+impl From<Box<pingora_core::Error>> for CheckError {
+    fn from(cause: Box<pingora_core::Error>) -> Self {
+        Self::Transport(cause.into())
+    }
+}
+
+impl From<ResponseTruncated> for CheckError {
+    fn from(cause: ResponseTruncated) -> Self {
+        Self::Truncated(cause)
     }
 }
 
@@ -173,16 +243,16 @@ mod tests {
     use crate::config::{self, ServerAddress};
     use crate::upstream::tls::ClientFiles;
 
-    /// The library panics at files that it cannot read.
+    /// pingora panics if it cannot read a file.
     #[tokio::test]
-    async fn files_that_have_become_bad_since_the_start_do_not_end_the_checks() {
+    async fn checks_continue_if_a_certificate_file_disappears_after_the_start() {
         let CertifiedKey { cert, .. } =
             generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let folder = tempfile::tempdir().expect("a folder");
         let ca = folder.path().join("ca.pem");
-        std::fs::write(&ca, cert.pem()).expect("it can be written");
+        std::fs::write(&ca, cert.pem()).expect("the file is written");
         let mut config = config::UpstreamConfig::to_test(Duration::from_secs(5));
-        config.tls = ClientFiles::load(Some(ca.clone()), None, None).expect("it is good");
+        config.tls = ClientFiles::load(Some(ca.clone()), None, None).expect("a valid certificate");
         config.servers = vec![ServerAddress {
             secure: true,
             host: "localhost".to_owned(),
@@ -198,26 +268,29 @@ mod tests {
             fall: 1,
             rise: 1,
         });
-        let upstream = Upstream::start("app", &config).expect("it is good");
-        std::fs::remove_file(ca).expect("it is there");
-        let checks = watch(Arc::downgrade(&upstream));
-        let some = async {
+        let upstream = Upstream::start("app", &config).expect("a valid certificate");
+        std::fs::remove_file(ca).expect("the file exists");
+        let checks = run_checks(Arc::downgrade(&upstream));
+        let two_failures = async {
             for _ in 0..2 {
-                upstream.servers()[0].set_out(false);
-                while !upstream.servers()[0].is_out() {
+                upstream.backends()[0].set_unhealthy(false);
+                while !upstream.backends()[0].is_unhealthy() {
                     sleep(Duration::from_millis(1)).await;
                 }
             }
         };
         tokio::select! {
-            () = checks => panic!("it has ended"),
-            () = some => {}
+            () = checks => panic!("the checks have ended"),
+            () = two_failures => {}
         }
     }
 
     #[test]
-    fn a_question_is_framed_as_grpc_has_it() {
-        assert_eq!(grpc_probe(""), &[0, 0, 0, 0, 0][..]);
-        assert_eq!(grpc_probe("ab"), &[0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b'][..]);
+    fn a_probe_is_encoded_as_a_grpc_message() {
+        assert_eq!(grpc_request(""), &[0, 0, 0, 0, 0][..]);
+        assert_eq!(
+            grpc_request("ab"),
+            &[0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b'][..]
+        );
     }
 }

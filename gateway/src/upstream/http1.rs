@@ -1,146 +1,175 @@
-//! One exchange with a server over HTTP/1, and the connections that are kept for the
-//! next.
+//! Exchanges with a backend over HTTP/1.
 
+use std::error::Error;
+use std::fmt;
 use std::mem;
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
+use hookgate_http1::{
+    Body, BodyError, Connection, HeadError, ResponseFraming, WriteError, WriteMode, keeps_alive,
+    read_response,
+};
 use http::response::Parts;
 use http::{Method, StatusCode};
 use pingora_core::protocols::Stream;
 use pingora_http::ResponseHeader;
 
-use super::exchange::{ExchangeError, Reuse, Timeouts, UNREAD};
-use super::request::{Request, no_answer};
-use hookgate_http1::{
-    Body, BodyError, Connection, HeadError, ResponseFraming, WriteError, WriteMode, keeps_alive,
-    read_response,
-};
+use super::exchange::{EARLY_SUCCESS, ExchangeError, Reuse, Timeouts, empty_response};
+use super::request::Request;
 
-/// Room for the head of a request, and how much of it a connection keeps between two.
-const HEAD: usize = 1024;
-const KEPT: usize = 4 * 1024;
+/// Initial size in bytes of the buffer for the head of a request.
+const HEAD_BUFFER: usize = 1024;
+/// Maximum size in bytes of the buffer that a connection keeps between two exchanges.
+const MAX_RETAINED_BUFFER: usize = 4 * 1024;
 
-/// A connection, and one exchange on it after the other.
+/// A connection to a backend, which carries one exchange after the other.
 pub(super) struct Http1Connection {
     pub(super) connection: Connection<Stream>,
     method: Method,
     /// The head of the request as it is sent.
     request: Vec<u8>,
-    /// The head of the answer, once it has been read.
-    answer: ResponseHeader,
+    /// The head of the response, once it has been read.
+    response: ResponseHeader,
     pub(super) body: Body,
-    after: Reuse,
-    /// Whether the server takes another request after this one.
+    reuse: Reuse,
+    /// Whether the backend accepts another request after this one.
     pub(super) keeps_alive: bool,
 }
 
+/// Error of reading the head of a response.
+#[derive(Debug)]
+enum ResponseError {
+    Head(HeadError),
+    /// The backend switched protocols, although the request did not ask for it.
+    SwitchingProtocols,
+    /// The end of the body cannot be determined.
+    Framing,
+}
+
 impl Http1Connection {
-    pub(super) fn new(connection: Connection<Stream>, after: Reuse) -> Self {
+    /// Creates a connection on which nothing has been sent.
+    pub(super) fn new(connection: Connection<Stream>, reuse: Reuse) -> Self {
         Self {
             connection,
-            after,
+            reuse,
             method: Method::POST,
-            request: Vec::with_capacity(HEAD),
-            answer: no_answer(),
+            request: Vec::with_capacity(HEAD_BUFFER),
+            response: empty_response(),
             body: Body::Done,
             keeps_alive: false,
         }
     }
 
-    /// Sends `request` with `body` and waits for the head of the answer. Whether the server
-    /// has taken the whole request.
+    /// Sends `request` with `body` and waits for the head of the response. Returns whether
+    /// the backend received the whole request.
     pub(super) async fn exchange(
         &mut self,
         request: &Request<'_>,
         body: &Bytes,
-        patience: Timeouts,
+        timeouts: Timeouts,
     ) -> Result<bool, ExchangeError> {
-        let written = patience.to_write(pin!(self.send(request, body))).await;
-        // A server may refuse before it has read everything, and close. Its answer counts,
-        // not that the rest could not be written. One that has got nothing answers nothing.
-        if let Err(broken @ (ExchangeError::Late(_) | ExchangeError::NotProcessed(_))) = written {
-            return Err(broken);
+        let sent = timeouts.limit_write(pin!(self.send(request, body))).await;
+        // A backend may refuse a request before it has read all of it, and close the
+        // connection. Its response then counts, not the failed write. A backend that received
+        // nothing sends no response.
+        if let Err(error @ (ExchangeError::TimedOut(_) | ExchangeError::NotProcessed(_))) = sent {
+            return Err(error);
         }
-        let read = patience.to_read(pin!(self.read_head())).await;
-        match (read, written) {
+        let read = timeouts.limit_first_byte(pin!(self.read_head())).await;
+        match (read, sent) {
             (Ok(()), Ok(true)) => Ok(true),
-            (Ok(()), _) if self.answer.status.is_success() => Err(UNREAD.into()),
+            (Ok(()), _) if self.response.status.is_success() => Err(EARLY_SUCCESS.into()),
             (Ok(()), _) => Ok(false),
-            (Err(_), Err(unwritten)) => Err(unwritten),
-            (Err(unread), Ok(_)) => Err(unread),
+            (Err(_), Err(write_error)) => Err(write_error),
+            (Err(read_error), Ok(_)) => Err(read_error),
         }
     }
 
-    /// Sends a request, unless it is refused before it is sent. Whether it was.
+    /// Sends a request. Returns false if the backend refused it before it was sent whole.
     async fn send(&mut self, request: &Request<'_>, body: &Bytes) -> Result<bool, WriteError> {
-        // Until the answer says otherwise.
+        // The connection cannot be reused until the response allows it.
         self.keeps_alive = false;
         self.method = request.method().clone();
         self.request.clear();
-        request.write(&mut self.request, self.after);
+        request.write(&mut self.request, self.reuse);
         let head = &self.request;
         let sent = self.connection.send(head, body, WriteMode::StopAtRefusal);
         sent.await
     }
 
-    /// Reads up to the head of the final answer: interim ones come before it
-    /// (RFC 9110 §15.2).
-    async fn read_head(&mut self) -> Result<(), &'static str> {
+    /// Reads the head of the final response, after any interim responses (RFC 9110 §15.2).
+    async fn read_head(&mut self) -> Result<(), ResponseError> {
         loop {
-            let head = read_response(&mut self.connection)
-                .await
-                .map_err(|error| error_for_log(&error))?;
+            let head = read_response(&mut self.connection).await;
+            let head = head.map_err(ResponseError::Head)?;
             match head.status {
-                StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err("101 to a request that did not ask for it");
-                }
+                StatusCode::SWITCHING_PROTOCOLS => return Err(ResponseError::SwitchingProtocols),
                 status if status.is_informational() => {}
                 _ => {
-                    let framing = ResponseFraming::of(&self.method, &head)
-                        .ok_or("an answer whose end cannot be found")?;
+                    let framing =
+                        ResponseFraming::of(&self.method, &head).ok_or(ResponseError::Framing)?;
                     self.body = framing.body;
                     self.keeps_alive =
                         framing.allows_reuse && keeps_alive(head.version, &head.headers);
-                    self.answer = head.into();
+                    self.response = head.into();
                     return Ok(());
                 }
             }
         }
     }
 
-    pub(super) fn answer(&self) -> &ResponseHeader {
-        &self.answer
+    /// Returns the head of the response.
+    pub(super) fn response(&self) -> &ResponseHeader {
+        &self.response
     }
 
+    /// Reads the next chunk of the body.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, BodyError> {
-        let piece = self.body.next(&mut self.connection).await?;
-        Ok(piece.map(BytesMut::freeze))
+        let part = self.body.next(&mut self.connection).await?;
+        Ok(part.map(BytesMut::freeze))
     }
 
-    /// Whether the connection can take another request.
-    pub(super) fn is_fit(&self) -> bool {
-        self.after == Reuse::Allowed
+    /// Returns whether the connection can carry another exchange.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.reuse == Reuse::Allowed
             && self.keeps_alive
             && self.body.is_done()
             && self.connection.is_drained()
     }
 
-    /// Gives back the room that the exchange took.
-    pub(super) fn rest(&mut self) {
-        let answer = mem::replace(&mut self.answer, no_answer());
-        self.connection.recycle(Parts::from(answer).headers);
-        if self.request.capacity() > KEPT {
-            self.request = Vec::with_capacity(HEAD);
+    /// Releases the memory of the last exchange.
+    pub(super) fn recycle(&mut self) {
+        let response = mem::replace(&mut self.response, empty_response());
+        self.connection.recycle(Parts::from(response).headers);
+        if self.request.capacity() > MAX_RETAINED_BUFFER {
+            self.request = Vec::with_capacity(HEAD_BUFFER);
         }
     }
 }
 
-fn error_for_log(error: &HeadError) -> &'static str {
-    match error {
-        HeadError::TooLarge => "an answer whose head is too large",
-        HeadError::Disconnected(_) => "the connection ended before the answer",
-        _ => "an answer that is not HTTP",
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Head(_) => "cannot read the response",
+            Self::SwitchingProtocols => "the backend responded 101 without being asked to",
+            Self::Framing => "the end of the response cannot be determined",
+        })
+    }
+}
+
+impl Error for ResponseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Head(cause) => Some(cause),
+            Self::SwitchingProtocols | Self::Framing => None,
+        }
+    }
+}
+
+impl From<ResponseError> for ExchangeError {
+    fn from(error: ResponseError) -> Self {
+        Self::Failed(error.into())
     }
 }
 
@@ -153,39 +182,45 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_request_of_which_nothing_was_sent_was_not_processed() {
+    async fn a_request_counts_as_unprocessed_only_if_the_backend_received_no_byte() {
         let head = RequestHeader::build("POST", b"/", Some(0)).unwrap();
         let body = Bytes::from_static(&[b'x'; 100]);
-        let patience = Timeouts {
+        let timeouts = Timeouts {
             write: None,
             first_byte: None,
         };
-        // What the server has read when it goes.
+        // The backend closes the connection after it has read `read` bytes.
         let exchange = async |read: usize| {
             let (here, mut there) = duplex(16);
-            let mut session = Http1Connection::new(
+            let mut connection = Http1Connection::new(
                 Connection::new(Box::new(here) as Stream, Transport::Plain),
                 Reuse::Allowed,
             );
-            let gone = async {
-                let mut some = vec![0; read];
-                there.read_exact(&mut some).await.unwrap();
+            let backend = async {
+                let mut received = vec![0; read];
+                there.read_exact(&mut received).await.unwrap();
                 drop(there);
             };
-            let request = Request::own(&head);
-            let exchange = session.exchange(&request, &body, patience);
-            let ((), broken) = tokio::join!(biased; gone, exchange);
-            broken.unwrap_err()
+            let request = Request::probe(&head);
+            let exchange = connection.exchange(&request, &body, timeouts);
+            let ((), outcome) = tokio::join!(biased; backend, exchange);
+            outcome.unwrap_err()
         };
-        let before = exchange(0).await;
+        let nothing_read = exchange(0).await;
         assert!(
-            matches!(before, ExchangeError::NotProcessed(_)),
-            "{before:?}"
+            matches!(nothing_read, ExchangeError::NotProcessed(_)),
+            "{nothing_read:?}"
         );
-        let meanwhile = exchange(20).await;
+        let partly_read = exchange(20).await;
         assert!(
-            matches!(meanwhile, ExchangeError::Failed(_)),
-            "{meanwhile:?}"
+            matches!(partly_read, ExchangeError::Failed(_)),
+            "{partly_read:?}"
         );
+        // The error keeps its I/O cause.
+        let mut cause: &dyn Error = &partly_read;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        assert!(cause.is::<std::io::Error>(), "{cause:?}");
     }
 }

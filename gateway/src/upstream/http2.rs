@@ -1,4 +1,4 @@
-//! One exchange with a server over HTTP/2.
+//! Exchanges with a backend over HTTP/2.
 
 use std::pin::pin;
 
@@ -8,34 +8,34 @@ use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::http::v2::write_body;
 use pingora_http::ResponseHeader;
 
-use super::exchange::{ExchangeError, Reuse, Timeouts, UNREAD};
-use super::request::{Request, no_answer};
+use super::exchange::{EARLY_SUCCESS, ExchangeError, Reuse, Timeouts, empty_response};
+use super::request::Request;
 
-/// A stream of a connection, for one exchange.
+/// A stream of a connection, which carries one exchange.
 pub(super) struct Http2Stream {
     pub(super) stream: Http2Session,
-    /// The head of the answer, once it has been read.
-    pub(super) answer: ResponseHeader,
-    /// What becomes of the connection.
-    pub(super) after: Reuse,
+    /// The head of the response, once it has been read.
+    pub(super) response: ResponseHeader,
+    /// Whether the connection may carry other streams.
+    pub(super) reuse: Reuse,
 }
 
 impl Http2Stream {
-    pub(super) fn new(stream: Http2Session, after: Reuse) -> Self {
+    pub(super) fn new(stream: Http2Session, reuse: Reuse) -> Self {
         Self {
             stream,
-            after,
-            answer: no_answer(),
+            reuse,
+            response: empty_response(),
         }
     }
 
-    /// Sends `request` with `body` and waits for the head of the answer. Whether the server
-    /// has taken the whole request.
+    /// Sends `request` with `body` and waits for the head of the response. Returns whether
+    /// the backend received the whole request.
     pub(super) async fn exchange(
         &mut self,
         request: &Request<'_>,
         body: &Bytes,
-        patience: Timeouts,
+        timeouts: Timeouts,
     ) -> Result<bool, ExchangeError> {
         let stream = &mut self.stream;
         let is_secure = stream.digest().is_some_and(|d| d.ssl_digest.is_some());
@@ -45,51 +45,49 @@ impl Http2Stream {
             Scheme::HTTP
         };
         let request = request.as_http2(scheme);
-        stream
-            .write_request_header(Box::new(request), body.is_empty())
-            .map_err(ExchangeError::from)?;
+        stream.write_request_header(Box::new(request), body.is_empty())?;
         let writer = stream.take_request_body_writer();
-        let mut whole = body.is_empty();
+        let mut is_written = body.is_empty();
         let writing = pin!(async {
             match writer {
                 Some(mut writer) => write_body(&mut writer, body.clone(), true, None).await,
                 None => Ok(()),
             }
         });
-        let mut writing = pin!(patience.to_write(writing));
+        let mut writing = pin!(timeouts.limit_write(writing));
         let mut reading = pin!(async {
             stream.read_response_header().await?;
             let head = stream.response_header().cloned();
-            head.ok_or_else(|| ExchangeError::from("an answer without a head"))
+            head.ok_or_else(|| ExchangeError::from("the response has no head"))
         });
-        // An answer may come before everything is written. One that tells of a success has to
-        // have it all.
-        let mut answer = None;
-        while !whole {
+        // The response may arrive before the whole request is written. A response of success
+        // counts only once the whole request is written.
+        let mut response = None;
+        while !is_written {
             tokio::select! {
                 written = &mut writing => match written {
-                    Ok(()) => whole = true,
-                    Err(late @ ExchangeError::Late(_)) => return Err(late),
-                    Err(_) if answer.is_some() => return Err(UNREAD.into()),
-                    // Its answer counts, if there is one.
+                    Ok(()) => is_written = true,
+                    Err(error @ ExchangeError::TimedOut(_)) => return Err(error),
+                    Err(_) if response.is_some() => return Err(EARLY_SUCCESS.into()),
+                    // The response counts, if there is one.
                     Err(_) => break,
                 },
-                read = &mut reading, if answer.is_none() => match read? {
-                    head if head.status.is_success() => answer = Some(head),
+                read = &mut reading, if response.is_none() => match read? {
+                    head if head.status.is_success() => response = Some(head),
                     head => {
-                        self.answer = head;
+                        self.response = head;
                         return Ok(false);
                     }
                 }
             }
         }
-        self.answer = match answer {
+        self.response = match response {
             Some(head) => head,
-            None => patience.to_read(reading).await?,
+            None => timeouts.limit_first_byte(reading).await?,
         };
-        if self.answer.status.is_success() && !whole {
-            return Err(UNREAD.into());
+        if self.response.status.is_success() && !is_written {
+            return Err(EARLY_SUCCESS.into());
         }
-        Ok(whole)
+        Ok(is_written)
     }
 }

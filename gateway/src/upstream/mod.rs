@@ -1,15 +1,20 @@
-//! Forwarding: one delivery, one upstream, at most one server that sees it.
+//! The upstream side: forwards a delivery to one backend of an upstream.
+//!
+//! A delivery is sent to one backend at most. Another backend gets it only if the first one
+//! certainly did not process it.
 
 mod backend;
 mod balance;
 mod connector;
 mod discovery;
+mod error;
 mod exchange;
 mod health;
 mod http1;
 mod http2;
 mod pool;
 mod request;
+mod response;
 pub(crate) mod tls;
 
 use std::fmt;
@@ -19,71 +24,73 @@ use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use hookgate_core::Problems;
-use hookgate_gate::internal::is_grpc_response;
-use hookgate_gate::{DeliveryGuarantee, Outcome, Reason};
-use http::{HeaderMap, StatusCode};
+use hookgate_gate::{DeliveryGuarantee, Reason};
 use parking_lot::RwLock;
-use pingora_http::ResponseHeader;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use self::backend::{Backend, InFlight};
 pub(crate) use self::balance::Event;
-use self::connector::{CertificateError, ConnectionChoice, Connector, UpstreamSession};
-use self::exchange::ExchangeError;
-pub(crate) use self::request::{ForwardContext, REQUEST_ID, Request, response_head};
-use crate::config;
+use self::connector::{ConnectionChoice, Connector, UpstreamSession};
+use self::error::{ConnectError, Unavailable};
+pub(crate) use self::error::{ForwardError, ResponseTruncated};
+pub(crate) use self::exchange::Reuse;
+use self::exchange::{ExchangeError, TimedOut};
+pub(crate) use self::request::{ForwardContext, REQUEST_ID, Request};
+pub(crate) use self::response::UpstreamResponse;
+use crate::config::{ServerAddress, UpstreamConfig};
 use crate::poll::timeout_at;
-use crate::stream::error_for_log;
+use crate::stream::TransportError;
 
-/// The servers of one upstream, and the connections to them.
+/// The backends of one upstream, and the connections to them.
 pub(crate) struct Upstream {
     name: String,
-    config: config::UpstreamConfig,
-    /// One or more. Names may come to mean others.
-    servers: RwLock<Arc<[Arc<Backend>]>>,
+    config: UpstreamConfig,
+    /// The list is never empty. Discovery replaces it when DNS addresses change.
+    backends: RwLock<Arc<[Arc<Backend>]>>,
     turn: AtomicUsize,
-    /// What senders that name no host are taken to mean.
+    /// The host for requests without one.
     host: String,
     connector: Connector,
 }
 
 impl Upstream {
-    /// What `config` says, tended for as long as somebody holds it.
+    /// Creates the upstream and starts its maintenance, which ends when it is dropped.
     ///
     /// # Errors
     ///
-    /// Its certificates cannot be read.
-    pub(crate) fn start(
-        name: &str,
-        config: &config::UpstreamConfig,
-    ) -> Result<Arc<Self>, Problems> {
-        let connector = Connector::new(config).map_err(|CertificateError| {
-            let wrong = match &config.tls.ca {
-                None => "the certificates of the system, or those to show, cannot be read",
-                Some(_) => "a certificate or key has changed since it was read",
+    /// Returns a problem if the certificates cannot be read.
+    pub(crate) fn start(name: &str, config: &UpstreamConfig) -> Result<Arc<Self>, Problems> {
+        let connector = Connector::new(config).map_err(|error| {
+            let hint = match &config.tls.ca {
+                None => "check the certificates of the system, and `cert` and `key`",
+                Some(_) => "`ca`, `cert` or `key` has changed since it was checked",
             };
-            Problems::one(format!("upstreams.{name}.tls"), wrong)
+            Problems::one(format!("upstreams.{name}.tls"), format!("{error}; {hint}"))
         })?;
-        let servers = config.servers.iter().flat_map(|name| {
-            let server = |address| Arc::new(Backend::new(address, name, config));
-            name.addresses.iter().copied().map(server)
+        let backends = config.servers.iter().flat_map(|name| {
+            let backend = |address| Arc::new(Backend::new(address, name, config));
+            name.addresses.iter().copied().map(backend)
         });
         let upstream = Arc::new(Self {
             name: name.to_owned(),
-            servers: RwLock::new(servers.collect()),
+            backends: RwLock::new(backends.collect()),
             turn: AtomicUsize::new(0),
             host: config
                 .servers
                 .first()
-                .map(config::ServerAddress::authority)
+                .map(ServerAddress::authority)
                 .unwrap_or_default(),
             connector,
             config: config.clone(),
         });
-        if let Err(error) = discovery::start(&upstream) {
-            tracing::error!(upstream = name, %error, "nobody looks after its servers");
+        if let Err(error) = discovery::spawn_maintenance(&upstream) {
+            tracing::error!(
+                upstream = name,
+                %error,
+                "cannot start health checks and DNS refresh"
+            );
         }
         Ok(upstream)
     }
@@ -92,16 +99,17 @@ impl Upstream {
         &self.name
     }
 
+    /// Returns the host for requests without one.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether a server takes connections, and passes its health checks.
+    /// Returns whether at least one healthy backend accepts connections.
     pub(crate) async fn is_usable(&self) -> bool {
-        // At once: one that swallows what it is sent must not hide the next.
+        // All at once, so that a backend that drops packets does not delay the others.
         let mut connecting = JoinSet::new();
-        for server in self.servers().iter().filter(|server| !server.is_out()) {
-            let connect = TcpStream::connect(server.address);
+        for backend in self.backends().iter().filter(|b| !b.is_unhealthy()) {
+            let connect = TcpStream::connect(backend.address);
             connecting.spawn(timeout(self.config.connect_timeout, connect));
         }
         while let Some(connected) = connecting.join_next().await {
@@ -112,27 +120,32 @@ impl Upstream {
         false
     }
 
-    /// How many of its servers fail their health checks.
-    pub(crate) fn servers_out(&self) -> usize {
-        let servers = self.servers();
-        servers.iter().filter(|server| server.is_out()).count()
+    /// Returns the number of backends whose health checks fail.
+    pub(crate) fn unhealthy_backends(&self) -> usize {
+        let backends = self.backends();
+        backends.iter().filter(|b| b.is_unhealthy()).count()
     }
 
-    /// How many requests are under way.
-    pub(crate) fn requests(&self) -> usize {
-        self.servers().iter().map(|server| server.requests()).sum()
+    /// Returns the number of requests in progress.
+    pub(crate) fn requests_in_flight(&self) -> usize {
+        self.backends().iter().map(|b| b.in_flight()).sum()
     }
 
-    fn servers(&self) -> Arc<[Arc<Backend>]> {
-        Arc::clone(&self.servers.read())
+    fn backends(&self) -> Arc<[Arc<Backend>]> {
+        Arc::clone(&self.backends.read())
     }
 
-    /// Sends `request` with `body` and waits for the head of the answer. A
-    /// server that cannot be connected to passes the delivery on to the next
-    /// one; once a byte may have been sent there is no second try, because a
-    /// POST is not repeated behind the sender's back. Unless the server says that it
-    /// did nothing with it: HTTP/2 lets one that is about to end say so. If all have as many
-    /// as they may, it waits for one that has room.
+    /// Sends `request` with `body` and waits for the head of the response.
+    ///
+    /// If a backend cannot be connected to, the next one is tried. Once a byte may have been
+    /// sent, there is no second attempt, because a POST must not be repeated without the
+    /// sender's knowledge. The exception is a backend that declares that it did not process
+    /// the request, which HTTP/2 provides for. If every backend has its maximum number of
+    /// requests, this waits for one of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ForwardError`] if there is no response.
     pub(crate) async fn send(
         &self,
         request: &Request<'_>,
@@ -140,149 +153,150 @@ impl Upstream {
         event: Event<'_>,
     ) -> Result<UpstreamResponse<'_>, ForwardError> {
         let deadline = Instant::now() + self.config.timeout;
-        let servers = self.servers();
-        let order = balance::order(self.config.balance, &servers, &self.turn, event, body);
-        let ways = match event.promise {
-            DeliveryGuarantee::AtLeastOnce => {
-                &[ConnectionChoice::PoolOrNew, ConnectionChoice::New][..]
-            }
-            // A connection that the server is just closing leaves it unknown what became
-            // of the delivery, and this one would not be forwarded again.
-            DeliveryGuarantee::AtMostOnce => &[ConnectionChoice::SingleUse],
-        };
-        let mut failure = ForwardError::unsent(Reason::UpstreamUnreachable, "no server");
-        let mut full = Vec::new();
-        for server in order {
-            let Some(busy) = InFlight::with(&server) else {
-                full.push(server);
+        let backends = self.backends();
+        let order = balance::order(self.config.balance, &backends, &self.turn, event, body);
+        let mut last_error = None;
+        let mut busy = Vec::new();
+        for backend in order {
+            let Some(in_flight) = InFlight::start(&backend) else {
+                busy.push(backend);
                 continue;
             };
-            let tried = self.attempt_each(busy, ways, request, body, deadline);
-            failure = match tried.await {
-                Ok(answer) => return Ok(answer),
-                Err((cause, RetryDecision::Nothing)) => return Err(cause),
-                Err((cause, _)) => cause,
-            };
-            if Instant::now() >= deadline {
-                return Err(failure);
+            let attempt = self.attempt_backend(in_flight, event.guarantee, request, body, deadline);
+            match attempt.await {
+                Ok(response) => return Ok(response),
+                Err((error, decision)) => {
+                    if decision == RetryDecision::Stop || Instant::now() >= deadline {
+                        return Err(error);
+                    }
+                    last_error = Some(error);
+                }
             }
         }
-        if full.is_empty() {
-            return Err(failure);
+        if busy.is_empty() {
+            return Err(last_error.unwrap_or_else(|| {
+                ForwardError::unsent(Reason::UpstreamUnreachable, Unavailable::NoBackend)
+            }));
         }
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
-        let Ok(Some(busy)) = timeout_at(until, pin!(InFlight::with_first(full))).await else {
-            let cause = "every connection is in use";
-            return Err(ForwardError::unsent(Reason::UpstreamBusy, cause));
+        let in_flight = timeout_at(until, pin!(InFlight::start_on_first_free(busy))).await;
+        let Ok(Some(in_flight)) = in_flight else {
+            return Err(ForwardError::unsent(
+                Reason::UpstreamBusy,
+                Unavailable::AllBusy,
+            ));
         };
-        let tried = self.attempt_each(busy, ways, request, body, deadline);
-        tried.await.map_err(|(cause, _)| cause)
+        let attempt = self.attempt_backend(in_flight, event.guarantee, request, body, deadline);
+        attempt.await.map_err(|(error, _)| error)
     }
 
-    /// Tries one server in these ways, one after the other.
-    async fn attempt_each(
+    /// Tries one backend on a connection of the first choice. If the backend declares that it
+    /// did not process the request on a pooled connection, tries a new connection.
+    async fn attempt_backend(
         &self,
-        server: InFlight,
-        ways: &[ConnectionChoice],
+        backend: InFlight,
+        guarantee: DeliveryGuarantee,
         request: &Request<'_>,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<UpstreamResponse<'_>, (ForwardError, RetryDecision)> {
-        let none = ForwardError::unsent(Reason::UpstreamUnreachable, "no connection");
-        let mut answered = Err((none, RetryDecision::Backend));
-        for &from in ways {
-            answered = self.attempt(&server, from, request, body, deadline).await;
-            if !matches!(answered, Err((_, RetryDecision::Connection))) {
-                break;
+        let mut choice = match guarantee {
+            DeliveryGuarantee::AtLeastOnce => ConnectionChoice::PoolOrNew,
+            // If the backend closes a pooled connection at this moment, the outcome is
+            // unknown, and the delivery would not be forwarded again.
+            DeliveryGuarantee::AtMostOnce => ConnectionChoice::SingleUse,
+        };
+        let (session, is_sent_whole) = loop {
+            let attempt = self.attempt(&backend, choice, request, body, deadline);
+            match attempt.await {
+                Err((_, RetryDecision::NewConnection)) => choice = ConnectionChoice::New,
+                outcome => break outcome?,
             }
-        }
-        let (session, is_fit) = answered?;
+        };
         Ok(UpstreamResponse {
-            upstream: self,
-            server,
+            connector: &self.connector,
+            backend,
             session,
             deadline,
             is_begun: false,
-            is_fit,
+            is_sent_whole,
         })
     }
 
-    /// Tries one server, on a new connection or on one that is there. With its answer comes
-    /// whether it has taken the whole request.
+    /// Tries one backend on one connection. Returns the session with its response, and
+    /// whether the backend received the whole request.
     async fn attempt(
         &self,
-        server: &Backend,
-        from: ConnectionChoice,
+        backend: &Backend,
+        choice: ConnectionChoice,
         request: &Request<'_>,
         body: &Bytes,
         deadline: Instant,
     ) -> Result<(UpstreamSession, bool), (ForwardError, RetryDecision)> {
-        let (mut session, reused) = self
-            .connect(server, from, deadline)
+        let (mut session, is_reused) = self
+            .connect(backend, choice, deadline)
             .await
-            .map_err(|failure| (failure, RetryDecision::Backend))?;
-        let sent = |reason, cause: &dyn fmt::Display| {
-            (ForwardError::sent(reason, cause), RetryDecision::Nothing)
-        };
+            .map_err(|error| (error, RetryDecision::NextBackend))?;
         let exchanged = {
             let exchange = pin!(self.connector.exchange(&mut session, request, body));
             timeout_at(deadline, exchange).await
         };
-        let missed = match exchanged {
-            Ok(Ok(whole)) => return Ok((session, whole)),
-            Ok(Err(ExchangeError::NotProcessed(cause))) => {
-                let next = if reused {
-                    RetryDecision::Connection
-                } else {
-                    RetryDecision::Backend
-                };
-                (
-                    ForwardError::unsent(Reason::UpstreamUnreachable, cause),
-                    next,
-                )
-            }
-            Ok(Err(ExchangeError::Failed(cause))) => sent(Reason::UpstreamFailed, &cause),
-            Ok(Err(ExchangeError::Late(cause))) => sent(Reason::UpstreamTimeout, &cause),
-            Err(_) => sent(Reason::UpstreamTimeout, &"no answer in time"),
+        let error = match exchanged {
+            Ok(Ok(is_sent_whole)) => return Ok((session, is_sent_whole)),
+            Ok(Err(error)) => error,
+            Err(_) => ExchangeError::TimedOut(TimedOut::Total),
         };
-        self.release(session, server, false);
-        Err(missed)
+        self.connector.release(session, backend, Reuse::Forbidden);
+        Err(match error {
+            error @ ExchangeError::NotProcessed(_) => {
+                let decision = match is_reused {
+                    true => RetryDecision::NewConnection,
+                    false => RetryDecision::NextBackend,
+                };
+                let reason = Reason::UpstreamUnreachable;
+                (ForwardError::unsent(reason, error), decision)
+            }
+            error @ ExchangeError::Failed(_) => {
+                let error = ForwardError::sent(Reason::UpstreamFailed, error);
+                (error, RetryDecision::Stop)
+            }
+            error @ ExchangeError::TimedOut(_) => {
+                let error = ForwardError::sent(Reason::UpstreamTimeout, error);
+                (error, RetryDecision::Stop)
+            }
+        })
     }
 
+    /// Connects to a backend. Returns the session, and whether its connection was used before.
     async fn connect(
         &self,
-        server: &Backend,
-        from: ConnectionChoice,
+        backend: &Backend,
+        choice: ConnectionChoice,
         deadline: Instant,
     ) -> Result<(UpstreamSession, bool), ForwardError> {
-        if from == ConnectionChoice::PoolOrNew
-            && let Some(session) = server.idle.take()
+        if choice == ConnectionChoice::PoolOrNew
+            && let Some(connection) = backend.pool.checkout()
         {
-            return Ok((UpstreamSession::Http1(session), true));
+            return Ok((UpstreamSession::Http1(connection), true));
         }
-        // With the handshakes of TLS and of HTTP/2.
+        // This includes the handshakes of TLS and of HTTP/2.
         let until = deadline.min(Instant::now() + self.config.connect_timeout);
-        let connecting = pin!(self.connector.connect(&server.peer, from));
+        let connecting = pin!(self.connector.connect(&backend.peer, choice));
         let cause = match timeout_at(until, connecting).await {
             Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(error)) => format!("{}: {}", server.address, error_for_log(&error)),
-            Err(_) if until == deadline => {
-                let cause = "no connection in time";
-                return Err(ForwardError::unsent(Reason::UpstreamTimeout, cause));
-            }
-            Err(_) => format!("{}: no connection in time", server.address),
+            Ok(Err(error)) => Some(TransportError::from(error)),
+            Err(_) => None,
         };
-        server.was_unreachable();
-        Err(ForwardError::unsent(Reason::UpstreamUnreachable, cause))
-    }
-
-    /// Keeps a connection for the next delivery, if it is fit for one.
-    fn release(&self, session: UpstreamSession, server: &Backend, is_fit: bool) {
-        match session {
-            UpstreamSession::Http1(session) if is_fit => server.idle.keep(session),
-            UpstreamSession::Http1(_) => {}
-            UpstreamSession::Http2(session) => self.connector.release(*session, &server.peer),
+        let is_past_deadline = cause.is_none() && until == deadline;
+        let error = ConnectError {
+            address: backend.address,
+            cause,
+        };
+        if is_past_deadline {
+            return Err(ForwardError::unsent(Reason::UpstreamTimeout, error));
         }
+        backend.mark_unreachable();
+        Err(ForwardError::unsent(Reason::UpstreamUnreachable, error))
     }
 }
 
@@ -294,96 +308,13 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// What may be tried after a server that gave no answer.
+/// The next step after an attempt without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RetryDecision {
-    /// It may have seen the delivery.
-    Nothing,
-    /// It has not, and says so on a connection that was there: another one to it.
-    Connection,
-    Backend,
-}
-
-/// The answer of a server: its head, and its body as it arrives.
-pub(crate) struct UpstreamResponse<'u> {
-    upstream: &'u Upstream,
-    server: InFlight,
-    session: UpstreamSession,
-    deadline: Instant,
-    /// Something of the body was asked for.
-    is_begun: bool,
-    /// Whether the connection is in a state that is known.
-    is_fit: bool,
-}
-
-impl UpstreamResponse<'_> {
-    pub(crate) fn status(&self) -> StatusCode {
-        self.head().status
-    }
-
-    pub(crate) fn head(&self) -> &ResponseHeader {
-        self.session.answer()
-    }
-
-    /// Whether it is the answer to a gRPC call, so that its status says nothing.
-    pub(crate) fn is_grpc(&self) -> bool {
-        is_grpc_response(self.status(), &self.head().headers)
-    }
-
-    /// The next chunk of the body, within the deadline of the whole delivery.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ResponseTruncated> {
-        // Of an answer without end there is always more.
-        if self.is_begun && Instant::now() >= self.deadline {
-            return Err(ResponseTruncated);
-        }
-        self.is_begun = true;
-        let chunk = timeout_at(self.deadline, pin!(self.session.chunk())).await;
-        chunk.unwrap_or(Err(ResponseTruncated))
-    }
-
-    /// What comes after the body, within that deadline.
-    pub(crate) async fn trailers(&mut self) -> Result<Option<HeaderMap>, ResponseTruncated> {
-        let trailers = timeout_at(self.deadline, pin!(self.session.trailers())).await;
-        trailers.unwrap_or(Err(ResponseTruncated))
-    }
-
-    /// Gives the connection back for the next delivery, if it is fit for one and the
-    /// answer was `read` to its end.
-    pub(crate) fn release(self, read: bool) {
-        let is_fit = self.is_fit && read;
-        self.upstream.release(self.session, &self.server, is_fit);
-    }
-}
-
-/// The answer ended before its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ResponseTruncated;
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(crate) struct ForwardError {
-    pub(crate) reason: Reason,
-    pub(crate) outcome: Outcome,
-    /// For the log.
-    pub(crate) cause: String,
-}
-
-impl ForwardError {
-    /// Nothing was sent: a retry may be forwarded at once.
-    fn unsent(reason: Reason, cause: impl fmt::Display) -> Self {
-        Self {
-            reason,
-            outcome: Outcome::Failed,
-            cause: cause.to_string(),
-        }
-    }
-
-    /// Something may have arrived.
-    fn sent(reason: Reason, cause: impl fmt::Display) -> Self {
-        Self {
-            reason,
-            outcome: Outcome::Unknown,
-            cause: cause.to_string(),
-        }
-    }
+    /// Nothing: the backend may have processed the delivery.
+    Stop,
+    /// A new connection to the same backend: it did not process the delivery, and the pooled
+    /// connection may be the cause.
+    NewConnection,
+    NextBackend,
 }

@@ -1,4 +1,4 @@
-//! Connections to one backend that are kept between exchanges.
+//! The idle HTTP/1 connections to one backend.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,77 +11,78 @@ use tokio::time::{Instant, sleep};
 
 use super::http1::Http1Connection;
 
-/// Connections to one server on which nothing is under way.
+/// Connections on which no exchange is in progress.
 pub(super) struct IdlePool {
-    /// The one that was used last comes last.
-    pub(super) connections: Mutex<VecDeque<(Box<Http1Connection>, Instant)>>,
-    most: usize,
-    patience: Duration,
-    /// Somebody closes those that get too old.
+    /// The connections with the time of their last use, which is in ascending order.
+    connections: Mutex<VecDeque<(Box<Http1Connection>, Instant)>>,
+    max_idle: usize,
+    idle_timeout: Duration,
+    /// Whether a task closes the connections that have been idle for too long.
     is_swept: AtomicBool,
 }
 
 impl IdlePool {
-    /// Keeps `most` connections, for `patience` each.
-    pub(super) fn new(most: usize, patience: Duration) -> Self {
+    /// Creates a pool that keeps `max_idle` connections, each for `idle_timeout`.
+    pub(super) fn new(max_idle: usize, idle_timeout: Duration) -> Self {
         Self {
             connections: Mutex::default(),
-            most,
-            patience,
+            max_idle,
+            idle_timeout,
             is_swept: AtomicBool::new(false),
         }
     }
 
-    /// The one that was used last, if its server has not closed it meanwhile.
-    pub(super) fn take(&self) -> Option<Box<Http1Connection>> {
+    /// Returns the connection that was used last. Connections that the backend has closed are
+    /// dropped.
+    pub(super) fn checkout(&self) -> Option<Box<Http1Connection>> {
         let mut connections = self.connections.lock();
-        while let Some((mut session, since)) = connections.pop_back() {
-            if since.elapsed() < self.patience && session.connection.is_idle() {
-                return Some(session);
+        while let Some((mut connection, since)) = connections.pop_back() {
+            if since.elapsed() < self.idle_timeout && connection.connection.is_idle() {
+                return Some(connection);
             }
         }
         None
     }
 
-    /// Keeps the connection of an exchange that has ended, if it is fit for another.
-    pub(super) fn keep(self: &Arc<Self>, mut session: Box<Http1Connection>) {
-        if self.most == 0 || !session.is_fit() {
+    /// Keeps the connection of an exchange that has ended, if the connection is reusable.
+    pub(super) fn checkin(self: &Arc<Self>, mut connection: Box<Http1Connection>) {
+        if self.max_idle == 0 || !connection.is_reusable() {
             return;
         }
-        session.rest();
+        connection.recycle();
         let mut connections = self.connections.lock();
-        if connections.len() >= self.most {
+        if connections.len() >= self.max_idle {
             connections.pop_front();
         }
-        connections.push_back((session, Instant::now()));
+        connections.push_back((connection, Instant::now()));
         if !self.is_swept.swap(true, Ordering::Relaxed) {
-            tokio::spawn(sweep(Arc::downgrade(self), self.patience));
+            tokio::spawn(sweep(Arc::downgrade(self), self.idle_timeout));
         }
     }
 }
 
 impl fmt::Debug for IdlePool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Idle")
+        f.debug_struct("IdlePool")
             .field("connections", &self.connections.lock().len())
             .finish_non_exhaustive()
     }
 }
 
-/// Closes what has been idle for too long, until nothing is left or wanted.
-async fn sweep(idle: Weak<IdlePool>, patience: Duration) {
+/// Closes connections that have been idle for too long, until the pool is empty or dropped.
+async fn sweep(pool: Weak<IdlePool>, idle_timeout: Duration) {
     loop {
-        sleep(patience).await;
-        let Some(idle) = idle.upgrade() else {
+        sleep(idle_timeout).await;
+        let Some(pool) = pool.upgrade() else {
             return;
         };
-        let mut connections = idle.connections.lock();
-        let is_old = |(_, since): &(Box<Http1Connection>, Instant)| since.elapsed() >= patience;
+        let mut connections = pool.connections.lock();
+        let is_old = |(_, since): &(Box<Http1Connection>, Instant)| since.elapsed() >= idle_timeout;
         while connections.front().is_some_and(is_old) {
             connections.pop_front();
         }
         if connections.is_empty() {
-            idle.is_swept.store(false, Ordering::Relaxed);
+            pool.is_swept.store(false, Ordering::Relaxed);
             return;
         }
     }
@@ -93,65 +94,69 @@ mod tests {
     use pingora_core::protocols::Stream;
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
+    use super::super::exchange::Reuse;
     use super::*;
-    use crate::upstream::exchange::Reuse;
 
-    /// A session whose exchange has ended, and its server.
-    fn ended(keeps_alive: bool, body: Body) -> (Box<Http1Connection>, DuplexStream) {
+    /// Returns a connection whose exchange has ended, and the stream of its backend.
+    fn connection(keeps_alive: bool, body: Body) -> (Box<Http1Connection>, DuplexStream) {
         let (here, there) = duplex(64);
-        let mut session = Http1Connection::new(
+        let mut connection = Http1Connection::new(
             Connection::new(Box::new(here) as Stream, Transport::Plain),
             Reuse::Allowed,
         );
-        (session.keeps_alive, session.body) = (keeps_alive, body);
-        (Box::new(session), there)
+        (connection.keeps_alive, connection.body) = (keeps_alive, body);
+        (Box::new(connection), there)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn only_a_connection_that_is_fit_is_used_again() {
-        let patience = Duration::from_secs(4);
-        let idle = Arc::new(IdlePool::new(2, patience));
-        for (keeps_alive, body, kept) in [
+    async fn only_a_reusable_connection_is_kept() {
+        let idle_timeout = Duration::from_secs(4);
+        let pool = Arc::new(IdlePool::new(2, idle_timeout));
+        for (keeps_alive, body, is_kept) in [
             (true, Body::Done, true),
             (false, Body::Done, false),
             (true, Body::Known(1), false),
         ] {
-            let (session, _server) = ended(keeps_alive, body);
-            idle.keep(session);
-            assert_eq!(idle.take().is_some(), kept, "{keeps_alive} {body:?}");
+            let (idle, _backend) = connection(keeps_alive, body);
+            pool.checkin(idle);
+            assert_eq!(pool.checkout().is_some(), is_kept, "{keeps_alive} {body:?}");
         }
 
-        let (session, server) = ended(true, Body::Done);
-        idle.keep(session);
-        drop(server);
-        assert!(idle.take().is_none(), "its server has closed it");
+        let (idle, backend) = connection(true, Body::Done);
+        pool.checkin(idle);
+        drop(backend);
+        assert!(pool.checkout().is_none(), "the backend has closed it");
 
-        let (session, mut server) = ended(true, Body::Done);
-        idle.keep(session);
-        server.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
-        assert!(idle.take().is_none(), "what it says is no answer");
+        let (idle, mut backend) = connection(true, Body::Done);
+        pool.checkin(idle);
+        backend.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        assert!(pool.checkout().is_none(), "it has unrequested bytes");
 
-        let (session, _server) = ended(true, Body::Done);
-        idle.keep(session);
-        tokio::time::advance(patience).await;
-        assert!(idle.take().is_none(), "it is too old");
+        let (idle, _backend) = connection(true, Body::Done);
+        pool.checkin(idle);
+        tokio::time::advance(idle_timeout).await;
+        assert!(pool.checkout().is_none(), "it is too old");
 
-        let none = Arc::new(IdlePool::new(0, patience));
-        let (session, _server) = ended(true, Body::Done);
-        none.keep(session);
-        assert!(none.take().is_none(), "none are wanted");
+        let disabled = Arc::new(IdlePool::new(0, idle_timeout));
+        let (idle, _backend) = connection(true, Body::Done);
+        disabled.checkin(idle);
+        assert!(disabled.checkout().is_none(), "the pool is disabled");
+    }
 
-        let servers: Vec<_> = (0..3)
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_keeps_its_maximum_and_closes_connections_that_nobody_uses() {
+        let idle_timeout = Duration::from_secs(4);
+        let pool = Arc::new(IdlePool::new(2, idle_timeout));
+        let backends: Vec<_> = (0..3)
             .map(|_| {
-                let (session, server) = ended(true, Body::Done);
-                idle.keep(session);
-                server
+                let (idle, backend) = connection(true, Body::Done);
+                pool.checkin(idle);
+                backend
             })
             .collect();
-        assert_eq!(idle.connections.lock().len(), 2);
-        // Nobody takes them, and they do not stay.
-        sleep(patience * 2).await;
-        assert!(idle.connections.lock().is_empty());
-        drop(servers);
+        assert_eq!(pool.connections.lock().len(), 2);
+        sleep(idle_timeout * 2).await;
+        assert!(pool.connections.lock().is_empty());
+        drop(backends);
     }
 }

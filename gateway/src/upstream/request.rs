@@ -1,56 +1,59 @@
-//! Heads in both directions: what belongs to one connection stays on it, and
-//! what the upstream trusts comes from here and from nobody else.
+//! The head of a request to a backend.
+//!
+//! Hop-by-hop fields of the sender are not forwarded. Fields that the upstream trusts, such as
+//! `hookgate-verified`, are written by the gateway only; the sender's own are removed.
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 
 use hookgate_core::{UnixTime, Verified};
 use hookgate_gate::{Audience, Mode, Source};
+use hookgate_http1::{HopByHop, write_field, write_request_line};
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TE};
 use http::uri::{self, Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-use pingora_http::{RequestHeader, ResponseHeader};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use pingora_http::RequestHeader;
 
 use super::exchange::Reuse;
-use hookgate_http1::{HopByHop, content_length};
 
-/// A request as the upstream gets it.
+/// A request to a backend: a delivery, or the probe of a health check.
 #[derive(Debug)]
 pub(crate) struct Request<'r> {
-    /// As it came, or as it was made.
+    /// The head as the sender sent it, or the head of the probe.
     head: &'r RequestHeader,
-    /// What is said of a delivery.
+    /// `None` for a probe, whose head is sent unchanged.
     context: Option<ForwardContext<'r>>,
 }
 
-/// What goes into the head besides what came with it.
+/// The facts about a delivery that the gateway writes into its head.
 #[derive(Debug)]
 pub(crate) struct ForwardContext<'c> {
     pub(crate) verified: Option<&'c Verified>,
     pub(crate) body_len: usize,
     pub(crate) attempt: u32,
     pub(crate) source: &'c Source,
-    /// The host for senders that name none, as HTTP/1.0 lets them.
-    pub(crate) server: &'c str,
+    /// The host for a request without one, which HTTP/1.0 allows.
+    pub(crate) default_host: &'c str,
     pub(crate) client: Option<IpAddr>,
-    /// How the sender has called: `http` or `https`.
+    /// The scheme of the URL that the sender requested: `http` or `https`.
     pub(crate) scheme: &'static str,
     pub(crate) request_id: &'c str,
-    /// Whether the scheme reads the sender's own `x-request-id`, which is left as it is then.
+    /// Whether the signature covers the sender's `x-request-id`, which is then forwarded
+    /// unchanged.
     pub(crate) request_id_is_signed: bool,
-    /// The trace it belongs to, instead of what the sender says.
+    /// Trace headers, which replace the ones of the sender.
     pub(crate) trace: &'c HeaderMap,
 }
 
 impl<'r> Request<'r> {
-    /// A delivery that came with `head`.
+    /// Creates the request for a delivery with this head.
     pub(crate) fn delivery(head: &'r RequestHeader, context: ForwardContext<'r>) -> Self {
         let context = Some(context);
         Self { head, context }
     }
 
-    /// A request of our own.
-    pub(super) fn own(head: &'r RequestHeader) -> Self {
+    /// Creates the request of a health check.
+    pub(super) fn probe(head: &'r RequestHeader) -> Self {
         let context = None;
         Self { head, context }
     }
@@ -59,25 +62,27 @@ impl<'r> Request<'r> {
         &self.head.method
     }
 
-    /// Writes the head for HTTP/1, on a connection that may end after the answer.
-    pub(super) fn write(&self, to: &mut Vec<u8>, after: Reuse) {
-        // The absolute form is for proxies; the upstream is none, and gets the path.
+    /// Writes the head for HTTP/1. It asks the backend to close the connection if `reuse`
+    /// forbids another exchange.
+    pub(super) fn write(&self, to: &mut Vec<u8>, reuse: Reuse) {
+        // A sender may use the absolute form of the target. It is meant for proxies, so the
+        // upstream gets the path only.
         let path = self.head.uri.path_and_query();
         let path = path.map_or("/", PathAndQuery::as_str);
-        hookgate_http1::write_request_line(to, &self.head.method, path);
-        self.fields(|name, value| hookgate_http1::write_field(to, name, value));
-        if after == Reuse::Forbidden {
-            hookgate_http1::write_field(to, CONNECTION.as_str(), b"close");
+        write_request_line(to, &self.head.method, path);
+        self.for_each_field(|name, value| write_field(to, name, value));
+        if reuse == Reuse::Forbidden {
+            write_field(to, CONNECTION.as_str(), b"close");
         }
         to.extend_from_slice(b"\r\n");
     }
 
-    /// The head for HTTP/2 (RFC 9113 §8.3.1): the authority is not a field there, and a
-    /// gRPC server wants to hear that trailers will be read.
+    /// Returns the head for HTTP/2. The host becomes the authority (RFC 9113 §8.3.1), and a
+    /// gRPC request announces that trailers are accepted.
     pub(super) fn as_http2(&self, scheme: Scheme) -> RequestHeader {
-        let mut headers = HeaderMap::with_capacity(self.head.headers.len() + OURS);
-        self.fields(|name, value| {
-            // Neither fails: all of it was parsed, or is made of visible ASCII.
+        let mut headers = HeaderMap::with_capacity(self.head.headers.len() + MAX_GATEWAY_HEADERS);
+        self.for_each_field(|name, value| {
+            // This cannot fail: each field was parsed before, or consists of visible ASCII.
             let name = HeaderName::from_bytes(name.as_bytes());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
                 headers.append(name, value);
@@ -100,8 +105,8 @@ impl<'r> Request<'r> {
         parts.into()
     }
 
-    /// Every field, in order. Names are in lower case.
-    fn fields(&self, mut add: impl FnMut(&str, &[u8])) {
+    /// Calls `add` with each field to send, in order. Names are in lower case.
+    fn for_each_field(&self, mut add: impl FnMut(&str, &[u8])) {
         let inbound = &self.head.headers;
         let Some(context) = &self.context else {
             for (name, value) in inbound {
@@ -112,42 +117,46 @@ impl<'r> Request<'r> {
         let host = inbound.get(HOST);
         let host = host.filter(|host| host.to_str().is_ok());
         let host = host.map(HeaderValue::as_bytes);
-        add(HOST.as_str(), host.unwrap_or(context.server.as_bytes()));
+        add(
+            HOST.as_str(),
+            host.unwrap_or(context.default_host.as_bytes()),
+        );
         let hop_by_hop = HopByHop::new(inbound);
-        // What was verified arrives, and what says how to read the body.
+        // `Connection` cannot remove a field that the signature covers or that describes the
+        // body.
         let scheme = context.source.verifier().scheme();
-        let is_upstreams = |name: &HeaderName| {
+        let is_protected = |name: &HeaderName| {
             name == CONTENT_TYPE || name == CONTENT_ENCODING || scheme.reads(name)
         };
         for (name, value) in inbound {
             let is_replaced = name == HOST || name == EXPECT || name == CONTENT_LENGTH;
             let is_replaced = is_replaced || context.trace.contains_key(name);
-            let stays = hop_by_hop.contains_unless(name, is_upstreams);
-            if !is_replaced && !stays && !context.is_ours(name.as_str()) {
+            let stays = hop_by_hop.contains_unless(name, is_protected);
+            if !is_replaced && !stays && !context.is_gateway_header(name.as_str()) {
                 add(name.as_str(), value.as_bytes());
             }
         }
         for (name, value) in context.trace {
             add(name.as_str(), value.as_bytes());
         }
-        context.say(host, add);
+        context.write_gateway_headers(host, add);
     }
 }
 
-/// What the request is called here, unless the sender signs what it calls it.
+/// The field with the request id, unless the signature covers a field of this name.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
-/// How many fields we set, at most.
-const OURS: usize = 15;
+/// Maximum number of fields that the gateway writes.
+const MAX_GATEWAY_HEADERS: usize = 15;
 
 impl ForwardContext<'_> {
-    /// Whether the upstream takes this field as our word.
-    fn is_ours(&self, name: &str) -> bool {
-        is_ours(name) && !(self.request_id_is_signed && name == REQUEST_ID)
+    /// Returns whether only the gateway may send this field.
+    fn is_gateway_header(&self, name: &str) -> bool {
+        is_gateway_header(name) && !(self.request_id_is_signed && name == REQUEST_ID)
     }
 
-    /// What the upstream may take as our word.
-    fn say(&self, host: Option<&[u8]>, mut add: impl FnMut(&str, &[u8])) {
+    /// Calls `add` with each field that the gateway writes.
+    fn write_gateway_headers(&self, host: Option<&[u8]>, mut add: impl FnMut(&str, &[u8])) {
         let is_verified = match self.source.mode() {
             Mode::Enforce => "true",
             Mode::Observe => "false",
@@ -162,7 +171,7 @@ impl ForwardContext<'_> {
             itoa::Buffer::new().format(self.attempt).as_bytes(),
         );
         let mut set = |name: &str, value: &str| {
-            // A name or an id is somebody else's text.
+            // A name or an id may contain characters that no field value may have.
             if value
                 .bytes()
                 .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
@@ -189,7 +198,7 @@ impl ForwardContext<'_> {
         };
         set(request_id, self.request_id);
         if let Some(client) = self.client {
-            add("x-forwarded-for", AddressText::of(client).as_bytes());
+            add("x-forwarded-for", AddressText::new(client).as_bytes());
         }
         add("x-forwarded-proto", self.scheme.as_bytes());
         if let Some(host) = host {
@@ -205,18 +214,18 @@ impl ForwardContext<'_> {
     }
 }
 
-/// An address as text, without a string for it.
+/// An IP address as text, without an allocation.
 struct AddressText {
-    /// The longest has 45 bytes.
+    /// The longest address has 45 bytes.
     text: [u8; 48],
     len: usize,
 }
 
 impl AddressText {
-    fn of(address: IpAddr) -> Self {
+    fn new(address: IpAddr) -> Self {
         let mut text = [0; 48];
         let mut rest = &mut text[..];
-        // What does not fit is cut off, and every address fits.
+        // Writing cannot fail, because every address fits.
         let _: io::Result<()> = match address {
             IpAddr::V4(address) => write_v4(&mut rest, address),
             IpAddr::V6(address) => write!(rest, "{address}"),
@@ -230,8 +239,8 @@ impl AddressText {
     }
 }
 
-/// Most addresses are of this kind, and writing one in the general way costs as much as a
-/// hash of a hundred bytes.
+/// Writes an IPv4 address. Most addresses are IPv4, and `write!` would cost as much as hashing
+/// a hundred bytes.
 fn write_v4(to: &mut impl io::Write, address: Ipv4Addr) -> io::Result<()> {
     for (index, octet) in address.octets().into_iter().enumerate() {
         if index > 0 {
@@ -242,37 +251,12 @@ fn write_v4(to: &mut impl io::Write, address: Ipv4Addr) -> io::Result<()> {
     Ok(())
 }
 
-/// What is known of an answer before it is.
-pub(super) fn no_answer() -> ResponseHeader {
-    http::Response::new(()).into_parts().0.into()
-}
-
-/// The head that a sender over HTTP/2 gets for the upstream's answer, framed anew.
-pub(crate) fn response_head(answer: &ResponseHeader) -> ResponseHeader {
-    let hop_by_hop = HopByHop::new(&answer.headers);
-    let mut headers = HeaderMap::with_capacity(answer.headers.len());
-    for (name, value) in &answer.headers {
-        if name != CONTENT_LENGTH && !hop_by_hop.contains(name) {
-            headers.append(name, value.clone());
-        }
-    }
-    // All lengths are equal, or it would be no answer.
-    if answer.status != StatusCode::NO_CONTENT
-        && let Some(length) = content_length(&answer.headers)
-    {
-        headers.insert(CONTENT_LENGTH, length.into());
-    }
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    parts.status = answer.status;
-    parts.headers = headers;
-    parts.into()
-}
-
-/// Whether the upstream takes this field as our word, or would if we said it. Servers fold
-/// what is neither letter nor digit into one character (CGI and its heirs), so those spellings
-/// count too.
-fn is_ours(name: &str) -> bool {
-    let is = |ours: &str| name.len() == ours.len() && starts_with(name, ours);
+/// Returns whether an upstream may trust this field because proxies write it.
+///
+/// CGI and its successors replace every character that is neither a letter nor a digit with
+/// an underscore. Spellings that become equal in this way count too.
+fn is_gateway_header(name: &str) -> bool {
+    let is = |header: &str| name.len() == header.len() && starts_with(name, header);
     starts_with(name, "hookgate-")
         || starts_with(name, "x-forwarded-")
         || is(REQUEST_ID)
@@ -280,8 +264,7 @@ fn is_ours(name: &str) -> bool {
         || is("forwarded")
 }
 
-/// Whether `name`, in lower case as header names are kept, starts with `prefix`
-/// under that folding.
+/// Returns whether `name` starts with `prefix` after that replacement. Both are in lower case.
 fn starts_with(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name.bytes().zip(prefix.bytes()).all(|(byte, wanted)| {
@@ -294,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_written_like_everywhere() {
+    fn an_address_is_written_like_its_display() {
         for address in [
             "0.0.0.0",
             "127.0.0.1",
@@ -303,13 +286,13 @@ mod tests {
             "::ffff:10.0.0.1",
             "2001:db8:1111:2222:3333:4444:5555:6666",
         ] {
-            let text = AddressText::of(address.parse().unwrap());
+            let text = AddressText::new(address.parse().unwrap());
             assert_eq!(text.as_bytes(), address.as_bytes());
         }
     }
 
     #[test]
-    fn every_spelling_of_our_fields_is_ours() {
+    fn every_spelling_of_a_gateway_header_is_recognised() {
         for name in [
             "hookgate-verified",
             "hookgate_verified",
@@ -324,7 +307,7 @@ mod tests {
             "x_real_ip",
             "forwarded",
         ] {
-            assert!(is_ours(name), "{name}");
+            assert!(is_gateway_header(name), "{name}");
         }
         for name in [
             "hookgate",
@@ -333,7 +316,7 @@ mod tests {
             "forwarded-for",
             "host",
         ] {
-            assert!(!is_ours(name), "{name}");
+            assert!(!is_gateway_header(name), "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the gateway trusts and shows when it connects to an upstream.
+//! TLS of connections to an upstream: trusted authorities and the gateway's own certificate.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -12,24 +12,27 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 
 use crate::pem::{FileProblem, certificates, private_key, read, roots};
 
-/// Files that are good, and what was in them: other content is another value.
+/// Certificate files that have been checked. Two values are equal only if the paths and the
+/// contents of the files are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClientFiles {
-    /// Whose certificates servers have to show. None: those that the system trusts.
+    /// Authorities of the certificates that backends must present. `None`: the authorities
+    /// that the system trusts.
     pub(crate) ca: Option<PathBuf>,
-    /// A certificate and its key, for servers that ask for one.
+    /// The certificate and its key, for backends that request one.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
-    /// The name in the servers' certificates, if it is not that of the server.
+    /// The name in the certificates of the backends, if it differs from their host names.
     pub(crate) name: Option<String>,
+    /// A hash of the contents.
     content: u64,
 }
 
 impl ClientFiles {
-    /// Reads the files.
+    /// Reads and checks the files.
     ///
     /// # Errors
     ///
-    /// What is wrong with which of them.
+    /// Returns a [`FileProblem`] if a file cannot be read or is not valid.
     pub(crate) fn load(
         ca: Option<PathBuf>,
         identity: Option<(PathBuf, PathBuf)>,
@@ -39,11 +42,14 @@ impl ClientFiles {
         if let Some(path) = &ca {
             let pem = read("ca", path)?;
             pem.hash(&mut content);
-            // The library that reads it again takes nothing else.
+            // pingora reads the file again, and accepts only certificates in it.
             let mut sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(&pem);
             if !sections.all(|item| matches!(item, Ok((SectionKind::Certificate, _)))) {
                 let path = path.display();
-                return Err(("ca", format!("{path}: expected certificates in PEM alone")));
+                return Err((
+                    "ca",
+                    format!("{path} must contain only certificates in PEM"),
+                ));
             }
             roots("ca", path, &pem)?;
         }
@@ -60,7 +66,7 @@ impl ClientFiles {
                 .with_client_auth_cert(chain, private)
                 .map_err(|error| {
                     let (cert, key) = (cert.display(), key.display());
-                    ("key", format!("{key} does not go with {cert}: {error}"))
+                    ("key", format!("{key} does not match {cert}: {error}"))
                 })?;
         }
         Ok(Self {
@@ -71,7 +77,7 @@ impl ClientFiles {
         })
     }
 
-    /// Whether a certificate can be for it.
+    /// Returns whether `name` can be the name in a certificate.
     pub(crate) fn is_name(name: &str) -> bool {
         ServerName::try_from(name).is_ok()
     }

@@ -116,7 +116,7 @@ async fn a_server_is_unhealthy_while_its_service_reports_not_serving() {
             .start();
         for (status, expected_log) in [
             (tonic_health::ServingStatus::NotServing, "it does not serve"),
-            (tonic_health::ServingStatus::Serving, "server is back"),
+            (tonic_health::ServingStatus::Serving, "server healthy"),
         ] {
             assert!(!gateway.log().contains(expected_log), "{service}");
             health.set_service_status(service, status).await;
@@ -137,7 +137,7 @@ async fn a_server_without_the_configured_service_is_unhealthy() {
         let gateway = Gateway::builder(upstream.address())
             .upstream(&format!("protocol = \"h2c\"\n{health}"))
             .start();
-        gateway.wait_for_log("server is out").await;
+        gateway.wait_for_log("server unhealthy").await;
         gateway.wait_for_log(expected_log).await;
     }
 }

@@ -159,7 +159,7 @@ async fn a_new_certificate_is_loaded_while_the_gateway_runs_and_an_invalid_one_i
         std::fs::copy(others.path(file), certificates.path(file)).expect("the file is written")
     };
     replace("server.key");
-    gateway.wait_for_log("does not go with").await;
+    gateway.wait_for_log("does not match").await;
     assert!(can_deliver(&gateway, &certificates, "evt_2").await);
 
     replace("server.pem");
@@ -246,7 +246,7 @@ async fn a_connection_without_tls_is_counted_and_logged() {
         .start();
     let clear = b"POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\n\r\n";
     send_raw(gateway.tls_address(), clear, Duration::from_secs(20)).await;
-    gateway.wait_for_log("no TLS handshake").await;
+    gateway.wait_for_log("the TLS handshake failed").await;
     let metrics = gateway.get_admin("/metrics").await;
     let counted = "hookgate_connections_refused_total{reason=\"tls\"} 1\n";
     assert!(metrics.contains(counted), "{metrics}");

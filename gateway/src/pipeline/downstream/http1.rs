@@ -1,12 +1,14 @@
-//! The sender's side of an HTTP/1 connection: reads one request body and writes one response.
+//! The sender's side of an HTTP/1 connection: reads request bodies and writes responses.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use hookgate_http1::{
-    Body, BodyError, BodyLen, Connection, HopByHop, Strictness, WriteMode, content_length,
-    keeps_alive, write_field, write_status_line,
+    Body, BodyError, BodyLen, Connection, HopByHop, Strictness, WriteError, WriteMode,
+    content_length, keeps_alive, write_field, write_status_line,
 };
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
@@ -14,112 +16,139 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::date::get_cached_date;
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use crate::stream::{client, connection};
+use crate::stream::{http1_connection, peer_address};
 
-/// The sender's side of a connection, while it takes one request.
+/// A connection of a sender, with the state of its current request.
 pub(crate) struct Http1Session {
     pub(crate) connection: Connection<Stream>,
     pub(crate) request: RequestHeader,
     body: Body,
-    /// Bytes of the body, if the sender has said how many come.
-    declared: u64,
-    answer: Answer,
-    /// A head that goes out with what comes after it.
+    /// The declared length of the body, or zero for a chunked body.
+    declared_len: u64,
+    response: ResponseState,
+    /// The head of the response, which is sent together with the first bytes of its body.
     unsent: Vec<u8>,
     pub(crate) keeps_alive: bool,
     pub(crate) client: Option<IpAddr>,
     pub(crate) is_secure: bool,
 }
 
-/// How the body of the answer is framed.
+/// The framing of the response, and how much of it is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    NotBegun,
-    /// What is written of a body goes nowhere: the answer has none.
+enum ResponseState {
+    NotStarted,
+    /// The response has no body. Bytes that are written to it are discarded.
     Bodiless,
-    /// So many bytes are left.
+    /// This many bytes are left.
     Length(u64),
     Chunked,
     UntilClose,
     Ended,
 }
 
-/// A body that is not written as its head says, or a connection that takes no more.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ResponseWriteError;
+/// Error of writing a response.
+#[derive(Debug)]
+pub(crate) enum ResponseWriteError {
+    /// The body is longer or shorter than its declared length, or has no head.
+    Framing,
+    Stream(WriteError),
+}
 
-/// What is known of a request before it is.
+impl fmt::Display for ResponseWriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Framing => "the body does not have the length that its head declares",
+            Self::Stream(_) => "cannot write the response",
+        })
+    }
+}
+
+impl Error for ResponseWriteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Framing => None,
+            Self::Stream(cause) => Some(cause),
+        }
+    }
+}
+
+/// Returns a head that takes the place of a request before one has been read.
 pub(crate) fn empty_request() -> RequestHeader {
     http::Request::new(()).into_parts().0.into()
 }
 
 impl Http1Session {
+    /// Creates a session without a request.
     pub(crate) fn new(stream: Stream) -> Self {
         Self {
-            client: client(&stream),
+            client: peer_address(&stream),
             is_secure: stream.get_ssl_digest().is_some(),
-            connection: connection(stream),
+            connection: http1_connection(stream),
             request: empty_request(),
             body: Body::Done,
-            declared: 0,
-            answer: Answer::NotBegun,
+            declared_len: 0,
+            response: ResponseState::NotStarted,
             unsent: Vec::new(),
             keeps_alive: true,
         }
     }
 
+    /// Starts a request. Its body follows on the connection.
     pub(crate) fn begin(&mut self, request: RequestHeader, body: BodyLen) {
-        (self.body, self.declared) = match body {
+        (self.body, self.declared_len) = match body {
             BodyLen::Known(len) => (Body::Known(len), len),
             BodyLen::Unknown => (Body::chunked(Strictness::Strict), 0),
         };
-        self.answer = Answer::NotBegun;
+        self.response = ResponseState::NotStarted;
         self.unsent.clear();
         self.keeps_alive = keeps_alive(request.version, &request.headers);
         self.request = request;
     }
 
-    /// The next piece of a body whose length is no longer than it may be.
+    /// Reads the next part of a body whose declared length is within the limit.
     pub(crate) async fn chunk(&mut self) -> Result<Option<BytesMut>, BodyError> {
         self.body
-            .reserve(self.declared, &mut self.connection)
+            .reserve(self.declared_len, &mut self.connection)
             .await?;
         self.body.next(&mut self.connection).await
     }
 
-    /// The next piece of a body that nobody will want whole.
+    /// Reads the next part of a body that is discarded. This reserves less memory.
     pub(crate) async fn discard(&mut self) -> Result<Option<BytesMut>, BodyError> {
         self.body.reserve_for_discard(&mut self.connection);
         self.body.next(&mut self.connection).await
     }
 
-    /// Whether nothing is left of the request, and nothing of its answer.
-    pub(crate) fn is_over(&self) -> bool {
-        let is_answered = matches!(self.answer, Answer::Bodiless | Answer::Ended);
-        is_answered && self.body.is_done() && self.unsent.is_empty()
+    /// Returns whether the request was read and the response was sent, both completely.
+    pub(crate) fn is_complete(&self) -> bool {
+        let is_responded = matches!(
+            self.response,
+            ResponseState::Bodiless | ResponseState::Ended
+        );
+        is_responded && self.body.is_done() && self.unsent.is_empty()
     }
 
     pub(crate) fn is_body_done(&self) -> bool {
         self.body.is_done()
     }
 
-    /// Ends the connection after the answer.
+    /// Makes the connection end after this response.
     pub(crate) fn close(&mut self) {
         self.keeps_alive = false;
     }
 
-    /// Writes the head of an answer, framed anew. It goes out with what comes next, if
-    /// anything does.
+    /// Writes the head of a response with the framing of this connection. The head of a
+    /// response with a body is sent together with the next bytes.
     pub(crate) async fn write_head(
         &mut self,
         head: &ResponseHeader,
     ) -> Result<(), ResponseWriteError> {
         write_status_line(&mut self.unsent, head.status);
         let hop_by_hop = HopByHop::new(&head.headers);
-        let mut is_dated = false;
+        let mut has_date = false;
         for (name, value) in &head.headers {
             if name != CONTENT_LENGTH && !hop_by_hop.contains(name) {
-                is_dated |= name == DATE;
+                has_date |= name == DATE;
                 write_field(&mut self.unsent, name.as_str(), value.as_bytes());
             }
         }
@@ -127,6 +156,29 @@ impl Http1Session {
             self.unsent.put_slice(b"\r\n");
             return self.flush().await;
         }
+        self.write_framing(head);
+        if !has_date {
+            let date = get_cached_date();
+            write_field(&mut self.unsent, DATE.as_str(), date.as_bytes());
+        }
+        let is_http11 = self.request.version == Version::HTTP_11;
+        let connection = match (self.keeps_alive, is_http11) {
+            (true, true) => None,
+            (true, false) => Some(&b"keep-alive"[..]),
+            (false, _) => Some(&b"close"[..]),
+        };
+        if let Some(value) = connection {
+            write_field(&mut self.unsent, CONNECTION.as_str(), value);
+        }
+        self.unsent.put_slice(b"\r\n");
+        match self.response {
+            ResponseState::Bodiless => self.flush().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Chooses the framing of the body and writes its fields.
+    fn write_framing(&mut self, head: &ResponseHeader) {
         let length = content_length(&head.headers);
         if let Some(length) = length
             && head.status != StatusCode::NO_CONTENT
@@ -140,87 +192,67 @@ impl Http1Session {
                 head.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
             );
-        let is_new = self.request.version == Version::HTTP_11;
-        self.answer = match length {
-            _ if is_bodiless => Answer::Bodiless,
-            Some(length) => Answer::Length(length),
-            None if is_new => {
+        self.response = match length {
+            _ if is_bodiless => ResponseState::Bodiless,
+            Some(length) => ResponseState::Length(length),
+            None if self.request.version == Version::HTTP_11 => {
                 write_field(&mut self.unsent, TRANSFER_ENCODING.as_str(), b"chunked");
-                Answer::Chunked
+                ResponseState::Chunked
             }
             None => {
                 self.keeps_alive = false;
-                Answer::UntilClose
+                ResponseState::UntilClose
             }
         };
-        if !is_dated {
-            write_field(
-                &mut self.unsent,
-                DATE.as_str(),
-                get_cached_date().as_bytes(),
-            );
-        }
-        let connection = match (self.keeps_alive, is_new) {
-            (true, true) => None,
-            (true, false) => Some(&b"keep-alive"[..]),
-            (false, _) => Some(&b"close"[..]),
-        };
-        if let Some(value) = connection {
-            write_field(&mut self.unsent, CONNECTION.as_str(), value);
-        }
-        self.unsent.put_slice(b"\r\n");
-        match self.answer {
-            Answer::Bodiless => self.flush().await,
-            _ => Ok(()),
-        }
     }
 
-    /// Writes a piece of the answer's body.
-    pub(crate) async fn write(&mut self, piece: &[u8]) -> Result<(), ResponseWriteError> {
-        match &mut self.answer {
-            _ if piece.is_empty() => return Ok(()),
-            Answer::Bodiless => return Ok(()),
-            Answer::NotBegun | Answer::Ended => return Err(ResponseWriteError),
-            Answer::UntilClose => {}
-            Answer::Length(left) => {
-                *left = left
-                    .checked_sub(piece.len() as u64)
-                    .ok_or(ResponseWriteError)?;
+    /// Writes a part of the body of the response.
+    pub(crate) async fn write(&mut self, part: &[u8]) -> Result<(), ResponseWriteError> {
+        match &mut self.response {
+            _ if part.is_empty() => return Ok(()),
+            ResponseState::Bodiless => return Ok(()),
+            ResponseState::NotStarted | ResponseState::Ended => {
+                return Err(ResponseWriteError::Framing);
             }
-            Answer::Chunked => {
-                // Into a vector this does not fail.
-                let _: io::Result<()> = write!(self.unsent, "{:x}\r\n", piece.len());
+            ResponseState::UntilClose => {}
+            ResponseState::Length(left) => {
+                let rest = left.checked_sub(part.len() as u64);
+                *left = rest.ok_or(ResponseWriteError::Framing)?;
+            }
+            ResponseState::Chunked => {
+                // Writing to a vector cannot fail.
+                let _: io::Result<()> = write!(self.unsent, "{:x}\r\n", part.len());
             }
         }
-        self.send(piece).await?;
-        if self.answer == Answer::Chunked {
+        self.send(part).await?;
+        if self.response == ResponseState::Chunked {
             self.unsent.put_slice(b"\r\n");
         }
         Ok(())
     }
 
-    /// Ends the answer.
+    /// Ends the response.
     pub(crate) async fn finish(&mut self) -> Result<(), ResponseWriteError> {
-        match self.answer {
-            Answer::Chunked => self.unsent.put_slice(b"0\r\n\r\n"),
-            // The sender would wait for the rest.
-            Answer::Length(1..) => return Err(ResponseWriteError),
+        match self.response {
+            ResponseState::Chunked => self.unsent.put_slice(b"0\r\n\r\n"),
+            // The sender would wait for the missing bytes.
+            ResponseState::Length(1..) => return Err(ResponseWriteError::Framing),
             _ => {}
         }
-        self.answer = Answer::Ended;
+        self.response = ResponseState::Ended;
         self.flush().await
     }
 
-    /// Sends what is not sent yet.
+    /// Sends the bytes that are buffered.
     pub(crate) async fn flush(&mut self) -> Result<(), ResponseWriteError> {
         self.send(&[]).await
     }
 
-    async fn send(&mut self, piece: &[u8]) -> Result<(), ResponseWriteError> {
-        // What fails half-way is not begun again.
+    async fn send(&mut self, part: &[u8]) -> Result<(), ResponseWriteError> {
+        // A write that fails or is cancelled loses these bytes, so that they are not sent twice.
         let mut head = std::mem::take(&mut self.unsent);
-        let sent = self.connection.send(&head, piece, WriteMode::Wait);
-        sent.await.map_err(|_| ResponseWriteError)?;
+        let sent = self.connection.send(&head, part, WriteMode::Wait).await;
+        sent.map_err(ResponseWriteError::Stream)?;
         head.clear();
         self.unsent = head;
         Ok(())

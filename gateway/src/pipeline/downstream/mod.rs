@@ -1,7 +1,9 @@
-//! The sender's side of one request, over HTTP/1 or HTTP/2: its body is read within
-//! bounds, and every write to it has a deadline, so that nobody holds a connection
-//! by not reading.
+//! The sender's side of one request, over HTTP/1 or HTTP/2.
+//!
+//! Reads of the body are bounded, and every write has a timeout, so that a sender that does
+//! not read its response cannot hold a connection.
 
+mod error;
 pub(crate) mod http1;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,48 +13,45 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hookgate_core::Chunk;
 use hookgate_gate::{Audience, BodyError, BodySource};
-use hookgate_http1::BodyLen;
+use hookgate_http1::{BodyLen, HopByHop, content_length};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 
+pub(crate) use self::error::{BodyReadError, Disconnected};
 use self::http1::Http1Session;
 use crate::poll::timeout;
-use crate::upstream::response_head;
 
-/// How long one write to a sender may take.
-const WRITE: Duration = Duration::from_secs(10);
-/// How long it may take to end a connection.
-const SHUTDOWN: Duration = Duration::from_secs(1);
-/// Unread bytes of a refused body that are worth reading before the answer, so
-/// that the connection can go on.
-const SHORT: usize = 64 * 1024;
-/// Unread bytes that are read after the answer, so that the sender gets to see it
-/// before the connection ends.
-const LINGER: usize = 64 * 1024 * 1024;
-/// For how long either is read.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// Maximum duration of one write to a sender.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum duration of closing a connection.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of unread body bytes that are read before an early response, so that the
+/// connection can serve another request.
+const MAX_SHORT_BODY: usize = 64 * 1024;
+/// Maximum number of unread body bytes that are read after an early response, so that the
+/// sender receives the response before the connection ends.
+const MAX_DRAIN: usize = 64 * 1024 * 1024;
+/// Maximum duration of reading either of them.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A request of a sender: its head, the rest of its body, and the way to respond.
+pub(crate) struct Downstream<'s> {
+    session: DownstreamSession<'s>,
+    body: BodyLen,
+    /// Set if the rest of the body cannot be read. The bytes after it are not a request.
+    body_error: Option<BodyReadError>,
+    is_aborted: bool,
+}
+
+/// The stream of one request, in either version of HTTP.
 pub(crate) enum DownstreamSession<'s> {
     Http1(&'s mut Http1Session),
     Http2(&'s mut HttpSession),
 }
 
-pub(crate) struct Downstream<'s> {
-    session: DownstreamSession<'s>,
-    body: BodyLen,
-    /// The body's framing broke: what follows is not known to be a request.
-    broken: bool,
-    /// The connection was ended.
-    over: bool,
-}
-
-/// The sender does not take what it is sent.
-#[derive(Debug)]
-pub(crate) struct Disconnected;
-
-/// Whether the connection can take another request.
+/// Whether the connection can serve another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepAlive {
     Keep,
@@ -76,11 +75,12 @@ impl<'s> Downstream<'s> {
         Self {
             session,
             body,
-            broken: false,
-            over: false,
+            body_error: None,
+            is_aborted: false,
         }
     }
 
+    /// Returns the head of the request.
     pub(crate) fn request(&self) -> &RequestHeader {
         match &self.session {
             DownstreamSession::Http1(session) => &session.request,
@@ -88,6 +88,7 @@ impl<'s> Downstream<'s> {
         }
     }
 
+    /// Returns the IP address of the sender.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match &self.session {
             DownstreamSession::Http1(session) => session.client,
@@ -97,7 +98,7 @@ impl<'s> Downstream<'s> {
         }
     }
 
-    /// The scheme of the URL that the sender has called.
+    /// Returns the scheme of the URL that the sender requested: `http` or `https`.
     pub(crate) fn scheme(&self) -> &'static str {
         let is_secure = match &self.session {
             DownstreamSession::Http1(session) => session.is_secure,
@@ -108,12 +109,13 @@ impl<'s> Downstream<'s> {
         if is_secure { "https" } else { "http" }
     }
 
+    /// Returns the kind of client, which determines the format of a refusal.
     pub(crate) fn audience(&self) -> Audience {
         let request = self.request();
         Audience::for_request(request.version, &request.headers)
     }
 
-    /// Length of the body, if the sender says so.
+    /// Returns the length of the body, if the sender declares it.
     pub(crate) fn declared_len(&self) -> Option<u64> {
         match self.body {
             BodyLen::Known(len) => Some(len),
@@ -121,17 +123,23 @@ impl<'s> Downstream<'s> {
         }
     }
 
-    /// Tells a sender that waits for it to send its body (RFC 9110 §10.1.1).
-    pub(crate) async fn proceed(&mut self) -> Result<(), Disconnected> {
-        if !self.waits_for_leave() {
+    /// Sends `100 Continue` if the sender expects it (RFC 9110 §10.1.1).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BodyError::Incomplete`] if the sender has disconnected.
+    pub(crate) async fn send_continue(&mut self) -> Result<(), BodyError> {
+        if !self.expects_continue() {
             return Ok(());
         }
-        let head =
-            ResponseHeader::build(StatusCode::CONTINUE, Some(0)).map_err(|_| Disconnected)?;
-        self.start(&head).await
+        let sent = match ResponseHeader::build(StatusCode::CONTINUE, Some(0)) {
+            Ok(head) => self.start_response(&head).await,
+            Err(error) => Err(error.into()),
+        };
+        sent.map_err(|error| self.fail_body(error))
     }
 
-    fn waits_for_leave(&self) -> bool {
+    fn expects_continue(&self) -> bool {
         let request = self.request();
         request.version == Version::HTTP_11
             && self.body != BodyLen::Known(0)
@@ -141,102 +149,128 @@ impl<'s> Downstream<'s> {
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     }
 
-    /// Sends a whole answer.
-    pub(crate) async fn answer(
+    /// Sends a complete response.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Disconnected`] if the sender does not accept the response.
+    pub(crate) async fn respond(
         &mut self,
         mut head: ResponseHeader,
         body: Bytes,
         trailers: Option<HeaderMap>,
     ) -> Result<(), Disconnected> {
-        // To HEAD there is nothing but the head (RFC 9110 §9.3.2).
-        let is_head_all =
+        // A response to HEAD has no body (RFC 9110 §9.3.2).
+        let has_only_head =
             (body.is_empty() && trailers.is_none()) || self.request().method == Method::HEAD;
-        if let (DownstreamSession::Http2(stream), true) = (&mut self.session, is_head_all) {
-            // A gRPC client takes a status in the head only if nothing follows it.
-            return stream
-                .write_response_header(Box::new(head), true)
-                .map_err(|_| Disconnected);
+        if let (DownstreamSession::Http2(stream), true) = (&mut self.session, has_only_head) {
+            // A gRPC client accepts a status in the head only if nothing follows the head.
+            return Ok(stream.write_response_header(Box::new(head), true)?);
         }
         if trailers.is_none() && head.status != StatusCode::NO_CONTENT {
-            head.insert_header(CONTENT_LENGTH, body.len())
-                .map_err(|_| Disconnected)?;
+            head.insert_header(CONTENT_LENGTH, body.len())?;
         }
-        self.start(&head).await?;
-        self.chunk(body).await?;
-        self.finish(trailers).await
+        self.start_response(&head).await?;
+        self.send_chunk(body).await?;
+        self.finish_response(trailers).await
     }
 
-    /// Sends the head of an answer whose body comes in chunks.
-    pub(crate) async fn start(&mut self, head: &ResponseHeader) -> Result<(), Disconnected> {
+    /// Sends the head of a response whose body follows in chunks.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Disconnected`] if the sender does not accept it.
+    pub(crate) async fn start_response(
+        &mut self,
+        head: &ResponseHeader,
+    ) -> Result<(), Disconnected> {
         match &mut self.session {
-            DownstreamSession::Http1(session) => within(pin!(session.write_head(head))).await,
-            DownstreamSession::Http2(session) => session
-                .write_response_header(Box::new(response_head(head)), false)
-                .map_err(|_| Disconnected),
-        }
-    }
-
-    pub(crate) async fn chunk(&mut self, chunk: Bytes) -> Result<(), Disconnected> {
-        match &mut self.session {
-            DownstreamSession::Http1(session) => within(pin!(session.write(&chunk))).await,
+            DownstreamSession::Http1(session) => limit_write(pin!(session.write_head(head))).await,
             DownstreamSession::Http2(session) => {
-                within(pin!(session.write_body(chunk, false))).await
+                Ok(session.write_response_header(Box::new(http2_response_head(head)), false)?)
             }
         }
     }
 
-    /// Sends what was held back, before a wait.
+    /// Sends a chunk of the body of the response.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Disconnected`] if the sender does not accept it.
+    pub(crate) async fn send_chunk(&mut self, chunk: Bytes) -> Result<(), Disconnected> {
+        match &mut self.session {
+            DownstreamSession::Http1(session) => limit_write(pin!(session.write(&chunk))).await,
+            DownstreamSession::Http2(session) => {
+                limit_write(pin!(session.write_body(chunk, false))).await
+            }
+        }
+    }
+
+    /// Sends the bytes that are buffered for the next write.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Disconnected`] if the sender does not accept them.
     pub(crate) async fn flush(&mut self) -> Result<(), Disconnected> {
         match &mut self.session {
-            DownstreamSession::Http1(session) => within(pin!(session.flush())).await,
-            // Nothing is.
+            DownstreamSession::Http1(session) => limit_write(pin!(session.flush())).await,
+            // The HTTP/2 session buffers nothing.
             DownstreamSession::Http2(_) => Ok(()),
         }
     }
 
-    /// Ends the answer. Trailers are for HTTP/2 alone: over HTTP/1 a client would have
-    /// had to ask for them, and senders do not.
-    pub(crate) async fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), Disconnected> {
+    /// Ends the response. Trailers are sent over HTTP/2 only: an HTTP/1 client must ask for
+    /// trailers, and senders of webhooks do not.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Disconnected`] if the sender does not accept the end.
+    pub(crate) async fn finish_response(
+        &mut self,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(), Disconnected> {
         match (&mut self.session, trailers) {
-            (DownstreamSession::Http1(session), _) => within(pin!(session.finish())).await,
+            (DownstreamSession::Http1(session), _) => limit_write(pin!(session.finish())).await,
             (DownstreamSession::Http2(stream), Some(trailers)) => {
-                stream.write_trailers(trailers).map_err(|_| Disconnected)
+                Ok(stream.write_trailers(trailers)?)
             }
-            (DownstreamSession::Http2(stream), None) => stream.finish().map_err(|_| Disconnected),
+            (DownstreamSession::Http2(stream), None) => Ok(stream.finish()?),
         }
     }
 
-    /// Ends the connection, or this stream of it, at once.
+    /// Ends the HTTP/1 connection, or the HTTP/2 stream, at once.
     pub(crate) async fn abort(&mut self) {
-        self.over = true;
+        self.is_aborted = true;
         match &mut self.session {
             DownstreamSession::Http1(session) => {
-                // What could not be written by now is not waited for.
-                let _: Result<(), _> = timeout(SHUTDOWN, pin!(session.shutdown())).await;
+                // A connection that does not close in time is dropped.
+                let _: Result<(), _> = timeout(SHUTDOWN_TIMEOUT, pin!(session.shutdown())).await;
             }
             DownstreamSession::Http2(session) => session.shutdown(),
         }
     }
 
-    /// Whether the connection was ended.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.is_aborted
     }
 
-    /// Before the body is read to its end, decides whether the connection goes
-    /// on. A short body is likely here already, and is read. A sender that waits
-    /// for leave to send, or has much to send, is told first. Over HTTP/2 only the
-    /// stream is at stake, but there are clients (curl 7.88 for one) that forget an
-    /// answer if the rest of what they send is declined.
-    pub(crate) async fn before_refusal(&mut self) -> KeepAlive {
-        let short = matches!(self.body, BodyLen::Known(len) if len <= SHORT as u64);
+    /// Prepares a response to a request whose body may be unread, and decides whether the
+    /// connection can serve another request.
+    ///
+    /// A short body is read first, because it has probably arrived. A sender that expects
+    /// `100 Continue`, or has much to send, gets the response first. Over HTTP/2 only the
+    /// stream is at stake, but some clients (curl 7.88 is one) lose the response if the rest
+    /// of their body is declined.
+    pub(crate) async fn prepare_early_response(&mut self) -> KeepAlive {
+        let is_short = matches!(self.body, BodyLen::Known(len) if len <= MAX_SHORT_BODY as u64);
         let is_read = match &self.session {
             DownstreamSession::Http1(session) => session.is_body_done(),
             DownstreamSession::Http2(session) => session.is_body_done(),
         };
-        let reusable = !self.broken
-            && (is_read || (short && !self.waits_for_leave() && self.drain(SHORT).await));
-        if reusable {
+        let is_reusable = self.body_error.is_none()
+            && (is_read
+                || (is_short && !self.expects_continue() && self.drain(MAX_SHORT_BODY).await));
+        if is_reusable {
             return KeepAlive::Keep;
         }
         if let DownstreamSession::Http1(session) = &mut self.session {
@@ -245,25 +279,32 @@ impl<'s> Downstream<'s> {
         KeepAlive::Close
     }
 
-    /// After a refusal that ends the connection or the stream: reads on for a moment, because
-    /// closing on unread bytes would take the answer away from the sender.
-    pub(crate) async fn after_refusal(&mut self) {
-        if !self.broken {
-            self.drain(LINGER).await;
+    /// Reads the rest of the body for a moment, then ends the connection or the stream.
+    /// Closing a connection with unread bytes resets it, and the sender would lose the
+    /// response.
+    pub(crate) async fn drain_and_abort(&mut self) {
+        if self.body_error.is_none() {
+            self.drain(MAX_DRAIN).await;
         }
         self.abort().await;
     }
 
-    /// Gives up on the body: nothing more of it is read.
-    pub(crate) fn give_up_body(&mut self) {
-        self.broken = true;
+    /// Stops reading the body, which took too long.
+    pub(crate) fn abandon_body(&mut self) {
+        self.body_error.get_or_insert(BodyReadError::Abandoned);
     }
 
-    /// Reads what is left of the body, within bounds. Whether that was all.
-    async fn drain(&mut self, most: usize) -> bool {
+    /// Returns why the body could not be read to its end.
+    pub(crate) fn body_error(&self) -> Option<&BodyReadError> {
+        self.body_error.as_ref()
+    }
+
+    /// Reads and discards the rest of the body. Returns whether the body ended within
+    /// `limit` bytes and [`DRAIN_TIMEOUT`].
+    async fn drain(&mut self, limit: usize) -> bool {
         let read = pin!(async {
             let mut drained = 0;
-            while drained <= most {
+            while drained <= limit {
                 match self.discard().await {
                     Ok(Some(chunk)) => drained += chunk.len(),
                     Ok(None) => return true,
@@ -272,24 +313,21 @@ impl<'s> Downstream<'s> {
             }
             false
         });
-        timeout(DRAIN_TIME, read).await.unwrap_or(false)
+        timeout(DRAIN_TIMEOUT, read).await.unwrap_or(false)
     }
 
-    /// The next chunk of a body of which nothing is kept.
+    /// Reads the next chunk of a body that is discarded.
     async fn discard(&mut self) -> Result<Option<Chunk>, BodyError> {
-        let piece = match &mut self.session {
-            DownstreamSession::Http1(session) => session
-                .discard()
-                .await
-                .map(from_own)
-                .map_err(|_| BrokenBody),
+        let chunk = match &mut self.session {
+            DownstreamSession::Http1(session) => from_http1(session.discard().await),
             DownstreamSession::Http2(session) => from_http2(session.read_body_bytes().await),
         };
-        piece.map_err(|BrokenBody| self.broken())
+        chunk.map_err(|error| self.fail_body(error))
     }
 
-    fn broken(&mut self) -> BodyError {
-        self.broken = true;
+    /// Keeps the error for the log.
+    fn fail_body(&mut self, error: impl Into<BodyReadError>) -> BodyError {
+        self.body_error = Some(error.into());
         BodyError::Incomplete
     }
 }
@@ -297,31 +335,51 @@ impl<'s> Downstream<'s> {
 impl BodySource for Downstream<'_> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         let chunk = match &mut self.session {
-            DownstreamSession::Http1(session) => {
-                session.chunk().await.map(from_own).map_err(|_| BrokenBody)
-            }
+            DownstreamSession::Http1(session) => from_http1(session.chunk().await),
             DownstreamSession::Http2(session) => from_http2(session.read_body_bytes().await),
         };
-        chunk.map_err(|BrokenBody| self.broken())
+        chunk.map_err(|error| self.fail_body(error))
     }
 }
 
-/// The body ended before its declared end, or its framing is invalid.
-struct BrokenBody;
-
-fn from_own(piece: Option<BytesMut>) -> Option<Chunk> {
-    piece.map(Chunk::from)
+fn from_http1(
+    read: Result<Option<BytesMut>, hookgate_http1::BodyError>,
+) -> Result<Option<Chunk>, BodyReadError> {
+    Ok(read?.map(Chunk::from))
 }
 
-fn from_http2(read: pingora_core::Result<Option<Bytes>>) -> Result<Option<Chunk>, BrokenBody> {
-    Ok(read.map_err(|_| BrokenBody)?.map(Chunk::from))
+fn from_http2(read: pingora_core::Result<Option<Bytes>>) -> Result<Option<Chunk>, BodyReadError> {
+    Ok(read?.map(Chunk::from))
 }
 
-async fn within<E>(
+/// Waits for a write for at most [`WRITE_TIMEOUT`].
+async fn limit_write<E: Into<Disconnected>>(
     write: Pin<&mut impl Future<Output = Result<(), E>>>,
 ) -> Result<(), Disconnected> {
-    match timeout(WRITE, write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Disconnected),
+    match timeout(WRITE_TIMEOUT, write).await {
+        Ok(written) => written.map_err(E::into),
+        Err(_) => Err(Disconnected::TimedOut),
     }
+}
+
+/// Returns the head with which a response is relayed over HTTP/2, without hop-by-hop fields
+/// and with one `Content-Length` at most.
+pub(crate) fn http2_response_head(response: &ResponseHeader) -> ResponseHeader {
+    let hop_by_hop = HopByHop::new(&response.headers);
+    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    for (name, value) in &response.headers {
+        if name != CONTENT_LENGTH && !hop_by_hop.contains(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    // The parser has refused a response with several different lengths.
+    if response.status != StatusCode::NO_CONTENT
+        && let Some(length) = content_length(&response.headers)
+    {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = response.status;
+    parts.headers = headers;
+    parts.into()
 }

@@ -172,7 +172,7 @@ fn unusable_certificates_are_errors_that_name_the_file() {
         ),
         (tls("one.key", "one.key", ""), "expected BEGIN CERTIFICATE"),
         (tls("one.pem", "one.pem", ""), "server.tls[0].key: "),
-        (tls("one.pem", "two.key", ""), "does not go with"),
+        (tls("one.pem", "two.key", ""), "does not match"),
         (
             tls("one.pem", "one.key", &format!("client_ca = {none}")),
             "server.tls[0].client_ca: ",

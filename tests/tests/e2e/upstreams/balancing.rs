@@ -96,13 +96,13 @@ async fn an_unhealthy_server_receives_nothing_until_it_is_healthy_again() {
         };
         assert_eq!(share("healthy").await, (5, 5), "{protocol}");
         unhealthy.store(true, Ordering::SeqCst);
-        gateway.wait_for_log("server is out").await;
+        gateway.wait_for_log("server unhealthy").await;
         assert_eq!(share("unhealthy").await, (0, 10), "{protocol}");
         let metrics = gateway.get_admin("/metrics").await;
         let out = "hookgate_upstream_unhealthy_servers{upstream=\"own\"} 1\n";
         assert!(metrics.contains(out), "{metrics}");
         unhealthy.store(false, Ordering::SeqCst);
-        gateway.wait_for_log("server is back").await;
+        gateway.wait_for_log("server healthy").await;
         assert_eq!(share("recovered").await, (5, 5), "{protocol}");
     }
 }
@@ -116,7 +116,7 @@ async fn without_a_healthy_server_deliveries_are_still_sent() {
         upstream.address()
     ))
     .start();
-    gateway.wait_for_log("server is out").await;
+    gateway.wait_for_log("server unhealthy").await;
     assert_eq!(deliver_own(&gateway, "evt_1").await, 204);
 }
 

@@ -1,0 +1,55 @@
+//! The whole path of one request, from its checked head to its response.
+
+use hookgate_gate::{Admission, Forwardable, Reason, acknowledge_duplicate};
+
+use crate::gateway::Gateway;
+use crate::pipeline::access_record::AccessRecord;
+use crate::pipeline::admit::Admitted;
+use crate::pipeline::downstream::Downstream;
+
+impl Gateway {
+    /// Admits the delivery, forwards it or answers it, and writes the access record.
+    pub(crate) async fn deliver(&self, downstream: &mut Downstream<'_>) {
+        let mut record = AccessRecord::start(self, downstream.address());
+        let Some(Admitted { route, admission }) = self.admit(downstream, &mut record).await else {
+            record.unrouted(downstream.request());
+            let unknown = Reason::SourceUnknown.into();
+            return self.refuse(downstream, None, unknown, &mut record).await;
+        };
+        match admission {
+            Ok(Admission::Forward(delivery)) => {
+                let delivery = Forwardable::Verified(delivery);
+                self.forward(downstream, &route, delivery, &mut record)
+                    .await;
+            }
+            Ok(Admission::Observed(observed)) => {
+                record.observed(&route, observed.verdict());
+                let observed = Forwardable::Observed(observed);
+                self.forward(downstream, &route, observed, &mut record)
+                    .await;
+            }
+            Ok(Admission::Duplicate(_)) => {
+                let (response, trailers) = acknowledge_duplicate(downstream.audience());
+                record.duplicate(&route, response.status().as_u16());
+                let (head, body) = response.into_parts();
+                if let Err(error) = downstream.respond(head.into(), body, trailers).await {
+                    record.log_lost_response(&error);
+                    downstream.abort().await;
+                }
+            }
+            Ok(Admission::Handshake(response)) => {
+                record.handshake(&route, response.status().as_u16());
+                let (head, body) = response.into_parts();
+                // The gate recognises some handshakes by their head, so their body may be
+                // unread.
+                let keep_alive = downstream.prepare_early_response().await;
+                self.send_response(downstream, head.into(), body, keep_alive, &record)
+                    .await;
+            }
+            Err(refusal) => {
+                self.refuse(downstream, Some(&route), refusal, &mut record)
+                    .await;
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Errors of forwarding a delivery, and of reading the response. They keep the cause for the log.
+
+use std::error::Error;
+use std::fmt;
+use std::net::SocketAddr;
+
+use hookgate_gate::{Outcome, Reason};
+
+use super::exchange::Cause;
+use crate::stream::TransportError;
+
+/// Error of forwarding a delivery: there is no response.
+#[derive(Debug)]
+pub(crate) struct ForwardError {
+    /// The reason for which the delivery is refused.
+    pub(crate) reason: Reason,
+    /// How the claim of the delivery is settled.
+    pub(crate) outcome: Outcome,
+    cause: Cause,
+}
+
+impl ForwardError {
+    /// Creates the error of a delivery that no backend processed. A retry of the sender may
+    /// be forwarded at once.
+    pub(super) fn unsent(reason: Reason, cause: impl Into<Cause>) -> Self {
+        Self {
+            reason,
+            outcome: Outcome::Failed,
+            cause: cause.into(),
+        }
+    }
+
+    /// Creates the error of a delivery that a backend may have processed.
+    pub(super) fn sent(reason: Reason, cause: impl Into<Cause>) -> Self {
+        Self {
+            reason,
+            outcome: Outcome::Unknown,
+            cause: cause.into(),
+        }
+    }
+
+    /// Returns the cause, for the log.
+    pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
+        &*self.cause
+    }
+}
+
+impl fmt::Display for ForwardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.outcome {
+            Outcome::Unknown => "the delivery was sent, but there is no response",
+            _ => "the delivery was not sent",
+        })
+    }
+}
+
+impl Error for ForwardError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.cause())
+    }
+}
+
+/// Error of connecting to a backend.
+#[derive(Debug)]
+pub(super) struct ConnectError {
+    pub(super) address: SocketAddr,
+    /// `None` if the attempt timed out.
+    pub(super) cause: Option<TransportError>,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.address;
+        match self.cause {
+            Some(_) => write!(f, "cannot connect to {address}"),
+            None => write!(f, "cannot connect to {address} in time"),
+        }
+    }
+}
+
+impl Error for ConnectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}
+
+/// Why no backend could be tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unavailable {
+    NoBackend,
+    AllBusy,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoBackend => "the upstream has no backend",
+            Self::AllBusy => "every backend has its maximum number of requests",
+        })
+    }
+}
+
+impl Error for Unavailable {}
+
+/// Error of reading a response: it ended before its declared end.
+#[derive(Debug)]
+pub(crate) enum ResponseTruncated {
+    /// The deadline of the delivery has passed.
+    TimedOut,
+    Http1(hookgate_http1::BodyError),
+    Http2(TransportError),
+}
+
+impl fmt::Display for ResponseTruncated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "the response was not complete within `timeout`",
+            Self::Http1(_) | Self::Http2(_) => "the response ended early",
+        })
+    }
+}
+
+impl Error for ResponseTruncated {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::TimedOut => None,
+            Self::Http1(cause) => Some(cause),
+            Self::Http2(cause) => Some(cause),
+        }
+    }
+}
+
+impl From<hookgate_http1::BodyError> for ResponseTruncated {
+    fn from(cause: hookgate_http1::BodyError) -> Self {
+        Self::Http1(cause)
+    }
+}
+
+impl From<Box<pingora_core::Error>> for ResponseTruncated {
+    fn from(cause: Box<pingora_core::Error>) -> Self {
+        Self::Http2(cause.into())
+    }
+}
