@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 /// What happens to the call of the inner service when its response is no longer awaited,
 /// because the sender disconnected or an outer layer timed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnHangUp {
     /// The call is dropped, as is usual in tower. The claim is released, and a retry runs the
     /// handler again from its start.

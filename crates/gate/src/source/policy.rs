@@ -65,6 +65,7 @@ impl fmt::Display for BodyLimit {
 
 /// Whether duplicates of an event are recognised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Dedupe {
     /// An event is forwarded once.
     #[default]
@@ -75,6 +76,7 @@ pub enum Dedupe {
 
 /// The response to a duplicate of a done event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnDuplicate {
     /// 200: the event is done, and the sender may stop.
     #[default]
@@ -85,6 +87,7 @@ pub enum OnDuplicate {
 
 /// The response to a delivery of a done event that has another body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnConflict {
     /// The delivery is a duplicate, because the id decides. The difference is counted and
     /// logged.
