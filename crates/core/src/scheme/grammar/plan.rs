@@ -3,7 +3,7 @@
 use http::HeaderName;
 use toml::Value;
 
-use super::values::Alg;
+use super::values::SchemeAlgorithm;
 use super::{SCHEME_KEYS, checks, handshake, pointers, signature};
 use crate::document::Section;
 use crate::mac::{Algorithm, KeyEncodingScope, KeyRule};
@@ -47,7 +47,7 @@ pub(super) fn read_variant(section: &Section<'_>) -> Option<Plan> {
 }
 
 fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
-    let alg = section.required::<Alg>("alg");
+    let alg = section.required::<SchemeAlgorithm>("alg");
     let key = read_key(section);
     let (policy, signature) = signature::read(section, alg);
     let timestamp = section.section("ts").and_then(|ts| read_timestamp(&ts));
@@ -80,7 +80,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
         when: variant.when,
         opt_in: variant.opt_in,
         // A wrong algorithm has been reported. Any value lets the checks of other keys run.
-        algorithm: alg.map_or(Algorithm::HmacSha256, Alg::algorithm),
+        algorithm: alg.map_or(Algorithm::HmacSha256, SchemeAlgorithm::algorithm),
         kind: kind?,
         key,
         signature: signature?,
@@ -111,19 +111,19 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
 /// Reads the signed message, from `alg` and the template `msg`.
 fn read_message(
     section: &Section<'_>,
-    alg: Option<Alg>,
+    alg: Option<SchemeAlgorithm>,
     context: SchemeContext<'_>,
     exclude: &mut Vec<u8>,
 ) -> (Option<SignatureKind>, Option<Message>) {
     match alg {
-        Some(Alg::Plain(Algorithm::Token)) => {
+        Some(SchemeAlgorithm::Plain(Algorithm::Token)) => {
             (Some(SignatureKind::Token), Some(Message::raw_body()))
         }
-        Some(Alg::Jwt(algorithm, _)) => (
+        Some(SchemeAlgorithm::Jwt(algorithm, _)) => (
             Some(SignatureKind::Jwt { algorithm }),
             Some(Message::from_head()),
         ),
-        None | Some(Alg::Plain(_)) => {
+        None | Some(SchemeAlgorithm::Plain(_)) => {
             let Some(template) = section.required::<String>("msg") else {
                 return (None, None);
             };
@@ -182,9 +182,9 @@ fn read_id(section: &Section<'_>) -> (Vec<Location>, Vec<u8>) {
 }
 
 /// Reads `require` and, with a JSON Web Token, `claims`.
-fn read_require(section: &Section<'_>, alg: Option<Alg>) -> Vec<RequiredValue> {
+fn read_require(section: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Vec<RequiredValue> {
     let mut require = handshake::read_required_values(section, "require");
-    if !matches!(alg, Some(Alg::Jwt(..))) {
+    if !matches!(alg, Some(SchemeAlgorithm::Jwt(..))) {
         return require;
     }
     let Some(claims) = section.section("claims") else {

@@ -4,7 +4,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 use toml::Value;
 
-use super::values::{Alg, Separator};
+use super::values::{SchemeAlgorithm, Separator};
 use crate::document::Section;
 use crate::mac::{Algorithm, PublicAlgorithm};
 use crate::message_signature::{Component, Policy};
@@ -18,7 +18,7 @@ const MAX_SKIPPED_ITEMS: usize = 16;
 /// Reads `sig`, and the policy if the signature is one of RFC 9421.
 pub(super) fn read(
     section: &Section<'_>,
-    alg: Option<Alg>,
+    alg: Option<SchemeAlgorithm>,
 ) -> (Option<Policy>, Option<SignatureField>) {
     let Some(sig) = section.required_section("sig") else {
         return (None, None);
@@ -33,7 +33,7 @@ pub(super) fn read(
 }
 
 /// Reads the demands on a signature of RFC 9421.
-fn read_policy(sig: &Section<'_>, alg: Option<Alg>) -> Option<Policy> {
+fn read_policy(sig: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Option<Policy> {
     let label = sig.optional::<String>("label");
     let tag = sig.optional::<String>("tag");
     let components = sig.required_list::<Component>("components");
@@ -54,8 +54,8 @@ fn read_policy(sig: &Section<'_>, alg: Option<Alg>) -> Option<Policy> {
     }
     // The names of the algorithms in the registry of RFC 9421 §6.2.
     let algorithm = match alg? {
-        Alg::Plain(Algorithm::HmacSha256) => "hmac-sha256",
-        Alg::Plain(Algorithm::Public(algorithm)) => match algorithm {
+        SchemeAlgorithm::Plain(Algorithm::HmacSha256) => "hmac-sha256",
+        SchemeAlgorithm::Plain(Algorithm::Public(algorithm)) => match algorithm {
             PublicAlgorithm::Ed25519 => "ed25519",
             PublicAlgorithm::EcdsaP256Sha256Fixed => "ecdsa-p256-sha256",
             PublicAlgorithm::RsaPkcs1Sha256 => "rsa-v1_5-sha256",
@@ -100,8 +100,8 @@ fn message_signature_field() -> SignatureField {
     }
 }
 
-fn read_field(sig: &Section<'_>, alg: Option<Alg>) -> Option<SignatureField> {
-    let is_token = alg == Some(Alg::Plain(Algorithm::Token));
+fn read_field(sig: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Option<SignatureField> {
+    let is_token = alg == Some(SchemeAlgorithm::Plain(Algorithm::Token));
     let is_basic = is_token && sig.value("in").and_then(Value::as_str) == Some("basic");
     let prefix = sig.optional::<String>("prefix").unwrap_or_default();
     let (location, encoding, prefix) = if is_basic {
@@ -111,7 +111,7 @@ fn read_field(sig: &Section<'_>, alg: Option<Alg>) -> Option<SignatureField> {
         let location = read_location(sig);
         let encoding = match alg {
             _ if is_token => Some(Encoding::Token),
-            Some(Alg::Jwt(..)) => Some(Encoding::Base64Url),
+            Some(SchemeAlgorithm::Jwt(..)) => Some(Encoding::Base64Url),
             _ => sig.required("enc"),
         };
         (location, encoding, prefix)

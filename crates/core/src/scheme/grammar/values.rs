@@ -23,12 +23,12 @@ fn one_of<T: Copy + FromValue>(value: &Value, names: &[(&str, T)]) -> Result<T, 
 
 /// The value of `alg`: an algorithm, and whether the signature is a JSON Web Token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Alg {
+pub(super) enum SchemeAlgorithm {
     Plain(Algorithm),
     Jwt(&'static str, Algorithm),
 }
 
-impl Alg {
+impl SchemeAlgorithm {
     pub(super) const fn algorithm(self) -> Algorithm {
         match self {
             Self::Plain(algorithm) | Self::Jwt(_, algorithm) => algorithm,
@@ -36,7 +36,7 @@ impl Alg {
     }
 }
 
-impl FromValue for Alg {
+impl FromValue for SchemeAlgorithm {
     const EXPECTED: &'static str = "one of hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512, \
                                     sha256, ed25519, ecdsa-p256-sha256, ecdsa-p256-sha256-fixed, \
                                     rsa-pkcs1-sha256, rsa-pss-sha512, token, jwt-hs256, \
