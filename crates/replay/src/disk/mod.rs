@@ -1,8 +1,8 @@
 //! [`DiskStore`]: a replay store in a SQLite file, for one machine.
 //!
 //! `DiskStore` sends commands to the `Writer` thread, which writes them in batches through
-//! `Table`. A second thread, the `Checkpointer`, syncs the file. The writer keeps the row
-//! counts in `TableState` and finds rows through `Index`.
+//! `Table`. The `Checkpointer` is a second thread that syncs the file. The writer keeps the
+//! row counts in `TableState` and finds rows through `Index`.
 
 mod checkpointer;
 mod clock;
