@@ -25,7 +25,7 @@ pub struct Delivery<S: ReplayStore> {
 
 /// The open settlement of a delivery.
 ///
-/// A drop settles it as failed; see [`Delivery`].
+/// A drop releases the claim, with the exception that [`Delivery`] describes.
 #[must_use = "a delivery that is not settled releases its claim"]
 pub struct Settlement<S: ReplayStore> {
     claim: Option<ClaimGuard<S>>,

@@ -99,10 +99,11 @@ impl<S: ReplayStore> Gate<S> {
             request.on_checked();
             let is_current = request.is_current(route);
             let checked = match checked {
+                Ok(checked) => checked,
                 Err(refusal) if is_recheck || !is_current => {
                     return Err(refusal.source_replaced());
                 }
-                checked => checked?,
+                Err(refusal) => return Err(refusal),
             };
             let may_forward = checked.verified().is_some() || source.mode() == Mode::Observe;
             let body = if !is_current && may_forward {
@@ -113,11 +114,11 @@ impl<S: ReplayStore> Gate<S> {
                 }
                 let admission = pin!(self.admit(checked)).await;
                 request.on_claimed();
-                let admission = admission?;
-                match admission.body() {
+                let body = admission.as_ref().ok().and_then(Admission::body);
+                match body {
                     // The claim of this admission is released by its drop.
                     Some(body) if !request.is_current(route) => body.clone(),
-                    _ => return Ok(admission),
+                    _ => return admission,
                 }
             };
             *route = request.find_route().await?;

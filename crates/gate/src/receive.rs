@@ -18,7 +18,7 @@ use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::source::{Mode, Source};
 
-/// A request whose head passed the checks, so that its body may be read.
+/// A request whose body may be read: its head passed the checks, or its source observes.
 pub struct AcceptedHead<'s> {
     source: &'s Source,
     outcome: HeadOutcome<'s>,

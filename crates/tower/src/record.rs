@@ -12,6 +12,7 @@ pub(crate) fn span() -> Span {
     tracing::info_span!("delivery", source = Empty, tenant = Empty, event = Empty)
 }
 
+/// Records the source that a check goes by.
 pub(crate) fn resolved(source: &Source) {
     let span = Span::current();
     span.record("source", source.name());
@@ -20,6 +21,7 @@ pub(crate) fn resolved(source: &Source) {
     }
 }
 
+/// Records the event and the key of a verified delivery.
 pub(crate) fn verified(source: &Source, verified: &Verified) {
     if let Some(id) = verified.id() {
         Span::current().record("event", id);
@@ -27,6 +29,7 @@ pub(crate) fn verified(source: &Source, verified: &Verified) {
     counters::key_matched(source, verified);
 }
 
+/// Records the response of the inner service.
 pub(crate) fn forwarded(source: &Source, status: StatusCode, attempt: u32) {
     tracing::debug!(status = status.as_u16(), attempt, "forwarded");
     // An observed delivery is counted by its verdict, see `observed`.
@@ -36,15 +39,16 @@ pub(crate) fn forwarded(source: &Source, status: StatusCode, attempt: u32) {
 }
 
 pub(crate) fn duplicate(source: &Source) {
-    tracing::info!("duplicate");
+    tracing::info!("duplicate of a done event");
     counters::delivery(source.name(), "duplicate");
 }
 
 pub(crate) fn handshake(source: &Source) {
-    tracing::info!("handshake");
+    tracing::info!("handshake of the provider");
     counters::delivery(source.name(), "handshake");
 }
 
+/// Records a refusal. The source is absent if its lookup failed.
 pub(crate) fn refused(source: Option<&Source>, refusal: Refusal) {
     let (reason, status) = (refusal.reason(), refusal.status().as_u16());
     tracing::info!(reason = reason.label(), status, "delivery refused");
@@ -69,7 +73,7 @@ pub(crate) fn observed(source: &Source, verdict: ObservedVerdict) {
         }
         _ => return counters::delivery(source.name(), "forwarded"),
     }
-    tracing::warn!("forwarded in observe mode despite a failed check");
+    tracing::warn!("forwarded only because the source is in observe mode");
 }
 
 #[cfg(not(feature = "metrics"))]

@@ -40,7 +40,7 @@ enum Progress {
 
 type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A [`Settlement`] of any store. Its drop releases the claim.
+/// A [`Settlement`] of any store.
 trait Settle: Send {
     fn settle(self: Box<Self>, outcome: Outcome) -> Settling;
 }

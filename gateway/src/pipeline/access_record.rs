@@ -132,8 +132,8 @@ impl<'g> AccessRecord<'g> {
     }
 
     /// Records the verdict about a delivery in observe mode.
-    pub(crate) fn observed(&mut self, route: &Route, finding: ObservedVerdict) {
-        self.outcome = match finding {
+    pub(crate) fn observed(&mut self, route: &Route, verdict: ObservedVerdict) {
+        self.outcome = match verdict {
             ObservedVerdict::Duplicate => {
                 route.metrics.duplicate();
                 "observed_duplicate"
