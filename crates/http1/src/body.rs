@@ -42,9 +42,10 @@ pub enum Body {
 /// How strictly the lines between chunks are parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strictness {
-    /// By the letter of RFC 9112, for requests: a proxy in front may parse them otherwise.
+    /// Accepts only the grammar of RFC 9112. For requests, because a proxy in front of this
+    /// parser may parse a deviation in another way.
     Strict,
-    /// With the deviations that servers are known for, for responses.
+    /// Accepts the deviations that servers are known for. For responses.
     Lenient,
 }
 
@@ -57,12 +58,12 @@ pub enum Chunked {
     Data(u64),
     /// The CR LF after the data of a chunk.
     DataEnd,
-    /// The trailers, of which this many bytes were read.
+    /// The trailers. This many bytes of them were read.
     Trailers(usize),
 }
 
 impl Body {
-    /// Returns a chunked body of which nothing was read.
+    /// Returns a chunked body before its first chunk.
     pub const fn chunked(strictness: Strictness) -> Self {
         Self::Chunked(Chunked::Size, strictness)
     }
@@ -75,8 +76,8 @@ impl Body {
     /// Reserves memory for the next bytes of a body of `declared` bytes, so that the body
     /// lies in one buffer or in few.
     ///
-    /// The declared length alone reserves nothing, because its bytes may never come. This
-    /// waits for the first bytes, and reserves in proportion to what was received.
+    /// The declared length alone reserves nothing, because its bytes may never arrive. This
+    /// waits for the first bytes, and reserves in proportion to the received bytes.
     ///
     /// # Errors
     ///
@@ -180,7 +181,7 @@ impl Body {
 }
 
 /// Reserves `len` bytes and one more. A read that does not fill the buffer needs no second
-/// read to find out that the socket is empty.
+/// read to detect that the socket is empty.
 fn reserve(read: &mut BytesMut, len: u64) {
     read.reserve(usize::try_from(len).map_or(0, |len| len + 1));
 }

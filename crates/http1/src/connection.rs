@@ -31,7 +31,7 @@ pub struct Connection<S> {
     recycled: HeaderMap,
 }
 
-/// What the stream can say about a write that failed.
+/// Kind of stream, which determines how much is known about a failed write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// The stream reports every byte that it has sent.
@@ -40,7 +40,7 @@ pub enum Transport {
     Tls,
 }
 
-/// What a write does while the peer accepts no more bytes.
+/// Behaviour of a write while the peer accepts no more bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteMode {
     /// The write waits until the peer accepts more.

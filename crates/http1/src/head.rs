@@ -22,10 +22,11 @@ const MAX_LEADING_EMPTY_LINES: usize = 8;
 ///
 /// # Errors
 ///
-/// Returns [`HeadError::TooLarge`] above [`MAX_HEAD`] bytes or [`MAX_FIELDS`] fields,
-/// [`HeadError::Ambiguous`] if a line ends without CR LF, is folded, or has an invalid
-/// name or value, [`HeadError::Malformed`] if the bytes are not HTTP/1, and
-/// [`HeadError::Disconnected`] if the connection ends first.
+/// * [`HeadError::TooLarge`] if the head exceeds [`MAX_HEAD`] bytes or [`MAX_FIELDS`] fields.
+/// * [`HeadError::Ambiguous`] if a line ends without CR LF, is folded, or has an invalid name
+///   or value.
+/// * [`HeadError::Malformed`] if the bytes are not HTTP/1.
+/// * [`HeadError::Disconnected`] if the connection ends first.
 pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<S>,
 ) -> Result<request::Parts, HeadError> {
@@ -59,9 +60,10 @@ pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
 ///
 /// # Errors
 ///
-/// Returns [`HeadError::TooLarge`] above 256 KiB or 256 fields, [`HeadError::Ambiguous`]
-/// if a name or value is invalid, [`HeadError::Malformed`] if the bytes are not HTTP/1, and
-/// [`HeadError::Disconnected`] if the connection ends first.
+/// * [`HeadError::TooLarge`] if the head exceeds 256 KiB or 256 fields.
+/// * [`HeadError::Ambiguous`] if a name or value is invalid.
+/// * [`HeadError::Malformed`] if the bytes are not HTTP/1.
+/// * [`HeadError::Disconnected`] if the connection ends first.
 pub async fn read_response<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<S>,
 ) -> Result<response::Parts, HeadError> {
@@ -112,7 +114,7 @@ async fn read_head<S: AsyncRead + AsyncWrite + Unpin>(
             None if connection.read.len() < max_len => {}
             _ => return Err(HeadError::TooLarge),
         }
-        // The last two bytes may be the start of the end.
+        // The end of the head has at most three bytes, so its first two may be here already.
         searched = connection.read.len().saturating_sub(2);
         connection.fill_some().await?;
     }

@@ -72,8 +72,8 @@ fn bind_one(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
 }
 
 impl<A: ServerApp + Send + Sync + 'static> BoundService<A> {
-    /// Stops when `shutdown` says so instead of when pingora does, and publishes the socket table
-    /// there for an upgrade.
+    /// Makes the service stop on the signal of `shutdown` instead of pingora's. The service
+    /// also stores the table of sockets there, for an upgrade.
     pub(crate) fn with_shutdown(mut self, shutdown: ShutdownListener) -> Self {
         self.shutdown = Some(shutdown);
         self

@@ -57,7 +57,7 @@ struct GatewayRequest<'r, 's, 'g> {
     gateway: &'r Gateway,
     downstream: &'r mut Downstream<'s>,
     record: &'r mut AccessRecord<'g>,
-    /// How long the sender kept the current check waiting.
+    /// The time during which the current check waited for the sender.
     blocked: Duration,
 }
 

@@ -91,13 +91,7 @@ impl Gateway {
                 record.log_lost_response(error);
             }
             return match outcome {
-                Outcome::Delivered => {
-                    let (mut head, ()) = http::Response::new(()).into_parts();
-                    head.status = StatusCode::NO_CONTENT;
-                    if let Err(error) = downstream.start_response(&head.into()).await {
-                        record.log_lost_response(&error);
-                    }
-                }
+                Outcome::Delivered => respond_no_content(downstream, record).await,
                 _ => self.mask_response(downstream, route, status, record).await,
             };
         };
@@ -141,6 +135,15 @@ impl Gateway {
         );
         let refusal = Reason::UpstreamFailed.into();
         self.refuse(downstream, Some(route), refusal, record).await;
+    }
+}
+
+/// Responds 204 to a sender that cannot read a gRPC response.
+async fn respond_no_content(downstream: &mut Downstream<'_>, record: &AccessRecord<'_>) {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = StatusCode::NO_CONTENT;
+    if let Err(error) = downstream.start_response(&head.into()).await {
+        record.log_lost_response(&error);
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::time::{Instant, timeout};
 
 use self::backend::{Backend, InFlight};
 pub(crate) use self::balance::Event;
-use self::connector::{ConnectionChoice, Connector, UpstreamSession};
+use self::connector::{CertificateError, ConnectionChoice, Connector, UpstreamSession};
 use self::error::{ConnectError, Unavailable};
 pub(crate) use self::error::{ForwardError, ResponseTruncated};
 pub(crate) use self::exchange::Reuse;
@@ -62,12 +62,12 @@ impl Upstream {
     ///
     /// Returns a problem if the certificates cannot be read.
     pub(crate) fn start(name: &str, config: &UpstreamConfig) -> Result<Arc<Self>, Problems> {
-        let connector = Connector::new(config).map_err(|error| {
-            let hint = match &config.tls.ca {
-                None => "check the certificates of the system, and `cert` and `key`",
-                Some(_) => "`ca`, `cert` or `key` has changed since it was checked",
+        let connector = Connector::new(config).map_err(|CertificateError| {
+            let message = match &config.tls.ca {
+                None => "the certificates of the system, or `cert` and `key`, cannot be read",
+                Some(_) => "`ca`, or `cert` and `key`, have changed and cannot be read any more",
             };
-            Problems::one(format!("upstreams.{name}.tls"), format!("{error}; {hint}"))
+            Problems::one(format!("upstreams.{name}.tls"), message)
         })?;
         let backends = config.servers.iter().flat_map(|name| {
             let backend = |address| Arc::new(Backend::new(address, name, config));

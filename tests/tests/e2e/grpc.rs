@@ -115,7 +115,10 @@ async fn a_server_is_unhealthy_while_its_service_reports_not_serving() {
             ))
             .start();
         for (status, expected_log) in [
-            (tonic_health::ServingStatus::NotServing, "it does not serve"),
+            (
+                tonic_health::ServingStatus::NotServing,
+                "the gRPC service is not serving",
+            ),
             (tonic_health::ServingStatus::Serving, "server healthy"),
         ] {
             assert!(!gateway.log().contains(expected_log), "{service}");
@@ -129,9 +132,9 @@ async fn a_server_is_unhealthy_while_its_service_reports_not_serving() {
 async fn a_server_without_the_configured_service_is_unhealthy() {
     let (grpc, _health) = Upstream::start_grpc().await;
     for (upstream, expected_log) in [
-        (grpc, "it answers grpc-status 5"),
+        (grpc, "the gRPC status is 5"),
         // This upstream is no gRPC server: it responds 204 to everything.
-        (Upstream::start().await, "its answer is not gRPC"),
+        (Upstream::start().await, "the response is not gRPC"),
     ] {
         let health = "health = { grpc_service = \"unknown\", interval = \"20ms\" }";
         let gateway = Gateway::builder(upstream.address())
