@@ -1,5 +1,6 @@
 //! Signing: the signature base of a request, and the headers of the finished signature.
 
+use std::error::Error;
 use std::fmt;
 
 use http::{HeaderMap, HeaderValue};
@@ -118,4 +119,22 @@ pub(crate) enum DraftError {
     Unwritable,
     /// The request lacks a component, or a component is repeated.
     Component(VerifyError),
+}
+
+impl fmt::Display for DraftError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unwritable => f.write_str("a structured field cannot hold a parameter"),
+            Self::Component(error) => write!(f, "a component cannot be signed: {error}"),
+        }
+    }
+}
+
+impl Error for DraftError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unwritable => None,
+            Self::Component(error) => Some(error),
+        }
+    }
 }

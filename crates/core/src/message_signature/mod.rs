@@ -37,7 +37,7 @@ use self::covered_components::CoveredComponents;
 pub(crate) use self::dictionary::trim_ows;
 use self::dictionary::{DictionaryError, Member, Parameters, Value};
 pub(crate) use self::digest::Digests;
-pub(crate) use self::draft::{Draft, Metadata};
+pub(crate) use self::draft::{Draft, DraftError, Metadata};
 use self::signed_request::SignedRequest;
 use crate::error::VerifyError;
 use crate::head::Head;

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use crate::error::VerifyError;
+use crate::message_signature::DraftError;
 
 /// Why a delivery cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,15 @@ pub enum SignError {
 impl From<VerifyError> for SignError {
     fn from(error: VerifyError) -> Self {
         Self::Message(error)
+    }
+}
+
+impl From<DraftError> for SignError {
+    fn from(error: DraftError) -> Self {
+        match error {
+            DraftError::Unwritable => Self::FieldMalformed,
+            DraftError::Component(error) => Self::Message(error),
+        }
     }
 }
 

@@ -147,8 +147,7 @@ impl Draft<'_> {
             metadata,
             Head::from(&self.parts),
             endpoint.and_then(|endpoint| endpoint.origin.as_ref()),
-        );
-        let draft = draft.ok().ok_or(SignError::FieldMalformed)?;
+        )?;
         let signature = self.signer.signature(draft.base())?;
         draft.finish(&signature, &mut self.parts.headers);
         Ok(())

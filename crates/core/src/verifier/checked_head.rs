@@ -100,14 +100,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Box<CheckedHead>, VerifyError> {
         let (index, plan) = self.choose_plan(head)?;
-        // One pass over the present headers is faster than one search per forbidden name.
-        let mut names = head.headers.keys();
-        if !plan.forbidden.is_empty() && names.any(|name| plan.forbidden.contains(name)) {
-            return Err(VerifyError::SchemesMixed);
-        }
-        if !self.settings.allows_query(plan, head.uri.query()) {
-            return Err(VerifyError::FieldMalformed);
-        }
+        self.check_allowed(plan, head)?;
         let mut view = HeadView {
             plan: Some(plan),
             ..HeadView::new(head, &self.settings)
@@ -156,6 +149,19 @@ impl Verifier {
         read_requirements(plan, &view, &mut checked.requirements)?;
         self.add_checks(index, checked.messages.len(), now, &mut checked.checks)?;
         Ok(checked)
+    }
+
+    /// Checks that the head has no header and no query that the plan forbids.
+    fn check_allowed(&self, plan: &Plan, head: Head<'_>) -> Result<(), VerifyError> {
+        // One pass over the present headers is faster than one search per forbidden name.
+        let mut names = head.headers.keys();
+        if !plan.forbidden.is_empty() && names.any(|name| plan.forbidden.contains(name)) {
+            return Err(VerifyError::SchemesMixed);
+        }
+        if !self.settings.allows_query(plan, head.uri.query()) {
+            return Err(VerifyError::FieldMalformed);
+        }
+        Ok(())
     }
 
     /// Returns the first plan that applies.
