@@ -199,12 +199,12 @@ fn extent(value: &Placeholder, context: SchemeContext<'_>) -> Extent {
     }
 }
 
-/// Whether the value ends a method that precedes it: its beginning cannot be part of a method.
+/// Whether `value` begins in a way that cannot belong to a method before it.
 fn begins_like_no_method(value: &Placeholder, context: SchemeContext<'_>) -> bool {
     match value.variable {
         // These begin with `/`.
         Variable::Path | Variable::PathQuery => true,
-        // No method ends in `http`, and the colon after it is no token character.
+        // A URL begins with `http:` or `https:`. No method ends so: a colon is no token character.
         Variable::Url | Variable::UrlBase => true,
         Variable::Body => value.filters.is_empty() && context.json_body,
         _ => false,
