@@ -402,10 +402,13 @@ mod tests {
             let mut taken = 0;
             loop {
                 body.reserve(declared, &mut connection).await.unwrap();
-                let room = connection.read.capacity();
-                let come = taken + connection.read.len();
-                let most = (130 * come).min(1_100_000).max(5 * come);
-                assert!(room <= most.max(100_000), "{room} after {come}");
+                let capacity = connection.read.capacity();
+                let received = taken + connection.read.len();
+                let limit = (130 * received).min(1_100_000).max(5 * received);
+                assert!(
+                    capacity <= limit.max(100_000),
+                    "{capacity} after {received}"
+                );
                 let Some(piece) = body.next(&mut connection).await.unwrap() else {
                     break;
                 };

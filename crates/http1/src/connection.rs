@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Returns whether the peer has neither sent bytes nor closed the connection.
     ///
-    /// The runtime already knows the answer unless the socket has become readable, so an
+    /// Unless the socket has become readable, the runtime already knows this, so an
     /// idle connection costs no system call.
     pub fn is_idle(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! Recognises a response that a server sends before it has read the whole request.
+//! Classifies the response that a server sends before it has read the whole request.
 
 use crate::limits::MAX_RESPONSE_HEAD;
 use crate::scan::find_head_end;

@@ -8,7 +8,8 @@ use crate::pipeline::admit::Admitted;
 use crate::pipeline::downstream::Downstream;
 
 impl Gateway {
-    /// Admits the delivery, forwards it or answers it, and writes the access record.
+    /// Admits the delivery, then forwards it or responds to the sender. The access record is
+    /// written at the end.
     pub(crate) async fn deliver(&self, downstream: &mut Downstream<'_>) {
         let mut record = AccessRecord::start(self, downstream.address());
         let Some(Admitted { route, admission }) = self.admit(downstream, &mut record).await else {

@@ -98,3 +98,31 @@ impl From<Box<pingora_core::Error>> for BodyReadError {
         Self::Http2(cause.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use hookgate_http1::WriteError;
+
+    use super::*;
+    use crate::error_chain::ErrorChain;
+
+    #[test]
+    fn the_log_shows_the_io_error_that_lost_a_sender() {
+        let write = WriteError {
+            cause: io::ErrorKind::BrokenPipe.into(),
+            partially_sent: true,
+        };
+        let write = Disconnected::from(ResponseWriteError::Stream(write));
+        let cause = io::ErrorKind::ConnectionReset.into();
+        let read = BodyReadError::from(hookgate_http1::BodyError::Disconnected(cause));
+        for (error, expected) in [
+            (&write as &(dyn Error + 'static), "broken pipe"),
+            (&read, "connection reset"),
+        ] {
+            let text = ErrorChain(error).to_string();
+            assert!(text.ends_with(expected), "{text}");
+        }
+    }
+}
