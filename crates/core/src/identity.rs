@@ -114,13 +114,25 @@ impl ReplayScope {
     /// Returns the key of the event that `discriminator` identifies in this scope.
     pub(crate) fn key(&self, discriminator: &Discriminator) -> ReplayKey {
         let (kind, bytes) = discriminator.parts();
+        ReplayKey(self.hash(kind, bytes))
+    }
+
+    /// Returns a number that stands for the scope in a store. Like the keys, it is the same
+    /// in every process.
+    pub(crate) fn number(&self) -> u64 {
+        // Kind 0 belongs to no discriminator.
+        let hash = u128::from_be_bytes(self.hash(0, b""));
+        (hash >> 64) as u64
+    }
+
+    /// Returns the first 128 bits of the keyed hash of `kind` and `bytes`.
+    fn hash(&self, kind: u8, bytes: &[u8]) -> [u8; 16] {
         let mut mac = self.0.clone();
         mac.update(&[kind]);
         mac.update(bytes);
-        let hash = mac.finish();
-        let mut key = [0; 16];
-        key.copy_from_slice(&hash[..16]);
-        ReplayKey(key)
+        let mut first = [0; 16];
+        first.copy_from_slice(&mac.finish()[..16]);
+        first
     }
 }
 
@@ -163,5 +175,12 @@ mod tests {
             format!("{key:?}"),
             "ReplayKey(b7dd8265f79aa79c4ec37a192caeddd1)"
         );
+    }
+
+    #[test]
+    fn the_number_of_a_scope_is_the_same_in_every_process() {
+        assert_eq!(ReplayScope::new(&["beatapi"]).number(), 0x97ea_77d7_ed5b_4504);
+        let tenant = ReplayScope::new(&["beatapi", "tenant"]);
+        assert_ne!(ReplayScope::new(&["beatapi"]).number(), tenant.number());
     }
 }

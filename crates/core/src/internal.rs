@@ -5,7 +5,12 @@
 pub use crate::catalogue::read_scheme;
 pub use crate::document::{FromValue, Report, Section, parse, text};
 pub use crate::verifier::{BodyHash, hash_paired};
-use crate::{Pending, Verifier, VerifyError};
+use crate::{Pending, ReplayScope, Verifier, VerifyError};
+
+/// Returns a number that stands for `scope` in a store: the same in every process and version.
+pub fn scope_number(scope: &ReplayScope) -> u64 {
+    scope.number()
+}
 
 /// Returns a delivery that will fail with `error` whatever its body is.
 ///

@@ -1,9 +1,9 @@
 //! The builder of a [`Source`].
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_core::internal::scope_number;
 use hookgate_core::{Events, Provider, ReplayScope, UndocumentedProvider, Verifier};
 
 use super::Source;
@@ -217,10 +217,10 @@ impl SourceBuilder {
             .or(provider_retention)
             .unwrap_or(Self::DEFAULT_RETENTION)
             .max(verifier.window().security_retention());
-        let (scope, tag) = scope(&name, tenant.as_deref());
+        let (scope, number) = scope(&name, tenant.as_deref());
         Source {
             scope,
-            tag,
+            number,
             name,
             tenant,
             provider,
@@ -230,10 +230,12 @@ impl SourceBuilder {
     }
 }
 
-/// Returns the scope of the replay keys of a source, and the tag that its quota goes by.
+/// Returns the scope of the replay keys of a source, and the number by which a store counts
+/// the events of its quota.
 fn scope(name: &str, tenant: Option<&str>) -> (ReplayScope, u64) {
     let names = [name, tenant.unwrap_or_default()];
     let names = &names[..1 + usize::from(tenant.is_some())];
-    let tag = BuildHasherDefault::<DefaultHasher>::default().hash_one(names);
-    (ReplayScope::new(names), tag)
+    let scope = ReplayScope::new(names);
+    let number = scope_number(&scope);
+    (scope, number)
 }

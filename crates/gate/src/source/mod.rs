@@ -25,7 +25,7 @@ pub struct Source {
     verifier: Verifier,
     scope: ReplayScope,
     /// Separates the entries of this source from those of others, for the quota.
-    tag: u64,
+    number: u64,
     policy: Policy,
 }
 
@@ -160,7 +160,7 @@ impl Source {
             DeliveryGuarantee::AtMostOnce => Duration::ZERO,
         };
         let mut options = ClaimOptions::new(self.claim_lease(), attempt_retention);
-        options.quota = max_entries.map(|max_entries| SourceQuota::new(self.tag, max_entries));
+        options.quota = max_entries.map(|max_entries| SourceQuota::new(self.number, max_entries));
         options.content_checksum = content;
         options.signed_at = signed;
         options
