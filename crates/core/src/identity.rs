@@ -179,7 +179,10 @@ mod tests {
 
     #[test]
     fn the_number_of_a_scope_is_the_same_in_every_process() {
-        assert_eq!(ReplayScope::new(&["beatapi"]).number(), 0x97ea_77d7_ed5b_4504);
+        assert_eq!(
+            ReplayScope::new(&["beatapi"]).number(),
+            0x97ea_77d7_ed5b_4504
+        );
         let tenant = ReplayScope::new(&["beatapi", "tenant"]);
         assert_ne!(ReplayScope::new(&["beatapi"]).number(), tenant.number());
     }
