@@ -1,8 +1,8 @@
 //! The hookgate gateway: webhook verification and replay protection in front of
 //! any upstream, in any language.
 //!
-//! This crate is a program; its library exists so that tests can run the whole
-//! of it. What applications build on is the crate `tower-hookgate`.
+//! This crate is a program. Its library exists so that tests can run the program. Applications use
+//! the crate `tower-hookgate` instead.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ pub use hookgate_gate::{Clock, SystemClock};
 
 pub use self::config::Config;
 
-/// Runs the command line of this process, with the time of day from `clock`.
+/// Runs the command line of this process. `clock` provides the wall-clock time.
 pub fn main(clock: impl Clock) -> ExitCode {
     cli::main(std::sync::Arc::new(clock))
 }

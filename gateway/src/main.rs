@@ -1,11 +1,11 @@
-//! The binary; everything is in the library, so that tests can run it with a
-//! clock of their own.
+//! The binary `hookgate`. It only calls the library, so that tests can run the gateway with their
+//! own clock.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-/// A delivery is many small allocations, on as many threads as there are cores.
+/// mimalloc, because each delivery makes many small allocations, on all cores at once.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

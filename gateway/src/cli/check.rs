@@ -101,8 +101,7 @@ fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
     let scheme = source.provider().unwrap_or("from [sources.scheme]");
     write_detail(out, "scheme", scheme)?;
     if source.mode() == Mode::Observe {
-        let text = "observe: POST requests within the body limit are forwarded, whatever the \
-                    checks find";
+        let text = "observe: POST requests within the body limit are forwarded, with any verdict";
         write_detail(out, "mode", text)?;
     }
     write_scheme(source.verifier(), out)?;
@@ -152,7 +151,7 @@ fn signs_time(verifier: &Verifier) -> bool {
     variants.any(|variant| variant.window().is_some())
 }
 
-/// Describes by what the source recognises a duplicate.
+/// Describes how the source recognises a duplicate.
 fn describe_dedupe(source: &Source) -> &'static str {
     let verifier = source.verifier();
     if source.dedupe() == Dedupe::Off {

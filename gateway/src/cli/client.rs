@@ -27,9 +27,9 @@ pub(super) struct Client {
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// With a `content-length`.
+    /// The request has a `content-length`.
     Length,
-    /// In chunks of this many bytes.
+    /// The request has chunks of this many bytes.
     Chunked(usize),
 }
 

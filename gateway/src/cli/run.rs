@@ -15,6 +15,7 @@ use tokio::runtime::Builder;
 use super::{ConfigFile, Error};
 use crate::admin::Admin;
 use crate::config::{Config, ShutdownConfig, TlsListener};
+use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::listener::{BoundService, Listener, ListenerKind, ProxyProtocolPeers, bind};
 use crate::run::reload;
@@ -49,7 +50,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let metrics = Metrics::new().map_err(Error::new)?;
     log_overrides_and_warnings(&config);
     let store = Store::open(&config.replay.store, &metrics)
-        .map_err(|error| Error::new(format!("replay: {error}")))?;
+        .map_err(|error| Error::new(format!("replay: {}", ErrorChain(&*error))))?;
     let shutdown = config.shutdown.clone();
     let (mut inherited, predecessor) = take_over(options, &shutdown)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;

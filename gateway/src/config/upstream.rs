@@ -11,7 +11,7 @@ use crate::upstream::tls::ClientFiles;
 /// An upstream: the servers that get the deliveries of one or more sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UpstreamConfig {
-    /// At least one server.
+    /// The servers; the list is not empty.
     pub(crate) servers: Vec<ServerAddress>,
     pub(crate) protocol: HttpVersion,
     pub(crate) tls: ClientFiles,

@@ -95,7 +95,7 @@ impl FailedVerification<'_> {
         verifier.verify(head, body.clone(), self.now)
     }
 
-    /// Lists the headers that the scheme reads, and marks those that are missing or repeated.
+    /// Lists the headers that the scheme reads, and marks missing and repeated ones.
     fn describe_headers(&self) -> Option<String> {
         if self.captured.has_no_headers() {
             return Some("no headers were given; add `--headers FILE`".to_owned());

@@ -210,7 +210,7 @@ fn window(window: Option<Window>) -> String {
     )
 }
 
-/// Describes by what a duplicate of an event is recognised.
+/// Describes how a duplicate of an event is recognised.
 pub(super) fn dedupes_by(provider: &Provider) -> &'static str {
     let scheme = provider.scheme();
     match (

@@ -29,6 +29,7 @@ pub(super) struct Server {
     pub(super) access_log: AccessLogTarget,
 }
 
+/// Reads `[server]` and its TLS listeners.
 pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     let mut server = Server {
         listen: Vec::new(),
@@ -45,29 +46,61 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     let Some(section) = root.required_section("server") else {
         return server;
     };
-    let admin = section.optional::<Address>("admin");
-    server.admin = admin.map_or(DEFAULT_ADMIN, |address| address.0);
+    server.admin = read_admin(&section, warnings);
     server.shutdown = shutdown::read(&section);
-    let access_log = section.optional("access_log");
-    server.access_log = access_log.map_or_else(AccessLogTarget::default, |Keyword(w)| w);
-    if !server.admin.ip().is_loopback() {
+    server.access_log = section
+        .optional("access_log")
+        .map_or_else(AccessLogTarget::default, |Keyword(target)| target);
+    server.proxy_protocol = read_proxy_protocol(&section, warnings);
+    server.h2c = section.optional("h2c").unwrap_or(false);
+    read_listeners(&section, &mut server);
+    if server.shutdown.upgrade_socket.is_some()
+        && server.listen.len() + server.tls.len() >= MAX_HANDED_OVER
+    {
+        section.wrong(
+            "upgrade_socket",
+            format!(
+                "an upgrade can hand over at most {MAX_HANDED_OVER} sockets, including the one of \
+                 `admin`; expected fewer than {MAX_HANDED_OVER} addresses in `listen` and \
+                 [[server.tls]]"
+            ),
+        );
+    }
+    section.deny_unknown();
+    server
+}
+
+fn read_admin(section: &Section<'_>, warnings: &Report) -> SocketAddr {
+    let admin = section.optional::<Address>("admin");
+    let admin = admin.map_or(DEFAULT_ADMIN, |address| address.0);
+    if !admin.ip().is_loopback() {
         warnings.add(
             "server.admin",
             "other machines can reach this address, and it has no authentication; expected a \
              loopback address, or a network that only operators can reach",
         );
     }
-    if section.has("proxy_protocol") {
-        let networks = section.required_list::<Cidr>("proxy_protocol");
-        server.proxy_protocol = networks.into_iter().map(|network| network.0).collect();
+    admin
+}
+
+fn read_proxy_protocol(section: &Section<'_>, warnings: &Report) -> Vec<Network> {
+    if !section.has("proxy_protocol") {
+        return Vec::new();
     }
-    if server.proxy_protocol.iter().any(|network| network.is_all()) {
+    let networks = section.required_list::<Cidr>("proxy_protocol");
+    let networks: Vec<Network> = networks.into_iter().map(|network| network.0).collect();
+    if networks.iter().any(|network| network.is_all()) {
         warnings.add(
             "server.proxy_protocol",
             "every host that can connect can claim any client address; expected only the networks \
              of load balancers",
         );
     }
+    networks
+}
+
+/// Reads `listen` and the `[[server.tls]]` tables, and refuses an address that is used twice.
+fn read_listeners(section: &Section<'_>, server: &mut Server) {
     let mut used = vec![server.admin];
     let mut check_unused = |section: &Section<'_>, address: SocketAddr| {
         // The system chooses a free port for port 0, so two addresses with port 0 differ.
@@ -89,31 +122,15 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
         section.required_list::<Address>("listen")
     };
     for Address(address) in listen {
-        check_unused(&section, address);
+        check_unused(section, address);
         server.listen.push(address);
     }
-    server.h2c = section.optional("h2c").unwrap_or(false);
     for tls in section.sections("tls") {
-        let listener = read_tls(&tls);
-        if let Some(listener) = listener {
+        if let Some(listener) = read_tls(&tls) {
             check_unused(&tls, listener.listen);
             server.tls.push(listener);
         }
     }
-    if server.shutdown.upgrade_socket.is_some()
-        && server.listen.len() + server.tls.len() >= MAX_HANDED_OVER
-    {
-        section.wrong(
-            "upgrade_socket",
-            format!(
-                "an upgrade can hand over at most {MAX_HANDED_OVER} sockets, including the one of \
-                 `admin`; expected fewer than {MAX_HANDED_OVER} addresses in `listen` and \
-                 [[server.tls]]"
-            ),
-        );
-    }
-    section.deny_unknown();
-    server
 }
 
 fn read_tls(section: &Section<'_>) -> Option<TlsListener> {

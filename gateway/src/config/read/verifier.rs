@@ -14,19 +14,11 @@ pub(super) fn read(
     window: Option<Window>,
     warnings: &Report,
 ) -> Option<Verifier> {
-    const ALLOW_PUBLISHED: &str = "insecure_allow_published_secrets";
     let keys = read_keys(section, warnings);
     let url = section.optional::<String>("url");
     let variant = section.optional::<String>("variant");
     let params = read_params(section);
-    let allow_published = section.optional(ALLOW_PUBLISHED).unwrap_or(false);
-    if allow_published {
-        warnings.add(
-            section.key_path(ALLOW_PUBLISHED),
-            "secrets from public documentation are accepted, so any sender can forge deliveries; \
-             use this for tests only",
-        );
-    }
+    let allow_published = read_allow_published(section, warnings);
     let mut builder = Verifier::builder(scheme?);
     if allow_published {
         builder = builder.with_insecure_published_secrets();
@@ -49,46 +41,65 @@ pub(super) fn read(
         builder = builder.key(key);
     }
     if paths.is_empty() {
-        // `read_keys` has reported every other reason for a missing key.
-        let items = section.raw().get("secrets").and_then(Value::as_array);
-        if items.is_some_and(Vec::is_empty) {
-            section.wrong(
-                "secrets",
-                "expected at least one secret; without one, no delivery can be verified",
-            );
-        }
+        report_empty_secrets(section);
         return None;
     }
-    match builder.build() {
-        Ok(verifier) => {
-            for index in verifier.weak_keys() {
-                let message = "decodes to fewer than 16 bytes and could be guessed; expected a longer \
-                               secret";
-                warnings.add(&paths[index], message);
-            }
-            warn_of_inactive(&verifier, &paths, section, warnings);
-            Some(verifier)
+    let verifier = builder
+        .build()
+        .map_err(|error| report_build_error(error, section, &paths))
+        .ok()?;
+    for index in verifier.weak_keys() {
+        let message = "decodes to fewer than 16 bytes and could be guessed; expected a longer \
+                       secret";
+        warnings.add(&paths[index], message);
+    }
+    warn_of_inactive(&verifier, &paths, section, warnings);
+    Some(verifier)
+}
+
+fn read_allow_published(section: &Section<'_>, warnings: &Report) -> bool {
+    const KEY: &str = "insecure_allow_published_secrets";
+    let allow_published = section.optional(KEY).unwrap_or(false);
+    if allow_published {
+        warnings.add(
+            section.key_path(KEY),
+            "secrets from public documentation are accepted, so any sender can forge deliveries; \
+             use this for tests only",
+        );
+    }
+    allow_published
+}
+
+/// Reports an empty array `secrets`. `read_keys` has reported every other reason for a missing key.
+fn report_empty_secrets(section: &Section<'_>) {
+    let items = section.raw().get("secrets").and_then(Value::as_array);
+    if items.is_some_and(Vec::is_empty) {
+        section.wrong(
+            "secrets",
+            "expected at least one secret; without one, no delivery can be verified",
+        );
+    }
+}
+
+/// Reports why the verifier cannot be built, at the key that caused it. `paths` are the paths of
+/// the secrets.
+fn report_build_error(error: BuildError, section: &Section<'_>, paths: &[String]) {
+    match error {
+        BuildError::Secret { index, error } => {
+            section.report().add(&paths[index], error.to_string());
         }
-        Err(error) => {
-            match error {
-                BuildError::Secret { index, error } => {
-                    section.report().add(&paths[index], error.to_string());
-                }
-                BuildError::KeyId { index } => section.report().add(
-                    format!("{}.id", paths[index]),
-                    "expected a unique id of 1 to 256 visible ASCII characters",
-                ),
-                BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => {
-                    section.wrong("url", error.to_string());
-                }
-                BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => {
-                    section.wrong("params", error.to_string());
-                }
-                BuildError::VariantUnknown { .. } => section.wrong("variant", error.to_string()),
-                error => section.wrong("secrets", error.to_string()),
-            }
-            None
+        BuildError::KeyId { index } => section.report().add(
+            format!("{}.id", paths[index]),
+            "expected a unique id of 1 to 256 visible ASCII characters",
+        ),
+        BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => {
+            section.wrong("url", error.to_string());
         }
+        BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => {
+            section.wrong("params", error.to_string());
+        }
+        BuildError::VariantUnknown { .. } => section.wrong("variant", error.to_string()),
+        error => section.wrong("secrets", error.to_string()),
     }
 }
 
