@@ -10,7 +10,7 @@ use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::route::Route;
 use crate::run::store::Store;
-use crate::upstream::{Event, ForwardContext, Request, UpstreamResponse};
+use crate::upstream::{Event, ForwardContext, ForwardError, Request, UpstreamResponse};
 
 impl Gateway {
     /// Forwards a delivery and relays the response of the upstream. A sender that disconnects
@@ -65,16 +65,20 @@ impl Gateway {
                 if is_enforced && error.outcome == Outcome::Unknown {
                     record.forwarded(route);
                 }
-                tracing::warn!(
-                    request_id = record.id,
-                    source,
-                    reason = error.reason.label(),
-                    cause = %ErrorChain(error.cause()),
-                    "forwarding failed"
-                );
+                log_failure(&record.id, source, &error);
                 self.refuse(downstream, Some(route), error.reason.into(), record)
                     .await;
             }
         }
     }
+}
+
+fn log_failure(request_id: &str, source: &str, error: &ForwardError) {
+    tracing::warn!(
+        request_id,
+        source,
+        reason = error.reason.label(),
+        cause = %ErrorChain(error.cause()),
+        "forwarding failed"
+    );
 }
