@@ -137,7 +137,7 @@ fn write_scheme(verifier: &Verifier, out: &mut impl Write) -> io::Result<()> {
         let (algorithm, signed) = (variant.algorithm(), variant.signed());
         write_detail(out, "signed", format_args!("{name}{algorithm} {signed}"))?;
         for warning in variant.warnings() {
-            write_detail(out, "caution", format_args!("{name}{}", warning.text()))?;
+            write_detail(out, "warning", format_args!("{name}{}", warning.text()))?;
         }
     }
     for handshake in verifier.scheme().handshakes() {

@@ -220,5 +220,5 @@ fn a_provider_without_a_documented_scheme_needs_a_configured_one() {
     let (is_valid, output) = check(&source(with_scheme));
     assert!(is_valid, "{output}");
     assert!(output.contains("remembered for 7days"), "{output}");
-    assert!(output.contains("caution"), "{output}");
+    assert!(output.contains("\n  warning "), "{output}");
 }

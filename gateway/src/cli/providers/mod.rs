@@ -175,7 +175,7 @@ fn write_variant(variant: Variant<'_>, out: &mut impl Write) -> io::Result<()> {
         &variant.id().unwrap_or_else(|| "none".to_owned()),
     )?;
     for warning in variant.warnings() {
-        line(out, "caution", warning.text())?;
+        line(out, "warning", warning.text())?;
     }
     Ok(())
 }
@@ -234,7 +234,11 @@ fn object(provider: &Provider) -> Value {
     let variants: Vec<Value> = scheme
         .variants()
         .map(|variant| {
-            let warnings: Vec<&str> = variant.warnings().iter().map(|c| c.text()).collect();
+            let warnings: Vec<&str> = variant
+                .warnings()
+                .iter()
+                .map(|warning| warning.text())
+                .collect();
             json!({
                 "name": variant.name(),
                 "opt_in": variant.is_opt_in(),
@@ -245,7 +249,7 @@ fn object(provider: &Provider) -> Value {
                 "window_past_seconds": variant.window().map(|window| window.past().as_secs()),
                 "window_future_seconds": variant.window().map(|window| window.future().as_secs()),
                 "event_id": variant.id(),
-                "cautions": warnings,
+                "warnings": warnings,
             })
         })
         .collect();
