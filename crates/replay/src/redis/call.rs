@@ -20,18 +20,20 @@ pub(super) struct ScriptCall<'a> {
     pub(super) keys: &'a [String],
     /// The reply starts with this token.
     pub(super) token: &'a str,
-    pub(super) arguments: &'a (dyn Fn(Attempt) -> Vec<String> + Sync),
+    pub(super) arguments: &'a (dyn Fn(Try) -> Vec<String> + Sync),
     pub(super) timeout: Duration,
 }
 
-/// Whether an earlier attempt of the same call may have been applied.
+/// Whether an earlier try of the same call may have been applied.
+///
+/// It is unrelated to the attempt of a [`Lease`](crate::Lease), which counts deliveries.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(super) enum Try {
     First,
     Second,
 }
 
-/// An attempt ended without a reply.
+/// A try that ended without a reply.
 #[derive(Debug)]
 enum CallError {
     /// The server has applied nothing.
@@ -41,8 +43,8 @@ enum CallError {
 }
 
 impl ScriptCall<'_> {
-    /// The part of the time limit after which the first attempt is abandoned.
-    const FIRST_ATTEMPT: f32 = 0.6;
+    /// The part of the time limit after which the first try is abandoned.
+    const FIRST_TRY: f32 = 0.6;
 
     /// Runs the script, and runs it again if it is unknown whether the script was applied.
     ///
@@ -54,24 +56,25 @@ impl ScriptCall<'_> {
         sent: &mut Vec<LiveConnection>,
     ) -> Result<(Reply, LiveConnection), StoreError> {
         let start = Instant::now();
-        let deadline = start + self.timeout.mul_f32(Self::FIRST_ATTEMPT);
-        match self.attempt(keeper, deadline, Attempt::First, sent).await {
+        let deadline = start + self.timeout.mul_f32(Self::FIRST_TRY);
+        match self.try_once(keeper, deadline, Try::First, sent).await {
             Ok(reply) => Ok(reply),
             Err(CallError::NotApplied(error)) => Err(error),
             Err(CallError::Unknown(error)) => {
                 tracing::debug!(%error, "the reply to a script is lost; running it again");
                 let deadline = start + self.timeout;
-                let second = self.attempt(keeper, deadline, Attempt::Second, sent);
+                let second = self.try_once(keeper, deadline, Try::Second, sent);
                 second.await.map_err(CallError::into_store_error)
             }
         }
     }
 
-    async fn attempt(
+    /// Sends the script over the current connection, and waits for its reply until `deadline`.
+    async fn try_once(
         &self,
         keeper: &ConnectionKeeper,
         deadline: Instant,
-        attempt: Attempt,
+        this_try: Try,
         sent: &mut Vec<LiveConnection>,
     ) -> Result<(Reply, LiveConnection), CallError> {
         let mut live = keeper
@@ -79,7 +82,7 @@ impl ScriptCall<'_> {
             .await
             .map_err(CallError::NotApplied)?;
         sent.push(live.clone());
-        let arguments = (self.arguments)(attempt);
+        let arguments = (self.arguments)(this_try);
         let reply = self.script.run(&mut live.connection, self.keys, &arguments);
         match timeout_at(deadline, reply).await {
             Ok(Ok(value)) => match Reply::read(value, self.token) {

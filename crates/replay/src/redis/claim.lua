@@ -31,7 +31,7 @@ if value then
     if now < tonumber(forget_at) then
       attempt = tonumber(count)
       if now < tonumber(lease_end) then
-        -- The token is the claim's own if the reply to its first attempt was lost.
+        -- The token is the claim's own if the reply to its first try was lost.
         if holder == token then
           return token .. ' granted ' .. count
         end

@@ -36,10 +36,10 @@ impl WaitReplicas {
 }
 
 impl RedisConfig {
-    /// 500 ms.
+    /// The default time limit of a claim or a settlement: 500 ms.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
 
-    /// `hookgate`.
+    /// The default prefix of all keys: `hookgate`.
     pub const DEFAULT_PREFIX: &str = "hookgate";
 
     /// Creates a configuration for the server at `url`. The [module](super) lists the forms
@@ -65,7 +65,11 @@ impl RedisConfig {
         self
     }
 
-    /// Sets the prefix of all keys, which stands before `:{…}…`.
+    /// Sets the prefix of all keys, which stands before `:{…}…`. The default is
+    /// [`DEFAULT_PREFIX`](Self::DEFAULT_PREFIX).
+    ///
+    /// The prefix must not be empty and must not contain a brace.
+    /// [`RedisStore::connect`](super::RedisStore::connect) checks that.
     ///
     /// Gates that share events must use the same prefix. Other gates on the same server must
     /// use a different one. The store publishes settlements on the channel `PREFIX:settled`.
@@ -74,13 +78,20 @@ impl RedisConfig {
         self
     }
 
-    /// Sets the time limit of a claim or a settlement, which includes a second attempt.
+    /// Sets the time limit of a claim or a settlement, which includes a second try. The
+    /// default is [`DEFAULT_TIMEOUT`](Self::DEFAULT_TIMEOUT).
+    ///
+    /// The limit must be at least 10 ms. [`RedisStore::connect`](super::RedisStore::connect)
+    /// checks that.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Makes each claim and settlement wait until replicas have it.
+    /// Makes each claim and settlement wait until replicas have it. By default none waits.
+    ///
+    /// The wait needs at least one replica and at least 1 ms, and is not supported on a
+    /// cluster. [`RedisStore::connect`](super::RedisStore::connect) checks that.
     pub fn with_wait_replicas(mut self, wait: WaitReplicas) -> Self {
         self.replicas = Some(wait);
         self

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
-use super::call::Attempt;
+use super::call::Try;
 use super::connection::Connection;
 use super::connection_keeper::LiveConnection;
 use super::error::ScriptError;
@@ -45,8 +45,8 @@ impl PendingClaim {
         self.sent.clear();
     }
 
-    /// Records that the last attempt was not granted. An earlier attempt may still arrive at
-    /// the server.
+    /// Records that the last try was not granted. An earlier try may still arrive at the
+    /// server.
     pub(super) fn not_granted(&mut self) {
         self.sent.pop();
     }
@@ -133,13 +133,14 @@ impl OrphanedClaim {
 
     /// Sends a release over one connection and returns the reply.
     ///
-    /// The release counts as a first attempt. As a second attempt it would report a missing
-    /// claim as released, although the claim may not have arrived yet.
+    /// The release is sent as [`Try::First`]. The server then replies [`Reply::Stale`] if the
+    /// claim is missing, because the claim may still arrive. With [`Try::Second`], the script
+    /// would treat a missing claim as released by an earlier try.
     async fn release_over(&self, mut live: LiveConnection) -> Result<Reply, StoreError> {
         let server = self.server()?;
         let keys = [server.config.key(self.lease.key())];
         let token = token_text(self.lease.token());
-        let arguments = server.settle_arguments(self.lease.key(), &token, None, Attempt::First);
+        let arguments = server.settle_arguments(self.lease.key(), &token, None, Try::First);
         // A dropped store must close its connections, however long this task waits.
         drop(server);
         let reply = SETTLE.run(&mut live.connection, &keys, &arguments);

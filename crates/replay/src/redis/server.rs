@@ -7,7 +7,7 @@ use hookgate_core::ReplayKey;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::call::Attempt;
+use super::call::Try;
 use super::config::RedisConfig;
 use super::connection_keeper::{ConnectionKeeper, LiveConnection};
 use super::data_loss::DataLossDetector;
@@ -30,13 +30,13 @@ impl Server {
         key: ReplayKey,
         token: &str,
         retention: Option<Duration>,
-        attempt: Attempt,
+        this_try: Try,
     ) -> Vec<String> {
         vec![
             token.to_owned(),
             retention.map_or_else(|| "-1".to_owned(), millis),
             self.data_loss.clock_shift(),
-            u8::from(attempt == Attempt::Second).to_string(),
+            u8::from(this_try == Try::Second).to_string(),
             self.config.channel(),
             hex::encode(key.as_bytes()),
         ]

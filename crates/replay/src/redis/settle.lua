@@ -4,17 +4,17 @@
 -- ARGV[1]: the token of the claim. The reply begins with it.
 -- ARGV[2]: the retention, or -1 to release the claim; ARGV[3]: what to add to the server's
 -- clock; both in milliseconds.
--- ARGV[4]: 1 if an earlier attempt of this call may have been applied.
+-- ARGV[4]: 1 if an earlier try of this call may have been applied.
 -- ARGV[5]: the channel for settlements; ARGV[6]: the message.
 -- The reply to a commit ends with the new value of the key.
 --
 -- The flag allow-oom lets a full server record what was delivered.
-local token, retention, is_second_attempt = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
+local token, retention, is_second_try = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[3])
 local value = redis.call('GET', KEYS[1])
 if not value then
-  if is_second_attempt and retention < 0 then
+  if is_second_try and retention < 0 then
     return token .. ' released'
   end
   return token .. ' stale'
@@ -23,7 +23,7 @@ local holder, count, forget_at, checksum = string.match(value, '^f:(%x+):(%d+):%
 if not holder then
   local released_by = string.match(value, '^g:(%x+):%d+:%d+$')
   if released_by then
-    if is_second_attempt and retention < 0 and released_by == token then
+    if is_second_try and retention < 0 and released_by == token then
       return token .. ' released'
     end
     return token .. ' stale'
@@ -32,7 +32,7 @@ if not holder then
   if not committed_by then
     return token .. ' foreign'
   end
-  if is_second_attempt and retention >= 0 and committed_by == token then
+  if is_second_try and retention >= 0 and committed_by == token then
     return token .. ' committed ' .. value
   end
   return token .. ' stale'

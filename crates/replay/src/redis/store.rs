@@ -95,7 +95,9 @@ impl RedisStore {
             script: &SETTLE,
             keys: slice::from_ref(&key),
             token: &token,
-            arguments: &|attempt| server.settle_arguments(lease.key(), &token, retention, attempt),
+            arguments: &|this_try| {
+                server.settle_arguments(lease.key(), &token, retention, this_try)
+            },
             timeout: server.config.timeout,
         };
         let (reply, live) = call.run(&server.keeper, &mut Vec::new()).await?;
@@ -176,7 +178,7 @@ impl ReplayStore for RedisStore {
             script: &CLAIM,
             keys: &request.keys,
             token: &request.token,
-            // The script recognises its own token, so both attempts have the same arguments.
+            // The script recognises its own token, so both tries have the same arguments.
             arguments: &|_| request.arguments.clone(),
             timeout: server.config.timeout,
         };
