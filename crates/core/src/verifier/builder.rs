@@ -77,6 +77,11 @@ impl VerifierBuilder {
     /// Enables one variant of the scheme and disables all others.
     ///
     /// Variants with `opt_in` are disabled unless they are chosen here.
+    ///
+    /// # Security
+    ///
+    /// Without a chosen variant, the fields of a delivery select one. A sender can then leave out
+    /// the signature of a strong variant, and the delivery is checked by a weaker one.
     #[must_use]
     pub fn variant(mut self, name: impl Into<String>) -> Self {
         self.variant = Some(name.into());
@@ -100,7 +105,8 @@ impl VerifierBuilder {
     ///
     /// Returns a [`BuildError`] in these cases:
     ///
-    /// * There is no key, or there are more than [`MAX_KEYS`], or two keys have one id.
+    /// * There is no key, or there are more than [`MAX_KEYS`].
+    /// * Two keys have the same id, or an id is not 1 to 256 visible ASCII characters.
     /// * A secret does not fit the scheme, or a provider's documentation prints it.
     /// * The URL or a parameter is missing or wrong, or the variant is unknown.
     pub fn build(self) -> Result<Verifier, BuildError> {

@@ -164,10 +164,11 @@ impl Verifier {
         Ok(())
     }
 
-    /// Returns the first plan that applies.
+    /// Returns the first enabled plan whose `when` holds.
     ///
-    /// If its signature does not match, no other plan is tried: the sender must not choose the
-    /// weakest one.
+    /// The signature of this plan decides alone. A good weak signature therefore does not make
+    /// up for a bad strong one. A sender who leaves out the strong one still reaches the weaker
+    /// plan; the operator prevents that by choosing a variant.
     fn choose_plan(&self, head: Head<'_>) -> Result<(usize, &Plan), VerifyError> {
         let view = HeadView::new(head, &self.settings);
         let applies = |plan: &Plan| {

@@ -29,6 +29,9 @@ impl Key {
     }
 
     /// Sets the id of the key, which [`Verified::key_id`](crate::Verified::key_id) returns.
+    ///
+    /// The id must be unique among the keys of a verifier, and have 1 to 256 visible ASCII
+    /// characters. [`VerifierBuilder::build`](crate::VerifierBuilder::build) checks both.
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
