@@ -46,7 +46,7 @@ pub(super) enum StoreKind {
 }
 
 impl StoreKind {
-    const ALL: [Self; 3] = [Self::Memory, Self::Disk, Self::Redis];
+    pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Disk, Self::Redis];
 
     /// Returns the value of `replay.store` for this kind.
     pub(super) fn name(self) -> &'static str {

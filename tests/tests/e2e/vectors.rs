@@ -105,8 +105,12 @@ fn every_vector_has_its_verdict_through_the_api() {
             forged += 1
         }
     }
-    // 20 vectors are in seeds.json and 64 in catalogue.json.
-    assert_eq!((genuine, forged, handshakes), (46, 28, 10));
+    // The lower limits show that no vectors were lost. A new vector needs no change here.
+    let counts = (genuine, forged, handshakes);
+    assert!(
+        genuine >= 46 && forged >= 28 && handshakes >= 10,
+        "{counts:?}"
+    );
 }
 
 /// The control: each genuine vector with one changed byte, at every position.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use toml::Value as Toml;
 
 use self::example::Node;
+use super::values::StoreKind;
 
 /// The required keys of each table.
 const REQUIRED: [(&str, &[&str]); 4] = [
@@ -115,7 +116,7 @@ fn special(path: &str) -> Option<Value> {
     let secret = json!({ "type": "string", "pattern": "^(env|file):." });
     let special = match path {
         "server.access_log" => keywords(&["stdout", "stderr", "off"]),
-        "replay.store" => keywords(&["memory", "disk", "redis"]),
+        "replay.store" => keywords(&StoreKind::ALL.map(StoreKind::name)),
         "replay.durability" => keywords(&["process", "power"]),
         "replay.url" => secret,
         "upstreams.*.protocol" => keywords(&["http1", "h2", "h2c"]),
