@@ -183,7 +183,10 @@ pub struct GateBuilder<S> {
 }
 
 impl<S: ReplayStore> GateBuilder<S> {
-    /// Sets the clock.
+    /// Sets the clock that timestamps and the boot fence are checked with. The default is the
+    /// machine's clock.
+    ///
+    /// Stores and timeouts keep their own time.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);

@@ -126,8 +126,8 @@ reasons! {
 
 /// Returns the row of a delivery that did not verify.
 ///
-/// It is the same for nearly every error: a response that says which check failed would
-/// help an attacker.
+/// Only the label differs between nearly all errors. The sender gets the same status, gRPC
+/// status and outcome, because a response that says which check failed would help an attacker.
 const fn verify_row(error: VerifyError) -> ReasonRow {
     let (status, grpc, retry_after) = match error {
         // The receiver's own fault, and temporary.

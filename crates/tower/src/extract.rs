@@ -143,7 +143,7 @@ pub enum VerifiedJsonRejection {
         source: Box<str>,
         /// The line of the body with the first mismatch, from 1.
         line: usize,
-        /// The column in that line, in bytes.
+        /// The column in `line` at which serde_json reports the mismatch, in bytes, from 1.
         column: usize,
     },
 }

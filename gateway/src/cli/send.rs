@@ -21,7 +21,7 @@ pub(super) struct Options {
     #[command(flatten)]
     delivery: DeliveryOptions,
 
-    /// The URL to send to, http:// or https://
+    /// The URL to send to, http:// or https://. With --url, the query of --url replaces its query
     #[arg(long, value_name = "URL")]
     to: Uri,
 
@@ -75,7 +75,8 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     Ok(exit)
 }
 
-/// Returns `to` with the query of the signed request.
+/// Returns `to` with the query of the signed request, which replaces the query of `to`. The
+/// request is signed with the query of `--url`, and some schemes add their signature to it.
 fn with_query(to: &Uri, signed: &Uri) -> Result<Uri, Error> {
     let mut parts = to.clone().into_parts();
     let target = match signed.query() {

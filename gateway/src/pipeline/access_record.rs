@@ -1,5 +1,8 @@
-//! Collects the facts about one request while it is served. When the record is dropped, it
-//! becomes a line of the access log and a span of the trace.
+//! Collects the facts about one request while it is served, and counts its metrics at once.
+//!
+//! When the record is dropped, it becomes a line of the access log and a span of the trace, if
+//! they are on. A rate-limited refusal gets no line. The record also counts the deliveries in
+//! progress, from [`AccessRecord::start`] until it is dropped.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -143,7 +146,7 @@ impl<'g> AccessRecord<'g> {
                 "observed_handshake"
             }
             ObservedVerdict::Refused(refusal) => {
-                self.count_refused(Some(route), refusal.reason());
+                self.record_reason(Some(route), refusal.reason());
                 "observed_refused"
             }
             _ => {
@@ -196,10 +199,12 @@ impl<'g> AccessRecord<'g> {
             self.outcome = "duplicate";
         }
         self.status = Some(refusal.status().as_u16());
-        self.count_refused(route, reason);
+        self.record_reason(route, reason);
     }
 
-    fn count_refused(&mut self, route: Option<&Route>, reason: Reason) {
+    /// Sets the reason of the access log line, and counts a refusal for this reason. In observe
+    /// mode the delivery is forwarded nevertheless.
+    fn record_reason(&mut self, route: Option<&Route>, reason: Reason) {
         self.reason = Some(reason);
         match route {
             Some(route) => {

@@ -44,7 +44,10 @@ impl Readiness {
         }
     }
 
-    /// Returns a report that is at most [`CACHE_TTL`] old. Concurrent calls share one check.
+    /// Returns the last report if its check ended less than [`CACHE_TTL`] ago. Otherwise checks
+    /// the store and the upstreams again. Concurrent calls share one check.
+    ///
+    /// Whether the process drains is always current.
     pub(crate) async fn report(&self) -> Report {
         let mut last = self.last.lock().await;
         if let Some((at, report)) = &*last

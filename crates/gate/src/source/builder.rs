@@ -107,7 +107,8 @@ impl SourceBuilder {
         self
     }
 
-    /// Sets whether duplicates of an event are recognised.
+    /// Sets whether duplicates of an event are recognised. The default is that of the
+    /// provider, or [`Dedupe::On`].
     ///
     /// Set [`Dedupe::Off`] for a provider whose distinct events can be byte-identical:
     /// otherwise one event is taken for a duplicate of another, and lost.
@@ -128,7 +129,7 @@ impl SourceBuilder {
     }
 
     /// Sets how long a delivery in flight keeps other deliveries of its event out, at least
-    /// one second.
+    /// one second. The default is [`DEFAULT_LEASE`](Self::DEFAULT_LEASE).
     ///
     /// The lease must be longer than the longest delivery.
     #[must_use]
@@ -147,42 +148,47 @@ impl SourceBuilder {
         self
     }
 
-    /// Sets how long a second delivery of an event in flight waits for the first.
+    /// Sets how long a second delivery of an event in flight waits for the first. The default
+    /// is [`DEFAULT_DUPLICATE_WAIT`](Self::DEFAULT_DUPLICATE_WAIT).
     #[must_use]
     pub fn duplicate_wait(mut self, wait: Duration) -> Self {
         self.policy.duplicate_wait = wait;
         self
     }
 
-    /// Sets the size limit of a body.
+    /// Sets the size limit of a body. The default is [`BodyLimit::DEFAULT`].
     #[must_use]
     pub fn body_limit(mut self, limit: BodyLimit) -> Self {
         self.policy.body_limit = limit;
         self
     }
 
-    /// Sets the time limit of a whole body.
+    /// Sets the time limit of a whole body. The default is
+    /// [`DEFAULT_BODY_TIMEOUT`](Self::DEFAULT_BODY_TIMEOUT).
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.policy.body_timeout = timeout;
         self
     }
 
-    /// Sets the response to a delivery of a done event that has another body.
+    /// Sets the response to a delivery of a done event that has another body. The default is
+    /// [`OnConflict::Count`].
     #[must_use]
     pub fn on_conflict(mut self, response: OnConflict) -> Self {
         self.policy.on_conflict = response;
         self
     }
 
-    /// Sets the response to a duplicate of a done event.
+    /// Sets the response to a duplicate of a done event. The default is
+    /// [`OnDuplicate::Acknowledge`].
     #[must_use]
     pub fn on_duplicate(mut self, response: OnDuplicate) -> Self {
         self.policy.on_duplicate = response;
         self
     }
 
-    /// Sets the guarantee for a delivery whose outcome is unknown.
+    /// Sets the guarantee for a delivery whose outcome is unknown. The default is
+    /// [`DeliveryGuarantee::AtLeastOnce`].
     #[must_use]
     pub fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
         self.policy.guarantee = guarantee;

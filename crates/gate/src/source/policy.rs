@@ -43,7 +43,7 @@ pub enum Mode {
 pub struct BodyLimit(usize);
 
 impl BodyLimit {
-    /// 1 MiB.
+    /// The default limit: 1 MiB.
     pub const DEFAULT: Self = Self(1024 * 1024);
 
     /// Creates a limit of `bytes`; `None` if `bytes` is zero.

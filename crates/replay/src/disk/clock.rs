@@ -70,8 +70,8 @@ impl Clock {
     reason = "the file outlives the process, so its times must come from the system clock"
 )]
 fn system_millis() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, millis)
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.map_or(0, millis)
 }
 
 impl fmt::Debug for Clock {

@@ -139,14 +139,16 @@ impl DiskStore {
 }
 
 impl DiskStoreBuilder {
-    /// Sets the failure that answered claims and settlements survive.
+    /// Sets the failure that answered claims and settlements survive. The default is
+    /// [`Durability::Process`].
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Sets the maximum number of events. A full store refuses new events; it never forgets
+    /// Sets the maximum number of events. The default is
+    /// [`DiskStore::DEFAULT_MAX_ENTRIES`]. A full store refuses new events; it never forgets
     /// an event early.
     #[must_use]
     pub fn max_entries(mut self, max_entries: u64) -> Self {

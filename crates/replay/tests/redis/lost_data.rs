@@ -53,7 +53,8 @@ async fn deliveries_signed_before_the_server_was_emptied_are_refused() {
             let late = connect(&server.url()).await;
             assert_eq!(claim_signed(&late, number, before).await, Claim::Forgotten);
         }
-        // New deliveries are granted, because the server has lost the done events.
+        // A delivery of the same event that is signed after the loss is granted: the server no
+        // longer knows that the event is done.
         for number in 0..8 {
             assert!(is_granted(&claim_new(&one, number).await));
         }

@@ -26,7 +26,8 @@ enum Change {
 }
 
 impl Change {
-    /// Creates the file `name` in `folder` with its first contents.
+    /// Creates the file `name` in `folder` with the contents `text`. For [`Change::Relinked`],
+    /// the file is a link through a linked folder.
     fn prepare(self, folder: &Path, name: &str, text: &str) {
         match self {
             Self::Overwritten | Self::Renamed => write(&folder.join(name), text),
@@ -40,7 +41,8 @@ impl Change {
         }
     }
 
-    /// Changes the contents of the file `name`.
+    /// Changes the contents of the file `name` in `folder` to `text`, in the way that `self`
+    /// names. [`Change::prepare`] must have created the file.
     fn change(self, folder: &Path, name: &str, text: &str) {
         let aside = folder.join("aside");
         match self {
