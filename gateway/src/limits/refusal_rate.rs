@@ -1,8 +1,9 @@
 //! Limits the rate of refused requests for each client network and each source.
 //!
 //! The budget counts refusals, not requests. The gateway still verifies the deliveries of a
-//! client without budget, and accepts the genuine ones. Providers share addresses, and so do machines behind
-//! a NAT: an attacker must not be able to exhaust a limit that genuine deliveries need.
+//! client without budget, and accepts the genuine ones. Providers share addresses, and so do
+//! machines behind a NAT: an attacker must not be able to exhaust a limit that genuine
+//! deliveries need.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};

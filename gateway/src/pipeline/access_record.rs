@@ -1,8 +1,9 @@
 //! Collects the facts about one request while it is served, and counts its metrics at once.
+//! Only the time for its verification is counted at the end.
 //!
 //! When the record is dropped, it becomes a line of the access log and a span of the trace, if
-//! they are on. A rate-limited refusal gets no line. The record also counts the deliveries in
-//! progress, from [`AccessRecord::start`] until it is dropped.
+//! they are on. A rate-limited refusal gets no line. Each record that is not yet dropped also
+//! counts as a delivery in progress.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -103,7 +104,8 @@ impl<'g> AccessRecord<'g> {
         *self.verify.get_or_insert_default() += took;
     }
 
-    /// Records that the signature matches.
+    /// Records the key, the event id and the body size of a verified delivery, and counts its
+    /// metrics.
     pub(crate) fn verified(&mut self, route: &Route, verified: &Verified) {
         let now = self.gateway.gate.clock().now();
         route.metrics.verified(verified, now);
@@ -120,21 +122,21 @@ impl<'g> AccessRecord<'g> {
         *self.claim.get_or_insert_default() += took;
     }
 
-    /// Records that the event was delivered before.
+    /// Records and counts a delivery whose event was delivered before.
     pub(crate) fn duplicate(&mut self, route: &Route, status: u16) {
         self.outcome = "duplicate";
         self.status = Some(status);
         route.metrics.duplicate();
     }
 
-    /// Records that the request was a handshake of the provider.
+    /// Records and counts a handshake of the provider.
     pub(crate) fn handshake(&mut self, route: &Route, status: u16) {
         self.outcome = "handshake";
         self.status = Some(status);
         route.metrics.handshake();
     }
 
-    /// Records the verdict about a delivery in observe mode.
+    /// Records and counts the verdict about a delivery in observe mode.
     pub(crate) fn observed(&mut self, route: &Route, verdict: ObservedVerdict) {
         self.outcome = match verdict {
             ObservedVerdict::Duplicate => {
@@ -156,7 +158,8 @@ impl<'g> AccessRecord<'g> {
         };
     }
 
-    /// Records the status of the upstream's response. `None` means that there was no response.
+    /// Records the status and the duration of the upstream's response, and counts both. `None`
+    /// means that there was no response.
     pub(crate) fn upstream_responded(
         &mut self,
         route: &Route,
@@ -184,13 +187,13 @@ impl<'g> AccessRecord<'g> {
         outbound
     }
 
-    /// Records that the delivery was forwarded.
+    /// Records and counts a forwarded delivery.
     pub(crate) fn forwarded(&mut self, route: &Route) {
         self.outcome = "forwarded";
         route.metrics.forwarded();
     }
 
-    /// Records a refusal. The delivery may have been forwarded before.
+    /// Records and counts a refusal. The delivery may have been forwarded before.
     pub(crate) fn refused(&mut self, route: Option<&Route>, refusal: Refusal) {
         let reason = refusal.reason();
         if reason == Reason::InFlight {

@@ -77,8 +77,8 @@ impl SourceBuilder {
     ///
     /// # Security
     ///
-    /// Use this only for a trial in front of a receiver that checks by itself. The limits of
-    /// bodies still hold.
+    /// Use this only for a trial in front of a receiver that checks by itself. A body above the
+    /// limits is still refused, and so is a method that the source does not accept.
     #[must_use]
     pub fn with_insecure_observe_mode(mut self) -> Self {
         self.policy.mode = Mode::Observe;

@@ -33,8 +33,9 @@ pub enum Mode {
     /// The checks decide whether a delivery is forwarded.
     #[default]
     Enforce,
-    /// The checks decide nothing: every delivery is forwarded, and the verdict is only
-    /// counted and logged.
+    /// The checks of the delivery decide nothing: it is forwarded, and the verdict is only
+    /// counted and logged. A body above the limits is still refused, and so is a method that
+    /// the source does not accept.
     Observe,
 }
 
