@@ -29,7 +29,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Backend {
     /// The configured server that this address belongs to.
-    pub(super) name: ServerAddress,
+    pub(super) server: ServerAddress,
     pub(super) address: SocketAddr,
     pub(super) peer: HttpPeer,
     /// Idle HTTP/1 connections.
@@ -58,12 +58,12 @@ pub(super) enum Fitness {
 impl Backend {
     pub(super) fn new(
         address: SocketAddr,
-        name: &ServerAddress,
+        server: &ServerAddress,
         upstream: &UpstreamConfig,
     ) -> Self {
         // An empty name would disable the verification of certificates.
-        let sni = upstream.tls.name.as_ref().unwrap_or(&name.host);
-        let mut peer = HttpPeer::new(address, name.secure, sni.clone());
+        let sni = upstream.tls.name.as_ref().unwrap_or(&server.host);
+        let mut peer = HttpPeer::new(address, server.secure, sni.clone());
         let options = &mut peer.options;
         options.connection_timeout = Some(upstream.connect_timeout);
         options.total_connection_timeout = Some(upstream.connect_timeout);
@@ -84,7 +84,7 @@ impl Backend {
         };
         let permits = |connections| Arc::new(Semaphore::new(connections * requests_per_connection));
         Self {
-            name: name.clone(),
+            server: server.clone(),
             address,
             peer,
             pool: Arc::new(IdlePool::new(upstream.max_idle, upstream.idle_timeout)),

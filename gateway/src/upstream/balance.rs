@@ -72,8 +72,9 @@ fn event_digest(event: Event<'_>, body: &[u8]) -> [u8; 32] {
 /// SHA-256 digest of the event's digest and the backend's address as text.
 ///
 /// When a backend is added or removed, only the events of that backend move. Every gateway
-/// and every version computes the same rank, because the hash is specified. A sender cannot
-/// choose a backend without a valid signature of the hashed value.
+/// and every version computes the same rank, because the hash is specified. In enforce mode,
+/// a sender cannot choose a backend without a valid signature of the hashed value. A scheme
+/// that uses a token signs no value, so a sender with the token can choose.
 fn rank(event: &[u8; 32], backend: SocketAddr) -> u64 {
     let mut hash = Sha256::new();
     hash.update(event);
@@ -98,13 +99,13 @@ mod tests {
         let upstream = UpstreamConfig::to_test(Duration::from_secs(1));
         let backend = |port| {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
-            let name = ServerAddress {
+            let server = ServerAddress {
                 secure: false,
                 host: "127.0.0.1".to_owned(),
                 port,
                 addresses: vec![address],
             };
-            Arc::new(Backend::new(address, &name, &upstream))
+            Arc::new(Backend::new(address, &server, &upstream))
         };
         (1..=count).map(backend).collect()
     }

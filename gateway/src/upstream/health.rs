@@ -114,7 +114,7 @@ fn request(
             (head, grpc_request(service))
         }
     };
-    head.insert_header("host", backend.name.authority())?;
+    head.insert_header("host", backend.server.authority())?;
     head.insert_header("user-agent", "hookgate-health")?;
     Ok((head, body))
 }

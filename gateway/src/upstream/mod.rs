@@ -6,12 +6,12 @@
 mod backend;
 mod balance;
 mod connector;
-mod discovery;
 mod error;
 mod exchange;
 mod health;
 mod http1;
 mod http2;
+mod maintenance;
 mod pool;
 mod request;
 mod response;
@@ -47,7 +47,7 @@ use crate::stream::TransportError;
 pub(crate) struct Upstream {
     name: String,
     config: UpstreamConfig,
-    /// The list is never empty. Discovery replaces it when DNS addresses change.
+    /// The list is never empty. The maintenance thread replaces it when DNS addresses change.
     backends: RwLock<Arc<[Arc<Backend>]>>,
     turn: AtomicUsize,
     /// The host for requests without one.
@@ -69,9 +69,9 @@ impl Upstream {
             };
             Problems::one(format!("upstreams.{name}.tls"), message)
         })?;
-        let backends = config.servers.iter().flat_map(|name| {
-            let backend = |address| Arc::new(Backend::new(address, name, config));
-            name.addresses.iter().copied().map(backend)
+        let backends = config.servers.iter().flat_map(|server| {
+            let backend = |address| Arc::new(Backend::new(address, server, config));
+            server.addresses.iter().copied().map(backend)
         });
         let upstream = Arc::new(Self {
             name: name.to_owned(),
@@ -85,7 +85,7 @@ impl Upstream {
             connector,
             config: config.clone(),
         });
-        if let Err(error) = discovery::spawn_maintenance(&upstream) {
+        if let Err(error) = maintenance::spawn(&upstream) {
             tracing::error!(
                 upstream = name,
                 %error,

@@ -26,7 +26,7 @@ const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 /// # Errors
 ///
 /// Returns the error of the system if the thread or its runtime cannot be created.
-pub(super) fn spawn_maintenance(upstream: &Arc<Upstream>) -> io::Result<()> {
+pub(super) fn spawn(upstream: &Arc<Upstream>) -> io::Result<()> {
     let has_names = upstream.config.servers.iter().any(ServerAddress::is_name);
     if !has_names && upstream.config.health.is_none() {
         return Ok(());
@@ -52,8 +52,8 @@ async fn resolve_periodically(upstream: Weak<Upstream>) {
             return;
         };
         let mut backends = Vec::new();
-        for name in &upstream.config.servers {
-            backends.extend(resolve(&upstream, name).await);
+        for server in &upstream.config.servers {
+            backends.extend(resolve(&upstream, server).await);
         }
         let before = upstream.backends();
         let is_same = backends.len() == before.len()
@@ -74,32 +74,37 @@ async fn resolve_periodically(upstream: Weak<Upstream>) {
     }
 }
 
-/// Resolves `name` and returns its backends. A backend whose address has not changed stays, with
-/// its connections and its health. If the lookup fails, all backends of the name stay.
-async fn resolve(upstream: &Upstream, name: &ServerAddress) -> Vec<Arc<Backend>> {
+/// Resolves `server` and returns its backends. A backend whose address has not changed stays,
+/// with its connections and its health. If the lookup fails, all backends of the server stay.
+async fn resolve(upstream: &Upstream, server: &ServerAddress) -> Vec<Arc<Backend>> {
     let before = upstream.backends();
-    let has_name = |backend: &&Arc<Backend>| backend.name == *name;
-    let mut addresses: Vec<SocketAddr> = match name.is_name() {
-        true => match lookup_host((name.host.as_str(), name.port)).await {
+    let is_of_server = |backend: &&Arc<Backend>| backend.server == *server;
+    let mut addresses: Vec<SocketAddr> = match server.is_name() {
+        true => match lookup_host((server.host.as_str(), server.port)).await {
             Ok(addresses) => addresses.collect(),
             Err(error) => {
-                tracing::warn!(upstream = upstream.name, %name, %error, "DNS lookup failed; keeping the previous addresses");
+                tracing::warn!(
+                    upstream = upstream.name,
+                    name = %server,
+                    %error,
+                    "DNS lookup failed; keeping the previous addresses"
+                );
                 Vec::new()
             }
         },
         false => Vec::new(),
     };
     if addresses.is_empty() {
-        return before.iter().filter(has_name).cloned().collect();
+        return before.iter().filter(is_of_server).cloned().collect();
     }
     addresses.sort();
     addresses.dedup();
     let backend = |address| {
-        let mut known = before.iter().filter(has_name);
+        let mut known = before.iter().filter(is_of_server);
         known
             .find(|backend| backend.address == address)
             .cloned()
-            .unwrap_or_else(|| Arc::new(Backend::new(address, name, &upstream.config)))
+            .unwrap_or_else(|| Arc::new(Backend::new(address, server, &upstream.config)))
     };
     addresses.into_iter().map(backend).collect()
 }
