@@ -1,25 +1,20 @@
 //! `hookgate run`: starts the gateway, and serves until a signal ends the process.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 use hookgate_gate::Clock;
-use pingora_core::apps::http_app::HttpServer;
-use pingora_core::protocols::l4::stream::L4BufferSettings;
-use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{Fds, RunArgs, Server};
+use pingora_core::server::Fds;
 use tokio::runtime::Builder;
 
 use super::{ConfigFile, Error};
-use crate::admin::Admin;
-use crate::config::{Config, ShutdownConfig, TlsListener};
+use crate::config::{Config, ShutdownConfig};
 use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
-use crate::listener::{BoundService, Listener, ListenerKind, ProxyProtocolPeers, bind};
 use crate::run::reload;
-use crate::run::shutdown::{Shutdown, ShutdownSignals, UnixSignals};
+use crate::run::services::{ListenAddresses, Services};
+use crate::run::shutdown::UnixSignals;
 use crate::run::store::Store;
 use crate::run::upgrade::{self, Predecessor};
 use crate::telemetry::access_log::{AccessLog, Format};
@@ -68,9 +63,9 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     // Connections to an inherited socket that no service accepts from would wait forever.
     let in_use = services.addresses().map(|address| address.to_string());
     inherited.close_unclaimed(&in_use.collect());
-    services.announce();
+    services.log_addresses();
     services.serve(unix_signals, &gateway, shutdown);
-    gateway.flush_traces();
+    gateway.traces().flush();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -93,118 +88,4 @@ fn take_over(
     }
     let (sockets, predecessor) = upgrade::take_over(upgrade::socket(shutdown)?)?;
     Ok((sockets, Some(predecessor)))
-}
-
-/// The addresses to listen on, and how to accept connections there.
-struct ListenAddresses {
-    plaintext: Vec<SocketAddr>,
-    h2c: bool,
-    tls: Vec<TlsListener>,
-    proxy_protocol: Option<ProxyProtocolPeers>,
-    admin: SocketAddr,
-}
-
-impl ListenAddresses {
-    fn from_config(config: &Config) -> Self {
-        Self {
-            plaintext: config.listen.clone(),
-            h2c: config.h2c,
-            tls: config.tls.clone(),
-            proxy_protocol: ProxyProtocolPeers::new(&config.proxy_protocol),
-            admin: config.admin,
-        }
-    }
-}
-
-/// The services of the process, with their sockets bound.
-struct Services {
-    deliveries: Vec<BoundService<Listener>>,
-    admin: BoundService<HttpServer<Admin>>,
-    shutdown_signals: ShutdownSignals,
-}
-
-impl Services {
-    fn bind(
-        addresses: ListenAddresses,
-        gateway: &Arc<Gateway>,
-        inherited: &Fds,
-    ) -> Result<Self, Error> {
-        let listener = |kind| Listener {
-            gateway: Arc::clone(gateway),
-            proxy_protocol: addresses.proxy_protocol.clone(),
-            kind,
-        };
-        let mut deliveries = vec![bind(
-            "deliveries",
-            &addresses.plaintext,
-            listener(ListenerKind::Plaintext { h2c: addresses.h2c }),
-            L4BufferSettings::unbuffered(),
-            inherited,
-        )?];
-        for tls in addresses.tls {
-            deliveries.push(bind(
-                "deliveries_tls",
-                &[tls.listen],
-                listener(ListenerKind::Tls(tls.tls)),
-                // The TLS layer reads in pieces that are smaller than the available data, so these
-                // connections keep the read buffer.
-                L4BufferSettings::default().write(0),
-                inherited,
-            )?);
-        }
-        let admin = bind(
-            "admin",
-            &[addresses.admin],
-            HttpServer::new_app(Admin::new(Arc::clone(gateway))),
-            L4BufferSettings::default(),
-            inherited,
-        )?;
-        Ok(Self {
-            deliveries,
-            admin,
-            shutdown_signals: ShutdownSignals::new(),
-        })
-    }
-
-    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.deliveries
-            .iter()
-            .flat_map(BoundService::addresses)
-            .chain(self.admin.addresses())
-    }
-
-    fn announce(&self) {
-        for service in &self.deliveries {
-            service.log_addresses();
-        }
-        self.admin.log_addresses();
-    }
-
-    /// Serves until the shutdown is complete.
-    fn serve(self, unix_signals: UnixSignals, gateway: &Arc<Gateway>, shutdown: ShutdownConfig) {
-        let signals = self.shutdown_signals;
-        let mut server = Server::new_with_opt_and_conf(
-            None,
-            ServerConf {
-                threads: std::thread::available_parallelism().map_or(1, usize::from),
-                // `Shutdown` has drained the gateway before pingora starts to shut down.
-                grace_period_seconds: Some(0),
-                graceful_shutdown_timeout_seconds: Some(1),
-                ..ServerConf::default()
-            },
-        );
-        server.bootstrap();
-        for service in self.deliveries {
-            server.add_service(service.with_shutdown(signals.for_deliveries()));
-        }
-        server.add_service(self.admin.with_shutdown(signals.for_admin()));
-        server.run(RunArgs {
-            shutdown_signal: Box::new(Shutdown::new(
-                unix_signals,
-                Arc::clone(gateway),
-                shutdown,
-                signals,
-            )),
-        });
-    }
 }

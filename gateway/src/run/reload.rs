@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::telemetry::metrics::ReloadResult;
 
 /// How often the files are checked for changes.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+const FILE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Number of polls after which a failed reload is repeated, without a change of the files.
 ///
 /// A reload can fail for a reason outside the files, such as a DNS failure. Without the retry, a
@@ -112,7 +112,7 @@ async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: 
 }
 
 fn polls() -> Interval {
-    let mut polls = interval(POLL_INTERVAL);
+    let mut polls = interval(FILE_CHECK_INTERVAL);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     polls
 }

@@ -19,10 +19,10 @@ use tokio::time::sleep;
 use crate::config::ShutdownConfig;
 use crate::gateway::Gateway;
 use crate::run::upgrade;
-use crate::run::wait::{POLL_INTERVAL, wait_until};
+use crate::run::wait::{CONDITION_CHECK_INTERVAL, wait_until};
 
 /// How long an upgrade waits for the listeners of a process that has just started.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(2);
+const LISTENERS_START_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The Unix signals that end the process.
 pub(crate) struct UnixSignals {
@@ -147,7 +147,7 @@ impl Shutdown {
             ));
         };
         let sockets = &self.listeners.sockets;
-        wait_until(STARTUP_TIMEOUT, || sockets.get().is_some()).await;
+        wait_until(LISTENERS_START_TIMEOUT, || sockets.get().is_some()).await;
         let Some(sockets) = sockets.get() else {
             return Err(io::Error::other(
                 "the listeners have not started yet; send SIGQUIT again later",
@@ -195,7 +195,7 @@ impl Shutdown {
                 tracing::warn!(in_flight, "drain timeout reached; aborting deliveries");
                 return;
             }
-            sleep(POLL_INTERVAL).await;
+            sleep(CONDITION_CHECK_INTERVAL).await;
         }
         tracing::info!("drained");
     }

@@ -27,7 +27,7 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the new process waits for the sockets.
 const SOCKET_TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the old process waits for a new process that was just started.
-const STARTUP_TIMEOUT: Duration = Duration::from_secs(2);
+const SUCCESSOR_START_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The message of the new process: it is ready.
 const READY: u8 = b'r';
@@ -60,7 +60,7 @@ pub(crate) async fn hand_over(
     sockets: ListenFds,
     before_sending: impl FnOnce(),
 ) -> io::Result<()> {
-    wait_until(STARTUP_TIMEOUT, || path.exists()).await;
+    wait_until(SUCCESSOR_START_TIMEOUT, || path.exists()).await;
     if !path.exists() {
         return Err(io::Error::other(format!(
             "no process waits at {}; start `hookgate run --upgrade` first, then send SIGQUIT",

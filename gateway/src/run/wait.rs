@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// The time between two checks of a condition.
-pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Time between two checks of a condition.
+pub(super) const CONDITION_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` holds or `timeout` has passed.
 pub(super) async fn wait_until(timeout: Duration, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() && start.elapsed() < timeout {
-        sleep(POLL_INTERVAL).await;
+        sleep(CONDITION_CHECK_INTERVAL).await;
     }
 }

@@ -1,0 +1,142 @@
+//! The services of the process: binds their sockets, and serves them until shutdown.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pingora_core::apps::http_app::HttpServer;
+use pingora_core::protocols::l4::stream::L4BufferSettings;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{Fds, RunArgs, Server};
+
+use crate::admin::Admin;
+use crate::config::{Config, ShutdownConfig, TlsListener};
+use crate::gateway::Gateway;
+use crate::listener::{BoundService, Listener, ListenerKind, ProxyProtocolPeers, bind};
+use crate::run::shutdown::{Shutdown, ShutdownSignals, UnixSignals};
+
+/// The addresses to listen on, and how to accept connections there.
+pub(crate) struct ListenAddresses {
+    plaintext: Vec<SocketAddr>,
+    h2c: bool,
+    tls: Vec<TlsListener>,
+    proxy_protocol: Option<ProxyProtocolPeers>,
+    admin: SocketAddr,
+}
+
+impl ListenAddresses {
+    pub(crate) fn from_config(config: &Config) -> Self {
+        Self {
+            plaintext: config.listen.clone(),
+            h2c: config.h2c,
+            tls: config.tls.clone(),
+            proxy_protocol: ProxyProtocolPeers::new(&config.proxy_protocol),
+            admin: config.admin,
+        }
+    }
+}
+
+/// The services of the process, with their sockets bound.
+pub(crate) struct Services {
+    deliveries: Vec<BoundService<Listener>>,
+    admin: BoundService<HttpServer<Admin>>,
+    shutdown_signals: ShutdownSignals,
+}
+
+impl Services {
+    /// Binds the sockets of every service, or uses the inherited ones.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system, with the address, if an address cannot be bound.
+    pub(crate) fn bind(
+        addresses: ListenAddresses,
+        gateway: &Arc<Gateway>,
+        inherited: &Fds,
+    ) -> io::Result<Self> {
+        let listener = |kind| Listener {
+            gateway: Arc::clone(gateway),
+            proxy_protocol: addresses.proxy_protocol.clone(),
+            kind,
+        };
+        let mut deliveries = vec![bind(
+            "deliveries",
+            &addresses.plaintext,
+            listener(ListenerKind::Plaintext { h2c: addresses.h2c }),
+            L4BufferSettings::unbuffered(),
+            inherited,
+        )?];
+        for tls in addresses.tls {
+            deliveries.push(bind(
+                "deliveries_tls",
+                &[tls.listen],
+                listener(ListenerKind::Tls(tls.tls)),
+                // The TLS layer reads in pieces that are smaller than the available data, so these
+                // connections keep the read buffer.
+                L4BufferSettings::default().write(0),
+                inherited,
+            )?);
+        }
+        let admin = bind(
+            "admin",
+            &[addresses.admin],
+            HttpServer::new_app(Admin::new(Arc::clone(gateway))),
+            L4BufferSettings::default(),
+            inherited,
+        )?;
+        Ok(Self {
+            deliveries,
+            admin,
+            shutdown_signals: ShutdownSignals::new(),
+        })
+    }
+
+    /// Returns the bound addresses of all services.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.deliveries
+            .iter()
+            .flat_map(BoundService::addresses)
+            .chain(self.admin.addresses())
+    }
+
+    /// Logs the bound addresses of all services.
+    pub(crate) fn log_addresses(&self) {
+        for service in &self.deliveries {
+            service.log_addresses();
+        }
+        self.admin.log_addresses();
+    }
+
+    /// Serves until the shutdown is complete.
+    pub(crate) fn serve(
+        self,
+        unix_signals: UnixSignals,
+        gateway: &Arc<Gateway>,
+        shutdown: ShutdownConfig,
+    ) {
+        let signals = self.shutdown_signals;
+        let mut server = Server::new_with_opt_and_conf(
+            None,
+            ServerConf {
+                threads: std::thread::available_parallelism().map_or(1, usize::from),
+                // `Shutdown` has drained the gateway before pingora starts to shut down.
+                grace_period_seconds: Some(0),
+                graceful_shutdown_timeout_seconds: Some(1),
+                ..ServerConf::default()
+            },
+        );
+        server.bootstrap();
+        for service in self.deliveries {
+            server.add_service(service.with_shutdown(signals.for_deliveries()));
+        }
+        server.add_service(self.admin.with_shutdown(signals.for_admin()));
+        server.run(RunArgs {
+            shutdown_signal: Box::new(Shutdown::new(
+                unix_signals,
+                Arc::clone(gateway),
+                shutdown,
+                signals,
+            )),
+        });
+    }
+}
