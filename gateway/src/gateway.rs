@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use hookgate_core::Problems;
 use hookgate_gate::{Clock, Gate};
 use hookgate_replay::ReplayStore;
@@ -16,7 +16,7 @@ use crate::config::{Config, Limits, StartupSettings};
 use crate::limits::refusal_rate::RefusalRateLimiter;
 use crate::limits::unverified_bodies::UnverifiedBodies;
 use crate::listener::connection_limits::ConnectionsByAddress;
-use crate::listener::rejected_connection::{ConnectionRejection, RejectionLog};
+use crate::listener::refused_connection::{ConnectionRefusal, ConnectionRefusalLog};
 use crate::pipeline::request_id::RequestIds;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
@@ -28,21 +28,21 @@ use crate::upstream::Upstream;
 /// The shared state of one gateway process.
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    pub(crate) gate: Gate<Store>,
+    gate: Gate<Store>,
     /// The part of the configuration that a reload replaces.
-    pub(crate) running: ArcSwap<RuntimeState>,
+    running: ArcSwap<RuntimeState>,
     /// The part of the configuration that a reload cannot change.
-    pub(crate) startup: StartupSettings,
-    pub(crate) metrics: Metrics,
-    pub(crate) access: AccessLog,
-    pub(crate) traces: Traces,
-    pub(crate) request_ids: RequestIds,
-    pub(crate) unverified_bodies: UnverifiedBodies,
-    pub(crate) refusal_rate: RefusalRateLimiter,
-    pub(crate) connections_by_address: ConnectionsByAddress,
-    rejections: RejectionLog,
+    startup: StartupSettings,
+    metrics: Metrics,
+    access_log: AccessLog,
+    traces: Traces,
+    request_ids: RequestIds,
+    unverified_bodies: UnverifiedBodies,
+    refusal_rate: RefusalRateLimiter,
+    connections_by_address: ConnectionsByAddress,
+    connection_refusals: ConnectionRefusalLog,
     /// Number of deliveries in progress. A delivery may outlive its connection.
-    pub(crate) deliveries: AtomicUsize,
+    deliveries: AtomicUsize,
     draining: AtomicBool,
 }
 
@@ -57,7 +57,7 @@ impl Gateway {
         store: Store,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
-        access: AccessLog,
+        access_log: AccessLog,
         traces: Traces,
     ) -> Result<Self, Problems> {
         let gate = Gate::builder(store)
@@ -68,9 +68,9 @@ impl Gateway {
             gate,
             startup: StartupSettings::from_config(&config),
             running: ArcSwap::from_pointee(RuntimeState::new(config, &metrics, None)?),
-            rejections: RejectionLog::new(&metrics),
+            connection_refusals: ConnectionRefusalLog::new(&metrics),
             metrics,
-            access,
+            access_log,
             traces,
             request_ids: RequestIds::new(),
             unverified_bodies: UnverifiedBodies::default(),
@@ -98,6 +98,11 @@ impl Gateway {
         Ok(())
     }
 
+    /// Returns the part of the configuration that a reload replaces.
+    pub(crate) fn running(&self) -> Guard<Arc<RuntimeState>> {
+        self.running.load()
+    }
+
     /// Returns the maximum duration of a delivery.
     pub(crate) fn longest_delivery(&self) -> Duration {
         self.running.load().longest_delivery
@@ -108,14 +113,24 @@ impl Gateway {
     }
 
     /// Counts and logs a connection that is closed without a response.
-    pub(crate) fn reject_connection(
+    pub(crate) fn refuse_connection(
         &self,
-        rejection: ConnectionRejection,
+        refusal: ConnectionRefusal,
         client: Option<IpAddr>,
         cause: Option<&(dyn Error + 'static)>,
     ) {
-        self.rejections
-            .record(&self.metrics, rejection, client, cause);
+        self.connection_refusals
+            .record(&self.metrics, refusal, client, cause);
+    }
+
+    /// Counts a delivery as in progress, until [`end_delivery`](Self::end_delivery).
+    pub(crate) fn start_delivery(&self) {
+        self.deliveries.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Ends the counting of a delivery.
+    pub(crate) fn end_delivery(&self) {
+        self.deliveries.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Returns the larger of two numbers: open connections, and deliveries in progress.
@@ -142,14 +157,34 @@ impl Gateway {
         &self.gate
     }
 
-    /// Sends the traces that are still buffered.
-    pub(crate) fn flush_traces(&self) {
-        self.traces.flush();
+    pub(crate) fn access_log(&self) -> &AccessLog {
+        &self.access_log
+    }
+
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
+    pub(crate) fn request_ids(&self) -> &RequestIds {
+        &self.request_ids
+    }
+
+    pub(crate) fn unverified_bodies(&self) -> &UnverifiedBodies {
+        &self.unverified_bodies
+    }
+
+    pub(crate) fn refusal_rate(&self) -> &RefusalRateLimiter {
+        &self.refusal_rate
+    }
+
+    pub(crate) fn connections_by_address(&self) -> &ConnectionsByAddress {
+        &self.connections_by_address
     }
 
     /// Renders all metrics in the text format of Prometheus.
     pub(crate) fn render_metrics(&self) -> Vec<u8> {
-        self.metrics.set_log_lines_dropped(self.access.dropped());
+        self.metrics
+            .set_log_lines_dropped(self.access_log.dropped());
         let state = self.running.load();
         let upstreams = state.upstreams().map(|upstream| UpstreamState {
             name: upstream.name(),

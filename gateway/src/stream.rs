@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hookgate_http1::{Connection, Transport};
 use pingora_core::protocols::Stream;
@@ -21,6 +21,17 @@ pub(crate) fn http1_connection(stream: Stream) -> Connection<Stream> {
 pub(crate) fn peer_address(stream: &Stream) -> Option<IpAddr> {
     let digest = stream.get_socket_digest()?;
     Some(digest.peer_addr()?.as_inet()?.ip())
+}
+
+/// Returns the network that one client controls: an IPv4 address or an IPv6 /64.
+pub(crate) fn client_network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => {
+            const PREFIX: u128 = u128::MAX << 64;
+            Ipv6Addr::from_bits(address.to_bits() & PREFIX).into()
+        }
+        address => address,
+    }
 }
 
 /// An error of pingora that is safe to log.

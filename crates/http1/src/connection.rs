@@ -57,12 +57,12 @@ pub struct WriteError {
     /// The error of the stream.
     pub cause: io::Error,
     /// Whether the peer may have received a part of the message.
-    pub partially_sent: bool,
+    pub maybe_sent: bool,
 }
 
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.partially_sent {
+        f.write_str(match self.maybe_sent {
             true => "the message was sent in part",
             false => "the message was not sent",
         })
@@ -191,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let sent = sent.await;
         sent.map_err(|cause| WriteError {
             cause,
-            partially_sent: is_begun || self.transport == Transport::Tls,
+            maybe_sent: is_begun || self.transport == Transport::Tls,
         })
     }
 

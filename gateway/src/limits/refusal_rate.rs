@@ -6,11 +6,12 @@
 //! deliveries need.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::config::RefusalLimits;
+use crate::stream::client_network;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// Number of cells that hold the budgets. Clients that share a cell share its budget, which
@@ -65,7 +66,7 @@ impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
         client: Option<IpAddr>,
         limits: RefusalLimits,
     ) -> RateDecision {
-        let address = client.map(network);
+        let address = client.map(client_network);
         // A refusal above the budget of its address does not count against the source, whose
         // budget other addresses share.
         let is_allowed = self.spend(now, (source, address), limits.per_address)
@@ -92,17 +93,6 @@ impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
                 (complete_at <= now + minute).then_some(complete_at)
             });
         spent.is_ok()
-    }
-}
-
-/// Returns the network that one client controls: an IPv4 address or an IPv6 /64.
-pub(crate) fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            const PREFIX: u128 = u128::MAX << 64;
-            Ipv6Addr::from_bits(address.to_bits() & PREFIX).into()
-        }
-        address => address,
     }
 }
 

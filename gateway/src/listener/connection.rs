@@ -15,7 +15,7 @@ use super::{http1, http2};
 use crate::gateway::Gateway;
 use crate::listener::connection_limits::ConnectionGuard;
 use crate::listener::proxy_protocol::ProxyProtocolPeers;
-use crate::listener::rejected_connection::ConnectionRejection;
+use crate::listener::refused_connection::ConnectionRefusal;
 use crate::listener::timeouts::wait_for_shutdown;
 use crate::listener::tls::ServerTls;
 use crate::stream::{TransportError, peer_address};
@@ -53,10 +53,10 @@ impl ServerApp for Listener {
         let gateway = &self.gateway;
         let limits = gateway.limits();
         // The count includes connections without a handshake, because a flood may send none.
-        let open = ConnectionGuard::acquire(gateway.metrics.connections(), limits.connections);
+        let open = ConnectionGuard::acquire(gateway.metrics().connections(), limits.connections);
         let Some(_open) = open else {
             let client = peer_address(&stream);
-            gateway.reject_connection(ConnectionRejection::TooMany, client, None);
+            gateway.refuse_connection(ConnectionRefusal::TooMany, client, None);
             return None;
         };
         let deadline = Instant::now() + limits.head_timeout;
@@ -71,12 +71,12 @@ impl ServerApp for Listener {
             }
         };
         let _open_for_address = match limits.connections_per_address {
-            Some(limit) => match gateway.connections_by_address.acquire(&stream, limit) {
+            Some(limit) => match gateway.connections_by_address().acquire(&stream, limit) {
                 guard @ Some(_) => guard,
                 None => {
                     let client = peer_address(&stream);
-                    let rejection = ConnectionRejection::TooManyFromAddress;
-                    gateway.reject_connection(rejection, client, None);
+                    let refusal = ConnectionRefusal::TooManyFromAddress;
+                    gateway.refuse_connection(refusal, client, None);
                     return None;
                 }
             },
@@ -124,9 +124,9 @@ impl Listener {
                     Ok(stream) => stream,
                     Err(error) => {
                         let error = TransportError::from(error);
-                        let rejection = ConnectionRejection::TlsFailed;
+                        let refusal = ConnectionRefusal::TlsFailed;
                         self.gateway
-                            .reject_connection(rejection, client, Some(&error));
+                            .refuse_connection(refusal, client, Some(&error));
                         return None;
                     }
                 };

@@ -8,8 +8,7 @@ use parking_lot::Mutex;
 use pingora_core::protocols::Stream;
 use prometheus::IntGauge;
 
-use crate::limits::refusal_rate::network;
-use crate::stream::peer_address;
+use crate::stream::{client_network, peer_address};
 
 /// Counts an open connection in a gauge until it is dropped.
 pub(crate) struct ConnectionGuard<'m>(&'m IntGauge);
@@ -45,7 +44,7 @@ pub(crate) struct AddressGuard<'c> {
 impl ConnectionsByAddress {
     /// Counts a connection. Returns `None` if its network has `limit` open connections.
     pub(crate) fn acquire(&self, stream: &Stream, limit: usize) -> Option<AddressGuard<'_>> {
-        let network = peer_address(stream).map(network);
+        let network = peer_address(stream).map(client_network);
         if let Some(network) = network {
             let mut counts = self.0.lock();
             let count = counts.entry(network).or_default();

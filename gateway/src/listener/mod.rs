@@ -1,4 +1,4 @@
-//! Accepts connections of senders: binds sockets, limits and rejects connections, reads the
+//! Accepts connections of senders: binds sockets, limits and refuses connections, reads the
 //! PROXY protocol, negotiates TLS, and passes HTTP/1 and HTTP/2 requests to the pipeline.
 
 pub(crate) mod bind;
@@ -8,7 +8,7 @@ pub(crate) mod framing;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod proxy_protocol;
-pub(crate) mod rejected_connection;
+pub(crate) mod refused_connection;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
 

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::config::Network;
 use crate::gateway::Gateway;
-use crate::listener::rejected_connection::ConnectionRejection;
+use crate::listener::refused_connection::ConnectionRefusal;
 use crate::stream::peer_address;
 
 /// Start of every header of version 2. No valid header of version 1 is shorter.
@@ -37,19 +37,19 @@ impl ProxyProtocolPeers {
     }
 
     /// Reads the header of a connection, and makes the client in it the peer of the stream.
-    /// Returns `None` if the connection is rejected.
+    /// Returns `None` if the connection is refused.
     pub(crate) async fn accept(&self, gateway: &Gateway, mut stream: Stream) -> Option<Stream> {
         let balancer = peer_address(&stream)?;
         if !self.0.iter().any(|network| network.contains(balancer)) {
-            let rejection = ConnectionRejection::NotABalancer;
-            gateway.reject_connection(rejection, Some(balancer), None);
+            let refusal = ConnectionRefusal::NotABalancer;
+            gateway.refuse_connection(refusal, Some(balancer), None);
             return None;
         }
         let header = match read_header(&mut stream).await {
             Ok(header) => header,
             Err(error) => {
-                let rejection = ConnectionRejection::NoProxyHeader;
-                gateway.reject_connection(rejection, Some(balancer), Some(&error));
+                let refusal = ConnectionRefusal::NoProxyHeader;
+                gateway.refuse_connection(refusal, Some(balancer), Some(&error));
                 return None;
             }
         };

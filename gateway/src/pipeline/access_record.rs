@@ -9,7 +9,6 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookgate_core::Chunk;
@@ -54,11 +53,11 @@ pub(crate) struct AccessRecord<'g> {
 impl<'g> AccessRecord<'g> {
     /// Starts the record of a request, and counts the request as in progress.
     pub(crate) fn start(gateway: &'g Gateway, client: Option<IpAddr>) -> Self {
-        gateway.deliveries.fetch_add(1, Ordering::SeqCst);
+        gateway.start_delivery();
         let start = Instant::now();
         Self {
             gateway,
-            id: gateway.request_ids.next(),
+            id: gateway.request_ids().next(),
             client,
             start,
             step_start: start,
@@ -85,7 +84,7 @@ impl<'g> AccessRecord<'g> {
 
     /// Records the target of a request that no source has.
     pub(crate) fn unrouted(&mut self, request: &RequestHeader) {
-        if self.gateway.access.is_on() || self.gateway.traces.is_on() {
+        if self.gateway.access_log().is_on() || self.gateway.traces().is_on() {
             self.request_target = Some(request_target(request));
         }
     }
@@ -107,10 +106,10 @@ impl<'g> AccessRecord<'g> {
     /// Records the key, the event id and the body size of a verified delivery, and counts its
     /// metrics.
     pub(crate) fn verified(&mut self, route: &Route, verified: &Verified) {
-        let now = self.gateway.gate.clock().now();
+        let now = self.gateway.gate().clock().now();
         route.metrics.verified(verified, now);
         self.body_bytes = Some(verified.body().len());
-        if self.gateway.access.is_on() || self.gateway.traces.is_on() {
+        if self.gateway.access_log().is_on() || self.gateway.traces().is_on() {
             self.key_id = Some(verified.key_id().to_owned());
             self.event_id = verified.id().map(str::to_owned);
         }
@@ -175,14 +174,19 @@ impl<'g> AccessRecord<'g> {
 
     /// Starts a span, and returns the headers that propagate its trace to the upstream.
     pub(crate) fn propagate_trace(&mut self, inbound: &HeaderMap) -> HeaderMap {
-        if !self.gateway.traces.is_on() {
+        if !self.gateway.traces().is_on() {
             return HeaderMap::new();
         }
-        let start = self.gateway.gate.clock().now().minus(self.start.elapsed());
+        let start = self
+            .gateway
+            .gate()
+            .clock()
+            .now()
+            .minus(self.start.elapsed());
         let mut outbound = HeaderMap::new();
         self.span = self
             .gateway
-            .traces
+            .traces()
             .start_span(inbound, &mut outbound, start);
         outbound
     }
@@ -212,9 +216,9 @@ impl<'g> AccessRecord<'g> {
         match route {
             Some(route) => {
                 route.metrics.refused(reason);
-                self.gateway.metrics.refused(route.source.name(), reason);
+                self.gateway.metrics().refused(route.source.name(), reason);
             }
-            None => self.gateway.metrics.refused_unrouted(reason),
+            None => self.gateway.metrics().refused_unrouted(reason),
         }
     }
 
@@ -240,7 +244,7 @@ impl<'g> AccessRecord<'g> {
         let us = |took: Option<Duration>| took.map(Microseconds);
         let route = self.route.as_deref();
         Line {
-            time: Timestamp(self.gateway.gate.clock().now()),
+            time: Timestamp(self.gateway.gate().clock().now()),
             request_id: &self.id,
             outcome: self.outcome,
             reason: self.reason.map(Reason::label),
@@ -264,19 +268,19 @@ impl<'g> AccessRecord<'g> {
 impl Drop for AccessRecord<'_> {
     fn drop(&mut self) {
         if let Some(took) = self.verify {
-            self.gateway.metrics.observe_verification(took);
+            self.gateway.metrics().observe_verification(took);
         }
-        let traces = &self.gateway.traces;
-        if self.gateway.access.is_on() || traces.is_on() {
+        let traces = self.gateway.traces();
+        if self.gateway.access_log().is_on() || traces.is_on() {
             let span = self.span.take();
             let line = self.line();
             // Rate-limited refusals are only counted: a flood must not fill the log.
             if self.reason != Some(Reason::RateLimited) {
-                self.gateway.access.write(&line);
+                self.gateway.access_log().write(&line);
             }
             traces.end(span, &line);
         }
-        self.gateway.deliveries.fetch_sub(1, Ordering::SeqCst);
+        self.gateway.end_delivery();
     }
 }
 

@@ -40,7 +40,7 @@ impl Gateway {
             blocked: Duration::ZERO,
         };
         let mut route = request.route()?;
-        let admission = pin!(self.gate.admit_current(&mut route, &mut request)).await;
+        let admission = pin!(self.gate().admit_current(&mut route, &mut request)).await;
         match admission {
             // A reload removed the route.
             Err(refusal) if refusal.reason() == Reason::SourceUnknown => None,
@@ -70,7 +70,7 @@ struct VersionedRoute {
 impl GatewayRequest<'_, '_, '_> {
     /// Returns the route of the request in the current configuration.
     fn route(&self) -> Option<VersionedRoute> {
-        let running = self.gateway.running.load();
+        let running = self.gateway.running();
         Some(VersionedRoute {
             route: Arc::clone(running.routes.find(self.downstream.request())?),
             version: running.version,
@@ -97,13 +97,13 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
             return Err(Reason::BodyIncomplete.into());
         }
         let budget = self.gateway.limits().unverified_bodies;
-        let bodies = &self.gateway.unverified_bodies;
+        let bodies = self.gateway.unverified_bodies();
         let body = bodies.reserve(self.downstream, budget);
         head.receive(&mut TimedBody { body, blocked }).await
     }
 
     fn is_current(&self, route: &VersionedRoute) -> bool {
-        self.gateway.running.load().version == route.version
+        self.gateway.running().version == route.version
     }
 
     async fn find_route(&mut self) -> Result<VersionedRoute, Refusal> {

@@ -57,7 +57,7 @@ impl Gateway {
             return refusal;
         }
         let decision = self
-            .refusal_rate
+            .refusal_rate()
             .check(source, client, self.limits().refusals);
         match decision {
             RateDecision::Allowed => return refusal,

@@ -167,7 +167,7 @@ impl From<Box<pingora_core::Error>> for ExchangeError {
 
 impl From<WriteError> for ExchangeError {
     fn from(error: WriteError) -> Self {
-        match error.partially_sent {
+        match error.maybe_sent {
             true => Self::Failed(error.into()),
             false => Self::NotProcessed(error.into()),
         }

@@ -112,7 +112,7 @@ fn read_source(
     warnings: &Report,
 ) -> Option<Source> {
     let provider = read_provider(section);
-    let scheme = read_provider_scheme(section, provider.as_ref());
+    let scheme = read_source_scheme(section, provider.as_ref());
     if let Some(CatalogueEntry::Published(provider)) = &provider {
         warn_of_slow_upstream(section, provider, upstream_timeout, warnings);
     }
@@ -165,10 +165,7 @@ fn read_provider(section: &Section<'_>) -> Option<CatalogueEntry> {
 }
 
 /// Returns the scheme of the source: the provider's, or the table `[sources.scheme]`.
-fn read_provider_scheme(
-    section: &Section<'_>,
-    provider: Option<&CatalogueEntry>,
-) -> Option<Scheme> {
+fn read_source_scheme(section: &Section<'_>, provider: Option<&CatalogueEntry>) -> Option<Scheme> {
     let own_scheme = section
         .section("scheme")
         .and_then(|scheme| read_scheme(&scheme));

@@ -112,7 +112,7 @@ mod tests {
     fn the_log_shows_the_io_error_that_lost_a_sender() {
         let write = WriteError {
             cause: io::ErrorKind::BrokenPipe.into(),
-            partially_sent: true,
+            maybe_sent: true,
         };
         let write = Disconnected::from(ResponseWriteError::Stream(write));
         let cause = io::ErrorKind::ConnectionReset.into();

@@ -1,7 +1,7 @@
 //! Connections that the gateway closes before it reads a request.
 //!
 //! Such a client gets no response that names the reason, so the gateway counts each
-//! rejection and logs it. The log shows each reason at most once a minute.
+//! refusal and logs it. The log shows each reason at most once a minute.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// Why a connection is closed without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConnectionRejection {
+pub(crate) enum ConnectionRefusal {
     /// `limits.connections` is reached.
     TooMany,
     /// The client's address has reached `limits.connections_per_address`.
@@ -25,7 +25,7 @@ pub(crate) enum ConnectionRejection {
     TlsFailed,
 }
 
-impl ConnectionRejection {
+impl ConnectionRefusal {
     const ALL: [Self; 5] = [
         Self::TooMany,
         Self::TooManyFromAddress,
@@ -57,15 +57,15 @@ impl ConnectionRejection {
     }
 }
 
-/// Counts rejected connections and limits their lines in the log.
+/// Counts refused connections and limits their lines in the log.
 #[derive(Debug, Default)]
-pub(crate) struct RejectionLog([LogThrottle; ConnectionRejection::ALL.len()]);
+pub(crate) struct ConnectionRefusalLog([LogThrottle; ConnectionRefusal::ALL.len()]);
 
-impl RejectionLog {
+impl ConnectionRefusalLog {
     /// Creates the log, and a counter of zero for each reason.
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        for rejection in ConnectionRejection::ALL {
-            metrics.connections_refused(rejection.label(), 0);
+        for refusal in ConnectionRefusal::ALL {
+            metrics.connections_refused(refusal.label(), 0);
         }
         Self::default()
     }
@@ -74,19 +74,19 @@ impl RejectionLog {
     pub(crate) fn record(
         &self,
         metrics: &Metrics,
-        rejection: ConnectionRejection,
+        refusal: ConnectionRefusal,
         client: Option<IpAddr>,
         cause: Option<&(dyn Error + 'static)>,
     ) {
-        metrics.connections_refused(rejection.label(), 1);
-        if self.0[rejection as usize].should_log() {
+        metrics.connections_refused(refusal.label(), 1);
+        if self.0[refusal as usize].should_log() {
             tracing::warn!(
-                reason = rejection.label(),
+                reason = refusal.label(),
                 client = client.map(tracing::field::display),
                 cause = cause.map(|cause| tracing::field::display(ErrorChain(cause))),
-                "connection rejected: {}; further rejections for this reason are only counted \
+                "connection refused: {}; further refusals for this reason are only counted \
                  for a minute",
-                rejection.text()
+                refusal.text()
             );
         }
     }
