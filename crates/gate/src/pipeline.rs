@@ -9,6 +9,7 @@ use hookgate_replay::ReplayStore;
 
 use crate::admission::Admission;
 use crate::gate::Gate;
+use crate::reason::Reason;
 use crate::receive::{AcceptedHead, CheckedRequest};
 use crate::refusal::Refusal;
 use crate::source::{Mode, Source};
@@ -57,8 +58,9 @@ pub trait InboundRequest: Send {
         let _ = (route, verified);
     }
 
-    /// Called when the attempt to claim the event is over.
-    fn on_claimed(&mut self) {}
+    /// Called when the admission by a route has ended, whatever its result is. Duplicates
+    /// and handshakes claim nothing, for example.
+    fn on_admitted(&mut self) {}
 }
 
 impl<S: ReplayStore> Gate<S> {
@@ -70,15 +72,20 @@ impl<S: ReplayStore> Gate<S> {
     ///
     /// # Security
     ///
-    /// Only the current source decides. A key that the operator removed stops counting at
-    /// once, also for deliveries that are under way (CVE-2026-45005), and a key that the
-    /// operator added counts at once.
+    /// Only the current source forwards a delivery, acknowledges a duplicate or responds to
+    /// a handshake. A key that the operator removed stops counting at once, also for
+    /// requests that are under way (CVE-2026-45005).
+    ///
+    /// A replaced source can still refuse a request. If the request did not verify, or if
+    /// it is a handshake, the refusal asks the sender to retry by the new source. Every
+    /// other refusal is final, such as that of a body above the limit.
     ///
     /// # Errors
     ///
-    /// Returns the refusal of the delivery. It asks the sender to retry if the signature
-    /// does not match and the source was replaced: the sender may have signed for the new
-    /// source, or for the old one.
+    /// Returns the refusal of the request. It asks the sender to retry if the source was
+    /// replaced and the request did not verify: the sender may have signed for the new
+    /// source, or for the old one. The reason is [`Reason::SourceUnavailable`] if the source
+    /// of a handshake was replaced.
     pub async fn admit_current<R: InboundRequest>(
         &self,
         route: &mut R::Route,
@@ -108,12 +115,15 @@ impl<S: ReplayStore> Gate<S> {
             let may_forward = checked.verified().is_some() || source.mode() == Mode::Observe;
             let body = if !is_current && may_forward {
                 checked.body().clone()
+            } else if !is_current {
+                // The response to a handshake can be signed, with a key that was removed.
+                return Err(Reason::SourceUnavailable.into());
             } else {
                 if let Some(verified) = checked.verified() {
                     request.on_verified(route, verified);
                 }
                 let admission = pin!(self.admit(checked)).await;
-                request.on_claimed();
+                request.on_admitted();
                 let body = admission.as_ref().ok().and_then(Admission::body);
                 match body {
                     // The claim of this admission is released by its drop.

@@ -73,7 +73,8 @@ macro_rules! reasons {
 reasons! {
     /// No source has this path (and host).
     SourceUnknown: "source_unknown", NOT_FOUND, Unimplemented, "refused", None;
-    /// The lookup of the source failed, or the source needs something that is missing.
+    /// The lookup of the source failed, or the source needs something that is missing. Also
+    /// the reason if the source of a handshake was replaced before the response.
     SourceUnavailable: "source_unavailable", SERVICE_UNAVAILABLE, Unavailable, "refused", Some(5);
     /// The method is not POST, and no handshake of the source uses it.
     MethodNotAllowed: "method_not_allowed", METHOD_NOT_ALLOWED, Unimplemented, "refused", None;

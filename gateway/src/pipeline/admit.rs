@@ -122,7 +122,7 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
         self.record.verified(&route.route, verified);
     }
 
-    fn on_claimed(&mut self) {
+    fn on_admitted(&mut self) {
         self.record.claimed();
     }
 }

@@ -166,9 +166,3 @@ impl Source {
         options
     }
 }
-
-impl AsRef<Self> for Source {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}

@@ -23,6 +23,10 @@ const NEW: (&str, &str) = ("new", "whsec_94a135f0c8a6de2b");
 /// How long a body takes to arrive. The reload comes at half of it.
 const BODY_TIME: Duration = Duration::from_secs(1);
 
+/// A request of Zoom's handshake. The response is signed with the key.
+const HANDSHAKE: &[u8] =
+    br#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#;
+
 /// Whether a request notices that its source was replaced. The control does not.
 #[derive(Clone, Copy, Debug)]
 enum Notices {
@@ -74,13 +78,16 @@ impl Reloadable {
         after: Option<Source>,
         notices: Notices,
     ) -> (Result<Admission<MemoryStore>, Refusal>, Vec<String>) {
-        let (start, rest) = BODY.split_at(5);
-        let body = [
-            Step::Chunk(start),
-            Step::Sleep(BODY_TIME),
-            Step::Chunk(rest),
-        ];
-        let mut request = Request::new(self, key, Steps::of(body), notices);
+        let request = Request::new(self, key, slowly(BODY), notices);
+        self.reload_during(request, after).await
+    }
+
+    /// Admits `request`, and replaces the source by `after` while the body arrives.
+    async fn reload_during(
+        &self,
+        mut request: Request<'_>,
+        after: Option<Source>,
+    ) -> (Result<Admission<MemoryStore>, Refusal>, Vec<String>) {
         let reload = async {
             sleep(BODY_TIME / 2).await;
             self.reload(after);
@@ -112,6 +119,20 @@ impl<'g> Request<'g> {
             reloadable,
             headers: signer.sign(BODY, now, None).unwrap(),
             body,
+            notices,
+            observed: Vec::new(),
+        }
+    }
+
+    /// Creates a request of Zoom's handshake.
+    fn handshake(reloadable: &'g Reloadable, (_, secret): (&str, &str), notices: Notices) -> Self {
+        let zoom = Provider::named("zoom").unwrap();
+        let signer = Signer::new(zoom.scheme(), &Secret::new(secret).unwrap()).unwrap();
+        let now = reloadable.gate.clock().now();
+        Self {
+            reloadable,
+            headers: signer.sign(HANDSHAKE, now, None).unwrap(),
+            body: slowly(HANDSHAKE),
             notices,
             observed: Vec::new(),
         }
@@ -168,9 +189,19 @@ impl InboundRequest for Request<'_> {
         self.observed.push(format!("verified by {key_id}"));
     }
 
-    fn on_claimed(&mut self) {
-        self.observed.push("claimed".to_owned());
+    fn on_admitted(&mut self) {
+        self.observed.push("admitted".to_owned());
     }
+}
+
+/// Returns a body that takes [`BODY_TIME`] to arrive.
+fn slowly(body: &'static [u8]) -> Steps {
+    let (start, rest) = body.split_at(5);
+    Steps::of([
+        Step::Chunk(start),
+        Step::Sleep(BODY_TIME),
+        Step::Chunk(rest),
+    ])
 }
 
 fn beatapi() -> Provider {
@@ -179,12 +210,16 @@ fn beatapi() -> Provider {
 
 /// Starts to build a source that accepts these keys.
 fn with_keys(keys: &[(&str, &str)]) -> SourceBuilder {
-    let provider = beatapi();
+    of_provider(&beatapi(), keys)
+}
+
+/// Starts to build a source of `provider` that accepts these keys.
+fn of_provider(provider: &Provider, keys: &[(&str, &str)]) -> SourceBuilder {
     let mut verifier = Verifier::builder(provider.scheme());
     for (id, secret) in keys {
         verifier = verifier.key(Key::new(Secret::new(*secret).unwrap()).id(*id));
     }
-    Source::builder("beatapi", verifier.build().unwrap()).provider(&provider)
+    Source::builder(provider.name(), verifier.build().unwrap()).provider(provider)
 }
 
 fn source(keys: &[(&str, &str)]) -> Source {
@@ -217,7 +252,7 @@ async fn a_key_that_is_removed_while_the_body_arrives_stops_counting() {
     assert!(matches!(admission, Ok(Admission::Forward(_))));
     assert_eq!(
         observed,
-        ["routed", "checked", "verified by old", "claimed"]
+        ["routed", "checked", "verified by old", "admitted"]
     );
 }
 
@@ -253,7 +288,7 @@ async fn a_delivery_whose_key_stays_is_forwarded_by_the_new_source() {
     assert_eq!(
         observed,
         [
-            "routed", "checked", "routed", "checked", verified, "claimed"
+            "routed", "checked", "routed", "checked", verified, "admitted"
         ]
     );
 }
@@ -300,4 +335,29 @@ async fn a_source_that_is_removed_while_the_body_arrives_is_unknown() {
         .reload_during_body(OLD, None, Notices::Reloads)
         .await;
     assert_eq!(admission.unwrap_err().reason(), Reason::SourceUnknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_key_signs_no_response_to_a_handshake() {
+    let zoom = Provider::named("zoom").unwrap();
+    let reloadable = Reloadable::new(of_provider(&zoom, &[OLD]).build());
+    let request = Request::handshake(&reloadable, OLD, Notices::Reloads);
+    let after = of_provider(&zoom, &[NEW]).build();
+    let (admission, observed) = reloadable.reload_during(request, Some(after)).await;
+    let refusal = admission.unwrap_err();
+    assert_eq!(
+        (refusal.reason(), refusal.status()),
+        (Reason::SourceUnavailable, StatusCode::SERVICE_UNAVAILABLE)
+    );
+    assert_eq!(observed, ["routed", "checked"]);
+    // The retry gets its response, by a key of the new source.
+    let mut retry = Request::handshake(&reloadable, NEW, Notices::Reloads);
+    assert!(matches!(retry.admit().await, Ok(Admission::Handshake(_))));
+
+    // The control: a request that does not notice the reload gets the response.
+    let reloadable = Reloadable::new(of_provider(&zoom, &[OLD]).build());
+    let request = Request::handshake(&reloadable, OLD, Notices::Nothing);
+    let after = of_provider(&zoom, &[NEW]).build();
+    let (admission, _) = reloadable.reload_during(request, Some(after)).await;
+    assert!(matches!(admission, Ok(Admission::Handshake(_))));
 }

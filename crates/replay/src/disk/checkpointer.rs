@@ -1,6 +1,5 @@
 //! [`Checkpointer`]: a thread that syncs the write-ahead log and copies it into the file.
 
-use std::error::Error;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::PathBuf;
@@ -31,7 +30,15 @@ pub(super) struct Checkpointer {
     synced: Option<LogVersion>,
     /// The number of commits at the last complete checkpoint.
     checkpointed: Option<u64>,
-    is_failing: bool,
+    is_sync_failing: bool,
+    is_checkpoint_failing: bool,
+}
+
+/// The results of one run. Each is `Ok` if nothing was due.
+#[derive(Debug)]
+struct TickResult {
+    sync: io::Result<()>,
+    checkpoint: rusqlite::Result<()>,
 }
 
 /// Identifies the content of the log. The time of its last change differs if another process
@@ -56,7 +63,8 @@ impl Checkpointer {
             store_alive,
             synced: None,
             checkpointed: None,
-            is_failing: false,
+            is_sync_failing: false,
+            is_checkpoint_failing: false,
         }
     }
 
@@ -68,32 +76,42 @@ impl Checkpointer {
                 while self.store_alive.strong_count() > 0 {
                     thread::sleep(SYNC_INTERVAL);
                     let result = self.tick();
-                    self.log_failure(result);
+                    self.log_failures(&result);
                 }
             })?;
         Ok(())
     }
 
     /// Syncs the log if it has changed, and runs the checkpoints that are due.
-    fn tick(&mut self) -> Result<(), Box<dyn Error>> {
+    fn tick(&mut self) -> TickResult {
         let commits = self.commits.load(Ordering::Relaxed);
         let log = fs::metadata(&self.log).ok();
-        let mut result = self.sync(commits, log.as_ref()).map_err(Into::into);
+        let mut sync = self.sync(commits, log.as_ref());
         let is_large = log.is_some_and(|log| log.len() > MAX_LOG_SIZE);
         // The first checkpoint copies the log that an earlier process has left.
         let is_due = self
             .checkpointed
             .is_none_or(|checkpointed| commits - checkpointed >= COMMITS_PER_CHECKPOINT);
         // A complete checkpoint also syncs, so it is the second attempt after a failed sync.
-        if (is_due || is_large || result.is_err()) && self.checkpoint("PASSIVE")? {
+        let passive = match is_due || is_large || sync.is_err() {
+            true => self.checkpoint("PASSIVE"),
+            false => Ok(false),
+        };
+        if matches!(passive, Ok(true)) {
             self.checkpointed = Some(commits);
-            result = Ok(());
+            sync = Ok(());
         }
-        // Writers wait for this checkpoint. The passive one has left little to copy.
-        if is_large {
-            self.checkpoint("TRUNCATE")?;
-        }
-        result
+        // Writers wait for this checkpoint. The passive one has left little to copy. If that
+        // one failed, this one runs too, because nothing else bounds the log.
+        let truncate = match is_large {
+            true => self.checkpoint("TRUNCATE"),
+            false => Ok(false),
+        };
+        let checkpoint = match (passive, truncate) {
+            (_, Err(error)) | (Err(error), Ok(false)) => Err(error),
+            (_, Ok(_)) => Ok(()),
+        };
+        TickResult { sync, checkpoint }
     }
 
     fn sync(&mut self, commits: u64, log: Option<&Metadata>) -> io::Result<()> {
@@ -124,18 +142,65 @@ impl Checkpointer {
         }
     }
 
-    /// Logs the first of several failures in a row.
-    fn log_failure(&mut self, result: Result<(), Box<dyn Error>>) {
-        if let Err(error) = &result
-            && !self.is_failing
+    /// Logs the first of several failures in a row, of syncs and of checkpoints.
+    fn log_failures(&mut self, result: &TickResult) {
+        let log = self.log.display();
+        if let Err(error) = &result.sync
+            && !self.is_sync_failing
         {
             tracing::warn!(
                 %error,
-                log = %self.log.display(),
+                %log,
                 "cannot sync the replay store to the disk; a loss of power may lose more events \
                  than those of the last second"
             );
         }
-        self.is_failing = result.is_err();
+        if let Err(error) = &result.checkpoint
+            && !self.is_checkpoint_failing
+        {
+            tracing::warn!(
+                %error,
+                %log,
+                "cannot copy the log of the replay store into its file (checkpoint); the log \
+                 grows"
+            );
+        }
+        self.is_sync_failing = result.sync.is_err();
+        self.is_checkpoint_failing = result.checkpoint.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::OpenFlags;
+
+    use super::*;
+
+    /// Runs a checkpointer on a log with one write.
+    fn run_with(flags: OpenFlags) -> TickResult {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.db");
+        let writer = Connection::open(&path).unwrap();
+        writer
+            .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE events (id INTEGER);")
+            .unwrap();
+        let database = Connection::open_with_flags(&path, flags).unwrap();
+        let log = folder.path().join("events.db-wal");
+        Checkpointer::new(database, log, Arc::default(), Weak::new()).tick()
+    }
+
+    #[test]
+    fn a_failed_checkpoint_is_no_failed_sync() {
+        let result = run_with(OpenFlags::SQLITE_OPEN_READ_ONLY);
+        assert!(result.sync.is_ok(), "{result:?}");
+        let code = result.checkpoint.unwrap_err().sqlite_error_code();
+        assert_eq!(code, Some(ErrorCode::SystemIoFailure));
+
+        // The control: a connection that may write runs the checkpoint.
+        let result = run_with(OpenFlags::default());
+        assert!(
+            result.sync.is_ok() && result.checkpoint.is_ok(),
+            "{result:?}"
+        );
     }
 }
