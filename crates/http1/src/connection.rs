@@ -63,7 +63,7 @@ pub struct WriteError {
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.maybe_sent {
-            true => "the message was sent in part",
+            true => "the message may have been sent in part",
             false => "the message was not sent",
         })
     }

@@ -9,7 +9,7 @@ use std::{fmt, io};
 pub enum HeadError {
     /// The head has too many bytes or too many fields.
     TooLarge,
-    /// The head is not HTTP/1.
+    /// The head is not a valid HTTP/1 head.
     Malformed,
     /// Two parsers could read the head in two ways.
     Ambiguous,
@@ -21,7 +21,7 @@ impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLarge => "the head is too large",
-            Self::Malformed => "the head is not HTTP/1",
+            Self::Malformed => "the head is not a valid HTTP/1 head",
             Self::Ambiguous => "the head is ambiguous",
             Self::Disconnected(_) => "the connection ended before the head did",
         })

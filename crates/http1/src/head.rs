@@ -24,8 +24,9 @@ const MAX_LEADING_EMPTY_LINES: usize = 8;
 ///
 /// * [`HeadError::TooLarge`] if the head exceeds [`MAX_HEAD`] bytes or [`MAX_FIELDS`] fields.
 /// * [`HeadError::Ambiguous`] if a line ends without CR LF, is folded, or has an invalid name
-///   or value.
-/// * [`HeadError::Malformed`] if the bytes are not HTTP/1.
+///   or value, or if the authority of the request target differs from `Host`.
+/// * [`HeadError::Malformed`] if the bytes are not a valid HTTP/1 head, or if the request
+///   target is invalid or has a form that is not for servers.
 /// * [`HeadError::Disconnected`] if the connection ends first.
 pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<S>,
@@ -62,7 +63,7 @@ pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(
 ///
 /// * [`HeadError::TooLarge`] if the head exceeds 256 KiB or 256 fields.
 /// * [`HeadError::Ambiguous`] if a name or value is invalid.
-/// * [`HeadError::Malformed`] if the bytes are not HTTP/1.
+/// * [`HeadError::Malformed`] if the bytes are not a valid HTTP/1 head.
 /// * [`HeadError::Disconnected`] if the connection ends first.
 pub async fn read_response<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<S>,
@@ -236,7 +237,7 @@ mod tests {
         Connection::new(Cursor::new(wire.to_vec()), Transport::Plain)
     }
 
-    const MALFORMED: &str = "the head is not HTTP/1";
+    const MALFORMED: &str = "the head is not a valid HTTP/1 head";
     const AMBIGUOUS: &str = "the head is ambiguous";
     const DISCONNECTED: &str = "the connection ended before the head did";
 

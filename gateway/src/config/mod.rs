@@ -88,7 +88,7 @@ pub(crate) struct Limits {
     pub(crate) head_timeout: Duration,
     /// Maximum number of open connections.
     pub(crate) connections: usize,
-    /// Maximum number of open connections from one client address.
+    /// Maximum number of open connections from one client network (IPv4 address or IPv6 /64).
     pub(crate) connections_per_address: Option<usize>,
     /// Maximum memory for unverified bodies and for the requests that wait for them, in bytes.
     pub(crate) unverified_bodies: usize,
@@ -98,9 +98,9 @@ pub(crate) struct Limits {
 /// How many requests are refused each minute before further requests get a 429 response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RefusalLimits {
-    /// Limit for one client address at one source.
+    /// Limit for one client network (IPv4 address or IPv6 /64) at one source.
     pub(crate) per_address: u32,
-    /// Limit for all client addresses at one source.
+    /// Limit for all clients at one source.
     pub(crate) per_source: u32,
 }
 

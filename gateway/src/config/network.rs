@@ -17,14 +17,6 @@ pub(crate) struct Network {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotANetwork;
 
-impl fmt::Display for NotANetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected a network such as \"10.0.0.0/8\"")
-    }
-}
-
-impl std::error::Error for NotANetwork {}
-
 impl Network {
     /// Whether `address` is in the network. An IPv4 address that is mapped into IPv6 counts as
     /// IPv4.

@@ -149,7 +149,7 @@ async fn wait_for_first_byte(stream: &mut Stream, shutdown: &ShutdownWatch) -> O
     }
 }
 
-/// Logs the error of a connection that was lost before its first request.
+/// Logs the error of a connection that was lost before its first byte.
 fn log_lost<T>(result: io::Result<T>) -> Option<T> {
     result
         .inspect_err(|error| tracing::debug!(%error, "connection lost before its first byte"))

@@ -6,8 +6,9 @@ use http::header::{CONTENT_LENGTH, HOST};
 use pingora_http::RequestHeader;
 
 /// Checks the host and the declared length of an HTTP/2 request, and returns the length of
-/// its body. `has_no_body` is true if the stream ended with the head. The HTTP/2 library
-/// has already compared the frames with the declared length (RFC 9113 §8.1.1).
+/// its body. `has_no_body` is true if the stream ended with the head. h2
+/// compares the frames with the declared length while they arrive, and fails the stream if
+/// they differ (RFC 9113 §8.1.1).
 ///
 /// # Errors
 ///

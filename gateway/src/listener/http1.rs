@@ -15,8 +15,8 @@ use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::listener::timeouts::{CLOSE_TIMEOUT, IDLE_TIMEOUT, wait_for_shutdown};
 use crate::pipeline::access_record::AccessRecord;
-use crate::pipeline::downstream::Downstream;
 use crate::pipeline::downstream::http1::{Http1Session, empty_request};
+use crate::pipeline::downstream::{Disconnected, Downstream};
 use crate::pipeline::refuse::refusal_response;
 use crate::poll::{timeout, timeout_at};
 
@@ -61,7 +61,12 @@ pub(crate) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &Shutdown
             .await;
         if !session.keeps_alive {
             // A sender that does not read the last response loses it.
-            let _: Result<(), _> = timeout(CLOSE_TIMEOUT, pin!(session.shutdown())).await;
+            if timeout(CLOSE_TIMEOUT, pin!(session.shutdown()))
+                .await
+                .is_err()
+            {
+                tracing::debug!("cannot shut down the connection of a sender in time");
+            }
             return;
         }
         // The other parts of the request are dropped before `recycle`: they borrow the read
@@ -127,7 +132,7 @@ impl Gateway {
         let (head, body) = refusal_response(refusal, Audience::Http, &record.id, None);
         let mut downstream = Downstream::new(session.into(), BodyLen::Known(0));
         let responded = timeout(CLOSE_TIMEOUT, pin!(downstream.respond(head, body, None))).await;
-        if let Ok(Err(error)) = responded {
+        if let Err(error) = responded.unwrap_or(Err(Disconnected::TimedOut)) {
             record.log_lost_response(&error);
         }
     }

@@ -7,7 +7,8 @@ use tokio::time::sleep;
 
 /// Maximum time without a request on an open connection.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum time for writing the last response and closing the connection.
+/// Maximum time for each of two steps: writing the refusal of an invalid head, and closing the
+/// connection.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for which a connection without a request stays open after the shutdown signal. A

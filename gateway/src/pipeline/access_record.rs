@@ -231,6 +231,15 @@ impl<'g> AccessRecord<'g> {
         );
     }
 
+    /// Logs why the response of the upstream ended early.
+    pub(crate) fn log_truncated_response(&self, error: &(dyn Error + 'static)) {
+        tracing::debug!(
+            request_id = self.id,
+            error = %ErrorChain(error),
+            "the upstream did not complete its response"
+        );
+    }
+
     /// Logs why the body of the request did not arrive whole.
     pub(crate) fn log_lost_body(&self, error: &(dyn Error + 'static)) {
         tracing::debug!(

@@ -11,6 +11,7 @@ use hookgate_gate::{
     AcceptedHead, Admission, CheckedRequest, InboundRequest, Reason, Refusal, Source,
 };
 
+use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::{AccessRecord, TimedBody};
 use crate::pipeline::downstream::Downstream;
@@ -93,7 +94,12 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
     async fn receive<'s>(&mut self, head: AcceptedHead<'s>) -> Result<CheckedRequest<'s>, Refusal> {
         let blocked = &mut self.blocked;
         let sent = time_blocked(pin!(self.downstream.send_continue()), blocked).await;
-        if sent.is_err() {
+        if let Err(error) = sent {
+            tracing::debug!(
+                request_id = self.record.id,
+                error = %ErrorChain(&error),
+                "cannot send 100 Continue to the sender"
+            );
             return Err(Reason::BodyIncomplete.into());
         }
         let budget = self.gateway.limits().unverified_bodies;

@@ -1,7 +1,5 @@
 //! Settles the claim of a delivery by the response of the upstream, and relays the response.
 
-use std::error::Error;
-use std::fmt;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -20,9 +18,10 @@ use crate::run::store::Store;
 use crate::upstream::{ResponseTruncated, Reuse, UpstreamResponse};
 
 /// Error of relaying a response.
-#[derive(Debug)]
 enum RelayError {
+    /// The sender did not receive the response.
     Sender(Disconnected),
+    /// The upstream did not complete the response.
     Upstream(ResponseTruncated),
 }
 
@@ -49,7 +48,7 @@ impl Gateway {
             response.finish(Reuse::Forbidden);
             self.mask_response(downstream, route, status, record).await;
         } else if let Err(error) = relay(downstream, response).await {
-            record.log_lost_response(&error);
+            error.log(record);
             // The sender must not mistake the part that it received for the whole response.
             downstream.abort().await;
         }
@@ -88,7 +87,7 @@ impl Gateway {
         let Some(buffer) = &buffer else {
             let (outcome, end) = settling.await;
             if let Err(error) = &end {
-                record.log_lost_response(error);
+                record.log_truncated_response(error);
             }
             return match outcome {
                 Outcome::Delivered => respond_no_content(downstream, record).await,
@@ -100,7 +99,7 @@ impl Gateway {
             // `relay_to` has aborted the response.
             (Err(error), _) => return record.log_lost_response(&error),
             (Ok(Some(_)), Err(error)) => {
-                record.log_lost_response(&error);
+                record.log_truncated_response(&error);
                 return self.mask_response(downstream, route, status, record).await;
             }
             (Ok(None), Err(error)) => Err(RelayError::Upstream(error)),
@@ -114,7 +113,7 @@ impl Gateway {
             }
         };
         if let Err(error) = ended {
-            record.log_lost_response(&error);
+            error.log(record);
             downstream.abort().await;
         }
     }
@@ -198,20 +197,12 @@ async fn next_chunk(
     Ok(next?)
 }
 
-impl fmt::Display for RelayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sender(_) => "the sender did not read the response",
-            Self::Upstream(_) => "the upstream did not complete the response",
-        })
-    }
-}
-
-impl Error for RelayError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
+impl RelayError {
+    /// Logs which side is the cause that the sender lacks a part of the response.
+    fn log(&self, record: &AccessRecord<'_>) {
         match self {
-            Self::Sender(cause) => Some(cause),
-            Self::Upstream(cause) => Some(cause),
+            Self::Sender(error) => record.log_lost_response(error),
+            Self::Upstream(error) => record.log_truncated_response(error),
         }
     }
 }

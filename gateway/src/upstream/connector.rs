@@ -1,7 +1,5 @@
 //! Connects to backends, runs exchanges, and keeps connections for later exchanges.
 
-use std::error::Error;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -69,14 +67,6 @@ const NO_CERTIFICATES: &str = "/dev/null";
 /// The certificates of an upstream cannot be read.
 #[derive(Debug)]
 pub(super) struct CertificateError;
-
-impl fmt::Display for CertificateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the certificates cannot be read")
-    }
-}
-
-impl Error for CertificateError {}
 
 impl Connector {
     /// Creates a connector with the settings of `upstream`.
@@ -155,7 +145,7 @@ impl Connector {
                 match connected {
                     client::HttpSession::H2(stream) => Ok((session(stream), false)),
                     _ => pingora_core::Error::err(ErrorType::new(
-                        "the backend does not support HTTP/2",
+                        "the server does not support HTTP/2",
                     )),
                 }
             }

@@ -45,21 +45,6 @@ impl ForwardError {
     }
 }
 
-impl fmt::Display for ForwardError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.outcome {
-            Outcome::Unknown => "the delivery was sent, but there is no response",
-            _ => "the delivery was not sent",
-        })
-    }
-}
-
-impl Error for ForwardError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.cause())
-    }
-}
-
 /// Error of connecting to a backend.
 #[derive(Debug)]
 pub(super) struct ConnectError {
@@ -94,8 +79,8 @@ pub(super) enum Unavailable {
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoBackend => "the upstream has no backend",
-            Self::AllBusy => "every backend has its maximum number of requests",
+            Self::NoBackend => "the upstream has no server",
+            Self::AllBusy => "every server of the upstream has its maximum number of requests",
         })
     }
 }
@@ -113,10 +98,11 @@ pub(crate) enum ResponseTruncated {
 
 impl fmt::Display for ResponseTruncated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TimedOut => "the response was not complete within `timeout`",
-            Self::Http1(_) | Self::Http2(_) => "the response ended early",
-        })
+        match self {
+            Self::TimedOut => f.write_str("the response was not complete within `timeout`"),
+            Self::Http1(cause) => cause.fmt(f),
+            Self::Http2(_) => f.write_str("the response ended early"),
+        }
     }
 }
 
@@ -124,7 +110,8 @@ impl Error for ResponseTruncated {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::TimedOut => None,
-            Self::Http1(cause) => Some(cause),
+            // The text of this error is the text of `cause`.
+            Self::Http1(cause) => cause.source(),
             Self::Http2(cause) => Some(cause),
         }
     }

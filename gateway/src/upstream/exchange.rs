@@ -18,7 +18,7 @@ pub(super) type Cause = Box<dyn Error + Send + Sync>;
 /// The cause if a backend responds 2xx before it has received the whole request. It cannot
 /// have processed the delivery, and a success would settle it.
 pub(super) const EARLY_SUCCESS: &str =
-    "the backend responded with success before it received the whole request";
+    "the server responded with success before it received the whole request";
 
 /// Error of an exchange that produced no response.
 #[derive(Debug)]
@@ -116,9 +116,9 @@ pub(super) fn empty_response() -> ResponseHeader {
 impl fmt::Display for ExchangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotProcessed(_) => "the backend did not process the request",
-            Self::Failed(_) => "the exchange with the backend failed",
-            Self::TimedOut(_) => "the exchange with the backend timed out",
+            Self::NotProcessed(_) => "the server did not process the request",
+            Self::Failed(_) => "the exchange with the server failed",
+            Self::TimedOut(_) => "the exchange with the server timed out",
         })
     }
 }

@@ -32,8 +32,9 @@ const MAX_GRPC_RESPONSE: usize = 256;
 #[derive(Debug)]
 enum CheckError {
     TimedOut,
-    /// No connection, or no valid request.
-    Transport(TransportError),
+    Connect(TransportError),
+    /// The request of the check cannot be built.
+    Request(TransportError),
     Exchange(ExchangeError),
     Truncated(ResponseTruncated),
     Status(StatusCode),
@@ -85,8 +86,9 @@ async fn check(
     // The check uses a connection of its own: pooled connections belong to the threads of the
     // listeners.
     let choice = ConnectionChoice::SingleUse;
-    let (mut session, _) = connector.connect(&backend.peer, choice).await?;
-    let (head, body) = request(backend, probe)?;
+    let connected = connector.connect(&backend.peer, choice).await;
+    let (mut session, _) = connected.map_err(|error| CheckError::Connect(error.into()))?;
+    let (head, body) = request(backend, probe).map_err(CheckError::Request)?;
     let request = Request::probe(&head);
     let exchanged = connector.exchange(&mut session, &request, &body).await;
     exchanged.map_err(CheckError::Exchange)?;
@@ -191,8 +193,10 @@ impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("no response in time"),
-            Self::Transport(_) => f.write_str("cannot connect"),
-            Self::Exchange(_) | Self::Truncated(_) => f.write_str("no complete response"),
+            Self::Connect(_) => f.write_str("cannot connect"),
+            Self::Request(_) => f.write_str("cannot build the request"),
+            Self::Exchange(cause) => cause.fmt(f),
+            Self::Truncated(cause) => cause.fmt(f),
             Self::Status(status) => write!(f, "the status is {}", status.as_u16()),
             Self::GrpcStatus(status) => write!(f, "the gRPC status is {status}"),
             Self::NotServing => f.write_str("the gRPC service is not serving"),
@@ -205,23 +209,12 @@ impl fmt::Display for CheckError {
 impl Error for CheckError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Transport(cause) => Some(cause),
-            Self::Exchange(cause) => Some(cause),
-            Self::Truncated(cause) => Some(cause),
+            Self::Connect(cause) | Self::Request(cause) => Some(cause),
+            // The text of this error is the text of `cause`.
+            Self::Exchange(cause) => cause.source(),
+            Self::Truncated(cause) => cause.source(),
             _ => None,
         }
-    }
-}
-
-impl From<TransportError> for CheckError {
-    fn from(cause: TransportError) -> Self {
-        Self::Transport(cause)
-    }
-}
-
-impl From<Box<pingora_core::Error>> for CheckError {
-    fn from(cause: Box<pingora_core::Error>) -> Self {
-        Self::Transport(cause.into())
     }
 }
 

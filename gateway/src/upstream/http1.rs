@@ -25,16 +25,16 @@ const MAX_RETAINED_BUFFER: usize = 4 * 1024;
 
 /// A connection to a backend, which carries one exchange after the other.
 pub(super) struct Http1Connection {
-    pub(super) connection: Connection<Stream>,
+    connection: Connection<Stream>,
     method: Method,
     /// The head of the request as it is sent.
     request: Vec<u8>,
     /// The head of the response, once it has been read.
     response: ResponseHeader,
-    pub(super) body: Body,
+    body: Body,
     reuse: Reuse,
     /// Whether the backend accepts another request after this one.
-    pub(super) keeps_alive: bool,
+    keeps_alive: bool,
 }
 
 /// Error of reading the head of a response.
@@ -58,6 +58,20 @@ impl Http1Connection {
             response: empty_response(),
             body: Body::Done,
             keeps_alive: false,
+        }
+    }
+
+    /// Creates a connection whose exchange has ended in this state.
+    #[cfg(test)]
+    pub(super) fn after_exchange(
+        connection: Connection<Stream>,
+        keeps_alive: bool,
+        body: Body,
+    ) -> Self {
+        Self {
+            keeps_alive,
+            body,
+            ..Self::new(connection, Reuse::Allowed)
         }
     }
 
@@ -130,6 +144,11 @@ impl Http1Connection {
         Ok(part.map(BytesMut::freeze))
     }
 
+    /// Returns whether the backend has neither sent bytes nor closed the connection.
+    pub(super) fn is_idle(&mut self) -> bool {
+        self.connection.is_idle()
+    }
+
     /// Returns whether the connection can carry another exchange.
     pub(super) fn is_reusable(&self) -> bool {
         self.reuse == Reuse::Allowed
@@ -152,7 +171,7 @@ impl fmt::Display for ResponseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Head(_) => "cannot read the response",
-            Self::SwitchingProtocols => "the backend responded 101 without being asked to",
+            Self::SwitchingProtocols => "the server responded 101 without being asked to",
             Self::Framing => "the end of the response cannot be determined",
         })
     }

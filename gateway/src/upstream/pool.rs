@@ -37,7 +37,7 @@ impl IdlePool {
     pub(super) fn checkout(&self) -> Option<Box<Http1Connection>> {
         let mut connections = self.connections.lock();
         while let Some((mut connection, since)) = connections.pop_back() {
-            if since.elapsed() < self.idle_timeout && connection.connection.is_idle() {
+            if since.elapsed() < self.idle_timeout && connection.is_idle() {
                 return Some(connection);
             }
         }
@@ -94,17 +94,13 @@ mod tests {
     use pingora_core::protocols::Stream;
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
-    use super::super::exchange::Reuse;
     use super::*;
 
     /// Returns a connection whose exchange has ended, and the stream of its backend.
     fn connection(keeps_alive: bool, body: Body) -> (Box<Http1Connection>, DuplexStream) {
         let (here, there) = duplex(64);
-        let mut connection = Http1Connection::new(
-            Connection::new(Box::new(here) as Stream, Transport::Plain),
-            Reuse::Allowed,
-        );
-        (connection.keeps_alive, connection.body) = (keeps_alive, body);
+        let connection = Connection::new(Box::new(here) as Stream, Transport::Plain);
+        let connection = Http1Connection::after_exchange(connection, keeps_alive, body);
         (Box::new(connection), there)
     }
 
@@ -144,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pool_keeps_its_maximum_and_closes_connections_that_nobody_uses() {
+    async fn a_pool_keeps_its_maximum_and_closes_unused_connections() {
         let idle_timeout = Duration::from_secs(4);
         let pool = Arc::new(IdlePool::new(2, idle_timeout));
         let backends: Vec<_> = (0..3)

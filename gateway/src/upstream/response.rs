@@ -36,7 +36,7 @@ impl UpstreamResponse<'_> {
         self.session.response()
     }
 
-    /// Returns whether this is the response to a gRPC call, whose HTTP status is always 200.
+    /// Returns whether this is a response with status 200 and a gRPC content type.
     pub(crate) fn is_grpc(&self) -> bool {
         is_grpc_response(self.status(), &self.head().headers)
     }

@@ -216,7 +216,7 @@ fn warn_of_slow_upstream(
             section.key_path("upstream"),
             format!(
                 "{} stops waiting after {}, but the `timeout` of this upstream is {}. A slower \
-                 delivery is sent again, and is then answered as a duplicate",
+                 delivery is sent again, although the first one may have been forwarded",
                 provider.title(),
                 humantime::format_duration(provider_timeout),
                 humantime::format_duration(upstream_timeout)

@@ -3,17 +3,20 @@
 use std::error::Error;
 use std::fmt;
 
-use super::http1::ResponseWriteError;
+use hookgate_http1::WriteError;
+
 use crate::stream::TransportError;
 
-/// Error of sending a response: the sender does not accept it.
+/// Error of sending a response: the sender does not receive all of it.
 #[derive(Debug)]
 pub(crate) enum Disconnected {
     /// A write took too long.
     TimedOut,
     /// The sender reads a gRPC response slower than the upstream sends it.
     TooSlow,
-    Http1(ResponseWriteError),
+    /// The body is longer or shorter than its declared length, or has no head.
+    Framing,
+    Http1(WriteError),
     Http2(TransportError),
 }
 
@@ -22,6 +25,7 @@ impl fmt::Display for Disconnected {
         f.write_str(match self {
             Self::TimedOut => "a write to the sender timed out",
             Self::TooSlow => "the sender reads too slowly",
+            Self::Framing => "the body does not have the length that its head declares",
             Self::Http1(_) | Self::Http2(_) => "cannot write to the sender",
         })
     }
@@ -30,15 +34,15 @@ impl fmt::Display for Disconnected {
 impl Error for Disconnected {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::TimedOut | Self::TooSlow => None,
+            Self::TimedOut | Self::TooSlow | Self::Framing => None,
             Self::Http1(cause) => Some(cause),
             Self::Http2(cause) => Some(cause),
         }
     }
 }
 
-impl From<ResponseWriteError> for Disconnected {
-    fn from(cause: ResponseWriteError) -> Self {
+impl From<WriteError> for Disconnected {
+    fn from(cause: WriteError) -> Self {
         Self::Http1(cause)
     }
 }
@@ -52,38 +56,26 @@ impl From<Box<pingora_core::Error>> for Disconnected {
 /// Error of reading the body of a request.
 #[derive(Debug)]
 pub(crate) enum BodyReadError {
-    /// The body took too long.
-    Abandoned,
-    /// The sender disconnected before it received `100 Continue`.
-    NoContinue(Disconnected),
     Http1(hookgate_http1::BodyError),
     Http2(TransportError),
 }
 
 impl fmt::Display for BodyReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Abandoned => "the body took too long",
-            Self::NoContinue(_) => "cannot send 100 Continue",
-            Self::Http1(_) | Self::Http2(_) => "cannot read the body",
-        })
+        match self {
+            Self::Http1(cause) => cause.fmt(f),
+            Self::Http2(_) => f.write_str("cannot read the body"),
+        }
     }
 }
 
 impl Error for BodyReadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Abandoned => None,
-            Self::NoContinue(cause) => Some(cause),
-            Self::Http1(cause) => Some(cause),
+            // The text of this error is the text of `cause`.
+            Self::Http1(cause) => cause.source(),
             Self::Http2(cause) => Some(cause),
         }
-    }
-}
-
-impl From<Disconnected> for BodyReadError {
-    fn from(cause: Disconnected) -> Self {
-        Self::NoContinue(cause)
     }
 }
 
@@ -103,26 +95,28 @@ impl From<Box<pingora_core::Error>> for BodyReadError {
 mod tests {
     use std::io;
 
-    use hookgate_http1::WriteError;
-
     use super::*;
     use crate::error_chain::ErrorChain;
 
     #[test]
     fn the_log_shows_the_io_error_that_lost_a_sender() {
-        let write = WriteError {
+        let write = Disconnected::from(WriteError {
             cause: io::ErrorKind::BrokenPipe.into(),
             maybe_sent: true,
-        };
-        let write = Disconnected::from(ResponseWriteError::Stream(write));
+        });
         let cause = io::ErrorKind::ConnectionReset.into();
         let read = BodyReadError::from(hookgate_http1::BodyError::Disconnected(cause));
         for (error, expected) in [
-            (&write as &(dyn Error + 'static), "broken pipe"),
-            (&read, "connection reset"),
+            (
+                &write as &(dyn Error + 'static),
+                "cannot write to the sender: the message may have been sent in part: broken pipe",
+            ),
+            (
+                &read,
+                "the connection ended before the body did: connection reset",
+            ),
         ] {
-            let text = ErrorChain(error).to_string();
-            assert!(text.ends_with(expected), "{text}");
+            assert_eq!(ErrorChain(error).to_string(), expected);
         }
     }
 }

@@ -1,14 +1,12 @@
 //! The sender's side of an HTTP/1 connection: reads request bodies and writes responses.
 
-use std::error::Error;
-use std::fmt;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use hookgate_http1::{
-    Body, BodyError, BodyLen, Connection, HopByHop, Strictness, WriteError, WriteMode,
-    content_length, keeps_alive, write_field, write_status_line,
+    Body, BodyError, BodyLen, Connection, HopByHop, Strictness, WriteMode, content_length,
+    keeps_alive, write_field, write_status_line,
 };
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
@@ -16,6 +14,7 @@ use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::date::get_cached_date;
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use super::error::Disconnected;
 use crate::stream::{http1_connection, peer_address};
 
 /// A connection of a sender, with the state of its current request.
@@ -44,32 +43,6 @@ enum ResponseState {
     Chunked,
     UntilClose,
     Ended,
-}
-
-/// Error of writing a response.
-#[derive(Debug)]
-pub(crate) enum ResponseWriteError {
-    /// The body is longer or shorter than its declared length, or has no head.
-    Framing,
-    Stream(WriteError),
-}
-
-impl fmt::Display for ResponseWriteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Framing => "the body does not have the length that its head declares",
-            Self::Stream(_) => "cannot write the response",
-        })
-    }
-}
-
-impl Error for ResponseWriteError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Framing => None,
-            Self::Stream(cause) => Some(cause),
-        }
-    }
 }
 
 /// Returns a head that takes the place of a request before one has been read.
@@ -139,10 +112,7 @@ impl Http1Session {
 
     /// Writes the head of a response with the framing of this connection. The head of a
     /// response with a body is sent together with the next bytes.
-    pub(crate) async fn write_head(
-        &mut self,
-        head: &ResponseHeader,
-    ) -> Result<(), ResponseWriteError> {
+    pub(crate) async fn write_head(&mut self, head: &ResponseHeader) -> Result<(), Disconnected> {
         write_status_line(&mut self.unsent, head.status);
         let hop_by_hop = HopByHop::new(&head.headers);
         let mut has_date = false;
@@ -207,17 +177,17 @@ impl Http1Session {
     }
 
     /// Writes a part of the body of the response.
-    pub(crate) async fn write(&mut self, part: &[u8]) -> Result<(), ResponseWriteError> {
+    pub(crate) async fn write(&mut self, part: &[u8]) -> Result<(), Disconnected> {
         match &mut self.response {
             _ if part.is_empty() => return Ok(()),
             ResponseState::Bodiless => return Ok(()),
             ResponseState::NotStarted | ResponseState::Ended => {
-                return Err(ResponseWriteError::Framing);
+                return Err(Disconnected::Framing);
             }
             ResponseState::UntilClose => {}
             ResponseState::Length(left) => {
                 let rest = left.checked_sub(part.len() as u64);
-                *left = rest.ok_or(ResponseWriteError::Framing)?;
+                *left = rest.ok_or(Disconnected::Framing)?;
             }
             ResponseState::Chunked => {
                 // Writing to a vector cannot fail.
@@ -232,11 +202,11 @@ impl Http1Session {
     }
 
     /// Ends the response.
-    pub(crate) async fn finish(&mut self) -> Result<(), ResponseWriteError> {
+    pub(crate) async fn finish(&mut self) -> Result<(), Disconnected> {
         match self.response {
             ResponseState::Chunked => self.unsent.put_slice(b"0\r\n\r\n"),
             // The sender would wait for the missing bytes.
-            ResponseState::Length(1..) => return Err(ResponseWriteError::Framing),
+            ResponseState::Length(1..) => return Err(Disconnected::Framing),
             _ => {}
         }
         self.response = ResponseState::Ended;
@@ -244,15 +214,14 @@ impl Http1Session {
     }
 
     /// Sends the bytes that are buffered.
-    pub(crate) async fn flush(&mut self) -> Result<(), ResponseWriteError> {
+    pub(crate) async fn flush(&mut self) -> Result<(), Disconnected> {
         self.send(&[]).await
     }
 
-    async fn send(&mut self, part: &[u8]) -> Result<(), ResponseWriteError> {
+    async fn send(&mut self, part: &[u8]) -> Result<(), Disconnected> {
         // A write that fails or is cancelled loses these bytes, so that they are not sent twice.
         let mut head = std::mem::take(&mut self.unsent);
-        let sent = self.connection.send(&head, part, WriteMode::Wait).await;
-        sent.map_err(ResponseWriteError::Stream)?;
+        self.connection.send(&head, part, WriteMode::Wait).await?;
         head.clear();
         self.unsent = head;
         Ok(())

@@ -33,7 +33,7 @@ const MAX_SHORT_BODY: usize = 64 * 1024;
 /// Maximum number of unread body bytes that are read after an early response, so that the
 /// sender receives the response before the connection ends.
 const MAX_DRAIN: usize = 64 * 1024 * 1024;
-/// Maximum duration of reading either of them.
+/// Maximum duration of reading an unread body, before or after an early response.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A request of a sender: its head, the rest of its body, and the way to respond.
@@ -42,6 +42,8 @@ pub(crate) struct Downstream<'s> {
     body: BodyLen,
     /// Set if the rest of the body cannot be read. The bytes after it are not a request.
     body_error: Option<BodyReadError>,
+    /// Whether the body took too long, so that the rest of it is not read.
+    is_body_abandoned: bool,
     is_aborted: bool,
 }
 
@@ -76,6 +78,7 @@ impl<'s> Downstream<'s> {
             session,
             body,
             body_error: None,
+            is_body_abandoned: false,
             is_aborted: false,
         }
     }
@@ -127,16 +130,13 @@ impl<'s> Downstream<'s> {
     ///
     /// # Errors
     ///
-    /// Returns [`BodyError::Incomplete`] if the sender has disconnected.
-    pub(crate) async fn send_continue(&mut self) -> Result<(), BodyError> {
+    /// Returns [`Disconnected`] if the sender does not accept it. The body can still be read.
+    pub(crate) async fn send_continue(&mut self) -> Result<(), Disconnected> {
         if !self.expects_continue() {
             return Ok(());
         }
-        let sent = match ResponseHeader::build(StatusCode::CONTINUE, Some(0)) {
-            Ok(head) => self.start_response(&head).await,
-            Err(error) => Err(error.into()),
-        };
-        sent.map_err(|error| self.fail_body(error))
+        let head = ResponseHeader::build(StatusCode::CONTINUE, Some(0))?;
+        self.start_response(&head).await
     }
 
     fn expects_continue(&self) -> bool {
@@ -244,7 +244,12 @@ impl<'s> Downstream<'s> {
         match &mut self.session {
             DownstreamSession::Http1(session) => {
                 // A connection that does not close in time is dropped.
-                let _: Result<(), _> = timeout(SHUTDOWN_TIMEOUT, pin!(session.shutdown())).await;
+                if timeout(SHUTDOWN_TIMEOUT, pin!(session.shutdown()))
+                    .await
+                    .is_err()
+                {
+                    tracing::debug!("cannot shut down the connection of a sender in time");
+                }
             }
             DownstreamSession::Http2(session) => session.shutdown(),
         }
@@ -267,7 +272,7 @@ impl<'s> Downstream<'s> {
             DownstreamSession::Http1(session) => session.is_body_done(),
             DownstreamSession::Http2(session) => session.is_body_done(),
         };
-        let is_reusable = self.body_error.is_none()
+        let is_reusable = self.is_body_readable()
             && (is_read
                 || (is_short && !self.expects_continue() && self.drain(MAX_SHORT_BODY).await));
         if is_reusable {
@@ -283,7 +288,7 @@ impl<'s> Downstream<'s> {
     /// Closing a connection with unread bytes resets it, and the sender would lose the
     /// response.
     pub(crate) async fn drain_and_abort(&mut self) {
-        if self.body_error.is_none() {
+        if self.is_body_readable() {
             self.drain(MAX_DRAIN).await;
         }
         self.abort().await;
@@ -291,7 +296,11 @@ impl<'s> Downstream<'s> {
 
     /// Stops reading the body, which took too long.
     pub(crate) fn abandon_body(&mut self) {
-        self.body_error.get_or_insert(BodyReadError::Abandoned);
+        self.is_body_abandoned = true;
+    }
+
+    fn is_body_readable(&self) -> bool {
+        self.body_error.is_none() && !self.is_body_abandoned
     }
 
     /// Returns why the body could not be read to its end.

@@ -1,4 +1,4 @@
-//! The access log: one line for each request.
+//! The access log: one line for each request, except for refusals by the rate limit (429).
 //!
 //! A thread of its own writes the lines, so a slow or missing reader never delays a delivery.
 //! Lines that cannot be written in time are dropped and counted.

@@ -88,7 +88,7 @@ impl Traces {
         Some(span)
     }
 
-    /// Ends the span of a delivery. A delivery that was not forwarded gets a span without a parent.
+    /// Ends the span of a delivery. A delivery without a span gets one without a parent.
     pub(crate) fn end(&self, span: Option<Span>, line: &Line<'_>) {
         let Some(collector) = &self.0 else {
             return;
