@@ -52,7 +52,7 @@ const STRIPES: usize = 64;
 const SWEEP_RUNS: usize = 4;
 
 impl MemoryStore {
-    /// One million events, which take about 500 MB.
+    /// One million events, which take about 410 MB.
     pub const DEFAULT_MAX_ENTRIES: u64 = 1_000_000;
 
     /// Creates a store for up to [`Self::DEFAULT_MAX_ENTRIES`] events.
