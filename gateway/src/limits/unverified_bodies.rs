@@ -52,9 +52,11 @@ impl UnverifiedBodies {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Wraps `body` so that its bytes count. All bodies together may have `limit` bytes, and
-    /// [`STALLED_REQUEST_COST`] more, so that one body of `limit` bytes may wait.
-    pub(crate) fn reserve<'b, B>(&'b self, body: &'b mut B, limit: usize) -> BudgetedBody<'b, B> {
+    /// Wraps `body` so that its bytes count towards the budget of all bodies until it is dropped.
+    ///
+    /// `limit` is the current budget in bytes, which a reload can change. All bodies together
+    /// may have [`STALLED_REQUEST_COST`] more, so that one body of `limit` bytes may wait.
+    pub(crate) fn track<'b, B>(&'b self, body: &'b mut B, limit: usize) -> BudgetedBody<'b, B> {
         BudgetedBody {
             body,
             reservation: Reservation {
@@ -248,7 +250,7 @@ mod tests {
         end: End,
     ) -> Result<usize, BodyError> {
         let mut chunks = Chunks(chunks.into_iter(), end);
-        let mut body = bodies.reserve(&mut chunks, limit);
+        let mut body = bodies.track(&mut chunks, limit);
         let mut all = 0;
         while let Some(chunk) = body.chunk().await? {
             all += chunk.len();

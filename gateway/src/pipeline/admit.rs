@@ -104,7 +104,7 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
         }
         let budget = self.gateway.limits().unverified_bodies;
         let bodies = self.gateway.unverified_bodies();
-        let body = bodies.reserve(self.downstream, budget);
+        let body = bodies.track(self.downstream, budget);
         head.receive(&mut TimedBody { body, blocked }).await
     }
 

@@ -25,11 +25,12 @@ impl Default for LogThrottle {
 impl LogThrottle {
     /// Whether the caller should log now. Returns true for one call in each minute.
     pub(crate) fn should_log(&self) -> bool {
-        self.should_log_after(self.start.elapsed())
+        self.claim_minute(self.start.elapsed())
     }
 
-    fn should_log_after(&self, elapsed: Duration) -> bool {
-        let minute = elapsed.as_secs() / MINUTE.as_secs() + 1;
+    /// Marks the minute that `since_start` falls in. Returns whether it had no line yet.
+    fn claim_minute(&self, since_start: Duration) -> bool {
+        let minute = since_start.as_secs() / MINUTE.as_secs() + 1;
         self.last_minute.swap(minute, Ordering::Relaxed) != minute
     }
 }
@@ -42,8 +43,8 @@ mod tests {
     fn one_line_is_allowed_in_each_minute() {
         let throttle = LogThrottle::default();
         let lines_at = |seconds| {
-            let elapsed = Duration::from_secs(seconds);
-            let allowed = (0..50).map(|_| throttle.should_log_after(elapsed));
+            let since_start = Duration::from_secs(seconds);
+            let allowed = (0..50).map(|_| throttle.claim_minute(since_start));
             allowed.filter(|is_allowed| *is_allowed).count()
         };
         assert_eq!([lines_at(0), lines_at(1), lines_at(61)], [1, 0, 1]);

@@ -69,7 +69,8 @@ impl Http2Stream {
                     Ok(()) => is_written = true,
                     Err(error @ ExchangeError::TimedOut(_)) => return Err(error),
                     Err(_) if response.is_some() => return Err(EARLY_SUCCESS.into()),
-                    // The response counts, if there is one.
+                    // The server stopped reading. Its response may still arrive, and counts
+                    // unless it is a success.
                     Err(_) => break,
                 },
                 read = &mut reading, if response.is_none() => match read? {

@@ -156,6 +156,8 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Returns the draft as the input of a message. `list` is the list of the signature header,
+    /// without the signatures.
     pub(super) fn signing_input<'d>(&'d self, list: Option<&'d str>) -> SigningInput<'d> {
         SigningInput {
             plan: self.plan,

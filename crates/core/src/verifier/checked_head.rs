@@ -189,7 +189,8 @@ impl Verifier {
         })
     }
 
-    /// Adds every message that the provider may have signed, for schemes with a template.
+    /// Adds a message for each group of signatures in the header. This serves templates and
+    /// tokens; a JWT and an RFC 9421 signature have one message each.
     fn read_messages(
         &self,
         plan: &Plan,

@@ -24,8 +24,8 @@ pub(crate) struct EndpointUrl {
 impl EndpointUrl {
     /// Parses a URL with the scheme `http` or `https`, without user, password and fragment.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        // Providers sign the text as it was entered, even with blanks or a fragment. URLs with
-        // these are not supported.
+        // Providers sign the text as it was entered. A URL with blanks or a fragment is not
+        // supported: `Uri` rejects blanks, and accepts a fragment, which is rejected below.
         let uri: Uri = text.parse().ok()?;
         let scheme = uri
             .scheme_str()

@@ -72,8 +72,8 @@ impl Target {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
         };
-        // The last @ ends the credentials. The client library would split at the first one,
-        // and the rest of a password with an @ would become part of the host's name.
+        // The last @ ends the credentials, because a password may contain an @ that is not
+        // percent-encoded.
         let (credentials, hosts) = match authority.rsplit_once('@') {
             Some((credentials, hosts)) => (Some(credentials), hosts),
             None => (None, authority),

@@ -57,7 +57,8 @@ fn at_most_once_delivery_can_lose_events() {
         guarantee: Guarantee::AtMostOnce,
         ..Protocol::REAL
     };
-    // A lost reply of the store is enough; nothing is forwarded.
+    // The shortest way to lose an event: the store grants the claim, its reply is lost, and
+    // so the delivery is never forwarded.
     let (line, gateway, message) = (0, 0, Message::ReplyLost);
     assert_eq!(
         at_most_once.fails(NOT_LOST),

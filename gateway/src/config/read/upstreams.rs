@@ -41,7 +41,7 @@ fn read_one(section: &Section<'_>) -> UpstreamConfig {
     let servers = section.required_list::<Server>("servers");
     let servers: Vec<ServerAddress> = servers.into_iter().map(|server| server.0).collect();
     let protocol = section.optional::<Protocol>("protocol");
-    let protocol = read_protocol(section, &servers, protocol.unwrap_or_default());
+    let http_version = http_version(section, &servers, protocol.unwrap_or_default());
     let timeout = positive_duration(section, "timeout").unwrap_or(DEFAULT_TIMEOUT);
     let part = |key: &'static str| {
         let part = positive_duration(section, key);
@@ -59,11 +59,11 @@ fn read_one(section: &Section<'_>) -> UpstreamConfig {
     let upstream = UpstreamConfig {
         tls: read_tls(section, &servers),
         servers,
-        protocol,
+        protocol: http_version,
         balance: section
             .optional("balance")
             .map_or_else(Default::default, |Keyword(balance)| balance),
-        health: read_health(section, protocol),
+        health: read_health(section, http_version),
         connect_timeout: part("connect_timeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT.min(timeout)),
         write_timeout: part("write_timeout"),
         first_byte_timeout: part("first_byte_timeout"),
@@ -79,7 +79,9 @@ fn read_one(section: &Section<'_>) -> UpstreamConfig {
     upstream
 }
 
-fn read_protocol(
+/// Returns the HTTP version of `protocol`, and reports a protocol that does not fit the
+/// servers.
+fn http_version(
     section: &Section<'_>,
     servers: &[ServerAddress],
     protocol: Protocol,

@@ -86,7 +86,7 @@ impl Http1Session {
         self.body.next(&mut self.connection).await
     }
 
-    /// Reads the next part of a body that is discarded. This reserves less memory.
+    /// Reads the next part of a body that is discarded, with a buffer of at most 64 KiB.
     pub(crate) async fn discard(&mut self) -> Result<Option<BytesMut>, BodyError> {
         self.body.reserve_for_discard(&mut self.connection);
         self.body.next(&mut self.connection).await

@@ -183,7 +183,7 @@ async fn settings_that_need_a_restart_are_logged_and_nothing_changes() {
         gateway.edit_config(to, from);
         gateway.edit_config("env:NEW", "env:OLD");
     }
-    // The rest of the rejected configuration, the new key, is not in force either.
+    // The rest of the rejected configuration, the new secret, is not in force either.
     assert_eq!(
         status(&gateway, &old(), "evt_1").await,
         StatusCode::NO_CONTENT
