@@ -2,6 +2,9 @@
 //!
 //! The key is made of signed values alone. An attacker who captured a delivery can change its
 //! path, its unsigned headers and the text of its signature, but not its replay key.
+//!
+//! Static tokens are the exception: a token authenticates the caller and signs nothing. The
+//! event id of such a delivery is unsigned. It recognises retries, and keeps no replay out.
 
 use std::fmt;
 

@@ -21,6 +21,9 @@ pub fn begin_refused(verifier: &Verifier, error: VerifyError) -> Pending<'_> {
 
 /// Takes the hash of the body out of `pending`, for hashing it beside that of another delivery.
 ///
+/// Outside of this crate, only its test `catalogue` uses this function, [`BodyHash`] and
+/// [`restore_body_hash`]. Other crates call [`hash_paired`].
+///
 /// Returns `None` if fewer than `min_len` bytes wait to be hashed, or if hashing two bodies
 /// side by side saves no time. [`restore_body_hash`] must follow before anything else is done
 /// with `pending`: without its hash no signature matches.

@@ -1,4 +1,4 @@
-//! A verified and claimed delivery, and its settlement.
+//! A verified delivery with the claim of its event, and its settlement.
 
 use std::fmt;
 
@@ -11,6 +11,10 @@ use crate::outcome::Outcome;
 use crate::source::{DeliveryGuarantee, Source};
 
 /// A delivery that may be forwarded: it is verified, and its event is claimed.
+///
+/// There are two exceptions to the claim. A source with [`Dedupe::Off`](crate::Dedupe::Off)
+/// claims nothing. A batch of a token scheme claims only those of its events that are not
+/// done.
 ///
 /// Settle it by its outcome. A delivery that is dropped unsettled, by a panic or by a
 /// cancelled caller, releases its claim, and the sender's retry is forwarded. The exception

@@ -17,7 +17,8 @@ use crate::refusal::Refusal;
     reason = "nearly all values are of the large variant"
 )]
 pub enum Forwardable<S: ReplayStore> {
-    /// A delivery that verified and whose event is claimed.
+    /// A delivery that verified and whose event is claimed; [`Delivery`] names the exceptions
+    /// to the claim.
     Verified(Delivery<S>),
     /// A request of a source in observe mode.
     Observed(Box<ObservedRequest<S>>),

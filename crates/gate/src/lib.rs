@@ -13,8 +13,14 @@
 //! Gate::begin(head) ─▶ AcceptedHead::receive(body) ─▶ CheckedRequest ─▶ Gate::admit
 //! ```
 //!
-//! Only a [`Delivery`] can be forwarded, and only a verified signature and a granted claim
-//! create one. A `Delivery` that is dropped unsettled releases its claim.
+//! A source that enforces only forwards a [`Delivery`], and only a verified delivery becomes
+//! one. It holds the claim of its event, so duplicates are not forwarded. A source with
+//! [`Dedupe::Off`] claims nothing. A batch of a token scheme claims only those of its events
+//! that are not done. A source in [`Mode::Observe`] forwards an [`ObservedRequest`], whatever
+//! the verdict is.
+//!
+//! A `Delivery` that is dropped unsettled releases its claim, with one exception that
+//! [`Delivery`] describes.
 
 #![forbid(unsafe_code)]
 

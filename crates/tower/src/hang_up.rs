@@ -14,8 +14,13 @@ pub enum OnHangUp {
     /// handler again from its start.
     #[default]
     Drop,
-    /// The call runs to its end in a task of its own, and its response settles the event. A
-    /// retry waits for it and is acknowledged as a duplicate.
+    /// The call runs to its end in a task of its own, and its response settles the event.
+    ///
+    /// A retry waits for the call, at most for
+    /// [`duplicate_wait`](hookgate_gate::Source::duplicate_wait). It is acknowledged as a
+    /// duplicate if the call succeeds in that time, and forwarded if the call fails. If the
+    /// wait ends first, the retry gets 503. A retry is also forwarded if the
+    /// [`lease`](hookgate_gate::Source::lease) ends before the call does.
     ///
     /// Outer layers, such as a concurrency limit, no longer count the call. A shutdown of the
     /// runtime does not wait for it. If the sender disconnects after a gRPC response has

@@ -57,7 +57,10 @@ pub(crate) fn refused(source: Option<&Source>, refusal: Refusal) {
 
 /// Records that the sender gets 502 instead of the inner service's response.
 pub(crate) fn withheld(source: &Source, status: StatusCode) {
-    tracing::warn!(status = status.as_u16(), "response replaced with 502");
+    tracing::warn!(
+        status = status.as_u16(),
+        "upstream response replaced with 502"
+    );
     counters::refused(source.name(), Reason::UpstreamFailed);
 }
 

@@ -280,10 +280,23 @@ async fn a_grpc_error_in_the_head_of_a_response_counts_as_a_failure() {
     }
 }
 
-#[test]
-fn a_verified_body_can_be_written_for_debugging() {
-    let request = signed(BODY).map(|_| VerifiedBody::default());
-    assert!(format!("{request:?}").contains("VerifiedBody"));
+#[tokio::test]
+async fn a_verified_body_can_be_written_for_debugging_without_its_payload() {
+    let inner = tower::service_fn(async |request: Request<VerifiedBody>| {
+        Ok::<_, Infallible>(Response::new(format!("{request:?}")))
+    });
+    let service = ServiceBuilder::new()
+        .layer(HookgateLayer::new(source()))
+        .service(inner);
+    let response = service.oneshot(signed(BODY)).await.unwrap();
+    let output = response.into_body().collect().await.unwrap().to_bytes();
+    let output = std::str::from_utf8(&output).unwrap();
+    let body = format!("VerifiedBody {{ len: {}, .. }}", BODY.len());
+    assert!(output.contains(&body), "{output}");
+    // Neither as text nor as bytes.
+    for payload in ["evt_1", "task.succeeded", "101, 118, 116"] {
+        assert!(!output.contains(payload), "{output}");
+    }
 }
 
 /// A service with the bounds of a tonic server.

@@ -38,7 +38,7 @@ impl ProviderFile {
 ///
 /// # Panics
 ///
-/// Panics if a file is not TOML; a test of this crate reads all of them.
+/// Panics if any file is not TOML. A test of this crate reads all files.
 pub(super) fn all() -> &'static [ProviderFile] {
     static PARSED: LazyLock<Vec<ProviderFile>> = LazyLock::new(|| {
         let parse = |(name, text): &(&'static str, &str)| ProviderFile {

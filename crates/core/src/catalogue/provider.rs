@@ -28,6 +28,10 @@ pub struct Provider {
 
 impl Provider {
     /// Returns the names of all providers whose scheme is known, sorted.
+    ///
+    /// # Panics
+    ///
+    /// Panics if any file of the catalogue is not TOML. A test of this crate reads all files.
     pub fn names() -> impl Iterator<Item = &'static str> {
         files::names(FileKind::Documented)
     }
@@ -39,7 +43,8 @@ impl Provider {
     ///
     /// # Panics
     ///
-    /// Panics if the file of that provider is faulty; a test of this crate reads all files.
+    /// Panics if the file of that provider is faulty, or if any file of the catalogue is not
+    /// TOML. A test of this crate reads all files.
     pub fn named(name: &str) -> Option<Self> {
         let file = files::named(name).filter(|file| file.kind() == FileKind::Documented)?;
         let provider = Self::from_table(name, &file.table);

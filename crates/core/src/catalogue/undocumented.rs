@@ -22,6 +22,10 @@ pub struct UndocumentedProvider {
 
 impl UndocumentedProvider {
     /// Returns the names of all undocumented providers, sorted.
+    ///
+    /// # Panics
+    ///
+    /// Panics if any file of the catalogue is not TOML. A test of this crate reads all files.
     pub fn names() -> impl Iterator<Item = &'static str> {
         files::names(FileKind::Undocumented)
     }
@@ -30,7 +34,8 @@ impl UndocumentedProvider {
     ///
     /// # Panics
     ///
-    /// Panics if its file is faulty; a test of this crate reads all files.
+    /// Panics if the file of that provider is faulty, or if any file of the catalogue is not
+    /// TOML. A test of this crate reads all files.
     pub fn named(name: &str) -> Option<Self> {
         let file = files::named(name).filter(|file| file.kind() == FileKind::Undocumented)?;
         let provider = Self::from_table(name, &file.table);

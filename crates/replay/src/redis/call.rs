@@ -1,7 +1,5 @@
 //! [`ScriptCall`]: runs a script with a time limit, and once more if its reply is lost.
 
-use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -33,13 +31,14 @@ pub(super) enum Try {
     Second,
 }
 
-/// A try that ended without a reply.
+/// A try that ended without a usable reply.
 #[derive(Debug)]
 enum CallError {
-    /// The server has applied nothing.
-    NotApplied(StoreError),
-    /// The server may have applied the script.
-    Unknown(StoreError),
+    /// The script is not run again: the server refused it, no connection was found, or the
+    /// reply was unreadable. In the last case the server may have applied the script.
+    Final(StoreError),
+    /// The reply is lost, and the server may have applied the script. It is run again.
+    ReplyLost(StoreError),
 }
 
 impl ScriptCall<'_> {
@@ -59,8 +58,8 @@ impl ScriptCall<'_> {
         let deadline = start + self.timeout.mul_f32(Self::FIRST_TRY);
         match self.try_once(keeper, deadline, Try::First, sent).await {
             Ok(reply) => Ok(reply),
-            Err(CallError::NotApplied(error)) => Err(error),
-            Err(CallError::Unknown(error)) => {
+            Err(CallError::Final(error)) => Err(error),
+            Err(CallError::ReplyLost(error)) => {
                 tracing::debug!(%error, "the reply to a script is lost; running it again");
                 let deadline = start + self.timeout;
                 let second = self.try_once(keeper, deadline, Try::Second, sent);
@@ -77,10 +76,7 @@ impl ScriptCall<'_> {
         this_try: Try,
         sent: &mut Vec<LiveConnection>,
     ) -> Result<(Reply, LiveConnection), CallError> {
-        let mut live = keeper
-            .current(deadline)
-            .await
-            .map_err(CallError::NotApplied)?;
+        let mut live = keeper.current(deadline).await.map_err(CallError::Final)?;
         sent.push(live.clone());
         let arguments = (self.arguments)(this_try);
         let reply = self.script.run(&mut live.connection, self.keys, &arguments);
@@ -89,15 +85,14 @@ impl ScriptCall<'_> {
                 Ok(reply) => Ok((reply, live)),
                 Err(error) => {
                     keeper.report_lost(&live);
-                    Err(CallError::NotApplied(StoreError::new(error)))
+                    Err(CallError::Final(StoreError::new(error)))
                 }
             },
             Ok(Err(error)) => {
                 let error = classify(keeper, &live, error);
                 // A cluster connection repeats commands by itself, so an earlier copy of the
                 // command may have been applied even if the server refused the last one.
-                if let (CallError::NotApplied(_), Connection::Node(_)) = (&error, &live.connection)
-                {
+                if let (CallError::Final(_), Connection::Node(_)) = (&error, &live.connection) {
                     sent.pop();
                 }
                 Err(error)
@@ -105,7 +100,7 @@ impl ScriptCall<'_> {
             Err(_elapsed) => {
                 keeper.report_lost(&live);
                 let error = ScriptError::Timeout(self.timeout);
-                Err(CallError::Unknown(StoreError::new(error)))
+                Err(CallError::ReplyLost(StoreError::new(error)))
             }
         }
     }
@@ -116,10 +111,10 @@ fn classify(keeper: &ConnectionKeeper, live: &LiveConnection, error: RedisError)
     let ErrorKind::Server(kind) = error.kind() else {
         // An error with a code comes from the server, even if the library does not know it.
         if error.code().is_some() {
-            return CallError::NotApplied(StoreError::new(ScriptError::Redis(error)));
+            return CallError::Final(StoreError::new(ScriptError::Redis(error)));
         }
         keeper.report_lost(live);
-        return CallError::Unknown(StoreError::new(ScriptError::Redis(error)));
+        return CallError::ReplyLost(StoreError::new(ScriptError::Redis(error)));
     };
     // Another server has become the master, or this one was restarted.
     if matches!(
@@ -128,30 +123,13 @@ fn classify(keeper: &ConnectionKeeper, live: &LiveConnection, error: RedisError)
     ) {
         keeper.report_lost(live);
     }
-    CallError::NotApplied(StoreError::new(ScriptError::Redis(error)))
+    CallError::Final(StoreError::new(ScriptError::Redis(error)))
 }
 
 impl CallError {
     fn into_store_error(self) -> StoreError {
         match self {
-            Self::NotApplied(error) | Self::Unknown(error) => error,
-        }
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotApplied(error) => write!(f, "{error} (not applied)"),
-            Self::Unknown(error) => write!(f, "{error} (may have been applied)"),
-        }
-    }
-}
-
-impl Error for CallError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NotApplied(error) | Self::Unknown(error) => Some(error),
+            Self::Final(error) | Self::ReplyLost(error) => error,
         }
     }
 }

@@ -44,11 +44,17 @@ const FORMS: &str = "redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH?d
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// The kind of server that the scheme of a URL names.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What the scheme of a URL names.
+#[derive(Clone, Copy)]
 enum Kind {
+    Socket,
+    Servers(ServerKind),
+}
+
+/// The kind of servers behind the hosts of a URL.
+#[derive(Clone, Copy)]
+enum ServerKind {
     Node,
-    Unix,
     Sentinel,
     Cluster,
 }
@@ -59,13 +65,13 @@ impl Target {
             return Err(expected(FORMS));
         };
         let (kind, tls) = match scheme {
-            "redis" | "valkey" => (Kind::Node, false),
-            "rediss" | "valkeys" => (Kind::Node, true),
-            "unix" | "redis+unix" => (Kind::Unix, false),
-            "redis+sentinel" => (Kind::Sentinel, false),
-            "rediss+sentinel" => (Kind::Sentinel, true),
-            "redis+cluster" => (Kind::Cluster, false),
-            "rediss+cluster" => (Kind::Cluster, true),
+            "redis" | "valkey" => (Kind::Servers(ServerKind::Node), false),
+            "rediss" | "valkeys" => (Kind::Servers(ServerKind::Node), true),
+            "unix" | "redis+unix" => (Kind::Socket, false),
+            "redis+sentinel" => (Kind::Servers(ServerKind::Sentinel), false),
+            "rediss+sentinel" => (Kind::Servers(ServerKind::Sentinel), true),
+            "redis+cluster" => (Kind::Servers(ServerKind::Cluster), false),
+            "rediss+cluster" => (Kind::Servers(ServerKind::Cluster), true),
             _ => return Err(expected(FORMS)),
         };
         let (authority, path) = match rest.find('/') {
@@ -80,8 +86,8 @@ impl Target {
         };
         let (username, password) = credentials.map_or(Ok((None, None)), parse_credentials)?;
         let (topology, database) = match kind {
-            Kind::Unix => parse_socket(hosts, path)?,
-            _ => parse_servers(kind, hosts, path)?,
+            Kind::Socket => parse_socket(hosts, path)?,
+            Kind::Servers(kind) => parse_servers(kind, hosts, path)?,
         };
         Ok(Self {
             topology,
@@ -94,13 +100,17 @@ impl Target {
 }
 
 /// Parses the hosts and the path of a URL with the number of a database.
-fn parse_servers(kind: Kind, hosts: &str, path: &str) -> Result<(Topology, i64), RedisUrlError> {
+fn parse_servers(
+    kind: ServerKind,
+    hosts: &str,
+    path: &str,
+) -> Result<(Topology, i64), RedisUrlError> {
     if path.contains(['?', '#']) {
         return Err(expected("no query and no fragment after the database"));
     }
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match (kind, segments.as_slice()) {
-        (Kind::Node | Kind::Unix, [] | [_]) => match parse_hosts(hosts, REDIS_PORT)?.as_slice() {
+        (ServerKind::Node, [] | [_]) => match parse_hosts(hosts, REDIS_PORT)?.as_slice() {
             [host] => {
                 let database = parse_database(segments.first().copied())?;
                 Ok((Topology::Node(host.clone()), database))
@@ -109,23 +119,23 @@ fn parse_servers(kind: Kind, hosts: &str, path: &str) -> Result<(Topology, i64),
                 "one host; several hosts need redis+sentinel:// or redis+cluster://",
             )),
         },
-        (Kind::Node | Kind::Unix, _) => Err(expected(
+        (ServerKind::Node, _) => Err(expected(
             "at most a database after the host: redis://HOST:PORT/DB",
         )),
-        (Kind::Sentinel, [master] | [master, _]) if !master.is_empty() => {
+        (ServerKind::Sentinel, [master] | [master, _]) if !master.is_empty() => {
             let hosts = parse_hosts(hosts, SENTINEL_PORT)?;
             let master = decode(master)?;
             let database = parse_database(segments.get(1).copied())?;
             Ok((Topology::Sentinel { hosts, master }, database))
         }
-        (Kind::Sentinel, _) => Err(expected(
+        (ServerKind::Sentinel, _) => Err(expected(
             "the name of the master that the sentinels watch: \
              redis+sentinel://HOST:PORT,HOST:PORT/MASTER or …/MASTER/DB",
         )),
-        (Kind::Cluster, [] | [""] | ["0"]) => {
+        (ServerKind::Cluster, [] | [""] | ["0"]) => {
             Ok((Topology::Cluster(parse_hosts(hosts, REDIS_PORT)?), 0))
         }
-        (Kind::Cluster, _) => Err(expected("no path: a cluster has database 0 only")),
+        (ServerKind::Cluster, _) => Err(expected("no path: a cluster has database 0 only")),
     }
 }
 
