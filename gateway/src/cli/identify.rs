@@ -159,8 +159,8 @@ impl fmt::Display for Candidate {
             ),
             Match::Key(key) => write!(
                 f,
-                "# the scheme of {title} with another reading of the secret\n[sources.scheme]\nextends = {name:?}\n\
-                 key = {key}"
+                "# the scheme of {title} with another reading of the secret\n\
+                 [sources.scheme]\nextends = {name:?}\nkey = {key}"
             ),
         }
     }
@@ -183,12 +183,7 @@ fn is_signed(verifier: &Verifier, head: Head<'_>, body: Bytes) -> bool {
     match verifier.verify(head, body, UnixTime::from_secs(0)) {
         Ok(RequestOutcome::Delivery(_)) => true,
         // Some schemes respond to unsigned handshakes, which prove nothing.
-        Ok(RequestOutcome::Handshake(_)) => {
-            let handshakes = verifier.scheme().handshakes();
-            handshakes
-                .iter()
-                .all(|handshake| handshake.ends_with("signed"))
-        }
+        Ok(RequestOutcome::Handshake(_)) => verifier.scheme().has_only_signed_handshakes(),
         Err(_) => false,
     }
 }

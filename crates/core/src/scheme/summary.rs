@@ -228,6 +228,12 @@ impl Scheme {
         self.compiled().status
     }
 
+    /// Returns whether every handshake of the scheme must carry a valid signature.
+    pub fn has_only_signed_handshakes(&self) -> bool {
+        let mut handshakes = self.compiled().handshakes.iter();
+        handshakes.all(|handshake| handshake.verified)
+    }
+
     /// Describes the handshakes that the verifier answers: the method and the conditions of each.
     pub fn handshakes(&self) -> Vec<String> {
         self.compiled()
