@@ -55,9 +55,9 @@ enum Command {
     Providers(providers::Options),
     /// Sign a delivery and print its headers; the body comes from standard input
     #[command(
-        long_about = "Sign a delivery and print its headers. The body comes from standard input. If \
-                      the scheme adds something to the address or to the body, the whole HTTP \
-                      request is printed"
+        long_about = "Sign a delivery and print its headers. The body comes from standard \
+                      input. If the scheme adds something to the address or to the body, the \
+                      whole HTTP request is printed"
     )]
     Sign(sign::Options),
     /// Verify a captured delivery, and explain why it fails with --explain

@@ -30,7 +30,12 @@ pub(super) struct Options {
     body: Option<PathBuf>,
 
     /// Number of times to send the event. Each delivery has a new signature and the same event id
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     repeat: u32,
 }
 

@@ -62,14 +62,14 @@ impl FailedVerification<'_> {
     fn describe_unexplained(&self, error: VerifyError) -> String {
         match error {
             VerifyError::TimestampTooOld | VerifyError::TimestampTooNew => {
-                "the signature contains its own validity period, and the time of arrival is outside \
-                 of it; `--at TIME` sets the time of arrival"
+                "the signature contains its own validity period, and the time of arrival is \
+                 outside of it; `--at TIME` sets the time of arrival"
                     .to_owned()
             }
             VerifyError::SignatureMismatch => {
-                "none of the usual causes fits: white space and line ends of the body, rewritten JSON, \
-                 other readings of the secret, other spellings of the URL, other providers. Either \
-                 the secret is wrong, or the body was changed"
+                "none of the usual causes fits: white space and line ends of the body, rewritten \
+                 JSON, other readings of the secret, other spellings of the URL, other providers. \
+                 Either the secret is wrong, or the body was changed"
                     .to_owned()
             }
             _ => format!(
@@ -128,8 +128,8 @@ impl FailedVerification<'_> {
             "before"
         };
         format!(
-            "the signature matches, but it was made {difference} {order} the time of arrival. For a \
-             captured delivery, set the time of arrival, such as `--at {}`",
+            "the signature matches, but it was made {difference} {order} the time of arrival. \
+             For a captured delivery, set the time of arrival, such as `--at {}`",
             signed_at.secs()
         )
     }

@@ -82,7 +82,8 @@ fn write_families(page: &mut String, providers: &[Provider]) -> std::fmt::Result
 fn write_list(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
     writeln!(
         page,
-        "## All providers\n\n| name | provider | algorithm | signed | deduplicated by | retention | evidence |\n\
+        "## All providers\n\n\
+         | name | provider | algorithm | signed | deduplicated by | retention | evidence |\n\
          |---|---|---|---|---|---|---|"
     )?;
     for provider in providers {

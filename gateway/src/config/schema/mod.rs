@@ -1,8 +1,8 @@
 //! The JSON Schema of the configuration, for editors (`hookgate schema`).
 //!
 //! The schema is generated from `gateway.example.toml`, which contains every key with its
-//! description. This file adds the facts that an example cannot show: required keys, the other values of
-//! an enumeration, and values with several forms.
+//! description. This file adds the facts that an example cannot show: required keys, the other
+//! values of an enumeration, and values with several forms.
 
 mod example;
 

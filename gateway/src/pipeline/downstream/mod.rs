@@ -42,7 +42,7 @@ pub(crate) struct Downstream<'s> {
     body: BodyLen,
     /// Set if the rest of the body cannot be read. The bytes after it are not a request.
     body_error: Option<BodyReadError>,
-    /// Whether the body took too long, so that the rest of it is not read.
+    /// Whether the body took too long. Its remaining bytes are not read then.
     is_body_abandoned: bool,
     is_aborted: bool,
 }
