@@ -97,7 +97,7 @@ impl Gateway {
         let checked = match read {
             Ok(Err(error @ HeadError::Disconnected(_))) => {
                 tracing::debug!(error = %ErrorChain(&error), "request of a sender lost");
-                session.keeps_alive = false;
+                session.close();
                 return;
             }
             Ok(read) => read
@@ -128,7 +128,7 @@ impl Gateway {
         let mut record = AccessRecord::start(self, client);
         record.refused(None, refusal);
         session.begin(empty_request(), BodyLen::Known(0));
-        session.keeps_alive = false;
+        session.close();
         let (head, body) = refusal_response(refusal, Audience::Http, &record.id, None);
         let mut downstream = Downstream::new(session.into(), BodyLen::Known(0));
         let responded = timeout(CLOSE_TIMEOUT, pin!(downstream.respond(head, body, None))).await;

@@ -392,3 +392,26 @@ pub(crate) fn http2_response_head(response: &ResponseHeader) -> ResponseHeader {
     parts.headers = headers;
     parts.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use pingora_core::protocols::Stream;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    /// The connection is then drained like any other before it is closed.
+    #[tokio::test]
+    async fn the_body_stays_readable_if_100_continue_cannot_be_sent() {
+        let (here, there) = duplex(64);
+        drop(there);
+        let mut session = Http1Session::new(Box::new(here) as Stream);
+        let mut head = RequestHeader::build("POST", b"/", Some(1)).unwrap();
+        head.insert_header(EXPECT, "100-continue").unwrap();
+        session.begin(head, BodyLen::Known(1));
+        let mut downstream = Downstream::new((&mut session).into(), BodyLen::Known(1));
+        let sent = downstream.send_continue().await;
+        assert!(matches!(sent, Err(Disconnected::Http1(_))), "{sent:?}");
+        assert!(downstream.is_body_readable());
+    }
+}
