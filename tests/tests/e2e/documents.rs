@@ -37,55 +37,78 @@ fn blocks(text: &str, language: &str) -> String {
     blocks
 }
 
-#[test]
-fn the_first_steps_of_the_operators_page_work() {
-    let page = read("docs/operating.md");
-    // The build would take minutes here, so only its command is compared with the Makefile.
-    let build = blocks(&page, "sh build");
+/// Asserts that the Makefile has the build command of `page`. The build itself would take
+/// minutes here.
+fn assert_build_command(page: &str) {
+    let build = blocks(page, "sh build");
     let makefile = read("Makefile").replace("$(CARGO)", "cargo");
     let command = build.lines().next().expect("the page has a build command");
     assert!(makefile.contains(command), "{command}");
+}
 
-    let folder = tempfile::tempdir().expect("the temporary folder is created");
-    let bin = folder.path().join("bin");
-    std::fs::create_dir(&bin).expect("the temporary folder is created");
-    std::os::unix::fs::symlink(binary(), bin.join("hookgate")).expect("the link is created");
-    let site = folder.path().join("first").display().to_string();
-    let script = format!(
-        "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{}",
-        blocks(&page, "sh")
-    );
-    let mut script = script.replace("/tmp/hookgate-first", &site);
-    // Replace the ports of the page by free ones.
+/// Runs `script` in `folder`, with `hookgate` in the path and free ports in place of the
+/// written ones. Returns the standard output.
+fn run_script(script: &str, folder: &Path) -> String {
+    let bin = tempfile::tempdir().expect("the temporary folder is created");
+    std::os::unix::fs::symlink(binary(), bin.path().join("hookgate")).expect("the link is created");
+    let mut script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}");
     let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     for (written, socket) in ["3000", "8080", "9090"].into_iter().zip(&sockets) {
         let port = socket.local_addr().expect("the listener is bound").port();
         script = script.replace(written, &port.to_string());
     }
     drop(sockets);
-    let path = format!(
-        "{}:{}",
-        bin.display(),
-        std::env::var("PATH").expect("PATH is set")
-    );
+    let path = std::env::var("PATH").expect("PATH is set");
     let output = Command::new("timeout")
         .args(["120", "bash", "-euxo", "pipefail", "-c", &script])
-        .env("PATH", path)
+        .env("PATH", format!("{}:{path}", bin.path().display()))
+        .current_dir(folder)
         .output()
         .expect("`bash` is installed");
-    let log = |name: &str| {
-        let text = std::fs::read_to_string(folder.path().join("first").join(name));
-        text.unwrap_or_default()
-    };
     assert!(
         output.status.success(),
-        "{}\n{}\n{}\n{}",
+        "{}\n{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
-        log("hookgate.log"),
-        log("access.log"),
     );
-    let arrived = log("arrived.log");
+    String::from_utf8(output.stdout).expect("the output is UTF-8")
+}
+
+#[test]
+fn the_first_steps_of_the_readme_work() {
+    let page = read("README.md");
+    assert_build_command(&page);
+    let (gateway, _) = page
+        .split_once("## The layer")
+        .expect("the page has a section for the gateway");
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let script = format!(
+        "cat > gateway.toml <<'END'\n[server]\nadmin = \"127.0.0.1:9090\"\n{}END\n{}",
+        blocks(gateway, "toml").replace("[server]\n", ""),
+        blocks(gateway, "sh"),
+    );
+    let output = run_script(&script, folder.path());
+    assert!(
+        output.ends_with("204 No Content\n200 OK (duplicate)\n401\n"),
+        "{output}"
+    );
+    assert!(gateway.contains("204 No Content\n200 OK (duplicate)\n401\n"));
+}
+
+#[test]
+fn the_first_steps_of_the_operators_page_work() {
+    let page = read("docs/operating.md");
+    assert_build_command(&page);
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let site = folder.path().join("first").display().to_string();
+    // The last block removes the directory; its files are read before that.
+    let script = blocks(&page, "sh")
+        .replace("cd / && rm", "cp arrived.log .. && cd / && rm")
+        .replace("/tmp/hookgate-first", &site);
+    run_script(&script, folder.path());
+    assert!(!Path::new(&site).exists());
+    let arrived = std::fs::read_to_string(folder.path().join("arrived.log"));
+    let arrived = arrived.expect("the upstream wrote a log");
     let events: Vec<&str> = arrived
         .lines()
         .filter_map(|l| l.split(' ').next())
@@ -172,6 +195,21 @@ fn the_runbook_has_one_entry_for_each_alert() {
         .map(str::to_owned)
         .collect();
     assert_eq!(names, entries);
+}
+
+#[test]
+fn the_network_page_has_every_reason_with_its_status() {
+    let page = read("docs/network.md");
+    for reason in tower_hookgate::Reason::all() {
+        let refusal = tower_hookgate::Refusal::new(reason);
+        let headers = refusal.headers();
+        let retry_after = headers.get("retry-after").map_or("", |value| {
+            value.to_str().expect("the header is visible ASCII")
+        });
+        let status = refusal.status().as_u16();
+        let row = format!("| `{}` | {status} | {retry_after} |", reason.label());
+        assert_eq!(page.matches(&row).count(), 1, "{row}");
+    }
 }
 
 #[test]
