@@ -179,6 +179,7 @@ fn the_runbook_has_one_entry_for_each_alert() {
     let rules = alerts["groups"][0]["rules"]
         .as_vec()
         .expect("the alerts have rules");
+    let runbook = read("docs/runbook.md");
     let mut names = BTreeSet::new();
     for rule in rules {
         let name = rule["alert"].as_str().expect("the name is valid");
@@ -186,9 +187,12 @@ fn the_runbook_has_one_entry_for_each_alert() {
         let expected = format!("docs/runbook.md#{}", name.to_lowercase());
         assert_eq!(runbook, Some(&*expected), "{name}");
         assert!(rule["expr"].as_str().is_some(), "{name}");
+        let severity = rule["labels"]["severity"].as_str();
+        let severity = severity.expect("the alert has a severity");
+        let start = format!("## {name}\n\nFires ({severity}): ");
+        assert!(runbook.contains(&start), "{start}");
         names.insert(name.to_owned());
     }
-    let runbook = read("docs/runbook.md");
     let entries: BTreeSet<String> = runbook
         .lines()
         .filter_map(|line| line.strip_prefix("## "))
