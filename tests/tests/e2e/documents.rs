@@ -183,9 +183,9 @@ fn the_runbook_has_one_entry_for_each_alert() {
     let mut names = BTreeSet::new();
     for rule in rules {
         let name = rule["alert"].as_str().expect("the name is valid");
-        let runbook = rule["annotations"]["runbook"].as_str();
+        let link = rule["annotations"]["runbook"].as_str();
         let expected = format!("docs/runbook.md#{}", name.to_lowercase());
-        assert_eq!(runbook, Some(&*expected), "{name}");
+        assert_eq!(link, Some(&*expected), "{name}");
         assert!(rule["expr"].as_str().is_some(), "{name}");
         let severity = rule["labels"]["severity"].as_str();
         let severity = severity.expect("the alert has a severity");
