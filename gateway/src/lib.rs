@@ -9,7 +9,6 @@
 mod admin;
 mod cli;
 mod config;
-mod error_chain;
 mod gateway;
 mod limits;
 mod listener;

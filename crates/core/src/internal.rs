@@ -4,6 +4,7 @@
 
 pub use crate::catalogue::read_scheme;
 pub use crate::document::{FromValue, Report, Section, parse, text};
+pub use crate::error_chain::ErrorChain;
 pub use crate::verifier::{BodyHash, hash_paired};
 use crate::{Pending, ReplayScope, Verifier, VerifyError};
 

@@ -43,6 +43,7 @@
 mod catalogue;
 mod document;
 mod error;
+mod error_chain;
 mod head;
 mod identity;
 #[doc(hidden)]

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_core::internal::ErrorChain;
 use hookgate_core::{ReplayKey, RequestOutcome, Verified};
 use hookgate_replay::{Claim, ClaimOptions, ReplayStore};
 use http::Response;
@@ -195,7 +196,11 @@ impl<S: ReplayStore> Gate<S> {
                         .counters
                         .store_errors
                         .fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(source = source.name(), %error, "claim failed");
+                    tracing::error!(
+                        source = source.name(),
+                        error = %ErrorChain(&error),
+                        "claim failed"
+                    );
                     return Err(Reason::StoreDown.into());
                 }
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hookgate_core::internal::ErrorChain;
 use hookgate_replay::internal::Backoff;
 use hookgate_replay::{Lease, ReplayStore, Settled, StoreError};
 use smallvec::SmallVec;
@@ -43,7 +44,10 @@ impl<S: ReplayStore> StoreUpdate<S> {
                     tracing::warn!("settled too late: another delivery holds the lease");
                 }
                 Err(error) => {
-                    tracing::error!(%error, "settling failed; retrying until the lease ends");
+                    tracing::error!(
+                        error = %ErrorChain(&error),
+                        "settling failed; retrying until the lease ends"
+                    );
                     failed.push(lease);
                 }
             }
@@ -75,7 +79,9 @@ impl<S: ReplayStore> StoreUpdate<S> {
                         );
                         break;
                     }
-                    Err(error) => tracing::debug!(%error, "settling failed again"),
+                    Err(error) => {
+                        tracing::debug!(error = %ErrorChain(&error), "settling failed again");
+                    }
                 }
             }
         }

@@ -249,6 +249,8 @@ pub enum Settled {
 }
 
 /// A store could not be reached or did not answer in time.
+///
+/// The text does not contain the cause, so a log also needs the [`source`](Error::source).
 #[derive(Debug)]
 pub struct StoreError(Box<dyn Error + Send + Sync>);
 
@@ -261,7 +263,7 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the replay store did not answer: {}", self.0)
+        f.write_str("the replay store did not answer")
     }
 }
 

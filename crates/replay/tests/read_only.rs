@@ -13,6 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
+use hookgate_core::internal::ErrorChain;
 use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, DiskStore, Lease, ReplayStore, Settled};
 
@@ -62,7 +63,7 @@ async fn claim(store: &DiskStore, key: u8) -> Result<Claim, String> {
     let claim = store
         .claim(ReplayKey::from_bytes([key; 16]), CLAIM_OPTIONS)
         .await;
-    claim.map_err(|error| error.to_string())
+    claim.map_err(|error| ErrorChain(&error).to_string())
 }
 
 #[tokio::test]
@@ -87,10 +88,14 @@ async fn a_store_on_a_read_only_disk_is_not_opened() {
     }
 
     for (folder, expected) in [
-        (folder.clone(), "cannot be written: Read-only file system"),
+        (
+            folder.clone(),
+            "cannot be written; expected a writable folder on a local disk: Read-only file system",
+        ),
         (disk.path().join("new"), "Read-only file system"),
     ] {
-        let error = DiskStore::open(&folder).unwrap_err().to_string();
+        let error = DiskStore::open(&folder).unwrap_err();
+        let error = ErrorChain(&error).to_string();
         assert!(error.contains(expected), "{error}");
         assert!(error.starts_with(folder.to_str().unwrap()), "{error}");
     }
@@ -141,7 +146,8 @@ async fn a_store_grants_no_claim_after_its_disk_became_read_only() {
     );
     assert!(store.commit(&lease, RETENTION).await.is_err());
     assert!(store.release(&lease).await.is_err());
-    let error = DiskStore::open(&disk).unwrap_err().to_string();
+    let error = DiskStore::open(&disk).unwrap_err();
+    let error = ErrorChain(&error).to_string();
     assert!(error.contains("Read-only file system"), "{error}");
 }
 

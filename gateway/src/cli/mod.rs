@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use hookgate_core::Problems;
+use hookgate_core::internal::ErrorChain;
 use hookgate_core::{
     BuildError, Provider, Scheme, Secret, Signer, UndocumentedProvider, UnixTime, Verifier,
     VerifierBuilder,
@@ -111,6 +112,11 @@ impl Error {
             exit: ExitCode::FAILURE,
             quiet: false,
         }
+    }
+
+    /// Creates an error whose message has all causes of `error`.
+    fn with_causes(error: impl std::error::Error + 'static) -> Self {
+        Self::new(ErrorChain(&error))
     }
 
     /// Creates the error for an invalid configuration.
@@ -275,7 +281,7 @@ fn build_error(error: BuildError) -> Error {
         BuildError::VariantUnknown { .. } => "--variant",
         _ => "--secret",
     };
-    Error::new(format!("{option}: {error}"))
+    Error::new(format!("{option}: {}", ErrorChain(&error)))
 }
 
 fn parse_param(text: &str) -> Result<(String, String), String> {

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Clock;
 use pingora_core::server::Fds;
 use tokio::runtime::Builder;
 
 use super::{ConfigFile, Error};
 use crate::config::{Config, ShutdownConfig};
-use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::run::reload;
 use crate::run::services::{ListenAddresses, Services};
@@ -39,7 +39,8 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, Error> {
     let (config, source) = options.config.load_watched()?;
     // The two guards write the remaining log lines when this function returns.
-    let (stderr, _log_guard) = log::start(options.log).map_err(Error::new)?;
+    let (stderr, _log_guard) =
+        log::start(options.log).map_err(|error| Error::new(ErrorChain(&*error)))?;
     let (access, _access_guard) = AccessLog::new(config.access_log, options.log, &stderr)?;
     let traces = Traces::from_environment().map_err(Error::new)?;
     let metrics = Metrics::new().map_err(Error::new)?;

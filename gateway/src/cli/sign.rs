@@ -109,7 +109,7 @@ pub(super) fn sign(
         Err(SignError::IdMissing) => signer.sign_request(request()?, at, Some(&new_id())),
         other => other,
     };
-    signed.map_err(Error::new)
+    signed.map_err(Error::with_causes)
 }
 
 /// Returns a random event id. The system seeds the hasher.

@@ -3,6 +3,7 @@
 
 use std::pin::pin;
 
+use hookgate_core::internal::ErrorChain;
 use hookgate_gate::{Audience, Reason, Refusal};
 use hookgate_http1::{BodyLen, HeadError, check_request, read_request};
 use http::request::Parts;
@@ -11,7 +12,6 @@ use pingora_core::server::ShutdownWatch;
 use pingora_http::RequestHeader;
 use tokio::time::{Instant, sleep_until};
 
-use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::listener::timeouts::{CLOSE_TIMEOUT, IDLE_TIMEOUT, wait_for_shutdown};
 use crate::pipeline::access_record::AccessRecord;

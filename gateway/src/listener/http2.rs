@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::Connection;
 use h2::{Ping, PingPong};
+use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Reason;
 use hookgate_http1::{BodyLen, MAX_HEAD};
 use http::header::{COOKIE, HOST};
@@ -29,7 +30,6 @@ use pingora_http::RequestHeader;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::listener::framing;
 use crate::listener::timeouts::IDLE_TIMEOUT;

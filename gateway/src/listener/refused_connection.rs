@@ -6,7 +6,8 @@
 use std::error::Error;
 use std::net::IpAddr;
 
-use crate::error_chain::ErrorChain;
+use hookgate_core::internal::ErrorChain;
+
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::Metrics;
 

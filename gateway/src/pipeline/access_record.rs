@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use hookgate_core::Chunk;
 use hookgate_core::Verified;
+use hookgate_core::internal::ErrorChain;
 use hookgate_gate::{BodyError, BodySource, ObservedVerdict, Reason, Refusal};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
-use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::pipeline::route::Route;
 use crate::poll::time_blocked;

@@ -6,12 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_core::internal::ErrorChain;
 use hookgate_core::{Head, Verified};
 use hookgate_gate::{
     AcceptedHead, Admission, CheckedRequest, InboundRequest, Reason, Refusal, Source,
 };
 
-use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::{AccessRecord, TimedBody};
 use crate::pipeline::downstream::Downstream;

@@ -1,10 +1,10 @@
 //! Forwards a delivery to its upstream and settles its claim if there is no response.
 
 use hookgate_core::Verified;
+use hookgate_core::internal::ErrorChain;
 use hookgate_gate::{Forwardable, Outcome};
 use http::HeaderMap;
 
-use crate::error_chain::ErrorChain;
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::downstream::Downstream;

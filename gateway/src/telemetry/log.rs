@@ -27,7 +27,7 @@ impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownLevel(text) => write!(f, "{VARIABLE}: {text:?} is not a level")?,
-            Self::Directive(error) => write!(f, "{VARIABLE}: {error}")?,
+            Self::Directive(_) => write!(f, "{VARIABLE} is not a filter")?,
         }
         f.write_str(
             "; expected error, warn, info, debug, trace or off, or levels by target such as \

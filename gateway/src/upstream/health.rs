@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use hookgate_core::internal::ErrorChain;
 use http::{HeaderMap, StatusCode};
 use pingora_http::RequestHeader;
 use tokio::task::JoinSet;
@@ -19,7 +20,6 @@ use super::error::ResponseTruncated;
 use super::exchange::ExchangeError;
 use super::request::Request;
 use crate::config::{HealthCheck, HealthProbe};
-use crate::error_chain::ErrorChain;
 use crate::stream::TransportError;
 
 /// Path of the gRPC health service

@@ -125,7 +125,7 @@ impl fmt::Display for DraftError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unwritable => f.write_str("a structured field cannot hold a parameter"),
-            Self::Component(error) => write!(f, "a component cannot be signed: {error}"),
+            Self::Component(_) => f.write_str("a component cannot be signed"),
         }
     }
 }

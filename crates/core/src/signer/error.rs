@@ -73,7 +73,7 @@ impl fmt::Display for SignError {
                 "the scheme puts parts of the signature into the body or the URL, so headers \
                  alone are not enough",
             ),
-            Self::Message(error) => write!(f, "the message to sign cannot be made: {error}"),
+            Self::Message(_) => f.write_str("the message to sign cannot be made"),
             Self::NoRandomness => {
                 f.write_str("the operating system supplies no randomness to sign with")
             }

@@ -60,7 +60,7 @@ impl fmt::Display for BuildError {
                 f,
                 "key {index}: expected a unique id of 1 to 256 visible ASCII characters"
             ),
-            Self::Secret { index, error } => write!(f, "key {index}: {error}"),
+            Self::Secret { index, .. } => write!(f, "key {index}: the secret cannot be used"),
             Self::UrlMissing => f.write_str(
                 "the URL is missing; the scheme signs it, so expected the URL exactly as it was \
                  entered at the provider",

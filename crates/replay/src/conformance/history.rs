@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
+use hookgate_core::internal::ErrorChain;
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::sample::select;
@@ -214,7 +215,7 @@ impl<'h, H: Harness> History<'h, H> {
             Ok(Claim::Full) => return Outcome::Invalid("full".into()),
             Ok(Claim::Forgotten) => return Outcome::Invalid("forgotten".into()),
             Ok(Claim::Conflict) => return Outcome::Invalid("conflict".into()),
-            Err(error) => return Outcome::Invalid(error.to_string()),
+            Err(error) => return Outcome::Invalid(ErrorChain(&error).to_string()),
         };
         if lease.key() != self.key(key) {
             return Outcome::Invalid(format!("{lease:?}, on a key that was not claimed"));
@@ -257,7 +258,7 @@ impl<'h, H: Harness> History<'h, H> {
 
 fn settled_outcome(settled: Result<Settled, StoreError>) -> Outcome {
     settled.map_or_else(
-        |error| Outcome::Invalid(error.to_string()),
+        |error| Outcome::Invalid(ErrorChain(&error).to_string()),
         Outcome::Settled,
     )
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use hookgate_core::internal::ErrorChain;
 use rusqlite::{Connection, ErrorCode};
 
 /// How often the log is synced. A loss of power loses at most the writes of about this time.
@@ -149,7 +150,7 @@ impl Checkpointer {
             && !self.is_sync_failing
         {
             tracing::warn!(
-                %error,
+                error = %ErrorChain(error),
                 %log,
                 "cannot sync the replay store to the disk; a loss of power may lose more events \
                  than those of the last second"
@@ -159,7 +160,7 @@ impl Checkpointer {
             && !self.is_checkpoint_failing
         {
             tracing::warn!(
-                %error,
+                error = %ErrorChain(error),
                 %log,
                 "cannot copy the log of the replay store into its file (checkpoint); the log \
                  grows"

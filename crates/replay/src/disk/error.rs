@@ -68,15 +68,15 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.kind {
-            OpenErrorKind::CreateFolder(error) => {
-                write!(f, "{path}: the folder cannot be created: {error}")
+            OpenErrorKind::CreateFolder(_) => {
+                write!(f, "{path}: the folder cannot be created")
             }
-            OpenErrorKind::Unwritable(error) => write!(
+            OpenErrorKind::Unwritable(_) => write!(
                 f,
-                "{path}: cannot be written: {error}; expected a writable folder on a local disk"
+                "{path}: cannot be written; expected a writable folder on a local disk"
             ),
-            OpenErrorKind::Thread(error) => {
-                write!(f, "{path}: cannot start a thread for the store: {error}")
+            OpenErrorKind::Thread(_) => {
+                write!(f, "{path}: cannot start a thread for the store")
             }
             OpenErrorKind::Foreign => write!(
                 f,
@@ -89,23 +89,26 @@ impl fmt::Display for OpenError {
                  {expected}. Start the hookgate that wrote it, or configure another folder. A new \
                  folder contains no events, so replays of recent deliveries pass once"
             ),
-            OpenErrorKind::Corrupt(error) => write_damaged(f, &self.path, error),
-            OpenErrorKind::FailedCheck(report) => write_damaged(f, &self.path, report),
+            OpenErrorKind::Corrupt(_) => write_damaged(f, &self.path),
+            OpenErrorKind::FailedCheck(report) => {
+                write_damaged(f, &self.path)?;
+                write!(f, ": {report}")
+            }
             OpenErrorKind::NoWriteAheadLog(mode) => write!(
                 f,
                 "{path}: the file system does not support a write-ahead log (journal mode \
                  {mode}); expected a local disk"
             ),
-            OpenErrorKind::Sqlite(error) => write!(f, "{path}: cannot be opened: {error}"),
+            OpenErrorKind::Sqlite(_) => write!(f, "{path}: cannot be opened"),
         }
     }
 }
 
-fn write_damaged(f: &mut fmt::Formatter<'_>, path: &Path, what: &dyn fmt::Display) -> fmt::Result {
+fn write_damaged(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
     write!(
         f,
-        "{}: damaged ({what}). Restore a copy, or move the folder away. A new folder contains no \
-         events, so replays of recent deliveries pass once",
+        "{}: damaged; restore a copy, or move the folder away (a new folder contains no events, \
+         so replays of recent deliveries pass once)",
         path.display()
     )
 }
@@ -128,8 +131,8 @@ impl Error for OpenError {
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unwritable { folder, source } => {
-                write!(f, "{}: cannot be written: {source}", folder.display())
+            Self::Unwritable { folder, .. } => {
+                write!(f, "{}: cannot be written", folder.display())
             }
             Self::Sqlite(error) => error.fmt(f),
         }
@@ -140,7 +143,7 @@ impl Error for WriteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Unwritable { source, .. } => Some(source),
-            Self::Sqlite(error) => Some(error),
+            Self::Sqlite(error) => error.source(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ::redis::{ErrorKind, RedisError, ServerErrorKind};
+use hookgate_core::internal::ErrorChain;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
@@ -60,7 +61,7 @@ impl ScriptCall<'_> {
             Ok(reply) => Ok(reply),
             Err(CallError::Final(error)) => Err(error),
             Err(CallError::ReplyLost(error)) => {
-                tracing::debug!(%error, "the reply to a script is lost; running it again");
+                tracing::debug!(error = %ErrorChain(&error), "the reply to a script is lost; running it again");
                 let deadline = start + self.timeout;
                 let second = self.try_once(keeper, deadline, Try::Second, sent);
                 second.await.map_err(CallError::into_store_error)

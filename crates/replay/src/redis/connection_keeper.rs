@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_core::internal::ErrorChain;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -180,7 +181,7 @@ async fn wait_until_lost(states: &mut watch::Receiver<State>, config: &RedisConf
             },
             () = sleep(PING_INTERVAL), if is_node => {
                 if let Err(error) = ping(&mut live.connection, config.timeout).await {
-                    tracing::debug!(%error, server = %config, "the connection was lost");
+                    tracing::debug!(error = %ErrorChain(&error), server = %config, "the connection was lost");
                     return true;
                 }
             }

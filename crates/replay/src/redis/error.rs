@@ -60,9 +60,7 @@ impl fmt::Display for ConnectError {
         match self {
             Self::NoServer => f.write_str("no server is known"),
             Self::Client(error) => error.fmt(f),
-            Self::Failed { address, source } => {
-                write!(f, "cannot connect to {address}: {source}")
-            }
+            Self::Failed { address, .. } => write!(f, "cannot connect to {address}"),
             Self::Timeout { address, timeout } => {
                 write!(
                     f,
@@ -70,22 +68,16 @@ impl fmt::Display for ConnectError {
                 )
             }
             Self::UnknownMaster { name } => write!(f, "no sentinel knows the master {name}"),
-            Self::Sentinel { address, source } => write!(f, "sentinel {address}: {source}"),
+            Self::Sentinel { address, .. } => {
+                write!(f, "sentinel {address} did not name the master")
+            }
             Self::SentinelTimeout { address, timeout } => {
                 write!(f, "sentinel {address}: no answer within {timeout:?}")
             }
             Self::Unsuitable {
-                address,
-                problem,
-                source,
-            } => {
-                write!(f, "{address} is not used: {problem}")?;
-                match source {
-                    Some(source) => write!(f, " ({source})"),
-                    None => Ok(()),
-                }
-            }
-            Self::Probe(error) => error.fmt(f),
+                address, problem, ..
+            } => write!(f, "{address} is not used: {problem}"),
+            Self::Probe(_) => f.write_str("the server did not report whether it has lost data"),
         }
     }
 }
@@ -93,9 +85,8 @@ impl fmt::Display for ConnectError {
 impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Client(source) | Self::Failed { source, .. } | Self::Sentinel { source, .. } => {
-                Some(source)
-            }
+            Self::Client(error) => error.source(),
+            Self::Failed { source, .. } | Self::Sentinel { source, .. } => Some(source),
             Self::Unsuitable { source, .. } => source
                 .as_ref()
                 .map(|source| source as &(dyn Error + 'static)),
@@ -114,13 +105,9 @@ impl fmt::Display for ScriptError {
             Self::Redis(error) => error.fmt(f),
             Self::Timeout(timeout) => write!(f, "no answer within {timeout:?}"),
             Self::OtherCommand => f.write_str("the server's reply belongs to another command"),
-            Self::NotText(error) => {
-                write!(
-                    f,
-                    "the server's reply does not come from the script: {error}"
-                )
+            Self::NotText(_) | Self::Malformed => {
+                f.write_str("the server's reply does not come from the script")
             }
-            Self::Malformed => f.write_str("the server's reply does not come from the script"),
         }
     }
 }
@@ -128,7 +115,7 @@ impl fmt::Display for ScriptError {
 impl Error for ScriptError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Redis(source) => Some(source),
+            Self::Redis(error) => error.source(),
             Self::NotText(source) => Some(source),
             Self::Timeout(_) | Self::OtherCommand | Self::Malformed => None,
         }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use hookgate_core::internal::ErrorChain;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
@@ -108,7 +109,7 @@ impl OrphanedClaim {
         while may_be_claimed && self.server.strong_count() > 0 {
             if !backoff.wait().await {
                 if let Some(error) = last_error {
-                    tracing::warn!(%error, "a claim could not be released; its lease has expired");
+                    tracing::warn!(error = %ErrorChain(&error), "a claim could not be released; its lease has expired");
                 }
                 return;
             }

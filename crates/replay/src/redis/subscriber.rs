@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::redis::aio::PubSub;
 use futures_util::StreamExt;
 use hookgate_core::ReplayKey;
+use hookgate_core::internal::ErrorChain;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::{interval, sleep, timeout};
@@ -60,7 +61,7 @@ impl SettlementSubscriber {
                     self.forward_settlements(channel).await;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "cannot subscribe to the settlements of other gates");
+                    tracing::debug!(error = %ErrorChain(&error), "cannot subscribe to the settlements of other gates");
                 }
             }
             sleep(RETRY_PAUSE).await;

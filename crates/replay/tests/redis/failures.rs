@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hookgate_core::internal::ErrorChain;
 use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, ReplayStore, Settled};
 
@@ -252,7 +253,7 @@ async fn a_server_that_evicts_is_refused_as_soon_as_an_epoch_is_lost() {
             Ok(Claim::Granted(_)) => {}
             // The server has evicted an epoch, so the store reconnects and checks the policy.
             Err(error)
-                if error
+                if ErrorChain(&error)
                     .to_string()
                     .contains("maxmemory-policy is allkeys-lru") =>
             {

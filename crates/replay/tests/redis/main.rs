@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
+use hookgate_core::internal::ErrorChain;
 use hookgate_replay::conformance::{CLAIM_OPTIONS, Harness, ShiftedClock};
 use hookgate_replay::{Claim, Lease, RedisConfig, RedisStore, ReplayStore};
 use tokio::time::Instant;
@@ -62,7 +63,7 @@ async fn connect(url: &str) -> RedisStore {
 async fn refused(url: &str) -> String {
     match RedisStore::connect(RedisConfig::new(url).unwrap()).await {
         Ok(store) => panic!("{store:?} is connected"),
-        Err(error) => error.to_string(),
+        Err(error) => ErrorChain(&error).to_string(),
     }
 }
 
@@ -93,7 +94,8 @@ async fn claim(store: &RedisStore, number: u32) -> Claim {
 
 async fn claim_fails(store: &RedisStore, number: u32) -> String {
     let error = store.claim(key(number), CLAIM_OPTIONS).await;
-    error.expect_err("the claim cannot be granted").to_string()
+    let error = error.expect_err("the claim cannot be granted");
+    ErrorChain(&error).to_string()
 }
 
 /// Claims until the store answers, for `limit` at most.

@@ -183,8 +183,8 @@ impl Case {
 /// Signs the delivery with a different secret.
 fn forge(provider: &DemoProvider, body: &[u8], at: UnixTime, id: &str) -> Result<HeaderMap, Error> {
     let other = Secret::new(format!("whsec_{}", "forgery0".repeat(4))).map_err(Error::new)?;
-    let signer = Signer::new(provider.entry.scheme(), &other).map_err(Error::new)?;
-    signer.sign(body, at, Some(id)).map_err(Error::new)
+    let signer = Signer::new(provider.entry.scheme(), &other).map_err(Error::with_causes)?;
+    signer.sign(body, at, Some(id)).map_err(Error::with_causes)
 }
 
 impl fmt::Display for Verdict {

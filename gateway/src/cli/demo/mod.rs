@@ -124,7 +124,7 @@ impl DemoProvider {
         // base64, because Standard Webhooks decodes it.
         let secret = format!("whsec_{0:0<16}{1:0<16}", &new_id()[4..], &new_id()[4..]);
         let text = Secret::new(secret.clone()).map_err(Error::new)?;
-        let signer = Signer::new(provider.scheme(), &text).map_err(Error::new)?;
+        let signer = Signer::new(provider.scheme(), &text).map_err(Error::with_causes)?;
         Ok(Self {
             entry: provider,
             secret,

@@ -96,7 +96,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::error_chain::ErrorChain;
+    use hookgate_core::internal::ErrorChain;
 
     #[test]
     fn the_log_shows_the_io_error_that_lost_a_sender() {
