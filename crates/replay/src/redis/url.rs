@@ -44,7 +44,7 @@ const FORMS: &str = "redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH?d
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// What the scheme of a URL names.
+/// The kind of endpoint that the scheme of a URL names.
 #[derive(Clone, Copy)]
 enum Kind {
     Socket,
