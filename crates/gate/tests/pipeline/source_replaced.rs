@@ -1,4 +1,5 @@
-//! Tests of the rule that only the current source decides. A reload can replace the source
+//! Tests of the rule that only the current source forwards a delivery, acknowledges a
+//! duplicate or responds to a handshake. A reload can replace the source
 //! of a delivery while its body arrives, or while it waits for another delivery of its event.
 //! A removed key must stop counting at once (CVE-2026-45005).
 
