@@ -82,6 +82,7 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
+    /// Claims the events of `verified`, and waits while other deliveries of them are in flight.
     async fn admit_verified(
         &self,
         source: &Source,
@@ -98,12 +99,12 @@ impl<S: ReplayStore> Gate<S> {
         let content = (keys.len() == 1).then(|| crc32fast::hash(verified.body()));
         let options = source.claim_options(content, verified.timestamp());
         let mut deadline = None;
-        let mut settled_soon = None;
-        let mut blocked = None;
+        let mut subscription = None;
+        let mut in_flight_key = None;
         let mut reservation = None;
         loop {
-            let claims = pin!(self.claim_all(source, &keys, options, blocked)).await?;
-            let (key, remaining) = match claims {
+            let claims = pin!(self.claim_all(source, &keys, options, in_flight_key)).await?;
+            let (key, lease_left) = match claims {
                 Claims::Granted(guard) => {
                     return Ok(Admission::Forward(Delivery::new(source, guard, verified)));
                 }
@@ -118,7 +119,7 @@ impl<S: ReplayStore> Gate<S> {
                 }
                 Claims::InFlight { key, remaining } => (key, remaining),
             };
-            blocked = Some(key);
+            in_flight_key = Some(key);
             if reservation.is_none() {
                 reservation = Some(self.state().waiting.reserve(verified.body().len())?);
             }
@@ -130,13 +131,13 @@ impl<S: ReplayStore> Gate<S> {
             }
             // Subscribe first and claim again before the wait: a settlement between the
             // claim and the subscription would go unnoticed otherwise.
-            match settled_soon.take() {
+            match subscription.take() {
                 Some((of, settled)) if of == key => {
-                    let wait = remaining.min(deadline - now);
+                    let wait = lease_left.min(deadline - now);
                     // The next claim decides, whether the wait ended early or not.
                     let _: Result<(), _> = timeout(wait, settled).await;
                 }
-                _ => settled_soon = Some((key, Box::pin(self.store().settled(key)))),
+                _ => subscription = Some((key, Box::pin(self.store().settled(key)))),
             }
         }
     }

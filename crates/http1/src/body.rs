@@ -11,7 +11,8 @@ use crate::error::BodyError;
 const MAX_SIZE_LINE: usize = 1024;
 /// Maximum size in bytes of all trailers.
 const MAX_TRAILERS: usize = 16 * 1024;
-/// Maximum number of hexadecimal digits in the size of a chunk.
+/// Maximum number of hexadecimal digits in the size of a chunk. Leading zeros do not count in
+/// a lenient body.
 const MAX_SIZE_DIGITS: usize = 8;
 
 /// A long body reserves at most this many times the bytes that were received so far.

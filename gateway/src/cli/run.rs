@@ -66,7 +66,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     inherited.close_unclaimed(&in_use.collect());
     services.log_addresses();
     services.serve(unix_signals, &gateway, shutdown);
-    gateway.traces().flush();
+    gateway.traces().shut_down();
     Ok(ExitCode::SUCCESS)
 }
 

@@ -111,7 +111,7 @@ pub(crate) struct ReplayConfig {
     pub(crate) boot_fence: BootFence,
 }
 
-/// A source, the requests that belong to it, and its upstream.
+/// A source, its path and host, and its upstream.
 #[derive(Debug)]
 pub(crate) struct RouteConfig {
     /// The path, which must match exactly.

@@ -68,7 +68,7 @@ pub(crate) async fn serve(gateway: &Arc<Gateway>, stream: Stream, shutdown: &Shu
     let mut shutdown = shutdown.clone();
     let mut is_shutting_down = false;
     let mut malformed = 0;
-    // The first request must arrive as soon as over HTTP/1.
+    // The first request has the same deadline as over HTTP/1; later ones have `IDLE_TIMEOUT`.
     let mut idle_timeout = head_timeout;
     let (active, count) = watch::channel(0);
     loop {

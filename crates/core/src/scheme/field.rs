@@ -110,9 +110,10 @@ impl TimeUnit {
             Self::SecondsOrMilliseconds if text.len() <= 11 => Self::Seconds.parse(text),
             Self::SecondsOrMilliseconds => Self::Milliseconds.parse(text),
             Self::Rfc3339 => {
-                // The parser accepts any separator; RFC 3339 §5.6 has one.
                 let text = std::str::from_utf8(text)
                     .ok()
+                    // The crate `time` accepts any separator between date and time. Only the
+                    // canonical `T` is accepted here.
                     .filter(|t| t.as_bytes().get(10) == Some(&b'T'))?;
                 let nanos = OffsetDateTime::parse(text, &Rfc3339)
                     .ok()?

@@ -71,7 +71,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Signs a JSON Web Token (RFC 7519) with the claims that the scheme reads.
+    /// Signs a JSON Web Token (RFC 7519) with `iat`, `exp` and the claims that the scheme reads.
+    /// `algorithm` is the scheme's name, such as `jwt-hs256`.
     pub(super) fn sign_token(&mut self, algorithm: &str, at: UnixTime) -> Result<(), SignError> {
         let claims = self.token_claims(at)?;
         let algorithm = algorithm.trim_start_matches("jwt-").to_ascii_uppercase();

@@ -138,7 +138,7 @@ pub(super) fn render_response<'a>(
     Some(out)
 }
 
-/// Returns the MAC of `value` in the encoding of `filter`.
+/// Returns the MAC of `value` in the encoding of `filter`, or `None` if `key` is a public key.
 fn sign_value(filter: Filter, value: &[u8], key: &mac::Key) -> Option<Vec<u8>> {
     let mut mac = key.state()?.clone();
     mac.update(value);

@@ -26,7 +26,8 @@ pub(super) struct RowCounts {
     by_source: HashMap<i64, u64>,
 }
 
-/// The search for expired rows, which reads the table in small parts.
+/// The progress of the search for expired rows, which reads the table in small parts. A pass
+/// also counts the live rows and prunes the index.
 #[derive(Debug, Default)]
 struct Sweep {
     /// The id of the last row that the current pass has read.

@@ -178,7 +178,7 @@ impl Model for Protocol {
                 Line::Claimed(..) => {
                     actions.extend([Action::Forward { line }, Action::Disconnect { line }]);
                 }
-                Line::Sent(..) => {
+                Line::Forwarded(..) => {
                     actions.extend(UPSTREAM.map(|does| Action::Upstream { line, does }));
                     if self.on_disconnect == Disconnect::Drops {
                         let does = Upstream::AppliesAfterDisconnect;
@@ -221,7 +221,7 @@ impl Model for Protocol {
             Action::Crash { gateway: crashed } => {
                 for line in &mut state.lines {
                     match *line {
-                        Line::Claimed(gateway, _) | Line::Sent(gateway, _)
+                        Line::Claimed(gateway, _) | Line::Forwarded(gateway, _)
                             if gateway == crashed =>
                         {
                             *line = Line::Idle;
@@ -248,7 +248,7 @@ impl Model for Protocol {
             Property::always(NOT_LOST, Self::can_still_be_forwarded),
             Property::sometimes(THIRD_ATTEMPT, |_, state: &State| {
                 let is_third =
-                    |line: &Line| matches!(line, Line::Sent(_, lease) if lease.attempt == 3);
+                    |line: &Line| matches!(line, Line::Forwarded(_, lease) if lease.attempt == 3);
                 state.lines.iter().any(is_third)
             }),
             Property::sometimes(STALE, |_, state: &State| {
@@ -308,8 +308,8 @@ impl Protocol {
     /// Releases the claim of a delivery that is dropped before its outcome is known.
     fn disconnect(&self, state: &mut State, line: usize) {
         state.lines[line] = match (state.lines[line], self.guarantee) {
-            (Line::Sent(..), Guarantee::AtMostOnce) => Line::Idle,
-            (Line::Claimed(_, lease) | Line::Sent(_, lease), _) => {
+            (Line::Forwarded(..), Guarantee::AtMostOnce) => Line::Idle,
+            (Line::Claimed(_, lease) | Line::Forwarded(_, lease), _) => {
                 Line::Settling(lease, Outcome::Failed)
             }
             (line, _) => line,

@@ -3,7 +3,7 @@
 /// The deliveries, the store and the observations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    /// The number of deliveries that were sent.
+    /// The number of deliveries that the sender has sent to a gateway.
     pub(crate) sent: u8,
     pub(crate) lines: Vec<Line>,
     pub(crate) store: Entry,
@@ -45,7 +45,7 @@ pub(crate) enum Line {
     Arrived(Gateway),
     Claimed(Gateway, Lease),
     /// The delivery is on its way to the upstream.
-    Sent(Gateway, Lease),
+    Forwarded(Gateway, Lease),
     /// The upstream has responded.
     Settling(Lease, Outcome),
 }
@@ -116,7 +116,7 @@ impl State {
         let Line::Claimed(gateway, lease) = self.lines[line] else {
             return;
         };
-        self.lines[line] = Line::Sent(gateway, lease);
+        self.lines[line] = Line::Forwarded(gateway, lease);
         let Seen { live, used, .. } = self.seen;
         let broken = &mut self.seen.broken;
         broken.one_lease |= live & used != 0;
@@ -129,7 +129,7 @@ impl State {
     }
 
     pub(crate) fn upstream(&mut self, line: usize, does: Upstream) {
-        let Line::Sent(_, lease) = self.lines[line] else {
+        let Line::Forwarded(_, lease) = self.lines[line] else {
             return;
         };
         if let Upstream::Applies

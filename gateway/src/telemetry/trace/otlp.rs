@@ -107,8 +107,9 @@ impl Traces {
         span.end_with_timestamp(end);
     }
 
-    /// Sends the spans that are still buffered.
-    pub(crate) fn flush(&self) {
+    /// Sends the buffered spans, within 2 s, and ends the collector. Spans that end later are
+    /// lost.
+    pub(crate) fn shut_down(&self) {
         if let Some(collector) = &self.0
             && let Err(error) = collector
                 .provider

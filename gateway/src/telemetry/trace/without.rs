@@ -32,5 +32,5 @@ impl Traces {
     pub(crate) fn end(&self, _: Option<Span>, _: &Line<'_>) {}
 
     #[expect(clippy::unused_self, reason = "the version with the feature uses it")]
-    pub(crate) fn flush(&self) {}
+    pub(crate) fn shut_down(&self) {}
 }

@@ -134,9 +134,10 @@ async fn every_upstream_fault_gives_the_sender_a_response_in_time() {
         ),
     ];
     for (name, (address, requests), expected) in servers {
-        // The upstream never reads the rest of this body; its response must still arrive.
         let gateway = gateway(&format!("servers = [\"{address}\"]\ntimeout = \"2s\"")).start();
         let body = if expected == Status(413) {
+            // The upstream reads only the first KiB of this large body. Its early response must
+            // still reach the sender.
             Bytes::from(vec![b' '; 32 * 1024 * 1024])
         } else {
             beatapi().body("evt_1")

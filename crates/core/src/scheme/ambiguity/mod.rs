@@ -107,13 +107,13 @@ enum Side {
     AfterAnchor,
 }
 
-/// The rule that finds the end of a value.
+/// The rule that finds the boundary of a value.
 enum Boundary {
     /// The value's own form fixes its length.
     Implied,
     /// The configured URL fixes it.
     ConfiguredUrl { has_query: bool },
-    /// The value ends before the first of these bytes.
+    /// The value contains none of these bytes, so the text beside it shows its boundary.
     Delimiters(Vec<u8>),
 }
 
@@ -247,7 +247,8 @@ fn find_anchor(
         .or_else(|| find(&|value| !matches!(extent(value, context), Extent::Fixed))))
 }
 
-/// Checks that the free value and the body cannot run into each other.
+/// Checks that a message with a `|free` value and a body divides in one way, although both
+/// may contain any character.
 fn check_free_beside_body(
     segments: &[Segment],
     body: Position,
