@@ -44,7 +44,7 @@ fn main() {
     );
     runtime.block_on(async {
         let memory = MemoryStore::with_max_entries(u64::MAX >> 1);
-        run("memory", Arc::new(memory), sizes, resident).await;
+        measure_store("memory", Arc::new(memory), sizes, resident).await;
         for (name, durability) in [
             ("disk", Durability::Process),
             ("disk, power-loss safe", Durability::Power),
@@ -59,14 +59,14 @@ fn main() {
                 _ => sizes,
             };
             let store = Arc::new(store.expect("the store opens"));
-            run(name, store, sizes, || size(&path)).await;
+            measure_store(name, store, sizes, || size(&path)).await;
         }
         for (name, persistence) in [("redis", "no"), ("redis, append-only file", "yes")] {
             let server = Redis::start(persistence);
             let config = RedisConfig::new(&format!("redis://127.0.0.1:{}", server.port));
             let store = RedisStore::connect(config.expect("the address is valid")).await;
             let store = Arc::new(store.expect("the store opens"));
-            run(name, store, sizes, || server.memory()).await;
+            measure_store(name, store, sizes, || server.memory()).await;
         }
     });
 }
@@ -126,22 +126,23 @@ impl Drop for Redis {
     }
 }
 
-/// Fills `store` to each of `sizes` and prints the cost of the last claims.
-async fn run<S: ReplayStore>(
+/// Fills `store` to each of `sizes`. For each concurrency, prints the claims a second, the 50th
+/// and 99th percentile of the last claims, and the bytes of an event.
+async fn measure_store<S: ReplayStore>(
     name: &str,
     store: Arc<S>,
     sizes: &[u64],
     used_bytes: impl Fn() -> u64,
 ) {
     let empty = used_bytes();
-    let number = Arc::new(AtomicU64::new(0));
+    let next_event = Arc::new(AtomicU64::new(0));
     for size in sizes {
         let measured = (*size / 4).min(50_000);
-        for (turn, concurrency) in (0..).zip(CONCURRENCY) {
-            let before = *size - (CONCURRENCY.len() as u64 - turn) * measured;
-            fill(&store, &number, before, concurrency).await;
+        for (step, concurrency) in (0..).zip(CONCURRENCY) {
+            let unmeasured = *size - (CONCURRENCY.len() as u64 - step) * measured;
+            fill(&store, &next_event, unmeasured, concurrency).await;
             let start = Instant::now();
-            let mut claims = fill(&store, &number, before + measured, concurrency).await;
+            let mut claims = fill(&store, &next_event, unmeasured + measured, concurrency).await;
             let elapsed = start.elapsed();
             claims.sort_unstable();
             let quantile = |of: usize| claims[(claims.len() * of / 100).min(claims.len() - 1)];
@@ -149,9 +150,9 @@ async fn run<S: ReplayStore>(
             let (p50, p99) = (quantile(50), quantile(99));
             // Let background writes finish before the size is read.
             tokio::time::sleep(Duration::from_secs(u64::from(*size > 1_000))).await;
-            let each = used_bytes().saturating_sub(empty) / (before + measured);
+            let bytes_per_event = used_bytes().saturating_sub(empty) / (unmeasured + measured);
             println!(
-                "{name:<24} {size:>9} {concurrency:>8} {per_second:>10.0} {p50:>10.1?} {p99:>10.1?} {each:>12}"
+                "{name:<24} {size:>9} {concurrency:>8} {per_second:>10.0} {p50:>10.1?} {p99:>10.1?} {bytes_per_event:>12}"
             );
         }
     }
@@ -160,19 +161,19 @@ async fn run<S: ReplayStore>(
 /// Claims and commits new events until their number is `until`. Returns the time of each claim.
 async fn fill<S: ReplayStore>(
     store: &Arc<S>,
-    number: &Arc<AtomicU64>,
+    next_event: &Arc<AtomicU64>,
     until: u64,
     concurrency: usize,
 ) -> Vec<Duration> {
     let tasks: Vec<_> = (0..concurrency)
         .map(|_| {
-            let (store, number) = (Arc::clone(store), Arc::clone(number));
+            let (store, next_event) = (Arc::clone(store), Arc::clone(next_event));
             tokio::spawn(async move {
                 let mut times = Vec::new();
                 loop {
-                    let next = number.fetch_add(1, Ordering::Relaxed);
+                    let next = next_event.fetch_add(1, Ordering::Relaxed);
                     if next >= until {
-                        number.fetch_sub(1, Ordering::Relaxed);
+                        next_event.fetch_sub(1, Ordering::Relaxed);
                         return times;
                     }
                     let start = Instant::now();

@@ -35,7 +35,8 @@ async fn a_full_store_with_expired_entries_grants_the_next_key() {
             Claim::Full
         );
     }
-    // The cache uses real time: one second of tolerance, and the resolution of its timer.
+    // The cache cannot use paused time. It keeps an entry for a second after its expiry, and
+    // its timer adds up to about a second; the rest is reserve.
     tokio::time::sleep(Duration::from_millis(3_500)).await;
     for (size, store) in &stores {
         let claim = store.claim(key(u64::MAX), CLAIM_OPTIONS).await.unwrap();

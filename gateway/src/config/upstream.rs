@@ -26,7 +26,8 @@ pub(crate) struct UpstreamConfig {
     /// Time from the end of the request to the head of the response. `None`: only `timeout`
     /// applies.
     pub(crate) first_byte_timeout: Option<Duration>,
-    /// Maximum number of connections to one server that are in use by deliveries.
+    /// Limits the deliveries in flight to one server: this number over HTTP/1, and as many
+    /// connections full of streams over HTTP/2. `None`: no limit.
     pub(crate) max_connections: Option<usize>,
     /// Maximum number of idle connections to one server.
     pub(crate) max_idle: usize,

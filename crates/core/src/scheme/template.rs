@@ -238,6 +238,7 @@ fn parse_placeholder(text: &str) -> Result<Placeholder, String> {
     Ok(value)
 }
 
+/// Appends `text` to the last literal, or as a new one. Empty text adds nothing.
 fn push_literal(segments: &mut Vec<Segment>, text: &str) {
     if text.is_empty() {
         return;

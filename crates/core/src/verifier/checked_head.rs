@@ -71,7 +71,8 @@ pub(super) type MessageCandidates = SmallVec<[MessageCandidate; 1]>;
 
 pub(super) type SignatureChecks = SmallVec<[SignatureCheck; 2]>;
 
-/// A key that may have signed, and the index of the message that it may have signed.
+/// One comparison to make: the index of a key in the verifier, and the index of the message
+/// candidate that it may have signed.
 #[derive(Clone, Copy)]
 pub(super) struct SignatureCheck {
     pub(super) key: usize,

@@ -10,11 +10,12 @@ use http::Request;
 use super::case::{Case, other_secrets};
 use super::{BODY, NOW};
 
-/// A body is hashed at its end, or earlier by the caller.
+/// Each case runs twice: the verifier hashes the body at its end, or the test takes the hash
+/// out after each piece, as `hash_paired` does.
 #[test]
 fn a_body_in_pieces_has_the_verdict_of_the_whole_body() {
     let mut refused = 0;
-    let mut worked = 0;
+    let mut early_hashes = 0;
     let long = format!("{BODY}{}", " ".repeat(150_000));
     for case in Case::all() {
         for (body, lens) in [(BODY, [1, 7, 24]), (&long, [997, 40_000, 150_000])] {
@@ -28,23 +29,29 @@ fn a_body_in_pieces_has_the_verdict_of_the_whole_body() {
             for request in [good, forged] {
                 let whole = case.verify(&request);
                 refused += usize::from(whole.is_err());
-                for (len, hands) in lens.into_iter().flat_map(|len| [(len, false), (len, true)]) {
-                    let mut work = |pending: &mut Pending<'_>| {
-                        if let Some(mut work) = hands.then(|| take_body_hash(pending, 10)).flatten()
+                for (len, takes_hash) in
+                    lens.into_iter().flat_map(|len| [(len, false), (len, true)])
+                {
+                    let mut hash_early = |pending: &mut Pending<'_>| {
+                        if let Some(mut hash) =
+                            takes_hash.then(|| take_body_hash(pending, 10)).flatten()
                         {
-                            worked += 1;
-                            work.hash_remaining();
-                            restore_body_hash(pending, work);
+                            early_hashes += 1;
+                            hash.hash_remaining();
+                            restore_body_hash(pending, hash);
                         }
                     };
-                    let in_pieces = in_pieces(&case.verifier(), &request, len, &mut work);
+                    let in_pieces = in_pieces(&case.verifier(), &request, len, &mut hash_early);
                     assert_same(&case, &request, len, &whole, in_pieces);
                 }
             }
         }
     }
     assert!(refused > 100, "{refused}");
-    assert!(worked > 1000 || !BodyHash::pairing_is_faster(), "{worked}");
+    assert!(
+        early_hashes > 1000 || !BodyHash::pairing_is_faster(),
+        "{early_hashes}"
+    );
 }
 
 /// A very long body is hashed while it arrives. Tests each algorithm that can do so.

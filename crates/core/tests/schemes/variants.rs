@@ -30,7 +30,7 @@ fn the_first_variant_that_applies_decides_and_no_other_is_tried() {
     downgraded.headers_mut().remove("webhook-signature");
     assert!(delivery(&both, &downgraded).is_ok());
 
-    // It does not apply if the operator has chosen the other variant.
+    // A good token is refused if the operator has chosen the variant `signed`.
     let pinned = Verifier::builder(gitlab.scheme())
         .key(signing)
         .variant("signed")

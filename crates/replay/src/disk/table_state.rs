@@ -113,8 +113,9 @@ impl TableState {
             self.delete(database, expired, now)?;
         }
         if is_complete {
-            // The pass has counted every live row, so it also corrects the counts for rows
-            // that other processes have removed.
+            // The pass has counted the live rows, so it also corrects the counts for rows that
+            // other processes have removed. A row that another process claimed again during
+            // the pass may be missing until the next pass.
             self.counts = std::mem::take(&mut self.sweep.live);
             self.sweep.position = 0;
             database.execute_batch("PRAGMA incremental_vacuum(512)")?;

@@ -189,7 +189,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Displays a time such as `2026-11-21T18:00:00.123Z`.
+/// Displays a time such as `2026-11-21T18:00:00.123Z`. A time before 1970 shows as 1970, and
+/// one that is out of range as `-`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timestamp(pub(crate) UnixTime);
 

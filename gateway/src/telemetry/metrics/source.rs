@@ -78,12 +78,13 @@ impl SourceMetrics {
         self.handshake.inc();
     }
 
-    /// Counts the outcome of a refused delivery.
+    /// Counts the outcome of a delivery that is refused: busy for [`Reason::InFlight`],
+    /// duplicate for [`Reason::Duplicate`], otherwise refused.
     ///
-    /// A delivery that was forwarded and then refused, because the upstream failed or was too
-    /// slow, has been counted as forwarded. Only its reason is counted, by
-    /// [`Metrics::refused`]. An unreachable upstream received nothing, so such a delivery counts
-    /// as refused.
+    /// A delivery whose upstream failed or was too slow is counted as forwarded when it was
+    /// sent, so it counts here only by its reason, in [`Metrics::refused`]. This also leaves
+    /// out a delivery whose total timeout ended before it was sent. An unreachable upstream
+    /// received nothing, so such a delivery counts as refused.
     pub(crate) fn refused(&self, reason: Reason) {
         match reason {
             Reason::InFlight => self.busy.inc(),

@@ -10,8 +10,11 @@
 //! * A value ends at the literal text next to it, so it must not contain that text's first byte.
 //! * A timestamp has a form of its own, and its freshness fixes its length.
 //! * The first byte of a `[ ]` shows whether the `[ ]` is present: nothing else at that position
-//!   begins with that byte. After the anchor, the label of its line shows it.
-//! * A URL is the configured one, with the configured query.
+//!   begins with that byte. After the anchor, each `[ ]` is a line `LABEL\n{…}\n`, and the
+//!   label shows which line it is.
+//! * A URL ends at a space or a control character. Beside anything else it must be the
+//!   configured URL, with the configured query.
+//! * A digest has a fixed length.
 
 mod optional;
 mod position;
