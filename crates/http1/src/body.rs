@@ -74,11 +74,11 @@ impl Body {
         matches!(self, Self::Done | Self::Known(0))
     }
 
-    /// Reserves memory for the next bytes of a body of `declared` bytes, so that the body
-    /// lies in one buffer or in few.
+    /// Reserves memory for the next bytes of a body, so that the body lies in one buffer or in
+    /// few. Call it before each [`next`](Self::next) with the whole length of the body.
     ///
-    /// The declared length alone reserves nothing, because its bytes may never arrive. This
-    /// waits for the first bytes, and reserves in proportion to the received bytes.
+    /// The first call waits for the first bytes. Each call reserves a multiple of the received
+    /// bytes, because declared bytes may never arrive. A chunked body reserves nothing.
     ///
     /// # Errors
     ///

@@ -186,7 +186,8 @@ impl AlternatingStores {
     }
 
     fn next(&self) -> &DiskStore {
-        // Each store is used twice in a row.
+        // Two calls go to one store, then two to the other. So a claim is settled in its own
+        // store as well as in the other one.
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         &self.stores[turn / 2 % 2].store
     }

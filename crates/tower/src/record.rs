@@ -26,7 +26,7 @@ pub(crate) fn verified(source: &Source, verified: &Verified) {
     if let Some(id) = verified.id() {
         Span::current().record("event", id);
     }
-    counters::key_matched(source, verified);
+    counters::verified(source, verified);
 }
 
 /// Records the response of the inner service.
@@ -52,7 +52,7 @@ pub(crate) fn handshake(source: &Source) {
 pub(crate) fn refused(source: Option<&Source>, refusal: Refusal) {
     let (reason, status) = (refusal.reason(), refusal.status().as_u16());
     tracing::info!(reason = reason.label(), status, "delivery refused");
-    counters::refused(source.map_or("", Source::name), reason);
+    counters::count_refusal(source.map_or("", Source::name), reason);
 }
 
 /// Records that the sender gets 502 instead of the inner service's response.
@@ -61,7 +61,7 @@ pub(crate) fn withheld(source: &Source, status: StatusCode) {
         status = status.as_u16(),
         "upstream response replaced with 502"
     );
-    counters::refused(source.name(), Reason::UpstreamFailed);
+    counters::count_refusal(source.name(), Reason::UpstreamFailed);
 }
 
 /// Records the verdict about a request that its source only observes.
@@ -72,7 +72,7 @@ pub(crate) fn observed(source: &Source, verdict: ObservedVerdict) {
         ObservedVerdict::Refused(refusal) => {
             let reason = refusal.reason();
             tracing::info!(reason = reason.label(), "would be refused");
-            counters::refused(source.name(), reason);
+            counters::count_refusal(source.name(), reason);
         }
         _ => return counters::delivery(source.name(), "forwarded"),
     }
@@ -84,9 +84,9 @@ mod counters {
     use hookgate_core::Verified;
     use hookgate_gate::{Reason, Source};
 
-    pub(super) fn key_matched(_: &Source, _: &Verified) {}
+    pub(super) fn verified(_: &Source, _: &Verified) {}
     pub(super) fn delivery(_: &str, _: &'static str) {}
-    pub(super) fn refused(_: &str, _: Reason) {}
+    pub(super) fn count_refusal(_: &str, _: Reason) {}
 }
 
 #[cfg(feature = "metrics")]
@@ -95,7 +95,8 @@ mod counters {
     use hookgate_gate::{Reason, Source};
     use metrics::{counter, histogram};
 
-    pub(super) fn key_matched(source: &Source, verified: &Verified) {
+    /// Counts the key that matched, and records the size of the body.
+    pub(super) fn verified(source: &Source, verified: &Verified) {
         let (source, key) = (source.name().to_owned(), verified.key_id().to_owned());
         counter!("hookgate_key_matches_total", "source" => source, "key" => key).increment(1);
         histogram!("hookgate_body_bytes").record(verified.body().len() as f64);
@@ -107,7 +108,9 @@ mod counters {
             .increment(1);
     }
 
-    pub(super) fn refused(source: &str, reason: Reason) {
+    /// Counts a refusal by its reason, and the delivery by its outcome, which for some reasons
+    /// is not `refused`.
+    pub(super) fn count_refusal(source: &str, reason: Reason) {
         match reason {
             Reason::InFlight => delivery(source, "busy"),
             Reason::Duplicate => delivery(source, "duplicate"),

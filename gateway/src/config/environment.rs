@@ -74,7 +74,8 @@ fn parse_value(text: &str) -> Value {
     value.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Sets `value` at `path`. Returns false if a key of the path exists and is not a table.
+/// Sets `value` at `path`, and replaces an earlier value. Creates the tables on the way.
+/// Returns false if one of these exists and is not a table, or if `path` is empty.
 fn insert(table: &mut Table, path: &[&str], value: Value) -> bool {
     match path {
         [] => false,

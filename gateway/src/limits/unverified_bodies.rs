@@ -125,7 +125,8 @@ impl StalledBody {
     }
 }
 
-/// A body whose bytes count until it is dropped.
+/// A body whose received bytes count towards the budget until this wrapper is dropped or the
+/// body is evicted.
 #[derive(Debug)]
 pub(crate) struct BudgetedBody<'b, B> {
     body: &'b mut B,
@@ -270,7 +271,7 @@ mod tests {
 
     async fn assert_accepted_beside(chunks: Vec<(u64, usize)>) {
         let each = chunks.iter().map(|(_, len)| len).sum::<usize>() + STALLED_REQUEST_COST;
-        // `reserve` allows the cost of one more request, so a hundred fit.
+        // `track` allows the cost of one more request, so a hundred fit.
         let limit = 100 * each - STALLED_REQUEST_COST;
         let bodies = Arc::new(UnverifiedBodies::default());
         let mut crawling = Vec::new();

@@ -45,8 +45,10 @@ impl Error for FilterError {
     }
 }
 
-/// Starts the log. A thread of its own writes the lines, and the guard writes the remaining lines
-/// when it is dropped.
+/// Starts the log on standard error. A thread of its own writes the lines.
+///
+/// Returns the writer, which the access log shares if it goes to standard error too, and a
+/// guard that writes the remaining lines when it is dropped.
 ///
 /// A slow or missing reader never delays a delivery: lines that cannot be written are dropped.
 ///

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use super::backend::Backend;
 use crate::config::Balance;
 
-/// The properties of a delivery that determine its backend.
+/// What balancing and the choice of a connection need to know about a delivery: `source` and
+/// `id` for [`Balance::Hash`], `guarantee` for the reuse of connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event<'d> {
     pub(crate) source: &'d str,

@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_written_like_its_display() {
+    fn an_address_is_written_in_its_canonical_form() {
         for address in [
             "0.0.0.0",
             "127.0.0.1",

@@ -162,7 +162,8 @@ fn verify_explain_names_the_probable_cause() {
             &headers,
             "beel-signature (missing)",
         ),
-        // The controls: a changed body and another secret have no recognisable cause.
+        // The controls: the command recognises no cause if the body was changed, or if the
+        // secret is another one.
         (
             "beatapi",
             beatapi.secret,

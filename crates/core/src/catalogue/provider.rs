@@ -113,7 +113,7 @@ impl Provider {
 
     /// Time during which the provider may retry a delivery.
     ///
-    /// A receiver must remember finished deliveries for this long.
+    /// A receiver must remember done events for this long.
     pub fn retention(&self) -> Duration {
         self.retention
     }

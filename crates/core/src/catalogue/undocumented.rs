@@ -76,7 +76,7 @@ impl UndocumentedProvider {
         &self.docs
     }
 
-    /// Time for which a receiver must remember finished deliveries.
+    /// Time for which a receiver must remember done events.
     pub fn retention(&self) -> Duration {
         self.retention
     }

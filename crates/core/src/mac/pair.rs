@@ -98,7 +98,8 @@ mod x86 {
         count
     }
 
-    /// Runs four rounds. `added` holds the sum of schedule word and constant for each round.
+    /// Runs four rounds on the state of one message. `added` holds, for each round, the sum of
+    /// its schedule word and its constant.
     #[inline]
     #[target_feature(enable = "sha,sse4.1")]
     fn rounds(state: &mut State, added: __m128i) {

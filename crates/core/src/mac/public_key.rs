@@ -245,7 +245,8 @@ impl PrivateKey {
         .ok_or(SecretError::PrivateKey)
     }
 
-    /// Signs `message`. Returns `None` if the system supplies no randomness, which RSA needs.
+    /// Signs `message`. Returns `None` if ring cannot make an RSA signature, for example if the
+    /// system supplies no randomness.
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Ed25519(key) => Some(key.sign(message).to_bytes().to_vec()),

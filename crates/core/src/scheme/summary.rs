@@ -69,7 +69,7 @@ pub enum SchemeFamily {
     Request,
     /// The body contains the signature.
     InBody,
-    /// The signature verifies with a public key.
+    /// A public key verifies the signature. The signed parts do not matter.
     PublicKey,
     /// A JSON Web Token.
     Jwt,

@@ -57,8 +57,8 @@ impl SignerBuilder {
     ///
     /// # Errors
     ///
-    /// Returns a [`BuildError`] if the secret does not fit the scheme, or if the URL or a
-    /// parameter is missing or wrong.
+    /// Returns a [`BuildError`] if the secret does not fit the scheme, if the URL or a parameter
+    /// is missing or wrong, or if the scheme has no variant of the chosen name.
     pub fn build(self) -> Result<Signer, BuildError> {
         let secret_error = |error| BuildError::Secret { index: 0, error };
         let settings = SchemeSettings::new(&self.scheme, self.url.as_deref(), self.params)?;

@@ -85,8 +85,8 @@ impl SourceBuilder {
         self
     }
 
-    /// Sets the name, the retention and the duplicate detection to those of a provider in
-    /// the catalogue.
+    /// Names the provider of the source, and takes the default retention and the default
+    /// duplicate detection from its entry in the catalogue.
     #[must_use]
     pub fn provider(mut self, provider: &Provider) -> Self {
         self.provider = Some(provider.name().into());
@@ -98,8 +98,8 @@ impl SourceBuilder {
         self
     }
 
-    /// Sets the name and the retention to those of a provider that publishes no scheme. The
-    /// operator wrote the scheme.
+    /// Names a provider that publishes no scheme, and takes the default retention from its
+    /// entry in the catalogue. The operator wrote the scheme.
     #[must_use]
     pub fn undocumented_provider(mut self, provider: &UndocumentedProvider) -> Self {
         self.provider = Some(provider.name().into());

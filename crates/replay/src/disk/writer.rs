@@ -227,7 +227,8 @@ impl Writer {
         }
     }
 
-    /// Reads up to `max_rows` rows and deletes the expired ones.
+    /// Continues the pass over the table: reads the next `max_rows` rows, deletes the expired
+    /// ones, and updates the count of entries.
     fn sweep(&mut self, max_rows: u32) {
         let now = self.config.clock.now();
         let entries_before = self.state.counts.total;

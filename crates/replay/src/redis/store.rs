@@ -120,7 +120,8 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         let server = &self.0.server;
         match &live.connection {
-            // The reconnection probes all slots, once for all claims.
+            // The connection works, but a reconnection makes the keeper check the server for
+            // the loss. It happens once, however many claims find the loss.
             Connection::Node(_) => server.keeper.report_lost(live),
             Connection::Cluster(_) => {
                 let first_byte = key.as_bytes()[0];

@@ -57,6 +57,7 @@ impl From<Box<pingora_core::Error>> for Disconnected {
 #[derive(Debug)]
 pub(crate) enum BodyReadError {
     Http1(hookgate_http1::BodyError),
+    /// The error of an HTTP/2 sender. Only that side uses the sessions of pingora.
     Http2(TransportError),
 }
 

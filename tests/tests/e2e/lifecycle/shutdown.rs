@@ -70,7 +70,8 @@ async fn sigterm_at_200_deliveries_a_second_loses_no_event() {
     let responses = sending.await.expect("the task does not panic");
     arrivals.extend(upstream.take_received());
 
-    // Every delivery that reached the upstream got its response; the others found no listener.
+    // Every delivery that reached the upstream got its response. The connections of all others
+    // failed, so their senders know that they must retry.
     let arrived = count_by_event(&arrivals);
     for (id, response) in &responses {
         let answered = response.as_ref().map(|response| response.status);
