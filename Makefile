@@ -27,7 +27,7 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 test: build-tools redis http-clients provider-sdks valkey ## Run every test
 	HOOKGATE_PROVIDER_SDKS="$$(cat $(PROVIDER_SDKS)/path 2>/dev/null || echo skip)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
-	  --workspace --all-features --test redis -- --skip over_tls
+	  --workspace --all-features --test redis -- --skip a_tls_server
 
 slow-clients: build-tools ## Attack the gateway with slow clients (slowhttptest) for some minutes
 	@command -v slowhttptest >/dev/null || $(call install,slowhttptest)
