@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use toml::{Table, Value};
 
+use crate::document::Problems;
+
 /// The name and the text of every file under `providers/`, sorted by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
 
@@ -57,6 +59,21 @@ pub(super) fn named(name: &str) -> Option<&'static ProviderFile> {
     Some(&files[index])
 }
 
+/// Reads the provider `name` from its file with `from_table`, if the file is of this kind.
+///
+/// # Panics
+///
+/// Panics if `from_table` finds a problem, or if any file is not TOML.
+pub(super) fn read<T>(
+    name: &str,
+    kind: FileKind,
+    from_table: impl FnOnce(&str, &Table) -> Result<T, Problems>,
+) -> Option<T> {
+    let file = named(name).filter(|file| file.kind() == kind)?;
+    let provider = from_table(name, &file.table);
+    Some(provider.unwrap_or_else(|problems| faulty(name, &problems)))
+}
+
 /// Returns the names of all files of this kind, sorted.
 pub(super) fn names(kind: FileKind) -> impl Iterator<Item = &'static str> {
     let files = all().iter().filter(move |file| file.kind() == kind);
@@ -64,7 +81,7 @@ pub(super) fn names(kind: FileKind) -> impl Iterator<Item = &'static str> {
 }
 
 /// Panics about a file of this crate that cannot be read.
-pub(super) fn faulty(name: &str, error: &dyn std::error::Error) -> ! {
+fn faulty(name: &str, error: &dyn std::error::Error) -> ! {
     panic!("providers/{name}.toml of this crate is faulty: {error}")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::extends::read_scheme;
-use super::files::{self, FileKind, faulty};
+use super::files::{self, FileKind};
 use crate::document::{FromValue, Problems, Report, Section};
 use crate::scheme::Scheme;
 use crate::secret::Secret;
@@ -46,9 +46,7 @@ impl Provider {
     /// Panics if the file of that provider is faulty, or if any file of the catalogue is not
     /// TOML. A test of this crate reads all files.
     pub fn named(name: &str) -> Option<Self> {
-        let file = files::named(name).filter(|file| file.kind() == FileKind::Documented)?;
-        let provider = Self::from_table(name, &file.table);
-        Some(provider.unwrap_or_else(|problems| faulty(name, &problems)))
+        files::read(name, FileKind::Documented, Self::from_table)
     }
 
     fn from_table(name: &str, table: &Table) -> Result<Self, Problems> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::Table;
 
-use super::files::{self, FileKind, faulty};
+use super::files::{self, FileKind};
 use crate::document::{Problems, Report, Section};
 
 /// A provider that signs its deliveries, but does not document how.
@@ -37,9 +37,7 @@ impl UndocumentedProvider {
     /// Panics if the file of that provider is faulty, or if any file of the catalogue is not
     /// TOML. A test of this crate reads all files.
     pub fn named(name: &str) -> Option<Self> {
-        let file = files::named(name).filter(|file| file.kind() == FileKind::Undocumented)?;
-        let provider = Self::from_table(name, &file.table);
-        Some(provider.unwrap_or_else(|problems| faulty(name, &problems)))
+        files::read(name, FileKind::Undocumented, Self::from_table)
     }
 
     fn from_table(name: &str, table: &Table) -> Result<Self, Problems> {
