@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
-use super::{beatapi, deliver_own, gateway, respond_to_each, serve_raw};
+use super::{beatapi, deliver_own, gateway, read_request, respond_to_each, serve_raw};
 
 /// The sender's view of an upstream's fault.
 #[derive(Debug, PartialEq)]
@@ -204,17 +204,7 @@ async fn a_delivery_is_not_sent_twice_when_the_upstream_breaks_off() {
         let server = tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.expect("the server listens");
-                let mut request = Vec::new();
-                while !request.ends_with(b"}") {
-                    if stream
-                        .read_buf(&mut request)
-                        .await
-                        .expect("the server reads")
-                        == 0
-                    {
-                        break;
-                    }
-                }
+                read_request(&mut stream).await;
                 requests.send(()).expect("the test listens");
                 stream.write_all(response).await.expect("the server writes");
             }

@@ -85,23 +85,28 @@ pub(super) async fn closed_port() -> (SocketAddr, tokio::net::TcpSocket) {
     (socket.local_addr().expect("the listener is bound"), socket)
 }
 
+/// Reads a request to the end of its JSON body, or of the connection.
+pub(super) async fn read_request(stream: &mut TcpStream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        if stream
+            .read_buf(&mut request)
+            .await
+            .expect("the server reads")
+            == 0
+        {
+            break;
+        }
+    }
+}
+
 /// Reads each request to the end of its body, sends `response`, and closes the connection.
 ///
 /// Closing a socket with unread bytes would reset the connection and lose the response.
 pub(super) async fn respond_to_each(listener: TcpListener, response: &'static [u8]) {
     loop {
         let (mut stream, _) = listener.accept().await.expect("the server listens");
-        let mut request = Vec::new();
-        while !request.ends_with(b"}") {
-            if stream
-                .read_buf(&mut request)
-                .await
-                .expect("the server reads")
-                == 0
-            {
-                break;
-            }
-        }
+        read_request(&mut stream).await;
         stream.write_all(response).await.expect("the server writes");
     }
 }
