@@ -57,7 +57,9 @@ mod signer;
 mod time;
 mod verifier;
 
-pub use self::catalogue::{Events, Provider, SchemeEvidence, UndocumentedProvider};
+pub use self::catalogue::{
+    EqualBytes, Events, Fact, Facts, Provider, Retries, SchemeEvidence, UndocumentedProvider,
+};
 pub use self::document::{Problem, Problems};
 pub use self::error::{SecretError, VerifyError};
 pub use self::head::Head;

@@ -6,12 +6,14 @@
 //! `scheme` and `verifier` read no file of the catalogue.
 
 mod extends;
+mod facts;
 mod files;
 mod provider;
 mod published;
 mod undocumented;
 
 pub use self::extends::read_scheme;
+pub use self::facts::{EqualBytes, Fact, Facts, Retries};
 pub use self::provider::{Events, Provider, SchemeEvidence};
 pub(crate) use self::published::published_secrets;
 pub use self::undocumented::UndocumentedProvider;

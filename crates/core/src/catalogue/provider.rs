@@ -6,8 +6,9 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::extends::read_scheme;
+use super::facts::{Fact, Facts};
 use super::files::{self, FileKind};
-use crate::document::{FromValue, Problems, Report, Section};
+use crate::document::{FromValue, Problems, Report, Section, text};
 use crate::scheme::Scheme;
 use crate::secret::Secret;
 
@@ -19,10 +20,10 @@ pub struct Provider {
     docs: String,
     evidence: SchemeEvidence,
     retention: Duration,
-    timeout: Option<Duration>,
-    retries: Option<String>,
+    checked: Option<String>,
+    checked_against: Option<String>,
     notes: Option<String>,
-    events: Events,
+    facts: Facts,
     scheme: Scheme,
 }
 
@@ -53,16 +54,13 @@ impl Provider {
         let report = Report::default();
         let root = Section::root(table, &report);
         let title = root.required("title");
-        let docs = root.required("docs");
+        let docs: Option<String> = root.required("docs");
         let evidence = root.required("confidence");
         let retention = root.required("retention");
-        let timeout = root.optional("timeout");
-        let retries = root.optional("retries");
+        let checked = root.optional::<Day>("checked").map(|day| day.0);
+        let checked_against = root.optional("checked_against");
         let notes = root.optional("notes");
-        let events = match root.optional("thin") {
-            Some(true) => Events::Thin,
-            _ => Events::Distinct,
-        };
+        let facts = Facts::read(&root, docs.as_deref().unwrap_or_default());
         for text in root.list::<String>("published_secrets") {
             if let Err(error) = Secret::new(text) {
                 root.wrong("published_secrets", error.to_string());
@@ -79,10 +77,10 @@ impl Provider {
                 docs: docs?,
                 evidence: evidence?,
                 retention: retention?,
-                timeout,
-                retries,
+                checked,
+                checked_against,
                 notes,
-                events,
+                facts,
                 scheme: scheme?,
             })
         })();
@@ -116,14 +114,20 @@ impl Provider {
         self.retention
     }
 
-    /// Time that the provider waits for a response, if it documents one.
-    pub fn timeout(&self) -> Option<Duration> {
-        self.timeout
+    /// Day of the last check of this entry, such as `2026-11-29`.
+    pub fn checked(&self) -> Option<&str> {
+        self.checked.as_deref()
     }
 
-    /// The provider's retry schedule as text, if it is known.
-    pub fn retries(&self) -> Option<&str> {
-        self.retries.as_deref()
+    /// What the entry was compared with: a library of the provider and its version, or the
+    /// address of the documentation.
+    pub fn checked_against(&self) -> Option<&str> {
+        self.checked_against.as_deref()
+    }
+
+    /// What the provider does besides signing.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// Further facts that an operator must know.
@@ -133,7 +137,11 @@ impl Provider {
 
     /// Whether two events of the provider can have equal bytes.
     pub fn events(&self) -> Events {
-        self.events
+        let equal_bytes = self.facts.equal_bytes().map(Fact::value);
+        match equal_bytes {
+            Some(equal) if equal.is_possible() && equal.when().is_empty() => Events::Thin,
+            _ => Events::Distinct,
+        }
     }
 
     /// The provider's signature scheme.
@@ -160,6 +168,20 @@ pub enum SchemeEvidence {
     Documented,
     /// Independent open-source catalogues that agree.
     Catalogued,
+}
+
+/// A day of the calendar, such as `2026-11-29`.
+struct Day(String);
+
+impl FromValue for Day {
+    const EXPECTED: &'static str = "a day such as \"2026-11-29\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text::<Self>(value, |text| {
+            let date = text.parse::<toml::value::Datetime>().ok()?;
+            (date.date.is_some() && date.time.is_none()).then(|| Self(text.to_owned()))
+        })
+    }
 }
 
 impl FromValue for SchemeEvidence {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use toml::Table;
 
+pub(crate) use self::grammar::read_conditions;
 use self::handshake::Handshake;
 use self::json::Pointer;
 pub(crate) use self::plan::{

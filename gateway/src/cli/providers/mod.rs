@@ -1,5 +1,6 @@
 //! `hookgate providers`: lists the catalogue, or describes one provider.
 
+mod facts;
 mod page;
 
 use std::io::{self, Write};
@@ -110,7 +111,6 @@ pub(super) fn all_undocumented() -> impl Iterator<Item = UndocumentedProvider> {
 
 fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     let scheme = provider.scheme();
-    let unknown = || "not known".to_owned();
     line(out, "name", provider.name())?;
     line(out, "provider", provider.title())?;
     for variant in scheme.variants() {
@@ -138,14 +138,13 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
         "retention",
         &format_duration(provider.retention()).to_string(),
     )?;
-    let retries = provider.retries().map_or_else(unknown, str::to_owned);
-    line(out, "retries", &retries)?;
-    let timeout = provider
-        .timeout()
-        .map(|timeout| format_duration(timeout).to_string());
-    line(out, "timeout", &timeout.unwrap_or_else(unknown))?;
+    facts::write(provider.facts(), out)?;
     line(out, "source", &provider.evidence().to_string())?;
     line(out, "see", provider.docs())?;
+    if let Some(day) = provider.checked() {
+        let against = provider.checked_against().unwrap_or(provider.docs());
+        line(out, "checked", &format!("{day}, against {against}"))?;
+    }
     if let Some(notes) = provider.notes() {
         writeln!(out, "\n{notes}")?;
     }
@@ -263,8 +262,9 @@ fn object(provider: &Provider) -> Value {
         "refusal_status": scheme.refusal_status().map(|status| status.as_u16()),
         "dedupes_by": dedupes_by(provider),
         "retention_seconds": provider.retention().as_secs(),
-        "retries": provider.retries(),
-        "timeout_seconds": provider.timeout().map(|timeout| timeout.as_secs()),
+        "facts": facts::object(provider.facts()),
+        "checked": provider.checked(),
+        "checked_against": provider.checked_against(),
         "confidence": provider.evidence().to_string(),
         "docs": provider.docs(),
         "notes": provider.notes(),

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use hookgate_core::{Provider, SchemeEvidence, SchemeFamily, UndocumentedProvider};
+use hookgate_core::{Fact, Provider, SchemeEvidence, SchemeFamily, UndocumentedProvider};
 use humantime::format_duration;
 
+use super::facts::{equal_bytes_text, resigned_text, retries_text};
 use super::{all, dedupes_by};
 
 /// Returns the page.
@@ -35,6 +36,9 @@ fn write_page(page: &mut String) -> std::fmt::Result {
     )?;
     write_families(page, &providers)?;
     write_list(page, &providers)?;
+    write_facts(page, &providers)?;
+    write_timestamps(page, &providers)?;
+    write_equal_bytes(page, &providers)?;
     write_undocumented(page)?;
     page.push_str(NOT_SUPPORTED);
     Ok(())
@@ -104,6 +108,105 @@ fn write_list(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
             dedupes_by(provider),
             format_duration(provider.retention()),
             provider.evidence(),
+        )?;
+    }
+    Ok(())
+}
+
+/// Text of a fact that nobody has found.
+const NOT_KNOWN: &str = "not known";
+
+/// Returns a cell of a table: the text of a fact, and a link to its source.
+fn cell<T>(fact: Option<&Fact<T>>, text: impl FnOnce(&T) -> String) -> String {
+    let Some(fact) = fact else {
+        return NOT_KNOWN.to_owned();
+    };
+    let text = text(fact.value()).replace('|', "\\|");
+    match fact.source() {
+        source if source.starts_with("https://") => format!("{text} [[source]({source})]"),
+        source => format!("{text} [{source}]"),
+    }
+}
+
+fn write_facts(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
+    writeln!(
+        page,
+        "\n## What operators must know\n\n\
+         Each fact names its source. `check` compares them with the configuration. The delivery \
+         id is a header that the signature does not cover.\n\n\
+         | name | waits for a response | retries | largest body | delivery id | user agent | checked |\n\
+         |---|---|---|---|---|---|---|"
+    )?;
+    for provider in providers {
+        let facts = provider.facts();
+        let checked = match (provider.checked(), provider.checked_against()) {
+            (Some(day), Some(against)) => format!("{day}, {against}"),
+            (Some(day), None) => day.to_owned(),
+            _ => "not yet".to_owned(),
+        };
+        writeln!(
+            page,
+            "| `{}` | {} | {} | {} | {} | {} | {checked} |",
+            provider.name(),
+            cell(facts.timeout(), |time| format_duration(*time).to_string()),
+            cell(facts.retries(), |retries| retries_text(retries).to_owned()),
+            cell(facts.max_body(), |size| bytesize::ByteSize(*size)
+                .to_string()),
+            cell(facts.delivery_id(), |name| format!("`{name}`")),
+            cell(facts.user_agent(), |text| format!("`{text}`")),
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes for each scheme with a timestamp whether a retry has a new one.
+fn write_timestamps(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
+    writeln!(
+        page,
+        "\n## Timestamps of retries\n\n\
+         A provider that signs each retry anew needs a window of a few minutes. A provider that \
+         repeats the timestamp of the event needs a window as long as it retries.\n\n\
+         | name | signed again | oldest accepted |\n|---|---|---|"
+    )?;
+    for provider in providers {
+        if let Some(window) = provider.scheme().window() {
+            writeln!(
+                page,
+                "| `{}` | {} | {} |",
+                provider.name(),
+                cell(provider.facts().resigned(), |resigned| resigned_text(
+                    *resigned
+                )
+                .to_owned()),
+                format_duration(window.past()),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes for each provider that signs neither id nor timestamp whether two distinct events can
+/// have equal bytes.
+fn write_equal_bytes(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
+    writeln!(
+        page,
+        "\n## Equal bytes of distinct events\n\n\
+         These providers sign neither an event id nor a timestamp, so the signed bytes identify \
+         the event. If two distinct events can have equal bytes, that rule would lose the second \
+         one.\n\n\
+         | name | equal bytes of distinct events | rule |\n|---|---|---|"
+    )?;
+    for provider in providers {
+        let scheme = provider.scheme();
+        if scheme.window().is_some() || scheme.signs_id() {
+            continue;
+        }
+        writeln!(
+            page,
+            "| `{}` | {} | {} |",
+            provider.name(),
+            cell(provider.facts().equal_bytes(), equal_bytes_text),
+            dedupes_by(provider),
         )?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section, read_scheme};
-use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
+use hookgate_core::{Fact, Provider, Scheme, UndocumentedProvider, Window};
 use hookgate_gate::Source;
 
 use super::limits::Defaults;
@@ -208,9 +208,10 @@ fn warn_of_slow_upstream(
     upstream_timeout: Duration,
     warnings: &Report,
 ) {
-    let Some(provider_timeout) = provider.timeout() else {
+    let Some(provider_timeout) = provider.facts().timeout().map(Fact::value) else {
         return;
     };
+    let provider_timeout = *provider_timeout;
     if upstream_timeout >= provider_timeout {
         warnings.add(
             section.key_path("upstream"),

@@ -145,7 +145,7 @@ fn collect_locations<'t>(
 }
 
 /// Reads a table of locations and their values. The value `*` matches any value.
-pub(super) fn read_conditions(section: &Section<'_>, key: &'static str) -> Vec<Condition> {
+pub(crate) fn read_conditions(section: &Section<'_>, key: &'static str) -> Vec<Condition> {
     let mut conditions = Vec::new();
     for (location, path, value) in location_entries(section, key) {
         match value.as_str() {

@@ -11,6 +11,8 @@ mod signature;
 mod tests;
 mod values;
 
+pub(crate) use self::handshake::read_conditions;
+
 use std::collections::BTreeSet;
 
 use toml::Table;
