@@ -109,6 +109,8 @@ pub enum SecretError {
     Environment(String),
     /// The secret does not decode as the scheme says. Holds the encoding that was expected.
     Encoding(&'static str),
+    /// The secret decodes in neither of the two ways that the scheme allows. Holds both encodings.
+    Encodings([&'static str; 2]),
     /// The secret decodes to a length that the scheme's algorithm cannot use.
     Length {
         /// Length that the algorithm needs, in bytes.
@@ -126,6 +128,18 @@ pub enum SecretError {
     Published,
 }
 
+impl SecretError {
+    /// Returns the error of a secret that no reading decodes. `earlier` is the error of the
+    /// readings before, and `this` that of one more.
+    pub(crate) fn of_readings(earlier: Option<Self>, this: Self) -> Self {
+        match (earlier, this) {
+            (Some(Self::Encoding(one)), Self::Encoding(two)) => Self::Encodings([one, two]),
+            (Some(earlier), _) => earlier,
+            (None, this) => this,
+        }
+    }
+}
+
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -140,6 +154,9 @@ impl fmt::Display for SecretError {
             }
             Self::Encoding(expected) => {
                 write!(f, "the secret does not decode; expected {expected}")
+            }
+            Self::Encodings([one, two]) => {
+                write!(f, "the secret does not decode; expected {one}, or {two}")
             }
             Self::Length { expected, found } => {
                 write!(

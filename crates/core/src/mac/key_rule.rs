@@ -27,6 +27,54 @@ pub(crate) struct KeyRule {
     pub(crate) digest: KeyDigest,
 }
 
+/// The readings of a secret: at least one rule, and at most two.
+///
+/// A provider that has changed how its secrets become keys has two. Each reading that a secret
+/// fits is a key of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyReadings(Vec<KeyRule>);
+
+impl KeyReadings {
+    /// Creates the readings of a scheme. No rule means the default rule.
+    pub(crate) fn new(mut rules: Vec<KeyRule>) -> Self {
+        if rules.is_empty() {
+            rules.push(KeyRule::default());
+        }
+        Self(rules)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &KeyRule> {
+        self.0.iter()
+    }
+
+    /// Whether `secret` has the prefix that one of the readings is for.
+    pub(crate) fn is_for(&self, secret: &Secret) -> bool {
+        self.iter().any(|rule| rule.is_for(secret))
+    }
+
+    /// Decodes `secret` by each reading that it fits. Two readings with the same result count
+    /// once. Returns nothing if the secret has no prefix that a reading is for.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if readings are for `secret`, and it decodes by none of them.
+    pub(crate) fn decode(&self, secret: &Secret) -> Result<Vec<Zeroizing<Vec<u8>>>, SecretError> {
+        let mut keys: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+        let mut error = None;
+        for rule in self.iter().filter(|rule| rule.is_for(secret)) {
+            match rule.decode(secret) {
+                Ok(key) if keys.contains(&key) => {}
+                Ok(key) => keys.push(key),
+                Err(found) => error = Some(SecretError::of_readings(error, found)),
+            }
+        }
+        match error {
+            Some(error) if keys.is_empty() => Err(error),
+            _ => Ok(keys),
+        }
+    }
+}
+
 /// The secrets that the encoding applies to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KeyEncodingScope {
@@ -67,12 +115,6 @@ const SECRET_BASE64: GeneralPurpose = secret_base64(&alphabet::STANDARD);
 const SECRET_BASE64_URL: GeneralPurpose = secret_base64(&alphabet::URL_SAFE);
 
 impl KeyRule {
-    /// Whether `secret` decodes to a key that is short enough to be guessed.
-    pub(crate) fn is_weak(&self, secret: &Secret) -> bool {
-        self.decode(secret)
-            .is_ok_and(|key| key.len() < Secret::WEAK_LEN)
-    }
-
     /// Whether `secret` has the prefix that this rule is for.
     pub(crate) fn is_for(&self, secret: &Secret) -> bool {
         let only = self.only.as_deref().unwrap_or_default();

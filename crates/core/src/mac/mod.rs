@@ -16,13 +16,12 @@ use sha1::Sha1;
 use sha2::{Sha384, Sha512};
 use subtle::ConstantTimeEq;
 
-pub(crate) use self::key_rule::{KeyDigest, KeyEncoding, KeyEncodingScope, KeyRule};
+pub(crate) use self::key_rule::{KeyDigest, KeyEncoding, KeyEncodingScope, KeyReadings, KeyRule};
 use self::public_key::PublicKey;
 pub(crate) use self::public_key::{PrivateKey, PublicAlgorithm};
 pub(crate) use self::sha256::{HmacSha256, Sha256};
 pub(crate) use self::tag::{Tag, TagLen};
 use crate::error::SecretError;
-use crate::secret::Secret;
 
 /// A signature algorithm that a scheme can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,35 +94,28 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    pub(crate) fn new(
-        algorithm: Algorithm,
-        rule: &KeyRule,
-        secret: &Secret,
-    ) -> Result<Self, SecretError> {
+    /// Creates a key from the bytes that a secret decodes to.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`SecretError::PublicKey`] or [`SecretError::Length`] if the bytes are not a
+    /// public key of `algorithm`.
+    pub(crate) fn new(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, SecretError> {
         fn hmac<M: KeyInit>(key: &[u8]) -> Result<M, SecretError> {
             // HMAC accepts keys of any length, so this error does not occur.
             M::new_from_slice(key).ok().ok_or(SecretError::Blank)
         }
-        let bytes = rule.decode(secret)?;
         Ok(Self::Streaming(match algorithm {
-            Algorithm::HmacSha1 => MacState::Sha1(hmac(&bytes)?),
-            Algorithm::HmacSha256 => MacState::Sha256(HmacSha256::new(&bytes)),
-            Algorithm::HmacSha384 => MacState::Sha384(Box::new(hmac(&bytes)?)),
-            Algorithm::HmacSha512 => MacState::Sha512(Box::new(hmac(&bytes)?)),
-            Algorithm::Sha256 => MacState::Digest(Sha256::new(&bytes)),
-            Algorithm::Token => MacState::Token(Tag::of_token(&bytes)),
+            Algorithm::HmacSha1 => MacState::Sha1(hmac(bytes)?),
+            Algorithm::HmacSha256 => MacState::Sha256(HmacSha256::new(bytes)),
+            Algorithm::HmacSha384 => MacState::Sha384(Box::new(hmac(bytes)?)),
+            Algorithm::HmacSha512 => MacState::Sha512(Box::new(hmac(bytes)?)),
+            Algorithm::Sha256 => MacState::Digest(Sha256::new(bytes)),
+            Algorithm::Token => MacState::Token(Tag::of_token(bytes)),
             Algorithm::Public(algorithm) => {
-                return PublicKey::new(algorithm, &bytes).map(Self::Public);
+                return PublicKey::new(algorithm, bytes).map(Self::Public);
             }
         }))
-    }
-
-    /// Whether `secret` and `other` decode to the same key.
-    pub(crate) fn is_same_secret(rule: &KeyRule, secret: &Secret, other: &Secret) -> bool {
-        match (rule.decode(secret), rule.decode(other)) {
-            (Ok(key), Ok(other)) => key.ct_eq(&other).into(),
-            _ => false,
-        }
     }
 
     /// Returns the state to clone for a message, if the algorithm can take it in chunks.

@@ -9,7 +9,7 @@ use super::location::{self, Location};
 use super::message::Message;
 use super::signature::{SignatureField, SignatureLocation};
 use super::template::{self, Variable};
-use crate::mac::{Algorithm, KeyRule};
+use crate::mac::{Algorithm, KeyReadings};
 use crate::message_signature::Policy;
 use crate::time::Window;
 
@@ -25,7 +25,7 @@ pub(crate) struct Plan {
     pub(crate) algorithm: Algorithm,
     pub(crate) kind: SignatureKind,
     /// How the text of a secret becomes a key.
-    pub(crate) key: KeyRule,
+    pub(crate) key: KeyReadings,
     pub(crate) signature: SignatureField,
     pub(crate) timestamp: Option<TimestampField>,
     pub(crate) id: Option<IdField>,

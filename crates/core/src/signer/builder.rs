@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Signer, SigningKey};
 use crate::error::SecretError;
 use crate::mac::{self, Algorithm, PrivateKey};
-use crate::scheme::Scheme;
+use crate::scheme::{Plan, Scheme};
 use crate::secret::Secret;
 use crate::verifier::{BuildError, SchemeSettings, find_variant};
 
@@ -70,21 +70,25 @@ impl SignerBuilder {
                 .position(|plan| plan.key.is_for(&self.secret))
                 .ok_or_else(|| secret_error(SecretError::Prefix))?,
         };
-        let chosen = &plans[plan];
-        let key = match chosen.algorithm {
-            Algorithm::Token => Ok(SigningKey::Token(self.secret)),
-            Algorithm::Public(algorithm) => chosen
-                .key
-                .decode(&self.secret)
-                .and_then(|bytes| PrivateKey::new(algorithm, &bytes))
-                .map(SigningKey::Private),
-            algorithm => mac::Key::new(algorithm, &chosen.key, &self.secret).map(SigningKey::Mac),
-        };
+        let key = signing_key(&plans[plan], self.secret).map_err(secret_error)?;
         Ok(Signer {
-            key: key.map_err(secret_error)?,
+            key,
             scheme: self.scheme,
             plan,
             settings,
         })
+    }
+}
+
+/// Returns the key that `plan` signs with: the first reading of `secret`.
+fn signing_key(plan: &Plan, secret: Secret) -> Result<SigningKey, SecretError> {
+    if plan.algorithm == Algorithm::Token {
+        return Ok(SigningKey::Token(secret));
+    }
+    let readings = plan.key.decode(&secret)?;
+    let bytes = readings.first().ok_or(SecretError::Prefix)?;
+    match plan.algorithm {
+        Algorithm::Public(algorithm) => PrivateKey::new(algorithm, bytes).map(SigningKey::Private),
+        algorithm => mac::Key::new(algorithm, bytes).map(SigningKey::Mac),
     }
 }

@@ -124,28 +124,40 @@ impl VerifierBuilder {
             Published::Refused => published_secrets(),
             Published::Allowed => &[],
         };
-        let mut keys: Vec<PreparedKey> = Vec::with_capacity(self.keys.len());
+        let secrets = self.keys.len();
+        let mut keys: Vec<PreparedKey> = Vec::with_capacity(secrets);
+        let mut second_readings = Vec::new();
         for (index, key) in self.keys.into_iter().enumerate() {
             let id = key.id.unwrap_or_else(|| (index + 1).to_string());
             if !field::is_valid_id(id.as_bytes(), b"") || keys.iter().any(|other| *other.id == *id)
             {
                 return Err(BuildError::KeyId { index });
             }
-            let decoded = DecodedSecret::new(&self.scheme, pinned, &key.secret, published)
+            let readings = DecodedSecret::readings(&self.scheme, pinned, &key.secret, published)
                 .map_err(|error| BuildError::Secret { index, error })?;
-            keys.push(PreparedKey {
-                id: id.into(),
-                not_before: key.not_before,
-                not_after: key.not_after,
-                weak: decoded.weak,
-                plans: decoded.plans,
-            });
+            let id: Arc<str> = id.into();
+            let weak = readings.iter().any(|reading| reading.weak);
+            for (reading, decoded) in readings.into_iter().enumerate() {
+                let prepared = PreparedKey {
+                    id: Arc::clone(&id),
+                    not_before: key.not_before,
+                    not_after: key.not_after,
+                    weak,
+                    plans: decoded.plans,
+                };
+                match reading {
+                    0 => keys.push(prepared),
+                    _ => second_readings.push(prepared),
+                }
+            }
         }
+        keys.extend(second_readings);
         Ok(Verifier {
             scheme: self.scheme,
             window: self.window,
             settings: Arc::new(settings),
             pinned,
+            secrets,
             keys,
         })
     }

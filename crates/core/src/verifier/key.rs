@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use subtle::ConstantTimeEq;
+
 use crate::error::SecretError;
 use crate::mac;
 use crate::scheme::Scheme;
@@ -77,47 +79,73 @@ impl PreparedKey {
     }
 }
 
-/// A secret that is decoded for the plans of a scheme.
+/// One reading of a secret, decoded for the plans of a scheme.
 pub(super) struct DecodedSecret {
     pub(super) weak: bool,
     pub(super) plans: Box<[Option<mac::Key>]>,
 }
 
 impl DecodedSecret {
-    /// Decodes `secret` for every enabled plan that it belongs to.
+    /// Decodes `secret` for every enabled plan that it belongs to. The result has one element
+    /// for each reading, at least one.
     ///
     /// # Errors
     ///
     /// Returns [`SecretError::Prefix`] if the secret belongs to no enabled plan,
-    /// [`SecretError::Published`] if it is one of `published`, and the errors of decoding it.
-    pub(super) fn new(
+    /// [`SecretError::Published`] if one of `published` decodes to the same key, and the errors
+    /// of decoding.
+    pub(super) fn readings(
         scheme: &Scheme,
         pinned: Option<usize>,
         secret: &Secret,
         published: &[Secret],
-    ) -> Result<Self, SecretError> {
-        let mut weak = false;
-        let mut keys = Vec::with_capacity(scheme.plans().len());
-        for (index, plan) in scheme.plans().iter().enumerate() {
-            if !scheme.is_enabled(index, pinned) || !plan.key.is_for(secret) {
-                keys.push(None);
+    ) -> Result<Vec<Self>, SecretError> {
+        let plans = scheme.plans();
+        let mut readings: Vec<Self> = Vec::new();
+        for (index, plan) in plans.iter().enumerate() {
+            if !scheme.is_enabled(index, pinned) {
                 continue;
             }
-            if published
-                .iter()
-                .any(|p| mac::Key::is_same_secret(&plan.key, secret, p))
-            {
-                return Err(SecretError::Published);
+            let (mut reading, mut error) = (0, None);
+            for bytes in plan.key.decode(secret)? {
+                if is_published(&plan.key, &bytes, published) {
+                    return Err(SecretError::Published);
+                }
+                let key = match mac::Key::new(plan.algorithm, &bytes) {
+                    Ok(key) => key,
+                    Err(found) => {
+                        error = Some(SecretError::of_readings(error, found));
+                        continue;
+                    }
+                };
+                if reading == readings.len() {
+                    readings.push(Self {
+                        weak: false,
+                        plans: vec![None; plans.len()].into(),
+                    });
+                }
+                readings[reading].weak |= bytes.len() < Secret::WEAK_LEN;
+                readings[reading].plans[index] = Some(key);
+                reading += 1;
             }
-            weak |= plan.key.is_weak(secret);
-            keys.push(Some(mac::Key::new(plan.algorithm, &plan.key, secret)?));
+            match error {
+                Some(error) if reading == 0 => return Err(error),
+                _ => {}
+            }
         }
-        if keys.iter().all(Option::is_none) {
-            return Err(SecretError::Prefix);
+        match readings.is_empty() {
+            true => Err(SecretError::Prefix),
+            false => Ok(readings),
         }
-        Ok(Self {
-            weak,
-            plans: keys.into(),
-        })
     }
+}
+
+/// Whether a reading of one of the `published` secrets is `key`.
+fn is_published(readings: &mac::KeyReadings, key: &[u8], published: &[Secret]) -> bool {
+    let rules = || readings.iter();
+    let is_same = |secret: &Secret| {
+        let mut keys = rules().filter_map(|rule| rule.decode(secret).ok());
+        keys.any(|other| bool::from(other.ct_eq(key)))
+    };
+    published.iter().any(is_same)
 }

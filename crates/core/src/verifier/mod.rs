@@ -63,6 +63,10 @@ pub struct Verifier {
     settings: Arc<SchemeSettings>,
     /// Index of the variant that the operator has chosen.
     pinned: Option<usize>,
+    /// Number of secrets.
+    secrets: usize,
+    /// The first reading of each secret, in the order of the secrets, and then all second
+    /// readings.
     keys: Vec<PreparedKey>,
 }
 
@@ -126,7 +130,7 @@ impl Verifier {
     ///
     /// Such a key decodes to fewer than [`Secret::WEAK_LEN`](crate::Secret::WEAK_LEN) bytes.
     pub fn weak_keys(&self) -> impl Iterator<Item = usize> {
-        self.keys
+        self.keys[..self.secrets]
             .iter()
             .enumerate()
             .filter(|(_, key)| key.weak)
@@ -135,14 +139,14 @@ impl Verifier {
 
     /// Returns the positions, from 0, of keys that are active at `time`.
     pub fn active_keys(&self, time: UnixTime) -> impl Iterator<Item = usize> {
-        let keys = self.keys.iter().enumerate();
+        let keys = self.keys[..self.secrets].iter().enumerate();
         keys.filter(move |(_, key)| key.is_active(time))
             .map(|(index, _)| index)
     }
 
     /// Returns the ids of all keys, active or not.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(|key| &*key.id)
+        self.keys[..self.secrets].iter().map(|key| &*key.id)
     }
 
     /// Whether a request with `method` can be a handshake.

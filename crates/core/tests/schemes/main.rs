@@ -6,6 +6,7 @@ mod batches;
 mod handshakes;
 mod identity;
 mod json_web_tokens;
+mod key_readings;
 mod loading;
 mod message_signatures;
 mod time;

@@ -6,7 +6,8 @@ use toml::Value;
 use super::values::SchemeAlgorithm;
 use super::{SCHEME_KEYS, checks, handshake, pointers, signature};
 use crate::document::Section;
-use crate::mac::{Algorithm, KeyEncodingScope, KeyRule};
+use crate::limits::MAX_READINGS;
+use crate::mac::{Algorithm, KeyEncodingScope, KeyReadings, KeyRule};
 use crate::scheme::ambiguity::SchemeContext;
 use crate::scheme::field::TimeUnit;
 use crate::scheme::handshake::{Condition, RequiredValue};
@@ -135,10 +136,22 @@ fn read_message(
     }
 }
 
-fn read_key(section: &Section<'_>) -> KeyRule {
-    let Some(key) = section.section("key") else {
-        return KeyRule::default();
+/// Reads `key`: one table, or a list of tables with one reading of the secret each.
+fn read_key(section: &Section<'_>) -> KeyReadings {
+    let tables = match section.value("key") {
+        Some(Value::Array(_)) => section.sections("key"),
+        _ => section.section("key").into_iter().collect(),
     };
+    if tables.len() > MAX_READINGS {
+        section.wrong(
+            "key",
+            format!("expected one table, or a list of at most {MAX_READINGS}"),
+        );
+    }
+    KeyReadings::new(tables.iter().map(read_key_rule).collect())
+}
+
+fn read_key_rule(key: &Section<'_>) -> KeyRule {
     let rule = KeyRule {
         only: key.optional("only"),
         strip: key.list("strip"),
