@@ -35,6 +35,7 @@ pub struct Upstream {
 struct Shared {
     arrivals: Mutex<Vec<ReceivedRequest>>,
     behaviours: Mutex<VecDeque<Behaviour>>,
+    default_behaviour: Mutex<Option<Behaviour>>,
 }
 
 /// A request that the upstream received.
@@ -153,7 +154,16 @@ impl Upstream {
         std::mem::take(&mut self.shared.arrivals.lock().expect("no handler panics"))
     }
 
-    /// Queues `behaviour` for one request. Requests without a queued behaviour get 204.
+    /// Sets the behaviour for requests without a queued behaviour. It is 204 at the start.
+    pub fn set_default_behaviour(&self, behaviour: Behaviour) {
+        *self
+            .shared
+            .default_behaviour
+            .lock()
+            .expect("no handler panics") = Some(behaviour);
+    }
+
+    /// Queues `behaviour` for one request.
     pub fn queue_behaviour(&self, behaviour: Behaviour) {
         self.shared
             .behaviours
@@ -225,7 +235,11 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         .behaviours
         .lock()
         .expect("no handler panics")
-        .pop_front();
+        .pop_front()
+        .or_else(|| {
+            let default = shared.default_behaviour.lock();
+            default.expect("no handler panics").clone()
+        });
     let (status, headers, body) = match behaviour {
         None => (StatusCode::NO_CONTENT, &[][..], Bytes::new()),
         Some(Behaviour::Status(status)) => (status, &[][..], Bytes::new()),

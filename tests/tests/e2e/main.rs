@@ -6,6 +6,7 @@
 
 mod admin;
 mod body_integrity;
+mod cases;
 mod cli;
 mod concurrency;
 mod configuration;

@@ -1,4 +1,4 @@
-//! What a provider does besides signing: how long it waits, whether it retries, what it sends.
+//! The behaviour of a provider besides signing: its time limit, its retries, its bodies.
 //!
 //! A fact that is absent is not known. Every fact names its source.
 

@@ -119,13 +119,13 @@ impl Provider {
         self.checked.as_deref()
     }
 
-    /// What the entry was compared with: a library of the provider and its version, or the
+    /// The reference of the last check: a library of the provider and its version, or the
     /// address of the documentation.
     pub fn checked_against(&self) -> Option<&str> {
         self.checked_against.as_deref()
     }
 
-    /// What the provider does besides signing.
+    /// The behaviour of the provider besides signing.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
