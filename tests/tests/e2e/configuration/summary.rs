@@ -176,7 +176,7 @@ fn check_states_how_each_scheme_recognises_duplicates() {
         ("calendly", "dedupe     by the exact signed bytes"),
         ("github", "dedupe     by the signed content"),
         ("telegram", "dedupe     recognises retries only: a token"),
-        ("asana", "dedupe     off"),
+        ("dropbox", "dedupe     off"),
     ] {
         let text = VALID.replace(
             "provider = \"beatapi\"",
