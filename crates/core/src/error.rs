@@ -81,6 +81,8 @@ verify_errors! {
     /// Two values that the scheme requires to be equal differ, such as the digest of the body
     /// and the digest that is signed.
     RequirementUnmet, "requirement_unmet", "two values that must be equal differ";
+    /// The body is a batch, and the signature does not cover every event of the batch.
+    BatchUnsigned, "batch_unsigned", "the signature does not cover every event of the batch";
     /// The delivery has headers of two schemes that exclude each other.
     SchemesMixed, "schemes_mixed", "headers of two schemes are mixed";
     /// The request belongs to a provider's handshake, and must not be answered.

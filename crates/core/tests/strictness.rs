@@ -161,9 +161,15 @@ fn the_items_of_a_signature_list_follow_its_grammar() {
         header(&|v| v.replace("t=1", "t=01")),
         Err(VerifyError::TimestampMalformed)
     );
+    // BeeL's own library removes blanks around an item. It removes others, too.
+    assert_eq!(header(&|v| v.replace(",v1", ", v1")), Ok(()));
     assert_eq!(
-        header(&|v| v.replace(",v1", ", v1")),
+        header(&|v| v.replace("v1=", "v1 =")),
         Err(VerifyError::SignatureVersionUnknown)
+    );
+    assert_eq!(
+        header(&|v| v.replace("v1=", "v1= ")),
+        Err(VerifyError::SignatureMalformed)
     );
     assert_eq!(
         header(&|v| v.replace("v1=", "v0=")),

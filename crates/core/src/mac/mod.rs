@@ -91,6 +91,8 @@ const MAX_TOKEN: usize = 8 * 1024;
 pub(crate) enum Key {
     Streaming(MacState),
     Public(PublicKey),
+    /// One secret for several HMACs. The length of a signature tells which one it is.
+    ByTagLen(Box<[MacState]>),
 }
 
 impl Key {
@@ -118,24 +120,56 @@ impl Key {
         }))
     }
 
+    /// Creates a key for several HMACs whose signatures differ in length.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Key::new`].
+    pub(crate) fn by_tag_len(
+        algorithms: impl Iterator<Item = Algorithm>,
+        bytes: &[u8],
+    ) -> Result<Self, SecretError> {
+        let mut states = Vec::new();
+        for algorithm in algorithms {
+            match Self::new(algorithm, bytes)? {
+                Self::Streaming(state) => states.push(state),
+                // A public key is no secret: any party could sign with it as the secret of an HMAC.
+                Self::Public(_) | Self::ByTagLen(_) => return Err(SecretError::PublicKey),
+            }
+        }
+        Ok(Self::ByTagLen(states.into()))
+    }
+
     /// Returns the state to clone for a message, if the algorithm can take it in chunks.
     pub(crate) fn state(&self) -> Option<&MacState> {
         match self {
             Self::Streaming(state) => Some(state),
-            Self::Public(_) => None,
+            Self::Public(_) | Self::ByTagLen(_) => None,
         }
     }
 
-    /// Returns the value that a signature of `message` must match.
-    pub(crate) fn expects<'k>(&'k self, message: &'k [u8]) -> Expected<'k> {
+    /// Returns the state for signatures of `len` bytes. For one algorithm, it is the only state.
+    pub(crate) fn state_for(&self, len: usize) -> Option<&MacState> {
         match self {
-            Self::Streaming(state) => {
-                let mut state = state.clone();
-                state.update(message);
-                Expected::Mac(state.finish())
-            }
-            Self::Public(key) => Expected::PublicKey(message, key),
+            Self::ByTagLen(states) => states.iter().find(|state| state.tag_len() == len),
+            _ => self.state(),
         }
+    }
+
+    /// Returns the value that the `signatures` of `message` must match. All of them have one
+    /// algorithm, and so one length. Returns `None` if the key has no algorithm of this length.
+    pub(crate) fn expects<'k>(
+        &'k self,
+        message: &'k [u8],
+        signatures: &[Tag],
+    ) -> Option<Expected<'k>> {
+        if let Self::Public(key) = self {
+            return Some(Expected::PublicKey(message, key));
+        }
+        let len = signatures.first().map_or(0, |tag| tag.bytes().len());
+        let mut state = self.state_for(len)?.clone();
+        state.update(message);
+        Some(Expected::Mac(state.finish()))
     }
 }
 
@@ -190,6 +224,18 @@ impl MacState {
             Self::Sha256(mac) => Some(&mut mac.inner),
             Self::Digest(digest) => Some(digest),
             _ => None,
+        }
+    }
+
+    /// Length of the result in bytes.
+    fn tag_len(&self) -> usize {
+        match self {
+            Self::Sha1(_) => Algorithm::HmacSha1.tag_len().max(),
+            Self::Sha256(_) | Self::Digest(_) | Self::Token(_) => {
+                Algorithm::HmacSha256.tag_len().max()
+            }
+            Self::Sha384(_) => Algorithm::HmacSha384.tag_len().max(),
+            Self::Sha512(_) => Algorithm::HmacSha512.tag_len().max(),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::location::Location;
+use super::location::{Item, Location};
+use super::signature::List;
 use super::template::{self, Segment};
 
 /// A request that the verifier answers instead of forwarding it.
@@ -27,6 +28,34 @@ pub(crate) struct Handshake {
 pub(crate) struct Condition {
     pub(crate) location: Location,
     pub(crate) value: Option<String>,
+    /// If the location has a list, the item that must have the value.
+    pub(crate) item: Option<Box<NamedItem>>,
+}
+
+/// An item of a list such as `key=a,algorithm=b`, by its name.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedItem {
+    pub(crate) list: List,
+    /// The byte between a name and its value.
+    pub(crate) pair: u8,
+    pub(crate) name: Item,
+}
+
+impl NamedItem {
+    /// Whether `list` has exactly one item of this name, and its value is `wanted` in upper or
+    /// lower case.
+    pub(crate) fn has_value(&self, list: &[u8], wanted: &str) -> bool {
+        let found = self.list.item(list, &self.name);
+        found.is_ok_and(|value| value.eq_ignore_ascii_case(wanted.as_bytes()))
+    }
+
+    /// Writes a list whose only item has `value`.
+    pub(crate) fn write(&self, value: &str) -> String {
+        match &self.name {
+            Item::Name(name) => format!("{name}{}{value}", char::from(self.pair)),
+            Item::Position(_) => value.to_owned(),
+        }
+    }
 }
 
 /// Demands that the value at `location` equals the rendered `template`.

@@ -24,7 +24,7 @@ pub(crate) use self::grammar::read_conditions;
 use self::handshake::Handshake;
 use self::json::Pointer;
 pub(crate) use self::plan::{
-    BodyBinding, BodyForm, IdField, Plan, SignatureKind, TimestampField, UrlRule,
+    BodyBinding, BodyForm, IdField, JwtAlgorithm, Plan, SignatureKind, TimestampField, UrlRule,
 };
 pub use self::summary::{SchemeFamily, SchemeWarning, Variant};
 use crate::document::Section;

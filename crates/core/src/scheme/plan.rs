@@ -9,7 +9,8 @@ use super::location::{self, Location};
 use super::message::Message;
 use super::signature::{SignatureField, SignatureLocation};
 use super::template::{self, Variable};
-use crate::mac::{Algorithm, KeyReadings};
+use crate::error::SecretError;
+use crate::mac::{self, Algorithm, KeyReadings};
 use crate::message_signature::Policy;
 use crate::time::Window;
 
@@ -45,6 +46,21 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Creates the key of the plan from the bytes of a secret.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`mac::Key::new`].
+    pub(crate) fn mac_key(&self, bytes: &[u8]) -> Result<mac::Key, SecretError> {
+        match &self.kind {
+            SignatureKind::Jwt { algorithms } if algorithms.len() > 1 => {
+                let algorithms = algorithms.iter().map(|jwt| jwt.algorithm);
+                mac::Key::by_tag_len(algorithms, bytes)
+            }
+            _ => mac::Key::new(self.algorithm, bytes),
+        }
+    }
+
     /// Whether `body` has the form that the plan demands.
     ///
     /// If the signature covers a form field by field, the form may have no other field.
@@ -94,12 +110,27 @@ impl Plan {
 pub(crate) enum SignatureKind {
     /// The signature covers the message that this template renders.
     Message { template: String },
-    /// The signature is a JSON Web Token (RFC 7519), which covers its claims.
-    Jwt { algorithm: &'static str },
+    /// The signature is a JSON Web Token (RFC 7519), which covers its claims. The header of the
+    /// token chooses one of the algorithms.
+    Jwt { algorithms: Vec<JwtAlgorithm> },
     /// The signature covers components of the request (RFC 9421).
     MessageSignature(Policy),
     /// The signature is a static token, which covers nothing.
     Token,
+}
+
+/// An algorithm of JSON Web Tokens: its name in schemes, and the algorithm itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JwtAlgorithm {
+    pub(crate) name: &'static str,
+    pub(crate) algorithm: Algorithm,
+}
+
+impl JwtAlgorithm {
+    /// Returns the name that the header of a token has for the algorithm (RFC 7518 §3.1).
+    pub(crate) fn registered_name(self) -> String {
+        self.name.trim_start_matches("jwt-").to_ascii_uppercase()
+    }
 }
 
 /// How the signature covers the body.
@@ -122,6 +153,8 @@ pub(crate) enum BodyForm {
     Json,
     /// One JSON object or array, or an empty body.
     JsonOrEmpty,
+    /// One JSON object. An array is a batch, and the signature covers only a part of a batch.
+    JsonObject,
 }
 
 impl BodyForm {
@@ -131,7 +164,19 @@ impl BodyForm {
             Self::Any => true,
             Self::Json => json::is_document(body),
             Self::JsonOrEmpty => body.is_empty() || json::is_document(body),
+            Self::JsonObject => !json::is_array(body) && json::is_document(body),
         }
+    }
+
+    /// Whether a body of this form has a beginning and an end of its own: no such body begins or
+    /// ends inside another one.
+    pub(crate) fn is_delimited(self) -> bool {
+        matches!(self, Self::Json | Self::JsonObject)
+    }
+
+    /// Whether `body` is a batch that the signature does not cover as a whole.
+    pub(crate) fn is_unsigned_batch(self, body: &[u8]) -> bool {
+        self == Self::JsonObject && json::is_array(body)
     }
 }
 

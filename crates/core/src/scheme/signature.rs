@@ -190,6 +190,16 @@ impl SignatureField {
         }
     }
 
+    /// Whether one of `headers` carries a signature, or signatures are in another place.
+    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
+        match &self.location {
+            SignatureLocation::Locations(locations) => locations.iter().any(|location| {
+                !matches!(location, Location::Header(name) if !headers.contains_key(name))
+            }),
+            SignatureLocation::HeaderPrefix(_) => true,
+        }
+    }
+
     /// Splits `value` into groups. Without groups in the scheme, `value` is the only one.
     pub(crate) fn groups<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
         split(value, self.groups)

@@ -272,7 +272,7 @@ impl<'s> Variant<'s> {
     /// Returns the algorithm, by its name in the scheme language.
     pub fn algorithm(self) -> &'static str {
         match &self.0.kind {
-            SignatureKind::Jwt { algorithm } => algorithm,
+            SignatureKind::Jwt { algorithms } => algorithms.first().map_or("", |jwt| jwt.name),
             _ => self.0.algorithm.name(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Signer, SigningKey};
 use crate::error::SecretError;
-use crate::mac::{self, Algorithm, PrivateKey};
+use crate::mac::{Algorithm, PrivateKey};
 use crate::scheme::{Plan, Scheme};
 use crate::secret::Secret;
 use crate::verifier::{BuildError, SchemeSettings, find_variant};
@@ -89,6 +89,6 @@ fn signing_key(plan: &Plan, secret: Secret) -> Result<SigningKey, SecretError> {
     let bytes = readings.first().ok_or(SecretError::Prefix)?;
     match plan.algorithm {
         Algorithm::Public(algorithm) => PrivateKey::new(algorithm, bytes).map(SigningKey::Private),
-        algorithm => mac::Key::new(algorithm, bytes).map(SigningKey::Mac),
+        _ => plan.mac_key(bytes).map(SigningKey::Mac),
     }
 }

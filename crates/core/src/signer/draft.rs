@@ -41,7 +41,11 @@ impl Draft<'_> {
         let read = plan.locations();
         for condition in &plan.when {
             match &condition.value {
-                Some(value) => self.insert(&condition.location, value.as_bytes())?,
+                Some(value) => {
+                    let item = condition.item.as_ref();
+                    let value = item.map_or_else(|| value.clone(), |item| item.write(value));
+                    self.insert(&condition.location, value.as_bytes())?;
+                }
                 // A later step inserts the values that the scheme reads.
                 None if read.contains(&&condition.location) => {}
                 None if self.has(&Variable::At(condition.location.clone())) => {}

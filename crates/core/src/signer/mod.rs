@@ -115,7 +115,7 @@ impl Signer {
             draft.apply_requirements(RequirementValue::OfBody)?;
             draft.check()?;
             match &draft.plan.kind {
-                SignatureKind::Jwt { algorithm } => draft.sign_token(algorithm, at)?,
+                SignatureKind::Jwt { algorithms } => draft.sign_token(algorithms, at)?,
                 SignatureKind::MessageSignature(policy) => draft.sign_components(policy, at)?,
                 SignatureKind::Message { .. } | SignatureKind::Token => draft.sign_message()?,
             }
@@ -129,7 +129,8 @@ impl Signer {
             SigningKey::Token(secret) => Ok(secret.expose().to_vec()),
             SigningKey::Private(key) => key.sign(message).ok_or(SignError::NoRandomness),
             SigningKey::Mac(key) => {
-                let mut mac = key.state().cloned().ok_or(SignError::NoRandomness)?;
+                let len = self.scheme.plans()[self.plan].algorithm.tag_len().max();
+                let mut mac = key.state_for(len).cloned().ok_or(SignError::NoRandomness)?;
                 mac.update(message);
                 Ok(mac.finish().bytes().to_vec())
             }

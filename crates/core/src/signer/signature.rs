@@ -10,6 +10,7 @@ use super::SignError;
 use super::draft::Draft;
 use crate::head::Head;
 use crate::message_signature::{self, Component, Digests, Metadata, Policy};
+use crate::scheme::JwtAlgorithm;
 use crate::scheme::field::Encoding;
 use crate::scheme::location::Location;
 use crate::scheme::signature::SignatureLocation;
@@ -72,10 +73,14 @@ impl Draft<'_> {
     }
 
     /// Signs a JSON Web Token (RFC 7519) with `iat`, `exp` and the claims that the scheme reads.
-    /// `algorithm` is the scheme's name, such as `jwt-hs256`.
-    pub(super) fn sign_token(&mut self, algorithm: &str, at: UnixTime) -> Result<(), SignError> {
+    /// The first of `algorithms` is the one to use.
+    pub(super) fn sign_token(
+        &mut self,
+        algorithms: &[JwtAlgorithm],
+        at: UnixTime,
+    ) -> Result<(), SignError> {
         let claims = self.token_claims(at)?;
-        let algorithm = algorithm.trim_start_matches("jwt-").to_ascii_uppercase();
+        let algorithm = algorithms.first().map(|jwt| jwt.registered_name());
         let header = serde_json::json!({ "alg": algorithm, "typ": "JWT" });
         let [header, claims] =
             [header, Value::Object(claims)].map(|part| base64url(part.to_string().as_bytes()));

@@ -108,7 +108,14 @@ impl Verifier {
                 message.signatures = signatures.clone();
             }
         }
-        let SignatureCheck { key, message } = self.find_match(plan, head, view)?;
+        let SignatureCheck { key, message } = match self.find_match(plan, head, view) {
+            Ok(matching) => matching,
+            // The provider has signed a part of the batch, so the signature cannot match.
+            Err(_) if plan.body_form.is_unsigned_batch(view.body) => {
+                return Err(VerifyError::BatchUnsigned);
+            }
+            Err(error) => return Err(error),
+        };
         // Both checks run again: a slow body must outlive neither the signature nor the key.
         head.check_expiry(now)?;
         if !self.keys[key].is_active(now) {
@@ -124,7 +131,10 @@ impl Verifier {
             return Err(VerifyError::RequirementUnmet);
         }
         if !plan.allows_body(view.body) {
-            return Err(VerifyError::FieldMalformed);
+            return Err(match plan.body_form.is_unsigned_batch(view.body) {
+                true => VerifyError::BatchUnsigned,
+                false => VerifyError::FieldMalformed,
+            });
         }
         let timestamp = self.check_timestamp(plan, message, view, now)?;
         self.check_guards(plan, message, view)?;
@@ -191,7 +201,10 @@ impl Verifier {
                     let append = |bytes: &[u8]| text.extend_from_slice(bytes);
                     segments.whole_message(message, view, append)?;
                 }
-                key.expects(&text)
+                match key.expects(&text, signatures) {
+                    Some(expected) => expected,
+                    None => continue,
+                }
             };
             for signature in signatures {
                 if expected.matches(signature) {

@@ -22,7 +22,7 @@ use crate::mac::{MacState, Tag};
 use crate::message_signature::Digests;
 use crate::scheme::lookup::LookupError;
 use crate::scheme::signature::Candidates;
-use crate::scheme::{Plan, SignatureKind};
+use crate::scheme::{JwtAlgorithm, Plan, SignatureKind};
 use crate::time::UnixTime;
 
 /// Clock difference that is allowed for the `exp` and `nbf` of a JWT.
@@ -113,8 +113,8 @@ impl Verifier {
         let mut checked = Box::<CheckedHead>::default();
         checked.plan = index;
         match &plan.kind {
-            SignatureKind::Jwt { algorithm } => {
-                let (mut message, found) = self.read_token(plan, &view, algorithm)?;
+            SignatureKind::Jwt { algorithms } => {
+                let (mut message, found) = self.read_token(plan, &view, algorithms)?;
                 claims = found;
                 checked.expires = claims.check_time(now, JWT_LEEWAY)?;
                 view.claims = Some(&claims);
@@ -157,7 +157,10 @@ impl Verifier {
         // One pass over the present headers is faster than one search per forbidden name.
         let mut names = head.headers.keys();
         if !plan.forbidden.is_empty() && names.any(|name| plan.forbidden.contains(name)) {
-            return Err(VerifyError::SchemesMixed);
+            return Err(match plan.signature.is_in(head.headers) {
+                true => VerifyError::SchemesMixed,
+                false => VerifyError::SignatureMissing,
+            });
         }
         if !self.settings.allows_query(plan, head.uri.query()) {
             return Err(VerifyError::FieldMalformed);
@@ -273,7 +276,7 @@ impl Verifier {
         &self,
         plan: &Plan,
         view: &HeadView<'_>,
-        algorithm: &'static str,
+        algorithms: &[JwtAlgorithm],
     ) -> Result<(MessageCandidate, Claims), VerifyError> {
         let values = plan
             .signature
@@ -284,11 +287,12 @@ impl Verifier {
         let token = plan.signature.without_prefix(value);
         let token = token.ok_or(VerifyError::SignatureMalformed)?;
         let (signed, signature) = jwt::split(token).ok_or(VerifyError::SignatureMalformed)?;
-        let claims = Claims::read(signed, algorithm)?;
+        let (claims, algorithm) = Claims::read(signed, algorithms)?;
+        // The length of the signature binds it to this algorithm: the others differ in length.
         let tag = plan
             .signature
             .encoding
-            .decode(signature, plan.algorithm.tag_len());
+            .decode(signature, algorithm.tag_len());
         let message = MessageCandidate {
             signatures: smallvec::smallvec![tag.ok_or(VerifyError::SignatureMalformed)?],
             segments: HeadSegments::single(signed),

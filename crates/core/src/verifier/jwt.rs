@@ -1,13 +1,14 @@
 //! JSON Web Tokens (RFC 7519) in compact form (RFC 7515 §7.1).
 //!
-//! The scheme names the only accepted algorithm; the token cannot choose another one.
+//! The scheme lists the accepted algorithms, and the token chooses one of them.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::error::VerifyError;
-use crate::mac::TagLen;
+use crate::mac::{Algorithm, TagLen};
+use crate::scheme::JwtAlgorithm;
 use crate::scheme::field::Encoding;
 use crate::time::UnixTime;
 
@@ -28,31 +29,36 @@ pub(super) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(super) struct Claims(Map<String, Value>);
 
 impl Claims {
-    /// Reads the header and the claims from the signed part of a token.
+    /// Reads the header and the claims from the signed part of a token. Returns the claims and
+    /// the algorithm that the header names, which is one of `algorithms`.
     ///
     /// # Errors
     ///
     /// Returns [`VerifyError::SignatureMalformed`] if the text is not a token, and
     /// [`VerifyError::SignatureVersionUnknown`] if the token has another algorithm or a
     /// critical extension.
-    pub(super) fn read(signed: &[u8], algorithm: &'static str) -> Result<Self, VerifyError> {
+    pub(super) fn read(
+        signed: &[u8],
+        algorithms: &[JwtAlgorithm],
+    ) -> Result<(Self, Algorithm), VerifyError> {
         const MALFORMED: VerifyError = VerifyError::SignatureMalformed;
         let at = signed
             .iter()
             .position(|byte| *byte == b'.')
             .ok_or(MALFORMED)?;
         let header = object(&signed[..at]).ok_or(MALFORMED)?;
-        let wanted = algorithm.trim_start_matches("jwt-");
-        match header.get("alg").and_then(Value::as_str) {
-            Some(found) if found.eq_ignore_ascii_case(wanted) => {}
-            _ => return Err(VerifyError::SignatureVersionUnknown),
-        }
+        let named = header.get("alg").and_then(Value::as_str);
+        let wanted = named.map(|name| format!("jwt-{}", name.to_ascii_lowercase()));
+        let mut algorithms = algorithms.iter();
+        let chosen = algorithms.find(|jwt| Some(jwt.name) == wanted.as_deref());
+        let chosen = chosen.ok_or(VerifyError::SignatureVersionUnknown)?;
         // A token with an unknown critical extension must be refused (RFC 7515 §4.1.11). No
         // extension is known.
         if header.contains_key("crit") {
             return Err(VerifyError::SignatureVersionUnknown);
         }
-        object(&signed[at + 1..]).map(Self).ok_or(MALFORMED)
+        let claims = object(&signed[at + 1..]).map(Self).ok_or(MALFORMED)?;
+        Ok((claims, chosen.algorithm))
     }
 
     /// Returns the text of the claim `name`, if it is a string or a whole number.
@@ -113,9 +119,14 @@ mod tests {
         format!("{header}.{claims}").into_bytes()
     }
 
+    const HS256: [JwtAlgorithm; 1] = [JwtAlgorithm {
+        name: "jwt-hs256",
+        algorithm: Algorithm::HmacSha256,
+    }];
+
     #[test]
-    fn a_token_cannot_choose_its_algorithm() {
-        let read = |header: &str| Claims::read(&token(header, "{}"), "jwt-hs256").map(drop);
+    fn a_token_cannot_choose_an_algorithm_that_the_scheme_does_not_list() {
+        let read = |header: &str| Claims::read(&token(header, "{}"), &HS256).map(drop);
         assert_eq!(read(r#"{"alg":"HS256","typ":"JWT"}"#), Ok(()));
         for header in [
             r#"{"alg":"none"}"#,
@@ -136,9 +147,9 @@ mod tests {
     fn a_token_is_valid_from_nbf_to_exp() {
         let claims = Claims::read(
             &token(r#"{"alg":"HS256"}"#, r#"{"exp":100,"nbf":50}"#),
-            "jwt-hs256",
+            &HS256,
         );
-        let claims = claims.unwrap();
+        let (claims, _) = claims.unwrap();
         let at = |seconds| claims.check_time(UnixTime::from_secs(seconds), Duration::from_secs(10));
         let end = Some(UnixTime::from_secs(110));
         assert_eq!(at(40), Ok(end));

@@ -111,7 +111,7 @@ impl DecodedSecret {
                 if is_published(&plan.key, &bytes, published) {
                     return Err(SecretError::Published);
                 }
-                let key = match mac::Key::new(plan.algorithm, &bytes) {
+                let key = match plan.mac_key(&bytes) {
                     Ok(key) => key,
                     Err(found) => {
                         error = Some(SecretError::of_readings(error, found));

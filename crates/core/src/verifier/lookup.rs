@@ -55,6 +55,9 @@ pub(super) fn holds<'a>(
         // A repeated value exists, too. It is refused later, when it is read.
         (None, found) => !matches!(found, Err(LookupError::Missing | LookupError::Malformed)),
         (Some(wanted), Ok(value)) => {
+            if let Some(item) = &condition.item {
+                return item.has_value(&value, wanted);
+            }
             // A media type may have parameters (RFC 9110 §8.3.1).
             let value = match &condition.location {
                 Location::Header(name) if *name == http::header::CONTENT_TYPE => {

@@ -133,11 +133,13 @@ fn a_removed_doubled_emptied_truncated_or_extended_header_is_refused() {
                     HEADER_ERRORS.contains(&error),
                     "{name}: {field} {change}: {error}"
                 );
+                // Without this header, or with two of them, another variant applies.
+                let selects = field == "x-twilio-webhooks-signature-settings";
                 let rfc9421 = case.this().family() == SchemeFamily::MessageSignature;
                 let expected = match change {
-                    "removed" => error.label().ends_with("_missing"),
+                    "removed" => selects || error.label().ends_with("_missing"),
                     // RFC 9421 joins the lines of a field to one value.
-                    "doubled" => rfc9421 || error.label().ends_with("_repeated"),
+                    "doubled" => selects || rfc9421 || error.label().ends_with("_repeated"),
                     _ => true,
                 };
                 assert!(expected, "{name}: {field} {change}: {error}");

@@ -196,13 +196,10 @@ fn every_delivery_of_a_bug_report_gets_its_verdict() {
     assert_eq!(cases.len(), 31);
     assert_only(
         &[
-            "01-twilio-sharedkey-sha256",
-            "07-polar-secret-since-2026-09-08",
             "09-adyen-report-psp-with-colons",
             "15-mailgun-inbound-form",
             "16-mailgun-inbound-multipart",
             "17b-mailgun-parent-signature",
-            "19-vonage-token-of-ten-days-ago",
             "20-mandrill-basic-auth-address",
         ],
         &wrong_verdicts(&cases),
@@ -217,19 +214,7 @@ fn every_delivery_of_a_provider_library_gets_its_verdict() {
         .filter(|case| case.expect == Verdict::Reject)
         .count();
     assert_eq!((cases.len(), rejected), (214, 101));
-    assert_only(
-        &[
-            "increase: key is the text",
-            "increase: the key is the text",
-            "mailgun: retry 1",
-            "messagebird: token signed with HS384",
-            "polar: secret made since 2026-09-08",
-            "segment: batch, X-Segment-Signature",
-            "shopify: headers without X-",
-            "twilio: SharedKey",
-        ],
-        &wrong_verdicts(&cases),
-    );
+    assert_only(&["mailgun: retry 1"], &wrong_verdicts(&cases));
 }
 
 /// The control: without the right secret no genuine delivery verifies.

@@ -9,13 +9,14 @@ use http::header::{
 use http::{HeaderName, Method, StatusCode};
 use toml::Value;
 
-use super::values::{HandshakeMethod, SuccessStatus};
+use super::values::{HandshakeMethod, Separator, SuccessStatus};
 use crate::document::Section;
 use crate::scheme::handshake::{
-    AllowedText, CharSet, Condition, Handshake, HandshakeResponse, RequiredValue, ResponseType,
-    SigningGuard,
+    AllowedText, CharSet, Condition, Handshake, HandshakeResponse, NamedItem, RequiredValue,
+    ResponseType, SigningGuard,
 };
-use crate::scheme::location::Location;
+use crate::scheme::location::{Item, Location};
+use crate::scheme::signature::{List, ListKind};
 use crate::scheme::template::{self, Placeholder, Segment, Variable};
 
 /// Headers that a handshake may not set: hookgate sets them, they frame the response, or they
@@ -148,17 +149,52 @@ fn collect_locations<'t>(
 pub(crate) fn read_conditions(section: &Section<'_>, key: &'static str) -> Vec<Condition> {
     let mut conditions = Vec::new();
     for (location, path, value) in location_entries(section, key) {
-        match value.as_str() {
-            Some(text) => conditions.push(Condition {
+        match value {
+            Value::String(text) => conditions.push(Condition {
                 location,
                 value: (text != "*").then(|| text.to_owned()),
+                item: None,
             }),
-            None => section
-                .report()
-                .add(path, "expected a string; \"*\" matches any value"),
+            Value::Table(table) => {
+                let table = Section::at_path(&path, table, section.report());
+                conditions.extend(read_item_condition(&table, location));
+            }
+            _ => section.report().add(
+                path,
+                "expected a string or a table; \"*\" matches any value",
+            ),
         }
     }
     conditions
+}
+
+/// Reads a condition on one item of the list at `location`.
+fn read_item_condition(table: &Section<'_>, location: Location) -> Option<Condition> {
+    if !matches!(location, Location::Header(_)) {
+        table.report().add(
+            table.path(),
+            "a list only in header:NAME; expected a string",
+        );
+    }
+    let items = table.required::<Separator>("items");
+    let pair = table.required::<Separator>("pair");
+    let name = table.required::<String>("key");
+    let value = table.required::<String>("value");
+    table.deny_unknown();
+    let (items, pair, name) = (items?.0, pair?.0, name?);
+    Some(Condition {
+        location,
+        value: Some(value?),
+        item: Some(Box::new(NamedItem {
+            list: List {
+                items,
+                trim: true,
+                kind: ListKind::Named { pair, name: None },
+            },
+            pair,
+            name: Item::Name(name.into()),
+        })),
+    })
 }
 
 /// Reads a table of locations and the templates of their values.

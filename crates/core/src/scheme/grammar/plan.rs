@@ -15,7 +15,9 @@ use crate::scheme::json::Pointer;
 use crate::scheme::location::Location;
 use crate::scheme::message::Message;
 use crate::scheme::template;
-use crate::scheme::{BodyBinding, BodyForm, IdField, Plan, SignatureKind, TimestampField, UrlRule};
+use crate::scheme::{
+    BodyBinding, BodyForm, IdField, JwtAlgorithm, Plan, SignatureKind, TimestampField, UrlRule,
+};
 use crate::time::Window;
 
 /// The keys that only a variant has.
@@ -48,7 +50,7 @@ pub(super) fn read_variant(section: &Section<'_>) -> Option<Plan> {
 }
 
 fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
-    let alg = section.required::<SchemeAlgorithm>("alg");
+    let (alg, algorithms) = read_algorithms(section);
     let key = read_key(section);
     let (policy, signature) = signature::read(section, alg);
     let timestamp = section.section("ts").and_then(|ts| read_timestamp(&ts));
@@ -65,14 +67,14 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
             .as_ref()
             .map(|timestamp| (&timestamp.location, timestamp.unit)),
         ids: &ids,
-        json_body: body_form == BodyForm::Json,
+        json_body: body_form.is_delimited(),
     };
     let (kind, message) = match policy {
         Some(policy) => (
             Some(SignatureKind::MessageSignature(policy)),
             Some(Message::from_head()),
         ),
-        None => read_message(section, alg, context, &mut exclude),
+        None => read_message(section, alg, algorithms, context, &mut exclude),
     };
     section.deny_unknown();
 
@@ -109,10 +111,42 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
     Some(plan)
 }
 
+/// Reads `alg`. Returns the algorithm that signs, and all algorithms of a JSON Web Token.
+///
+/// A list has HMACs alone. If a public key were also the secret of an HMAC, a forger who has the
+/// public key could choose that HMAC and sign.
+fn read_algorithms(section: &Section<'_>) -> (Option<SchemeAlgorithm>, Vec<JwtAlgorithm>) {
+    let is_list = matches!(section.value("alg"), Some(Value::Array(_)));
+    let all = match is_list {
+        true => section.required_list::<SchemeAlgorithm>("alg"),
+        false => section.required("alg").into_iter().collect(),
+    };
+    let mut jwt = Vec::new();
+    for one in &all {
+        if let SchemeAlgorithm::Jwt(name, algorithm) = *one {
+            jwt.push(JwtAlgorithm { name, algorithm });
+        }
+    }
+    let are_hmacs = jwt.len() == all.len()
+        && !jwt
+            .iter()
+            .any(|jwt| matches!(jwt.algorithm, Algorithm::Public(_)));
+    let are_distinct = (1..jwt.len()).all(|at| !jwt[..at].contains(&jwt[at]));
+    if is_list && !(are_hmacs && are_distinct) {
+        section.wrong(
+            "alg",
+            "expected one of the algorithms, or a list of different ones of jwt-hs256, jwt-hs384, \
+             jwt-hs512",
+        );
+    }
+    (all.first().copied(), jwt)
+}
+
 /// Reads the signed message, from `alg` and the template `msg`.
 fn read_message(
     section: &Section<'_>,
     alg: Option<SchemeAlgorithm>,
+    algorithms: Vec<JwtAlgorithm>,
     context: SchemeContext<'_>,
     exclude: &mut Vec<u8>,
 ) -> (Option<SignatureKind>, Option<Message>) {
@@ -120,8 +154,8 @@ fn read_message(
         Some(SchemeAlgorithm::Plain(Algorithm::Token)) => {
             (Some(SignatureKind::Token), Some(Message::raw_body()))
         }
-        Some(SchemeAlgorithm::Jwt(algorithm, _)) => (
-            Some(SignatureKind::Jwt { algorithm }),
+        Some(SchemeAlgorithm::Jwt(..)) => (
+            Some(SignatureKind::Jwt { algorithms }),
             Some(Message::from_head()),
         ),
         None | Some(SchemeAlgorithm::Plain(_)) => {

@@ -40,11 +40,12 @@ impl FromValue for SchemeAlgorithm {
     const EXPECTED: &'static str = "one of hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512, \
                                     sha256, ed25519, ecdsa-p256-sha256, ecdsa-p256-sha256-fixed, \
                                     rsa-pkcs1-sha256, rsa-pss-sha512, token, jwt-hs256, \
-                                    jwt-hs512, jwt-rs256, jwt-es256";
+                                    jwt-hs384, jwt-hs512, jwt-rs256, jwt-es256";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        const JWT: [(&str, Algorithm); 4] = [
+        const JWT: [(&str, Algorithm); 5] = [
             ("jwt-hs256", Algorithm::HmacSha256),
+            ("jwt-hs384", Algorithm::HmacSha384),
             ("jwt-hs512", Algorithm::HmacSha512),
             (
                 "jwt-rs256",
@@ -108,13 +109,15 @@ impl FromValue for Encoding {
 }
 
 impl FromValue for BodyForm {
-    const EXPECTED: &'static str = "json or json-or-empty";
+    const EXPECTED: &'static str = "json, json-object or json-or-empty";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        one_of(
-            value,
-            &[("json", Self::Json), ("json-or-empty", Self::JsonOrEmpty)],
-        )
+        let names = [
+            ("json", Self::Json),
+            ("json-object", Self::JsonObject),
+            ("json-or-empty", Self::JsonOrEmpty),
+        ];
+        one_of(value, &names)
     }
 }
 

@@ -64,6 +64,11 @@ pub(crate) fn elements<'b>(body: &'b [u8], pointer: &Pointer) -> Option<Vec<&'b 
     serde_json::from_str(value.get()).ok()
 }
 
+/// Whether `body` begins like a JSON array.
+pub(crate) fn is_array(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'[')
+}
+
 /// Whether `body` is exactly one JSON object or array.
 pub(crate) fn is_document(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
