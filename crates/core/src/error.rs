@@ -61,6 +61,14 @@ verify_errors! {
     SignatureMismatch, "signature_mismatch", "no signature matches";
     /// No key is active at this time.
     NoActiveKey, "no_active_key", "no key is active now";
+    /// The delivery names a key that lies outside of the addresses that its scheme or the
+    /// operator pins.
+    KeyReferenceRefused, "key_reference_refused",
+        "the delivery names a key outside of the pinned addresses";
+    /// The provider does not publish the key that the delivery names, or not yet.
+    KeyUnknown, "key_unknown", "the provider publishes no key of that name";
+    /// The key that the delivery names cannot be fetched at this time.
+    KeyUnavailable, "key_unavailable", "the key cannot be fetched now";
     /// The timestamp is missing.
     TimestampMissing, "timestamp_missing", "the timestamp is missing";
     /// The timestamp occurs more than once.

@@ -5,12 +5,18 @@
 pub use crate::catalogue::read_scheme;
 pub use crate::document::{FromValue, Report, Section, parse, text};
 pub use crate::error_chain::ErrorChain;
+pub use crate::scheme::fetch::{FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule};
 pub use crate::verifier::{BodyHash, hash_paired};
-use crate::{Pending, ReplayScope, Verifier, VerifyError};
+use crate::{Pending, ReplayScope, Scheme, Verifier, VerifyError};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
 pub fn scope_number(scope: &ReplayScope) -> u64 {
     scope.number()
+}
+
+/// Returns the rule by which the keys of `scheme` are fetched, if it has one.
+pub fn fetch_rule(scheme: &Scheme) -> Option<&FetchRule> {
+    scheme.fetch_rule()
 }
 
 /// Returns a delivery that will fail with `error` whatever its body is.

@@ -65,11 +65,11 @@ pub use self::error::{SecretError, VerifyError};
 pub use self::head::Head;
 pub use self::identity::{Identity, ReplayKey, ReplayScope};
 pub use self::limits::{MAX_CANDIDATES, MAX_KEYS};
-pub use self::scheme::{Scheme, SchemeFamily, SchemeWarning, Variant};
+pub use self::scheme::{KeyReference, Scheme, SchemeFamily, SchemeWarning, Variant};
 pub use self::secret::Secret;
 pub use self::signer::{SignError, Signer, SignerBuilder};
 pub use self::time::{UnixTime, Window};
 pub use self::verifier::{
-    BuildError, Chunk, HeadOutcome, Key, Pending, RequestOutcome, Verified, Verifier,
+    BuildError, Chunk, FetchedKey, HeadOutcome, Key, Pending, RequestOutcome, Verified, Verifier,
     VerifierBuilder,
 };

@@ -132,10 +132,17 @@ reasons! {
 const fn verify_row(error: VerifyError) -> ReasonRow {
     let (status, grpc, retry_after) = match error {
         // The receiver's own fault, and temporary.
-        VerifyError::NoActiveKey => (
+        VerifyError::NoActiveKey | VerifyError::KeyUnavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             GrpcStatus::Unavailable,
             Some(30),
+        ),
+        // The provider may have begun to sign with a new key: within a minute the receiver asks
+        // for it again.
+        VerifyError::KeyUnknown => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            GrpcStatus::Unavailable,
+            Some(60),
         ),
         // Meta and other providers test whether a wrong handshake is forbidden.
         VerifyError::HandshakeRefused => {

@@ -39,7 +39,7 @@ pub(crate) enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm with its name in schemes.
-    pub(crate) const NAMES: [(&'static str, Self); 11] = [
+    pub(crate) const NAMES: [(&'static str, Self); 13] = [
         ("hmac-sha1", Self::HmacSha1),
         ("hmac-sha256", Self::HmacSha256),
         ("hmac-sha384", Self::HmacSha384),
@@ -57,6 +57,14 @@ impl Algorithm {
         (
             "rsa-pkcs1-sha256",
             Self::Public(PublicAlgorithm::RsaPkcs1Sha256),
+        ),
+        (
+            "ecdsa-p256-sha1",
+            Self::Public(PublicAlgorithm::EcdsaP256Sha1),
+        ),
+        (
+            "rsa-pkcs1-sha256-or-sha1",
+            Self::Public(PublicAlgorithm::RsaPkcs1Sha256OrSha1),
         ),
         (
             "rsa-pss-sha512",

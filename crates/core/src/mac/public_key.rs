@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
+use p256::ecdsa::signature::hazmat::{PrehashSigner as _, PrehashVerifier as _};
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
 use ring::signature::{self as ring_signature, UnparsedPublicKey};
+use sha1::{Digest as _, Sha1};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{BitStringRef, ObjectIdentifier, UintRef};
 use x509_cert::der::{Decode, Encode, Reader, SliceReader, pem};
@@ -17,6 +19,15 @@ use crate::error::SecretError;
 const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const ID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
+static RSA_PKCS1_SHA256: [&ring_signature::RsaParameters; 1] =
+    [&ring_signature::RSA_PKCS1_2048_8192_SHA256];
+static RSA_PKCS1_SHA256_OR_SHA1: [&ring_signature::RsaParameters; 2] = [
+    &ring_signature::RSA_PKCS1_2048_8192_SHA256,
+    &ring_signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+];
+static RSA_PSS_SHA512: [&ring_signature::RsaParameters; 1] =
+    [&ring_signature::RSA_PSS_2048_8192_SHA512];
+
 /// A signature algorithm with a public and a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PublicAlgorithm {
@@ -25,7 +36,11 @@ pub(crate) enum PublicAlgorithm {
     EcdsaP256Sha256,
     /// Signatures as two numbers of 32 bytes each (RFC 7518 §3.4, RFC 9421 §3.3.4).
     EcdsaP256Sha256Fixed,
+    /// Signatures in DER over SHA-1, which eBay uses.
+    EcdsaP256Sha1,
     RsaPkcs1Sha256,
+    /// SHA-256 or SHA-1: AWS SNS signs with either, and the body says which.
+    RsaPkcs1Sha256OrSha1,
     RsaPssSha512,
 }
 
@@ -38,9 +53,11 @@ impl PublicAlgorithm {
         match self {
             Self::Ed25519 => TagLen::Exactly(ed25519_dalek::SIGNATURE_LENGTH),
             // A DER sequence of two integers of at most 33 bytes.
-            Self::EcdsaP256Sha256 => TagLen::AtMost(72),
+            Self::EcdsaP256Sha256 | Self::EcdsaP256Sha1 => TagLen::AtMost(72),
             Self::EcdsaP256Sha256Fixed => TagLen::Exactly(64),
-            Self::RsaPkcs1Sha256 | Self::RsaPssSha512 => TagLen::AtMost(*Self::RSA_BITS.end() / 8),
+            Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha256OrSha1 | Self::RsaPssSha512 => {
+                TagLen::AtMost(*Self::RSA_BITS.end() / 8)
+            }
         }
     }
 }
@@ -50,8 +67,9 @@ impl PublicAlgorithm {
 pub(crate) enum PublicKey {
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
     EcdsaP256(Form, Box<p256::ecdsa::VerifyingKey>),
-    /// The parameters, and the modulus and exponent in DER (RFC 8017 §A.1.1).
-    Rsa(&'static ring_signature::RsaParameters, Arc<[u8]>),
+    /// The parameters (one of them must fit), and the modulus and exponent in DER
+    /// (RFC 8017 §A.1.1).
+    Rsa(&'static [&'static ring_signature::RsaParameters], Arc<[u8]>),
 }
 
 /// The format of an ECDSA signature.
@@ -59,6 +77,8 @@ pub(crate) enum PublicKey {
 pub(crate) enum Form {
     Der,
     Fixed,
+    /// DER, and the signed digest is SHA-1.
+    DerSha1,
 }
 
 impl PublicKey {
@@ -82,14 +102,14 @@ impl PublicKey {
             PublicAlgorithm::Ed25519 => ed25519(bits(ID_ED25519).unwrap_or(bytes)),
             PublicAlgorithm::EcdsaP256Sha256 => p256(Form::Der, info, bytes),
             PublicAlgorithm::EcdsaP256Sha256Fixed => p256(Form::Fixed, info, bytes),
-            PublicAlgorithm::RsaPkcs1Sha256 => rsa(
-                &ring_signature::RSA_PKCS1_2048_8192_SHA256,
-                bits(ID_RSA).unwrap_or(bytes),
-            ),
-            PublicAlgorithm::RsaPssSha512 => rsa(
-                &ring_signature::RSA_PSS_2048_8192_SHA512,
-                bits(ID_RSA).unwrap_or(bytes),
-            ),
+            PublicAlgorithm::EcdsaP256Sha1 => p256(Form::DerSha1, info, bytes),
+            PublicAlgorithm::RsaPkcs1Sha256 => {
+                rsa(&RSA_PKCS1_SHA256, bits(ID_RSA).unwrap_or(bytes))
+            }
+            PublicAlgorithm::RsaPkcs1Sha256OrSha1 => {
+                rsa(&RSA_PKCS1_SHA256_OR_SHA1, bits(ID_RSA).unwrap_or(bytes))
+            }
+            PublicAlgorithm::RsaPssSha512 => rsa(&RSA_PSS_SHA512, bits(ID_RSA).unwrap_or(bytes)),
         }
     }
 
@@ -101,13 +121,20 @@ impl PublicKey {
                     .is_ok()
             }),
             Self::EcdsaP256(form, key) => match form {
-                Form::Der => p256::ecdsa::Signature::from_der(signature),
+                Form::Der | Form::DerSha1 => p256::ecdsa::Signature::from_der(signature),
                 Form::Fixed => p256::ecdsa::Signature::from_slice(signature),
             }
-            .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
-            Self::Rsa(parameters, key) => UnparsedPublicKey::new(*parameters, key)
-                .verify(message, signature)
-                .is_ok(),
+            .is_ok_and(|signature| match form {
+                Form::Der | Form::Fixed => key.verify(message, &signature).is_ok(),
+                Form::DerSha1 => key
+                    .verify_prehash(&Sha1::digest(message), &signature)
+                    .is_ok(),
+            }),
+            Self::Rsa(parameters, key) => parameters.iter().any(|parameters| {
+                UnparsedPublicKey::new(*parameters, key)
+                    .verify(message, signature)
+                    .is_ok()
+            }),
         }
     }
 }
@@ -148,7 +175,7 @@ fn p256(
 /// Checks an RSA key when it is loaded. `ring` checks it only with the first signature, and
 /// would then refuse every delivery.
 fn rsa(
-    parameters: &'static ring_signature::RsaParameters,
+    parameters: &'static [&'static ring_signature::RsaParameters],
     bytes: &[u8],
 ) -> Result<PublicKey, SecretError> {
     let modulus_bits = || {
@@ -239,7 +266,10 @@ impl PrivateKey {
                 .map(|key| Self::Ed25519(Box::new(key))),
             PublicAlgorithm::EcdsaP256Sha256 => p256(Form::Der),
             PublicAlgorithm::EcdsaP256Sha256Fixed => p256(Form::Fixed),
-            PublicAlgorithm::RsaPkcs1Sha256 => rsa(&ring_signature::RSA_PKCS1_SHA256),
+            PublicAlgorithm::EcdsaP256Sha1 => p256(Form::DerSha1),
+            PublicAlgorithm::RsaPkcs1Sha256 | PublicAlgorithm::RsaPkcs1Sha256OrSha1 => {
+                rsa(&ring_signature::RSA_PKCS1_SHA256)
+            }
             PublicAlgorithm::RsaPssSha512 => rsa(&ring_signature::RSA_PSS_SHA512),
         }
         .ok_or(SecretError::PrivateKey)
@@ -251,9 +281,12 @@ impl PrivateKey {
         match self {
             Self::Ed25519(key) => Some(key.sign(message).to_bytes().to_vec()),
             Self::EcdsaP256(form, key) => {
-                let signature: p256::ecdsa::Signature = key.sign(message);
+                let signature: p256::ecdsa::Signature = match form {
+                    Form::Der | Form::Fixed => key.sign(message),
+                    Form::DerSha1 => key.sign_prehash(&Sha1::digest(message)).ok()?,
+                };
                 Some(match form {
-                    Form::Der => signature.to_der().as_bytes().to_vec(),
+                    Form::Der | Form::DerSha1 => signature.to_der().as_bytes().to_vec(),
                     Form::Fixed => signature.to_bytes().to_vec(),
                 })
             }

@@ -23,6 +23,8 @@ pub(crate) enum Location {
     Signature(Item),
     /// `claim:NAME`: a claim of the JSON Web Token that is the signature.
     Claim(Box<str>),
+    /// `jose:NAME`: a member of the header of the JSON Web Token (RFC 7515 §4).
+    Jose(Box<str>),
     /// `param:NAME`: a parameter that the operator sets.
     Param(Box<str>),
 }
@@ -57,6 +59,7 @@ impl Location {
                 None => Item::Name(name.into()),
             }),
             "claim" => Self::Claim(name.into()),
+            "jose" => Self::Jose(name.into()),
             "param" => Self::Param(name.into()),
             _ => return None,
         })
@@ -73,6 +76,7 @@ impl fmt::Display for Location {
             Self::Signature(Item::Name(name)) => write!(f, "sig:{name}"),
             Self::Signature(Item::Position(position)) => write!(f, "sig:#{position}"),
             Self::Claim(name) => write!(f, "claim:{name}"),
+            Self::Jose(name) => write!(f, "jose:{name}"),
             Self::Param(name) => write!(f, "param:{name}"),
         }
     }
@@ -118,6 +122,7 @@ mod tests {
             "sig:t",
             "sig:#0",
             "claim:jti",
+            "jose:kid",
             "param:app_key",
         ] {
             assert_eq!(Location::parse(text).unwrap().to_string(), text);

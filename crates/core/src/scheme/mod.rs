@@ -1,6 +1,7 @@
 #![doc = include_str!("language.md")]
 
 mod ambiguity;
+pub(crate) mod fetch;
 pub(crate) mod field;
 mod grammar;
 pub(crate) mod handshake;
@@ -20,6 +21,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use toml::Table;
 
+use self::fetch::FetchRule;
+pub use self::fetch::KeyReference;
 pub(crate) use self::grammar::read_conditions;
 use self::handshake::Handshake;
 use self::json::Pointer;
@@ -53,6 +56,8 @@ pub(crate) struct CompiledScheme {
     pub(crate) params: BTreeSet<Box<str>>,
     /// Whether the operator must configure the URL that the provider calls.
     pub(crate) needs_url: bool,
+    /// How keys are fetched, if the provider publishes them.
+    pub(crate) fetch: Option<FetchRule>,
 }
 
 impl Scheme {
@@ -75,6 +80,11 @@ impl Scheme {
             Some(chosen) => chosen == index,
             None => self.0.plans.get(index).is_some_and(|plan| !plan.opt_in),
         }
+    }
+
+    /// Returns the rule by which keys are fetched, if the provider publishes them.
+    pub(crate) fn fetch_rule(&self) -> Option<&FetchRule> {
+        self.0.fetch.as_ref()
     }
 
     pub(crate) fn compiled(&self) -> &CompiledScheme {

@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) body_form: BodyForm,
     /// How the signature covers the body.
     pub(crate) body: BodyBinding,
+    /// Whether the JSON Web Token authenticates the caller alone, and serves many deliveries.
+    pub(crate) bearer: bool,
     pub(crate) url: UrlRule,
     /// Every member of the body that the plan reads.
     pub(crate) json: Vec<Pointer>,

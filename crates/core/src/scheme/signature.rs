@@ -68,6 +68,26 @@ pub(crate) enum ListKind {
     Named { pair: u8, name: Option<Box<[u8]>> },
     /// Items have no names. All items after the first `skip` are signatures.
     Positional { skip: usize },
+    /// The list is a JSON object in base64, and its member `name` is the signature.
+    Object { name: Box<str> },
+}
+
+/// Longest JSON object in a signature header, in bytes.
+const MAX_OBJECT: usize = 8 * 1024;
+
+/// Returns the text of the member `name` of a JSON object in base64.
+fn member(value: &[u8], name: &str) -> Result<Vec<u8>, LookupError> {
+    let mut object = Tag::default();
+    Encoding::Base64
+        .decode_to(value, TagLen::AtMost(MAX_OBJECT), &mut object)
+        .ok_or(LookupError::Malformed)?;
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(object.bytes()).map_err(|_| LookupError::Malformed)?;
+    match object.get(name) {
+        Some(serde_json::Value::String(text)) => Ok(text.clone().into_bytes()),
+        Some(_) => Err(LookupError::Malformed),
+        None => Err(LookupError::Missing),
+    }
 }
 
 impl List {
@@ -86,16 +106,24 @@ impl List {
     }
 
     /// Returns the only item in `value` that `item` denotes.
-    pub(crate) fn item<'v>(&self, value: &'v [u8], item: &Item) -> Result<&'v [u8], LookupError> {
+    pub(crate) fn item<'v>(
+        &self,
+        value: &'v [u8],
+        item: &Item,
+    ) -> Result<Cow<'v, [u8]>, LookupError> {
         match (&self.kind, item) {
             (ListKind::Named { pair, .. }, Item::Name(wanted)) => exactly_one(
                 self.pairs(value, *pair)
                     .filter(|(name, _)| *name == wanted.as_bytes())
                     .map(|(_, value)| value),
-            ),
-            (ListKind::Positional { .. }, Item::Position(position)) => {
-                self.items(value).nth(*position).ok_or(LookupError::Missing)
-            }
+            )
+            .map(Cow::Borrowed),
+            (ListKind::Positional { .. }, Item::Position(position)) => self
+                .items(value)
+                .nth(*position)
+                .map(Cow::Borrowed)
+                .ok_or(LookupError::Missing),
+            (ListKind::Object { .. }, Item::Name(wanted)) => member(value, wanted).map(Cow::Owned),
             _ => Err(LookupError::Missing),
         }
     }
@@ -119,6 +147,17 @@ impl List {
                     Item::Position(_) => None,
                 });
                 others.chain([format!("{name}{pair}{signature}")]).collect()
+            }
+            ListKind::Object { name } => {
+                let mut object = serde_json::Map::new();
+                for (item, value) in others {
+                    if let Item::Name(name) = item {
+                        object.insert(name.to_string(), value.clone().into());
+                    }
+                }
+                object.insert(name.to_string(), signature.into());
+                let object = serde_json::Value::Object(object).to_string();
+                return Encoding::Base64.encode(object.as_bytes());
             }
         };
         items.join(&char::from(self.items).to_string())
@@ -250,6 +289,10 @@ impl SignatureField {
                         other_versions = true;
                     }
                 }
+            }
+            ListKind::Object { name } => {
+                let text = member(value, name).map_err(|_| VerifyError::SignatureMalformed)?;
+                return push(&text);
             }
         }
         if found {

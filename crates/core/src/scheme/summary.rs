@@ -2,6 +2,7 @@
 
 use http::{HeaderName, StatusCode};
 
+use super::fetch::FetchRule;
 use super::location::Location;
 use super::template::Variable;
 use super::{BodyBinding, Plan, Scheme, SignatureKind};
@@ -129,7 +130,8 @@ impl Scheme {
     /// Returns the headers that the scheme reads, in order.
     pub fn headers(&self) -> Vec<&HeaderName> {
         let mut all: Vec<&HeaderName> = Vec::new();
-        for location in self.plans().iter().flat_map(Plan::locations) {
+        let of_keys = self.fetch_rule().into_iter().flat_map(FetchRule::locations);
+        for location in self.plans().iter().flat_map(Plan::locations).chain(of_keys) {
             if let Location::Header(name) = location
                 && !all.contains(&name)
             {
@@ -145,6 +147,10 @@ impl Scheme {
     pub fn reads(&self, header: &HeaderName) -> bool {
         let is_header =
             |location: &Location| matches!(location, Location::Header(name) if name == header);
+        let names_key = self.fetch_rule();
+        if names_key.is_some_and(|rule| rule.locations().any(is_header)) {
+            return true;
+        }
         self.plans().iter().any(|plan| {
             let by_kind = match &plan.kind {
                 SignatureKind::MessageSignature(policy) => {
@@ -232,6 +238,11 @@ impl Scheme {
     pub fn has_only_signed_handshakes(&self) -> bool {
         let mut handshakes = self.compiled().handshakes.iter();
         handshakes.all(|handshake| handshake.verified)
+    }
+
+    /// Returns whether the provider publishes its keys, so that a receiver can fetch them.
+    pub fn publishes_keys(&self) -> bool {
+        self.fetch_rule().is_some()
     }
 
     /// Describes the handshakes that the verifier answers: the method and the conditions of each.
@@ -349,9 +360,10 @@ impl<'s> Variant<'s> {
         self.0.timestamp.as_ref().map(|timestamp| timestamp.window)
     }
 
-    /// Whether the variant is a static token.
+    /// Whether the variant is a static token, or a JSON Web Token that authenticates the caller
+    /// alone.
     pub fn is_token(self) -> bool {
-        self.0.algorithm == Algorithm::Token
+        self.0.algorithm == Algorithm::Token || self.0.bearer
     }
 
     /// Whether the variant signs the event id.

@@ -78,7 +78,10 @@ impl Draft<'_> {
             return Ok(());
         };
         for location in &field.locations {
-            let elsewhere = matches!(location, Location::Claim(_) | Location::Signature(_));
+            let elsewhere = matches!(
+                location,
+                Location::Claim(_) | Location::Jose(_) | Location::Signature(_)
+            );
             if elsewhere || self.has(&Variable::At(location.clone())) {
                 continue;
             }
@@ -104,7 +107,7 @@ impl Draft<'_> {
                 }
                 Ok(())
             }
-            Location::Claim(_) => Ok(()),
+            Location::Claim(_) | Location::Jose(_) => Ok(()),
             location => self.insert(location, text.as_bytes()),
         }
     }
@@ -145,11 +148,29 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Invents the name of the key, if the provider publishes several.
+    pub(super) fn insert_key_id(&mut self) -> Result<(), SignError> {
+        let rule = self.signer.scheme.fetch_rule();
+        for location in rule.into_iter().flat_map(|rule| rule.locations()) {
+            let exists = match location {
+                Location::Jose(_) => true,
+                // The plan does not read this member, so a view does not find it.
+                Location::Json(pointer) => serde_json::from_slice::<Value>(&self.body)
+                    .is_ok_and(|body| body.pointer(&pointer.to_string()).is_some()),
+                location => self.has(&Variable::At(location.clone())),
+            };
+            if !exists {
+                self.insert(location, self.invented.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Inserts the values that must equal another value of this part of the delivery.
     pub(super) fn apply_requirements(&mut self, of: RequirementValue) -> Result<(), SignError> {
         for equal in &self.plan.require {
             if (of == RequirementValue::OfBody) != equal.needs_body()
-                || matches!(equal.location, Location::Claim(_))
+                || matches!(equal.location, Location::Claim(_) | Location::Jose(_))
                 || self.has(&Variable::At(equal.location.clone()))
             {
                 continue;
@@ -204,7 +225,12 @@ impl Draft<'_> {
                     .extend_from_slice(form_field(name, value).as_bytes());
             }
             Location::Json(pointer) => self.insert_member(pointer, value)?,
-            Location::Signature(_) | Location::Claim(_) | Location::Param(_) => {
+            Location::Signature(item) => {
+                let value = String::from_utf8(value.to_vec()).ok();
+                let value = value.ok_or(SignError::FieldMalformed)?;
+                self.items.push((item.clone(), value));
+            }
+            Location::Claim(_) | Location::Jose(_) | Location::Param(_) => {
                 return Err(SignError::FieldMalformed);
             }
         }

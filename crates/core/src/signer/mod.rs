@@ -109,6 +109,7 @@ impl Signer {
         draft.insert_timestamp(at)?;
         draft.apply_requirements(RequirementValue::OfHead)?;
         draft.insert_missing_values()?;
+        draft.insert_key_id()?;
         if draft.plan.each.is_some() {
             draft.sign_elements()?;
         } else {

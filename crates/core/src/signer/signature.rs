@@ -81,7 +81,13 @@ impl Draft<'_> {
     ) -> Result<(), SignError> {
         let claims = self.token_claims(at)?;
         let algorithm = algorithms.first().map(|jwt| jwt.registered_name());
-        let header = serde_json::json!({ "alg": algorithm, "typ": "JWT" });
+        let mut header = serde_json::json!({ "alg": algorithm, "typ": "JWT" });
+        let rule = self.signer.scheme.fetch_rule();
+        for location in rule.into_iter().flat_map(|rule| rule.locations()) {
+            if let Location::Jose(name) = location {
+                header[&**name] = self.invented.into();
+            }
+        }
         let [header, claims] =
             [header, Value::Object(claims)].map(|part| base64url(part.to_string().as_bytes()));
         let signed = format!("{header}.{claims}");

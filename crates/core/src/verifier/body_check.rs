@@ -8,6 +8,7 @@ use super::Verifier;
 use super::body_view::BodyView;
 use super::checked_head::{CheckedHead, MessageCandidate, SignatureCheck};
 use super::head_fields::compose_event_id;
+use super::key::PreparedKey;
 use super::lookup::timestamp_error;
 use super::render::{Rendered, render};
 use super::verified::{Discriminators, Event};
@@ -34,7 +35,7 @@ impl Verifier {
             return;
         }
         let start = |check: &SignatureCheck| {
-            let mut mac = self.key(*check, head.plan)?.state()?.clone();
+            let mut mac = key_of(&self.keys, *check, head.plan)?.state()?.clone();
             let segments = &head.messages[check.message].segments;
             mac.update(segments.before_body(message));
             Some(mac)
@@ -42,13 +43,10 @@ impl Verifier {
         head.macs = head.checks.iter().filter_map(start).collect();
     }
 
-    fn key(&self, check: SignatureCheck, plan: usize) -> Option<&mac::Key> {
-        self.keys[check.key].plans[plan].as_ref()
-    }
-
-    /// Verifies a delivery with its complete body.
+    /// Verifies a delivery with its complete body, by one of `keys`.
     pub(super) fn finish_delivery(
         &self,
+        keys: &[PreparedKey],
         head: &mut CheckedHead,
         body: &[u8],
         now: UnixTime,
@@ -57,7 +55,7 @@ impl Verifier {
         let view = BodyView::new(body, &plan.json, &self.settings, Some(plan));
         let mut discriminators = Discriminators::default();
         let first = match &plan.each {
-            None => self.finish_message(plan, head, &view, now, &mut discriminators)?,
+            None => self.finish_message(keys, plan, head, &view, now, &mut discriminators)?,
             Some(pointer) => {
                 let elements = json::elements(body, pointer).ok_or(VerifyError::FieldMissing)?;
                 let mut first = None;
@@ -65,7 +63,7 @@ impl Verifier {
                     let element = element.get().as_bytes();
                     let view = BodyView::new(element, &plan.json, &self.settings, Some(plan));
                     let matched =
-                        self.finish_message(plan, head, &view, now, &mut discriminators)?;
+                        self.finish_message(keys, plan, head, &view, now, &mut discriminators)?;
                     first.get_or_insert(matched);
                 }
                 // A batch without elements has no signature.
@@ -87,7 +85,7 @@ impl Verifier {
             scheme: self.scheme.clone(),
             plan: head.plan,
             timestamp: first.timestamp,
-            key_id: self.keys[first.key].id.clone(),
+            key_id: keys[first.key].id.clone(),
             discriminators,
         })
     }
@@ -96,6 +94,7 @@ impl Verifier {
     /// identity of its event to `discriminators`.
     fn finish_message(
         &self,
+        keys: &[PreparedKey],
         plan: &Plan,
         head: &mut CheckedHead,
         view: &BodyView<'_>,
@@ -108,7 +107,7 @@ impl Verifier {
                 message.signatures = signatures.clone();
             }
         }
-        let SignatureCheck { key, message } = match self.find_match(plan, head, view) {
+        let SignatureCheck { key, message } = match self.find_match(keys, plan, head, view) {
             Ok(matching) => matching,
             // The provider has signed a part of the batch, so the signature cannot match.
             Err(_) if plan.body_form.is_unsigned_batch(view.body) => {
@@ -118,24 +117,11 @@ impl Verifier {
         };
         // Both checks run again: a slow body must outlive neither the signature nor the key.
         head.check_expiry(now)?;
-        if !self.keys[key].is_active(now) {
+        if !keys[key].is_active(now) {
             return Err(VerifyError::NoActiveKey);
         }
         let message = &head.messages[message];
-        check_requirements(plan, &head.requirements, view)?;
-        if head
-            .digests
-            .as_ref()
-            .is_some_and(|digests| !digests.matches(view.body))
-        {
-            return Err(VerifyError::RequirementUnmet);
-        }
-        if !plan.allows_body(view.body) {
-            return Err(match plan.body_form.is_unsigned_batch(view.body) {
-                true => VerifyError::BatchUnsigned,
-                false => VerifyError::FieldMalformed,
-            });
-        }
+        check_values(plan, head, view)?;
         let timestamp = self.check_timestamp(plan, message, view, now)?;
         self.check_guards(plan, message, view)?;
 
@@ -148,6 +134,8 @@ impl Verifier {
         let digest = || message.segments.digest(&plan.message, view).map(Box::new);
         discriminators.push(match (id, timestamp) {
             (Some(id), _) => Discriminator::Id(id),
+            // The token is the same for many deliveries, so the body tells them apart.
+            (None, _) if plan.bearer => Discriminator::Content(Box::new(sha256(view.body))),
             (None, Some(_)) => Discriminator::Exact(digest()?),
             (None, None) => Discriminator::Content(digest()?),
         });
@@ -159,6 +147,7 @@ impl Verifier {
     /// Every check runs, so the time shows nothing about which one matches.
     fn find_match(
         &self,
+        keys: &[PreparedKey],
         plan: &Plan,
         head: &mut CheckedHead,
         view: &BodyView<'_>,
@@ -182,7 +171,7 @@ impl Verifier {
                 segments,
                 ..
             } = &head.messages[check.message];
-            let Some(key) = self.key(*check, head.plan) else {
+            let Some(key) = key_of(keys, *check, head.plan) else {
                 continue;
             };
             let expected = if let Some(mut mac) = macs.next() {
@@ -213,6 +202,33 @@ impl Verifier {
             }
         }
         matching.copied().ok_or(VerifyError::SignatureMismatch)
+    }
+
+    /// Runs every check of a delivery but that of its signature.
+    pub(super) fn check_unsigned(
+        &self,
+        plan: &Plan,
+        head: &CheckedHead,
+        view: &BodyView<'_>,
+        now: UnixTime,
+    ) -> Result<(), VerifyError> {
+        if plan.signature.location.is_in_body() {
+            read_signatures(plan, view)?;
+        }
+        head.check_expiry(now)?;
+        check_values(plan, head, view)?;
+        let mut result = Err(VerifyError::SignatureMissing);
+        for message in &head.messages {
+            result = self
+                .check_timestamp(plan, message, view, now)
+                .and_then(|_| self.check_guards(plan, message, view))
+                .and_then(|()| message.segments.digest(&plan.message, view))
+                .map(drop);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     /// Checks the timestamp, which the head or the body has, against the window.
@@ -261,6 +277,33 @@ impl Verifier {
         }
         Ok(())
     }
+}
+
+/// Returns the key of `check` for the plan of this index.
+fn key_of(keys: &[PreparedKey], check: SignatureCheck, plan: usize) -> Option<&mac::Key> {
+    keys.get(check.key)?.plans[plan].as_ref()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    mac::Sha256::new(bytes).finish()
+}
+
+/// Checks the requirements, the digests and the form of a body.
+fn check_values(plan: &Plan, head: &CheckedHead, view: &BodyView<'_>) -> Result<(), VerifyError> {
+    check_requirements(plan, &head.requirements, view)?;
+    if head
+        .digests()
+        .is_some_and(|digests| !digests.matches(view.body))
+    {
+        return Err(VerifyError::RequirementUnmet);
+    }
+    if !plan.allows_body(view.body) {
+        return Err(match plan.body_form.is_unsigned_batch(view.body) {
+            true => VerifyError::BatchUnsigned,
+            false => VerifyError::FieldMalformed,
+        });
+    }
+    Ok(())
 }
 
 /// Reads the signatures that are in the body.

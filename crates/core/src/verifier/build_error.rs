@@ -12,6 +12,9 @@ use crate::limits::MAX_KEYS;
 pub enum BuildError {
     /// There is no key, so no delivery could verify.
     NoKey,
+    /// Keys are to be fetched, and the operator has configured keys, too, or the scheme does not
+    /// say where the provider publishes its keys.
+    KeysNotPublished,
     /// There are more than [`MAX_KEYS`] keys.
     TooManyKeys,
     /// The id of a key belongs to another key, or is not 1 to 256 visible ASCII characters.
@@ -55,6 +58,9 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoKey => f.write_str("no key; expected at least one"),
+            Self::KeysNotPublished => f.write_str(
+                "no key can be fetched; expected a scheme with `keys` and no secrets, or secrets",
+            ),
             Self::TooManyKeys => write!(f, "too many keys; expected at most {MAX_KEYS}"),
             Self::KeyId { index } => write!(
                 f,

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Verifier;
 use super::build_error::BuildError;
 use super::key::{DecodedSecret, Key, PreparedKey};
 use super::settings::SchemeSettings;
+use super::{KeySource, Verifier};
 use crate::catalogue::published_secrets;
 use crate::limits::MAX_KEYS;
 use crate::scheme::{Scheme, field};
@@ -22,6 +22,7 @@ pub struct VerifierBuilder {
     params: BTreeMap<Box<str>, Box<str>>,
     variant: Option<String>,
     published: Published,
+    key_source: KeySource,
 }
 
 /// Whether a verifier accepts the secrets that public documentation prints.
@@ -41,6 +42,7 @@ impl VerifierBuilder {
             params: BTreeMap::new(),
             variant: None,
             published: Published::Refused,
+            key_source: KeySource::Configured,
         }
     }
 
@@ -99,6 +101,17 @@ impl VerifierBuilder {
         self
     }
 
+    /// Verifies with keys that are fetched from the provider, instead of keys of the operator.
+    ///
+    /// The scheme must say where the provider publishes its keys. The verifier does not fetch by
+    /// itself: [`Pending::key_reference`](crate::Pending::key_reference) says which key a
+    /// delivery needs.
+    #[must_use]
+    pub fn fetched_keys(mut self) -> Self {
+        self.key_source = KeySource::Fetched;
+        self
+    }
+
     /// Builds the verifier.
     ///
     /// # Errors
@@ -106,14 +119,18 @@ impl VerifierBuilder {
     /// Returns a [`BuildError`] in these cases:
     ///
     /// * There is no key, or there are more than [`MAX_KEYS`].
+    /// * Keys are to be fetched, and there are keys of the operator, or the scheme does not say
+    ///   where the provider publishes its keys.
     /// * Two keys have the same id, or an id is not 1 to 256 visible ASCII characters.
     /// * A secret does not fit the scheme, or a provider's documentation prints it.
     /// * The URL or a parameter is missing or wrong, or the variant is unknown.
     pub fn build(self) -> Result<Verifier, BuildError> {
-        match self.keys.len() {
-            0 => return Err(BuildError::NoKey),
-            1..=MAX_KEYS => {}
-            _ => return Err(BuildError::TooManyKeys),
+        match (self.keys.len(), self.key_source) {
+            (0, KeySource::Fetched) if self.scheme.publishes_keys() => {}
+            (_, KeySource::Fetched) => return Err(BuildError::KeysNotPublished),
+            (0, KeySource::Configured) => return Err(BuildError::NoKey),
+            (1..=MAX_KEYS, KeySource::Configured) => {}
+            (_, KeySource::Configured) => return Err(BuildError::TooManyKeys),
         }
         let settings = SchemeSettings::new(&self.scheme, self.url.as_deref(), self.params)?;
         let pinned = match self.variant {
@@ -159,6 +176,7 @@ impl VerifierBuilder {
             pinned,
             secrets,
             keys,
+            key_source: self.key_source,
         })
     }
 }

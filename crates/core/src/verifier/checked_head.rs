@@ -22,7 +22,7 @@ use crate::mac::{MacState, Tag};
 use crate::message_signature::Digests;
 use crate::scheme::lookup::LookupError;
 use crate::scheme::signature::Candidates;
-use crate::scheme::{JwtAlgorithm, Plan, SignatureKind};
+use crate::scheme::{JwtAlgorithm, KeyReference, Plan, SignatureKind};
 use crate::time::UnixTime;
 
 /// Clock difference that is allowed for the `exp` and `nbf` of a JWT.
@@ -49,10 +49,19 @@ pub(super) struct CheckedHead {
     /// The head's values in requirements that compare head and body, each with the index of its
     /// requirement.
     pub(super) requirements: Vec<(usize, Vec<u8>)>,
-    /// Digests that the body must have, if a signed header says so.
-    pub(super) digests: Option<Digests>,
+    /// Values that few deliveries have. Boxed, so that all others are not larger.
+    pub(super) rare: Option<Box<RareValues>>,
     /// The last time at which the signature is valid, if the signature says so itself.
     pub(super) expires: Option<UnixTime>,
+}
+
+/// Values of a checked head that few schemes have.
+#[derive(Default)]
+pub(super) struct RareValues {
+    /// Digests that the body must have, if a signed header says so.
+    pub(super) digests: Option<Digests>,
+    /// The values of the head that name the key, if the key is to be fetched.
+    pub(super) key: Option<KeyReference>,
 }
 
 /// One message that the provider may have signed, with the signatures that may belong to it.
@@ -80,6 +89,21 @@ pub(super) struct SignatureCheck {
 }
 
 impl CheckedHead {
+    /// Returns the rare values, to set them.
+    pub(super) fn rare(&mut self) -> &mut RareValues {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Returns the values of the head that name the key, if the key is to be fetched.
+    pub(super) fn key_reference(&self) -> Option<&KeyReference> {
+        self.rare.as_ref()?.key.as_ref()
+    }
+
+    /// Returns the digests that the body must have.
+    pub(super) fn digests(&self) -> Option<&Digests> {
+        self.rare.as_ref()?.digests.as_ref()
+    }
+
     /// Checks that the signature has not expired.
     pub(super) fn check_expiry(&self, now: UnixTime) -> Result<(), VerifyError> {
         match self.expires {
@@ -128,7 +152,9 @@ impl Verifier {
                 let mut read = policy.read(head, origin)?;
                 checked.expires = read.expires;
                 checked.check_expiry(now)?;
-                checked.digests = read.digests.take();
+                if let Some(digests) = read.digests.take() {
+                    checked.rare().digests = Some(digests);
+                }
                 signature = read;
                 view.signature = Some(&signature);
                 if !plan.algorithm.tag_len().allows(signature.signature.len()) {
@@ -148,7 +174,10 @@ impl Verifier {
         checked.id = read_id(plan, &view)?;
         checked.event_type = read_event_type(plan, &view);
         read_requirements(plan, &view, &mut checked.requirements)?;
-        self.add_checks(index, checked.messages.len(), now, &mut checked.checks)?;
+        if let Err(error) = self.add_checks(index, checked.messages.len(), now, &mut checked.checks)
+        {
+            self.add_fetched_key(&view, plan, &mut checked, error)?;
+        }
         Ok(checked)
     }
 

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use subtle::ConstantTimeEq;
 
 use super::head_view::HeadView;
-use super::lookup::timestamp_error;
+use super::lookup::{LookupResult, timestamp_error};
 use super::render::{Rendered, render};
 use crate::error::VerifyError;
 use crate::scheme::location::Location;
+use crate::scheme::lookup::LookupError;
 use crate::scheme::template::Variable;
 use crate::scheme::{Plan, field};
 
@@ -92,6 +93,24 @@ pub(super) fn compose_event_id<'a>(
     Ok(id.into())
 }
 
+/// Looks up the value at `location`, also if it is an item of the list in the signature header,
+/// which `view` does not have yet.
+pub(super) fn item_or_value<'h>(
+    plan: &Plan,
+    view: &HeadView<'h>,
+    location: &Location,
+) -> LookupResult<'h> {
+    if view.list.is_some() || !matches!(location, Location::Signature(_)) {
+        return view.at(location);
+    }
+    let read = |location: &Location| view.at(location);
+    let values = plan.signature.values(view.head.headers, read);
+    let values = values.map_err(|_| LookupError::Malformed)?;
+    let list = values.first().map(|value| &**value);
+    let view = HeadView { list, ..*view };
+    view.at(location).map(|value| value.into_owned().into())
+}
+
 /// Checks the requirements whose two values are in the head. If a requirement compares head and
 /// body, adds its index and the head's value to `requirements`.
 pub(super) fn read_requirements(
@@ -102,7 +121,7 @@ pub(super) fn read_requirements(
     for (index, equal) in plan.require.iter().enumerate() {
         let found = match equal.location.is_in_body() {
             true => None,
-            false => Some(view.at(&equal.location)?),
+            false => Some(item_or_value(plan, view, &equal.location)?),
         };
         let expected = match equal.needs_body() {
             true => None,

@@ -63,11 +63,17 @@ impl<'h> HeadView<'h> {
             }
             Location::Signature(item) => match self.signature {
                 Some(signature) => signature_parameter(signature, item),
-                None => self.item(item).map(Cow::Borrowed),
+                None => self.item(item),
             },
             Location::Claim(name) => {
                 let claim = self.claims.and_then(|claims| claims.text(name));
                 claim
+                    .map(|text| text.into_bytes().into())
+                    .ok_or(LookupError::Missing)
+            }
+            Location::Jose(name) => {
+                let member = self.claims.and_then(|claims| claims.header_text(name));
+                member
                     .map(|text| text.into_bytes().into())
                     .ok_or(LookupError::Missing)
             }
@@ -89,7 +95,7 @@ impl<'h> HeadView<'h> {
         }))
     }
 
-    fn item(&self, item: &Item) -> Result<&'h [u8], LookupError> {
+    fn item(&self, item: &Item) -> LookupResult<'h> {
         let list = self.plan.and_then(|plan| plan.signature.list.as_ref());
         let list = list.ok_or(LookupError::Missing)?;
         list.item(self.list.ok_or(LookupError::Missing)?, item)

@@ -24,9 +24,12 @@ pub(super) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&token[..at], &token[at + 1..]))
 }
 
-/// The claims of a token.
+/// The claims of a token, and the members of its header.
 #[derive(Clone, Debug)]
-pub(super) struct Claims(Map<String, Value>);
+pub(super) struct Claims {
+    header: Map<String, Value>,
+    claims: Map<String, Value>,
+}
 
 impl Claims {
     /// Reads the header and the claims from the signed part of a token. Returns the claims and
@@ -57,26 +60,21 @@ impl Claims {
         if header.contains_key("crit") {
             return Err(VerifyError::SignatureVersionUnknown);
         }
-        let claims = object(&signed[at + 1..]).map(Self).ok_or(MALFORMED)?;
-        Ok((claims, chosen.algorithm))
+        let claims = object(&signed[at + 1..]).ok_or(MALFORMED)?;
+        Ok((Self { header, claims }, chosen.algorithm))
     }
 
-    /// Returns the text of the claim `name`, if it is a string or a whole number.
+    /// Returns the text of the claim `name`, if it is a string, a whole number or a truth
+    /// value.
     ///
     /// An array of one element counts as that element, as RFC 7519 §4.1.3 allows for `aud`.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        let value = match self.0.get(name)? {
-            Value::Array(values) => match values.as_slice() {
-                [value] => value,
-                _ => return None,
-            },
-            value => value,
-        };
-        match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) if !number.is_f64() => Some(number.to_string()),
-            _ => None,
-        }
+        text(&self.claims, name)
+    }
+
+    /// Returns the text of the member `name` of the header, like [`text`](Self::text).
+    pub(super) fn header_text(&self, name: &str) -> Option<String> {
+        text(&self.header, name)
     }
 
     /// Checks `exp` and `nbf` (RFC 7519 §4.1), if the token has them. Returns the last time at
@@ -86,7 +84,7 @@ impl Claims {
         now: UnixTime,
         leeway: Duration,
     ) -> Result<Option<UnixTime>, VerifyError> {
-        let time = |name: &str| match self.0.get(name) {
+        let time = |name: &str| match self.claims.get(name) {
             None => Ok(None),
             Some(value) => value
                 .as_i64()
@@ -101,6 +99,24 @@ impl Claims {
             return Err(VerifyError::TimestampTooNew);
         }
         Ok(end)
+    }
+}
+
+/// Returns the text of a member that is a string, a whole number or a truth value, alone or in an
+/// array.
+fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
+    let value = match object.get(name)? {
+        Value::Array(values) => match values.as_slice() {
+            [value] => value,
+            _ => return None,
+        },
+        value => value,
+    };
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        _ => None,
     }
 }
 

@@ -15,6 +15,7 @@ mod build_error;
 mod builder;
 mod checked_head;
 mod endpoint;
+mod fetched_key;
 mod handshake;
 mod head_fields;
 mod head_segments;
@@ -40,6 +41,7 @@ pub use self::body_hash::BodyHash;
 pub use self::build_error::BuildError;
 pub use self::builder::VerifierBuilder;
 pub(crate) use self::builder::find_variant;
+pub use self::fetched_key::FetchedKey;
 use self::handshake::LateHandshake;
 use self::head_view::HeadView;
 pub use self::key::Key;
@@ -68,6 +70,17 @@ pub struct Verifier {
     /// The first reading of each secret, in the order of the secrets, and then all second
     /// readings.
     keys: Vec<PreparedKey>,
+    /// Where the keys come from. A verifier that fetches has no `keys`.
+    key_source: KeySource,
+}
+
+/// Where the keys of a verifier come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeySource {
+    /// The operator has configured them.
+    Configured,
+    /// The provider publishes them, and each delivery names one.
+    Fetched,
 }
 
 /// The result of checking the head of a request.
@@ -142,6 +155,14 @@ impl Verifier {
         let keys = self.keys[..self.secrets].iter().enumerate();
         keys.filter(move |(_, key)| key.is_active(time))
             .map(|(index, _)| index)
+    }
+
+    /// Whether each delivery names a key that is to be fetched.
+    ///
+    /// [`Pending::key_reference`] then returns the reference, and
+    /// [`Pending::finish_with_key`] verifies.
+    pub fn fetches_keys(&self) -> bool {
+        self.key_source == KeySource::Fetched
     }
 
     /// Returns the ids of all keys, active or not.

@@ -8,6 +8,7 @@ use super::body::{Body, Chunk};
 use super::body_hash::BodyHash;
 use super::checked_head::CheckedHead;
 use super::handshake::LateHandshake;
+use super::key::PreparedKey;
 use super::{RequestOutcome, Verified, Verifier};
 use crate::error::VerifyError;
 use crate::mac::MacState;
@@ -134,10 +135,25 @@ impl Pending<'_> {
         (body.clone(), self.check(body, now))
     }
 
+    /// Takes the received body out.
+    pub(super) fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body).into_bytes()
+    }
+
     fn check(&mut self, body: Bytes, now: UnixTime) -> Result<RequestOutcome, VerifyError> {
+        self.check_with(&self.verifier.keys, body, now)
+    }
+
+    /// Checks the signature with one of `keys`.
+    pub(super) fn check_with(
+        &mut self,
+        keys: &[PreparedKey],
+        body: Bytes,
+        now: UnixTime,
+    ) -> Result<RequestOutcome, VerifyError> {
         let verifier = self.verifier;
         let event = match &mut self.head {
-            Ok(head) => verifier.finish_delivery(head, &body, now),
+            Ok(head) => verifier.finish_delivery(keys, head, &body, now),
             Err(error) => Err(*error),
         };
         if self.handshakes.is_empty() {

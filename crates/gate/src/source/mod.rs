@@ -105,9 +105,14 @@ impl Source {
     /// Returns the refusal for `error`, with the status that the provider demands, if any.
     pub(crate) fn refusal(&self, error: VerifyError) -> Refusal {
         match (self.verifier.scheme().refusal_status(), error) {
-            (None, _) | (_, VerifyError::NoActiveKey | VerifyError::HandshakeRefused) => {
-                error.into()
-            }
+            (None, _)
+            | (
+                _,
+                VerifyError::NoActiveKey
+                | VerifyError::KeyUnknown
+                | VerifyError::KeyUnavailable
+                | VerifyError::HandshakeRefused,
+            ) => error.into(),
             (Some(status), _) => Refusal::from(error).with_status(status),
         }
     }

@@ -78,7 +78,9 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
         Location::Signature(_) => {
             in_message || matches!(plan.kind, SignatureKind::MessageSignature(_))
         }
-        Location::Claim(_) => matches!(plan.kind, SignatureKind::Jwt { .. }),
+        Location::Claim(_) | Location::Jose(_) => {
+            matches!(plan.kind, SignatureKind::Jwt { .. })
+        }
         Location::Param(_) => true,
     }
 }
@@ -97,6 +99,7 @@ pub(super) fn check_plan(section: &Section<'_>, plan: &mut Plan, binds_body: Opt
         );
     }
     check_binding(section, plan, binds_body);
+    check_bearer(section, plan);
     check_items(section, plan);
     check_claims(section, plan);
     check_plain_digest(section, plan);
@@ -130,6 +133,7 @@ fn check_id(section: &Section<'_>, plan: &mut Plan) {
     }
     // A token signs nothing. Its id still recognises the provider's retries.
     let signed = plan.algorithm == Algorithm::Token
+        || plan.bearer
         || plan
             .message
             .signed_placeholders()
@@ -205,6 +209,23 @@ fn check_binding(section: &Section<'_>, plan: &Plan, binds_body: Option<bool>) {
             );
         }
         _ => {}
+    }
+}
+
+/// Checks that only a token that covers no part of the delivery counts as its caller's.
+fn check_bearer(section: &Section<'_>, plan: &Plan) {
+    let is_jwt = matches!(plan.kind, SignatureKind::Jwt { .. });
+    if plan.bearer && (!is_jwt || plan.body != BodyBinding::Unbound) {
+        section.wrong(
+            "bearer",
+            "only for jwt-… with `binds_body = false`: the token authenticates the caller alone",
+        );
+    }
+    if plan.bearer && plan.timestamp.is_some() {
+        section.wrong(
+            "bearer",
+            "not with `ts`: the time of a token that serves many deliveries is not theirs",
+        );
     }
 }
 
@@ -291,10 +312,10 @@ fn check_claims(section: &Section<'_>, plan: &Plan) {
         }
     }
     let mut locations = plan.locations().into_iter();
-    if locations.any(|location| matches!(location, Location::Claim(_)))
+    if locations.any(|location| matches!(location, Location::Claim(_) | Location::Jose(_)))
         && !matches!(plan.kind, SignatureKind::Jwt { .. })
     {
-        section.wrong("alg", "claim:… needs one of the jwt-… algorithms");
+        section.wrong("alg", "claim:… and jose:… need one of the jwt-… algorithms");
     }
 }
 

@@ -61,10 +61,12 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     for guard in &guards {
         locations.push(&guard.location);
     }
-    if locations
-        .iter()
-        .any(|location| matches!(location, Location::Signature(_) | Location::Claim(_)))
-    {
+    if locations.iter().any(|location| {
+        matches!(
+            location,
+            Location::Signature(_) | Location::Claim(_) | Location::Jose(_)
+        )
+    }) {
         section.report().add(
             section.path(),
             "sig:… or claim:… in a handshake; expected header:, query:, form:, json: or param:",

@@ -5,6 +5,7 @@
 
 mod checks;
 mod handshake;
+mod keys;
 mod plan;
 mod signature;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use super::{CompiledScheme, Extend, Plan};
 use crate::document::Section;
 
 /// Keys that apply to a whole scheme, not to one of its variants.
-const SCHEME_KEYS: [&str; 3] = ["variants", "handshake", "status"];
+const SCHEME_KEYS: [&str; 4] = ["variants", "handshake", "status", "keys"];
 
 /// Compiles the scheme in `section`. Reports every mistake to the section; returns `None` if a
 /// mistake leaves nothing to compile.
@@ -47,6 +48,9 @@ pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Compiled
         vec![plan::read(&root)?]
     };
     checks::check_handshakes(&root, &plans, &handshakes);
+    let fetch = root
+        .section("keys")
+        .and_then(|section| keys::read(&section, &plans));
 
     let mut used = handshake_locations(&handshakes);
     let handshake_json = pointers(&root, &used)?;
@@ -68,6 +72,7 @@ pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Compiled
         status,
         params,
         needs_url,
+        fetch,
     })
 }
 

@@ -61,6 +61,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
     let each = read_each(section);
     let body_form = section.optional::<BodyForm>("body").unwrap_or_default();
     let binds_body = section.optional::<bool>("binds_body");
+    let bearer = section.optional::<bool>("bearer").unwrap_or(false);
     let url = read_url(section);
     let context = SchemeContext {
         timestamp: timestamp
@@ -100,6 +101,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
         each,
         body_form,
         body: BodyBinding::Unbound,
+        bearer,
         url,
         json: Vec::new(),
     };

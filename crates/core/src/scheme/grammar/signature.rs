@@ -60,11 +60,13 @@ fn read_policy(sig: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Option<Policy
             PublicAlgorithm::EcdsaP256Sha256Fixed => "ecdsa-p256-sha256",
             PublicAlgorithm::RsaPkcs1Sha256 => "rsa-v1_5-sha256",
             PublicAlgorithm::RsaPssSha512 => "rsa-pss-sha512",
-            PublicAlgorithm::EcdsaP256Sha256 => {
+            PublicAlgorithm::EcdsaP256Sha256
+            | PublicAlgorithm::EcdsaP256Sha1
+            | PublicAlgorithm::RsaPkcs1Sha256OrSha1 => {
                 sig.wrong(
                     "in",
-                    "http-message-signature does not use DER; expected alg = \
-                     \"ecdsa-p256-sha256-fixed\"",
+                    "http-message-signature uses neither DER nor SHA-1; expected alg = \
+                     \"ecdsa-p256-sha256-fixed\" or \"rsa-pkcs1-sha256\"",
                 );
                 return None;
             }
@@ -165,6 +167,18 @@ fn read_location(sig: &Section<'_>) -> Option<SignatureLocation> {
 }
 
 fn read_list(sig: &Section<'_>) -> Option<List> {
+    match sig.optional::<String>("object").as_deref() {
+        Some("base64-json") => {
+            let name = sig.required::<String>("key")?.into();
+            return Some(List {
+                items: 0,
+                trim: false,
+                kind: ListKind::Object { name },
+            });
+        }
+        Some(_) => sig.wrong("object", "expected \"base64-json\""),
+        None => {}
+    }
     let trim = sig.optional("trim").unwrap_or(false);
     let skip = sig.optional::<u64>("skip");
     let kind = match (
@@ -218,6 +232,7 @@ pub(super) fn can_contain(list: Option<&List>, item: &Item) -> bool {
             signatures.is_some_and(|signatures| signatures != item.as_bytes())
         }
         (Some(ListKind::Positional { skip }), Item::Position(position)) => position < skip,
+        (Some(ListKind::Object { name }), Item::Name(item)) => name != item,
         _ => false,
     }
 }

@@ -39,7 +39,8 @@ impl SchemeAlgorithm {
 impl FromValue for SchemeAlgorithm {
     const EXPECTED: &'static str = "one of hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512, \
                                     sha256, ed25519, ecdsa-p256-sha256, ecdsa-p256-sha256-fixed, \
-                                    rsa-pkcs1-sha256, rsa-pss-sha512, token, jwt-hs256, \
+                                    ecdsa-p256-sha1, rsa-pkcs1-sha256, \
+                                    rsa-pkcs1-sha256-or-sha1, rsa-pss-sha512, token, jwt-hs256, \
                                     jwt-hs384, jwt-hs512, jwt-rs256, jwt-es256";
 
     fn from_value(value: &Value) -> Result<Self, String> {
@@ -137,7 +138,7 @@ impl FromValue for TimeUnit {
 
 impl FromValue for Location {
     const EXPECTED: &'static str = "header:NAME, query:NAME, form:NAME, json:/POINTER, sig:NAME, \
-                                    sig:#POSITION, claim:NAME or param:NAME";
+                                    sig:#POSITION, claim:NAME, jose:NAME or param:NAME";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, Self::parse)
