@@ -1,6 +1,7 @@
 //! The signed message: a template, split into parts by when the verifier can compute them.
 
-use super::ambiguity::{SchemeContext, UrlConstraints, check_unambiguous};
+use super::ambiguity::{FreeValue, SchemeContext, UrlConstraints, check_unambiguous};
+use super::delimiters::Delimiters;
 use super::location::Location;
 use super::template::{self, Placeholder, Segment, Variable};
 
@@ -33,7 +34,8 @@ impl Message {
     pub(crate) fn compile(
         template: &str,
         context: SchemeContext<'_>,
-        id_delimiters: &mut Vec<u8>,
+        free: Option<&FreeValue>,
+        id_delimiters: &mut Delimiters,
     ) -> Result<Self, String> {
         let mut segments = template::parse(template)?;
         if template::placeholders(&segments).any(|value| value.filters.iter().any(|f| f.signs())) {
@@ -50,6 +52,10 @@ impl Message {
             }
         }
         let url_constraints = check_unambiguous(&mut segments, context, id_delimiters)?;
+        if let Some(free) = free {
+            free.apply(&mut segments, context)
+                .map_err(|message| format!("with `free`: {message}"))?;
+        }
         let mut parts: Vec<Part> = Vec::new();
         for segment in segments {
             match (is_in_body(&segment, context)?, parts.last_mut()) {
@@ -188,7 +194,7 @@ mod tests {
     };
 
     fn compile(template: &str) -> Result<Message, String> {
-        Message::compile(template, NO_CONTEXT, &mut Vec::new())
+        Message::compile(template, NO_CONTEXT, None, &mut Delimiters::default())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 #![doc = include_str!("language.md")]
 
 mod ambiguity;
+pub(crate) mod delimiters;
 pub(crate) mod fetch;
 pub(crate) mod field;
 mod grammar;

@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use super::delimiters::Delimiters;
 use super::field::TimeUnit;
 use super::handshake::{Condition, RequiredValue};
 use super::json::{self, Pointer};
@@ -207,7 +208,7 @@ pub(crate) struct IdField {
     pub(crate) locations: Vec<Location>,
     /// Characters that the id must not contain: after one of them, the message could be divided in
     /// another way.
-    pub(crate) exclude: Vec<u8>,
+    pub(crate) exclude: Delimiters,
     /// Whether the signature covers the id. An unsigned id does not identify the event.
     pub(crate) signed: bool,
 }

@@ -6,6 +6,7 @@
 //!
 //! `{{`, `}}`, `[[` and `]]` write the single character. `[ ]` do not nest.
 
+use super::delimiters::Delimiters;
 use super::location::{Item, Location};
 
 /// A part of a template.
@@ -25,9 +26,22 @@ pub(crate) struct Placeholder {
     /// The treatment of an absent value outside of `[ ]`.
     pub(crate) absent: IfAbsent,
     /// Bytes that the value must not contain, because they can stand next to it in the message.
-    pub(crate) delimiters: Vec<u8>,
+    pub(crate) delimiters: Delimiters,
+    /// The deliveries in which the value may contain its delimiters nevertheless.
+    pub(crate) exemption: Option<Box<Exemption>>,
     /// Whether the value may contain any character: the other values then may not.
     pub(crate) free: bool,
+}
+
+/// The deliveries in which a value may contain its delimiters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exemption {
+    /// The signed value that decides.
+    pub(crate) variable: Variable,
+    /// The text that the signed value is compared with.
+    pub(crate) value: String,
+    /// Whether equal texts exempt the value. Otherwise different texts do.
+    pub(crate) if_equal: bool,
 }
 
 /// The treatment of an absent value.
@@ -218,7 +232,8 @@ fn parse_placeholder(text: &str) -> Result<Placeholder, String> {
         variable,
         filters: Vec::new(),
         absent: IfAbsent::Refuse,
-        delimiters: Vec::new(),
+        delimiters: Delimiters::default(),
+        exemption: None,
         free: false,
     };
     for part in parts {

@@ -86,7 +86,7 @@ impl Draft<'_> {
                 continue;
             }
             let id = id.ok_or(SignError::IdMissing)?;
-            if !field::is_valid_id(id.as_bytes(), &field.exclude) {
+            if !field::is_valid_id(id.as_bytes()) || !field.exclude.allow(id.as_bytes()) {
                 return Err(SignError::IdMalformed);
             }
             self.insert(location, id.as_bytes())?;

@@ -75,7 +75,7 @@ impl Verifier {
             // The members of the body are parsed already, so reading the type costs nothing.
             (None, Some(Location::Json(pointer))) if plan.each.is_none() && view.is_parsed() => {
                 let text = view.text(pointer).ok();
-                let text = text.filter(|text| field::is_valid_id(text.as_bytes(), b""));
+                let text = text.filter(|text| field::is_valid_id(text.as_bytes()));
                 OnceLock::from(text.map(Into::into))
             }
             (None, _) => OnceLock::new(),

@@ -146,8 +146,7 @@ impl VerifierBuilder {
         let mut second_readings = Vec::new();
         for (index, key) in self.keys.into_iter().enumerate() {
             let id = key.id.unwrap_or_else(|| (index + 1).to_string());
-            if !field::is_valid_id(id.as_bytes(), b"") || keys.iter().any(|other| *other.id == *id)
-            {
+            if !field::is_valid_id(id.as_bytes()) || keys.iter().any(|other| *other.id == *id) {
                 return Err(BuildError::KeyId { index });
             }
             let readings = DecodedSecret::readings(&self.scheme, pinned, &key.secret, published)

@@ -131,7 +131,7 @@ impl Verifier {
 
 /// Returns the text of a reference: 1 to 256 visible ASCII characters.
 fn text(value: &[u8]) -> Result<Box<str>, VerifyError> {
-    let text = Some(value).filter(|value| field::is_valid_id(value, b""));
+    let text = Some(value).filter(|value| field::is_valid_id(value));
     let text = text.and_then(|text| std::str::from_utf8(text).ok());
     text.map(Into::into).ok_or(VerifyError::FieldMalformed)
 }

@@ -8,6 +8,7 @@ use super::head_view::HeadView;
 use super::lookup::{LookupResult, timestamp_error};
 use super::render::{Rendered, render};
 use crate::error::VerifyError;
+use crate::scheme::delimiters::Delimiters;
 use crate::scheme::location::Location;
 use crate::scheme::lookup::LookupError;
 use crate::scheme::template::Variable;
@@ -64,7 +65,7 @@ pub(super) fn read_id(plan: &Plan, view: &HeadView<'_>) -> Result<Option<Box<str
 pub(super) fn read_event_type(plan: &Plan, view: &HeadView<'_>) -> Option<Box<str>> {
     let location = plan.event_type.as_ref().filter(|at| !at.is_in_body())?;
     let text = view.at(location).ok()?;
-    let text = Some(text).filter(|text| field::is_valid_id(text, b""))?;
+    let text = Some(text).filter(|text| field::is_valid_id(text))?;
     Some(std::str::from_utf8(&text).ok()?.into())
 }
 
@@ -72,11 +73,11 @@ pub(super) fn read_event_type(plan: &Plan, view: &HeadView<'_>) -> Option<Box<st
 /// may contain a blank, so the composition is unambiguous.
 pub(super) fn compose_event_id<'a>(
     locations: &[Location],
-    exclude: &[u8],
+    exclude: &Delimiters,
     read: impl Fn(&Location) -> Result<Cow<'a, [u8]>, VerifyError>,
 ) -> Result<Box<str>, VerifyError> {
-    fn part<'p>(text: &'p [u8], exclude: &[u8]) -> Result<&'p str, VerifyError> {
-        let part = Some(text).filter(|text| field::is_valid_id(text, exclude));
+    fn part<'p>(text: &'p [u8], exclude: &Delimiters) -> Result<&'p str, VerifyError> {
+        let part = Some(text).filter(|text| field::is_valid_id(text) && exclude.allow(text));
         let part = part.and_then(|part| std::str::from_utf8(part).ok());
         part.ok_or(VerifyError::FieldMalformed)
     }

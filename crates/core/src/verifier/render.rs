@@ -11,7 +11,6 @@ use smallvec::SmallVec;
 use super::lookup::LookupResult;
 use crate::error::VerifyError;
 use crate::mac;
-use crate::scheme::field::contains_any;
 use crate::scheme::handshake::ResponseType;
 use crate::scheme::lookup::LookupError;
 use crate::scheme::template::{Filter, IfAbsent, Placeholder, Segment, Variable};
@@ -81,10 +80,19 @@ fn render_value<'a>(
     for filter in &value.filters {
         bytes = apply_filter(*filter, &bytes).into();
     }
-    if contains_any(&bytes, &value.delimiters) {
+    if !value.delimiters.allow(&bytes) && !is_exempt(value, read) {
         return Err(VerifyError::FieldMalformed);
     }
     Ok(Some(bytes))
+}
+
+/// Whether the value may contain its delimiters in this delivery.
+fn is_exempt<'a>(value: &Placeholder, read: &dyn Fn(&Variable) -> LookupResult<'a>) -> bool {
+    value.exemption.as_ref().is_some_and(|exemption| {
+        let found = read(&exemption.variable);
+        let holds = found.is_ok_and(|found| *found == *exemption.value.as_bytes());
+        holds == exemption.if_equal
+    })
 }
 
 fn apply_filter(filter: Filter, bytes: &[u8]) -> Vec<u8> {

@@ -79,7 +79,7 @@ impl Verified {
                 _ => return None,
             };
             let text = String::from_utf8(text).ok()?;
-            field::is_valid_id(text.as_bytes(), b"").then(|| text.into())
+            field::is_valid_id(text.as_bytes()).then(|| text.into())
         };
         event.event_type.get_or_init(read).as_deref()
     }

@@ -9,6 +9,7 @@ mod json_web_tokens;
 mod key_readings;
 mod loading;
 mod message_signatures;
+mod shifts;
 mod time;
 mod urls_and_forms;
 mod variants;

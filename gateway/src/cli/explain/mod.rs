@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hookgate_core::{
     Head, RequestOutcome, Scheme, Secret, UnixTime, Verifier, VerifierBuilder, VerifyError,
 };
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::capture::CaptureOptions;
 use super::identify::{Candidate, FOREVER, KEYS, SchemeInputs, candidates};
@@ -52,14 +52,14 @@ impl FailedVerification<'_> {
             causes.extend(self.try_other_providers()?);
         }
         if causes.is_empty() {
-            causes.push(self.describe_unexplained(error));
+            causes.push(self.describe_unexplained(&verifier, error));
         }
         findings.extend(causes);
         Ok(findings)
     }
 
     /// The finding for a delivery that no attempt has made verify.
-    fn describe_unexplained(&self, error: VerifyError) -> String {
+    fn describe_unexplained(&self, verifier: &Verifier, error: VerifyError) -> String {
         match error {
             VerifyError::TimestampTooOld | VerifyError::TimestampTooNew => {
                 "the signature contains its own validity period, and the time of arrival is \
@@ -72,11 +72,37 @@ impl FailedVerification<'_> {
                  Either the secret is wrong, or the body was changed"
                     .to_owned()
             }
-            _ => format!(
-                "`hookgate providers {}` shows what this provider sends",
-                self.signing.provider.name()
-            ),
+            VerifyError::FieldMalformed => match self.malformed_header(verifier) {
+                Some(name) => format!(
+                    "the value of `{name}` does not have the form of the scheme: it is empty or \
+                     too long, or it has a character or a number that would let the signed \
+                     message be divided in two ways"
+                ),
+                None => self.describe_scheme(),
+            },
+            _ => self.describe_scheme(),
         }
+    }
+
+    fn describe_scheme(&self) -> String {
+        format!(
+            "`hookgate providers {}` shows what this provider sends",
+            self.signing.provider.name()
+        )
+    }
+
+    /// Returns the header whose value is malformed: with another value, the delivery is refused
+    /// for another reason.
+    fn malformed_header(&self, verifier: &Verifier) -> Option<HeaderName> {
+        let scheme = self.signing.provider.scheme();
+        let mut names = scheme.headers().into_iter().cloned();
+        names.find(|name| {
+            let mut headers = self.headers.clone();
+            headers.insert(name.clone(), HeaderValue::from_static("1"));
+            let head = Head::new(&self.signing.method, self.uri, &headers);
+            let outcome = verifier.verify(head, self.body.clone(), self.now);
+            outcome.err() != Some(VerifyError::FieldMalformed)
+        })
     }
 
     /// Returns a builder for a verifier that accepts deliveries of any age.

@@ -196,7 +196,6 @@ fn every_delivery_of_a_bug_report_gets_its_verdict() {
     assert_eq!(cases.len(), 31);
     assert_only(
         &[
-            "09-adyen-report-psp-with-colons",
             "15-mailgun-inbound-form",
             "16-mailgun-inbound-multipart",
             "17b-mailgun-parent-signature",

@@ -8,7 +8,9 @@
 //! text before the anchor from the left and the text after it from the right, by these rules:
 //!
 //! * A value ends at the literal text next to it, so it must not contain that text's first byte.
-//! * A timestamp has a form of its own, and its freshness fixes its length.
+//! * A timestamp has a form of its own, and its freshness fixes its length. A value that begins
+//!   the message may therefore contain the separator between it and the timestamp, if none of its
+//!   segments reads as a timestamp, see [`TimestampBoundary`].
 //! * The first byte of a `[ ]` shows whether the `[ ]` is present: nothing else at that position
 //!   begins with that byte. After the anchor, each `[ ]` is a line `LABEL\n{…}\n`, and the
 //!   label shows which line it is.
@@ -16,12 +18,15 @@
 //!   configured URL, with the configured query.
 //! * A digest has a fixed length.
 
+mod free;
 mod optional;
 mod position;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::free::FreeValue;
 use self::position::{Neighbour, Position, positions};
+use super::delimiters::{Delimiters, TimestampBoundary};
 use super::field::TimeUnit;
 use super::location::Location;
 use super::template::{Filter, Placeholder, Segment, Variable};
@@ -60,7 +65,7 @@ const AMBIGUOUS: &str = "two placeholders without literal text between them: one
 pub(crate) fn check_unambiguous(
     segments: &mut [Segment],
     context: SchemeContext<'_>,
-    id_delimiters: &mut Vec<u8>,
+    id_delimiters: &mut Delimiters,
 ) -> Result<UrlConstraints, String> {
     let anchor = find_anchor(segments, context)?;
     optional::check(segments, anchor)?;
@@ -85,7 +90,12 @@ pub(crate) fn check_unambiguous(
                 constraints.fixed_path = true;
                 continue;
             }
-            Boundary::Delimiters(delimiters) => delimiters,
+            Boundary::Delimiters(bytes) => {
+                match timestamp_boundary(segments, at, anchor, context) {
+                    Some(boundary) => Delimiters::before_timestamp(boundary),
+                    None => Delimiters::new(bytes),
+                }
+            }
         };
         let Some(value) = at.placeholder_mut(segments) else {
             continue;
@@ -96,11 +106,42 @@ pub(crate) fn check_unambiguous(
             _ => false,
         };
         if is_id {
-            id_delimiters.extend(&delimiters);
+            id_delimiters.add(&delimiters);
         }
         value.delimiters = delimiters;
     }
     Ok(constraints)
+}
+
+/// Returns the boundary of the value at `at` if it begins the message, and if the timestamp
+/// follows it with the same separator on both sides. The raw body must come next.
+fn timestamp_boundary(
+    segments: &[Segment],
+    at: Position,
+    anchor: Option<Position>,
+    context: SchemeContext<'_>,
+) -> Option<TimestampBoundary> {
+    let (before, message) = segments.split_at_checked(at.top_level_index()?)?;
+    let [
+        Segment::Placeholder(_),
+        Segment::Literal(first),
+        Segment::Placeholder(timestamp),
+        Segment::Literal(second),
+        ..,
+    ] = message
+    else {
+        return None;
+    };
+    let [separator] = **first else { return None };
+    let Extent::Timestamp(unit) = extent(timestamp, context) else {
+        return None;
+    };
+    let is_first = before
+        .iter()
+        .all(|segment| matches!(segment, Segment::Literal(_)));
+    let body_follows = anchor.is_some_and(|anchor| anchor.index == at.index + 4);
+    (is_first && body_follows && first == second && unit != TimeUnit::Rfc3339)
+        .then_some(TimestampBoundary { separator, unit })
 }
 
 /// The side of the anchor on which a value stands.

@@ -33,6 +33,11 @@ pub(super) fn positions(segments: &[Segment]) -> Vec<Position> {
 }
 
 impl Position {
+    /// Index in the template, unless the position is in a `[ ]`.
+    pub(super) fn top_level_index(self) -> Option<usize> {
+        self.inner.is_none().then_some(self.index)
+    }
+
     fn segment(self, segments: &[Segment]) -> Option<&Segment> {
         match (segments.get(self.index)?, self.inner) {
             (Segment::Optional(inner), Some(at)) => inner.get(at),

@@ -13,7 +13,7 @@ fn check(template: &str, unit: TimeUnit) -> Result<UrlConstraints, String> {
     check_unambiguous(
         &mut template::parse(template).unwrap(),
         context,
-        &mut Vec::new(),
+        &mut Delimiters::default(),
     )
 }
 
@@ -72,9 +72,9 @@ fn a_value_must_not_contain_a_byte_that_can_follow_it() {
         ids: &[],
         json_body: false,
     };
-    check_unambiguous(&mut segments, context, &mut Vec::new()).unwrap();
+    check_unambiguous(&mut segments, context, &mut Delimiters::default()).unwrap();
     let found: Vec<&[u8]> = template::placeholders(&segments)
-        .map(|value| &*value.delimiters)
+        .map(|value| value.delimiters.bytes())
         .collect();
     assert_eq!(found, [&b";."[..], b",", b"", b":"]);
 }

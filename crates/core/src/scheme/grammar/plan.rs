@@ -8,7 +8,8 @@ use super::{SCHEME_KEYS, checks, handshake, pointers, signature};
 use crate::document::Section;
 use crate::limits::MAX_READINGS;
 use crate::mac::{Algorithm, KeyEncodingScope, KeyReadings, KeyRule};
-use crate::scheme::ambiguity::SchemeContext;
+use crate::scheme::ambiguity::{FreeValue, SchemeContext};
+use crate::scheme::delimiters::Delimiters;
 use crate::scheme::field::TimeUnit;
 use crate::scheme::handshake::{Condition, RequiredValue};
 use crate::scheme::json::Pointer;
@@ -150,7 +151,7 @@ fn read_message(
     alg: Option<SchemeAlgorithm>,
     algorithms: Vec<JwtAlgorithm>,
     context: SchemeContext<'_>,
-    exclude: &mut Vec<u8>,
+    exclude: &mut Delimiters,
 ) -> (Option<SignatureKind>, Option<Message>) {
     match alg {
         Some(SchemeAlgorithm::Plain(Algorithm::Token)) => {
@@ -164,12 +165,32 @@ fn read_message(
             let Some(template) = section.required::<String>("msg") else {
                 return (None, None);
             };
-            let message = Message::compile(&template, context, exclude)
+            let free = read_free(section);
+            let message = Message::compile(&template, context, free.as_ref(), exclude)
                 .map_err(|message| section.wrong("msg", message))
                 .ok();
             (Some(SignatureKind::Message { template }), message)
         }
     }
+}
+
+/// Reads `free`: the value that may contain any character in some deliveries.
+fn read_free(section: &Section<'_>) -> Option<FreeValue> {
+    let free = section.section("free")?;
+    let location = free.required::<Location>("in");
+    let mut when = handshake::read_conditions(&free, "when");
+    let when = match (when.pop(), when.is_empty()) {
+        (Some(condition), true) if condition.value.is_some() => Some(condition),
+        _ => {
+            free.wrong("when", "expected one location and its text");
+            None
+        }
+    };
+    free.deny_unknown();
+    Some(FreeValue {
+        location: location?,
+        when: when?,
+    })
 }
 
 /// Reads `key`: one table, or a list of tables with one reading of the secret each.
@@ -217,17 +238,18 @@ fn read_timestamp(ts: &Section<'_>) -> Option<TimestampField> {
 
 /// Reads `id`: a location, a list of locations, or a table with `in` and `exclude`. Returns the
 /// locations and the excluded characters.
-fn read_id(section: &Section<'_>) -> (Vec<Location>, Vec<u8>) {
+fn read_id(section: &Section<'_>) -> (Vec<Location>, Delimiters) {
     let Some(Value::Table(_)) = section.value("id") else {
-        return (section.list::<Location>("id"), Vec::new());
+        return (section.list::<Location>("id"), Delimiters::default());
     };
     let Some(id) = section.section("id") else {
-        return (Vec::new(), Vec::new());
+        return (Vec::new(), Delimiters::default());
     };
     let location = id.required::<Location>("in");
     let exclude = id.optional::<String>("exclude").unwrap_or_default();
     id.deny_unknown();
-    (location.into_iter().collect(), exclude.into_bytes())
+    let exclude = Delimiters::new(exclude.into_bytes());
+    (location.into_iter().collect(), exclude)
 }
 
 /// Reads `require` and, with a JSON Web Token, `claims`.
