@@ -51,6 +51,7 @@ pub mod internal;
 mod limits;
 mod mac;
 mod message_signature;
+mod multipart;
 pub mod scheme;
 mod secret;
 mod signer;

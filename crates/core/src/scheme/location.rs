@@ -17,6 +17,8 @@ pub(crate) enum Location {
     Query(Box<str>),
     /// `form:NAME`: a field of a form body.
     Form(Box<str>),
+    /// `multipart:NAME`: a field of a form in `multipart/form-data`.
+    Multipart(Box<str>),
     /// `json:POINTER`: a member of a JSON body.
     Json(Pointer),
     /// `sig:NAME` or `sig:#N`: an item of the list in the signature header.
@@ -40,7 +42,7 @@ pub(crate) enum Item {
 impl Location {
     /// Whether the value is part of the body.
     pub(crate) fn is_in_body(&self) -> bool {
-        matches!(self, Self::Form(_) | Self::Json(_))
+        matches!(self, Self::Form(_) | Self::Multipart(_) | Self::Json(_))
     }
 
     /// Parses text such as `header:x-id`.
@@ -53,6 +55,7 @@ impl Location {
             "header" => Self::Header(HeaderName::from_bytes(name.as_bytes()).ok()?),
             "query" => Self::Query(name.into()),
             "form" => Self::Form(name.into()),
+            "multipart" => Self::Multipart(name.into()),
             "json" => Self::Json(Pointer::parse(name)?),
             "sig" => Self::Signature(match name.strip_prefix('#') {
                 Some(position) => Item::Position(position.parse().ok()?),
@@ -72,6 +75,7 @@ impl fmt::Display for Location {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
             Self::Form(name) => write!(f, "form:{name}"),
+            Self::Multipart(name) => write!(f, "multipart:{name}"),
             Self::Json(pointer) => write!(f, "json:{pointer}"),
             Self::Signature(Item::Name(name)) => write!(f, "sig:{name}"),
             Self::Signature(Item::Position(position)) => write!(f, "sig:#{position}"),
@@ -118,6 +122,7 @@ mod tests {
             "header:x-id",
             "query:hub.mode",
             "form:a",
+            "multipart:a",
             "json:/a~1b/0",
             "sig:t",
             "sig:#0",

@@ -10,7 +10,7 @@ use super::location::{self, Location};
 use super::message::Message;
 use super::signature::{SignatureField, SignatureLocation};
 use super::template::{self, Variable};
-use crate::error::SecretError;
+use crate::error::{SecretError, VerifyError};
 use crate::mac::{self, Algorithm, KeyReadings};
 use crate::message_signature::Policy;
 use crate::time::Window;
@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) url: UrlRule,
     /// Every member of the body that the plan reads.
     pub(crate) json: Vec<Pointer>,
+    /// Whether the plan reads fields of `multipart/form-data`.
+    pub(crate) multipart: bool,
 }
 
 impl Plan {
@@ -175,6 +177,14 @@ impl BodyForm {
     /// ends inside another one.
     pub(crate) fn is_delimited(self) -> bool {
         matches!(self, Self::Json | Self::JsonObject)
+    }
+
+    /// Returns the refusal of a `body` that does not have this form.
+    pub(crate) fn refusal(self, body: &[u8]) -> VerifyError {
+        match self.is_unsigned_batch(body) {
+            true => VerifyError::BatchUnsigned,
+            false => VerifyError::FieldMalformed,
+        }
     }
 
     /// Whether `body` is a batch that the signature does not cover as a whole.

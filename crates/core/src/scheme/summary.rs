@@ -414,7 +414,10 @@ impl<'s> Variant<'s> {
                 | Variable::PathQuery
                 | Variable::FormSorted => true,
                 Variable::At(location) => {
-                    matches!(location, Location::Query(_) | Location::Form(_))
+                    matches!(
+                        location,
+                        Location::Query(_) | Location::Form(_) | Location::Multipart(_)
+                    )
                 }
                 _ => false,
             });

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{SignError, Signer};
 use crate::head::Head;
+use crate::multipart::Boundary;
 use crate::scheme::json::Pointer;
 use crate::scheme::location::{Item, Location};
 use crate::scheme::template::{IfAbsent, Variable};
@@ -223,6 +224,15 @@ impl Draft<'_> {
                 }
                 self.body
                     .extend_from_slice(form_field(name, value).as_bytes());
+            }
+            Location::Multipart(name) => {
+                let boundary = Boundary::of(&self.parts.headers).unwrap_or_else(|_| {
+                    let (boundary, content_type) = Boundary::for_writing();
+                    let content_type = HeaderValue::from_static(content_type);
+                    self.parts.headers.insert(CONTENT_TYPE, content_type);
+                    boundary
+                });
+                boundary.append(&mut self.body, name, value);
             }
             Location::Json(pointer) => self.insert_member(pointer, value)?,
             Location::Signature(item) => {

@@ -52,7 +52,10 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Event, VerifyError> {
         let plan = &self.scheme.plans()[head.plan];
-        let view = BodyView::new(body, &plan.json, &self.settings, Some(plan));
+        let mut view = BodyView::new(body, &plan.json, &self.settings, Some(plan));
+        if let Some(boundary) = head.take_boundary() {
+            view = view.with_boundary(Some(boundary));
+        }
         let mut discriminators = Discriminators::default();
         let first = match &plan.each {
             None => self.finish_message(keys, plan, head, &view, now, &mut discriminators)?,
@@ -102,6 +105,7 @@ impl Verifier {
         discriminators: &mut Discriminators,
     ) -> Result<MatchedMessage, VerifyError> {
         if plan.signature.location.is_in_body() {
+            view.check_fields()?;
             let signatures = read_signatures(plan, view)?;
             for message in &mut head.messages {
                 message.signatures = signatures.clone();
@@ -111,7 +115,7 @@ impl Verifier {
             Ok(matching) => matching,
             // The provider has signed a part of the batch, so the signature cannot match.
             Err(_) if plan.body_form.is_unsigned_batch(view.body) => {
-                return Err(VerifyError::BatchUnsigned);
+                return Err(plan.body_form.refusal(view.body));
             }
             Err(error) => return Err(error),
         };
@@ -298,10 +302,7 @@ fn check_values(plan: &Plan, head: &CheckedHead, view: &BodyView<'_>) -> Result<
         return Err(VerifyError::RequirementUnmet);
     }
     if !plan.allows_body(view.body) {
-        return Err(match plan.body_form.is_unsigned_batch(view.body) {
-            true => VerifyError::BatchUnsigned,
-            false => VerifyError::FieldMalformed,
-        });
+        return Err(plan.body_form.refusal(view.body));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 
 use super::lookup::{LookupResult, form_field, param};
 use super::settings::SchemeSettings;
+use crate::multipart::{Boundary, Fields};
 use crate::scheme::Plan;
 use crate::scheme::json::{self, FoundTexts, Pointer};
 use crate::scheme::location::{self, Location};
@@ -22,6 +23,8 @@ pub(super) struct BodyView<'b> {
     plan: Option<&'b Plan>,
     texts: OnceCell<FoundTexts<'b>>,
     sorted_form: OnceCell<Result<Vec<u8>, LookupError>>,
+    /// The fields of the body, if the plan reads `multipart/form-data`. Boxed because few do.
+    fields: Option<Box<Fields>>,
 }
 
 impl<'b> BodyView<'b> {
@@ -39,6 +42,21 @@ impl<'b> BodyView<'b> {
             plan,
             texts: OnceCell::new(),
             sorted_form: OnceCell::new(),
+            fields: None,
+        }
+    }
+
+    /// Reads the body as `multipart/form-data` with this boundary, if there is one.
+    pub(super) fn with_boundary(mut self, boundary: Option<Boundary>) -> Self {
+        self.fields = boundary.map(|boundary| Box::new(Fields::new(boundary)));
+        self
+    }
+
+    /// Checks that the body follows the grammar of `multipart/form-data`, if the plan reads it.
+    pub(super) fn check_fields(&self) -> Result<(), LookupError> {
+        match &self.fields {
+            Some(fields) => fields.check(self.body),
+            None => Ok(()),
         }
     }
 
@@ -86,6 +104,10 @@ impl<'b> BodyView<'b> {
         match location {
             Location::Json(pointer) => self.text(pointer).map(|text| text.as_bytes().into()),
             Location::Form(name) => form_field(self.body, name),
+            Location::Multipart(name) => {
+                let fields = self.fields.as_ref().ok_or(LookupError::Missing)?;
+                fields.value(self.body, name).map(Cow::Borrowed)
+            }
             Location::Param(name) => param(&self.settings.params, name),
             _ => Err(LookupError::Missing),
         }

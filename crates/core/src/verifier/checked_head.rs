@@ -20,6 +20,7 @@ use crate::head::Head;
 use crate::limits::MAX_CANDIDATES;
 use crate::mac::{MacState, Tag};
 use crate::message_signature::Digests;
+use crate::multipart::Boundary;
 use crate::scheme::lookup::LookupError;
 use crate::scheme::signature::Candidates;
 use crate::scheme::{JwtAlgorithm, KeyReference, Plan, SignatureKind};
@@ -62,6 +63,8 @@ pub(super) struct RareValues {
     pub(super) digests: Option<Digests>,
     /// The values of the head that name the key, if the key is to be fetched.
     pub(super) key: Option<KeyReference>,
+    /// The boundary of a body in `multipart/form-data`.
+    pub(super) boundary: Option<Boundary>,
 }
 
 /// One message that the provider may have signed, with the signatures that may belong to it.
@@ -97,6 +100,11 @@ impl CheckedHead {
     /// Returns the values of the head that name the key, if the key is to be fetched.
     pub(super) fn key_reference(&self) -> Option<&KeyReference> {
         self.rare.as_ref()?.key.as_ref()
+    }
+
+    /// Takes out the boundary of the body.
+    pub(super) fn take_boundary(&mut self) -> Option<Boundary> {
+        self.rare.as_mut()?.boundary.take()
     }
 
     /// Returns the digests that the body must have.
@@ -174,6 +182,9 @@ impl Verifier {
         checked.id = read_id(plan, &view)?;
         checked.event_type = read_event_type(plan, &view);
         read_requirements(plan, &view, &mut checked.requirements)?;
+        if plan.multipart {
+            checked.rare().boundary = Some(Boundary::of(head.headers)?);
+        }
         if let Err(error) = self.add_checks(index, checked.messages.len(), now, &mut checked.checks)
         {
             self.add_fetched_key(&view, plan, &mut checked, error)?;

@@ -78,7 +78,9 @@ impl<'h> HeadView<'h> {
                     .ok_or(LookupError::Missing)
             }
             Location::Param(name) => param(&self.settings.params, name),
-            Location::Form(_) | Location::Json(_) => Err(LookupError::Missing),
+            Location::Form(_) | Location::Multipart(_) | Location::Json(_) => {
+                Err(LookupError::Missing)
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::render::{Rendered, render};
 use super::settings::SchemeSettings;
 use crate::error::VerifyError;
 use crate::head::Head;
+use crate::multipart::Boundary;
 use crate::scheme::Plan;
 use crate::scheme::template::{self, Segment, Variable};
 
@@ -69,6 +70,11 @@ impl SigningInput<'_> {
     }
 
     fn body_view(&self) -> BodyView<'_> {
+        let boundary = match self.plan.multipart {
+            true => Boundary::of(self.head.headers).ok(),
+            false => None,
+        };
         BodyView::new(self.body, &self.plan.json, self.settings, Some(self.plan))
+            .with_boundary(boundary)
     }
 }

@@ -15,8 +15,9 @@ use crate::scheme::{BodyBinding, BodyForm, Plan, SignatureKind};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 
-/// Returns how the signature of `plan` covers the body.
-pub(super) fn binding(plan: &Plan) -> BodyBinding {
+/// Returns how the signature of `plan` covers the body. A scheme that says `binds_body = false`
+/// may read signed fields of a form that has unsigned fields, too.
+pub(super) fn binding(plan: &Plan, binds_body: Option<bool>) -> BodyBinding {
     let by_requirement = plan.require.iter().any(|required| {
         // The digest must be the only value: beside another one it could be divided in two ways.
         matches!(&required.template[..], [Segment::Placeholder(value)] if message::binds_body(value))
@@ -32,7 +33,7 @@ pub(super) fn binding(plan: &Plan) -> BodyBinding {
         .message
         .placeholders()
         .any(|value| matches!(value.variable, Variable::At(Location::Form(_))));
-    if by_form && plan.each.is_none() {
+    if by_form && plan.each.is_none() && binds_body != Some(false) {
         BodyBinding::FormFields
     } else {
         BodyBinding::Unbound
@@ -60,7 +61,7 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
     let has_form_sorted = plan.message.has(&Variable::FormSorted);
     let bound = plan.body == BodyBinding::Bound && plan.each.is_none() && !has_form_sorted;
     match location {
-        Location::Json(_) | Location::Form(_) => bound || in_message,
+        Location::Json(_) | Location::Form(_) | Location::Multipart(_) => bound || in_message,
         Location::Query(_) => {
             has_url
                 || in_message
@@ -333,10 +334,10 @@ fn check_each(section: &Section<'_>, plan: &Plan) {
         section.wrong("each", "not allowed with `sig.groups`");
     }
     let mut locations = plan.locations().into_iter();
-    if locations.any(|location| matches!(location, Location::Form(_))) {
+    if locations.any(|at| matches!(at, Location::Form(_) | Location::Multipart(_))) {
         section.wrong(
             "each",
-            "not allowed with form:NAME; expected json:/POINTER, relative to the element",
+            "not allowed with form:NAME or multipart:NAME; expected json:/POINTER, relative to the element",
         );
     }
 }

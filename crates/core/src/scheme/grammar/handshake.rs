@@ -61,17 +61,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     for guard in &guards {
         locations.push(&guard.location);
     }
-    if locations.iter().any(|location| {
-        matches!(
-            location,
-            Location::Signature(_) | Location::Claim(_) | Location::Jose(_)
-        )
-    }) {
-        section.report().add(
-            section.path(),
-            "sig:… or claim:… in a handshake; expected header:, query:, form:, json: or param:",
-        );
-    }
+    check_locations(section, &locations);
     let waits_for_body = verified || locations.iter().any(|location| location.is_in_body());
     if waits_for_body && method != Method::POST {
         section.wrong(
@@ -97,6 +87,26 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
         guards,
         respond,
     })
+}
+
+/// Checks that a handshake can read each of `locations`.
+fn check_locations(section: &Section<'_>, locations: &[&Location]) {
+    let is_other = |location: &&Location| {
+        matches!(
+            location,
+            Location::Signature(_)
+                | Location::Claim(_)
+                | Location::Jose(_)
+                | Location::Multipart(_)
+        )
+    };
+    if locations.iter().any(is_other) {
+        section.report().add(
+            section.path(),
+            "sig:…, claim:… or multipart:… in a handshake; expected header:, query:, form:, json: \
+             or param:",
+        );
+    }
 }
 
 /// Checks that a guard limits every value that the response signs.

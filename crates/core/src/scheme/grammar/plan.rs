@@ -80,7 +80,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
     };
     section.deny_unknown();
 
-    let mut plan = Plan {
+    let plan = Plan {
         name: variant.name,
         when: variant.when,
         opt_in: variant.opt_in,
@@ -105,12 +105,23 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
         bearer,
         url,
         json: Vec::new(),
+        multipart: false,
     };
+    complete(section, plan, binds_body)
+}
+
+/// Derives from the other parts of `plan` how it reads the body, and checks it.
+fn complete(section: &Section<'_>, mut plan: Plan, binds_body: Option<bool>) -> Option<Plan> {
     // The message of an element is known only after the whole body has been parsed.
     plan.message.streams &= plan.each.is_none() && !plan.signature.location.is_in_body();
-    plan.body = checks::binding(&plan);
+    plan.body = checks::binding(&plan, binds_body);
     checks::check_plan(section, &mut plan, binds_body);
-    plan.json = pointers(section, &plan.locations())?;
+    let locations = plan.locations();
+    let multipart = locations
+        .iter()
+        .any(|at| matches!(at, Location::Multipart(_)));
+    plan.json = pointers(section, &locations)?;
+    plan.multipart = multipart;
     Some(plan)
 }
 

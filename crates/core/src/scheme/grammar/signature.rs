@@ -146,14 +146,18 @@ fn read_location(sig: &Section<'_>) -> Option<SignatureLocation> {
     let usable = locations.iter().all(|location| {
         matches!(
             location,
-            Location::Header(_) | Location::Query(_) | Location::Form(_) | Location::Json(_)
+            Location::Header(_)
+                | Location::Query(_)
+                | Location::Form(_)
+                | Location::Multipart(_)
+                | Location::Json(_)
         )
     });
     if !usable {
         sig.wrong(
             "in",
-            "expected header:NAME, headers:PREFIX, query:NAME, form:NAME or json:/POINTER; with \
-             alg = \"token\" also basic",
+            "expected header:NAME, headers:PREFIX, query:NAME, form:NAME, multipart:NAME or \
+             json:/POINTER; with alg = \"token\" also basic",
         );
     }
     let in_body = locations.iter().filter(|l| l.is_in_body()).count();

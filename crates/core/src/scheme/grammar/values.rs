@@ -137,8 +137,9 @@ impl FromValue for TimeUnit {
 }
 
 impl FromValue for Location {
-    const EXPECTED: &'static str = "header:NAME, query:NAME, form:NAME, json:/POINTER, sig:NAME, \
-                                    sig:#POSITION, claim:NAME, jose:NAME or param:NAME";
+    const EXPECTED: &'static str = "header:NAME, query:NAME, form:NAME, multipart:NAME, \
+                                    json:/POINTER, sig:NAME, sig:#POSITION, claim:NAME, \
+                                    jose:NAME or param:NAME";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, Self::parse)
