@@ -56,9 +56,31 @@ impl SignatureLocation {
 pub(crate) struct List {
     /// The byte that separates items.
     pub(crate) items: u8,
-    /// Whether blanks around an item are removed.
-    pub(crate) trim: bool,
+    pub(crate) trim: Trim,
     pub(crate) kind: ListKind,
+}
+
+/// The bytes that are removed from the ends of an item.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trim {
+    Nothing,
+    /// Blanks around the item.
+    Blanks,
+    /// Blanks around the item, and then this byte at its end, once.
+    BlanksAndEnd(u8),
+}
+
+impl Trim {
+    fn apply(self, item: &[u8]) -> &[u8] {
+        match self {
+            Self::Nothing => item,
+            Self::Blanks => item.trim_ascii(),
+            Self::BlanksAndEnd(end) => {
+                let item = item.trim_ascii();
+                item.strip_suffix(&[end]).unwrap_or(item)
+            }
+        }
+    }
 }
 
 /// The rule that tells signatures from the other items of a list.
@@ -93,7 +115,7 @@ fn member(value: &[u8], name: &str) -> Result<Vec<u8>, LookupError> {
 impl List {
     fn items<'v>(&self, value: &'v [u8]) -> impl Iterator<Item = &'v [u8]> {
         let (items, trim) = (self.items, self.trim);
-        split(value, Some(items)).map(move |item| if trim { item.trim_ascii() } else { item })
+        split(value, Some(items)).map(move |item| trim.apply(item))
     }
 
     /// Returns the name and value of each item that has both. Items without a name are skipped, as

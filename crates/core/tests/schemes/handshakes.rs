@@ -67,8 +67,41 @@ fn a_value_in_a_handshake_response_is_escaped() {
     request
         .headers_mut()
         .insert("validation-token", HeaderValue::from_static("t"));
+    request
+        .headers_mut()
+        .insert("content-length", HeaderValue::from_static("0"));
     let echoed = self::answer(&verifier, &request).unwrap();
     assert_eq!(echoed.headers()["validation-token"], "t");
+}
+
+#[test]
+fn a_delivery_with_the_header_of_a_handshake_is_not_swallowed() {
+    let ringcentral = Provider::named("ringcentral").unwrap();
+    let verifier = builder(ringcentral.scheme()).build().unwrap();
+    let request = |body: &str, verification: Option<&str>, validation: &str| {
+        let mut request = post("/", body);
+        let headers = request.headers_mut();
+        headers.insert("content-length", HeaderValue::from(body.len()));
+        headers.insert("validation-token", validation.parse().unwrap());
+        if let Some(token) = verification {
+            headers.insert("verification-token", token.parse().unwrap());
+        }
+        request
+    };
+    let event = r#"{"uuid":"u1"}"#;
+    for (verification, validation) in [(Some(SECRET), "t"), (None, SECRET)] {
+        let verified = delivery(&verifier, &request(event, verification, validation)).unwrap();
+        assert_eq!(verified.id(), Some("u1"));
+    }
+    assert_eq!(
+        check(&verifier, &request(event, Some("x"), "t")).unwrap_err(),
+        VerifyError::SignatureMismatch
+    );
+    // The control: the validation of the endpoint has no body.
+    for verification in [None, Some(SECRET)] {
+        let echoed = answer(&verifier, &request("", verification, "t")).unwrap();
+        assert_eq!(echoed.headers()["validation-token"], "t");
+    }
 }
 
 #[test]

@@ -34,3 +34,25 @@ fn an_unsigned_value_never_identifies_an_event() {
         assert_ne!(verified.id(), Some("forged"));
     }
 }
+
+#[test]
+fn a_retry_that_counts_attempts_in_the_signed_body_is_the_same_event() {
+    for (provider, body) in [
+        ("intercom", r#"{"id":"ID","delivery_attempts":N}"#),
+        ("launchdarkly", r#"{"_id":"ID","n":N}"#),
+        ("notion", r#"{"id":"ID","attempt_number":N}"#),
+        ("uber", r#"{"event_id":"ID","n":N}"#),
+    ] {
+        let provider = Provider::named(provider).unwrap();
+        let verifier = builder(provider.scheme()).build().unwrap();
+        let signer = Signer::new(provider.scheme(), &secret()).unwrap();
+        let scope = ReplayScope::new(&["test"]);
+        let keys = |id: &str, attempt: &str| {
+            let body = body.replace("ID", id).replace('N', attempt);
+            let request = signer.sign_request(post("/", &body), NOW, None).unwrap();
+            delivery(&verifier, &request).unwrap().replay_keys(&scope)
+        };
+        assert_eq!(keys("e1", "1"), keys("e1", "2"), "{}", provider.name());
+        assert_ne!(keys("e1", "1"), keys("e2", "1"), "{}", provider.name());
+    }
+}

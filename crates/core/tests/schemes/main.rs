@@ -10,6 +10,7 @@ mod key_readings;
 mod loading;
 mod message_signatures;
 mod shifts;
+mod signature_lists;
 mod time;
 mod urls_and_forms;
 mod variants;

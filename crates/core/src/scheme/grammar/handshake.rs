@@ -16,7 +16,7 @@ use crate::scheme::handshake::{
     ResponseType, SigningGuard,
 };
 use crate::scheme::location::{Item, Location};
-use crate::scheme::signature::{List, ListKind};
+use crate::scheme::signature::{List, ListKind, Trim};
 use crate::scheme::template::{self, Placeholder, Segment, Variable};
 
 /// Headers that a handshake may not set: hookgate sets them, they frame the response, or they
@@ -200,7 +200,7 @@ fn read_item_condition(table: &Section<'_>, location: Location) -> Option<Condit
         item: Some(Box::new(NamedItem {
             list: List {
                 items,
-                trim: true,
+                trim: Trim::Blanks,
                 kind: ListKind::Named { pair, name: None },
             },
             pair,

@@ -10,7 +10,7 @@ use crate::mac::{Algorithm, PublicAlgorithm};
 use crate::message_signature::{Component, Policy};
 use crate::scheme::field::Encoding;
 use crate::scheme::location::{Item, Location};
-use crate::scheme::signature::{List, ListKind, SignatureField, SignatureLocation};
+use crate::scheme::signature::{List, ListKind, SignatureField, SignatureLocation, Trim};
 
 /// Maximum value of `skip`.
 const MAX_SKIPPED_ITEMS: usize = 16;
@@ -176,14 +176,14 @@ fn read_list(sig: &Section<'_>) -> Option<List> {
             let name = sig.required::<String>("key")?.into();
             return Some(List {
                 items: 0,
-                trim: false,
+                trim: Trim::Nothing,
                 kind: ListKind::Object { name },
             });
         }
         Some(_) => sig.wrong("object", "expected \"base64-json\""),
         None => {}
     }
-    let trim = sig.optional("trim").unwrap_or(false);
+    let trim = sig.optional("trim").unwrap_or(Trim::Nothing);
     let skip = sig.optional::<u64>("skip");
     let kind = match (
         sig.optional::<Separator>("items"),

@@ -10,6 +10,7 @@ use crate::scheme::BodyForm;
 use crate::scheme::field::{Encoding, TimeUnit};
 use crate::scheme::handshake::{CharSet, ResponseType};
 use crate::scheme::location::Location;
+use crate::scheme::signature::Trim;
 
 /// Reads a string that must be one of `names`.
 fn one_of<T: Copy + FromValue>(value: &Value, names: &[(&str, T)]) -> Result<T, String> {
@@ -166,6 +167,22 @@ impl FromValue for Separator {
             [byte] if byte.is_ascii() => Some(Self(*byte)),
             _ => None,
         })
+    }
+}
+
+impl FromValue for Trim {
+    const EXPECTED: &'static str = "true, false, \",\" or \";\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Boolean(false) => Ok(Self::Nothing),
+            Value::Boolean(true) => Ok(Self::Blanks),
+            // Another character could be a part of a signature.
+            Value::String(end) if end == "," || end == ";" => {
+                Ok(Self::BlanksAndEnd(end.as_bytes()[0]))
+            }
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
     }
 }
 
