@@ -11,6 +11,9 @@ use super::policy::{
     BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, OnMismatch, Policy,
 };
 
+/// The largest body limit that the catalogue sets: 32 MiB. Only the operator sets a higher one.
+const MAX_PROVIDER_BODY: usize = 32 << 20;
+
 /// Builds a [`Source`].
 #[derive(Debug)]
 pub struct SourceBuilder {
@@ -22,6 +25,8 @@ pub struct SourceBuilder {
     own_retention: Option<Duration>,
     provider_dedupe: Option<Dedupe>,
     own_dedupe: Option<Dedupe>,
+    provider_body_limit: Option<BodyLimit>,
+    own_body_limit: Option<BodyLimit>,
     policy: Policy,
 }
 
@@ -45,6 +50,8 @@ impl SourceBuilder {
             own_retention: None,
             provider_dedupe: None,
             own_dedupe: None,
+            provider_body_limit: None,
+            own_body_limit: None,
             policy: Policy {
                 mode: Mode::Enforce,
                 retention: Self::DEFAULT_RETENTION,
@@ -85,12 +92,18 @@ impl SourceBuilder {
         self
     }
 
-    /// Names the provider of the source, and takes the default retention and the default
-    /// duplicate detection from its entry in the catalogue.
+    /// Names the provider of the source, and takes the defaults of the retention, the duplicate
+    /// detection and the body limit from its entry in the catalogue.
     #[must_use]
     pub fn provider(mut self, provider: &Provider) -> Self {
         self.provider = Some(provider.name().into());
         self.provider_retention = Some(provider.retention());
+        self.provider_body_limit = provider
+            .facts()
+            .max_body()
+            .and_then(|size| usize::try_from(*size.value()).ok())
+            .map(|size| size.clamp(BodyLimit::DEFAULT.get(), MAX_PROVIDER_BODY))
+            .and_then(BodyLimit::new);
         self.provider_dedupe = Some(match provider.events() {
             Events::Distinct => Dedupe::On,
             Events::Thin => Dedupe::Off,
@@ -156,10 +169,13 @@ impl SourceBuilder {
         self
     }
 
-    /// Sets the size limit of a body. The default is [`BodyLimit::DEFAULT`].
+    /// Sets the size limit of a body.
+    ///
+    /// The default is the size of the provider's largest body, if it is known and between
+    /// [`BodyLimit::DEFAULT`] and 32 MiB. Otherwise it is [`BodyLimit::DEFAULT`].
     #[must_use]
     pub fn body_limit(mut self, limit: BodyLimit) -> Self {
-        self.policy.body_limit = limit;
+        self.own_body_limit = Some(limit);
         self
     }
 
@@ -216,9 +232,14 @@ impl SourceBuilder {
             own_retention,
             provider_dedupe,
             own_dedupe,
+            provider_body_limit,
+            own_body_limit,
             mut policy,
         } = self;
         policy.dedupe = own_dedupe.or(provider_dedupe).unwrap_or_default();
+        policy.body_limit = own_body_limit
+            .or(provider_body_limit)
+            .unwrap_or(BodyLimit::DEFAULT);
         policy.retention = own_retention
             .or(provider_retention)
             .unwrap_or(Self::DEFAULT_RETENTION)

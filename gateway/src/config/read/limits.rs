@@ -21,7 +21,8 @@ const DEFAULT_REFUSALS: RefusalLimits = RefusalLimits {
 /// Values for sources that do not set their own.
 #[derive(Clone, Copy)]
 pub(super) struct Defaults {
-    pub(super) body_limit: BodyLimit,
+    /// `None` leaves the default of the provider.
+    pub(super) body_limit: Option<BodyLimit>,
     pub(super) body_timeout: Duration,
     /// Maximum number of events that the store remembers for one source.
     pub(super) max_entries: Option<u64>,
@@ -37,14 +38,12 @@ pub(super) fn read(root: &Section<'_>) -> (Limits, Defaults) {
         refusals: DEFAULT_REFUSALS,
     };
     let mut defaults = Defaults {
-        body_limit: BodyLimit::DEFAULT,
+        body_limit: None,
         body_timeout: SourceBuilder::DEFAULT_BODY_TIMEOUT,
         max_entries: None,
     };
     if let Some(section) = root.section("limits") {
-        defaults.body_limit = section
-            .optional("body")
-            .map_or(defaults.body_limit, |Size(limit)| limit);
+        defaults.body_limit = section.optional("body").map(|Size(limit)| limit);
         defaults.body_timeout =
             positive_duration(&section, "body_timeout").unwrap_or(defaults.body_timeout);
         limits.head_timeout =

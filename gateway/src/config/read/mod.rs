@@ -1,6 +1,7 @@
 //! Turns a parsed configuration file into a [`Config`]. Each file here reads one table.
 
 mod limits;
+mod provider_advice;
 mod replay;
 mod server;
 mod shutdown;

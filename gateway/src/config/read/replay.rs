@@ -135,6 +135,7 @@ pub(super) fn warn_of_restarts(replay: &ReplayConfig, routes: &[RouteConfig], wa
     let without_time = names_of(&|source| !signs_time(source));
     let clock_ahead =
         names_of(&|source| signs_time(source) && !source.verifier().window().future().is_zero());
+    warn_of_long_windows(routes, warnings);
     let cases = [
         (without_time, "whose schemes sign no timestamp"),
         (clock_ahead, "if the sender's clock was ahead"),
@@ -155,6 +156,36 @@ pub(super) fn warn_of_restarts(replay: &ReplayConfig, routes: &[RouteConfig], wa
         );
     }
 }
+
+/// Warns of the sources whose retries the boot fence refuses for a long time after a restart.
+///
+/// A provider that signs an event once needs a long window. Its retries carry the time of the
+/// event, which is before the restart.
+fn warn_of_long_windows(routes: &[RouteConfig], warnings: &Report) {
+    let long: Vec<String> = routes
+        .iter()
+        .filter_map(|route| {
+            let verifier = route.source.verifier();
+            let signs_time = verifier.variants().any(|v| v.window().is_some());
+            let past = verifier.window().past();
+            let text = humantime::format_duration(past);
+            (signs_time && past > LONG_WINDOW).then(|| format!("{} ({text})", route.source.name()))
+        })
+        .collect();
+    if !long.is_empty() {
+        warnings.add(
+            "replay.store",
+            format!(
+                "after a restart, the boot fence answers 503 to retries of earlier events for as \
+                 long as the window of their source. Affected: {}. Expected \"disk\" or \"redis\"",
+                long.join(", ")
+            ),
+        );
+    }
+}
+
+/// The longest window of a provider that signs each retry anew.
+const LONG_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// Reads the connection to a Redis or Valkey server. Returns `None` after reporting a mistake.
 fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {

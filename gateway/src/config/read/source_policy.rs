@@ -22,7 +22,7 @@ pub(super) struct SourcePolicy {
     max_entries: Option<u64>,
     retention: Option<Duration>,
     lease: Duration,
-    body_limit: BodyLimit,
+    body_limit: Option<BodyLimit>,
     body_timeout: Duration,
     duplicate_wait: Duration,
     on_conflict: OnConflict,
@@ -48,7 +48,8 @@ impl SourcePolicy {
             lease: read_lease(section, upstream_timeout),
             body_limit: section
                 .optional("body")
-                .map_or(defaults.body_limit, |Size(limit)| limit),
+                .map(|Size(limit)| limit)
+                .or(defaults.body_limit),
             body_timeout: positive_duration(section, "body_timeout")
                 .unwrap_or(defaults.body_timeout),
             duplicate_wait: section
@@ -75,6 +76,9 @@ impl SourcePolicy {
         if let Some(retention) = self.retention {
             source = source.retention(retention);
         }
+        if let Some(limit) = self.body_limit {
+            source = source.body_limit(limit);
+        }
         if let Some(dedupe) = self.dedupe {
             source = source.dedupe(dedupe);
         }
@@ -86,7 +90,6 @@ impl SourcePolicy {
         }
         source
             .lease(self.lease)
-            .body_limit(self.body_limit)
             .body_timeout(self.body_timeout)
             .duplicate_wait(self.duplicate_wait)
             .on_duplicate(self.on_duplicate)

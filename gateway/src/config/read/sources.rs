@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section, read_scheme};
-use hookgate_core::{Fact, Provider, Scheme, UndocumentedProvider, Window};
+use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
 use hookgate_gate::Source;
 
 use super::limits::Defaults;
 use super::source_policy::SourcePolicy;
-use super::{upstreams, verifier};
+use super::{provider_advice, upstreams, verifier};
 use crate::config::values::{Host, Name, RoutePath};
 use crate::config::{RouteConfig, UpstreamConfig};
 
@@ -113,9 +113,6 @@ fn read_source(
 ) -> Option<Source> {
     let provider = read_provider(section);
     let scheme = read_source_scheme(section, provider.as_ref());
-    if let Some(CatalogueEntry::Published(provider)) = &provider {
-        warn_of_slow_upstream(section, provider, upstream_timeout, warnings);
-    }
     let window = read_window(section, scheme.as_ref());
     let verifier = verifier::read(section, scheme.as_ref(), window, warnings);
     let policy = SourcePolicy::read(section, window, upstream_timeout, defaults, warnings);
@@ -125,7 +122,16 @@ fn read_source(
         Some(CatalogueEntry::Undocumented(provider)) => source.undocumented_provider(provider),
         None => source,
     };
-    Some(policy.apply(source).build())
+    let source = policy.apply(source).build();
+    if let Some(CatalogueEntry::Published(provider)) = &provider {
+        let settings = provider_advice::Settings {
+            upstream_timeout,
+            body_limit: source.body_limit(),
+            window,
+        };
+        provider_advice::warn(section, provider, &settings, warnings);
+    }
+    Some(source)
 }
 
 /// A provider of the catalogue.
@@ -198,31 +204,6 @@ fn read_source_scheme(section: &Section<'_>, provider: Option<&CatalogueEntry>) 
         }
         (Some(CatalogueEntry::Published(provider)), true, false) => Some(provider.scheme().clone()),
         _ => own_scheme,
-    }
-}
-
-/// Warns if the provider stops waiting before the upstream's timeout ends.
-fn warn_of_slow_upstream(
-    section: &Section<'_>,
-    provider: &Provider,
-    upstream_timeout: Duration,
-    warnings: &Report,
-) {
-    let Some(provider_timeout) = provider.facts().timeout().map(Fact::value) else {
-        return;
-    };
-    let provider_timeout = *provider_timeout;
-    if upstream_timeout >= provider_timeout {
-        warnings.add(
-            section.key_path("upstream"),
-            format!(
-                "{} stops waiting after {}, but the `timeout` of this upstream is {}. A slower \
-                 delivery is sent again, although the first one may have been forwarded",
-                provider.title(),
-                humantime::format_duration(provider_timeout),
-                humantime::format_duration(upstream_timeout)
-            ),
-        );
     }
 }
 

@@ -1,0 +1,76 @@
+//! Warns of settings that do not suit the provider of a source, by the facts of the catalogue.
+
+use std::time::Duration;
+
+use hookgate_core::internal::{Report, Section};
+use hookgate_core::{Fact, Provider, Retries, Window};
+use hookgate_gate::BodyLimit;
+use humantime::format_duration;
+
+/// The settings of a source that the facts of its provider concern.
+pub(super) struct Settings {
+    pub(super) upstream_timeout: Duration,
+    pub(super) body_limit: BodyLimit,
+    /// The window, if the scheme signs a timestamp.
+    pub(super) window: Option<Window>,
+}
+
+/// Adds a warning for each setting that loses events of `provider`.
+pub(super) fn warn(
+    section: &Section<'_>,
+    provider: &Provider,
+    settings: &Settings,
+    warnings: &Report,
+) {
+    let (title, facts) = (provider.title(), provider.facts());
+    let warn = |key: &str, message: String| warnings.add(section.key_path(key), message);
+    let timeout = settings.upstream_timeout;
+    if let Some(patience) = facts.timeout().map(Fact::value)
+        && timeout >= *patience
+    {
+        let (patience, timeout) = (format_duration(*patience), format_duration(timeout));
+        warn(
+            "upstream",
+            format!(
+                "{title} waits {patience} for a response, but the `timeout` of this upstream is \
+                 {timeout}. A slower delivery is sent again, although the first one may have been \
+                 forwarded. Expected a `timeout` below {patience}, and an upstream that responds \
+                 before it does its work"
+            ),
+        );
+    }
+    let limit = settings.body_limit;
+    if let Some(largest) = facts.max_body().map(Fact::value)
+        && u64::try_from(limit.get()).is_ok_and(|limit| limit < *largest)
+    {
+        warn(
+            "body",
+            format!(
+                "{title} sends bodies of up to {largest} B, but the limit is {limit}. A larger \
+                 delivery gets 413. Expected at least {largest} B"
+            ),
+        );
+    }
+    if facts.retries().map(Fact::value) == Some(&Retries::Never) {
+        warn(
+            "provider",
+            format!(
+                "{title} sends each event once. An event is lost if the upstream does not accept \
+                 it. After an outage, send the missing events again from the provider's dashboard"
+            ),
+        );
+    }
+    if let Some(window) = settings.window
+        && facts.resigned().is_none()
+    {
+        let past = format_duration(window.past());
+        warn(
+            "window",
+            format!(
+                "it is not known whether {title} signs a retry anew. If it does not, a retry is \
+                 refused when its event is older than {past}. Watch refusals with the reason \
+                 `timestamp_too_old`, and set `window.past` if they are retries"
+            ),
+        );
+    }
+}
