@@ -53,6 +53,8 @@ pub(crate) struct CompiledScheme {
     pub(crate) handshake_json: Vec<Pointer>,
     /// The status that the provider expects for a refused delivery.
     pub(crate) status: Option<StatusCode>,
+    /// Whether the provider sends an unsigned delivery again, signed, if it is asked to.
+    pub(crate) retry_unsigned: bool,
     /// Names of the parameters that the operator must set.
     pub(crate) params: BTreeSet<Box<str>>,
     /// Whether the operator must configure the URL that the provider calls.

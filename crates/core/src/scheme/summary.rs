@@ -234,10 +234,15 @@ impl Scheme {
         self.compiled().status
     }
 
+    /// Whether a delivery without a signature gets a status that makes the provider send it again.
+    pub fn retries_unsigned(&self) -> bool {
+        self.compiled().retry_unsigned
+    }
+
     /// Returns whether every handshake of the scheme must carry a valid signature.
     pub fn has_only_signed_handshakes(&self) -> bool {
-        let mut handshakes = self.compiled().handshakes.iter();
-        handshakes.all(|handshake| handshake.verified)
+        let handshakes = &self.compiled().handshakes;
+        handshakes.iter().all(|handshake| handshake.verified)
     }
 
     /// Returns whether the provider publishes its keys, so that a receiver can fetch them.
@@ -253,8 +258,7 @@ impl Scheme {
             .map(|handshake| {
                 let mut text = handshake.method.to_string();
                 for condition in &handshake.when {
-                    let value = condition.value.as_deref();
-                    text.push_str(&match value {
+                    text.push_str(&match &condition.value {
                         Some(value) => format!(" {}={value}", condition.location),
                         None => format!(" {}", condition.location),
                     });

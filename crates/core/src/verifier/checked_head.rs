@@ -102,6 +102,17 @@ impl CheckedHead {
         self.rare.as_ref()?.key.as_ref()
     }
 
+    /// Reads the values of the head that are used when the body is complete.
+    fn read_values(&mut self, plan: &Plan, view: &HeadView<'_>) -> Result<(), VerifyError> {
+        self.id = read_id(plan, view)?;
+        self.event_type = read_event_type(plan, view);
+        read_requirements(plan, view, &mut self.requirements)?;
+        if plan.multipart {
+            self.rare().boundary = Some(Boundary::of(view.head.headers)?);
+        }
+        Ok(())
+    }
+
     /// Takes out the boundary of the body.
     pub(super) fn take_boundary(&mut self) -> Option<Boundary> {
         self.rare.as_mut()?.boundary.take()
@@ -179,12 +190,7 @@ impl Verifier {
                 self.read_messages(plan, view, now, &mut checked.messages)?;
             }
         }
-        checked.id = read_id(plan, &view)?;
-        checked.event_type = read_event_type(plan, &view);
-        read_requirements(plan, &view, &mut checked.requirements)?;
-        if plan.multipart {
-            checked.rare().boundary = Some(Boundary::of(head.headers)?);
-        }
+        checked.read_values(plan, &view)?;
         if let Err(error) = self.add_checks(index, checked.messages.len(), now, &mut checked.checks)
         {
             self.add_fetched_key(&view, plan, &mut checked, error)?;

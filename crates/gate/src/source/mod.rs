@@ -104,7 +104,11 @@ impl Source {
 
     /// Returns the refusal for `error`, with the status that the provider demands, if any.
     pub(crate) fn refusal(&self, error: VerifyError) -> Refusal {
-        match (self.verifier.scheme().refusal_status(), error) {
+        let scheme = self.verifier.scheme();
+        if error == VerifyError::SignatureMissing && scheme.retries_unsigned() {
+            return Refusal::from(error).asking_to_retry();
+        }
+        match (scheme.refusal_status(), error) {
             (None, _)
             | (
                 _,

@@ -27,7 +27,7 @@ use super::{CompiledScheme, Extend, Plan};
 use crate::document::Section;
 
 /// Keys that apply to a whole scheme, not to one of its variants.
-const SCHEME_KEYS: [&str; 4] = ["variants", "handshake", "status", "keys"];
+const SCHEME_KEYS: [&str; 5] = ["variants", "handshake", "status", "keys", "retry_unsigned"];
 
 /// Compiles the scheme in `section`. Reports every mistake to the section; returns `None` if a
 /// mistake leaves nothing to compile.
@@ -42,6 +42,7 @@ pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Compiled
     let status = root
         .optional::<RefusalStatus>("status")
         .map(|status| status.0);
+    let retry_unsigned = root.optional("retry_unsigned").unwrap_or(false);
     let plans = if root.has("variants") {
         read_variants(&root, extend)?
     } else {
@@ -70,6 +71,7 @@ pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Compiled
         handshakes,
         handshake_json,
         status,
+        retry_unsigned,
         params,
         needs_url,
         fetch,
