@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -41,6 +41,7 @@ struct Shared {
 /// A request that the upstream received.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
+    pub method: Method,
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -222,6 +223,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         .expect("the body is complete");
     let path = parts.uri.to_string();
     let arrival = ReceivedRequest {
+        method: parts.method,
         path,
         headers: parts.headers,
         body,

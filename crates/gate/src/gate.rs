@@ -78,8 +78,13 @@ impl<S: ReplayStore> Gate<S> {
         head: Head<'_>,
         declared_len: Option<u64>,
     ) -> Result<AcceptedHead<'s>, Refusal> {
-        if *head.method != Method::POST && !source.verifier().is_handshake_method(head.method) {
-            return Err(Refusal::of_method(source.verifier()));
+        if *head.method != Method::POST {
+            let verifier = source.verifier();
+            let can_be = verifier.is_delivery_method(head.method)
+                || verifier.is_handshake_method(head.method);
+            if !can_be {
+                return Err(Refusal::of_method(verifier));
+            }
         }
         let clock = Arc::clone(&self.0.clock);
         let mut accepted = match self.check_head(source, head) {
@@ -100,13 +105,16 @@ impl<S: ReplayStore> Gate<S> {
         source: &'s Source,
         head: Head<'_>,
     ) -> Result<HeadOutcome<'s>, Refusal> {
-        let is_post = head.method == Method::POST;
-        match (source.verifier().begin(head, self.0.clock.now()), is_post) {
+        let can_deliver = source.verifier().is_delivery_method(head.method);
+        match (
+            source.verifier().begin(head, self.0.clock.now()),
+            can_deliver,
+        ) {
             (Ok(outcome @ HeadOutcome::Handshake(_)), _) | (Ok(outcome), true) => Ok(outcome),
             (Err(error), true) | (Err(error @ VerifyError::HandshakeRefused), false) => {
                 Err(source.refusal(error))
             }
-            // Only handshakes use other methods than POST.
+            // Only handshakes of this source use the method.
             (Ok(HeadOutcome::Delivery(_)) | Err(_), false) => {
                 Err(Refusal::of_method(source.verifier()))
             }

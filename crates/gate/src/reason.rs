@@ -76,7 +76,7 @@ reasons! {
     /// The lookup of the source failed, or the source needs something that is missing. Also
     /// the reason if the source of a handshake was replaced before the response.
     SourceUnavailable: "source_unavailable", SERVICE_UNAVAILABLE, Unavailable, "refused", Some(5);
-    /// The method is not POST, and no handshake of the source uses it.
+    /// The method is not POST, and neither deliveries nor handshakes of the source use it.
     MethodNotAllowed: "method_not_allowed", METHOD_NOT_ALLOWED, Unimplemented, "refused", None;
     /// The framing of the request can be read in two ways.
     FramingAmbiguous: "framing_ambiguous", BAD_REQUEST, Internal, "refused", None;

@@ -40,7 +40,8 @@ impl Refusal {
     /// Creates the refusal of a method that neither deliveries nor handshakes of this
     /// source use.
     pub(crate) fn of_method(verifier: &Verifier) -> Self {
-        let answers = |method| verifier.is_handshake_method(&method);
+        let answers =
+            |method| verifier.is_handshake_method(&method) || verifier.is_delivery_method(&method);
         let others = (
             answers(Method::GET),
             answers(Method::HEAD),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use hookgate_core::{Head, RequestOutcome, UnixTime, VerifyError};
-use hookgate_gate::Clock;
+use hookgate_gate::{Clock, Reason};
 use serde_json::json;
 
 use super::capture::CaptureOptions;
@@ -42,6 +42,11 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     let uri = signing.target()?;
     let now = options.at.unwrap_or_else(|| clock.now());
     let head = Head::new(&signing.method, &uri, &headers);
+    let can_be = verifier.is_delivery_method(&signing.method)
+        || verifier.is_handshake_method(&signing.method);
+    if !can_be {
+        return refuse_method(options);
+    }
     let outcome = verifier.verify(head, body.clone(), now);
     let causes = match &outcome {
         Err(_) if options.explain => {
@@ -73,6 +78,22 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Reports that the gateway refuses the method before it reads anything else.
+fn refuse_method(options: &Options) -> Result<ExitCode, Error> {
+    let method = &options.signing.method;
+    let name = options.signing.provider.title();
+    let detail = format!("{name} sends no {method} deliveries");
+    let label = Reason::MethodNotAllowed.label();
+    let mut out = io::stdout().lock();
+    if options.json {
+        let object = json!({ "verified": false, "reason": label, "detail": detail });
+        writeln!(out, "{object}")?;
+    } else {
+        writeln!(out, "refused: {detail} ({label})")?;
+    }
+    Ok(ExitCode::FAILURE)
 }
 
 fn as_text(outcome: &Result<RequestOutcome, VerifyError>) -> String {

@@ -29,6 +29,8 @@ pub(crate) enum Location {
     Jose(Box<str>),
     /// `param:NAME`: a parameter that the operator sets.
     Param(Box<str>),
+    /// The method of the request. The key `method` of a scheme compares it; no scheme names it.
+    Method,
 }
 
 /// An item of the list in the signature header.
@@ -82,6 +84,7 @@ impl fmt::Display for Location {
             Self::Claim(name) => write!(f, "claim:{name}"),
             Self::Jose(name) => write!(f, "jose:{name}"),
             Self::Param(name) => write!(f, "param:{name}"),
+            Self::Method => f.write_str("method"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The signed message: a template, split into parts by when the verifier can compute them.
 
-use super::ambiguity::{FreeValue, SchemeContext, UrlConstraints, check_unambiguous};
+use super::ambiguity::{FreeValue, QueryRule, SchemeContext, UrlConstraints, check_unambiguous};
 use super::delimiters::Delimiters;
 use super::location::Location;
 use super::template::{self, Placeholder, Segment, Variable};
@@ -136,6 +136,11 @@ impl Message {
         self.has_raw_body() || self.placeholders().any(binds_body)
     }
 
+    /// Whether the text after the URL decides which queries a delivery may have.
+    pub(crate) fn constrains_body(&self) -> bool {
+        matches!(self.url_constraints.query, QueryRule::EndsAt(_))
+    }
+
     /// Whether the message contains `variable`.
     pub(crate) fn has(&self, variable: &Variable) -> bool {
         self.placeholders().any(|value| value.variable == *variable)
@@ -191,6 +196,7 @@ mod tests {
         timestamp: None,
         ids: &[],
         json_body: false,
+        form_start: None,
     };
 
     fn compile(template: &str) -> Result<Message, String> {

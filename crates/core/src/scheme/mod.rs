@@ -22,6 +22,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use toml::Table;
 
+pub(crate) use self::ambiguity::{QueryRule, UrlEnd};
 use self::fetch::FetchRule;
 pub use self::fetch::KeyReference;
 pub(crate) use self::grammar::read_conditions;

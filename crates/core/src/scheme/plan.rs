@@ -1,6 +1,6 @@
 //! [`Plan`]: one variant of a scheme, compiled.
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use super::delimiters::Delimiters;
 use super::field::TimeUnit;
@@ -20,6 +20,8 @@ use crate::time::Window;
 pub(crate) struct Plan {
     /// The name of the variant, if the scheme has several.
     pub(crate) name: Option<String>,
+    /// The method of the deliveries.
+    pub(crate) method: Method,
     /// The conditions under which the variant applies to a delivery.
     pub(crate) when: Vec<Condition>,
     /// Whether the variant is enabled only if the operator chooses it.
@@ -44,6 +46,9 @@ pub(crate) struct Plan {
     /// Whether the JSON Web Token authenticates the caller alone, and serves many deliveries.
     pub(crate) bearer: bool,
     pub(crate) url: UrlRule,
+    /// Whether the form of the body matters: `body`, the fields of a form, or the text after a
+    /// URL.
+    pub(crate) constrains_body: bool,
     /// Every member of the body that the plan reads.
     pub(crate) json: Vec<Pointer>,
     /// Whether the plan reads fields of `multipart/form-data`.
@@ -160,6 +165,8 @@ pub(crate) enum BodyForm {
     JsonOrEmpty,
     /// One JSON object. An array is a batch, and the signature covers only a part of a batch.
     JsonObject,
+    /// An empty body.
+    Empty,
 }
 
 impl BodyForm {
@@ -170,6 +177,7 @@ impl BodyForm {
             Self::Json => json::is_document(body),
             Self::JsonOrEmpty => body.is_empty() || json::is_document(body),
             Self::JsonObject => !json::is_array(body) && json::is_document(body),
+            Self::Empty => body.is_empty(),
         }
     }
 
@@ -200,6 +208,8 @@ pub(crate) struct UrlRule {
     pub(crate) toggle_port: bool,
     /// Characters whose percent-escapes are decoded before signing.
     pub(crate) decode: Vec<u8>,
+    /// The text with which the sorted fields of a form begin, and which ends the URL before them.
+    pub(crate) form_start: Option<Box<str>>,
 }
 
 /// The location, the format and the window of the timestamp.

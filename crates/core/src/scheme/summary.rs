@@ -1,6 +1,6 @@
 //! Descriptions of a scheme for operators and documentation: signed parts, headers and warnings.
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 
 use super::fetch::FetchRule;
 use super::location::Location;
@@ -276,6 +276,12 @@ impl<'s> Variant<'s> {
     /// Returns the name of the variant, if the scheme has several variants.
     pub fn name(self) -> Option<&'s str> {
         self.0.name.as_deref()
+    }
+
+    /// Returns the method of the deliveries. A delivery with another method than POST has no
+    /// body.
+    pub fn method(self) -> &'s Method {
+        &self.0.method
     }
 
     /// Whether the variant is enabled only if the operator chooses it, with

@@ -7,14 +7,14 @@ use crate::error::SecretError;
 use crate::mac::{Algorithm, PrivateKey};
 use crate::scheme::{Plan, Scheme};
 use crate::secret::Secret;
-use crate::verifier::{BuildError, SchemeSettings, find_variant};
+use crate::verifier::{BuildError, SchemeSettings, UrlText, find_variant};
 
 /// Builds a [`Signer`].
 #[derive(Debug)]
 pub struct SignerBuilder {
     scheme: Scheme,
     secret: Secret,
-    url: Option<String>,
+    url: Option<UrlText>,
     params: BTreeMap<Box<str>, Box<str>>,
     variant: Option<String>,
 }
@@ -33,7 +33,7 @@ impl SignerBuilder {
     /// Sets the URL of the endpoint, for schemes that sign it.
     #[must_use]
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.url = Some(url.into());
+        self.url = Some(UrlText(url.into()));
         self
     }
 
@@ -61,7 +61,8 @@ impl SignerBuilder {
     /// is missing or wrong, or if the scheme has no variant of the chosen name.
     pub fn build(self) -> Result<Signer, BuildError> {
         let secret_error = |error| BuildError::Secret { index: 0, error };
-        let settings = SchemeSettings::new(&self.scheme, self.url.as_deref(), self.params)?;
+        let url = self.url.as_ref().map(|url| &*url.0);
+        let settings = SchemeSettings::new(&self.scheme, url, self.params)?;
         let plans = self.scheme.plans();
         let plan = match self.variant {
             Some(name) => find_variant(&self.scheme, &name)?,

@@ -1,7 +1,7 @@
 //! A request that is being prepared for signing: all values that the scheme reads are inserted.
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Uri, request};
+use http::{HeaderValue, Method, Uri, request};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde_json::Value;
 
@@ -59,13 +59,16 @@ impl Draft<'_> {
     /// Checks the values that a verifier would refuse, whatever the signature is.
     pub(super) fn check(&self) -> Result<(), SignError> {
         let settings = &self.signer.settings;
-        if !settings.allows_query(self.plan, self.parts.uri.query()) {
-            return Err(SignError::QueryMismatch);
-        }
+        let after_url = settings
+            .after_url(self.plan, self.parts.uri.query())
+            .ok_or(SignError::QueryMismatch)?;
         if !self.plan.allows_body(&self.body) {
             return Err(SignError::BodyNotAllowed);
         }
-        Ok(())
+        match self.signing_input(None).allows_after_url(after_url) {
+            true => Ok(()),
+            false => Err(SignError::QueryMismatch),
+        }
     }
 
     /// Inserts the event id, if the scheme signs one in the head.
@@ -235,6 +238,10 @@ impl Draft<'_> {
                 boundary.append(&mut self.body, name, value);
             }
             Location::Json(pointer) => self.insert_member(pointer, value)?,
+            Location::Method => {
+                let method = Method::from_bytes(value).ok();
+                self.parts.method = method.ok_or(SignError::FieldMalformed)?;
+            }
             Location::Signature(item) => {
                 let value = String::from_utf8(value.to_vec()).ok();
                 let value = value.ok_or(SignError::FieldMalformed)?;

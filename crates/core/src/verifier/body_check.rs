@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use subtle::ConstantTimeEq;
 
 use super::Verifier;
+use super::after_url::AfterUrl;
 use super::body_view::BodyView;
 use super::checked_head::{CheckedHead, MessageCandidate, SignatureCheck};
 use super::head_fields::compose_event_id;
@@ -125,7 +126,7 @@ impl Verifier {
             return Err(VerifyError::NoActiveKey);
         }
         let message = &head.messages[message];
-        check_values(plan, head, view)?;
+        self.check_values(plan, head, view)?;
         let timestamp = self.check_timestamp(plan, message, view, now)?;
         self.check_guards(plan, message, view)?;
 
@@ -220,7 +221,7 @@ impl Verifier {
             read_signatures(plan, view)?;
         }
         head.check_expiry(now)?;
-        check_values(plan, head, view)?;
+        self.check_values(plan, head, view)?;
         let mut result = Err(VerifyError::SignatureMissing);
         for message in &head.messages {
             result = self
@@ -233,6 +234,42 @@ impl Verifier {
             }
         }
         result
+    }
+
+    /// Checks the requirements, the digests and the form of a body.
+    fn check_values(
+        &self,
+        plan: &Plan,
+        head: &CheckedHead,
+        view: &BodyView<'_>,
+    ) -> Result<(), VerifyError> {
+        check_requirements(plan, &head.requirements, view)?;
+        if head
+            .digests()
+            .is_some_and(|digests| !digests.matches(view.body))
+        {
+            return Err(VerifyError::RequirementUnmet);
+        }
+        if plan.constrains_body {
+            self.check_body(plan, head.after_url, view)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the form of the body, and the text after the URL in the message.
+    fn check_body(
+        &self,
+        plan: &Plan,
+        after_url: AfterUrl,
+        view: &BodyView<'_>,
+    ) -> Result<(), VerifyError> {
+        if !plan.allows_body(view.body) {
+            return Err(plan.body_form.refusal(view.body));
+        }
+        match self.settings.allows_after_url(plan, after_url, view)? {
+            true => Ok(()),
+            false => Err(VerifyError::FieldMalformed),
+        }
     }
 
     /// Checks the timestamp, which the head or the body has, against the window.
@@ -290,21 +327,6 @@ fn key_of(keys: &[PreparedKey], check: SignatureCheck, plan: usize) -> Option<&m
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     mac::Sha256::new(bytes).finish()
-}
-
-/// Checks the requirements, the digests and the form of a body.
-fn check_values(plan: &Plan, head: &CheckedHead, view: &BodyView<'_>) -> Result<(), VerifyError> {
-    check_requirements(plan, &head.requirements, view)?;
-    if head
-        .digests()
-        .is_some_and(|digests| !digests.matches(view.body))
-    {
-        return Err(VerifyError::RequirementUnmet);
-    }
-    if !plan.allows_body(view.body) {
-        return Err(plan.body_form.refusal(view.body));
-    }
-    Ok(())
 }
 
 /// Reads the signatures that are in the body.

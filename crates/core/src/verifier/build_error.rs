@@ -71,9 +71,9 @@ impl fmt::Display for BuildError {
                 "the URL is missing; the scheme signs it, so expected the URL exactly as it was \
                  entered at the provider",
             ),
-            Self::UrlMalformed => f.write_str(
-                "expected a URL with http:// or https://, without user, password and fragment",
-            ),
+            Self::UrlMalformed => {
+                f.write_str("expected a URL with http:// or https://, without fragment")
+            }
             Self::UrlWithoutPath => {
                 f.write_str("expected a URL with a path (at least /), which the scheme needs")
             }

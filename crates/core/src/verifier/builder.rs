@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::build_error::BuildError;
+use super::endpoint::UrlText;
 use super::key::{DecodedSecret, Key, PreparedKey};
 use super::settings::SchemeSettings;
 use super::{KeySource, Verifier};
@@ -18,7 +19,7 @@ pub struct VerifierBuilder {
     scheme: Scheme,
     keys: Vec<Key>,
     window: Option<Window>,
-    url: Option<String>,
+    url: Option<UrlText>,
     params: BTreeMap<Box<str>, Box<str>>,
     variant: Option<String>,
     published: Published,
@@ -62,10 +63,11 @@ impl VerifierBuilder {
 
     /// Sets the URL of the endpoint, for schemes that sign it.
     ///
-    /// Expected is the URL exactly as it was entered at the provider.
+    /// Expected is the URL exactly as it was entered at the provider. It may contain a user and
+    /// a password.
     #[must_use]
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.url = Some(url.into());
+        self.url = Some(UrlText(url.into()));
         self
     }
 
@@ -132,7 +134,8 @@ impl VerifierBuilder {
             (1..=MAX_KEYS, KeySource::Configured) => {}
             (_, KeySource::Configured) => return Err(BuildError::TooManyKeys),
         }
-        let settings = SchemeSettings::new(&self.scheme, self.url.as_deref(), self.params)?;
+        let url = self.url.as_ref().map(|url| &*url.0);
+        let settings = SchemeSettings::new(&self.scheme, url, self.params)?;
         let pinned = match self.variant {
             None => None,
             Some(name) => Some(find_variant(&self.scheme, &name)?),

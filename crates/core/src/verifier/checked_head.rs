@@ -7,6 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Verifier;
+use super::after_url::AfterUrl;
 use super::endpoint::Port;
 use super::head_fields::{
     id_location, read_event_type, read_id, read_requirements, timestamp_text,
@@ -54,6 +55,8 @@ pub(super) struct CheckedHead {
     pub(super) rare: Option<Box<RareValues>>,
     /// The last time at which the signature is valid, if the signature says so itself.
     pub(super) expires: Option<UnixTime>,
+    /// The rule for the text after the URL in the message.
+    pub(super) after_url: AfterUrl,
 }
 
 /// Values of a checked head that few schemes have.
@@ -144,7 +147,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Box<CheckedHead>, VerifyError> {
         let (index, plan) = self.choose_plan(head)?;
-        self.check_allowed(plan, head)?;
+        let after_url = self.check_allowed(plan, head)?;
         let mut view = HeadView {
             plan: Some(plan),
             ..HeadView::new(head, &self.settings)
@@ -155,6 +158,7 @@ impl Verifier {
         let signature;
         let mut checked = Box::<CheckedHead>::default();
         checked.plan = index;
+        checked.after_url = after_url;
         match &plan.kind {
             SignatureKind::Jwt { algorithms } => {
                 let (mut message, found) = self.read_token(plan, &view, algorithms)?;
@@ -198,8 +202,9 @@ impl Verifier {
         Ok(checked)
     }
 
-    /// Checks that the head has no header and no query that the plan forbids.
-    fn check_allowed(&self, plan: &Plan, head: Head<'_>) -> Result<(), VerifyError> {
+    /// Checks that the head has no header and no query that the plan forbids. Returns the rule
+    /// for the text after the URL.
+    fn check_allowed(&self, plan: &Plan, head: Head<'_>) -> Result<AfterUrl, VerifyError> {
         // One pass over the present headers is faster than one search per forbidden name.
         let mut names = head.headers.keys();
         if !plan.forbidden.is_empty() && names.any(|name| plan.forbidden.contains(name)) {
@@ -208,10 +213,8 @@ impl Verifier {
                 false => VerifyError::SignatureMissing,
             });
         }
-        if !self.settings.allows_query(plan, head.uri.query()) {
-            return Err(VerifyError::FieldMalformed);
-        }
-        Ok(())
+        let after_url = self.settings.after_url(plan, head.uri.query());
+        after_url.ok_or(VerifyError::FieldMalformed)
     }
 
     /// Returns the first enabled plan whose `when` holds.

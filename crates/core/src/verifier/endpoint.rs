@@ -1,5 +1,7 @@
 //! The URL of the endpoint that the provider calls.
 
+use std::fmt;
+
 use http::Uri;
 use http::uri::PathAndQuery;
 
@@ -10,11 +12,16 @@ use crate::scheme::UrlRule;
 ///
 /// The URL is configured and not read from the request: a proxy changes the URL of a request,
 /// and the sender chooses it.
-#[derive(Clone, Debug)]
+///
+/// It may contain a user and a password, which are secrets.
+#[derive(Clone)]
 pub(crate) struct EndpointUrl {
     /// `https` or `http`.
     scheme: Box<str>,
-    authority: Box<str>,
+    /// `USER:PASSWORD@`, or empty.
+    user: Box<str>,
+    /// Host and port.
+    host: Box<str>,
     path: Box<str>,
     pub(crate) query: Option<Box<str>>,
     /// Scheme and authority, in the form of message signatures.
@@ -22,7 +29,7 @@ pub(crate) struct EndpointUrl {
 }
 
 impl EndpointUrl {
-    /// Parses a URL with the scheme `http` or `https`, without user, password and fragment.
+    /// Parses a URL with the scheme `http` or `https`, without fragment.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         // Providers sign the text as it was entered. A URL with blanks or a fragment is not
         // supported: `Uri` rejects blanks, and accepts a fragment, which is rejected below.
@@ -30,11 +37,11 @@ impl EndpointUrl {
         let scheme = uri
             .scheme_str()
             .filter(|scheme| matches!(*scheme, "http" | "https"))?;
-        let authority = uri
-            .authority()
-            .filter(|authority| !authority.as_str().contains('@'))?;
+        let authority = uri.authority()?.as_str();
+        let host_start = authority.rfind('@').map_or(0, |at| at + 1);
+        let (user, host) = authority.split_at(host_start);
         // `Uri` would add a path. A URL that was entered without a path is signed without one.
-        let rest = &text[scheme.len() + "://".len() + authority.as_str().len()..];
+        let rest = &text[scheme.len() + "://".len() + authority.len()..];
         let (path, query) = match rest.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (rest, None),
@@ -44,10 +51,12 @@ impl EndpointUrl {
         }
         Some(Self {
             scheme: scheme.into(),
-            authority: authority.as_str().into(),
+            user: user.into(),
+            host: host.into(),
             path: path.into(),
             query: query.map(Into::into),
-            origin: format!("{scheme}://{authority}")
+            // The authority of a message signature has no user (RFC 9421 §2.2.3).
+            origin: format!("{scheme}://{host}")
                 .parse()
                 .ok()
                 .and_then(|uri| message_signature::Address::new(&uri)),
@@ -72,30 +81,21 @@ impl EndpointUrl {
     pub(crate) fn base(&self, port: Port) -> String {
         let Self {
             scheme,
-            authority,
+            user,
+            host,
             path,
             ..
         } = self;
-        let host_end = authority.rfind(']').map_or(0, |end| end + 1);
-        let colon = authority[host_end..].find(':').map(|at| host_end + at);
+        let name_end = host.rfind(']').map_or(0, |end| end + 1);
+        let colon = host[name_end..].find(':').map(|at| name_end + at);
         match (port, colon) {
-            (Port::AsConfigured, _) => format!("{scheme}://{authority}{path}"),
-            (Port::Toggled, Some(colon)) => format!("{scheme}://{}{path}", &authority[..colon]),
+            (Port::AsConfigured, _) => format!("{scheme}://{user}{host}{path}"),
+            (Port::Toggled, Some(colon)) => format!("{scheme}://{user}{}{path}", &host[..colon]),
             (Port::Toggled, None) => {
                 let port = if &**scheme == "https" { 443 } else { 80 };
-                format!("{scheme}://{authority}:{port}{path}")
+                format!("{scheme}://{user}{host}:{port}{path}")
             }
         }
-    }
-
-    /// Whether a request to the endpoint may have this query. A provider appends its own fields
-    /// to the query of the URL.
-    pub(super) fn allows_query(&self, query: Option<&str>) -> bool {
-        let Some(own) = &self.query else {
-            return true;
-        };
-        let rest = query.and_then(|query| query.strip_prefix(&**own));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('&'))
     }
 
     /// Returns the URL with the query of a request.
@@ -114,6 +114,26 @@ impl EndpointUrl {
         format!("{}{}", self.path(), query.unwrap_or_default())
             .parse()
             .ok()
+    }
+}
+
+/// Leaves out user, password and query, which may be secrets.
+impl fmt::Debug for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scheme, host, path, ..
+        } = self;
+        write!(f, "EndpointUrl({scheme}://{host}{path})")
+    }
+}
+
+/// The text of a URL that an operator has entered. It may contain a password.
+#[derive(Clone)]
+pub(crate) struct UrlText(pub(crate) String);
+
+impl fmt::Debug for UrlText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UrlText(…)")
     }
 }
 
@@ -165,6 +185,7 @@ mod tests {
             "https://hooks.example.com/",
             "http://hooks.example.com:8080/a%20b",
             "https://[::1]/x",
+            "https://user:p4ss@a.example:8443/x",
         ] {
             let url = EndpointUrl::parse(text).unwrap();
             assert_eq!(url.base(Port::AsConfigured), text);
@@ -173,8 +194,8 @@ mod tests {
             "",
             "hooks.example.com/a",
             "ftp://a/b",
-            "https://u:p@a/b",
             "https://a/b#c",
+            "https://u:p@/b",
         ] {
             assert!(EndpointUrl::parse(text).is_none(), "{text}");
         }
@@ -188,12 +209,20 @@ mod tests {
             ("https://a.example:8443/x", "https://a.example/x"),
             ("https://[::1]/x", "https://[::1]:443/x"),
             ("https://[::1]:1/x", "https://[::1]/x"),
+            ("https://u:p@a.example/x", "https://u:p@a.example:443/x"),
+            ("https://u:p@a.example:1/x", "https://u:p@a.example/x"),
         ] {
             assert_eq!(
                 EndpointUrl::parse(text).unwrap().base(Port::Toggled),
                 toggled
             );
         }
+    }
+
+    #[test]
+    fn debug_output_has_no_password_and_no_query() {
+        let url = EndpointUrl::parse("https://user:p4ss@a.example/x?token=t0ken").unwrap();
+        assert_eq!(format!("{url:?}"), "EndpointUrl(https://a.example/x)");
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl<'h> HeadView<'h> {
                     .ok_or(LookupError::Missing)
             }
             Location::Param(name) => param(&self.settings.params, name),
+            Location::Method => Ok(self.head.method.as_str().as_bytes().into()),
             Location::Form(_) | Location::Multipart(_) | Location::Json(_) => {
                 Err(LookupError::Missing)
             }

@@ -7,6 +7,7 @@
 //! There is no other way to a [`Verified`], which holds exactly the bytes that were verified.
 //! `handshake.rs` responds to the requests by which a provider checks who owns an endpoint.
 
+mod after_url;
 mod body;
 mod body_check;
 mod body_hash;
@@ -41,6 +42,7 @@ pub use self::body_hash::BodyHash;
 pub use self::build_error::BuildError;
 pub use self::builder::VerifierBuilder;
 pub(crate) use self::builder::find_variant;
+pub(crate) use self::endpoint::UrlText;
 pub use self::fetched_key::FetchedKey;
 use self::handshake::LateHandshake;
 use self::head_view::HeadView;
@@ -168,6 +170,12 @@ impl Verifier {
     /// Returns the ids of all keys, active or not.
     pub fn key_ids(&self) -> impl Iterator<Item = &str> {
         self.keys[..self.secrets].iter().map(|key| &*key.id)
+    }
+
+    /// Whether a request with `method` can be a delivery: it is POST, or an enabled variant of
+    /// the scheme signs deliveries with this method.
+    pub fn is_delivery_method(&self, method: &Method) -> bool {
+        *method == Method::POST || self.plans().any(|(_, plan)| plan.method == *method)
     }
 
     /// Whether a request with `method` can be a handshake.

@@ -1,13 +1,17 @@
 //! The values that a scheme needs from the operator: the URL of the endpoint and parameters.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::Uri;
 
+use super::after_url::AfterUrl;
+use super::body_view::BodyView;
 use super::build_error::BuildError;
 use super::endpoint::EndpointUrl;
+use crate::scheme::lookup::LookupError;
 use crate::scheme::template::Variable;
-use crate::scheme::{Plan, Scheme};
+use crate::scheme::{Plan, QueryRule, Scheme, UrlEnd};
 
 /// The values that the operator has set for a scheme.
 #[derive(Clone, Debug, Default)]
@@ -54,15 +58,32 @@ impl SchemeSettings {
         Ok(Self { endpoint, params })
     }
 
-    /// Whether a delivery of `plan` may have this query.
-    pub(crate) fn allows_query(&self, plan: &Plan, query: Option<&str>) -> bool {
-        let Some(endpoint) = &self.endpoint else {
-            return true;
-        };
-        if plan.message.url_constraints.fixed_query {
-            return query == endpoint.query.as_deref();
+    /// Returns the rule for the text after the URL in a delivery of `plan` with this query, or
+    /// `None` if the delivery may not have the query.
+    pub(crate) fn after_url(&self, plan: &Plan, query: Option<&str>) -> Option<AfterUrl> {
+        match &self.endpoint {
+            None => Some(AfterUrl::Any),
+            Some(endpoint) => AfterUrl::new(plan, endpoint.query.as_deref(), query),
         }
-        !plan.message.has(&Variable::Url) || endpoint.allows_query(query)
+    }
+
+    /// Whether the text after the URL, a part of `body`, obeys `rule`.
+    pub(super) fn allows_after_url(
+        &self,
+        plan: &Plan,
+        rule: AfterUrl,
+        body: &BodyView<'_>,
+    ) -> Result<bool, LookupError> {
+        let QueryRule::EndsAt(end) = &plan.message.url_constraints.query else {
+            return Ok(true);
+        };
+        let endpoint = self.endpoint.as_ref();
+        let configured = endpoint.and_then(|endpoint| endpoint.query.as_deref());
+        let text = match end {
+            UrlEnd::Json => Cow::Borrowed(body.body),
+            UrlEnd::Form(_) => body.value(&Variable::FormSorted)?,
+        };
+        Ok(rule.allows(end, configured, &text))
     }
 
     /// Returns the request target of the endpoint.

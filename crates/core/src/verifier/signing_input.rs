@@ -1,5 +1,6 @@
 //! The message that a signer signs, rendered by the code that verifies it.
 
+use super::after_url::AfterUrl;
 use super::body_view::BodyView;
 use super::head_segments::HeadSegments;
 use super::head_view::HeadView;
@@ -54,6 +55,14 @@ impl SigningInput<'_> {
             render(template, &|variable| view.value(variable), &mut text)?;
         }
         Ok(text.into_vec())
+    }
+
+    /// Whether the text after the URL obeys `rule`. A text that does not exist does not.
+    pub(crate) fn allows_after_url(self, rule: AfterUrl) -> bool {
+        let allowed = self
+            .settings
+            .allows_after_url(self.plan, rule, &self.body_view());
+        allowed.unwrap_or(false)
     }
 
     /// Whether the placeholder `variable` has a value.

@@ -5,7 +5,7 @@ use hookgate_core::{
     BuildError, Head, Provider, RequestOutcome, Scheme, Secret, Signer, UnixTime, Variant,
     Verified, Verifier, VerifyError,
 };
-use http::Request;
+use http::{Method, Request};
 
 use super::{BODY, NOW, SECRET, URL};
 
@@ -94,7 +94,11 @@ impl Case {
         self.signed_of(Bytes::from_static(BODY.as_bytes()))
     }
 
-    pub(crate) fn signed_of(&self, body: Bytes) -> Request<Bytes> {
+    /// Returns a good delivery of `body`. A GET delivery has no body.
+    pub(crate) fn signed_of(&self, mut body: Bytes) -> Request<Bytes> {
+        if *self.this().method() != Method::POST {
+            body.clear();
+        }
         let mut signer = Signer::builder(&self.scheme, &self.private);
         if self.scheme.needs_url() {
             signer = signer.url(URL);

@@ -33,28 +33,253 @@ fn a_missing_url_or_parameter_does_not_build() {
     ));
 }
 
+/// Returns a delivery of `signed` with the method, the target and the body replaced.
+fn moved(signed: &Request<Bytes>, method: &Method, target: &str, body: &str) -> Request<Bytes> {
+    let mut request = signed
+        .clone()
+        .map(|_| Bytes::copy_from_slice(body.as_bytes()));
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = target.parse().unwrap();
+    request
+}
+
+/// Returns every pair of query and remaining text that `signed_text`, the message after the
+/// path, can be divided into.
+fn divisions(signed_text: &str) -> Vec<(Option<&str>, &str)> {
+    let mut all = vec![(None, signed_text)];
+    if let Some(text) = signed_text.strip_prefix('?') {
+        let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+        all.extend(ends.map(|at| (Some(&text[..at]), &text[at..])));
+    }
+    all
+}
+
+fn target(query: Option<&str>) -> String {
+    query.map_or_else(|| "/in".to_owned(), |query| format!("/in?{query}"))
+}
+
+/// Returns a form whose fields, sorted and joined, are `text`: one field without a value.
+fn form(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+const ACCOUNT: &str = "AccountSid=AC22222222222222222222222222222222";
+
 #[test]
-fn a_url_beside_the_body_must_have_the_configured_query() {
-    let square = Provider::named("square").unwrap();
-    let url = "https://a.example/in?tenant=1";
-    let verifier = builder(square.scheme()).url(url).build().unwrap();
-    let signer = Signer::builder(square.scheme(), &secret())
-        .url(url)
-        .build()
-        .unwrap();
-    let signed = signer
-        .sign_request(post("/in?tenant=1", "x=1{}"), NOW, None)
-        .unwrap();
-    assert!(delivery(&verifier, &signed).is_ok());
-    // The same signed bytes, divided in another way.
-    let moved = |target: &str, body: &'static str| {
-        let mut request = signed.clone().map(|_| Bytes::from(body));
-        *request.uri_mut() = target.parse().unwrap();
-        delivery(&verifier, &request).unwrap_err()
+fn a_form_delivery_may_have_any_query_and_only_one_division() {
+    let twilio = Provider::named("twilio").unwrap();
+    let form_with_account = format!("CallSid=CA3&{ACCOUNT}&Digits=1");
+    let cases: &[(Option<&str>, Option<&str>, &str, bool)] = &[
+        // The configured query, the query of the request, the form, the verdict.
+        (None, None, &form_with_account, true),
+        (None, Some("step=menu"), &form_with_account, true),
+        (None, Some("a=b'c&x[]={1}"), &form_with_account, true),
+        (
+            Some("step=menu"),
+            Some("step=menu"),
+            &form_with_account,
+            true,
+        ),
+        (
+            Some("step=menu"),
+            Some("step=menu&Retry=1"),
+            &form_with_account,
+            true,
+        ),
+        (Some("step=menu"), Some("other=1"), &form_with_account, true),
+        (Some("step=menu"), None, &form_with_account, true),
+        // These forms have no marker.
+        (None, None, "CallSid=CA3&Digits=1", true),
+        (
+            Some("step=menu"),
+            Some("step=menu"),
+            "CallSid=CA3&Digits=1",
+            true,
+        ),
+        (Some("step=menu"), None, "CallSid=CA3&Digits=1", true),
+        (None, Some("step=menu"), "CallSid=CA3&Digits=1", false),
+        (
+            Some("step=menu"),
+            Some("step=menu&n=1"),
+            "CallSid=CA3&Digits=1",
+            false,
+        ),
+        // Each of these messages has another division that is accepted.
+        (None, Some("x=AccountSidAC1"), &form_with_account, false),
+        (
+            Some("step=menu"),
+            Some("step=menus"),
+            &form_with_account,
+            false,
+        ),
+        (Some("x=1Acc"), Some("x=1Acc"), "ountSidAC1=2", false),
+    ];
+    for &(configured, query, body, expected) in cases {
+        let url = format!("https://a.example{}", target(configured));
+        let verifier = builder(twilio.scheme()).url(&url).build().unwrap();
+        // The provider signs the URL that it calls.
+        let called = format!("https://a.example{}", target(query));
+        let signer = Signer::builder(twilio.scheme(), &secret()).url(&called);
+        let signer = signer.variant("form").build().unwrap();
+        let signed = signer.sign_request(post(&target(query), body), NOW, None);
+        let context = format!("{configured:?} {query:?} {body}");
+        let Ok(signed) = signed else {
+            assert!(!expected, "{context}");
+            continue;
+        };
+        let genuine = delivery(&verifier, &signed);
+        assert_eq!(genuine.is_ok(), expected, "{context}: {genuine:?}");
+        let mut fields: Vec<_> = body
+            .split('&')
+            .map(|field| field.replace('=', ""))
+            .collect();
+        fields.sort();
+        let text = format!("{}{}", &target(query)["/in".len()..], fields.concat());
+        let own = query.unwrap_or_default();
+        for (other, rest) in divisions(&text) {
+            if other == query && (other.is_some() || own.is_empty()) {
+                continue;
+            }
+            for (method, body) in [
+                (Method::POST, form(rest)),
+                (Method::POST, String::new()),
+                (Method::GET, String::new()),
+            ] {
+                if body.is_empty() && !rest.is_empty() {
+                    continue;
+                }
+                let request = moved(&signed, &method, &target(other), &body);
+                let verdict = delivery(&verifier, &request);
+                assert!(
+                    verdict.is_err() || !expected,
+                    "{context}: {method} {other:?} {rest}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_get_delivery_signs_its_query_and_is_no_post_delivery() {
+    let twilio = Provider::named("twilio").unwrap();
+    let url = "https://a.example/in?step=menu";
+    let verifier = builder(twilio.scheme()).url(url).build().unwrap();
+    assert!(verifier.is_delivery_method(&Method::GET));
+    assert!(!verifier.is_delivery_method(&Method::PUT));
+    let sign = |variant: &str, target: &str, body: &str| {
+        let signer = Signer::builder(twilio.scheme(), &secret());
+        let signer = signer.url(url).variant(variant).build().unwrap();
+        signer.sign_request(post(target, body), NOW, None).unwrap()
     };
-    assert_eq!(moved("/in?tenant=1x=1", "{}"), VerifyError::FieldMalformed);
-    assert_eq!(moved("/in?tenant=", "1x=1{}"), VerifyError::FieldMalformed);
-    assert_eq!(moved("/in", "x=1{}"), VerifyError::FieldMalformed);
+    let get = sign("get", "/in?CallSid=CA9&Caller=sip%3A1%40203.0.113.9", "");
+    assert_eq!(get.method(), Method::GET);
+    assert!(delivery(&verifier, &get).is_ok());
+    let target = get.uri().to_string();
+    for (method, target, body) in [
+        (Method::POST, &*target, ""),
+        (Method::PUT, &*target, ""),
+        (Method::GET, &*target, "x"),
+        (Method::GET, "/in?CallSid=CA9", ""),
+    ] {
+        let request = moved(&get, &method, target, body);
+        assert!(delivery(&verifier, &request).is_err(), "{method} {target}");
+    }
+    // A signed POST delivery is refused with the method GET, with its body or without.
+    let json = sign("json", "/in?x=1", "{}");
+    assert!(delivery(&verifier, &json).is_ok());
+    for body in ["", "{}"] {
+        let request = moved(&json, &Method::GET, &json.uri().to_string(), body);
+        assert!(delivery(&verifier, &request).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn a_json_delivery_may_have_any_query_and_only_one_division() {
+    let square = Provider::named("square").unwrap();
+    let cases: &[(Option<&str>, Option<&str>, &str, bool)] = &[
+        (None, None, "{}", true),
+        (None, Some("tenant=1"), "{}", true),
+        (None, Some("tenant=1"), "", true),
+        (Some("tenant=1"), Some("tenant=1"), "x=1{}", true),
+        (Some("tenant=1"), Some("tenant=1&x=2"), "{}", true),
+        (Some("tenant=1"), None, "{}", true),
+        (Some("x[]=1"), Some("x[]=1"), "{}", true),
+        (Some("x[]=1"), Some("y=1"), "{}", false),
+        (None, Some("x[]=1"), "{}", false),
+        (None, Some("tenant=1"), "x=1{}", false),
+        (Some("tenant=1"), Some("tenant=12"), "{}", false),
+        (Some("tenant=1"), Some("tenant=1"), "&x=1{}", false),
+        (None, None, "?x=1{}", false),
+    ];
+    for &(configured, query, body, expected) in cases {
+        let url = format!("https://a.example{}", target(configured));
+        let verifier = builder(square.scheme()).url(&url).build().unwrap();
+        let called = format!("https://a.example{}", target(query));
+        let signer = Signer::builder(square.scheme(), &secret()).url(&called);
+        let signed = signer
+            .build()
+            .unwrap()
+            .sign_request(post(&target(query), body), NOW, None);
+        let context = format!("{configured:?} {query:?} {body}");
+        let Ok(signed) = signed else {
+            assert!(!expected, "{context}");
+            continue;
+        };
+        assert_eq!(delivery(&verifier, &signed).is_ok(), expected, "{context}");
+        let text = format!("{}{body}", &target(query)["/in".len()..]);
+        let others = divisions(&text)
+            .into_iter()
+            .filter(|(other, _)| *other != query);
+        for (other, rest) in others.filter(|_| expected) {
+            let request = moved(&signed, &Method::POST, &target(other), rest);
+            assert!(
+                delivery(&verifier, &request).is_err(),
+                "{context}: {other:?} {rest}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_query_must_not_gain_a_separator_by_decoding() {
+    let hubspot = Provider::named("hubspot").unwrap();
+    let sign = |url: &str| {
+        let signer = Signer::builder(hubspot.scheme(), &secret()).url(url);
+        let target = url.trim_start_matches("https://a.example");
+        let signer = signer.build().unwrap();
+        signer.sign_request(post(target, "[]"), NOW, None).unwrap()
+    };
+    let verifier = |url: &str| builder(hubspot.scheme()).url(url).build().unwrap();
+    let any = verifier("https://a.example/in");
+    assert!(delivery(&any, &sign("https://a.example/in?a=x%3Ay@z")).is_ok());
+    let signed = sign("https://a.example/in?a=1%3Bb=2");
+    assert!(delivery(&verifier("https://a.example/in?a=1%3Bb=2"), &signed).is_ok());
+    for target in ["/in?a=1;b=2", "/in?a=1%3Bb=2", "/in?a=1%3bb=2"] {
+        let request = moved(&signed, &Method::POST, target, "[]");
+        let refused = delivery(&any, &request).unwrap_err();
+        assert_eq!(refused, VerifyError::FieldMalformed, "{target}");
+    }
+}
+
+#[test]
+fn a_url_with_a_password_is_signed_and_not_shown() {
+    let mandrill = Provider::named("mandrill").unwrap();
+    let url = "https://user:p4ss@a.example/in";
+    let builder = builder(mandrill.scheme()).url(url);
+    let signer = Signer::builder(mandrill.scheme(), &secret()).url(url);
+    assert!(!format!("{builder:?} {signer:?}").contains("p4ss"));
+    let (verifier, signer) = (builder.build().unwrap(), signer.build().unwrap());
+    assert!(!format!("{verifier:?} {signer:?}").contains("p4ss"));
+    let body = "mandrill_events=%5B%7B%7D%5D";
+    let signed = signer.sign_request(post("/in", body), NOW, None).unwrap();
+    assert!(delivery(&verifier, &signed).is_ok());
+    let without = Signer::builder(mandrill.scheme(), &secret()).url("https://a.example/in");
+    let signed = without
+        .build()
+        .unwrap()
+        .sign_request(post("/in", body), NOW, None);
+    let refused = delivery(&verifier, &signed.unwrap()).unwrap_err();
+    assert_eq!(refused, VerifyError::SignatureMismatch);
 }
 
 #[test]

@@ -220,7 +220,8 @@ impl FailedVerification<'_> {
         let mut others = url_variants(self.signing.url.as_ref()?).into_iter();
         let other = others.find(|url| verified(url).is_some())?;
         Some(format!(
-            "it verifies with the URL {other}; the provider calls this URL"
+            "it verifies with the URL {}; the provider calls this URL",
+            without_user(other)
         ))
     }
 
@@ -245,6 +246,18 @@ impl FailedVerification<'_> {
 fn is_variable_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     !text.is_empty() && text.bytes().all(is_part)
+}
+
+/// Returns `url` without its user and password, which are secrets.
+fn without_user(url: String) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url;
+    };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => url,
+    }
 }
 
 /// Returns URLs that are easily confused with `url`: another scheme, with or without the query and

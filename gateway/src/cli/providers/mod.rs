@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use hookgate_core::{Events, Provider, UndocumentedProvider, Variant, Window};
+use http::Method;
 use humantime::format_duration;
 use serde_json::{Value, json};
 
@@ -158,6 +159,9 @@ fn write_variant(variant: Variant<'_>, out: &mut impl Write) -> io::Result<()> {
             false => "",
         };
         line(out, "variant", &format!("{name}{chosen}"))?;
+    }
+    if *variant.method() != Method::POST {
+        line(out, "method", variant.method().as_str())?;
     }
     line(out, "algorithm", variant.algorithm())?;
     line(out, "signed", &variant.signed())?;

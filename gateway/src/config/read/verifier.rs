@@ -15,7 +15,9 @@ pub(super) fn read(
     warnings: &Report,
 ) -> Option<Verifier> {
     let keys = read_keys(section, warnings);
-    let url = section.optional::<String>("url");
+    let url = section
+        .optional::<String>("url")
+        .and_then(|text| read_text(section, "url", &text));
     let variant = section.optional::<String>("variant");
     let params = read_params(section);
     let allow_published = read_allow_published(section, warnings);
@@ -136,14 +138,26 @@ fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
             table.wrong(name, "expected a string, env:NAME or file:PATH");
             continue;
         };
-        match SecretRef::parse(text).map(|reference| reference.read()) {
-            None => params.push((name.clone(), text.to_owned())),
-            Some(Ok(secret)) => match secret.text() {
-                Some(text) => params.push((name.clone(), text.to_owned())),
-                None => table.wrong(name, "is not UTF-8; expected a UTF-8 text"),
-            },
-            Some(Err(message)) => table.wrong(name, message),
-        }
+        params.extend(read_text(&table, name, text).map(|text| (name.clone(), text)));
     }
     params
+}
+
+/// Returns `text`, or the text that it refers to, such as `env:NAME`. Returns `None` after
+/// reporting a mistake.
+fn read_text(section: &Section<'_>, key: &str, text: &str) -> Option<String> {
+    let Some(reference) = SecretRef::parse(text) else {
+        return Some(text.to_owned());
+    };
+    let found = match reference.read() {
+        Ok(secret) => secret.text().map(str::to_owned),
+        Err(message) => {
+            section.wrong(key, message);
+            return None;
+        }
+    };
+    if found.is_none() {
+        section.wrong(key, "is not UTF-8; expected a UTF-8 text");
+    }
+    found
 }

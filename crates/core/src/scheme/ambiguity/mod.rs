@@ -14,8 +14,8 @@
 //! * The first byte of a `[ ]` shows whether the `[ ]` is present: nothing else at that position
 //!   begins with that byte. After the anchor, each `[ ]` is a line `LABEL\n{…}\n`, and the
 //!   label shows which line it is.
-//! * A URL ends at a space or a control character. Beside anything else it must be the
-//!   configured URL, with the configured query.
+//! * A URL ends at a space or a control character. Beside anything else it must be the configured
+//!   URL. Its query is the configured one, or ends where [`UrlEnd`] says.
 //! * A digest has a fixed length.
 
 mod free;
@@ -23,9 +23,11 @@ mod optional;
 mod position;
 #[cfg(test)]
 mod tests;
+mod url_end;
 
 pub(crate) use self::free::FreeValue;
 use self::position::{Neighbour, Position, positions};
+pub(crate) use self::url_end::{QueryRule, UrlEnd};
 use super::delimiters::{Delimiters, TimestampBoundary};
 use super::field::TimeUnit;
 use super::location::Location;
@@ -40,13 +42,15 @@ pub(crate) struct SchemeContext<'s> {
     pub(crate) ids: &'s [Location],
     /// Whether a body must be a JSON object or array.
     pub(crate) json_body: bool,
+    /// The text with which the fields of a form begin after a URL.
+    pub(crate) form_start: Option<&'s str>,
 }
 
 /// Constraints on the request's URL without which the message would have two divisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UrlConstraints {
-    /// The request's query must equal the configured URL's query.
-    pub(crate) fixed_query: bool,
+    /// The queries that the request may have.
+    pub(crate) query: QueryRule,
     /// A URL must be configured.
     pub(crate) fixed_path: bool,
 }
@@ -85,8 +89,8 @@ pub(crate) fn check_unambiguous(
         };
         let delimiters = match boundary(value, neighbour, side, context)? {
             Boundary::Implied => continue,
-            Boundary::ConfiguredUrl { has_query } => {
-                constraints.fixed_query |= has_query;
+            Boundary::ConfiguredUrl(query) => {
+                constraints.query = constraints.query.and(query);
                 constraints.fixed_path = true;
                 continue;
             }
@@ -155,8 +159,8 @@ enum Side {
 enum Boundary {
     /// The value's own form fixes its length.
     Implied,
-    /// The configured URL fixes it.
-    ConfiguredUrl { has_query: bool },
+    /// The configured URL fixes it, with a rule for the query of the request.
+    ConfiguredUrl(QueryRule),
     /// The value contains none of these bytes, so the text beside it shows its boundary.
     Delimiters(Vec<u8>),
 }
@@ -176,8 +180,14 @@ fn boundary(
             let ends = !neighbour.bytes.is_empty() && neighbour.bytes.iter().all(no_url_byte);
             if ends && neighbour.value.is_none() {
                 Ok(Boundary::Implied)
+            } else if has_query {
+                let follows = (side == Side::BeforeAnchor).then_some(neighbour);
+                Ok(Boundary::ConfiguredUrl(QueryRule::before(
+                    follows,
+                    context.form_start,
+                )))
             } else {
-                Ok(Boundary::ConfiguredUrl { has_query })
+                Ok(Boundary::ConfiguredUrl(QueryRule::Any))
             }
         }
         Extent::Timestamp(unit) => {

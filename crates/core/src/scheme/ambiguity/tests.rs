@@ -9,6 +9,7 @@ fn check(template: &str, unit: TimeUnit) -> Result<UrlConstraints, String> {
         timestamp: Some((&at, unit)),
         ids: &[],
         json_body: false,
+        form_start: Some("AccountSidAC"),
     };
     check_unambiguous(
         &mut template::parse(template).unwrap(),
@@ -71,6 +72,7 @@ fn a_value_must_not_contain_a_byte_that_can_follow_it() {
         timestamp: None,
         ids: &[],
         json_body: false,
+        form_start: None,
     };
     check_unambiguous(&mut segments, context, &mut Delimiters::default()).unwrap();
     let found: Vec<&[u8]> = template::placeholders(&segments)
@@ -81,22 +83,27 @@ fn a_value_must_not_contain_a_byte_that_can_follow_it() {
 
 #[test]
 fn a_url_beside_another_value_must_be_the_configured_one() {
-    for (template, fixed_query, fixed_path) in [
-        ("{url}{body}", true, true),
-        ("{method}{url}{body}{ts}", true, true),
-        ("{body}{url}", true, true),
-        ("{path-query}.{body}", true, true),
-        ("{path}.{body}", false, true),
-        ("{url}", false, false),
-        ("{url-base}{header:n}", false, false),
+    let any = QueryRule::Any;
+    let json = QueryRule::EndsAt(UrlEnd::Json);
+    let form = QueryRule::EndsAt(UrlEnd::Form("AccountSidAC".into()));
+    for (template, query, fixed_path) in [
+        ("{url}{body}", &json, true),
+        ("{method}{url}{body}{ts}", &json, true),
+        ("{url}{form-sorted}", &form, true),
+        ("{body}{url}", &QueryRule::Configured, true),
+        ("{path-query}.{body}", &QueryRule::Configured, true),
+        ("{url}{header:n}", &QueryRule::Configured, true),
+        ("{path}.{body}", &any, true),
+        ("{url}", &any, false),
+        ("{url-base}{header:n}", &any, false),
         (
             "{method}\n{path-query}\n{ts}\n{body|sha256:hex}",
-            false,
+            &any,
             false,
         ),
     ] {
         let expected = UrlConstraints {
-            fixed_query,
+            query: query.clone(),
             fixed_path,
         };
         let found = check(template, TimeUnit::Milliseconds);

@@ -1,6 +1,6 @@
 //! Refuses schemes that would let through data that the signature does not cover.
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use super::signature::can_contain;
 use crate::document::Section;
@@ -24,6 +24,7 @@ pub(super) fn binding(plan: &Plan, binds_body: Option<bool>) -> BodyBinding {
             && is_signed(&required.location, plan)
     });
     if plan.message.binds_body()
+        || plan.body_form == BodyForm::Empty
         || by_requirement
         || covers(plan, &[Component::Field(CONTENT_DIGEST)])
     {
@@ -83,6 +84,7 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
             matches!(plan.kind, SignatureKind::Jwt { .. })
         }
         Location::Param(_) => true,
+        Location::Method => in_message,
     }
 }
 
@@ -106,6 +108,9 @@ pub(super) fn check_plan(section: &Section<'_>, plan: &mut Plan, binds_body: Opt
     check_plain_digest(section, plan);
     check_each(section, plan);
     check_require(section, plan);
+    if plan.method != Method::POST && plan.body_form != BodyForm::Empty {
+        section.wrong("body", "expected \"empty\", because `method` is not POST");
+    }
 }
 
 /// Checks `id`, and sets whether it is signed.

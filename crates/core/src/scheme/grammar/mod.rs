@@ -16,13 +16,14 @@ pub(crate) use self::handshake::read_conditions;
 
 use std::collections::BTreeSet;
 
+use http::Method;
 use toml::Table;
 
 use self::values::RefusalStatus;
-use super::handshake::Handshake;
+use super::handshake::{Condition, Handshake, RequiredValue};
 use super::json::{MAX_POINTERS, Pointer};
 use super::location::Location;
-use super::template::{self, Variable};
+use super::template::{self, Segment, Variable};
 use super::{CompiledScheme, Extend, Plan};
 use crate::document::Section;
 
@@ -43,11 +44,12 @@ pub(super) fn read(section: &Section<'_>, extend: Extend<'_>) -> Option<Compiled
         .optional::<RefusalStatus>("status")
         .map(|status| status.0);
     let retry_unsigned = root.optional("retry_unsigned").unwrap_or(false);
-    let plans = if root.has("variants") {
+    let mut plans = if root.has("variants") {
         read_variants(&root, extend)?
     } else {
         vec![plan::read(&root)?]
     };
+    bind_methods(&mut plans);
     checks::check_handshakes(&root, &plans, &handshakes);
     let fetch = root
         .section("keys")
@@ -118,7 +120,7 @@ fn read_variants(root: &Section<'_>, extend: Extend<'_>) -> Option<Vec<Plan>> {
                 "another variant has this name; expected another name",
             );
         }
-        if Some(index) != last && !section.has("when") {
+        if Some(index) != last && !section.has("when") && !section.has("method") {
             section.wrong(
                 "when",
                 "missing; without a condition this variant always applies and the next ones never",
@@ -133,6 +135,31 @@ fn read_variants(root: &Section<'_>, extend: Extend<'_>) -> Option<Vec<Plan>> {
         );
     }
     (plans.len() == sections.len() && !plans.is_empty()).then_some(plans)
+}
+
+/// Adds the method to the conditions and requirements of `plans`, if one of them has deliveries
+/// with another method than POST.
+///
+/// The method is not signed. A variant for GET must not accept the POST deliveries of another
+/// variant without their body, nor the other way round.
+fn bind_methods(plans: &mut [Plan]) {
+    if plans.iter().all(|plan| plan.method == Method::POST) {
+        return;
+    }
+    for plan in plans {
+        let text = plan.method.to_string();
+        plan.require.push(RequiredValue {
+            location: Location::Method,
+            template: vec![Segment::Literal(text.as_bytes().into())],
+        });
+        if plan.method != Method::POST {
+            plan.when.push(Condition {
+                location: Location::Method,
+                item: None,
+                value: Some(text),
+            });
+        }
+    }
 }
 
 /// Returns every location that the handshakes read.

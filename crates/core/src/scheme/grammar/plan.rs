@@ -1,9 +1,9 @@
 //! Reads one way to sign: a scheme without `variants`, or one of its variants.
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 use toml::Value;
 
-use super::values::SchemeAlgorithm;
+use super::values::{DeliveryMethod, SchemeAlgorithm};
 use super::{SCHEME_KEYS, checks, handshake, pointers, signature};
 use crate::document::Section;
 use crate::limits::MAX_READINGS;
@@ -51,6 +51,7 @@ pub(super) fn read_variant(section: &Section<'_>) -> Option<Plan> {
 }
 
 fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
+    let method = section.optional::<DeliveryMethod>("method");
     let (alg, algorithms) = read_algorithms(section);
     let key = read_key(section);
     let (policy, signature) = signature::read(section, alg);
@@ -70,6 +71,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
             .map(|timestamp| (&timestamp.location, timestamp.unit)),
         ids: &ids,
         json_body: body_form.is_delimited(),
+        form_start: url.form_start.as_deref(),
     };
     let (kind, message) = match policy {
         Some(policy) => (
@@ -82,6 +84,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
 
     let plan = Plan {
         name: variant.name,
+        method: method.map_or(Method::POST, |method| method.0),
         when: variant.when,
         opt_in: variant.opt_in,
         // A wrong algorithm has been reported. Any value lets the checks of other keys run.
@@ -104,6 +107,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
         body: BodyBinding::Unbound,
         bearer,
         url,
+        constrains_body: false,
         json: Vec::new(),
         multipart: false,
     };
@@ -115,6 +119,9 @@ fn complete(section: &Section<'_>, mut plan: Plan, binds_body: Option<bool>) -> 
     // The message of an element is known only after the whole body has been parsed.
     plan.message.streams &= plan.each.is_none() && !plan.signature.location.is_in_body();
     plan.body = checks::binding(&plan, binds_body);
+    plan.constrains_body = plan.body_form != BodyForm::Any
+        || plan.body == BodyBinding::FormFields
+        || plan.message.constrains_body();
     checks::check_plan(section, &mut plan, binds_body);
     let locations = plan.locations();
     let multipart = locations
@@ -317,9 +324,19 @@ fn read_url(section: &Section<'_>) -> UrlRule {
              query, and decoding them would make two URLs equal",
         );
     }
+    let form_start = url.optional::<String>("form_start");
+    if let Some(start) = &form_start
+        && (start.is_empty() || start.starts_with(['?', '&']))
+    {
+        url.wrong(
+            "form_start",
+            "expected text that does not begin with ? or &",
+        );
+    }
     url.deny_unknown();
     UrlRule {
         toggle_port,
         decode: decode.into_bytes(),
+        form_start: form_start.map(Into::into),
     }
 }

@@ -111,13 +111,14 @@ impl FromValue for Encoding {
 }
 
 impl FromValue for BodyForm {
-    const EXPECTED: &'static str = "json, json-object or json-or-empty";
+    const EXPECTED: &'static str = "one of json, json-object, json-or-empty, empty";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         let names = [
             ("json", Self::Json),
             ("json-object", Self::JsonObject),
             ("json-or-empty", Self::JsonOrEmpty),
+            ("empty", Self::Empty),
         ];
         one_of(value, &names)
     }
@@ -232,6 +233,22 @@ impl FromValue for HandshakeMethod {
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| {
             [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS]
+                .into_iter()
+                .find(|method| method.as_str() == text)
+                .map(Self)
+        })
+    }
+}
+
+/// The method of a delivery.
+pub(super) struct DeliveryMethod(pub(super) Method);
+
+impl FromValue for DeliveryMethod {
+    const EXPECTED: &'static str = "one of GET, POST";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| {
+            [Method::GET, Method::POST]
                 .into_iter()
                 .find(|method| method.as_str() == text)
                 .map(Self)
