@@ -271,6 +271,8 @@ mod tests {
         ];
         let verify = VerifyError::ALL.iter().map(|error| match error {
             VerifyError::NoActiveKey => ("no_active_key", 503, 14),
+            VerifyError::KeyUnknown => ("key_unknown", 503, 14),
+            VerifyError::KeyUnavailable => ("key_unavailable", 503, 14),
             VerifyError::HandshakeRefused => ("handshake_refused", 403, 7),
             error => (error.label(), 401, 16),
         });
@@ -315,9 +317,13 @@ mod tests {
 
     #[test]
     fn every_failed_verification_gets_the_same_response() {
-        let senders = VerifyError::ALL
-            .iter()
-            .filter(|e| !matches!(e, VerifyError::NoActiveKey | VerifyError::HandshakeRefused));
+        let others = [
+            VerifyError::NoActiveKey,
+            VerifyError::KeyUnknown,
+            VerifyError::KeyUnavailable,
+            VerifyError::HandshakeRefused,
+        ];
+        let senders = VerifyError::ALL.iter().filter(|e| !others.contains(e));
         let responses: std::collections::BTreeSet<_> = senders
             .map(|error| {
                 let response = Refusal::from(*error).response(Audience::Http, Some("r1"), None);

@@ -22,6 +22,14 @@ pub struct KeyReference {
 }
 
 impl KeyReference {
+    /// Creates a reference, for tests and for programs that read deliveries by themselves.
+    pub fn new(id: Option<&str>, url: Option<&str>) -> Self {
+        Self {
+            id: id.map(Into::into),
+            url: url.map(Into::into),
+        }
+    }
+
     /// The id of the key, if the scheme has key ids: 1 to 256 visible ASCII characters.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()

@@ -321,7 +321,10 @@ fn check_claims(section: &Section<'_>, plan: &Plan) {
     if locations.any(|location| matches!(location, Location::Claim(_) | Location::Jose(_)))
         && !matches!(plan.kind, SignatureKind::Jwt { .. })
     {
-        section.wrong("alg", "claim:… and jose:… need one of the jwt-… algorithms");
+        section.wrong(
+            "alg",
+            "claim:… needs one of the jwt-… algorithms, and so does jose:…",
+        );
     }
 }
 

@@ -1,0 +1,145 @@
+//! The budget of requests that unknown keys cause.
+//!
+//! A provider with one document for each key cannot be asked for every name that a sender
+//! invents. Each client network has a share of the requests of a minute, and half of all requests
+//! belong to networks from which a delivery has verified. A flood from many addresses therefore
+//! leaves requests for the genuine sender, who begins to use a new key.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+
+use hookgate_core::UnixTime;
+
+/// Requests of one minute.
+const TOTAL: u32 = 60;
+/// Requests of one minute for networks from which no delivery has verified.
+const UNPROVEN: u32 = TOTAL / 2;
+/// Requests of one minute for one network.
+const PER_NETWORK: u32 = 5;
+/// The most networks that count as proven. The oldest of them goes first.
+const MAX_PROVEN: usize = 4096;
+
+/// A client network: an IPv4 address or an IPv6 /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Network(IpAddr);
+
+impl Network {
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(match address {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => match address.to_ipv4_mapped() {
+                Some(address) => address.into(),
+                None => {
+                    let mut segments = address.segments();
+                    segments[4..].fill(0);
+                    Ipv6Addr::from(segments).into()
+                }
+            },
+        })
+    }
+}
+
+/// The requests of the current minute, and the networks that are proven.
+#[derive(Debug, Default)]
+pub(crate) struct Budget {
+    minute: i64,
+    total: u32,
+    unproven: u32,
+    per_network: HashMap<Network, u32>,
+    proven: HashSet<Network>,
+    proven_order: VecDeque<Network>,
+}
+
+impl Budget {
+    /// Takes one request of the budget at `now`. Returns whether there was one.
+    ///
+    /// An unknown network has no share of its own: it counts as unproven.
+    pub(crate) fn take(&mut self, network: Option<Network>, now: UnixTime) -> bool {
+        let minute = now.secs().div_euclid(60);
+        if minute != self.minute {
+            self.minute = minute;
+            self.total = 0;
+            self.unproven = 0;
+            self.per_network.clear();
+        }
+        let is_proven = network.is_some_and(|network| self.proven.contains(&network));
+        let of_network = network.map(|network| self.per_network.get(&network).copied());
+        if self.total >= TOTAL
+            || (!is_proven && self.unproven >= UNPROVEN)
+            || of_network.flatten().unwrap_or(0) >= PER_NETWORK
+        {
+            return false;
+        }
+        self.total += 1;
+        self.unproven += u32::from(!is_proven);
+        if let Some(network) = network {
+            *self.per_network.entry(network).or_default() += 1;
+        }
+        true
+    }
+
+    /// Notes that a delivery from `network` has verified.
+    pub(crate) fn prove(&mut self, network: Network) {
+        if !self.proven.insert(network) {
+            return;
+        }
+        self.proven_order.push_back(network);
+        if self.proven_order.len() > MAX_PROVEN
+            && let Some(first) = self.proven_order.pop_front()
+        {
+            self.proven.remove(&first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(60_000);
+
+    fn network(number: u32) -> Option<Network> {
+        Some(Network::of(Ipv4Addr::from(number).into()))
+    }
+
+    #[test]
+    fn a_flood_from_one_network_has_the_share_of_that_network() {
+        let mut budget = Budget::default();
+        let taken = (0..1000).filter(|_| budget.take(network(1), NOW)).count();
+        assert_eq!(taken, 5);
+        assert!(budget.take(network(2), NOW), "the share of another network");
+        assert!(budget.take(network(1), NOW.plus(std::time::Duration::from_secs(60))));
+    }
+
+    #[test]
+    fn a_flood_from_many_networks_leaves_half_for_proven_ones() {
+        let mut budget = Budget::default();
+        budget.prove(Network::of(Ipv4Addr::from(7).into()));
+        let taken = (1000..11_000).filter(|number| budget.take(network(*number), NOW));
+        assert_eq!(taken.count(), 30);
+        assert!(budget.take(network(7), NOW));
+        assert!(!budget.take(network(8), NOW), "the control is not proven");
+        assert!(!budget.take(None, NOW));
+    }
+
+    #[test]
+    fn the_number_of_networks_in_memory_is_bounded() {
+        let mut budget = Budget::default();
+        for number in 0..100_000 {
+            budget.prove(Network::of(Ipv4Addr::from(number).into()));
+            budget.take(network(number), NOW);
+        }
+        assert!(budget.proven.len() <= MAX_PROVEN && budget.proven_order.len() <= MAX_PROVEN);
+        assert!(budget.per_network.len() <= TOTAL as usize);
+    }
+
+    #[test]
+    fn an_ipv6_client_counts_by_its_64_bits() {
+        let of = |text: &str| Network::of(text.parse().unwrap());
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+}

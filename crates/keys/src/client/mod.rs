@@ -1,0 +1,234 @@
+//! A client over hyper and rustls: one connection for each request.
+//!
+//! Requests are rare, so nothing is pooled. The host is resolved once, and the address that was
+//! checked is the address that is connected to. A second answer of the DNS therefore cannot lead
+//! to another address. Redirects are not followed.
+
+mod public_address;
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, HOST};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use self::public_address::is_public;
+use crate::address::Address;
+use crate::fetch::{Document, DocumentRequest, FetchDocument, FetchError, FetchFuture};
+
+/// The most addresses of a host that are tried.
+const MAX_ADDRESSES: usize = 4;
+
+/// The addresses that a client may connect to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressPolicy {
+    /// Public addresses alone: a name that leads into the own network is refused.
+    #[default]
+    Public,
+    /// Every address. Use this only for a host that the operator has written.
+    Any,
+}
+
+/// Fetches documents over HTTPS.
+pub struct HttpsClient {
+    tls: TlsConnector,
+    policy: AddressPolicy,
+}
+
+impl HttpsClient {
+    /// Creates a client. It trusts the roots of the web, or `roots` instead of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`TlsError`] if one of `roots` is not a certificate of an authority.
+    pub fn new(
+        policy: AddressPolicy,
+        roots: Option<&[CertificateDer<'static>]>,
+    ) -> Result<Self, TlsError> {
+        let mut store = RootCertStore::empty();
+        match roots {
+            None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Some(roots) => {
+                for root in roots {
+                    store.add(root.clone()).map_err(TlsError)?;
+                }
+            }
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError)?
+            .with_root_certificates(store)
+            .with_no_client_auth();
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(config)),
+            policy,
+        })
+    }
+
+    async fn exchange(&self, request: &DocumentRequest) -> Result<Document, FetchError> {
+        let address = &request.address;
+        let stream = self.connect(address).await?;
+        if !address.is_tls() {
+            return send(stream, request).await;
+        }
+        let name = ServerName::try_from(address.host().to_owned()).map_err(unreachable)?;
+        let stream = self.tls.connect(name, stream).await.map_err(unreachable)?;
+        send(stream, request).await
+    }
+
+    /// Connects to an address of the host that the policy allows.
+    async fn connect(&self, address: &Address) -> Result<TcpStream, FetchError> {
+        let target = (address.host(), address.port());
+        let found = tokio::net::lookup_host(target).await.map_err(unreachable)?;
+        let allowed = |address: &SocketAddr| self.policy.allows(address.ip());
+        let mut last = FetchError::AddressRefused;
+        for address in found.filter(allowed).take(MAX_ADDRESSES) {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = unreachable(error),
+            }
+        }
+        Err(last)
+    }
+}
+
+impl FetchDocument for HttpsClient {
+    fn fetch<'r>(&'r self, request: &'r DocumentRequest) -> FetchFuture<'r> {
+        Box::pin(self.exchange(request))
+    }
+}
+
+impl AddressPolicy {
+    fn allows(self, address: IpAddr) -> bool {
+        match self {
+            Self::Public => is_public(address),
+            Self::Any => true,
+        }
+    }
+}
+
+impl fmt::Debug for HttpsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsClient")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The task of a connection, which ends with the request.
+struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Sends `request` over `stream` and reads the response.
+async fn send<S>(stream: S, request: &DocumentRequest) -> Result<Document, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(64 * 1024)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(unreachable)?;
+    let connection = Connection(tokio::spawn(async move {
+        // An error of the connection is also one of the request.
+        let _: Result<(), hyper::Error> = connection.await;
+    }));
+    let response = sender
+        .send_request(head(request)?)
+        .await
+        .map_err(unreachable)?;
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status(response.status()));
+    }
+    let max_age = max_age(response.headers());
+    let body = read(response.into_body()).await?;
+    drop(connection);
+    Ok(Document { body, max_age })
+}
+
+fn head(request: &DocumentRequest) -> Result<Request<Full<Bytes>>, FetchError> {
+    let mut head = Request::new(Full::new(request.body.clone()));
+    *head.method_mut() = request.method.clone();
+    *head.uri_mut() = request.address.path().parse().map_err(unreachable)?;
+    *head.headers_mut() = request.headers.clone();
+    let host = HeaderValue::try_from(request.address.authority()).map_err(unreachable)?;
+    head.headers_mut().insert(HOST, host);
+    Ok(head)
+}
+
+/// Reads a body of at most [`DocumentRequest::MAX_DOCUMENT`] bytes.
+async fn read(mut body: Incoming) -> Result<Bytes, FetchError> {
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(unreachable)?.into_data() {
+            if data.len() > DocumentRequest::MAX_DOCUMENT - read.len() {
+                return Err(FetchError::TooLarge);
+            }
+            read.extend_from_slice(&data);
+        }
+    }
+    Ok(read.freeze())
+}
+
+/// Returns the age that a response states: `max-age`, or zero with `no-store` or `no-cache`.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(CACHE_CONTROL).iter();
+    let directives = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let mut age = None;
+    for directive in directives {
+        let directive = directive.trim().to_ascii_lowercase();
+        if matches!(&*directive, "no-store" | "no-cache") {
+            return Some(Duration::ZERO);
+        }
+        if let Some(seconds) = directive.strip_prefix("max-age=") {
+            age = seconds.parse().ok().map(Duration::from_secs);
+        }
+    }
+    age
+}
+
+fn unreachable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FetchError {
+    let error = error.into();
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::TimedOut) => FetchError::TimedOut,
+        _ => FetchError::Unreachable(error),
+    }
+}
+
+/// The client cannot be set up for TLS.
+#[derive(Debug)]
+pub struct TlsError(rustls::Error);
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the certificates of the trusted authorities cannot be used")
+    }
+}
+
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
