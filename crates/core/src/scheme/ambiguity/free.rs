@@ -5,7 +5,7 @@ use super::{SchemeContext, check_unambiguous};
 use crate::scheme::delimiters::Delimiters;
 use crate::scheme::handshake::Condition;
 use crate::scheme::location::Location;
-use crate::scheme::template::{Exemption, Segment, Variable};
+use crate::scheme::template::{Exemption, Placeholder, Segment, Variable};
 
 /// The value that may contain any character instead of the `|free` value, if a signed value has
 /// this text.
@@ -32,39 +32,9 @@ impl FreeValue {
         segments: &mut [Segment],
         context: SchemeContext<'_>,
     ) -> Result<(), String> {
-        let here = |location: &Location| {
-            let variable = Variable::At(location.clone());
-            move |segments: &[Segment], at: Position| {
-                at.placeholder(segments)
-                    .is_some_and(|value| value.variable == variable && value.filters.is_empty())
-            }
-        };
+        let [usual, special] = self.free_positions(segments)?;
         let all = positions(segments);
-        let find = |is: &dyn Fn(&[Segment], Position) -> bool| {
-            all.iter().copied().find(|at| is(segments, *at))
-        };
-        let is_free = |segments: &[Segment], at: Position| {
-            at.placeholder(segments).is_some_and(|value| value.free)
-        };
-        let (Some(usual), Some(special), Some(deciding)) = (
-            find(&is_free),
-            find(&here(&self.location)),
-            find(&here(&self.when.location)),
-        ) else {
-            return Err(
-                "expected values of `msg` without a filter, beside one value with |free".to_owned(),
-            );
-        };
-        let has_brackets = segments
-            .iter()
-            .any(|segment| matches!(segment, Segment::Optional(_)));
-        if deciding < usual || deciding < special || has_brackets {
-            return Err(
-                "expected a value in `when` that `msg` has behind both free values, and no [ ]: \
-                 otherwise one signature would fit several ways to divide the message"
-                    .to_owned(),
-            );
-        }
+        // The same message, in which the special value is free instead of the usual one.
         let mut other = segments.to_vec();
         for at in &all {
             if let Some(value) = at.placeholder_mut(&mut other) {
@@ -73,27 +43,53 @@ impl FreeValue {
             }
         }
         check_unambiguous(&mut other, context, &mut Delimiters::default())?;
-        let exemption = |if_equal| {
-            Some(Box::new(Exemption {
-                variable: Variable::At(self.when.location.clone()),
-                value: self.when.value.clone().unwrap_or_default(),
-                if_equal,
-            }))
-        };
         for at in all {
             let (Some(value), Some(other)) = (at.placeholder_mut(segments), at.placeholder(&other))
             else {
                 continue;
             };
-            if at == usual {
-                value.delimiters = other.delimiters.clone();
-                value.exemption = exemption(false);
-            } else if at == special {
-                value.exemption = exemption(true);
-            } else {
-                value.delimiters.add(&other.delimiters);
+            value.delimiters.add(&other.delimiters);
+            if at == usual || at == special {
+                value.exemption = Some(Box::new(Exemption {
+                    variable: Variable::At(self.when.location.clone()),
+                    value: self.when.value.clone().unwrap_or_default(),
+                    if_equal: at == special,
+                }));
             }
         }
         Ok(())
+    }
+
+    /// Returns the position of the `|free` value, and that of the value that this key names.
+    fn free_positions(&self, segments: &[Segment]) -> Result<[Position; 2], String> {
+        let all = positions(segments);
+        let find = |is: &dyn Fn(&Placeholder) -> bool| {
+            let mut all = all.iter().copied();
+            all.find(|at| at.placeholder(segments).is_some_and(is))
+        };
+        let find_location = |location: &Location| {
+            let variable = Variable::At(location.clone());
+            find(&|value| value.variable == variable && value.filters.is_empty())
+        };
+        let usual = find(&|value| value.free);
+        let special = find_location(&self.location);
+        let deciding = find_location(&self.when.location);
+        let (Some(usual), Some(special), Some(deciding)) = (usual, special, deciding) else {
+            return Err(
+                "expected values of `msg` without a filter, beside one value with |free".to_owned(),
+            );
+        };
+        let mut brackets = segments.iter();
+        if deciding < usual
+            || deciding < special
+            || brackets.any(|segment| matches!(segment, Segment::Optional(_)))
+        {
+            return Err(
+                "expected a value in `when` that `msg` has behind both free values, and no [ ]: \
+                 otherwise one signature would fit several ways to divide the message"
+                    .to_owned(),
+            );
+        }
+        Ok([usual, special])
     }
 }
