@@ -165,9 +165,9 @@ fn deliveries(criterion: &mut Criterion) {
         let mut sender = Sender::new(SECRET, len);
         let id = |name: &str| BenchmarkId::new(name, len);
 
-        let service = layered(source(1, Dedupe::On));
+        let service = layered(source(1, Dedupe::Content));
         bench.calls(id("hookgate"), service, StatusCode::OK, || sender.next());
-        let service = layered(source(8, Dedupe::On));
+        let service = layered(source(8, Dedupe::Content));
         bench.calls(id("hookgate, 8 keys"), service, StatusCode::OK, || {
             sender.next()
         });
@@ -202,9 +202,12 @@ fn in_axum(criterion: &mut Criterion) {
                 .replay_store(MemoryStore::with_max_entries(u64::MAX));
             Router::<()>::new().route("/", post(handler)).layer(layer)
         };
-        bench.calls(id("hookgate"), ours(Dedupe::On), StatusCode::OK, || {
-            sender.next::<axum::body::Body>()
-        });
+        bench.calls(
+            id("hookgate"),
+            ours(Dedupe::Content),
+            StatusCode::OK,
+            || sender.next::<axum::body::Body>(),
+        );
         let name = "hookgate, without replay protection";
         bench.calls(id(name), ours(Dedupe::Off), StatusCode::OK, || {
             sender.next::<axum::body::Body>()
@@ -224,7 +227,7 @@ fn refusals(criterion: &mut Criterion) {
     let provider = provider();
     let secret = Secret::new(SECRET).expect("the secret is not empty");
     for len in [1024, 1024 * 1024] {
-        let service = layered(source(1, Dedupe::On));
+        let service = layered(source(1, Dedupe::Content));
         let signer = Signer::new(provider.scheme(), &secret).expect("the secret fits the scheme");
         let body = Bytes::from(json(len));
         let request = |headers: &http::HeaderMap, body: &Bytes| {

@@ -3,8 +3,9 @@
 //! The key is made of signed values alone. An attacker who captured a delivery can change its
 //! path, its unsigned headers and the text of its signature, but not its replay key.
 //!
-//! Static tokens are the exception: a token authenticates the caller and signs nothing. The
-//! event id of such a delivery is unsigned. It recognises retries, and keeps no replay out.
+//! There are two exceptions. A static token authenticates the caller and signs nothing: the
+//! event id of such a delivery is unsigned. And where distinct events can have equal bytes, an
+//! unsigned delivery id can complete the content. Both recognise retries, and keep no replay out.
 
 use std::fmt;
 
@@ -72,6 +73,9 @@ impl Discriminator {
     }
 }
 
+/// The number of a content that a delivery id completes. No [`Discriminator`] has it.
+const DELIVERY: u8 = 4;
+
 /// The name of an event in a replay store: 128 bits of a keyed hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplayKey([u8; 16]);
@@ -117,22 +121,36 @@ impl ReplayScope {
     /// Returns the key of the event that `discriminator` identifies in this scope.
     pub(crate) fn key(&self, discriminator: &Discriminator) -> ReplayKey {
         let (kind, bytes) = discriminator.parts();
-        ReplayKey(self.hash(kind, bytes))
+        ReplayKey(self.hash(kind, &[bytes]))
+    }
+
+    /// Returns the key of the delivery `id` of an event that its content identifies.
+    ///
+    /// An event with an id or a timestamp of its own keeps its key.
+    pub(crate) fn key_of_delivery(&self, discriminator: &Discriminator, id: &str) -> ReplayKey {
+        match discriminator {
+            Discriminator::Id(_) | Discriminator::Exact(_) => self.key(discriminator),
+            // The digest has a fixed length, so no other pair has the same bytes.
+            Discriminator::Content(digest) => {
+                ReplayKey(self.hash(DELIVERY, &[&digest[..], id.as_bytes()]))
+            }
+        }
     }
 
     /// Returns a number that stands for the scope in a store. Like the keys, it is the same
     /// in every process.
     pub(crate) fn number(&self) -> u64 {
         // Kind 0 belongs to no discriminator.
-        let hash = u128::from_be_bytes(self.hash(0, b""));
+        let hash = u128::from_be_bytes(self.hash(0, &[]));
         (hash >> 64) as u64
     }
 
-    /// Returns the first 128 bits of the keyed hash of `kind` and `bytes`.
-    fn hash(&self, kind: u8, bytes: &[u8]) -> [u8; 16] {
+    /// Returns the first 128 bits of the keyed hash of `kind` and `parts`.
+    #[inline]
+    fn hash(&self, kind: u8, parts: &[&[u8]]) -> [u8; 16] {
         let mut mac = self.0.clone();
         mac.update(&[kind]);
-        mac.update(bytes);
+        parts.iter().for_each(|part| mac.update(part));
         let mut first = [0; 16];
         first.copy_from_slice(&mac.finish()[..16]);
         first
@@ -168,6 +186,22 @@ mod tests {
         ];
         for (index, key) in keys.iter().enumerate() {
             assert!(!keys[..index].contains(key), "{index}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_id_completes_content_and_nothing_else() {
+        let scope = ReplayScope::new(&["a"]);
+        let digest = Box::new(*b"0123456789abcdef0123456789abcdef");
+        let content = Discriminator::Content(digest.clone());
+        let keys = [
+            scope.key(&content),
+            scope.key_of_delivery(&content, "1"),
+            scope.key_of_delivery(&content, "2"),
+        ];
+        assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2]);
+        for signed in [id("1"), Discriminator::Exact(digest)] {
+            assert_eq!(scope.key_of_delivery(&signed, "2"), scope.key(&signed));
         }
     }
 

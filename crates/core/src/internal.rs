@@ -26,6 +26,11 @@ pub fn begin_refused(verifier: &Verifier, error: VerifyError) -> Pending<'_> {
     verifier.begin_refused(error)
 }
 
+/// Whether `id` is a well-formed id: 1 to 256 visible ASCII characters.
+pub fn is_valid_id(id: &[u8]) -> bool {
+    crate::scheme::field::is_valid_id(id)
+}
+
 /// Takes the hash of the body out of `pending`, for hashing it beside that of another delivery.
 ///
 /// Outside of this crate, only its test `catalogue` uses this function, [`BodyHash`] and

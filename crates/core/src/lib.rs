@@ -59,7 +59,8 @@ mod time;
 mod verifier;
 
 pub use self::catalogue::{
-    EqualBytes, Events, Fact, Facts, Provider, Retries, SchemeEvidence, UndocumentedProvider,
+    Acknowledgement, EqualBytes, ExpectedResponses, Fact, Facts, Provider, Retries, SchemeEvidence,
+    UndocumentedProvider,
 };
 pub use self::document::{Problem, Problems};
 pub use self::error::{SecretError, VerifyError};

@@ -14,12 +14,13 @@ use tokio::time::{Instant, timeout};
 
 use crate::claim_guard::ClaimGuard;
 use crate::delivery::{Delivery, Settlement};
+use crate::duplicate::{Duplicate, DuplicateResponse};
 use crate::forwardable::{ObservedRequest, ObservedVerdict};
 use crate::gate::Gate;
 use crate::reason::Reason;
 use crate::receive::CheckedRequest;
 use crate::refusal::Refusal;
-use crate::source::{Dedupe, Mode, OnConflict, OnDuplicate, Source};
+use crate::source::{Mode, OnConflict, OnDuplicate, Source};
 
 /// The longest time that a sender waits for a response. This limit also applies to
 /// [`Source::duplicate_wait`].
@@ -29,8 +30,8 @@ const MAX_WAIT: Duration = Duration::from_secs(3600);
 pub enum Admission<S: ReplayStore> {
     /// The delivery is to be forwarded and then settled.
     Forward(Delivery<S>),
-    /// The event is done. The entry point acknowledges the delivery and forwards nothing.
-    Duplicate(Verified),
+    /// The event is done. The entry point sends [`Duplicate::response`] and forwards nothing.
+    Duplicate(Duplicate),
     /// The request is a provider's handshake. The entry point sends this response and
     /// forwards nothing.
     Handshake(Box<Response<Bytes>>),
@@ -62,6 +63,7 @@ impl<S: ReplayStore> Gate<S> {
             source,
             checked,
             observed,
+            delivery_id,
         } = request;
         // An observed delivery keeps its verified facts, even if the claim is refused.
         let verified = match (&checked, source.mode()) {
@@ -71,7 +73,7 @@ impl<S: ReplayStore> Gate<S> {
         let admission = match checked {
             Ok(RequestOutcome::Delivery(verified)) => {
                 // Pinned where it is built, because it is large and a move would copy it.
-                pin!(self.admit_verified(source, verified)).await
+                pin!(self.admit_verified(source, verified, delivery_id)).await
             }
             Ok(RequestOutcome::Handshake(response)) => Ok(Admission::Handshake(response)),
             Err(refusal) => Err(refusal),
@@ -87,14 +89,14 @@ impl<S: ReplayStore> Gate<S> {
         &self,
         source: &Source,
         verified: Verified,
+        delivery_id: Option<Box<str>>,
     ) -> Result<Admission<S>, Refusal> {
         if self.is_fenced(&verified) {
             return Err(Reason::BootFence.into());
         }
-        if source.dedupe() == Dedupe::Off {
+        let Some(keys) = source.claimed_keys(&verified, delivery_id.as_deref()) else {
             return Ok(Admission::Forward(Delivery::unclaimed(verified)));
-        }
-        let keys = verified.replay_keys(source.scope());
+        };
         // A batch has no checksum: a sender may split the same events in another way.
         let content = (keys.len() == 1).then(|| crc32fast::hash(verified.body()));
         let options = source.claim_options(content, verified.timestamp());
@@ -112,10 +114,11 @@ impl<S: ReplayStore> Gate<S> {
                     return Err(Reason::Conflict.into());
                 }
                 Claims::Done | Claims::Conflict => {
-                    return match source.on_duplicate() {
-                        OnDuplicate::Acknowledge => Ok(Admission::Duplicate(verified)),
-                        OnDuplicate::Conflict => Err(Reason::Duplicate.into()),
-                    };
+                    if source.on_duplicate() == OnDuplicate::Conflict {
+                        return Err(Reason::Duplicate.into());
+                    }
+                    let response = self.response_to_duplicate(source, &keys).await;
+                    return Ok(Admission::Duplicate(Duplicate::new(verified, response)));
                 }
                 Claims::InFlight { key, remaining } => (key, remaining),
             };
@@ -140,6 +143,23 @@ impl<S: ReplayStore> Gate<S> {
                 _ => subscription = Some((key, Box::pin(self.store().settled(key)))),
             }
         }
+    }
+
+    /// Returns the response to a duplicate of the event that has `keys`.
+    async fn response_to_duplicate(
+        &self,
+        source: &Source,
+        keys: &[ReplayKey],
+    ) -> DuplicateResponse {
+        // An observed duplicate is forwarded, so its response does not matter.
+        if let ([key], true, Mode::Enforce) = (keys, source.answer_matters(), source.mode()) {
+            let responses = &self.state().first_responses;
+            // In a box, because few sources need it and it would enlarge every admission.
+            if let Some(first) = Box::pin(responses.get(key, source.duplicate_wait())).await {
+                return DuplicateResponse::First(first);
+            }
+        }
+        source.acknowledgement()
     }
 
     /// Counts and logs a delivery of a done event that has another body. Returns whether
@@ -242,7 +262,7 @@ impl<S: ReplayStore> Admission<S> {
     pub fn body(&self) -> Option<&Bytes> {
         match self {
             Self::Forward(delivery) => Some(delivery.verified().body()),
-            Self::Duplicate(verified) => Some(verified.body()),
+            Self::Duplicate(duplicate) => Some(duplicate.verified().body()),
             Self::Observed(observed) => Some(observed.body()),
             Self::Handshake(_) => None,
         }
@@ -254,7 +274,7 @@ impl<S: ReplayStore + fmt::Debug> fmt::Debug for Admission<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forward(delivery) => f.debug_tuple("Forward").field(delivery).finish(),
-            Self::Duplicate(verified) => f.debug_tuple("Duplicate").field(verified).finish(),
+            Self::Duplicate(duplicate) => duplicate.fmt(f),
             Self::Handshake(response) => {
                 let status = response.status();
                 f.debug_tuple("Handshake").field(&status).finish()

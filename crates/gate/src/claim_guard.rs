@@ -6,9 +6,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hookgate_replay::{Lease, ReplayStore};
+use http::{HeaderMap, StatusCode};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::first_responses::ResponseRecorder;
 use crate::outcome::Outcome;
 use crate::source::Source;
 use crate::state::GateState;
@@ -41,6 +43,21 @@ impl<S: ReplayStore> ClaimGuard<S> {
     pub(crate) fn attempt(&self) -> u32 {
         let attempts = self.leases.iter().map(Lease::attempt);
         attempts.max().unwrap_or(1)
+    }
+
+    /// Starts to record the response to the event of the claims. A batch has several events,
+    /// which other batches divide in another way, so its response is not kept.
+    #[cold]
+    pub(crate) fn record_response(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<Box<ResponseRecorder>> {
+        let [lease] = &self.leases[..] else {
+            return None;
+        };
+        let responses = &self.state.first_responses;
+        responses.record(lease.key(), status, headers).map(Box::new)
     }
 
     /// Starts to settle the claims by `outcome`. A store in memory finishes inside this

@@ -4,9 +4,11 @@ use std::fmt;
 
 use hookgate_core::Verified;
 use hookgate_replay::ReplayStore;
+use http::{HeaderMap, StatusCode};
 use tokio::task::JoinHandle;
 
 use crate::claim_guard::ClaimGuard;
+use crate::first_responses::ResponseRecorder;
 use crate::outcome::Outcome;
 use crate::source::{DeliveryGuarantee, Source};
 
@@ -104,6 +106,24 @@ impl<S: ReplayStore> Settlement<S> {
     /// event whose outcome is unknown. Deliveries that certainly failed do not count.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Starts to record the response to the delivery, if a duplicate of its event gets the same
+    /// response again. Call this before the settlement, so that no duplicate comes in between.
+    ///
+    /// Returns `None` for a source whose provider does not act on the content of responses, and
+    /// for a response that cannot be kept.
+    #[inline]
+    pub fn record_response(
+        &self,
+        source: &Source,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<Box<ResponseRecorder>> {
+        if !source.answer_matters() {
+            return None;
+        }
+        self.claim.as_ref()?.record_response(status, headers)
     }
 
     /// Records that the upstream may see the delivery from now on.

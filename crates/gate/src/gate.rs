@@ -12,7 +12,7 @@ use http::Method;
 use crate::clock::{Clock, SystemClock};
 use crate::receive::AcceptedHead;
 use crate::refusal::Refusal;
-use crate::source::{Mode, Source};
+use crate::source::{Dedupe, Mode, Source};
 use crate::state::{Counters, GateState};
 use crate::waiting_bodies::WaitingBodies;
 
@@ -97,6 +97,9 @@ impl<S: ReplayStore> Gate<S> {
         if let Some(len) = declared_len {
             accepted.expect_len(len)?;
         }
+        if source.dedupe() == Dedupe::DeliveryId {
+            accepted.note_delivery_id(head.headers);
+        }
         Ok(accepted)
     }
 
@@ -172,6 +175,7 @@ impl<S: fmt::Debug> fmt::Debug for Gate<S> {
             fence,
             counters,
             waiting: _,
+            first_responses: _,
         } = &*self.0;
         f.debug_struct("Gate")
             .field("store", store)
@@ -222,6 +226,7 @@ impl<S: ReplayStore> GateBuilder<S> {
             fence,
             counters: Counters::default(),
             waiting: WaitingBodies::default(),
+            first_responses: Arc::default(),
         }))
     }
 }

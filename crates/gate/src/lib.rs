@@ -30,6 +30,8 @@ mod body_source;
 mod claim_guard;
 mod clock;
 mod delivery;
+mod duplicate;
+mod first_responses;
 mod forwardable;
 mod gate;
 mod outcome;
@@ -47,13 +49,15 @@ pub use self::audience::Audience;
 pub use self::body_source::{BodyError, BodySource};
 pub use self::clock::{Clock, SystemClock};
 pub use self::delivery::{Delivery, Settlement};
+pub use self::duplicate::Duplicate;
+pub use self::first_responses::ResponseRecorder;
 pub use self::forwardable::{Forwardable, ObservedRequest, ObservedVerdict};
 pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
 pub use self::outcome::Outcome;
 pub use self::pipeline::InboundRequest;
 pub use self::reason::Reason;
 pub use self::receive::{AcceptedHead, CheckedRequest};
-pub use self::refusal::{Refusal, acknowledge_duplicate};
+pub use self::refusal::Refusal;
 pub use self::source::{
     BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, Source, SourceBuilder,
 };

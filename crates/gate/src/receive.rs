@@ -9,7 +9,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use hookgate_core::internal::{begin_refused, hash_paired};
 use hookgate_core::{Chunk, HeadOutcome, RequestOutcome, Verified, VerifyError};
-use http::Response;
+use http::{HeaderMap, Response};
 use tokio::time::timeout;
 
 use crate::body_source::{BodyError, BodySource};
@@ -23,8 +23,16 @@ pub struct AcceptedHead<'s> {
     source: &'s Source,
     outcome: HeadOutcome<'s>,
     clock: Arc<dyn Clock>,
+    note: HeadNote,
+}
+
+/// A result of the check of the head, beside its outcome.
+enum HeadNote {
+    None,
     /// The verdict, if the head decides it and the source observes.
-    decided: Option<Result<Box<Response<Bytes>>, Refusal>>,
+    Decided(Result<Box<Response<Bytes>>, Refusal>),
+    /// The unsigned delivery id, if the source goes by it.
+    DeliveryId(Box<str>),
 }
 
 /// A request that was checked by its source. It can be admitted once.
@@ -34,6 +42,8 @@ pub struct CheckedRequest<'s> {
     pub(crate) checked: Result<RequestOutcome, Refusal>,
     /// The body, if the source observes.
     pub(crate) observed: Bytes,
+    /// The unsigned delivery id, if the source goes by it.
+    pub(crate) delivery_id: Option<Box<str>>,
 }
 
 impl CheckedRequest<'_> {
@@ -62,7 +72,7 @@ impl<'s> AcceptedHead<'s> {
                 source,
                 outcome,
                 clock,
-                decided: None,
+                note: HeadNote::None,
             },
         }
     }
@@ -84,7 +94,16 @@ impl<'s> AcceptedHead<'s> {
             source,
             outcome: HeadOutcome::Delivery(collecting),
             clock,
-            decided: Some(verdict),
+            note: HeadNote::Decided(verdict),
+        }
+    }
+
+    /// Remembers the unsigned delivery id of the request, if the source goes by it.
+    pub(crate) fn note_delivery_id(&mut self, headers: &HeaderMap) {
+        if let HeadNote::None = self.note
+            && let Some(id) = self.source.read_delivery_id(headers)
+        {
+            self.note = HeadNote::DeliveryId(id);
         }
     }
 
@@ -177,7 +196,7 @@ impl<'s> AcceptedHead<'s> {
             source,
             outcome,
             clock,
-            decided,
+            note,
         } = self;
         let now = clock.now();
         let (observed, checked) = match (outcome, source.mode()) {
@@ -186,6 +205,11 @@ impl<'s> AcceptedHead<'s> {
             (HeadOutcome::Handshake(response), _) => {
                 (Bytes::new(), Ok(RequestOutcome::Handshake(response)))
             }
+        };
+        let (decided, delivery_id) = match note {
+            HeadNote::None => (None, None),
+            HeadNote::Decided(verdict) => (Some(verdict), None),
+            HeadNote::DeliveryId(id) => (None, Some(id)),
         };
         let checked = match decided {
             Some(verdict) => verdict.map(RequestOutcome::Handshake),
@@ -197,6 +221,7 @@ impl<'s> AcceptedHead<'s> {
                 source,
                 checked,
                 observed,
+                delivery_id,
             }),
         }
     }

@@ -1,5 +1,4 @@
-//! The response to a refused delivery and to a duplicate, for both entry points and both
-//! protocols. [`Reason`] says why; a [`Refusal`] adds the status that the sender gets.
+//! The response to a refused delivery, for both entry points and both protocols. [`Reason`] says why; a [`Refusal`] adds the status that the sender gets.
 
 use std::error::Error;
 use std::fmt;
@@ -13,8 +12,8 @@ use crate::audience::Audience;
 use crate::reason::{GrpcStatus, Reason};
 
 /// Says whether hookgate or the upstream responded, and with what outcome.
-const OUTCOME: HeaderName = HeaderName::from_static("hookgate-outcome");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("hookgate-outcome");
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// A refused delivery: the reason, and the status of the response.
 ///
@@ -25,6 +24,16 @@ pub struct Refusal {
     status: StatusCode,
     /// The methods that a 405 lists in `Allow`.
     allow: &'static str,
+    body: RefusalBody,
+}
+
+/// The body of the response to a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefusalBody {
+    /// Problem details (RFC 9457).
+    Problem,
+    /// Nothing: the provider takes a body for a mistake.
+    Empty,
 }
 
 impl Refusal {
@@ -34,6 +43,7 @@ impl Refusal {
             reason,
             status: reason.row().status,
             allow: "POST",
+            body: RefusalBody::Problem,
         }
     }
 
@@ -84,6 +94,11 @@ impl Refusal {
     /// Returns the same refusal with `status`.
     pub(crate) const fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
+    }
+
+    /// Returns the same refusal with a response that has `body`.
+    pub(crate) const fn with_body(self, body: RefusalBody) -> Self {
+        Self { body, ..self }
     }
 
     /// Returns the reason.
@@ -148,6 +163,7 @@ impl Refusal {
     ) -> Response<Bytes> {
         let mut headers = self.headers();
         let (status, body) = match audience {
+            Audience::Http if self.body == RefusalBody::Empty => (self.status, Bytes::new()),
             Audience::Http => {
                 headers.insert(
                     CONTENT_TYPE,
@@ -215,24 +231,6 @@ impl From<VerifyError> for Refusal {
     fn from(error: VerifyError) -> Self {
         Self::new(Reason::Verify(error))
     }
-}
-
-/// Returns the response to a duplicate of a done event: success with an empty body. A gRPC
-/// response also has trailers, which follow its body.
-pub fn acknowledge_duplicate(audience: Audience) -> (Response<Bytes>, Option<HeaderMap>) {
-    /// A gRPC frame that holds a message of zero bytes: a message of any type whose fields
-    /// are unset. Without a message, a client reports the success as a failure.
-    const EMPTY_MESSAGE: &[u8] = &[0; 5];
-    let mut response = Response::new(Bytes::new());
-    let headers = response.headers_mut();
-    headers.insert(OUTCOME, HeaderValue::from_static("duplicate"));
-    if audience == Audience::Http {
-        return (response, None);
-    }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    *response.body_mut() = Bytes::from_static(EMPTY_MESSAGE);
-    let trailers = [(GRPC_STATUS, HeaderValue::from_static("0"))];
-    (response, Some(trailers.into_iter().collect()))
 }
 
 #[cfg(test)]
@@ -362,6 +360,23 @@ mod tests {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "14");
         assert!(response.body().is_empty());
+    }
+
+    #[test]
+    fn a_bare_refusal_has_the_status_and_no_body() {
+        let refusal = Refusal::from(VerifyError::SignatureMismatch);
+        let bare = refusal.with_body(RefusalBody::Empty);
+        let response = bare.response(Audience::Http, Some("r1"), Some("detail"));
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert!(response.body().is_empty());
+        assert!(!response.headers().contains_key(CONTENT_TYPE));
+        // The control: other refusals have a body.
+        assert!(
+            !refusal
+                .response(Audience::Http, None, None)
+                .body()
+                .is_empty()
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use hookgate_core::UnixTime;
 
 use crate::clock::Clock;
+use crate::first_responses::FirstResponses;
 use crate::waiting_bodies::WaitingBodies;
 
 pub(crate) struct GateState<S> {
@@ -15,6 +16,7 @@ pub(crate) struct GateState<S> {
     pub(crate) fence: Option<UnixTime>,
     pub(crate) counters: Counters,
     pub(crate) waiting: WaitingBodies,
+    pub(crate) first_responses: Arc<FirstResponses>,
 }
 
 /// The counters behind [`Stats`](crate::Stats).

@@ -15,16 +15,17 @@ mod response;
 mod service;
 
 pub use hookgate_core::{
-    BuildError, Chunk, Events, Head, HeadOutcome, Identity, Key, Pending, Problem, Problems,
-    Provider, ReplayKey, ReplayScope, RequestOutcome, Scheme, SchemeEvidence, SchemeFamily,
-    SchemeWarning, Secret, SecretError, SignError, Signer, SignerBuilder, UndocumentedProvider,
-    UnixTime, Variant, Verified, Verifier, VerifierBuilder, VerifyError, Window,
+    Acknowledgement, BuildError, Chunk, EqualBytes, ExpectedResponses, Fact, Facts, Head,
+    HeadOutcome, Identity, Key, Pending, Problem, Problems, Provider, ReplayKey, ReplayScope,
+    RequestOutcome, Retries, Scheme, SchemeEvidence, SchemeFamily, SchemeWarning, Secret,
+    SecretError, SignError, Signer, SignerBuilder, UndocumentedProvider, UnixTime, Variant,
+    Verified, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
     AcceptedHead, Admission, Audience, BodyError, BodyLimit, BodySource, BootFence, CheckedRequest,
-    Clock, Dedupe, Delivery, DeliveryGuarantee, Forwardable, Gate, GateBuilder, InboundRequest,
-    Mode, ObservedRequest, ObservedVerdict, OnConflict, OnDuplicate, Outcome, Reason, Refusal,
-    Settlement, Source, SourceBuilder, Stats, SystemClock, acknowledge_duplicate,
+    Clock, Dedupe, Delivery, DeliveryGuarantee, Duplicate, Forwardable, Gate, GateBuilder,
+    InboundRequest, Mode, ObservedRequest, ObservedVerdict, OnConflict, OnDuplicate, Outcome,
+    Reason, Refusal, ResponseRecorder, Settlement, Source, SourceBuilder, Stats, SystemClock,
 };
 #[cfg(feature = "redis")]
 pub use hookgate_replay::redis::{RedisConfig, RedisStore, RedisUrlError, WaitReplicas};

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use hookgate_gate::{Outcome, Settlement};
+use hookgate_gate::{Outcome, ResponseRecorder, Settlement};
 use hookgate_replay::ReplayStore;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
@@ -27,6 +27,8 @@ pin_project! {
         Own { body: Option<B::Data>, trailers: Option<Box<HeaderMap>> },
         // The response to a gRPC call: its status is in the trailers.
         Watched { #[pin] body: B, progress: Progress },
+        // A duplicate of the event gets the same response again.
+        Recorded { #[pin] body: B, recorder: Option<Box<ResponseRecorder>> },
     }
 }
 
@@ -80,8 +82,20 @@ impl<B: Body> ResponseBody<B> {
         }
     }
 
-    pub(crate) fn is_watched(&self) -> bool {
-        matches!(self.kind, Kind::Watched { .. })
+    /// Creates a body that `recorder` records.
+    pub(crate) fn recorded(body: B, recorder: Box<ResponseRecorder>) -> Self {
+        let mut recorder = Some(recorder);
+        if body.is_end_stream() {
+            finish(&mut recorder);
+        }
+        Self {
+            kind: Kind::Recorded { body, recorder },
+        }
+    }
+
+    /// Whether the body is to be read even if the sender does not receive it.
+    pub(crate) fn is_needed(&self) -> bool {
+        matches!(self.kind, Kind::Watched { .. } | Kind::Recorded { .. })
     }
 }
 
@@ -102,6 +116,11 @@ impl<B: Body> Body for ResponseBody<B> {
                 return Poll::Ready(frame.map(Ok));
             }
             KindProjection::Watched { body, progress } => (body, progress),
+            KindProjection::Recorded { mut body, recorder } => {
+                let frame = ready!(body.as_mut().poll_frame(cx));
+                record(recorder, &frame, body.is_end_stream());
+                return Poll::Ready(frame);
+            }
         };
         loop {
             match progress {
@@ -138,7 +157,7 @@ impl<B: Body> Body for ResponseBody<B> {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Inner { body } | Kind::Recorded { body, .. } => body.is_end_stream(),
             Kind::Own { body, trailers } => body.is_none() && trailers.is_none(),
             Kind::Watched { progress, .. } => matches!(progress, Progress::Ended),
         }
@@ -146,13 +165,47 @@ impl<B: Body> Body for ResponseBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } | Kind::Watched { body, .. } => body.size_hint(),
+            Kind::Inner { body } | Kind::Watched { body, .. } | Kind::Recorded { body, .. } => {
+                body.size_hint()
+            }
             Kind::Own { body, .. } => {
                 let len = body.as_ref().map_or(0, Buf::remaining);
                 SizeHint::with_exact(u64::try_from(len).unwrap_or(u64::MAX))
             }
         }
     }
+}
+
+/// Records a frame of a response. `is_end` says that no frame follows.
+fn record<D: Buf, E>(
+    recorder: &mut Option<Box<ResponseRecorder>>,
+    frame: &Option<Result<Frame<D>, E>>,
+    is_end: bool,
+) {
+    match frame {
+        None => finish(recorder),
+        Some(Err(_)) => *recorder = None,
+        Some(Ok(frame)) => {
+            if let Some(data) = frame.data_ref() {
+                // Data in several parts is rare, and is not recorded.
+                let is_whole = data.chunk().len() == data.remaining();
+                let current = recorder.take().filter(|_| is_whole);
+                *recorder = current.and_then(|recorder| recorder.push(data.chunk()));
+            }
+            // The end of the body may be known before it is asked for.
+            if frame.is_trailers() || is_end {
+                finish(recorder);
+            }
+        }
+    }
+}
+
+/// Keeps a response that is complete.
+fn finish(recorder: &mut Option<Box<ResponseRecorder>>) {
+    recorder
+        .take()
+        .into_iter()
+        .for_each(ResponseRecorder::finish);
 }
 
 impl<B> fmt::Debug for ResponseBody<B>
@@ -162,7 +215,9 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut tuple = f.debug_tuple("ResponseBody");
         match &self.kind {
-            Kind::Inner { body } | Kind::Watched { body, .. } => tuple.field(body),
+            Kind::Inner { body } | Kind::Watched { body, .. } | Kind::Recorded { body, .. } => {
+                tuple.field(body)
+            }
             Kind::Own { .. } => &mut tuple,
         };
         tuple.finish_non_exhaustive()

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use hookgate_gate::internal::{is_grpc_response, is_withheld};
 use hookgate_gate::{
     Admission, Audience, Forwardable, Gate, Mode, Outcome, Reason, Refusal, Settlement, Source,
-    acknowledge_duplicate,
 };
 use hookgate_replay::{MemoryStore, ReplayStore};
 use http::{HeaderMap, Method, Request, Response, request};
@@ -173,9 +172,10 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             OnHangUp::Finish => {
                 FinishOnDrop::new(call.in_current_span(), |response| async move {
                     if let Ok(response) = response
-                        && response.body().is_watched()
+                        && response.body().is_needed()
                     {
-                        // The trailers hold the status of the call, which settles the event.
+                        // The trailers hold the status of a gRPC call, which settles the event.
+                        // The retry of the sender gets a recorded response.
                         let mut body = pin!(response.into_body());
                         while body.frame().await.is_some() {}
                     }
@@ -211,9 +211,9 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let forwardable = match admission {
             Admission::Forward(delivery) => Forwardable::Verified(delivery),
             Admission::Observed(observed) => Forwardable::Observed(observed),
-            Admission::Duplicate(_) => {
+            Admission::Duplicate(duplicate) => {
                 record::duplicate(source);
-                let (response, trailers) = acknowledge_duplicate(audience);
+                let (response, trailers) = duplicate.response(audience);
                 return Ok(Decision::Respond(Box::new(response), trailers));
             }
             Admission::Handshake(response) => {
@@ -297,8 +297,15 @@ where
         }
         _ => Outcome::from_status(response.status()),
     };
+    let recorder = match source.mode() {
+        Mode::Enforce => settlement.record_response(&source, response.status(), response.headers()),
+        Mode::Observe => None,
+    };
     settlement.settle(outcome).await;
-    Ok(response.map(ResponseBody::inner))
+    Ok(response.map(|body| match recorder {
+        None => ResponseBody::inner(body),
+        Some(recorder) => ResponseBody::recorded(body, recorder),
+    }))
 }
 
 impl<I: Clone, V, S, R> Clone for Hookgate<I, V, S, R> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::{Variant, Verifier};
+use hookgate_core::{EqualBytes, Variant, Verifier};
 use hookgate_gate::{BootFence, Dedupe, Mode, Source};
 use humantime::format_duration;
 
@@ -151,11 +151,11 @@ fn signs_time(verifier: &Verifier) -> bool {
     variants.any(|variant| variant.window().is_some())
 }
 
-/// Describes how the source recognises a duplicate.
-fn describe_dedupe(source: &Source) -> &'static str {
+/// Describes how the source recognises a duplicate, and the risk of the rule.
+fn describe_dedupe(source: &Source) -> String {
     let verifier = source.verifier();
-    if source.dedupe() == Dedupe::Off {
-        "off: every verified delivery is forwarded, replays included"
+    let by = if source.is_dedupe_off() {
+        return "off: every verified delivery is forwarded, replays included".to_owned();
     } else if verifier.variants().all(Variant::is_token) {
         "recognises retries only: a token does not sign the delivery, so replays pass"
     } else if verifier.variants().all(Variant::signs_id) {
@@ -163,6 +163,34 @@ fn describe_dedupe(source: &Source) -> &'static str {
     } else if signs_time(verifier) {
         "by the exact signed bytes: the scheme signs no event id"
     } else {
-        "by the signed content: the scheme signs no event id and no timestamp"
+        return describe_content(source);
+    };
+    by.to_owned()
+}
+
+/// Describes the rule of a source whose provider signs neither an event id nor a timestamp.
+fn describe_content(source: &Source) -> String {
+    let events = match source.equal_bytes().is_some_and(EqualBytes::is_conditional) {
+        true => "; only events that can have the bytes of another event: ",
+        false => ": ",
+    };
+    let delivery_id = source.delivery_id_header().map(http::HeaderName::as_str);
+    let delivery_id = delivery_id.unwrap_or("none");
+    match source.dedupe() {
+        Dedupe::DeliveryId if events == ": " => format!(
+            "by the signed content and the unsigned header {delivery_id}: a replay with a changed \
+             header is forwarded, and so is a delivery without the header"
+        ),
+        Dedupe::DeliveryId => format!(
+            "by the signed content{events}also by the unsigned header {delivery_id}, so a replay \
+             of these with a changed header is forwarded"
+        ),
+        Dedupe::Off if events == ": " => {
+            "off: distinct events can have equal bytes, so every verified delivery is forwarded, \
+             replays included"
+                .to_owned()
+        }
+        Dedupe::Off => format!("by the signed content{events}off, so replays of these pass"),
+        _ => "by the signed content: the scheme signs no event id and no timestamp".to_owned(),
     }
 }

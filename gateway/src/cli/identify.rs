@@ -183,7 +183,10 @@ fn is_signed(verifier: &Verifier, head: Head<'_>, body: Bytes) -> bool {
     match verifier.verify(head, body, UnixTime::from_secs(0)) {
         Ok(RequestOutcome::Delivery(_)) => true,
         // Some schemes respond to unsigned handshakes, which prove nothing.
-        Ok(RequestOutcome::Handshake(_)) => verifier.scheme().has_only_signed_handshakes(),
+        Ok(RequestOutcome::Handshake(_)) => {
+            let scheme = verifier.scheme();
+            scheme.verifies_handshakes() && scheme.has_signature(head)
+        }
         Err(_) => false,
     }
 }

@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use hookgate_core::internal::{FromValue, text};
-use hookgate_gate::{BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
+use hookgate_gate::{BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
 use hookgate_replay::Durability;
 use http::uri::Authority;
 use toml::Value;
@@ -225,7 +225,7 @@ impl FromValue for MismatchStatus {
 }
 
 /// A value of a type of another module that the configuration spells as a keyword or a status
-/// code: [`Mode`], [`OnDuplicate`], [`OnConflict`], [`DeliveryGuarantee`],
+/// code: [`Mode`], [`Dedupe`], [`OnDuplicate`], [`OnConflict`], [`DeliveryGuarantee`],
 /// [`Durability`], [`Balance`] and [`AccessLogTarget`].
 pub(super) struct Keyword<T>(pub(super) T);
 
@@ -276,6 +276,20 @@ impl FromValue for Keyword<Balance> {
             "hash" => Some(Self(Balance::Hash)),
             _ => None,
         })
+    }
+}
+
+/// `true` and `false` are the older values of `dedupe`.
+impl FromValue for Keyword<Dedupe> {
+    const EXPECTED: &'static str = "\"content\", \"delivery_id\" or \"off\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match (value.as_str(), value.as_bool()) {
+            (Some("content"), _) | (_, Some(true)) => Ok(Self(Dedupe::Content)),
+            (Some("delivery_id"), _) => Ok(Self(Dedupe::DeliveryId)),
+            (Some("off"), _) | (_, Some(false)) => Ok(Self(Dedupe::Off)),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The whole path of one request, from its checked head to its response.
 
-use hookgate_gate::{Admission, Forwardable, Reason, acknowledge_duplicate};
+use hookgate_gate::{Admission, Forwardable, Reason};
 
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
@@ -29,8 +29,8 @@ impl Gateway {
                 self.forward(downstream, &route, observed, &mut record)
                     .await;
             }
-            Ok(Admission::Duplicate(_)) => {
-                let (response, trailers) = acknowledge_duplicate(downstream.audience());
+            Ok(Admission::Duplicate(duplicate)) => {
+                let (response, trailers) = duplicate.response(downstream.audience());
                 record.duplicate(&route, response.status().as_u16());
                 let (head, body) = response.into_parts();
                 if let Err(error) = downstream.respond(head.into(), body, trailers).await {

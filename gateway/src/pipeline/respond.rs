@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use hookgate_gate::internal::is_withheld;
-use hookgate_gate::{Audience, Outcome, Reason, Settlement};
+use hookgate_gate::{Audience, Outcome, Reason, ResponseRecorder, Settlement};
 use http::{HeaderMap, StatusCode};
 use pingora_http::ResponseHeader;
 
@@ -43,11 +43,15 @@ impl Gateway {
                 .await;
         }
         let status = response.status();
+        let recorder = match is_enforced {
+            true => settlement.record_response(&route.source, status, &response.head().headers),
+            false => None,
+        };
         settlement.settle(Outcome::from_status(status)).await;
         if is_enforced && is_withheld(status) {
             response.finish(Reuse::Forbidden);
             self.mask_response(downstream, route, status, record).await;
-        } else if let Err(error) = relay(downstream, response).await {
+        } else if let Err(error) = relay(downstream, response, recorder).await {
             error.log(record);
             // The sender must not mistake the part that it received for the whole response.
             downstream.abort().await;
@@ -161,23 +165,47 @@ fn grpc_outcome(
     }
 }
 
-/// Relays the response of the upstream as it arrives.
+/// Relays the response of the upstream as it arrives, and records it if a duplicate gets it
+/// again.
 async fn relay(
     downstream: &mut Downstream<'_>,
     mut response: UpstreamResponse<'_>,
+    mut recorder: Option<Box<ResponseRecorder>>,
 ) -> Result<(), RelayError> {
     let relayed = async {
         downstream.start_response(response.head()).await?;
         while let Some(chunk) = next_chunk(downstream, &mut response).await? {
+            recorder = recorder.take().and_then(|recorder| recorder.push(&chunk));
             downstream.send_chunk(chunk).await?;
         }
         let trailers = response.trailers().await?;
+        recorder
+            .take()
+            .into_iter()
+            .for_each(ResponseRecorder::finish);
         downstream.finish_response(trailers).await?;
         Ok(())
     };
     let relayed = relayed.await;
+    if let (Err(RelayError::Sender(_)), Some(recorder)) = (&relayed, recorder) {
+        // The sender stopped waiting, so its retry is a duplicate that needs the response.
+        record_rest(&mut response, recorder).await;
+    }
     response.finish(Reuse::if_read(relayed.is_ok()));
     relayed
+}
+
+/// Reads the rest of a response that the sender does not receive, and keeps the response.
+async fn record_rest(response: &mut UpstreamResponse<'_>, mut recorder: Box<ResponseRecorder>) {
+    while let Ok(chunk) = response.chunk().await {
+        let Some(chunk) = chunk else {
+            return recorder.finish();
+        };
+        match recorder.push(&chunk) {
+            Some(pushed) => recorder = pushed,
+            None => return,
+        }
+    }
 }
 
 /// Waits for the next chunk of the response. Before it waits, it sends the bytes that are

@@ -92,7 +92,8 @@ impl Facts {
 
     /// Header with an id of the delivery that the signature does not cover.
     ///
-    /// The id is equal in every retry of one delivery, and an outsider cannot predict it.
+    /// The id is equal in every retry of one delivery, no other delivery has it, and an outsider
+    /// cannot predict it.
     pub fn delivery_id(&self) -> Option<&Fact<HeaderName>> {
         self.delivery_id.as_ref()
     }

@@ -5,15 +5,18 @@
 //! document the scheme. All code that knows providers by name belongs here: the modules
 //! `scheme` and `verifier` read no file of the catalogue.
 
+mod equal_bytes;
 mod extends;
 mod facts;
 mod files;
 mod provider;
 mod published;
+mod response;
 mod undocumented;
 
 pub use self::extends::read_scheme;
 pub use self::facts::{EqualBytes, Fact, Facts, Retries};
-pub use self::provider::{Events, Provider, SchemeEvidence};
+pub use self::provider::{Provider, SchemeEvidence};
 pub(crate) use self::published::published_secrets;
+pub use self::response::{Acknowledgement, ExpectedResponses};
 pub use self::undocumented::UndocumentedProvider;

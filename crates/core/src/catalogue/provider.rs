@@ -6,8 +6,9 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::extends::read_scheme;
-use super::facts::{Fact, Facts};
+use super::facts::Facts;
 use super::files::{self, FileKind};
+use super::response::ExpectedResponses;
 use crate::document::{FromValue, Problems, Report, Section, text};
 use crate::scheme::Scheme;
 use crate::secret::Secret;
@@ -24,6 +25,7 @@ pub struct Provider {
     checked_against: Option<String>,
     notes: Option<String>,
     facts: Facts,
+    responses: ExpectedResponses,
     scheme: Scheme,
 }
 
@@ -61,6 +63,7 @@ impl Provider {
         let checked_against = root.optional("checked_against");
         let notes = root.optional("notes");
         let facts = Facts::read(&root, docs.as_deref().unwrap_or_default());
+        let responses = ExpectedResponses::read(&root, docs.as_deref().unwrap_or_default());
         for text in root.list::<String>("published_secrets") {
             if let Err(error) = Secret::new(text) {
                 root.wrong("published_secrets", error.to_string());
@@ -81,6 +84,7 @@ impl Provider {
                 checked_against,
                 notes,
                 facts,
+                responses,
                 scheme: scheme?,
             })
         })();
@@ -130,34 +134,20 @@ impl Provider {
         &self.facts
     }
 
+    /// The responses that the provider expects.
+    pub fn responses(&self) -> &ExpectedResponses {
+        &self.responses
+    }
+
     /// Further facts that an operator must know.
     pub fn notes(&self) -> Option<&str> {
         self.notes.as_deref()
-    }
-
-    /// Whether two events of the provider can have equal bytes.
-    pub fn events(&self) -> Events {
-        let equal_bytes = self.facts.equal_bytes().map(Fact::value);
-        match equal_bytes {
-            Some(equal) if equal.is_possible() && equal.when().is_empty() => Events::Thin,
-            _ => Events::Distinct,
-        }
     }
 
     /// The provider's signature scheme.
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
     }
-}
-
-/// Whether two events of a provider can have equal bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Events {
-    /// Two events always differ in a value that is signed.
-    Distinct,
-    /// An event is a ping: it says only that there is something to fetch. Two pings can be
-    /// equal, so a receiver that drops equal deliveries would lose events.
-    Thin,
 }
 
 /// Where the catalogue has a provider's scheme from.

@@ -12,8 +12,7 @@ pub(crate) struct Handshake {
     pub(crate) method: Method,
     /// Conditions that make a request this handshake.
     pub(crate) when: Vec<Condition>,
-    /// Whether the request must carry a valid signature, like a delivery.
-    pub(crate) verified: bool,
+    pub(crate) signature: HandshakeSignature,
     pub(crate) check: Vec<RequiredValue>,
     pub(crate) guards: Vec<SigningGuard>,
     pub(crate) respond: HandshakeResponse,
@@ -22,6 +21,27 @@ pub(crate) struct Handshake {
     /// Locations in the head whose values such a response needs.
     pub(crate) head_locations: Vec<Location>,
 }
+
+impl Handshake {
+    /// Whether only a request with a valid signature is this handshake.
+    pub(crate) fn needs_valid_signature(&self) -> bool {
+        self.signature == HandshakeSignature::Valid
+    }
+}
+
+/// The signature that a handshake must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandshakeSignature {
+    /// The request may have any signature, or none.
+    Any,
+    /// The request must verify like a delivery.
+    Valid,
+    /// The request is a probe: it has no signature, and a body of at most [`MAX_PROBE`] bytes.
+    Absent,
+}
+
+/// Maximum size of the body of a probe. The sender is unknown, so its body must cost little.
+pub(crate) const MAX_PROBE: usize = 1024;
 
 /// Holds if `location` has `value`. Without a value, it holds if `location` has any value.
 #[derive(Clone, Debug)]

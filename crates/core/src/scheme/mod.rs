@@ -25,6 +25,7 @@ use toml::Table;
 pub(crate) use self::ambiguity::{QueryRule, UrlEnd};
 use self::fetch::FetchRule;
 pub use self::fetch::KeyReference;
+pub(crate) use self::grammar::SuccessStatus;
 pub(crate) use self::grammar::read_conditions;
 use self::handshake::Handshake;
 use self::json::Pointer;

@@ -8,9 +8,10 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 use super::field::Encoding;
-use super::location::{Item, Location};
+use super::location::{Item, Location, form_fields};
 use super::lookup::{LookupError, exactly_one};
 use crate::error::VerifyError;
+use crate::head::Head;
 use crate::limits::MAX_CANDIDATES;
 use crate::mac::{Tag, TagLen};
 
@@ -47,6 +48,24 @@ impl SignatureLocation {
         match self {
             Self::Locations(locations) => locations.iter().any(Location::is_in_body),
             Self::HeaderPrefix(_) => false,
+        }
+    }
+
+    /// Whether `head` has a value at any of the locations, well-formed or not.
+    pub(crate) fn occurs_in(&self, head: Head<'_>) -> bool {
+        match self {
+            Self::Locations(locations) => locations.iter().any(|location| match location {
+                Location::Header(name) => head.headers.contains_key(name),
+                Location::Query(name) => {
+                    let query = head.uri.query().unwrap_or_default();
+                    form_fields(query.as_bytes()).any(|(field, _)| *field == *name.as_bytes())
+                }
+                _ => false,
+            }),
+            Self::HeaderPrefix(prefix) => {
+                let mut names = head.headers.keys();
+                names.any(|name| name.as_str().starts_with(prefix))
+            }
         }
     }
 }

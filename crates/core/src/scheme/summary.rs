@@ -3,9 +3,11 @@
 use http::{HeaderName, Method, StatusCode};
 
 use super::fetch::FetchRule;
+use super::handshake::HandshakeSignature;
 use super::location::Location;
 use super::template::Variable;
 use super::{BodyBinding, Plan, Scheme, SignatureKind};
+use crate::head::Head;
 use crate::mac::Algorithm;
 use crate::message_signature::Component;
 use crate::scheme::signature::SignatureLocation;
@@ -239,10 +241,19 @@ impl Scheme {
         self.compiled().retry_unsigned
     }
 
-    /// Returns whether every handshake of the scheme must carry a valid signature.
-    pub fn has_only_signed_handshakes(&self) -> bool {
-        let handshakes = &self.compiled().handshakes;
-        handshakes.iter().all(|handshake| handshake.verified)
+    /// Returns whether every handshake of the scheme that has a signature must have a valid one.
+    pub fn verifies_handshakes(&self) -> bool {
+        let mut handshakes = self.compiled().handshakes.iter();
+        handshakes.all(|handshake| handshake.signature != HandshakeSignature::Any)
+    }
+
+    /// Returns whether `head` has a header or a query field in which any variant of the scheme
+    /// expects a signature.
+    pub fn has_signature(&self, head: Head<'_>) -> bool {
+        let signatures = self.plans().iter().map(|plan| &plan.signature.location);
+        signatures
+            .into_iter()
+            .any(|location| location.occurs_in(head))
     }
 
     /// Returns whether the provider publishes its keys, so that a receiver can fetch them.
@@ -263,9 +274,11 @@ impl Scheme {
                         None => format!(" {}", condition.location),
                     });
                 }
-                if handshake.verified {
-                    text.push_str(", signed");
-                }
+                text.push_str(match handshake.signature {
+                    HandshakeSignature::Any => "",
+                    HandshakeSignature::Valid => ", signed",
+                    HandshakeSignature::Absent => ", a probe without a signature",
+                });
                 text
             })
             .collect()

@@ -10,10 +10,10 @@ use super::SignError;
 use super::draft::Draft;
 use crate::head::Head;
 use crate::message_signature::{self, Component, Digests, Metadata, Policy};
-use crate::scheme::JwtAlgorithm;
 use crate::scheme::field::Encoding;
 use crate::scheme::location::Location;
 use crate::scheme::signature::SignatureLocation;
+use crate::scheme::{JwtAlgorithm, SignatureKind};
 use crate::time::UnixTime;
 use crate::verifier::SigningInput;
 
@@ -41,23 +41,30 @@ impl Draft<'_> {
         }
     }
 
-    /// Signs each element of an array in the body.
+    /// Signs each element of an array in the body. A single object becomes an array.
     pub(super) fn sign_elements(&mut self) -> Result<(), SignError> {
         let (Some(array), SignatureLocation::Locations(locations)) =
             (&self.plan.each, &self.plan.signature.location)
         else {
             return Ok(());
         };
-        let [Location::Json(pointer)] = &locations[..] else {
-            return Err(SignError::FieldMalformed);
-        };
         let body = serde_json::from_slice(&self.body).ok();
         let mut body: Value = body.ok_or(SignError::BodyNotJson)?;
         let elements = array.get_mut(&mut body).ok_or(SignError::BodyNotJson)?;
         if elements.is_null() {
             *elements = Value::Array(vec![Value::Object(Map::new())]);
+        } else if elements.is_object() {
+            *elements = Value::Array(vec![elements.take()]);
         }
         let elements = elements.as_array_mut().ok_or(SignError::BodyNotJson)?;
+        let is_token = matches!(self.plan.kind, SignatureKind::Token);
+        if is_token && !self.plan.signature.location.is_in_body() {
+            self.body = body.to_string().into_bytes();
+            return self.sign_message();
+        }
+        let [Location::Json(pointer)] = &locations[..] else {
+            return Err(SignError::FieldMalformed);
+        };
         for element in elements {
             let text = element.to_string();
             let input = SigningInput {

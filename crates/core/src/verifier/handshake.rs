@@ -12,8 +12,10 @@ use super::lookup::{LookupResult, holds};
 use super::render::render_response;
 use crate::error::VerifyError;
 use crate::head::Head;
-use crate::scheme::handshake::{Condition, Handshake};
+use crate::scheme::handshake::{Condition, Handshake, HandshakeSignature, MAX_PROBE};
 use crate::scheme::location::Location;
+use crate::scheme::lookup::LookupError;
+use crate::scheme::signature::SignatureLocation;
 use crate::scheme::template::Variable;
 use crate::time::UnixTime;
 
@@ -68,7 +70,14 @@ impl Verifier {
             let body_matches = handshake.when.iter().all(|condition| {
                 !condition.location.is_in_body() || holds(condition, |location| view.at(location))
             });
-            if body_matches && (verified || !handshake.verified) {
+            let signature_fits = match handshake.signature {
+                HandshakeSignature::Any => true,
+                HandshakeSignature::Valid => verified,
+                HandshakeSignature::Absent => {
+                    body.len() <= MAX_PROBE && !self.has_signature_in(body)
+                }
+            };
+            if body_matches && signature_fits {
                 let read = |variable: &Variable| {
                     let mut head_values = late.head_values.iter();
                     let found = head_values
@@ -82,6 +91,22 @@ impl Verifier {
             }
         }
         Ok(None)
+    }
+
+    /// Whether `body` has a value where any variant of the scheme expects a signature.
+    fn has_signature_in(&self, body: &[u8]) -> bool {
+        let mut plans = self.scheme.plans().iter();
+        plans.any(|plan| {
+            let view = BodyView::new(body, &plan.json, &self.settings, Some(plan));
+            let is_present = |location| !matches!(view.at(location), Err(LookupError::Missing));
+            match &plan.signature.location {
+                SignatureLocation::Locations(locations) => {
+                    let mut in_body = locations.iter().filter(|location| location.is_in_body());
+                    in_body.any(is_present)
+                }
+                SignatureLocation::HeaderPrefix(_) => false,
+            }
+        })
     }
 
     /// Returns the response to `handshake`, with the values that `read` returns.

@@ -35,6 +35,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{Method, Response};
 
 pub use self::body::Chunk;
@@ -55,6 +56,7 @@ pub(crate) use self::signing_input::SigningInput;
 pub use self::verified::Verified;
 use crate::error::VerifyError;
 use crate::head::Head;
+use crate::scheme::handshake::{HandshakeSignature, MAX_PROBE};
 use crate::scheme::{Plan, Scheme, TimestampField, Variant};
 use crate::time::{UnixTime, Window};
 
@@ -197,10 +199,12 @@ impl Verifier {
     /// Returns a [`VerifyError`] if the delivery cannot verify, whatever its body is.
     pub fn begin(&self, head: Head<'_>, now: UnixTime) -> Result<HeadOutcome<'_>, VerifyError> {
         let mut pending = self.begin_refused(VerifyError::SignatureMissing);
-        Ok(match self.check_head(&mut pending, head, now)? {
-            None => HeadOutcome::Delivery(pending),
-            Some(response) => HeadOutcome::Handshake(response.into()),
-        })
+        Ok(
+            match self.check_head(&mut pending, head, || declared_len(head), now)? {
+                None => HeadOutcome::Delivery(pending),
+                Some(response) => HeadOutcome::Handshake(response.into()),
+            },
+        )
     }
 
     /// Verifies a complete request.
@@ -215,7 +219,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<RequestOutcome, VerifyError> {
         let mut pending = self.begin_refused(VerifyError::SignatureMissing);
-        match self.check_head(&mut pending, head, now)? {
+        match self.check_head(&mut pending, head, || Some(body.len()), now)? {
             Some(response) => Ok(RequestOutcome::Handshake(response.into())),
             None => {
                 pending.push(body);
@@ -227,17 +231,25 @@ impl Verifier {
     /// Checks `head` and stores the result in `pending`. Returns the response if the request is
     /// a handshake that needs no body.
     ///
+    /// `body_len` is the length of the body, if it is known. Only probes need it.
+    ///
     /// The result is written in place because a [`Pending`] is large: returning it by value
     /// copies it.
     fn check_head(
         &self,
         pending: &mut Pending<'_>,
         head: Head<'_>,
+        body_len: impl Fn() -> Option<usize>,
         now: UnixTime,
     ) -> Result<Option<Response<Bytes>>, VerifyError> {
         let handshakes = &self.scheme.compiled().handshakes;
         for (index, handshake) in handshakes.iter().enumerate() {
             if *head.method != handshake.method || !self.head_matches(handshake, head) {
+                continue;
+            }
+            if handshake.signature == HandshakeSignature::Absent
+                && (self.scheme.has_signature(head) || body_len().is_none_or(|len| len > MAX_PROBE))
+            {
                 continue;
             }
             let view = HeadView::new(head, &self.settings);
@@ -253,7 +265,9 @@ impl Verifier {
         pending.head = self.begin_delivery(head, now);
         let mut late = pending.handshakes.iter();
         match pending.head {
-            Err(error) if late.all(|late| handshakes[late.index].verified) => Err(error),
+            Err(error) if late.all(|late| handshakes[late.index].needs_valid_signature()) => {
+                Err(error)
+            }
             _ => Ok(None),
         }
     }
@@ -274,6 +288,13 @@ impl Verifier {
     fn window_of(&self, field: &TimestampField) -> Window {
         self.window.unwrap_or(field.window)
     }
+}
+
+/// Returns the value of `Content-Length`; `None` if it is absent, as in a chunked body.
+fn declared_len(head: Head<'_>) -> Option<usize> {
+    let value = head.headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| value.parse().ok()).flatten()
 }
 
 /// Does not show the response to a handshake, which may be signed.

@@ -107,16 +107,45 @@ impl Verified {
     ///
     /// The list has at least one key, is sorted, and has no key twice.
     pub fn replay_keys(&self, scope: &ReplayScope) -> SmallVec<[ReplayKey; 1]> {
-        let mut keys: SmallVec<[ReplayKey; 1]> = self
+        self.keys(|discriminator| scope.key(discriminator))
+    }
+
+    /// Returns the replay keys of the delivery's events in `scope`, with the unsigned id of the
+    /// delivery as a part of each key that is made of content alone.
+    ///
+    /// Keys of events with a signed id or timestamp do not change. The list has at least one
+    /// key, is sorted, and has no key twice.
+    ///
+    /// # Security
+    ///
+    /// A party that holds a captured delivery can change `delivery_id`, and replay the delivery
+    /// under the new key. Use this only where distinct events have equal bytes.
+    pub fn replay_keys_with_delivery_id(
+        &self,
+        scope: &ReplayScope,
+        delivery_id: &str,
+    ) -> SmallVec<[ReplayKey; 1]> {
+        self.keys(|discriminator| scope.key_of_delivery(discriminator, delivery_id))
+    }
+
+    fn keys(&self, key: impl Fn(&Discriminator) -> ReplayKey) -> SmallVec<[ReplayKey; 1]> {
+        let discriminators = self.event.discriminators.0.iter();
+        let mut keys: SmallVec<[ReplayKey; 1]> = discriminators.map(key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// Whether the content alone identifies every event of the delivery: no event has a signed
+    /// id or timestamp.
+    pub fn is_identified_by_content(&self) -> bool {
+        let mut identities = self
             .event
             .discriminators
             .0
             .iter()
-            .map(|d| scope.key(d))
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys
+            .map(Discriminator::identity);
+        identities.all(|identity| identity == Identity::Content)
     }
 }
 

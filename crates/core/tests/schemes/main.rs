@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod batches;
+mod cloudevents;
 mod handshakes;
 mod identity;
 mod json_web_tokens;
 mod key_readings;
 mod loading;
 mod message_signatures;
+mod probes;
 mod shifts;
 mod signature_lists;
 mod time;

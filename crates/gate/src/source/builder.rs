@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::internal::scope_number;
-use hookgate_core::{Events, Provider, ReplayScope, UndocumentedProvider, Verifier};
+use hookgate_core::{Acknowledgement, Provider, ReplayScope, UndocumentedProvider, Verifier};
+use http::HeaderName;
 
 use super::Source;
+use super::dedupe::{Dedupe, DedupeRule, ProviderFacts};
 use super::policy::{
-    BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, OnMismatch, Policy,
+    BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, OnMismatch, Policy,
 };
+use crate::refusal::RefusalBody;
 
 /// The largest body limit that the catalogue sets: 32 MiB. Only the operator sets a higher one.
 const MAX_PROVIDER_BODY: usize = 32 << 20;
@@ -23,10 +26,11 @@ pub struct SourceBuilder {
     verifier: Verifier,
     provider_retention: Option<Duration>,
     own_retention: Option<Duration>,
-    provider_dedupe: Option<Dedupe>,
-    own_dedupe: Option<Dedupe>,
+    facts: ProviderFacts,
+    dedupe: Option<Dedupe>,
     provider_body_limit: Option<BodyLimit>,
     own_body_limit: Option<BodyLimit>,
+    acknowledgement: Option<Arc<Acknowledgement>>,
     policy: Policy,
 }
 
@@ -48,10 +52,11 @@ impl SourceBuilder {
             verifier,
             provider_retention: None,
             own_retention: None,
-            provider_dedupe: None,
-            own_dedupe: None,
+            facts: ProviderFacts::default(),
+            dedupe: None,
             provider_body_limit: None,
             own_body_limit: None,
+            acknowledgement: None,
             policy: Policy {
                 mode: Mode::Enforce,
                 retention: Self::DEFAULT_RETENTION,
@@ -62,9 +67,10 @@ impl SourceBuilder {
                 body_timeout: Self::DEFAULT_BODY_TIMEOUT,
                 on_duplicate: OnDuplicate::Acknowledge,
                 on_conflict: OnConflict::Count,
-                dedupe: Dedupe::On,
                 guarantee: DeliveryGuarantee::AtLeastOnce,
                 on_mismatch: OnMismatch::Refuse,
+                refusal_body: RefusalBody::Problem,
+                answer_matters: false,
             },
         }
     }
@@ -92,8 +98,8 @@ impl SourceBuilder {
         self
     }
 
-    /// Names the provider of the source, and takes the defaults of the retention, the duplicate
-    /// detection and the body limit from its entry in the catalogue.
+    /// Names the provider of the source. Takes the defaults of the retention, the duplicate
+    /// detection and the body limit from its entry in the catalogue, and the expected responses.
     #[must_use]
     pub fn provider(mut self, provider: &Provider) -> Self {
         self.provider = Some(provider.name().into());
@@ -104,10 +110,14 @@ impl SourceBuilder {
             .and_then(|size| usize::try_from(*size.value()).ok())
             .map(|size| size.clamp(BodyLimit::DEFAULT.get(), MAX_PROVIDER_BODY))
             .and_then(BodyLimit::new);
-        self.provider_dedupe = Some(match provider.events() {
-            Events::Distinct => Dedupe::On,
-            Events::Thin => Dedupe::Off,
-        });
+        self.facts = ProviderFacts::of(provider);
+        let responses = provider.responses();
+        self.acknowledgement = responses.acknowledgement().cloned().map(Arc::new);
+        self.policy.answer_matters = responses.answer_matters();
+        self.policy.refusal_body = match responses.bare_refusals() {
+            true => RefusalBody::Empty,
+            false => RefusalBody::Problem,
+        };
         self
     }
 
@@ -120,14 +130,38 @@ impl SourceBuilder {
         self
     }
 
-    /// Sets whether duplicates of an event are recognised. The default is that of the
-    /// provider, or [`Dedupe::On`].
+    /// Sets the rule by which two deliveries are one event.
     ///
-    /// Set [`Dedupe::Off`] for a provider whose distinct events can be byte-identical:
-    /// otherwise one event is taken for a duplicate of another, and lost.
+    /// The default follows from the facts of the [provider](Self::provider):
+    ///
+    /// * [`Dedupe::Content`] if distinct events never have equal bytes, or if that is not known;
+    /// * [`Dedupe::DeliveryId`] if they can, and the provider sends a delivery id;
+    /// * [`Dedupe::Off`] if they can, and it sends none.
+    ///
+    /// Where the signed bytes mark the events that can be equal, only these events leave
+    /// [`Dedupe::Content`]. An explicit [`Dedupe::Off`] applies to every event.
+    ///
+    /// # Security
+    ///
+    /// Under [`Dedupe::DeliveryId`] and [`Dedupe::Off`], a party that holds a captured delivery
+    /// can replay it. [`Dedupe::DeliveryId`] without a known
+    /// [header](Self::delivery_id_header) is [`Dedupe::Content`].
     #[must_use]
     pub fn dedupe(mut self, dedupe: Dedupe) -> Self {
-        self.own_dedupe = Some(dedupe);
+        self.dedupe = Some(dedupe);
+        self
+    }
+
+    /// Names the header with the unsigned delivery id, for [`Dedupe::DeliveryId`]. The default
+    /// is that of the [provider](Self::provider); call this afterwards.
+    ///
+    /// # Security
+    ///
+    /// The id must be equal in every retry, and unpredictable: a party that predicts it can make
+    /// a genuine event look like a duplicate.
+    #[must_use]
+    pub fn delivery_id_header(mut self, header: HeaderName) -> Self {
+        self.facts.set_delivery_id(header);
         self
     }
 
@@ -230,13 +264,13 @@ impl SourceBuilder {
             verifier,
             provider_retention,
             own_retention,
-            provider_dedupe,
-            own_dedupe,
+            facts,
+            dedupe,
             provider_body_limit,
             own_body_limit,
+            acknowledgement,
             mut policy,
         } = self;
-        policy.dedupe = own_dedupe.or(provider_dedupe).unwrap_or_default();
         policy.body_limit = own_body_limit
             .or(provider_body_limit)
             .unwrap_or(BodyLimit::DEFAULT);
@@ -252,6 +286,8 @@ impl SourceBuilder {
             tenant,
             provider,
             verifier,
+            dedupe: DedupeRule::new(dedupe, facts),
+            acknowledgement,
             policy,
         }
     }

@@ -1,19 +1,28 @@
 //! A source of deliveries: its name, its verifier and its policy.
 
 mod builder;
+mod dedupe;
 mod policy;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::{ReplayScope, UnixTime, Verifier, VerifyError};
+use hookgate_core::{
+    Acknowledgement, EqualBytes, ReplayKey, ReplayScope, UnixTime, Variant, Verified, Verifier,
+    VerifyError,
+};
 use hookgate_replay::{ClaimOptions, SourceQuota};
+use http::{HeaderMap, HeaderName};
+use smallvec::SmallVec;
 
+use self::dedupe::DedupeRule;
 use self::policy::{OnMismatch, Policy};
+use crate::duplicate::DuplicateResponse;
 use crate::refusal::Refusal;
 
 pub use self::builder::SourceBuilder;
-pub use self::policy::{BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
+pub use self::dedupe::Dedupe;
+pub use self::policy::{BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
 
 /// A source of deliveries: the sender, how its deliveries verify, and the operator's policy
 /// for them.
@@ -26,6 +35,9 @@ pub struct Source {
     scope: ReplayScope,
     /// Separates the entries of this source from those of others, for the quota.
     number: u64,
+    dedupe: DedupeRule,
+    /// The acknowledgement that the provider expects, if 200 without a body is not enough.
+    acknowledgement: Option<Arc<Acknowledgement>>,
     policy: Policy,
 }
 
@@ -88,9 +100,38 @@ impl Source {
         self.policy.guarantee
     }
 
-    /// Returns whether duplicates of an event are recognised.
+    /// Returns the rule by which two deliveries are one event.
     pub fn dedupe(&self) -> Dedupe {
-        self.policy.dedupe
+        self.dedupe.dedupe
+    }
+
+    /// Returns the events that leave [`Dedupe::Content`], if the provider's facts decide that.
+    pub fn equal_bytes(&self) -> Option<&EqualBytes> {
+        self.dedupe.exception()
+    }
+
+    /// Returns whether the operator turned duplicate detection off for every event.
+    pub fn is_dedupe_off(&self) -> bool {
+        self.dedupe.is_off()
+    }
+
+    /// Returns whether a replay of at least some events is refused.
+    pub fn refuses_replays(&self) -> bool {
+        match self.dedupe() {
+            Dedupe::Content => true,
+            Dedupe::DeliveryId | Dedupe::Off => {
+                let verifier = &self.verifier;
+                let is_narrow = self.equal_bytes().is_some_and(EqualBytes::is_conditional);
+                let signs_identity =
+                    |variant: Variant<'_>| variant.signs_id() || variant.window().is_some();
+                !self.is_dedupe_off() && (is_narrow || verifier.variants().any(signs_identity))
+            }
+        }
+    }
+
+    /// Returns the header with the unsigned delivery id under [`Dedupe::DeliveryId`].
+    pub fn delivery_id_header(&self) -> Option<&HeaderName> {
+        self.dedupe.delivery_id()
     }
 
     /// Returns how long a delivery waits for another delivery of its event.
@@ -102,11 +143,12 @@ impl Source {
         }
     }
 
-    /// Returns the refusal for `error`, with the status that the provider demands, if any.
+    /// Returns the refusal for `error`, with the status and the body that the provider expects.
     pub(crate) fn refusal(&self, error: VerifyError) -> Refusal {
         let scheme = self.verifier.scheme();
+        let refusal = Refusal::from(error).with_body(self.policy.refusal_body);
         if error == VerifyError::SignatureMissing && scheme.retries_unsigned() {
-            return Refusal::from(error).asking_to_retry();
+            return refusal.asking_to_retry();
         }
         match (scheme.refusal_status(), error) {
             (None, _)
@@ -116,8 +158,8 @@ impl Source {
                 | VerifyError::KeyUnknown
                 | VerifyError::KeyUnavailable
                 | VerifyError::HandshakeRefused,
-            ) => error.into(),
-            (Some(status), _) => Refusal::from(error).with_status(status),
+            ) => refusal,
+            (Some(status), _) => refusal.with_status(status),
         }
     }
 
@@ -130,8 +172,34 @@ impl Source {
         }
     }
 
-    pub(crate) fn scope(&self) -> &ReplayScope {
-        &self.scope
+    pub(crate) fn read_delivery_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        self.dedupe.read_delivery_id(headers)
+    }
+
+    /// Returns the keys that `verified` claims. `None` if it claims nothing and is forwarded.
+    pub(crate) fn claimed_keys(
+        &self,
+        verified: &Verified,
+        delivery_id: Option<&str>,
+    ) -> Option<SmallVec<[ReplayKey; 1]>> {
+        if self.dedupe() == Dedupe::Content {
+            return Some(verified.replay_keys(&self.scope));
+        }
+        self.dedupe.claimed_keys(verified, &self.scope, delivery_id)
+    }
+
+    /// Returns the acknowledgement of a delivery that is not forwarded now.
+    pub(crate) fn acknowledgement(&self) -> DuplicateResponse {
+        match &self.acknowledgement {
+            None => DuplicateResponse::Empty,
+            Some(expected) => DuplicateResponse::Expected(Arc::clone(expected)),
+        }
+    }
+
+    /// Returns whether the provider acts on the content of a response. A duplicate then gets the
+    /// first response again, for a while.
+    pub fn answer_matters(&self) -> bool {
+        self.policy.answer_matters
     }
 
     pub(crate) fn on_conflict(&self) -> OnConflict {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::refusal::RefusalBody;
+
 /// The choices for one source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
@@ -15,9 +17,11 @@ pub(super) struct Policy {
     pub(super) body_timeout: Duration,
     pub(super) on_duplicate: OnDuplicate,
     pub(super) on_conflict: OnConflict,
-    pub(super) dedupe: Dedupe,
     pub(super) guarantee: DeliveryGuarantee,
     pub(super) on_mismatch: OnMismatch,
+    pub(super) refusal_body: RefusalBody,
+    /// Whether the provider acts on the content of responses.
+    pub(super) answer_matters: bool,
 }
 
 /// The response to a well-formed, fresh delivery whose signature does not match.
@@ -62,17 +66,6 @@ impl fmt::Display for BodyLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} B", self.0)
     }
-}
-
-/// Whether duplicates of an event are recognised.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Dedupe {
-    /// An event is forwarded once.
-    #[default]
-    On,
-    /// Every delivery that verifies is forwarded.
-    Off,
 }
 
 /// The response to a duplicate of a done event.

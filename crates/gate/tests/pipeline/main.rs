@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod admission;
+mod dedupe;
 mod memory;
 mod receiving;
 mod settlement;

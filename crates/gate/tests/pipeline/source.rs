@@ -42,10 +42,10 @@ fn a_provider_of_thin_events_is_deduplicated_only_on_request() {
             .build()
             .dedupe()
     };
-    assert_eq!(source("beatapi", &|source| source), Dedupe::On);
+    assert_eq!(source("beatapi", &|source| source), Dedupe::Content);
     assert_eq!(source("dropbox", &|source| source), Dedupe::Off);
     assert_eq!(
-        source("dropbox", &|source| source.dedupe(Dedupe::On)),
-        Dedupe::On
+        source("dropbox", &|source| source.dedupe(Dedupe::Content)),
+        Dedupe::Content
     );
 }

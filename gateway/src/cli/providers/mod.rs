@@ -2,12 +2,14 @@
 
 mod facts;
 mod page;
+mod responses;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::{Events, Provider, UndocumentedProvider, Variant, Window};
+use hookgate_core::{EqualBytes, Fact, Provider, UndocumentedProvider, Variant, Window};
+use hookgate_gate::Dedupe;
 use http::Method;
 use humantime::format_duration;
 use serde_json::{Value, json};
@@ -129,6 +131,9 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     if let Some(status) = scheme.refusal_status() {
         line(out, "refusals", &format!("status {}", status.as_str()))?;
     }
+    for response in responses::lines(provider.responses()) {
+        line(out, "responses", &response)?;
+    }
     line(
         out,
         "duplicates",
@@ -216,19 +221,30 @@ fn window(window: Option<Window>) -> String {
 /// Describes how a duplicate of an event is recognised.
 pub(super) fn dedupes_by(provider: &Provider) -> &'static str {
     let scheme = provider.scheme();
+    if scheme.is_token() {
+        return match scheme.signs_id() {
+            true => "event id; replays pass, as a token signs nothing",
+            false => "whole body; replays pass, as a token signs nothing",
+        };
+    }
+    let equal_bytes = provider.facts().equal_bytes().map(Fact::value);
+    let is_narrow = equal_bytes.is_some_and(EqualBytes::is_conditional);
     match (
-        provider.events(),
         scheme.signs_id(),
         scheme.window().is_some(),
+        Dedupe::default_for(provider),
     ) {
-        (Events::Thin, _, _) => "nothing; equal bodies can be distinct events",
-        _ if scheme.is_token() && scheme.signs_id() => {
-            "event id; replays pass, as a token signs nothing"
+        (true, _, _) => "event id",
+        (false, true, _) => "signed bytes, timestamp included",
+        (false, false, Dedupe::DeliveryId) if is_narrow => {
+            "whole body; for events that can repeat, also the unsigned delivery id"
         }
-        _ if scheme.is_token() => "whole body; replays pass, as a token signs nothing",
-        (_, true, _) => "event id",
-        (_, false, true) => "signed bytes, timestamp included",
-        (_, false, false) => "whole body",
+        (false, false, Dedupe::DeliveryId) => {
+            "whole body and the unsigned delivery id; replays with another id pass"
+        }
+        (false, false, Dedupe::Off) if is_narrow => "whole body; events that can repeat all pass",
+        (false, false, Dedupe::Off) => "nothing; distinct events can have equal bytes",
+        (false, false, _) => "whole body",
     }
 }
 
@@ -264,6 +280,7 @@ fn object(provider: &Provider) -> Value {
         "params": scheme.params().collect::<Vec<_>>(),
         "handshakes": scheme.handshakes(),
         "refusal_status": scheme.refusal_status().map(|status| status.as_u16()),
+        "responses": responses::object(provider.responses()),
         "dedupes_by": dedupes_by(provider),
         "retention_seconds": provider.retention().as_secs(),
         "facts": facts::object(provider.facts()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section};
-use hookgate_gate::{BootFence, Dedupe, Source};
+use hookgate_gate::{BootFence, Source};
 use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};
 use toml::Value;
@@ -127,7 +127,7 @@ pub(super) fn warn_of_restarts(replay: &ReplayConfig, routes: &[RouteConfig], wa
     }
     let names_of = |is_affected: &dyn Fn(&Source) -> bool| {
         let sources = routes.iter().map(|route| &route.source);
-        let deduplicated = sources.filter(|source| source.dedupe() == Dedupe::On);
+        let deduplicated = sources.filter(|source| source.refuses_replays());
         let affected = deduplicated.filter(|source| is_affected(source));
         affected.map(Source::name).collect::<Vec<_>>().join(", ")
     };

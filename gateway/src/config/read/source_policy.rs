@@ -61,9 +61,7 @@ impl SourcePolicy {
             mismatch_status: section
                 .optional("mismatch_status")
                 .unwrap_or(MismatchStatus::Refuse),
-            dedupe: section
-                .optional("dedupe")
-                .map(|is_on| if is_on { Dedupe::On } else { Dedupe::Off }),
+            dedupe: section.optional("dedupe").map(|Keyword(dedupe)| dedupe),
             mode: read_mode(section, warnings),
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hookgate_core::internal::{Report, Section, read_scheme};
 use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
 use hookgate_gate::Source;
+use toml::Value;
 
 use super::limits::Defaults;
 use super::source_policy::SourcePolicy;
@@ -131,7 +132,19 @@ fn read_source(
         };
         provider_advice::warn(section, provider, &settings, warnings);
     }
+    check_dedupe(section, &source);
     Some(source)
+}
+
+/// Checks that the delivery id is known if the operator chooses it.
+fn check_dedupe(section: &Section<'_>, source: &Source) {
+    let chosen = section.raw().get("dedupe").and_then(Value::as_str);
+    if chosen == Some("delivery_id") && source.delivery_id_header().is_none() {
+        section.wrong(
+            "dedupe",
+            "the catalogue has no delivery id for this source; expected \"content\" or \"off\"",
+        );
+    }
 }
 
 /// A provider of the catalogue.

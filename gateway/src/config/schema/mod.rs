@@ -123,6 +123,7 @@ fn special(path: &str) -> Option<Value> {
         "upstreams.*.balance" => keywords(&["round_robin", "least_requests", "hash"]),
         "sources.mode" => keywords(&["enforce", "observe"]),
         "sources.delivery" => keywords(&["at_least_once", "at_most_once"]),
+        "sources.dedupe" => json!({ "enum": ["content", "delivery_id", "off", true, false] }),
         "sources.on_conflict" => keywords(&["count", "reject"]),
         "sources.on_duplicate" => json!({ "enum": [200, 409] }),
         "sources.mismatch_status" => json!({ "enum": [401, 503] }),

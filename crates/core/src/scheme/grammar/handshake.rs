@@ -12,8 +12,8 @@ use toml::Value;
 use super::values::{HandshakeMethod, Separator, SuccessStatus};
 use crate::document::Section;
 use crate::scheme::handshake::{
-    AllowedText, CharSet, Condition, Handshake, HandshakeResponse, NamedItem, RequiredValue,
-    ResponseType, SigningGuard,
+    AllowedText, CharSet, Condition, Handshake, HandshakeResponse, HandshakeSignature, NamedItem,
+    RequiredValue, ResponseType, SigningGuard,
 };
 use crate::scheme::location::{Item, Location};
 use crate::scheme::signature::{List, ListKind, Trim};
@@ -40,7 +40,7 @@ const MAX_GUARDED_LEN: u64 = 1024;
 pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
     let method = section.required::<HandshakeMethod>("method");
     let when = read_conditions(section, "when");
-    let verified = section.optional("verified").unwrap_or(false);
+    let signature = read_signature(section);
     let check = read_required_values(section, "check");
     let guards = read_guards(section);
     let respond = section
@@ -62,6 +62,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
         locations.push(&guard.location);
     }
     check_locations(section, &locations);
+    let verified = signature == HandshakeSignature::Valid;
     let waits_for_body = verified || locations.iter().any(|location| location.is_in_body());
     if waits_for_body && method != Method::POST {
         section.wrong(
@@ -82,7 +83,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Handshake> {
         waits_for_body,
         head_locations,
         when,
-        verified,
+        signature,
         check,
         guards,
         respond,
@@ -106,6 +107,21 @@ fn check_locations(section: &Section<'_>, locations: &[&Location]) {
             "sig:…, claim:… or multipart:… in a handshake; expected header:, query:, form:, json: \
              or param:",
         );
+    }
+}
+
+/// Reads `verified` and `probe`, which exclude each other.
+fn read_signature(section: &Section<'_>) -> HandshakeSignature {
+    let verified = section.optional("verified").unwrap_or(false);
+    let probe = section.optional("probe").unwrap_or(false);
+    match (verified, probe) {
+        (false, false) => HandshakeSignature::Any,
+        (true, false) => HandshakeSignature::Valid,
+        (false, true) => HandshakeSignature::Absent,
+        (true, true) => {
+            section.wrong("probe", "a probe has no signature; remove `verified`");
+            HandshakeSignature::Valid
+        }
     }
 }
 

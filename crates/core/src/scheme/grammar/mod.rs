@@ -20,6 +20,7 @@ use http::Method;
 use toml::Table;
 
 use self::values::RefusalStatus;
+pub(crate) use self::values::SuccessStatus;
 use super::handshake::{Condition, Handshake, RequiredValue};
 use super::json::{MAX_POINTERS, Pointer};
 use super::location::Location;

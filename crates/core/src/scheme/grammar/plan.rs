@@ -293,10 +293,16 @@ fn read_require(section: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Vec<Requ
 }
 
 fn read_each(section: &Section<'_>) -> Option<Pointer> {
+    if section.value("each").and_then(Value::as_str) == Some("json:") {
+        return Some(Pointer::root());
+    }
     match section.optional::<Location>("each")? {
         Location::Json(pointer) => Some(pointer),
         _ => {
-            section.wrong("each", "expected json:/POINTER of an array");
+            section.wrong(
+                "each",
+                "expected json:/POINTER of an array, or json: for the whole body",
+            );
             None
         }
     }

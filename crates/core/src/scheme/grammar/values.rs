@@ -207,7 +207,7 @@ impl FromValue for RefusalStatus {
 
 /// The status of the response to a handshake.
 #[derive(Clone, Copy)]
-pub(super) struct SuccessStatus(pub(super) StatusCode);
+pub(crate) struct SuccessStatus(pub(crate) StatusCode);
 
 impl FromValue for SuccessStatus {
     const EXPECTED: &'static str = "one of 200, 201, 202, 204";

@@ -69,6 +69,16 @@ pub(crate) fn is_array(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'[')
 }
 
+/// Whether `body` has a member at `pointer`, of any type and `null` included.
+///
+/// Returns `None` if the body is not JSON. A member that occurs twice counts as absent.
+pub(crate) fn has_member(body: &[u8], pointer: &Pointer) -> Option<bool> {
+    let root: &RawValue = serde_json::from_slice(body).ok()?;
+    let mut steps = pointer.steps().iter();
+    let member = steps.try_fold(root, |value, step| MemberFinder(step).find(value));
+    Some(member.is_some())
+}
+
 /// Whether `body` is exactly one JSON object or array.
 pub(crate) fn is_document(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))

@@ -26,9 +26,19 @@ impl Pointer {
         })
     }
 
+    /// Returns the pointer to the whole document.
+    pub(crate) fn root() -> Self {
+        Self(Vec::new())
+    }
+
     /// Returns the unescaped steps from the root.
     pub(super) fn steps(&self) -> &[String] {
         &self.0
+    }
+
+    /// Returns the last step: the name of the member.
+    pub(crate) fn last(&self) -> Option<&str> {
+        self.0.last().map(String::as_str)
     }
 
     /// Returns the member that the pointer denotes, and creates it if it is absent.

@@ -157,3 +157,19 @@ fn pointers_follow_rfc_6901() {
         assert!(Pointer::parse(bad).is_none(), "{bad}");
     }
 }
+
+#[test]
+fn a_member_of_any_type_is_present() {
+    let pointer = Pointer::parse("/a/b").unwrap();
+    for (body, expected) in [
+        (r#"{"a":{"b":{}}}"#, Some(true)),
+        (r#"{"a":{"b":null}}"#, Some(true)),
+        (r#"{"a":{"b":[1],"c":2}}"#, Some(true)),
+        (r#"{"a":{"b":1,"b":2}}"#, Some(false)),
+        (r#"{"a":{"c":1}}"#, Some(false)),
+        (r#"{"a":1,"b":2}"#, Some(false)),
+        ("payload=%7B%22a%22", None),
+    ] {
+        assert_eq!(has_member(body.as_bytes(), &pointer), expected, "{body}");
+    }
+}

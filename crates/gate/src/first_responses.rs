@@ -1,0 +1,260 @@
+//! The first responses to events whose provider acts on the content of a response.
+//!
+//! A provider that asks for instructions, such as Twilio during a call, sends a delivery again
+//! if it did not get the response. An empty acknowledgement would end the call, so the gate sends
+//! the first response once more. Each process keeps its own responses.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hookgate_core::ReplayKey;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// The time for which a first response is kept.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+/// The largest body of a first response that is kept.
+const MAX_BODY: usize = 16 * 1024;
+/// The most bytes of all first responses. The oldest ones are evicted: a response that is
+/// forgotten is replaced with the acknowledgement of the provider, so no event is lost.
+const CAPACITY: u64 = 16 * 1024 * 1024;
+/// The assumed size of an entry without its body.
+const ENTRY: usize = 512;
+
+/// A response of the upstream, as a duplicate of the event gets it again.
+#[derive(Clone, Debug)]
+pub(crate) struct FirstResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<HeaderValue>,
+    pub(crate) body: Bytes,
+}
+
+/// A response that is complete, or that is still arriving.
+type Progress = Option<Arc<FirstResponse>>;
+
+#[derive(Clone)]
+struct Slot {
+    progress: watch::Receiver<Progress>,
+    began: Instant,
+    size: usize,
+}
+
+/// The first responses of a process. Nothing is allocated before the first one.
+#[derive(Default)]
+pub(crate) struct FirstResponses(OnceLock<Cache<ReplayKey, Slot>>);
+
+impl FirstResponses {
+    fn cache(&self) -> &Cache<ReplayKey, Slot> {
+        self.0.get_or_init(|| {
+            Cache::builder()
+                .max_capacity(CAPACITY)
+                .weigher(|_, slot: &Slot| u32::try_from(slot.size).unwrap_or(u32::MAX))
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_live(KEPT_FOR)
+                .build()
+        })
+    }
+
+    /// Returns the first response to the event `key`, if it is kept. Waits at most `limit` for a
+    /// response that is still arriving.
+    pub(crate) async fn get(&self, key: &ReplayKey, limit: Duration) -> Option<Arc<FirstResponse>> {
+        let mut slot = self.0.get()?.get(key)?;
+        if slot.began.elapsed() > KEPT_FOR {
+            return None;
+        }
+        let complete = slot.progress.wait_for(Option::is_some);
+        let progress = timeout(limit, complete).await.ok()?.ok()?;
+        progress.clone()
+    }
+
+    /// Starts to record the response to the event `key`. Returns `None` if it cannot be kept.
+    pub(crate) fn record(
+        self: &Arc<Self>,
+        key: ReplayKey,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<ResponseRecorder> {
+        // A coded body needs more headers than the content type.
+        if !status.is_success() || headers.contains_key(CONTENT_ENCODING) {
+            return None;
+        }
+        let (sender, progress) = watch::channel(None);
+        let slot = Slot {
+            progress,
+            began: Instant::now(),
+            size: ENTRY,
+        };
+        self.cache().insert(key, slot.clone());
+        Some(ResponseRecorder {
+            responses: Arc::clone(self),
+            key,
+            slot,
+            sender,
+            status,
+            content_type: headers.get(CONTENT_TYPE).cloned(),
+            body: BytesMut::new(),
+        })
+    }
+}
+
+/// Records the response to an event while it is sent to the provider.
+///
+/// A recorder that is dropped unfinished keeps nothing.
+pub struct ResponseRecorder {
+    responses: Arc<FirstResponses>,
+    key: ReplayKey,
+    slot: Slot,
+    sender: watch::Sender<Progress>,
+    status: StatusCode,
+    content_type: Option<HeaderValue>,
+    body: BytesMut,
+}
+
+impl ResponseRecorder {
+    /// Appends a chunk of the body. Returns `None` if the response is too large to be kept.
+    #[must_use]
+    pub fn push(mut self: Box<Self>, chunk: &[u8]) -> Option<Box<Self>> {
+        if chunk.len() > MAX_BODY - self.body.len() {
+            return None;
+        }
+        self.body.extend_from_slice(chunk);
+        Some(self)
+    }
+
+    /// Keeps the response, whose body is complete.
+    pub fn finish(mut self: Box<Self>) {
+        let response = FirstResponse {
+            status: self.status,
+            content_type: self.content_type.take(),
+            body: std::mem::take(&mut self.body).freeze(),
+        };
+        let slot = Slot {
+            size: ENTRY + response.body.len(),
+            ..self.slot.clone()
+        };
+        self.sender.send_replace(Some(Arc::new(response)));
+        self.responses.cache().insert(self.key, slot);
+    }
+}
+
+impl Drop for ResponseRecorder {
+    fn drop(&mut self) {
+        if self.sender.borrow().is_none() {
+            self.responses.cache().invalidate(&self.key);
+        }
+    }
+}
+
+impl std::fmt::Debug for ResponseRecorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseRecorder")
+            .field("status", &self.status)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    fn start(responses: &Arc<FirstResponses>, number: u8) -> Box<ResponseRecorder> {
+        let key = ReplayKey::from_bytes([number; 16]);
+        let headers = HeaderMap::new();
+        let recorder = responses.record(key, StatusCode::OK, &headers);
+        Box::new(recorder.unwrap())
+    }
+
+    async fn body(responses: &FirstResponses, number: u8) -> Option<Bytes> {
+        let key = ReplayKey::from_bytes([number; 16]);
+        let response = responses.get(&key, LIMIT).await?;
+        Some(response.body.clone())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_is_kept_for_ten_minutes_and_no_longer() {
+        let responses = Arc::default();
+        start(&responses, 1)
+            .push(b"ab")
+            .unwrap()
+            .push(b"c")
+            .unwrap()
+            .finish();
+        tokio::time::advance(KEPT_FOR).await;
+        assert_eq!(body(&responses, 1).await.unwrap(), "abc");
+        assert_eq!(body(&responses, 2).await, None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(body(&responses, 1).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_duplicate_waits_for_a_response_that_is_arriving() {
+        let responses: Arc<FirstResponses> = Arc::default();
+        let recorder = start(&responses, 1);
+        let waiting = tokio::spawn({
+            let responses = Arc::clone(&responses);
+            async move { body(&responses, 1).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        recorder.push(b"abc").unwrap().finish();
+        assert_eq!(waiting.await.unwrap().unwrap(), "abc");
+        // A response that does not end in time is not waited for any longer.
+        let _unfinished = start(&responses, 2);
+        let began = Instant::now();
+        assert_eq!(body(&responses, 2).await, None);
+        assert_eq!(began.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_unfinished_large_or_coded_is_not_kept() {
+        let responses: Arc<FirstResponses> = Arc::default();
+        drop(start(&responses, 1).push(b"abc"));
+        assert!(start(&responses, 2).push(&[0; MAX_BODY + 1]).is_none());
+        let largest = start(&responses, 3).push(&[0; MAX_BODY]).unwrap();
+        largest.finish();
+        let began = Instant::now();
+        assert_eq!(body(&responses, 1).await, None);
+        assert_eq!(body(&responses, 2).await, None);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(
+            body(&responses, 3).await.map(|body| body.len()),
+            Some(MAX_BODY)
+        );
+
+        let key = ReplayKey::from_bytes([4; 16]);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(responses.record(key, StatusCode::OK, &headers).is_none());
+        let none = HeaderMap::new();
+        assert!(
+            responses
+                .record(key, StatusCode::NOT_FOUND, &none)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_responses_of_all_events_stay_within_their_budget() {
+        let responses: Arc<FirstResponses> = Arc::default();
+        for number in 0..4000_u32 {
+            let mut key = [0; 16];
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            let key = ReplayKey::from_bytes(key);
+            let recorder = responses.record(key, StatusCode::OK, &HeaderMap::new());
+            let recorder = Box::new(recorder.unwrap());
+            recorder.push(&[0; MAX_BODY]).unwrap().finish();
+        }
+        let cache = responses.cache();
+        cache.run_pending_tasks();
+        assert!(cache.weighted_size() <= CAPACITY);
+        assert!(cache.entry_count() > 900, "{}", cache.entry_count());
+    }
+}
