@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 
 use hookgate_core::Chunk;
 
@@ -13,6 +14,14 @@ pub trait BodySource: Send {
     ///
     /// Returns a [`BodyError`] if the body cannot be read to its end.
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Chunk>, BodyError>> + Send;
+
+    /// Returns the address of the client that sends the body, if it is known.
+    ///
+    /// The gate asks only if the key of the delivery must be fetched: each client network has a
+    /// share of these requests.
+    fn client(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// Why a body could not be read to its end.

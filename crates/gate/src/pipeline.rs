@@ -1,6 +1,7 @@
 //! The pipeline of one delivery, as both entry points run it: check the head, receive the
 //! body, verify it, claim the event, and check again if the source was replaced meanwhile.
 
+use std::net::IpAddr;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -24,6 +25,13 @@ pub trait InboundRequest: Send {
 
     /// Returns the length of the body, if the sender declares it.
     fn declared_len(&self) -> Option<u64>;
+
+    /// Returns the address of the client, if it is known. See [`BodySource::client`].
+    ///
+    /// [`BodySource::client`]: crate::BodySource::client
+    fn client(&self) -> Option<IpAddr> {
+        None
+    }
 
     /// Reads the body with [`AcceptedHead::receive`].
     ///
@@ -97,7 +105,10 @@ impl<S: ReplayStore> Gate<S> {
             let is_recheck = earlier_body.is_some();
             let source = (*route).as_ref();
             let checked = match earlier_body.take() {
-                Some(body) => self.recheck(source, request.head(), body),
+                Some(body) => match self.begin_again(source, request.head(), body) {
+                    Ok(head) => pin!(head.finish_received(request.client())).await,
+                    Err(refusal) => Err(refusal),
+                },
                 None => match self.begin(source, request.head(), request.declared_len()) {
                     Ok(head) => pin!(request.receive(head)).await,
                     Err(refusal) => Err(refusal),
@@ -136,15 +147,15 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
-    /// Checks a request whose whole body has arrived.
-    fn recheck<'s>(
+    /// Checks the head of a request whose whole body has arrived, and adds the body.
+    fn begin_again<'s>(
         &self,
         source: &'s Source,
         head: Head<'_>,
         body: Bytes,
-    ) -> Result<CheckedRequest<'s>, Refusal> {
+    ) -> Result<AcceptedHead<'s>, Refusal> {
         let mut accepted = self.begin(source, head, u64::try_from(body.len()).ok())?;
         accepted.push(body.into())?;
-        accepted.finish()
+        Ok(accepted)
     }
 }

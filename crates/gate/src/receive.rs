@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use hookgate_core::internal::{begin_refused, hash_paired};
-use hookgate_core::{Chunk, HeadOutcome, RequestOutcome, Verified, VerifyError};
+use hookgate_core::{Chunk, FetchedKey, HeadOutcome, RequestOutcome, Verified, VerifyError};
 use http::{HeaderMap, Response};
 use tokio::time::timeout;
 
@@ -149,7 +150,11 @@ impl<'s> AcceptedHead<'s> {
                 if let HeadOutcome::Delivery(pending) = &mut self.outcome {
                     hash_paired(pending).await;
                 }
-                self.finish()
+                match self.source.keys() {
+                    None => self.finish(None),
+                    // Boxed, because few sources fetch keys and the future is large.
+                    Some(_) => Box::pin(self.finish_received(body.client())).await,
+                }
             }
             Ok(Err(refusal)) => Err(refusal),
             Err(_) => Err(Reason::BodyTimeout.into()),
@@ -186,12 +191,52 @@ impl<'s> AcceptedHead<'s> {
         Ok(())
     }
 
-    /// Verifies the body, which has arrived.
+    /// Verifies the body, which has arrived. Fetches the key first, if the source has none.
+    ///
+    /// Nothing is fetched for a delivery that fails whatever its key is.
     ///
     /// # Errors
     ///
     /// Returns the refusal, unless the source observes.
-    pub(crate) fn finish(self) -> Result<CheckedRequest<'s>, Refusal> {
+    pub(crate) async fn finish_received(
+        mut self,
+        client: Option<IpAddr>,
+    ) -> Result<CheckedRequest<'s>, Refusal> {
+        let (Some(keys), HeadOutcome::Delivery(pending)) = (self.source.keys(), &mut self.outcome)
+        else {
+            return self.finish(None);
+        };
+        if matches!(self.note, HeadNote::Decided(_)) {
+            return self.finish(None);
+        }
+        let now = self.clock.now();
+        let key = match pending.key_reference(now) {
+            Ok(None) => return self.finish(None),
+            Ok(Some(reference)) => keys.key(&reference, client, now).await,
+            Err(error) => Err(error),
+        };
+        match key {
+            Ok(key) => {
+                let checked = self.finish(Some(&key))?;
+                if checked.verified().is_some() {
+                    keys.verified(client);
+                }
+                Ok(checked)
+            }
+            Err(error) => {
+                self.note = HeadNote::Decided(Err(self.source.refusal(error)));
+                self.finish(None)
+            }
+        }
+    }
+
+    /// Verifies the body, which has arrived, with a key that was fetched or with the keys of the
+    /// source.
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal, unless the source observes.
+    pub(crate) fn finish(self, key: Option<&FetchedKey>) -> Result<CheckedRequest<'s>, Refusal> {
         let Self {
             source,
             outcome,
@@ -199,10 +244,13 @@ impl<'s> AcceptedHead<'s> {
             note,
         } = self;
         let now = clock.now();
-        let (observed, checked) = match (outcome, source.mode()) {
-            (HeadOutcome::Delivery(pending), Mode::Enforce) => (Bytes::new(), pending.finish(now)),
-            (HeadOutcome::Delivery(pending), Mode::Observe) => pending.finish_with_body(now),
-            (HeadOutcome::Handshake(response), _) => {
+        let (observed, checked) = match (outcome, source.mode(), key) {
+            (HeadOutcome::Delivery(pending), _, Some(key)) => pending.finish_with_key(key, now),
+            (HeadOutcome::Delivery(pending), Mode::Enforce, None) => {
+                (Bytes::new(), pending.finish(now))
+            }
+            (HeadOutcome::Delivery(pending), Mode::Observe, None) => pending.finish_with_body(now),
+            (HeadOutcome::Handshake(response), _, _) => {
                 (Bytes::new(), Ok(RequestOutcome::Handshake(response)))
             }
         };

@@ -7,6 +7,7 @@
 //! checked, and is never evicted.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -160,6 +161,10 @@ impl<B: BodySource> BodySource for BudgetedBody<'_, B> {
             self.reservation.add(chunk.len())?;
         }
         Ok(chunk)
+    }
+
+    fn client(&self) -> Option<IpAddr> {
+        self.body.client()
     }
 }
 

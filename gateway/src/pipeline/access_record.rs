@@ -314,4 +314,8 @@ impl<B: BodySource> BodySource for TimedBody<'_, B> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
         time_blocked(pin!(self.body.chunk()), self.blocked).await
     }
+
+    fn client(&self) -> Option<IpAddr> {
+        self.body.client()
+    }
 }

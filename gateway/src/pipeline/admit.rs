@@ -2,6 +2,7 @@
 //! The gate runs these steps and repeats them if a reload replaces the route meanwhile.
 
 use std::mem;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +107,10 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
         let bodies = self.gateway.unverified_bodies();
         let body = bodies.track(self.downstream, budget);
         head.receive(&mut TimedBody { body, blocked }).await
+    }
+
+    fn client(&self) -> Option<IpAddr> {
+        self.downstream.address()
     }
 
     fn is_current(&self, route: &VersionedRoute) -> bool {

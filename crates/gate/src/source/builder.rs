@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hookgate_core::internal::scope_number;
 use hookgate_core::{Acknowledgement, Provider, ReplayScope, UndocumentedProvider, Verifier};
+use hookgate_keys::KeyFetcher;
 use http::HeaderName;
 
 use super::Source;
@@ -31,6 +32,7 @@ pub struct SourceBuilder {
     provider_body_limit: Option<BodyLimit>,
     own_body_limit: Option<BodyLimit>,
     acknowledgement: Option<Arc<Acknowledgement>>,
+    keys: Option<KeyFetcher>,
     policy: Policy,
 }
 
@@ -57,6 +59,7 @@ impl SourceBuilder {
             provider_body_limit: None,
             own_body_limit: None,
             acknowledgement: None,
+            keys: None,
             policy: Policy {
                 mode: Mode::Enforce,
                 retention: Self::DEFAULT_RETENTION,
@@ -255,6 +258,18 @@ impl SourceBuilder {
         self
     }
 
+    /// Sets the fetcher that finds the keys of deliveries.
+    ///
+    /// A source whose verifier has [`fetched_keys`] needs it: without a fetcher, every delivery
+    /// is refused with 503.
+    ///
+    /// [`fetched_keys`]: hookgate_core::VerifierBuilder::fetched_keys
+    #[must_use]
+    pub fn keys(mut self, keys: KeyFetcher) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
     /// Builds the source.
     pub fn build(self) -> Source {
         let Self {
@@ -269,6 +284,7 @@ impl SourceBuilder {
             provider_body_limit,
             own_body_limit,
             acknowledgement,
+            keys,
             mut policy,
         } = self;
         policy.body_limit = own_body_limit
@@ -288,6 +304,7 @@ impl SourceBuilder {
             verifier,
             dedupe: DedupeRule::new(dedupe, facts),
             acknowledgement,
+            keys,
             policy,
         }
     }

@@ -11,6 +11,7 @@ use hookgate_core::{
     Acknowledgement, EqualBytes, ReplayKey, ReplayScope, UnixTime, Variant, Verified, Verifier,
     VerifyError,
 };
+use hookgate_keys::KeyFetcher;
 use hookgate_replay::{ClaimOptions, SourceQuota};
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
@@ -38,6 +39,8 @@ pub struct Source {
     dedupe: DedupeRule,
     /// The acknowledgement that the provider expects, if 200 without a body is not enough.
     acknowledgement: Option<Arc<Acknowledgement>>,
+    /// Finds the keys of deliveries, if the provider publishes them.
+    keys: Option<KeyFetcher>,
     policy: Policy,
 }
 
@@ -73,6 +76,11 @@ impl Source {
     /// Returns the verifier of this source's deliveries.
     pub fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// Returns the fetcher that finds the keys of deliveries, if the provider publishes them.
+    pub fn keys(&self) -> Option<&KeyFetcher> {
+        self.keys.as_ref()
     }
 
     /// Returns how long done events are remembered.
@@ -165,6 +173,13 @@ impl Source {
 
     /// Returns the refusal for `error` after the whole body was read.
     pub(crate) fn refusal_after_body(&self, error: VerifyError) -> Refusal {
+        // A source that was built without its fetcher has no key at all.
+        let error = match (error, &self.keys) {
+            (VerifyError::SignatureMismatch, None) if self.verifier.fetches_keys() => {
+                VerifyError::KeyUnavailable
+            }
+            (error, _) => error,
+        };
         let refusal = self.refusal(error);
         match (error, self.policy.on_mismatch) {
             (VerifyError::SignatureMismatch, OnMismatch::AskToRetry) => refusal.asking_to_retry(),

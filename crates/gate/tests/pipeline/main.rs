@@ -4,6 +4,7 @@
 
 mod admission;
 mod dedupe;
+mod fetched_keys;
 mod memory;
 mod receiving;
 mod settlement;

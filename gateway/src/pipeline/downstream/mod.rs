@@ -349,6 +349,10 @@ impl BodySource for Downstream<'_> {
         };
         chunk.map_err(|error| self.fail_body(error))
     }
+
+    fn client(&self) -> Option<IpAddr> {
+        self.address()
+    }
 }
 
 fn from_http1(

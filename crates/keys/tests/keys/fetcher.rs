@@ -1,9 +1,5 @@
 //! The cache, the budget and the pins of a fetcher, with a clock that the tests set.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +8,7 @@ use hookgate_core::{FetchedKey, KeyReference, UnixTime, VerifyError};
 use hookgate_keys::{KeyFetcher, KeySettings};
 use serde_json::json;
 
-use self::support::{ALL_KEYS, NAMED, NOW, ONE_KEY, Provider, down, jwk, jwks, missing, scheme};
+use crate::support::{ALL_KEYS, NAMED, NOW, ONE_KEY, Provider, down, jwk, jwks, missing, scheme};
 
 const CLIENT: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)));
 

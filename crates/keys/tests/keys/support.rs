@@ -17,10 +17,10 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 
-pub const NOW: UnixTime = UnixTime::from_secs(1_784_160_000);
+pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_784_160_000);
 
 /// One document lists all keys.
-pub const ALL_KEYS: &str = r#"
+pub(crate) const ALL_KEYS: &str = r#"
     alg  = "jwt-es256"
     sig  = { in = "header:x-token" }
     keys = { fetch = "jwks", url = "https://keys.example.com/jwks.json", id = "jose:kid" }
@@ -28,7 +28,7 @@ pub const ALL_KEYS: &str = r#"
     binds_body = false
 "#;
 /// Each key has a document.
-pub const ONE_KEY: &str = r#"
+pub(crate) const ONE_KEY: &str = r#"
     alg  = "jwt-es256"
     sig  = { in = "header:x-token" }
     keys = { fetch = "jwk", at = "/key", url = "https://keys.example.com/keys/{key}", id = "jose:kid" }
@@ -36,19 +36,19 @@ pub const ONE_KEY: &str = r#"
     binds_body = false
 "#;
 /// Each delivery names the address of a certificate.
-pub const NAMED: &str = r#"
+pub(crate) const NAMED: &str = r#"
     alg  = "ecdsa-p256-sha256"
     sig  = { in = "header:x-signature", enc = "base64" }
     msg  = "{body}"
     keys = { fetch = "certificate", url = "header:x-cert", hosts = ["keys.example.com", "keys.*.example.com"], path = "/certs/*.pem", names = ["sign.example.com"], issuers = ["crt.example.com"] }
 "#;
 
-pub fn scheme(text: &str) -> Scheme {
+pub(crate) fn scheme(text: &str) -> Scheme {
     Scheme::from_toml(text).unwrap()
 }
 
 /// Returns a JSON Web Key. Keys with different names differ.
-pub fn jwk(id: &str) -> Value {
+pub(crate) fn jwk(id: &str) -> Value {
     let pkcs8 =
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
     let pair = EcdsaKeyPair::from_pkcs8(
@@ -62,7 +62,7 @@ pub fn jwk(id: &str) -> Value {
     json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": id })
 }
 
-pub fn jwks(ids: &[&str]) -> Bytes {
+pub(crate) fn jwks(ids: &[&str]) -> Bytes {
     let keys: Vec<Value> = ids.iter().map(|id| jwk(id)).collect();
     json!({ "keys": keys }).to_string().into()
 }
@@ -70,17 +70,17 @@ pub fn jwks(ids: &[&str]) -> Bytes {
 type Answer = Box<dyn Fn(&DocumentRequest) -> Result<Bytes, FetchError> + Send>;
 
 /// A provider whose answers a test sets, and which remembers its requests.
-pub struct Provider {
+pub(crate) struct Provider {
     answer: Mutex<Answer>,
     max_age: Mutex<Option<Duration>>,
     delay: Mutex<Duration>,
     requests: Mutex<Vec<DocumentRequest>>,
-    pub under_way: AtomicUsize,
-    pub most_under_way: AtomicUsize,
+    pub(crate) under_way: AtomicUsize,
+    pub(crate) most_under_way: AtomicUsize,
 }
 
 impl Provider {
-    pub fn new(
+    pub(crate) fn new(
         answer: impl Fn(&DocumentRequest) -> Result<Bytes, FetchError> + Send + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -93,30 +93,30 @@ impl Provider {
         })
     }
 
-    pub fn answer(
+    pub(crate) fn answer(
         &self,
         answer: impl Fn(&DocumentRequest) -> Result<Bytes, FetchError> + Send + 'static,
     ) {
         *self.answer.lock().unwrap() = Box::new(answer);
     }
 
-    pub fn set_max_age(&self, age: Duration) {
+    pub(crate) fn set_max_age(&self, age: Duration) {
         *self.max_age.lock().unwrap() = Some(age);
     }
 
-    pub fn set_delay(&self, delay: Duration) {
+    pub(crate) fn set_delay(&self, delay: Duration) {
         *self.delay.lock().unwrap() = delay;
     }
 
-    pub fn requests(&self) -> Vec<DocumentRequest> {
+    pub(crate) fn requests(&self) -> Vec<DocumentRequest> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 
-    pub fn fetcher(self: &Arc<Self>, scheme: &Scheme, settings: KeySettings) -> KeyFetcher {
+    pub(crate) fn fetcher(self: &Arc<Self>, scheme: &Scheme, settings: KeySettings) -> KeyFetcher {
         KeyFetcher::new("source", scheme, settings, self.clone()).unwrap()
     }
 }
@@ -144,10 +144,10 @@ impl fmt::Debug for Provider {
     }
 }
 
-pub fn down<T>() -> Result<T, FetchError> {
+pub(crate) fn down<T>() -> Result<T, FetchError> {
     Err(FetchError::Unreachable("the host is down".into()))
 }
 
-pub fn missing<T>() -> Result<T, FetchError> {
+pub(crate) fn missing<T>() -> Result<T, FetchError> {
     Err(FetchError::Status(StatusCode::NOT_FOUND))
 }

@@ -1,10 +1,6 @@
 //! Certificates of signing keys: chain, name and period, and certificates of issuers that are
 //! fetched.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +12,7 @@ use rcgen::{
     KeyPair, date_time_ymd,
 };
 
-use self::support::{NAMED, NOW, Provider, scheme};
+use crate::support::{NAMED, NOW, Provider, scheme};
 
 const URL: &str = "https://keys.example.com/certs/a.pem";
 const NAME: &str = "sign.example.com";

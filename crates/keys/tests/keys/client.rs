@@ -1,10 +1,5 @@
 //! The client against local servers: TLS, size, status, and addresses.
 
-#![cfg(feature = "client")]
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use self::support::{ALL_KEYS, NOW, jwks, scheme};
+use crate::support::{ALL_KEYS, NOW, jwks, scheme};
 
 /// A host of keys on the loopback interface. It ends with the test's runtime.
 struct KeyHost {
