@@ -51,10 +51,17 @@ impl Boundary {
         if !essence.eq_ignore_ascii_case(b"multipart/form-data") {
             return None;
         }
+        // Some receivers search the header for the word, and others prefer `boundary*` (RFC 2231).
+        let has_word = |text: &[u8]| {
+            let mut words = text.windows(b"boundary".len());
+            words.any(|word| word.eq_ignore_ascii_case(b"boundary"))
+        };
         let mut boundaries = Vec::new();
         for (name, value) in parameters(&content_type[end..])? {
             if name.eq_ignore_ascii_case(b"boundary") {
                 boundaries.push(value);
+            } else if has_word(name) || has_word(value) {
+                return None;
             }
         }
         match boundaries[..] {
@@ -63,10 +70,11 @@ impl Boundary {
         }
     }
 
-    /// Whether `text` has the characters and the length of a boundary (RFC 2046 §5.1.1).
+    /// Whether `text` has the characters and the length of a boundary (RFC 2046 §5.1.1). A comma
+    /// is refused: some receivers end the boundary there.
     fn is_valid(text: &[u8]) -> bool {
         let is_allowed =
-            |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte);
+            |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_-./:=? ".contains(byte);
         (1..=MAX_BOUNDARY).contains(&text.len())
             && text.iter().all(is_allowed)
             && !text.ends_with(b" ")

@@ -77,13 +77,15 @@ impl<'p> Disposition<'p> {
         for (name, value) in parameters(&value[end..])? {
             let name = name.to_ascii_lowercase();
             match &name[..] {
-                // Receivers disagree about an escape in the name.
-                b"name" if value.contains(&b'\\') => return None,
+                // Receivers disagree about an escape and an encoded word (RFC 2047) in the name.
+                b"name" if value.contains(&b'\\') || memmem::find(value, b"=?").is_some() => {
+                    return None;
+                }
                 b"name" => found = Some(value),
-                b"filename" | b"filename*" => is_file = true,
-                // Receivers disagree on whether this name or `name` counts (RFC 7578 §4.2).
-                b"name*" => return None,
-                _ => {}
+                // Receivers disagree on whether these names or `name` count (RFC 7578 §4.2).
+                [b'n', b'a', b'm', b'e', b'*', ..] => return None,
+                // A file name can have an encoding and several sections (RFC 2231).
+                _ => is_file |= name == b"filename" || name.starts_with(b"filename*"),
             }
             if names.contains(&name) {
                 return None;

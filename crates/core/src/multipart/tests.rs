@@ -78,6 +78,10 @@ fn a_field_that_is_repeated_encoded_or_a_file_has_no_value() {
             LookupError::Malformed,
         ),
         (
+            vec![part(&format!("{disposition}; Filename*0=\"t\""), "1")],
+            LookupError::Malformed,
+        ),
+        (
             vec![part(
                 &format!("{disposition}\r\nContent-Transfer-Encoding: base64"),
                 "MQ==",
@@ -155,6 +159,18 @@ fn a_body_that_two_receivers_could_read_in_two_ways_is_refused() {
         (
             "two spellings of a name",
             header("Content-Disposition: form-data; name=\"a\"; name*=UTF-8''token"),
+        ),
+        (
+            "a name in sections",
+            header("Content-Disposition: form-data; name=\"a\"; Name*0=\"to\"; name*1=\"ken\""),
+        ),
+        (
+            "an encoded section of a name",
+            header("Content-Disposition: form-data; name=\"a\"; name*0*=UTF-8''token"),
+        ),
+        (
+            "an encoded word in a name",
+            header("Content-Disposition: form-data; name=\"=?UTF-8?Q?token?=\""),
         ),
         (
             "an escape in a name",
@@ -240,7 +256,8 @@ fn a_content_type_names_exactly_one_boundary() {
         CONTENT,
         "Multipart/Form-Data;boundary=\"b0undary\"",
         "multipart/form-data; charset=utf-8; Boundary=b0undary",
-        "multipart/form-data; boundary=----=_Part_1.2:3/4?'()+,;",
+        "multipart/form-data; boundary=----=_Part_1.2:3/4?'()+;",
+        "multipart/form-data; boundary=--WebKitFormBoundary-boundary",
         &format!("multipart/form-data; boundary={}", "b".repeat(MAX_BOUNDARY)),
     ] {
         assert!(boundary(good).is_ok(), "{good}");
@@ -253,6 +270,11 @@ fn a_content_type_names_exactly_one_boundary() {
         "multipart/form-data; boundary=a; boundary=b",
         "multipart/form-data; boundary=a; Boundary=\"a\"",
         "multipart/form-data; boundary*=UTF-8''a",
+        "multipart/form-data; boundary=a; Boundary*=UTF-8''b",
+        "multipart/form-data; boundary=a; boundary*0=b",
+        "multipart/form-data; xboundary=b; boundary=a",
+        "multipart/form-data; x=\"boundary=b\"; boundary=a",
+        "multipart/form-data; boundary=a,b",
         "multipart/form-data; boundary=\"a ",
         "multipart/form-data; boundary=\"a \"",
         "multipart/form-data; boundary=\"a\" b",
