@@ -73,8 +73,7 @@ impl Boundary {
     /// Whether `text` has the characters and the length of a boundary (RFC 2046 §5.1.1). A comma
     /// is refused: some receivers end the boundary there.
     fn is_valid(text: &[u8]) -> bool {
-        let is_allowed =
-            |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_-./:=? ".contains(byte);
+        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_-./:=? ".contains(byte);
         (1..=MAX_BOUNDARY).contains(&text.len())
             && text.iter().all(is_allowed)
             && !text.ends_with(b" ")

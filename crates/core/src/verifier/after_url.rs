@@ -4,6 +4,7 @@
 //! The module `scheme::ambiguity::url_end` explains why these rules leave one boundary between
 //! the query and the text after it.
 
+use super::endpoint::decode;
 use crate::scheme::template::Variable;
 use crate::scheme::{Plan, QueryRule, UrlEnd};
 
@@ -33,7 +34,8 @@ impl AfterUrl {
                     || query.is_none_or(|query| {
                         // A sibling variant may sign a form after the URL.
                         let start = plan.url.form_start.as_deref();
-                        !runs_on(configured, query) && start.is_none_or(|s| !query.contains(s))
+                        !runs_on(configured, query, &plan.url.decode)
+                            && start.is_none_or(|s| !query.contains(s))
                     });
                 allowed.then_some(Self::Any)
             }
@@ -44,7 +46,7 @@ impl AfterUrl {
                     let query = query.unwrap_or_default();
                     let marked = configured.is_none_or(|own| end.first_follows(own))
                         && end.first_follows(query)
-                        && !runs_on(configured, query)
+                        && !runs_on(configured, query, &plan.url.decode)
                         && !may_separate(&plan.url.decode, query);
                     marked.then_some(Self::Marker)
                 }
@@ -68,10 +70,18 @@ impl AfterUrl {
     }
 }
 
-/// Whether `query` is the configured query with more text directly behind it.
-fn runs_on(configured: Option<&str>, query: &str) -> bool {
-    let rest = configured.and_then(|own| query.strip_prefix(own));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('&'))
+/// Whether `query` is the configured query with more text directly behind it, in the message,
+/// where the escapes of the characters in `decoded` are decoded.
+fn runs_on(configured: Option<&str>, query: &str, decoded: &[u8]) -> bool {
+    let is_longer = |own: &str, query: &str| {
+        let rest = query.strip_prefix(own);
+        rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('&'))
+    };
+    let signed = |query: &str| decode(query.to_owned(), decoded);
+    configured.is_some_and(|own| match decoded {
+        [] => is_longer(own, query),
+        _ => is_longer(&signed(own), &signed(query)),
+    })
 }
 
 /// Whether decoding could add a separator of fields to `query`, or a forger could.

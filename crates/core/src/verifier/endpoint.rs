@@ -147,7 +147,7 @@ pub(crate) enum Port {
 }
 
 /// Decodes the percent-escapes of the characters in `chars`, and no other escapes.
-fn decode(text: String, chars: &[u8]) -> String {
+pub(super) fn decode(text: String, chars: &[u8]) -> String {
     if chars.is_empty() || !text.contains('%') {
         return text;
     }

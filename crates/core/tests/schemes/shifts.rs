@@ -215,4 +215,12 @@ fn a_free_value_needs_a_signed_value_behind_it_that_decides() {
         let error = scheme(free).unwrap_err().to_string();
         assert!(error.contains(message), "{free}: {error}");
     }
+    // The head is rendered before the body says which value is free.
+    let error = Scheme::from_toml(
+        "alg = \"hmac-sha256\"\nsig = { in = \"header:x-s\", enc = \"hex\" }\n\
+         msg = \"{header:x-b|free}:{json:/a}:{json:/c}\"\nbinds_body = false\n\
+         free = { in = \"json:/a\", when = { \"json:/c\" = \"x\" } }",
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("all in the body"), "{error}");
 }

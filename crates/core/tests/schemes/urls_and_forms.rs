@@ -262,6 +262,47 @@ fn a_query_must_not_gain_a_separator_by_decoding() {
 }
 
 #[test]
+fn a_query_must_not_run_on_from_the_configured_one_by_decoding() {
+    let hubspot = Provider::named("hubspot").unwrap();
+    let sign = |url: &str| {
+        let signer = Signer::builder(hubspot.scheme(), &secret()).url(url);
+        let target = url.trim_start_matches("https://a.example");
+        let signer = signer.build().unwrap();
+        signer.sign_request(post(target, "[]"), NOW, None).unwrap()
+    };
+    let verifier = builder(hubspot.scheme()).url("https://a.example/in?u=x:y");
+    let verifier = verifier.build().unwrap();
+    let other = sign("https://a.example/in?u=x%3Ay&n=1");
+    assert!(delivery(&verifier, &other).is_ok(), "the control");
+    // The message of the query `u=x:y` and the body `z[]` is the same.
+    let signed = sign("https://a.example/in?u=x%3Ayz");
+    let moved = moved(&signed, &Method::POST, "/in?u=x:y", "z[]");
+    assert!(delivery(&verifier, &moved).is_ok());
+    let refused = delivery(&verifier, &signed).unwrap_err();
+    assert_eq!(refused, VerifyError::FieldMalformed);
+}
+
+#[test]
+fn decoding_must_not_make_the_text_that_ends_a_url() {
+    let scheme = |url: &str| {
+        mistakes(&format!(
+            "alg = \"hmac-sha256\"\nsig = {{ in = \"header:x-s\", enc = \"hex\" }}\n\
+             msg = \"{{url}}{{form-sorted}}\"\nurl = {url}"
+        ))
+    };
+    let none: [String; 0] = [];
+    assert_eq!(scheme(r#"{ decode = ":;", form_start = "AC" }"#), none);
+    for (url, message) in [
+        (r#"{ decode = "[" }"#, "url.decode"),
+        (r#"{ decode = "{" }"#, "url.decode"),
+        (r#"{ decode = "C", form_start = "AC" }"#, "url.form_start"),
+    ] {
+        let mistakes = scheme(url);
+        assert!(mistakes[0].contains(message), "{url}: {mistakes:?}");
+    }
+}
+
+#[test]
 fn a_url_with_a_password_is_signed_and_not_shown() {
     let mandrill = Provider::named("mandrill").unwrap();
     let url = "https://user:p4ss@a.example/in";

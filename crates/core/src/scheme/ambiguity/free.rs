@@ -79,6 +79,17 @@ impl FreeValue {
                 "expected values of `msg` without a filter, beside one value with |free".to_owned(),
             );
         };
+        // A value is checked with the part of the delivery that has it. The value that decides
+        // would be unknown there if another part had it.
+        let in_body = [usual, special, deciding].map(|at| {
+            let value = at.placeholder(segments);
+            value.is_some_and(|value| value.variable.is_in_body())
+        });
+        if in_body != [in_body[0]; 3] {
+            return Err(
+                "expected all three values of `free` in the head, or all in the body".to_owned(),
+            );
+        }
         let mut brackets = segments.iter();
         if deciding < usual
             || deciding < special

@@ -322,21 +322,24 @@ fn read_url(section: &Section<'_>) -> UrlRule {
     };
     let decode = url.optional::<String>("decode").unwrap_or_default();
     if !decode.bytes().all(|byte| byte.is_ascii_graphic())
-        || decode.contains(['&', '=', '%', '#', '+'])
+        || decode.contains(['&', '=', '%', '#', '+', '{', '['])
     {
         url.wrong(
             "decode",
-            "expected visible ASCII characters except & = % # +: these separate the fields of a \
-             query, and decoding them would make two URLs equal",
+            "expected visible ASCII characters except & = % # + { [: these separate the fields of \
+             a query or end a URL, and decoding them would make two URLs equal",
         );
     }
     let form_start = url.optional::<String>("form_start");
     if let Some(start) = &form_start
-        && (start.is_empty() || start.starts_with(['?', '&']))
+        && (start.is_empty()
+            || start.starts_with(['?', '&'])
+            || start.contains(|character| decode.contains(character)))
     {
         url.wrong(
             "form_start",
-            "expected text that does not begin with ? or &",
+            "expected text that does not begin with ? or &, without characters of `decode`: an \
+             escape in the query could otherwise become this text",
         );
     }
     url.deny_unknown();
