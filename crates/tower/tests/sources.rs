@@ -9,16 +9,17 @@ use std::future::ready;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, request};
+use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::Full;
-use tower::{Layer, Service, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_hookgate::{
-    BoxError, HookgateLayer, LiveSource, Resolve, Source, Sources, VerifiedBody, VerifiedEvent,
+    BoxError, Clock, HookgateLayer, LiveSource, Provider, Resolve, Secret, Signer, Source, Sources,
+    SystemClock, VerifiedBody, VerifiedEvent, Verifier,
 };
 
 use self::support::{
     BODY, Calls, OTHER_SECRET, SECRET, Step, Steps, signed, signed_with, source, source_with,
-    status,
+    status, text,
 };
 
 type HandlerResponse = Response<Full<Bytes>>;
@@ -194,4 +195,35 @@ async fn a_delivery_under_way_is_forwarded_if_its_key_stays() {
     let live = LiveSource::new(both());
     let found = deliver_during_replacement(&live, live.clone(), OTHER_SECRET).await;
     assert_eq!(found, (StatusCode::OK, 1));
+}
+
+#[tokio::test]
+async fn a_get_delivery_reaches_the_inner_service_with_its_method_and_query() {
+    let twilio = Provider::named("twilio").unwrap();
+    let secret = Secret::new(SECRET).unwrap();
+    let url = "https://a.example/hooks";
+    let verifier = Verifier::builder(twilio.scheme())
+        .key(secret.clone())
+        .url(url);
+    let source = Source::builder("twilio", verifier.build().unwrap()).build();
+    let inner = service_fn(|request: Request<VerifiedBody>| async move {
+        let line = format!("{} {}", request.method(), request.uri());
+        Ok::<HandlerResponse, Infallible>(Response::new(Full::from(line)))
+    });
+    let service = HookgateLayer::new(source).layer(inner);
+    let get = |target: &str| Request::get(target).body(Bytes::new()).unwrap();
+    let signer = Signer::builder(twilio.scheme(), &secret).url(url).build();
+    let signed = signer
+        .unwrap()
+        .sign_request(get("/hooks?CallSid=CA9"), SystemClock.now(), None);
+    let signed = signed.unwrap().map(Full::new);
+    let response = service.clone().oneshot(signed.clone()).await.unwrap();
+    assert_eq!(text(response).await, "GET /hooks?CallSid=CA9");
+    // The controls: another query, and a method that the scheme does not know.
+    let mut other = signed.clone();
+    *other.uri_mut() = "/hooks?CallSid=CA8".parse().unwrap();
+    assert_eq!(status(&service, other).await, StatusCode::UNAUTHORIZED);
+    let mut put = signed;
+    *put.method_mut() = Method::PUT;
+    assert_eq!(status(&service, put).await, StatusCode::METHOD_NOT_ALLOWED);
 }

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::location::{Item, Location};
 use super::signature::List;
-use super::template::{self, Segment};
+use super::template::{self, IfAbsent, Segment, Variable};
 
 /// A request that the verifier answers instead of forwarding it.
 #[derive(Clone, Debug)]
@@ -86,6 +86,15 @@ pub(crate) struct RequiredValue {
 }
 
 impl RequiredValue {
+    /// Whether the location may have no value if the body is empty.
+    pub(crate) fn may_lack_body(&self) -> bool {
+        matches!(
+            &self.template[..],
+            [Segment::Placeholder(value)]
+                if value.variable == Variable::Body && value.absent == IfAbsent::Empty
+        )
+    }
+
     /// Whether the template contains a part of the body.
     pub(crate) fn needs_body(&self) -> bool {
         template::placeholders(&self.template).any(|value| value.variable.is_in_body())

@@ -31,6 +31,8 @@ pub(crate) enum Location {
     Param(Box<str>),
     /// The method of the request. The key `method` of a scheme compares it; no scheme names it.
     Method,
+    /// The fields of the query that the scheme does not read. No scheme names them.
+    UnsignedQuery,
 }
 
 /// An item of the list in the signature header.
@@ -85,6 +87,7 @@ impl fmt::Display for Location {
             Self::Jose(name) => write!(f, "jose:{name}"),
             Self::Param(name) => write!(f, "param:{name}"),
             Self::Method => f.write_str("method"),
+            Self::UnsignedQuery => f.write_str("other fields of the query"),
         }
     }
 }

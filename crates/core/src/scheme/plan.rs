@@ -9,7 +9,7 @@ use super::json::{self, Pointer};
 use super::location::{self, Location};
 use super::message::Message;
 use super::signature::{SignatureField, SignatureLocation};
-use super::template::{self, Variable};
+use super::template;
 use crate::error::{SecretError, VerifyError};
 use crate::mac::{self, Algorithm, KeyReadings};
 use crate::message_signature::Policy;
@@ -49,6 +49,9 @@ pub(crate) struct Plan {
     /// Whether the form of the body matters: `body`, the fields of a form, or the text after a
     /// URL.
     pub(crate) constrains_body: bool,
+    /// Whether the provider may have signed the message in a second form: with another port in
+    /// the URL, or with a value in lower case.
+    pub(crate) two_readings: bool,
     /// Every member of the body that the plan reads.
     pub(crate) json: Vec<Pointer>,
     /// Whether the plan reads fields of `multipart/form-data`.
@@ -102,11 +105,10 @@ impl Plan {
         all.extend(
             self.message
                 .placeholders()
-                .filter_map(|value| match &value.variable {
-                    Variable::At(location) => Some(location),
-                    _ => None,
-                }),
+                .filter_map(|value| value.variable.location()),
         );
+        let list = self.signature.list.as_ref();
+        all.extend(list.and_then(|list| list.writing.named_by.as_ref()));
         for required in &self.require {
             all.push(&required.location);
             all.extend(template::locations(&required.template));

@@ -77,6 +77,16 @@ pub(crate) struct List {
     pub(crate) items: u8,
     pub(crate) trim: Trim,
     pub(crate) kind: ListKind,
+    pub(crate) writing: ListWriting,
+}
+
+/// How a signer writes a list, where a verifier allows several forms.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListWriting {
+    /// Whether a blank follows each separator.
+    pub(crate) spaced: bool,
+    /// The parameter whose value is the name of the signature.
+    pub(crate) named_by: Option<Location>,
 }
 
 /// The bytes that are removed from the ends of an item.
@@ -169,8 +179,14 @@ impl List {
         }
     }
 
-    /// Writes a list of `others` and the signature.
-    pub(crate) fn write(&self, others: &[(Item, String)], signature: &str) -> String {
+    /// Writes a list of `others` and the signature, which is named `own_name` if the scheme does
+    /// not name it.
+    pub(crate) fn write(
+        &self,
+        others: &[(Item, String)],
+        own_name: Option<&str>,
+        signature: &str,
+    ) -> String {
         let items: Vec<String> = match &self.kind {
             ListKind::Positional { skip } => {
                 let before = (0..*skip).map(|at| {
@@ -182,7 +198,8 @@ impl List {
             }
             ListKind::Named { pair, name } => {
                 let pair = char::from(*pair);
-                let name = String::from_utf8_lossy(name.as_deref().unwrap_or(b"key"));
+                let own_name = own_name.unwrap_or("key").as_bytes();
+                let name = String::from_utf8_lossy(name.as_deref().unwrap_or(own_name));
                 let others = others.iter().filter_map(|(item, value)| match item {
                     Item::Name(name) => Some(format!("{name}{pair}{value}")),
                     Item::Position(_) => None,
@@ -201,7 +218,11 @@ impl List {
                 return Encoding::Base64.encode(object.as_bytes());
             }
         };
-        items.join(&char::from(self.items).to_string())
+        let separator = char::from(self.items);
+        match self.writing.spaced {
+            true => items.join(&format!("{separator} ")),
+            false => items.join(&separator.to_string()),
+        }
     }
 }
 
@@ -359,12 +380,17 @@ impl SignatureField {
     }
 
     /// Writes `tag` as the provider does, among the `others`.
-    pub(crate) fn write(&self, others: &[(Item, String)], tag: &[u8]) -> String {
+    pub(crate) fn write(
+        &self,
+        others: &[(Item, String)],
+        own_name: Option<&str>,
+        tag: &[u8],
+    ) -> String {
         let prefix = String::from_utf8_lossy(&self.prefix);
         let signature = format!("{prefix}{}", self.encoding.encode(tag));
         match &self.list {
             None => signature,
-            Some(list) => list.write(others, &signature),
+            Some(list) => list.write(others, own_name, &signature),
         }
     }
 }

@@ -436,7 +436,7 @@ impl<'s> Variant<'s> {
                 | Variable::Path
                 | Variable::PathQuery
                 | Variable::FormSorted => true,
-                Variable::At(location) => {
+                Variable::At(location) | Variable::EitherCase(location) => {
                     matches!(
                         location,
                         Location::Query(_) | Location::Form(_) | Location::Multipart(_)

@@ -77,6 +77,9 @@ pub(crate) enum Variable {
     HeadersOf(Item),
     /// The value at a location.
     At(Location),
+    /// The value at a location in the head. Some deliveries sign it as it is, others in lower
+    /// case.
+    EitherCase(Location),
 }
 
 /// A function that is applied to a value.
@@ -137,6 +140,14 @@ impl Variable {
             Self::Body | Self::FormSorted => true,
             Self::At(location) => location.is_in_body(),
             _ => false,
+        }
+    }
+
+    /// Returns the location that the variable reads, if it is a location.
+    pub(crate) fn location(&self) -> Option<&Location> {
+        match self {
+            Self::At(location) | Self::EitherCase(location) => Some(location),
+            _ => None,
         }
     }
 
@@ -240,11 +251,17 @@ fn parse_placeholder(text: &str) -> Result<Placeholder, String> {
         match (part, Filter::NAMES.iter().find(|(name, _)| *name == part)) {
             ("or-empty", _) => value.absent = IfAbsent::Empty,
             ("free", _) => value.free = true,
+            ("either-case", _) => match value.variable {
+                Variable::At(location @ (Location::Header(_) | Location::Query(_))) => {
+                    value.variable = Variable::EitherCase(location);
+                }
+                _ => return Err("|either-case is only for header:NAME and query:NAME".to_owned()),
+            },
             (_, Some((_, filter))) => value.filters.push(*filter),
             (_, None) => {
                 let known: Vec<&str> = Filter::NAMES.iter().map(|(name, _)| *name).collect();
                 return Err(format!(
-                    "unknown filter |{part}; expected one of {}, or-empty, free",
+                    "unknown filter |{part}; expected one of {}, or-empty, free, either-case",
                     known.join(", ")
                 ));
             }
@@ -276,10 +293,7 @@ pub(crate) fn placeholders(segments: &[Segment]) -> impl Iterator<Item = &Placeh
 
 /// Returns the locations that `segments` read.
 pub(crate) fn locations(segments: &[Segment]) -> impl Iterator<Item = &Location> {
-    placeholders(segments).filter_map(|value| match &value.variable {
-        Variable::At(location) => Some(location),
-        _ => None,
-    })
+    placeholders(segments).filter_map(|value| value.variable.location())
 }
 
 /// Returns `segments` with the content of each `[ ]` in place of the `[ ]`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Signer, SigningKey};
+use super::{Signer, SigningKey, Way};
 use crate::error::SecretError;
 use crate::mac::{Algorithm, PrivateKey};
 use crate::scheme::{Plan, Scheme};
@@ -46,7 +46,8 @@ impl SignerBuilder {
 
     /// Sets the variant of the scheme.
     ///
-    /// Without it, the signer uses the first variant that the secret belongs to.
+    /// Without it, the signer uses the first variant that the secret belongs to and that fits the
+    /// method and the body of the request.
     #[must_use]
     pub fn variant(mut self, name: impl Into<String>) -> Self {
         self.variant = Some(name.into());
@@ -64,19 +65,33 @@ impl SignerBuilder {
         let url = self.url.as_ref().map(|url| &*url.0);
         let settings = SchemeSettings::new(&self.scheme, url, self.params)?;
         let plans = self.scheme.plans();
-        let plan = match self.variant {
-            Some(name) => find_variant(&self.scheme, &name)?,
-            None => plans
-                .iter()
-                .position(|plan| plan.key.is_for(&self.secret))
-                .ok_or_else(|| secret_error(SecretError::Prefix))?,
+        let chosen = match self.variant {
+            Some(name) => Some(find_variant(&self.scheme, &name)?),
+            None => None,
         };
-        let key = signing_key(&plans[plan], self.secret).map_err(secret_error)?;
+        let mut ways = Vec::new();
+        for (plan, variant) in plans.iter().enumerate() {
+            let is_usable = match chosen {
+                Some(chosen) => plan == chosen,
+                None => variant.key.is_for(&self.secret) && (!variant.opt_in || plan == 0),
+            };
+            if !is_usable {
+                continue;
+            }
+            match signing_key(variant, self.secret.clone()) {
+                Ok(key) => ways.push(Way { plan, key }),
+                // The secret may fit another variant.
+                Err(_) if !ways.is_empty() => {}
+                Err(error) => return Err(secret_error(error)),
+            }
+        }
+        if ways.is_empty() {
+            return Err(secret_error(SecretError::Prefix));
+        }
         Ok(Signer {
-            key,
             scheme: self.scheme,
-            plan,
             settings,
+            ways,
         })
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Uri, request};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde_json::Value;
 
-use super::{SignError, Signer};
+use super::{FORM, FieldsOf, SignError, Signer, SigningKey};
 use crate::head::Head;
 use crate::multipart::Boundary;
 use crate::scheme::json::Pointer;
@@ -27,6 +27,7 @@ pub(super) enum RequirementValue {
 pub(super) struct Draft<'s> {
     pub(super) signer: &'s Signer,
     pub(super) plan: &'s Plan,
+    pub(super) key: &'s SigningKey,
     pub(super) parts: request::Parts,
     pub(super) body: Vec<u8>,
     /// Items of the list in the signature header, without the signatures.
@@ -140,7 +141,7 @@ impl Draft<'_> {
                         self.items.push((item.clone(), self.invented.to_owned()));
                     }
                 }
-                Variable::At(location)
+                Variable::At(location) | Variable::EitherCase(location)
                     if self.plan.each.is_none() && !self.has(&value.variable) =>
                 {
                     let invented = self.invented;
@@ -183,6 +184,14 @@ impl Draft<'_> {
             self.insert(&equal.location, &value)?;
         }
         Ok(())
+    }
+
+    /// Inserts the content type of a form, unless the request has one.
+    pub(super) fn insert_content_type(&mut self) {
+        if FieldsOf::plan(self.plan) == FieldsOf::Form {
+            let form = HeaderValue::from_static(FORM);
+            self.parts.headers.entry(CONTENT_TYPE).or_insert(form);
+        }
     }
 
     /// Returns the draft as the input of a message. `list` is the list of the signature header,
@@ -247,7 +256,10 @@ impl Draft<'_> {
                 let value = value.ok_or(SignError::FieldMalformed)?;
                 self.items.push((item.clone(), value));
             }
-            Location::Claim(_) | Location::Jose(_) | Location::Param(_) => {
+            Location::Claim(_)
+            | Location::Jose(_)
+            | Location::Param(_)
+            | Location::UnsignedQuery => {
                 return Err(SignError::FieldMalformed);
             }
         }

@@ -9,23 +9,36 @@ mod error;
 mod signature;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request};
 
 pub use self::builder::SignerBuilder;
 use self::draft::{Draft, RequirementValue};
 pub use self::error::SignError;
 use crate::mac::{self, PrivateKey};
-use crate::scheme::{Scheme, SignatureKind};
+use crate::scheme::location::Location;
+use crate::scheme::template::Variable;
+use crate::scheme::{Plan, Scheme, SignatureKind};
 use crate::secret::Secret;
 use crate::time::UnixTime;
 use crate::verifier::{BuildError, SchemeSettings};
+
+/// The media type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Signs deliveries of one scheme with one key.
 #[derive(Clone, Debug)]
 pub struct Signer {
     scheme: Scheme,
-    plan: usize,
     settings: SchemeSettings,
+    /// The variants that the signer can use, at least one.
+    ways: Vec<Way>,
+}
+
+/// A variant of the scheme, with the key that signs for it.
+#[derive(Clone, Debug)]
+struct Way {
+    plan: usize,
     key: SigningKey,
 }
 
@@ -83,7 +96,8 @@ impl Signer {
 
     /// Signs `request` at the time `at`, as the provider would.
     ///
-    /// If the scheme signs a value that the request does not have, the signer invents one.
+    /// If the scheme signs a value that the request does not have, the signer invents one. Without
+    /// a chosen variant, the method and the body of the request choose it.
     ///
     /// # Errors
     ///
@@ -95,10 +109,12 @@ impl Signer {
         at: UnixTime,
         id: Option<&str>,
     ) -> Result<Request<Bytes>, SignError> {
+        let way = self.choose(&request);
         let (parts, body) = request.into_parts();
         let mut draft = Draft {
             signer: self,
-            plan: &self.scheme.plans()[self.plan],
+            plan: &self.scheme.plans()[way.plan],
+            key: &way.key,
             parts,
             body: body.to_vec(),
             items: Vec::new(),
@@ -110,6 +126,7 @@ impl Signer {
         draft.apply_requirements(RequirementValue::OfHead)?;
         draft.insert_missing_values()?;
         draft.insert_key_id()?;
+        draft.insert_content_type();
         if draft.plan.each.is_some() {
             draft.sign_elements()?;
         } else {
@@ -124,13 +141,74 @@ impl Signer {
         Ok(Request::from_parts(draft.parts, draft.body.into()))
     }
 
-    /// Returns the signature of `message`, not encoded.
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        match &self.key {
-            SigningKey::Token(secret) => Ok(secret.expose().to_vec()),
-            SigningKey::Private(key) => key.sign(message).ok_or(SignError::NoRandomness),
-            SigningKey::Mac(key) => {
-                let len = self.scheme.plans()[self.plan].algorithm.tag_len().max();
+    /// Returns the variant that fits the method and the body of `request`, or the first one.
+    ///
+    /// A variant that a header selects by its value is chosen only if no other one fits.
+    fn choose(&self, request: &Request<Bytes>) -> &Way {
+        let plan = |way: &Way| &self.scheme.plans()[way.plan];
+        let body = FieldsOf::body(request);
+        let fits =
+            |way: &&Way| plan(way).method == *request.method() && FieldsOf::plan(plan(way)) == body;
+        let is_usual = |way: &&Way| {
+            !plan(way).when.iter().any(|condition| {
+                let by_value = condition.value.is_some();
+                by_value
+                    && matches!(&condition.location, Location::Header(name) if name != CONTENT_TYPE)
+            })
+        };
+        let mut ways = self.ways.iter();
+        let usual = ways.clone().find(|way| fits(way) && is_usual(way));
+        usual.or_else(|| ways.find(fits)).unwrap_or(&self.ways[0])
+    }
+}
+
+/// The kind of body whose fields a variant reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FieldsOf {
+    Form,
+    Multipart,
+    Nothing,
+}
+
+impl FieldsOf {
+    /// Returns the kind of body that `plan` reads fields of.
+    fn plan(plan: &Plan) -> Self {
+        if plan.multipart {
+            return Self::Multipart;
+        }
+        let mut locations = plan.locations().into_iter();
+        let by_location = locations.any(|location| matches!(location, Location::Form(_)));
+        match by_location || plan.message.has(&Variable::FormSorted) {
+            true => Self::Form,
+            false => Self::Nothing,
+        }
+    }
+
+    /// Returns the kind of the body of `request`: as its content type says, or else as the body
+    /// looks.
+    fn body(request: &Request<Bytes>) -> Self {
+        let content_type = request.headers().get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let body = request.body();
+        let is_form = body.contains(&b'=')
+            && !matches!(body.first(), Some(b'{' | b'[' | b'<'))
+            && body.iter().all(u8::is_ascii_graphic);
+        match content_type {
+            Some(text) if text.starts_with("multipart/form-data") => Self::Multipart,
+            Some(text) if text.starts_with(FORM) => Self::Form,
+            None if is_form => Self::Form,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+impl SigningKey {
+    /// Returns the signature of `message`, not encoded. A MAC has `len` bytes.
+    fn signature(&self, len: usize, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        match self {
+            Self::Token(secret) => Ok(secret.expose().to_vec()),
+            Self::Private(key) => key.sign(message).ok_or(SignError::NoRandomness),
+            Self::Mac(key) => {
                 let mut mac = key.state_for(len).cloned().ok_or(SignError::NoRandomness)?;
                 mac.update(message);
                 Ok(mac.finish().bytes().to_vec())

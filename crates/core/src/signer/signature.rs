@@ -21,13 +21,30 @@ use crate::verifier::SigningInput;
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 impl Draft<'_> {
+    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let len = self.plan.algorithm.tag_len().max();
+        self.key.signature(len, message)
+    }
+
+    /// Returns the name of the signature in its list, if a parameter names it.
+    fn own_name(&self) -> Option<&str> {
+        let list = self.plan.signature.list.as_ref()?;
+        match list.writing.named_by.as_ref()? {
+            Location::Param(name) => self.signer.settings.params.get(name).map(|value| &**value),
+            _ => None,
+        }
+    }
+
     /// Signs the message of the scheme's template.
     pub(super) fn sign_message(&mut self) -> Result<(), SignError> {
         let list = self.plan.signature.list.as_ref();
-        let list = list.map(|list| list.write(&self.items, ""));
+        let list = list.map(|list| list.write(&self.items, self.own_name(), ""));
         let message = self.signing_input(list.as_deref()).message()?;
-        let signature = self.signer.signature(&message)?;
-        let value = self.plan.signature.write(&self.items, &signature);
+        let signature = self.signature(&message)?;
+        let value = self
+            .plan
+            .signature
+            .write(&self.items, self.own_name(), &signature);
         match &self.plan.signature.location {
             SignatureLocation::HeaderPrefix(prefix) => {
                 let name = HeaderName::from_bytes(format!("{prefix}1").as_bytes()).ok();
@@ -71,15 +88,16 @@ impl Draft<'_> {
                 body: text.as_bytes(),
                 ..self.signing_input(None)
             };
-            let signature = self.signer.signature(&input.message()?)?;
-            let value = self.plan.signature.write(&[], &signature);
+            let signature = self.signature(&input.message()?)?;
+            let value = self.plan.signature.write(&[], None, &signature);
             *pointer.get_mut(element).ok_or(SignError::BodyNotJson)? = value.into();
         }
         self.body = body.to_string().into_bytes();
         Ok(())
     }
 
-    /// Signs a JSON Web Token (RFC 7519) with `iat`, `exp` and the claims that the scheme reads.
+    /// Signs a JSON Web Token (RFC 7519) with `iat`, `exp`, `jti` and the claims that the scheme
+    /// reads, and with `nbf` if the scheme has no timestamp.
     /// The first of `algorithms` is the one to use.
     pub(super) fn sign_token(
         &mut self,
@@ -98,7 +116,7 @@ impl Draft<'_> {
         let [header, claims] =
             [header, Value::Object(claims)].map(|part| base64url(part.to_string().as_bytes()));
         let signed = format!("{header}.{claims}");
-        let signature = base64url(&self.signer.signature(signed.as_bytes())?);
+        let signature = base64url(&self.signature(signed.as_bytes())?);
         let prefix = String::from_utf8_lossy(&self.plan.signature.prefix);
         let token = format!("{prefix}{signed}.{signature}");
         match &self.plan.signature.location {
@@ -112,6 +130,11 @@ impl Draft<'_> {
     fn token_claims(&self, at: UnixTime) -> Result<Map<String, Value>, SignError> {
         let mut claims = Map::new();
         claims.insert("iat".to_owned(), at.secs().into());
+        claims.insert("jti".to_owned(), self.invented.into());
+        // A window for `iat` may allow more time in the future than `nbf` does.
+        if self.plan.timestamp.is_none() {
+            claims.insert("nbf".to_owned(), at.secs().into());
+        }
         claims.insert("exp".to_owned(), at.plus(TOKEN_LIFETIME).secs().into());
         if let Some(field) = &self.plan.timestamp
             && let Location::Claim(name) = &field.location
@@ -121,7 +144,9 @@ impl Draft<'_> {
             claims.insert(name.to_string(), number.unwrap_or(Value::String(text)));
         }
         for equal in &self.plan.require {
-            if let Location::Claim(name) = &equal.location {
+            if let Location::Claim(name) = &equal.location
+                && !(self.body.is_empty() && equal.may_lack_body())
+            {
                 let value = self.signing_input(None).text(&equal.template)?;
                 let value = String::from_utf8_lossy(&value).into_owned();
                 claims.insert(name.to_string(), value.into());
@@ -167,7 +192,7 @@ impl Draft<'_> {
             Head::from(&self.parts),
             endpoint.and_then(|endpoint| endpoint.origin.as_ref()),
         )?;
-        let signature = self.signer.signature(draft.base())?;
+        let signature = self.signature(draft.base())?;
         draft.finish(&signature, &mut self.parts.headers);
         Ok(())
     }

@@ -367,6 +367,7 @@ fn check_requirements(
             (true, true, _) => view.at(&equal.location)?.ct_eq(&rendered),
             (true, false, Some((_, value))) => view.at(&equal.location)?.ct_eq(value),
             (false, true, Some((_, value))) => rendered.ct_eq(value),
+            (false, true, None) if equal.may_lack_body() => u8::from(view.body.is_empty()).into(),
             (_, _, None) => 0.into(),
         };
         if !bool::from(equals) {

@@ -8,12 +8,11 @@ use smallvec::SmallVec;
 
 use super::Verifier;
 use super::after_url::AfterUrl;
-use super::endpoint::Port;
 use super::head_fields::{
     id_location, read_event_type, read_id, read_requirements, timestamp_text,
 };
 use super::head_segments::HeadSegments;
-use super::head_view::HeadView;
+use super::head_view::{HeadView, Reading};
 use super::jwt::{self, Claims};
 use super::lookup::holds;
 use crate::error::VerifyError;
@@ -306,15 +305,17 @@ impl Verifier {
         };
         message.timestamp = self.check_head_timestamp(plan, view.timestamp, now)?;
         message.segments.read(&plan.message, &view)?;
-        if plan.url.toggle_port {
-            view.port = Port::Toggled;
+        if plan.two_readings {
+            view.reading = Reading::Changed;
             let mut toggled = MessageCandidate {
                 signatures: message.signatures.clone(),
                 timestamp: message.timestamp,
                 segments: HeadSegments::default(),
             };
             toggled.segments.read(&plan.message, &view)?;
-            messages.push(toggled);
+            if toggled.segments != message.segments {
+                messages.push(toggled);
+            }
         }
         Ok(())
     }

@@ -122,7 +122,11 @@ pub(super) fn read_requirements(
     for (index, equal) in plan.require.iter().enumerate() {
         let found = match equal.location.is_in_body() {
             true => None,
-            false => Some(item_or_value(plan, view, &equal.location)?),
+            false => match item_or_value(plan, view, &equal.location) {
+                // The body must then be empty, see `check_requirements`.
+                Err(LookupError::Missing) if equal.may_lack_body() => continue,
+                found => Some(found?),
+            },
         };
         let expected = match equal.needs_body() {
             true => None,

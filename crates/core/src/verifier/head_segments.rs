@@ -11,7 +11,7 @@ use crate::mac::Sha256;
 use crate::scheme::message::{Message, Part};
 
 /// The rendered segments of a message that come from its head, in order.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct HeadSegments {
     text: Rendered,
     /// End of each segment in `text`.

@@ -10,13 +10,22 @@ use super::lookup::{LookupResult, form_field, param};
 use super::settings::SchemeSettings;
 use crate::head::Head;
 use crate::message_signature::{MessageSignature, trim_ows};
-use crate::scheme::location::{Item, Location};
+use crate::scheme::location::{Item, Location, form_fields};
 use crate::scheme::lookup::{LookupError, exactly_one};
 use crate::scheme::template::Variable;
 use crate::scheme::{Plan, SignatureKind};
 
 /// Most headers that an item of a signature may list.
 const MAX_LISTED_HEADERS: usize = 64;
+
+/// The form of the message, if the provider may sign one of two forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The configured port, and each value as it is.
+    AsWritten,
+    /// The other port, and values of either case in lower case.
+    Changed,
+}
 
 /// The known values of a delivery before its body has arrived.
 #[derive(Clone, Copy)]
@@ -28,7 +37,7 @@ pub(super) struct HeadView<'h> {
     pub(super) claims: Option<&'h Claims>,
     /// The message signature (RFC 9421). Its parameters are the values of `sig:`.
     pub(super) signature: Option<&'h MessageSignature>,
-    pub(super) port: Port,
+    pub(super) reading: Reading,
     /// The text of the timestamp, if it was looked up before.
     pub(super) timestamp: Option<&'h [u8]>,
     /// The text of the event id, if it was looked up before.
@@ -46,7 +55,7 @@ impl<'h> HeadView<'h> {
             list: None,
             claims: None,
             signature: None,
-            port: Port::AsConfigured,
+            reading: Reading::AsWritten,
             timestamp: None,
             id: None,
             plan: None,
@@ -78,6 +87,7 @@ impl<'h> HeadView<'h> {
                     .ok_or(LookupError::Missing)
             }
             Location::Param(name) => param(&self.settings.params, name),
+            Location::UnsignedQuery => Ok(self.unsigned_query().into()),
             Location::Method => Ok(self.head.method.as_str().as_bytes().into()),
             Location::Form(_) | Location::Multipart(_) | Location::Json(_) => {
                 Err(LookupError::Missing)
@@ -127,10 +137,10 @@ impl<'h> HeadView<'h> {
             Variable::Method => Cow::Borrowed(self.head.method.as_str().as_bytes()),
             Variable::Url => {
                 let rule = &self.plan.ok_or(LookupError::Missing)?.url;
-                let url = endpoint()?.with_query(query(), self.port, rule);
+                let url = endpoint()?.with_query(query(), self.port(), rule);
                 url.into_bytes().into()
             }
-            Variable::UrlBase => endpoint()?.base(self.port).into_bytes().into(),
+            Variable::UrlBase => endpoint()?.base(self.port()).into_bytes().into(),
             Variable::Path => self.path().as_bytes().to_vec().into(),
             Variable::PathQuery => {
                 let mut target = self.path().to_owned();
@@ -142,8 +152,41 @@ impl<'h> HeadView<'h> {
             }
             Variable::HeadersOf(item) => self.listed_headers(item)?.into(),
             Variable::At(location) => return self.at(location),
+            Variable::EitherCase(location) => {
+                let value = self.at(location)?;
+                match self.reading {
+                    Reading::AsWritten => value,
+                    Reading::Changed => value.to_ascii_lowercase().into(),
+                }
+            }
             Variable::Body | Variable::FormSorted => return Err(LookupError::Missing),
         })
+    }
+
+    /// Returns the fields of the query that the plan does not read and the configured URL does
+    /// not have.
+    fn unsigned_query(&self) -> Vec<u8> {
+        let read = self.plan.map(Plan::locations).unwrap_or_default();
+        let is_read = |name: &[u8]| {
+            read.iter()
+                .any(|at| matches!(at, Location::Query(known) if known.as_bytes() == name))
+        };
+        let configured = self.settings.endpoint.as_ref();
+        let configured = configured.and_then(|endpoint| endpoint.query.as_deref());
+        let own: Vec<_> = form_fields(configured.unwrap_or_default().as_bytes()).collect();
+        let query = self.head.uri.query().unwrap_or_default();
+        form_fields(query.as_bytes())
+            .filter(|field| !is_read(&field.0) && !own.contains(field))
+            .flat_map(|(name, value)| [name, b"=".into(), value, b"&".into()].concat())
+            .collect()
+    }
+
+    fn port(&self) -> Port {
+        let toggles = self.plan.is_some_and(|plan| plan.url.toggle_port);
+        match self.reading {
+            Reading::Changed if toggles => Port::Toggled,
+            _ => Port::AsConfigured,
+        }
     }
 
     fn path(&self) -> &str {

@@ -30,7 +30,9 @@ fn a_changed_body_is_refused_unless_the_scheme_does_not_sign_it() {
                 Err(_) => refused += 1,
                 // A body that contains its signature has unsigned parts. The event stays the same.
                 Ok(verified) => {
-                    assert!(request.headers().is_empty(), "{}: byte {at}", case.name);
+                    let mut names = request.headers().keys();
+                    let in_body = names.all(|name| name == http::header::CONTENT_TYPE);
+                    assert!(in_body, "{}: byte {at}", case.name);
                     assert_eq!(
                         verified.replay_keys(&scope),
                         genuine,

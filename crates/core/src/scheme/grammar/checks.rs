@@ -10,7 +10,7 @@ use crate::scheme::handshake::Handshake;
 use crate::scheme::location::{Item, Location};
 use crate::scheme::message::{self, Part};
 use crate::scheme::signature::SignatureLocation;
-use crate::scheme::template::{self, Segment, Variable};
+use crate::scheme::template::{self, Placeholder, Segment, Variable};
 use crate::scheme::{BodyBinding, BodyForm, Plan, SignatureKind};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -51,30 +51,38 @@ fn covers(plan: &Plan, components: &[Component]) -> bool {
     }
 }
 
+/// Whether the signature covers the whole query.
+pub(super) fn signs_query(plan: &Plan) -> bool {
+    let is_whole =
+        |value: &Placeholder| matches!(value.variable, Variable::Url | Variable::PathQuery);
+    let by_claim = plan.require.iter().any(|required| {
+        matches!(required.location, Location::Claim(_))
+            && template::placeholders(&required.template).any(is_whole)
+    });
+    by_claim
+        || plan.message.placeholders().any(is_whole)
+        || covers(
+            plan,
+            &[
+                Component::TargetUri,
+                Component::RequestTarget,
+                Component::Query,
+            ],
+        )
+}
+
 /// Whether the signature covers the value at `location`.
 fn is_signed(location: &Location, plan: &Plan) -> bool {
     let in_message = plan
         .message
         .signed_placeholders()
         .any(|value| value.variable == Variable::At(location.clone()));
-    let has_url = plan.message.has(&Variable::Url) || plan.message.has(&Variable::PathQuery);
     // Fields without separators between them can be divided into other fields.
     let has_form_sorted = plan.message.has(&Variable::FormSorted);
     let bound = plan.body == BodyBinding::Bound && plan.each.is_none() && !has_form_sorted;
     match location {
         Location::Json(_) | Location::Form(_) | Location::Multipart(_) => bound || in_message,
-        Location::Query(_) => {
-            has_url
-                || in_message
-                || covers(
-                    plan,
-                    &[
-                        Component::TargetUri,
-                        Component::RequestTarget,
-                        Component::Query,
-                    ],
-                )
-        }
+        Location::Query(_) => in_message || signs_query(plan),
         Location::Header(name) => in_message || covers(plan, &[Component::Field(name.clone())]),
         // The signature base of RFC 9421 includes the parameters of the signature.
         Location::Signature(_) => {
@@ -84,7 +92,7 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
             matches!(plan.kind, SignatureKind::Jwt { .. })
         }
         Location::Param(_) => true,
-        Location::Method => in_message,
+        Location::Method | Location::UnsignedQuery => false,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::scheme::handshake::{
     RequiredValue, ResponseType, SigningGuard,
 };
 use crate::scheme::location::{Item, Location};
-use crate::scheme::signature::{List, ListKind, Trim};
+use crate::scheme::signature::{List, ListKind, ListWriting, Trim};
 use crate::scheme::template::{self, Placeholder, Segment, Variable};
 
 /// Headers that a handshake may not set: hookgate sets them, they frame the response, or they
@@ -218,6 +218,7 @@ fn read_item_condition(table: &Section<'_>, location: Location) -> Option<Condit
                 items,
                 trim: Trim::Blanks,
                 kind: ListKind::Named { pair, name: None },
+                writing: ListWriting::default(),
             },
             pair,
             name: Item::Name(name.into()),

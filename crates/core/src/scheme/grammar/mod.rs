@@ -153,6 +153,13 @@ fn bind_methods(plans: &mut [Plan]) {
             location: Location::Method,
             template: vec![Segment::Literal(text.as_bytes().into())],
         });
+        // A GET delivery has its fields in the query.
+        if plan.method != Method::POST && !checks::signs_query(plan) {
+            plan.require.push(RequiredValue {
+                location: Location::UnsignedQuery,
+                template: Vec::new(),
+            });
+        }
         if plan.method != Method::POST {
             plan.when.push(Condition {
                 location: Location::Method,

@@ -15,7 +15,7 @@ use crate::scheme::handshake::{Condition, RequiredValue};
 use crate::scheme::json::Pointer;
 use crate::scheme::location::Location;
 use crate::scheme::message::Message;
-use crate::scheme::template;
+use crate::scheme::template::{self, Variable};
 use crate::scheme::{
     BodyBinding, BodyForm, IdField, JwtAlgorithm, Plan, SignatureKind, TimestampField, UrlRule,
 };
@@ -108,6 +108,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
         bearer,
         url,
         constrains_body: false,
+        two_readings: false,
         json: Vec::new(),
         multipart: false,
     };
@@ -119,6 +120,11 @@ fn complete(section: &Section<'_>, mut plan: Plan, binds_body: Option<bool>) -> 
     // The message of an element is known only after the whole body has been parsed.
     plan.message.streams &= plan.each.is_none() && !plan.signature.location.is_in_body();
     plan.body = checks::binding(&plan, binds_body);
+    plan.two_readings = plan.url.toggle_port
+        || plan
+            .message
+            .placeholders()
+            .any(|value| matches!(value.variable, Variable::EitherCase(_)));
     plan.constrains_body = plan.body_form != BodyForm::Any
         || plan.body == BodyBinding::FormFields
         || plan.message.constrains_body();

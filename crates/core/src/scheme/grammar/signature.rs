@@ -10,7 +10,9 @@ use crate::mac::{Algorithm, PublicAlgorithm};
 use crate::message_signature::{Component, Policy};
 use crate::scheme::field::Encoding;
 use crate::scheme::location::{Item, Location};
-use crate::scheme::signature::{List, ListKind, SignatureField, SignatureLocation, Trim};
+use crate::scheme::signature::{
+    List, ListKind, ListWriting, SignatureField, SignatureLocation, Trim,
+};
 
 /// Maximum value of `skip`.
 const MAX_SKIPPED_ITEMS: usize = 16;
@@ -178,6 +180,7 @@ fn read_list(sig: &Section<'_>) -> Option<List> {
                 items: 0,
                 trim: Trim::Nothing,
                 kind: ListKind::Object { name },
+                writing: ListWriting::default(),
             });
         }
         Some(_) => sig.wrong("object", "expected \"base64-json\""),
@@ -185,6 +188,7 @@ fn read_list(sig: &Section<'_>) -> Option<List> {
     }
     let trim = sig.optional("trim").unwrap_or(Trim::Nothing);
     let skip = sig.optional::<u64>("skip");
+    let writing = read_writing(sig);
     let kind = match (
         sig.optional::<Separator>("items"),
         sig.optional::<Separator>("pair"),
@@ -225,7 +229,23 @@ fn read_list(sig: &Section<'_>) -> Option<List> {
         items: items.0,
         trim,
         kind,
+        writing,
     })
+}
+
+/// Reads the keys of a list that only a signer uses.
+fn read_writing(sig: &Section<'_>) -> ListWriting {
+    let named_by = sig.optional::<Location>("named_by");
+    if named_by
+        .as_ref()
+        .is_some_and(|location| !matches!(location, Location::Param(_)))
+    {
+        sig.wrong("named_by", "expected param:NAME");
+    }
+    ListWriting {
+        spaced: sig.optional("spaced").unwrap_or(false),
+        named_by,
+    }
 }
 
 /// Whether a list can contain `item` beside its signatures.
