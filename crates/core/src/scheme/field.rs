@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
+use time::formatting::Formattable;
 
 use crate::mac::{Tag, TagLen};
 use crate::time::{Precision, UnixTime};
@@ -100,6 +101,10 @@ pub(crate) enum TimeUnit {
     /// Up to 11 digits are seconds; 12 to 14 digits are milliseconds.
     SecondsOrMilliseconds,
     Rfc3339,
+    /// RFC 3339 without the offset from UTC.
+    Rfc3339Utc,
+    /// The date of HTTP (RFC 9110 §5.6.7), in its preferred form.
+    HttpDate,
 }
 
 impl TimeUnit {
@@ -109,18 +114,20 @@ impl TimeUnit {
             Self::Milliseconds => parse_decimal(text, 14).map(UnixTime::from_millis),
             Self::SecondsOrMilliseconds if text.len() <= 11 => Self::Seconds.parse(text),
             Self::SecondsOrMilliseconds => Self::Milliseconds.parse(text),
-            Self::Rfc3339 => {
-                let text = std::str::from_utf8(text)
-                    .ok()
-                    // The crate `time` accepts any separator between date and time. Only the
-                    // canonical `T` is accepted here.
-                    .filter(|t| t.as_bytes().get(10) == Some(&b'T'))?;
-                let nanos = OffsetDateTime::parse(text, &Rfc3339)
-                    .ok()?
-                    .unix_timestamp_nanos();
-                i64::try_from(nanos.div_euclid(1_000_000))
-                    .ok()
-                    .map(UnixTime::from_millis)
+            Self::Rfc3339 => parse_rfc3339(std::str::from_utf8(text).ok()?),
+            Self::Rfc3339Utc => {
+                let text = std::str::from_utf8(text).ok()?;
+                // A text that ends with a digit has no offset. An offset `+01:00` ends with a
+                // digit too, and cannot be followed by `Z`.
+                let ends_with_digit = text.ends_with(|last: char| last.is_ascii_digit());
+                ends_with_digit.then(|| parse_rfc3339(&format!("{text}Z")))?
+            }
+            Self::HttpDate => {
+                let text = std::str::from_utf8(text).ok()?;
+                let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+                let date = UnixTime::from_secs(date.unix_timestamp());
+                // Other spellings of the same date are refused.
+                (self.format(date) == text).then_some(date)
             }
         }
     }
@@ -129,19 +136,38 @@ impl TimeUnit {
         match self {
             Self::Seconds | Self::SecondsOrMilliseconds => time.secs().to_string(),
             Self::Milliseconds => time.millis().to_string(),
-            Self::Rfc3339 => OffsetDateTime::from_unix_timestamp(time.secs())
-                .ok()
-                .and_then(|time| time.format(&Rfc3339).ok())
-                .unwrap_or_default(),
+            Self::Rfc3339 => format_time(time, &Rfc3339),
+            Self::Rfc3339Utc => format_time(time, &Rfc3339).trim_end_matches('Z').to_owned(),
+            Self::HttpDate => format_time(time, &Rfc2822).replace("+0000", "GMT"),
         }
     }
 
     pub(crate) fn precision(self) -> Precision {
         match self {
-            Self::Seconds | Self::SecondsOrMilliseconds => Precision::Seconds,
-            Self::Milliseconds | Self::Rfc3339 => Precision::Milliseconds,
+            Self::Seconds | Self::SecondsOrMilliseconds | Self::HttpDate => Precision::Seconds,
+            Self::Milliseconds | Self::Rfc3339 | Self::Rfc3339Utc => Precision::Milliseconds,
         }
     }
+}
+
+fn parse_rfc3339(text: &str) -> Option<UnixTime> {
+    // The crate `time` accepts any separator between date and time. Only the canonical `T` is
+    // accepted here.
+    if text.as_bytes().get(10) != Some(&b'T') {
+        return None;
+    }
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    let millis = time.unix_timestamp_nanos().div_euclid(1_000_000);
+    i64::try_from(millis).ok().map(UnixTime::from_millis)
+}
+
+/// Returns the text of `time` in a format of the crate `time`. Empty if the year has no four
+/// digits.
+fn format_time(time: UnixTime, format: &(impl Formattable + ?Sized)) -> String {
+    OffsetDateTime::from_unix_timestamp(time.secs())
+        .ok()
+        .and_then(|time| time.format(format).ok())
+        .unwrap_or_default()
 }
 
 /// Parses 1 to `max_digits` ASCII digits without a sign, a blank or a leading zero.
@@ -202,6 +228,37 @@ mod tests {
             Some(UnixTime::from_millis(1_795_248_000_123))
         );
         assert_eq!(TimeUnit::Rfc3339.parse(b"2026-11-21 08:00:00Z"), None);
+    }
+
+    #[test]
+    fn a_date_has_one_spelling() {
+        let time = UnixTime::from_secs(1_795_248_000);
+        for (unit, text) in [
+            (TimeUnit::Rfc3339Utc, "2026-11-21T08:00:00"),
+            (TimeUnit::HttpDate, "Sat, 21 Nov 2026 08:00:00 GMT"),
+        ] {
+            assert_eq!(unit.parse(text.as_bytes()), Some(time), "{text}");
+            assert_eq!(unit.format(time), text);
+        }
+        let fraction = TimeUnit::Rfc3339Utc.parse(b"2026-11-21T08:00:00.551");
+        assert_eq!(fraction, Some(UnixTime::from_millis(1_795_248_000_551)));
+        for bad in [
+            "2026-11-21T08:00:00Z",
+            "2026-11-21T08:00:00+01:00",
+            "2026-11-21T08:00:00.",
+            "2026-11-21",
+        ] {
+            assert_eq!(TimeUnit::Rfc3339Utc.parse(bad.as_bytes()), None, "{bad}");
+        }
+        for bad in [
+            "Sat, 21 Nov 2026 08:00:00 +0000",
+            "Sun, 21 Nov 2026 08:00:00 GMT",
+            "21 Nov 2026 08:00:00 GMT",
+            "Sat, 21 Nov 2026 08:00:00  GMT",
+            "Saturday, 21-Nov-26 08:00:00 GMT",
+        ] {
+            assert_eq!(TimeUnit::HttpDate.parse(bad.as_bytes()), None, "{bad}");
+        }
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn a_scheme_that_would_accept_unsigned_data_does_not_load() {
         ),
         (
             format!("{SIG}msg = '{{claim:a}}.{{body}}'"),
-            "alg: claim:… and jose:… need one of the jwt-… algorithms",
+            "alg: claim:… needs one of the jwt-… algorithms, and so does jose:…",
         ),
         (
             format!("{SIG}msg = '{{body}}'\nid = ['header:a', 'json:/b']"),

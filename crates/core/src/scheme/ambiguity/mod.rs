@@ -144,7 +144,11 @@ fn timestamp_boundary(
         .iter()
         .all(|segment| matches!(segment, Segment::Literal(_)));
     let body_follows = anchor.is_some_and(|anchor| anchor.index == at.index + 4);
-    (is_first && body_follows && first == second && unit != TimeUnit::Rfc3339)
+    let is_number = !matches!(
+        unit,
+        TimeUnit::Rfc3339 | TimeUnit::Rfc3339Utc | TimeUnit::HttpDate
+    );
+    (is_first && body_follows && first == second && is_number)
         .then_some(TimestampBoundary { separator, unit })
 }
 
@@ -193,6 +197,15 @@ fn boundary(
         Extent::Timestamp(unit) => {
             let may_be_digit =
                 neighbour.value.is_some() || neighbour.bytes.iter().any(u8::is_ascii_digit);
+            let may_be_fraction = may_be_digit || neighbour.bytes.contains(&b'.');
+            if unit == TimeUnit::Rfc3339Utc && may_be_fraction {
+                return Err(
+                    "{ts} of the unit \"rfc3339-utc\" beside a digit, a dot or a placeholder: its \
+                     neighbour would read as a fraction of the second; separate them by another \
+                     character"
+                        .to_owned(),
+                );
+            }
             if unit == TimeUnit::SecondsOrMilliseconds && may_be_digit {
                 return Err(
                     "{ts} of the unit \"s-or-ms\" beside a digit or a placeholder: ten digits of \

@@ -63,6 +63,15 @@ fn a_template_with_two_divisions_is_refused() {
         assert!(check(template, TimeUnit::Seconds).is_ok(), "{template}");
     }
     assert!(check("{id}{ts}{body}", TimeUnit::Rfc3339).is_ok());
+    for (template, is_ok) in [
+        ("{ts}:{body}", true),
+        ("{ts}.{body}", false),
+        ("{ts}0{body}", false),
+        ("{ts}{body}", false),
+    ] {
+        let checked = check(template, TimeUnit::Rfc3339Utc);
+        assert_eq!(checked.is_ok(), is_ok, "{template}");
+    }
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl FromValue for BodyForm {
 }
 
 impl FromValue for TimeUnit {
-    const EXPECTED: &'static str = "one of s, ms, s-or-ms, rfc3339";
+    const EXPECTED: &'static str = "one of s, ms, s-or-ms, rfc3339, rfc3339-utc, http-date";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         let names = [
@@ -133,6 +133,8 @@ impl FromValue for TimeUnit {
             ("ms", Self::Milliseconds),
             ("s-or-ms", Self::SecondsOrMilliseconds),
             ("rfc3339", Self::Rfc3339),
+            ("rfc3339-utc", Self::Rfc3339Utc),
+            ("http-date", Self::HttpDate),
         ];
         one_of(value, &names)
     }
