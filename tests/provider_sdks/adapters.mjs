@@ -465,6 +465,46 @@ const adapters = {
       return new (EasyPost.default ?? EasyPost)("unused").Utils.validateWebhook(d.body, d.headers, d.secret);
     },
   },
+  "@liveblocks/node": {
+    verify: async (d) => {
+      const { WebhookHandler } = await load("@liveblocks/node");
+      return new WebhookHandler(d.secret).verifyRequest({ headers: d.headers, rawBody: d.text });
+    },
+  },
+  dodopayments: {
+    verify: async (d) => (await client("dodopayments", { bearerToken: "unused" })).webhooks.unwrap(d.text, { headers: d.headers, key: d.secret }),
+  },
+  "@whop/sdk": {
+    // The documentation tells its readers to encode the secret for the library.
+    verify: async (d) => (await client("@whop/sdk")).webhooks.unwrap(d.text, { headers: d.headers, key: Buffer.from(d.secret).toString("base64") }),
+  },
+  mailersend: {
+    verify: async (d) => {
+      const { MailerSendUtils } = require("mailersend/lib/services/mailersend.utils");
+      const utils = new MailerSendUtils();
+      return (utils.verifyWebHook ?? MailerSendUtils.verifyWebHook).call(utils, d.body, d.headers.signature, d.secret);
+    },
+  },
+  mailtrap: {
+    verify: async (d) => (await load("mailtrap")).verifyWebhookSignature(d.text, d.headers["mailtrap-signature"], d.secret),
+  },
+  "@blockfrost/blockfrost-js": {
+    verify: async (d) => (await load("@blockfrost/blockfrost-js")).verifyWebhookSignature(d.text, d.headers["blockfrost-signature"], d.secret),
+  },
+  "@kontent-ai/webhook-helper": {
+    verify: async (d) => (await load("@kontent-ai/webhook-helper")).signatureHelper.isValidSignatureFromString(d.text, d.secret, d.headers["x-kc-signature"]),
+    sign: async (r) => ({ "x-kc-signature": (await load("@kontent-ai/webhook-helper")).signatureHelper.getHashFromString(r.text, r.secret) }),
+  },
+  "cashfree-pg": {
+    verify: async (d) => {
+      const { Cashfree, CFEnvironment } = require("cashfree-pg");
+      const cashfree = new Cashfree(CFEnvironment.SANDBOX, "unused", d.secret);
+      return cashfree.PGVerifyWebhookSignature(d.headers["x-webhook-signature"], d.text, d.headers["x-webhook-timestamp"]);
+    },
+  },
+  "terra-api": {
+    verify: async (d) => (await load("terra-api")).verifyTerraWebhookSignature(d.text, d.headers["terra-signature"], d.secret),
+  },
 };
 
 function decode(request) {
