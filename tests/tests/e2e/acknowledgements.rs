@@ -2,12 +2,14 @@
 //! and from the layer.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer, Verifier};
 use hookgate_tests::{Behaviour, Gateway, ReceivedResponse, Upstream, now, send};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use tokio::time::timeout;
 use tower_hookgate::{HookgateLayer, Source};
 
 const SECRET: &str = "acknowledgement-secret-0123456789";
@@ -22,7 +24,7 @@ struct EntryPoint {
     _gateway: Option<Gateway>,
 }
 
-/// The secret of a provider. The key of Adyen is hexadecimal, and that of Discord an Ed25519 key.
+/// The secret of a provider. The key of Adyen is hexadecimal.
 fn secret(provider: &str) -> &'static str {
     match provider {
         "adyen" => "44782def547aaa06c910c43932b1eb0c71fc68d9d0c057550c48ec2acf6ba057",
@@ -242,6 +244,27 @@ async fn a_duplicate_gets_the_first_response_if_the_provider_acts_on_it() {
             "{name}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_sender_that_hung_up_gets_the_first_response_by_its_retry() {
+    let headers = [FORM, ("i-twilio-idempotency-token", "t1")];
+    let [gateway, _] = EntryPoint::both("twilio", "").await;
+    let delay = Duration::from_millis(300);
+    let slow = Behaviour::DelayedStatus(delay, StatusCode::CREATED);
+    gateway.upstream.queue_behaviour(slow);
+    let first = gateway.post(signed("twilio", &headers, "a=1"));
+    assert!(
+        timeout(delay / 3, first).await.is_err(),
+        "the sender hangs up"
+    );
+    // The retry waits for the delivery in flight. An acknowledgement would have the status 200.
+    let (again, forwarded) = gateway.post(signed("twilio", &headers, "a=1")).await;
+    assert_eq!(
+        (again.status, again.outcome()),
+        (StatusCode::CREATED, Some("duplicate"))
+    );
+    assert_eq!(forwarded, 1, "only the first delivery is forwarded");
 }
 
 #[tokio::test]

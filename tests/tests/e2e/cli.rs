@@ -262,6 +262,14 @@ fn providers_lists_the_catalogue_and_shows_each_provider() {
     ] {
         assert!(one.contains(line), "{line}\n{one}");
     }
+    let adyen = text(&hookgate(&["providers", "adyen"], "", b""));
+    let line =
+        "responses    a duplicate gets status 200 and the body [accepted] (https://docs.adyen";
+    assert!(adyen.contains(line), "{adyen}");
+    let shopify = text(&hookgate(&["providers", "shopify"], "", b""));
+    let line =
+        "duplicates   found by whole body and the unsigned delivery id; replays with another";
+    assert!(shopify.contains(line), "{shopify}");
 }
 
 #[test]

@@ -196,6 +196,40 @@ fn unusable_certificates_are_errors_that_name_the_file() {
 }
 
 #[test]
+fn a_rule_for_equal_bytes_must_exist_and_know_its_delivery_id() {
+    let with = |provider: &str, dedupe: &str| {
+        let text = VALID.replace(
+            "provider = \"beatapi\"",
+            &format!("provider = {provider:?}"),
+        );
+        let secrets = "secrets = [\"env:GOOD\"]";
+        run_on(
+            "check",
+            &text.replace(secrets, &format!("{secrets}\ndedupe = {dedupe}")),
+        )
+    };
+    let (exit, output) = with("line", "\"delivery_id\"");
+    assert_eq!(exit, Some(78), "{output}");
+    let expected = "sources[0].dedupe: the catalogue has no delivery id for this source; expected";
+    assert!(output.contains(expected), "{output}");
+    for wrong in ["\"on\"", "1", "\"Content\""] {
+        let (exit, output) = with("line", wrong);
+        assert_eq!(exit, Some(78), "{output}");
+        let expected = "sources[0].dedupe: expected \"content\", \"delivery_id\" or \"off\"";
+        assert!(output.contains(expected), "{output}");
+    }
+    for (provider, dedupe) in [
+        ("shopify", "\"delivery_id\""),
+        ("line", "\"off\""),
+        ("line", "true"),
+        ("line", "false"),
+    ] {
+        let (exit, output) = with(provider, dedupe);
+        assert_eq!(exit, Some(0), "{output}");
+    }
+}
+
+#[test]
 fn limits_that_admit_no_delivery_are_errors() {
     for (limits, at) in [
         (

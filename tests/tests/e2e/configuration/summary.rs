@@ -200,7 +200,24 @@ fn check_states_how_each_scheme_recognises_duplicates() {
     for (provider, expected) in [
         ("beatapi", "dedupe     by the signed event id"),
         ("calendly", "dedupe     by the exact signed bytes"),
-        ("github", "dedupe     by the signed content"),
+        (
+            "line",
+            "dedupe     by the signed content: the scheme signs no event id",
+        ),
+        (
+            "github",
+            "dedupe     by the signed content; only events that can have the bytes of another \
+             event: also by the unsigned header x-github-delivery, so a replay of these",
+        ),
+        (
+            "shopify",
+            "dedupe     by the signed content and the unsigned header x-shopify-webhook-id: a \
+             replay with a changed header is forwarded",
+        ),
+        (
+            "woocommerce",
+            "dedupe     off: distinct events can have equal bytes",
+        ),
         ("telegram", "dedupe     recognises retries only: a token"),
         ("dropbox", "dedupe     off"),
     ] {
