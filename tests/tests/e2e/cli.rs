@@ -262,14 +262,33 @@ fn providers_lists_the_catalogue_and_shows_each_provider() {
     ] {
         assert!(one.contains(line), "{line}\n{one}");
     }
-    let adyen = text(&hookgate(&["providers", "adyen"], "", b""));
-    let line =
-        "responses    a duplicate gets status 200 and the body [accepted] (https://docs.adyen";
-    assert!(adyen.contains(line), "{adyen}");
-    let shopify = text(&hookgate(&["providers", "shopify"], "", b""));
-    let line =
-        "duplicates   found by whole body and the unsigned delivery id; replays with another";
-    assert!(shopify.contains(line), "{shopify}");
+}
+
+#[test]
+fn providers_shows_the_rule_for_equal_bytes_and_the_expected_responses() {
+    for (provider, line) in [
+        (
+            "adyen",
+            "responses    a duplicate gets status 200 and the body [accepted] (https://docs.adyen",
+        ),
+        ("xero", "responses    a refused delivery gets no body ("),
+        ("mailgun", "responses    406: the delivery is rejected"),
+        (
+            "shopify",
+            "duplicates   found by whole body and the unsigned delivery id; replays with another",
+        ),
+        (
+            "github",
+            "duplicates   found by whole body; for events that can repeat, also the unsigned",
+        ),
+        (
+            "woocommerce",
+            "duplicates   found by nothing; distinct events can have equal bytes",
+        ),
+    ] {
+        let shown = text(&hookgate(&["providers", provider], "", b""));
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
 }
 
 #[test]

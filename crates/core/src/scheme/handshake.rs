@@ -2,9 +2,11 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use super::Scheme;
 use super::location::{Item, Location};
 use super::signature::List;
 use super::template::{self, IfAbsent, Segment, Variable};
+use crate::head::Head;
 
 /// A request that the verifier answers instead of forwarding it.
 #[derive(Clone, Debug)]
@@ -188,6 +190,46 @@ impl CharSet {
 
     fn contains(&self, byte: u8) -> bool {
         byte.is_ascii() && self.0 & (1_u128 << byte) != 0
+    }
+}
+
+impl Scheme {
+    /// Returns whether every handshake of the scheme that has a signature must have a valid one.
+    pub fn verifies_handshakes(&self) -> bool {
+        let mut handshakes = self.compiled().handshakes.iter();
+        handshakes.all(|handshake| handshake.signature != HandshakeSignature::Any)
+    }
+
+    /// Returns whether `head` has a header or a query field in which any variant of the scheme
+    /// expects a signature.
+    pub fn has_signature(&self, head: Head<'_>) -> bool {
+        let signatures = self.plans().iter().map(|plan| &plan.signature.location);
+        signatures
+            .into_iter()
+            .any(|location| location.occurs_in(head))
+    }
+
+    /// Describes the handshakes that the verifier answers: the method and the conditions of each.
+    pub fn handshakes(&self) -> Vec<String> {
+        self.compiled()
+            .handshakes
+            .iter()
+            .map(|handshake| {
+                let mut text = handshake.method.to_string();
+                for condition in &handshake.when {
+                    text.push_str(&match &condition.value {
+                        Some(value) => format!(" {}={value}", condition.location),
+                        None => format!(" {}", condition.location),
+                    });
+                }
+                text.push_str(match handshake.signature {
+                    HandshakeSignature::Any => "",
+                    HandshakeSignature::Valid => ", signed",
+                    HandshakeSignature::Absent => ", a probe without a signature",
+                });
+                text
+            })
+            .collect()
     }
 }
 

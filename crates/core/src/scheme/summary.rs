@@ -3,11 +3,9 @@
 use http::{HeaderName, Method, StatusCode};
 
 use super::fetch::FetchRule;
-use super::handshake::HandshakeSignature;
 use super::location::Location;
 use super::template::Variable;
 use super::{BodyBinding, Plan, Scheme, SignatureKind};
-use crate::head::Head;
 use crate::mac::Algorithm;
 use crate::message_signature::Component;
 use crate::scheme::signature::SignatureLocation;
@@ -241,47 +239,9 @@ impl Scheme {
         self.compiled().retry_unsigned
     }
 
-    /// Returns whether every handshake of the scheme that has a signature must have a valid one.
-    pub fn verifies_handshakes(&self) -> bool {
-        let mut handshakes = self.compiled().handshakes.iter();
-        handshakes.all(|handshake| handshake.signature != HandshakeSignature::Any)
-    }
-
-    /// Returns whether `head` has a header or a query field in which any variant of the scheme
-    /// expects a signature.
-    pub fn has_signature(&self, head: Head<'_>) -> bool {
-        let signatures = self.plans().iter().map(|plan| &plan.signature.location);
-        signatures
-            .into_iter()
-            .any(|location| location.occurs_in(head))
-    }
-
     /// Returns whether the provider publishes its keys, so that a receiver can fetch them.
     pub fn publishes_keys(&self) -> bool {
         self.fetch_rule().is_some()
-    }
-
-    /// Describes the handshakes that the verifier answers: the method and the conditions of each.
-    pub fn handshakes(&self) -> Vec<String> {
-        self.compiled()
-            .handshakes
-            .iter()
-            .map(|handshake| {
-                let mut text = handshake.method.to_string();
-                for condition in &handshake.when {
-                    text.push_str(&match &condition.value {
-                        Some(value) => format!(" {}={value}", condition.location),
-                        None => format!(" {}", condition.location),
-                    });
-                }
-                text.push_str(match handshake.signature {
-                    HandshakeSignature::Any => "",
-                    HandshakeSignature::Valid => ", signed",
-                    HandshakeSignature::Absent => ", a probe without a signature",
-                });
-                text
-            })
-            .collect()
     }
 }
 
