@@ -238,37 +238,63 @@ impl Shared {
         checked.check_name(&self.pins.names)?;
         checked.check_period(now)?;
         if self.pins.chain == CertificateChain::Roots {
-            let mut issuers = Vec::new();
-            loop {
-                let roots = certificate::roots(self.pins.roots.as_deref())?;
-                match checked.check_chain(&issuers, &roots, now) {
-                    Ok(()) => break,
-                    Err(CertificateError::IssuerMissing) if issuers.len() < MAX_ISSUERS => {}
-                    Err(error) => return Err(error.into()),
-                }
-                let address = checked.issuer_address(&issuers, &self.rule.issuers);
-                let address = address.ok_or(CertificateError::IssuerMissing)?;
-                issuers.push(self.issuer(address).await?);
-            }
+            self.find_chain(&checked, now).await?;
         }
         let key = checked.key(&self.scheme, &target.key)?;
         Ok(vec![(None, key)])
     }
 
+    /// Finds a chain from the certificate to a root, with certificates of issuers from memory or
+    /// from their hosts.
+    ///
+    /// Only the certificates of a complete chain stay in memory. They can arrive over plain HTTP:
+    /// a forged one must not refuse the deliveries that come later.
+    async fn find_chain(
+        &self,
+        checked: &CertificateCheck<'_>,
+        now: UnixTime,
+    ) -> Result<(), LoadError> {
+        let (mut names, mut issuers) = (Vec::new(), Vec::new());
+        let roots = certificate::roots(self.pins.roots.as_deref())?;
+        let found = loop {
+            match checked.check_chain(&issuers, &roots, now) {
+                Err(CertificateError::IssuerMissing) if issuers.len() < MAX_ISSUERS => {}
+                found => break found.map_err(LoadError::from),
+            }
+            let Some(address) = checked.issuer_address(&issuers, &self.rule.issuers) else {
+                break Err(CertificateError::IssuerMissing.into());
+            };
+            let name = address.to_string();
+            match self.issuer(&name, address).await {
+                Ok(issuer) => issuers.push(issuer),
+                Err(error) => break Err(error),
+            }
+            names.push(name);
+        };
+        let known = &mut self.state().issuers;
+        for (name, issuer) in names.into_iter().zip(issuers) {
+            if found.is_err() {
+                known.remove(&name);
+            } else if known.len() < MAX_ISSUERS_KEPT {
+                known.insert(name, issuer);
+            }
+        }
+        found
+    }
+
     /// Returns the certificate of an issuer, from memory or from its host.
-    async fn issuer(&self, address: Address) -> Result<CertificateDer<'static>, LoadError> {
-        let name = address.to_string();
-        if let Some(known) = self.state().issuers.get(&name) {
+    async fn issuer(
+        &self,
+        name: &str,
+        address: Address,
+    ) -> Result<CertificateDer<'static>, LoadError> {
+        if let Some(known) = self.state().issuers.get(name) {
             return Ok(known.clone());
         }
         let request = DocumentRequest::get(address);
         let fetched = self.client.fetch(&request).await;
         let fetched = fetched.map_err(LoadError::Issuer)?;
         let issuer = read_issuer(&fetched.body).ok_or(CertificateError::Malformed)?;
-        let issuers = &mut self.state().issuers;
-        if issuers.len() < MAX_ISSUERS_KEPT {
-            issuers.insert(name, issuer.clone());
-        }
         Ok(issuer)
     }
 

@@ -84,7 +84,11 @@ impl State {
             return Decision::Wait(flight);
         }
         if slot.failures > 0 {
-            return match slot.has_backed_off(now) {
+            // A sender can name many documents that fail, so the budget bounds their retries, too.
+            let is_bounded = target.is_chosen_by_sender && slot.loaded.is_none();
+            let may_fetch =
+                slot.has_backed_off(now) && (!is_bounded || self.budget.take(network, now));
+            return match may_fetch {
                 true => Decision::Fetch,
                 false => Decision::Refuse(VerifyError::KeyUnavailable),
             };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{KeyReference, UnixTime, VerifyError};
-use hookgate_keys::{CertificateChain, FetchError, KeySettings};
+use hookgate_keys::{CertificateChain, DocumentRequest, FetchError, KeySettings};
 use http::StatusCode;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CustomExtension, DnType, IsCa, Issuer,
@@ -192,6 +192,31 @@ async fn the_certificate_of_an_issuer_is_fetched_from_a_pinned_host() {
     assert_eq!(refused.0, Err(VerifyError::KeyUnavailable));
     let missing = verdict(with_access(pinned), trusting(&root), None, NOW).await;
     assert_eq!(missing.0, Err(VerifyError::KeyUnavailable));
+}
+
+#[tokio::test]
+async fn a_forged_issuer_refuses_no_later_delivery() {
+    let root = authority("root", None, None);
+    let between = authority("between", Some(&root), None);
+    let mut params = params(NAME);
+    let pinned = issuer_access("http://crt.example.com/a.cer");
+    params.custom_extensions.push(pinned);
+    let document = leaf(params, &between);
+    let issued_by = move |issuer: &Authority| {
+        let (document, der) = (document.clone(), issuer.certificate.der().to_vec());
+        move |request: &DocumentRequest| match request.address.host() {
+            "keys.example.com" => Ok(document.clone().into()),
+            _ => Ok(der.clone().into()),
+        }
+    };
+    let provider = Provider::new(issued_by(&authority("between", None, None)));
+    let fetcher = provider.fetcher(&scheme(NAMED), trusting(&root));
+    let reference = KeyReference::new(None, Some(URL));
+    let refused = fetcher.key(&reference, None, NOW).await;
+    assert_eq!(refused.unwrap_err(), VerifyError::KeyUnavailable);
+    provider.answer(issued_by(&between));
+    let later = NOW.plus(Duration::from_secs(5));
+    assert!(fetcher.key(&reference, None, later).await.is_ok());
 }
 
 #[tokio::test]

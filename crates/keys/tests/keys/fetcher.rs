@@ -132,6 +132,22 @@ async fn a_flood_of_keys_with_documents_of_their_own_keeps_within_the_budget() {
 }
 
 #[tokio::test]
+async fn documents_that_failed_are_asked_for_again_within_the_budget() {
+    let provider = Provider::new(|_| down());
+    let fetcher = provider.fetcher(&scheme(ONE_KEY), KeySettings::default());
+    for minute in 0..6 {
+        let before = provider.count();
+        for number in 0..200_u32 {
+            let client = IpAddr::from(Ipv4Addr::from(0x0a00_0000 + number));
+            let hostile = reference(&format!("hostile-{number}"));
+            let found = fetcher.key(&hostile, Some(client), at(minute * 60)).await;
+            assert_eq!(found.unwrap_err(), VerifyError::KeyUnavailable);
+        }
+        assert_eq!(provider.count() - before, 30, "minute {minute}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_key_is_asked_for_once_a_minute() {
     let provider = Provider::new(|_| missing());
     let fetcher = provider.fetcher(&scheme(ONE_KEY), KeySettings::default());
