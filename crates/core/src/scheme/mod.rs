@@ -2,6 +2,7 @@
 
 mod ambiguity;
 pub(crate) mod delimiters;
+mod family;
 pub(crate) mod fetch;
 pub(crate) mod field;
 mod grammar;
@@ -23,6 +24,7 @@ use http::StatusCode;
 use toml::Table;
 
 pub(crate) use self::ambiguity::{QueryRule, UrlEnd};
+pub use self::family::SchemeFamily;
 use self::fetch::FetchRule;
 pub use self::fetch::KeyReference;
 pub(crate) use self::grammar::SuccessStatus;
@@ -32,7 +34,7 @@ use self::json::Pointer;
 pub(crate) use self::plan::{
     BodyBinding, BodyForm, IdField, JwtAlgorithm, Plan, SignatureKind, TimestampField, UrlRule,
 };
-pub use self::summary::{SchemeFamily, SchemeWarning, Variant};
+pub use self::summary::{SchemeWarning, Variant};
 use crate::document::Section;
 
 /// Merges the table of a scheme into the scheme of the provider that its key `extends` names.

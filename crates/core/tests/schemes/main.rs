@@ -10,6 +10,7 @@ mod json_web_tokens;
 mod key_readings;
 mod loading;
 mod message_signatures;
+mod methods;
 mod probes;
 mod shifts;
 mod signature_lists;

@@ -8,6 +8,7 @@ use super::{SCHEME_KEYS, checks, handshake, pointers, signature};
 use crate::document::Section;
 use crate::limits::MAX_READINGS;
 use crate::mac::{Algorithm, KeyEncodingScope, KeyReadings, KeyRule};
+use crate::message_signature::Policy;
 use crate::scheme::ambiguity::{FreeValue, SchemeContext};
 use crate::scheme::delimiters::Delimiters;
 use crate::scheme::field::TimeUnit;
@@ -74,10 +75,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
         form_start: url.form_start.as_deref(),
     };
     let (kind, message) = match policy {
-        Some(policy) => (
-            Some(SignatureKind::MessageSignature(policy)),
-            Some(Message::from_head()),
-        ),
+        Some(policy) => message_signature(policy),
         None => read_message(section, alg, algorithms, context, &mut exclude),
     };
     section.deny_unknown();
@@ -167,6 +165,11 @@ fn read_algorithms(section: &Section<'_>) -> (Option<SchemeAlgorithm>, Vec<JwtAl
         );
     }
     (all.first().copied(), jwt)
+}
+
+fn message_signature(policy: Policy) -> (Option<SignatureKind>, Option<Message>) {
+    let kind = SignatureKind::MessageSignature(policy);
+    (Some(kind), Some(Message::from_head()))
 }
 
 /// Reads the signed message, from `alg` and the template `msg`.
