@@ -1,4 +1,4 @@
-//! Families of schemes: what the signature covers, in a few kinds.
+//! Families of schemes, by the parts of a delivery that the signature covers.
 
 use super::SignatureKind;
 use super::location::Location;

@@ -178,22 +178,7 @@ fn boundary(
 ) -> Result<Boundary, String> {
     match extent(value, context) {
         Extent::Fixed => Ok(Boundary::Implied),
-        Extent::Url { has_query } => {
-            // A URL of any form ends only at a byte that no URL contains.
-            let no_url_byte = |byte: &u8| *byte <= b' ';
-            let ends = !neighbour.bytes.is_empty() && neighbour.bytes.iter().all(no_url_byte);
-            if ends && neighbour.value.is_none() {
-                Ok(Boundary::Implied)
-            } else if has_query {
-                let follows = (side == Side::BeforeAnchor).then_some(neighbour);
-                Ok(Boundary::ConfiguredUrl(QueryRule::before(
-                    follows,
-                    context.form_start,
-                )))
-            } else {
-                Ok(Boundary::ConfiguredUrl(QueryRule::Any))
-            }
-        }
+        Extent::Url { has_query } => Ok(url_boundary(has_query, neighbour, side, context)),
         Extent::Timestamp(unit) => {
             let may_be_digit =
                 neighbour.value.is_some() || neighbour.bytes.iter().any(u8::is_ascii_digit);
@@ -232,6 +217,28 @@ fn boundary(
             None => Ok(Boundary::Delimiters(neighbour.bytes)),
         },
     }
+}
+
+/// Finds the rule for a URL or a path, which stands on `side` next to `neighbour`.
+fn url_boundary(
+    has_query: bool,
+    neighbour: Neighbour<'_>,
+    side: Side,
+    context: SchemeContext<'_>,
+) -> Boundary {
+    // A URL of any form ends only at a byte that no URL contains.
+    let no_url_byte = |byte: &u8| *byte <= b' ';
+    let ends = !neighbour.bytes.is_empty() && neighbour.bytes.iter().all(no_url_byte);
+    if ends && neighbour.value.is_none() {
+        return Boundary::Implied;
+    }
+    Boundary::ConfiguredUrl(match has_query {
+        false => QueryRule::Any,
+        true => {
+            let follows = (side == Side::BeforeAnchor).then_some(neighbour);
+            QueryRule::before(follows, context.form_start)
+        }
+    })
 }
 
 /// How the length of a value is known.

@@ -67,9 +67,7 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
     let bearer = section.optional::<bool>("bearer").unwrap_or(false);
     let url = read_url(section);
     let context = SchemeContext {
-        timestamp: timestamp
-            .as_ref()
-            .map(|timestamp| (&timestamp.location, timestamp.unit)),
+        timestamp: timestamp.as_ref().map(|ts| (&ts.location, ts.unit)),
         ids: &ids,
         json_body: body_form.is_delimited(),
         form_start: url.form_start.as_deref(),
