@@ -505,6 +505,12 @@ const adapters = {
   "terra-api": {
     verify: async (d) => (await load("terra-api")).verifyTerraWebhookSignature(d.text, d.headers["terra-signature"], d.secret),
   },
+  "orb-billing": {
+    verify: async (d) => (await client("orb-billing")).webhooks.verifySignature(d.text, d.headers, d.secret),
+  },
+  "@metronome/sdk": {
+    verify: async (d) => (await client("@metronome/sdk", { bearerToken: "unused" })).webhooks.verifySignature(d.text, d.headers, d.secret),
+  },
 };
 
 function decode(request) {
