@@ -78,6 +78,13 @@ impl Budget {
         true
     }
 
+    /// Takes over the proven networks of `previous`.
+    pub(crate) fn inherit(&mut self, previous: &Self) {
+        for network in &previous.proven_order {
+            self.prove(*network);
+        }
+    }
+
     /// Notes that a delivery from `network` has verified.
     pub(crate) fn prove(&mut self, network: Network) {
         if !self.proven.insert(network) {

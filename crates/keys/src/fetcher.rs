@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hookgate_core::internal::{ErrorChain, FetchRule, KeyFormat, fetch_rule};
 use hookgate_core::{FetchedKey, KeyReference, Scheme, UnixTime, VerifyError};
+use http::StatusCode;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -108,8 +109,11 @@ impl KeyFetcher {
                 Decision::Refuse(error) => return Err(error),
             }
         };
-        let _place = shared.wait_place()?;
-        wait(flight).await;
+        // A flood must not refuse a delivery whose last good key is in memory: it goes by that
+        // key if no place is left.
+        if let Some(_place) = shared.wait_place() {
+            wait(flight).await;
+        }
         shared.state().after_fetch(&target, shared.pins.keep, now)
     }
 
@@ -138,6 +142,7 @@ impl KeyFetcher {
                 state.slots.insert(document.clone(), slot);
             }
         }
+        state.budget.inherit(&previous_state.budget);
         self.0.counters.add(&previous.0.counters);
     }
 
@@ -197,13 +202,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a delivery that waits.
-    fn wait_place(&self) -> Result<WaitPlace<'_>, VerifyError> {
+    /// Takes a place for a delivery that waits, if one is left.
+    fn wait_place(&self) -> Option<WaitPlace<'_>> {
         let place = WaitPlace(&self.waiting);
-        match self.waiting.fetch_add(1, Ordering::Relaxed) {
-            ..MAX_WAITING => Ok(place),
-            _ => Err(VerifyError::KeyUnavailable),
-        }
+        (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
     }
 
     /// Fetches the document of `target` and reads its keys.
@@ -315,6 +317,13 @@ impl Shared {
             Err(error) => {
                 let result = FetchResult::of(&error);
                 self.counters.count(result);
+                if matches!(
+                    error,
+                    LoadError::Fetch(FetchError::Status(StatusCode::UNAUTHORIZED))
+                ) {
+                    // The provider has revoked the token before its end.
+                    state.token = None;
+                }
                 state.fail(target, result == FetchResult::Missing, now);
                 // The budget and the backoff bound the number of these lines.
                 tracing::warn!(

@@ -116,11 +116,12 @@ impl State {
         }
     }
 
-    /// Returns the key after a request for its document has ended.
+    /// Returns the key after a request for its document has ended, or the last good key if the
+    /// delivery cannot wait for that.
     ///
     /// # Errors
     ///
-    /// Returns [`VerifyError::KeyUnavailable`] if the request failed, and
+    /// Returns [`VerifyError::KeyUnavailable`] if the request failed or is under way, and
     /// [`VerifyError::KeyUnknown`] if the document lacks the key.
     pub(crate) fn after_fetch(
         &mut self,
@@ -141,7 +142,9 @@ impl State {
                 slot.used = now;
                 Ok(key.clone())
             }
-            None if slot.failures > 0 => Err(VerifyError::KeyUnavailable),
+            None if slot.failures > 0 || slot.flight().is_some() => {
+                Err(VerifyError::KeyUnavailable)
+            }
             None => Err(VerifyError::KeyUnknown),
         }
     }

@@ -68,6 +68,7 @@ impl Target {
         if address.has_key() && !is_plain_id(key) {
             return Err(REFUSED);
         }
+        let is_chosen_by_sender = content == Content::OneKey || address.has_key();
         let address = address.with_key(key);
         let document = match content {
             Content::AllKeys => address.to_string(),
@@ -78,7 +79,7 @@ impl Target {
             address,
             key: key.into(),
             content,
-            is_chosen_by_sender: content == Content::OneKey,
+            is_chosen_by_sender,
         })
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookgate_core::{FetchedKey, KeyReference, UnixTime, VerifyError};
-use hookgate_keys::{KeyFetcher, KeySettings};
+use hookgate_keys::{DocumentRequest, FetchError, KeyFetcher, KeySettings};
+use http::StatusCode;
+use http::header::AUTHORIZATION;
 use serde_json::json;
 
 use crate::support::{ALL_KEYS, NAMED, NOW, ONE_KEY, Provider, down, jwk, jwks, missing, scheme};
@@ -255,6 +257,105 @@ async fn a_slow_host_costs_a_delivery_the_time_limit_at_most() {
         Err(VerifyError::KeyUnavailable)
     );
     assert!(start.elapsed().is_zero());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_that_waits_refuses_nothing_that_verified_before() {
+    let provider = Provider::new(|_| Ok(jwks(&["a"])));
+    let fetcher = provider.fetcher(&scheme(ALL_KEYS), KeySettings::default());
+    assert!(key(&fetcher, "a", NOW).await.is_ok());
+    // The document is stale and its host is slow, so every delivery waits for the next one.
+    provider.set_delay(Duration::from_secs(2));
+    let mut flood = tokio::task::JoinSet::new();
+    for number in 0..1000_u32 {
+        let fetcher = fetcher.clone();
+        let id = format!("hostile-{number}");
+        flood.spawn(async move { key(&fetcher, &id, at(3600)).await });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(key(&fetcher, "a", at(3600)).await.as_deref(), Ok("a"));
+    // The control: one more unknown key cannot wait.
+    let refused = key(&fetcher, "hostile", at(3600)).await;
+    assert_eq!(refused, Err(VerifyError::KeyUnavailable));
+    while let Some(refused) = flood.join_next().await {
+        assert_eq!(refused.unwrap(), Err(VerifyError::KeyUnknown));
+    }
+    assert_eq!(provider.count(), 2);
+}
+
+#[tokio::test]
+async fn a_list_of_keys_at_an_address_of_the_senders_choice_keeps_within_the_budget() {
+    let provider = Provider::new(|_| missing());
+    let settings = KeySettings::default().url("https://keys.example.com/{key}/jwks.json");
+    let fetcher = provider.fetcher(&scheme(ALL_KEYS), settings);
+    for number in 0..200_u32 {
+        let client = IpAddr::from(Ipv4Addr::from(0x0a00_0000 + number));
+        let hostile = reference(&format!("hostile-{number}"));
+        assert!(fetcher.key(&hostile, Some(client), NOW).await.is_err());
+    }
+    assert_eq!(provider.count(), 30);
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_share_of_proven_clients() {
+    for is_reload in [true, false] {
+        let provider = Provider::new(|_| missing());
+        let old = provider.fetcher(&scheme(ONE_KEY), KeySettings::default());
+        old.verified(CLIENT);
+        let new = provider.fetcher(&scheme(ONE_KEY), KeySettings::default());
+        if is_reload {
+            new.inherit(&old);
+        }
+        for number in 0..200_u32 {
+            let client = IpAddr::from(Ipv4Addr::from(0x0a00_0000 + number));
+            let hostile = reference(&format!("hostile-{number}"));
+            assert!(new.key(&hostile, Some(client), NOW).await.is_err());
+        }
+        provider.answer(|_| Ok(json!({ "key": jwk("new") }).to_string().into()));
+        // The control: a new fetcher knows no proven client.
+        let found = key(&new, "new", NOW).await;
+        assert_eq!(found.is_ok(), is_reload, "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_access_token_that_the_provider_has_revoked_is_replaced() {
+    let token = r#"id = "jose:kid", token = { url = "https://auth.example.com/token" } }"#;
+    let text = ONE_KEY.replace(r#"id = "jose:kid" }"#, token);
+    let provide = |valid: &'static str| {
+        move |request: &DocumentRequest| match request.address.host() {
+            "auth.example.com" => Ok(json!({ "access_token": valid, "expires_in": 7200 })
+                .to_string()
+                .into()),
+            _ if request.headers[AUTHORIZATION] == *format!("Bearer {valid}") => {
+                Ok(json!({ "key": jwk("a") }).to_string().into())
+            }
+            _ => Err(FetchError::Status(StatusCode::UNAUTHORIZED)),
+        }
+    };
+    let provider = Provider::new(provide("first"));
+    let settings = KeySettings::default();
+    let settings = settings
+        .credential("client_id", "i")
+        .credential("client_secret", "s");
+    let fetcher = provider.fetcher(&scheme(&text), settings);
+    assert_eq!(key(&fetcher, "a", NOW).await.as_deref(), Ok("a"));
+    provider.answer(provide("second"));
+    let refused = key(&fetcher, "b", at(1)).await;
+    assert_eq!(refused, Err(VerifyError::KeyUnavailable));
+    assert_eq!(key(&fetcher, "a", at(3600)).await.as_deref(), Ok("a"));
+    let tokens = || {
+        provider
+            .requests()
+            .iter()
+            .filter(|r| r.address.path() == "/token")
+            .count()
+    };
+    assert_eq!(tokens(), 2);
+    // The control: a token that counts is used again.
+    provider.answer(provide("second"));
+    assert!(key(&fetcher, "a", at(7200)).await.is_ok());
+    assert_eq!(tokens(), 2);
 }
 
 #[tokio::test]
