@@ -117,6 +117,10 @@ impl<S: ReplayStore> Gate<S> {
                     if source.on_duplicate() == OnDuplicate::Conflict {
                         return Err(Reason::Duplicate.into());
                     }
+                    // The response to the first delivery can still be arriving.
+                    if source.answer_matters() && reservation.is_none() {
+                        reservation = Some(self.state().waiting.reserve(verified.body().len())?);
+                    }
                     let response = self.response_to_duplicate(source, &keys).await;
                     return Ok(Admission::Duplicate(Duplicate::new(verified, response)));
                 }

@@ -23,7 +23,7 @@ const MAX_BODY: usize = 16 * 1024;
 /// The most bytes of all first responses. The oldest ones are evicted: a response that is
 /// forgotten is replaced with the acknowledgement of the provider, so no event is lost.
 const CAPACITY: u64 = 16 * 1024 * 1024;
-/// The assumed size of an entry without its body.
+/// The assumed size of an entry without its body and its content type.
 const ENTRY: usize = 512;
 
 /// A response of the upstream, as a duplicate of the event gets it again.
@@ -83,11 +83,12 @@ impl FirstResponses {
         if !status.is_success() || headers.contains_key(CONTENT_ENCODING) {
             return None;
         }
+        let content_type = headers.get(CONTENT_TYPE).map(copy);
         let (sender, progress) = watch::channel(None);
         let slot = Slot {
             progress,
             began: Instant::now(),
-            size: ENTRY,
+            size: ENTRY + content_type.as_ref().map_or(0, HeaderValue::len),
         };
         self.cache().insert(key, slot.clone());
         Some(ResponseRecorder {
@@ -96,7 +97,7 @@ impl FirstResponses {
             slot,
             sender,
             status,
-            content_type: headers.get(CONTENT_TYPE).cloned(),
+            content_type,
             body: BytesMut::new(),
         })
     }
@@ -131,15 +132,21 @@ impl ResponseRecorder {
         let response = FirstResponse {
             status: self.status,
             content_type: self.content_type.take(),
-            body: std::mem::take(&mut self.body).freeze(),
+            // A copy, because the buffer can be twice as large as the body.
+            body: Bytes::copy_from_slice(&self.body),
         };
         let slot = Slot {
-            size: ENTRY + response.body.len(),
+            size: self.slot.size + response.body.len(),
             ..self.slot.clone()
         };
         self.sender.send_replace(Some(Arc::new(response)));
         self.responses.cache().insert(self.key, slot);
     }
+}
+
+/// Copies `value`, which can share the buffer of the whole head that it arrived in.
+fn copy(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 impl Drop for ResponseRecorder {
@@ -256,5 +263,32 @@ mod tests {
         cache.run_pending_tasks();
         assert!(cache.weighted_size() <= CAPACITY);
         assert!(cache.entry_count() > 900, "{}", cache.entry_count());
+    }
+
+    #[tokio::test]
+    async fn a_kept_response_shares_no_buffer_and_counts_its_content_type() {
+        let responses: Arc<FirstResponses> = Arc::default();
+        let buffer = Bytes::from(vec![b'a'; 64 * 1024]);
+        let value = HeaderValue::from_maybe_shared(buffer.slice(..8000)).unwrap();
+        let headers: HeaderMap = [(CONTENT_TYPE, value)].into_iter().collect();
+        let recorder = |number: u32| {
+            let mut key = [0; 16];
+            key[..4].copy_from_slice(&number.to_be_bytes());
+            let recorder = responses.record(ReplayKey::from_bytes(key), StatusCode::OK, &headers);
+            Box::new(recorder.unwrap())
+        };
+        recorder(0).finish();
+        let kept = responses.get(&ReplayKey::from_bytes([0; 16]), LIMIT).await;
+        let kept = kept.unwrap();
+        assert_eq!(kept.content_type.as_ref().map(HeaderValue::len), Some(8000));
+        for number in 1..4000 {
+            recorder(number).finish();
+        }
+        responses.cache().run_pending_tasks();
+        let count = responses.cache().entry_count();
+        assert!(count <= CAPACITY / 8000, "{count}");
+        drop(headers);
+        // Only a buffer without other owners becomes unique.
+        assert!(buffer.is_unique());
     }
 }

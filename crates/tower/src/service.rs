@@ -127,7 +127,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             }
             Err(refusal) => {
                 record::refused(Some(&source), refusal);
-                return Ok(self.refused(refusal, responder));
+                return Ok(self.refused(source.shape(refusal), responder));
             }
         };
         #[cfg_attr(
@@ -144,7 +144,8 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let status = response.status();
         if source.mode() == Mode::Enforce && is_withheld(status) {
             record::withheld(&source, status);
-            return Ok(self.refused(Reason::UpstreamFailed.into(), responder));
+            let refusal = source.shape(Reason::UpstreamFailed.into());
+            return Ok(self.refused(refusal, responder));
         }
         Ok(response)
     }

@@ -25,6 +25,7 @@ impl Gateway {
         let original_reason = refusal.reason();
         let source = route.map_or("", |route| route.source.name());
         let refusal = self.limit_refusal_rate(refusal, source, downstream.address());
+        let refusal = route.map_or(refusal, |route| route.source.shape(refusal));
         record.refused(route, refusal);
         if let Some(error) = downstream.body_error() {
             record.log_lost_body(error);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer, Verifier};
 use hookgate_tests::{Behaviour, Gateway, ReceivedResponse, Upstream, now, send};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::time::timeout;
 use tower_hookgate::{HookgateLayer, Source};
@@ -184,14 +184,22 @@ async fn a_refusal_has_no_body_if_the_provider_takes_one_for_a_mistake() {
     ] {
         let wrong = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         for entry in EntryPoint::both(provider, "").await {
-            let (refused, forwarded) = entry.post(request(&[(header, wrong)], "{}")).await;
-            assert_eq!((refused.status, forwarded), (StatusCode::UNAUTHORIZED, 0));
-            assert_eq!(
-                refused.body.is_empty(),
-                is_empty,
-                "{provider}, {}",
-                entry.name
-            );
+            let forged = request(&[(header, wrong)], "{}");
+            let mut other_method = forged.clone();
+            *other_method.method_mut() = Method::PUT;
+            let too_large = request(&[(header, wrong)], &"a".repeat(1024 * 1024 + 1));
+            for (refused, status) in [(forged, 401), (other_method, 405), (too_large, 413)] {
+                let (refused, forwarded) = entry.post(refused).await;
+                assert_eq!((refused.status.as_u16(), forwarded), (status, 0));
+                let name = format!("{provider}, {}, {status}", entry.name);
+                assert_eq!(refused.body.is_empty(), is_empty, "{name}");
+            }
+            let gone = Behaviour::Response(StatusCode::GONE, &[], Bytes::from("gone"));
+            entry.upstream.queue_behaviour(gone);
+            let (withheld, _) = entry.post(signed(provider, &[], "{}")).await;
+            assert_eq!(withheld.status, StatusCode::BAD_GATEWAY);
+            let name = format!("{provider}, {}, 502", entry.name);
+            assert_eq!(withheld.body.is_empty(), is_empty, "{name}");
         }
     }
 }

@@ -151,10 +151,17 @@ impl Source {
         }
     }
 
-    /// Returns the refusal for `error`, with the status and the body that the provider expects.
+    /// Returns `refusal` with the body that the provider expects. An entry point calls this for
+    /// every refusal of the source.
+    #[must_use]
+    pub fn shape(&self, refusal: Refusal) -> Refusal {
+        refusal.with_body(self.policy.refusal_body)
+    }
+
+    /// Returns the refusal for `error`, with the status that the provider expects.
     pub(crate) fn refusal(&self, error: VerifyError) -> Refusal {
         let scheme = self.verifier.scheme();
-        let refusal = Refusal::from(error).with_body(self.policy.refusal_body);
+        let refusal = Refusal::from(error);
         if error == VerifyError::SignatureMissing && scheme.retries_unsigned() {
             return refusal.asking_to_retry();
         }

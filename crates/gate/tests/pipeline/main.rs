@@ -5,6 +5,7 @@
 mod admission;
 mod dedupe;
 mod fetched_keys;
+mod first_responses;
 mod memory;
 mod receiving;
 mod settlement;
