@@ -113,7 +113,7 @@ fn write_list(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
     Ok(())
 }
 
-/// Text of a fact that nobody has found.
+/// Text of a fact that is not known.
 const NOT_KNOWN: &str = "not known";
 
 /// Returns a cell of a table: the text of a fact, and a link to its source.
@@ -235,15 +235,20 @@ fn write_undocumented(page: &mut String) -> std::fmt::Result {
 const NOT_SUPPORTED: &str = "
 ## Not supported
 
-* **Keys that must be fetched by the key id in a delivery**: Plaid, eBay, Circle, Kinde, FusionAuth,
-  Wix, Gemini's dynamic mode, Fireblocks, Neon, fal.ai, ShipEngine, WeChat Pay. hookgate sends no
-  request because a sender asks for it. PayPal and AWS SNS are supported, with the certificate in a
-  file of the operator.
+* **Keys that are fetched in other ways** than a table `keys` describes: Circle, Gemini's dynamic
+  mode, Neon, fal.ai, ShipEngine, WeChat Pay, Wix. The documentation of Kinde, Saleor and Constant
+  Contact describes a token without a separate body, or a detached one.
 * **Messages that the provider serializes again before it signs them**, so that the signed bytes do
   not follow from the bytes of the delivery: Hygraph, Treezor, Paymid, Exact Online, Contentful
-  (which escapes the path again), Plivo V3, Jira Connect (`qsh`).
+  (which escapes the path again and lists its headers), Inngest, Plivo V3, Jira Connect (`qsh`).
+* **Messages without a boundary between two values**: ConfigCat and QuickNode sign id, timestamp and
+  body without a separator.
+* **A signature over other values than the event**: Dropbox Sign signs the time and the type. Upstash
+  QStash signs a digest in an encoding that the language does not have.
+* **Schemes that no source settles**: Ramp (hex or base64), Oracle Commerce, Worldpay, SignalWire,
+  Statsig.
 * **draft-cavage signatures** (Keygen). RFC 9421 has replaced them.
 * **Unsigned deliveries**: Strava, Salesforce outbound messages, classic Mollie, Supabase database
   webhooks, SNS raw delivery. If the provider lets you choose a header or a password (Datadog,
-  Mailchimp, Brevo), write a scheme with `alg = \"token\"`.
+  Mailchimp, Brevo, New Relic, Zapier, Fillout), write a scheme with `alg = \"token\"`.
 ";
