@@ -67,15 +67,18 @@ impl Delimiters {
     }
 
     /// Whether `value` shows its own end in the message.
+    #[inline]
     pub(crate) fn allow(&self, value: &[u8]) -> bool {
-        !contains_any(value, &self.bytes)
-            || (self.timestamp).is_some_and(|boundary| {
-                let mut others = self
-                    .bytes
-                    .iter()
-                    .filter(|byte| **byte != boundary.separator);
-                others.all(|byte| !value.contains(byte)) && !boundary.contains_time(value)
-            })
+        !contains_any(value, &self.bytes) || self.allow_before_timestamp(value)
+    }
+
+    #[cold]
+    fn allow_before_timestamp(&self, value: &[u8]) -> bool {
+        self.timestamp.is_some_and(|boundary| {
+            let mut bytes = self.bytes.iter();
+            bytes.all(|byte| *byte == boundary.separator || !value.contains(byte))
+                && !boundary.contains_time(value)
+        })
     }
 }
 
@@ -94,6 +97,7 @@ impl TimestampBoundary {
 }
 
 /// Whether `text` contains one of `bytes`. The search is fast if there are few `bytes`.
+#[inline]
 fn contains_any(text: &[u8], bytes: &[u8]) -> bool {
     bytes
         .iter()

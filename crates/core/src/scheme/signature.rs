@@ -100,6 +100,7 @@ pub(crate) enum Trim {
 }
 
 impl Trim {
+    #[inline]
     fn apply(self, item: &[u8]) -> &[u8] {
         match self {
             Self::Nothing => item,

@@ -237,6 +237,7 @@ impl Verifier {
     }
 
     /// Checks the requirements, the digests and the form of a body.
+    #[inline]
     fn check_values(
         &self,
         plan: &Plan,
