@@ -118,9 +118,12 @@ impl<S: ReplayStore> Gate<S> {
                         return Err(Reason::Duplicate.into());
                     }
                     // The response to the first delivery can still be arriving.
-                    if source.answer_matters() && reservation.is_none() {
-                        reservation = Some(self.state().waiting.reserve(verified.body().len())?);
-                    }
+                    let _waiting = match reservation {
+                        None if source.answer_matters() => {
+                            Some(self.state().waiting.reserve(verified.body().len())?)
+                        }
+                        reserved => reserved,
+                    };
                     let response = self.response_to_duplicate(source, &keys).await;
                     return Ok(Admission::Duplicate(Duplicate::new(verified, response)));
                 }

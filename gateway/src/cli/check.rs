@@ -151,11 +151,18 @@ fn signs_time(verifier: &Verifier) -> bool {
     variants.any(|variant| variant.window().is_some())
 }
 
+/// Whether nothing but its content identifies an event of `variant`.
+fn has_only_content(variant: Variant<'_>) -> bool {
+    !variant.signs_id() && variant.window().is_none()
+}
+
 /// Describes how the source recognises a duplicate, and the risk of the rule.
 fn describe_dedupe(source: &Source) -> String {
     let verifier = source.verifier();
     let by = if source.is_dedupe_off() {
         return "off: every verified delivery is forwarded, replays included".to_owned();
+    } else if source.dedupe() == Dedupe::Off && verifier.variants().all(has_only_content) {
+        return describe_content(source);
     } else if verifier.variants().all(Variant::is_token) {
         "recognises retries only: a token does not sign the delivery, so replays pass"
     } else if verifier.variants().all(Variant::signs_id) {

@@ -222,9 +222,10 @@ fn window(window: Option<Window>) -> String {
 pub(super) fn dedupes_by(provider: &Provider) -> &'static str {
     let scheme = provider.scheme();
     if scheme.is_token() {
-        return match scheme.signs_id() {
-            true => "event id; replays pass, as a token signs nothing",
-            false => "whole body; replays pass, as a token signs nothing",
+        return match (scheme.signs_id(), Dedupe::default_for(provider)) {
+            (true, _) => "event id; replays pass, as a token signs nothing",
+            (false, Dedupe::Off) => "nothing; distinct events can have equal bytes",
+            (false, _) => "whole body; replays pass, as a token signs nothing",
         };
     }
     let equal_bytes = provider.facts().equal_bytes().map(Fact::value);

@@ -219,6 +219,7 @@ fn check_states_how_each_scheme_recognises_duplicates() {
             "dedupe     off: distinct events can have equal bytes",
         ),
         ("telegram", "dedupe     recognises retries only: a token"),
+        ("microsoft-graph", "dedupe     off: distinct events"),
         ("dropbox", "dedupe     off"),
     ] {
         let text = VALID.replace(
