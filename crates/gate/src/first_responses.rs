@@ -128,7 +128,7 @@ impl ResponseRecorder {
     }
 
     /// Keeps the response, whose body is complete.
-    pub fn finish(mut self: Box<Self>) {
+    pub fn finish(mut self) {
         let response = FirstResponse {
             status: self.status,
             content_type: self.content_type.take(),

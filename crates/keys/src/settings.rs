@@ -171,11 +171,8 @@ impl KeySettings {
         };
         let needed = rule.credentials();
         for name in &needed {
-            if !self
-                .credentials
-                .get(*name)
-                .is_some_and(|value| !value.is_empty())
-            {
+            let value = self.credentials.get(*name);
+            if value.is_none_or(|value| value.is_empty()) {
                 let message = format!("the credential {name} is missing; the provider asks for it");
                 return Err(SettingsError::new("credentials", message));
             }

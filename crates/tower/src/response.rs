@@ -205,7 +205,7 @@ fn finish(recorder: &mut Option<Box<ResponseRecorder>>) {
     recorder
         .take()
         .into_iter()
-        .for_each(ResponseRecorder::finish);
+        .for_each(|recorder| recorder.finish());
 }
 
 impl<B> fmt::Debug for ResponseBody<B>

@@ -182,7 +182,7 @@ async fn relay(
         recorder
             .take()
             .into_iter()
-            .for_each(ResponseRecorder::finish);
+            .for_each(|recorder| recorder.finish());
         downstream.finish_response(trailers).await?;
         Ok(())
     };
