@@ -196,6 +196,12 @@ impl Gateway {
             state.limits.connections,
             upstreams,
         );
+        let now = self.gate.clock().now();
+        let keys = state.routes.iter().filter_map(|route| {
+            let keys = route.source.keys()?;
+            Some((route.source.name(), keys.stats(now)))
+        });
+        self.metrics.set_keys(keys);
         self.metrics
             .render(self.gate.stats(), self.gate.store().entries())
     }

@@ -40,22 +40,28 @@ impl Certificates {
     ///
     /// Both a server and a client can use it.
     pub fn issue(&self, file: &str, name: &str) -> &Self {
+        let key = KeyPair::generate().expect("the key pair is generated");
+        self.issue_for(file, name, &key);
+        self
+    }
+
+    /// Issues a certificate for `name` and `key` like [`issue`](Self::issue), and returns it.
+    pub fn issue_for(&self, file: &str, name: &str, key: &KeyPair) -> String {
         let mut params = CertificateParams::new([name.to_owned()]).expect("the name is valid");
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        let key = KeyPair::generate().expect("the key pair is generated");
         let issued = params
-            .signed_by(&key, &self.authority)
+            .signed_by(key, &self.authority)
             .expect("the authority signs the certificate");
         let write = |end: &str, text: String| {
             std::fs::write(self.path(&format!("{file}.{end}")), text).expect("the file is written");
         };
         write("pem", issued.pem());
         write("key", key.serialize_pem());
-        self
+        issued.pem()
     }
 
     /// Returns the path of an issued file.

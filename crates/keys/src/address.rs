@@ -48,7 +48,7 @@ impl Address {
     ///
     /// It may have the scheme `http`, a port, a query, and an address literal as its host. It has
     /// no user and no fragment. `{key}` may stand in its path and its query.
-    pub(crate) fn parse_configured(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (tls, rest) = match text.strip_prefix("https://") {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix("http://")?),
@@ -256,7 +256,7 @@ mod tests {
             ("https://127.0.0.1", "https://127.0.0.1/"),
             ("https://keys.example.com?a", "https://keys.example.com/?a"),
         ] {
-            assert_eq!(Address::parse_configured(text).unwrap().to_string(), shown);
+            assert_eq!(Address::parse(text).unwrap().to_string(), shown);
         }
         for text in [
             "ftp://a.test/",
@@ -267,9 +267,9 @@ mod tests {
             "https:///a",
             "https://a.test/a\\b",
         ] {
-            assert_eq!(Address::parse_configured(text), None, "{text}");
+            assert_eq!(Address::parse(text), None, "{text}");
         }
-        let address = Address::parse_configured("https://a.test/{key}/x").unwrap();
+        let address = Address::parse("https://a.test/{key}/x").unwrap();
         assert_eq!(address.with_key("k1").path(), "/k1/x");
     }
 

@@ -51,7 +51,7 @@ impl DocumentRequest {
     pub const MAX_DOCUMENT: usize = 1024 * 1024;
 
     /// Creates a GET request.
-    pub(crate) fn get(address: Address) -> Self {
+    pub fn get(address: Address) -> Self {
         Self {
             address,
             method: Method::GET,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hookgate_core::internal::{ErrorChain, FetchRule, KeyFormat, fetch_rule};
 use hookgate_core::{FetchedKey, KeyReference, Scheme, UnixTime, VerifyError};
@@ -122,6 +123,11 @@ impl KeyFetcher {
         if let Some(client) = client {
             self.0.state().budget.prove(Network::of(client));
         }
+    }
+
+    /// Returns the longest time for which a delivery waits for its key.
+    pub fn timeout(&self) -> Duration {
+        self.0.pins.timeout
     }
 
     /// Takes over the documents of `previous`, if both have the same rule and settings.

@@ -152,7 +152,7 @@ impl KeySettings {
         let address = match url {
             None if rule.is_named_by_deliveries() => None,
             None => return wrong("url", "missing; expected the address of the keys"),
-            Some(url) => match Address::parse_configured(url) {
+            Some(url) => match Address::parse(url) {
                 Some(address) => Some(address),
                 None => {
                     return wrong(
@@ -164,11 +164,33 @@ impl KeySettings {
         };
         let token = match &rule.token {
             None => None,
-            Some(token) => match Address::parse_configured(&token.url) {
+            Some(token) => match Address::parse(&token.url) {
                 Some(address) => Some((address, token.scope.clone())),
                 None => return wrong("token", "expected an address"),
             },
         };
+        self.check_credentials(rule)?;
+        if certificate::roots(self.roots.as_deref()).is_err() {
+            return wrong("ca", "has a certificate that cannot be trusted");
+        }
+        self.check_effects(rule)?;
+        Ok(Pins {
+            address,
+            token,
+            hosts: self.hosts.unwrap_or_else(|| rule.hosts.clone()),
+            path: self.path.or_else(|| rule.path.clone()),
+            names: self.names.unwrap_or_else(|| rule.names.clone()),
+            chain: self.chain,
+            roots: self.roots,
+            timeout: self.timeout,
+            max_age: self.max_age,
+            keep: self.keep,
+            credentials: self.credentials,
+        })
+    }
+
+    /// Checks that exactly the credentials are set that the provider asks for.
+    fn check_credentials(&self, rule: &FetchRule) -> Result<(), SettingsError> {
         let needed = rule.credentials();
         for name in &needed {
             let value = self.credentials.get(*name);
@@ -185,9 +207,12 @@ impl KeySettings {
             let message = format!("the provider does not ask for the credential {name}; remove it");
             return Err(SettingsError::new("credentials", message));
         }
-        if certificate::roots(self.roots.as_deref()).is_err() {
-            return wrong("ca", "has a certificate that cannot be trusted");
-        }
+        Ok(())
+    }
+
+    /// Checks that every setting has an effect.
+    fn check_effects(&self, rule: &FetchRule) -> Result<(), SettingsError> {
+        let wrong = |key, message: &str| Err(SettingsError::new(key, message));
         if !rule.is_named_by_deliveries() && (self.hosts.is_some() || self.path.is_some()) {
             return wrong(
                 "hosts",
@@ -211,19 +236,7 @@ impl KeySettings {
                 "`timeout`, `max_age` and `keep` must be greater than zero",
             );
         }
-        Ok(Pins {
-            address,
-            token,
-            hosts: self.hosts.unwrap_or_else(|| rule.hosts.clone()),
-            path: self.path.or_else(|| rule.path.clone()),
-            names: self.names.unwrap_or_else(|| rule.names.clone()),
-            chain: self.chain,
-            roots: self.roots,
-            timeout: self.timeout,
-            max_age: self.max_age,
-            keep: self.keep,
-            credentials: self.credentials,
-        })
+        Ok(())
     }
 }
 

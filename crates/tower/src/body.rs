@@ -4,16 +4,18 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use hookgate_core::Chunk;
 use hookgate_gate::{BodyError, BodySource};
-use http::HeaderMap;
+use http::{HeaderMap, request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError};
 
+use crate::request::client;
 use crate::resolve::BoxError;
 
 /// The body that the inner service receives: the verified bytes, and the trailers of the
@@ -74,6 +76,8 @@ impl fmt::Debug for VerifiedBody {
 /// Reads the chunks of a request's body, and keeps its trailers.
 pub(crate) struct Frames<'b, B> {
     body: Pin<&'b mut B>,
+    /// The head of the request, whose extensions may have the address of the client.
+    parts: &'b request::Parts,
     /// The least number of bytes that are still missing. Without it, an HTTP/2 stream that is
     /// reset without an error would look complete.
     missing: u64,
@@ -81,13 +85,14 @@ pub(crate) struct Frames<'b, B> {
 }
 
 impl<'b, B> Frames<'b, B> {
-    pub(crate) fn new(body: Pin<&'b mut B>) -> Self
+    pub(crate) fn new(body: Pin<&'b mut B>, parts: &'b request::Parts) -> Self
     where
         B: Body,
     {
         Self {
             missing: body.size_hint().lower(),
             body,
+            parts,
             trailers: None,
         }
     }
@@ -117,6 +122,10 @@ where
                 Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
             }
         }
+    }
+
+    fn client(&self) -> Option<IpAddr> {
+        client(self.parts)
     }
 }
 

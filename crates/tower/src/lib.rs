@@ -15,11 +15,11 @@ mod response;
 mod service;
 
 pub use hookgate_core::{
-    Acknowledgement, BuildError, Chunk, EqualBytes, ExpectedResponses, Fact, Facts, Head,
-    HeadOutcome, Identity, Key, Pending, Problem, Problems, Provider, ReplayKey, ReplayScope,
-    RequestOutcome, Retries, Scheme, SchemeEvidence, SchemeFamily, SchemeWarning, Secret,
-    SecretError, SignError, Signer, SignerBuilder, UndocumentedProvider, UnixTime, Variant,
-    Verified, Verifier, VerifierBuilder, VerifyError, Window,
+    Acknowledgement, BuildError, Chunk, EqualBytes, ExpectedResponses, Fact, Facts, FetchedKey,
+    Head, HeadOutcome, Identity, Key, KeyReference, Pending, Problem, Problems, Provider,
+    ReplayKey, ReplayScope, RequestOutcome, Retries, Scheme, SchemeEvidence, SchemeFamily,
+    SchemeWarning, Secret, SecretError, SignError, Signer, SignerBuilder, UndocumentedProvider,
+    UnixTime, Variant, Verified, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
     AcceptedHead, Admission, Audience, BodyError, BodyLimit, BodySource, BootFence, CheckedRequest,
@@ -27,6 +27,12 @@ pub use hookgate_gate::{
     InboundRequest, Mode, ObservedRequest, ObservedVerdict, OnConflict, OnDuplicate, Outcome,
     Reason, Refusal, ResponseRecorder, Settlement, Source, SourceBuilder, Stats, SystemClock,
 };
+pub use hookgate_keys::{
+    Address, CertificateChain, Document, DocumentRequest, FetchDocument, FetchError, FetchFuture,
+    FetchResult, KeyFetcher, KeySettings, KeyStats, SettingsError,
+};
+#[cfg(feature = "fetch")]
+pub use hookgate_keys::{AddressPolicy, HttpsClient, TlsError};
 #[cfg(feature = "redis")]
 pub use hookgate_replay::redis::{RedisConfig, RedisStore, RedisUrlError, WaitReplicas};
 pub use hookgate_replay::{
@@ -42,6 +48,7 @@ pub use self::extract::{NotVerified, VerifiedJson, VerifiedJsonRejection};
 pub use self::hang_up::OnHangUp;
 pub use self::layer::HookgateLayer;
 pub use self::refuse::{ProblemJson, Refuse};
+pub use self::request::ClientAddress;
 pub use self::resolve::{BoxError, LiveSource, Resolve, Sources};
 pub use self::response::ResponseBody;
 pub use self::service::Hookgate;

@@ -1,5 +1,6 @@
 //! A request as the layer hands it to the gate's pipeline.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hookgate_core::{Head, Verified};
@@ -36,6 +37,10 @@ where
         self.declared_len
     }
 
+    fn client(&self) -> Option<IpAddr> {
+        client(self.parts)
+    }
+
     fn receive<'s>(
         &mut self,
         head: AcceptedHead<'s>,
@@ -58,6 +63,24 @@ where
     fn on_verified(&mut self, source: &Arc<Source>, verified: &Verified) {
         record::verified(source, verified);
     }
+}
+
+/// The address of the client, in the extensions of a request.
+///
+/// The layer does not know the connection. If a source fetches keys, put the address into the
+/// extensions before the layer. Each client network then has a share of the requests for keys. A
+/// flood of invented keys from other networks keeps no genuine key out.
+///
+/// # Security
+///
+/// Take the address from the connection, or from a header that a trusted proxy sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// Returns the address of the client, if the program has put it into the extensions.
+pub(crate) fn client(parts: &request::Parts) -> Option<IpAddr> {
+    let address = parts.extensions.get::<ClientAddress>();
+    address.map(|address| address.0)
 }
 
 /// Finds the source of the request with this head.

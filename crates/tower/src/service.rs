@@ -205,7 +205,7 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             resolver: &*self.resolver,
             parts,
             declared_len,
-            frames: Frames::new(body),
+            frames: Frames::new(body, parts),
         };
         let admission = pin!(self.gate.admit_current(source, &mut request)).await?;
         let trailers = request.frames.trailers;

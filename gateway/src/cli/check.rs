@@ -119,7 +119,10 @@ fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
 /// Writes the keys, the window and the enabled variants of the scheme.
 fn write_scheme(verifier: &Verifier, out: &mut impl Write) -> io::Result<()> {
     let keys: Vec<&str> = verifier.key_ids().collect();
-    write_detail(out, "keys", keys.join(", "))?;
+    match verifier.fetches_keys() {
+        true => write_detail(out, "keys", "fetched from the provider")?,
+        false => write_detail(out, "keys", keys.join(", "))?,
+    }
     if signs_time(verifier) {
         let window = verifier.window();
         let past = format_duration(window.past());

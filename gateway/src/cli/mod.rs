@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod demo;
 mod explain;
+mod fetched_keys;
 mod identify;
 mod providers;
 mod run;
@@ -196,7 +197,7 @@ struct SigningOptions {
     /// The secret, as `env:NAME` or `file:PATH`. To sign for a provider with public keys: the
     /// private key
     #[arg(long, value_name = "SECRET")]
-    secret: String,
+    secret: Option<String>,
 
     /// The public URL that the provider calls, with its query
     #[arg(long, value_name = "URL")]
@@ -219,7 +220,8 @@ impl SigningOptions {
     /// Reads the secret. clap does not parse this option, because its message would repeat the
     /// text of the option, which may be the secret itself.
     fn secret(&self) -> Result<Secret, Error> {
-        SecretRef::parse(&self.secret)
+        let secret = self.secret.as_deref().unwrap_or_default();
+        SecretRef::parse(secret)
             .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
             .and_then(|reference| reference.read())
             .map_err(|message| Error::new(format!("--secret: {message}")))
@@ -250,10 +252,13 @@ impl SigningOptions {
 
     /// Returns a builder for a verifier with `scheme` and `secret`.
     fn verifier(&self, scheme: &Scheme, secret: Secret) -> VerifierBuilder {
-        let mut builder = Verifier::builder(scheme)
-            // A captured delivery may come from a test with a published secret.
-            .with_insecure_published_secrets()
-            .key(secret);
+        // A captured delivery may come from a test with a published secret.
+        let builder = Verifier::builder(scheme).with_insecure_published_secrets();
+        self.with_settings(builder.key(secret))
+    }
+
+    /// Adds the URL, the parameters and the variant to a builder.
+    fn with_settings(&self, mut builder: VerifierBuilder) -> VerifierBuilder {
         if let Some(url) = &self.url {
             builder = builder.url(url);
         }

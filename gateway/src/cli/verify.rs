@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::{Head, RequestOutcome, UnixTime, VerifyError};
+use hookgate_core::{Head, RequestOutcome, UnixTime, Verifier, VerifyError};
 use hookgate_gate::{Clock, Reason};
 use serde_json::json;
 
 use super::capture::CaptureOptions;
 use super::explain::FailedVerification;
-use super::{Error, SigningOptions, build_error, parse_time};
+use super::{Error, SigningOptions, build_error, fetched_keys, parse_time};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -24,6 +24,11 @@ pub(super) struct Options {
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
     at: Option<UnixTime>,
 
+    /// Document with the keys that the provider publishes: a file, or a URL that is fetched.
+    /// Without it, nothing is sent over the network
+    #[arg(long, value_name = "FILE|URL", conflicts_with_all = ["secret", "explain"])]
+    keys: Option<String>,
+
     /// If verification fails, print the likely cause
     #[arg(long)]
     explain: bool,
@@ -34,6 +39,9 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
+    if let Some(keys) = &options.keys {
+        return run_with_keys(options, keys, clock);
+    }
     let signing = &options.signing;
     let secret = signing.secret()?;
     let verifier = signing.verifier(signing.provider.scheme(), secret.clone());
@@ -64,11 +72,34 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         _ => Vec::new(),
     };
 
+    print(options, &outcome, &causes)
+}
+
+/// Verifies with a key of the document `keys`.
+fn run_with_keys(options: &Options, keys: &str, clock: &dyn Clock) -> Result<ExitCode, Error> {
+    let signing = &options.signing;
+    let builder = Verifier::builder(signing.provider.scheme()).fetched_keys();
+    let verifier = signing.with_settings(builder).build();
+    let verifier = verifier.map_err(build_error)?;
+    let (headers, body) = (options.captured.headers()?, options.captured.body()?);
+    let uri = signing.target()?;
+    let head = Head::new(&signing.method, &uri, &headers);
+    let now = options.at.unwrap_or_else(|| clock.now());
+    let outcome = fetched_keys::verify(&verifier, head, body, keys, now)?;
+    print(options, &outcome, &[])
+}
+
+/// Prints the result of the verification, and returns the exit code.
+fn print(
+    options: &Options,
+    outcome: &Result<RequestOutcome, VerifyError>,
+    causes: &[String],
+) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
     if options.json {
-        writeln!(out, "{}", as_json(&outcome, &causes))?;
+        writeln!(out, "{}", as_json(outcome, causes))?;
     } else {
-        writeln!(out, "{}", as_text(&outcome))?;
+        writeln!(out, "{}", as_text(outcome))?;
         for cause in causes {
             writeln!(out, "  {cause}")?;
         }

@@ -24,6 +24,7 @@ use std::time::Duration;
 use hookgate_core::internal::parse;
 use hookgate_core::{Problem, Problems};
 use hookgate_gate::{BootFence, Source};
+use hookgate_keys::KeyFetcher;
 use toml::Table;
 
 pub(crate) use self::network::Network;
@@ -166,7 +167,9 @@ impl Config {
     pub(crate) fn longest_delivery(&self) -> Duration {
         let deliveries = self.routes.iter().map(|route| {
             let upstream = self.upstreams.get(&route.upstream);
+            let keys = route.source.keys().map(KeyFetcher::timeout);
             route.source.body_timeout()
+                + keys.unwrap_or_default()
                 + route.source.duplicate_wait()
                 + upstream.map_or(Duration::ZERO, |upstream| upstream.timeout)
         });

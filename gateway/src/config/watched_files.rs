@@ -105,15 +105,19 @@ fn secret_files(value: &Value, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Adds the certificate and key files of listeners and upstreams to `files`.
+/// Adds the certificate and key files of listeners, upstreams and fetched keys to `files`.
 fn certificate_files(table: &Table, files: &mut Vec<PathBuf>) {
     let listeners = table.get("server").and_then(|server| server.get("tls"));
     let listeners = listeners.and_then(Value::as_array);
     let upstreams = table.get("upstreams").and_then(Value::as_table);
     let upstreams = upstreams.into_iter().flat_map(|all| all.values());
+    let sources = table.get("sources").and_then(Value::as_array);
+    let sources = sources.into_iter().flatten();
+    let keys = sources.filter_map(|source| source.get("keys"));
     let tables = listeners
         .into_iter()
         .flatten()
+        .chain(keys)
         .chain(upstreams.filter_map(|upstream| upstream.get("tls")));
     for table in tables.filter_map(Value::as_table) {
         let paths = table

@@ -77,6 +77,15 @@ impl Routes {
         Self(paths)
     }
 
+    /// Returns every route.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let by_host = self.0.values();
+        by_host.flat_map(|routes| {
+            let of_hosts = routes.hosts.iter().map(|(_, route)| route);
+            routes.any.iter().chain(of_hosts)
+        })
+    }
+
     /// Returns the route of a request.
     pub(crate) fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
         let by_host = self.0.get(request.uri.path())?;

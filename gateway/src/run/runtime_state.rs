@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::Problems;
+use hookgate_gate::Source;
 
 use crate::config::{Config, Limits, UpstreamConfig};
 use crate::pipeline::route::Routes;
@@ -36,6 +37,11 @@ impl RuntimeState {
         previous: Option<&Self>,
     ) -> Result<Self, Problems> {
         let longest_delivery = config.longest_delivery();
+        if let Some(previous) = previous {
+            for route in &config.routes {
+                inherit_keys(&route.source, &previous.routes);
+            }
+        }
         let unchanged = |name: &str, config: &UpstreamConfig| {
             let (previous_config, upstream) = previous?.upstreams.get(name)?;
             (previous_config == config).then(|| Arc::clone(upstream))
@@ -63,5 +69,18 @@ impl RuntimeState {
 
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values().map(|(_, upstream)| upstream)
+    }
+}
+
+/// Lets `source` use the keys that the source of the same name has fetched before a reload.
+fn inherit_keys(source: &Source, previous: &Routes) {
+    let same_name = previous
+        .iter()
+        .find(|route| route.source.name() == source.name());
+    if let (Some(keys), Some(previous)) = (
+        source.keys(),
+        same_name.and_then(|route| route.source.keys()),
+    ) {
+        keys.inherit(previous);
     }
 }

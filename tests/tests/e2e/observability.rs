@@ -156,7 +156,14 @@ async fn an_unwritable_standard_output_stops_no_delivery() {
     }
 }
 
-/// The documented metrics.
+/// The metrics that only a source with fetched keys has.
+pub const KEY_METRICS: [&str; 3] = [
+    "hookgate_key_fetches_total",
+    "hookgate_keys",
+    "hookgate_key_age_seconds",
+];
+
+/// The documented metrics of every gateway.
 pub const METRICS: [&str; 22] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_unhealthy_servers",

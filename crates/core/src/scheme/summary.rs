@@ -2,7 +2,6 @@
 
 use http::{HeaderName, Method, StatusCode};
 
-use super::fetch::FetchRule;
 use super::location::Location;
 use super::{BodyBinding, Plan, Scheme, SignatureKind};
 use crate::mac::Algorithm;
@@ -75,8 +74,7 @@ impl Scheme {
     /// Returns the headers that the scheme reads, in order.
     pub fn headers(&self) -> Vec<&HeaderName> {
         let mut all: Vec<&HeaderName> = Vec::new();
-        let of_keys = self.fetch_rule().into_iter().flat_map(FetchRule::locations);
-        for location in self.plans().iter().flat_map(Plan::locations).chain(of_keys) {
+        for location in self.plans().iter().flat_map(Plan::locations) {
             if let Location::Header(name) = location
                 && !all.contains(&name)
             {

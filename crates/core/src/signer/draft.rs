@@ -10,7 +10,7 @@ use crate::head::Head;
 use crate::multipart::Boundary;
 use crate::scheme::json::Pointer;
 use crate::scheme::location::{Item, Location};
-use crate::scheme::template::{IfAbsent, Variable};
+use crate::scheme::template::{self, IfAbsent, Variable};
 use crate::scheme::{Plan, SignatureKind, field};
 use crate::time::UnixTime;
 use crate::verifier::SigningInput;
@@ -148,6 +148,23 @@ impl Draft<'_> {
                     self.insert(location, invented.as_bytes())?;
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Invents the members of the body that claims of a token repeat.
+    pub(super) fn insert_claimed_members(&mut self) -> Result<(), SignError> {
+        let plan = self.plan;
+        for equal in &plan.require {
+            for location in template::locations(&equal.template) {
+                if matches!(
+                    (location, &equal.location),
+                    (Location::Json(_), Location::Claim(_))
+                ) && !self.has(&Variable::At(location.clone()))
+                {
+                    self.insert(location, self.invented.as_bytes())?;
+                }
             }
         }
         Ok(())

@@ -125,6 +125,7 @@ impl Signer {
         draft.insert_timestamp(at)?;
         draft.apply_requirements(RequirementValue::OfHead)?;
         draft.insert_missing_values()?;
+        draft.insert_claimed_members()?;
         draft.insert_key_id()?;
         draft.insert_content_type();
         if draft.plan.each.is_some() {

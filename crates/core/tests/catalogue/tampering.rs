@@ -104,6 +104,10 @@ fn a_removed_doubled_emptied_truncated_or_extended_header_is_refused() {
             if field == http::header::CONTENT_TYPE {
                 continue;
             }
+            // The name of a published key selects a key to fetch. These cases have a key already.
+            if case.scheme.publishes_keys() && !case.scheme.headers().contains(&field) {
+                continue;
+            }
             let value = value.as_bytes();
             let changed = |bytes: &[u8]| {
                 let mut request = signed.clone();

@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::{EqualBytes, Fact, Provider, UndocumentedProvider, Variant, Window};
+use hookgate_core::internal::fetch_rule;
+use hookgate_core::{EqualBytes, Fact, Provider, Scheme, UndocumentedProvider, Variant, Window};
 use hookgate_gate::Dedupe;
 use http::Method;
 use humantime::format_duration;
@@ -125,6 +126,9 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
     for param in scheme.params() {
         line(out, "needs", &format!("params.{param}"))?;
     }
+    if scheme.publishes_keys() {
+        line(out, "keys", &published_keys(scheme))?;
+    }
     for handshake in scheme.handshakes() {
         line(out, "handshake", &handshake)?;
     }
@@ -155,6 +159,27 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "\n{notes}")?;
     }
     Ok(())
+}
+
+/// Describes how the keys of the provider are fetched.
+fn published_keys(scheme: &Scheme) -> String {
+    let rule = fetch_rule(scheme);
+    let mut needs: Vec<String> = rule
+        .map(|rule| rule.credentials())
+        .unwrap_or_default()
+        .iter()
+        .map(|name| format!("keys.credentials.{name}"))
+        .collect();
+    if rule.is_some_and(|rule| rule.url.is_none() && !rule.is_named_by_deliveries()) {
+        needs.push("keys.url".to_owned());
+    }
+    match needs.is_empty() {
+        true => "published; `keys = {}` in place of `secrets` fetches them".to_owned(),
+        false => format!(
+            "published; `keys` in place of `secrets` fetches them, with {}",
+            needs.join(", ")
+        ),
+    }
 }
 
 fn write_variant(variant: Variant<'_>, out: &mut impl Write) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Turns a parsed configuration file into a [`Config`]. Each file here reads one table.
 
+mod keys;
 mod limits;
 mod provider_advice;
 mod replay;

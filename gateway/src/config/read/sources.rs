@@ -11,7 +11,7 @@ use toml::Value;
 
 use super::limits::Defaults;
 use super::source_policy::SourcePolicy;
-use super::{provider_advice, upstreams, verifier};
+use super::{keys, provider_advice, upstreams, verifier};
 use crate::config::values::{Host, Name, RoutePath};
 use crate::config::{RouteConfig, UpstreamConfig};
 
@@ -115,12 +115,17 @@ fn read_source(
     let provider = read_provider(section);
     let scheme = read_source_scheme(section, provider.as_ref());
     let window = read_window(section, scheme.as_ref());
+    let keys = keys::read(section, name.as_deref(), scheme.as_ref(), warnings);
     let verifier = verifier::read(section, scheme.as_ref(), window, warnings);
     let policy = SourcePolicy::read(section, window, upstream_timeout, defaults, warnings);
     let source = Source::builder(name?, verifier?);
     let source = match &provider {
         Some(CatalogueEntry::Published(provider)) => source.provider(provider),
         Some(CatalogueEntry::Undocumented(provider)) => source.undocumented_provider(provider),
+        None => source,
+    };
+    let source = match keys {
+        Some(keys) => source.keys(keys),
         None => source,
     };
     let source = policy.apply(source).build();

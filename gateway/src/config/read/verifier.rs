@@ -1,7 +1,7 @@
 //! Builds the verifier of a source from its scheme, secrets and parameters.
 
 use hookgate_core::internal::{Report, Section};
-use hookgate_core::{BuildError, Scheme, Verifier, Window};
+use hookgate_core::{BuildError, Key, Scheme, Verifier, Window};
 use hookgate_gate::{Clock, SystemClock};
 use toml::Value;
 
@@ -14,7 +14,11 @@ pub(super) fn read(
     window: Option<Window>,
     warnings: &Report,
 ) -> Option<Verifier> {
-    let keys = read_keys(section, warnings);
+    let fetches_keys = section.has("keys");
+    let keys = match fetches_keys {
+        true => Vec::new(),
+        false => read_secrets(section, scheme, warnings)?,
+    };
     let url = section
         .optional::<String>("url")
         .and_then(|text| read_text(section, "url", &text));
@@ -42,7 +46,9 @@ pub(super) fn read(
         paths.push(path);
         builder = builder.key(key);
     }
-    if paths.is_empty() {
+    if fetches_keys {
+        builder = builder.fetched_keys();
+    } else if paths.is_empty() {
         report_empty_secrets(section);
         return None;
     }
@@ -57,6 +63,21 @@ pub(super) fn read(
     }
     warn_of_inactive(&verifier, &paths, section, warnings);
     Some(verifier)
+}
+
+/// Reads `secrets`. Reports a source without secrets whose provider publishes keys.
+fn read_secrets(
+    section: &Section<'_>,
+    scheme: Option<&Scheme>,
+    warnings: &Report,
+) -> Option<Vec<(String, Key)>> {
+    if scheme.is_some_and(Scheme::publishes_keys) && !section.has("secrets") {
+        let message = "missing; expected `keys = {}` to fetch the keys that the provider \
+                       publishes, or `secrets` with one of these keys";
+        section.wrong("secrets", message);
+        return None;
+    }
+    Some(read_keys(section, warnings))
 }
 
 fn read_allow_published(section: &Section<'_>, warnings: &Report) -> bool {
@@ -101,6 +122,8 @@ fn report_build_error(error: BuildError, section: &Section<'_>, paths: &[String]
             section.wrong("params", error.to_string());
         }
         BuildError::VariantUnknown { .. } => section.wrong("variant", error.to_string()),
+        // The reader of `keys` has reported it.
+        BuildError::KeysNotPublished => {}
         error => section.wrong("secrets", error.to_string()),
     }
 }
@@ -120,7 +143,7 @@ fn warn_of_inactive(
             warnings.add(path, message);
         }
     }
-    if active.is_empty() {
+    if active.is_empty() && !paths.is_empty() {
         let message = "no key is active now: every delivery gets a 503 response until one is";
         warnings.add(section.key_path("secrets"), message);
     }

@@ -16,12 +16,15 @@ use super::values::StoreKind;
 const REQUIRED: [(&str, &[&str]); 4] = [
     ("", &["server", "sources", "upstreams"]),
     ("server.tls", &["cert", "key", "listen"]),
-    ("sources", &["name", "path", "secrets", "upstream"]),
+    ("sources", &["name", "path", "upstream"]),
     ("upstreams.*", &["servers"]),
 ];
 
-/// A table that requires exactly one of two keys.
-const EITHER: (&str, [&str; 2]) = ("upstreams.*.health", ["grpc_service", "path"]);
+/// Tables that require exactly one of two keys.
+const EITHER: [(&str, [&str; 2]); 2] = [
+    ("upstreams.*.health", ["grpc_service", "path"]),
+    ("sources", ["keys", "secrets"]),
+];
 
 /// Returns the schema.
 pub(crate) fn schema() -> Value {
@@ -73,8 +76,8 @@ fn object(table: &Node, path: &str) -> Value {
     if let Some((_, keys)) = required {
         object["required"] = (*keys).into();
     }
-    if path == EITHER.0 {
-        object["oneOf"] = EITHER.1.map(|key| json!({ "required": [key] })).into();
+    if let Some((_, keys)) = EITHER.iter().find(|(name, _)| *name == path) {
+        object["oneOf"] = keys.map(|key| json!({ "required": [key] })).into();
     }
     object
 }
@@ -132,6 +135,7 @@ fn special(path: &str) -> Option<Value> {
         }
         // The scheme language has its own parser and is too large for this schema.
         "sources.scheme" => json!({ "type": "object" }),
+        "sources.keys" => keys(&secret),
         "sources.secrets" => json!({
             "type": "array",
             "minItems": 1,
@@ -151,4 +155,25 @@ fn special(path: &str) -> Option<Value> {
         _ => return None,
     };
     Some(special)
+}
+
+/// Returns the schema of the table `keys` of a source.
+fn keys(secret: &Value) -> Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "type": "object",
+        "properties": {
+            "url": text,
+            "ca": text,
+            "hosts": one_or_several(&text),
+            "path": text,
+            "names": one_or_several(&text),
+            "chain": { "enum": ["roots", "host"] },
+            "timeout": duration(),
+            "max_age": duration(),
+            "keep": duration(),
+            "credentials": { "type": "object", "additionalProperties": secret },
+        },
+        "additionalProperties": false,
+    })
 }

@@ -3,6 +3,7 @@
 //! The handles for each source, key and upstream are looked up when the configuration is read
 //! ([`SourceMetrics`], [`UpstreamMetrics`]), so that a delivery only increments counters.
 
+mod keys;
 mod registry;
 mod source;
 mod upstream;
@@ -10,11 +11,13 @@ mod upstream;
 use std::time::Duration;
 
 use hookgate_gate::{Reason, Stats};
+use hookgate_keys::KeyStats;
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Registry, Result, TextEncoder,
 };
 
+use self::keys::KeyMetrics;
 use self::registry::Registrar;
 pub(crate) use self::source::SourceMetrics;
 pub(crate) use self::upstream::UpstreamMetrics;
@@ -50,6 +53,7 @@ pub(crate) struct Metrics {
     upstreams: UpstreamVectors,
     connections: ConnectionMetrics,
     replay: ReplayMetrics,
+    keys: KeyMetrics,
     config_reloads: IntCounterVec,
     log_lines_dropped: IntCounter,
 }
@@ -127,6 +131,7 @@ impl Metrics {
             upstreams: UpstreamVectors::new(&registrar)?,
             connections: ConnectionMetrics::new(&registrar)?,
             replay: ReplayMetrics::new(&registrar)?,
+            keys: KeyMetrics::new(&registrar)?,
             config_reloads: registrar.counters(
                 "hookgate_config_reloads_total",
                 "Reloads of the configuration by result: success or failure.",
@@ -209,6 +214,11 @@ impl Metrics {
             .set(gauge_value(unverified_bytes));
         self.connections.limit.set(gauge_value(connections_limit));
         self.upstreams.set_gauges(upstreams);
+    }
+
+    /// Sets the metrics of the keys that the sources have fetched.
+    pub(crate) fn set_keys<'s>(&self, sources: impl Iterator<Item = (&'s str, KeyStats)>) {
+        self.keys.set(sources);
     }
 
     /// Renders every metric in the text format of Prometheus.

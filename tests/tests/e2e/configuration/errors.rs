@@ -390,3 +390,111 @@ fn values_that_overflow_or_never_match_are_errors() {
         assert!(output.contains(expected), "{expected}\n{output}");
     }
 }
+
+#[test]
+fn keys_that_cannot_be_fetched_are_errors() {
+    let check = |provider: &str, lines: &str| {
+        let text = VALID
+            .replace(
+                "provider = \"beatapi\"",
+                &format!("provider = {provider:?}"),
+            )
+            .replace("secrets = [\"env:GOOD\"]", lines);
+        assert_ne!(text, VALID);
+        run_on("check", &text)
+    };
+    let plaid = r#"keys = { credentials = { client_id = "env:GOOD", secret = "env:GOOD" } }"#;
+    let paypal = "params = { webhook_id = \"1\" }\n";
+    let oidc = "params = { issuer = \"https://a.test\", audience = \"b\" }\n";
+    for (provider, lines, expected) in [
+        (
+            "beatapi",
+            "keys = {}".to_owned(),
+            "publishes no keys; expected `secrets`",
+        ),
+        (
+            "plaid",
+            String::new(),
+            "secrets: missing; expected `keys = {}`",
+        ),
+        (
+            "plaid",
+            "keys = {}".to_owned(),
+            "keys.credentials: the credential client_id is missing",
+        ),
+        (
+            "plaid",
+            plaid.replace("client_id", "other"),
+            "keys.credentials: the credential client_id is missing",
+        ),
+        (
+            "plaid",
+            plaid.replace("env:GOOD", "the-secret-itself"),
+            "keys.credentials.secret: expected env:NAME or file:PATH",
+        ),
+        (
+            "plaid",
+            format!("secrets = [\"env:GOOD\"]\n{plaid}"),
+            "`secrets` and `keys` are both set",
+        ),
+        (
+            "plaid",
+            plaid.replace("keys = {", "keys = { hosts = [\"a.example.com\"],"),
+            "keys.hosts: has no effect",
+        ),
+        (
+            "paypal",
+            format!("{paypal}keys = {{ hosts = [\"*.com\"], uri = \"x\" }}"),
+            "keys.hosts[0]: expected a host name in lower case",
+        ),
+        (
+            "paypal",
+            format!("{paypal}keys = {{ uri = \"x\" }}"),
+            "keys.uri: unknown key",
+        ),
+        (
+            "paypal",
+            format!("{paypal}keys = {{ ca = \"/nowhere.pem\" }}"),
+            "keys.ca: cannot read /nowhere.pem",
+        ),
+        (
+            "paypal",
+            format!("{paypal}keys = {{ chain = \"none\" }}"),
+            "keys.chain: expected \"roots\" or \"host\"",
+        ),
+        (
+            "paypal",
+            format!("{paypal}keys = {{ timeout = \"0s\" }}"),
+            "keys.timeout: must be greater than zero",
+        ),
+        ("oidc", format!("{oidc}keys = {{}}"), "keys.url: missing"),
+        (
+            "oidc",
+            format!("{oidc}keys = {{ url = \"ftp://a.test/\" }}"),
+            "keys.url: expected an address such as https://",
+        ),
+    ] {
+        let (exit, output) = check(provider, &lines);
+        assert_eq!(exit, Some(78), "{provider} {lines}: {output}");
+        assert!(output.contains(expected), "{expected}: {output}");
+        assert!(!output.contains("the-secret-itself"), "{output}");
+    }
+    let http = format!("{oidc}keys = {{ url = \"http://10.0.0.1/keys\" }}");
+    for (provider, lines, expected) in [
+        ("plaid", plaid.to_owned(), "fetched from the provider"),
+        (
+            "paypal",
+            format!("{paypal}keys = {{}}"),
+            "fetched from the provider",
+        ),
+        (
+            "oidc",
+            http,
+            "keys that arrive over plain HTTP can be replaced",
+        ),
+    ] {
+        let (exit, output) = check(provider, &lines);
+        assert_eq!(exit, Some(0), "{provider} {lines}: {output}");
+        assert!(output.contains(expected), "{expected}: {output}");
+    }
+}

@@ -175,11 +175,16 @@ fn the_example_configuration_loads() {
         )
         .replace("/etc/hookgate/tls.crt", &path("tls.pem"))
         .replace("/etc/hookgate/tls.key", &path("tls.key"));
-    let text = ["BEATAPI_SECRET", "BEEL_OLD", "PARTNER_SECRET"]
-        .iter()
-        .fold(text, |text, name| {
-            text.replace(&format!("env:{name}"), "env:GOOD")
-        });
+    let names = [
+        "BEATAPI_SECRET",
+        "BEEL_OLD",
+        "PARTNER_SECRET",
+        "PLAID_CLIENT_ID",
+        "PLAID_SECRET",
+    ];
+    let text = names.iter().fold(text, |text, name| {
+        text.replace(&format!("env:{name}"), "env:GOOD")
+    });
     let (exit, output) = run_on("check", &text);
     assert_eq!(exit, Some(0), "{output}");
 }
