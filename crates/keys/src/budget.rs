@@ -16,7 +16,7 @@ const TOTAL: u32 = 60;
 const UNPROVEN: u32 = TOTAL / 2;
 /// Requests of one minute for one network.
 const PER_NETWORK: u32 = 5;
-/// The most networks that count as proven. The oldest of them goes first.
+/// The most networks that count as proven. The oldest network goes first.
 const MAX_PROVEN: usize = 4096;
 
 /// A client network: an IPv4 address or an IPv6 /64.

@@ -11,7 +11,7 @@ use crate::target::{Content, Target};
 
 /// The least time between two requests for a document that lacks a key.
 pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
-/// The time after the first failure until the next request. Each further failure doubles it.
+/// The time after the first failure until the next request. Each further failure doubles the wait.
 const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// The keys of a document.

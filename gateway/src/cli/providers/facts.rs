@@ -74,7 +74,7 @@ pub(super) fn equal_bytes_text(equal: &EqualBytes) -> String {
     format!("{answer}: {}", equal.why())
 }
 
-/// Writes the known facts, and the names of those that are not known.
+/// Writes the known facts, and the names of the unknown facts.
 pub(super) fn write(facts: &Facts, out: &mut impl Write) -> io::Result<()> {
     for row in rows(facts) {
         line(out, row.label, &format!("{} ({})", row.text, row.source))?;

@@ -13,6 +13,8 @@ pub(super) struct Settings {
     pub(super) body_limit: BodyLimit,
     /// The window, if the scheme signs a timestamp.
     pub(super) window: Option<Window>,
+    /// The window that the catalogue sets.
+    pub(super) provider_window: Option<Window>,
 }
 
 /// Adds a warning for each setting that loses events of `provider`.
@@ -60,17 +62,28 @@ pub(super) fn warn(
             ),
         );
     }
-    if let Some(window) = settings.window
-        && facts.resigned().is_none()
-    {
-        let past = format_duration(window.past());
-        warn(
-            "window",
-            format!(
-                "it is not known whether {title} signs a retry anew. If it does not, a retry is \
-                 refused when its event is older than {past}. Watch refusals with the reason \
-                 `timestamp_too_old`, and set `window.past` if they are retries"
+    if let (Some(window), Some(default)) = (settings.window, settings.provider_window) {
+        let (past, usual) = (window.past(), default.past());
+        let text = format_duration(past);
+        match facts.resigned().map(Fact::value) {
+            Some(false) if past < usual => warn(
+                "window",
+                format!(
+                    "{title} signs each event once, and its retries are refused when the event is \
+                     older than {text}. Expected `past` of at least {}",
+                    format_duration(usual)
+                ),
             ),
-        );
+            // A window of the operator's own is a decision.
+            None if past == usual => warn(
+                "window",
+                format!(
+                    "it is not known whether {title} signs a retry anew. If it does not, a retry \
+                     is refused when its event is older than {text}. Watch refusals with the \
+                     reason `timestamp_too_old`, and set `window.past` if they are retries"
+                ),
+            ),
+            _ => {}
+        }
     }
 }

@@ -134,6 +134,7 @@ fn read_source(
             upstream_timeout,
             body_limit: source.body_limit(),
             window,
+            provider_window: provider.scheme().window(),
         };
         provider_advice::warn(section, provider, &settings, warnings);
     }

@@ -83,6 +83,14 @@ fn valid_but_dangerous_settings_are_warnings() {
             ),
             "replay.store",
         ),
+        (
+            VALID,
+            (
+                "\"beatapi\"\nsecrets",
+                "\"mailgun\"\nwindow = { past = \"10m\" }\nsecrets",
+            ),
+            "sources[0].window",
+        ),
     ] {
         let (exit, output) = run_on("check", &good.replacen(bad.0, bad.1, 1));
         assert_eq!(exit, Some(0), "{output}");
