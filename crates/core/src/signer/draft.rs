@@ -66,6 +66,9 @@ impl Draft<'_> {
         if !self.plan.allows_body(&self.body) {
             return Err(SignError::BodyNotAllowed);
         }
+        if !self.signing_input(None).has_valid_id() {
+            return Err(SignError::IdMalformed);
+        }
         match self.signing_input(None).allows_after_url(after_url) {
             true => Ok(()),
             false => Err(SignError::QueryMismatch),

@@ -2,6 +2,7 @@
 
 use super::after_url::AfterUrl;
 use super::body_view::BodyView;
+use super::head_fields::{id_location, read_id};
 use super::head_segments::HeadSegments;
 use super::head_view::HeadView;
 use super::render::{Rendered, render};
@@ -10,6 +11,7 @@ use crate::error::VerifyError;
 use crate::head::Head;
 use crate::multipart::Boundary;
 use crate::scheme::Plan;
+use crate::scheme::location::Location;
 use crate::scheme::template::{self, Segment, Variable};
 
 /// The parts of a delivery that is not signed yet.
@@ -37,6 +39,12 @@ impl SigningInput<'_> {
             message.extend_from_slice(bytes);
         })?;
         Ok(message)
+    }
+
+    /// Whether the verifier would accept the event id, if a header has it.
+    pub(crate) fn has_valid_id(self) -> bool {
+        let is_header = matches!(id_location(self.plan), Some(Location::Header(_)));
+        !is_header || read_id(self.plan, &self.head_view()).is_ok()
     }
 
     /// Renders a template with values of the head or of the body.

@@ -111,6 +111,22 @@ fn an_id_with_a_segment_that_reads_as_a_timestamp_is_refused() {
     assert!(delivery(&verifier, &genuine).is_ok());
 }
 
+#[test]
+fn a_signer_refuses_an_id_that_the_verifier_refuses() {
+    let provider = Provider::named("standard-webhooks").unwrap();
+    let secret = Secret::new(format!("whsec_{STANDARD_SECRET}")).unwrap();
+    let signer = Signer::new(provider.scheme(), &secret).unwrap();
+    for (id, is_good) in [("evt.1", true), ("evt.1784187600", false)] {
+        let mut request = post("/", "{}");
+        let value = HeaderValue::from_static(id);
+        request.headers_mut().insert("webhook-id", value);
+        let with_header = signer.sign_request(request, NOW, None);
+        assert_eq!(with_header.is_ok(), is_good, "{id}");
+        let with_argument = signer.sign_request(post("/", "{}"), NOW, Some(id));
+        assert_eq!(with_argument.is_ok(), is_good, "{id}");
+    }
+}
+
 /// The signed fields of an Adyen item, in the order of the message.
 const ADYEN_FIELDS: [&str; 8] = [
     "/pspReference",

@@ -112,6 +112,12 @@ pub(crate) fn check_unambiguous(
         if is_id {
             id_delimiters.add(&delimiters);
         }
+        // The verifier checks an id of the head by itself, so the template need not repeat it.
+        let is_checked = value.variable == Variable::Id
+            && matches!(context.ids, [location] if !location.is_in_body());
+        if is_checked {
+            continue;
+        }
         value.delimiters = delimiters;
     }
     Ok(constraints)
