@@ -145,7 +145,10 @@ fn without_repeated(mut keys: Vec<NamedKey>) -> Vec<NamedKey> {
 fn algorithms(scheme: &Scheme) -> Vec<String> {
     scheme
         .variants()
-        .filter_map(|variant| variant.algorithm().strip_prefix("jwt-"))
+        .filter_map(|variant| {
+            let name = variant.algorithm();
+            name.strip_prefix("jwt-").or(name.strip_prefix("jws-"))
+        })
         .map(str::to_ascii_uppercase)
         .collect()
 }

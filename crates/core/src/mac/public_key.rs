@@ -38,6 +38,8 @@ pub(crate) enum PublicAlgorithm {
     EcdsaP256Sha256Fixed,
     /// Signatures in DER over SHA-1, which eBay uses.
     EcdsaP256Sha1,
+    /// Signatures as two numbers of 66 bytes each (RFC 7518 §3.4).
+    EcdsaP521Sha512Fixed,
     RsaPkcs1Sha256,
     /// SHA-256 or SHA-1: AWS SNS signs with either, and the body says which.
     RsaPkcs1Sha256OrSha1,
@@ -55,6 +57,7 @@ impl PublicAlgorithm {
             // A DER sequence of two integers of at most 33 bytes.
             Self::EcdsaP256Sha256 | Self::EcdsaP256Sha1 => TagLen::AtMost(72),
             Self::EcdsaP256Sha256Fixed => TagLen::Exactly(64),
+            Self::EcdsaP521Sha512Fixed => TagLen::Exactly(132),
             Self::RsaPkcs1Sha256 | Self::RsaPkcs1Sha256OrSha1 | Self::RsaPssSha512 => {
                 TagLen::AtMost(*Self::RSA_BITS.end() / 8)
             }
@@ -67,6 +70,7 @@ impl PublicAlgorithm {
 pub(crate) enum PublicKey {
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
     EcdsaP256(Form, Box<p256::ecdsa::VerifyingKey>),
+    EcdsaP521(Box<p521::ecdsa::VerifyingKey>),
     /// The parameters (one of them must fit), and the modulus and exponent in DER
     /// (RFC 8017 §A.1.1).
     Rsa(&'static [&'static ring_signature::RsaParameters], Arc<[u8]>),
@@ -103,6 +107,7 @@ impl PublicKey {
             PublicAlgorithm::EcdsaP256Sha256 => p256(Form::Der, info, bytes),
             PublicAlgorithm::EcdsaP256Sha256Fixed => p256(Form::Fixed, info, bytes),
             PublicAlgorithm::EcdsaP256Sha1 => p256(Form::DerSha1, info, bytes),
+            PublicAlgorithm::EcdsaP521Sha512Fixed => p521(info, bytes),
             PublicAlgorithm::RsaPkcs1Sha256 => {
                 rsa(&RSA_PKCS1_SHA256, bits(ID_RSA).unwrap_or(bytes))
             }
@@ -130,6 +135,8 @@ impl PublicKey {
                     .verify_prehash(&Sha1::digest(message), &signature)
                     .is_ok(),
             }),
+            Self::EcdsaP521(key) => p521::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             Self::Rsa(parameters, key) => parameters.iter().any(|parameters| {
                 UnparsedPublicKey::new(*parameters, key)
                     .verify(message, signature)
@@ -169,6 +176,15 @@ fn p256(
         None => p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).ok(),
     };
     key.map(|key| PublicKey::EcdsaP256(form, Box::new(key)))
+        .ok_or(SecretError::PublicKey)
+}
+
+fn p521(info: Option<SubjectPublicKeyInfoRef<'_>>, bytes: &[u8]) -> Result<PublicKey, SecretError> {
+    let key = match info {
+        Some(info) => p521::PublicKey::try_from(info).ok().map(Into::into),
+        None => p521::ecdsa::VerifyingKey::from_sec1_bytes(bytes).ok(),
+    };
+    key.map(|key| PublicKey::EcdsaP521(Box::new(key)))
         .ok_or(SecretError::PublicKey)
 }
 
@@ -228,6 +244,7 @@ pub(crate) fn read_pem(text: &[u8]) -> Result<Vec<u8>, SecretError> {
 pub(crate) enum PrivateKey {
     Ed25519(Box<ed25519_dalek::SigningKey>),
     EcdsaP256(Form, Box<p256::ecdsa::SigningKey>),
+    EcdsaP521(Box<p521::ecdsa::SigningKey>),
     Rsa(
         &'static dyn ring_signature::RsaEncoding,
         Arc<ring::rsa::KeyPair>,
@@ -267,6 +284,10 @@ impl PrivateKey {
             PublicAlgorithm::EcdsaP256Sha256 => p256(Form::Der),
             PublicAlgorithm::EcdsaP256Sha256Fixed => p256(Form::Fixed),
             PublicAlgorithm::EcdsaP256Sha1 => p256(Form::DerSha1),
+            PublicAlgorithm::EcdsaP521Sha512Fixed => p521::ecdsa::SigningKey::from_pkcs8_der(bytes)
+                .or_else(|_| p521::ecdsa::SigningKey::from_slice(bytes))
+                .ok()
+                .map(|key| Self::EcdsaP521(Box::new(key))),
             PublicAlgorithm::RsaPkcs1Sha256 | PublicAlgorithm::RsaPkcs1Sha256OrSha1 => {
                 rsa(&ring_signature::RSA_PKCS1_SHA256)
             }
@@ -289,6 +310,10 @@ impl PrivateKey {
                     Form::Der | Form::DerSha1 => signature.to_der().as_bytes().to_vec(),
                     Form::Fixed => signature.to_bytes().to_vec(),
                 })
+            }
+            Self::EcdsaP521(key) => {
+                let signature: p521::ecdsa::Signature = key.sign(message);
+                Some(signature.to_bytes().to_vec())
             }
             Self::Rsa(encoding, pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];

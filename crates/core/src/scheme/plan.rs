@@ -45,6 +45,9 @@ pub(crate) struct Plan {
     pub(crate) body: BodyBinding,
     /// Whether the JSON Web Token authenticates the caller alone, and serves many deliveries.
     pub(crate) bearer: bool,
+    /// The template of the message that is the payload of a JSON Web Signature. The signature
+    /// header has no payload of its own (RFC 7515 appendix F).
+    pub(crate) detached: Option<String>,
     pub(crate) url: UrlRule,
     /// Whether the form of the body matters: `body`, the fields of a form, or the text after a
     /// URL.

@@ -209,6 +209,7 @@ impl<'s> Variant<'s> {
     /// Returns the algorithm, by its name in the scheme language.
     pub fn algorithm(self) -> &'static str {
         match &self.0.kind {
+            SignatureKind::Jwt { .. } if self.0.detached.is_some() => "jws-es512",
             SignatureKind::Jwt { algorithms } => algorithms.first().map_or("", |jwt| jwt.name),
             _ => self.0.algorithm.name(),
         }
@@ -221,9 +222,8 @@ impl<'s> Variant<'s> {
     pub fn signed_message(self) -> Option<&'s str> {
         match &self.0.kind {
             SignatureKind::Message { template } => Some(template),
-            SignatureKind::Jwt { .. }
-            | SignatureKind::MessageSignature(_)
-            | SignatureKind::Token => None,
+            SignatureKind::Jwt { .. } => self.0.detached.as_deref(),
+            SignatureKind::MessageSignature(_) | SignatureKind::Token => None,
         }
     }
 
@@ -244,6 +244,10 @@ impl<'s> Variant<'s> {
                 format!("RFC 9421: {}", components.join(", "))
             }
             SignatureKind::Jwt { .. } => {
+                if let Some(template) = &self.0.detached {
+                    let template = template.replace('\n', "\\n");
+                    return format!("the header of the token, and {template}");
+                }
                 let claims: Vec<String> = self
                     .0
                     .require

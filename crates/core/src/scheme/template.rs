@@ -75,6 +75,11 @@ pub(crate) enum Variable {
     /// The values of the headers that an item of the signature header names. Blanks separate the
     /// names; `.` joins the values.
     HeadersOf(Item),
+    /// The encoded header of a JSON Web Signature.
+    JwsHeader,
+    /// A line `NAME: VALUE` for each header that this member of the header of a JSON Web Signature
+    /// lists, separated by commas. Each line ends with a line feed.
+    HeaderLines(Box<str>),
     /// The value at a location.
     At(Location),
     /// The value at a location in the head. Some deliveries sign it as it is, others in lower
@@ -121,7 +126,8 @@ impl Filter {
 }
 
 impl Variable {
-    const NAMES: [(&'static str, Self); 9] = [
+    const NAMES: [(&'static str, Self); 10] = [
+        ("jws-header", Self::JwsHeader),
         ("body", Self::Body),
         ("ts", Self::Timestamp),
         ("id", Self::Id),
@@ -154,6 +160,9 @@ impl Variable {
     fn parse(text: &str) -> Option<Self> {
         if let Some((_, variable)) = Self::NAMES.iter().find(|(name, _)| *name == text) {
             return Some(variable.clone());
+        }
+        if let Some(name) = text.strip_prefix("header-lines:jose:") {
+            return (!name.is_empty()).then(|| Self::HeaderLines(name.into()));
         }
         match text.strip_prefix("headers-of:") {
             Some(list) => match Location::parse(list)? {

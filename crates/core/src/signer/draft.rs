@@ -222,6 +222,7 @@ impl Draft<'_> {
             settings: &self.signer.settings,
             head: Head::from(&self.parts),
             list: list.map(str::as_bytes),
+            claims: None,
             body: &self.body,
         }
     }

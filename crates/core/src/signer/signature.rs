@@ -13,9 +13,10 @@ use crate::message_signature::{self, Component, Digests, Metadata, Policy};
 use crate::scheme::field::Encoding;
 use crate::scheme::location::Location;
 use crate::scheme::signature::SignatureLocation;
+use crate::scheme::template::Variable;
 use crate::scheme::{JwtAlgorithm, SignatureKind};
 use crate::time::UnixTime;
-use crate::verifier::SigningInput;
+use crate::verifier::{Claims, SigningInput, detached_signing_input};
 
 /// Time from the signing of a token to its expiry.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
@@ -104,7 +105,32 @@ impl Draft<'_> {
         algorithms: &[JwtAlgorithm],
         at: UnixTime,
     ) -> Result<(), SignError> {
+        let header = self.token_header(algorithms)?;
+        if self.plan.detached.is_some() {
+            return self.sign_detached(&header, algorithms);
+        }
         let claims = self.token_claims(at)?;
+        let [header, claims] =
+            [header, Value::Object(claims)].map(|part| base64url(part.to_string().as_bytes()));
+        let signed = format!("{header}.{claims}");
+        let signature = base64url(&self.signature(signed.as_bytes())?);
+        self.insert_token(&format!("{signed}.{signature}"))
+    }
+
+    /// Inserts a token where the scheme reads it.
+    fn insert_token(&mut self, token: &str) -> Result<(), SignError> {
+        let prefix = String::from_utf8_lossy(&self.plan.signature.prefix);
+        let token = format!("{prefix}{token}");
+        match &self.plan.signature.location {
+            SignatureLocation::Locations(locations) if !locations.is_empty() => {
+                self.insert(&locations[0], token.as_bytes())
+            }
+            _ => Err(SignError::FieldMalformed),
+        }
+    }
+
+    /// Returns the header of a token, with the members that the scheme reads.
+    fn token_header(&self, algorithms: &[JwtAlgorithm]) -> Result<Value, SignError> {
         let algorithm = algorithms.first().map(|jwt| jwt.registered_name());
         let mut header = serde_json::json!({ "alg": algorithm, "typ": "JWT" });
         let rule = self.signer.scheme.fetch_rule();
@@ -113,18 +139,37 @@ impl Draft<'_> {
                 header[&**name] = self.invented.into();
             }
         }
-        let [header, claims] =
-            [header, Value::Object(claims)].map(|part| base64url(part.to_string().as_bytes()));
-        let signed = format!("{header}.{claims}");
-        let signature = base64url(&self.signature(signed.as_bytes())?);
-        let prefix = String::from_utf8_lossy(&self.plan.signature.prefix);
-        let token = format!("{prefix}{signed}.{signature}");
-        match &self.plan.signature.location {
-            SignatureLocation::Locations(locations) if !locations.is_empty() => {
-                self.insert(&locations[0], token.as_bytes())
+        for required in &self.plan.require {
+            if let Location::Jose(name) = &required.location {
+                let value = self.signing_input(None).text(&required.template)?;
+                header[&**name] = String::from_utf8_lossy(&value).into_owned().into();
             }
-            _ => Err(SignError::FieldMalformed),
         }
+        for value in self.plan.message.placeholders() {
+            if let Variable::HeaderLines(name) = &value.variable {
+                let names: Vec<&str> = self.plan.listed_headers().map(HeaderName::as_str).collect();
+                header[&**name] = names.join(",").into();
+            }
+        }
+        Ok(header)
+    }
+
+    /// Signs the message as the payload of a JSON Web Signature (RFC 7515 appendix F).
+    fn sign_detached(
+        &mut self,
+        header: &Value,
+        algorithms: &[JwtAlgorithm],
+    ) -> Result<(), SignError> {
+        let header = base64url(header.to_string().as_bytes());
+        let claims = Claims::from_header(header.as_bytes(), algorithms);
+        let (claims, _) = claims.map_err(|_| SignError::FieldMalformed)?;
+        let input = SigningInput {
+            claims: Some(&claims),
+            ..self.signing_input(None)
+        };
+        let signed = detached_signing_input(&input.message()?);
+        let signature = base64url(&self.signature(&signed)?);
+        self.insert_token(&format!("{header}..{signature}"))
     }
 
     fn token_claims(&self, at: UnixTime) -> Result<Map<String, Value>, SignError> {

@@ -8,6 +8,7 @@ use super::Verifier;
 use super::after_url::AfterUrl;
 use super::body_view::BodyView;
 use super::checked_head::{CheckedHead, MessageCandidate, SignatureCheck};
+use super::detached;
 use super::head_fields::compose_event_id;
 use super::key::PreparedKey;
 use super::lookup::timestamp_error;
@@ -194,6 +195,9 @@ impl Verifier {
                     text.reserve(view.body.len() + 128);
                     let append = |bytes: &[u8]| text.extend_from_slice(bytes);
                     segments.whole_message(message, view, append)?;
+                    if plan.detached.is_some() {
+                        text = detached::signing_input(&text);
+                    }
                 }
                 match key.expects(&text, signatures) {
                     Some(expected) => expected,

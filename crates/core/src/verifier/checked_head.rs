@@ -164,6 +164,9 @@ impl Verifier {
                 claims = found;
                 checked.expires = claims.check_time(now, JWT_LEEWAY)?;
                 view.claims = Some(&claims);
+                if plan.detached.is_some() {
+                    message.segments = self.read_payload(plan, &view)?;
+                }
                 let text = timestamp_text(plan, &view)?;
                 message.timestamp = self.check_head_timestamp(plan, text.as_deref(), now)?;
                 checked.messages.push(message);
@@ -337,7 +340,10 @@ impl Verifier {
         let token = plan.signature.without_prefix(value);
         let token = token.ok_or(VerifyError::SignatureMalformed)?;
         let (signed, signature) = jwt::split(token).ok_or(VerifyError::SignatureMalformed)?;
-        let (claims, algorithm) = Claims::read(signed, algorithms)?;
+        let (claims, algorithm) = match plan.detached {
+            None => Claims::read(signed, algorithms)?,
+            Some(_) => Claims::read_detached(signed, algorithms)?,
+        };
         // The length of the signature binds it to this algorithm: the others differ in length.
         let tag = plan
             .signature

@@ -151,6 +151,12 @@ impl<'h> HeadView<'h> {
                 target.into_bytes().into()
             }
             Variable::HeadersOf(item) => self.listed_headers(item)?.into(),
+            Variable::JwsHeader => {
+                let claims = self.claims.ok_or(LookupError::Missing)?;
+                let header = claims.encoded_header.as_deref();
+                header.ok_or(LookupError::Missing)?.to_vec().into()
+            }
+            Variable::HeaderLines(member) => self.header_lines(member)?.into(),
             Variable::At(location) => return self.at(location),
             Variable::EitherCase(location) => {
                 let value = self.at(location)?;
@@ -194,6 +200,48 @@ impl<'h> HeadView<'h> {
             Some(endpoint) => endpoint.path(),
             None => self.head.uri.path(),
         }
+    }
+
+    /// Returns the names of the headers that `member` of the signature's header lists.
+    pub(super) fn listed_names(
+        &self,
+        member: &str,
+    ) -> Result<Vec<(String, HeaderName)>, LookupError> {
+        let list = self.claims.and_then(|claims| claims.header_text(member));
+        let mut names: Vec<(String, HeaderName)> = Vec::new();
+        for text in list
+            .unwrap_or_default()
+            .split(',')
+            .filter(|text| !text.is_empty())
+        {
+            let name = HeaderName::from_bytes(text.as_bytes()).ok();
+            let name = name.ok_or(LookupError::Malformed)?;
+            // Each header counts once, so the result is not longer than the head.
+            let is_listed = names.iter().any(|(_, listed)| *listed == name);
+            if names.len() == MAX_LISTED_HEADERS || is_listed {
+                return Err(LookupError::Malformed);
+            }
+            names.push((text.to_owned(), name));
+        }
+        Ok(names)
+    }
+
+    /// Returns a line for each header that `member` of the signature's header lists, with the
+    /// name as it is written there.
+    fn header_lines(&self, member: &str) -> Result<Vec<u8>, LookupError> {
+        let mut lines = Vec::new();
+        for (text, name) in self.listed_names(member)? {
+            lines.extend_from_slice(text.as_bytes());
+            lines.extend_from_slice(b": ");
+            let value = self.header(&name)?;
+            // A field value has no line feed (RFC 9110 §5.5), so a line cannot end early.
+            if value.contains(&b'\n') {
+                return Err(LookupError::Malformed);
+            }
+            lines.extend_from_slice(&value);
+            lines.push(b'\n');
+        }
+        Ok(lines)
     }
 
     /// Returns the values of the headers that `item` lists, with a dot between them.

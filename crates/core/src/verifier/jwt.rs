@@ -26,7 +26,9 @@ pub(super) fn split(token: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The claims of a token, and the members of its header.
 #[derive(Clone, Debug)]
-pub(super) struct Claims {
+pub(crate) struct Claims {
+    /// The encoded header of a signature that has no payload of its own.
+    pub(super) encoded_header: Option<Box<[u8]>>,
     header: Map<String, Value>,
     claims: Map<String, Value>,
 }
@@ -49,19 +51,48 @@ impl Claims {
             .iter()
             .position(|byte| *byte == b'.')
             .ok_or(MALFORMED)?;
-        let header = object(&signed[..at]).ok_or(MALFORMED)?;
-        let named = header.get("alg").and_then(Value::as_str);
-        let wanted = named.map(|name| format!("jwt-{}", name.to_ascii_lowercase()));
-        let mut algorithms = algorithms.iter();
-        let chosen = algorithms.find(|jwt| Some(jwt.name) == wanted.as_deref());
-        let chosen = chosen.ok_or(VerifyError::SignatureVersionUnknown)?;
-        // A token with an unknown critical extension must be refused (RFC 7515 §4.1.11). No
-        // extension is known.
-        if header.contains_key("crit") {
-            return Err(VerifyError::SignatureVersionUnknown);
-        }
+        let (header, algorithm) = read_header(&signed[..at], algorithms)?;
         let claims = object(&signed[at + 1..]).ok_or(MALFORMED)?;
-        Ok((Self { header, claims }, chosen.algorithm))
+        let encoded_header = None;
+        let claims = Self {
+            encoded_header,
+            header,
+            claims,
+        };
+        Ok((claims, algorithm))
+    }
+
+    /// Reads the header of a signature whose payload is not in the token. `signed` is the encoded
+    /// header and a dot.
+    ///
+    /// # Errors
+    ///
+    /// The errors are those of [`read`](Self::read). A token with a payload is malformed.
+    pub(super) fn read_detached(
+        signed: &[u8],
+        algorithms: &[JwtAlgorithm],
+    ) -> Result<(Self, Algorithm), VerifyError> {
+        let encoded = signed.strip_suffix(b".");
+        let encoded = encoded.ok_or(VerifyError::SignatureMalformed)?;
+        Self::from_header(encoded, algorithms)
+    }
+
+    /// Creates the claims of an encoded header alone.
+    ///
+    /// # Errors
+    ///
+    /// The errors are those of [`read`](Self::read).
+    pub(crate) fn from_header(
+        encoded: &[u8],
+        algorithms: &[JwtAlgorithm],
+    ) -> Result<(Self, Algorithm), VerifyError> {
+        let (header, algorithm) = read_header(encoded, algorithms)?;
+        let claims = Self {
+            encoded_header: Some(encoded.into()),
+            header,
+            claims: Map::new(),
+        };
+        Ok((claims, algorithm))
     }
 
     /// Returns the text of the claim `name`, if it is a string, a whole number or a truth
@@ -118,6 +149,25 @@ fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
         Value::Bool(value) => Some(value.to_string()),
         _ => None,
     }
+}
+
+/// Reads an encoded header. Returns its members, and the algorithm that it names.
+fn read_header(
+    encoded: &[u8],
+    algorithms: &[JwtAlgorithm],
+) -> Result<(Map<String, Value>, Algorithm), VerifyError> {
+    let header = object(encoded).ok_or(VerifyError::SignatureMalformed)?;
+    let named = header.get("alg").and_then(Value::as_str);
+    let wanted = named.map(|name| format!("jwt-{}", name.to_ascii_lowercase()));
+    let mut algorithms = algorithms.iter();
+    let chosen = algorithms.find(|jwt| Some(jwt.name) == wanted.as_deref());
+    let chosen = chosen.ok_or(VerifyError::SignatureVersionUnknown)?;
+    // A token with an unknown critical extension must be refused (RFC 7515 §4.1.11). No
+    // extension is known.
+    if header.contains_key("crit") {
+        return Err(VerifyError::SignatureVersionUnknown);
+    }
+    Ok((header, chosen.algorithm))
 }
 
 /// Decodes a JSON object in base64url.

@@ -5,6 +5,7 @@ use super::body_view::BodyView;
 use super::head_fields::{id_location, read_id};
 use super::head_segments::HeadSegments;
 use super::head_view::HeadView;
+use super::jwt::Claims;
 use super::render::{Rendered, render};
 use super::settings::SchemeSettings;
 use crate::error::VerifyError;
@@ -22,6 +23,8 @@ pub(crate) struct SigningInput<'d> {
     pub(crate) head: Head<'d>,
     /// The list in the signature header, without its signatures.
     pub(crate) list: Option<&'d [u8]>,
+    /// The header of a JSON Web Signature whose payload is the message.
+    pub(crate) claims: Option<&'d Claims>,
     /// The body, or one element of a batch.
     pub(crate) body: &'d [u8],
 }
@@ -81,6 +84,7 @@ impl SigningInput<'_> {
     fn head_view(&self) -> HeadView<'_> {
         HeadView {
             list: self.list,
+            claims: self.claims,
             plan: Some(self.plan),
             ..HeadView::new(self.head, self.settings)
         }

@@ -18,6 +18,10 @@ const P256: [&str; 2] = [
     include_str!("../keys/p256.private.pem"),
     include_str!("../keys/p256.public.pem"),
 ];
+const P521: [&str; 2] = [
+    include_str!("../keys/p521.private.pem"),
+    include_str!("../keys/p521.public.pem"),
+];
 const RSA: [&str; 2] = [
     include_str!("../keys/rsa.private.pem"),
     include_str!("../keys/rsa.public.pem"),
@@ -169,6 +173,7 @@ fn spellings(text: &str) -> [String; 4] {
 fn keys(scheme: &Scheme, variant: Variant<'_>) -> (Secret, Secret, usize) {
     let pair = match variant.algorithm() {
         "ed25519" => ED25519,
+        name if name.ends_with("es512") => P521,
         name if name.contains("p256") || name.ends_with("es256") => P256,
         name if name.starts_with("rsa") || name.ends_with("rs256") => RSA,
         _ => [SECRET; 2],

@@ -4,6 +4,7 @@
 
 mod batches;
 mod cloudevents;
+mod detached_signatures;
 mod handshakes;
 mod identity;
 mod json_web_tokens;

@@ -237,8 +237,7 @@ const NOT_SUPPORTED: &str = "
 
 * **Keys that are fetched in other ways** than a table `keys` describes: Circle, Gemini's dynamic
   mode, Neon, fal.ai, ShipEngine, WeChat Pay, Wix. The documentation of Kinde, Saleor and Constant
-  Contact describes a token without a separate body, or a detached one. TrueLayer signs with ECDSA
-  over P-521.
+  Contact describes a token without a separate body, or a detached one.
 * **Messages that the provider serializes again before it signs them**, so that the signed bytes do
   not follow from the bytes of the delivery: Hygraph, Treezor, Paymid, Exact Online, Contentful
   (which escapes the path again and lists its headers), Inngest, Plivo V3, Jira Connect (`qsh`).

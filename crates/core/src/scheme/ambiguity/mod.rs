@@ -275,6 +275,9 @@ fn extent(value: &Placeholder, context: SchemeContext<'_>) -> Extent {
         Variable::Url | Variable::PathQuery => Extent::Url { has_query: true },
         Variable::Path => Extent::Url { has_query: false },
         Variable::UrlBase | Variable::At(Location::Param(_)) => Extent::Fixed,
+        // The header of the signature, which stands before, lists the lines. No line contains
+        // another line feed.
+        Variable::HeaderLines(_) => Extent::Fixed,
         _ => Extent::Open,
     }
 }

@@ -83,7 +83,13 @@ fn is_signed(location: &Location, plan: &Plan) -> bool {
     match location {
         Location::Json(_) | Location::Form(_) | Location::Multipart(_) => bound || in_message,
         Location::Query(_) => in_message || signs_query(plan),
-        Location::Header(name) => in_message || covers(plan, &[Component::Field(name.clone())]),
+        // The verifier refuses a signature that does not list such a header.
+        Location::Header(name) => {
+            let lists = |value: &Placeholder| matches!(value.variable, Variable::HeaderLines(_));
+            in_message
+                || covers(plan, &[Component::Field(name.clone())])
+                || plan.message.placeholders().any(lists)
+        }
         // The signature base of RFC 9421 includes the parameters of the signature.
         Location::Signature(_) => {
             in_message || matches!(plan.kind, SignatureKind::MessageSignature(_))

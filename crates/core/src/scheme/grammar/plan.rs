@@ -102,6 +102,10 @@ fn read_plan(section: &Section<'_>, variant: VariantKeys) -> Option<Plan> {
         body_form,
         body: BodyBinding::Unbound,
         bearer,
+        detached: match alg {
+            Some(SchemeAlgorithm::Jws(..)) => section.optional("msg"),
+            _ => None,
+        },
         url,
         constrains_body: false,
         two_readings: false,
@@ -146,7 +150,8 @@ fn read_algorithms(section: &Section<'_>) -> (Option<SchemeAlgorithm>, Vec<JwtAl
     };
     let mut jwt = Vec::new();
     for one in &all {
-        if let SchemeAlgorithm::Jwt(name, algorithm) = *one {
+        if let SchemeAlgorithm::Jwt(name, algorithm) | SchemeAlgorithm::Jws(name, algorithm) = *one
+        {
             jwt.push(JwtAlgorithm { name, algorithm });
         }
     }
@@ -186,6 +191,10 @@ fn read_message(
             Some(SignatureKind::Jwt { algorithms }),
             Some(Message::from_head()),
         ),
+        Some(SchemeAlgorithm::Jws(..)) => {
+            let message = read_template(section, "{jws-header}.", context, exclude);
+            (Some(SignatureKind::Jwt { algorithms }), message)
+        }
         None | Some(SchemeAlgorithm::Plain(_)) => {
             let Some(template) = section.required::<String>("msg") else {
                 return (None, None);
@@ -197,6 +206,19 @@ fn read_message(
             (Some(SignatureKind::Message { template }), message)
         }
     }
+}
+
+/// Reads `msg`. The signature also covers `before`.
+fn read_template(
+    section: &Section<'_>,
+    before: &str,
+    context: SchemeContext<'_>,
+    exclude: &mut Delimiters,
+) -> Option<Message> {
+    let template = section.required::<String>("msg")?;
+    Message::compile(&format!("{before}{template}"), context, None, exclude)
+        .map_err(|message| section.wrong("msg", message))
+        .ok()
 }
 
 /// Reads `free`: the value that may contain any character in some deliveries.

@@ -64,6 +64,7 @@ fn read_policy(sig: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Option<Policy
             PublicAlgorithm::RsaPssSha512 => "rsa-pss-sha512",
             PublicAlgorithm::EcdsaP256Sha256
             | PublicAlgorithm::EcdsaP256Sha1
+            | PublicAlgorithm::EcdsaP521Sha512Fixed
             | PublicAlgorithm::RsaPkcs1Sha256OrSha1 => {
                 sig.wrong(
                     "in",
@@ -115,7 +116,7 @@ fn read_field(sig: &Section<'_>, alg: Option<SchemeAlgorithm>) -> Option<Signatu
         let location = read_location(sig);
         let encoding = match alg {
             _ if is_token => Some(Encoding::Token),
-            Some(SchemeAlgorithm::Jwt(..)) => Some(Encoding::Base64Url),
+            Some(SchemeAlgorithm::Jwt(..) | SchemeAlgorithm::Jws(..)) => Some(Encoding::Base64Url),
             _ => sig.required("enc"),
         };
         (location, encoding, prefix)

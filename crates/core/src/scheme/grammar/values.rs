@@ -27,12 +27,14 @@ fn one_of<T: Copy + FromValue>(value: &Value, names: &[(&str, T)]) -> Result<T, 
 pub(super) enum SchemeAlgorithm {
     Plain(Algorithm),
     Jwt(&'static str, Algorithm),
+    /// A JSON Web Signature whose payload is the message (RFC 7515 appendix F).
+    Jws(&'static str, Algorithm),
 }
 
 impl SchemeAlgorithm {
     pub(super) const fn algorithm(self) -> Algorithm {
         match self {
-            Self::Plain(algorithm) | Self::Jwt(_, algorithm) => algorithm,
+            Self::Plain(algorithm) | Self::Jwt(_, algorithm) | Self::Jws(_, algorithm) => algorithm,
         }
     }
 }
@@ -42,7 +44,7 @@ impl FromValue for SchemeAlgorithm {
                                     sha256, ed25519, ecdsa-p256-sha256, ecdsa-p256-sha256-fixed, \
                                     ecdsa-p256-sha1, rsa-pkcs1-sha256, \
                                     rsa-pkcs1-sha256-or-sha1, rsa-pss-sha512, token, jwt-hs256, \
-                                    jwt-hs384, jwt-hs512, jwt-rs256, jwt-es256";
+                                    jwt-hs384, jwt-hs512, jwt-rs256, jwt-es256, jws-es512";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         const JWT: [(&str, Algorithm); 5] = [
@@ -60,7 +62,10 @@ impl FromValue for SchemeAlgorithm {
         ];
         let jwt = JWT.map(|(name, algorithm)| (name, Self::Jwt(name, algorithm)));
         let plain = Algorithm::NAMES.map(|(name, algorithm)| (name, Self::Plain(algorithm)));
-        one_of(value, &plain.into_iter().chain(jwt).collect::<Vec<_>>())
+        let es512 = Algorithm::Public(PublicAlgorithm::EcdsaP521Sha512Fixed);
+        let jws = [("jws-es512", Self::Jws("jwt-es512", es512))];
+        let all = plain.into_iter().chain(jwt).chain(jws);
+        one_of(value, &all.collect::<Vec<_>>())
     }
 }
 
