@@ -5,7 +5,9 @@
 pub use crate::catalogue::read_scheme;
 pub use crate::document::{FromValue, Report, Section, parse, text};
 pub use crate::error_chain::ErrorChain;
-pub use crate::scheme::fetch::{FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule};
+pub use crate::scheme::fetch::{
+    FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule, is_label,
+};
 pub use crate::verifier::{BodyHash, hash_paired};
 use crate::{Pending, ReplayScope, Scheme, Verifier, VerifyError};
 

@@ -1,4 +1,5 @@
-//! The response to a refused delivery, for both entry points and both protocols. [`Reason`] says why; a [`Refusal`] adds the status that the sender gets.
+//! The response to a refused delivery, for both entry points and both protocols. [`Reason`] says
+//! why; a [`Refusal`] adds the status that the sender gets.
 
 use std::error::Error;
 use std::fmt;

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use hookgate_core::internal::is_label;
+
 /// Longest text of an address, in bytes.
 const MAX_LEN: usize = 1024;
 
@@ -172,14 +174,6 @@ fn is_configured_host(host: &str) -> bool {
     host.len() <= 253
         && host.split('.').all(is_label)
         && host.bytes().any(|byte| byte.is_ascii_lowercase())
-}
-
-fn is_label(label: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&label.len())
-        && label.bytes().all(is_allowed)
-        && !label.starts_with('-')
-        && !label.ends_with('-')
 }
 
 #[cfg(test)]

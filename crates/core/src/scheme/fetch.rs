@@ -162,7 +162,7 @@ impl NamePattern {
 }
 
 /// Whether `label` is a label of a host name in lower case (RFC 1123 §2.1).
-fn is_label(label: &str) -> bool {
+pub fn is_label(label: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&label.len())
         && label.bytes().all(is_allowed)

@@ -140,7 +140,7 @@ impl DecodedSecret {
     }
 }
 
-/// Whether a reading of one of the `published` secrets is `key`.
+/// Whether a `published` secret has a reading that is `key`.
 fn is_published(readings: &mac::KeyReadings, key: &[u8], published: &[Secret]) -> bool {
     let rules = || readings.iter();
     let is_same = |secret: &Secret| {
