@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, combinators::BoxBody};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,6 +56,14 @@ pub async fn send(
     try_send(address, request)
         .await
         .expect("the server responds")
+}
+
+/// Sends `request` with its body in memory, and with a `Host` header, as [`send`] does.
+pub async fn send_bytes(address: SocketAddr, mut request: Request<Bytes>) -> ReceivedResponse {
+    let host = HeaderValue::from_static("hooks.example");
+    request.headers_mut().insert("host", host);
+    let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed());
+    send(address, request).await
 }
 
 /// Sends `request` as [`send`] does, to a server that may be down.

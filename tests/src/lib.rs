@@ -14,7 +14,7 @@ mod vectors;
 
 pub use self::certificates::Certificates;
 pub use self::client::{
-    Protocol, ReceivedResponse, get_admin, send, send_over, send_raw, try_send,
+    Protocol, ReceivedResponse, get_admin, send, send_bytes, send_over, send_raw, try_send,
 };
 pub use self::delivery::{SECRETS, TestProvider, now};
 pub use self::gateway::{Gateway, GatewayBuilder};

@@ -5,9 +5,8 @@ use std::process::Command;
 
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer};
-use hookgate_tests::{Gateway, ReceivedResponse, Upstream, binary, now, send};
-use http::{HeaderValue, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use hookgate_tests::{Gateway, Upstream, binary, now, send_bytes};
+use http::{Method, Request, StatusCode};
 
 const SECRET: &str = "address-test-secret-0123456789";
 const FORM: &str = "CallSid=CA3&AccountSid=AC22222222222222222222222222222222&Digits=1";
@@ -36,13 +35,6 @@ fn signed(provider: &str, variant: Option<&str>, url: &str, body: &'static str) 
     signed.expect("the delivery is signed")
 }
 
-async fn exchange(gateway: &Gateway, mut request: Request<Bytes>) -> ReceivedResponse {
-    let host = HeaderValue::from_static("hooks.example");
-    request.headers_mut().insert("host", host);
-    let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed());
-    send(gateway.address(), request).await
-}
-
 #[tokio::test]
 async fn a_get_delivery_reaches_the_upstream_with_its_method_and_query() {
     let upstream = Upstream::start().await;
@@ -57,7 +49,7 @@ async fn a_get_delivery_reaches_the_upstream_with_its_method_and_query() {
         &format!("https://a.example/twilio?{query}"),
         "",
     );
-    let response = exchange(&gateway, get.clone()).await;
+    let response = send_bytes(gateway.address(), get.clone()).await;
     assert_eq!(response.status, StatusCode::NO_CONTENT);
     let arrived = upstream.take_received();
     assert_eq!(arrived.len(), 1);
@@ -77,7 +69,7 @@ async fn a_get_delivery_reaches_the_upstream_with_its_method_and_query() {
         (post, StatusCode::UNAUTHORIZED),
         (put, StatusCode::METHOD_NOT_ALLOWED),
     ] {
-        let response = exchange(&gateway, request).await;
+        let response = send_bytes(gateway.address(), request).await;
         assert_eq!(response.status, status);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             assert_eq!(response.headers["allow"], "GET, POST");
@@ -122,7 +114,7 @@ async fn verify_and_the_gateway_agree_about_queries() {
             request
         };
         let target = request.uri().to_string();
-        let response = exchange(&gateway, request.clone()).await;
+        let response = send_bytes(gateway.address(), request.clone()).await;
         assert_eq!(response.status == StatusCode::NO_CONTENT, accepted, "{url}");
         assert_eq!(upstream.take_received().len(), usize::from(accepted));
 
@@ -159,11 +151,11 @@ async fn a_password_in_the_url_is_signed_and_shown_nowhere() {
         .start_without_default_sources();
     let body = "mandrill_events=%5B%7B%7D%5D";
     let good = signed("mandrill", None, url, body);
-    let response = exchange(&gateway, good.clone()).await;
+    let response = send_bytes(gateway.address(), good.clone()).await;
     assert_eq!(response.status, StatusCode::NO_CONTENT);
     let mut forged = good;
     *forged.body_mut() = Bytes::from("mandrill_events=%5B%5D");
-    let response = exchange(&gateway, forged).await;
+    let response = send_bytes(gateway.address(), forged).await;
     assert_eq!(response.status, StatusCode::UNAUTHORIZED);
     let check = |url: &str| {
         let output = Command::new(binary())

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use hookgate_core::{Scheme, Secret, Signer};
-use hookgate_tests::{Gateway, ReceivedResponse, Upstream, is_complete_response, now, send};
+use hookgate_tests::{Gateway, Upstream, is_complete_response, now, send_bytes};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -57,13 +56,6 @@ fn signed(body: &str) -> Request<Bytes> {
     signed.expect("the delivery is signed")
 }
 
-async fn exchange(gateway: &Gateway, mut request: Request<Bytes>) -> ReceivedResponse {
-    let host = http::HeaderValue::from_static("hooks.example");
-    request.headers_mut().insert("host", host);
-    let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed());
-    send(gateway.address(), request).await
-}
-
 #[tokio::test]
 async fn a_custom_scheme_verifies_deliveries_and_completes_its_handshakes() {
     let upstream = Upstream::start().await;
@@ -76,7 +68,7 @@ async fn a_custom_scheme_verifies_deliveries_and_completes_its_handshakes() {
     let body = r#"{"event":{"id":"e1","kind":"sold"}}"#;
     let good = signed(body);
     assert_eq!(
-        exchange(&gateway, good.clone()).await.status,
+        send_bytes(gateway.address(), good.clone()).await.status,
         StatusCode::NO_CONTENT
     );
     let arrived = upstream.take_received();
@@ -84,7 +76,7 @@ async fn a_custom_scheme_verifies_deliveries_and_completes_its_handshakes() {
     assert_eq!(arrived[0].body, body);
     assert_eq!(arrived[0].headers["hookgate-event-id"], "e1");
     assert_eq!(arrived[0].headers["hookgate-event-type"], "sold");
-    let again = exchange(&gateway, signed(body)).await;
+    let again = send_bytes(gateway.address(), signed(body)).await;
     assert_eq!(
         (again.status, again.outcome()),
         (StatusCode::OK, Some("duplicate"))
@@ -95,7 +87,7 @@ async fn a_custom_scheme_verifies_deliveries_and_completes_its_handshakes() {
     *other_query.uri_mut() = "/partner?tenant=8".parse().expect("the target is valid");
     let other_body = fresh.clone().map(|_| Bytes::from("{}"));
     for forged in [other_query, other_body] {
-        let response = exchange(&gateway, forged).await;
+        let response = send_bytes(gateway.address(), forged).await;
         assert_eq!(
             response.status,
             StatusCode::FORBIDDEN,
@@ -108,7 +100,7 @@ async fn a_custom_scheme_verifies_deliveries_and_completes_its_handshakes() {
         let request = Request::get(target)
             .body(Bytes::new())
             .expect("the request is valid");
-        exchange(&gateway, request).await
+        send_bytes(gateway.address(), request).await
     };
     let hello = ask("/partner?hello=abc123&account=acme").await;
     assert_eq!(hello.status, StatusCode::OK);
@@ -134,14 +126,14 @@ async fn a_custom_scheme_verifies_deliveries_and_completes_its_handshakes() {
         assert_eq!(ask(target).await.status, status, "{target}");
     }
     let ping = r#"{"event":{"id":"p1","kind":"ping"}}"#;
-    let pong = exchange(&gateway, signed(ping)).await;
+    let pong = send_bytes(gateway.address(), signed(ping)).await;
     assert_eq!(pong.status, StatusCode::NO_CONTENT);
     assert_eq!(pong.headers["x-pong"], "p1");
     let unsigned = Request::post("/partner")
         .body(Bytes::from(ping))
         .expect("the request is valid");
     assert_eq!(
-        exchange(&gateway, unsigned).await.status,
+        send_bytes(gateway.address(), unsigned).await.status,
         StatusCode::FORBIDDEN
     );
     assert!(
@@ -154,7 +146,7 @@ async fn a_custom_scheme_verifies_deliveries_and_completes_its_handshakes() {
         .method(Method::PUT)
         .uri("/partner")
         .body(Bytes::new());
-    let put = exchange(&gateway, put.expect("the request is valid")).await;
+    let put = send_bytes(gateway.address(), put.expect("the request is valid")).await;
     assert_eq!(put.status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(put.headers["allow"], "GET, POST");
 }

@@ -7,11 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer};
-use hookgate_tests::{
-    Behaviour, Certificates, Gateway, ReceivedResponse, Upstream, binary, now, send,
-};
-use http::{HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use hookgate_tests::{Behaviour, Certificates, Gateway, Upstream, binary, now, send_bytes};
+use http::{Request, StatusCode};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
@@ -87,13 +84,6 @@ fn signed(kid: &str, body: &str) -> Request<Bytes> {
     signed.expect("the delivery is signed")
 }
 
-async fn exchange(gateway: &Gateway, mut request: Request<Bytes>) -> ReceivedResponse {
-    let host = HeaderValue::from_static("hooks.example");
-    request.headers_mut().insert("host", host);
-    let request = request.map(|body| Full::new(body).map_err(|never| match never {}).boxed());
-    send(gateway.address(), request).await
-}
-
 async fn start(upstream: &Upstream, source: &str) -> Gateway {
     Gateway::builder(upstream.address())
         .env("CLIENT_ID", "client-6f2a")
@@ -126,23 +116,23 @@ async fn a_delivery_verifies_with_a_key_that_is_fetched_once() {
     let token = format!("{header}.{claims}").parse().expect("it is a value");
     unnamed.headers_mut().insert("plaid-verification", token);
     for request in [other_body, unsigned, unnamed] {
-        let response = exchange(&gateway, request).await;
+        let response = send_bytes(gateway.address(), request).await;
         assert_eq!(response.status, StatusCode::UNAUTHORIZED);
     }
     assert_eq!(host.server.take_received().len(), 0);
 
-    let response = exchange(&gateway, good.clone()).await;
+    let response = send_bytes(gateway.address(), good.clone()).await;
     assert_eq!(response.status, StatusCode::NO_CONTENT);
     for number in 0..5 {
         let body = format!(r#"{{"number":{number}}}"#);
-        let response = exchange(&gateway, signed("k1", &body)).await;
+        let response = send_bytes(gateway.address(), signed("k1", &body)).await;
         assert_eq!(response.status, StatusCode::NO_CONTENT);
     }
     let forwarded = upstream.take_received();
     assert_eq!(forwarded.len(), 6);
     assert_eq!(forwarded[0].body, BODY);
     assert_eq!(forwarded[0].headers["hookgate-key-id"], "k1");
-    let duplicate = exchange(&gateway, good).await;
+    let duplicate = send_bytes(gateway.address(), good).await;
     assert_eq!(duplicate.outcome(), Some("duplicate"));
 
     let requests = host.server.take_received();
@@ -171,17 +161,17 @@ async fn an_outage_of_the_key_host_refuses_no_known_key_and_never_with_401() {
     let gateway = start(&upstream, &bank(&host)).await;
     let known = |number: u32| signed("k1", &format!(r#"{{"number":{number}}}"#));
     assert_eq!(
-        exchange(&gateway, known(0)).await.status,
+        send_bytes(gateway.address(), known(0)).await.status,
         StatusCode::NO_CONTENT
     );
 
     let outage = answer(StatusCode::SERVICE_UNAVAILABLE, "");
     host.server.set_default_behaviour(outage);
-    let refused = exchange(&gateway, signed("k2", BODY)).await;
+    let refused = send_bytes(gateway.address(), signed("k2", BODY)).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.headers["retry-after"], "30");
     assert_eq!(
-        exchange(&gateway, known(1)).await.status,
+        send_bytes(gateway.address(), known(1)).await.status,
         StatusCode::NO_CONTENT
     );
     // A reload keeps the key.
@@ -191,19 +181,19 @@ async fn an_outage_of_the_key_host_refuses_no_known_key_and_never_with_401() {
     );
     assert!(gateway.reload().await);
     assert_eq!(
-        exchange(&gateway, known(2)).await.status,
+        send_bytes(gateway.address(), known(2)).await.status,
         StatusCode::NO_CONTENT
     );
     // The control: without the memory of the process, the same delivery has no key.
     let fresh = start(&upstream, &bank(&host)).await;
     assert_eq!(
-        exchange(&fresh, known(3)).await.status,
+        send_bytes(fresh.address(), known(3)).await.status,
         StatusCode::SERVICE_UNAVAILABLE
     );
 
     host.server
         .set_default_behaviour(answer(StatusCode::BAD_REQUEST, "{}"));
-    let unknown = exchange(&gateway, signed("k3", BODY)).await;
+    let unknown = send_bytes(gateway.address(), signed("k3", BODY)).await;
     assert_eq!(unknown.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(unknown.headers["retry-after"], "60");
     for (reason, count) in [("key_unavailable", 1), ("key_unknown", 1)] {
@@ -251,7 +241,7 @@ async fn a_certificate_counts_inside_of_the_pins_alone() {
         "https://localhost/v1/notifications/certs/CERT-1",
         "https://[::ffff:127.0.0.1]/v1/notifications/certs/CERT-1",
     ] {
-        let response = exchange(&gateway, delivery("a", url)).await;
+        let response = send_bytes(gateway.address(), delivery("a", url)).await;
         assert_eq!(response.status, StatusCode::UNAUTHORIZED, "{url}");
     }
     assert_eq!(host.server.take_received().len(), 0);
@@ -259,7 +249,7 @@ async fn a_certificate_counts_inside_of_the_pins_alone() {
     assert!(metric(&gateway, refused).await);
 
     let url = "https://api.paypal.com/v1/notifications/certs/CERT-1";
-    let response = exchange(&gateway, delivery("b", url)).await;
+    let response = send_bytes(gateway.address(), delivery("b", url)).await;
     assert_eq!(response.status, StatusCode::NO_CONTENT, "{}", gateway.log());
     let requests = host.server.take_received();
     assert_eq!(requests.len(), 1);
@@ -270,7 +260,7 @@ async fn a_certificate_counts_inside_of_the_pins_alone() {
     host.server
         .set_default_behaviour(answer(StatusCode::OK, other));
     let url = "https://api.paypal.com/v1/notifications/certs/CERT-2";
-    let response = exchange(&gateway, delivery("c", url)).await;
+    let response = send_bytes(gateway.address(), delivery("c", url)).await;
     assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(upstream.take_received().len(), 1);
 }
@@ -282,7 +272,7 @@ async fn a_slow_key_host_keeps_a_delivery_no_longer_than_the_time_limit() {
     host.server.set_default_behaviour(Behaviour::Hang);
     let source = bank(&host).replace("keys = {", "keys = { timeout = \"300ms\",");
     let gateway = start(&upstream, &source).await;
-    let answered = exchange(&gateway, signed("k1", BODY));
+    let answered = send_bytes(gateway.address(), signed("k1", BODY));
     let answered = tokio::time::timeout(Duration::from_secs(10), answered).await;
     let response = answered.expect("the gateway responds");
     assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
