@@ -229,30 +229,45 @@ async fn respond_with_len(len: usize) -> (SocketAddr, Arc<AtomicUsize>) {
                 let mut connection = h2::server::handshake(stream)
                     .await
                     .expect("the HTTP/2 handshake succeeds");
-                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                while let Some(Ok((request, respond))) = connection.accept().await {
                     count.fetch_add(1, Ordering::SeqCst);
-                    let head = http::Response::builder().header("content-type", "application/grpc");
-                    let head = head.body(()).expect("the head is valid");
-                    let mut stream = respond
-                        .send_response(head, false)
-                        .expect("the connection is open");
-                    let message = Bytes::from(vec![0; len]);
-                    stream
-                        .send_data(message, false)
-                        .expect("the connection is open");
-                    let status = (
-                        "grpc-status".parse().expect("the name is valid"),
-                        "0".parse().expect("the bytes are UTF-8"),
-                    );
-                    let trailers = HeaderMap::from_iter([status]);
-                    stream
-                        .send_trailers(trailers)
-                        .expect("the connection is open");
+                    tokio::spawn(respond_after_request(request.into_body(), respond, len));
                 }
             });
         }
     });
     (address, calls)
+}
+
+/// Reads the request to its end, and responds with a message of `len` bytes.
+///
+/// A success that precedes the end of the request does not count as delivered.
+async fn respond_after_request(
+    mut request: h2::RecvStream,
+    mut respond: h2::server::SendResponse<Bytes>,
+    len: usize,
+) {
+    while let Some(chunk) = request.data().await {
+        let chunk = chunk.expect("the request is complete");
+        let flow = request.flow_control();
+        flow.release_capacity(chunk.len())
+            .expect("the chunk was received");
+    }
+    let head = http::Response::builder().header("content-type", "application/grpc");
+    let head = head.body(()).expect("the head is valid");
+    let mut stream = respond
+        .send_response(head, false)
+        .expect("the connection is open");
+    stream
+        .send_data(Bytes::from(vec![0; len]), false)
+        .expect("the connection is open");
+    let status = (
+        "grpc-status".parse().expect("the name is valid"),
+        "0".parse().expect("the bytes are UTF-8"),
+    );
+    stream
+        .send_trailers(HeaderMap::from_iter([status]))
+        .expect("the connection is open");
 }
 
 /// Calls the service with a closed flow-control window, which the returned sender opens.
