@@ -1,0 +1,18 @@
+//! Documents around the body: JSON strings, messages of queues, events of API gateways.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use super::{Hints, VisitPeel};
+use crate::attempt::Effort;
+
+/// Visits the bodies that result from undoing a wrapping.
+pub(super) fn peel(
+    _body: &Bytes,
+    _hints: Hints<'_>,
+    _effort: Effort,
+    _visit: VisitPeel<'_>,
+) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}

@@ -1,0 +1,32 @@
+//! Finds out why a webhook delivery did not verify, and which scheme has signed it.
+//!
+//! The input is a [`Capture`] and the [`Setup`] of the receiver. The search undoes the changes
+//! that proxies, frameworks and operators make, one at a time and in pairs, and verifies again.
+//! A change that makes the signature match is a proved cause. Signs without proof, such as a
+//! `content-length` that differs, rank behind it.
+//!
+//! The search is deterministic. A [`budget`](search) of work bounds its time, and it holds a few
+//! copies of the body at most.
+//!
+//! # Security
+//!
+//! No text of a [`Cause`] contains a secret, or a signature that would verify.
+
+mod address;
+mod attempt;
+mod body;
+mod budget;
+mod capture;
+mod cause;
+mod evidence;
+mod header;
+mod provider;
+mod search;
+mod secret;
+mod setup;
+
+pub use self::capture::Capture;
+pub use self::cause::{Cause, Code};
+pub use self::provider::{Match, identify};
+pub use self::search::{Diagnosis, diagnose};
+pub use self::setup::{SecretText, Setup};
