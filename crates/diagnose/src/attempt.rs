@@ -1,6 +1,5 @@
 //! One verification with changed inputs.
 
-use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::cause::Cause;
 use crate::setup::{SecretText, Setup};
 
 /// A window that accepts every timestamp. The age of a capture says nothing about its signature.
-pub(crate) const FOREVER: Window = Window::new(Duration::MAX, Duration::MAX);
+const FOREVER: Window = Window::new(Duration::MAX, Duration::MAX);
 
 /// The inputs of a search.
 #[derive(Clone, Copy, Debug)]
@@ -26,20 +25,13 @@ pub(crate) struct Case<'a> {
     pub(crate) now: UnixTime,
 }
 
-/// All that a verification reads, except the body.
-#[derive(Clone, Debug)]
-pub(crate) struct Attempt<'a> {
-    pub(crate) scheme: Scheme,
-    pub(crate) variant: Option<Cow<'a, str>>,
-    pub(crate) secret: Cow<'a, SecretText>,
-    pub(crate) url: Option<Cow<'a, str>>,
-    /// The target of the request line, if it is not the one of `url`.
-    pub(crate) target: Option<Cow<'a, Uri>>,
-    pub(crate) params: &'a [(String, String)],
-    pub(crate) method: Cow<'a, Method>,
-    pub(crate) headers: Cow<'a, HeaderMap>,
-    pub(crate) window: Window,
-    pub(crate) now: UnixTime,
+/// The timestamps that a verification accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// All of them.
+    Ignored,
+    /// Those inside of the configured window.
+    Checked,
 }
 
 /// A change of one input that may undo the cause, and the cause that it would prove.
@@ -55,9 +47,10 @@ pub(crate) struct Edit {
 /// A changed input.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
+    /// Another secret in place of the first one.
     Secret(SecretText),
     Headers(HeaderMap),
-    /// Another configured URL. The target follows it.
+    /// Another configured URL. The target of the request follows it.
     Url(String),
     Method(Method),
     Scheme {
@@ -78,112 +71,134 @@ pub(crate) enum Effort {
 /// A function that receives candidates, and breaks when it needs no more.
 pub(crate) type VisitEdit<'v> = &'v mut dyn FnMut(Edit) -> ControlFlow<()>;
 
-/// A verification whose inputs are parsed. Only the body is missing.
-pub(crate) struct Prepared<'a> {
-    verifier: Verifier,
-    method: Cow<'a, Method>,
-    uri: Uri,
-    headers: Cow<'a, HeaderMap>,
+/// The inputs of a search with one of them changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Changed {
+    setup: Setup,
+    capture: Capture,
     now: UnixTime,
 }
 
-impl<'a> Attempt<'a> {
-    /// Returns the attempt with nothing changed, except that the age of the delivery is ignored.
-    pub(crate) fn of(case: Case<'a>) -> Option<Self> {
-        Some(Self {
-            scheme: case.setup.scheme.clone(),
-            variant: case.setup.variant.as_deref().map(Cow::Borrowed),
-            secret: Cow::Borrowed(case.setup.secrets.first()?),
-            url: case.setup.url.as_deref().map(Cow::Borrowed),
-            target: case.capture.target.as_ref().map(Cow::Borrowed),
-            params: &case.setup.params,
-            method: Cow::Borrowed(&case.capture.method),
-            headers: Cow::Borrowed(&case.capture.headers),
-            window: FOREVER,
-            now: case.now,
-        })
+impl Changed {
+    pub(crate) fn case(&self) -> Case<'_> {
+        Case {
+            setup: &self.setup,
+            capture: &self.capture,
+            now: self.now,
+        }
+    }
+}
+
+/// A verification whose inputs are parsed. Only the body is missing.
+pub(crate) struct Prepared<'a> {
+    verifier: Verifier,
+    method: &'a Method,
+    uri: Uri,
+    headers: &'a HeaderMap,
+    now: UnixTime,
+}
+
+impl<'a> Case<'a> {
+    /// Returns a copy of the inputs.
+    pub(crate) fn to_changed(self) -> Changed {
+        Changed {
+            setup: self.setup.clone(),
+            capture: self.capture.clone(),
+            now: self.now,
+        }
     }
 
-    /// Returns the attempt with `change` made.
-    pub(crate) fn with(&self, change: &Change) -> Self {
-        let mut changed = self.clone();
+    /// Returns a copy of the inputs with `change` made.
+    pub(crate) fn with(self, change: &Change) -> Changed {
+        let mut changed = self.to_changed();
+        let Changed { setup, capture, .. } = &mut changed;
         match change.clone() {
-            Change::Secret(secret) => changed.secret = Cow::Owned(secret),
-            Change::Headers(headers) => changed.headers = Cow::Owned(headers),
+            Change::Secret(secret) => match setup.secrets.first_mut() {
+                Some(first) => *first = secret,
+                None => setup.secrets.push(secret),
+            },
+            Change::Headers(headers) => capture.headers = headers,
             Change::Url(url) => {
-                changed.url = Some(Cow::Owned(url));
-                changed.target = None;
+                setup.url = Some(url);
+                capture.target = None;
             }
-            Change::Method(method) => changed.method = Cow::Owned(method),
+            Change::Method(method) => capture.method = method,
             Change::Scheme { scheme, variant } => {
-                changed.scheme = scheme;
-                changed.variant = variant.map(Cow::Owned);
+                setup.scheme = scheme;
+                setup.variant = variant;
             }
         }
         changed
     }
 
-    /// Builds the verifier of the attempt.
+    /// Builds the verifier with the first secret.
     ///
     /// # Errors
     ///
-    /// Returns `None` if the secret is empty or a placeholder, and the error of the builder if
-    /// an input does not fit the scheme.
-    pub(crate) fn prepare(self) -> Result<Prepared<'a>, Option<BuildError>> {
-        let secret = self.secret.to_secret().ok_or(None)?;
-        let mut builder = Verifier::builder(&self.scheme)
+    /// Returns `None` if the secret is missing, empty or a placeholder, and the error of the
+    /// builder if an input does not fit the scheme.
+    pub(crate) fn prepare(self, age: Age) -> Result<Prepared<'a>, Option<BuildError>> {
+        let Setup {
+            scheme,
+            variant,
+            secrets,
+            url,
+            params,
+            window,
+            ..
+        } = self.setup;
+        let secret = secrets.first().and_then(SecretText::to_secret);
+        let mut builder = Verifier::builder(scheme)
             .with_insecure_published_secrets()
-            .window(self.window)
-            .key(secret);
-        if let Some(url) = &self.url {
-            builder = builder.url(url.clone());
+            .key(secret.ok_or(None)?);
+        match (age, window) {
+            (Age::Ignored, _) => builder = builder.window(FOREVER),
+            (Age::Checked, Some(window)) => builder = builder.window(*window),
+            (Age::Checked, None) => {}
         }
-        if let Some(variant) = &self.variant {
-            builder = builder.variant(variant.clone());
+        if let Some(url) = url {
+            builder = builder.url(url);
         }
-        for (name, value) in self.params {
+        if let Some(variant) = variant {
+            builder = builder.variant(variant);
+        }
+        for (name, value) in params {
             // A scheme of another provider may not know the parameter.
-            if self.scheme.params().any(|param| param == name) {
+            if scheme.params().any(|param| param == name) {
                 builder = builder.param(name.as_str(), value.as_str());
             }
         }
-        let verifier = builder.build().map_err(Some)?;
-        let uri = match (self.target, &self.url) {
-            (Some(target), _) => target.into_owned(),
-            (None, Some(url)) => target_of(url).unwrap_or_else(|| Uri::from_static("/")),
-            (None, None) => Uri::from_static("/"),
+        let root = || Uri::from_static("/");
+        let uri = match (&self.capture.target, url) {
+            (Some(target), _) => target.clone(),
+            (None, Some(url)) => target_of(url).unwrap_or_else(root),
+            (None, None) => root(),
         };
         Ok(Prepared {
-            verifier,
-            method: self.method,
+            verifier: builder.build().map_err(Some)?,
+            method: &self.capture.method,
             uri,
-            headers: self.headers,
+            headers: &self.capture.headers,
             now: self.now,
         })
-    }
-
-    /// Whether the attempt verifies `body`.
-    pub(crate) fn verifies(self, body: &Bytes) -> bool {
-        self.prepare()
-            .is_ok_and(|prepared| prepared.verifies(body.clone()))
     }
 }
 
 impl Prepared<'_> {
-    /// Whether the signature over `body` matches.
-    pub(crate) fn verifies(&self, body: Bytes) -> bool {
-        self.check(body).is_ok()
-    }
-
-    /// Verifies `body`. A handshake counts only if its signature was checked.
-    pub(crate) fn check(&self, body: Bytes) -> Result<(), VerifyError> {
-        let head = Head::new(&self.method, &self.uri, &self.headers);
+    /// Verifies `body`, and returns the signed timestamp, if the scheme has one. A handshake
+    /// counts only if its signature was checked.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason for which the delivery is refused.
+    pub(crate) fn check(&self, body: Bytes) -> Result<Option<UnixTime>, VerifyError> {
+        let head = Head::new(self.method, &self.uri, self.headers);
         match self.verifier.verify(head, body, self.now)? {
-            RequestOutcome::Delivery(_) => Ok(()),
+            RequestOutcome::Delivery(verified) => Ok(verified.timestamp()),
             RequestOutcome::Handshake(_) => {
                 let scheme = self.verifier.scheme();
                 match scheme.verifies_handshakes() && scheme.has_signature(head) {
-                    true => Ok(()),
+                    true => Ok(None),
                     false => Err(VerifyError::SignatureMissing),
                 }
             }

@@ -5,7 +5,7 @@
 //! A change that makes the signature match is a proved cause. Signs without proof, such as a
 //! `content-length` that differs, rank behind it.
 //!
-//! The search is deterministic. A [`budget`](search) of work bounds its time, and it holds a few
+//! The search is deterministic. A limit of work bounds its time, and it holds a few
 //! copies of the body at most.
 //!
 //! # Security
@@ -13,6 +13,7 @@
 //! No text of a [`Cause`] contains a secret, or a signature that would verify.
 
 mod address;
+mod age;
 mod attempt;
 mod body;
 mod budget;

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use hookgate_core::{UnixTime, VerifyError};
 
-use crate::attempt::{Attempt, Case, Edit, Effort, VisitEdit};
+use crate::age;
+use crate::attempt::{Age, Case, Changed, Edit, Effort, Prepared, VisitEdit};
 use crate::body::{self, Hints};
 use crate::budget::Budget;
 use crate::capture::Capture;
@@ -13,10 +14,12 @@ use crate::cause::Cause;
 use crate::setup::Setup;
 use crate::{address, evidence, header, provider, secret};
 
-/// The work of all searches of one diagnosis.
+/// The work of one diagnosis. A usual server does it in about two seconds.
 const WORK: u64 = 2_000_000_000;
-/// The work of the single changes, and of the combinations with each other dimension.
-const SINGLE: u64 = WORK / 2;
+/// The work of the single changes of one input beside the body.
+const WORK_PER_INPUT: u64 = WORK / 10;
+/// The work of the changes of the body alone.
+const WORK_FOR_BODY: u64 = WORK / 3;
 /// The work to make a candidate body, for each of its bytes.
 const PER_BYTE: u64 = 4;
 
@@ -43,13 +46,90 @@ pub fn diagnose(setup: &Setup, capture: &Capture, now: UnixTime) -> Diagnosis {
         capture,
         now: capture.arrived.unwrap_or(now),
     };
-    Search {
+    let reason = match case.prepare(Age::Checked) {
+        Err(_) => None,
+        Ok(prepared) => match prepared.check(capture.body.clone()) {
+            Ok(_) => {
+                return Diagnosis {
+                    verified: true,
+                    reason: None,
+                    causes: Vec::new(),
+                    tried: 0,
+                };
+            }
+            Err(reason) => Some(reason),
+        },
+    };
+    let mut search = Search {
         case,
         hints: Hints::of(case),
         budget: Budget::new(WORK),
         tried: 0,
+    };
+    let proof = search.run();
+    let causes = match proof {
+        Some(proof) => {
+            let age = proof.age(capture);
+            [proof.causes, age.into_iter().collect()].concat()
+        }
+        None => {
+            let age = reason.and_then(|reason| age::cause(case, reason, None));
+            let age = age.filter(|_| capture.arrived.is_some());
+            [evidence::causes(case), age.into_iter().collect()].concat()
+        }
+    };
+    Diagnosis {
+        verified: false,
+        reason,
+        causes,
+        tried: search.tried,
     }
-    .run()
+}
+
+/// A generator of edits of one input.
+type Generator = fn(Case<'_>, Effort, VisitEdit<'_>) -> ControlFlow<()>;
+
+/// The generators of the inputs beside the body.
+const GENERATORS: [Generator; 4] = [secret::each, header::each, address::each, provider::each];
+
+/// Changes that make the signature match.
+struct Proof {
+    causes: Vec<Cause>,
+    inputs: Changed,
+    body: Bytes,
+    /// The signed timestamp, if the scheme has one.
+    signed_at: Option<UnixTime>,
+}
+
+impl Proof {
+    /// Verifies `body` with `prepared`, which was made from `case`. `causes` are the causes that
+    /// a match proves.
+    fn new(
+        prepared: &Prepared<'_>,
+        case: Case<'_>,
+        body: &Bytes,
+        causes: impl FnOnce() -> Vec<Cause>,
+    ) -> Option<Self> {
+        let signed_at = prepared.check(body.clone()).ok()?;
+        Some(Self {
+            causes: causes().into_iter().map(Cause::into_proved).collect(),
+            inputs: case.to_changed(),
+            body: body.clone(),
+            signed_at,
+        })
+    }
+
+    /// Returns the age of the delivery as a further cause, if it is outside of the window.
+    ///
+    /// The age of a capture without a time of arrival is a cause only if there is no other one.
+    fn age(&self, capture: &Capture) -> Option<Cause> {
+        if capture.arrived.is_none() && !self.causes.is_empty() {
+            return None;
+        }
+        let case = self.inputs.case();
+        let checked = case.prepare(Age::Checked).ok()?.check(self.body.clone());
+        age::cause(case, checked.err()?, self.signed_at).map(Cause::into_proved)
+    }
 }
 
 struct Search<'a> {
@@ -59,144 +139,148 @@ struct Search<'a> {
     tried: u64,
 }
 
-/// A generator of edits of one input.
-type Generator = fn(Case<'_>, Effort, VisitEdit<'_>) -> ControlFlow<()>;
-
-/// The inputs beside the body.
-const DIMENSIONS: [Generator; 4] = [secret::each, header::each, address::each, provider::each];
-
-/// A set of changes that makes the signature match.
-struct Proof {
-    causes: Vec<Cause>,
-    cost: u8,
-}
-
 impl Search<'_> {
-    fn run(mut self) -> Diagnosis {
-        let reason = match self.verdict() {
-            Ok(()) => {
-                return Diagnosis {
-                    verified: true,
-                    reason: None,
-                    causes: Vec::new(),
-                    tried: 0,
-                };
-            }
-            Err(reason) => reason,
-        };
-        let mut causes = Vec::new();
-        if !self.matches_at_another_time() {
-            let proof = self.single_change().or_else(|| self.two_changes());
-            causes.extend(proof.into_iter().flat_map(|proof| proof.causes));
-        }
-        causes.extend(self.age(&reason));
-        if causes.is_empty() {
-            causes = evidence::causes(self.case);
-        }
-        Diagnosis {
-            verified: false,
-            reason,
-            causes,
-            tried: self.tried,
-        }
+    /// Returns the smallest changes that make the signature match, if any do.
+    fn run(&mut self) -> Option<Proof> {
+        self.no_change()
+            .or_else(|| self.change_of_input())
+            .or_else(|| self.change_of_body())
+            .or_else(|| self.change_of_body_and_input())
+            .or_else(|| self.two_changes_of_inputs())
     }
 
-    /// Verifies the delivery as it is. The error is `None` if the inputs cannot be used.
-    fn verdict(&self) -> Result<(), Option<VerifyError>> {
-        let mut attempt = Attempt::of(self.case).ok_or(None)?;
-        attempt.window = match self.case.setup.window {
-            Some(window) => window,
-            None => self.case.setup.scheme.window().unwrap_or_default(),
-        };
-        let prepared = attempt.prepare().map_err(|_| None)?;
-        let body = self.case.capture.body.clone();
-        prepared.check(body).map_err(Some)
+    /// The signature may match already: then the age of the delivery is the cause.
+    fn no_change(&mut self) -> Option<Proof> {
+        let prepared = self.case.prepare(Age::Ignored).ok()?;
+        Proof::new(&prepared, self.case, &self.case.capture.body, Vec::new)
     }
 
-    /// Whether the delivery verifies if its age is ignored.
-    fn matches_at_another_time(&self) -> bool {
-        Attempt::of(self.case).is_some_and(|attempt| attempt.verifies(&self.case.capture.body))
-    }
-
-    /// Returns the cause that is the age of the delivery, if that is wrong.
-    fn age(&self, _reason: &Option<VerifyError>) -> Option<Cause> {
-        None
-    }
-
-    /// Finds the smallest single change that makes the signature match.
-    fn single_change(&mut self) -> Option<Proof> {
-        let mut best: Option<Proof> = None;
-        for dimension in DIMENSIONS {
-            let mut budget = self.budget.split(SINGLE / 8);
-            self.try_edits(dimension, &mut budget, &mut best);
+    /// Changes one input beside the body.
+    fn change_of_input(&mut self) -> Option<Proof> {
+        let mut best: Option<(u8, Proof)> = None;
+        for generator in GENERATORS {
+            let mut budget = self.budget.split(WORK_PER_INPUT);
+            let _: ControlFlow<()> = generator(self.case, Effort::Full, &mut |edit| {
+                if best.as_ref().is_some_and(|(cost, _)| *cost <= edit.cost) {
+                    return ControlFlow::Continue(());
+                }
+                if let Some(proof) = verify(self.case, &edit, &mut budget, &mut self.tried)? {
+                    best = Some((edit.cost, proof));
+                }
+                ControlFlow::Continue(())
+            });
             self.budget.give_back(budget);
         }
-        let mut budget = self.budget.split(SINGLE / 2);
-        let attempt = Attempt::of(self.case)?;
-        if let Some(proof) = self.try_bodies(attempt, Effort::Full, &mut budget)
-            && best.as_ref().is_none_or(|best| proof.cost < best.cost)
-        {
-            best = Some(proof);
-        }
+        best.map(|(_, proof)| proof)
+    }
+
+    /// Changes the body.
+    fn change_of_body(&mut self) -> Option<Proof> {
+        let prepared = self.case.prepare(Age::Ignored).ok()?;
+        let mut budget = self.budget.split(WORK_FOR_BODY);
+        let unchanged = [(Vec::new(), self.case, prepared)];
+        let proof = self.try_bodies(Effort::Full, &unchanged, &mut budget);
         self.budget.give_back(budget);
-        best
-    }
-
-    fn try_edits(&mut self, dimension: Generator, budget: &mut Budget, best: &mut Option<Proof>) {
-        let Some(attempt) = Attempt::of(self.case) else {
-            return;
-        };
-        let body = &self.case.capture.body;
-        let tried = &mut self.tried;
-        let _: ControlFlow<()> = dimension(self.case, Effort::Full, &mut |edit: Edit| {
-            if best.as_ref().is_some_and(|best| best.cost <= edit.cost) {
-                return ControlFlow::Continue(());
-            }
-            let Ok(prepared) = attempt.with(&edit.change).prepare() else {
-                return ControlFlow::Continue(());
-            };
-            budget.spend(prepared.work(body.len()))?;
-            *tried += 1;
-            if prepared.verifies(body.clone()) {
-                *best = Some(Proof {
-                    causes: vec![edit.cause.into_proved()],
-                    cost: edit.cost,
-                });
-            }
-            ControlFlow::Continue(())
-        });
-    }
-
-    /// Tries other bodies with `attempt`, until one verifies.
-    fn try_bodies(
-        &mut self,
-        attempt: Attempt<'_>,
-        effort: Effort,
-        budget: &mut Budget,
-    ) -> Option<Proof> {
-        let prepared = attempt.prepare().ok()?;
-        let mut proof = None;
-        let tried = &mut self.tried;
-        let visit = &mut |candidate: Bytes, causes: &dyn Fn() -> Vec<Cause>| {
-            let len = candidate.len();
-            budget.spend(prepared.work(len) + PER_BYTE * len as u64)?;
-            *tried += 1;
-            if !prepared.verifies(candidate) {
-                return ControlFlow::Continue(());
-            }
-            let causes: Vec<Cause> = causes().into_iter().map(Cause::into_proved).collect();
-            proof = Some(Proof {
-                cost: 10 * u8::try_from(causes.len()).unwrap_or(u8::MAX),
-                causes,
-            });
-            ControlFlow::Break(())
-        };
-        let _: ControlFlow<()> = body::each(&self.case.capture.body, self.hints, effort, visit);
         proof
     }
 
-    /// Finds two changes of different inputs that together make the signature match.
-    fn two_changes(&mut self) -> Option<Proof> {
+    /// Changes the body and one other input.
+    fn change_of_body_and_input(&mut self) -> Option<Proof> {
+        let edits = self.common_edits();
+        let inputs: Vec<_> = edits
+            .iter()
+            .map(|edit| (edit, self.case.with(&edit.change)))
+            .collect();
+        let prepared = inputs.iter().filter_map(|(edit, changed)| {
+            let prepared = changed.case().prepare(Age::Ignored).ok()?;
+            Some((vec![edit.cause.clone()], changed.case(), prepared))
+        });
+        let prepared: Vec<_> = prepared.collect();
+        let mut budget = self.budget.split(WORK_FOR_BODY);
+        let proof = self.try_bodies(Effort::Common, &prepared, &mut budget);
+        self.budget.give_back(budget);
+        proof
+    }
+
+    /// Changes two inputs beside the body, or one of them in two ways.
+    fn two_changes_of_inputs(&mut self) -> Option<Proof> {
+        let mut found = None;
+        for first in self.common_edits() {
+            let changed = self.case.with(&first.change);
+            for generator in GENERATORS {
+                let _: ControlFlow<()> = generator(changed.case(), Effort::Common, &mut |second| {
+                    let budget = &mut self.budget;
+                    let proof = verify(changed.case(), &second, budget, &mut self.tried)?;
+                    match proof {
+                        Some(proof) => {
+                            found = Some(proof);
+                            ControlFlow::Break(())
+                        }
+                        None => ControlFlow::Continue(()),
+                    }
+                });
+                if let Some(mut proof) = found {
+                    proof.causes.insert(0, first.cause.into_proved());
+                    return Some(proof);
+                }
+            }
+        }
         None
     }
+
+    /// Returns the common edits of every input beside the body.
+    fn common_edits(&self) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        for generator in GENERATORS {
+            let _: ControlFlow<()> = generator(self.case, Effort::Common, &mut |edit| {
+                edits.push(edit);
+                ControlFlow::Continue(())
+            });
+        }
+        edits
+    }
+
+    /// Tries other bodies with each of `inputs`, until one verifies.
+    fn try_bodies(
+        &mut self,
+        effort: Effort,
+        inputs: &[(Vec<Cause>, Case<'_>, Prepared<'_>)],
+        budget: &mut Budget,
+    ) -> Option<Proof> {
+        let mut proof = None;
+        let body = &self.case.capture.body;
+        let _: ControlFlow<()> = body::each(body, self.hints, effort, &mut |candidate, causes| {
+            let len = candidate.len();
+            budget.spend(PER_BYTE * len as u64)?;
+            for (first, case, prepared) in inputs {
+                budget.spend(prepared.work(len))?;
+                self.tried += 1;
+                let causes = || [first.clone(), causes()].concat();
+                proof = Proof::new(prepared, *case, &candidate, causes);
+                if proof.is_some() {
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        proof
+    }
+}
+
+/// Verifies `case` with `edit` made. Breaks if the budget is used up.
+fn verify(
+    case: Case<'_>,
+    edit: &Edit,
+    budget: &mut Budget,
+    tried: &mut u64,
+) -> ControlFlow<(), Option<Proof>> {
+    let changed = case.with(&edit.change);
+    let Ok(prepared) = changed.case().prepare(Age::Ignored) else {
+        return ControlFlow::Continue(None);
+    };
+    let body = &case.capture.body;
+    budget.spend(prepared.work(body.len()))?;
+    *tried += 1;
+    let causes = || vec![edit.cause.clone()];
+    ControlFlow::Continue(Proof::new(&prepared, changed.case(), body, causes))
 }

@@ -69,6 +69,9 @@ pub(crate) fn each(
         visit(peeled, &|| vec![cause.clone()])
     })?;
     rewritings(body, hints, effort, visit)?;
+    if effort == Effort::Common {
+        return ControlFlow::Continue(());
+    }
     peels(body, hints, effort, &mut |peeled, cause| {
         rewritings(&peeled, hints, Effort::Common, &mut |inner, causes| {
             visit(inner, &|| [vec![cause.clone()], causes()].concat())
