@@ -22,6 +22,7 @@ use bytes::Bytes;
 
 use crate::attempt::{Case, Effort};
 use crate::cause::Cause;
+use crate::evidence::Sign;
 
 /// A function that receives a body and the causes that it would prove. It breaks when it needs
 /// no more. The causes are made only if they are needed.
@@ -102,4 +103,17 @@ fn rewritings(
 ) -> ControlFlow<()> {
     json::rewrite(body, hints, effort, visit)?;
     form::rewrite(body, hints, effort, visit)
+}
+
+/// Returns the signs of a changed text: its charset, its escapes, its encoding, its compression.
+pub(crate) fn signs(body: &Bytes, hints: Hints<'_>) -> Vec<Sign> {
+    [
+        compression::sign(body, hints),
+        encoding::sign(body),
+        escape::sign(body),
+        charset::sign(body, hints),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
