@@ -12,7 +12,7 @@ mod document;
 mod encoding;
 mod escape;
 mod form;
-mod json;
+pub(crate) mod json;
 mod part;
 mod text;
 

@@ -1,9 +1,12 @@
 //! Rewritten JSON.
 
+mod token;
+
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+pub(crate) use self::token::{Kind, State, Token, Tokens, is_complete};
 use super::{Hints, VisitBody};
 use crate::attempt::Effort;
 
