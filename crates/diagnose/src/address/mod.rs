@@ -1,16 +1,87 @@
 //! Other spellings of the signed address, and other methods.
 
+mod escapes;
+mod forwarding;
+mod host_kind;
+mod method;
+mod query;
+mod sign;
+mod spelling;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod url;
+
 use std::ops::ControlFlow;
 
-use crate::attempt::{Case, Effort, VisitEdit};
-use crate::evidence::Sign;
+use hookgate_core::Scheme;
+use http::HeaderMap;
+
+use self::forwarding::Forwarding;
+pub(crate) use self::sign::signs;
+use self::spelling::Spellings;
+use self::summary::Mismatch;
+use self::url::Address;
+use crate::attempt::{Case, Change, Edit, Effort, VisitEdit};
 
 /// Visits the edits that may undo the cause, the most likely ones first.
-pub(crate) fn each(_case: Case<'_>, _effort: Effort, _visit: VisitEdit<'_>) -> ControlFlow<()> {
-    ControlFlow::Continue(())
+pub(crate) fn each(case: Case<'_>, effort: Effort, visit: VisitEdit<'_>) -> ControlFlow<()> {
+    method::each(case, effort, visit)?;
+    if !signs_target(&case.setup.scheme) {
+        return ControlFlow::Continue(());
+    }
+    let forwarding = Forwarding::of(&case.capture.headers, case.capture.target.as_ref());
+    let Some(base) = verified(case, &forwarding) else {
+        return ControlFlow::Continue(());
+    };
+    Spellings::new(&base, &forwarding, &case.capture.headers).each(effort, &mut |signed| {
+        let parts = signed.differences(&base);
+        let is_missing = case.setup.url.is_none() && case.setup.scheme.needs_url();
+        if parts.is_empty() && !is_missing {
+            return ControlFlow::Continue(());
+        }
+        let mismatch = Mismatch {
+            setup: case.setup,
+            signed: &signed,
+            verified: &base,
+            parts: &parts,
+        };
+        visit(Edit {
+            cause: mismatch.cause(),
+            change: Change::Url(signed.to_url()),
+            cost: 1 + u8::try_from(parts.len()).unwrap_or(u8::MAX).max(1),
+        })
+    })
 }
 
-/// Returns the signs of a cause of this kind that no verification proves.
-pub(crate) fn signs(_case: Case<'_>) -> Vec<Sign> {
-    Vec::new()
+/// Returns the URLs that a client of the request may have called, the most likely one first.
+pub(crate) fn requested(headers: &HeaderMap, target: Option<&http::Uri>) -> Vec<String> {
+    let forwarding = Forwarding::of(headers, target);
+    let assembled = forwarding.assembled();
+    let other = assembled.clone().map(Address::with_other_scheme);
+    let both = assembled.into_iter().chain(other);
+    both.map(|address| address.to_url()).collect()
+}
+
+/// Whether the signature covers the address of the request, or a part of it.
+fn signs_target(scheme: &Scheme) -> bool {
+    scheme.needs_url()
+        || scheme.variants().any(|variant| {
+            let signed = variant.signed();
+            // A sender may cover any component, beside the required ones (RFC 9421 §2).
+            signed.starts_with("RFC 9421") || signed.contains("{path")
+        })
+}
+
+/// Returns the address that was verified: the configured URL with the query of the request.
+/// Without a configured URL, it is the address of the request.
+fn verified(case: Case<'_>, forwarding: &Forwarding) -> Option<Address> {
+    let Some(url) = &case.setup.url else {
+        return forwarding.assembled();
+    };
+    let mut address = Address::parse(url)?;
+    if let Some(target) = &case.capture.target {
+        address.query = target.query().map(str::to_owned);
+    }
+    Some(address)
 }
