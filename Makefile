@@ -8,6 +8,7 @@ PYTHON ?= python3
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey
+EXPLAIN_RECIPE := target/explain-recipe
 FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 WORKFLOW_LINTERS := target/workflow-linters
@@ -17,7 +18,7 @@ LIBRARIES := hookgate-core hookgate-replay hookgate-gate tower-hookgate
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks strangers drift slow-clients valkey
+.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers slow-clients valkey
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -43,6 +44,13 @@ drift: build-tools ## Compare hookgate with the newest versions of the providers
 	$(PYTHON) tests/provider_sdks/versions.py $(NEWEST_SDKS)
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(NEWEST_SDKS)" $(CARGO) test --locked --workspace --all-features \
 	  --test e2e -- provider_sdks --nocapture
+
+# Installs Debian packages, and packages of PyPI and npm. The record is committed: the tests need
+# none of them.
+explain-corpus: ## Record the broken deliveries in tests/explain anew with real frameworks and tools
+	PYTHON=$(PYTHON) tests/explain/recipe/install.sh $(EXPLAIN_RECIPE)
+	EXPLAIN_INSTALLED="$$PWD/$(EXPLAIN_RECIPE)" $(EXPLAIN_RECIPE)/venv/bin/python -B \
+	  tests/explain/recipe/record.py tests/explain/recorded.json tests/explain/genuine.json
 
 slow-clients: build-tools ## Attack the gateway with slow clients (slowhttptest) for some minutes
 	@command -v slowhttptest >/dev/null || $(call install,slowhttptest)
