@@ -9,7 +9,7 @@ pub use crate::scheme::fetch::{
     FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule, is_label,
 };
 pub use crate::verifier::{BodyHash, hash_paired};
-use crate::{Pending, ReplayScope, Scheme, Verifier, VerifyError};
+use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verifier, VerifyError};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
 pub fn scope_number(scope: &ReplayScope) -> u64 {
@@ -26,6 +26,11 @@ pub fn fetch_rule(scheme: &Scheme) -> Option<&FetchRule> {
 /// A source that only observes needs the body of such a delivery, too.
 pub fn begin_refused(verifier: &Verifier, error: VerifyError) -> Pending<'_> {
     verifier.begin_refused(error)
+}
+
+/// Returns the timestamp in `head`, if the head has a readable one. It may be forged.
+pub fn claimed_timestamp(verifier: &Verifier, head: Head<'_>) -> Option<UnixTime> {
+    verifier.claimed_timestamp(head)
 }
 
 /// Whether `id` is a well-formed id: 1 to 256 visible ASCII characters.

@@ -25,9 +25,11 @@ mod provider;
 mod search;
 mod secret;
 mod setup;
+mod shape;
 
 pub use self::capture::Capture;
 pub use self::cause::{Cause, Code};
 pub use self::provider::{Match, identify};
 pub use self::search::{Diagnosis, diagnose};
 pub use self::setup::{SecretText, Setup};
+pub use self::shape::shape;

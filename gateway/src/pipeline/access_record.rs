@@ -21,6 +21,8 @@ use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
+use crate::pipeline::downstream::Downstream;
+use crate::pipeline::refused_request::RefusedRequest;
 use crate::pipeline::route::Route;
 use crate::poll::time_blocked;
 use crate::telemetry::access_log::{Line, Microseconds, Timestamp};
@@ -44,6 +46,7 @@ pub(crate) struct AccessRecord<'g> {
     event_id: Option<String>,
     attempt: Option<u32>,
     body_bytes: Option<usize>,
+    refused: Option<Box<RefusedRequest>>,
     verify: Option<Duration>,
     claim: Option<Duration>,
     upstream: Option<Duration>,
@@ -70,6 +73,7 @@ impl<'g> AccessRecord<'g> {
             event_id: None,
             attempt: None,
             body_bytes: None,
+            refused: None,
             verify: None,
             claim: None,
             upstream: None,
@@ -209,6 +213,26 @@ impl<'g> AccessRecord<'g> {
         self.record_reason(route, reason);
     }
 
+    /// Records what the sender of a refused request sent. Call this after the refusal is
+    /// recorded: a refusal by the rate limit gets no line, and needs no facts.
+    pub(crate) fn describe_refused(&mut self, route: &Route, downstream: &Downstream<'_>) {
+        let is_logged = self.gateway.access_log().is_on() || self.gateway.traces().is_on();
+        let is_senders_fault = match self.reason {
+            Some(Reason::RateLimited) | None => false,
+            Some(reason) => Refusal::from(reason).status().is_client_error(),
+        };
+        if is_logged && is_senders_fault {
+            let now = self.gateway.gate().clock().now();
+            let (request, len) = (downstream.request(), downstream.declared_len());
+            self.refused = Some(RefusedRequest::new(route, request, len, now).into());
+        }
+    }
+
+    /// Counts the bytes of a body that is being received.
+    pub(crate) fn received_bytes(&mut self) -> &mut usize {
+        self.body_bytes.get_or_insert_default()
+    }
+
     /// Sets the reason of the access log line, and counts a refusal for this reason. In observe
     /// mode the delivery is forwarded nevertheless.
     fn record_reason(&mut self, route: Option<&Route>, reason: Reason) {
@@ -266,6 +290,7 @@ impl<'g> AccessRecord<'g> {
             attempt: self.attempt,
             upstream: self.upstream.and(route).map(|route| route.upstream.name()),
             body_bytes: self.body_bytes,
+            refused: self.refused.as_deref(),
             verify_us: us(self.verify),
             claim_us: us(self.claim),
             upstream_us: us(self.upstream),
@@ -304,15 +329,21 @@ fn request_target(request: &RequestHeader) -> String {
     target.chars().take(MAX_CHARS).collect()
 }
 
-/// A body that adds the time during which its chunks were pending to `blocked`.
-pub(crate) struct TimedBody<'b, B> {
+/// A body that adds the time during which its chunks were pending to `blocked`, and their bytes
+/// to `received`.
+pub(crate) struct MeasuredBody<'b, B> {
     pub(crate) body: B,
     pub(crate) blocked: &'b mut Duration,
+    pub(crate) received: &'b mut usize,
 }
 
-impl<B: BodySource> BodySource for TimedBody<'_, B> {
+impl<B: BodySource> BodySource for MeasuredBody<'_, B> {
     async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
-        time_blocked(pin!(self.body.chunk()), self.blocked).await
+        let chunk = time_blocked(pin!(self.body.chunk()), self.blocked).await;
+        if let Ok(Some(chunk)) = &chunk {
+            *self.received += chunk.len();
+        }
+        chunk
     }
 
     fn client(&self) -> Option<IpAddr> {

@@ -14,7 +14,7 @@ use hookgate_gate::{
 };
 
 use crate::gateway::Gateway;
-use crate::pipeline::access_record::{AccessRecord, TimedBody};
+use crate::pipeline::access_record::{AccessRecord, MeasuredBody};
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::route::Route;
 use crate::poll::time_blocked;
@@ -106,7 +106,13 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
         let budget = self.gateway.limits().unverified_bodies;
         let bodies = self.gateway.unverified_bodies();
         let body = bodies.track(self.downstream, budget);
-        head.receive(&mut TimedBody { body, blocked }).await
+        let received = self.record.received_bytes();
+        let mut body = MeasuredBody {
+            body,
+            blocked,
+            received,
+        };
+        head.receive(&mut body).await
     }
 
     fn client(&self) -> Option<IpAddr> {

@@ -25,6 +25,7 @@ impl Gateway {
             }
             Ok(Admission::Observed(observed)) => {
                 record.observed(&route, observed.verdict());
+                record.describe_refused(&route, downstream);
                 let observed = Forwardable::Observed(observed);
                 self.forward(downstream, &route, observed, &mut record)
                     .await;

@@ -83,7 +83,11 @@ async fn every_request_has_one_access_log_line() {
         let target = (reason == "source_unknown").then_some("POST hooks.example/elsewhere");
         assert_eq!(line["request_target"].as_str(), target, "{line}");
         assert_eq!(line["key_id"].is_string(), signed, "{line}");
-        assert_eq!(line["body_bytes"].is_u64(), signed, "{line}");
+        assert_eq!(
+            line["body_bytes"].is_u64(),
+            reason != "source_unknown",
+            "{line}"
+        );
         assert_eq!(line["claim_us"].is_u64(), signed, "{line}");
         assert_eq!(
             line["verify_us"].is_u64(),
@@ -115,6 +119,76 @@ async fn every_request_has_one_access_log_line() {
         .pop()
         .expect("the log has seven lines");
     assert_eq!(line["reason"], "request_malformed", "{line}");
+}
+
+/// An operator must see why a delivery was refused without a capture of it.
+#[tokio::test]
+async fn the_line_of_a_refused_delivery_describes_what_its_sender_sent() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let body = beatapi().body("evt_1");
+    let with_headers = |mut headers: http::HeaderMap| {
+        headers.insert("user-agent", "BeatAPI \"1\"".parse().expect("visible"));
+        headers.insert("content-type", "text/plain".parse().expect("visible"));
+        beatapi().request(headers, body.clone())
+    };
+    let forged = beatapi().sign(b"{}", now(), "");
+    let signature = forged["x-beatapi-signature"].clone();
+    let old = beatapi().sign(&body, now().minus(Duration::from_secs(4000)), "");
+    let mut cut = beatapi().sign(&body, now(), "");
+    cut.insert(
+        "x-beatapi-signature",
+        "sha256=abcdef".parse().expect("visible"),
+    );
+    let mut unsigned = beatapi().sign(&body, now(), "");
+    unsigned.remove("x-beatapi-signature");
+    let shape = |signature: &str| format!("x-beatapi-signature: {signature}");
+    for (headers, reason, expected, age) in [
+        (
+            forged,
+            "signature_mismatch",
+            shape("64 bytes, <64 hex>"),
+            0..60,
+        ),
+        (
+            old,
+            "timestamp_too_old",
+            shape("64 bytes, <64 hex>"),
+            4000..4060,
+        ),
+        (
+            cut,
+            "signature_malformed",
+            shape("13 bytes, sha256=<6 hex>"),
+            0..60,
+        ),
+        (unsigned, "signature_missing", shape("missing"), 0..60),
+    ] {
+        let before = gateway.access_log().len();
+        let response = send(gateway.address(), with_headers(headers)).await;
+        let line = &lines(&gateway, before + 1).await[before];
+        assert_eq!(line["reason"], reason, "{line}");
+        let described = line["signed_headers"].as_str().expect("the line has it");
+        assert!(described.contains(&expected), "{described}");
+        let found = line["age_s"].as_i64().expect("the line has it");
+        assert!(age.contains(&found), "{line}");
+        assert_eq!(line["user_agent"], "BeatAPI \"1\"", "{line}");
+        assert_eq!(line["content_type"], "text/plain", "{line}");
+        assert_eq!(line["content_length"], body.len(), "{line}");
+        let text = line.to_string();
+        assert!(
+            !text.contains(signature.to_str().expect("visible")),
+            "{text}"
+        );
+        // The sender learns none of it.
+        let response = String::from_utf8_lossy(&response.body);
+        assert!(!response.contains("hex"), "{response}");
+    }
+    // A genuine delivery needs no description.
+    let before = gateway.access_log().len();
+    send(gateway.address(), beatapi().delivery("evt_2")).await;
+    let line = &lines(&gateway, before + 1).await[before];
+    assert_eq!(line.get("signed_headers"), None, "{line}");
 }
 
 #[tokio::test]

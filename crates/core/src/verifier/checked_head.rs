@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::Verifier;
 use super::after_url::AfterUrl;
 use super::head_fields::{
-    id_location, read_event_type, read_id, read_requirements, timestamp_text,
+    id_location, item_or_value, read_event_type, read_id, read_requirements, timestamp_text,
 };
 use super::head_segments::HeadSegments;
 use super::head_view::{HeadView, Reading};
@@ -202,6 +202,19 @@ impl Verifier {
             self.add_fetched_key(&view, plan, &mut checked, error)?;
         }
         Ok(checked)
+    }
+
+    /// Returns the timestamp of a head that was not verified, if the head has a readable one
+    /// outside of a token.
+    pub(crate) fn claimed_timestamp(&self, head: Head<'_>) -> Option<UnixTime> {
+        let (_, plan) = self.choose_plan(head).ok()?;
+        let field = plan.timestamp.as_ref()?;
+        let view = HeadView {
+            plan: Some(plan),
+            ..HeadView::new(head, &self.settings)
+        };
+        let text = item_or_value(plan, &view, &field.location).ok()?;
+        field.unit.parse(&text)
     }
 
     /// Checks that the head has no header and no query that the plan forbids. Returns the rule

@@ -44,7 +44,7 @@ pub(super) struct ProviderFacts {
 #[derive(Clone, Debug)]
 pub(super) struct DedupeRule {
     pub(super) dedupe: Dedupe,
-    /// The header with the delivery id, only with [`Dedupe::DeliveryId`].
+    /// The header with the delivery id, if the provider sends one.
     delivery_id: Option<HeaderName>,
     /// The events that leave [`Dedupe::Content`]. Without conditions, every event does that no
     /// signed id or timestamp identifies.
@@ -84,7 +84,7 @@ impl DedupeRule {
         };
         Self {
             dedupe,
-            delivery_id: delivery_id.filter(|_| dedupe == Dedupe::DeliveryId),
+            delivery_id,
             exception: equal_bytes,
             is_off: choice == Some(Dedupe::Off),
         }
@@ -108,7 +108,9 @@ impl DedupeRule {
     /// Returns the delivery id of a request. `None` if the rule needs none, and if the request
     /// does not have exactly one well-formed id.
     pub(super) fn read_delivery_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
-        let mut values = headers.get_all(self.delivery_id.as_ref()?).iter();
+        let header = self.delivery_id.as_ref();
+        let header = header.filter(|_| self.dedupe == Dedupe::DeliveryId)?;
+        let mut values = headers.get_all(header).iter();
         match (values.next(), values.next()) {
             (Some(value), None) if is_valid_id(value.as_bytes()) => {
                 Some(value.to_str().ok()?.into())

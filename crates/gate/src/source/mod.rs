@@ -137,7 +137,7 @@ impl Source {
         }
     }
 
-    /// Returns the header with the unsigned delivery id under [`Dedupe::DeliveryId`].
+    /// Returns the header with the unsigned delivery id, if the provider sends one.
     pub fn delivery_id_header(&self) -> Option<&HeaderName> {
         self.dedupe.delivery_id()
     }

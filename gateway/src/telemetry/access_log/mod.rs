@@ -16,6 +16,7 @@ use tracing_appender::non_blocking::NonBlocking;
 
 use self::batch::Batch;
 pub(crate) use self::batch::FlushGuard;
+use crate::pipeline::refused_request::RefusedRequest;
 
 /// The format of both logs: the access log and the diagnostic log on standard error.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -114,8 +115,8 @@ impl AccessLog {
 
 /// The fields of one line.
 ///
-/// No field contains a secret. Only the event id can come from a body, and it consists of visible
-/// ASCII characters.
+/// No field contains a secret or a signature. Only the event id can come from a body, and it
+/// consists of visible ASCII characters.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'l> {
     pub(crate) time: Timestamp,
@@ -142,6 +143,9 @@ pub(crate) struct Line<'l> {
     pub(crate) upstream: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) body_bytes: Option<usize>,
+    /// What the sender of a refused request sent.
+    #[serde(flatten)]
+    pub(crate) refused: Option<&'l RefusedRequest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) verify_us: Option<Microseconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,6 +175,21 @@ impl fmt::Display for Line<'_> {
         field("attempt", self.attempt.as_ref().map(|v| v as _))?;
         field("upstream", self.upstream.as_ref().map(|v| v as _))?;
         field("body_bytes", self.body_bytes.as_ref().map(|v| v as _))?;
+        if let Some(refused) = self.refused {
+            field("signed_headers", Some(&Quoted(&refused.signed_headers)))?;
+            field("age_s", refused.age_s.as_ref().map(|v| v as _))?;
+            field(
+                "content_length",
+                refused.content_length.as_ref().map(|v| v as _),
+            )?;
+            for (name, text) in [
+                ("content_type", &refused.content_type),
+                ("user_agent", &refused.user_agent),
+                ("delivery_id", &refused.delivery_id),
+            ] {
+                field(name, text.as_deref().map(Quoted).as_ref().map(|v| v as _))?;
+            }
+        }
         field("verify_us", self.verify_us.as_ref().map(|v| v as _))?;
         field("claim_us", self.claim_us.as_ref().map(|v| v as _))?;
         field("upstream_us", self.upstream_us.as_ref().map(|v| v as _))?;
