@@ -27,7 +27,7 @@ mod secret;
 mod setup;
 mod shape;
 
-pub use self::capture::Capture;
+pub use self::capture::{Capture, CaptureError, CaptureFile, Entry, Record, parse_time};
 pub use self::cause::{Cause, Code};
 pub use self::provider::{Match, identify};
 pub use self::search::{Diagnosis, diagnose};
