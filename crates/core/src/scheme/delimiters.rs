@@ -1,6 +1,6 @@
 //! The bytes that separate a value from its neighbour in the message.
 
-use super::field::TimeUnit;
+use super::field::{self, TimeUnit};
 
 /// Bytes that a value must not contain, because they can stand next to it in the message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +72,23 @@ impl Delimiters {
         !contains_any(value, &self.bytes) || self.allow_before_timestamp(value)
     }
 
+    /// Whether `id` is a [valid id](field::is_valid_id) that shows its own end in the message.
+    #[inline]
+    pub(crate) fn allow_id(&self, id: &[u8]) -> bool {
+        // One pass is enough for nearly every id: see the case `verify` of
+        // benches/instructions.py.
+        let is_plain = match self.bytes[..] {
+            [delimiter] => field::is_valid_id_without(id, delimiter),
+            _ => false,
+        };
+        is_plain || self.allow_other_id(id)
+    }
+
+    #[cold]
+    fn allow_other_id(&self, id: &[u8]) -> bool {
+        field::is_valid_id(id) && self.allow(id)
+    }
+
     #[cold]
     fn allow_before_timestamp(&self, value: &[u8]) -> bool {
         self.timestamp.is_some_and(|boundary| {
@@ -130,6 +147,38 @@ mod tests {
             ("evt.01784187600", true),
         ] {
             assert_eq!(delimiters.allow(value.as_bytes()), allowed, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_visible_ascii_and_shows_its_own_end() {
+        let before_timestamp = Delimiters::before_timestamp(TimestampBoundary {
+            separator: b'.',
+            unit: TimeUnit::Seconds,
+        });
+        let long = "a".repeat(field::MAX_ID_LEN);
+        let too_long = format!("{long}a");
+        let of = |bytes: &[u8]| Delimiters::new(bytes.to_vec());
+        for (delimiters, id, allowed) in [
+            (of(b""), "evt_1", true),
+            (of(b""), "evt.1", true),
+            (of(b""), "evt 1", false),
+            (of(b"."), "evt_1", true),
+            (of(b"."), "evt.1", false),
+            (of(b"."), "evt 1", false),
+            (of(b"."), "\u{e9}vt_1", false),
+            (of(b"."), "", false),
+            (of(b"."), &long, true),
+            (of(b"."), &too_long, false),
+            (of(b".:"), "evt_1", true),
+            (of(b".:"), "evt:1", false),
+            (of(b".:"), "evt\u{7f}1", false),
+            (before_timestamp.clone(), "evt_1", true),
+            (before_timestamp.clone(), "evt.1", true),
+            (before_timestamp.clone(), "evt.\n1", false),
+            (before_timestamp, "evt.1784187600", false),
+        ] {
+            assert_eq!(delimiters.allow_id(id.as_bytes()), allowed, "{id:?}");
         }
     }
 

@@ -185,12 +185,20 @@ fn parse_decimal(text: &[u8], max_digits: usize) -> Option<i64> {
 
 /// Whether `id` is 1 to [`MAX_ID_LEN`] visible ASCII characters.
 pub(crate) fn is_valid_id(id: &[u8]) -> bool {
+    is_id_of(id, |byte| byte.is_ascii_graphic())
+}
+
+/// Whether `id` is a [valid id](is_valid_id) without the byte `delimiter`.
+#[inline]
+pub(crate) fn is_valid_id_without(id: &[u8], delimiter: u8) -> bool {
+    is_id_of(id, |byte| byte.is_ascii_graphic() & (byte != delimiter))
+}
+
+#[inline]
+fn is_id_of(id: &[u8], is_allowed: impl Fn(u8) -> bool) -> bool {
     // A fold without an early exit lets the compiler check several bytes at once.
-    let are_visible = |id: &[u8]| {
-        id.iter()
-            .fold(true, |all, byte| all & byte.is_ascii_graphic())
-    };
-    (1..=MAX_ID_LEN).contains(&id.len()) && are_visible(id)
+    let are_allowed = |id: &[u8]| id.iter().fold(true, |all, byte| all & is_allowed(*byte));
+    (1..=MAX_ID_LEN).contains(&id.len()) && are_allowed(id)
 }
 
 #[cfg(test)]

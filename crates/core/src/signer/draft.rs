@@ -11,7 +11,7 @@ use crate::multipart::Boundary;
 use crate::scheme::json::Pointer;
 use crate::scheme::location::{Item, Location};
 use crate::scheme::template::{self, IfAbsent, Variable};
-use crate::scheme::{Plan, SignatureKind, field};
+use crate::scheme::{Plan, SignatureKind};
 use crate::time::UnixTime;
 use crate::verifier::SigningInput;
 
@@ -94,7 +94,7 @@ impl Draft<'_> {
                 continue;
             }
             let id = id.ok_or(SignError::IdMissing)?;
-            if !field::is_valid_id(id.as_bytes()) || !field.exclude.allow(id.as_bytes()) {
+            if !field.exclude.allow_id(id.as_bytes()) {
                 return Err(SignError::IdMalformed);
             }
             self.insert(location, id.as_bytes())?;

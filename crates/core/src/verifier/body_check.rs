@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use sha2::Digest;
 use subtle::ConstantTimeEq;
 
 use super::Verifier;
@@ -331,7 +332,7 @@ fn key_of(keys: &[PreparedKey], check: SignatureCheck, plan: usize) -> Option<&m
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
-    mac::Sha256::new(bytes).finish()
+    sha2::Sha256::digest(bytes).into()
 }
 
 /// Reads the signatures that are in the body.

@@ -77,7 +77,7 @@ pub(super) fn compose_event_id<'a>(
     read: impl Fn(&Location) -> Result<Cow<'a, [u8]>, VerifyError>,
 ) -> Result<Box<str>, VerifyError> {
     fn part<'p>(text: &'p [u8], exclude: &Delimiters) -> Result<&'p str, VerifyError> {
-        let part = Some(text).filter(|text| field::is_valid_id(text) && exclude.allow(text));
+        let part = Some(text).filter(|text| exclude.allow_id(text));
         let part = part.and_then(|part| std::str::from_utf8(part).ok());
         part.ok_or(VerifyError::FieldMalformed)
     }

@@ -87,6 +87,7 @@ fn render_value<'a>(
 }
 
 /// Whether the value may contain its delimiters in this delivery.
+#[cold]
 fn is_exempt<'a>(value: &Placeholder, read: &dyn Fn(&Variable) -> LookupResult<'a>) -> bool {
     value.exemption.as_ref().is_some_and(|exemption| {
         let found = read(&exemption.variable);

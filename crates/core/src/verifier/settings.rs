@@ -60,6 +60,7 @@ impl SchemeSettings {
 
     /// Returns the rule for the text after the URL in a delivery of `plan` with this query, or
     /// `None` if the delivery may not have the query.
+    #[inline]
     pub(crate) fn after_url(&self, plan: &Plan, query: Option<&str>) -> Option<AfterUrl> {
         match &self.endpoint {
             None => Some(AfterUrl::Any),
