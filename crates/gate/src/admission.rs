@@ -158,8 +158,7 @@ impl<S: ReplayStore> Gate<S> {
         source: &Source,
         keys: &[ReplayKey],
     ) -> DuplicateResponse {
-        // An observed duplicate is forwarded, so its response does not matter.
-        if let ([key], true, Mode::Enforce) = (keys, source.answer_matters(), source.mode()) {
+        if let ([key], true) = (keys, source.answer_matters()) {
             let responses = &self.state().first_responses;
             // In a box, because few sources need it and it would enlarge every admission.
             if let Some(first) = Box::pin(responses.get(key, source.duplicate_wait())).await {

@@ -18,13 +18,15 @@ impl Audience {
     /// gRPC needs HTTP/2. An HTTP/1 client does not read `grpc-status`, but every client
     /// reads the status code.
     pub fn for_request(version: Version, request: &HeaderMap) -> Self {
-        let grpc = request.get(CONTENT_TYPE).is_some_and(|value| {
-            let value = value.as_bytes();
-            value
-                .strip_prefix(b"application/grpc")
-                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-        });
-        if grpc && version == Version::HTTP_2 {
+        let is_grpc = || {
+            request.get(CONTENT_TYPE).is_some_and(|value| {
+                let value = value.as_bytes();
+                value
+                    .strip_prefix(b"application/grpc")
+                    .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+            })
+        };
+        if version == Version::HTTP_2 && is_grpc() {
             Self::Grpc
         } else {
             Self::Http

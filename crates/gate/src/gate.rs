@@ -78,16 +78,13 @@ impl<S: ReplayStore> Gate<S> {
         head: Head<'_>,
         declared_len: Option<u64>,
     ) -> Result<AcceptedHead<'s>, Refusal> {
-        if *head.method != Method::POST {
-            let verifier = source.verifier();
-            let can_be = verifier.is_delivery_method(head.method)
-                || verifier.is_handshake_method(head.method);
-            if !can_be {
-                return Err(Refusal::of_method(verifier));
-            }
+        let verifier = source.verifier();
+        let can_deliver = *head.method == Method::POST || verifier.is_delivery_method(head.method);
+        if !can_deliver && !verifier.is_handshake_method(head.method) {
+            return Err(Refusal::of_method(verifier));
         }
         let clock = Arc::clone(&self.0.clock);
-        let mut accepted = match self.check_head(source, head) {
+        let mut accepted = match self.check_head(source, head, can_deliver) {
             Ok(outcome) => AcceptedHead::new(source, outcome, clock),
             Err(refusal) if source.mode() == Mode::Observe => {
                 AcceptedHead::observing(source, refusal, clock)
@@ -107,8 +104,8 @@ impl<S: ReplayStore> Gate<S> {
         &self,
         source: &'s Source,
         head: Head<'_>,
+        can_deliver: bool,
     ) -> Result<HeadOutcome<'s>, Refusal> {
-        let can_deliver = source.verifier().is_delivery_method(head.method);
         match (
             source.verifier().begin(head, self.0.clock.now()),
             can_deliver,

@@ -69,12 +69,12 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let shared = Arc::clone(&self.shared);
-        // Built in its box and not on the stack, because it has several kilobytes.
+        let span = record::span();
+        // Built in its box and not on the stack, because it has several kilobytes. The compiler
+        // copies it if a call between these two can panic: see the case `layer` of
+        // benches/instructions.py.
         let future = Box::new_uninit();
-        let future = Box::write(
-            future,
-            shared.deliver(inner, request).instrument(record::span()),
-        );
+        let future = Box::write(future, shared.deliver(inner, request).instrument(span));
         Box::into_pin(future)
     }
 }
@@ -298,15 +298,12 @@ where
         }
         _ => Outcome::from_status(response.status()),
     };
-    let recorder = match source.mode() {
-        Mode::Enforce => settlement.record_response(&source, response.status(), response.headers()),
-        Mode::Observe => None,
-    };
+    let recorder = settlement.record_response(&source, response.status(), response.headers());
     settlement.settle(outcome).await;
-    Ok(response.map(|body| match recorder {
-        None => ResponseBody::inner(body),
-        Some(recorder) => ResponseBody::recorded(body, recorder),
-    }))
+    Ok(match recorder {
+        None => response.map(ResponseBody::inner),
+        Some(recorder) => response.map(|body| ResponseBody::recorded(body, recorder)),
+    })
 }
 
 impl<I: Clone, V, S, R> Clone for Hookgate<I, V, S, R> {

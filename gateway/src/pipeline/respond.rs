@@ -43,10 +43,8 @@ impl Gateway {
                 .await;
         }
         let status = response.status();
-        let recorder = match is_enforced {
-            true => settlement.record_response(&route.source, status, &response.head().headers),
-            false => None,
-        };
+        let headers = &response.head().headers;
+        let recorder = settlement.record_response(&route.source, status, headers);
         settlement.settle(Outcome::from_status(status)).await;
         if is_enforced && is_withheld(status) {
             response.finish(Reuse::Forbidden);

@@ -290,6 +290,7 @@ impl SourceBuilder {
         policy.body_limit = own_body_limit
             .or(provider_body_limit)
             .unwrap_or(BodyLimit::DEFAULT);
+        policy.answer_matters &= policy.mode == Mode::Enforce;
         policy.retention = own_retention
             .or(provider_retention)
             .unwrap_or(Self::DEFAULT_RETENTION)

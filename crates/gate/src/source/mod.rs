@@ -219,7 +219,7 @@ impl Source {
     }
 
     /// Returns whether the provider acts on the content of a response. A duplicate then gets the
-    /// first response again, for a while.
+    /// first response again, for a while. False if the source observes: it forwards duplicates.
     pub fn answer_matters(&self) -> bool {
         self.policy.answer_matters
     }

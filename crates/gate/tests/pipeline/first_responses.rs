@@ -96,3 +96,15 @@ async fn bodies_that_wait_for_a_first_response_stay_within_the_budget_of_waiting
         assert_eq!(response.body(), "sunny");
     }
 }
+
+/// A source that observes forwards every duplicate, so none gets the first response again.
+#[test]
+fn a_source_that_observes_keeps_no_first_response() {
+    let slack = Provider::named("slack").unwrap();
+    let secret = Secret::new("5f0c8a6de2b94a13c7d1").unwrap();
+    let verifier = Verifier::builder(slack.scheme()).key(secret);
+    let source = Source::builder("slack", verifier.build().unwrap()).provider(&slack);
+    assert!(!source.with_insecure_observe_mode().build().answer_matters());
+    // The control: a source that enforces keeps them.
+    assert!(Commands::new(1).source.answer_matters());
+}
