@@ -15,7 +15,7 @@ use crate::observability::{KEY_METRICS, METRICS};
 
 const ALERTS: &str = "deploy/prometheus/alerts.yml";
 
-fn read(name: &str) -> String {
+pub(crate) fn read(name: &str) -> String {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(name);
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

@@ -13,7 +13,7 @@ const BODY: &str =
 
 /// Where a library is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Registry {
+pub(crate) enum Registry {
     Npm,
     PyPi,
 }

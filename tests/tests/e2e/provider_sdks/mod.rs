@@ -24,8 +24,10 @@ use http_body_util::{BodyExt, Full};
 
 use self::delivery::{Delivery, ID};
 use self::differences::{Difference, Judged, unexpected};
-use self::library::{Library, Registry, other_secret};
-use self::worker::{Installed, Worker};
+pub(crate) use self::library::Registry;
+use self::library::{Library, other_secret};
+pub(crate) use self::worker::Installed;
+use self::worker::Worker;
 
 /// The smallest number of providers whose libraries are compared in every run.
 const MIN_PROVIDERS: usize = 55;

@@ -34,11 +34,11 @@ pub(super) struct Answer {
 
 /// The folder into which `make provider-sdks` or `make drift` installs the libraries.
 #[derive(Clone, Debug)]
-pub(super) struct Installed(PathBuf);
+pub(crate) struct Installed(PathBuf);
 
 impl Installed {
     /// Returns the folder, or `None` if the comparison is skipped.
-    pub fn from_environment() -> Option<Self> {
+    pub(crate) fn from_environment() -> Option<Self> {
         match std::env::var("HOOKGATE_PROVIDER_SDKS") {
             Ok(skip) if skip == "skip" => {
                 eprintln!("SKIPPED: the providers' own libraries are not installed");
@@ -57,19 +57,25 @@ impl Installed {
         self.0.join("extras").exists()
     }
 
-    /// Starts the process for `registry`, or returns `None` if its libraries are not installed.
-    pub fn worker(&self, registry: Registry) -> Option<Worker> {
-        let (program, name) = match registry {
-            Registry::Npm => (PathBuf::from("node"), "adapters.mjs"),
-            Registry::PyPi => (self.0.join("venv/bin/python"), "adapters.py"),
-        };
+    /// Returns the folder if the libraries of `registry` are installed there.
+    pub(crate) fn folder(&self, registry: Registry) -> Option<PathBuf> {
         let installed = self.0.join(format!("{registry}.installed").to_lowercase());
         if !installed.exists() {
             eprintln!("SKIPPED: the libraries of {registry} are not installed");
             return None;
         }
+        Some(self.0.clone())
+    }
+
+    /// Starts the process for `registry`, or returns `None` if its libraries are not installed.
+    pub(super) fn worker(&self, registry: Registry) -> Option<Worker> {
+        let folder = self.folder(registry)?;
+        let (program, name) = match registry {
+            Registry::Npm => (PathBuf::from("node"), "adapters.mjs"),
+            Registry::PyPi => (folder.join("venv/bin/python"), "adapters.py"),
+        };
         // Node looks for a library in the folders above the file that imports it.
-        let script = self.0.join(name);
+        let script = folder.join(name);
         std::fs::write(&script, data_file(name)).expect("the folder of the libraries is writable");
         Some(Worker::start(&program, &script))
     }
