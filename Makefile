@@ -9,6 +9,7 @@ PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey
 EXPLAIN_RECIPE := target/explain-recipe
+EXPLAIN_PEERS := target/explain-peers
 FUZZ_TARGETS := scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 WORKFLOW_LINTERS := target/workflow-linters
@@ -51,6 +52,14 @@ explain-corpus: ## Record the broken deliveries in tests/explain anew with real 
 	PYTHON=$(PYTHON) tests/explain/recipe/install.sh $(EXPLAIN_RECIPE)
 	EXPLAIN_INSTALLED="$$PWD/$(EXPLAIN_RECIPE)" $(EXPLAIN_RECIPE)/venv/bin/python -B \
 	  tests/explain/recipe/record.py tests/explain/recorded.json tests/explain/genuine.json
+
+# A debug build is too slow for the large deliveries.
+explain-score: build-tools ## Print how often hookgate names the right cause of a broken delivery
+	$(CARGO) test --locked --release --package hookgate-diagnose --test corpus -- --nocapture
+
+explain-peers: explain-score ## Print the same score for other libraries
+	tests/explain/peers/install.sh $(EXPLAIN_PEERS)
+	node tests/explain/peers/score.mjs $(EXPLAIN_PEERS) target/tmp/first-causes.json
 
 slow-clients: build-tools ## Attack the gateway with slow clients (slowhttptest) for some minutes
 	@command -v slowhttptest >/dev/null || $(call install,slowhttptest)

@@ -167,10 +167,13 @@ def zendesk(content):
     )
 
 
-def hmac_of_body(provider, secret, content, agent, header, prefix="", encoding="hex", algorithm="sha256", more=(), content_type=JSON):
+def hmac_of_body(provider, secret, content, agent, header, prefix="", encoding="hex", algorithm="sha256", more=(), content_type=JSON, params=None):
     """A delivery of a provider that signs the body alone."""
     value = prefix + mac(secret, content, encoding, algorithm)
-    return delivery(provider, secret, content, agent, *more, (header, value), content_type=content_type)
+    return delivery(
+        provider, secret, content, agent, *more, (header, value),
+        content_type=content_type, params=params or {},
+    )
 
 
 def stamped(provider, secret, content, agent, header, text, message, more=()):
@@ -291,7 +294,8 @@ GENUINE = {
     ),
     "meta": hmac_of_body(
         "meta", META, body("meta-message.json"), "facebookexternalua", "X-Hub-Signature-256",
-        "sha256=", more=(("X-Hub-Signature", "sha1=" + mac(META, body("meta-message.json"), algorithm="sha1")),),
+        "sha256=", params={"verify_token": "kiosk-verify"},
+        more=(("X-Hub-Signature", "sha1=" + mac(META, body("meta-message.json"), algorithm="sha1")),),
     ),
     "paystack": hmac_of_body(
         "paystack", PAYSTACK, body("paystack-charge.json"), "Paystack/2.0",
