@@ -11,7 +11,7 @@ mod compression;
 mod document;
 mod encoding;
 mod escape;
-mod form;
+pub(crate) mod form;
 pub(crate) mod json;
 mod part;
 mod text;
@@ -20,6 +20,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
+pub(crate) use self::document::is_gateway_event;
 use crate::attempt::{Case, Effort};
 use crate::cause::Cause;
 use crate::evidence::Sign;

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use self::content::contents;
+pub(crate) use self::content::is_gateway_event;
 pub(super) use self::members::unquote;
 use super::{Hints, VisitPeel};
 use crate::attempt::Effort;

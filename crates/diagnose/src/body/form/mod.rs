@@ -2,7 +2,7 @@
 
 mod fields;
 mod leaves;
-pub(super) mod multipart;
+pub(crate) mod multipart;
 mod object;
 mod style;
 
@@ -69,6 +69,12 @@ impl Rewriting<'_, '_> {
     /// Visits the forms that became the JSON in the body.
     fn undo_json(&mut self) -> ControlFlow<()> {
         let (body, effort) = (self.body, self.effort);
+        if effort == Effort::Full {
+            // The few likely forms of both kinds come before the many forms of either.
+            self.effort = Effort::Common;
+            self.undo_json()?;
+            self.effort = effort;
+        }
         let has_hint = self.declares("x-www-form-urlencoded") || self.hints.declared_len.is_some();
         for name in JSON_FIELDS {
             let field = Field::new(*name, &**body);

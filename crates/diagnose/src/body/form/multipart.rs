@@ -6,10 +6,10 @@ use super::fields::Field;
 
 /// A part of a body in `multipart/form-data`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::body) struct Part<'b> {
+pub(crate) struct Part<'b> {
     /// The name, as it is written. Empty if the part has none.
-    pub(in crate::body) name: &'b [u8],
-    pub(in crate::body) value: &'b [u8],
+    pub(crate) name: &'b [u8],
+    pub(crate) value: &'b [u8],
 }
 
 /// The most parts of a body that are read.
@@ -17,7 +17,7 @@ const MAX_PARTS: usize = 200;
 
 /// Returns the parts of `body`, whose first line is the delimiter. Line ends may have lost their
 /// carriage return.
-pub(in crate::body) fn parts(body: &[u8]) -> Vec<Part<'_>> {
+pub(crate) fn parts(body: &[u8]) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let Some(end) = memchr::memchr(b'\n', &body[..body.len().min(200)]) else {
         return parts;
