@@ -56,7 +56,8 @@ CASES = [
      "Python: encode('ascii', 'replace') has question marks"),
     ("dotnet-ascii-beel", "beel", dotnet("ascii"), R, False,
      ".NET: Encoding.ASCII has question marks"),
-    ("fastapi-ignore-zendesk", "zendesk", app("fastapi", "ignore"), R, False,
+    # What is left is complete JSON of another length.
+    ("fastapi-ignore-zendesk", "zendesk", app("fastapi", "ignore"), R + " body_json_rewritten", False,
      "Python: decode('ascii', 'ignore') removes non-ASCII"),
     ("nfd-beel", "beel", body(nfc_to_nfd), R, True, "the file system stored NFD"),
     ("ftfy-quotes-linear", "linear", body(ftfy), R + " body_text_edited", False,

@@ -47,7 +47,7 @@ CASES = [
     ("bom-and-fold-calendly", "calendly", [dotnet("file-with-bom"), tool("fold", "-w", "80")], TEXT, True,
      "a byte order mark, and lines of 80 bytes"),
     ("gzip-and-dumps-beatapi", sent_compressed(TASK, squeeze(TASK.body)),
-     [app("express", "raw"), app("flask", "app-json")], JSON, False,
+     [app("express", "raw"), app("flask", "app-json")], f"{JSON} body_compressed", False,
      "inflated by Express, and keys sorted by Flask"),
     # The body and the secret
     ("quotes-and-dumps-stripe", "stripe", [app("flask", "dumps"), split_lines(env_file('SECRET="{}"\n'))],
