@@ -15,6 +15,7 @@ pub(crate) mod form;
 pub(crate) mod json;
 mod part;
 mod text;
+mod undo;
 
 use std::ops::ControlFlow;
 
