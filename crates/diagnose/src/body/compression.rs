@@ -183,7 +183,10 @@ mod tests {
     ];
 
     fn compressed() -> Vec<Vec<u8>> {
-        COMPRESSED.iter().map(|hex| hex::decode(hex).unwrap()).collect()
+        COMPRESSED
+            .iter()
+            .map(|hex| hex::decode(hex).unwrap())
+            .collect()
     }
 
     fn declaring(encoding: &str) -> Hints<'_> {

@@ -197,7 +197,11 @@ mod tests {
             let change = (encoded.as_bytes(), BODY);
             assert_undone(peel, change, Code::BodyBase64, Effort::Common);
             let sign = sign(encoded.as_bytes());
-            assert_eq!(sign.map(|s| s.strength), Some(Strength::Strong), "{encoded}");
+            assert_eq!(
+                sign.map(|s| s.strength),
+                Some(Strength::Strong),
+                "{encoded}"
+            );
         }
     }
 
