@@ -117,7 +117,7 @@ fn unwrapped(body: &[u8]) -> &[u8] {
         .unwrap_or(text)
 }
 
-/// What a byte of an encoded text is.
+/// The meaning of a byte of an encoded text.
 enum Digit {
     Value(u8),
     /// White space between lines or groups.

@@ -10,7 +10,7 @@ use crate::cause::{Cause, Code};
 
 /// A change that can be undone in one way.
 pub(super) struct Undo {
-    /// What happened to the body, as a sentence.
+    /// The sentence that says how the body was changed.
     pub(super) summary: &'static str,
     /// The least effort at which the change is undone.
     pub(super) effort: Effort,
@@ -39,7 +39,7 @@ pub(super) fn each(
     ControlFlow::Continue(())
 }
 
-/// What tests ask of every peel.
+/// Assertions that hold for every peel.
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
