@@ -8,6 +8,7 @@ pub use crate::error_chain::ErrorChain;
 pub use crate::scheme::fetch::{
     FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule, is_label,
 };
+pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::verifier::{BodyHash, hash_paired};
 use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verifier, VerifyError};
 

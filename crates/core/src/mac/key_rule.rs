@@ -164,4 +164,69 @@ impl KeyRule {
             KeyDigest::Sha1 => Zeroizing::new(Sha1::digest(&key).to_vec()),
         })
     }
+
+    /// Encodes the text of a secret that decodes to `key`, before the digest of the rule.
+    ///
+    /// Returns `None` if no text with the prefix of the rule does.
+    pub(crate) fn encode(&self, key: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let encoded = Zeroizing::new(match self.encoding {
+            KeyEncoding::Utf8 => key.to_vec(),
+            KeyEncoding::Base64 => SECRET_BASE64.encode(key).into_bytes(),
+            KeyEncoding::Base64Url => SECRET_BASE64_URL.encode(key).into_bytes(),
+            KeyEncoding::Hex => hex::encode(key).into_bytes(),
+            KeyEncoding::Pem => public_key::write_pem(key)?.into_bytes(),
+        });
+        let text = Zeroizing::new([self.strip.concat().as_bytes(), &encoded].concat());
+        let only = self.only.as_deref().unwrap_or_default();
+        text.starts_with(only.as_bytes()).then_some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoded_key_decodes_to_itself() {
+        let rule = |encoding, strip: &str, scope| KeyRule {
+            only: None,
+            strip: vec![strip.to_owned()],
+            encoding,
+            scope,
+            digest: KeyDigest::None,
+        };
+        for encoding in [
+            KeyEncoding::Utf8,
+            KeyEncoding::Base64,
+            KeyEncoding::Base64Url,
+            KeyEncoding::Hex,
+            KeyEncoding::Pem,
+        ] {
+            for scope in [KeyEncodingScope::Always, KeyEncodingScope::IfPrefixed] {
+                let strip = match encoding {
+                    KeyEncoding::Pem => "",
+                    _ => "whsec_",
+                };
+                let rule = rule(encoding, strip, scope);
+                let key = b"\xfbkey \xff~?";
+                let text = rule.encode(key).unwrap();
+                let secret = Secret::new(text.to_vec()).unwrap();
+                match (encoding, scope) {
+                    // Without a prefix there is nothing that the scope could depend on.
+                    (KeyEncoding::Pem, KeyEncodingScope::IfPrefixed) => {}
+                    _ => assert_eq!(*rule.decode(&secret).unwrap(), key, "{encoding:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_without_the_prefix_of_the_rule_has_no_text() {
+        let rule = KeyRule {
+            only: Some("whsec_".to_owned()),
+            ..KeyRule::default()
+        };
+        assert!(rule.encode(b"whsec_key").is_some());
+        assert!(rule.encode(b"key").is_none());
+    }
 }

@@ -239,6 +239,15 @@ pub(crate) fn read_pem(text: &[u8]) -> Result<Vec<u8>, SecretError> {
     }
 }
 
+/// Writes the PEM text of a public key or a certificate, from which [`read_pem`] reads `der`.
+pub(crate) fn write_pem(der: &[u8]) -> Option<String> {
+    let label = match Certificate::from_der(der) {
+        Ok(_) => "CERTIFICATE",
+        Err(_) => "PUBLIC KEY",
+    };
+    pem::encode_string(label, pem::LineEnding::LF, der).ok()
+}
+
 /// A key that signs.
 #[derive(Clone)]
 pub(crate) enum PrivateKey {

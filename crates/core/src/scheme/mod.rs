@@ -5,6 +5,7 @@ pub(crate) mod delimiters;
 mod family;
 pub(crate) mod fetch;
 pub(crate) mod field;
+pub(crate) mod format;
 mod grammar;
 pub(crate) mod handshake;
 pub(crate) mod json;
