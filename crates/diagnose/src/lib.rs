@@ -21,7 +21,11 @@ mod capture;
 mod cause;
 mod evidence;
 mod header;
+mod html;
 mod provider;
+mod repair;
+#[cfg(test)]
+mod sample;
 mod search;
 mod secret;
 mod setup;
