@@ -3,6 +3,8 @@
 from lab import NODE_MODULES, app, dotnet, java, lua, node, perl, redis, sql, tool
 
 R = "body_json_rewritten"
+# The body has its length and no order of keys, so nothing shows the change.
+UNSEEN = R + " secret_other"
 PRETTIER = NODE_MODULES / "prettier/bin/prettier.cjs"
 
 CASES = [
@@ -53,7 +55,7 @@ CASES = [
      "Express: JSON.stringify(req.body, null, '\\t')"),
     ("express-stable-square", "square", app("express", "stable"), R, False,
      "Express: json-stable-stringify sorts keys"),
-    ("fastify-schema-standard", "standard", app("fastify", "schema"), R, False,
+    ("fastify-schema-standard", "standard", app("fastify", "schema"), UNSEEN, False,
      "Fastify: the response schema orders the members"),
     ("koa-stringify-sendgrid", "sendgrid", app("koa", "stringify"), R, True,
      "Koa: JSON.stringify(ctx.request.body) drops the line ends"),
@@ -123,10 +125,10 @@ CASES = [
      "Perl: JSON->canonical->pretty"),
     ("mojo-sorted-calendly", "calendly", perl("mojo"), R, False,
      "Mojolicious: encode_json sorts keys and escapes /"),
-    ("lua-cjson-razorpay", "razorpay", lua(), R, False,
+    ("lua-cjson-razorpay", "razorpay", lua(), UNSEEN, False,
      "OpenResty: cjson orders keys by hash and writes [] as {}"),
     ("redis-cjson-paystack", "paystack",
-     redis("return cjson.encode(cjson.decode(ARGV[1]))"), R, False,
+     redis("return cjson.encode(cjson.decode(ARGV[1]))"), UNSEEN, False,
      "a script in Redis: cjson.encode(cjson.decode(body))"),
     # Databases and tools
     ("jsonb-github", "github-push", sql(":'body'::jsonb"), R, False,
