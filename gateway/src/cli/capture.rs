@@ -1,76 +1,106 @@
 //! The options that name the files of a captured delivery, and the code that reads them.
 
+use std::error::Error as _;
+use std::io;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use hookgate_diagnose::{CaptureError, CaptureFile};
 
 use super::Error;
 
-/// The options that name the files of a captured delivery.
+/// The options that name the files of a captured delivery, whole or in parts.
 #[derive(Debug, Args)]
 pub(super) struct CaptureOptions {
+    #[command(flatten)]
+    whole: WholeCapture,
+
     /// File with the headers, as `Name: value` lines; without it, there are no headers
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "capture")]
     headers: Option<PathBuf>,
 
-    /// File with the body, byte for byte; without it, the body is empty
+    /// File with the body, byte for byte. The default is the body of the capture, or an empty
+    /// one
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
 }
 
+/// The options that name the file of a whole delivery.
+#[derive(Debug, Args)]
+pub(super) struct WholeCapture {
+    /// The whole delivery: a file or a folder in any format that docs/mismatch.md lists, such as
+    /// a raw request, JSON or HAR; `-` is standard input
+    #[arg(long, value_name = "PATH")]
+    capture: Option<PathBuf>,
+
+    /// The number of the request in a capture with several ones, from 1; the default is the
+    /// first POST
+    #[arg(long, value_name = "N", requires = "capture")]
+    entry: Option<NonZeroUsize>,
+}
+
 impl CaptureOptions {
-    /// Reads the headers.
-    pub(super) fn headers(&self) -> Result<HeaderMap, Error> {
-        self.headers
-            .as_deref()
-            .map_or_else(|| Ok(HeaderMap::new()), read_headers)
+    /// Reads the delivery.
+    pub(super) fn read(&self) -> Result<CaptureFile, Error> {
+        let file = match (self.whole.read()?, &self.headers) {
+            (Some(file), _) => file,
+            (None, headers) => {
+                let path = headers.as_deref();
+                let lines = path.map(read_file).transpose()?.unwrap_or_default();
+                CaptureFile::from_header_lines(&lines)
+                    .map_err(|error| capture_error(path.unwrap_or(Path::new("")), &error))?
+            }
+        };
+        match &self.body {
+            None => Ok(file),
+            Some(path) => file
+                .with_body(read_file(path)?.into())
+                .map_err(|error| capture_error(path, &error)),
+        }
     }
+}
 
-    /// Whether no file with headers was named.
-    pub(super) fn has_no_headers(&self) -> bool {
-        self.headers.is_none()
+impl WholeCapture {
+    /// Reads the delivery, if the options name a file.
+    pub(super) fn read(&self) -> Result<Option<CaptureFile>, Error> {
+        let Some(path) = &self.capture else {
+            return Ok(None);
+        };
+        let read = match path.as_os_str() == "-" {
+            true => CaptureFile::read_from(io::stdin(), self.entry),
+            false => CaptureFile::open(path, self.entry),
+        };
+        let file = read.map_err(|error| capture_error(path, &error))?;
+        refuse_redacted(path, &file)?;
+        Ok(Some(file))
     }
+}
 
-    /// Reads the body.
-    pub(super) fn body(&self) -> Result<Bytes, Error> {
-        let body = self.body.as_deref().map(read_file).transpose()?;
-        Ok(body.unwrap_or_default().into())
-    }
+/// Refuses a capture that lacks the bytes that were signed.
+fn refuse_redacted(path: &Path, file: &CaptureFile) -> Result<(), Error> {
+    let Some(record) = file.record.as_ref().filter(|record| record.redacted) else {
+        return Ok(());
+    };
+    let reason = record.reason.as_deref().unwrap_or("no reason");
+    Err(Error::new(format!(
+        "{}: the gateway removed secret parts of this capture, so it cannot verify; the gateway \
+         recorded {reason}",
+        path.display()
+    )))
+}
+
+fn capture_error(path: &Path, error: &CaptureError) -> Error {
+    let path = match path.as_os_str() == "-" {
+        true => "standard input".into(),
+        false => path.to_string_lossy(),
+    };
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    Error::new(format!("{path}: {error}{}", cause.unwrap_or_default()))
 }
 
 /// Reads a file.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path)
         .map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))
-}
-
-/// Reads `Name: value` lines, and skips blank lines.
-fn read_headers(path: &Path) -> Result<HeaderMap, Error> {
-    let text = read_file(path)?;
-    let mut headers = HeaderMap::new();
-    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
-            continue;
-        }
-        let field = line
-            .iter()
-            .position(|byte| *byte == b':')
-            .and_then(|colon| {
-                let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-                let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
-                Some((name, value))
-            });
-        let Some((name, value)) = field else {
-            return Err(Error::new(format!(
-                "{}:{}: not a header; expected `Name: value`",
-                path.display(),
-                index + 1
-            )));
-        };
-        headers.append(name, value);
-    }
-    Ok(headers)
 }

@@ -4,13 +4,14 @@ mod capture;
 mod check;
 mod client;
 mod demo;
-mod explain;
 mod fetched_keys;
 mod identify;
 mod providers;
 mod run;
+mod secret;
 mod send;
 mod sign;
+mod signing;
 mod verify;
 
 use std::fmt::{self, Display};
@@ -20,20 +21,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
-use hookgate_core::Problems;
 use hookgate_core::internal::ErrorChain;
-use hookgate_core::{
-    BuildError, Provider, Scheme, Secret, Signer, UndocumentedProvider, UnixTime, Verifier,
-    VerifierBuilder,
-};
+use hookgate_core::{Problems, UnixTime};
 use hookgate_gate::Clock;
-use http::{Method, Uri};
+use serde_json::json;
 
-use crate::config::{Config, SecretRef, load_watched, schema};
+use crate::config::{Config, load_watched, schema};
 use crate::run::reload::ConfigSource;
 
 /// The exit code for an invalid configuration: `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
+
+/// The consequence of an invalid configuration for the commands that start the gateway.
+const NOT_STARTED: &str = "; nothing was started";
+
+/// The exit code for wrong options, which clap uses as well.
+const EXIT_USAGE: u8 = 2;
 
 /// Verifies webhook deliveries, refuses forged and replayed ones, and forwards the rest unchanged
 #[derive(Debug, Parser)]
@@ -66,30 +69,42 @@ enum Command {
     Verify(verify::Options),
     /// Find the providers whose scheme fits a captured delivery
     Identify(identify::Options),
-    /// Sign a delivery and send it
+    /// Sign a delivery, or a captured one anew, and send it
     Send(send::Options),
 }
 
 /// Runs the command line of the process.
 pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Run(options) => run::run(&options, clock),
-        Command::Check(options) => check::run(&options),
-        Command::Schema => print_schema(),
-        Command::Demo(options) => demo::run(&options, &*clock),
-        Command::Providers(options) => providers::run(&options),
-        Command::Sign(options) => sign::run(&options, &*clock),
-        Command::Verify(options) => verify::run(&options, &*clock),
-        Command::Identify(options) => identify::run(&options),
-        Command::Send(options) => send::run(&options, &*clock),
-    };
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let outcome = Cli::try_parse()
+        .map_err(|error| Error::usage(error, wants_json))
+        .and_then(|cli| cli.command.run(clock));
     outcome.unwrap_or_else(|error| {
-        if !error.quiet {
-            // There is no other output for this error.
-            let _: io::Result<()> = writeln!(io::stderr(), "hookgate: {error}");
-        }
+        let shown = match wants_json {
+            _ if error.quiet => Ok(()),
+            true => writeln!(io::stdout(), "{}", json!({ "error": error.message })),
+            false => writeln!(io::stderr(), "hookgate: {error}"),
+        };
+        // There is no other output for this error.
+        let _: io::Result<()> = shown;
         error.exit
     })
+}
+
+impl Command {
+    fn run(self, clock: Arc<dyn Clock>) -> Result<ExitCode, Error> {
+        match self {
+            Self::Run(options) => run::run(&options, clock),
+            Self::Check(options) => check::run(&options),
+            Self::Schema => print_schema(),
+            Self::Demo(options) => demo::run(&options, &*clock),
+            Self::Providers(options) => providers::run(&options),
+            Self::Sign(options) => sign::run(&options, &*clock),
+            Self::Verify(options) => verify::run(&options, &*clock),
+            Self::Identify(options) => identify::run(&options),
+            Self::Send(options) => send::run(&options, &*clock),
+        }
+    }
 }
 
 fn print_schema() -> Result<ExitCode, Error> {
@@ -120,17 +135,36 @@ impl Error {
         Self::new(ErrorChain(&error))
     }
 
-    /// Creates the error for an invalid configuration.
-    fn config(path: &Path, problems: &Problems) -> Self {
+    /// Creates the error for an invalid configuration. `consequence` follows the number of
+    /// mistakes.
+    fn config(path: &Path, problems: &Problems, consequence: &str) -> Self {
         let count = problems.iter().count();
         let noun = if count == 1 { "mistake" } else { "mistakes" };
-        let mut message = format!("{}: {count} {noun}; nothing was started", path.display());
+        let mut message = format!("{}: {count} {noun}{consequence}", path.display());
         for problem in problems.iter() {
             message.push_str(&format!("\n  {problem}"));
         }
         Self {
             message,
             exit: ExitCode::from(EXIT_CONFIG),
+            quiet: false,
+        }
+    }
+
+    /// Creates the error for wrong options. Without `--json`, clap prints its own message, and
+    /// the process ends.
+    fn usage(error: clap::Error, wants_json: bool) -> Self {
+        if !wants_json || !error.use_stderr() {
+            error.exit();
+        }
+        let text = error.to_string();
+        // A blank line separates the message from the usage and the tips.
+        let message = text.split("\n\n").next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        let words: Vec<&str> = message.split_whitespace().collect();
+        Self {
+            message: words.join(" "),
+            exit: ExitCode::from(EXIT_USAGE),
             quiet: false,
         }
     }
@@ -182,137 +216,15 @@ impl ConfigFile {
         };
         match config {
             Ok(config) => Ok((config, source)),
-            Err(problems) => Err(Error::config(&self.config, &problems)),
+            Err(problems) => Err(Error::config(&self.config, &problems, NOT_STARTED)),
         }
     }
-}
-
-/// The options that describe how a delivery is signed.
-#[derive(Clone, Debug, Args)]
-struct SigningOptions {
-    /// The provider; `hookgate providers` lists the names
-    #[arg(long, value_parser = parse_provider)]
-    provider: Provider,
-
-    /// The secret, as `env:NAME` or `file:PATH`. To sign for a provider with public keys: the
-    /// private key
-    #[arg(long, value_name = "SECRET")]
-    secret: Option<String>,
-
-    /// The public URL that the provider calls, with its query
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-
-    /// A parameter that the scheme needs; may be repeated
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
-    params: Vec<(String, String)>,
-
-    /// The variant of the scheme; by default, the delivery selects it
-    #[arg(long, value_name = "NAME")]
-    variant: Option<String>,
-
-    /// The HTTP method
-    #[arg(long, default_value = "POST")]
-    method: Method,
-}
-
-impl SigningOptions {
-    /// Reads the secret. clap does not parse this option, because its message would repeat the
-    /// text of the option, which may be the secret itself.
-    fn secret(&self) -> Result<Secret, Error> {
-        let secret = self.secret.as_deref().unwrap_or_default();
-        SecretRef::parse(secret)
-            .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
-            .and_then(|reference| reference.read())
-            .map_err(|message| Error::new(format!("--secret: {message}")))
-    }
-
-    /// Returns the request target of the URL, or `/` without a URL.
-    fn target(&self) -> Result<Uri, Error> {
-        let Some(url) = &self.url else {
-            return Ok(Uri::from_static("/"));
-        };
-        target(url)
-            .ok_or_else(|| Error::new("--url: expected a URL that starts with http:// or https://"))
-    }
-
-    fn signer(&self) -> Result<Signer, Error> {
-        let mut builder = Signer::builder(self.provider.scheme(), &self.secret()?);
-        if let Some(url) = &self.url {
-            builder = builder.url(url);
-        }
-        for (name, value) in &self.params {
-            builder = builder.param(name.as_str(), value.as_str());
-        }
-        if let Some(variant) = &self.variant {
-            builder = builder.variant(variant);
-        }
-        builder.build().map_err(build_error)
-    }
-
-    /// Returns a builder for a verifier with `scheme` and `secret`.
-    fn verifier(&self, scheme: &Scheme, secret: Secret) -> VerifierBuilder {
-        // A captured delivery may come from a test with a published secret.
-        let builder = Verifier::builder(scheme).with_insecure_published_secrets();
-        self.with_settings(builder.key(secret))
-    }
-
-    /// Adds the URL, the parameters and the variant to a builder.
-    fn with_settings(&self, mut builder: VerifierBuilder) -> VerifierBuilder {
-        if let Some(url) = &self.url {
-            builder = builder.url(url);
-        }
-        for (name, value) in &self.params {
-            builder = builder.param(name.as_str(), value.as_str());
-        }
-        if let Some(variant) = &self.variant {
-            builder = builder.variant(variant);
-        }
-        builder
-    }
-}
-
-/// Returns the request target of `url`: its path and query.
-fn target(url: &str) -> Option<Uri> {
-    let target = url.parse::<Uri>().ok()?.into_parts().path_and_query;
-    Some(target.map_or_else(|| Uri::from_static("/"), Uri::from))
-}
-
-/// Names the option that caused `error`.
-fn build_error(error: BuildError) -> Error {
-    let option = match error {
-        BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => "--url",
-        BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => "--param",
-        BuildError::VariantUnknown { .. } => "--variant",
-        _ => "--secret",
-    };
-    Error::new(format!("{option}: {}", ErrorChain(&error)))
-}
-
-fn parse_param(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .ok_or_else(|| "expected NAME=VALUE".to_owned())
-}
-
-fn parse_provider(name: &str) -> Result<Provider, String> {
-    Provider::named(name).ok_or_else(|| match UndocumentedProvider::named(name) {
-        Some(provider) => {
-            format!(
-                "{} does not publish how it signs. {}",
-                provider.title(),
-                provider.notes()
-            )
-        }
-        None => "not in the catalogue; `hookgate providers` lists the names".to_owned(),
-    })
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, String> {
-    // Timestamps in deliveries have at most 11 digits.
-    text.parse()
-        .ok()
-        .filter(|seconds| (0..100_000_000_000).contains(seconds))
-        .map(UnixTime::from_secs)
-        .ok_or_else(|| "expected seconds since the Unix epoch, such as 1784187600".to_owned())
+    hookgate_diagnose::parse_time(text).ok_or_else(|| {
+        "expected seconds (up to 11 digits) or milliseconds (12 to 14 digits) since the Unix \
+         epoch, or a time in RFC 3339, such as 2026-07-16T07:40:00Z"
+            .to_owned()
+    })
 }

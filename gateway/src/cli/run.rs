@@ -9,7 +9,7 @@ use hookgate_gate::Clock;
 use pingora_core::server::Fds;
 use tokio::runtime::Builder;
 
-use super::{ConfigFile, Error};
+use super::{ConfigFile, Error, NOT_STARTED};
 use crate::config::{Config, ShutdownConfig};
 use crate::gateway::Gateway;
 use crate::run::reload;
@@ -53,7 +53,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let unix_signals = UnixSignals::listen(&runtime)?;
     let addresses = ListenAddresses::from_config(&config);
     let gateway = Gateway::new(config, store, clock, metrics, access, traces)
-        .map_err(|problems| Error::config(&options.config.config, &problems))?;
+        .map_err(|problems| Error::config(&options.config.config, &problems, NOT_STARTED))?;
     let gateway = Arc::new(gateway);
     let services = Services::bind(addresses, &gateway, &inherited)?;
     reload::start(runtime, Arc::clone(&gateway), source)?;

@@ -4,14 +4,31 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bytes::Bytes;
 use clap::Args;
+use hookgate_diagnose::Capture;
 use hookgate_gate::Clock;
-use http::Uri;
+use http::{Request, Uri};
 
-use super::capture::read_file;
+use super::Error;
+use super::capture::{WholeCapture, read_file};
 use super::client::{Client, Framing};
-use super::sign::{DeliveryOptions, new_id, sign};
-use super::{Error, SigningOptions};
+use super::sign::{DeliveryOptions, new_id, post, sign};
+use super::signing::SigningOptions;
+
+/// The headers that belong to one connection. The client writes its own ones.
+const OF_CONNECTION: [&str; 10] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "expect",
+    "te",
+    "trailer",
+    "upgrade",
+];
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -26,8 +43,11 @@ pub(super) struct Options {
     to: Uri,
 
     /// File with the body; `-` is standard input. Without it, a test body is generated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "capture")]
     body: Option<PathBuf>,
+
+    #[command(flatten)]
+    captured: WholeCapture,
 
     /// Number of times to send the event. Each delivery has a new signature and the same event id
     #[arg(
@@ -40,21 +60,16 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
-    options.delivery.check(&options.signing)?;
-    let body = match &options.body {
-        None => test_body(),
-        Some(path) if path.as_os_str() == "-" => {
-            let mut body = Vec::new();
-            io::stdin().lock().read_to_end(&mut body)?;
-            body
-        }
-        Some(path) => read_file(path)?,
+    let mut signing = options.signing.resolve()?;
+    options.delivery.check(&signing)?;
+    let request = match options.captured.read()? {
+        Some(file) => resent(file.capture),
+        None => post(options.read_body()?.into()),
     };
     let delivery = DeliveryOptions {
         at: options.delivery.at,
         id: Some(options.delivery.id.clone().unwrap_or_else(new_id)),
     };
-    let mut signing = options.signing.clone();
     // The URL is signed as sent, unless --url names a different public URL, as behind a proxy.
     signing.url.get_or_insert_with(|| options.to.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -62,7 +77,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         .build()?;
     let mut exit = ExitCode::SUCCESS;
     for _ in 0..options.repeat {
-        let signed = sign(&signing, &delivery, body.clone().into(), clock)?;
+        let signed = sign(&signing, &delivery, &request, clock)?;
         let client = Client::new(&with_query(&options.to, signed.uri())?)?;
         let reply = runtime.block_on(client.send(&signed, Framing::Length))?;
         let outcome = reply
@@ -78,6 +93,31 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         }
     }
     Ok(exit)
+}
+
+impl Options {
+    fn read_body(&self) -> Result<Vec<u8>, Error> {
+        match &self.body {
+            None => Ok(test_body()),
+            Some(path) if path.as_os_str() == "-" => {
+                let mut body = Vec::new();
+                io::stdin().lock().read_to_end(&mut body)?;
+                Ok(body)
+            }
+            Some(path) => read_file(path),
+        }
+    }
+}
+
+/// Returns the captured request without the headers that belong to its connection.
+fn resent(capture: Capture) -> Request<Bytes> {
+    let mut request = Request::new(capture.body);
+    *request.method_mut() = capture.method;
+    *request.headers_mut() = capture.headers;
+    for name in OF_CONNECTION {
+        request.headers_mut().remove(name);
+    }
+    request
 }
 
 /// Returns `to` with the query of the signed request, which replaces the query of `to`. The

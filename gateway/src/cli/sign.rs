@@ -8,9 +8,10 @@ use bytes::Bytes;
 use clap::Args;
 use hookgate_core::{SignError, UnixTime};
 use hookgate_gate::Clock;
-use http::Request;
+use http::{Method, Request};
 
-use super::{Error, SigningOptions, parse_time};
+use super::signing::{Signing, SigningOptions};
+use super::{Error, parse_time};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -28,7 +29,8 @@ pub(super) struct Options {
 /// The values that a provider chooses for each delivery.
 #[derive(Debug, Args)]
 pub(super) struct DeliveryOptions {
-    /// Time of signing in seconds since the Unix epoch; the default is now
+    /// Time of signing: seconds (up to 11 digits) or milliseconds (12 to 14 digits) since the
+    /// Unix epoch, or RFC 3339; the default is now
     #[arg(long, value_name = "TIME", value_parser = parse_time, allow_negative_numbers = true)]
     pub(super) at: Option<UnixTime>,
 
@@ -39,11 +41,11 @@ pub(super) struct DeliveryOptions {
 
 impl DeliveryOptions {
     /// Refuses an id that the scheme does not send in a header.
-    pub(super) fn check(&self, signing: &SigningOptions) -> Result<(), Error> {
-        if self.id.is_none() || signing.provider.scheme().has_id_header() {
+    pub(super) fn check(&self, signing: &Signing) -> Result<(), Error> {
+        if self.id.is_none() || signing.scheme.has_id_header() {
             return Ok(());
         }
-        let name = signing.provider.title();
+        let name = signing.title();
         Err(Error::new(format!(
             "--id: {name} sends the event id in the body; write it into the body instead"
         )))
@@ -53,17 +55,19 @@ impl DeliveryOptions {
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
     let mut body = Vec::new();
     io::stdin().lock().read_to_end(&mut body)?;
-    options.delivery.check(&options.signing)?;
+    let signing = options.signing.resolve()?;
+    options.delivery.check(&signing)?;
     let body = Bytes::from(body);
-    let signed = sign(&options.signing, &options.delivery, body.clone(), clock)?;
-    let target_changed = *signed.uri() != options.signing.target()?;
+    let signed = sign(&signing, &options.delivery, &post(body.clone()), clock)?;
+    let target_changed = *signed.uri() != signing.target()?;
+    let body_changed = *signed.body() != body;
     let mut out = io::stdout().lock();
     if options.json {
         let mut object = serde_json::Map::new();
         for (name, value) in signed.headers() {
             object.insert(name.to_string(), text(value.as_bytes()).into());
         }
-        if target_changed || *signed.body() != body {
+        if target_changed || body_changed {
             object = serde_json::Map::from_iter([
                 ("target".to_owned(), signed.uri().to_string().into()),
                 ("headers".to_owned(), object.into()),
@@ -73,13 +77,13 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         writeln!(out, "{}", serde_json::Value::Object(object))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if target_changed {
+    if target_changed || body_changed {
         writeln!(out, "{} {} HTTP/1.1", signed.method(), signed.uri())?;
     }
     for (name, value) in signed.headers() {
         writeln!(out, "{name}: {}", text(value.as_bytes()))?;
     }
-    if *signed.body() != body {
+    if body_changed {
         writeln!(out)?;
         out.write_all(signed.body())?;
     }
@@ -90,23 +94,29 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Signs a delivery of `body` as the options demand.
+/// Returns a request with the method POST.
+pub(super) fn post(body: Bytes) -> Request<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::POST;
+    request
+}
+
+/// Signs `request` as the options demand. They decide the target of the signed request.
 pub(super) fn sign(
-    signing: &SigningOptions,
+    signing: &Signing,
     delivery: &DeliveryOptions,
-    body: Bytes,
+    request: &Request<Bytes>,
     clock: &dyn Clock,
 ) -> Result<Request<Bytes>, Error> {
-    let signer = signing.signer()?;
     let at = delivery.at.unwrap_or_else(|| clock.now());
-    let request = || -> Result<Request<Bytes>, Error> {
-        let mut request = Request::new(body.clone());
-        *request.method_mut() = signing.method.clone();
-        *request.uri_mut() = signing.target()?;
-        Ok(request)
-    };
-    let signed = match signer.sign_request(request()?, at, delivery.id.as_deref()) {
-        Err(SignError::IdMissing) => signer.sign_request(request()?, at, Some(&new_id())),
+    let signer = signing.signer(at)?;
+    let mut request = request.clone();
+    if let Some(method) = &signing.method {
+        *request.method_mut() = method.clone();
+    }
+    *request.uri_mut() = signing.target()?;
+    let signed = match signer.sign_request(request.clone(), at, delivery.id.as_deref()) {
+        Err(SignError::IdMissing) => signer.sign_request(request, at, Some(&new_id())),
         other => other,
     };
     signed.map_err(Error::with_causes)

@@ -28,8 +28,9 @@ use hookgate_keys::KeyFetcher;
 use toml::Table;
 
 pub(crate) use self::network::Network;
+pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;
-pub(crate) use self::secrets::SecretRef;
+pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;
 pub(crate) use self::upstream::{
@@ -176,6 +177,17 @@ impl Config {
         // Relaying the response counts against the upstream's timeout. The extra second is
         // for writing the last bytes.
         self.limits.head_timeout + deliveries.max().unwrap_or_default() + Duration::from_secs(1)
+    }
+
+    /// Reads the source `name` of a configuration, as the commands that sign and verify need it.
+    ///
+    /// # Errors
+    ///
+    /// Returns every mistake in the source.
+    pub(crate) fn read_source(text: &str, name: &str) -> Result<SourceSetup, Problems> {
+        let raw = RawConfig::parse(text)?;
+        read::source_setup::read(&raw.table, name)
+            .map_err(|problems| environment::name_variables(problems, &raw.from_environment))
     }
 
     /// Reads a configuration from the text of a file, and the `HOOKGATE__…` environment

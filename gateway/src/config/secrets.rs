@@ -4,7 +4,7 @@
 //! of this module contains a secret.
 
 use hookgate_core::internal::{FromValue, Report, Section};
-use hookgate_core::{Key, Secret, UnixTime};
+use hookgate_core::{Key, Secret, SecretError, UnixTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use toml::Value;
@@ -37,11 +37,21 @@ impl SecretRef {
     ///
     /// Returns the reason why the secret cannot be read or used, without its value.
     pub(crate) fn read(&self) -> Result<Secret, String> {
+        self.secret(self.read_text()?)
+    }
+
+    /// Reads the text of the secret, which may be empty or a placeholder.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason why the text cannot be read.
+    pub(crate) fn read_text(&self) -> Result<Vec<u8>, String> {
         match self {
-            Self::Env(name) => Secret::from_env(name).map_err(|error| match error {
-                hookgate_core::SecretError::Environment(_) => error.to_string(),
-                other => format!("environment variable {name}: {other}"),
-            }),
+            Self::Env(name) => match std::env::var(name) {
+                Ok(text) => Ok(text.into_bytes()),
+                // The error for text that is not UTF-8 is left out: it contains the secret.
+                Err(_) => Err(SecretError::Environment(name.clone()).to_string()),
+            },
             Self::File(path) => {
                 let mut text =
                     std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
@@ -50,17 +60,77 @@ impl SecretRef {
                 for end in [b'\n', b'\r'] {
                     text.pop_if(|last| *last == end);
                 }
-                Secret::new(text).map_err(|error| format!("file {path}: {error}"))
+                Ok(text)
             }
         }
     }
+
+    /// Creates the secret from the text that was read.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason why the text is no secret, without the text.
+    pub(crate) fn secret(&self, text: Vec<u8>) -> Result<Secret, String> {
+        Secret::new(text).map_err(|error| match self {
+            Self::Env(name) => format!("environment variable {name}: {error}"),
+            Self::File(path) => format!("file {path}: {error}"),
+        })
+    }
 }
 
-/// Reads the array `secrets` of a source, and returns each key with its path in the
+/// An item of the array `secrets` of a source. Its secret has not been read.
+#[derive(Clone, Debug)]
+pub(crate) struct ConfiguredKey {
+    /// The path of the item in the configuration.
+    path: String,
+    /// The path of the reference.
+    reference_path: String,
+    pub(crate) reference: SecretRef,
+    id: Option<String>,
+    not_before: Option<UnixTime>,
+    not_after: Option<UnixTime>,
+}
+
+impl ConfiguredKey {
+    /// Returns the key with its secret.
+    pub(crate) fn with_secret(&self, secret: Secret) -> Key {
+        let mut key = Key::new(secret);
+        if let Some(id) = &self.id {
+            key = key.id(id.clone());
+        }
+        if let Some(time) = self.not_before {
+            key = key.not_before(time);
+        }
+        if let Some(time) = self.not_after {
+            key = key.not_after(time);
+        }
+        key
+    }
+}
+
+/// Reads the array `secrets` of a source and its secrets. Returns each key with its path in the
 /// configuration.
+pub(super) fn read_keys(source: &Section<'_>, warnings: &Report) -> Vec<(String, Key)> {
+    let mut keys = Vec::new();
+    for item in read_items(source) {
+        match item.reference.read() {
+            Err(message) => source.report().add(item.reference_path, message),
+            Ok(secret) => {
+                if let Some(warning) = secret.warning() {
+                    warnings.add(&item.path, warning);
+                }
+                let key = item.with_secret(secret);
+                keys.push((item.path, key));
+            }
+        }
+    }
+    keys
+}
+
+/// Reads the array `secrets` of a source.
 ///
 /// An item is a reference, or a table with a reference, an id and a validity period.
-pub(super) fn read_keys(source: &Section<'_>, warnings: &Report) -> Vec<(String, Key)> {
+pub(super) fn read_items(source: &Section<'_>) -> Vec<ConfiguredKey> {
     const EXPECTED: &str =
         "expected an array whose items are env:NAME, file:PATH or tables with `from`";
     let Some(value) = source.value("secrets") else {
@@ -74,30 +144,31 @@ pub(super) fn read_keys(source: &Section<'_>, warnings: &Report) -> Vec<(String,
     let mut keys = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let path = format!("{}[{index}]", source.key_path("secrets"));
-        let checked = |secret: Secret| {
-            if let Some(warning) = secret.warning() {
-                warnings.add(&path, warning);
-            }
-            secret
-        };
         let key = match item {
             Value::Table(table) => {
-                read_key(&Section::at_path(&path, table, source.report()), checked)
+                read_table(&path, &Section::at_path(&path, table, source.report()))
             }
-            item => read_secret(item)
-                .map(|secret| Key::new(checked(secret)))
-                .map_err(|m| source.report().add(&path, m))
+            item => read_reference(item)
+                .map(|reference| ConfiguredKey {
+                    reference_path: path.clone(),
+                    path: path.clone(),
+                    reference,
+                    id: None,
+                    not_before: None,
+                    not_after: None,
+                })
+                .map_err(|message| source.report().add(&path, message))
                 .ok(),
         };
-        keys.extend(key.map(|key| (path, key)));
+        keys.extend(key);
     }
     keys
 }
 
-/// Reads a table of `secrets`. `checked` adds a warning for a doubtful secret.
-fn read_key(section: &Section<'_>, checked: impl Fn(Secret) -> Secret) -> Option<Key> {
-    let secret = match section.value("from") {
-        Some(value) => read_secret(value)
+/// Reads a table of `secrets`, whose path is `path`.
+fn read_table(path: &str, section: &Section<'_>) -> Option<ConfiguredKey> {
+    let reference = match section.value("from") {
+        Some(value) => read_reference(value)
             .map_err(|message| section.wrong("from", message))
             .ok(),
         None => {
@@ -117,25 +188,20 @@ fn read_key(section: &Section<'_>, checked: impl Fn(Secret) -> Secret) -> Option
         );
     }
     section.deny_unknown();
-    let mut key = Key::new(checked(secret?));
-    if let Some(id) = id {
-        key = key.id(id);
-    }
-    if let Some(Timestamp(time)) = not_before {
-        key = key.not_before(time);
-    }
-    if let Some(Timestamp(time)) = not_after {
-        key = key.not_after(time);
-    }
-    Some(key)
+    Some(ConfiguredKey {
+        path: path.to_owned(),
+        reference_path: section.key_path("from"),
+        reference: reference?,
+        id,
+        not_before: not_before.map(|Timestamp(time)| time),
+        not_after: not_after.map(|Timestamp(time)| time),
+    })
 }
 
-fn read_secret(value: &Value) -> Result<Secret, String> {
+fn read_reference(value: &Value) -> Result<SecretRef, String> {
     let reference = value.as_str().and_then(SecretRef::parse);
     // The text is not shown: it may be the secret itself.
-    reference
-        .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))?
-        .read()
+    reference.ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
 }
 
 /// A time such as `2026-12-01T00:00:00Z`, as a string or as a TOML date.

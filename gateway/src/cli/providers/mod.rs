@@ -15,7 +15,8 @@ use http::Method;
 use humantime::format_duration;
 use serde_json::{Value, json};
 
-use crate::cli::{Error, parse_provider};
+use crate::cli::Error;
+use crate::cli::signing::parse_provider;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {

@@ -7,6 +7,7 @@ mod replay;
 mod server;
 mod shutdown;
 mod source_policy;
+pub(super) mod source_setup;
 mod sources;
 mod upstreams;
 mod verifier;

@@ -154,7 +154,7 @@ fn check_dedupe(section: &Section<'_>, source: &Source) {
 }
 
 /// A provider of the catalogue.
-enum CatalogueEntry {
+pub(super) enum CatalogueEntry {
     /// The catalogue has its scheme.
     Published(Box<Provider>),
     /// The provider does not publish its scheme, so the configuration must contain it.
@@ -168,7 +168,7 @@ impl CatalogueEntry {
     }
 }
 
-fn read_provider(section: &Section<'_>) -> Option<CatalogueEntry> {
+pub(super) fn read_provider(section: &Section<'_>) -> Option<CatalogueEntry> {
     let name = section.optional::<String>("provider")?;
     let provider = CatalogueEntry::named(&name);
     if provider.is_none() {
@@ -190,7 +190,10 @@ fn read_provider(section: &Section<'_>) -> Option<CatalogueEntry> {
 }
 
 /// Returns the scheme of the source: the provider's, or the table `[sources.scheme]`.
-fn read_source_scheme(section: &Section<'_>, provider: Option<&CatalogueEntry>) -> Option<Scheme> {
+pub(super) fn read_source_scheme(
+    section: &Section<'_>,
+    provider: Option<&CatalogueEntry>,
+) -> Option<Scheme> {
     let own_scheme = section
         .section("scheme")
         .and_then(|scheme| read_scheme(&scheme));
@@ -227,7 +230,7 @@ fn read_source_scheme(section: &Section<'_>, provider: Option<&CatalogueEntry>) 
 }
 
 /// Returns the window of the source, or `None` if its scheme signs no timestamp.
-fn read_window(section: &Section<'_>, scheme: Option<&Scheme>) -> Option<Window> {
+pub(super) fn read_window(section: &Section<'_>, scheme: Option<&Scheme>) -> Option<Window> {
     let default = scheme.and_then(Scheme::window);
     let Some(window) = section.section("window") else {
         return default;

@@ -19,9 +19,7 @@ pub(super) fn read(
         true => Vec::new(),
         false => read_secrets(section, scheme, warnings)?,
     };
-    let url = section
-        .optional::<String>("url")
-        .and_then(|text| read_text(section, "url", &text));
+    let url = read_url(section);
     let variant = section.optional::<String>("variant");
     let params = read_params(section);
     let allow_published = read_allow_published(section, warnings);
@@ -149,9 +147,15 @@ fn warn_of_inactive(
     }
 }
 
+/// Reads `url`, a text or a reference such as `env:NAME`.
+pub(super) fn read_url(section: &Section<'_>) -> Option<String> {
+    let text = section.optional::<String>("url")?;
+    read_text(section, "url", &text)
+}
+
 /// Reads `params`, the values that the scheme needs besides secrets. A value is a text, or a
 /// reference such as `env:NAME`.
-fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
+pub(super) fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
     let Some(table) = section.section("params") else {
         return Vec::new();
     };

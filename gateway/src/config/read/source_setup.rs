@@ -1,0 +1,77 @@
+//! Reads one source for the commands that sign and verify.
+//!
+//! Those commands run on machines that have neither the secrets of the other sources nor the
+//! certificates of the gateway, so no other table is checked.
+
+use hookgate_core::internal::{Report, Section};
+use hookgate_core::{Problems, Provider, Scheme, Window};
+use toml::{Table, Value};
+
+use super::sources::{self, CatalogueEntry};
+use super::verifier;
+use crate::config::secrets::{ConfiguredKey, read_items};
+
+/// How the deliveries of a source are signed. No secret has been read.
+#[derive(Debug)]
+pub(crate) struct SourceSetup {
+    pub(crate) provider: Option<Provider>,
+    pub(crate) scheme: Scheme,
+    /// The window, if the scheme signs a timestamp.
+    pub(crate) window: Option<Window>,
+    /// The keys. None if the gateway fetches them.
+    pub(crate) keys: Vec<ConfiguredKey>,
+    pub(crate) url: Option<String>,
+    pub(crate) variant: Option<String>,
+    pub(crate) params: Vec<(String, String)>,
+}
+
+/// Reads the source `name`.
+///
+/// # Errors
+///
+/// Returns the mistakes of the source, or the names of the sources if none has this name.
+pub(in crate::config) fn read(table: &Table, name: &str) -> Result<SourceSetup, Problems> {
+    let report = Report::default();
+    let root = Section::root(table, &report);
+    let sections = root.sections("sources");
+    let Some(section) = sections
+        .iter()
+        .find(|section| name_of(section) == Some(name))
+    else {
+        let names: Vec<&str> = sections.iter().filter_map(name_of).collect();
+        report.add(
+            "sources",
+            format!(
+                "no source has the name {name:?}; expected one of {}",
+                names.join(", ")
+            ),
+        );
+        return report.finish(None);
+    };
+    report.finish(read_section(section))
+}
+
+fn name_of<'t>(section: &Section<'t>) -> Option<&'t str> {
+    section.raw().get("name").and_then(Value::as_str)
+}
+
+fn read_section(section: &Section<'_>) -> Option<SourceSetup> {
+    let provider = sources::read_provider(section);
+    let scheme = sources::read_source_scheme(section, provider.as_ref());
+    let keys = match section.has("keys") {
+        true => Vec::new(),
+        false => read_items(section),
+    };
+    Some(SourceSetup {
+        window: sources::read_window(section, scheme.as_ref()),
+        keys,
+        url: verifier::read_url(section),
+        variant: section.optional("variant"),
+        params: verifier::read_params(section),
+        provider: match provider {
+            Some(CatalogueEntry::Published(provider)) => Some(*provider),
+            Some(CatalogueEntry::Undocumented(_)) | None => None,
+        },
+        scheme: scheme?,
+    })
+}
