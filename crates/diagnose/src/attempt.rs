@@ -10,7 +10,7 @@ use hookgate_core::{
 use http::{HeaderMap, Method, Uri};
 
 use crate::capture::Capture;
-use crate::cause::Cause;
+use crate::cause::{Cause, Code};
 use crate::setup::{SecretText, Setup};
 
 /// A window that accepts every timestamp. The age of a capture says nothing about its signature.
@@ -203,6 +203,17 @@ impl Prepared<'_> {
                 }
             }
         }
+    }
+
+    /// Returns the method as a proved cause, if it is the only fault of a delivery whose
+    /// signature matches: the scheme of `title` does not sign the method.
+    pub(crate) fn refused_method(&self, title: &str) -> Option<Cause> {
+        let Self {
+            verifier, method, ..
+        } = self;
+        let is_known = verifier.is_delivery_method(method) || verifier.is_handshake_method(method);
+        let summary = format!("{title} sends no {method} deliveries, and the signature matches");
+        (!is_known).then(|| Cause::new(Code::MethodMismatch, summary).into_proved())
     }
 
     /// The work of one verification of `len` bytes, in the units of a budget.

@@ -29,8 +29,8 @@ const PER_BYTE: u64 = 4;
 pub struct Diagnosis {
     /// Whether the delivery verifies.
     pub verified: bool,
-    /// The reason for which the delivery is refused. `None` if it verifies, or if it cannot be
-    /// judged because the secret cannot be used.
+    /// The reason for which the delivery is refused. `None` if it verifies, if its method
+    /// alone is wrong, or if it cannot be judged because the secret cannot be used.
     pub reason: Option<VerifyError>,
     /// The causes, the most likely one first. Empty if the delivery verifies.
     pub causes: Vec<Cause>,
@@ -50,10 +50,11 @@ pub fn diagnose(setup: &Setup, capture: &Capture, now: UnixTime) -> Diagnosis {
         Err(_) => None,
         Ok(prepared) => match prepared.check(capture.body.clone()) {
             Ok(_) => {
+                let method = prepared.refused_method(setup.title());
                 return Diagnosis {
-                    verified: true,
+                    verified: method.is_none(),
                     reason: None,
-                    causes: Vec::new(),
+                    causes: method.into_iter().collect(),
                     tried: 0,
                 };
             }

@@ -124,8 +124,8 @@ fn verdict_of_fetched_keys(
     Ok(Verdict::Judged(outcome))
 }
 
-/// Returns the setup for a diagnosis. The first secret is the one in use, so a secret of a source
-/// that signed the delivery, at whatever time, becomes the first one.
+/// Returns the setup for a diagnosis, which takes the first secret as the one in use. So the
+/// secret of a source that signed the delivery becomes the first one.
 fn setup(signing: &Signing, capture: &Capture) -> Setup {
     let mut setup = signing.setup();
     let signed = (0..setup.secrets.len()).find(|index| {

@@ -18,7 +18,7 @@ pub(crate) struct SourceSetup {
     pub(crate) scheme: Scheme,
     /// The window, if the scheme signs a timestamp.
     pub(crate) window: Option<Window>,
-    /// The keys. None if the gateway fetches them.
+    /// The keys. The list is empty if the gateway fetches them.
     pub(crate) keys: Vec<ConfiguredKey>,
     pub(crate) url: Option<String>,
     pub(crate) variant: Option<String>,
