@@ -64,6 +64,7 @@ impl<S: ReplayStore> Gate<S> {
             checked,
             observed,
             delivery_id,
+            client,
         } = request;
         // An observed delivery keeps its verified facts, even if the claim is refused.
         let verified = match (&checked, source.mode()) {
@@ -78,6 +79,12 @@ impl<S: ReplayStore> Gate<S> {
             Ok(RequestOutcome::Handshake(response)) => Ok(Admission::Handshake(response)),
             Err(refusal) => Err(refusal),
         };
+        // A replay of a captured delivery claims nothing, so it wins its network no share.
+        if let (Some(keys), Ok(Admission::Forward(delivery))) = (source.keys(), &admission)
+            && delivery.is_claimed()
+        {
+            keys.claimed(client);
+        }
         match source.mode() {
             Mode::Enforce => admission,
             Mode::Observe => Ok(observe(admission, verified, observed)),

@@ -56,6 +56,11 @@ impl<S: ReplayStore> Delivery<S> {
         }
     }
 
+    /// Whether the delivery has claimed its event.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.settlement.claim.is_some()
+    }
+
     /// Returns the verified facts and the body.
     pub fn verified(&self) -> &Verified {
         &self.verified

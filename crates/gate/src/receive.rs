@@ -45,6 +45,8 @@ pub struct CheckedRequest<'s> {
     pub(crate) observed: Bytes,
     /// The unsigned delivery id, if the source goes by it.
     pub(crate) delivery_id: Option<Box<str>>,
+    /// The client, if it is known and the key was fetched.
+    pub(crate) client: Option<IpAddr>,
 }
 
 impl CheckedRequest<'_> {
@@ -218,10 +220,7 @@ impl<'s> AcceptedHead<'s> {
         match key {
             Ok(key) => {
                 let checked = self.finish(Some(&key))?;
-                if checked.verified().is_some() {
-                    keys.verified(client);
-                }
-                Ok(checked)
+                Ok(CheckedRequest { client, ..checked })
             }
             Err(error) => {
                 self.note = HeadNote::Decided(Err(self.source.refusal(error)));
@@ -270,6 +269,7 @@ impl<'s> AcceptedHead<'s> {
                 checked,
                 observed,
                 delivery_id,
+                client: None,
             }),
         }
     }

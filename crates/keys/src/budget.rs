@@ -2,7 +2,7 @@
 //!
 //! A provider with one document for each key cannot be asked for every name that a sender
 //! invents. Each client network has a share of the requests of a minute, and half of all requests
-//! belong to networks from which a delivery has verified. A flood from many addresses therefore
+//! belong to networks from which a new event has arrived. A flood from many addresses therefore
 //! leaves requests for the genuine sender, who begins to use a new key.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -12,7 +12,7 @@ use hookgate_core::UnixTime;
 
 /// Requests of one minute.
 const TOTAL: u32 = 60;
-/// Requests of one minute for networks from which no delivery has verified.
+/// Requests of one minute for networks from which no new event has arrived.
 const UNPROVEN: u32 = TOTAL / 2;
 /// Requests of one minute for one network.
 const PER_NETWORK: u32 = 5;
@@ -85,7 +85,7 @@ impl Budget {
         }
     }
 
-    /// Notes that a delivery from `network` has verified.
+    /// Notes that a delivery from `network` has verified and claimed its event.
     pub(crate) fn prove(&mut self, network: Network) {
         if !self.proven.insert(network) {
             return;

@@ -118,8 +118,14 @@ impl KeyFetcher {
         shared.state().after_fetch(&target, shared.pins.keep, now)
     }
 
-    /// Notes that a delivery from `client` has verified: its network keeps a share of the budget.
-    pub fn verified(&self, client: Option<IpAddr>) {
+    /// Notes that a delivery from `client` has verified and claimed its event: the network of the
+    /// client keeps a share of the budget.
+    ///
+    /// # Security
+    ///
+    /// Do not call this for a duplicate. Otherwise a party that replays a captured delivery wins a
+    /// share for its network.
+    pub fn claimed(&self, client: Option<IpAddr>) {
         if let Some(client) = client {
             self.0.state().budget.prove(Network::of(client));
         }

@@ -1,17 +1,20 @@
 //! Deliveries whose keys are fetched: when the gate asks for a key, and the response without one.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hookgate_core::{Scheme, Verifier, VerifyError};
-use hookgate_gate::{Admission, Mode, ObservedVerdict, Reason, SourceBuilder};
+use hookgate_core::{Chunk, Head, Scheme, Verifier, VerifyError};
+use hookgate_gate::{
+    Admission, BodyError, BodySource, Mode, ObservedVerdict, Outcome, Reason, SourceBuilder,
+};
 use hookgate_keys::{
     Document, DocumentRequest, FetchDocument, FetchError, FetchFuture, KeyFetcher, KeySettings,
 };
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 
@@ -81,12 +84,33 @@ impl FetchDocument for Provider {
     }
 }
 
+/// A body from a client.
+struct FromClient(IpAddr, Steps);
+
+impl BodySource for FromClient {
+    async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
+        self.1.chunk().await
+    }
+
+    fn client(&self) -> Option<IpAddr> {
+        Some(self.0)
+    }
+}
+
 fn fixture(
     provider: &Arc<Provider>,
     adjust: impl FnOnce(SourceBuilder) -> SourceBuilder,
 ) -> Fixture {
+    fixture_with(KeySettings::default(), provider, adjust)
+}
+
+fn fixture_with(
+    settings: KeySettings,
+    provider: &Arc<Provider>,
+    adjust: impl FnOnce(SourceBuilder) -> SourceBuilder,
+) -> Fixture {
     let scheme = Scheme::from_toml(SCHEME).unwrap();
-    let keys = KeyFetcher::new("source", &scheme, KeySettings::default(), provider.clone());
+    let keys = KeyFetcher::new("source", &scheme, settings, provider.clone());
     let verifier = Verifier::builder(&scheme).fetched_keys().build().unwrap();
     let source = SourceBuilder::keys(
         hookgate_gate::Source::builder("source", verifier),
@@ -118,11 +142,7 @@ async fn a_genuine_delivery_is_admitted_once() {
         match fixture.gate.admit(received).await.unwrap() {
             Admission::Forward(delivery) => {
                 assert!(is_first);
-                delivery
-                    .into_parts()
-                    .1
-                    .settle(hookgate_gate::Outcome::Delivered)
-                    .await;
+                delivery.into_parts().1.settle(Outcome::Delivered).await;
             }
             Admission::Duplicate(_) => assert!(!is_first),
             other => panic!("{other:?}"),
@@ -235,4 +255,53 @@ async fn a_slow_key_host_does_not_let_a_delivery_outlive_its_window() {
         refusal.reason(),
         Reason::Verify(VerifyError::TimestampTooOld)
     );
+}
+
+/// Delivers `BODY` from `client`. Returns whether it was forwarded.
+async fn deliver_from(fixture: &Fixture, client: IpAddr, headers: &HeaderMap) -> bool {
+    let uri = Uri::from_static("/hooks");
+    let head = Head::new(&Method::POST, &uri, headers);
+    let accepted = fixture.gate.begin(&fixture.source, head, None).unwrap();
+    let Ok(received) = accepted
+        .receive(&mut FromClient(client, Steps::whole(BODY)))
+        .await
+    else {
+        return false;
+    };
+    match fixture.gate.admit(received).await {
+        Ok(Admission::Forward(delivery)) => {
+            delivery.into_parts().1.settle(Outcome::Delivered).await;
+            true
+        }
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn a_replayed_delivery_wins_its_network_no_share_of_the_requests_for_keys() {
+    let client = |number: u32| IpAddr::from(Ipv4Addr::from(0x0a00_0000 + number));
+    let (genuine, replayer) = (client(1), client(2));
+    let provider = Arc::new(Provider::new(false));
+    // The sender chooses the document, so the budget bounds the requests.
+    let settings = KeySettings::default().url("https://keys.example.com/{key}/jwks.json");
+    let fixture = fixture_with(settings, &provider, |source| source);
+    let headers = provider.headers(BODY, super::support::NOW);
+    assert!(deliver_from(&fixture, genuine, &headers).await);
+    assert!(!deliver_from(&fixture, replayer, &headers).await);
+    let name = |name: String| {
+        let mut headers = headers.clone();
+        headers.insert("x-key", name.parse().unwrap());
+        headers
+    };
+    for number in 0..100 {
+        let hostile = name(format!("hostile-{number}"));
+        assert!(!deliver_from(&fixture, client(1000 + number), &hostile).await);
+    }
+    let before = provider.requests.load(Ordering::SeqCst);
+    for (client, requests) in [(replayer, 0), (genuine, 1)] {
+        let other = name(format!("other-{requests}"));
+        assert!(!deliver_from(&fixture, client, &other).await);
+        let after = provider.requests.load(Ordering::SeqCst);
+        assert_eq!(after - before, requests, "{client}");
+    }
 }

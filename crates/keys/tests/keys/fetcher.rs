@@ -100,7 +100,7 @@ async fn a_flood_of_keys_with_documents_of_their_own_keeps_within_the_budget() {
     });
     let fetcher = provider.fetcher(&scheme(ONE_KEY), KeySettings::default());
     assert!(key(&fetcher, "old", NOW).await.is_ok());
-    fetcher.verified(CLIENT);
+    fetcher.claimed(CLIENT);
     let mut known = 0;
     for number in 0..10_000_u32 {
         // The flood lasts 100 s, from as many addresses as references.
@@ -301,7 +301,7 @@ async fn a_reload_keeps_the_share_of_proven_clients() {
     for is_reload in [true, false] {
         let provider = Provider::new(|_| missing());
         let old = provider.fetcher(&scheme(ONE_KEY), KeySettings::default());
-        old.verified(CLIENT);
+        old.claimed(CLIENT);
         let new = provider.fetcher(&scheme(ONE_KEY), KeySettings::default());
         if is_reload {
             new.inherit(&old);
@@ -512,7 +512,7 @@ async fn the_number_of_documents_in_memory_is_bounded() {
     for number in 0..1100_u32 {
         // Each client network has five requests in a minute.
         let client = IpAddr::from(Ipv4Addr::from(number / 5));
-        fetcher.verified(Some(client));
+        fetcher.claimed(Some(client));
         let now = at(u64::from(number) * 2);
         let found = fetcher
             .key(&reference(&number.to_string()), Some(client), now)
