@@ -80,6 +80,18 @@ impl Refusal {
         self.with_status(StatusCode::SERVICE_UNAVAILABLE)
     }
 
+    /// Returns the refusal in place of this one for a sender that was refused too often.
+    ///
+    /// A refusal that asks for a retry still does.
+    #[must_use]
+    pub fn rate_limited(self) -> Self {
+        let limited = Self::new(Reason::RateLimited);
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => limited.asking_to_retry(),
+            _ => limited,
+        }
+    }
+
     /// Returns the refusal of a delivery whose source was replaced while the delivery was
     /// under way.
     ///
@@ -378,6 +390,20 @@ mod tests {
                 .body()
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_refusal_beyond_the_rate_limit_asks_for_a_retry_if_it_did_before() {
+        for (error, status, grpc) in [
+            (VerifyError::SignatureMismatch, 429, 8),
+            (VerifyError::KeyUnknown, 503, 14),
+        ] {
+            let limited = Refusal::from(error).rate_limited();
+            assert_eq!(limited.reason(), Reason::RateLimited);
+            assert_eq!(limited.status().as_u16(), status, "{error:?}");
+            assert_eq!(limited.grpc_status(), grpc, "{error:?}");
+            assert_eq!(limited.headers()[RETRY_AFTER], "5", "{error:?}");
+        }
     }
 
     #[test]

@@ -39,6 +39,16 @@ impl Network {
     }
 }
 
+/// Whether the budget has a request left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Grant {
+    Granted,
+    /// The network has spent its own share.
+    ShareSpent,
+    /// Other networks have spent the requests.
+    BudgetSpent,
+}
+
 /// The requests of the current minute, and the networks that are proven.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
@@ -51,10 +61,10 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Takes one request of the budget at `now`. Returns whether there was one.
+    /// Takes one request of the budget at `now`.
     ///
     /// An unknown network has no share of its own: it counts as unproven.
-    pub(crate) fn take(&mut self, network: Option<Network>, now: UnixTime) -> bool {
+    pub(crate) fn take(&mut self, network: Option<Network>, now: UnixTime) -> Grant {
         let minute = now.secs().div_euclid(60);
         if minute != self.minute {
             self.minute = minute;
@@ -64,18 +74,18 @@ impl Budget {
         }
         let is_proven = network.is_some_and(|network| self.proven.contains(&network));
         let of_network = network.map(|network| self.per_network.get(&network).copied());
-        if self.total >= TOTAL
-            || (!is_proven && self.unproven >= UNPROVEN)
-            || of_network.flatten().unwrap_or(0) >= PER_NETWORK
-        {
-            return false;
+        if of_network.flatten().unwrap_or(0) >= PER_NETWORK {
+            return Grant::ShareSpent;
+        }
+        if self.total >= TOTAL || (!is_proven && self.unproven >= UNPROVEN) {
+            return Grant::BudgetSpent;
         }
         self.total += 1;
         self.unproven += u32::from(!is_proven);
         if let Some(network) = network {
             *self.per_network.entry(network).or_default() += 1;
         }
-        true
+        Grant::Granted
     }
 
     /// Takes over the proven networks of `previous`.
@@ -114,21 +124,25 @@ mod tests {
     #[test]
     fn a_flood_from_one_network_has_the_share_of_that_network() {
         let mut budget = Budget::default();
-        let taken = (0..1000).filter(|_| budget.take(network(1), NOW)).count();
-        assert_eq!(taken, 5);
-        assert!(budget.take(network(2), NOW), "the share of another network");
-        assert!(budget.take(network(1), NOW.plus(std::time::Duration::from_secs(60))));
+        let taken = (0..1000).filter(|_| budget.take(network(1), NOW) == Grant::Granted);
+        assert_eq!(taken.count(), 5);
+        assert_eq!(budget.take(network(1), NOW), Grant::ShareSpent);
+        assert_eq!(budget.take(network(2), NOW), Grant::Granted);
+        let later = NOW.plus(std::time::Duration::from_secs(60));
+        assert_eq!(budget.take(network(1), later), Grant::Granted);
     }
 
     #[test]
     fn a_flood_from_many_networks_leaves_half_for_proven_ones() {
         let mut budget = Budget::default();
         budget.prove(Network::of(Ipv4Addr::from(7).into()));
-        let taken = (1000..11_000).filter(|number| budget.take(network(*number), NOW));
+        let mut take = |network| budget.take(network, NOW);
+        let taken = (1000..11_000).filter(|number| take(network(*number)) == Grant::Granted);
         assert_eq!(taken.count(), 30);
-        assert!(budget.take(network(7), NOW));
-        assert!(!budget.take(network(8), NOW), "the control is not proven");
-        assert!(!budget.take(None, NOW));
+        assert_eq!(take(network(7)), Grant::Granted);
+        // The control is not proven.
+        assert_eq!(take(network(8)), Grant::BudgetSpent);
+        assert_eq!(take(None), Grant::BudgetSpent);
     }
 
     #[test]

@@ -85,7 +85,8 @@ impl KeyFetcher {
     /// # Errors
     ///
     /// * [`VerifyError::KeyReferenceRefused`] if the reference lies outside of the pins,
-    /// * [`VerifyError::KeyUnknown`] if the provider does not publish the key, or not yet,
+    /// * [`VerifyError::KeyUnknown`] if the provider does not publish the key, or not yet, or if
+    ///   the network of the client has named too many keys in this minute,
     /// * [`VerifyError::KeyUnavailable`] if the key cannot be fetched now.
     pub async fn key(
         &self,

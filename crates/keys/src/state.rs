@@ -7,7 +7,7 @@ use hookgate_core::{FetchedKey, UnixTime, VerifyError};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
-use crate::budget::{Budget, Network};
+use crate::budget::{Budget, Grant, Network};
 use crate::slot::{Loaded, REFRESH_INTERVAL, Slot, has_passed, since};
 use crate::target::{Content, Target};
 
@@ -86,8 +86,8 @@ impl State {
         if slot.failures > 0 {
             // A sender can name many documents that fail, so the budget bounds their retries, too.
             let is_bounded = target.is_chosen_by_sender && slot.loaded.is_none();
-            let may_fetch =
-                slot.has_backed_off(now) && (!is_bounded || self.budget.take(network, now));
+            let may_fetch = slot.has_backed_off(now)
+                && (!is_bounded || self.budget.take(network, now) == Grant::Granted);
             return match may_fetch {
                 true => Decision::Fetch,
                 false => Decision::Refuse(VerifyError::KeyUnavailable),
@@ -109,8 +109,15 @@ impl State {
         if self.is_missing(&target.document, now) {
             return Decision::Refuse(VerifyError::KeyUnknown);
         }
-        let is_allowed = !target.is_chosen_by_sender || self.budget.take(network, now);
-        match is_allowed && self.make_room() {
+        if target.is_chosen_by_sender {
+            match self.budget.take(network, now) {
+                Grant::Granted => {}
+                // A sender of many names is no outage of the provider.
+                Grant::ShareSpent => return Decision::Refuse(VerifyError::KeyUnknown),
+                Grant::BudgetSpent => return Decision::Refuse(VerifyError::KeyUnavailable),
+            }
+        }
+        match self.make_room() {
             true => Decision::Fetch,
             false => Decision::Refuse(VerifyError::KeyUnavailable),
         }

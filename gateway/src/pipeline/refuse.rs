@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use hookgate_core::VerifyError;
 use hookgate_gate::{Audience, Reason, Refusal};
 use http::StatusCode;
 use pingora_http::ResponseHeader;
@@ -47,8 +48,9 @@ impl Gateway {
 
     /// Returns the refusal, or a refusal for the rate if the client was refused too often.
     ///
-    /// Only refusals that are the sender's fault count. A refusal that asks for a retry keeps
-    /// its status.
+    /// Only refusals that are the sender's fault count, and unknown keys, whose names a sender
+    /// can invent. A provider can also begin to use a new key, so this refusal still asks for a
+    /// retry. A key that is unavailable does not count: an outage is no sender's fault.
     pub(crate) fn limit_refusal_rate(
         &self,
         refusal: Refusal,
@@ -57,7 +59,8 @@ impl Gateway {
     ) -> Refusal {
         let is_senders_fault =
             refusal.status().is_client_error() && refusal.status() != StatusCode::CONFLICT;
-        if !is_senders_fault {
+        let is_unknown_key = refusal.reason() == Reason::Verify(VerifyError::KeyUnknown);
+        if !is_senders_fault && !is_unknown_key {
             return refusal;
         }
         let decision = self
@@ -72,7 +75,7 @@ impl Gateway {
                 "too many refused requests; responding 429 to further ones"
             ),
         }
-        Reason::RateLimited.into()
+        refusal.rate_limited()
     }
 
     /// Responds to a request whose body may be unread.

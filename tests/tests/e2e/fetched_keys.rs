@@ -203,6 +203,39 @@ async fn an_outage_of_the_key_host_refuses_no_known_key_and_never_with_401() {
     assert_eq!(upstream.take_received().len(), 3);
 }
 
+/// A sender can invent names of keys. A provider that rotates its key, and one whose host of keys
+/// is down, must be able to deliver later.
+#[tokio::test]
+async fn a_flood_of_unknown_keys_is_rate_limited_and_an_outage_is_not() {
+    for (status, names, limited) in [
+        (StatusCode::BAD_REQUEST, 8, 7),
+        (StatusCode::SERVICE_UNAVAILABLE, 1, 0),
+    ] {
+        let upstream = Upstream::start().await;
+        let host = KeyHost::start(plaid_key("k1").to_string()).await;
+        let limits = "[limits]\nrefused_per_minute = { address = 1, source = 5 }\n";
+        let gateway = start(&upstream, &format!("{limits}{}", bank(&host))).await;
+        let known = |number: u32| signed("k1", &format!(r#"{{"number":{number}}}"#));
+        let response = send_bytes(gateway.address(), known(1)).await;
+        assert_eq!(response.status, StatusCode::NO_CONTENT);
+
+        host.server.set_default_behaviour(answer(status, "{}"));
+        for number in 0..8 {
+            let request = signed(&format!("other-{}", number % names), BODY);
+            let response = send_bytes(gateway.address(), request).await;
+            assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert!(response.headers.contains_key("retry-after"));
+        }
+        let metrics = gateway.get_admin("/metrics").await;
+        let series = r#"hookgate_refused_total{reason="rate_limited",source="bank"} "#;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series));
+        let counted = line.and_then(|count| count.parse().ok()).unwrap_or(0);
+        assert_eq!(counted, limited, "{status}");
+        let response = send_bytes(gateway.address(), known(2)).await;
+        assert_eq!(response.status, StatusCode::NO_CONTENT, "{status}");
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_counts_inside_of_the_pins_alone() {
     let upstream = Upstream::start().await;

@@ -133,6 +133,26 @@ async fn a_flood_of_keys_with_documents_of_their_own_keeps_within_the_budget() {
     );
 }
 
+/// A sender that names many keys is no outage of the provider, for which an operator is paged.
+#[tokio::test]
+async fn a_network_that_has_spent_its_share_gets_an_unknown_key() {
+    let provider = Provider::new(|_| down());
+    let fetcher = provider.fetcher(&scheme(ONE_KEY), KeySettings::default());
+    for (number, expected) in [
+        (4, VerifyError::KeyUnavailable),
+        (5, VerifyError::KeyUnknown),
+        // The control: a key that failed before is still unavailable.
+        (0, VerifyError::KeyUnavailable),
+    ] {
+        for number in 0..=number {
+            _ = key(&fetcher, &number.to_string(), NOW).await;
+        }
+        let found = key(&fetcher, &number.to_string(), NOW).await;
+        assert_eq!(found, Err(expected), "{number}");
+    }
+    assert_eq!(provider.count(), 5);
+}
+
 #[tokio::test]
 async fn documents_that_failed_are_asked_for_again_within_the_budget() {
     let provider = Provider::new(|_| down());
