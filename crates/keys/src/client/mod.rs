@@ -2,8 +2,10 @@
 //!
 //! Requests are rare, so nothing is pooled. The host is resolved once, and the address that was
 //! checked is the address that is connected to. A second answer of the DNS therefore cannot lead
-//! to another address. Redirects are not followed.
+//! to another address. Several addresses of a host are tried in turn, and one that does not answer
+//! does not delay the others for long. Redirects are not followed.
 
+mod first_address;
 mod public_address;
 
 use std::fmt;
@@ -26,6 +28,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
+use self::first_address::connect_first;
 use self::public_address::is_public;
 use crate::address::Address;
 use crate::fetch::{Document, DocumentRequest, FetchDocument, FetchError, FetchFuture};
@@ -82,28 +85,29 @@ impl HttpsClient {
 
     async fn exchange(&self, request: &DocumentRequest) -> Result<Document, FetchError> {
         let address = &request.address;
-        let stream = self.connect(address).await?;
+        let addresses = self.resolve(address).await?;
         if !address.is_tls() {
-            return send(stream, request).await;
+            return send(connect_first(addresses, connect).await?, request).await;
         }
         let name = ServerName::try_from(address.host().to_owned()).map_err(unreachable)?;
-        let stream = self.tls.connect(name, stream).await.map_err(unreachable)?;
-        send(stream, request).await
+        // The handshake belongs to the attempt: an address can accept connections and then be
+        // silent.
+        let stream = connect_first(addresses, |address| {
+            let (tls, name) = (self.tls.clone(), name.clone());
+            async move {
+                let stream = connect(address).await?;
+                tls.connect(name, stream).await.map_err(unreachable)
+            }
+        });
+        send(stream.await?, request).await
     }
 
-    /// Connects to an address of the host that the policy allows.
-    async fn connect(&self, address: &Address) -> Result<TcpStream, FetchError> {
+    /// Returns the addresses of the host that the policy allows.
+    async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, FetchError> {
         let target = (address.host(), address.port());
         let found = tokio::net::lookup_host(target).await.map_err(unreachable)?;
         let allowed = |address: &SocketAddr| self.policy.allows(address.ip());
-        let mut last = FetchError::AddressRefused;
-        for address in found.filter(allowed).take(MAX_ADDRESSES) {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = unreachable(error),
-            }
-        }
-        Err(last)
+        Ok(found.filter(allowed).take(MAX_ADDRESSES).collect())
     }
 }
 
@@ -128,6 +132,10 @@ impl fmt::Debug for HttpsClient {
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, FetchError> {
+    TcpStream::connect(address).await.map_err(unreachable)
 }
 
 /// The task of a connection, which ends with the request.
