@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::certificate::{CertificateCheck, CertificateError};
 use crate::fetch::DocumentRequest;
-use crate::jwk::Jwk;
+use crate::jwk::ListedKey;
 
 /// The most keys that a document may list.
 const MAX_KEYS: usize = 1000;
@@ -63,7 +63,8 @@ pub fn read_keys(
 
 /// Reads the keys of `scheme` in a document that is no certificate.
 ///
-/// A key that the scheme cannot use is left out. So is an id that two usable keys have.
+/// A key that the scheme cannot use is left out. So is an id that two different usable keys
+/// have.
 ///
 /// # Errors
 ///
@@ -78,31 +79,28 @@ pub(crate) fn parse(
         return Err(DocumentError::TooLarge);
     }
     let algorithms = algorithms(scheme);
-    let from_jwk = |value: &Value| {
-        let jwk = Jwk::read(value, &algorithms)?;
-        let name = jwk.id.as_deref().unwrap_or(id);
-        let key = FetchedKey::new(scheme, name, &jwk.public_key, None, jwk.not_after).ok()?;
-        Some((jwk.id, key))
+    let usable = |listed: ListedKey| {
+        let name = listed.id.as_deref().unwrap_or(id);
+        let key = FetchedKey::new(scheme, name, &listed.public_key, None, listed.not_after);
+        Some((listed, key.ok()?))
     };
-    let from_pem = |text: &str, name: &str| {
-        let key = public_key(text)?;
-        FetchedKey::new(scheme, name, &key, None, None).ok()
+    let from_jwk = |value: &Value| usable(ListedKey::from_jwk(value, &algorithms)?);
+    let from_pem = |text: &str, name: Option<&str>| {
+        usable(ListedKey {
+            id: name.map(str::to_owned),
+            public_key: public_key(text)?,
+            not_after: None,
+        })
     };
-    let keys: Vec<NamedKey> = match (rule.format, rule.at.as_deref()) {
+    let keys: Vec<(ListedKey, FetchedKey)> = match (rule.format, rule.at.as_deref()) {
         (KeyFormat::Pem, None) => {
             let text = std::str::from_utf8(document).map_err(|_| DocumentError::Malformed)?;
-            from_pem(text, id)
-                .map(|key| (None, key))
-                .into_iter()
-                .collect()
+            from_pem(text, None).into_iter().collect()
         }
         (KeyFormat::Pem, Some(at)) => {
             let text = member(document, at)?;
             let text = text.as_str().ok_or(DocumentError::Malformed)?;
-            from_pem(text, id)
-                .map(|key| (None, key))
-                .into_iter()
-                .collect()
+            from_pem(text, None).into_iter().collect()
         }
         (KeyFormat::Jwk, at) => {
             let key = member(document, at.unwrap_or_default())?;
@@ -112,33 +110,32 @@ pub(crate) fn parse(
             .iter()
             .filter_map(|value| {
                 let name = value.get("key_identifier")?.as_str()?;
-                let key = from_pem(value.get("key")?.as_str()?, name)?;
-                Some((Some(name.to_owned()), key))
+                from_pem(value.get("key")?.as_str()?, Some(name))
             })
             .collect(),
         (_, at) => list(document, at.unwrap_or("/keys"))?
             .iter()
             .filter_map(from_jwk)
-            .filter(|(id, _)| id.is_some())
+            .filter(|(listed, _)| listed.id.is_some())
             .collect(),
     };
-    let keys = without_repeated(keys);
+    let keys = without_ambiguous(keys);
     match keys.is_empty() {
         true => Err(DocumentError::NoKey),
         false => Ok(keys),
     }
 }
 
-/// Leaves out ids that two keys have, because they are ambiguous.
-fn without_repeated(mut keys: Vec<NamedKey>) -> Vec<NamedKey> {
-    keys.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut unique = Vec::with_capacity(keys.len());
-    for group in keys.chunk_by(|(one, _), (other, _)| one == other) {
-        if let [single] = group {
-            unique.push(single.clone());
-        }
-    }
-    unique
+/// Leaves out ids that two different keys have. A key may be listed twice.
+fn without_ambiguous(mut keys: Vec<(ListedKey, FetchedKey)>) -> Vec<NamedKey> {
+    keys.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
+    let of_one_id = keys.chunk_by(|(one, _), (other, _)| one.id == other.id);
+    let unambiguous = of_one_id.filter_map(|group| {
+        let (listed, key) = group.first()?;
+        let is_same = group.iter().all(|(other, _)| other == listed);
+        is_same.then(|| (listed.id.clone(), key.clone()))
+    });
+    unambiguous.collect()
 }
 
 /// Returns the registered names of the JSON Web Algorithms that the scheme accepts.

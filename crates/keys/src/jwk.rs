@@ -5,22 +5,22 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hookgate_core::UnixTime;
 use serde_json::{Map, Value};
 
-/// A public key, as `FetchedKey` expects its bytes.
+/// A public key that a document lists, with its bytes as `FetchedKey` expects them.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Jwk {
+pub(crate) struct ListedKey {
     pub(crate) id: Option<String>,
     pub(crate) public_key: Vec<u8>,
     /// The end of the key's period. Plaid states it as `expired_at`.
     pub(crate) not_after: Option<UnixTime>,
 }
 
-impl Jwk {
-    /// Reads a key. `algorithms` are the registered names that the scheme accepts; empty accepts
+impl ListedKey {
+    /// Reads a JSON Web Key. `algorithms` are the registered names that the scheme accepts; empty accepts
     /// every name.
     ///
     /// Returns `None` for a key that does not verify signatures of the scheme: it is for
     /// encryption, names another algorithm, or has another type.
-    pub(crate) fn read(value: &Value, algorithms: &[String]) -> Option<Self> {
+    pub(crate) fn from_jwk(value: &Value, algorithms: &[String]) -> Option<Self> {
         let object = value.as_object()?;
         if object.get("use").is_some_and(|usage| usage != "sig") {
             return None;
@@ -112,7 +112,7 @@ mod tests {
         let with = |name: &str, value: Value| {
             let mut key = point();
             key[name] = value;
-            Jwk::read(&key, &["ES256".to_owned()])
+            ListedKey::from_jwk(&key, &["ES256".to_owned()])
         };
         for (name, value) in [
             ("use", json!("sig")),
@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(with(name, value.clone()), None, "{name} {value}");
         }
         for value in [json!([]), json!("a"), json!({})] {
-            assert_eq!(Jwk::read(&value, &[]), None);
+            assert_eq!(ListedKey::from_jwk(&value, &[]), None);
         }
     }
 
@@ -142,10 +142,10 @@ mod tests {
     fn a_key_may_have_an_end() {
         let mut key = point();
         key["expired_at"] = json!(1_784_187_600);
-        let end = Jwk::read(&key, &[]).unwrap().not_after;
+        let end = ListedKey::from_jwk(&key, &[]).unwrap().not_after;
         assert_eq!(end, Some(UnixTime::from_secs(1_784_187_600)));
         key["expired_at"] = Value::Null;
-        assert_eq!(Jwk::read(&key, &[]).unwrap().not_after, None);
+        assert_eq!(ListedKey::from_jwk(&key, &[]).unwrap().not_after, None);
     }
 
     #[test]

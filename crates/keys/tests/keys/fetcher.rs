@@ -523,6 +523,22 @@ async fn a_bad_document_is_refused_and_the_last_good_keys_stay() {
 }
 
 #[tokio::test]
+async fn a_key_may_be_listed_twice_and_an_id_of_two_keys_is_ambiguous() {
+    let (one, other) = (jwk("a"), jwk("a"));
+    for (keys, expected) in [
+        (json!([one, one]), Ok("a")),
+        (json!([one, jwk("b"), one]), Ok("a")),
+        (json!([one, jwk("b"), other]), Err(VerifyError::KeyUnknown)),
+    ] {
+        let document = json!({ "keys": keys }).to_string();
+        let provider = Provider::new(move |_| Ok(document.clone().into()));
+        let fetcher = provider.fetcher(&scheme(ALL_KEYS), KeySettings::default());
+        let found = key(&fetcher, "a", NOW).await;
+        assert_eq!(found.as_deref().map_err(|error| *error), expected, "{keys}");
+    }
+}
+
+#[tokio::test]
 async fn the_number_of_documents_in_memory_is_bounded() {
     let provider = Provider::new(|request| {
         let id = request.address.path().trim_start_matches("/keys/");
