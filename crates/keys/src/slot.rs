@@ -48,9 +48,30 @@ impl Loaded {
         }
     }
 
-    pub(crate) fn age(&self, now: UnixTime) -> Duration {
-        since(self.fetched, now)
+    /// Returns what the age of the keys allows. `keep` is the age up to which keys count in an
+    /// outage.
+    pub(crate) fn freshness(&self, keep: Duration, now: UnixTime) -> Freshness {
+        match since(self.fetched, now) {
+            // Three quarters of the age: the next document arrives before it is needed.
+            Some(age) if age < self.fresh_for * 3 / 4 => Freshness::Fresh,
+            Some(age) if age < self.fresh_for => Freshness::Due,
+            Some(age) if age >= keep => Freshness::Expired,
+            // With a clock that was set back, the keys could be of any age.
+            Some(_) | None => Freshness::Stale,
+        }
     }
+}
+
+/// What the age of keys allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    Fresh,
+    /// The keys count, and their document should be fetched again meanwhile.
+    Due,
+    /// The keys count only if their document cannot be fetched again.
+    Stale,
+    /// The keys do not count.
+    Expired,
 }
 
 impl Slot {
@@ -85,13 +106,17 @@ impl Slot {
     }
 }
 
-/// Returns the time from `start` to `now`; zero if the clock was set back.
-pub(crate) fn since(start: UnixTime, now: UnixTime) -> Duration {
+/// Returns the time from `start` to `now`; `None` if the clock was set back.
+pub(crate) fn since(start: UnixTime, now: UnixTime) -> Option<Duration> {
+    /// How far the clocks of deliveries at the same time may differ: a delivery reads the clock
+    /// and then waits.
+    const DIFFERENCE: i64 = 60_000;
     let milliseconds = now.millis().saturating_sub(start.millis());
-    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+    (milliseconds > -DIFFERENCE)
+        .then(|| Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0)))
 }
 
 /// Whether `wait` has passed since `start`, or the clock was set back.
 pub(crate) fn has_passed(start: UnixTime, wait: Duration, now: UnixTime) -> bool {
-    now < start || since(start, now) >= wait
+    since(start, now).is_none_or(|passed| passed >= wait)
 }

@@ -8,7 +8,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use crate::budget::{Budget, Grant, Network};
-use crate::slot::{Loaded, REFRESH_INTERVAL, Slot, has_passed, since};
+use crate::slot::{Freshness, Loaded, REFRESH_INTERVAL, Slot, has_passed, since};
 use crate::target::{Content, Target};
 
 /// The most documents in memory.
@@ -59,17 +59,16 @@ impl State {
         };
         if let Some(loaded) = &slot.loaded
             && let Some(key) = loaded.key(target)
-            && loaded.age(now) < keep.max(loaded.fresh_for)
+            && let freshness = loaded.freshness(keep, now)
+            && freshness != Freshness::Expired
         {
             slot.used = now;
             let key = key.clone();
-            let age = loaded.age(now);
             let may_fetch = slot.flight().is_none() && slot.has_backed_off(now);
             return match slot.flight() {
-                // Three quarters of the age: the next document arrives before it is needed.
-                _ if age < loaded.fresh_for => Decision::Known {
+                _ if freshness != Freshness::Stale => Decision::Known {
                     key,
-                    refresh: may_fetch && age >= loaded.fresh_for * 3 / 4,
+                    refresh: may_fetch && freshness == Freshness::Due,
                 },
                 Some(flight) => Decision::Wait(flight),
                 None if may_fetch => Decision::Fetch,
@@ -143,7 +142,7 @@ impl State {
             });
         };
         let loaded = slot.loaded.as_ref();
-        let key = loaded.filter(|loaded| loaded.age(now) < keep.max(loaded.fresh_for));
+        let key = loaded.filter(|loaded| loaded.freshness(keep, now) != Freshness::Expired);
         match key.and_then(|loaded| loaded.key(target)) {
             Some(key) => {
                 slot.used = now;
@@ -213,11 +212,11 @@ impl State {
         let in_use = self
             .slots
             .values()
-            .filter(|slot| since(slot.used, now) < IN_USE)
+            .filter(|slot| !has_passed(slot.used, IN_USE, now))
             .filter_map(|slot| slot.loaded.as_ref());
         (
             loaded().map(|loaded| loaded.keys.len()).sum(),
-            in_use.map(|loaded| loaded.age(now)).max(),
+            in_use.filter_map(|loaded| since(loaded.fetched, now)).max(),
         )
     }
 }

@@ -47,6 +47,28 @@ async fn a_document_is_fetched_once_and_serves_until_its_age() {
     assert_eq!(provider.count(), 3);
 }
 
+/// A clock that was ahead when the keys arrived must not keep them for longer.
+#[tokio::test]
+async fn keys_are_fetched_again_after_the_clock_was_set_back() {
+    let provider = Provider::new(|_| Ok(jwks(&["a"])));
+    for (ahead, requests) in [(365 * 86_400, 2), (120, 2), (59, 1), (0, 1)] {
+        let fetcher = provider.fetcher(&scheme(ALL_KEYS), KeySettings::default());
+        provider.answer(|_| Ok(jwks(&["a"])));
+        let before = provider.count();
+        assert!(key(&fetcher, "a", at(ahead)).await.is_ok());
+        assert!(key(&fetcher, "a", NOW).await.is_ok());
+        assert_eq!(provider.count() - before, requests, "{ahead}");
+        assert!(key(&fetcher, "a", at(1)).await.is_ok());
+        assert_eq!(provider.count() - before, requests, "{ahead}");
+        // In an outage, the last good key counts nevertheless.
+        let fetcher = provider.fetcher(&scheme(ALL_KEYS), KeySettings::default());
+        assert!(key(&fetcher, "a", at(ahead)).await.is_ok());
+        provider.answer(|_| down());
+        assert!(key(&fetcher, "a", NOW).await.is_ok());
+        assert!(key(&fetcher, "a", at(1)).await.is_ok());
+    }
+}
+
 #[tokio::test]
 async fn a_document_states_its_age_within_bounds() {
     for (stated, seconds, fetches) in [(120, 89, 1), (120, 121, 2), (0, 44, 1), (0, 61, 2)] {
