@@ -103,6 +103,29 @@ fn a_token_without_the_digest_of_the_body_is_a_get_delivery() {
     }
 }
 
+/// The method is not signed, so the replay key must not depend on it.
+#[test]
+fn a_token_with_the_digest_of_an_empty_body_is_one_event_with_either_method() {
+    let messagebird = Provider::named("messagebird").unwrap();
+    let url = "https://a.example/in";
+    let verifier = builder(messagebird.scheme()).url(url).build().unwrap();
+    let signer = Signer::builder(messagebird.scheme(), &secret()).url(url);
+    let signed = signer.build().unwrap();
+    let signed = signed.sign_request(post("/in?status=sent", ""), NOW, None);
+    let signed = signed.unwrap();
+    let scope = ReplayScope::new(&["test"]);
+    let keys = [Method::POST, Method::GET].map(|method| {
+        let request = moved(&signed, &method, "/in?status=sent", "");
+        delivery(&verifier, &request).unwrap().replay_keys(&scope)
+    });
+    assert_eq!(keys[0], keys[1]);
+    // The control: another query is not signed, and another body neither.
+    for (target, body) in [("/in?status=failed", ""), ("/in?status=sent", "{}")] {
+        let request = moved(&signed, &Method::GET, target, body);
+        assert!(delivery(&verifier, &request).is_err(), "{target} {body}");
+    }
+}
+
 #[test]
 fn a_get_delivery_that_signs_one_field_may_have_no_other_field() {
     let gitea = Provider::named("gitea").unwrap();

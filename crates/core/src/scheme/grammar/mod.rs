@@ -142,7 +142,9 @@ fn read_variants(root: &Section<'_>, extend: Extend<'_>) -> Option<Vec<Plan>> {
 /// with another method than POST.
 ///
 /// The method is not signed. A variant for GET must not accept the POST deliveries of another
-/// variant without their body, nor the other way round.
+/// variant without their body, nor the other way round. A POST delivery that is signed without a
+/// body may also verify as a GET delivery, if both sign the same: nothing is lost or added then,
+/// and both are one event.
 fn bind_methods(plans: &mut [Plan]) {
     if plans.iter().all(|plan| plan.method == Method::POST) {
         return;
