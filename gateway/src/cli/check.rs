@@ -106,11 +106,12 @@ fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
     }
     write_scheme(source.verifier(), out)?;
     let remembered = format_duration(source.retention());
-    let text = format_args!(
-        "{}; events are remembered for {remembered}",
-        describe_dedupe(source)
-    );
-    write_detail(out, "dedupe", text)?;
+    for text in describe_variants(source.verifier(), |variant| {
+        describe_dedupe(source, variant)
+    }) {
+        let text = format_args!("{text}; events are remembered for {remembered}");
+        write_detail(out, "dedupe", text)?;
+    }
     let (limit, timeout) = (source.body_limit(), format_duration(source.body_timeout()));
     let text = format_args!("at most {limit}, received within {timeout}");
     write_detail(out, "body", text)
@@ -123,14 +124,15 @@ fn write_scheme(verifier: &Verifier, out: &mut impl Write) -> io::Result<()> {
         true => write_detail(out, "keys", "fetched from the provider")?,
         false => write_detail(out, "keys", keys.join(", "))?,
     }
-    if signs_time(verifier) {
-        let window = verifier.window();
-        let past = format_duration(window.past());
-        let future = format_duration(window.future());
-        let text = format_args!("at most {past} old, at most {future} ahead");
+    let window = verifier.window();
+    let past = format_duration(window.past());
+    let future = format_duration(window.future());
+    let lines = describe_variants(verifier, |variant| match variant.window() {
+        Some(_) => format!("at most {past} old, at most {future} ahead"),
+        None => "none, because the scheme signs no timestamp".to_owned(),
+    });
+    for text in lines {
         write_detail(out, "window", text)?;
-    } else {
-        write_detail(out, "window", "none, because the scheme signs no timestamp")?;
     }
     for variant in verifier.variants() {
         let name = variant
@@ -149,28 +151,40 @@ fn write_scheme(verifier: &Verifier, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn signs_time(verifier: &Verifier) -> bool {
-    let mut variants = verifier.variants();
-    variants.any(|variant| variant.window().is_some())
+/// Describes each enabled variant. Variants with an equal description share a line, which names
+/// them if there is another line.
+fn describe_variants(verifier: &Verifier, describe: impl Fn(Variant<'_>) -> String) -> Vec<String> {
+    let mut lines: Vec<(Vec<&str>, String)> = Vec::new();
+    for variant in verifier.variants() {
+        let text = describe(variant);
+        let name = variant.name().unwrap_or_default();
+        match lines.iter_mut().find(|(_, other)| *other == text) {
+            Some((names, _)) => names.push(name),
+            None => lines.push((vec![name], text)),
+        }
+    }
+    let is_only = lines.len() == 1;
+    let lines = lines.into_iter().map(|(names, text)| match is_only {
+        true => text,
+        false => format!("{}: {text}", names.join(", ")),
+    });
+    lines.collect()
 }
 
-/// Whether nothing but its content identifies an event of `variant`.
-fn has_only_content(variant: Variant<'_>) -> bool {
-    !variant.signs_id() && variant.window().is_none()
-}
-
-/// Describes how the source recognises a duplicate, and the risk of the rule.
-fn describe_dedupe(source: &Source) -> String {
-    let verifier = source.verifier();
+/// Describes how the source recognises a duplicate that `variant` verifies, and the risk of the
+/// rule.
+fn describe_dedupe(source: &Source, variant: Variant<'_>) -> String {
+    // Nothing but its content identifies an event.
+    let has_only_content = !variant.signs_id() && variant.window().is_none();
     let by = if source.is_dedupe_off() {
-        return "off: every verified delivery is forwarded, replays included".to_owned();
-    } else if source.dedupe() == Dedupe::Off && verifier.variants().all(has_only_content) {
+        "off: every verified delivery is forwarded, replays included"
+    } else if source.dedupe() == Dedupe::Off && has_only_content {
         return describe_content(source);
-    } else if verifier.variants().all(Variant::is_token) {
+    } else if variant.is_token() {
         "recognises retries only: a token does not sign the delivery, so replays pass"
-    } else if verifier.variants().all(Variant::signs_id) {
+    } else if variant.signs_id() {
         "by the signed event id"
-    } else if signs_time(verifier) {
+    } else if variant.window().is_some() {
         "by the exact signed bytes: the scheme signs no event id"
     } else {
         return describe_content(source);

@@ -234,6 +234,22 @@ fn check_states_how_each_scheme_recognises_duplicates() {
         ("telegram", "dedupe     recognises retries only: a token"),
         ("microsoft-graph", "dedupe     off: distinct events"),
         ("dropbox", "dedupe     off"),
+        // Each variant is described that differs from the others.
+        (
+            "gitlab",
+            "dedupe     signed: by the signed event id; events",
+        ),
+        (
+            "gitlab",
+            "dedupe     token: recognises retries only: a token",
+        ),
+        ("gitlab", "window     signed: at most 5m old"),
+        ("gitlab", "window     token: none"),
+        (
+            "revenuecat",
+            "dedupe     signed: by the signed event id; events are remembered",
+        ),
+        ("svix", "dedupe     by the signed event id; events"),
     ] {
         let text = VALID.replace(
             "provider = \"beatapi\"",
