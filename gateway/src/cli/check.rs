@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use hookgate_core::{EqualBytes, Variant, Verifier};
 use hookgate_gate::{BootFence, Dedupe, Mode, Source};
+use http::Method;
 use humantime::format_duration;
 
 use super::{ConfigFile, Error};
@@ -96,13 +97,17 @@ fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
     let source = &route.source;
     write_line(out, "source", source.name())?;
     let (host, path) = (route.host.as_deref().unwrap_or("*"), &route.path);
-    let text = format_args!("POST {host}{path} -> {}", route.upstream);
+    let methods = match source.verifier().is_delivery_method(&Method::GET) {
+        true => "GET, POST",
+        false => "POST",
+    };
+    let text = format_args!("{methods} {host}{path} -> {}", route.upstream);
     write_detail(out, "route", text)?;
     let scheme = source.provider().unwrap_or("from [sources.scheme]");
     write_detail(out, "scheme", scheme)?;
     if source.mode() == Mode::Observe {
-        let text = "observe: POST requests within the body limit are forwarded, with any verdict";
-        write_detail(out, "mode", text)?;
+        let text = "requests within the body limit are forwarded, with any verdict";
+        write_detail(out, "mode", format_args!("observe: {methods} {text}"))?;
     }
     write_scheme(source.verifier(), out)?;
     let remembered = format_duration(source.retention());

@@ -260,3 +260,27 @@ fn check_states_how_each_scheme_recognises_duplicates() {
         assert!(output.contains(expected), "{expected}\n{output}");
     }
 }
+
+#[test]
+fn check_states_the_methods_of_deliveries() {
+    for (provider, url, expected) in [
+        ("beatapi", "", "route      POST *"),
+        (
+            "twilio",
+            "url = \"https://hooks.example/in\"\n",
+            "route      GET, POST *",
+        ),
+    ] {
+        let text = VALID.replace(
+            "provider = \"beatapi\"",
+            &format!("{url}mode = \"observe\"\nprovider = \"{provider}\""),
+        );
+        let (exit, output) = run_on("check", &text);
+        assert_eq!(exit, Some(0), "{output}");
+        assert!(output.contains(expected), "{expected}\n{output}");
+        let observe = expected
+            .replace("route     ", "mode       observe:")
+            .replace('*', "requests");
+        assert!(output.contains(&observe), "{observe}\n{output}");
+    }
+}
