@@ -30,7 +30,8 @@ pub(super) fn has_escaped_quotes(text: &[u8]) -> bool {
     memchr(b'"', text).is_some_and(|at| text[..at].ends_with(b"\\"))
 }
 
-/// Undoes the escapes in `text`. Returns `None` if it has none, or one that does not fit `style`.
+/// Undoes the escapes in `text`. Returns `None` if `text` has no escape, or if an escape does not
+/// fit `style`.
 pub(super) fn unescape(text: &[u8], style: Style) -> Option<Vec<u8>> {
     let mut at = memchr(b'\\', text)?;
     let mut plain = Vec::with_capacity(text.len());
@@ -146,7 +147,7 @@ fn character(text: &[u8], digits: usize) -> Option<(Meaning, usize)> {
     Some((Meaning::Character(character), end))
 }
 
-/// Reads a character of one `\uXXXX`, or of two that are a surrogate pair.
+/// Reads a character that is written as `\uXXXX`, or as a pair of surrogates.
 fn utf16(text: &[u8]) -> Option<(Meaning, usize)> {
     let unit = |at: usize| {
         let escape = text.get(at..at + 6)?.strip_prefix(b"\\u")?;

@@ -41,6 +41,16 @@ pub(crate) enum Container {
     Array,
 }
 
+impl Container {
+    /// Returns the bracket that closes the container.
+    pub(crate) fn end(self) -> u8 {
+        match self {
+            Self::Object => b'}',
+            Self::Array => b']',
+        }
+    }
+}
+
 /// How far a text is JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
