@@ -10,7 +10,7 @@ pub use crate::scheme::fetch::{
 };
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::verifier::{BodyHash, hash_paired};
-use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verifier, VerifyError};
+use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verifier, VerifierBuilder, VerifyError};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
 pub fn scope_number(scope: &ReplayScope) -> u64 {
@@ -20,6 +20,15 @@ pub fn scope_number(scope: &ReplayScope) -> u64 {
 /// Returns the rule by which the keys of `scheme` are fetched, if it has one.
 pub fn fetch_rule(scheme: &Scheme) -> Option<&FetchRule> {
     scheme.fetch_rule()
+}
+
+/// Makes the verifier accept deliveries of every age: timestamps outside of the window, and
+/// expired tokens.
+///
+/// Only the diagnosis of captures uses this function. A gate that ignores the age accepts
+/// replays.
+pub fn ignore_age(builder: VerifierBuilder) -> VerifierBuilder {
+    builder.ignore_age()
 }
 
 /// Returns a delivery that will fail with `error` whatever its body is.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::build_error::BuildError;
 use super::endpoint::UrlText;
 use super::key::{DecodedSecret, Key, PreparedKey};
 use super::settings::SchemeSettings;
-use super::{KeySource, Verifier};
+use super::{Ages, KeySource, Verifier};
 use crate::catalogue::published_secrets;
 use crate::limits::MAX_KEYS;
 use crate::scheme::{Scheme, field};
@@ -23,6 +24,7 @@ pub struct VerifierBuilder {
     params: BTreeMap<Box<str>, Box<str>>,
     variant: Option<String>,
     published: Published,
+    ages: Ages,
     key_source: KeySource,
 }
 
@@ -43,6 +45,7 @@ impl VerifierBuilder {
             params: BTreeMap::new(),
             variant: None,
             published: Published::Refused,
+            ages: Ages::Checked,
             key_source: KeySource::Configured,
         }
     }
@@ -101,6 +104,12 @@ impl VerifierBuilder {
     pub fn with_insecure_published_secrets(mut self) -> Self {
         self.published = Published::Allowed;
         self
+    }
+
+    /// Accepts deliveries of every age: timestamps outside of the window, and expired tokens.
+    pub(crate) fn ignore_age(mut self) -> Self {
+        self.ages = Ages::Ignored;
+        self.window(Window::new(Duration::MAX, Duration::MAX))
     }
 
     /// Verifies with keys that are fetched from the provider, instead of keys of the operator.
@@ -174,6 +183,7 @@ impl VerifierBuilder {
         Ok(Verifier {
             scheme: self.scheme,
             window: self.window,
+            ages: self.ages,
             settings: Arc::new(settings),
             pinned,
             secrets,

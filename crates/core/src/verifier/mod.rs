@@ -69,6 +69,7 @@ pub struct Verifier {
     scheme: Scheme,
     /// The operator's window, which replaces the scheme's.
     window: Option<Window>,
+    ages: Ages,
     settings: Arc<SchemeSettings>,
     /// Index of the variant that the operator has chosen.
     pinned: Option<usize>,
@@ -88,6 +89,14 @@ enum KeySource {
     Configured,
     /// The provider publishes them, and each delivery names one.
     Fetched,
+}
+
+/// Whether the times at which a signature begins and ceases to be valid count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ages {
+    Checked,
+    /// Diagnosis verifies captures of any age.
+    Ignored,
 }
 
 /// The result of checking the head of a request.
