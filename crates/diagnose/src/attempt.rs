@@ -1,20 +1,16 @@
 //! One verification with changed inputs.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{
-    BuildError, Head, RequestOutcome, Scheme, UnixTime, Verifier, VerifyError, Window,
+    BuildError, Head, RequestOutcome, Scheme, UnixTime, Verifier, VerifyError, internal,
 };
 use http::{HeaderMap, Method, Uri};
 
 use crate::capture::Capture;
 use crate::cause::{Cause, Code};
 use crate::setup::{SecretText, Setup};
-
-/// A window that accepts every timestamp. The age of a capture says nothing about its signature.
-const FOREVER: Window = Window::new(Duration::MAX, Duration::MAX);
 
 /// The inputs of a search.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +122,7 @@ impl<'a> Case<'a> {
             Change::Scheme { scheme, variant } => {
                 setup.scheme = scheme;
                 setup.variant = variant;
+                setup.complete(capture);
             }
         }
         changed
@@ -152,7 +149,7 @@ impl<'a> Case<'a> {
             .with_insecure_published_secrets()
             .key(secret.ok_or(None)?);
         match (age, window) {
-            (Age::Ignored, _) => builder = builder.window(FOREVER),
+            (Age::Ignored, _) => builder = internal::ignore_age(builder),
             (Age::Checked, Some(window)) => builder = builder.window(*window),
             (Age::Checked, None) => {}
         }

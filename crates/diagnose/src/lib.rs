@@ -30,6 +30,8 @@ mod search;
 mod secret;
 mod setup;
 mod shape;
+#[cfg(test)]
+mod signed_delivery;
 
 pub use self::capture::{Capture, CaptureError, CaptureFile, Entry, Record, parse_time};
 pub use self::cause::{Cause, Code};

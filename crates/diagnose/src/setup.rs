@@ -5,6 +5,12 @@ use std::fmt;
 use hookgate_core::{Provider, Scheme, Secret, Window};
 use zeroize::Zeroizing;
 
+use crate::address;
+use crate::capture::Capture;
+
+/// A value for parameters that are not known. Most of them take part in handshakes alone.
+const UNKNOWN: &str = "unknown";
+
 /// The text of a secret as it is configured, with any blanks, quotes or line ends.
 ///
 /// Unlike a [`Secret`], it may be a placeholder or empty. `Debug` does not show it, and its
@@ -54,6 +60,21 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Adds the inputs that the scheme needs and the operator has not set, because another
+    /// scheme was expected: parameters, and the URL that the request shows.
+    pub(crate) fn complete(&mut self, capture: &Capture) {
+        let known = |name: &str| self.params.iter().any(|(known, _)| known == name);
+        let missing: Vec<_> = self.scheme.params().filter(|name| !known(name)).collect();
+        let missing = missing
+            .into_iter()
+            .map(|name| (name.to_owned(), UNKNOWN.to_owned()));
+        self.params.extend(missing.collect::<Vec<_>>());
+        if self.scheme.needs_url() && self.url.is_none() {
+            let requested = address::requested(&capture.headers, capture.target.as_ref());
+            self.url = requested.into_iter().next();
+        }
+    }
+
     /// Returns the name of the provider for messages.
     pub(crate) fn title(&self) -> &str {
         self.provider

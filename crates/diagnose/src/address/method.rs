@@ -25,7 +25,7 @@ const ORIGINAL: [&str; 4] = [
     "x-method-override",
 ];
 
-/// Visits the methods that the provider may have signed in place of the one that arrived.
+/// Visits the other methods that the provider may have signed.
 pub(super) fn each(case: Case<'_>, effort: Effort, visit: VisitEdit<'_>) -> ControlFlow<()> {
     if !depends_on_method(&case.setup.scheme) {
         return ControlFlow::Continue(());

@@ -63,7 +63,7 @@ pub(crate) fn requested(headers: &HeaderMap, target: Option<&http::Uri>) -> Vec<
     both.map(|address| address.to_url()).collect()
 }
 
-/// Whether the signature covers the address of the request, or a part of it.
+/// Whether the signature covers the address of the request, fully or partly.
 fn signs_target(scheme: &Scheme) -> bool {
     scheme.needs_url()
         || scheme.variants().any(|variant| {

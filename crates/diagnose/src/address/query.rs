@@ -2,7 +2,7 @@
 
 use super::escapes;
 
-/// The largest number of fields of which single ones are left out.
+/// The largest number of fields in a query for which each field is left out once.
 const MAX_FIELDS: usize = 8;
 
 /// Returns the spellings of `query`, the most likely ones first. `None` is a URL without `?`.

@@ -47,7 +47,7 @@ pub(crate) fn signs(case: Case<'_>) -> Vec<Sign> {
     .collect()
 }
 
-/// Returns what is wrong with the host of the configured URL.
+/// Describes a fault of the host in the configured URL.
 fn of_host(case: Case<'_>, url: &Address, forwarding: &Forwarding) -> Option<String> {
     let title = case.setup.title();
     match HostKind::of(&url.host) {
@@ -65,6 +65,13 @@ fn of_host(case: Case<'_>, url: &Address, forwarding: &Forwarding) -> Option<Str
         }
         HostKind::Public => {}
     }
+    let is_forwarded = forwarding.schemes.contains(&url.scheme);
+    if let Some(scheme) = forwarding.schemes.first().filter(|_| !is_forwarded) {
+        return Some(format!(
+            "a proxy has received the request over {scheme}, but `{url}` is configured: the \
+             scheme differs"
+        ));
+    }
     // Machines of the own network are called by proxies, under names of their own.
     let mut called = forwarding.hosts.iter().map(|(host, _)| host);
     let called = called.find(|host| HostKind::of(host) != HostKind::Private)?;
@@ -76,7 +83,7 @@ fn of_host(case: Case<'_>, url: &Address, forwarding: &Forwarding) -> Option<Str
     })
 }
 
-/// Returns what the headers of proxies say about the path.
+/// Describes a difference between `path` and the headers of proxies.
 fn of_path(path: &str, forwarding: &Forwarding) -> Option<String> {
     if let Some(prefix) = forwarding.prefixes.first()
         && !path.starts_with(&**prefix)

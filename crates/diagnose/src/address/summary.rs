@@ -6,7 +6,7 @@ use super::url::{Address, Part};
 use crate::cause::{Cause, Code};
 use crate::setup::Setup;
 
-/// The address that the provider signed, beside the one that was verified.
+/// The address that the provider signed, and the address that was verified.
 pub(super) struct Mismatch<'a> {
     pub(super) setup: &'a Setup,
     pub(super) signed: &'a Address,

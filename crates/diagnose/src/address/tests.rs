@@ -1,97 +1,23 @@
-use bytes::Bytes;
-use hookgate_core::{Provider, Secret, Signer, UnixTime};
-use http::{HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use super::*;
-use crate::attempt::Age;
-use crate::capture::Capture;
 use crate::cause::{Cause, Code};
 use crate::evidence::Strength;
-use crate::setup::{SecretText, Setup};
+use crate::signed_delivery::{SignedDelivery, Signing};
 
-const SECRET: &str = "a secret of the tests 0123456789";
-const FORM: &str = "AccountSid=AC1&Body=a";
-const NOW: UnixTime = UnixTime::from_secs(1_795_946_719);
-
-/// A delivery, and what the receiver knows of it.
-struct Delivery {
-    setup: Setup,
-    capture: Capture,
+/// Signs a delivery for the URL `signed`. The receiver has configured `url`.
+fn signed_for(provider: &str, signed: &str, url: Option<&str>) -> SignedDelivery {
+    let signing = Signing {
+        url: signed,
+        ..Signing::by(provider)
+    };
+    signing.sign().with_url(url)
 }
 
-impl Delivery {
-    /// Signs a delivery for the URL `signed`, of which the receiver has configured `url`.
-    fn new(provider: &str, method: Method, signed: &str, url: Option<&str>) -> Self {
-        let provider = Provider::named(provider).unwrap();
-        let secret = Secret::new(SECRET).unwrap();
-        let signer = Signer::builder(provider.scheme(), &secret).url(signed);
-        let signer = signer.build().unwrap();
-        let body = match provider.name() {
-            "twilio" | "mandrill" => FORM,
-            _ => "{}",
-        };
-        let target = crate::attempt::target_of(signed).unwrap();
-        let request = Request::builder().method(method).uri(target);
-        let request = request.body(Bytes::from_static(body.as_bytes())).unwrap();
-        let signed = signer.sign_request(request, NOW, Some("id-1")).unwrap();
-        let (parts, body) = signed.into_parts();
-        Self {
-            setup: Setup {
-                scheme: provider.scheme().clone(),
-                provider: Some(provider),
-                variant: None,
-                secrets: vec![SecretText::new(SECRET)],
-                url: url.map(str::to_owned),
-                params: Vec::new(),
-                window: None,
-            },
-            capture: Capture {
-                method: parts.method,
-                target: None,
-                headers: parts.headers,
-                body,
-                arrived: None,
-            },
-        }
-    }
-
-    fn with_target(mut self, target: &str) -> Self {
-        self.capture.target = Some(target.parse::<Uri>().unwrap());
-        self
-    }
-
-    fn with_headers(mut self, lines: &[(&'static str, &'static str)]) -> Self {
-        for (name, value) in lines {
-            self.capture.headers.insert(*name, value.parse().unwrap());
-        }
-        self
-    }
-
-    fn case(&self) -> Case<'_> {
-        Case {
-            setup: &self.setup,
-            capture: &self.capture,
-            now: NOW,
-        }
-    }
-
-    /// Returns the cause of the cheapest edit that verifies, and the number of edits.
-    fn proved(&self, effort: Effort) -> (Option<Cause>, usize) {
-        let (mut best, mut count): (Option<Edit>, _) = (None, 0);
-        let _ = each(self.case(), effort, &mut |edit| {
-            count += 1;
-            let changed = self.case().with(&edit.change);
-            let verifies = changed
-                .case()
-                .prepare(Age::Ignored)
-                .is_ok_and(|prepared| prepared.check(self.capture.body.clone()).is_ok());
-            if verifies && best.as_ref().is_none_or(|best| edit.cost < best.cost) {
-                best = Some(edit);
-            }
-            ControlFlow::Continue(())
-        });
-        (best.map(|edit| edit.cause), count)
-    }
+/// Returns the cause of the cheapest edit that verifies.
+fn proved(delivery: &SignedDelivery, effort: Effort) -> Option<Cause> {
+    let (edit, _) = delivery.proved(each, effort);
+    edit.map(|edit| edit.cause)
 }
 
 #[test]
@@ -230,39 +156,38 @@ fn the_spelling_that_the_provider_signed_is_found() {
             "the path differs",
         ),
     ] {
-        let delivery = Delivery::new(provider, Method::POST, signed, Some(configured));
-        let (cause, count) = delivery.proved(Effort::Full);
-        let cause = cause.unwrap_or_else(|| panic!("{provider} {signed}: none of {count}"));
+        let delivery = signed_for(provider, signed, Some(configured));
+        let cause = proved(&delivery, Effort::Full);
+        let cause = cause.unwrap_or_else(|| panic!("{provider} {signed}"));
         assert_eq!(cause.code, Code::UrlMismatch, "{signed}");
         let end = cause.summary.rsplit(": ").next().unwrap();
         assert_eq!(end, differs, "{signed}");
         // The control: nothing else is signed than this URL.
-        let other = Delivery::new(provider, Method::POST, "https://b.test/q", Some(configured));
-        assert_eq!(other.proved(Effort::Full).0, None, "{signed}");
+        let other = signed_for(provider, "https://b.test/q", Some(configured));
+        assert_eq!(proved(&other, Effort::Full), None, "{signed}");
     }
 }
 
 #[test]
 fn a_scheme_that_signs_the_body_alone_has_no_other_address() {
-    let delivery = Delivery::new("github", Method::POST, "https://a.example/", None);
-    assert_eq!(delivery.proved(Effort::Full), (None, 0));
+    let delivery = signed_for("github", "https://a.example/", None);
+    assert_eq!(delivery.proved(each, Effort::Full).1, 0);
     assert!(signs(delivery.case()).is_empty());
 }
 
 #[test]
 fn the_number_of_spellings_is_bounded() {
     let url = "https://user:p@a.example:8080/a%20b/c/d/?a=1&b=2&c=%C3%A9+x&d=4";
-    let delivery = Delivery::new("square", Method::POST, "https://b.test/", Some(url))
-        .with_headers(&[
-            ("host", "b.example:81"),
-            ("x-forwarded-host", "c.example"),
-            ("x-original-url", "/e?f"),
-            ("x-forwarded-prefix", "/g"),
-        ]);
-    let (cause, full) = delivery.proved(Effort::Full);
-    assert_eq!(cause, None);
+    let delivery = signed_for("square", "https://b.test/", Some(url)).with_headers(&[
+        ("host", "b.example:81"),
+        ("x-forwarded-host", "c.example"),
+        ("x-original-url", "/e?f"),
+        ("x-forwarded-prefix", "/g"),
+    ]);
+    let (edit, full) = delivery.proved(each, Effort::Full);
+    assert!(edit.is_none());
     assert!((1000..=4000).contains(&full), "{full}");
-    let (_, common) = delivery.proved(Effort::Common);
+    let (_, common) = delivery.proved(each, Effort::Common);
     assert!((5..=8).contains(&common), "{common}");
 }
 
@@ -276,20 +201,20 @@ fn headers_of_proxies_show_the_signed_address() {
         ("x-forwarded-prefix", "/api"),
     ];
     let local = Some("http://10.0.0.1:3000/x?t=1");
-    let delivery = Delivery::new("square", Method::POST, signed, local);
+    let delivery = signed_for("square", signed, local);
     let delivery = delivery.with_target("/x?t=1");
-    assert_eq!(delivery.proved(Effort::Full).0, None);
+    assert_eq!(proved(&delivery, Effort::Full), None);
     let delivery = delivery.with_headers(&proxied);
-    let (cause, _) = delivery.proved(Effort::Common);
+    let cause = proved(&delivery, Effort::Common);
     assert_eq!(
         cause.unwrap().summary,
         "the provider signed `https://hooks.a.example/api/x?t=…`, but \
          `http://10.0.0.1:3000/x?t=…` is configured: the scheme, the host, the port and the path \
          differ"
     );
-    let delivery = Delivery::new("square", Method::POST, signed, None).with_target("/x?t=1");
+    let delivery = signed_for("square", signed, None).with_target("/x?t=1");
     let delivery = delivery.with_headers(&proxied[1..]);
-    let (cause, _) = delivery.proved(Effort::Full);
+    let cause = proved(&delivery, Effort::Full);
     assert_eq!(
         cause.unwrap().summary,
         "no URL is configured, and the provider signed `https://hooks.a.example/api/x?t=…`"
@@ -299,10 +224,10 @@ fn headers_of_proxies_show_the_signed_address() {
 #[test]
 fn a_password_in_the_url_is_found_and_not_shown() {
     let (with, without) = ("https://u:p4ss@a.example/x", "https://a.example/x");
-    let delivery = Delivery::new("mandrill", Method::POST, with, Some(without));
-    assert_eq!(delivery.proved(Effort::Full).0, None);
+    let delivery = signed_for("mandrill", with, Some(without));
+    assert_eq!(proved(&delivery, Effort::Full), None);
     let delivery = delivery.with_headers(&[("authorization", "Basic dTpwNHNz")]);
-    let cause = delivery.proved(Effort::Full).0.unwrap();
+    let cause = proved(&delivery, Effort::Full).unwrap();
     assert_eq!(
         (&*cause.summary, &*cause.fix),
         (
@@ -312,8 +237,8 @@ fn a_password_in_the_url_is_found_and_not_shown() {
              entered at the provider"
         )
     );
-    let delivery = Delivery::new("mandrill", Method::POST, without, Some(with));
-    let cause = delivery.proved(Effort::Full).0.unwrap();
+    let delivery = signed_for("mandrill", without, Some(with));
+    let cause = proved(&delivery, Effort::Full).unwrap();
     assert!(!format!("{cause:?}").contains("p4ss"));
 }
 
@@ -327,9 +252,14 @@ fn the_method_that_the_provider_signed_is_found() {
         (Method::POST, Method::POST, None),
         (Method::POST, Method::TRACE, None),
     ] {
-        let mut delivery = Delivery::new("hubspot", signed.clone(), url, Some(url));
+        let signing = Signing {
+            method: signed.clone(),
+            url,
+            ..Signing::by("hubspot")
+        };
+        let mut delivery = signing.sign();
         delivery.capture.method = arrived.clone();
-        let cause = delivery.proved(Effort::Full).0;
+        let cause = proved(&delivery, Effort::Full);
         let expected = found.map(|found| {
             format!("the provider sent a {found} request, but the request arrived as {arrived}")
         });
@@ -367,6 +297,12 @@ fn a_url_that_the_provider_cannot_have_called_is_a_sign() {
             Some((Strength::Likely, "the name of a tunnel changes")),
         ),
         (
+            Some("http://a.example/x"),
+            None,
+            vec![("x-forwarded-proto", "https")],
+            Some((Strength::Likely, "received the request over https")),
+        ),
+        (
             Some("https://a.example/x"),
             None,
             host("b.test"),
@@ -399,7 +335,7 @@ fn a_url_that_the_provider_cannot_have_called_is_a_sign() {
         ),
     ] {
         let signed = "https://b.test/q";
-        let mut delivery = Delivery::new("square", Method::POST, signed, url);
+        let mut delivery = signed_for("square", signed, url);
         delivery.capture.target = target.map(|target: &str| target.parse().unwrap());
         let delivery = delivery.with_headers(&headers);
         let found = signs(delivery.case());
