@@ -19,7 +19,7 @@ LIBRARIES := hookgate-core hookgate-replay hookgate-gate tower-hookgate
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers slow-clients valkey
+.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -124,6 +124,10 @@ instructions: build-tools ## Count instructions under callgrind and compare them
 	@command -v valgrind >/dev/null || $(call install,valgrind)
 	$(CARGO) build --locked --release --package hookgate-benches --bin instructions
 	$(PYTHON) benches/instructions.py
+
+explain-cost: build-tools ## Measure the time and the memory of `verify --explain` on hostile captures
+	$(CARGO) build --locked --release --package hookgate
+	$(PYTHON) benches/explain_cost.py target/release/hookgate
 
 bench-smoke: build-tools redis ## Run every benchmark once and check its verdicts
 	$(CARGO) bench --locked --package hookgate-benches -- --test
