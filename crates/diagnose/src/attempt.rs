@@ -219,7 +219,7 @@ impl Prepared<'_> {
             .verifier
             .variants()
             .any(|variant| variant.has_public_key());
-        let fixed = if is_public { 150_000 } else { 3_000 };
+        let fixed = if is_public { 400_000 } else { 3_000 };
         fixed + 2 * len as u64
     }
 }
