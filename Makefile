@@ -10,7 +10,7 @@ NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
-FUZZ_TARGETS := scheme signature_header template event_id
+FUZZ_TARGETS := capture scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 WORKFLOW_LINTERS := target/workflow-linters
 # The crates whose API is public.

@@ -1,5 +1,5 @@
 //! The fuzz targets: one function for each. It takes bytes and panics if a promise of
-//! `hookgate-core` does not hold.
+//! `hookgate-core` or `hookgate-diagnose` does not hold.
 //!
 //! `tests/tests/corpora.rs` includes this file and replays the committed corpora, so the code here
 //! must not need libFuzzer. A new target also needs a file in `fuzz_targets`, a corpus, and an
@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a panic is a finding")]
 
+mod capture;
 mod event_id;
 mod scheme;
 mod signature_header;
@@ -18,6 +19,7 @@ use hookgate_core::{Head, Scheme, Secret, Signer, SignerBuilder, UnixTime, Varia
 use hookgate_core::{RequestOutcome, VerifierBuilder, VerifyError};
 use http::Request;
 
+pub use self::capture::capture;
 pub use self::event_id::event_id;
 pub use self::scheme::scheme;
 pub use self::signature_header::signature_header;

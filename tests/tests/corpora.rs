@@ -23,6 +23,11 @@ fn replay(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
+fn no_capture_changes_in_the_format_of_the_gateway() {
+    replay("capture", fuzz::capture);
+}
+
+#[test]
 fn no_text_breaks_the_scheme_parser() {
     replay("scheme", fuzz::scheme);
 }

@@ -106,6 +106,7 @@ fn split_request_line(line: &[u8]) -> Option<(&str, &str)> {
     let line = str::from_utf8(line).ok()?.trim_end();
     let (method, rest) = line.split_once(' ')?;
     let (target, version) = rest.rsplit_once(' ')?;
-    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    // The name of a header ends with a colon, which no method contains.
+    let is_method = Method::from_bytes(method.as_bytes()).is_ok();
     (is_method && version.starts_with("HTTP/")).then_some((method, target))
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::parse;
+use super::{parse, summary};
+use crate::capture::{CaptureFile, Record};
 
 /// A piece of some format, so that random files get past its first check.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
@@ -46,13 +47,18 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn no_file_makes_a_reader_panic(
+    fn no_file_makes_a_reader_panic_and_each_capture_can_be_written(
         pieces in prop::collection::vec(piece(), 0..24),
         entry in 0usize..3,
     ) {
         let bytes = pieces.concat();
-        let _: Result<_, _> = parse(&bytes, entry);
-        let _: Result<_, _> = crate::CaptureFile::from_header_lines(&bytes);
+        if let Ok(file) = parse(&bytes, entry) {
+            let written = file.capture.to_bytes(&Record::new("source"));
+            let mut read = parse(written, 0).expect("the capture was written");
+            read.url = file.url.clone();
+            prop_assert_eq!(summary(&read), summary(&file));
+        }
+        let _: Result<_, _> = CaptureFile::from_header_lines(&bytes);
         if let Ok(text) = str::from_utf8(&bytes) {
             let _: Option<_> = crate::parse_time(text);
         }
