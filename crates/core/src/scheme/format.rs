@@ -178,6 +178,12 @@ impl<'s> Format<'s> {
         }
     }
 
+    /// Returns the names of the members of a JSON body in which the variant reads values.
+    pub fn json_members(self) -> impl Iterator<Item = &'s str> {
+        let pointers = self.0.json.iter();
+        pointers.filter_map(|pointer| pointer.steps().first().map(String::as_str))
+    }
+
     /// Returns the headers that the delivery must not have.
     pub fn forbidden_headers(self) -> &'s [HeaderName] {
         &self.0.forbidden

@@ -32,7 +32,7 @@ impl Pointer {
     }
 
     /// Returns the unescaped steps from the root.
-    pub(super) fn steps(&self) -> &[String] {
+    pub(crate) fn steps(&self) -> &[String] {
         &self.0
     }
 

@@ -86,7 +86,12 @@ pub(super) fn contents(
     };
     let trimmed = document.trim_ascii();
     match trimmed.first() {
-        Some(b'"') if trimmed.len() > 2 => found.add(Content::new(trimmed, Reading::Whole, b"")),
+        Some(b'"') if trimmed.len() > 2 => {
+            found.add(Content::new(trimmed, Reading::Whole, b""));
+            if is_base64(&trimmed[1..trimmed.len() - 1], true) {
+                found.add(Content::new(trimmed, Reading::Base64, b""));
+            }
+        }
         Some(b'{' | b'[') => members::each(document, |member| match member.raw {
             [b'"', text @ .., b'"'] => {
                 let is_known = known(member.name).is_some();
@@ -176,7 +181,7 @@ impl<'b> Content<'b> {
                 .with_fix("verify the bytes of the request, and do not encode them as JSON again");
             }
             Reading::Text => (Code::BodyJsonWrapped, "a string of the JSON document"),
-            Reading::Base64 => (Code::BodyBase64, "base64 in the JSON document"),
+            Reading::Base64 => (Code::BodyBase64, "base64 in the JSON"),
             Reading::Value => (Code::BodyJsonWrapped, "one value of the JSON document"),
             Reading::Xml => (Code::BodyJsonWrapped, "text of the XML document"),
             Reading::Part => (Code::BodyTypeChanged, "one part of the multipart form"),

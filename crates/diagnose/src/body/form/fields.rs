@@ -45,7 +45,7 @@ pub(crate) fn is_form(body: &[u8]) -> bool {
 }
 
 /// Returns the names and values of a form, as they are written.
-pub(in crate::body) fn raw_fields(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn raw_fields(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     pieces(body.trim_ascii()).map(split)
 }
 
@@ -109,7 +109,7 @@ fn split(piece: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Splits a form at its separators: `&amp;`, `&`, or else line ends or `;`.
-fn pieces(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn pieces(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let separator: &[u8] = if memmem::find(body, b"&amp;").is_some() {
         b"&amp;"
     } else if memchr(b'&', body).is_some() {

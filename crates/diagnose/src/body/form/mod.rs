@@ -1,22 +1,27 @@
 //! Rewritten forms.
 
+mod causes;
+mod field_edits;
 mod fields;
+mod known_order;
 mod leaves;
 pub(crate) mod multipart;
 mod object;
 mod style;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
 use self::fields::Field;
-pub(crate) use self::fields::is_form;
-pub(super) use self::fields::{decode, raw_fields};
+pub(super) use self::fields::decode;
+pub(crate) use self::fields::{is_form, raw_fields};
 use self::style::{Style, Tally};
 use super::{Hints, VisitBody, json};
 use crate::attempt::Effort;
-use crate::cause::{Cause, Code};
+use crate::cause::Cause;
 
 /// The fields in which providers send JSON, the most common one first.
 const JSON_FIELDS: &[&str] = &[
@@ -78,14 +83,14 @@ impl Rewriting<'_, '_> {
         let has_hint = self.declares("x-www-form-urlencoded") || self.hints.declared_len.is_some();
         for name in JSON_FIELDS {
             let field = Field::new(*name, &**body);
-            self.visit_forms(&[field], &decoded_field)?;
+            self.visit_forms(&[field], &causes::decoded_field)?;
             if effort == Effort::Common || !has_hint {
                 break;
             }
         }
         leaves::each_form(body, effort, &mut |fields| {
             self.visit_text_of(fields)?;
-            self.visit_forms(fields, &form_became_json)?;
+            self.visit_forms(fields, &causes::form_became_json)?;
             self.visit_multipart(fields)
         })
     }
@@ -98,9 +103,13 @@ impl Rewriting<'_, '_> {
         };
         self.visit_text_of(first)?;
         for fields in &readings {
-            self.visit_forms(fields, &form_rewritten)?;
+            self.visit_forms(fields, &causes::form_rewritten)?;
         }
-        self.visit_documents(first, &json_became_form)?;
+        if self.effort == Effort::Full {
+            field_edits::edits(self.body)
+                .try_for_each(|form| self.visit(form, &causes::field_edited))?;
+        }
+        self.visit_documents(first, &causes::json_became_form)?;
         self.visit_multipart(first)
     }
 
@@ -109,8 +118,8 @@ impl Rewriting<'_, '_> {
         let Some(fields) = multipart::fields(self.body) else {
             return ControlFlow::Continue(());
         };
-        self.visit_forms(&fields, &became_multipart)?;
-        self.visit_documents(&fields, &became_multipart)
+        self.visit_forms(&fields, &causes::became_multipart)?;
+        self.visit_documents(&fields, &causes::became_multipart)
     }
 
     /// Visits the encodings of `fields`, beginning with the ones that have the declared length.
@@ -151,15 +160,20 @@ impl Rewriting<'_, '_> {
 
     /// Visits the forms with `fields` in another order.
     fn visit_orders(&mut self, fields: &[Field], styles: &[Style]) -> ControlFlow<()> {
+        if let Some(fields) = known_order::restore(fields) {
+            for style in styles {
+                self.visit_form(&fields, *style, &causes::form_reordered)?;
+            }
+        }
         let mut fields = fields.to_vec();
         fields.reverse();
         for style in styles {
-            self.visit_form(&fields, *style, &form_reordered)?;
+            self.visit_form(&fields, *style, &causes::form_reordered)?;
         }
         fields.reverse();
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         for style in styles {
-            self.visit_form(&fields, *style, &form_reordered)?;
+            self.visit_form(&fields, *style, &causes::form_reordered)?;
         }
         if fields.len() > MAX_PERMUTED {
             return ControlFlow::Continue(());
@@ -168,7 +182,7 @@ impl Rewriting<'_, '_> {
         each_permutation(&mut fields, 0, &mut |fields| {
             styles
                 .iter()
-                .try_for_each(|style| self.visit_form(fields, *style, &form_reordered))
+                .try_for_each(|style| self.visit_form(fields, *style, &causes::form_reordered))
         })
     }
 
@@ -202,7 +216,7 @@ impl Rewriting<'_, '_> {
                 text.extend(field.value());
             }
         }
-        self.visit(text, &json_became_form)
+        self.visit(text, &causes::json_became_form)
     }
 
     /// Visits the JSON documents that became a form with `fields`.
@@ -226,7 +240,8 @@ impl Rewriting<'_, '_> {
         let Some(boundary) = boundary else {
             return ControlFlow::Continue(());
         };
-        multipart::write(fields, boundary).try_for_each(|form| self.visit(form, &was_multipart))
+        multipart::write(fields, boundary)
+            .try_for_each(|form| self.visit(form, &causes::was_multipart))
     }
 
     fn visit(&mut self, candidate: Vec<u8>, cause: &dyn Fn() -> Cause) -> ControlFlow<()> {
@@ -286,275 +301,4 @@ fn each_permutation(
         fields.swap(start, at);
     }
     ControlFlow::Continue(())
-}
-
-fn form_rewritten() -> Cause {
-    Cause::new(
-        Code::BodyFormRewritten,
-        "the fields of the form were decoded, and then encoded in another way",
-    )
-}
-
-fn form_reordered() -> Cause {
-    Cause::new(
-        Code::BodyFormRewritten,
-        "the fields of the form were decoded, and then encoded in another order",
-    )
-}
-
-fn decoded_field() -> Cause {
-    Cause::new(
-        Code::BodyFormRewritten,
-        "the provider sent a form, and the body is only the decoded JSON of one field",
-    )
-    .with_fix("verify the raw bytes of the form, and read the JSON in its field afterwards")
-}
-
-fn form_became_json() -> Cause {
-    Cause::new(
-        Code::BodyTypeChanged,
-        "the provider sent a form, and its fields were written as JSON",
-    )
-}
-
-fn json_became_form() -> Cause {
-    Cause::new(
-        Code::BodyTypeChanged,
-        "the provider sent JSON, and a parser of forms has read it",
-    )
-}
-
-fn became_multipart() -> Cause {
-    Cause::new(
-        Code::BodyTypeChanged,
-        "the fields of the body were written as `multipart/form-data`",
-    )
-}
-
-fn was_multipart() -> Cause {
-    Cause::new(
-        Code::BodyTypeChanged,
-        "the provider sent `multipart/form-data`, and its fields were written in another type",
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Row {
-        name: &'static str,
-        captured: &'static str,
-        content_type: &'static str,
-        signed: &'static str,
-        code: Code,
-    }
-
-    const FORM: &str = "application/x-www-form-urlencoded";
-    const JSON: &str = "application/json";
-    const MULTIPART: &str = "multipart/form-data; boundary=b0";
-
-    const ROWS: &[Row] = &[
-        Row {
-            name: "blanks as %20 in place of +",
-            captured: "a=x%20y&b=%7E",
-            content_type: FORM,
-            signed: "a=x+y&b=~",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "escapes in lower case",
-            captured: "a=%C3%A9%2F&b=1",
-            content_type: FORM,
-            signed: "a=%c3%a9%2f&b=1",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "decoded without being encoded anew",
-            captured: "a=Ol\u{e1}! Is 1+1=2?&to=+1415&b=x & y",
-            content_type: FORM,
-            signed: "a=Ol%C3%A1%21+Is+1%2B1%3D2%3F&to=%2B1415&b=x+%26+y",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "decoded except for the blanks",
-            captured: "a=Ol\u{e1}!+1+1=2?+See+a/b+&+c+&to=+1415",
-            content_type: FORM,
-            signed: "a=Ol%C3%A1%21+1%2B1%3D2%3F+See+a%2Fb+%26+c+&to=%2B1415",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "sorted",
-            captured: "a=1&b=2&c=3",
-            content_type: FORM,
-            signed: "b=2&c=3&a=1",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "reversed",
-            captured: "a=1&b=2&c=3&d=4&e=5&f=6&g=7",
-            content_type: FORM,
-            signed: "g=7&f=6&e=5&d=4&c=3&b=2&a=1",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "empty fields with another `=`",
-            captured: "a=&b=2&c",
-            content_type: FORM,
-            signed: "a&b=2&c",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "empty fields that were added",
-            captured: "a=&b=2&c=",
-            content_type: FORM,
-            signed: "b=2",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "other separators",
-            captured: "a=1&amp;b=%20",
-            content_type: FORM,
-            signed: "a=1&b=+",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "fields in Latin-1",
-            captured: "a=%C3%A9&b=1",
-            content_type: FORM,
-            signed: "a=%E9&b=1",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "the JSON of a field",
-            captured: r#"{"a": "x/y [1]"}"#,
-            content_type: FORM,
-            signed: "payload=%7B%22a%22%3A+%22x%2Fy+%5B1%5D%22%7D",
-            code: Code::BodyFormRewritten,
-        },
-        Row {
-            name: "a form as JSON",
-            captured: r#"{"a": "x y", "b": ["\u00e9", "+"], "c": ""}"#,
-            content_type: FORM,
-            signed: "a=x+y&b=%C3%A9&b=%2B&c=",
-            code: Code::BodyTypeChanged,
-        },
-        Row {
-            name: "a nested form as JSON",
-            captured: r#"{"data":{"id":"7","list":["x"]},"type":"subscribe"}"#,
-            content_type: JSON,
-            signed: "data%5Bid%5D=7&data%5Blist%5D%5B%5D=x&type=subscribe",
-            code: Code::BodyTypeChanged,
-        },
-        Row {
-            name: "JSON as a form",
-            captured: "a=1&b%5Bc%5D=x&d=true",
-            content_type: JSON,
-            signed: r#"{"a":1,"b":{"c":"x"},"d":true}"#,
-            code: Code::BodyTypeChanged,
-        },
-        Row {
-            name: "JSON as the name of a field",
-            captured: r#"{"{\"a\":\"b=c&d\"}":""}"#,
-            content_type: FORM,
-            signed: r#"{"a":"b=c&d"}"#,
-            code: Code::BodyTypeChanged,
-        },
-        Row {
-            name: "JSON as the escaped name of a field",
-            captured: "%7B%22a%22%3A%22b%22%7D=",
-            content_type: FORM,
-            signed: r#"{"a":"b"}"#,
-            code: Code::BodyTypeChanged,
-        },
-        Row {
-            name: "a form as a multipart form",
-            captured: "--b0\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx y\r\n--b0--\r\n",
-            content_type: MULTIPART,
-            signed: "a=x+y",
-            code: Code::BodyTypeChanged,
-        },
-        Row {
-            name: "a multipart form as a form",
-            captured: "a=x+y",
-            content_type: MULTIPART,
-            signed: "--b0\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx y\r\n--b0--\r\n",
-            code: Code::BodyTypeChanged,
-        },
-        Row {
-            name: "a multipart form as JSON",
-            captured: r#"{"a":"x y"}"#,
-            content_type: MULTIPART,
-            signed: "--b0\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx y\r\n--b0--\r\n",
-            code: Code::BodyTypeChanged,
-        },
-    ];
-
-    /// Returns the code of the first candidate that is `signed`, and the number of candidates.
-    fn search(row: &Row, declared_len: Option<usize>, effort: Effort) -> (Option<Code>, usize) {
-        let hints = Hints {
-            declared_len,
-            content_type: Some(row.content_type),
-            ..Hints::default()
-        };
-        let (mut found, mut tried) = (None, 0);
-        let body = Bytes::from_static(row.captured.as_bytes());
-        let _: ControlFlow<()> = rewrite(&body, hints, effort, &mut |candidate, causes| {
-            tried += 1;
-            assert_ne!(candidate, body, "{}: the body itself", row.name);
-            if candidate == row.signed.as_bytes() {
-                found = Some(causes()[0].code);
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        (found, tried)
-    }
-
-    #[test]
-    fn the_signed_bytes_are_found_again() {
-        for row in ROWS {
-            let (code, tried) = search(row, Some(row.signed.len()), Effort::Full);
-            assert_eq!(code, Some(row.code), "{}", row.name);
-            assert!(tried < 300, "{}: {tried} with the length", row.name);
-            let (code, tried) = search(row, None, Effort::Full);
-            assert_eq!(code, Some(row.code), "{} without the length", row.name);
-            assert!(tried < 1500, "{}: {tried} without the length", row.name);
-        }
-    }
-
-    #[test]
-    fn other_bytes_are_not_found() {
-        for row in ROWS {
-            let control = Row {
-                signed: "a=another+value",
-                ..*row
-            };
-            assert_eq!(search(&control, None, Effort::Full).0, None, "{}", row.name);
-            let (_, common) = search(&control, None, Effort::Common);
-            assert!(common <= 40, "{}: {common} common candidates", row.name);
-        }
-    }
-
-    #[test]
-    fn other_bodies_have_no_candidates() {
-        for body in [
-            "",
-            "hello, world",
-            "<a>b=c</a>",
-            "\u{0}\u{1}=",
-            "--",
-            "=",
-            "&&&",
-        ] {
-            let row = Row {
-                name: "no form",
-                captured: body,
-                content_type: FORM,
-                signed: "",
-                code: Code::BodyFormRewritten,
-            };
-            assert_eq!(search(&row, None, Effort::Full), (None, 0), "{body:?}");
-        }
-    }
 }

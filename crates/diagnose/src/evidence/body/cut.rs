@@ -56,7 +56,7 @@ fn cut(facts: &Facts<'_>) -> Option<(Strength, &'static str)> {
             Strength::Strong,
             "the multipart form of the body has no end",
         )),
-        Shape::Form if is_shorter && ends_in_escape(text) => {
+        Shape::Form if is_shorter && (ends_in_escape(text) || has_lost_most(facts)) => {
             Some((Strength::Strong, "the form of the body ends in the middle"))
         }
         Shape::Text | Shape::Form | Shape::Binary
@@ -76,6 +76,16 @@ fn cut(facts: &Facts<'_>) -> Option<(Strength, &'static str)> {
 /// Whether the form `text` ends within an escape.
 fn ends_in_escape(text: &[u8]) -> bool {
     matches!(text, [.., b'%'] | [.., b'%', _])
+}
+
+/// Whether the body is much shorter than declared, or a block of a usual size.
+fn has_lost_most(facts: &Facts<'_>) -> bool {
+    let len = facts.body.len();
+    let is_block = len.is_multiple_of(64) || len.is_multiple_of(100) || len == 255;
+    let lost = facts
+        .other_len()
+        .map_or(0, |declared| declared.saturating_sub(len));
+    !facts.declares("json") && (lost > len || (is_block && lost > len / 4))
 }
 
 /// Whether `text` ends like a JSON object with members, and that object does not begin in it.

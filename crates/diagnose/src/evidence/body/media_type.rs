@@ -1,5 +1,7 @@
 //! Bodies of another type than the content type.
 
+use hookgate_core::internal;
+
 use super::{Facts, Shape, Sign, Strength, sign};
 use crate::cause::Code;
 
@@ -7,6 +9,13 @@ use crate::cause::Code;
 pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
     let declared = match () {
         () if facts.declares("x-www-form-urlencoded") => Shape::Form,
+        () if facts.shape == Shape::Multipart && reads_another_type(facts) => {
+            return Some(sign(
+                Code::BodyTypeChanged,
+                Strength::Likely,
+                "the body is a multipart form, which the provider does not send",
+            ));
+        }
         () if facts.declares("multipart/form-data") => Shape::Multipart,
         () if facts.declares("json") => Shape::Json,
         () if facts.hints.content_type.is_none() && reads_forms_alone(facts) => Shape::Form,
@@ -33,6 +42,22 @@ pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
     };
     let summary = format!("{source} {expected}, but the body is {found}, so it was written anew");
     Some(sign(Code::BodyTypeChanged, strength, summary))
+}
+
+/// Whether the scheme reads fields of a form or members of JSON, and no multipart form.
+fn reads_another_type(facts: &Facts<'_>) -> bool {
+    let setup = facts.case.setup;
+    let mut reads = internal::formats(&setup.scheme, setup.variant.as_deref())
+        .into_iter()
+        .any(|format| format.json_members().next().is_some());
+    for variant in setup.scheme.variants() {
+        let message = variant.signed_message().unwrap_or_default();
+        if message.contains("{multipart") {
+            return false;
+        }
+        reads |= message.contains("{form");
+    }
+    reads
 }
 
 /// Whether every variant of the scheme reads fields of a form.

@@ -102,11 +102,23 @@ fn empty(facts: &Facts<'_>) -> Option<Sign> {
             Strength::Strong,
             format!("the body is empty, but content-length is {len}"),
         ),
+        _ if has_no_body && facts.expects_body() => (
+            Strength::Strong,
+            format!("the request is a {method} without a body, as a redirect makes it of a POST"),
+        ),
         _ if has_no_body => return None,
         None => (Strength::Likely, "the body is empty".to_owned()),
         Some(_) => (Strength::Faint, "the body is empty".to_owned()),
     };
     Some(sign(Code::BodyMissing, strength, summary))
+}
+
+impl Facts<'_> {
+    /// Whether the provider sends no delivery without a body.
+    fn expects_body(&self) -> bool {
+        let mut variants = self.case.setup.scheme.variants();
+        variants.all(|variant| *variant.method() == Method::POST)
+    }
 }
 
 fn is_printed_object(text: &[u8]) -> bool {

@@ -2,10 +2,14 @@
 
 mod cut;
 mod edited;
+mod form;
+mod json_lengths;
 mod length;
 mod media_type;
 mod missing;
 mod number;
+#[cfg(test)]
+mod sound;
 #[cfg(test)]
 mod tests;
 mod wrapped;
@@ -14,8 +18,9 @@ use hookgate_core::{Scheme, SchemeWarning};
 
 use super::{Sign, Strength};
 use crate::attempt::Case;
+use crate::body::form as form_body;
 use crate::body::json::{State, Tokens};
-use crate::body::{self, Hints, form};
+use crate::body::{self, Hints};
 use crate::cause::{Cause, Code};
 
 /// Returns the signs that the provider signed another body. Of equally strong signs, the
@@ -36,6 +41,7 @@ pub(super) fn signs(case: Case<'_>) -> Vec<Sign> {
         edited::find,
         cut::find,
         media_type::find,
+        form::find,
         number::find,
     ];
     signs.extend(specific.into_iter().filter_map(|find| find(&facts)));
@@ -111,8 +117,8 @@ impl Shape {
             },
             Some(b'"') if state() == State::Sound => Self::JsonString,
             Some(b'<') => Self::Xml,
-            Some(b'-') if !form::multipart::parts(body).is_empty() => Self::Multipart,
-            _ if form::is_form(body) => Self::Form,
+            Some(b'-') if !form_body::multipart::parts(body).is_empty() => Self::Multipart,
+            _ if form_body::is_form(body) => Self::Form,
             _ if std::str::from_utf8(body).is_ok() => Self::Text,
             _ => Self::Binary,
         }
