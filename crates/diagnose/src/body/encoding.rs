@@ -7,37 +7,19 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
-use super::undo::{self, Undo};
+use super::undo::{self, Undo, table};
 use super::{Hints, VisitPeel};
 use crate::attempt::Effort;
 use crate::cause::{Cause, Code};
 use crate::evidence::{Sign, Strength};
 
-const TABLE: &[Undo] = &[
-    Undo {
-        summary: "the body was encoded in hexadecimal",
-        effort: Effort::Common,
-        apply: |body, _| from_hex(body).map(Bytes::from),
-    },
-    Undo {
-        summary: "the body was encoded in base64",
-        effort: Effort::Common,
-        apply: |body, _| from_base64(body).map(Bytes::from),
-    },
-    Undo {
-        summary: "the body was encoded in base64 twice",
-        effort: Effort::Full,
-        apply: |body, _| {
-            let once = from_base64(body)?;
-            from_base64(&once).map(Bytes::from)
-        },
-    },
-    Undo {
-        summary: "the body was encoded in base64, and a form turned its plus signs into blanks",
-        effort: Effort::Full,
-        apply: |body, _| from_base64_of_form(body).map(Bytes::from),
-    },
-];
+const TABLE: &[Undo] = table! {
+    Common, "the body was encoded in hexadecimal", from_hex;
+    Common, "the body was encoded in base64", from_base64;
+    Full, "the body was encoded in base64 twice", |body| from_base64(&from_base64(body)?);
+    Full, "the body was encoded in base64, and a form turned its plus signs into blanks",
+        from_base64_of_form;
+};
 
 /// Shorter texts are words, such as `null`, not encoded bodies.
 const MIN_LEN: usize = 16;

@@ -18,6 +18,22 @@ pub(super) struct Undo {
     pub(super) apply: fn(body: &Bytes, hints: Hints<'_>) -> Option<Bytes>,
 }
 
+/// Declares rows that need only the bytes of the body, each with its function.
+macro_rules! table {
+    ($($effort:ident, $summary:literal, $apply:expr;)+) => {
+        &[$($crate::body::undo::Undo {
+            summary: $summary,
+            effort: $crate::attempt::Effort::$effort,
+            apply: |body, _| {
+                let apply: fn(&[u8]) -> Option<Vec<u8>> = $apply;
+                apply(body).map(Into::into)
+            },
+        }),+]
+    };
+}
+
+pub(super) use table;
+
 /// Undoes each change in `table`, and visits the bodies that differ from `body`.
 pub(super) fn each(
     table: &[Undo],

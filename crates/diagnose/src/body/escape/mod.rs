@@ -18,24 +18,10 @@ pub(super) use self::sign::sign;
 
 use self::backslash::{Style, has_escaped_quotes, unescape, with_slashes};
 use self::literal::{Literal, replace};
-use super::undo::{self, Undo};
+use super::undo::{self, Undo, table};
 use super::{Hints, VisitPeel};
 use crate::attempt::Effort;
 use crate::cause::Code;
-
-/// Declares the rows of the table, each with a function of the body.
-macro_rules! table {
-    ($($effort:ident, $summary:literal, $apply:expr;)+) => {
-        &[$(Undo {
-            summary: $summary,
-            effort: Effort::$effort,
-            apply: |body, _| {
-                let apply: fn(&[u8]) -> Option<Vec<u8>> = $apply;
-                apply(body).map(Bytes::from)
-            },
-        }),+]
-    };
-}
 
 const TABLE: &[Undo] = table! {
     Common, "the body was escaped for HTML", from_html;
