@@ -99,13 +99,13 @@ impl Spellings {
                 ..assembled.clone()
             })?;
         }
+        self.combine(&self.base, 0, 1, 1, &mut visit)?;
+        if effort == Effort::Common {
+            return ControlFlow::Continue(());
+        }
         // The more parts change together, the fewer alternatives of each are likely.
-        let levels: &[usize] = match effort {
-            Effort::Common => &[1],
-            Effort::Full => &[usize::MAX, 24, 4, 3, 2, 2],
-        };
-        for (index, width) in levels.iter().enumerate() {
-            self.combine(&self.base, 0, index + 1, *width, &mut visit)?;
+        for (count, width) in [(1, usize::MAX), (2, 24), (3, 4), (4, 3), (5, 2), (6, 2)] {
+            self.combine(&self.base, 0, count, width, &mut visit)?;
         }
         ControlFlow::Continue(())
     }

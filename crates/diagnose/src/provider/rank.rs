@@ -9,6 +9,9 @@ use super::{marks, popularity};
 
 /// User agents of HTTP libraries, which name no provider.
 const GENERIC_AGENTS: [&str; 1] = ["Go-http-client/"];
+/// Providers that also run applications. Their proxies add headers with their names to
+/// deliveries of every provider.
+const PLATFORMS: [&str; 5] = ["heroku", "netlify", "render", "supabase", "vercel"];
 /// Points for a mark.
 const MARK: usize = 10;
 /// Points for a header or a user agent that contains the name of the provider.
@@ -76,9 +79,12 @@ impl Evidence {
             _ if name.is_in(traits.user_agent) => NAME,
             _ => 0,
         };
-        let mut headers = traits.headers.keys();
-        let header =
-            headers.any(|header| !entry.headers.contains(header) && name.is_in(header.as_str()));
+        let is_platform = PLATFORMS.contains(&entry.name());
+        let mut others = traits
+            .headers
+            .keys()
+            .filter(|name| !entry.headers.contains(name));
+        let header = !is_platform && others.any(|header| name.is_in(header.as_str()));
         let marks = match is_usual(entry, traits) {
             true => marks::count(entry.name(), traits).min(2),
             false => 0,

@@ -66,6 +66,12 @@ fn of_equal_schemes_the_one_that_the_delivery_names_is_first() {
             &[("x-gitlab-event", "Push Hook")],
             "gitlab/signed",
         ),
+        // The platform that runs the receiver adds such a header.
+        (
+            standard("render", "{}"),
+            &[("render-proxy-ttl", "4")],
+            "standard-webhooks",
+        ),
         (standard("svix", "{}"), &[], "svix/svix"),
         (
             standard("resend", r#"{"type":"email.sent"}"#),
