@@ -4,7 +4,7 @@ use hookgate_core::internal;
 
 use super::json_lengths::JsonLengths;
 use super::{Facts, Shape, Sign, Strength, sign};
-use crate::body::json::{Kind, Token, Tokens};
+use crate::body::json::{self, Kind, Token, Tokens};
 use crate::cause::Code;
 
 /// The names of members that say what an event is about. An event has one of them, unless its
@@ -46,7 +46,13 @@ pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
         // The charset or the compression of a binary body explains its length.
         Shape::Binary | Shape::CutJson | Shape::JsonString => return None,
     };
-    Some(sign(code, strength, format!("{change}: {differs}")))
+    let mut found = sign(code, strength, format!("{change}: {differs}"));
+    if code == Code::BodyJsonRewritten
+        && let Some(writer) = json::writer(facts.body)
+    {
+        found.cause = found.cause.with_fix(writer.fix());
+    }
+    Some(found)
 }
 
 fn json(facts: &Facts<'_>, declared: usize) -> (Code, &'static str) {

@@ -8,6 +8,7 @@ mod length;
 mod media_type;
 mod missing;
 mod number;
+mod order;
 #[cfg(test)]
 mod sound;
 #[cfg(test)]
@@ -45,8 +46,10 @@ pub(super) fn signs(case: Case<'_>) -> Vec<Sign> {
         number::find,
     ];
     signs.extend(specific.into_iter().filter_map(|find| find(&facts)));
-    if signs.is_empty() {
-        signs.extend(length::find(&facts));
+    for general in [length::find, order::find] {
+        if signs.is_empty() {
+            signs.extend(general(&facts));
+        }
     }
     signs
 }

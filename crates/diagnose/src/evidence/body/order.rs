@@ -1,0 +1,31 @@
+//! Members that a serializer has sorted.
+
+use super::{Facts, Shape, Sign, Strength, sign};
+use crate::body::json::{self, Order};
+use crate::cause::Code;
+
+/// Returns the sign that the members of all objects were sorted. It needs no declared length.
+pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
+    if facts.shape != Shape::Json {
+        return None;
+    }
+    match json::member_order(facts.body)? {
+        Order::Length => {
+            let mut found = sign(
+                Code::BodyJsonRewritten,
+                Strength::Likely,
+                "the JSON was written anew: its members are sorted by the length of their names, \
+                 as the `jsonb` type of PostgreSQL does",
+            );
+            found.cause = found.cause.with_fix(json::Writer::Jsonb.fix());
+            Some(found)
+        }
+        // Some providers sort members, too.
+        Order::Name => Some(sign(
+            Code::BodyJsonRewritten,
+            Strength::Faint,
+            "the JSON was probably written anew: the members of all objects are sorted by name",
+        )),
+        Order::First(_) => None,
+    }
+}
