@@ -83,7 +83,9 @@ fn write_text(out: &mut impl Write, matches: &[Match]) -> io::Result<()> {
         writeln!(out, "{}\n", as_text(found))?;
     }
     // The sender may be a provider outside the catalogue that uses the scheme of another one.
-    let unchanged = proved.iter().filter(|found| found.variant.is_none());
+    let unchanged = proved
+        .iter()
+        .filter(|found| found.variant.is_none() && found.key.is_none());
     let base = unchanged.min_by_key(|found| found.provider.name() != MOST_COMMON_SCHEME);
     if let Some(found) = base {
         let name = found.provider.name();
@@ -97,6 +99,12 @@ fn write_text(out: &mut impl Write, matches: &[Match]) -> io::Result<()> {
 
 fn as_text(found: &Match) -> String {
     let (title, name) = (found.provider.title(), found.provider.name());
+    if let Some(key) = found.key {
+        return format!(
+            "# the scheme of {title} with another reading of the secret\n\
+             [sources.scheme]\nextends = {name:?}\nkey = {key}"
+        );
+    }
     let mut text = format!("# {title}");
     if let Some(variant) = &found.variant {
         text.push_str(&format!(", variant {variant}"));
@@ -112,9 +120,13 @@ fn as_text(found: &Match) -> String {
 }
 
 fn as_json(found: &Match) -> Value {
-    json!({
+    let mut object = json!({
         "provider": found.provider.name(),
         "variant": found.variant,
         "proved": found.proved,
-    })
+    });
+    if let Some(key) = found.key {
+        object["key"] = key.into();
+    }
+    object
 }

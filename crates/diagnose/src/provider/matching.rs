@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use hookgate_core::{Scheme, UnixTime};
 
-use super::Match;
 use super::catalogue::{Catalogue, Entry};
 use super::rank::{Evidence, ranked};
 use super::traits::Traits;
 use super::way::Way;
+use super::{Match, reading};
 use crate::address;
 use crate::attempt::{Age, Case};
 use crate::capture::Capture;
@@ -67,7 +67,12 @@ pub fn identify(
     });
     let with_proof = proved.into_iter();
     let with_proof = with_proof.map(|(entry, variant)| new_match(entry, variant, true));
-    with_proof.chain(without_proof.take(MAX_UNPROVED)).collect()
+    let without_proof = without_proof.take(MAX_UNPROVED);
+    let without_proof = without_proof.map(|found| inputs.with_other_reading(found));
+    let mut all: Vec<Match> = with_proof.chain(without_proof).collect();
+    // The sort is stable.
+    all.sort_by_key(|found| !found.proved);
+    all
 }
 
 /// The inputs of all verifications.
@@ -96,6 +101,21 @@ impl Inputs<'_> {
         };
         way.or_else(|| opt_in.find(is_good))
             .map(|way| way.name.clone())
+    }
+
+    /// Returns the match as proved if another reading of the secret verifies the delivery.
+    fn with_other_reading(&self, found: Match) -> Match {
+        let verified =
+            reading::schemes(&found.provider).find(|(_, scheme)| self.verifies(scheme, None));
+        match verified {
+            None => found,
+            Some((key, _)) => Match {
+                variant: None,
+                key: Some(key),
+                proved: true,
+                ..found
+            },
+        }
     }
 
     /// Whether the scheme verifies the delivery with any of the secrets.
@@ -150,6 +170,7 @@ fn new_match(entry: &Entry, variant: Option<String>, proved: bool) -> Match {
     Match {
         provider: entry.provider.clone(),
         variant,
+        key: None,
         proved,
     }
 }

@@ -6,6 +6,7 @@ mod matching;
 mod other;
 mod popularity;
 mod rank;
+mod reading;
 mod sign;
 mod summary;
 #[cfg(test)]
@@ -27,6 +28,9 @@ pub struct Match {
     pub provider: Provider,
     /// The variant, if the scheme has named variants.
     pub variant: Option<String>,
+    /// The value of `key` in a scheme that extends the provider's, if the signature verifies
+    /// with another reading of the secret only.
+    pub key: Option<&'static str>,
     /// Whether the signature verifies. If not, only the headers fit.
     pub proved: bool,
 }

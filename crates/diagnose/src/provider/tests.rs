@@ -52,6 +52,30 @@ fn proved(delivery: &SignedDelivery) -> Option<Cause> {
 }
 
 #[test]
+fn another_reading_of_the_secret_is_a_proof() {
+    let signing = Signing {
+        secret: "0123456789abcdef",
+        ..Signing::by("stripe")
+    };
+    let mut delivery = signing.sign();
+    let mut found = |secret: &str| {
+        delivery.setup.secrets = vec![SecretText::new(secret)];
+        let found = identify(&delivery.capture, &delivery.setup.secrets, None, &[]);
+        let first = found.first().expect("a provider fits");
+        (first.provider.name().to_owned(), first.key, first.proved)
+    };
+    let decoded = r#"{ strip = "whsec_", enc = "base64" }"#;
+    for (secret, key, proved) in [
+        ("0123456789abcdef", None, true),
+        ("whsec_MDEyMzQ1Njc4OWFiY2RlZg==", Some(decoded), true),
+        // The control: another secret.
+        ("whsec_MDEyMzQ1Njc4OWFiY2RlZw==", None, false),
+    ] {
+        assert_eq!(found(secret), ("stripe".to_owned(), key, proved));
+    }
+}
+
+#[test]
 fn of_equal_schemes_the_one_that_the_delivery_names_is_first() {
     let plain = standard("standard-webhooks", r#"{"type":"a"}"#);
     assert_eq!(identified(&plain)[..2], ["standard-webhooks", "openai"]);

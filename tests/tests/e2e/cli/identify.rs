@@ -42,6 +42,37 @@ fn identify_finds_the_scheme_of_a_captured_delivery() {
     assert_eq!(json(&output)["matches"][0], *first);
 }
 
+/// The sender used the decoded secret as its key.
+#[test]
+fn identify_finds_another_reading_of_the_secret() {
+    let folder = Folder::new();
+    let headers = signed("stripe", "0123456789abcdef", BODY.as_bytes());
+    let headers = folder.write("headers", headers);
+    let body = folder.write("body", BODY);
+    let options = [
+        "identify",
+        "--secret",
+        "env:SECRET",
+        "--headers",
+        &headers,
+        "--body",
+        &body,
+    ];
+    let secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZg==";
+    let found = text(&hookgate(&options, secret, b""));
+    let expected = "# the scheme of Stripe with another reading of the secret\n[sources.scheme]\n\
+                    extends = \"stripe\"\nkey = { strip = \"whsec_\", enc = \"base64\" }\n";
+    assert!(found.starts_with(expected), "{found}");
+    let found = json(&hookgate(
+        &[&options[..], &["--json"]].concat(),
+        secret,
+        b"",
+    ));
+    let first = &found["matches"][0];
+    assert_eq!(first["key"], "{ strip = \"whsec_\", enc = \"base64\" }");
+    assert_eq!(first["proved"], true);
+}
+
 #[test]
 fn identify_names_unproved_schemes_by_their_headers() {
     for (options, secret) in [
