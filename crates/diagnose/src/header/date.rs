@@ -37,73 +37,79 @@ fn number(text: &str) -> Option<Instant> {
     if !plain.starts_with(is_digit) || !plain.ends_with(is_digit) {
         return None;
     }
-    let grouped = plain.len() < text.len() || plain.contains([',', '_', '\'']);
+    let is_plain = plain.len() == text.len() && !plain.contains([',', '_', '\'']);
     let plain = plain.replace([',', '_', '\''], "");
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|one| one.is_ascii_digit());
-    let instant = |nanos, form, is_whole| Instant {
-        nanos,
-        form,
-        is_whole,
-        is_local: false,
-    };
-    if is_digits(&plain) {
-        let number: i128 = plain.parse().ok()?;
-        let (unit, form) = match plain.trim_start_matches('0').len() {
-            0..=11 => (SECOND, "in seconds"),
-            12..=14 => (SECOND / 1_000, "in milliseconds"),
-            15..=17 => (SECOND / 1_000_000, "in microseconds"),
-            18..=20 => (1, "in nanoseconds"),
-            _ => return None,
-        };
-        let form = match grouped || plain.starts_with('0') {
-            true => "a number with a sign, with separators or with leading zeros",
-            false => form,
-        };
-        return Some(instant(number * unit, form, unit == SECOND));
-    }
-    if let Some((whole, fraction)) = plain.split_once('.')
-        && is_digits(whole)
-        && fraction.bytes().all(|one| one.is_ascii_digit())
-    {
-        let start = number_of(whole)?;
-        let fraction = fraction.trim_end_matches('0');
-        let unit = if whole.len() > 11 {
-            SECOND / 1_000
-        } else {
-            SECOND
-        };
-        let digits = u32::try_from(fraction.len())
-            .ok()
-            .filter(|digits| *digits <= 9)?;
-        let part = number_of(fraction).unwrap_or(0) * unit / 10_i128.pow(digits);
-        return Some(instant(
-            start * unit + part,
-            "a number with a fraction",
-            fraction.is_empty(),
-        ));
-    }
     if plain.contains(['e', 'E']) {
-        let value: f64 = plain.parse().ok()?;
-        let is_plausible = (1e8..1e15).contains(&value) && value.fract() == 0.0;
-        // The value is a whole number below 2^53, so that the conversion is exact.
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the value is whole and in range"
-        )]
-        let whole = value as i128;
-        let unit = if whole > 100_000_000_000 {
-            SECOND / 1_000
-        } else {
-            SECOND
-        };
-        let form = "a number with an exponent";
-        return is_plausible.then(|| instant(whole * unit, form, unit == SECOND));
+        return with_exponent(&plain);
     }
-    None
+    match plain.split_once('.') {
+        Some((whole, fraction)) => with_fraction(whole, fraction),
+        None => whole(&plain, is_plain),
+    }
 }
 
-fn number_of(digits: &str) -> Option<i128> {
-    digits.get(..18.min(digits.len()))?.parse().ok()
+fn whole(digits: &str, is_plain: bool) -> Option<Instant> {
+    let (unit, form) = match digits.trim_start_matches('0').len() {
+        0..=11 => (SECOND, "in seconds"),
+        12..=14 => (SECOND / 1_000, "in milliseconds"),
+        15..=17 => (SECOND / 1_000_000, "in microseconds"),
+        18..=20 => (1, "in nanoseconds"),
+        _ => return None,
+    };
+    let form = match is_plain && !digits.starts_with('0') {
+        true => form,
+        false => "a number with a sign, with separators or with leading zeros",
+    };
+    Some(Instant {
+        nanos: digits.parse::<i128>().ok()? * unit,
+        form,
+        is_whole: unit == SECOND,
+        is_local: false,
+    })
+}
+
+fn with_fraction(whole: &str, fraction: &str) -> Option<Instant> {
+    if !fraction.bytes().all(|one| one.is_ascii_digit()) {
+        return None;
+    }
+    let start: u64 = whole.parse().ok()?;
+    let fraction = fraction.trim_end_matches('0');
+    let unit = unit_of(i128::from(start));
+    let digits = u32::try_from(fraction.len())
+        .ok()
+        .filter(|digits| *digits <= 9)?;
+    let part = fraction.parse::<i128>().unwrap_or(0) * unit / 10_i128.pow(digits);
+    Some(Instant {
+        nanos: i128::from(start) * unit + part,
+        form: "a number with a fraction",
+        is_whole: fraction.is_empty(),
+        is_local: false,
+    })
+}
+
+fn with_exponent(text: &str) -> Option<Instant> {
+    let value: f64 = text.parse().ok()?;
+    let is_plausible = (1e8..1e15).contains(&value) && value.fract() == 0.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the value is a whole number below 2^53"
+    )]
+    let number = value as i128;
+    let unit = unit_of(number);
+    is_plausible.then_some(Instant {
+        nanos: number * unit,
+        form: "a number with an exponent",
+        is_whole: unit == SECOND,
+        is_local: false,
+    })
+}
+
+/// Returns the unit of a number with a fraction or an exponent, in nanoseconds.
+fn unit_of(number: i128) -> i128 {
+    match number {
+        100_000_000_000.. => SECOND / 1_000,
+        _ => SECOND,
+    }
 }
 
 /// Parses a date with a time, in any order of its parts: RFC 3339, RFC 2822, HTTP dates,

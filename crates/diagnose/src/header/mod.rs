@@ -1,6 +1,7 @@
 //! Changed, renamed, missing and repeated headers of the scheme.
 
 mod date;
+mod moment;
 mod names;
 mod repeated;
 mod signature;
@@ -44,7 +45,11 @@ pub(crate) fn each(case: Case<'_>, effort: Effort, visit: VisitEdit<'_>) -> Cont
     repeated::each(&mut edits)?;
     signature::each(&mut edits)?;
     timestamp::each(effort, &mut edits)?;
-    values::each(&mut edits)
+    values::each(&mut edits)?;
+    match (effort, case.capture.arrived) {
+        (Effort::Full, Some(arrived)) => moment::each(arrived, &mut edits),
+        _ => ControlFlow::Continue(()),
+    }
 }
 
 /// Returns the headers that the scheme reads, without repetition.

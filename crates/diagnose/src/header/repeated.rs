@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use hookgate_core::internal::Format;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Edits, list};
@@ -115,7 +116,8 @@ fn one_of_joined(edits: &mut Edits<'_>) -> ControlFlow<()> {
         .read
         .iter()
         .filter_map(|name| {
-            let halves = halves(edits.only(name)?);
+            let mut halves = halves(edits.only(name)?);
+            halves.retain(|pair| is_joined(name, *pair, edits.formats));
             (!halves.is_empty()).then_some((*name, halves))
         })
         .collect();
@@ -147,6 +149,25 @@ fn one_of_joined(edits: &mut Edits<'_>) -> ControlFlow<()> {
         }
     }
     ControlFlow::Continue(())
+}
+
+/// Whether a proxy may have joined the two parts of the value of `name`.
+fn is_joined(name: &HeaderName, pair: (&str, &str), formats: &[Format<'_>]) -> bool {
+    let mut of_signature = formats
+        .iter()
+        .filter(|format| format.signature_headers().contains(&name))
+        .peekable();
+    if of_signature.peek().is_none() {
+        return true;
+    }
+    of_signature.any(|format| {
+        let accepts = |half: &str| format.accepts_signature(half.as_bytes());
+        match format.list() {
+            // The comma of a list is no sign of a proxy.
+            Some(list) if list.separator == ',' => accepts(pair.0) && accepts(pair.1),
+            _ => accepts(pair.0) || accepts(pair.1),
+        }
+    })
 }
 
 /// Returns the parts of `value` on both sides of each comma. Equal parts come first.

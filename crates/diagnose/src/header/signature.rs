@@ -159,43 +159,40 @@ fn without_label(text: &str) -> Option<&str> {
     (is_label(&text[..end]) && rest.len() > end).then_some(rest)
 }
 
+/// The characters that separate items, or names and values, in the lists of any provider.
+const SEPARATORS: [char; 8] = [',', ';', '&', '|', ' ', '=', ':', '\t'];
+
 /// Visits the text with the separators and the names of the scheme's list.
 fn list_form(format: Format<'_>, list: ListFormat<'_>, text: &str, visit: Visit<'_>) {
-    const SEPARATORS: [char; 8] = [',', ';', '&', '|', ' ', '=', ':', '\t'];
-    const CHANGED: &str = "its separators were changed";
-    let Some(pair) = list.pair else {
-        for other in SEPARATORS
-            .into_iter()
-            .filter(|other| *other != list.separator)
-        {
-            if text.contains(other) {
-                visit(text.replace(other, &list.separator.to_string()), CHANGED, 2);
-            }
-        }
-        return;
-    };
-    let names = || list.name.into_iter().chain(timestamp_item(format));
-    // A separator that is a blank has to follow the names, or it is inside of a signature.
+    let others = SEPARATORS
+        .into_iter()
+        .filter(|other| *other != list.separator);
+    for other in others.filter(|other| Some(*other) != list.pair && text.contains(*other)) {
+        let changed = text.replace(other, &list.separator.to_string());
+        visit(changed, "its separators were changed", 2);
+    }
+    let Some(pair) = list.pair else { return };
+    let names: Vec<&str> = list
+        .name
+        .into_iter()
+        .chain(timestamp_item(format))
+        .collect();
+    // Only a separator behind a name is replaced: others may be a part of a signature.
     for other in SEPARATORS.into_iter().filter(|other| *other != pair) {
         let mut changed = text.to_owned();
-        for name in names() {
+        for name in &names {
             changed = changed.replace(&format!("{name}{other}"), &format!("{name}{pair}"));
         }
         if changed != text {
             visit(changed, "the separator behind a name was changed", 2);
         }
     }
-    for other in SEPARATORS
-        .into_iter()
-        .filter(|other| *other != list.separator && *other != pair)
-    {
-        if text.contains(other) {
-            visit(text.replace(other, &list.separator.to_string()), CHANGED, 2);
-        }
+    if let Some(items) = json_items(text, pair, list.separator) {
+        visit(items, "it was parsed and written as JSON", 2);
     }
     let lower = text.to_ascii_lowercase();
     let mut changed = text.to_owned();
-    for name in names() {
+    for name in &names {
         let named = format!("{name}{pair}");
         for (at, _) in lower.match_indices(&named.to_ascii_lowercase()) {
             changed.replace_range(at..at + named.len(), &named);
@@ -204,8 +201,20 @@ fn list_form(format: Format<'_>, list: ListFormat<'_>, text: &str, visit: Visit<
     if changed != text {
         visit(changed, "the case of its names was changed", 2);
     }
-    let Some(name) = list.name else { return };
-    if !text.contains(&format!("{name}{pair}")) {
+    missing_names(format, list, pair, text, visit);
+}
+
+/// Visits the text with the names that it lacks.
+fn missing_names(
+    format: Format<'_>,
+    list: ListFormat<'_>,
+    pair: char,
+    text: &str,
+    visit: Visit<'_>,
+) {
+    if let Some(name) = list.name
+        && !text.contains(&format!("{name}{pair}"))
+    {
         let restored = match text.rsplit_once(list.separator) {
             Some((before, last)) if before.contains(pair) => {
                 format!("{before}{}{name}{pair}{last}", list.separator)
@@ -220,6 +229,21 @@ fn list_form(format: Format<'_>, list: ListFormat<'_>, text: &str, visit: Visit<
         let restored = format!("{item}{pair}{text}");
         visit(restored, "the name in front of the timestamp is missing", 2);
     }
+}
+
+/// Writes the members of a JSON object as items of a list.
+fn json_items(text: &str, pair: char, separator: char) -> Option<String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let items: Vec<String> = object
+        .iter()
+        .map(|(name, value)| {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            format!("{name}{pair}{value}")
+        })
+        .collect();
+    Some(items.join(&separator.to_string()))
 }
 
 /// Returns the name of the item that is the timestamp.

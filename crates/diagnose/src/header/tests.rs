@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hookgate_core::UnixTime;
 use http::{HeaderName, HeaderValue};
 
 use super::{each, signs};
@@ -55,7 +56,7 @@ fn if_changed(before: &str, after: String) -> Option<String> {
 
 #[test]
 fn every_alteration_of_a_signature_is_undone_at_every_provider() {
-    const ALTERATIONS: [(&str, Alter); 21] = [
+    const ALTERATIONS: [(&str, Alter); 22] = [
         ("quotes", |v| Some(format!("\"{v}\""))),
         ("apostrophes", |v| Some(format!("'{v}'"))),
         ("literal of bytes", |v| Some(format!("b'{v}'"))),
@@ -101,6 +102,10 @@ fn every_alteration_of_a_signature_is_undone_at_every_provider() {
         }),
         ("semicolons for commas", |v| {
             v.starts_with("t=").then(|| v.replace(',', ";"))
+        }),
+        ("JSON", |v| {
+            let (time, tag) = v.strip_prefix("t=")?.split_once(",v1=")?;
+            Some(format!("{{\"t\":\"{time}\",\"v1\":\"{tag}\"}}"))
         }),
         ("URL-safe base64", |v| {
             let changed = v.replace('+', "-").replace('/', "_");
@@ -221,8 +226,52 @@ fn a_missing_header_is_named() {
                 sign.cause.summary
             );
         }
+        // Only a lost timestamp can be found, because the arrival is known.
+        let found = header.ends_with("timestamp").then_some(Code::HeaderMissing);
+        assert_eq!(proved(&sample, Effort::Full), found, "{header}");
+        sample.capture.arrived = None;
         assert_eq!(proved(&sample, Effort::Full), None, "{header}");
     }
+}
+
+#[test]
+fn a_timestamp_that_was_replaced_is_found_around_the_arrival() {
+    for (provider, header, value, code) in [
+        (
+            "slack",
+            "x-slack-request-timestamp",
+            "1795946950.25",
+            Some(Code::HeaderAltered),
+        ),
+        (
+            "standard-webhooks",
+            "webhook-timestamp",
+            "1795946950",
+            Some(Code::HeaderAltered),
+        ),
+        (
+            "slack",
+            "x-slack-request-timestamp",
+            "none",
+            Some(Code::HeaderAltered),
+        ),
+        // The milliseconds of a time have too many values.
+        (
+            "hubspot",
+            "x-hubspot-request-timestamp",
+            "1795946950000",
+            None,
+        ),
+    ] {
+        let mut sample = Sample::of(provider).with_header(header, value);
+        sample.capture.arrived = Some(UnixTime::from_secs(1_795_946_950));
+        assert_eq!(proved(&sample, Effort::Full), code, "{header}");
+    }
+    let sample = Sample::of("stripe");
+    let signature = sample.header("stripe-signature");
+    let (_, signature) = signature.split_once(',').unwrap();
+    let sample = sample.clone().with_header("stripe-signature", signature);
+    assert_eq!(proved(&sample, Effort::Full), Some(Code::HeaderAltered));
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(super) struct Field<'f> {
     pub(super) header: &'f HeaderName,
     pub(super) text: &'f str,
     /// The text of the header before and behind the timestamp.
-    around: (&'f str, &'f str),
+    pub(super) around: (&'f str, &'f str),
 }
 
 impl Field<'_> {

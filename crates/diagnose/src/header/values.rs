@@ -37,7 +37,7 @@ pub(super) const ALTERATIONS: [Alteration; 12] = [
     Alteration {
         what: "it was printed as a literal of bytes",
         cost: 2,
-        undo: without_literal,
+        undo: repair::without_literal,
     },
     Alteration {
         what: "a punctuation mark was added behind it",
@@ -128,22 +128,4 @@ pub(super) fn cause(name: &HeaderName, what: &[&str]) -> Cause {
         distinct.join(", and ")
     );
     Cause::new(Code::HeaderAltered, summary)
-}
-
-/// Visits the text inside of `b'…'` or `['…']`.
-fn without_literal(text: &str, found: Found<'_>) {
-    const LITERALS: [(&str, &str); 6] = [
-        ("b'", "'"),
-        ("b\"", "\""),
-        ("['", "']"),
-        ("[\"", "\"]"),
-        ("('", "',)"),
-        ("[b'", "']"),
-    ];
-    let inner = LITERALS
-        .iter()
-        .find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close));
-    if let Some(inner) = inner {
-        found(inner.to_owned());
-    }
 }

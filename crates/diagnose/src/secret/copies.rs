@@ -13,7 +13,7 @@ struct Mistake {
 }
 
 /// The mistakes that add text around the secret, in the order in which they are undone.
-const AROUND: [Mistake; 8] = [
+const AROUND: [Mistake; 9] = [
     Mistake {
         with: "invisible characters in it",
         cost: 1,
@@ -33,6 +33,11 @@ const AROUND: [Mistake; 8] = [
         with: "the name of its variable in front of it",
         cost: 3,
         undo: repair::without_name,
+    },
+    Mistake {
+        with: "the marks of a literal of bytes around it",
+        cost: 2,
+        undo: repair::without_literal,
     },
     Mistake {
         with: "quotes around it",
@@ -57,7 +62,7 @@ const AROUND: [Mistake; 8] = [
 ];
 
 /// The mistakes that change characters, and mistakes that are undone in several ways.
-const INSIDE: [Mistake; 13] = [
+const INSIDE: [Mistake; 14] = [
     Mistake {
         with: "blanks in place of `+`",
         cost: 2,
@@ -107,6 +112,11 @@ const INSIDE: [Mistake; 13] = [
         with: "typographic or foreign characters that look like its own",
         cost: 3,
         undo: repair::plain_characters,
+    },
+    Mistake {
+        with: "its digits read as a number",
+        cost: 5,
+        undo: repair::other_number,
     },
     Mistake {
         with: "other lines above or below it",

@@ -148,8 +148,6 @@ pub(super) fn sign(text: &str, case: Case<'_>) -> Option<(String, Strength)> {
         "the token of a Telegram bot"
     } else if is_uuid(text) && provider.is_some_and(|name| NO_UUID.contains(&name)) {
         "a UUID, which is the form of an id"
-    } else if text.len() >= 5 && text.bytes().all(|one| one.is_ascii_digit()) {
-        "a number, which is the form of an id"
     } else {
         return None;
     };

@@ -27,6 +27,9 @@ use crate::setup::SecretText;
 /// Most edits of [`Effort::Common`].
 const COMMON: usize = 40;
 
+/// The highest cost of a reading that is tried together with changes of other inputs.
+const USUAL: u8 = 3;
+
 /// Visits the edits that may undo the cause, the most likely ones first.
 pub(crate) fn each(case: Case<'_>, effort: Effort, visit: VisitEdit<'_>) -> ControlFlow<()> {
     let setup = case.setup;
@@ -50,7 +53,7 @@ pub(crate) fn each(case: Case<'_>, effort: Effort, visit: VisitEdit<'_>) -> Cont
             candidates.visit(code, &copy)?;
         }
     }
-    candidates.readings(text, &formats)?;
+    candidates.readings(text, &formats, effort)?;
     if effort == Effort::Common {
         return ControlFlow::Continue(());
     }
@@ -102,9 +105,16 @@ impl Candidates<'_> {
         ControlFlow::Continue(())
     }
 
-    fn readings(&mut self, text: &SecretText, formats: &[Format<'_>]) -> ControlFlow<()> {
+    fn readings(
+        &mut self,
+        text: &SecretText,
+        formats: &[Format<'_>],
+        effort: Effort,
+    ) -> ControlFlow<()> {
         for reading in readings::each(text, formats) {
-            self.visit(Code::SecretDecoding, &reading)?;
+            if effort == Effort::Full || reading.cost <= USUAL {
+                self.visit(Code::SecretDecoding, &reading)?;
+            }
         }
         ControlFlow::Continue(())
     }

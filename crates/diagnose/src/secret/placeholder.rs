@@ -103,7 +103,8 @@ pub(super) fn sign(text: &str) -> Option<(&'static str, Strength)> {
     }
     let is_reference = REFERENCES.iter().any(|start| text.starts_with(start))
         || (text.starts_with("projects/") && text.contains("/secrets/"))
-        || is_named_variable(text);
+        || is_named_variable(text)
+        || has_marked_name(text);
     if is_reference {
         let summary = "the secret is a reference or the name of a variable that was not replaced \
                        by its value";
@@ -153,6 +154,21 @@ fn is_named_variable(text: &str) -> bool {
     marked || (is_own_name && text.contains('_') && is_name(text))
 }
 
+/// Whether `text` contains `@NAME@`, as the templates of build tools write it.
+fn has_marked_name(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('@').collect();
+    let is_name = |part: &&str| {
+        part.len() > 2
+            && part
+                .bytes()
+                .all(|one| one.is_ascii_uppercase() || one == b'_')
+    };
+    match parts.as_slice() {
+        [_, between @ .., _] => between.iter().any(is_name),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +192,8 @@ mod tests {
             ("!Ref Secret", Some(Strong)),
             ("projects/p/secrets/s/versions/1", Some(Strong)),
             ("STRIPE_WEBHOOK_SECRET", Some(Strong)),
+            ("a@SECRET@b", Some(Strong)),
+            ("user@HOST", None),
             ("changeme", Some(Strong)),
             ("CHANGE-ME", Some(Strong)),
             ("whsec_xxxxxxxxxxxxxxxx", Some(Strong)),

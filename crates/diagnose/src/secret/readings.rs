@@ -35,9 +35,11 @@ pub(super) fn each(text: &SecretText, formats: &[Format<'_>]) -> Vec<Copy> {
         found: Vec::new(),
     };
     let text = text.expose().trim_ascii();
-    readings.prefixes(text);
-    readings.encodings(text);
+    readings.without_prefix(text);
+    readings.decoded(text);
     readings.keys(text);
+    readings.encoded(text);
+    readings.with_prefix(text);
     readings.found
 }
 
@@ -47,20 +49,14 @@ struct Readings<'f> {
 }
 
 impl Readings<'_> {
-    /// Adds the texts with a prefix more or less.
-    fn prefixes(&mut self, text: &[u8]) {
+    /// Adds the text without the prefixes that it has.
+    fn without_prefix(&mut self, text: &[u8]) {
         for prefix in self.known_prefixes() {
-            match text.strip_prefix(prefix.as_bytes()) {
-                Some(rest) => {
-                    let summary = format!(
-                        "the configured secret begins with `{prefix}`, which the provider does not use"
-                    );
-                    self.text(rest.to_vec(), summary, 2);
-                }
-                None => {
-                    let summary = format!("the prefix `{prefix}` is missing from the secret");
-                    self.text([prefix.as_bytes(), text].concat(), summary, 2);
-                }
+            if let Some(rest) = text.strip_prefix(prefix.as_bytes()) {
+                let summary = format!(
+                    "the configured secret begins with `{prefix}`, which the provider does not use"
+                );
+                self.text(rest.to_vec(), summary, 2);
             }
         }
         let mut rest = text;
@@ -69,6 +65,26 @@ impl Readings<'_> {
             let summary = "the configured secret has a prefix that the provider does not use";
             self.text(rest.to_vec(), summary.to_owned(), 3);
         }
+    }
+
+    /// Adds the text with each known prefix that it lacks.
+    fn with_prefix(&mut self, text: &[u8]) {
+        for prefix in self.known_prefixes() {
+            if !text.starts_with(prefix.as_bytes()) {
+                let is_usual = prefix == "whsec_" || self.is_own_prefix(&prefix);
+                let summary = format!("the prefix `{prefix}` is missing from the secret");
+                let cost = if is_usual { 2 } else { 4 };
+                self.text([prefix.as_bytes(), text].concat(), summary, cost);
+            }
+        }
+    }
+
+    fn is_own_prefix(&self, prefix: &str) -> bool {
+        let mut own = self
+            .formats
+            .iter()
+            .flat_map(|format| format.secret_prefixes());
+        own.any(|own| own == prefix)
     }
 
     fn known_prefixes(&self) -> Vec<String> {
@@ -85,8 +101,8 @@ impl Readings<'_> {
         all
     }
 
-    /// Adds the texts that `text` encodes in base64 or hexadecimal digits, and the reverse.
-    fn encodings(&mut self, text: &[u8]) {
+    /// Adds the texts that `text` encodes in base64 or hexadecimal digits.
+    fn decoded(&mut self, text: &[u8]) {
         let mut now = Bytes::new(text.to_vec());
         for (times, cost) in [("base64", 3), ("base64 of base64", 4)] {
             let Some(decoded) = unbase64(&now) else { break };
@@ -98,6 +114,10 @@ impl Readings<'_> {
             let summary = "the configured value is the secret in hexadecimal digits";
             self.text(decoded.trim_ascii().to_vec(), summary.to_owned(), 3);
         }
+    }
+
+    /// Adds the texts that encode `text`, or its key, in base64 or hexadecimal digits.
+    fn encoded(&mut self, text: &[u8]) {
         let summary = "the configured value is the decoded secret, and the scheme needs its text";
         for encoded in [
             STANDARD.encode(text),
@@ -120,7 +140,8 @@ impl Readings<'_> {
 
     /// Adds texts that the scheme reads as a key that `text` may mean.
     fn keys(&mut self, text: &[u8]) {
-        let raw = "the key is the configured text itself, and the scheme decodes it first";
+        let raw =
+            "the configured text is the decoded key already, and the scheme decodes it once more";
         self.key(text, raw, 3);
         for prefix in self.known_prefixes() {
             if let Some(rest) = text.strip_prefix(prefix.as_bytes()) {

@@ -86,8 +86,7 @@ fn is_masked(text: &str) -> bool {
     let text = text.trim();
     text.contains(['\u{2022}', '\u{25cf}', '\u{2217}', '\u{2026}'])
         || text.contains("***")
-        || text.ends_with("...")
-        || text.contains("....")
+        || text.contains("...")
 }
 
 /// Returns the sign that the secret was copied with additions or losses.

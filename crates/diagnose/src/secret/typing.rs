@@ -35,6 +35,7 @@ pub(super) fn each(text: &SecretText, visit: VisitTyped<'_>) -> ControlFlow<()> 
     typing.longer_ends(visit)?;
     typing.shorter_ends(visit)?;
     typing.look_alikes(visit)?;
+    typing.lost_parameters(visit)?;
     typing.one_edit(visit)?;
     typing.longer_by_two(visit)
 }
@@ -123,6 +124,21 @@ impl Typing<'_> {
                     visit(SecretText::new(text.to_vec()), SUMMARY, 7)?;
                     texts.push(text);
                 }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Visits the texts with `$` and a digit, which a shell replaces by nothing.
+    fn lost_parameters(&self, visit: VisitTyped<'_>) -> ControlFlow<()> {
+        for at in 0..=self.text.len() {
+            for digit in 0..10 {
+                let text = format!("{}${digit}{}", &self.text[..at], &self.text[at..]);
+                visit(
+                    SecretText::new(text),
+                    "a shell replaced a part of the secret that begins with `$`",
+                    8,
+                )?;
             }
         }
         ControlFlow::Continue(())
