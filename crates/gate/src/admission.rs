@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::claim_guard::ClaimGuard;
 use crate::delivery::{Delivery, Settlement};
 use crate::duplicate::{Duplicate, DuplicateResponse};
+use crate::first_responses::Recorded;
 use crate::forwardable::{ObservedRequest, ObservedVerdict};
 use crate::gate::Gate;
 use crate::reason::Reason;
@@ -51,7 +52,8 @@ impl<S: ReplayStore> Gate<S> {
     ///
     /// Returns a refusal with one of these reasons:
     ///
-    /// * [`Reason::InFlight`] if the wait for another delivery ends without a result,
+    /// * [`Reason::InFlight`] if the wait for another delivery, or for the end of its response,
+    ///   ends without a result,
     /// * [`Reason::BatchPartlyDone`] if only some events of a batch are done,
     /// * [`Reason::Duplicate`] and [`Reason::Conflict`] if the event is done and the source
     ///   refuses such deliveries,
@@ -131,7 +133,7 @@ impl<S: ReplayStore> Gate<S> {
                         }
                         reserved => reserved,
                     };
-                    let response = self.response_to_duplicate(source, &keys).await;
+                    let response = self.response_to_duplicate(source, &keys).await?;
                     return Ok(Admission::Duplicate(Duplicate::new(verified, response)));
                 }
                 Claims::InFlight { key, remaining } => (key, remaining),
@@ -160,19 +162,27 @@ impl<S: ReplayStore> Gate<S> {
     }
 
     /// Returns the response to a duplicate of the event that has `keys`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Reason::InFlight`] if the first response does not end in time. The
+    /// acknowledgement would take its place for good, because no retry follows.
     async fn response_to_duplicate(
         &self,
         source: &Source,
         keys: &[ReplayKey],
-    ) -> DuplicateResponse {
+    ) -> Result<DuplicateResponse, Refusal> {
         if let ([key], true) = (keys, source.answer_matters()) {
             let responses = &self.state().first_responses;
+            let limit = source.duplicate_wait().min(MAX_WAIT);
             // In a box, because few sources need it and it would enlarge every admission.
-            if let Some(first) = Box::pin(responses.get(key, source.duplicate_wait())).await {
-                return DuplicateResponse::First(first);
+            match Box::pin(responses.get(key, limit)).await {
+                Recorded::Kept(first) => return Ok(DuplicateResponse::First(first)),
+                Recorded::Arriving => return Err(Reason::InFlight.into()),
+                Recorded::Nothing => {}
             }
         }
-        source.acknowledgement()
+        Ok(source.acknowledgement())
     }
 
     /// Counts and logs a delivery of a done event that has another body. Returns whether

@@ -60,16 +60,20 @@ impl FirstResponses {
         })
     }
 
-    /// Returns the first response to the event `key`, if it is kept. Waits at most `limit` for a
-    /// response that is still arriving.
-    pub(crate) async fn get(&self, key: &ReplayKey, limit: Duration) -> Option<Arc<FirstResponse>> {
-        let mut slot = self.0.get()?.get(key)?;
-        if slot.began.elapsed() > KEPT_FOR {
-            return None;
-        }
+    /// Returns the first response to the event `key`. Waits at most `limit` for a response that is
+    /// still arriving.
+    pub(crate) async fn get(&self, key: &ReplayKey, limit: Duration) -> Recorded {
+        let slot = self.0.get().and_then(|cache| cache.get(key));
+        let Some(mut slot) = slot.filter(|slot| slot.began.elapsed() <= KEPT_FOR) else {
+            return Recorded::Nothing;
+        };
         let complete = slot.progress.wait_for(Option::is_some);
-        let progress = timeout(limit, complete).await.ok()?.ok()?;
-        progress.clone()
+        match timeout(limit, complete).await {
+            Ok(Ok(progress)) => progress.clone().map_or(Recorded::Nothing, Recorded::Kept),
+            // The recorder was dropped unfinished.
+            Ok(Err(_)) => Recorded::Nothing,
+            Err(_) => Recorded::Arriving,
+        }
     }
 
     /// Starts to record the response to the event `key`. Returns `None` if it cannot be kept.
@@ -101,6 +105,16 @@ impl FirstResponses {
             body: BytesMut::new(),
         })
     }
+}
+
+/// The record of a first response.
+#[derive(Debug)]
+pub(crate) enum Recorded {
+    Kept(Arc<FirstResponse>),
+    /// The response is still arriving.
+    Arriving,
+    /// The response is not kept.
+    Nothing,
 }
 
 /// Records the response to an event while it is sent to the provider.
@@ -181,8 +195,10 @@ mod tests {
 
     async fn body(responses: &FirstResponses, number: u8) -> Option<Bytes> {
         let key = ReplayKey::from_bytes([number; 16]);
-        let response = responses.get(&key, LIMIT).await?;
-        Some(response.body.clone())
+        match responses.get(&key, LIMIT).await {
+            Recorded::Kept(response) => Some(response.body.clone()),
+            Recorded::Arriving | Recorded::Nothing => None,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -216,7 +232,9 @@ mod tests {
         // A response that does not end in time is not waited for any longer.
         let _unfinished = start(&responses, 2);
         let began = Instant::now();
-        assert_eq!(body(&responses, 2).await, None);
+        let key = ReplayKey::from_bytes([2; 16]);
+        let found = responses.get(&key, LIMIT).await;
+        assert!(matches!(found, Recorded::Arriving), "{found:?}");
         assert_eq!(began.elapsed(), LIMIT);
     }
 
@@ -279,7 +297,9 @@ mod tests {
         };
         recorder(0).finish();
         let kept = responses.get(&ReplayKey::from_bytes([0; 16]), LIMIT).await;
-        let kept = kept.unwrap();
+        let Recorded::Kept(kept) = kept else {
+            panic!("the response is kept");
+        };
         assert_eq!(kept.content_type.as_ref().map(HeaderValue::len), Some(8000));
         for number in 1..4000 {
             recorder(number).finish();

@@ -48,7 +48,7 @@ impl Loaded {
         }
     }
 
-    /// Returns what the age of the keys allows. `keep` is the age up to which keys count in an
+    /// Returns the use that the age of the keys allows. `keep` is the age up to which keys count in an
     /// outage.
     pub(crate) fn freshness(&self, keep: Duration, now: UnixTime) -> Freshness {
         match since(self.fetched, now) {
@@ -62,7 +62,7 @@ impl Loaded {
     }
 }
 
-/// What the age of keys allows.
+/// The use of keys that their age allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
     Fresh,

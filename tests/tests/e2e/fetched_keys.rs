@@ -203,8 +203,8 @@ async fn an_outage_of_the_key_host_refuses_no_known_key_and_never_with_401() {
     assert_eq!(upstream.take_received().len(), 3);
 }
 
-/// A sender can invent names of keys. A provider that rotates its key, and one whose host of keys
-/// is down, must be able to deliver later.
+/// A sender can invent names of keys. A provider must be able to deliver later if it rotates its
+/// key, and if its host of keys is down.
 #[tokio::test]
 async fn a_flood_of_unknown_keys_is_rate_limited_and_an_outage_is_not() {
     for (status, names, limited) in [

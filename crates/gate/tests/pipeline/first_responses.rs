@@ -97,6 +97,23 @@ async fn bodies_that_wait_for_a_first_response_stay_within_the_budget_of_waiting
     }
 }
 
+/// The acknowledgement would end a call. The retry of a 503 still gets the first response.
+#[tokio::test(start_paused = true)]
+async fn a_first_response_that_does_not_end_in_time_is_a_503_and_not_an_acknowledgement() {
+    let commands = Commands::new(10);
+    let recorder = commands.begin_response().await;
+    let refusal = commands.admit().await.err().unwrap();
+    assert_eq!(refusal.reason(), Reason::InFlight);
+    assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refusal.headers().contains_key("retry-after"));
+    recorder.push(b"sunny").unwrap().finish();
+    let Ok(Admission::Duplicate(duplicate)) = commands.admit().await else {
+        panic!("the command is done");
+    };
+    let (response, _) = duplicate.response(hookgate_gate::Audience::Http);
+    assert_eq!(response.body(), "sunny");
+}
+
 /// A source that observes forwards every duplicate, so none gets the first response again.
 #[test]
 fn a_source_that_observes_keeps_no_first_response() {

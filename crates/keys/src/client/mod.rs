@@ -2,7 +2,7 @@
 //!
 //! Requests are rare, so nothing is pooled. The host is resolved once, and the address that was
 //! checked is the address that is connected to. A second answer of the DNS therefore cannot lead
-//! to another address. Several addresses of a host are tried in turn, and one that does not answer
+//! to another address. Several addresses of a host are tried in turn, and a silent address
 //! does not delay the others for long. Redirects are not followed.
 
 mod first_address;
