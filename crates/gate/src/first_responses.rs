@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use hookgate_core::ReplayKey;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::sync::watch;
@@ -42,6 +43,13 @@ struct Slot {
     progress: watch::Receiver<Progress>,
     began: Instant,
     size: usize,
+}
+
+impl Slot {
+    /// Whether both are the record of one delivery.
+    fn is_of(&self, other: &Self) -> bool {
+        self.progress.same_channel(&other.progress)
+    }
 }
 
 /// The first responses of a process. Nothing is allocated before the first one.
@@ -94,7 +102,7 @@ impl FirstResponses {
             began: Instant::now(),
             size: ENTRY + content_type.as_ref().map_or(0, HeaderValue::len),
         };
-        self.cache().insert(key, slot.clone());
+        self.cache().entry(key).and_upsert_with(|_| slot.clone());
         Some(ResponseRecorder {
             responses: Arc::clone(self),
             key,
@@ -154,7 +162,16 @@ impl ResponseRecorder {
             ..self.slot.clone()
         };
         self.sender.send_replace(Some(Arc::new(response)));
-        self.responses.cache().insert(self.key, slot);
+        self.replace_own(Op::Put(slot));
+    }
+
+    /// Applies `change` to the record of the event, unless it is that of a later delivery.
+    fn replace_own(&self, change: Op<Slot>) {
+        let entry = self.responses.cache().entry(self.key);
+        entry.and_compute_with(|current| match current {
+            Some(current) if !current.value().is_of(&self.slot) => Op::Nop,
+            _ => change,
+        });
     }
 }
 
@@ -166,7 +183,7 @@ fn copy(value: &HeaderValue) -> HeaderValue {
 impl Drop for ResponseRecorder {
     fn drop(&mut self) {
         if self.sender.borrow().is_none() {
-            self.responses.cache().invalidate(&self.key);
+            self.replace_own(Op::Remove);
         }
     }
 }
@@ -236,6 +253,23 @@ mod tests {
         let found = responses.get(&key, LIMIT).await;
         assert!(matches!(found, Recorded::Arriving), "{found:?}");
         assert_eq!(began.elapsed(), LIMIT);
+    }
+
+    #[tokio::test]
+    async fn the_record_of_a_later_delivery_stays() {
+        let responses: Arc<FirstResponses> = Arc::default();
+        let first = start(&responses, 1);
+        let later = start(&responses, 1);
+        drop(first);
+        let first = start(&responses, 2);
+        start(&responses, 2).push(b"later").unwrap().finish();
+        first.push(b"first").unwrap().finish();
+        assert_eq!(body(&responses, 2).await.unwrap(), "later");
+        later.push(b"later").unwrap().finish();
+        assert_eq!(body(&responses, 1).await.unwrap(), "later");
+        // The control: a recorder removes its own record.
+        drop(start(&responses, 1));
+        assert_eq!(body(&responses, 1).await, None);
     }
 
     #[tokio::test(start_paused = true)]
