@@ -29,8 +29,10 @@ const OK_CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\
 async fn every_upstream_fault_gives_the_sender_a_response_in_time() {
     use Outcome::{Status, Truncated};
     let hang = || sleep(Duration::from_secs(600));
-    /// Writes `first`, then `rest` repeatedly until the gateway closes the connection.
+    /// Reads the request. Then writes `first`, and `rest` repeatedly until the gateway closes the
+    /// connection.
     async fn write(mut stream: TcpStream, first: &[u8], rest: &[u8]) {
+        read_request(&mut stream).await;
         let mut written = stream.write_all(first).await;
         while written.is_ok() && !rest.is_empty() {
             written = stream.write_all(rest).await;
@@ -43,7 +45,10 @@ async fn every_upstream_fault_gives_the_sender_a_response_in_time() {
     let servers = [
         (
             "closes at once",
-            serve_raw(|stream| async move { drop(stream) }).await,
+            serve_raw(|mut stream| async move {
+                read_request(&mut stream).await;
+            })
+            .await,
             Status(502),
         ),
         (
@@ -57,6 +62,7 @@ async fn every_upstream_fault_gives_the_sender_a_response_in_time() {
         (
             "resets in the response body",
             serve_raw(|mut stream| async move {
+                read_request(&mut stream).await;
                 let _ = stream.write_all(OK_LENGTH).await;
                 let _ = stream.write_all(b"half").await;
                 sleep(Duration::from_millis(100)).await;
@@ -129,15 +135,20 @@ async fn every_upstream_fault_gives_the_sender_a_response_in_time() {
         ),
         (
             "early response on an open socket",
-            responds(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n", b"").await,
+            serve_raw(|mut stream| async move {
+                let refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n";
+                let _ = stream.write_all(refusal).await;
+                sleep(Duration::from_secs(600)).await;
+            })
+            .await,
             Status(413),
         ),
     ];
     for (name, (address, requests), expected) in servers {
         let gateway = gateway(&format!("servers = [\"{address}\"]\ntimeout = \"2s\"")).start();
         let body = if expected == Status(413) {
-            // The upstream reads only the first KiB of this large body. Its early response must
-            // still reach the sender.
+            // The upstream does not read this large body. Its early response must still reach the
+            // sender.
             Bytes::from(vec![b' '; 32 * 1024 * 1024])
         } else {
             beatapi().body("evt_1")
@@ -204,7 +215,7 @@ async fn a_delivery_is_not_sent_twice_when_the_upstream_breaks_off() {
         let server = tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.expect("the server listens");
-                read_request(&mut stream).await;
+                assert!(read_request(&mut stream).await, "the request is complete");
                 requests.send(()).expect("the test listens");
                 stream.write_all(response).await.expect("the server writes");
             }
@@ -221,13 +232,13 @@ async fn a_delivery_is_not_sent_twice_when_the_upstream_breaks_off() {
     }
 }
 
-/// Responds to each read with `parts`, and pauses between them. Serves any number of connections.
+/// Responds to each request with `parts`, and pauses between them. Serves any number of
+/// connections.
 async fn respond_in_parts(listener: TcpListener, parts: &'static [&'static [u8]]) {
     loop {
         let (mut stream, _) = listener.accept().await.expect("the server listens");
         tokio::spawn(async move {
-            let mut request = vec![0; 4096];
-            while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+            while read_request(&mut stream).await {
                 for part in parts {
                     let _ = stream.write_all(part).await;
                     tokio::time::sleep(Duration::from_millis(50)).await;

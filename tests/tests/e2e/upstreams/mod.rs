@@ -48,7 +48,7 @@ pub(super) async fn deliver_own(gateway: &Gateway, id: &str) -> u16 {
     send(gateway.address(), own(id)).await.status.as_u16()
 }
 
-/// Starts a TCP server that reads the start of each request, then runs `serve`.
+/// Starts a TCP server that waits for the start of a request, then runs `serve`, which reads it.
 ///
 /// The counter holds the number of connections on which a request began.
 pub(super) async fn serve_raw<F>(
@@ -64,9 +64,8 @@ where
     let requests = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&requests);
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut some = [0; 1024];
-            if !matches!(stream.read(&mut some).await, Ok(1..)) {
+        while let Ok((stream, _)) = listener.accept().await {
+            if !matches!(stream.peek(&mut [0]).await, Ok(1..)) {
                 continue;
             }
             count.fetch_add(1, Ordering::SeqCst);
@@ -85,19 +84,18 @@ pub(super) async fn closed_port() -> (SocketAddr, tokio::net::TcpSocket) {
     (socket.local_addr().expect("the listener is bound"), socket)
 }
 
-/// Reads a request to the end of its JSON body, or of the connection.
-pub(super) async fn read_request(stream: &mut TcpStream) {
+/// Reads a request to the end of its JSON body. Returns false if the connection ends before.
+///
+/// A service must read the request before it responds with a success: an early success counts
+/// only after the gateway has sent the whole request.
+pub(super) async fn read_request(stream: &mut TcpStream) -> bool {
     let mut request = Vec::new();
     while !request.ends_with(b"}") {
-        if stream
-            .read_buf(&mut request)
-            .await
-            .expect("the server reads")
-            == 0
-        {
-            break;
+        if !matches!(stream.read_buf(&mut request).await, Ok(1..)) {
+            return false;
         }
     }
+    true
 }
 
 /// Reads each request to the end of its body, sends `response`, and closes the connection.
@@ -106,7 +104,8 @@ pub(super) async fn read_request(stream: &mut TcpStream) {
 pub(super) async fn respond_to_each(listener: TcpListener, response: &'static [u8]) {
     loop {
         let (mut stream, _) = listener.accept().await.expect("the server listens");
-        read_request(&mut stream).await;
-        stream.write_all(response).await.expect("the server writes");
+        if read_request(&mut stream).await {
+            stream.write_all(response).await.expect("the server writes");
+        }
     }
 }
