@@ -14,8 +14,8 @@ use crate::cause::Cause;
 use crate::setup::Setup;
 use crate::{address, evidence, header, provider, secret};
 
-/// The work of one diagnosis. A usual server does it in about two seconds.
-const WORK: u64 = 2_000_000_000;
+/// The work of one diagnosis. A usual server does it in about one second.
+const WORK: u64 = 1_200_000_000;
 /// The work of the single changes of one input beside the body.
 const WORK_PER_INPUT: u64 = WORK / 10;
 /// The work of the changes of the body alone.
