@@ -13,41 +13,41 @@ use serde::Deserialize;
 
 /// A delivery, and what its receiver has configured.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Case {
-    pub name: String,
-    pub provider: String,
-    pub variant: Option<String>,
-    pub secret: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) provider: String,
+    pub(crate) variant: Option<String>,
+    pub(crate) secret: String,
     #[serde(default)]
-    pub more_secrets: Vec<String>,
-    pub headers: Vec<(String, String)>,
+    pub(crate) more_secrets: Vec<String>,
+    pub(crate) headers: Vec<(String, String)>,
     body_base64: Option<String>,
     /// A large body.
     body_gzip_base64: Option<String>,
-    pub at: i64,
-    pub url: Option<String>,
-    pub method: String,
-    pub params: serde_json::Map<String, serde_json::Value>,
+    pub(crate) at: i64,
+    pub(crate) url: Option<String>,
+    pub(crate) method: String,
+    pub(crate) params: serde_json::Map<String, serde_json::Value>,
     /// The codes that are right as the first cause. Empty for a genuine delivery.
     #[serde(default)]
-    pub accept: Vec<String>,
+    pub(crate) accept: Vec<String>,
     /// Whether a search of sensible size finds a change after which the signature verifies.
     #[serde(default)]
-    pub provable: bool,
+    pub(crate) provable: bool,
 }
 
 /// Returns the examples of what is expected.
-pub fn examples() -> Vec<Case> {
+pub(crate) fn examples() -> Vec<Case> {
     parse(include_str!("../../../../tests/explain/cases.json"))
 }
 
 /// Returns the deliveries that real frameworks and tools have broken.
-pub fn recorded() -> Vec<Case> {
+pub(crate) fn recorded() -> Vec<Case> {
     parse(include_str!("../../../../tests/explain/recorded.json"))
 }
 
 /// Returns the recorded deliveries before they broke.
-pub fn genuine() -> Vec<Case> {
+pub(crate) fn genuine() -> Vec<Case> {
     parse(include_str!("../../../../tests/explain/genuine.json"))
 }
 
@@ -57,7 +57,7 @@ fn parse(text: &str) -> Vec<Case> {
 
 impl Case {
     /// Returns the body.
-    pub fn body(&self) -> Bytes {
+    pub(crate) fn body(&self) -> Bytes {
         let decode = |text| STANDARD.decode(text).expect("the body is base64");
         match (&self.body_base64, &self.body_gzip_base64) {
             (Some(text), None) => decode(text).into(),
@@ -73,12 +73,12 @@ impl Case {
     }
 
     /// Returns the time of arrival.
-    pub fn arrived(&self) -> UnixTime {
+    pub(crate) fn arrived(&self) -> UnixTime {
         UnixTime::from_secs(self.at)
     }
 
     /// Returns the parameters of the scheme.
-    pub fn params(&self) -> Vec<(String, String)> {
+    pub(crate) fn params(&self) -> Vec<(String, String)> {
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         self.params
             .iter()
@@ -87,7 +87,7 @@ impl Case {
     }
 
     /// Returns the configured secrets. The first one is in use.
-    pub fn secrets(&self) -> Vec<SecretText> {
+    pub(crate) fn secrets(&self) -> Vec<SecretText> {
         std::iter::once(&self.secret)
             .chain(&self.more_secrets)
             .map(|text| SecretText::new(text.as_bytes()))
@@ -95,7 +95,7 @@ impl Case {
     }
 
     /// Returns what the receiver has configured.
-    pub fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         let provider = Provider::named(&self.provider).expect("the catalogue has the provider");
         Setup {
             scheme: provider.scheme().clone(),
@@ -109,7 +109,7 @@ impl Case {
     }
 
     /// Returns the captured request. Without `arrived`, its time of arrival is not known.
-    pub fn capture(&self, arrived: Option<UnixTime>) -> Capture {
+    pub(crate) fn capture(&self, arrived: Option<UnixTime>) -> Capture {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             headers.append(
@@ -127,7 +127,7 @@ impl Case {
     }
 
     /// Whether the age of the delivery is a right first cause.
-    pub fn is_about_time(&self) -> bool {
+    pub(crate) fn is_about_time(&self) -> bool {
         let is_time = |code: &String| code.starts_with("timestamp_too_");
         self.accept.iter().any(is_time)
     }

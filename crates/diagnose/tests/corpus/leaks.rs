@@ -35,7 +35,7 @@ const PART: usize = 8;
 const SHORTEST_MAC: usize = 20;
 
 /// Panics if the diagnosis, or the names of the schemes that fit, contain a secret or a MAC.
-pub fn check(outcome: &Outcome) {
+pub(crate) fn check(outcome: &Outcome) {
     let case = &outcome.case;
     let arrived = Some(case.arrived());
     let capture = case.capture(arrived);
@@ -52,7 +52,7 @@ pub fn check(outcome: &Outcome) {
 }
 
 /// Panics if the check misses a secret or a MAC.
-pub fn check_finds_each_kind() {
+pub(crate) fn check_finds_each_kind() {
     let case = &GENUINE[0];
     let forbidden = forbidden(case);
     let (_, mac) = case.headers.last().expect("the delivery is signed");

@@ -13,15 +13,15 @@ use hookgate_diagnose::{Diagnosis, diagnose};
 use crate::case::Case;
 
 /// The diagnosis of a case.
-pub struct Outcome {
-    pub case: Case,
-    pub diagnosis: Diagnosis,
+pub(crate) struct Outcome {
+    pub(crate) case: Case,
+    pub(crate) diagnosis: Diagnosis,
     elapsed: Duration,
 }
 
 /// Whether the time of arrival is given.
 #[derive(Clone, Copy)]
-pub enum Arrival {
+pub(crate) enum Arrival {
     Known,
     Unknown,
 }
@@ -45,11 +45,11 @@ impl Outcome {
     }
 
     /// Returns the code of the first cause.
-    pub fn first(&self) -> Option<&'static str> {
+    pub(crate) fn first(&self) -> Option<&'static str> {
         Some(self.diagnosis.causes.first()?.code.as_str())
     }
 
-    pub fn is_right(&self) -> bool {
+    pub(crate) fn is_right(&self) -> bool {
         let is_accepted = |code| self.case.accept.iter().any(|accepted| accepted == code);
         !self.diagnosis.verified && self.first().is_some_and(is_accepted)
     }
@@ -61,7 +61,7 @@ impl Outcome {
 }
 
 /// Diagnoses `cases` on all cores, in their order.
-pub fn outcomes(cases: Vec<Case>, arrival: Arrival) -> Vec<Outcome> {
+pub(crate) fn outcomes(cases: Vec<Case>, arrival: Arrival) -> Vec<Outcome> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     std::thread::scope(|scope| {
@@ -84,9 +84,9 @@ pub fn outcomes(cases: Vec<Case>, arrival: Arrival) -> Vec<Outcome> {
 }
 
 /// The score of a set of cases. `Display` shows a table and the misses.
-pub struct Score<'a> {
-    pub title: &'static str,
-    pub outcomes: &'a [Outcome],
+pub(crate) struct Score<'a> {
+    pub(crate) title: &'static str,
+    pub(crate) outcomes: &'a [Outcome],
 }
 
 impl Score<'_> {
@@ -96,12 +96,12 @@ impl Score<'_> {
     }
 
     /// Returns the percentage of the cases whose first cause is right, rounded down.
-    pub fn right_percent(&self) -> usize {
+    pub(crate) fn right_percent(&self) -> usize {
         100 * self.count(Outcome::is_right) / self.outcomes.len().max(1)
     }
 
     /// Returns the percentage of the provable cases whose first cause is right and proved.
-    pub fn proved_percent(&self) -> usize {
+    pub(crate) fn proved_percent(&self) -> usize {
         let provable = self.count(|outcome| outcome.case.provable);
         100 * self.count(|outcome| outcome.case.provable && outcome.is_proved()) / provable.max(1)
     }

@@ -26,7 +26,7 @@ fn summary(body: &[u8]) -> Option<&'static str> {
     let head = &body[..body.len().min(200)];
     let has_quotes = memchr::memchr2(b'"', b'<', head).is_some();
     Some(
-        if !has_quotes && contains("&quot;") || !has_quotes && contains("&#34;") {
+        if !has_quotes && (contains("&quot;") || contains("&#34;")) {
             "the body is escaped for HTML"
         } else if is_percent_encoded(body)
             && starts_with(&["%7B", "%7b", "%5B", "%5b", "%3C", "%3c"])

@@ -120,8 +120,8 @@ pub(super) fn peel(body: &Bytes, effort: Effort, visit: VisitPeel<'_>) -> Contro
 impl Edit {
     /// Returns the body before the edit, or `None` if a step does not apply.
     fn undo(&self, body: &Bytes) -> Option<Bytes> {
-        let steps = self.steps.iter();
-        steps.fold(Some(body.clone()), |body, step| step.undo(&body?))
+        let mut steps = self.steps.iter();
+        steps.try_fold(body.clone(), |body, step| step.undo(&body))
     }
 }
 

@@ -108,7 +108,7 @@ fn joined(text: &[u8], joint: Joint, between: &[u8]) -> Option<Vec<u8>> {
         }
         joined.extend_from_slice(line);
     }
-    (is_partial || joint == Joint::All).then(|| joined)
+    (is_partial || joint == Joint::All).then_some(joined)
 }
 
 /// Returns the number of characters of `text`, which is UTF-8.
@@ -126,7 +126,7 @@ fn without_trailing_blanks(text: &[u8]) -> Option<Vec<u8>> {
         trimmed.extend_from_slice(&content[..content.len() - blanks]);
         trimmed.extend_from_slice(&line[content.len()..]);
     }
-    (trimmed.len() < text.len()).then(|| trimmed)
+    (trimmed.len() < text.len()).then_some(trimmed)
 }
 
 /// Returns `text` with a blank after each comma at the end of a line, as old serialisers write.
@@ -163,7 +163,7 @@ fn with_indents(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
         }
         indented.extend_from_slice(line);
     }
-    is_changed.then(|| indented)
+    is_changed.then_some(indented)
 }
 
 #[cfg(test)]
