@@ -1,11 +1,12 @@
 //! Signs that a header of the scheme is missing, repeated or malformed.
 
+use hookgate_core::VerifyError;
 use hookgate_core::internal::{Format, formats};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::names::{self, Likeness};
 use super::{date, list, only, read_headers, repeated, timestamp};
-use crate::attempt::Case;
+use crate::attempt::{Age, Case};
 use crate::cause::{Cause, Code};
 use crate::evidence::{Sign, Strength};
 
@@ -31,6 +32,9 @@ pub(crate) fn signs(case: Case<'_>) -> Vec<Sign> {
     }
     if let Some((cause, strength)) = malformed_signature(case, format) {
         push(cause, strength);
+    }
+    if let Some(cause) = lost_timestamp(case, format) {
+        push(cause, Strength::Certain);
     }
     for field in timestamp::fields(headers, &[format]) {
         let parsed = format.parse_timestamp(field.text);
@@ -134,6 +138,16 @@ fn missing(case: Case<'_>, format: Format<'_>, read: &[&HeaderName]) -> Option<(
         false => Strength::Certain,
     };
     Some((Cause::new(Code::HeaderMissing, summary), strength))
+}
+
+/// Returns the cause of a signature header that has lost the timestamp beside the signature.
+fn lost_timestamp(case: Case<'_>, format: Format<'_>) -> Option<Cause> {
+    let prepared = case.prepare(Age::Ignored).ok()?;
+    let error = prepared.check(case.capture.body.clone()).err()?;
+    let mut names = format.signature_headers().into_iter();
+    let name = names.find(|name| case.capture.headers.contains_key(*name))?;
+    let summary = || format!("the header `{name}` has lost the timestamp beside the signature");
+    (error == VerifyError::TimestampMissing).then(|| Cause::new(Code::HeaderAltered, summary()))
 }
 
 /// Returns the sign that the signature does not have the grammar of the scheme.
