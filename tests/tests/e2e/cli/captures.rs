@@ -37,7 +37,7 @@ fn captures() -> Vec<(&'static str, String)> {
     };
     let raw = format!("POST /hooks?x=1 HTTP/1.1\r\n{}\r\n{BODY}", lines(""));
     let chunked = format!(
-        "POST /hooks HTTP/1.1\r\n{}Transfer-Encoding: chunked\r\n\r\n5\r\n{}\r\na\r\n{}\r\n0\r\n\r\n",
+        "POST /hooks HTTP/1.1\r\n{}Transfer-Encoding: chunked\r\n\r\n5\r\n{}\r\nb\r\n{}\r\n0\r\n\r\n",
         lines(""),
         &BODY[..5],
         &BODY[5..]
