@@ -132,7 +132,12 @@ impl Draft<'_> {
     /// Returns the header of a token, with the members that the scheme reads.
     fn token_header(&self, algorithms: &[JwtAlgorithm]) -> Result<Value, SignError> {
         let algorithm = algorithms.first().map(|jwt| jwt.registered_name());
-        let mut header = serde_json::json!({ "alg": algorithm, "typ": "JWT" });
+        let mut header = serde_json::json!({ "alg": algorithm });
+        // A detached signature covers a message and is no JSON Web Token. TrueLayer's library
+        // refuses members that it does not know.
+        if self.plan.detached.is_none() {
+            header["typ"] = "JWT".into();
+        }
         let rule = self.signer.scheme.fetch_rule();
         for location in rule.into_iter().flat_map(|rule| rule.locations()) {
             if let Location::Jose(name) = location {

@@ -90,6 +90,16 @@ fn a_payload_in_the_token_is_refused() {
     );
 }
 
+/// TrueLayer's own library refuses a header with members that it does not know.
+#[test]
+fn the_signer_writes_a_header_with_the_members_of_the_scheme_alone() {
+    let request = signed(&Scheme::from_toml(SCHEME).unwrap());
+    let token = request.headers()["x-signature"].to_str().unwrap();
+    let header = token.split('.').next().unwrap();
+    let header = URL_SAFE_NO_PAD.decode(header).unwrap();
+    assert_eq!(header, br#"{"alg":"ES512","headers":"x-time"}"#);
+}
+
 #[test]
 fn a_header_of_the_token_must_cover_what_the_scheme_reads() {
     let scheme = scheme(SCHEME);
