@@ -14,6 +14,7 @@
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 
 const require = createRequire(import.meta.url);
 
@@ -507,6 +508,32 @@ const adapters = {
   },
   "orb-billing": {
     verify: async (d) => (await client("orb-billing")).webhooks.verifySignature(d.text, d.headers, d.secret),
+  },
+  "truelayer-signing": {
+    verify: async (d) => {
+      const { verify } = require("truelayer-signing");
+      const { method, headers, text, secret } = d;
+      verify({ publicKeyPem: secret, signature: headers["tl-signature"], method, path: new URL(d.url).pathname, headers, body: text });
+    },
+    sign: async (r) => {
+      const headers = { "x-tl-webhook-timestamp": new Date(r.at * 1000).toISOString() };
+      const signed = { privateKeyPem: r.secret, kid: "hookgate", method: r.method, path: new URL(r.url).pathname, headers, body: r.text };
+      return { ...headers, "tl-signature": require("truelayer-signing").sign(signed) };
+    },
+  },
+  "sns-validator": {
+    verify: (d) => {
+      // The library fetches a certificate. This response holds the public key instead.
+      const https = require("node:https");
+      https.get = (_, respond) => {
+        respond(Object.assign(Readable.from([d.secret]), { statusCode: 200 }));
+        return { on: () => {} };
+      };
+      return new Promise((resolve, reject) => {
+        const Validator = require("sns-validator");
+        new Validator().validate(d.text, (error) => (error ? reject(error) : resolve(true)));
+      });
+    },
   },
   "@metronome/sdk": {
     verify: async (d) => (await client("@metronome/sdk", { bearerToken: "unused" })).webhooks.verifySignature(d.text, d.headers, d.secret),

@@ -604,6 +604,26 @@ def _(r):
     return {"authorization": token.to_jwt()}
 
 
+@verify("truelayer-signing")
+def _(d):
+    from truelayer_signing import HttpMethod, verify_with_pem
+
+    verifier = verify_with_pem(d.secret).set_method(HttpMethod.POST).set_path(urlsplit(d.url).path)
+    verifier.add_headers(d.headers).set_body(d.text).verify(d.header("tl-signature"))
+    return True
+
+
+@sign("truelayer-signing")
+def _(r):
+    from truelayer_signing import HttpMethod, sign_with_pem
+
+    at = datetime.fromtimestamp(r.at, timezone.utc).isoformat().replace("+00:00", "Z")
+    headers = {"x-tl-webhook-timestamp": at}
+    signer = sign_with_pem("hookgate", r.secret).set_method(HttpMethod.POST)
+    signer.set_path(urlsplit(r.url).path).add_headers(headers).set_body(r.text)
+    return {**headers, "tl-signature": signer.sign()}
+
+
 @verify("retell-sdk")
 def _(d):
     from retell.lib.webhook_auth import verify as check

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hookgate_core::{Provider, Secret, Signer, Verifier};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 const URL: &str = "https://hooks.example.com/in";
 const JSON: &str = "application/json";
@@ -80,8 +80,13 @@ pub(super) struct Sender {
     pub name: String,
     provider: Option<String>,
     pub variant: Option<String>,
+    #[serde(deserialize_with = "text_or_file")]
     pub secret: String,
+    #[serde(default, deserialize_with = "some_text_or_file")]
     private: Option<String>,
+    /// A private key of another party, if a changed one would not be well-formed.
+    #[serde(default, deserialize_with = "some_text_or_file")]
+    other: Option<String>,
     #[serde(default)]
     pub params: BTreeMap<String, String>,
     url: Option<String>,
@@ -168,13 +173,19 @@ impl Sender {
         built.unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
+    /// Returns the text of the key that signs.
+    pub fn signing_text(&self, key: SigningKey) -> String {
+        let private = self.private.as_ref().unwrap_or(&self.secret);
+        match (key, &self.other) {
+            (SigningKey::Own, _) => private.clone(),
+            (SigningKey::Other, Some(other)) => other.clone(),
+            (SigningKey::Other, None) => other_secret(private),
+        }
+    }
+
     /// Returns a signer with the key of this provider, or with another key.
     pub fn signer(&self, key: SigningKey) -> Signer {
-        let private = self.private.as_ref().unwrap_or(&self.secret);
-        let text = match key {
-            SigningKey::Own => private.clone(),
-            SigningKey::Other => other_secret(private),
-        };
+        let text = self.signing_text(key);
         let secret = Secret::new(text).expect("the secret is not empty");
         let entry = self.entry();
         let mut builder = Signer::builder(entry.scheme(), &secret).url(self.url());
@@ -187,6 +198,22 @@ impl Sender {
         let built = builder.build();
         built.unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
+}
+
+/// Reads a text, or the file that it names after `file:`.
+fn text_or_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(match text.strip_prefix("file:") {
+        Some(name) => data_file(name),
+        None => text,
+    })
+}
+
+fn some_text_or_file<'de, D>(deserializer: D) -> Result<Option<String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    text_or_file(deserializer).map(Some)
 }
 
 /// Reads a file of `tests/provider_sdks`. A test reads these files when it runs, so that a change
@@ -204,7 +231,7 @@ pub(super) enum SigningKey {
 }
 
 /// Returns another secret of the same form: four characters near the middle change places.
-pub(super) fn other_secret(secret: &str) -> String {
+fn other_secret(secret: &str) -> String {
     let mut characters: Vec<char> = secret.chars().collect();
     let middle = characters.len() / 2;
     characters[middle - 2..middle + 2].rotate_left(1);

@@ -25,7 +25,7 @@ use http_body_util::{BodyExt, Full};
 use self::delivery::{Delivery, ID};
 use self::differences::{Difference, Judged, unexpected};
 pub(crate) use self::library::Registry;
-use self::library::{Library, other_secret};
+use self::library::{Library, SigningKey};
 pub(crate) use self::worker::Installed;
 use self::worker::Worker;
 
@@ -79,12 +79,13 @@ fn compare(worker: &mut Worker, library: &Library) -> Vec<Judged> {
 /// Returns deliveries that `library` signs, and forged deliveries.
 fn signed_by_library(worker: &mut Worker, library: &Library) -> Vec<(String, Delivery)> {
     let provider = &library.provider;
-    let other = other_secret(&provider.secret);
+    let own = provider.signing_text(SigningKey::Own);
+    let other = provider.signing_text(SigningKey::Other);
     let mut sign = |body: &str, secret: &str, id: &str| {
         let unsigned = Delivery::unsigned(provider, body);
         worker.sign(library, &unsigned, secret, id, now())
     };
-    let genuine = sign(provider.body(), &provider.secret, ID);
+    let genuine = sign(provider.body(), &own, ID);
     let changed = genuine
         .with_changed_body()
         .expect("the body can be changed");
@@ -93,14 +94,14 @@ fn signed_by_library(worker: &mut Worker, library: &Library) -> Vec<(String, Del
         ("a changed body", changed),
     ];
     if genuine.headers().values().any(|value| value == ID) {
-        let dotted = sign(provider.body(), &provider.secret, "msg.5f0c8a6d");
+        let dotted = sign(provider.body(), &own, "msg.5f0c8a6d");
         deliveries.push(("a dot in the id", dotted));
     }
     deliveries.push(("genuine", genuine));
     // A library that makes the whole body itself signs no other one.
     if provider.body().contains("plain") {
         for (name, body) in cases::bodies(provider) {
-            deliveries.push((name, sign(&body, &provider.secret, ID)));
+            deliveries.push((name, sign(&body, &own, ID)));
         }
     }
     let named = deliveries.into_iter();
@@ -221,8 +222,9 @@ async fn the_gateway_accepts_deliveries_that_the_providers_libraries_sign() {
         };
         for library in libraries {
             let provider = &library.provider;
+            let own = provider.signing_text(SigningKey::Own);
             let unsigned = Delivery::unsigned(provider, provider.body());
-            let genuine = worker.sign(&library, &unsigned, &provider.secret, ID, now());
+            let genuine = worker.sign(&library, &unsigned, &own, ID, now());
             let changed = genuine
                 .with_changed_body()
                 .expect("the body can be changed");
