@@ -5,7 +5,9 @@ use crate::cause::Code;
 
 /// Returns the sign that the text of the body was edited.
 pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
-    let summary = marks(facts).or_else(|| line_ends(facts))?;
+    let summary = marks(facts)
+        .or_else(|| straight_quotes(facts))
+        .or_else(|| line_ends(facts))?;
     Some(sign(Code::BodyTextEdited, Strength::Strong, summary))
 }
 
@@ -33,6 +35,34 @@ fn marks(facts: &Facts<'_>) -> Option<String> {
     Some(what.to_owned())
 }
 
+/// Compares the difference from the declared length with the quotes inside of JSON strings.
+fn straight_quotes(facts: &Facts<'_>) -> Option<String> {
+    let lost = facts.other_len()?.checked_sub(facts.body.len())?;
+    let is_broken = matches!(facts.shape, Shape::BrokenJson(_));
+    // A typographic quote has three bytes of UTF-8.
+    let fits = is_broken && lost > 0 && lost == 2 * inner_quotes(facts.body);
+    fits.then(|| "straight quotes are in place of typographic ones".to_owned())
+}
+
+/// Returns the number of quotes in strings that have no backslash, and do not end the string.
+fn inner_quotes(text: &[u8]) -> usize {
+    let (mut count, mut is_inside, mut at) = (0, false, 0);
+    while let Some(found) = memchr::memchr2(b'"', b'\\', &text[at..]) {
+        at += found + 1;
+        if text[at - 1] == b'\\' {
+            at = text.len().min(at + 1);
+            continue;
+        }
+        let next = text[at..].iter().find(|byte| !byte.is_ascii_whitespace());
+        let ends = next.is_none_or(|byte| b",:}]".contains(byte));
+        match (is_inside, ends) {
+            (true, false) => count += 1,
+            _ => is_inside = !is_inside,
+        }
+    }
+    count
+}
+
 /// Compares the difference from the declared length with the line ends.
 fn line_ends(facts: &Facts<'_>) -> Option<String> {
     let declared = facts.other_len()?;
@@ -41,7 +71,8 @@ fn line_ends(facts: &Facts<'_>) -> Option<String> {
     let (returns, feeds) = (count(b'\r'), count(b'\n'));
     let what = if returns > 0 && len - returns == declared {
         "line feeds became CR LF"
-    } else if feeds > 0 && returns == 0 && len + feeds == declared {
+    } else if feeds > 0 && returns == 0 && len + feeds == declared && facts.shape != Shape::Json {
+        // The layout of rewritten JSON may have the same length by chance.
         "CR LF became line feeds"
     } else if body.trim_ascii_end().len() == declared || body.trim_ascii().len() == declared {
         "white space was added at its ends"

@@ -38,7 +38,12 @@ pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
             Strength::Strong,
             "the form was decoded and encoded anew",
         ),
-        Shape::Text | Shape::Xml | Shape::Multipart | Shape::BrokenJson(_) => (
+        Shape::BrokenJson(_) => (
+            Code::BodyEscaped,
+            Strength::Likely,
+            "the body is no JSON any more, because escapes were added or removed",
+        ),
+        Shape::Text | Shape::Xml | Shape::Multipart => (
             Code::BodyTextEdited,
             Strength::Likely,
             "the text of the body was changed",

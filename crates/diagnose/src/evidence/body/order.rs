@@ -4,6 +4,9 @@ use super::{Facts, Shape, Sign, Strength, sign};
 use crate::body::json::{self, Order};
 use crate::cause::Code;
 
+/// The providers whose deliveries have members that are sorted by name.
+const SORTING_PROVIDERS: &[&str] = &["increase", "sendgrid", "zendesk"];
+
 /// Returns the sign that the members of all objects were sorted. It needs no declared length.
 pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
     if facts.shape != Shape::Json {
@@ -20,7 +23,8 @@ pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
             found.cause = found.cause.with_fix(json::Writer::Jsonb.fix());
             Some(found)
         }
-        // Some providers sort members, too.
+        Order::Name if sorts(facts) => None,
+        // Other providers may sort members, too.
         Order::Name => Some(sign(
             Code::BodyJsonRewritten,
             Strength::Faint,
@@ -28,4 +32,10 @@ pub(super) fn find(facts: &Facts<'_>) -> Option<Sign> {
         )),
         Order::First(_) => None,
     }
+}
+
+/// Whether the provider itself sorts members by name.
+fn sorts(facts: &Facts<'_>) -> bool {
+    let provider = facts.case.setup.provider.as_ref();
+    provider.is_some_and(|provider| SORTING_PROVIDERS.contains(&provider.name()))
 }

@@ -97,8 +97,19 @@ fn json_that_was_written_anew_has_another_length_or_other_numbers() {
     let rows = [
         (JSON, None, r#"{"a":1.795946719E12}"#),
         (JSON, None, r#"{"a":820982911946154500}"#),
+        (
+            JSON,
+            None,
+            r#"{"b":1,"aa":{"b":1,"c":2,"aa":3,"bb":4,"cc":5},"bb":1,"cc":2,"dd":3}"#,
+        ),
     ];
     assert_signs(Code::BodyJsonRewritten, Strength::Likely, &rows);
+    // Zendesk sorts the members itself.
+    let sorted = r#"{"a":1,"b":{"a":1,"b":2,"c":3,"d":4,"e":5},"c":1,"d":2,"e":3}"#;
+    let rows = [(JSON, None, sorted)];
+    assert_signs(Code::BodyJsonRewritten, Strength::Faint, &rows);
+    let of_zendesk = strongest("zendesk", JSON, None, sorted.as_bytes());
+    assert_eq!(of_zendesk, None);
 }
 
 #[test]
@@ -148,8 +159,15 @@ fn an_edited_text_is_told_by_characters_that_no_serializer_writes() {
         (JSON, Some(crlf.len() - 4), &*crlf),
         (JSON, None, &*wrapped),
         (JSON, None, &*typographic),
+        (JSON, Some(23), r#"{"a":"say "hello""}"#),
     ];
     assert_signs(Code::BodyTextEdited, Strength::Strong, &rows);
+}
+
+#[test]
+fn broken_json_has_lost_its_escapes() {
+    let rows = [(JSON, Some(30), r#"{"a":"say "hello""}"#)];
+    assert_signs(Code::BodyEscaped, Strength::Likely, &rows);
 }
 
 #[test]
