@@ -15,6 +15,7 @@ mod configuration;
 mod crashes;
 mod custom_schemes;
 mod documents;
+mod explain;
 mod fetched_keys;
 mod forwarding;
 mod framing;

@@ -110,7 +110,7 @@ CASES = [
      "Jackson: the default pretty printer"),
     ("jackson-ascii-zendesk", "zendesk", java("jackson-ascii"), R, True,
      "Jackson: ESCAPE_NON_ASCII writes \\u00F8"),
-    ("gson-map-zoom", "zoom", java("gson-map"), R, False,
+    ("gson-doubles-zoom", "zoom", java("gson-map"), R, False,
      "Gson: a map holds numbers as doubles, and = becomes \\u003d"),
     ("gson-tree-standard", "standard", java("gson-tree"), R, True,
      "Gson: toJson(parseString(body)) escapes <>&="),

@@ -11,6 +11,8 @@ from lab import dotnet
 R = "secret_copied_badly"
 # Nothing in what is left of the secret shows the loss.
 UNSEEN = R + " secret_other"
+# What is left has the form of an id.
+NUMBER = UNSEEN + " secret_wrong_kind"
 
 
 def razorpay(text):
@@ -51,11 +53,11 @@ CASES = [
     ("sed-ampersand-razorpay", razorpay("Kq2&vXm9&hafen"),
      bash("sed \"s/@SECRET@/$(cat $1)/\" <<<@SECRET@ | tr -d '\\n'"), R + " secret_placeholder", False,
      "sed: & in the replacement"),
-    ("yaml-octal-razorpay", razorpay("01234567012345"), pyyaml("secret: {}\n"), UNSEEN, False,
+    ("yaml-octal-razorpay", razorpay("01234567012345"), pyyaml("secret: {}\n"), NUMBER, False,
      "PyYAML: a secret of digits is an octal number"),
     ("yaml-underscores-razorpay", razorpay("4_815_162_342_108"), pyyaml("secret: {}\n"),
-     UNSEEN, False, "PyYAML: a number with underscores"),
-    ("js-yaml-float-razorpay", razorpay("48151623e12"), js_yaml("secret: {}\n"), UNSEEN, False,
+     NUMBER, False, "PyYAML: a number with underscores"),
+    ("js-yaml-float-razorpay", razorpay("48151623e12"), js_yaml("secret: {}\n"), NUMBER, False,
      "js-yaml: a secret with an e is a float"),
     ("yaml-comment-razorpay", razorpay("hafen #rzp 7Kq2"), pyyaml("secret: {}\n"), UNSEEN, False,
      "PyYAML: a blank and # begin a comment"),
@@ -70,7 +72,7 @@ CASES = [
     ("label-zoom", "zoom", secret("Secret Token: {}".format), R, True,
      "the label of the page was copied, too"),
     ("bearer-hubspot", "hubspot", secret("Bearer {}".format), R, True, "Bearer was put in front"),
-    ("bom-slack", "slack", filtered(dotnet("file-with-bom")), R, True,
+    ("bom-secret-slack", "slack", filtered(dotnet("file-with-bom")), R, True,
      ".NET: a file with a byte order mark"),
     ("zero-width-stripe", "stripe", secret(lambda text: text[:20] + "\u200b" + text[20:]), R, True,
      "a zero-width space from a chat"),
