@@ -30,6 +30,7 @@ mod search;
 mod secret;
 mod setup;
 mod shape;
+mod sign;
 #[cfg(test)]
 mod signed_delivery;
 

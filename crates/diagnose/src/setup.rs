@@ -5,7 +5,7 @@ use std::fmt;
 use hookgate_core::{Provider, Scheme, Secret, Window};
 use zeroize::Zeroizing;
 
-use crate::address;
+use crate::address::forwarding;
 use crate::capture::Capture;
 
 /// A value for parameters that are not known. Most of them take part in handshakes alone.
@@ -70,7 +70,7 @@ impl Setup {
             .map(|name| (name.to_owned(), UNKNOWN.to_owned()));
         self.params.extend(missing.collect::<Vec<_>>());
         if self.scheme.needs_url() && self.url.is_none() {
-            let requested = address::requested(&capture.headers, capture.target.as_ref());
+            let requested = forwarding::requested(&capture.headers, capture.target.as_ref());
             self.url = requested.into_iter().next();
         }
     }

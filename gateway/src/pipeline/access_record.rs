@@ -22,10 +22,10 @@ use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::pipeline::downstream::Downstream;
-use crate::pipeline::refused_request::RefusedRequest;
+use crate::pipeline::refused_request;
 use crate::pipeline::route::Route;
 use crate::poll::time_blocked;
-use crate::telemetry::access_log::{Line, Microseconds, Timestamp};
+use crate::telemetry::access_log::{Line, Microseconds, RefusedRequest, Timestamp};
 use crate::telemetry::trace::Span;
 
 /// The facts about one request.
@@ -224,7 +224,8 @@ impl<'g> AccessRecord<'g> {
         if is_logged && is_senders_fault {
             let now = self.gateway.gate().clock().now();
             let (request, len) = (downstream.request(), downstream.declared_len());
-            self.refused = Some(RefusedRequest::new(route, request, len, now).into());
+            let refused = refused_request::describe(route, request, len, now);
+            self.refused = Some(refused.into());
         }
     }
 

@@ -8,53 +8,33 @@ use hookgate_diagnose::shape;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName};
 use pingora_http::RequestHeader;
-use serde::Serialize;
 
 use crate::pipeline::route::Route;
+use crate::telemetry::access_log::RefusedRequest;
 
 /// Maximum number of bytes of one text that is logged.
 const MAX_TEXT: usize = 200;
 /// Maximum number of headers that are described.
 const MAX_HEADERS: usize = 12;
 
-/// Facts about a request that was refused. Its sender may have invented each of them.
-#[derive(Debug, Serialize)]
-pub(crate) struct RefusedRequest {
-    /// The headers that the scheme reads, each with its length and its shape.
-    pub(crate) signed_headers: String,
-    /// How many seconds the request arrived after its timestamp.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) age_s: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) content_length: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) content_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user_agent: Option<String>,
-    /// The id that the provider gives each delivery, in a header that is not signed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) delivery_id: Option<String>,
-}
-
-impl RefusedRequest {
-    pub(crate) fn new(
-        route: &Route,
-        request: &RequestHeader,
-        content_length: Option<u64>,
-        now: UnixTime,
-    ) -> Self {
-        let headers = &request.headers;
-        let head = Head::new(&request.method, &request.uri, headers);
-        let signed_at = claimed_timestamp(route.source.verifier(), head);
-        let delivery_id = route.source.delivery_id_header();
-        Self {
-            signed_headers: describe_headers(route, headers),
-            age_s: signed_at.and_then(|signed_at| now.secs().checked_sub(signed_at.secs())),
-            content_length,
-            content_type: text(headers, &CONTENT_TYPE),
-            user_agent: text(headers, &USER_AGENT),
-            delivery_id: delivery_id.and_then(|header| text(headers, header)),
-        }
+/// Describes a request that `route` refuses. `content_length` is the declared length of its body.
+pub(crate) fn describe(
+    route: &Route,
+    request: &RequestHeader,
+    content_length: Option<u64>,
+    now: UnixTime,
+) -> RefusedRequest {
+    let headers = &request.headers;
+    let head = Head::new(&request.method, &request.uri, headers);
+    let signed_at = claimed_timestamp(route.source.verifier(), head);
+    let delivery_id = route.source.delivery_id_header();
+    RefusedRequest {
+        signed_headers: describe_headers(route, headers),
+        age_s: signed_at.and_then(|signed_at| now.secs().checked_sub(signed_at.secs())),
+        content_length,
+        content_type: text(headers, &CONTENT_TYPE),
+        user_agent: text(headers, &USER_AGENT),
+        delivery_id: delivery_id.and_then(|header| text(headers, header)),
     }
 }
 

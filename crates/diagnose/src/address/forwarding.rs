@@ -31,6 +31,15 @@ const TARGETS: [&str; 8] = [
     "x-forwarded-path",
 ];
 
+/// Returns the URLs that a client of the request may have called, the most likely one first.
+pub(crate) fn requested(headers: &HeaderMap, target: Option<&Uri>) -> Vec<String> {
+    let forwarding = Forwarding::of(headers, target);
+    let assembled = forwarding.assembled();
+    let other = assembled.clone().map(Address::with_other_scheme);
+    let both = assembled.into_iter().chain(other);
+    both.map(|address| address.to_url()).collect()
+}
+
 /// The parts of the address that a client called, the most likely value of each first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Forwarding {

@@ -1,7 +1,7 @@
 //! Other spellings of the signed address, and other methods.
 
 mod escapes;
-mod forwarding;
+pub(crate) mod forwarding;
 mod host_kind;
 mod method;
 mod query;
@@ -15,7 +15,6 @@ mod url;
 use std::ops::ControlFlow;
 
 use hookgate_core::Scheme;
-use http::HeaderMap;
 
 use self::forwarding::Forwarding;
 pub(crate) use self::sign::signs;
@@ -52,15 +51,6 @@ pub(crate) fn each(case: Case<'_>, effort: Effort, visit: VisitEdit<'_>) -> Cont
             cost: 1 + u8::try_from(parts.len()).unwrap_or(u8::MAX).max(1),
         })
     })
-}
-
-/// Returns the URLs that a client of the request may have called, the most likely one first.
-pub(crate) fn requested(headers: &HeaderMap, target: Option<&http::Uri>) -> Vec<String> {
-    let forwarding = Forwarding::of(headers, target);
-    let assembled = forwarding.assembled();
-    let other = assembled.clone().map(Address::with_other_scheme);
-    let both = assembled.into_iter().chain(other);
-    both.map(|address| address.to_url()).collect()
 }
 
 /// Whether the signature covers the address of the request, fully or partly.

@@ -6,7 +6,7 @@ use super::signs_target;
 use super::url::Address;
 use crate::attempt::Case;
 use crate::cause::{Cause, Code};
-use crate::evidence::{Sign, Strength};
+use crate::sign::{Sign, Strength};
 
 /// Returns the signs of another signed address.
 pub(crate) fn signs(case: Case<'_>) -> Vec<Sign> {

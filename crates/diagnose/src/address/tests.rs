@@ -2,7 +2,7 @@ use http::{HeaderMap, Method, Uri};
 
 use super::*;
 use crate::cause::{Cause, Code};
-use crate::evidence::Strength;
+use crate::sign::Strength;
 use crate::signed_delivery::{SignedDelivery, Signing};
 
 /// Signs a delivery for the URL `signed`. The receiver has configured `url`.
@@ -356,11 +356,11 @@ fn a_url_that_the_provider_cannot_have_called_is_a_sign() {
 #[test]
 fn a_request_shows_the_urls_that_its_client_may_have_called() {
     let mut headers = HeaderMap::new();
-    assert_eq!(requested(&headers, None), Vec::<String>::new());
+    assert_eq!(forwarding::requested(&headers, None), Vec::<String>::new());
     headers.insert("host", "a.example".parse().unwrap());
     let target = Uri::from_static("/x?y");
     assert_eq!(
-        requested(&headers, Some(&target)),
+        forwarding::requested(&headers, Some(&target)),
         ["https://a.example/x?y", "http://a.example/x?y"]
     );
 }

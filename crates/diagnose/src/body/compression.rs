@@ -12,7 +12,7 @@ use super::undo::{self, Undo};
 use super::{Hints, VisitPeel};
 use crate::attempt::Effort;
 use crate::cause::{Cause, Code};
-use crate::evidence::{Sign, Strength};
+use crate::sign::{Sign, Strength};
 
 const TABLE: &[Undo] = &[
     Undo {

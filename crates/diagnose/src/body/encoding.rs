@@ -11,7 +11,7 @@ use super::undo::{self, Undo, table};
 use super::{Hints, VisitPeel};
 use crate::attempt::Effort;
 use crate::cause::{Cause, Code};
-use crate::evidence::{Sign, Strength};
+use crate::sign::{Sign, Strength};
 
 const TABLE: &[Undo] = table! {
     Common, "the body was encoded in hexadecimal", from_hex;

@@ -24,7 +24,7 @@ use bytes::Bytes;
 pub(crate) use self::document::is_gateway_event;
 use crate::attempt::{Case, Effort};
 use crate::cause::Cause;
-use crate::evidence::Sign;
+use crate::sign::Sign;
 
 /// A function that receives a body and the causes that it would prove. It breaks when it needs
 /// no more. The causes are made only if they are needed.

@@ -6,26 +6,6 @@ use crate::attempt::Case;
 use crate::cause::{Cause, Code};
 use crate::{address, header, provider, secret};
 
-/// A sign of a cause.
-#[derive(Clone, Debug)]
-pub(crate) struct Sign {
-    pub(crate) cause: Cause,
-    pub(crate) strength: Strength,
-}
-
-/// How strong a sign is. A stronger sign ranks first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Strength {
-    /// It fits many sound deliveries as well.
-    Faint,
-    /// It is unusual in sound deliveries.
-    Likely,
-    /// It hardly ever occurs in sound deliveries.
-    Strong,
-    /// It prevents every verification.
-    Certain,
-}
-
 /// Returns the causes for which there are signs, the strongest one first. There is at least one.
 pub(crate) fn causes(case: Case<'_>) -> Vec<Cause> {
     let mut signs = [

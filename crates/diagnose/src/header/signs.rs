@@ -8,7 +8,7 @@ use super::names::{self, Likeness};
 use super::{date, list, only, read_headers, repeated, timestamp};
 use crate::attempt::{Age, Case};
 use crate::cause::{Cause, Code};
-use crate::evidence::{Sign, Strength};
+use crate::sign::{Sign, Strength};
 
 /// A timestamp this far from the time of arrival has another unit than the scheme's.
 const FAR: i64 = 5 * 365 * 24 * 3600;

@@ -10,8 +10,8 @@ use http::{HeaderName, HeaderValue};
 use super::{each, signs};
 use crate::attempt::{Edit, Effort};
 use crate::cause::Code;
-use crate::evidence::Strength;
 use crate::sample::{Sample, cheapest_proof};
+use crate::sign::Strength;
 
 /// The providers, each with its signature header.
 const SIGNATURES: [(&str, &str); 8] = [

@@ -9,7 +9,7 @@ use super::rank::{Evidence, ranked};
 use super::traits::Traits;
 use super::way::Way;
 use super::{Match, reading};
-use crate::address;
+use crate::address::forwarding;
 use crate::attempt::{Age, Case};
 use crate::capture::Capture;
 use crate::setup::{SecretText, Setup};
@@ -38,7 +38,7 @@ pub fn identify(
         traits: &traits,
         urls: match url {
             Some(url) => vec![url.to_owned()],
-            None => address::requested(&capture.headers, capture.target.as_ref()),
+            None => forwarding::requested(&capture.headers, capture.target.as_ref()),
         },
         params,
     };

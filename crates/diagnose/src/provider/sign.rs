@@ -4,7 +4,7 @@ use super::other::Others;
 use super::rank::Evidence;
 use super::summary::{other_scheme, other_variant};
 use crate::attempt::Case;
-use crate::evidence::{Sign, Strength};
+use crate::sign::{Sign, Strength};
 
 /// Returns the signs of another scheme that no verification proves.
 ///

@@ -1,8 +1,8 @@
 use super::*;
 use crate::attempt::Effort;
 use crate::cause::{Cause, Code};
-use crate::evidence::Strength;
 use crate::setup::SecretText;
+use crate::sign::Strength;
 use crate::signed_delivery::{SignedDelivery, Signing};
 
 /// A secret that is base64 behind a prefix.

@@ -1,7 +1,7 @@
 //! Other credentials and ids in place of the signing secret, known by their form.
 
 use crate::attempt::Case;
-use crate::evidence::Strength;
+use crate::sign::Strength;
 
 /// A form of text that is no signing secret.
 struct Kind {

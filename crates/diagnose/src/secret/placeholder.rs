@@ -1,6 +1,6 @@
 //! Texts that a template, a shell or a person should have replaced by the secret.
 
-use crate::evidence::Strength;
+use crate::sign::Strength;
 
 /// Beginnings of references to a secret that is stored elsewhere.
 const REFERENCES: [&str; 39] = [

@@ -6,8 +6,8 @@ use hookgate_core::internal::formats;
 use super::{kinds, placeholder};
 use crate::attempt::{Age, Case};
 use crate::cause::{Cause, Code};
-use crate::evidence::{Sign, Strength};
 use crate::setup::SecretText;
+use crate::sign::{Sign, Strength};
 
 /// Returns the signs of a cause of this kind that no verification proves.
 pub(crate) fn signs(case: Case<'_>) -> Vec<Sign> {

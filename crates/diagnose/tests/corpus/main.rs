@@ -38,7 +38,10 @@ fn scores() -> [Score<'static>; 2] {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the score is the output of `make explain-score`")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the score is the output of `make explain-score`"
+)]
 fn the_first_cause_is_right() {
     write_first_causes();
     for score in scores() {

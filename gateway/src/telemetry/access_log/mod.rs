@@ -4,6 +4,7 @@
 //! Lines that cannot be written in time are dropped and counted.
 
 mod batch;
+mod refused_request;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -16,7 +17,7 @@ use tracing_appender::non_blocking::NonBlocking;
 
 use self::batch::Batch;
 pub(crate) use self::batch::FlushGuard;
-use crate::pipeline::refused_request::RefusedRequest;
+pub(crate) use self::refused_request::RefusedRequest;
 
 /// The format of both logs: the access log and the diagnostic log on standard error.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

@@ -5,7 +5,7 @@ use std::str;
 use super::super::Hints;
 use super::{encode, encode_latin1, is_utf16};
 use crate::cause::{Cause, Code};
-use crate::evidence::{Sign, Strength};
+use crate::sign::{Sign, Strength};
 use encoding_rs::WINDOWS_1252;
 
 /// Returns the sign that the text was decoded or encoded with another charset.

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use super::{backslash, is_percent_encoded, printed};
 use crate::cause::{Cause, Code};
-use crate::evidence::{Sign, Strength};
+use crate::sign::{Sign, Strength};
 
 /// Returns the sign that the text was escaped for a page, a URL or a literal.
 pub(in super::super) fn sign(body: &[u8]) -> Option<Sign> {

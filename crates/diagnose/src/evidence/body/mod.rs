@@ -17,12 +17,12 @@ mod wrapped;
 
 use hookgate_core::{Scheme, SchemeWarning};
 
-use super::{Sign, Strength};
 use crate::attempt::Case;
 use crate::body::form as form_body;
 use crate::body::json::{State, Tokens};
 use crate::body::{self, Hints};
 use crate::cause::{Cause, Code};
+use crate::sign::{Sign, Strength};
 
 /// Returns the signs that the provider signed another body. Of equally strong signs, the
 /// most specific one is the first.

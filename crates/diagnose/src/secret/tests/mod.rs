@@ -13,9 +13,9 @@ use hookgate_core::{Provider, Scheme};
 use super::{each, signs};
 use crate::attempt::{Edit, Effort};
 use crate::cause::Code;
-use crate::evidence::Strength;
 use crate::sample::{Sample, cheapest_proof};
 use crate::setup::SecretText;
+use crate::sign::Strength;
 
 /// The providers whose secret is a text for HMAC.
 const SHARED: [&str; 7] = [
