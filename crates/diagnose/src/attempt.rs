@@ -24,9 +24,9 @@ pub(crate) struct Case<'a> {
 /// The timestamps that a verification accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// All of them.
+    /// Every timestamp.
     Ignored,
-    /// Those inside of the configured window.
+    /// The timestamps inside of the configured window.
     Checked,
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum Change {
 pub(crate) enum Effort {
     /// The common ones alone, for combinations with other changes.
     Common,
-    /// All of them.
+    /// Every candidate.
     Full,
 }
 

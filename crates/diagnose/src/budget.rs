@@ -36,7 +36,7 @@ impl Budget {
         Self::new(units)
     }
 
-    /// Adds what a stage has left.
+    /// Adds the rest of the budget of a stage.
     pub(crate) fn give_back(&mut self, rest: Self) {
         self.left += rest.left;
     }

@@ -40,7 +40,7 @@ codes! {
         "verify the raw body before any JSON parser reads it, such as Flask `request.get_data()` or Express `express.raw()`";
     /// JSON was encoded twice, or put inside another document, or only a part was kept.
     BodyJsonWrapped, "body_json_wrapped",
-        "verify the bytes that the provider sent, not the document around them or a part of them";
+        "verify the bytes that the provider sent, not the document around those bytes, and not a shorter part";
     /// The text of the body was edited: line ends, a byte order mark, white space at its ends.
     BodyTextEdited, "body_text_edited",
         "store and forward the body as bytes, because text tools change line ends and byte order marks";
@@ -88,7 +88,7 @@ codes! {
         "replace the placeholder with the signing secret, or set the variable that it names";
     /// The secret is well-formed, and another one.
     SecretOther, "secret_other",
-        "compare the secret with the one that the provider shows for this endpoint and this environment";
+        "compare the secret with the provider's page of this endpoint and this environment";
     /// A field that the scheme reads is missing.
     HeaderMissing, "header_missing",
         "forward the header, and check which proxy drops or renames it";
@@ -129,9 +129,9 @@ pub struct Cause {
     pub code: Code,
     /// Whether the signature verifies once the cause, and the other proved causes, are undone.
     pub proved: bool,
-    /// What happened, as one sentence.
+    /// A sentence that says what happened.
     pub summary: Cow<'static, str>,
-    /// What to do, as one sentence.
+    /// A sentence that says what to do.
     pub fix: Cow<'static, str>,
 }
 

@@ -1,4 +1,4 @@
-//! What the receiver has configured.
+//! The configuration of the receiver.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// What the receiver has configured.
+/// The configuration of the receiver.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The scheme that is expected.

@@ -12,12 +12,12 @@ pub(crate) struct Sign {
 /// How strong a sign is. A stronger sign ranks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Strength {
-    /// It fits many sound deliveries as well.
+    /// The sign occurs in many sound deliveries.
     Faint,
-    /// It is unusual in sound deliveries.
+    /// The sign is unusual in sound deliveries.
     Likely,
-    /// It hardly ever occurs in sound deliveries.
+    /// The sign hardly ever occurs in sound deliveries.
     Strong,
-    /// It prevents every verification.
+    /// The sign prevents every verification.
     Certain,
 }

@@ -213,7 +213,7 @@ impl<'g> AccessRecord<'g> {
         self.record_reason(route, reason);
     }
 
-    /// Records what the sender of a refused request sent. Call this after the refusal is
+    /// Records the facts about a refused request. Call this after the refusal is
     /// recorded: a refusal by the rate limit gets no line, and needs no facts.
     pub(crate) fn describe_refused(&mut self, route: &Route, downstream: &Downstream<'_>) {
         let is_logged = self.gateway.access_log().is_on() || self.gateway.traces().is_on();

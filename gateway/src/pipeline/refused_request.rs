@@ -1,4 +1,4 @@
-//! What an operator needs to know about a refused request, if there is no capture of it.
+//! The facts about a refused request that replace a capture.
 
 use std::fmt::Write;
 
@@ -42,7 +42,7 @@ pub(crate) fn describe(
 fn describe_headers(route: &Route, headers: &HeaderMap) -> String {
     let scheme = route.source.verifier().scheme();
     let mut names = scheme.headers();
-    // The schemes of RFC 9421, and those that read all headers with a prefix, list no names.
+    // The schemes of RFC 9421, and the schemes that read all headers with a prefix, list no names.
     for name in headers.keys() {
         if !names.contains(&name) && scheme.reads(name) {
             names.push(name);

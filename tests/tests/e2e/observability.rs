@@ -121,7 +121,7 @@ async fn every_request_has_one_access_log_line() {
     assert_eq!(line["reason"], "request_malformed", "{line}");
 }
 
-/// An operator must see why a delivery was refused without a capture of it.
+/// The line must show the reason of a refusal although there is no capture.
 #[tokio::test]
 async fn the_line_of_a_refused_delivery_describes_what_its_sender_sent() {
     let upstream = Upstream::start().await;

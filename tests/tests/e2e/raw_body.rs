@@ -64,7 +64,8 @@ fn run(
     serde_json::from_value(bodies).expect("the output has the bodies")
 }
 
-/// Asserts that each handler passes on what was sent, and that those with `changes` do not.
+/// Asserts that each handler passes on the sent bytes, and that a handler with `changes` does
+/// not.
 fn assert_raw(
     command: impl Fn() -> Command,
     language: &str,

@@ -1,4 +1,4 @@
-//! Bodies that the provider may have sent, in place of the one that was captured.
+//! Bodies that the provider may have sent, in place of the captured body.
 //!
 //! Each generator undoes one change. A *peel* removes one layer around or over the whole body,
 //! such as a byte order mark or base64, and has few results. A *rewriting* turns a document back

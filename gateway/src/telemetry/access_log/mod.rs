@@ -144,7 +144,7 @@ pub(crate) struct Line<'l> {
     pub(crate) upstream: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) body_bytes: Option<usize>,
-    /// What the sender of a refused request sent.
+    /// The facts about a refused request.
     #[serde(flatten)]
     pub(crate) refused: Option<&'l RefusedRequest>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! What the access log says about a refused request.
+//! The facts about a refused request in the access log.
 
 use serde::Serialize;
 

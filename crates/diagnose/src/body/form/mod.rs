@@ -122,7 +122,7 @@ impl Rewriting<'_, '_> {
         self.visit_documents(&fields, &causes::became_multipart)
     }
 
-    /// Visits the encodings of `fields`, beginning with the ones that have the declared length.
+    /// Visits the encodings of `fields`, the bodies of the declared length first.
     fn visit_forms(&mut self, fields: &[Field], cause: &dyn Fn() -> Cause) -> ControlFlow<()> {
         let tally = Tally::of(fields);
         let declared = self.hints.declared_len;

@@ -62,7 +62,7 @@ pub(crate) enum State {
     Malformed(usize),
 }
 
-/// What the grammar allows next.
+/// The tokens that the grammar allows next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expect {
     Value,
