@@ -45,7 +45,7 @@ fn explain_names_the_cause_of_each_change() {
     let delivery = Delivery::new();
     let line_end = [BODY, b"\n"].concat();
     let at = ["--at", SIGNED_AT];
-    let late = ["--at", "99999999999"];
+    let late = ["--at", "1784300000"];
     for (secret, body, options, reason, code, proved) in [
         (
             SECRET,
