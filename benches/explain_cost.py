@@ -9,7 +9,6 @@ crashes, or if it names a wrong cause where the cause is known. Needs a release 
 
 import argparse
 import base64
-import gzip
 import hashlib
 import hmac
 import json
@@ -19,6 +18,7 @@ import sys
 import tempfile
 import time
 import unicodedata
+import zlib
 from pathlib import Path
 
 MAX_SECONDS = 5
@@ -69,14 +69,25 @@ def captures():
     yield "16 MiB of line ends", None, b"\r\n" * (big // 2), None
     yield "16 MiB of base64", None, base64.b64encode(os.urandom(big * 3 // 4 - 3)), None
     yield "16 MiB of random bytes", None, os.urandom(big), None
-    bomb = gzip.compress(b"0" * (1 << 30))
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join(packer.compress(b"0" * MIB) for _ in range(1024)) + packer.flush()
     yield "gzip that expands to 1 GiB", None, bomb, None
     text = unicodedata.normalize("NFD", "ệ" * 8) + "a" + "\u0301" * 500
     yield "16 MiB of combining characters", None, (text * (big // len(text.encode()))).encode(), None
 
 
-def measure(hookgate, folder, signed, body):
-    """Runs the program. Returns its output, the seconds, and the peak memory in megabytes."""
+def write(folder):
+    """Writes each capture into a folder of its own in `folder`, and a list of them."""
+    listed = []
+    for number, (name, signed, body, expected) in enumerate(captures()):
+        capture = folder / str(number)
+        capture.mkdir()
+        write_capture(capture, signed, body)
+        listed.append([name, str(capture), expected])
+    (folder / "list").write_text(json.dumps(listed))
+
+
+def write_capture(folder, signed, body):
     signature = sign(signed) if signed is not None else "0" * 64
     headers = [
         "Content-Type: application/json",
@@ -85,6 +96,10 @@ def measure(hookgate, folder, signed, body):
     ]
     (folder / "headers").write_text("\n".join(headers) + "\n")
     (folder / "body").write_bytes(body)
+
+
+def measure(hookgate, folder):
+    """Runs the program. Returns its output, the seconds, and the peak memory in megabytes."""
     command = [hookgate, "verify", "--explain", "--json", "--provider", "beatapi"]
     command += ["--secret", "env:SECRET", "--at", str(AT)]
     command += ["--headers", str(folder / "headers"), "--body", str(folder / "body")]
@@ -101,17 +116,27 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("hookgate")
     options.add_argument("--markdown", action="store_true")
+    options.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     options = options.parse_args()
+    if options.write:
+        return write(Path(options.hookgate))
+    with tempfile.TemporaryDirectory() as folder:
+        # The peak memory of a program includes the memory of the process that starts it, so
+        # another process makes the captures.
+        subprocess.run([sys.executable, __file__, "--write", folder], check=True)
+        listed = json.loads(Path(folder, "list").read_text())
+        report(options, listed)
+
+
+def report(options, listed):
+    """Measures each capture and prints its row. Ends the program."""
     faults = []
     row = "| {} | {} | {} | {} |" if options.markdown else "{:32} {:>7} {:>7}  {}"
     print(row.format("capture", "seconds", "MB", "first cause"))
     if options.markdown:
         print("|---|---|---|---|")
-    for name, signed, body, expected in captures():
-        with tempfile.TemporaryDirectory() as folder:
-            status, output, seconds, megabytes = measure(
-                options.hookgate, Path(folder), signed, body
-            )
+    for name, folder, expected in listed:
+        status, output, seconds, megabytes = measure(options.hookgate, Path(folder))
         first = "none"
         if status == 1:
             first = json.loads(output)["causes"][0]["code"]

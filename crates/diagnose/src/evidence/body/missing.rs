@@ -107,8 +107,14 @@ fn empty(facts: &Facts<'_>) -> Option<Sign> {
             format!("the request is a {method} without a body, as a redirect makes it of a POST"),
         ),
         _ if has_no_body => return None,
-        None => (Strength::Likely, "the body of the delivery is empty".to_owned()),
-        Some(_) => (Strength::Faint, "the body of the delivery is empty".to_owned()),
+        None => (
+            Strength::Likely,
+            "the body of the delivery is empty".to_owned(),
+        ),
+        Some(_) => (
+            Strength::Faint,
+            "the body of the delivery is empty".to_owned(),
+        ),
     };
     Some(sign(Code::BodyMissing, strength, summary))
 }
