@@ -46,9 +46,7 @@ pub(crate) fn cause(
     };
     Some(match case.capture.arrived {
         Some(_) => cause,
-        None => cause.with_fix(
-            "give the time at which the delivery arrived, such as `--at 2026-11-30T12:00:00Z`",
-        ),
+        None => cause.with_fix("set the time of arrival, such as `--at 2026-11-30T12:00:00Z`"),
     })
 }
 

@@ -104,6 +104,15 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The work of one copy of the inputs, in the units of a budget, and about its bytes.
+    pub(crate) fn copy_work(self) -> u64 {
+        let headers = self.capture.headers.iter();
+        let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + 100);
+        let secrets = self.setup.secrets.iter();
+        let secrets = secrets.map(|secret| secret.expose().len());
+        1_000 + headers.chain(secrets).sum::<usize>() as u64
+    }
+
     /// Returns a copy of the inputs with `change` made.
     pub(crate) fn with(self, change: &Change) -> Changed {
         let mut changed = self.to_changed();
@@ -209,7 +218,7 @@ impl Prepared<'_> {
             verifier, method, ..
         } = self;
         let is_known = verifier.is_delivery_method(method) || verifier.is_handshake_method(method);
-        let summary = format!("{title} sends no {method} deliveries, and the signature matches");
+        let summary = format!("the signature matches, but {title} sends no {method} deliveries");
         (!is_known).then(|| Cause::new(Code::MethodMismatch, summary).into_proved())
     }
 

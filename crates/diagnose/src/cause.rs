@@ -55,7 +55,7 @@ codes! {
         "decode the body from base64 before the verification, and verify the decoded bytes";
     /// The body is compressed, or was decompressed.
     BodyCompressed, "body_compressed",
-        "verify the body in the form in which the provider signed it, and disable decompression by proxies and frameworks in front of the verification";
+        "verify the body in the form that the provider signed, and disable compression and decompression in front of the verification";
     /// The body was cut off or doubled.
     BodyTruncated, "body_truncated",
         "read the body to its end once, and raise the body limits of proxies and frameworks";
@@ -112,7 +112,7 @@ codes! {
         "configure the provider whose scheme has signed the delivery";
     /// Another variant of the provider's scheme has signed the delivery.
     OtherVariant, "other_variant",
-        "choose the variant that has signed the delivery, or none";
+        "configure the variant that has signed the delivery, or remove `variant` to accept each default variant";
 }
 
 impl fmt::Display for Code {
@@ -136,6 +136,14 @@ pub struct Cause {
 }
 
 impl Cause {
+    /// Creates the cause of a delivery whose signature matches a secret outside of its period.
+    pub fn inactive_secret() -> Self {
+        let summary = "the delivery is signed with a secret that is not valid at its arrival";
+        Self::new(Code::SecretOther, summary)
+            .with_fix("change `not_before` or `not_after` of the secret, or use a valid secret")
+            .into_proved()
+    }
+
     /// Creates a cause with the usual fix of its code.
     pub(crate) fn new(code: Code, summary: impl Into<Cow<'static, str>>) -> Self {
         Self {

@@ -20,6 +20,8 @@ const WORK: u64 = 1_200_000_000;
 const WORK_PER_INPUT: u64 = WORK / 10;
 /// The work of the changes of the body alone.
 const WORK_FOR_BODY: u64 = WORK / 3;
+/// The most bytes of all changed inputs that are held at the same time.
+const MAX_COPIES: usize = 32 * 1024 * 1024;
 /// The work to make a candidate body, for each of its bytes.
 const PER_BYTE: u64 = 4;
 
@@ -229,7 +231,8 @@ impl Search<'_> {
         None
     }
 
-    /// Returns the common edits of every input beside the body.
+    /// Returns the common edits of every input beside the body. A delivery with a large head has
+    /// fewer, because each edit holds a copy of the head.
     fn common_edits(&self) -> Vec<Edit> {
         let mut edits = Vec::new();
         for generator in GENERATORS {
@@ -238,6 +241,8 @@ impl Search<'_> {
                 ControlFlow::Continue(())
             });
         }
+        let copy = usize::try_from(self.case.copy_work()).unwrap_or(usize::MAX);
+        edits.truncate(MAX_COPIES / copy);
         edits
     }
 
@@ -275,6 +280,8 @@ fn verify(
     budget: &mut Budget,
     tried: &mut u64,
 ) -> ControlFlow<(), Option<Proof>> {
+    // A copy costs work even if the verifier cannot be built.
+    budget.spend(case.copy_work())?;
     let changed = case.with(&edit.change);
     let Ok(prepared) = changed.case().prepare(Age::Ignored) else {
         return ControlFlow::Continue(None);

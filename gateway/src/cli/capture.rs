@@ -85,7 +85,7 @@ fn refuse_redacted(path: &Path, file: &CaptureFile) -> Result<(), Error> {
     let reason = record.reason.as_deref().unwrap_or("no reason");
     Err(Error::new(format!(
         "{}: the gateway removed secret parts of this capture, so it cannot verify; the gateway \
-         recorded {reason}",
+         recorded {reason}; capture the delivery again",
         path.display()
     )))
 }

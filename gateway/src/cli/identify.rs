@@ -46,7 +46,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     options.inputs.apply(&mut url, &mut params);
     for secret in &secrets {
         let usable = secret.secret();
-        usable.map_err(|fault| Error::new(format!("--secret: {fault}")))?;
+        usable.map_err(|fault| Error::new(format!("the secret cannot be used: {fault}")))?;
     }
     let secrets: Vec<SecretText> = secrets.iter().map(ReadSecret::text).collect();
     let file = options.captured.read()?;

@@ -116,6 +116,23 @@ fn the_first_steps_of_the_operators_page_work() {
     assert_eq!(events, ["evt_1", "evt_first", "evt_second"]);
 }
 
+#[test]
+fn the_commands_of_the_page_about_mismatches_work() {
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let output = run_script(&blocks(&read("docs/mismatch.md"), "sh"), folder.path());
+    for expected in ["body_json_rewritten", "proved", "provider = \"beatapi\""] {
+        assert!(output.contains(expected), "{expected}: {output}");
+    }
+}
+
+#[test]
+fn the_page_about_mismatches_has_every_code() {
+    let page = read("docs/mismatch.md");
+    for code in hookgate_diagnose::Code::ALL {
+        assert!(page.contains(&format!("`{code}`")), "{code}");
+    }
+}
+
 /// Returns the metric names in `text`, without the suffixes of Prometheus histograms.
 fn metrics_in(text: &str) -> BTreeSet<&str> {
     let is_part = |byte: char| byte.is_ascii_lowercase() || byte == '_';

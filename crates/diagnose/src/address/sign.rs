@@ -89,7 +89,7 @@ fn of_path(path: &str, forwarding: &Forwarding) -> Option<String> {
         && !path.starts_with(&**prefix)
     {
         return Some(format!(
-            "a proxy has removed the prefix `{prefix}` from the path, which `{path}` does not have"
+            "the path `{path}` lacks the prefix `{prefix}`, so a proxy has removed it"
         ));
     }
     let (called, _) = forwarding.targets.first()?;

@@ -23,7 +23,7 @@ use crate::cause::Cause;
 /// Most edits of [`Effort::Common`].
 const COMMON: usize = 40;
 
-/// Most edits that are compared with later ones.
+/// Most edits that are compared with later ones, and most headers of such an edit.
 const SEEN: usize = 100;
 
 /// Visits the edits that may undo the cause, the most likely ones first.
@@ -107,7 +107,8 @@ impl<'e> Edits<'e> {
         }
         self.left -= 1;
         // A comparison with thousands of edits would take longer than to verify one twice.
-        if self.seen.len() < SEEN {
+        let is_small = headers.len() <= SEEN;
+        if is_small && self.seen.len() < SEEN {
             self.seen.push(headers.clone());
         }
         (self.visit)(Edit {

@@ -94,7 +94,7 @@ const INSIDE: [Mistake; 14] = [
         undo: repair::other_case,
     },
     Mistake {
-        with: "itself a second time",
+        with: "a second copy of itself behind it",
         cost: 4,
         undo: repair::halved,
     },

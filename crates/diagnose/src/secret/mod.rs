@@ -30,6 +30,10 @@ const COMMON: usize = 40;
 /// The highest cost of a reading that is tried together with changes of other inputs.
 const USUAL: u8 = 3;
 
+/// The longest text that is edited, in bytes. A private key in PEM fits; a longer text is another
+/// file.
+const MAX_EDITED: usize = 8 * 1024;
+
 /// Visits the edits that may undo the cause, the most likely ones first.
 pub(crate) fn each(case: Case<'_>, effort: Effort, visit: VisitEdit<'_>) -> ControlFlow<()> {
     let setup = case.setup;
@@ -46,6 +50,9 @@ pub(crate) fn each(case: Case<'_>, effort: Effort, visit: VisitEdit<'_>) -> Cont
         visit,
     };
     candidates.further_secrets(&setup.secrets)?;
+    if text.expose().len() > MAX_EDITED {
+        return ControlFlow::Continue(());
+    }
     let copies = copies::each(text);
     candidates.copies(&copies)?;
     if has_public_key(case) {

@@ -25,6 +25,9 @@ const PREFIXES: [&str; 12] = [
     "0x",
 ];
 
+/// Most parts before `_` or `:` that are removed one after another.
+const MAX_PREFIXES: usize = 4;
+
 /// The key or the text of a secret. Erased on drop.
 type Bytes = Zeroizing<Vec<u8>>;
 
@@ -60,7 +63,10 @@ impl Readings<'_> {
             }
         }
         let mut rest = text;
-        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'_' | b':')) {
+        for _ in 0..MAX_PREFIXES {
+            let Some(at) = rest.iter().position(|byte| matches!(byte, b'_' | b':')) else {
+                break;
+            };
             rest = &rest[at + 1..];
             let summary = "the configured secret has a prefix that the provider does not use";
             self.text(rest.to_vec(), summary.to_owned(), 3);

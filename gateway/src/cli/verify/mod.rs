@@ -63,7 +63,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     };
     let explanation = options.explain.then(|| match verdict.is_verified() {
         true => Explanation::default(),
-        false => diagnose(&setup(&signing, &capture), &capture, now).into(),
+        false => diagnose(&setup(&signing, &capture, now), &capture, now).into(),
     });
     let exit = match verdict.is_verified() {
         true => ExitCode::SUCCESS,
@@ -126,8 +126,9 @@ fn verdict_of_fetched_keys(
 
 /// Returns the setup for a diagnosis, which takes the first secret as the one in use. So the
 /// secret of a source that signed the delivery becomes the first one.
-fn setup(signing: &Signing, capture: &Capture) -> Setup {
+fn setup(signing: &Signing, capture: &Capture, now: UnixTime) -> Setup {
     let mut setup = signing.setup();
+    let now = capture.arrived.unwrap_or(now);
     let signed = (0..setup.secrets.len()).find(|index| {
         let verifier = signing.verifier_of_any_age(*index);
         let uri = target(signing, capture);
@@ -135,7 +136,6 @@ fn setup(signing: &Signing, capture: &Capture) -> Setup {
             return false;
         };
         let head = Head::new(&capture.method, &uri, &capture.headers);
-        let now = UnixTime::from_secs(0);
         verifier.verify(head, capture.body.clone(), now).is_ok()
     });
     if let Some(index) = signed {

@@ -35,9 +35,12 @@ pub(super) struct Explanation {
 }
 
 impl From<Diagnosis> for Explanation {
+    /// Creates the explanation of a delivery that does not verify.
     fn from(diagnosis: Diagnosis) -> Self {
+        // A diagnosis knows no periods of secrets.
+        let inactive = diagnosis.verified.then(Cause::inactive_secret);
         Self {
-            causes: diagnosis.causes,
+            causes: diagnosis.causes.into_iter().chain(inactive).collect(),
             tried: diagnosis.tried,
         }
     }

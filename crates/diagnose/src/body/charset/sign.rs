@@ -43,11 +43,13 @@ fn of_other_encoding(body: &[u8], error: str::Utf8Error) -> Option<(&'static str
 
 fn of_text(text: &str, hints: Hints<'_>) -> Option<(&'static str, Strength)> {
     if text.contains('\u{fffd}') {
-        let summary = "the body contains U+FFFD, so its text was decoded with a wrong charset";
+        let summary =
+            "the body contains U+FFFD, so its text was decoded with a wrong character encoding";
         return Some((summary, Strength::Strong));
     }
     if is_mojibake(text) {
-        let summary = "the body contains UTF-8 that was read as another charset, such as `Ã¼`";
+        let summary =
+            "the body contains UTF-8 that was read in another character encoding, such as `Ã¼`";
         return Some((summary, Strength::Strong));
     }
     let lost = hints

@@ -104,7 +104,9 @@ fn empty(facts: &Facts<'_>) -> Option<Sign> {
         ),
         _ if has_no_body && facts.expects_body() => (
             Strength::Strong,
-            format!("the request is a {method} without a body, as a redirect makes it of a POST"),
+            format!(
+                "the request is a {method} without a body, so a redirect probably replaced the POST"
+            ),
         ),
         _ if has_no_body => return None,
         None => (
