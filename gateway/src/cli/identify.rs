@@ -36,17 +36,20 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
-    let (secrets, mut url, mut params) = match options.source.read()? {
-        Some((_, setup)) => {
-            let secrets = setup.keys.into_iter().map(ReadSecret::of_source);
-            (secrets.collect(), setup.url, setup.params)
+    let (origin, secrets, mut url, mut params) = match options.source.read()? {
+        Some((name, setup)) => {
+            let secrets = setup.keys.into_iter().map(ReadSecret::of_source).collect();
+            (format!("source {name}"), secrets, setup.url, setup.params)
         }
-        None => (ReadSecret::of_options(&options.secrets)?, None, Vec::new()),
+        None => {
+            let secrets = ReadSecret::of_options(&options.secrets)?;
+            ("--secret".to_owned(), secrets, None, Vec::new())
+        }
     };
     options.inputs.apply(&mut url, &mut params);
     for secret in &secrets {
         let usable = secret.secret();
-        usable.map_err(|fault| Error::new(format!("the secret cannot be used: {fault}")))?;
+        usable.map_err(|fault| Error::new(format!("{origin}: {fault}")))?;
     }
     let secrets: Vec<SecretText> = secrets.iter().map(ReadSecret::text).collect();
     let file = options.captured.read()?;

@@ -312,7 +312,7 @@ fn a_url_that_the_provider_cannot_have_called_is_a_sign() {
             Some("https://a.example/x"),
             Some("/x"),
             vec![("x-forwarded-prefix", "/api")],
-            Some((Strength::Likely, "removed the prefix `/api`")),
+            Some((Strength::Likely, "lacks the prefix `/api`")),
         ),
         (
             Some("https://a.example/x"),
