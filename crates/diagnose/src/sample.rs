@@ -1,10 +1,12 @@
 //! Signed deliveries of several providers, for tests.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use hookgate_core::{Provider, Scheme, Secret, Signer, UnixTime};
 use http::{HeaderValue, Request};
 
-use crate::attempt::{Age, Case, Edit};
+use crate::attempt::{Age, Case, Edit, Effort, VisitEdit};
 use crate::capture::Capture;
 use crate::cause::Cause;
 use crate::setup::{SecretText, Setup};
@@ -127,6 +129,20 @@ impl Sample {
             capture: &self.capture,
             now: AT,
         }
+    }
+
+    /// Returns the edits that `each` makes for the delivery.
+    pub(crate) fn edits(
+        &self,
+        each: fn(Case<'_>, Effort, VisitEdit<'_>) -> ControlFlow<()>,
+        effort: Effort,
+    ) -> Vec<Edit> {
+        let mut all = Vec::new();
+        let _: ControlFlow<()> = each(self.case(), effort, &mut |edit| {
+            all.push(edit);
+            ControlFlow::Continue(())
+        });
+        all
     }
 
     /// Whether the delivery verifies.

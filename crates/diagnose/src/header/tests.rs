@@ -1,7 +1,5 @@
 //! Every kind of change of a header, at several providers.
 
-use std::ops::ControlFlow;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hookgate_core::UnixTime;
@@ -26,12 +24,7 @@ const SIGNATURES: [(&str, &str); 8] = [
 ];
 
 fn edits(sample: &Sample, effort: Effort) -> Vec<Edit> {
-    let mut all = Vec::new();
-    let _: ControlFlow<()> = each(sample.case(), effort, &mut |edit| {
-        all.push(edit);
-        ControlFlow::Continue(())
-    });
-    all
+    sample.edits(each, effort)
 }
 
 /// Returns the code that the edits of `effort` prove.

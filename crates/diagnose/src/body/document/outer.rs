@@ -1,4 +1,4 @@
-//! The documents around a body that is the only value of one.
+//! Documents whose only value is the body.
 
 use std::ops::ControlFlow;
 

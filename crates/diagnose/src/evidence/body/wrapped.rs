@@ -1,4 +1,4 @@
-//! Documents around the signed body, and bodies that are a part of it.
+//! Documents that contain the signed body, and bodies that were cut out of the signed document.
 
 use memchr::memmem;
 

@@ -2,6 +2,24 @@
 
 use super::*;
 
+/// Asserts that each of `mistakes` with the secret of each provider is undone.
+fn assert_restored(providers: &[&str], mistakes: &[(&str, Mistake)]) {
+    let mut missed = Vec::new();
+    for provider in providers {
+        for (name, mistake) in mistakes {
+            let sample = Sample::of(provider);
+            let Some(text) = mistake(&sample.secret()) else {
+                continue;
+            };
+            let code = proved(&sample.with_secret(text), Effort::Full);
+            if code != Some(Code::SecretCopiedBadly) {
+                missed.push(format!("{name} at {provider}: {code:?}"));
+            }
+        }
+    }
+    assert_eq!(missed, [""; 0]);
+}
+
 #[test]
 fn every_mistake_of_copying_is_undone_at_every_provider() {
     const MISTAKES: [(&str, Mistake); 33] = [
@@ -64,20 +82,7 @@ fn every_mistake_of_copying_is_undone_at_every_provider() {
             s.contains('a').then(|| s.replacen('a', "\u{430}", 1))
         }),
     ];
-    let mut missed = Vec::new();
-    for provider in SHARED {
-        for (name, mistake) in MISTAKES {
-            let sample = Sample::of(provider);
-            let Some(text) = mistake(&sample.secret()) else {
-                continue;
-            };
-            let code = proved(&sample.with_secret(text), Effort::Full);
-            if code != Some(Code::SecretCopiedBadly) {
-                missed.push(format!("{name} at {provider}: {code:?}"));
-            }
-        }
-    }
-    assert_eq!(missed, [""; 0]);
+    assert_restored(&SHARED, &MISTAKES);
 }
 
 #[test]
@@ -102,20 +107,7 @@ fn a_secret_that_was_cut_or_mistyped_is_restored() {
             s.contains('0').then(|| s.replace('0', "O"))
         }),
     ];
-    let mut missed = Vec::new();
-    for provider in ["github", "stripe", "slack"] {
-        for (name, mistake) in MISTAKES {
-            let sample = Sample::of(provider);
-            let Some(text) = mistake(&sample.secret()) else {
-                continue;
-            };
-            let code = proved(&sample.with_secret(text), Effort::Full);
-            if code != Some(Code::SecretCopiedBadly) {
-                missed.push(format!("{name} at {provider}: {code:?}"));
-            }
-        }
-    }
-    assert_eq!(missed, [""; 0]);
+    assert_restored(&["github", "stripe", "slack"], &MISTAKES);
 }
 
 #[test]

@@ -4,8 +4,6 @@ mod copies;
 mod kinds;
 mod readings;
 
-use std::ops::ControlFlow;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hookgate_core::{Provider, Scheme};
@@ -29,12 +27,7 @@ const SHARED: [&str; 7] = [
 ];
 
 fn edits(sample: &Sample, effort: Effort) -> Vec<Edit> {
-    let mut all = Vec::new();
-    let _: ControlFlow<()> = each(sample.case(), effort, &mut |edit| {
-        all.push(edit);
-        ControlFlow::Continue(())
-    });
-    all
+    sample.edits(each, effort)
 }
 
 /// Returns the code that the edits of `effort` prove.
