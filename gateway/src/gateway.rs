@@ -13,6 +13,7 @@ use hookgate_gate::{Clock, Gate};
 use hookgate_replay::ReplayStore;
 
 use crate::config::{Config, Limits, StartupSettings};
+use crate::inspector::Inspector;
 use crate::limits::refusal_rate::RefusalRateLimiter;
 use crate::limits::unverified_bodies::UnverifiedBodies;
 use crate::listener::connection_limits::ConnectionsByAddress;
@@ -36,6 +37,8 @@ pub(crate) struct Gateway {
     metrics: Metrics,
     access_log: AccessLog,
     traces: Traces,
+    /// `None` without a table `[inspector]`.
+    inspector: Option<Arc<Inspector>>,
     request_ids: RequestIds,
     unverified_bodies: UnverifiedBodies,
     refusal_rate: RefusalRateLimiter,
@@ -59,6 +62,7 @@ impl Gateway {
         metrics: Metrics,
         access_log: AccessLog,
         traces: Traces,
+        inspector: Option<Arc<Inspector>>,
     ) -> Result<Self, Problems> {
         let gate = Gate::builder(store)
             .clock(clock)
@@ -72,6 +76,7 @@ impl Gateway {
             metrics,
             access_log,
             traces,
+            inspector,
             request_ids: RequestIds::new(),
             unverified_bodies: UnverifiedBodies::default(),
             refusal_rate: RefusalRateLimiter::new(),
@@ -92,8 +97,12 @@ impl Gateway {
     pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
         self.startup.check_unchanged(&config)?;
         let certificates = config.tls.clone();
+        let inspector_config = config.inspector.clone();
         let running = RuntimeState::new(config, &self.metrics, Some(&self.running.load()))?;
         self.startup.adopt_certificates(&certificates);
+        if let (Some(inspector), Some(config)) = (&self.inspector, inspector_config) {
+            inspector.adopt(config);
+        }
         self.running.store(Arc::new(running));
         Ok(())
     }
@@ -163,6 +172,11 @@ impl Gateway {
 
     pub(crate) fn traces(&self) -> &Traces {
         &self.traces
+    }
+
+    /// Returns the inspector, if the configuration has one.
+    pub(crate) fn inspector(&self) -> Option<&Arc<Inspector>> {
+        self.inspector.as_ref()
     }
 
     pub(crate) fn request_ids(&self) -> &RequestIds {

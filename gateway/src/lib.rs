@@ -10,6 +10,7 @@ mod admin;
 mod cli;
 mod config;
 mod gateway;
+mod inspector;
 mod limits;
 mod listener;
 mod pem;

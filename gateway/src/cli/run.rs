@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use super::{ConfigFile, Error, NOT_STARTED};
 use crate::config::{Config, ShutdownConfig};
 use crate::gateway::Gateway;
+use crate::inspector::{FlushGuard, Inspector};
 use crate::run::reload;
 use crate::run::services::{ListenAddresses, Services};
 use crate::run::shutdown::UnixSignals;
@@ -47,12 +48,21 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     log_overrides_and_warnings(&config);
     let store = Store::open(&config.replay.store, &metrics)
         .map_err(|error| Error::new(format!("replay: {}", ErrorChain(&*error))))?;
+    let inspector = config.inspector.clone().map(Inspector::new).transpose();
+    let inspector = inspector
+        .map_err(|error| Error::new(format!("inspector.history: {}", ErrorChain(&error))))?
+        .map(Arc::new);
+    // This guard stores the remaining records when this function returns.
+    let _inspector_guard = inspector
+        .as_ref()
+        .map(|inspector| FlushGuard::start(Arc::clone(inspector), Arc::clone(&clock)))
+        .transpose()?;
     let shutdown = config.shutdown.clone();
     let (mut inherited, predecessor) = take_over(options, &shutdown)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let unix_signals = UnixSignals::listen(&runtime)?;
     let addresses = ListenAddresses::from_config(&config);
-    let gateway = Gateway::new(config, store, clock, metrics, access, traces)
+    let gateway = Gateway::new(config, store, clock, metrics, access, traces, inspector)
         .map_err(|problems| Error::config(&options.config.config, &problems, NOT_STARTED))?;
     let gateway = Arc::new(gateway);
     let services = Services::bind(addresses, &gateway, &inherited)?;

@@ -5,6 +5,7 @@
 //! The files in `read/` read one table each; `values.rs` holds the types of single keys.
 
 mod environment;
+mod inspector;
 mod network;
 mod read;
 mod schema;
@@ -27,6 +28,10 @@ use hookgate_gate::{BootFence, Source};
 use hookgate_keys::KeyFetcher;
 use toml::Table;
 
+pub(crate) use self::inspector::{
+    AdminToken, CaptureConfig, CaptureScope, HistoryConfig, InspectorAccess, InspectorConfig,
+    InspectorStorage, Permission, Redaction, TokenDigest,
+};
 pub(crate) use self::network::Network;
 pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;
@@ -57,6 +62,7 @@ pub struct Config {
     pub(crate) access_log: AccessLogTarget,
     pub(crate) limits: Limits,
     pub(crate) replay: ReplayConfig,
+    pub(crate) inspector: Option<InspectorConfig>,
     pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
     pub(crate) routes: Vec<RouteConfig>,
     /// Keys that an environment variable has set.
@@ -124,6 +130,8 @@ pub(crate) struct RouteConfig {
     pub(crate) upstream: String,
     /// Whether a refusal names the check that failed, which is meant for development.
     pub(crate) expose_reason: bool,
+    /// Which deliveries are captured.
+    pub(crate) capture: CaptureScope,
 }
 
 /// A parsed configuration file whose values are not checked yet.

@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use hookgate_core::Problems;
 use hookgate_core::internal::Report;
 
-use super::{Config, Network, ReplayConfig, ShutdownConfig, TlsListener};
+use super::{Config, InspectorStorage, Network, ReplayConfig, ShutdownConfig, TlsListener};
 use crate::telemetry::access_log::AccessLogTarget;
+
+/// What to do about a setting that a reload cannot change.
+const RESTART: &str = "changed; restart the gateway to apply it";
 
 /// The settings that were read at the start and stay until the process ends.
 #[derive(Clone, Debug)]
@@ -19,6 +22,7 @@ pub(crate) struct StartupSettings {
     replay: ReplayConfig,
     shutdown: ShutdownConfig,
     access_log: AccessLogTarget,
+    inspector: Option<InspectorStorage>,
 }
 
 impl StartupSettings {
@@ -32,6 +36,7 @@ impl StartupSettings {
             replay: config.replay.clone(),
             shutdown: config.shutdown.clone(),
             access_log: config.access_log,
+            inspector: inspector_storage(config),
         }
     }
 
@@ -64,9 +69,24 @@ impl StartupSettings {
             ),
             ("server.access_log", self.access_log == config.access_log),
             ("replay", self.replay == config.replay),
+            (
+                "inspector",
+                self.inspector.is_some() == config.inspector.is_some(),
+            ),
         ] {
             if !same {
-                report.add(key, "changed; restart the gateway to apply it");
+                report.add(key, RESTART);
+            }
+        }
+        if let (Some(old), Some(new)) = (&self.inspector, inspector_storage(config)) {
+            for (key, same) in [
+                ("inspector.keep", old.keep == new.keep),
+                ("inspector.history", old.history == new.history),
+                ("inspector.capture_dir", old.capture_dir == new.capture_dir),
+            ] {
+                if !same {
+                    report.add(key, RESTART);
+                }
             }
         }
         report.finish(Some(()))
@@ -78,4 +98,8 @@ impl StartupSettings {
             listener.tls.adopt(&new.tls);
         }
     }
+}
+
+fn inspector_storage(config: &Config) -> Option<InspectorStorage> {
+    Some(config.inspector.as_ref()?.storage.clone())
 }

@@ -8,10 +8,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use hookgate_core::internal::{FromValue, text};
 use hookgate_gate::{BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
 use hookgate_replay::Durability;
+use http::HeaderName;
 use http::uri::Authority;
 use toml::Value;
 
-use super::{Balance, Network, ServerAddress};
+use super::{Balance, CaptureScope, Network, Permission, Redaction, ServerAddress};
 use crate::telemetry::access_log::AccessLogTarget;
 
 /// A socket address to listen on.
@@ -204,6 +205,23 @@ impl FromValue for Host {
     }
 }
 
+/// An item of `redact`: a header name, or a JSON pointer into the body.
+pub(super) struct RedactedValue(pub(super) Redaction);
+
+impl FromValue for RedactedValue {
+    const EXPECTED: &'static str = "a header name, or a JSON pointer such as \"/card/number\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| {
+            let redaction = match text.starts_with('/') {
+                true => Redaction::Pointer(text.to_owned()),
+                false => Redaction::Header(HeaderName::try_from(text).ok()?),
+            };
+            Some(Self(redaction))
+        })
+    }
+}
+
 /// The value of `mismatch_status`.
 pub(super) enum MismatchStatus {
     /// 401: senders may give up.
@@ -226,7 +244,7 @@ impl FromValue for MismatchStatus {
 
 /// A value of a type of another module that the configuration spells as a keyword or a status
 /// code: [`Mode`], [`Dedupe`], [`OnDuplicate`], [`OnConflict`], [`DeliveryGuarantee`],
-/// [`Durability`], [`Balance`] and [`AccessLogTarget`].
+/// [`Durability`], [`Balance`], [`AccessLogTarget`], [`CaptureScope`] and [`Permission`].
 pub(super) struct Keyword<T>(pub(super) T);
 
 impl FromValue for Keyword<Durability> {
@@ -249,6 +267,30 @@ impl FromValue for Keyword<AccessLogTarget> {
             "stdout" => Some(Self(AccessLogTarget::Stdout)),
             "stderr" => Some(Self(AccessLogTarget::Stderr)),
             "off" => Some(Self(AccessLogTarget::Off)),
+            _ => None,
+        })
+    }
+}
+
+impl FromValue for Keyword<CaptureScope> {
+    const EXPECTED: &'static str = "\"none\", \"refused\" or \"all\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let scopes = [CaptureScope::None, CaptureScope::Refused, CaptureScope::All];
+        text(value, |text| {
+            let scope = scopes.into_iter().find(|scope| scope.name() == text);
+            scope.map(Self)
+        })
+    }
+}
+
+impl FromValue for Keyword<Permission> {
+    const EXPECTED: &'static str = "\"read\" or \"act\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "read" => Some(Self(Permission::Read)),
+            "act" => Some(Self(Permission::Act)),
             _ => None,
         })
     }

@@ -21,6 +21,8 @@ use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
+use crate::inspector::Finished;
+use crate::inspector::record::DeliveryRecord;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::refused_request;
 use crate::pipeline::route::Route;
@@ -300,6 +302,43 @@ impl<'g> AccessRecord<'g> {
     }
 }
 
+impl AccessRecord<'_> {
+    /// Moves the facts into a record of the inspector.
+    fn inspected(&mut self) -> DeliveryRecord {
+        let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let total = self.start.elapsed();
+        let arrived = self.gateway.gate().clock().now().minus(total);
+        let route = self.route.as_deref();
+        let refused = self.refused.take();
+        let source = route.map(|route| &route.source);
+        DeliveryRecord {
+            time: Timestamp(arrived),
+            outcome: self.outcome.into(),
+            reason: self.reason.map(|reason| reason.label().into()),
+            status: self.status,
+            source: source.map(|source| source.name().to_owned()),
+            provider: source.and_then(|source| source.provider().map(str::to_owned)),
+            upstream: self
+                .upstream
+                .and(route)
+                .map(|route| route.upstream.name().to_owned()),
+            path: self.request_target.take(),
+            event_id: self.event_id.take(),
+            key_id: self.key_id.take(),
+            attempt: self.attempt,
+            client: self.client,
+            body_bytes: self.body_bytes,
+            signed_headers: refused.map(|refused| refused.signed_headers),
+            verify_us: self.verify.map(us),
+            claim_us: self.claim.map(us),
+            upstream_us: self.upstream.map(us),
+            total_us: us(total),
+            request_id: std::mem::take(&mut self.id),
+            ..DeliveryRecord::default()
+        }
+    }
+}
+
 impl Drop for AccessRecord<'_> {
     fn drop(&mut self) {
         if let Some(took) = self.verify {
@@ -314,6 +353,13 @@ impl Drop for AccessRecord<'_> {
                 self.gateway.access_log().write(&line);
             }
             traces.end(span, &line);
+        }
+        if let Some(inspector) = self.gateway.inspector() {
+            let record = self.inspected();
+            inspector.record(Box::new(Finished {
+                record,
+                capture: None,
+            }));
         }
         self.gateway.end_delivery();
     }

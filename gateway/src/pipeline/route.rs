@@ -10,7 +10,7 @@ use hookgate_gate::Source;
 use http::HeaderName;
 use pingora_http::RequestHeader;
 
-use crate::config;
+use crate::config::{self, CaptureScope};
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
 use crate::upstream::{REQUEST_ID, Upstream};
 
@@ -21,6 +21,8 @@ pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
     /// Whether responses name the reason of a refusal.
     pub(crate) expose_reason: bool,
+    /// Which deliveries are captured.
+    pub(crate) capture: CaptureScope,
     /// Whether the signature covers `x-request-id`.
     pub(crate) request_id_is_signed: bool,
     pub(crate) metrics: SourceMetrics,
@@ -54,6 +56,7 @@ impl Routes {
             source,
             upstream,
             expose_reason,
+            capture,
         } in routes
         {
             // The configuration contains the upstream of every route.
@@ -67,6 +70,7 @@ impl Routes {
                 source,
                 upstream,
                 expose_reason,
+                capture,
             });
             let by_host = paths.entry(path).or_default();
             match host {

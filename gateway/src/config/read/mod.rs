@@ -1,5 +1,6 @@
 //! Turns a parsed configuration file into a [`Config`]. Each file here reads one table.
 
+mod inspector;
 mod keys;
 mod limits;
 mod provider_advice;
@@ -40,8 +41,10 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let has_several_sources = sources.is_some_and(|sources| sources.len() > 1);
     defaults.max_entries =
         max_entries_per_source.or_else(|| half().filter(|_| has_several_sources));
+    let inspector = inspector::read(&root, &warnings);
+    let capture = inspector.as_ref().map(|inspector| inspector.capture);
     let upstreams = upstreams::read(&root);
-    let routes = sources::read(&root, &upstreams, defaults, &warnings);
+    let routes = sources::read(&root, &upstreams, defaults, capture, &warnings);
     replay::warn_of_restarts(&replay, &routes, &warnings);
     root.deny_unknown();
     if let Some(route) = routes
@@ -78,6 +81,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         access_log: server.access_log,
         limits,
         replay,
+        inspector: inspector.map(|inspector| inspector.config),
         upstreams,
         routes,
         from_environment: Vec::new(),

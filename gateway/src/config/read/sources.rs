@@ -12,17 +12,20 @@ use toml::Value;
 use super::limits::Defaults;
 use super::source_policy::SourcePolicy;
 use super::{keys, provider_advice, upstreams, verifier};
-use crate::config::values::{Host, Name, RoutePath};
-use crate::config::{RouteConfig, UpstreamConfig};
+use crate::config::values::{Host, Keyword, Name, RoutePath};
+use crate::config::{CaptureScope, RouteConfig, UpstreamConfig};
 
 /// Longest edit distance at which a wrong provider name gets a suggestion.
 const MAX_TYPO_DISTANCE: usize = 2;
 
 /// Reads every source. A source with a mistake is reported and left out.
+///
+/// `capture` is the default of the key of this name, or `None` without an inspector.
 pub(super) fn read(
     root: &Section<'_>,
     upstreams: &BTreeMap<String, UpstreamConfig>,
     defaults: Defaults,
+    capture: Option<CaptureScope>,
     warnings: &Report,
 ) -> Vec<RouteConfig> {
     if !root.has("sources") {
@@ -54,6 +57,7 @@ pub(super) fn read(
         }
         let upstream = read_upstream_name(&section, upstreams);
         let expose_reason = read_expose_reason(&section, warnings);
+        let capture = read_capture(&section, capture);
         let timeout = upstream
             .as_ref()
             .and_then(|name| upstreams.get(name))
@@ -67,6 +71,7 @@ pub(super) fn read(
                 source,
                 upstream,
                 expose_reason,
+                capture,
             });
         }
     }
@@ -103,6 +108,18 @@ fn read_expose_reason(section: &Section<'_>, warnings: &Report) -> bool {
         );
     }
     expose_reason
+}
+
+/// Reads the deliveries to capture. `default` is `None` without an inspector.
+fn read_capture(section: &Section<'_>, default: Option<CaptureScope>) -> CaptureScope {
+    let own = section.optional("capture").map(|Keyword(scope)| scope);
+    if own.is_some() && default.is_none() {
+        section.wrong(
+            "capture",
+            "has no effect without a table [inspector]; add the table",
+        );
+    }
+    own.or(default).unwrap_or_default()
 }
 
 fn read_source(

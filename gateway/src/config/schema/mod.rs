@@ -21,7 +21,8 @@ const REQUIRED: [(&str, &[&str]); 4] = [
 ];
 
 /// Tables that require exactly one of two keys.
-const EITHER: [(&str, [&str; 2]); 2] = [
+const EITHER: [(&str, [&str; 2]); 3] = [
+    ("inspector", ["token", "tokens"]),
     ("upstreams.*.health", ["grpc_service", "path"]),
     ("sources", ["keys", "secrets"]),
 ];
@@ -121,7 +122,22 @@ fn special(path: &str) -> Option<Value> {
         "server.access_log" => keywords(&["stdout", "stderr", "off"]),
         "replay.store" => keywords(&StoreKind::ALL.map(StoreKind::name)),
         "replay.durability" => keywords(&["process", "power"]),
-        "replay.url" => secret,
+        "replay.url" | "inspector.token" => secret,
+        "inspector.capture" | "sources.capture" => keywords(&["none", "refused", "all"]),
+        "inspector.tokens" => json!({
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": { "type": "string", "minLength": 1, "maxLength": 64 },
+                    "from": secret,
+                    "may": keywords(&["read", "act"]),
+                },
+                "required": ["name", "from", "may"],
+                "additionalProperties": false,
+            },
+        }),
         "upstreams.*.protocol" => keywords(&["http1", "h2", "h2c"]),
         "upstreams.*.balance" => keywords(&["round_robin", "least_requests", "hash"]),
         "sources.mode" => keywords(&["enforce", "observe"]),

@@ -6,13 +6,15 @@
 mod batch;
 mod refused_request;
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hookgate_core::UnixTime;
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracing_appender::non_blocking::NonBlocking;
 
 use self::batch::Batch;
@@ -224,9 +226,24 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self(UnixTime::from_secs(0))
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let time = hookgate_diagnose::parse_time(&text);
+        let expected = || D::Error::custom("expected a time in RFC 3339");
+        time.map(Self).ok_or_else(expected)
     }
 }
 

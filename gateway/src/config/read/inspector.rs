@@ -1,0 +1,171 @@
+//! Reads the table `[inspector]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hookgate_core::internal::{Report, Section};
+
+use super::positive_duration;
+use crate::config::values::{Host, Keyword, Name, RedactedValue, Size};
+use crate::config::{
+    AdminToken, CaptureConfig, CaptureScope, HistoryConfig, InspectorAccess, InspectorConfig,
+    InspectorStorage, Permission, SecretRef,
+};
+
+const DEFAULT_KEEP: usize = 10_000;
+/// A record takes about 1 KiB, so this limit is about 1 GiB.
+const MAX_KEEP: u64 = 1_000_000;
+const DEFAULT_HISTORY_FOR: Duration = Duration::from_hours(7 * 24);
+const DEFAULT_CAPTURE_FOR: Duration = Duration::from_hours(1);
+const DEFAULT_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
+/// A shorter token could be guessed.
+const MIN_TOKEN: usize = 16;
+/// The name of the token of the key `token`.
+const SINGLE_TOKEN: &str = "token";
+
+/// The table, and the default of the sources' `capture`.
+pub(super) struct Inspector {
+    pub(super) config: InspectorConfig,
+    pub(super) capture: CaptureScope,
+}
+
+/// Reads the table, if it exists.
+pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Option<Inspector> {
+    let section = root.section("inspector")?;
+    let access = InspectorAccess {
+        tokens: read_tokens(&section),
+        hosts: section
+            .list("hosts")
+            .into_iter()
+            .map(|Host(host)| host)
+            .collect(),
+    };
+    let keep = section.optional::<u64>("keep");
+    if keep.is_some_and(|keep| !(1..=MAX_KEEP).contains(&keep)) {
+        section.wrong("keep", format!("expected a number from 1 to {MAX_KEEP}"));
+    }
+    let keep = keep.and_then(|keep| usize::try_from(keep).ok());
+    let capture = section
+        .optional("capture")
+        .map_or_else(CaptureScope::default, |Keyword(scope)| scope);
+    let config = InspectorConfig {
+        access,
+        storage: InspectorStorage {
+            keep: keep.unwrap_or(DEFAULT_KEEP),
+            history: read_history(&section),
+            capture_dir: section.optional::<String>("capture_dir").map(PathBuf::from),
+        },
+        capture: read_capture(&section),
+    };
+    section.deny_unknown();
+    if capture == CaptureScope::All && config.storage.capture_dir.is_some() {
+        warnings.add(
+            section.key_path("capture"),
+            "every delivery is written to disk with its body; use \"refused\", or a short \
+             `capture_for`, outside of an investigation",
+        );
+    }
+    Some(Inspector { config, capture })
+}
+
+fn read_tokens(section: &Section<'_>) -> Vec<AdminToken> {
+    let mut tokens = Vec::new();
+    match (section.has("token"), section.has("tokens")) {
+        (true, true) => section.wrong("token", "`token` and `tokens` are both set; expected one"),
+        (false, false) => section.wrong(
+            "tokens",
+            "missing; expected `token` or at least one table with `name`, `from` and `may`",
+        ),
+        (true, false) => {
+            tokens.extend(read_token(
+                section,
+                "token",
+                SINGLE_TOKEN.to_owned(),
+                Permission::Act,
+            ));
+        }
+        (false, true) => {
+            for table in section.sections("tokens") {
+                let name = table.required::<Name>("name").map(|Name(name)| name);
+                let may = table.required("may").map(|Keyword(may)| may);
+                let unread = "the token could not be read".to_owned();
+                let name = name.unwrap_or(unread);
+                if tokens.iter().any(|token: &AdminToken| token.name == name) {
+                    table.wrong("name", "used by another token; expected a unique name");
+                }
+                let token = read_token(&table, "from", name, may.unwrap_or(Permission::Read));
+                table.deny_unknown();
+                tokens.extend(token);
+            }
+        }
+    }
+    tokens
+}
+
+fn read_token(
+    section: &Section<'_>,
+    key: &'static str,
+    name: String,
+    may: Permission,
+) -> Option<AdminToken> {
+    let text = section.required::<String>(key)?;
+    let read = SecretRef::parse(&text)
+        .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
+        .and_then(|reference| reference.read_text());
+    match read {
+        Ok(token) if token.len() < MIN_TOKEN => {
+            section.wrong(
+                key,
+                format!(
+                    "the token has {} bytes; expected at least {MIN_TOKEN}, such as the output \
+                     of `openssl rand -hex 24`",
+                    token.len()
+                ),
+            );
+            None
+        }
+        Ok(token) if !token.iter().all(u8::is_ascii_graphic) => {
+            section.wrong(
+                key,
+                "the token has a blank or a character outside of ASCII; expected visible ASCII",
+            );
+            None
+        }
+        Ok(token) => Some(AdminToken::new(name, &token, may)),
+        Err(message) => {
+            section.wrong(key, message);
+            None
+        }
+    }
+}
+
+fn read_history(section: &Section<'_>) -> Option<HistoryConfig> {
+    let keep_for = positive_duration(section, "history_for");
+    let Some(path) = section.optional::<String>("history") else {
+        if keep_for.is_some() {
+            section.wrong(
+                "history_for",
+                "has no effect without `history`; remove this key",
+            );
+        }
+        return None;
+    };
+    Some(HistoryConfig {
+        path: path.into(),
+        keep_for: keep_for.unwrap_or(DEFAULT_HISTORY_FOR),
+    })
+}
+
+fn read_capture(section: &Section<'_>) -> CaptureConfig {
+    CaptureConfig {
+        keep_for: positive_duration(section, "capture_for").unwrap_or(DEFAULT_CAPTURE_FOR),
+        max_bytes: section
+            .optional("capture_bytes")
+            .map_or(DEFAULT_CAPTURE_BYTES, |Size(size)| size.get()),
+        redact: section
+            .list("redact")
+            .into_iter()
+            .map(|RedactedValue(redaction)| redaction)
+            .collect(),
+    }
+}

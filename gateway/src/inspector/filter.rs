@@ -1,0 +1,104 @@
+//! Which records a list, a search or a stream shows.
+
+use super::record::DeliveryRecord;
+
+/// The conditions that a record must meet. A condition that is absent holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    pub(crate) source: Option<String>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) outcome: Option<String>,
+    pub(crate) reason: Option<String>,
+    /// A part of one of the texts that [`DeliveryRecord::searchable`] names, in any case.
+    pub(crate) text: Option<String>,
+}
+
+impl Filter {
+    /// Returns whether `record` meets every condition.
+    pub(crate) fn matches(&self, record: &DeliveryRecord) -> bool {
+        let is = |wanted: &Option<String>, found: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
+        };
+        is(&self.source, record.source.as_deref())
+            && is(&self.tenant, record.tenant.as_deref())
+            && is(&self.outcome, Some(&record.outcome))
+            && is(&self.reason, record.reason.as_deref())
+            && self.text.as_deref().is_none_or(|wanted| {
+                let mut texts = record.searchable();
+                texts.any(|text| contains_ignoring_case(&text, wanted))
+            })
+    }
+}
+
+/// Returns whether `text` contains `part`. Upper and lower case of ASCII letters are equal, as in
+/// the searches of SQLite.
+fn contains_ignoring_case(text: &str, part: &str) -> bool {
+    let (text, part) = (text.as_bytes(), part.as_bytes());
+    part.is_empty()
+        || text
+            .windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_condition_must_hold() {
+        let record = DeliveryRecord {
+            request_id: "0a1b".to_owned(),
+            source: Some("github".to_owned()),
+            outcome: "refused".into(),
+            reason: Some("signature_mismatch".into()),
+            delivery_id: Some("72D3162E".to_owned()),
+            ..DeliveryRecord::default()
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let matching = [
+            Filter::default(),
+            Filter {
+                source: text("github"),
+                ..Filter::default()
+            },
+            Filter {
+                outcome: text("refused"),
+                reason: text("signature_mismatch"),
+                ..Filter::default()
+            },
+            Filter {
+                text: text("72d3"),
+                ..Filter::default()
+            },
+            Filter {
+                text: text("A1"),
+                ..Filter::default()
+            },
+        ];
+        let others = [
+            Filter {
+                source: text("git"),
+                ..Filter::default()
+            },
+            Filter {
+                tenant: text("acme"),
+                ..Filter::default()
+            },
+            Filter {
+                outcome: text("forwarded"),
+                source: text("github"),
+                ..Filter::default()
+            },
+            Filter {
+                text: text("github"),
+                ..Filter::default()
+            },
+        ];
+        for filter in matching {
+            assert!(filter.matches(&record), "{filter:?}");
+        }
+        for filter in others {
+            assert!(!filter.matches(&record), "{filter:?}");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The records on disk, in a file of SQLite.
+
+use std::fmt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookgate_core::{ReplayKey, UnixTime};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use super::Page;
+use crate::config::HistoryConfig;
+use crate::inspector::filter::Filter;
+use crate::inspector::record::{DeliveryRecord, ReplayKeys};
+
+/// Marks a SQLite file as a history of hookgate: "hkgh" in ASCII.
+const APPLICATION_ID: i32 = 0x686b_6768;
+const VERSION: i32 = 1;
+/// How long to wait while another process writes, such as the old one during an upgrade.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The number of bytes of a replay key.
+const KEY_LEN: usize = 16;
+
+/// The records on disk. The file has two connections, so that a search does not delay the writer.
+#[derive(Debug)]
+pub(crate) struct DiskHistory {
+    path: PathBuf,
+    keep_for: Duration,
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+}
+
+/// Why the file of the history cannot be used.
+#[derive(Debug)]
+pub(crate) struct OpenHistoryError {
+    path: PathBuf,
+    cause: OpenErrorCause,
+}
+
+#[derive(Debug)]
+enum OpenErrorCause {
+    Folder(io::Error),
+    Database(rusqlite::Error),
+    Foreign,
+    Version(i32),
+}
+
+impl DiskHistory {
+    /// Opens the file, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the folder or the file cannot be used.
+    pub(crate) fn open(config: &HistoryConfig) -> Result<Self, OpenHistoryError> {
+        let path = config.path.join("history.db");
+        let failed = |cause| OpenHistoryError {
+            path: path.clone(),
+            cause,
+        };
+        create_private(&config.path, &path)
+            .map_err(|error| failed(OpenErrorCause::Folder(error)))?;
+        let connections = connect(&path).and_then(|writer| Ok((writer, connect(&path)?)));
+        let (writer, reader) = connections.map_err(|error| failed(error.into()))?;
+        set_up(&writer).map_err(failed)?;
+        Ok(Self {
+            writer: writer.into(),
+            reader: reader.into(),
+            keep_for: config.keep_for,
+            path,
+        })
+    }
+
+    /// Writes records.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of SQLite. None of the records is written then.
+    pub(crate) fn insert(&self, records: &[Arc<DeliveryRecord>]) -> rusqlite::Result<()> {
+        let mut writer = self.writer.lock();
+        let transaction = writer.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR IGNORE INTO deliveries (seq, request_id, time_ms, source, tenant, \
+                 outcome, reason, texts, keys, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+                 ?9, ?10)",
+            )?;
+            for record in records {
+                let texts: Vec<_> = record.searchable().collect();
+                let keys: Vec<u8> = record
+                    .replay_keys
+                    .iter()
+                    .flat_map(|key| *key.as_bytes())
+                    .collect();
+                // This cannot fail: every field is a text or a number.
+                let json = serde_json::to_string(record).unwrap_or_default();
+                insert.execute(params![
+                    record.seq.cast_signed(),
+                    record.request_id,
+                    record.time.0.millis(),
+                    record.source,
+                    record.tenant,
+                    record.outcome,
+                    record.reason,
+                    texts.join("\n"),
+                    keys,
+                    json,
+                ])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Deletes the records that are too old.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of SQLite.
+    pub(crate) fn expire(&self, now: UnixTime) -> rusqlite::Result<()> {
+        let oldest = now.minus(self.keep_for).millis();
+        let delete = "DELETE FROM deliveries WHERE time_ms < ?1";
+        self.writer.lock().execute(delete, [oldest])?;
+        Ok(())
+    }
+
+    /// Returns the record of a request.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of SQLite.
+    pub(crate) fn get(&self, request_id: &str) -> rusqlite::Result<Option<Arc<DeliveryRecord>>> {
+        let reader = self.reader.lock();
+        let mut query = reader.prepare_cached(
+            "SELECT record, keys FROM deliveries WHERE request_id = ?1 ORDER BY seq DESC LIMIT 1",
+        )?;
+        let record = query.query_row([request_id], read_record).optional()?;
+        Ok(record.flatten())
+    }
+
+    /// Returns at most `limit` records before the number `before`, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of SQLite.
+    pub(crate) fn find(
+        &self,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> rusqlite::Result<Page> {
+        let reader = self.reader.lock();
+        let mut query = reader.prepare_cached(
+            "SELECT record, keys FROM deliveries WHERE seq < :before \
+             AND (:source IS NULL OR source = :source) \
+             AND (:tenant IS NULL OR tenant = :tenant) \
+             AND (:outcome IS NULL OR outcome = :outcome) \
+             AND (:reason IS NULL OR reason = :reason) \
+             AND (:text IS NULL OR texts LIKE :text ESCAPE '\\') \
+             ORDER BY seq DESC LIMIT :limit",
+        )?;
+        let parameters = named_params! {
+            ":before": before.unwrap_or(u64::MAX >> 1).cast_signed(),
+            ":source": filter.source,
+            ":tenant": filter.tenant,
+            ":outcome": filter.outcome,
+            ":reason": filter.reason,
+            ":text": filter.text.as_deref().map(containing),
+            // One more record tells whether there is another page.
+            ":limit": i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX),
+        };
+        let rows = query.query_map(parameters, read_record)?;
+        let mut records = Vec::new();
+        for record in rows {
+            records.extend(record?);
+        }
+        let has_more = records.len() > limit;
+        records.truncate(limit);
+        let last = records.last().map(|record| record.seq);
+        let oldest = "SELECT min(time_ms) FROM deliveries";
+        let since: Option<i64> = reader.query_row(oldest, [], |row| row.get(0))?;
+        Ok(Page {
+            records,
+            next_before: last.filter(|_| has_more),
+            since: since.map(UnixTime::from_millis),
+        })
+    }
+}
+
+fn create_private(folder: &Path, file: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    // SQLite gives its other files the mode of this one.
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).open(file)?;
+    Ok(())
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Checks that the file is a history, and creates the table if the file is new.
+fn set_up(database: &Connection) -> Result<(), OpenErrorCause> {
+    let integer = |query: &str| database.query_row(query, [], |row| row.get::<_, i32>(0));
+    if integer("SELECT count(*) FROM sqlite_schema")? > 0 {
+        if integer("PRAGMA application_id")? != APPLICATION_ID {
+            return Err(OpenErrorCause::Foreign);
+        }
+        let found = integer("PRAGMA user_version")?;
+        if found != VERSION {
+            return Err(OpenErrorCause::Version(found));
+        }
+    }
+    // A power loss may cost the newest records, but it does not damage the file.
+    database.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; \
+         CREATE TABLE IF NOT EXISTS deliveries (seq INTEGER NOT NULL, request_id TEXT NOT NULL, \
+         time_ms INTEGER NOT NULL, source TEXT, tenant TEXT, outcome TEXT NOT NULL, reason TEXT, \
+         texts TEXT NOT NULL, keys BLOB NOT NULL, record TEXT NOT NULL, \
+         PRIMARY KEY (seq, request_id)) WITHOUT ROWID; \
+         CREATE INDEX IF NOT EXISTS deliveries_request ON deliveries (request_id); \
+         CREATE INDEX IF NOT EXISTS deliveries_time ON deliveries (time_ms);"
+    ))?;
+    Ok(())
+}
+
+/// Returns the pattern of `LIKE` for texts that contain `part`.
+fn containing(part: &str) -> String {
+    let escaped = part
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("%{escaped}%")
+}
+
+/// Reads a record. A row that another version has written in another form is left out.
+fn read_record(row: &Row<'_>) -> rusqlite::Result<Option<Arc<DeliveryRecord>>> {
+    let json: String = row.get(0)?;
+    let keys: Vec<u8> = row.get(1)?;
+    let Ok(record) = serde_json::from_str::<DeliveryRecord>(&json) else {
+        return Ok(None);
+    };
+    let (keys, _) = keys.as_chunks::<KEY_LEN>();
+    let replay_keys: ReplayKeys = keys.iter().copied().map(ReplayKey::from_bytes).collect();
+    Ok(Some(Arc::new(DeliveryRecord {
+        replay_keys,
+        ..record
+    })))
+}
+
+impl From<rusqlite::Error> for OpenErrorCause {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl fmt::Display for OpenHistoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.cause {
+            OpenErrorCause::Folder(_) => write!(f, "cannot create {path}; check its folder"),
+            OpenErrorCause::Database(_) => write!(
+                f,
+                "cannot use {path}; if the file is damaged, move it away, and the gateway \
+                 starts a new one"
+            ),
+            OpenErrorCause::Foreign => write!(
+                f,
+                "{path} belongs to another program; choose another folder"
+            ),
+            OpenErrorCause::Version(found) => write!(
+                f,
+                "{path} has version {found} of the format, and this gateway reads version \
+                 {VERSION}; move the file away, and the gateway starts a new one"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenHistoryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            OpenErrorCause::Folder(error) => Some(error),
+            OpenErrorCause::Database(error) => Some(error),
+            OpenErrorCause::Foreign | OpenErrorCause::Version(_) => None,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The records in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Page;
+use crate::inspector::fair_queue::{Class, FairQueue};
+use crate::inspector::filter::Filter;
+use crate::inspector::record::DeliveryRecord;
+
+/// The newest records, by their numbers.
+#[derive(Debug)]
+pub(crate) struct MemoryHistory {
+    records: BTreeMap<u64, Arc<DeliveryRecord>>,
+    order: FairQueue<u64>,
+}
+
+/// The records after a number, for a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The newest records, the oldest of them first.
+    pub(crate) records: Vec<Arc<DeliveryRecord>>,
+    /// The number of older records that match and were left out.
+    pub(crate) skipped: usize,
+    /// The number after which the next batch begins.
+    pub(crate) newest: u64,
+}
+
+impl MemoryHistory {
+    /// Creates a history of at most `keep` records.
+    pub(crate) fn new(keep: usize) -> Self {
+        Self {
+            records: BTreeMap::new(),
+            order: FairQueue::new(keep),
+        }
+    }
+
+    /// Returns the number of records.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds a record, and calls `evicted` with the number of each record that goes.
+    pub(crate) fn insert(
+        &mut self,
+        class: Class,
+        record: Arc<DeliveryRecord>,
+        mut evicted: impl FnMut(u64),
+    ) {
+        let Self { records, order } = self;
+        let seq = record.seq;
+        records.insert(seq, record);
+        order.push(class, seq, 1, |seq| {
+            records.remove(&seq);
+            evicted(seq);
+        });
+    }
+
+    /// Returns the record of a request.
+    pub(crate) fn get(&self, request_id: &str) -> Option<Arc<DeliveryRecord>> {
+        let mut newest_first = self.records.values().rev();
+        newest_first
+            .find(|record| record.request_id == request_id)
+            .cloned()
+    }
+
+    /// Returns at most `limit` records before the number `before`, the newest first.
+    pub(crate) fn find(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Page {
+        let range = self.records.range(..before.unwrap_or(u64::MAX));
+        let mut matching = range
+            .rev()
+            .map(|(_, record)| record)
+            .filter(|record| filter.matches(record));
+        let records: Vec<_> = matching.by_ref().take(limit).cloned().collect();
+        let last = records.last().map(|record| record.seq);
+        Page {
+            next_before: last.filter(|_| matching.next().is_some()),
+            since: self.records.values().next().map(|oldest| oldest.time.0),
+            records,
+        }
+    }
+
+    /// Returns the newest `limit` records after the number `after`.
+    pub(crate) fn after(&self, filter: &Filter, after: u64, limit: usize) -> Batch {
+        let mut batch = Batch {
+            newest: after,
+            ..Batch::default()
+        };
+        let newer = self.records.range(after.saturating_add(1)..);
+        for (seq, record) in newer.rev() {
+            batch.newest = batch.newest.max(*seq);
+            if !filter.matches(record) {
+                continue;
+            }
+            match batch.records.len() < limit {
+                true => batch.records.push(Arc::clone(record)),
+                false => batch.skipped += 1,
+            }
+        }
+        batch.records.reverse();
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(seq: u64, source: &str) -> Arc<DeliveryRecord> {
+        Arc::new(DeliveryRecord {
+            seq,
+            request_id: format!("request {seq}"),
+            source: Some(source.to_owned()),
+            ..DeliveryRecord::default()
+        })
+    }
+
+    fn history(keep: usize, count: u64) -> MemoryHistory {
+        let mut history = MemoryHistory::new(keep);
+        for seq in 1..=count {
+            let source = if seq % 2 == 0 { "even" } else { "odd" };
+            history.insert(Class::Verified, record(seq, source), |_| {});
+        }
+        history
+    }
+
+    fn numbers(records: &[Arc<DeliveryRecord>]) -> Vec<u64> {
+        records.iter().map(|record| record.seq).collect()
+    }
+
+    fn of_source(source: &str) -> Filter {
+        Filter {
+            source: Some(source.to_owned()),
+            ..Filter::default()
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other_without_a_gap() {
+        let history = history(100, 10);
+        let (mut before, mut all) = (None, Vec::new());
+        loop {
+            let page = history.find(&of_source("odd"), before, 2);
+            all.extend(numbers(&page.records));
+            before = page.next_before;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(all, [9, 7, 5, 3, 1]);
+    }
+
+    #[test]
+    fn the_oldest_records_go_and_are_not_found() {
+        let history = history(4, 10);
+        assert_eq!(
+            numbers(&history.find(&Filter::default(), None, 50).records),
+            [10, 9, 8, 7]
+        );
+        assert!(history.get("request 7").is_some());
+        assert!(history.get("request 6").is_none());
+    }
+
+    #[test]
+    fn a_batch_has_the_newest_records_and_counts_the_others() {
+        let history = history(100, 10);
+        let batch = history.after(&of_source("even"), 3, 2);
+        assert_eq!(
+            (numbers(&batch.records), batch.skipped, batch.newest),
+            (vec![8, 10], 2, 10)
+        );
+        let nothing = history.after(&Filter::default(), 10, 2);
+        assert_eq!(
+            (nothing.records.len(), nothing.skipped, nothing.newest),
+            (0, 0, 10)
+        );
+    }
+}

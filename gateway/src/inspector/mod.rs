@@ -1,0 +1,242 @@
+//! The inspector: what happened to each request, for the page, the API and the command line.
+//!
+//! The pipeline hands over one [`Finished`] for each request, through a bounded queue without a
+//! lock. A thread of its own takes them from there, so that a busy inspector never delays a
+//! delivery. Records that find the queue full are dropped and counted.
+
+pub(crate) mod capture;
+pub(crate) mod fair_queue;
+pub(crate) mod filter;
+pub(crate) mod history;
+pub(crate) mod rates;
+pub(crate) mod record;
+mod worker;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+
+use arc_swap::{ArcSwap, Guard};
+use crossbeam_queue::ArrayQueue;
+use hookgate_core::UnixTime;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use self::capture::{Captured, Captures, RawCapture};
+use self::fair_queue::Class;
+use self::filter::Filter;
+use self::history::{Batch, DiskHistory, MemoryHistory, OpenHistoryError, Page};
+use self::rates::{Rate, Rates};
+use self::record::DeliveryRecord;
+pub(crate) use self::worker::FlushGuard;
+use crate::config::{CaptureConfig, InspectorAccess, InspectorConfig};
+use crate::stream::client_network;
+
+/// Maximum number of requests that wait for the thread of the inspector.
+const MAX_QUEUED: usize = 8192;
+/// The number of parts into which client networks are divided. One client fills one part only.
+const NETWORK_PARTS: u64 = 64;
+
+/// A request that was served.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) record: DeliveryRecord,
+    pub(crate) capture: Option<RawCapture>,
+}
+
+/// The inspector of one gateway process.
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    queue: ArrayQueue<Box<Finished>>,
+    /// The bytes of the captures in the queue.
+    queued_bytes: AtomicUsize,
+    records_dropped: AtomicU64,
+    captures_dropped: AtomicU64,
+    is_worker_idle: AtomicBool,
+    worker: OnceLock<Thread>,
+    access: ArcSwap<InspectorAccess>,
+    capture: ArcSwap<CaptureConfig>,
+    state: Mutex<State>,
+    disk: Option<DiskHistory>,
+    keep: usize,
+    /// The number of the newest record.
+    newest: watch::Sender<u64>,
+    hasher: RandomState,
+}
+
+/// What the thread of the inspector writes and the API reads.
+#[derive(Debug)]
+struct State {
+    records: MemoryHistory,
+    captures: Captures,
+    rates: Rates,
+}
+
+/// A record with its capture.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) record: Arc<DeliveryRecord>,
+    pub(crate) capture: Option<Arc<Captured>>,
+}
+
+/// How full the inspector is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) records: usize,
+    /// Maximum number of records in memory.
+    pub(crate) keep: usize,
+    pub(crate) records_dropped: u64,
+    pub(crate) captures_dropped: u64,
+    /// The time of the oldest record.
+    pub(crate) since: Option<UnixTime>,
+}
+
+impl Inspector {
+    /// Creates the inspector. [`FlushGuard::start`] starts its thread.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the history on disk cannot be opened.
+    pub(crate) fn new(config: InspectorConfig) -> Result<Self, OpenHistoryError> {
+        let storage = config.storage;
+        Ok(Self {
+            queue: ArrayQueue::new(MAX_QUEUED),
+            queued_bytes: AtomicUsize::new(0),
+            records_dropped: AtomicU64::new(0),
+            captures_dropped: AtomicU64::new(0),
+            is_worker_idle: AtomicBool::new(false),
+            worker: OnceLock::new(),
+            access: ArcSwap::from_pointee(config.access),
+            capture: ArcSwap::from_pointee(config.capture),
+            state: Mutex::new(State {
+                records: MemoryHistory::new(storage.keep),
+                captures: Captures::new(),
+                rates: Rates::default(),
+            }),
+            disk: storage
+                .history
+                .as_ref()
+                .map(DiskHistory::open)
+                .transpose()?,
+            keep: storage.keep,
+            newest: watch::Sender::new(0),
+            hasher: RandomState::new(),
+        })
+    }
+
+    /// Uses the settings of a new configuration that need no restart.
+    pub(crate) fn adopt(&self, config: InspectorConfig) {
+        self.access.store(Arc::new(config.access));
+        self.capture.store(Arc::new(config.capture));
+    }
+
+    /// Returns who may use the inspector.
+    pub(crate) fn access(&self) -> Guard<Arc<InspectorAccess>> {
+        self.access.load()
+    }
+
+    /// Records a request. This call takes no lock and never waits.
+    pub(crate) fn record(&self, mut finished: Box<Finished>) {
+        let limit = self.capture.load().max_bytes;
+        if let Some(capture) = finished.capture.take() {
+            let len = capture.len();
+            let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
+            match queued + len <= limit {
+                true => finished.capture = Some(capture),
+                false => {
+                    self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
+                    self.captures_dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        if let Err(finished) = self.queue.push(finished) {
+            self.records_dropped.fetch_add(1, Ordering::Relaxed);
+            if let Some(capture) = &finished.capture {
+                self.queued_bytes
+                    .fetch_sub(capture.len(), Ordering::Relaxed);
+            }
+        }
+        self.wake_worker();
+    }
+
+    /// Returns the class of a record, which decides what it can push out.
+    fn class(&self, record: &DeliveryRecord) -> Class {
+        if record.is_verified() {
+            return Class::Verified;
+        }
+        let network = record.client.map(client_network);
+        let part = self.hasher.hash_one(network) % NETWORK_PARTS;
+        let class = (&record.source, &record.reason, part);
+        Class::Unverified(self.hasher.hash_one(class))
+    }
+
+    /// Returns at most `limit` records before the number `before`, the newest first. This call
+    /// can block on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the history on disk.
+    pub(crate) fn find(
+        &self,
+        filter: &Filter,
+        before: Option<u64>,
+        limit: usize,
+    ) -> rusqlite::Result<Page> {
+        let page = self.state.lock().records.find(filter, before, limit);
+        match &self.disk {
+            Some(disk) => Ok(page.merge(disk.find(filter, before, limit)?, limit)),
+            None => Ok(page),
+        }
+    }
+
+    /// Returns the record of a request, with its capture. This call can block on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the history on disk.
+    pub(crate) fn get(&self, request_id: &str) -> rusqlite::Result<Option<Found>> {
+        let in_memory = {
+            let state = self.state.lock();
+            state.records.get(request_id).map(|record| Found {
+                capture: state.captures.get(record.seq),
+                record,
+            })
+        };
+        match (in_memory, &self.disk) {
+            (None, Some(disk)) => Ok(disk.get(request_id)?.map(|record| Found {
+                record,
+                capture: None,
+            })),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Returns the newest `limit` records after the number `after`, for a stream.
+    pub(crate) fn after(&self, filter: &Filter, after: u64, limit: usize) -> Batch {
+        self.state.lock().records.after(filter, after, limit)
+    }
+
+    /// Returns a receiver of the number of the newest record.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// Returns the counts of the last quarter of an hour.
+    pub(crate) fn rates(&self, now: UnixTime) -> Vec<Rate> {
+        self.state.lock().rates.report(now)
+    }
+
+    /// Returns how full the inspector is.
+    pub(crate) fn stats(&self) -> Stats {
+        let state = self.state.lock();
+        let page = state.records.find(&Filter::default(), None, 0);
+        Stats {
+            records: state.records.len(),
+            keep: self.keep,
+            records_dropped: self.records_dropped.load(Ordering::Relaxed),
+            captures_dropped: self.captures_dropped.load(Ordering::Relaxed),
+            since: page.since,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! How many requests had which outcome, and how long the upstreams took, over the last minutes.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+
+use hookgate_core::UnixTime;
+use serde::Serialize;
+
+use super::record::DeliveryRecord;
+use crate::telemetry::access_log::Timestamp;
+
+/// The length of one interval, in seconds.
+const INTERVAL: i64 = 10;
+/// The number of intervals: a quarter of an hour.
+const MAX_INTERVALS: usize = 90;
+/// The upper limit of the first latency bucket, in microseconds. Each further bucket reaches
+/// twice as far in two steps.
+const FIRST_BUCKET: f64 = 50.0;
+/// The last bucket begins above one minute.
+const BUCKETS: usize = 42;
+
+/// The counts of the last intervals.
+#[derive(Debug, Default)]
+pub(crate) struct Rates(VecDeque<Interval>);
+
+#[derive(Debug)]
+struct Interval {
+    /// The number of intervals since the Unix epoch.
+    number: i64,
+    outcomes: BTreeMap<Cow<'static, str>, u64>,
+    upstream: [u32; BUCKETS],
+}
+
+/// The counts of one interval.
+#[derive(Debug, Serialize)]
+pub(crate) struct Rate {
+    /// The start of the interval.
+    time: Timestamp,
+    seconds: i64,
+    outcomes: BTreeMap<Cow<'static, str>, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_ms: Option<Latency>,
+}
+
+/// The time from the start of forwarding to the response, in milliseconds. Each value is the
+/// upper limit of its bucket.
+#[derive(Debug, Serialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
+}
+
+impl Rates {
+    /// Counts a record.
+    pub(crate) fn count(&mut self, record: &DeliveryRecord) {
+        let number = record.time.0.secs().div_euclid(INTERVAL);
+        let Some(interval) = self.interval(number) else {
+            return;
+        };
+        match interval.outcomes.get_mut(&record.outcome) {
+            Some(count) => *count += 1,
+            None => drop(interval.outcomes.insert(record.outcome.clone(), 1)),
+        }
+        if let Some(took) = record.upstream_us {
+            interval.upstream[bucket(took)] += 1;
+        }
+    }
+
+    /// Returns the interval `number`, or `None` if it is too old.
+    fn interval(&mut self, number: i64) -> Option<&mut Interval> {
+        // A request counts when it arrived, so a slow one can belong to an earlier interval.
+        let index = self
+            .0
+            .iter()
+            .rposition(|interval| interval.number <= number);
+        match index {
+            Some(index) if self.0[index].number == number => return self.0.get_mut(index),
+            None if self.0.len() == MAX_INTERVALS => return None,
+            _ => {}
+        }
+        let index = index.map_or(0, |index| index + 1);
+        let interval = Interval {
+            number,
+            outcomes: BTreeMap::new(),
+            upstream: [0; BUCKETS],
+        };
+        self.0.insert(index, interval);
+        match self.0.len() > MAX_INTERVALS {
+            true => {
+                self.0.pop_front();
+                self.0.get_mut(index.checked_sub(1)?)
+            }
+            false => self.0.get_mut(index),
+        }
+    }
+
+    /// Returns the intervals with requests that began at `now` or up to a quarter of an hour
+    /// earlier, the oldest first.
+    pub(crate) fn report(&self, now: UnixTime) -> Vec<Rate> {
+        let oldest = now.secs().div_euclid(INTERVAL) - MAX_INTERVALS as i64;
+        let recent = self.0.iter().filter(|interval| interval.number > oldest);
+        recent
+            .map(|interval| Rate {
+                time: Timestamp(UnixTime::from_secs(interval.number * INTERVAL)),
+                seconds: INTERVAL,
+                outcomes: interval.outcomes.clone(),
+                upstream_ms: latency(&interval.upstream),
+            })
+            .collect()
+    }
+}
+
+fn bucket(microseconds: u64) -> usize {
+    let steps = (microseconds as f64 / FIRST_BUCKET).log2() * 2.0;
+    (steps.ceil().max(0.0) as usize).min(BUCKETS - 1)
+}
+
+fn latency(buckets: &[u32; BUCKETS]) -> Option<Latency> {
+    let total: u64 = buckets.iter().map(|count| u64::from(*count)).sum();
+    if total == 0 {
+        return None;
+    }
+    let quantile = |quantile: f64| {
+        let rank = (total as f64 * quantile).ceil() as u64;
+        let mut seen = 0;
+        let bucket = buckets.iter().position(|count| {
+            seen += u64::from(*count);
+            seen >= rank
+        });
+        let limit = FIRST_BUCKET * 2f64.powf(bucket.unwrap_or(BUCKETS - 1) as f64 / 2.0);
+        (limit / 10.0).round() / 100.0
+    };
+    Some(Latency {
+        p50: quantile(0.5),
+        p99: quantile(0.99),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(secs: i64, outcome: &'static str, upstream_us: Option<u64>) -> DeliveryRecord {
+        DeliveryRecord {
+            time: Timestamp(UnixTime::from_secs(secs)),
+            outcome: outcome.into(),
+            upstream_us,
+            ..DeliveryRecord::default()
+        }
+    }
+
+    #[test]
+    fn requests_count_in_the_interval_of_their_arrival() {
+        let mut rates = Rates::default();
+        for secs in [1000, 1009, 1020, 1001] {
+            rates.count(&record(secs, "forwarded", None));
+        }
+        rates.count(&record(1020, "refused", None));
+        let report = rates.report(UnixTime::from_secs(1025));
+        let counts: Vec<_> = report
+            .iter()
+            .map(|rate| (rate.time.0.secs(), rate.outcomes.get("forwarded").copied()))
+            .collect();
+        assert_eq!(counts, [(1000, Some(3)), (1020, Some(1))]);
+        assert_eq!(report[1].outcomes.get("refused"), Some(&1));
+        assert!(rates.report(UnixTime::from_secs(1000 + 2000)).is_empty());
+    }
+
+    #[test]
+    fn the_number_of_intervals_is_bounded() {
+        let mut rates = Rates::default();
+        for secs in (0..100_000).step_by(7) {
+            rates.count(&record(secs, "forwarded", None));
+        }
+        assert_eq!(rates.0.len(), MAX_INTERVALS);
+        rates.count(&record(5, "forwarded", None));
+        assert_eq!(rates.0.len(), MAX_INTERVALS);
+    }
+
+    #[test]
+    fn quantiles_are_the_limits_of_their_buckets() {
+        let mut rates = Rates::default();
+        for took in std::iter::repeat_n(1000, 98).chain([50_000, 50_000]) {
+            rates.count(&record(1000, "forwarded", Some(took)));
+        }
+        let report = rates.report(UnixTime::from_secs(1000));
+        let latency = report[0].upstream_ms.as_ref().unwrap();
+        assert!((1.0..=1.5).contains(&latency.p50), "{latency:?}");
+        assert!((50.0..=75.0).contains(&latency.p99), "{latency:?}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The record of one request: what the list, the detail view and the stream show.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use hookgate_core::ReplayKey;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::telemetry::access_log::Timestamp;
+
+/// The keys of the events of one delivery. Only a batch has several events.
+pub(crate) type ReplayKeys = SmallVec<[ReplayKey; 1]>;
+
+/// The facts about one request. The sender may have invented all texts of a request that did not
+/// verify.
+///
+/// The fields have the names of the access log. `None` means that the fact is unknown, or that it
+/// does not apply.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DeliveryRecord {
+    /// The number of the record. A later record has a larger number.
+    pub(crate) seq: u64,
+    pub(crate) request_id: String,
+    /// When the request arrived.
+    pub(crate) time: Timestamp,
+    pub(crate) outcome: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<Cow<'static, str>>,
+    /// The status that the sender got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream: Option<String>,
+    /// The address of the server that got the delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    /// The path without the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event_type: Option<String>,
+    /// The id that the provider gives each delivery, in a header that is not signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delivery_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content_length: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body_bytes: Option<usize>,
+    /// The headers that the scheme reads, each with its length and its shape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signed_headers: Option<String>,
+    /// How many seconds the request arrived after its timestamp.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) age_s: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) verify_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claim_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream_us: Option<u64>,
+    pub(crate) total_us: u64,
+    /// The name of the token that sent the delivery again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resent_by: Option<String>,
+    /// The request id of the delivery that was sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resent_from: Option<String>,
+    #[serde(skip)]
+    pub(crate) replay_keys: ReplayKeys,
+}
+
+impl DeliveryRecord {
+    /// Returns the texts that a search looks through.
+    pub(crate) fn searchable(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let texts = [
+            Some(&self.request_id),
+            self.event_id.as_ref(),
+            self.delivery_id.as_ref(),
+            self.event_type.as_ref(),
+            self.path.as_ref(),
+            self.user_agent.as_ref(),
+            self.key_id.as_ref(),
+        ];
+        let texts = texts.into_iter().flatten().map(Cow::from);
+        texts.chain(self.client.iter().map(|client| client.to_string().into()))
+    }
+
+    /// Whether the delivery verified.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.key_id.is_some()
+    }
+}

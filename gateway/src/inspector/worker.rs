@@ -1,0 +1,253 @@
+//! The thread of the inspector: takes the records from the queue, and stores them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hookgate_core::UnixTime;
+use hookgate_core::internal::ErrorChain;
+use hookgate_gate::Clock;
+
+use super::capture::Captured;
+use super::record::DeliveryRecord;
+use super::{Finished, Inspector, State};
+
+/// How long the thread waits for more records after the first one. Waking the thread for each
+/// record would cost more than storing the record.
+const BATCH_DELAY: Duration = Duration::from_millis(20);
+/// How often old records and captures are removed.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for the last records to reach the disk.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// The number of unverified records that the disk takes at once. A flood must not fill it.
+const UNVERIFIED_BURST: f64 = 5000.0;
+/// The number of unverified records that the disk takes for each second after a burst.
+const UNVERIFIED_PER_SECOND: f64 = 5.0;
+
+/// Ends the thread of the inspector when it is dropped, after the last records are stored.
+#[derive(Debug)]
+pub(crate) struct FlushGuard {
+    inspector: Arc<Inspector>,
+    /// The thread ends when the other end is dropped.
+    stop: Option<mpsc::Sender<()>>,
+    /// Disconnects when the thread has ended.
+    ended: Receiver<()>,
+}
+
+impl FlushGuard {
+    /// Starts the thread of `inspector`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system if it cannot start a thread.
+    pub(crate) fn start(inspector: Arc<Inspector>, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let (ending, ended) = mpsc::channel::<()>();
+        let worker = Worker {
+            inspector: Arc::clone(&inspector),
+            clock,
+            next_expiry: Instant::now(),
+            last_seq: 0,
+            budget: DiskBudget::new(Instant::now()),
+            is_disk_failing: false,
+        };
+        let thread = thread::Builder::new()
+            .name("hookgate-inspector".to_owned())
+            .spawn(move || {
+                worker.run(&stopped);
+                drop(ending);
+            })?;
+        // The inspector has one thread, so no other thread is set.
+        let _: Result<(), _> = inspector.worker.set(thread.thread().clone());
+        Ok(Self {
+            inspector,
+            stop: Some(stop),
+            ended,
+        })
+    }
+}
+
+impl Drop for FlushGuard {
+    fn drop(&mut self) {
+        self.stop.take();
+        self.inspector.unpark_worker();
+        let _: Result<(), _> = self.ended.recv_timeout(FLUSH_TIMEOUT);
+    }
+}
+
+impl Inspector {
+    /// Wakes the thread if it waits for the first record.
+    pub(super) fn wake_worker(&self) {
+        // The load keeps a busy thread's flag in the shared state of the caches.
+        if self.is_worker_idle.load(Ordering::SeqCst)
+            && self.is_worker_idle.swap(false, Ordering::SeqCst)
+        {
+            self.unpark_worker();
+        }
+    }
+
+    fn unpark_worker(&self) {
+        if let Some(thread) = self.worker.get() {
+            thread.unpark();
+        }
+    }
+}
+
+/// The state of the thread.
+struct Worker {
+    inspector: Arc<Inspector>,
+    clock: Arc<dyn Clock>,
+    next_expiry: Instant,
+    last_seq: u64,
+    budget: DiskBudget,
+    /// Whether the last write to the disk failed. Only the first failure is logged.
+    is_disk_failing: bool,
+}
+
+impl Worker {
+    /// Stores records until `stopped` disconnects and the queue is empty.
+    fn run(mut self, stopped: &Receiver<()>) {
+        loop {
+            self.wait();
+            let is_last = matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+            self.store_batch();
+            if Instant::now() >= self.next_expiry {
+                self.expire();
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the first record, and then for more of them.
+    fn wait(&self) {
+        let inspector = &self.inspector;
+        inspector.is_worker_idle.store(true, Ordering::SeqCst);
+        if inspector.queue.is_empty() {
+            thread::park_timeout(EXPIRY_INTERVAL);
+        }
+        inspector.is_worker_idle.store(false, Ordering::SeqCst);
+        thread::park_timeout(BATCH_DELAY);
+    }
+
+    /// Stores the records of the queue.
+    fn store_batch(&mut self) {
+        let inspector = Arc::clone(&self.inspector);
+        let config = inspector.capture.load_full();
+        let mut for_disk = Vec::new();
+        // Records that arrive meanwhile wait for the next batch.
+        for _ in 0..inspector.queue.len() {
+            let Some(finished) = inspector.queue.pop() else {
+                break;
+            };
+            let Finished {
+                mut record,
+                capture,
+            } = *finished;
+            record.seq = self.next_seq();
+            let class = inspector.class(&record);
+            let is_verified = record.is_verified();
+            // Redacting a capture can take long, so it happens before the lock.
+            let captured = capture.map(|raw| {
+                inspector
+                    .queued_bytes
+                    .fetch_sub(raw.len(), Ordering::Relaxed);
+                Captured::new(raw, &record, &config)
+            });
+            let record = Arc::new(record);
+            if inspector.disk.is_some() && (is_verified || self.budget.spend(Instant::now())) {
+                for_disk.push(Arc::clone(&record));
+            }
+            let mut state = inspector.state.lock();
+            let State {
+                records,
+                captures,
+                rates,
+            } = &mut *state;
+            rates.count(&record);
+            if let Some(captured) = captured {
+                captures.insert(record.seq, class, captured, &config);
+            }
+            records.insert(class, record, |_| {});
+        }
+        self.write(&for_disk);
+        inspector.newest.send_if_modified(|newest| {
+            let is_newer = *newest != self.last_seq;
+            *newest = self.last_seq;
+            is_newer
+        });
+    }
+
+    /// Returns a number that is larger than all earlier ones, also after a restart: the time in
+    /// microseconds.
+    fn next_seq(&mut self) -> u64 {
+        let now = self.clock.now().millis().saturating_mul(1000);
+        self.last_seq = u64::try_from(now).unwrap_or(0).max(self.last_seq + 1);
+        self.last_seq
+    }
+
+    fn write(&mut self, records: &[Arc<DeliveryRecord>]) {
+        if let (Some(disk), false) = (&self.inspector.disk, records.is_empty()) {
+            let result = disk.insert(records);
+            self.log_disk(
+                result,
+                "cannot write records to the history of the inspector",
+            );
+        }
+    }
+
+    fn expire(&mut self) {
+        self.next_expiry = Instant::now() + EXPIRY_INTERVAL;
+        let now: UnixTime = self.clock.now();
+        self.inspector.state.lock().captures.expire(now);
+        if let Some(disk) = &self.inspector.disk {
+            let result = disk.expire(now);
+            self.log_disk(
+                result,
+                "cannot remove old records from the history of the inspector",
+            );
+        }
+    }
+
+    /// Logs the first of several failures of the disk.
+    fn log_disk(&mut self, result: rusqlite::Result<()>, message: &str) {
+        match result {
+            Ok(()) => self.is_disk_failing = false,
+            Err(error) if !self.is_disk_failing => {
+                self.is_disk_failing = true;
+                tracing::error!(error = %ErrorChain(&error), "{message}");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Limits how many unverified records the disk takes.
+#[derive(Debug)]
+struct DiskBudget {
+    records: f64,
+    filled: Instant,
+}
+
+impl DiskBudget {
+    fn new(now: Instant) -> Self {
+        Self {
+            records: UNVERIFIED_BURST,
+            filled: now,
+        }
+    }
+
+    /// Returns whether the disk takes one more record.
+    fn spend(&mut self, now: Instant) -> bool {
+        let earned = (now - self.filled).as_secs_f64() * UNVERIFIED_PER_SECOND;
+        self.records = (self.records + earned).min(UNVERIFIED_BURST);
+        self.filled = now;
+        let is_enough = self.records >= 1.0;
+        self.records -= f64::from(u8::from(is_enough));
+        is_enough
+    }
+}
