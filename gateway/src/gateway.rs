@@ -39,6 +39,8 @@ pub(crate) struct Gateway {
     traces: Traces,
     /// `None` without a table `[inspector]`.
     inspector: Option<Arc<Inspector>>,
+    /// Whether the access log, traces or the inspector need the facts about each request.
+    describes_requests: bool,
     request_ids: RequestIds,
     unverified_bodies: UnverifiedBodies,
     refusal_rate: RefusalRateLimiter,
@@ -74,6 +76,7 @@ impl Gateway {
             running: ArcSwap::from_pointee(RuntimeState::new(config, &metrics, None)?),
             connection_refusals: ConnectionRefusalLog::new(&metrics),
             metrics,
+            describes_requests: access_log.is_on() || traces.is_on() || inspector.is_some(),
             access_log,
             traces,
             inspector,
@@ -164,6 +167,11 @@ impl Gateway {
 
     pub(crate) fn gate(&self) -> &Gate<Store> {
         &self.gate
+    }
+
+    /// Returns whether the access log, traces or the inspector need the facts about each request.
+    pub(crate) fn describes_requests(&self) -> bool {
+        self.describes_requests
     }
 
     pub(crate) fn access_log(&self) -> &AccessLog {

@@ -1,33 +1,31 @@
 //! Collects the facts about one request while it is served, and counts its metrics at once.
 //! Only the time for its verification is counted at the end.
 //!
-//! When the record is dropped, it becomes a line of the access log and a span of the trace, if
-//! they are on. A rate-limited refusal gets no line. Each record that is not yet dropped also
-//! counts as a delivery in progress.
+//! When the record ends, it becomes a line of the access log, a span of the trace and a record of
+//! the inspector, if they are on. A rate-limited refusal gets no line. Each record that is not
+//! yet dropped also counts as a delivery in progress.
 
 use std::error::Error;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::Chunk;
-use hookgate_core::Verified;
 use hookgate_core::internal::ErrorChain;
+use hookgate_core::{Chunk, UnixTime, Verified};
 use hookgate_gate::{BodyError, BodySource, ObservedVerdict, Reason, Refusal};
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue};
-use pingora_http::RequestHeader;
+use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::inspector::Finished;
 use crate::inspector::record::DeliveryRecord;
 use crate::pipeline::downstream::Downstream;
-use crate::pipeline::refused_request;
+use crate::pipeline::request_facts;
 use crate::pipeline::route::Route;
 use crate::poll::time_blocked;
-use crate::telemetry::access_log::{Line, Microseconds, RefusedRequest, Timestamp};
+use crate::telemetry::access_log::{Line, RequestFacts, SenderText, Timestamp};
+use crate::telemetry::outcome::RequestOutcome;
 use crate::telemetry::trace::Span;
 
 /// The facts about one request.
@@ -40,19 +38,20 @@ pub(crate) struct AccessRecord<'g> {
     /// When the previous step ended.
     step_start: Instant,
     route: Option<Arc<Route>>,
-    request_target: Option<String>,
-    outcome: &'static str,
+    outcome: RequestOutcome,
     reason: Option<Reason>,
     status: Option<u16>,
     key_id: Option<String>,
     event_id: Option<String>,
+    event_type: Option<String>,
     attempt: Option<u32>,
     body_bytes: Option<usize>,
-    refused: Option<Box<RefusedRequest>>,
+    server: Option<SocketAddr>,
     verify: Option<Duration>,
     claim: Option<Duration>,
     upstream: Option<Duration>,
     span: Option<Span>,
+    is_written: bool,
 }
 
 impl<'g> AccessRecord<'g> {
@@ -67,19 +66,20 @@ impl<'g> AccessRecord<'g> {
             start,
             step_start: start,
             route: None,
-            request_target: None,
-            outcome: "refused",
+            outcome: RequestOutcome::Refused,
             reason: None,
             status: None,
             key_id: None,
             event_id: None,
+            event_type: None,
             attempt: None,
             body_bytes: None,
-            refused: None,
+            server: None,
             verify: None,
             claim: None,
             upstream: None,
             span: None,
+            is_written: false,
         }
     }
 
@@ -88,11 +88,10 @@ impl<'g> AccessRecord<'g> {
         self.route = Some(Arc::clone(route));
     }
 
-    /// Records the target of a request that no source has.
-    pub(crate) fn unrouted(&mut self, request: &RequestHeader) {
-        if self.gateway.access_log().is_on() || self.gateway.traces().is_on() {
-            self.request_target = Some(request_target(request));
-        }
+    /// Records that no source has the request.
+    pub(crate) fn unrouted(&mut self) {
+        // The route of an earlier configuration, if a reload has removed the source.
+        self.route = None;
     }
 
     /// Returns the duration of the step that ends now. One reading of the clock ends this step
@@ -109,15 +108,15 @@ impl<'g> AccessRecord<'g> {
         *self.verify.get_or_insert_default() += took;
     }
 
-    /// Records the key, the event id and the body size of a verified delivery, and counts its
+    /// Records the key, the event and the body size of a verified delivery, and counts its
     /// metrics.
     pub(crate) fn verified(&mut self, route: &Route, verified: &Verified) {
-        let now = self.gateway.gate().clock().now();
-        route.metrics.verified(verified, now);
+        route.metrics.verified(verified, self.now());
         self.body_bytes = Some(verified.body().len());
-        if self.gateway.access_log().is_on() || self.gateway.traces().is_on() {
+        if self.gateway.describes_requests() {
             self.key_id = Some(verified.key_id().to_owned());
             self.event_id = verified.id().map(str::to_owned);
+            self.event_type = verified.event_type().map(str::to_owned);
         }
     }
 
@@ -129,14 +128,14 @@ impl<'g> AccessRecord<'g> {
 
     /// Records and counts a delivery whose event was delivered before.
     pub(crate) fn duplicate(&mut self, route: &Route, status: u16) {
-        self.outcome = "duplicate";
+        self.outcome = RequestOutcome::Duplicate;
         self.status = Some(status);
         route.metrics.duplicate();
     }
 
     /// Records and counts a handshake of the provider.
     pub(crate) fn handshake(&mut self, route: &Route, status: u16) {
-        self.outcome = "handshake";
+        self.outcome = RequestOutcome::Handshake;
         self.status = Some(status);
         route.metrics.handshake();
     }
@@ -146,35 +145,37 @@ impl<'g> AccessRecord<'g> {
         self.outcome = match verdict {
             ObservedVerdict::Duplicate => {
                 route.metrics.duplicate();
-                "observed_duplicate"
+                RequestOutcome::ObservedDuplicate
             }
             ObservedVerdict::Handshake => {
                 route.metrics.handshake();
-                "observed_handshake"
+                RequestOutcome::ObservedHandshake
             }
             ObservedVerdict::Refused(refusal) => {
                 self.record_reason(Some(route), refusal.reason());
-                "observed_refused"
+                RequestOutcome::ObservedRefused
             }
             _ => {
                 route.metrics.forwarded();
-                "observed_forwarded"
+                RequestOutcome::ObservedForwarded
             }
         };
     }
 
     /// Records the status and the duration of the upstream's response, and counts both. `None`
-    /// means that there was no response.
+    /// means that there was no response. `server` is the backend that was tried last.
     pub(crate) fn upstream_responded(
         &mut self,
         route: &Route,
         status: Option<http::StatusCode>,
+        server: Option<SocketAddr>,
         attempt: u32,
     ) {
         let took = self.end_step();
         route.upstream_metrics.observe_response(status, took);
         self.upstream = Some(took);
         self.attempt = Some(attempt);
+        self.server = server;
         self.status = status.map(|status| status.as_u16());
     }
 
@@ -183,12 +184,7 @@ impl<'g> AccessRecord<'g> {
         if !self.gateway.traces().is_on() {
             return HeaderMap::new();
         }
-        let start = self
-            .gateway
-            .gate()
-            .clock()
-            .now()
-            .minus(self.start.elapsed());
+        let start = self.now().minus(self.start.elapsed());
         let mut outbound = HeaderMap::new();
         self.span = self
             .gateway
@@ -199,7 +195,7 @@ impl<'g> AccessRecord<'g> {
 
     /// Records and counts a forwarded delivery.
     pub(crate) fn forwarded(&mut self, route: &Route) {
-        self.outcome = "forwarded";
+        self.outcome = RequestOutcome::Forwarded;
         route.metrics.forwarded();
     }
 
@@ -207,28 +203,12 @@ impl<'g> AccessRecord<'g> {
     pub(crate) fn refused(&mut self, route: Option<&Route>, refusal: Refusal) {
         let reason = refusal.reason();
         if reason == Reason::InFlight {
-            self.outcome = "busy";
+            self.outcome = RequestOutcome::Busy;
         } else if reason == Reason::Duplicate {
-            self.outcome = "duplicate";
+            self.outcome = RequestOutcome::Duplicate;
         }
         self.status = Some(refusal.status().as_u16());
         self.record_reason(route, reason);
-    }
-
-    /// Records the facts about a refused request. Call this after the refusal is
-    /// recorded: a refusal by the rate limit gets no line, and needs no facts.
-    pub(crate) fn describe_refused(&mut self, route: &Route, downstream: &Downstream<'_>) {
-        let is_logged = self.gateway.access_log().is_on() || self.gateway.traces().is_on();
-        let is_senders_fault = match self.reason {
-            Some(Reason::RateLimited) | None => false,
-            Some(reason) => Refusal::from(reason).status().is_client_error(),
-        };
-        if is_logged && is_senders_fault {
-            let now = self.gateway.gate().clock().now();
-            let (request, len) = (downstream.request(), downstream.declared_len());
-            let refused = refused_request::describe(route, request, len, now);
-            self.refused = Some(refused.into());
-        }
     }
 
     /// Counts the bytes of a body that is being received.
@@ -276,59 +256,112 @@ impl<'g> AccessRecord<'g> {
         );
     }
 
-    fn line(&self) -> Line<'_> {
-        let us = |took: Option<Duration>| took.map(Microseconds);
+    /// Ends the record, with the facts about its request.
+    pub(crate) fn end(mut self, downstream: &Downstream<'_>) {
+        if self.gateway.describes_requests() {
+            let route = self.route.as_deref();
+            let mut request = request_facts::collect(route, downstream);
+            if let Some(route) = route.filter(|_| self.is_senders_fault()) {
+                let arrived = self.now().minus(self.start.elapsed());
+                let signed =
+                    request_facts::describe_signed_headers(route, downstream.request(), arrived);
+                request.signed = Some(signed);
+            }
+            self.write(Some(&request));
+        }
+    }
+
+    /// Returns whether the request was refused, or would be in observe mode, for something that
+    /// its sender can change.
+    fn is_senders_fault(&self) -> bool {
+        match self.reason {
+            Some(Reason::RateLimited) | None => false,
+            Some(reason) => Refusal::from(reason).status().is_client_error(),
+        }
+    }
+
+    /// Writes the line of the access log, the span of the trace and the record of the inspector.
+    fn write(&mut self, request: Option<&RequestFacts<'_>>) {
+        let span = self.span.take();
+        let line = self.line(request);
+        // Rate-limited refusals are only counted: a flood must not fill the log.
+        if self.reason != Some(Reason::RateLimited) {
+            self.gateway.access_log().write(&line);
+        }
+        self.gateway.traces().end(span, &line);
+        if let Some(inspector) = self.gateway.inspector() {
+            let record = self.inspected(request);
+            inspector.record(Box::new(Finished {
+                record,
+                capture: None,
+            }));
+        }
+        self.is_written = true;
+    }
+
+    fn line<'l>(&'l self, request: Option<&'l RequestFacts<'l>>) -> Line<'l> {
         let route = self.route.as_deref();
         Line {
-            time: Timestamp(self.gateway.gate().clock().now()),
+            time: self.now(),
             request_id: &self.id,
             outcome: self.outcome,
             reason: self.reason.map(Reason::label),
             status: self.status,
             source: route.map(|route| route.source.name()),
-            request_target: self.request_target.as_deref(),
+            request,
             client: self.client,
             key_id: self.key_id.as_deref(),
             event_id: self.event_id.as_deref(),
+            event_type: self.event_type.as_deref(),
             attempt: self.attempt,
             upstream: self.upstream.and(route).map(|route| route.upstream.name()),
+            server: self.server,
             body_bytes: self.body_bytes,
-            refused: self.refused.as_deref(),
-            verify_us: us(self.verify),
-            claim_us: us(self.claim),
-            upstream_us: us(self.upstream),
-            total_us: Microseconds(self.start.elapsed()),
+            verify: self.verify,
+            claim: self.claim,
+            upstream_wait: self.upstream,
+            total: self.start.elapsed(),
         }
+    }
+
+    fn now(&self) -> UnixTime {
+        self.gateway.gate().clock().now()
     }
 }
 
 impl AccessRecord<'_> {
     /// Moves the facts into a record of the inspector.
-    fn inspected(&mut self) -> DeliveryRecord {
+    fn inspected(&mut self, request: Option<&RequestFacts<'_>>) -> DeliveryRecord {
         let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let total = self.start.elapsed();
-        let arrived = self.gateway.gate().clock().now().minus(total);
         let route = self.route.as_deref();
-        let refused = self.refused.take();
         let source = route.map(|route| &route.source);
+        let upstream = self.upstream.and(route).map(|route| route.upstream.name());
+        let text = |text: Option<SenderText<'_>>| text.map(SenderText::to_text);
+        let signed = request.and_then(|request| request.signed.as_ref());
         DeliveryRecord {
-            time: Timestamp(arrived),
-            outcome: self.outcome.into(),
+            time: Timestamp(self.now().minus(total)),
+            outcome: self.outcome.label().into(),
             reason: self.reason.map(|reason| reason.label().into()),
             status: self.status,
             source: source.map(|source| source.name().to_owned()),
             provider: source.and_then(|source| source.provider().map(str::to_owned)),
-            upstream: self
-                .upstream
-                .and(route)
-                .map(|route| route.upstream.name().to_owned()),
-            path: self.request_target.take(),
+            upstream: upstream.map(str::to_owned),
+            server: self.server.map(|server| server.to_string()),
+            method: request.map(|request| request.method.to_owned()),
+            path: request.map(|request| request.path.to_owned()),
             event_id: self.event_id.take(),
+            event_type: self.event_type.take(),
+            delivery_id: request.and_then(|request| text(request.delivery_id)),
             key_id: self.key_id.take(),
             attempt: self.attempt,
             client: self.client,
+            user_agent: request.and_then(|request| text(request.user_agent)),
+            content_type: request.and_then(|request| text(request.content_type)),
+            content_length: request.and_then(|request| request.content_length),
             body_bytes: self.body_bytes,
-            signed_headers: refused.map(|refused| refused.signed_headers),
+            signed_headers: signed.map(|signed| signed.shapes.clone()),
+            age_s: signed.and_then(|signed| signed.age_s),
             verify_us: self.verify.map(us),
             claim_us: self.claim.map(us),
             upstream_us: self.upstream.map(us),
@@ -344,36 +377,12 @@ impl Drop for AccessRecord<'_> {
         if let Some(took) = self.verify {
             self.gateway.metrics().observe_verification(took);
         }
-        let traces = self.gateway.traces();
-        if self.gateway.access_log().is_on() || traces.is_on() {
-            let span = self.span.take();
-            let line = self.line();
-            // Rate-limited refusals are only counted: a flood must not fill the log.
-            if self.reason != Some(Reason::RateLimited) {
-                self.gateway.access_log().write(&line);
-            }
-            traces.end(span, &line);
-        }
-        if let Some(inspector) = self.gateway.inspector() {
-            let record = self.inspected();
-            inspector.record(Box::new(Finished {
-                record,
-                capture: None,
-            }));
+        // The head of the request could not be parsed, or the delivery was cancelled.
+        if !self.is_written && self.gateway.describes_requests() {
+            self.write(None);
         }
         self.gateway.end_delivery();
     }
-}
-
-/// Returns the method, host and path. The query is left out, because some providers put a
-/// token into it.
-fn request_target(request: &RequestHeader) -> String {
-    /// Maximum number of characters, enough to recognise a mistyped path.
-    const MAX_CHARS: usize = 200;
-    let host = request.headers.get(HOST).map(HeaderValue::as_bytes);
-    let host = String::from_utf8_lossy(host.unwrap_or_default());
-    let target = format!("{} {host}{}", request.method, request.uri.path());
-    target.chars().take(MAX_CHARS).collect()
 }
 
 /// A body that adds the time during which its chunks were pending to `blocked`, and their bytes

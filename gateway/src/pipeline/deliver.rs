@@ -12,23 +12,29 @@ impl Gateway {
     /// written at the end.
     pub(crate) async fn deliver(&self, downstream: &mut Downstream<'_>) {
         let mut record = AccessRecord::start(self, downstream.address());
-        let Some(Admitted { route, admission }) = self.admit(downstream, &mut record).await else {
-            record.unrouted(downstream.request());
+        self.admit_and_respond(downstream, &mut record).await;
+        record.end(downstream);
+    }
+
+    async fn admit_and_respond(
+        &self,
+        downstream: &mut Downstream<'_>,
+        record: &mut AccessRecord<'_>,
+    ) {
+        let Some(Admitted { route, admission }) = self.admit(downstream, record).await else {
+            record.unrouted();
             let unknown = Reason::SourceUnknown.into();
-            return self.refuse(downstream, None, unknown, &mut record).await;
+            return self.refuse(downstream, None, unknown, record).await;
         };
         match admission {
             Ok(Admission::Forward(delivery)) => {
                 let delivery = Forwardable::Verified(delivery);
-                self.forward(downstream, &route, delivery, &mut record)
-                    .await;
+                self.forward(downstream, &route, delivery, record).await;
             }
             Ok(Admission::Observed(observed)) => {
                 record.observed(&route, observed.verdict());
-                record.describe_refused(&route, downstream);
                 let observed = Forwardable::Observed(observed);
-                self.forward(downstream, &route, observed, &mut record)
-                    .await;
+                self.forward(downstream, &route, observed, record).await;
             }
             Ok(Admission::Duplicate(duplicate)) => {
                 let (response, trailers) = duplicate.response(downstream.audience());
@@ -45,12 +51,11 @@ impl Gateway {
                 // The gate recognises some handshakes by their head, so their body may be
                 // unread.
                 let keep_alive = downstream.prepare_early_response().await;
-                self.send_response(downstream, head.into(), body, keep_alive, &record)
+                self.send_response(downstream, head.into(), body, keep_alive, record)
                     .await;
             }
             Err(refusal) => {
-                self.refuse(downstream, Some(&route), refusal, &mut record)
-                    .await;
+                self.refuse(downstream, Some(&route), refusal, record).await;
             }
         }
     }

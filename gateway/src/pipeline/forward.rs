@@ -10,7 +10,7 @@ use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::route::Route;
 use crate::run::store::Store;
-use crate::upstream::{Event, ForwardContext, ForwardError, Request, UpstreamResponse};
+use crate::upstream::{Event, ForwardContext, ForwardError, Request};
 
 impl Gateway {
     /// Forwards a delivery and relays the response of the upstream. A sender that disconnects
@@ -50,8 +50,11 @@ impl Gateway {
             guarantee: route.source.delivery_guarantee(),
         };
         let sent = route.upstream.send(&request, &body, event).await;
-        let status = sent.as_ref().ok().map(UpstreamResponse::status);
-        record.upstream_responded(route, status, settlement.attempt());
+        let (status, server) = match &sent {
+            Ok(response) => (Some(response.status()), Some(response.server())),
+            Err(error) => (None, error.server),
+        };
+        record.upstream_responded(route, status, server, settlement.attempt());
         match sent {
             Ok(response) => {
                 if is_enforced {

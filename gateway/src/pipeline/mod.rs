@@ -8,7 +8,7 @@ pub(crate) mod downstream;
 pub(crate) mod forward;
 pub(crate) mod grpc_relay;
 pub(crate) mod refuse;
-pub(crate) mod refused_request;
+pub(crate) mod request_facts;
 pub(crate) mod request_id;
 pub(crate) mod respond;
 pub(crate) mod route;

@@ -28,9 +28,6 @@ impl Gateway {
         let refusal = self.limit_refusal_rate(refusal, source, downstream.address());
         let refusal = route.map_or(refusal, |route| route.source.shape(refusal));
         record.refused(route, refusal);
-        if let Some(route) = route {
-            record.describe_refused(route, downstream);
-        }
         if let Some(error) = downstream.body_error() {
             record.log_lost_body(error);
         }

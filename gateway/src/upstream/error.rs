@@ -16,6 +16,8 @@ pub(crate) struct ForwardError {
     pub(crate) reason: Reason,
     /// How the claim of the delivery is settled.
     pub(crate) outcome: Outcome,
+    /// The backend that was tried last.
+    pub(crate) server: Option<SocketAddr>,
     cause: Cause,
 }
 
@@ -26,6 +28,7 @@ impl ForwardError {
         Self {
             reason,
             outcome: Outcome::Failed,
+            server: None,
             cause: cause.into(),
         }
     }
@@ -35,7 +38,16 @@ impl ForwardError {
         Self {
             reason,
             outcome: Outcome::Unknown,
+            server: None,
             cause: cause.into(),
+        }
+    }
+
+    /// Adds the backend that was tried.
+    pub(super) fn at(self, server: SocketAddr) -> Self {
+        Self {
+            server: Some(server),
+            ..self
         }
     }
 

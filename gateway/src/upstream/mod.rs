@@ -210,7 +210,8 @@ impl Upstream {
             let attempt = self.attempt(&backend, choice, request, body, deadline);
             match attempt.await {
                 Err((_, RetryDecision::NewConnection)) => choice = ConnectionChoice::New,
-                outcome => break outcome?,
+                Ok(exchanged) => break exchanged,
+                Err((error, decision)) => return Err((error.at(backend.address), decision)),
             }
         };
         Ok(UpstreamResponse {

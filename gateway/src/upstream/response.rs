@@ -1,5 +1,6 @@
 //! The response of a backend: its head, and its body as it arrives.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -30,6 +31,11 @@ pub(crate) struct UpstreamResponse<'u> {
 impl UpstreamResponse<'_> {
     pub(crate) fn status(&self) -> StatusCode {
         self.head().status
+    }
+
+    /// Returns the address of the backend.
+    pub(crate) fn server(&self) -> SocketAddr {
+        self.backend.address
     }
 
     pub(crate) fn head(&self) -> &ResponseHeader {

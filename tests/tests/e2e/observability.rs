@@ -3,10 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use hookgate_core::{Provider, Secret, Signer};
 use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, now, send, send_raw};
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokio::time::sleep;
+
+const GITHUB_SECRET: &str = "2b94a135f0c8a6de2b94a135f0c8a6de";
 
 fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
@@ -98,6 +102,8 @@ async fn every_request_has_one_access_log_line() {
         assert_eq!(line["upstream_us"].is_u64(), forwarded, "{line}");
         assert_eq!(line["upstream"].is_string(), forwarded, "{line}");
         assert_eq!(line["attempt"].is_u64(), forwarded, "{line}");
+        let server = forwarded.then(|| upstream.address().to_string());
+        assert_eq!(line["server"].as_str(), server.as_deref(), "{line}");
     }
     // The refusal names the request id, which the access log has too.
     let response = send(
@@ -189,6 +195,66 @@ async fn the_line_of_a_refused_delivery_describes_what_its_sender_sent() {
     send(gateway.address(), beatapi().delivery("evt_2")).await;
     let line = &lines(&gateway, before + 1).await[before];
     assert_eq!(line.get("signed_headers"), None, "{line}");
+}
+
+/// An operator looks for a delivery by the id that the provider's dashboard shows, which some
+/// providers do not sign.
+#[tokio::test]
+async fn every_line_names_the_path_the_delivery_id_and_the_user_agent() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .table(
+            "[[sources]]\nname = \"github\"\npath = \"/hooks/github\"\nprovider = \"github\"\n\
+             secrets = [\"env:SECRET_GITHUB\"]\nupstream = \"app\"",
+        )
+        .env("SECRET_GITHUB", GITHUB_SECRET)
+        .start();
+    let provider = Provider::named("github").expect("the catalogue has the provider");
+    let secret = Secret::new(GITHUB_SECRET).expect("the secret is not empty");
+    let signer = Signer::new(provider.scheme(), &secret).expect("the secret fits the scheme");
+    let body = Bytes::from_static(b"{\"action\":\"opened\"}");
+    let id = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
+    let signed = signer.sign(&body, now(), Some(id));
+    let signature = &signed.expect("the delivery is signed")["x-hub-signature-256"];
+    let forged = HeaderValue::from_static("sha256=00");
+    let delivery = |signature: &HeaderValue, path: &str| {
+        let headers = [
+            ("x-hub-signature-256", signature.clone()),
+            ("x-github-delivery", HeaderValue::from_static(id)),
+            (
+                "user-agent",
+                HeaderValue::from_static("GitHub-Hookshot/044aadd"),
+            ),
+        ];
+        let headers = headers.map(|(name, value)| (HeaderName::from_static(name), value));
+        let mut request = beatapi().request(headers.into_iter().collect(), body.clone());
+        *request.uri_mut() = path.parse().expect("the path is valid");
+        request
+    };
+    for (signature, path, outcome) in [
+        (signature, "/hooks/github", "forwarded"),
+        (signature, "/hooks/github?token=secret", "duplicate"),
+        (&forged, "/hooks/github?token=secret", "refused"),
+        (signature, "/nowhere?token=secret", "refused"),
+    ] {
+        let before = gateway.access_log().len();
+        send(gateway.address(), delivery(signature, path)).await;
+        let line = &lines(&gateway, before + 1).await[before];
+        assert_eq!(line["outcome"], outcome, "{line}");
+        assert_eq!(line["user_agent"], "GitHub-Hookshot/044aadd", "{line}");
+        assert!(!line.to_string().contains("secret"), "{line}");
+        if path.starts_with("/nowhere") {
+            let target = "POST hooks.example/nowhere";
+            assert_eq!(line["request_target"], target, "{line}");
+            assert_eq!(line.get("path"), None, "{line}");
+            // Which header has the id is not known without a source.
+            assert_eq!(line.get("delivery_id"), None, "{line}");
+        } else {
+            assert_eq!(line["method"], "POST", "{line}");
+            assert_eq!(line["path"], "/hooks/github", "{line}");
+            assert_eq!(line["delivery_id"], id, "{line}");
+        }
+    }
 }
 
 #[tokio::test]

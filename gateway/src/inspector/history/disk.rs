@@ -96,7 +96,7 @@ impl DiskHistory {
                     .flat_map(|key| *key.as_bytes())
                     .collect();
                 // This cannot fail: every field is a text or a number.
-                let json = serde_json::to_string(record).unwrap_or_default();
+                let json = serde_json::to_string(&**record).unwrap_or_default();
                 insert.execute(params![
                     record.seq.cast_signed(),
                     record.request_id,

@@ -14,7 +14,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan};
 
-use crate::telemetry::access_log::{Line, Microseconds};
+use crate::telemetry::access_log::{Line, SenderText};
 
 /// The variables of the OpenTelemetry specification that name the collector.
 const ENDPOINTS: [&str; 2] = [
@@ -93,9 +93,9 @@ impl Traces {
         let Some(collector) = &self.0 else {
             return;
         };
-        let end = system_time(line.time.0);
+        let end = system_time(line.time);
         let mut span = span.unwrap_or_else(|| {
-            let start = end.checked_sub(line.total_us.0).unwrap_or(end);
+            let start = end.checked_sub(line.total).unwrap_or(end);
             collector.start(start, &Context::new())
         });
         if span.is_recording() {
@@ -136,23 +136,38 @@ fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
     let number = |key: &'static str, value: Option<u128>| {
         value.map(|value| KeyValue::new(key, i64::try_from(value).unwrap_or(i64::MAX)))
     };
-    let micros = |took: Option<Microseconds>| took.map(|took| took.0.as_micros());
+    let micros = |took: Option<Duration>| took.map(|took| took.as_micros());
+    let request = line.request;
+    let header = |key: &'static str, value: Option<SenderText<'_>>| {
+        value.map(|value| KeyValue::new(key, value.to_text()))
+    };
     [
         text("hookgate.request_id", Some(line.request_id)),
-        text("hookgate.outcome", Some(line.outcome)),
+        text("hookgate.outcome", Some(line.outcome.label())),
         text("hookgate.reason", line.reason),
         text("hookgate.source", line.source),
         text("hookgate.key_id", line.key_id),
         text("hookgate.event_id", line.event_id),
+        text("hookgate.event_type", line.event_type),
         text("hookgate.upstream", line.upstream),
         number("hookgate.attempt", line.attempt.map(u128::from)),
-        number("hookgate.verify_us", micros(line.verify_us)),
-        number("hookgate.claim_us", micros(line.claim_us)),
-        number("hookgate.upstream_us", micros(line.upstream_us)),
+        number("hookgate.verify_us", micros(line.verify)),
+        number("hookgate.claim_us", micros(line.claim)),
+        number("hookgate.upstream_us", micros(line.upstream_wait)),
         number("http.response.status_code", line.status.map(u128::from)),
         number(
             "http.request.body.size",
             line.body_bytes.map(|bytes| bytes as u128),
+        ),
+        text("http.request.method", request.map(|request| request.method)),
+        text("url.path", request.map(|request| request.path)),
+        header(
+            "user_agent.original",
+            request.and_then(|request| request.user_agent),
+        ),
+        header(
+            "hookgate.delivery_id",
+            request.and_then(|request| request.delivery_id),
         ),
     ]
     .into_iter()

@@ -1,0 +1,39 @@
+//! The outcome of a request, in the access log, in traces and in metrics.
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestOutcome {
+    /// The sender got the response of the upstream.
+    Forwarded,
+    /// The event was delivered before.
+    Duplicate,
+    /// Another delivery of the event was in flight and did not end in time.
+    Busy,
+    Refused,
+    Handshake,
+    /// In observe mode: the request was forwarded, and enforcement would forward it too.
+    ObservedForwarded,
+    /// In observe mode: enforcement would acknowledge the delivery as a duplicate.
+    ObservedDuplicate,
+    /// In observe mode: enforcement would respond to the handshake.
+    ObservedHandshake,
+    /// In observe mode: enforcement would refuse the request.
+    ObservedRefused,
+}
+
+impl RequestOutcome {
+    /// Returns the stable label for logs, metrics and traces.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Duplicate => "duplicate",
+            Self::Busy => "busy",
+            Self::Refused => "refused",
+            Self::Handshake => "handshake",
+            Self::ObservedForwarded => "observed_forwarded",
+            Self::ObservedDuplicate => "observed_duplicate",
+            Self::ObservedHandshake => "observed_handshake",
+            Self::ObservedRefused => "observed_refused",
+        }
+    }
+}
