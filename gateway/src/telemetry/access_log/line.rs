@@ -185,7 +185,7 @@ fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
             match character {
                 '"' | '\\' => out.extend([b'\\', character as u8]),
                 ' '..='~' => out.push(character as u8),
-                // The standard library escapes what a terminal does not print as one character.
+                // The standard library escapes each character that does not print as itself.
                 _ if character.escape_debug().len() == 1 => {
                     out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
                 }

@@ -14,7 +14,7 @@ pub(crate) struct RequestFacts<'r> {
     pub(crate) user_agent: Option<SenderText<'r>>,
     /// The id that the provider gives each delivery, in a header that is not signed.
     pub(crate) delivery_id: Option<SenderText<'r>>,
-    /// What the scheme found in the head, only if the refusal is the sender's fault.
+    /// The signed headers, only if the refusal is the sender's fault.
     pub(crate) signed: Option<SignedHeaders>,
 }
 
