@@ -1,0 +1,35 @@
+// The keyboard: one table of keys, which the help shows too.
+
+import { byId, el, replace } from "./dom.js";
+import { isOpen } from "./dialog.js";
+
+const KEYS = [
+  ["j", "ArrowDown", "next delivery", "down"],
+  ["k", "ArrowUp", "previous delivery", "up"],
+  ["Enter", null, "open the delivery", null],
+  ["Escape", null, "close the delivery, or leave the list", "back"],
+  ["/", null, "search", "search"],
+  ["r", null, "refresh", "refresh"],
+  ["n", null, "show the new deliveries", "newest"],
+  ["?", null, "this help", "help"],
+];
+
+const NAMES = { ArrowDown: "↓", ArrowUp: "↑", Escape: "Esc" };
+const keycap = (key) => el("kbd", {}, NAMES[key] ?? key);
+
+/** Connects the keys. `acts` has a function for each name in the table. */
+export function start(acts) {
+  replace(byId("help-keys"), ...KEYS.map(([key, other, text]) => el("div", {},
+    el("dt", {}, keycap(key), ...(other ? [" or ", keycap(other)] : [])), el("dd", {}, text))));
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || isOpen()) return;
+    const entry = KEYS.find(([key, other]) => event.key === key || event.key === other);
+    const name = entry?.[3];
+    if (!name || !acts[name]) return;
+    const field = event.target.closest?.("input, select, textarea");
+    if (field && name !== "back") return;
+    // The arrow keys scroll a focused block of text.
+    if (event.key.startsWith("Arrow") && event.target.closest?.("pre, .scroll, summary")) return;
+    if (acts[name](field) !== false) event.preventDefault();
+  });
+}
