@@ -85,7 +85,7 @@ export function fillBar(part, whole, label) {
   const share = whole > 0 ? Math.min(part / whole, 1) : 0;
   const level = share >= 0.9 ? "bad" : share >= 0.75 ? "warn" : "good";
   return svg("svg", {
-    class: "fill-bar", viewBox: "0 0 100 6", preserveAspectRatio: "none", role: "img", "aria-label": label,
+    class: "gauge", viewBox: "0 0 100 6", preserveAspectRatio: "none", role: "img", "aria-label": label,
   }, svg("rect", { width: 100, height: 6, class: "track" }),
   svg("rect", { width: share * 100, height: 6, class: `level-${level}` }));
 }
