@@ -49,7 +49,6 @@ export async function open(id, { focus = true } = {}) {
     if (!signal.aborted) target.removeAttribute("aria-busy");
   }
   if (focus && !signal.aborted) byId("detail-title")?.focus({ preventScroll: true });
-  byId("detail").scrollTo?.({ top: 0 });
 }
 
 const heading = (...children) => el("h2", { id: "detail-title", tabindex: "-1" }, ...children);

@@ -3,7 +3,7 @@
 
 import { getJson } from "./api.js";
 import { button, byId, replace } from "./dom.js";
-import { clock, count, counted } from "./format.js";
+import { count, counted, dateTime } from "./format.js";
 import { deliveryRow, gapRow } from "./row.js";
 import { Stream } from "./stream.js";
 
@@ -66,8 +66,19 @@ export function stop() {
 export function setOpen(id) {
   detailOpen = id !== null;
   for (const row of body().querySelectorAll("[aria-current]")) row.removeAttribute("aria-current");
-  rowOf(id)?.querySelector("a").setAttribute("aria-current", "true");
+  const row = rowOf(id);
+  row?.querySelector("a").setAttribute("aria-current", "true");
+  revealInPane(row);
   schedule();
+}
+
+// Beside a detail, the list scrolls by itself. The window must not move.
+function revealInPane(row) {
+  const pane = byId("list");
+  if (!row || pane.scrollHeight <= pane.clientHeight) return;
+  const [inner, outer] = [row.getBoundingClientRect(), pane.getBoundingClientRect()];
+  if (inner.top < outer.top) pane.scrollTop += inner.top - outer.top - 8;
+  else if (inner.bottom > outer.bottom) pane.scrollTop += inner.bottom - outer.bottom + 8;
 }
 
 const rowOf = (id) => (id === null ? null : entries.find((entry) => entry.record?.request_id === id)?.row ?? null);
@@ -155,7 +166,8 @@ function showAnswer(message) {
   const shown = entries.filter((entry) => entry.record).length;
   const more = nextBefore === null ? "" : " or more";
   if (searched) answer(`Yes: ${count(shown)}${more} ${shown === 1 ? "delivery matches" : "deliveries match"}.`, "good");
-  else answer(`${counted(shown, "delivery", "deliveries")}${since ? `, recorded since ${clock(since)}` : ""}`, "calm");
+  else if (more) answer(`The newest ${counted(shown, "delivery", "deliveries")}`, "calm");
+  else answer(`${counted(shown, "delivery", "deliveries")}${since ? ` since ${dateTime(since)}` : ""}`, "calm");
 }
 
 function answer(text, tone, ...controls) {

@@ -131,21 +131,28 @@ function route(state) {
   showDetail(state);
 }
 
+// The position of the list before a delivery was opened.
+let listScroll = 0;
+
 function showDetail({ id, filters }) {
   const before = detail.current();
+  if (before === null && id !== null) listScroll = scrollY;
   byId("deliveries").classList.toggle("with-detail", id !== null);
   byId("detail").hidden = id === null;
   list.setOpen(id);
   if (id !== null) {
     byId("detail-close").setAttribute("href", router.address({ filters }));
-    byId("detail-close").dataset.id = id;
-    if (before !== id) detail.open(id, { focus: !isMoving });
+    if (before !== id) {
+      scrollTo({ top: 0 });
+      detail.open(id, { focus: !isMoving });
+    }
     return;
   }
   setTitle("Deliveries");
   if (before !== null) {
     detail.close();
     list.focusRow(before);
+    scrollTo({ top: listScroll });
   }
 }
 
@@ -163,7 +170,6 @@ function move(step) {
     isMoving = true;
     router.go({ filters, id: next });
     isMoving = false;
-    byId("rows").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
     return true;
   }
   const focused = list.focused();
