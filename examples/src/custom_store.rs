@@ -14,8 +14,8 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use tokio::net::TcpListener;
 use tower_hookgate::{
-    BoxError, Claim, ClaimOptions, HookgateLayer, Lease, MemoryStore, Provider, ReplayKey,
-    ReplayStore, Secret, Settled, Source, StoreError, VerifiedEvent, Verifier,
+    BoxError, Claim, ClaimOptions, Forgotten, HookgateLayer, Lease, MemoryStore, Provider,
+    ReplayKey, ReplayStore, Secret, Settled, Source, StoreError, VerifiedEvent, Verifier,
 };
 
 /// A store that prints every call of the wrapped store and its result.
@@ -38,6 +38,12 @@ impl<S: ReplayStore> ReplayStore for Audited<S> {
         let settled = self.0.release(lease).await;
         println!("audit: release {:?}: {settled:?}", lease.key());
         settled
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        let forgotten = self.0.forget(key).await;
+        println!("audit: forget {key:?}: {forgotten:?}");
+        forgotten
     }
 
     // Forward the methods with a default as well: the default of `settled` polls.

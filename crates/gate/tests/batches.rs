@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate_core::{Chunk, Head, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier};
 use hookgate_gate::{Admission, BodyError, BodySource, Gate, Outcome, Reason, Refusal, Source};
-use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
+use hookgate_replay::{
+    Claim, ClaimOptions, Forgotten, Lease, MemoryStore, ReplayStore, Settled, StoreError,
+};
 use http::Request;
 
 struct Fixture {
@@ -39,6 +41,10 @@ impl ReplayStore for Counting {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.store.release(lease).await
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        self.store.forget(key).await
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {

@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
+use hookgate_replay::{Claim, ClaimOptions, Forgotten, Lease, ReplayStore, Settled, StoreError};
 use tokio::time::Instant;
 
 /// Remembers events in a map, without a limit.
@@ -93,6 +93,20 @@ impl ReplayStore for MapStore {
                 Ok(Settled::Applied)
             }
             _ => Ok(Settled::Stale),
+        }
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        let mut map = self.lock();
+        let now = Instant::now();
+        match map.entries.get(&key) {
+            None => Ok(Forgotten::Unknown),
+            // The outcome of the delivery in flight is still open.
+            Some(Entry { in_flight: Some((_, end)), .. }) if now < *end => Ok(Forgotten::InFlight),
+            Some(_) => {
+                map.entries.remove(&key);
+                Ok(Forgotten::Removed)
+            }
         }
     }
 }

@@ -5,12 +5,17 @@
 //! absent ──claim(lease)──▶ in flight(token, attempt, lease end) ──commit(token)──▶ done(until)
 //!                               │  └──release(token)──▶ absent
 //!                               └──lease end passed──▶ claimable again, attempt + 1
+//!
+//! done, or claimable again ──forget──▶ absent
 //! ```
 //!
 //! A store that records an event on arrival would drop the sender's retry after a
 //! failed forward. A store that records an event after the forward would admit a second
 //! copy in the meantime. So each delivery first claims its event, and then commits or
 //! releases the claim, depending on the outcome.
+//!
+//! An operator can make the store forget an event that is not in flight
+//! ([`ReplayStore::forget`]), so that the event can be delivered again.
 //!
 //! [`ReplayStore`] is the trait. [`MemoryStore`] keeps events in the process,
 //! `DiskStore` (feature `disk`) in a file, `RedisStore` (feature `redis`) on a server
@@ -35,7 +40,9 @@ pub use self::memory::MemoryStore;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use self::redis::{RedisConfig, RedisStore};
-pub use self::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, SourceQuota, StoreError};
+pub use self::store::{
+    Claim, ClaimOptions, Forgotten, Lease, ReplayStore, Settled, SourceQuota, StoreError,
+};
 
 /// Items that the crates of this workspace share, outside of semver.
 #[doc(hidden)]

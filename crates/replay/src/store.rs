@@ -18,6 +18,8 @@ use hookgate_core::{ReplayKey, UnixTime};
 ///   store and then replay the evicted event.
 /// * [`commit`](Self::commit) and [`release`](Self::release) with a token that is not
 ///   the current one change nothing and return [`Settled::Stale`].
+/// * [`forget`](Self::forget) is one atomic step, too. A simultaneous claim finds the event
+///   either as it was before or unknown.
 /// * An error means that the outcome is unknown. The gate then refuses the delivery.
 ///
 /// The suite in the `conformance` module (feature `conformance`) checks the states of a
@@ -66,6 +68,25 @@ pub trait ReplayStore: Send + Sync + 'static {
     /// Returns [`StoreError`] if the store cannot be reached or does not answer in time.
     /// The lease may still be open until it ends.
     fn release(&self, lease: &Lease) -> impl Future<Output = Result<Settled, StoreError>> + Send;
+
+    /// Removes all that the store remembers of an event that is not in flight.
+    ///
+    /// This is the operator's override for an event that counts as done although its
+    /// processing went wrong. The next claim of the key is granted, as attempt 1.
+    ///
+    /// * The record of a done event is removed.
+    /// * A key whose leases all ended unsettled is forgotten together with its attempts. A
+    ///   late settlement by such a lease is then [`Settled::Stale`].
+    /// * A key with an open lease stays as it is, because the outcome of that delivery is
+    ///   still open. Under at-most-once delivery a lease with an unknown outcome lasts for
+    ///   the retention, so such an event cannot be forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] if the store cannot be reached or does not answer in time. The
+    /// event may be forgotten or not. The caller can call again: a store that has already
+    /// forgotten the event returns [`Forgotten::Unknown`].
+    fn forget(&self, key: ReplayKey) -> impl Future<Output = Result<Forgotten, StoreError>> + Send;
 
     /// Completes when the claim on `key` may have been settled.
     ///
@@ -246,6 +267,18 @@ pub enum Settled {
     Applied,
     /// The lease is not the current one. Nothing changed.
     Stale,
+}
+
+/// The result of a call to [`ReplayStore::forget`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Forgotten {
+    /// The record of the key was removed.
+    Removed,
+    /// The store remembers nothing of the key.
+    Unknown,
+    /// A lease on the key is open. Nothing changed.
+    InFlight,
 }
 
 /// A store could not be reached or did not answer in time.

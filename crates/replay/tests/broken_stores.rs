@@ -6,8 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_replay::conformance::{Harness, PausedClock, compare_with_model, find_difference};
-use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
+use hookgate_replay::conformance::{
+    CLAIM_OPTIONS, Harness, PausedClock, compare_with_model, find_difference,
+};
+use hookgate_replay::{
+    Claim, ClaimOptions, Forgotten, Lease, MemoryStore, ReplayStore, Settled, StoreError,
+};
 use tokio::time::Instant;
 
 const CLOCK_RESOLUTION: Duration = Duration::from_millis(1);
@@ -49,9 +53,13 @@ enum Defect {
     ReportsInFlightKeysAsDone,
     RejectsSettlementsAfterTheLease,
     ConfusesKeys,
+    ForgetsEventsInFlight,
+    KeepsForgottenEvents,
+    KeepsForgottenAttempts,
+    ReportsUnknownEventsAsRemoved,
 }
 
-const DEFECTS: [Defect; 14] = [
+const DEFECTS: [Defect; 18] = [
     Defect::CommitsWithoutTheToken,
     Defect::ReleasesWithoutTheToken,
     Defect::ForgetsTheAttempt,
@@ -66,6 +74,10 @@ const DEFECTS: [Defect; 14] = [
     Defect::ReportsInFlightKeysAsDone,
     Defect::RejectsSettlementsAfterTheLease,
     Defect::ConfusesKeys,
+    Defect::ForgetsEventsInFlight,
+    Defect::KeepsForgottenEvents,
+    Defect::KeepsForgottenAttempts,
+    Defect::ReportsUnknownEventsAsRemoved,
 ];
 
 /// A memory store with a defect.
@@ -167,6 +179,34 @@ impl ReplayStore for Broken {
                 self.store.release(&self.inner_lease(&newest)).await
             }
             _ => self.store.release(&self.inner_lease(lease)).await,
+        }
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        let inner_key = self.inner_key(key);
+        let forgotten = self.store.forget(inner_key).await?;
+        match (self.defect, forgotten, self.newest(key)) {
+            (Defect::ForgetsEventsInFlight, Forgotten::InFlight, Some((newest, ..))) => {
+                self.store.release(&self.inner_lease(&newest)).await?;
+                Ok(Forgotten::Removed)
+            }
+            (Defect::KeepsForgottenEvents, Forgotten::Removed, _) => {
+                let claim = self.store.claim(inner_key, CLAIM_OPTIONS).await?;
+                if let Claim::Granted(lease) = claim {
+                    let retention = CLAIM_OPTIONS.attempt_retention;
+                    self.store.commit(&lease, retention).await?;
+                }
+                Ok(Forgotten::Removed)
+            }
+            (Defect::KeepsForgottenAttempts, Forgotten::Removed, _) => {
+                let ended = ClaimOptions::new(Duration::ZERO, CLAIM_OPTIONS.attempt_retention);
+                self.store.claim(inner_key, ended).await?;
+                Ok(Forgotten::Removed)
+            }
+            (Defect::ReportsUnknownEventsAsRemoved, Forgotten::Unknown, _) => {
+                Ok(Forgotten::Removed)
+            }
+            _ => Ok(forgotten),
         }
     }
 }

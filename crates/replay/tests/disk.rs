@@ -12,7 +12,7 @@ use std::time::Duration;
 use hookgate_core::ReplayKey;
 use hookgate_replay::conformance::{CLAIM_OPTIONS, Harness, ShiftedClock};
 use hookgate_replay::{
-    Claim, ClaimOptions, DiskStore, Lease, ReplayStore, Settled, SourceQuota, StoreError,
+    Claim, ClaimOptions, DiskStore, Forgotten, Lease, ReplayStore, Settled, SourceQuota, StoreError,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -87,6 +87,11 @@ mod conformance {
 async fn a_done_key_with_different_content_is_a_conflict() {
     let fixture = Fixture::new();
     hookgate_replay::conformance::a_done_key_with_different_content_is_a_conflict(fixture).await;
+}
+
+#[tokio::test]
+async fn a_forgotten_event_frees_its_quota() {
+    hookgate_replay::conformance::a_forgotten_event_frees_its_quota(Fixture::new()).await;
 }
 
 #[tokio::test]
@@ -204,6 +209,10 @@ impl ReplayStore for AlternatingStores {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.next().release(lease).await
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        self.next().forget(key).await
     }
 }
 

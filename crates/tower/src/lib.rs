@@ -36,7 +36,8 @@ pub use hookgate_keys::{AddressPolicy, HttpsClient, TlsError};
 #[cfg(feature = "redis")]
 pub use hookgate_replay::redis::{RedisConfig, RedisStore, RedisUrlError, WaitReplicas};
 pub use hookgate_replay::{
-    Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, SourceQuota, StoreError,
+    Claim, ClaimOptions, Forgotten, Lease, MemoryStore, ReplayStore, Settled, SourceQuota,
+    StoreError,
 };
 #[cfg(feature = "disk")]
 pub use hookgate_replay::{DiskStore, DiskStoreBuilder, Durability, OpenError};

@@ -13,8 +13,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_hookgate::{
-    Claim, ClaimOptions, HookgateLayer, Lease, MemoryStore, ReplayKey, ReplayStore, Settled,
-    StoreError, VerifiedBody,
+    Claim, ClaimOptions, Forgotten, HookgateLayer, Lease, MemoryStore, ReplayKey, ReplayStore,
+    Settled, StoreError, VerifiedBody,
 };
 
 use self::support::{SECRET, signed_with, source};
@@ -34,6 +34,10 @@ impl ReplayStore for NoStore {
 
     async fn release(&self, _: &Lease) -> Result<Settled, StoreError> {
         Ok(Settled::Applied)
+    }
+
+    async fn forget(&self, _: ReplayKey) -> Result<Forgotten, StoreError> {
+        Ok(Forgotten::Unknown)
     }
 }
 

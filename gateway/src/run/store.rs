@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use hookgate_replay::{
-    Claim, ClaimOptions, DiskStore, Lease, MemoryStore, RedisConfig, RedisStore, ReplayStore,
-    Settled, StoreError,
+    Claim, ClaimOptions, DiskStore, Forgotten, Lease, MemoryStore, RedisConfig, RedisStore,
+    ReplayStore, Settled, StoreError,
 };
 use prometheus::Histogram;
 
@@ -26,6 +26,7 @@ pub(crate) struct Store {
     claim_seconds: Histogram,
     commit_seconds: Histogram,
     release_seconds: Histogram,
+    forget_seconds: Histogram,
 }
 
 #[derive(Debug)]
@@ -34,6 +35,9 @@ enum StoreBackend {
     Disk(DiskStore),
     Redis(RedisStore),
 }
+
+/// The error of a volatile store after an upgrade.
+const TAKEN_OVER: &str = "a new process has taken over the listening sockets";
 
 impl Store {
     /// Opens the configured store.
@@ -67,6 +71,7 @@ impl Store {
             claim_seconds: metrics.store_seconds("claim"),
             commit_seconds: metrics.store_seconds("commit"),
             release_seconds: metrics.store_seconds("release"),
+            forget_seconds: metrics.store_seconds("forget"),
         })
     }
 
@@ -126,9 +131,7 @@ impl ReplayStore for Store {
         if let Claim::Granted(lease) = &claim {
             self.release(lease).await?;
         }
-        Err(StoreError::new(
-            "a new process has taken over the listening sockets",
-        ))
+        Err(StoreError::new(TAKEN_OVER))
     }
 
     async fn commit(&self, lease: &Lease, retention: Duration) -> Result<Settled, StoreError> {
@@ -146,6 +149,19 @@ impl ReplayStore for Store {
             StoreBackend::Memory(store) => store.release(lease).await,
             StoreBackend::Disk(store) => Box::pin(store.release(lease)).await,
             StoreBackend::Redis(store) => Box::pin(store.release(lease)).await,
+        }
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        // The new process has a store of its own, so nothing that is forgotten here would count.
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(StoreError::new(TAKEN_OVER));
+        }
+        let _timer = self.forget_seconds.start_timer();
+        match &self.backend {
+            StoreBackend::Memory(store) => store.forget(key).await,
+            StoreBackend::Disk(store) => Box::pin(store.forget(key)).await,
+            StoreBackend::Redis(store) => Box::pin(store.forget(key)).await,
         }
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, send};
 use http::StatusCode;
 use tokio::task::JoinSet;
-use tower_hookgate::{Claim, ClaimOptions, Lease, ReplayKey, ReplayStore, Settled, StoreError};
+use tower_hookgate::{
+    Claim, ClaimOptions, Forgotten, Lease, ReplayKey, ReplayStore, Settled, StoreError,
+};
 
 const COPIES: usize = 64;
 
@@ -105,6 +107,13 @@ impl ReplayStore for GetThenSet {
 
     async fn release(&self, _: &Lease) -> Result<Settled, StoreError> {
         Ok(Settled::Applied)
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        match self.set().remove(&key) {
+            true => Ok(Forgotten::Removed),
+            false => Ok(Forgotten::Unknown),
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use hookgate_core::{Head, ReplayKey, UnixTime};
 use hookgate_gate::{Admission, Clock, Gate, Outcome, Reason, Source};
-use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
+use hookgate_replay::{
+    Claim, ClaimOptions, Forgotten, Lease, MemoryStore, ReplayStore, Settled, StoreError,
+};
 use http::{Method, Uri};
 use tokio::time::advance;
 
@@ -24,6 +26,10 @@ impl ReplayStore for Broken {
     }
 
     async fn release(&self, _: &Lease) -> Result<Settled, StoreError> {
+        Err(StoreError::new("out of order"))
+    }
+
+    async fn forget(&self, _: ReplayKey) -> Result<Forgotten, StoreError> {
         Err(StoreError::new("out of order"))
     }
 }
@@ -58,6 +64,10 @@ impl ReplayStore for StartedAt {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.0.release(lease).await
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        self.0.forget(key).await
     }
 }
 
@@ -131,6 +141,10 @@ impl ReplayStore for ForgetsEarly {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.0.release(lease).await
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        self.0.forget(key).await
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use hookgate_gate::{Admission, DeliveryGuarantee, Gate, Outcome, Reason, SourceBuilder};
-use hookgate_replay::{Claim, ClaimOptions, Lease, MemoryStore, ReplayStore, Settled, StoreError};
+use hookgate_replay::{
+    Claim, ClaimOptions, Forgotten, Lease, MemoryStore, ReplayStore, Settled, StoreError,
+};
 use tokio::time::{advance, sleep};
 
 use crate::support::{BODY, Fixture};
@@ -95,6 +97,11 @@ impl ReplayStore for Remote {
         sleep(ROUND_TRIP).await;
         self.0.release(lease).await
     }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        sleep(ROUND_TRIP).await;
+        self.0.forget(key).await
+    }
 }
 
 const ROUND_TRIP: Duration = Duration::from_millis(10);
@@ -146,6 +153,10 @@ impl ReplayStore for FailingSettlements {
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.fail_or_pass()?;
         self.0.release(lease).await
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        self.0.forget(key).await
     }
 }
 

@@ -9,29 +9,29 @@ use tokio::time::{Instant, timeout};
 use super::harness::{CLAIM_OPTIONS, Harness};
 use crate::store::{Claim, Lease, ReplayStore, Settled};
 
-const RETENTION: Duration = Duration::from_secs(661);
+pub(super) const RETENTION: Duration = Duration::from_secs(661);
 
-const KEY: ReplayKey = ReplayKey::from_bytes([1; 16]);
-const OTHER_KEY: ReplayKey = ReplayKey::from_bytes([2; 16]);
+pub(super) const KEY: ReplayKey = ReplayKey::from_bytes([1; 16]);
+pub(super) const OTHER_KEY: ReplayKey = ReplayKey::from_bytes([2; 16]);
 
-async fn granted(store: &impl ReplayStore, key: ReplayKey) -> Lease {
+pub(super) async fn granted(store: &impl ReplayStore, key: ReplayKey) -> Lease {
     match store.claim(key, CLAIM_OPTIONS).await {
         Ok(Claim::Granted(lease)) => lease,
         other => panic!("expected a lease, got {other:?}"),
     }
 }
 
-async fn claim(store: &impl ReplayStore, key: ReplayKey) -> Claim {
+pub(super) async fn claim(store: &impl ReplayStore, key: ReplayKey) -> Claim {
     let claim = store.claim(key, CLAIM_OPTIONS).await;
     claim.expect("the store answers")
 }
 
-async fn commit(store: &impl ReplayStore, lease: &Lease) -> Settled {
+pub(super) async fn commit(store: &impl ReplayStore, lease: &Lease) -> Settled {
     let settled = store.commit(lease, RETENTION).await;
     settled.expect("the store answers")
 }
 
-async fn release(store: &impl ReplayStore, lease: &Lease) -> Settled {
+pub(super) async fn release(store: &impl ReplayStore, lease: &Lease) -> Settled {
     store.release(lease).await.expect("the store answers")
 }
 

@@ -50,6 +50,9 @@ pub(super) enum Step {
         key: usize,
         lease_age: usize,
     },
+    Forget {
+        key: usize,
+    },
     Advance(Duration),
     /// Advances to the next time at which a claim of the key changes its result.
     AdvanceToNextChange {
@@ -89,6 +92,7 @@ fn random_step() -> impl Strategy<Value = Step> {
             Step::Commit { key, lease_age, retention }
         }),
         2 => lease().prop_map(|(key, lease_age)| Step::Release { key, lease_age }),
+        1 => (0..KEYS).prop_map(|key| Step::Forget { key }),
         1 => select(durations.to_vec()).prop_map(Step::Advance),
         4 => (0..KEYS, target)
             .prop_map(|(key, target)| Step::AdvanceToNextChange { key, target }),
@@ -191,6 +195,12 @@ impl<'h, H: Harness> History<'h, H> {
                 let actual = store.release(&self.leases[lease]).await;
                 Some((Outcome::Settled(expected), settled_outcome(actual)))
             }
+            Step::Forget { key } => {
+                let expected = self.model.forget(key);
+                let actual = store.forget(self.key(key)).await;
+                let actual = actual.map_or_else(invalid, Outcome::Forgotten);
+                Some((Outcome::Forgotten(expected), actual))
+            }
             Step::Advance(duration) => {
                 self.advance(duration).await;
                 None
@@ -215,7 +225,7 @@ impl<'h, H: Harness> History<'h, H> {
             Ok(Claim::Full) => return Outcome::Invalid("full".into()),
             Ok(Claim::Forgotten) => return Outcome::Invalid("forgotten".into()),
             Ok(Claim::Conflict) => return Outcome::Invalid("conflict".into()),
-            Err(error) => return Outcome::Invalid(ErrorChain(&error).to_string()),
+            Err(error) => return invalid(error),
         };
         if lease.key() != self.key(key) {
             return Outcome::Invalid(format!("{lease:?}, on a key that was not claimed"));
@@ -257,8 +267,9 @@ impl<'h, H: Harness> History<'h, H> {
 }
 
 fn settled_outcome(settled: Result<Settled, StoreError>) -> Outcome {
-    settled.map_or_else(
-        |error| Outcome::Invalid(ErrorChain(&error).to_string()),
-        Outcome::Settled,
-    )
+    settled.map_or_else(invalid, Outcome::Settled)
+}
+
+fn invalid(error: StoreError) -> Outcome {
+    Outcome::Invalid(ErrorChain(&error).to_string())
 }

@@ -20,12 +20,14 @@
 
 mod cases;
 mod comparison;
+mod forget_cases;
 mod harness;
 mod history;
 mod model;
 
 pub use self::cases::*;
 pub use self::comparison::{compare_with_model, find_difference};
+pub use self::forget_cases::*;
 pub use self::harness::{CLAIM_OPTIONS, Harness, PausedClock, ShiftedClock};
 pub use self::history::Difference;
 
@@ -50,12 +52,22 @@ macro_rules! __conformance_suite {
             a_settlement_after_the_lease_applies_if_the_key_was_not_claimed_again,
             keys_do_not_affect_each_other,
             a_waiter_is_notified_of_every_settlement,
+            a_forgotten_event_is_new,
+            an_event_in_flight_is_not_forgotten,
+            earlier_attempts_are_forgotten,
+            nothing_is_forgotten_twice,
         }
 
         #[tokio::test(flavor = "multi_thread")]
         async fn one_of_several_simultaneous_claims_is_granted() {
             let new = $new;
             $crate::conformance::one_of_several_simultaneous_claims_is_granted(new().await).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn an_event_is_forgotten_in_one_step() {
+            let new = $new;
+            $crate::conformance::an_event_is_forgotten_in_one_step(new().await).await;
         }
 
         $crate::__conformance_suite! { @model $new; $runtime; $histories }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::store::{ClaimOptions, Settled};
+use crate::store::{ClaimOptions, Forgotten, Settled};
 
 /// The number of keys in a history.
 pub(super) const KEYS: usize = 3;
@@ -19,6 +19,7 @@ pub(super) enum Outcome {
     },
     Done,
     Settled(Settled),
+    Forgotten(Forgotten),
     /// The store returned a result that the contract never allows here.
     Invalid(String),
 }
@@ -37,6 +38,7 @@ impl Outcome {
             ) => remaining <= expected && *remaining >= expected.saturating_sub(slack),
             (Self::Done, Self::Done) => true,
             (Self::Settled(settled), Self::Settled(expected)) => settled == expected,
+            (Self::Forgotten(forgotten), Self::Forgotten(expected)) => forgotten == expected,
             _ => false,
         }
     }
@@ -49,6 +51,7 @@ impl fmt::Display for Outcome {
             Self::InFlight { remaining } => write!(f, "in flight, {remaining:?} remaining"),
             Self::Done => f.write_str("done"),
             Self::Settled(settled) => write!(f, "{settled:?}"),
+            Self::Forgotten(forgotten) => write!(f, "forget: {forgotten:?}"),
             Self::Invalid(outcome) => f.write_str(outcome),
         }
     }
@@ -118,6 +121,17 @@ impl Model {
             _ => None,
         };
         self.settle(lease, entry)
+    }
+
+    pub(super) fn forget(&mut self, key: usize) -> Forgotten {
+        match self.live_entry(key) {
+            None => Forgotten::Unknown,
+            Some(Entry::InFlight { lease_end, .. }) if self.now < lease_end => Forgotten::InFlight,
+            Some(Entry::InFlight { .. } | Entry::Done { .. }) => {
+                self.entries[key] = None;
+                Forgotten::Removed
+            }
+        }
     }
 
     /// Replaces the entry of the lease's key, if the lease is the current one.

@@ -30,7 +30,7 @@ pub use self::error::OpenError;
 use self::error::OpenErrorKind;
 use self::writer::{Command, EntryCount, Writer, WriterConfig};
 use crate::notifier::{RECHECK_INTERVAL, SettlementNotifier};
-use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
+use crate::store::{Claim, ClaimOptions, Forgotten, Lease, ReplayStore, Settled, StoreError};
 
 /// Remembers events in a SQLite file. A restart, a crash or `kill -9` loses no event,
 /// neither done ones nor those in flight.
@@ -234,6 +234,10 @@ impl ReplayStore for DiskStore {
             reply,
         })
         .await
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        self.execute(|reply| Command::Forget { key, reply }).await
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {

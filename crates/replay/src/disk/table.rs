@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::clock::millis;
 use super::table_state::TableState;
-use crate::store::{Claim, ClaimOptions, Lease, Settled};
+use crate::store::{Claim, ClaimOptions, Forgotten, Lease, Settled};
 
 /// The table while a batch is written.
 pub(super) struct Table<'t> {
@@ -197,6 +197,24 @@ impl Table<'_> {
         self.state.index.remove(lease.key());
         self.state.count(id, source, -1);
         Ok(true)
+    }
+
+    /// Deletes the row of `key`, unless a lease on the key is open.
+    pub(super) fn forget(&mut self, key: ReplayKey) -> rusqlite::Result<Forgotten> {
+        let entry = self.entry(key)?;
+        // The sweep deletes an expired row.
+        let Some(entry) = entry.filter(|entry| entry.forget_at > self.now) else {
+            return Ok(Forgotten::Unknown);
+        };
+        if entry.lease_end.is_some_and(|end| self.now < end) {
+            return Ok(Forgotten::InFlight);
+        }
+        self.transaction
+            .prepare_cached("DELETE FROM entries WHERE id = ?1")?
+            .execute([entry.id])?;
+        self.state.index.remove(key);
+        self.state.count(entry.id, entry.source, -1);
+        Ok(Forgotten::Removed)
     }
 
     /// Returns the row of `key`, expired or not.

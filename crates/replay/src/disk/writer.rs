@@ -18,7 +18,7 @@ use super::error::WriteError;
 use super::table::Table;
 use super::table_state::TableState;
 use crate::notifier::SettlementNotifier;
-use crate::store::{Claim, ClaimOptions, Lease, Settled, StoreError};
+use crate::store::{Claim, ClaimOptions, Forgotten, Lease, Settled, StoreError};
 
 /// A request to the writer, with the channel for its reply.
 pub(super) enum Command {
@@ -33,6 +33,10 @@ pub(super) enum Command {
         retention: Option<Duration>,
         reply: Reply<Settled>,
     },
+    Forget {
+        key: ReplayKey,
+        reply: Reply<Forgotten>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -41,6 +45,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 enum CommandResult {
     Claim(Claim),
     Settled(Settled),
+    Forgotten(Forgotten),
 }
 
 /// The maximum number of commands in one transaction.
@@ -194,6 +199,7 @@ impl Writer {
                 Command::Settle {
                     lease, retention, ..
                 } => table.settle(lease, *retention).map(CommandResult::Settled),
+                Command::Forget { key, .. } => table.forget(*key).map(CommandResult::Forgotten),
             })
             .collect::<rusqlite::Result<Vec<_>>>()?;
         transaction.commit()?;
@@ -221,9 +227,12 @@ impl Writer {
                 // The settlement counts even if the caller was dropped.
                 let _: Result<(), _> = reply.send(Ok(settled));
             }
+            (Command::Forget { reply, .. }, CommandResult::Forgotten(forgotten)) => {
+                // The event is forgotten even if the caller was dropped.
+                let _: Result<(), _> = reply.send(Ok(forgotten));
+            }
             // `execute` returns a result of the command's own kind.
-            (Command::Claim { .. }, CommandResult::Settled(_))
-            | (Command::Settle { .. }, CommandResult::Claim(_)) => {}
+            (Command::Claim { .. } | Command::Settle { .. } | Command::Forget { .. }, _) => {}
         }
     }
 
@@ -248,6 +257,7 @@ impl Command {
         match self {
             Self::Claim { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
+            Self::Forget { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }

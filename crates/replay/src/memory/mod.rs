@@ -25,7 +25,7 @@ use self::leased_slots::LeasedSlots;
 use self::slot::{CLOCK_TOLERANCE, Record, Slot, SlotExpiry, State};
 use self::store_time::{StoreTime, store_time};
 use crate::notifier::SettlementNotifier;
-use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
+use crate::store::{Claim, ClaimOptions, Forgotten, Lease, ReplayStore, Settled, StoreError};
 
 /// Remembers events in a moka cache of this process. The events are lost when the process
 /// ends.
@@ -161,6 +161,30 @@ impl MemoryStore {
         Settled::Applied
     }
 
+    /// Removes the record of `key`, unless a lease on the key is open.
+    fn remove(&self, key: ReplayKey) -> Forgotten {
+        let mut leased = self.stripe(key);
+        let Some(slot) = self.slot(&leased, key) else {
+            return Forgotten::Unknown;
+        };
+        let mut record = slot.record();
+        let now = self.now();
+        if !record.is_live(now) {
+            return Forgotten::Unknown;
+        }
+        if record.is_leased(now) {
+            return Forgotten::InFlight;
+        }
+        record.forget_at = now;
+        record.permit = None;
+        drop(record);
+        // A lease that ended unsettled still refers to the slot, and the cache keeps a removed
+        // slot in memory for a while.
+        leased.remove(key);
+        self.0.slots.invalidate(&key);
+        Forgotten::Removed
+    }
+
     /// Returns the slot of `key`.
     ///
     /// Settlements find their slot in `leased`, because every read of the cache also writes
@@ -221,6 +245,10 @@ impl ReplayStore for MemoryStore {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         Ok(self.settle(lease, None))
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        Ok(self.remove(key))
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {

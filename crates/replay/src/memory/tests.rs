@@ -14,6 +14,12 @@ async fn a_done_key_with_different_content_is_a_conflict() {
     crate::conformance::a_done_key_with_different_content_is_a_conflict(harness).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_event_frees_its_quota() {
+    let harness = crate::conformance::PausedClock(MemoryStore::new());
+    crate::conformance::a_forgotten_event_frees_its_quota(harness).await;
+}
+
 fn key(number: u32) -> ReplayKey {
     let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&number.to_be_bytes());

@@ -1,7 +1,8 @@
 -- Claims a key.
 -- KEYS[1]: the key of the event.
 -- KEYS[2]: the epoch of the server, in seconds by the clock of the gates.
--- KEYS[3]: the witness of the gate in this slot, if there is one.
+-- KEYS[3]: the witness of the gate in this slot, and KEYS[4]: the events of the slot that were
+-- forgotten, if there is a witness.
 -- ARGV[1]: the token of the claim. The reply begins with it.
 -- ARGV[2]: the lease; ARGV[3]: the attempt retention; ARGV[4]: what to add to the server's
 -- clock; all in milliseconds.
@@ -15,7 +16,7 @@ local token, lease, attempt_retention = ARGV[1], tonumber(ARGV[2]), tonumber(ARG
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[4])
 local epoch = tonumber(redis.call('GET', KEYS[2]))
-if not epoch or (KEYS[3] and is_missing(KEYS[3], ARGV[7], ARGV[8], epoch, now)) then
+if not epoch or (KEYS[3] and is_missing(KEYS[3], KEYS[4], ARGV[7], ARGV[8], epoch, now)) then
   return token .. ' lost'
 end
 if ARGV[6] ~= '' and tonumber(ARGV[6]) <= epoch then

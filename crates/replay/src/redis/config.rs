@@ -105,6 +105,12 @@ impl RedisConfig {
         format!("{}:{{{}}}{rest}", self.prefix, hex::encode(first_byte))
     }
 
+    /// Returns the server's key for the forgotten events whose replay key begins with
+    /// `first_byte`. It is in the same slot of a cluster as these events.
+    pub(super) fn forgotten_key(&self, first_byte: u8) -> String {
+        format!("{}:{{{first_byte:02x}}}forgotten", self.prefix)
+    }
+
     pub(super) fn channel(&self) -> String {
         format!("{}:settled", self.prefix)
     }

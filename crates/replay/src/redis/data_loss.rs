@@ -10,6 +10,9 @@
 //! server does not have the witness, it may lack any number of events, and its epoch is moved
 //! to the present.
 //!
+//! The operator can remove a done event, which may be the witness of any gate. The server
+//! therefore keeps the values of removed events until their retention would have ended.
+//!
 //! There is one epoch and one witness for each first byte of a key, because the keys with one
 //! first byte share a slot of a cluster.
 
@@ -50,7 +53,8 @@ struct Witness {
 
 /// The keys and arguments that a script needs to check one slot.
 pub(super) struct Evidence {
-    /// The key of the epoch, and the key of the witness if there is one.
+    /// The key of the epoch. If there is a witness, also its key and that of the forgotten
+    /// events.
     pub(super) keys: Vec<String>,
     pub(super) arguments: Vec<String>,
 }
@@ -101,6 +105,7 @@ impl DataLossDetector {
         let mut arguments = Vec::new();
         if let Some(witness) = &*self.witness(first_byte) {
             keys.push(self.config.key(witness.key));
+            keys.push(self.config.forgotten_key(first_byte));
             arguments.push(witness.entry.clone());
             arguments.push(witness.committed_at.secs().to_string());
         }

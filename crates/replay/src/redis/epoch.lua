@@ -1,6 +1,7 @@
 -- Checks whether the server has lost events, and moves its epoch to the present if it has.
 -- KEYS[1]: the epoch of the server, in seconds by the clock of the gates.
--- KEYS[2]: the witness of the gate in this slot, if there is one.
+-- KEYS[2]: the witness of the gate in this slot, and KEYS[3]: the events of the slot that were
+-- forgotten, if there is a witness.
 -- ARGV[1]: the gate's time, in seconds.
 -- ARGV[2]: 'check' changes nothing; 'record' records a loss without a check; 'check and
 -- record' records a loss that it finds.
@@ -11,7 +12,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[3])
 local epoch = tonumber(redis.call('GET', KEYS[1]))
 local is_lost = not epoch
   or ARGV[2] == 'record'
-  or (KEYS[2] and is_missing(KEYS[2], ARGV[4], ARGV[5], epoch, now))
+  or (KEYS[2] and is_missing(KEYS[2], KEYS[3], ARGV[4], ARGV[5], epoch, now))
 if not is_lost then
   return 'epoch intact'
 end

@@ -62,6 +62,12 @@
 //! the present; in a cluster, the epoch of that first byte. The check costs no write and one
 //! more read a claim.
 //!
+//! An operator can [forget](crate::ReplayStore::forget) an event, which may be the witness of any
+//! gate. The server keeps the value of a forgotten event in `PREFIX:{XX}forgotten`, until the
+//! event's retention would have ended. A witness that is among these values is not missing. A user
+//! with an access list needs `+zadd`, `+zscore`, `+zrange`, `+zremrangebyscore` and `+pexpire`
+//! for it.
+//!
 //! The store does not notice these losses:
 //!
 //! * The server has older data, and no gate is left that committed a lost event, because all
@@ -76,7 +82,8 @@
 //! * An event with a long retention is lost, and the events committed after it had shorter
 //!   retentions that have ended. By then the lost event is outside of its window, if the
 //!   windows of all sources are about equal.
-//! * Single keys were removed. If a witness is among them, the store treats the data as older.
+//! * Single keys were removed by another client. If a witness is among them, the store treats
+//!   the data as older.
 //!
 //! # Unreachable servers
 //!

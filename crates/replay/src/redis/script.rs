@@ -26,6 +26,10 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
 pub(super) static SETTLE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("settle.lua")));
 
+/// Removes the record of a key.
+pub(super) static FORGET: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("forget.lua")));
+
 /// Checks whether the server has lost data, and records a loss. A full server must be able to
 /// record it too, so the script has the flag `allow-oom`.
 pub(super) static EPOCH: LazyLock<Script> = LazyLock::new(|| {
@@ -56,6 +60,10 @@ pub(super) enum Reply {
     Committed(String),
     Released,
     Stale,
+    /// The record of the key is removed.
+    Removed,
+    /// The server has no record of the key.
+    Unknown,
     /// The value of the key was not written by hookgate, or by a newer version of it.
     Foreign,
 }
@@ -119,6 +127,8 @@ impl Reply {
             ("committed", Some(entry)) => Some(Self::Committed(entry.to_owned())),
             ("released", None) => Some(Self::Released),
             ("stale", None) => Some(Self::Stale),
+            ("removed", None) => Some(Self::Removed),
+            ("unknown", None) => Some(Self::Unknown),
             ("foreign", None) => Some(Self::Foreign),
             _ => None,
         };

@@ -17,11 +17,11 @@ use super::connection::Connection;
 use super::connection_keeper::{ConnectionKeeper, LiveConnection};
 use super::data_loss::{DataLossDetector, ServerData};
 use super::pending_claim::{OrphanedClaim, PendingClaim};
-use super::script::{CLAIM, Reply, SETTLE};
+use super::script::{CLAIM, FORGET, Reply, SETTLE};
 use super::server::{Server, millis, token_text};
 use super::subscriber::SettlementSubscriber;
 use crate::notifier::RECHECK_INTERVAL;
-use crate::store::{Claim, ClaimOptions, Lease, ReplayStore, Settled, StoreError};
+use crate::store::{Claim, ClaimOptions, Forgotten, Lease, ReplayStore, Settled, StoreError};
 
 /// Remembers events in Redis or Valkey, for all gates that use the same server.
 ///
@@ -205,6 +205,34 @@ impl ReplayStore for RedisStore {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.settle(lease, None).await
+    }
+
+    async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
+        let server = &self.0.server;
+        let token = token_text(getrandom::u64().map_err(StoreError::new)?);
+        let first_byte = key.as_bytes()[0];
+        let keys = [
+            server.config.key(key),
+            server.config.forgotten_key(first_byte),
+        ];
+        let call = ScriptCall {
+            script: &FORGET,
+            keys: &keys,
+            token: &token,
+            // The script recognises its own token, so both tries have the same arguments.
+            arguments: &|_| vec![token.clone(), server.data_loss.clock_shift()],
+            timeout: server.config.timeout,
+        };
+        let (reply, live) = call.run(&server.keeper, &mut Vec::new()).await?;
+        match reply {
+            Reply::Removed => {
+                server.wait_for_replicas(live).await?;
+                Ok(Forgotten::Removed)
+            }
+            Reply::Unknown => Ok(Forgotten::Unknown),
+            Reply::InFlight(_) => Ok(Forgotten::InFlight),
+            reply => Err(unexpected(reply)),
+        }
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
