@@ -237,6 +237,42 @@ async fn histories_over_two_stores_match_the_model() {
         .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stores_forget_an_event_in_one_step() {
+    hookgate_replay::conformance::an_event_is_forgotten_in_one_step(AlternatingStores::new()).await;
+}
+
+#[tokio::test]
+async fn an_event_that_another_store_was_told_to_forget_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = DiskStore::open(folder.path()).unwrap();
+    let other = DiskStore::open(folder.path()).unwrap();
+    // Each round, one store forgets an event that the other one has done.
+    for (done_by, forgotten_by) in [(&one, &other), (&other, &one), (&one, &one)] {
+        let first = granted(done_by, 1).await;
+        commit(done_by, &first).await;
+        assert_eq!(claim(forgotten_by, 1).await, Claim::Done);
+        let forgotten = forgotten_by.forget(key(1)).await.unwrap();
+        assert_eq!(forgotten, Forgotten::Removed);
+        // The index of the other store still has the row.
+        let forgotten = done_by.forget(key(1)).await.unwrap();
+        assert_eq!(forgotten, Forgotten::Unknown);
+        let settled = done_by.commit(&first, RETENTION).await.unwrap();
+        assert_eq!(settled, Settled::Stale);
+        let second = granted(done_by, 1).await;
+        let settled = forgotten_by.release(&second).await.unwrap();
+        assert_eq!(settled, Settled::Applied);
+    }
+    // A forgotten event stays forgotten.
+    let lease = granted(&one, 2).await;
+    commit(&one, &lease).await;
+    one.forget(key(2)).await.unwrap();
+    drop((one, other));
+    let reopened = DiskStore::open(folder.path()).unwrap();
+    assert_eq!(reopened.entries(), Some(0));
+    assert_eq!(granted(&reopened, 2).await.attempt(), 1);
+}
+
 #[tokio::test]
 async fn a_key_that_another_store_has_forgotten_is_new() {
     let pair = AlternatingStores::new();

@@ -3,9 +3,9 @@
 
 include!("../doc/own_store.rs");
 
-use hookgate_replay::conformance::{PausedClock, an_event_is_forgotten_in_one_step};
+use hookgate_replay::conformance::{self, PausedClock};
 
-hookgate_replay::conformance::suite!(paused, || async { PausedClock(MapStore::default()) });
+conformance::suite!(paused, || async { PausedClock(MapStore::default()) });
 
 /// A store that reads a key first and removes it later.
 #[derive(Debug, Default)]
@@ -42,6 +42,6 @@ impl ReplayStore for ReadsThenRemoves {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_forgets_in_two_steps_fails_the_suite() {
     let harness = PausedClock(ReadsThenRemoves::default());
-    let case = tokio::spawn(an_event_is_forgotten_in_one_step(harness));
+    let case = tokio::spawn(conformance::an_event_is_forgotten_in_one_step(harness));
     assert!(case.await.is_err_and(|error| error.is_panic()));
 }

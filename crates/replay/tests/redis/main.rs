@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod failures;
+mod forgotten;
 mod healthy;
 mod lost_data;
 mod older_data;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use hookgate_core::ReplayKey;
 use hookgate_core::internal::ErrorChain;
 use hookgate_replay::conformance::{CLAIM_OPTIONS, Harness, ShiftedClock};
-use hookgate_replay::{Claim, Lease, RedisConfig, RedisStore, ReplayStore};
+use hookgate_replay::{Claim, Forgotten, Lease, RedisConfig, RedisStore, ReplayStore};
 use tokio::time::Instant;
 
 /// A store for the conformance suite, with its servers.
@@ -90,6 +91,10 @@ async fn granted(store: &RedisStore, number: u32) -> Lease {
 
 async fn claim(store: &RedisStore, number: u32) -> Claim {
     store.claim(key(number), CLAIM_OPTIONS).await.unwrap()
+}
+
+async fn forget(store: &RedisStore, number: u32) -> Forgotten {
+    store.forget(key(number)).await.unwrap()
 }
 
 async fn claim_fails(store: &RedisStore, number: u32) -> String {

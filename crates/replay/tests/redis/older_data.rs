@@ -19,15 +19,15 @@ const RETENTION: Duration = Duration::from_secs(661);
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Starts a server that can load its snapshot while it runs.
-fn server() -> Server {
+pub(crate) fn server() -> Server {
     Server::start(&["--enable-debug-command", "yes"])
 }
 
-fn load_snapshot(server: &Server) {
+pub(crate) fn load_snapshot(server: &Server) {
     server.cli(&["DEBUG", "RELOAD", "NOSAVE"]);
 }
 
-async fn done(store: &RedisStore, number: u32, signed: i64) {
+pub(crate) async fn done(store: &RedisStore, number: u32, signed: i64) {
     let claim = claim_signed(store, number, signed).await;
     let Claim::Granted(lease) = claim else {
         panic!("{number} is not new: {claim:?}");
