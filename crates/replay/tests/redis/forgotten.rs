@@ -108,7 +108,6 @@ async fn a_lost_reply_does_not_hide_that_the_event_is_forgotten() {
         let proxy = Proxy::to(server.port).await;
         let [store, other] = [connect(&proxy.url()).await, connect(&server.url()).await];
         done(&other, 1, now() + 2).await;
-        // The connection is checked now and then, so the reply to that can be the one that is lost.
         lose(&proxy);
         assert_eq!(forget(&store, 1).await, Forgotten::Removed);
         assert!(proxy.has_lost());
