@@ -228,6 +228,28 @@ impl Gateway {
             .collect()
     }
 
+    /// Waits until the access log has `count` lines, and returns them. A line is written at the
+    /// end of its request, shortly after the response.
+    pub async fn wait_for_access_log(&self, count: usize) -> Vec<Value> {
+        let start = Instant::now();
+        loop {
+            let lines = self.access_log();
+            if lines.len() >= count {
+                return lines;
+            }
+            assert!(start.elapsed() < WAIT_TIMEOUT, "{lines:?}");
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Returns the sum of the counters of `/metrics` whose name and labels start with `series`.
+    pub async fn counter(&self, series: &str) -> u64 {
+        let metrics = self.get_admin("/metrics").await;
+        let lines = metrics.lines().filter(|line| line.starts_with(series));
+        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        counts.sum()
+    }
+
     /// Returns the log so far.
     pub fn log(&self) -> String {
         self.log

@@ -166,6 +166,24 @@ impl Reason {
         verify.chain(UNRELATED_TO_VERIFICATION.iter().copied())
     }
 
+    /// Returns whether a verified delivery is not delivered for a reason that is no fault of its
+    /// sender: the replay store cannot claim its event, or the upstream failed.
+    ///
+    /// Logs and metrics call such a delivery failed, not refused.
+    pub const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::StoreFull
+                | Self::StoreDown
+                | Self::StoreForgot
+                | Self::BootFence
+                | Self::UpstreamUnreachable
+                | Self::UpstreamBusy
+                | Self::UpstreamTimeout
+                | Self::UpstreamFailed
+        )
+    }
+
     /// Returns the stable label for logs and metrics.
     pub const fn label(self) -> &'static str {
         self.row().label

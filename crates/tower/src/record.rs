@@ -2,6 +2,7 @@
 //! metric names.
 
 use hookgate_core::Verified;
+use hookgate_gate::internal::is_withheld;
 use hookgate_gate::{Mode, ObservedVerdict, Reason, Refusal, Source};
 use http::StatusCode;
 use tracing::Span;
@@ -32,8 +33,9 @@ pub(crate) fn verified(source: &Source, verified: &Verified) {
 /// Records the response of the inner service.
 pub(crate) fn forwarded(source: &Source, status: StatusCode, attempt: u32) {
     tracing::debug!(status = status.as_u16(), attempt, "forwarded");
-    // An observed delivery is counted by its verdict, see `observed`.
-    if source.mode() == Mode::Enforce {
+    // An observed delivery is counted by its verdict, see `observed`, and a delivery whose
+    // response is withheld as failed, see `withheld`.
+    if source.mode() == Mode::Enforce && !is_withheld(status) {
         counters::delivery(source.name(), "forwarded");
     }
 }
@@ -111,14 +113,14 @@ mod counters {
     /// Counts a refusal by its reason, and the delivery by its outcome, which for some reasons
     /// is not `refused`.
     pub(super) fn count_refusal(source: &str, reason: Reason) {
-        match reason {
-            Reason::InFlight => delivery(source, "busy"),
-            Reason::Duplicate => delivery(source, "duplicate"),
-            // The delivery is already counted as forwarded.
-            Reason::UpstreamFailed => {}
-            _ => delivery(source, "refused"),
-        }
+        let (outcome, reasons) = match reason {
+            Reason::InFlight => ("busy", "hookgate_refused_total"),
+            Reason::Duplicate => ("duplicate", "hookgate_refused_total"),
+            reason if reason.is_failure() => ("failed", "hookgate_failed_total"),
+            _ => ("refused", "hookgate_refused_total"),
+        };
+        delivery(source, outcome);
         let (source, reason) = (source.to_owned(), reason.label());
-        counter!("hookgate_refused_total", "source" => source, "reason" => reason).increment(1);
+        counter!(reasons, "source" => source, "reason" => reason).increment(1);
     }
 }

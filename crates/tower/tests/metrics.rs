@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::future::ready;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower::{Layer, service_fn};
@@ -32,6 +32,14 @@ fn metrics_have_the_names_of_the_gateway() {
             for request in [signed(BODY), signed(BODY), forged(), forged()] {
                 status(&service, request).await;
             }
+            // A withheld response is a failure, and not a refusal.
+            let handler = service_fn(|_: Request<VerifiedBody>| {
+                let mut gone = Response::<Full<Bytes>>::default();
+                *gone.status_mut() = StatusCode::GONE;
+                ready(Ok::<_, Infallible>(gone))
+            });
+            let service = HookgateLayer::new(source_with(SECRET).build()).layer(handler);
+            status(&service, signed(BODY)).await;
         });
     });
     let mut counted: Vec<(String, u64)> = Vec::new();
@@ -50,11 +58,13 @@ fn metrics_have_the_names_of_the_gateway() {
     }
     counted.sort();
     let expected = [
-        ("hookgate_body_bytes ", 2),
+        ("hookgate_body_bytes ", 3),
         ("hookgate_deliveries_total beatapi duplicate", 1),
+        ("hookgate_deliveries_total beatapi failed", 1),
         ("hookgate_deliveries_total beatapi forwarded", 1),
         ("hookgate_deliveries_total beatapi refused", 2),
-        ("hookgate_key_matches_total beatapi 1", 2),
+        ("hookgate_failed_total beatapi upstream_failed", 1),
+        ("hookgate_key_matches_total beatapi 1", 3),
         ("hookgate_refused_total beatapi signature_mismatch", 2),
     ];
     assert_eq!(

@@ -128,38 +128,14 @@ impl<'g> AccessRecord<'g> {
 
     /// Records and counts a delivery whose event was delivered before.
     pub(crate) fn duplicate(&mut self, route: &Route, status: u16) {
-        self.outcome = RequestOutcome::Duplicate;
         self.status = Some(status);
-        route.metrics.duplicate();
+        self.conclude(route, RequestOutcome::Duplicate);
     }
 
     /// Records and counts a handshake of the provider.
     pub(crate) fn handshake(&mut self, route: &Route, status: u16) {
-        self.outcome = RequestOutcome::Handshake;
         self.status = Some(status);
-        route.metrics.handshake();
-    }
-
-    /// Records and counts the verdict about a delivery in observe mode.
-    pub(crate) fn observed(&mut self, route: &Route, verdict: ObservedVerdict) {
-        self.outcome = match verdict {
-            ObservedVerdict::Duplicate => {
-                route.metrics.duplicate();
-                RequestOutcome::ObservedDuplicate
-            }
-            ObservedVerdict::Handshake => {
-                route.metrics.handshake();
-                RequestOutcome::ObservedHandshake
-            }
-            ObservedVerdict::Refused(refusal) => {
-                self.record_reason(Some(route), refusal.reason());
-                RequestOutcome::ObservedRefused
-            }
-            _ => {
-                route.metrics.forwarded();
-                RequestOutcome::ObservedForwarded
-            }
-        };
+        self.conclude(route, RequestOutcome::Handshake);
     }
 
     /// Records the status and the duration of the upstream's response, and counts both. `None`
@@ -193,40 +169,50 @@ impl<'g> AccessRecord<'g> {
         outbound
     }
 
-    /// Records and counts a forwarded delivery.
-    pub(crate) fn forwarded(&mut self, route: &Route) {
-        self.outcome = RequestOutcome::Forwarded;
-        route.metrics.forwarded();
+    /// Records and counts a request whose sender gets the response of the upstream. A source in
+    /// observe mode has a `verdict`, and its requests count by it.
+    pub(crate) fn forwarded(&mut self, route: &Route, verdict: Option<ObservedVerdict>) {
+        match verdict {
+            None => self.conclude(route, RequestOutcome::Forwarded),
+            Some(verdict) => {
+                if let ObservedVerdict::Refused(refusal) = verdict {
+                    self.refused_for(Some(route), refusal.reason());
+                } else {
+                    route.metrics.count(RequestOutcome::of_verdict(verdict));
+                }
+                self.outcome = RequestOutcome::of_verdict(verdict);
+            }
+        }
     }
 
-    /// Records and counts a refusal. The delivery may have been forwarded before.
+    /// Records and counts a request whose sender gets a refusal. The delivery may have failed
+    /// after it was forwarded.
     pub(crate) fn refused(&mut self, route: Option<&Route>, refusal: Refusal) {
-        let reason = refusal.reason();
-        if reason == Reason::InFlight {
-            self.outcome = RequestOutcome::Busy;
-        } else if reason == Reason::Duplicate {
-            self.outcome = RequestOutcome::Duplicate;
-        }
         self.status = Some(refusal.status().as_u16());
-        self.record_reason(route, reason);
+        self.refused_for(route, refusal.reason());
+    }
+
+    fn refused_for(&mut self, route: Option<&Route>, reason: Reason) {
+        self.reason = Some(reason);
+        match route {
+            Some(route) => {
+                let source = route.source.name();
+                self.gateway.metrics().count_reason(source, reason);
+                self.conclude(route, RequestOutcome::of_refusal(reason));
+            }
+            None => self.gateway.metrics().refused_unrouted(reason),
+        }
+    }
+
+    /// Records and counts the outcome. Each request gets here once.
+    fn conclude(&mut self, route: &Route, outcome: RequestOutcome) {
+        self.outcome = outcome;
+        route.metrics.count(outcome);
     }
 
     /// Counts the bytes of a body that is being received.
     pub(crate) fn received_bytes(&mut self) -> &mut usize {
         self.body_bytes.get_or_insert_default()
-    }
-
-    /// Sets the reason of the access log line, and counts a refusal for this reason. In observe
-    /// mode the delivery is forwarded nevertheless.
-    fn record_reason(&mut self, route: Option<&Route>, reason: Reason) {
-        self.reason = Some(reason);
-        match route {
-            Some(route) => {
-                route.metrics.refused(reason);
-                self.gateway.metrics().refused(route.source.name(), reason);
-            }
-            None => self.gateway.metrics().refused_unrouted(reason),
-        }
     }
 
     /// Logs why the sender did not receive the whole response.

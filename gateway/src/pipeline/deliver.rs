@@ -32,7 +32,6 @@ impl Gateway {
                 self.forward(downstream, &route, delivery, record).await;
             }
             Ok(Admission::Observed(observed)) => {
-                record.observed(&route, observed.verdict());
                 let observed = Forwardable::Observed(observed);
                 self.forward(downstream, &route, observed, record).await;
             }

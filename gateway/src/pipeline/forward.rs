@@ -2,7 +2,7 @@
 
 use hookgate_core::Verified;
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Forwardable, Outcome};
+use hookgate_gate::Forwardable;
 use http::HeaderMap;
 
 use crate::gateway::Gateway;
@@ -23,7 +23,10 @@ impl Gateway {
         record: &mut AccessRecord<'_>,
     ) {
         let source = route.source.name();
-        let is_enforced = matches!(delivery, Forwardable::Verified(_));
+        let verdict = match &delivery {
+            Forwardable::Verified(_) => None,
+            Forwardable::Observed(observed) => Some(observed.verdict()),
+        };
         let (body, verified, mut settlement) = delivery.into_parts();
         let trace = match verified {
             Some(_) => record.propagate_trace(&downstream.request().headers),
@@ -57,17 +60,11 @@ impl Gateway {
         record.upstream_responded(route, status, server, settlement.attempt());
         match sent {
             Ok(response) => {
-                if is_enforced {
-                    record.forwarded(route);
-                }
-                self.settle_and_relay(downstream, route, response, settlement, is_enforced, record)
+                self.settle_and_relay(downstream, route, response, settlement, verdict, record)
                     .await;
             }
             Err(error) => {
                 settlement.settle(error.outcome).await;
-                if is_enforced && error.outcome == Outcome::Unknown {
-                    record.forwarded(route);
-                }
                 log_failure(&record.id, source, &error);
                 self.refuse(downstream, Some(route), error.reason.into(), record)
                     .await;

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use hookgate_gate::internal::is_withheld;
-use hookgate_gate::{Audience, Outcome, Reason, ResponseRecorder, Settlement};
+use hookgate_gate::{Audience, ObservedVerdict, Outcome, Reason, ResponseRecorder, Settlement};
 use http::{HeaderMap, StatusCode};
 use pingora_http::ResponseHeader;
 
@@ -27,16 +27,17 @@ enum RelayError {
 
 impl Gateway {
     /// Settles a delivery by the status of the response, and relays the response.
-    /// `is_enforced` is false in observe mode, where every response is relayed.
+    /// There is a `verdict` in observe mode only, where every response is relayed.
     pub(super) async fn settle_and_relay(
         &self,
         downstream: &mut Downstream<'_>,
         route: &Route,
         response: UpstreamResponse<'_>,
         settlement: Settlement<Store>,
-        is_enforced: bool,
+        verdict: Option<ObservedVerdict>,
         record: &mut AccessRecord<'_>,
     ) {
+        let is_enforced = verdict.is_none();
         if is_enforced && response.is_grpc() {
             return self
                 .settle_and_relay_grpc(downstream, route, response, settlement, record)
@@ -48,8 +49,10 @@ impl Gateway {
         settlement.settle(Outcome::from_status(status)).await;
         if is_enforced && is_withheld(status) {
             response.finish(Reuse::Forbidden);
-            self.mask_response(downstream, route, status, record).await;
-        } else if let Err(error) = relay(downstream, response, recorder).await {
+            return self.mask_response(downstream, route, status, record).await;
+        }
+        record.forwarded(route, verdict);
+        if let Err(error) = relay(downstream, response, recorder).await {
             error.log(record);
             // The sender must not mistake the part that it received for the whole response.
             downstream.abort().await;
@@ -91,20 +94,22 @@ impl Gateway {
             if let Err(error) = &end {
                 record.log_truncated_response(error);
             }
-            return match outcome {
-                Outcome::Delivered => respond_no_content(downstream, record).await,
-                _ => self.mask_response(downstream, route, status, record).await,
-            };
+            if outcome != Outcome::Delivered {
+                return self.mask_response(downstream, route, status, record).await;
+            }
+            record.forwarded(route, None);
+            return respond_no_content(downstream, record).await;
         };
         let (relayed, (_, end)) = tokio::join!(buffer.relay_to(downstream, head), settling);
+        if let (Ok(Some(_)), Err(error)) = (&relayed, &end) {
+            record.log_truncated_response(error);
+            return self.mask_response(downstream, route, status, record).await;
+        }
+        record.forwarded(route, None);
         let ended = match (relayed, end) {
             // `relay_to` has aborted the response.
             (Err(error), _) => return record.log_lost_response(&error),
-            (Ok(Some(_)), Err(error)) => {
-                record.log_truncated_response(&error);
-                return self.mask_response(downstream, route, status, record).await;
-            }
-            (Ok(None), Err(error)) => Err(RelayError::Upstream(error)),
+            (Ok(_), Err(error)) => Err(RelayError::Upstream(error)),
             (Ok(Some(head)), Ok(trailers)) => downstream
                 .respond(head, Bytes::new(), trailers)
                 .await

@@ -1,5 +1,7 @@
 //! The outcome of a request, in the access log, in traces and in metrics.
 
+use hookgate_gate::{ObservedVerdict, Reason};
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
@@ -10,6 +12,9 @@ pub(crate) enum RequestOutcome {
     /// Another delivery of the event was in flight and did not end in time.
     Busy,
     Refused,
+    /// The delivery verified, or its source only observes, and it could not be delivered: the
+    /// upstream or the replay store failed.
+    Failed,
     Handshake,
     /// In observe mode: the request was forwarded, and enforcement would forward it too.
     ObservedForwarded,
@@ -22,6 +27,26 @@ pub(crate) enum RequestOutcome {
 }
 
 impl RequestOutcome {
+    /// Returns the outcome of a request that gets a refusal with `reason`.
+    pub(crate) const fn of_refusal(reason: Reason) -> Self {
+        match reason {
+            Reason::InFlight => Self::Busy,
+            Reason::Duplicate => Self::Duplicate,
+            reason if reason.is_failure() => Self::Failed,
+            _ => Self::Refused,
+        }
+    }
+
+    /// Returns the outcome of a request that was forwarded although its source only observes.
+    pub(crate) const fn of_verdict(verdict: ObservedVerdict) -> Self {
+        match verdict {
+            ObservedVerdict::Duplicate => Self::ObservedDuplicate,
+            ObservedVerdict::Handshake => Self::ObservedHandshake,
+            ObservedVerdict::Refused(_) => Self::ObservedRefused,
+            _ => Self::ObservedForwarded,
+        }
+    }
+
     /// Returns the stable label for logs, metrics and traces.
     pub(crate) const fn label(self) -> &'static str {
         match self {
@@ -29,6 +54,7 @@ impl RequestOutcome {
             Self::Duplicate => "duplicate",
             Self::Busy => "busy",
             Self::Refused => "refused",
+            Self::Failed => "failed",
             Self::Handshake => "handshake",
             Self::ObservedForwarded => "observed_forwarded",
             Self::ObservedDuplicate => "observed_duplicate",

@@ -171,6 +171,9 @@ async fn a_failed_call_is_502_for_a_sender_over_http_1() {
     assert_eq!(result("1", "program").await, (200, duplicate));
     assert_eq!(result("2", "unknown").await, (502, upstreams.clone()));
     assert_eq!(result("2", "unknown").await, (502, upstreams));
+    let lines = gateway.wait_for_access_log(4).await;
+    let outcomes: Vec<_> = lines.iter().map(|line| &line["outcome"]).collect();
+    assert_eq!(outcomes, ["forwarded", "duplicate", "failed", "failed"]);
 }
 
 /// The gateway must learn the outcome even if the sender does not read the response. Otherwise a

@@ -16,6 +16,7 @@ mod crashes;
 mod custom_schemes;
 mod documents;
 mod explain;
+mod failed_deliveries;
 mod fetched_keys;
 mod forwarding;
 mod framing;

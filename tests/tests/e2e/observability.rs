@@ -8,25 +8,11 @@ use hookgate_core::{Provider, Secret, Signer};
 use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, now, send, send_raw};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
-use tokio::time::sleep;
 
 const GITHUB_SECRET: &str = "2b94a135f0c8a6de2b94a135f0c8a6de";
 
 fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
-}
-
-/// Waits until the access log has `count` lines.
-async fn lines(gateway: &Gateway, count: usize) -> Vec<Value> {
-    let start = Instant::now();
-    loop {
-        let lines = gateway.access_log();
-        if lines.len() >= count {
-            return lines;
-        }
-        assert!(start.elapsed() < Duration::from_secs(60), "{lines:?}");
-        sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test]
@@ -61,7 +47,7 @@ async fn every_request_has_one_access_log_line() {
         (unknown_path, "refused", "source_unknown".into(), 404, None),
         (
             beatapi().delivery("evt_4"),
-            "forwarded",
+            "failed",
             "upstream_failed".into(),
             502,
             Some("evt_4"),
@@ -69,7 +55,7 @@ async fn every_request_has_one_access_log_line() {
     ] {
         let before = gateway.access_log().len();
         let response = send(address, request).await;
-        let line = &lines(&gateway, before + 1).await[before];
+        let line = &gateway.wait_for_access_log(before + 1).await[before];
         assert_eq!(line["outcome"], outcome, "{line}");
         assert_eq!(line["reason"], reason, "{line}");
         assert_eq!(line["status"], status, "{line}");
@@ -98,7 +84,7 @@ async fn every_request_has_one_access_log_line() {
             reason != "source_unknown",
             "{line}"
         );
-        let forwarded = outcome == "forwarded";
+        let forwarded = matches!(outcome, "forwarded" | "failed");
         assert_eq!(line["upstream_us"].is_u64(), forwarded, "{line}");
         assert_eq!(line["upstream"].is_string(), forwarded, "{line}");
         assert_eq!(line["attempt"].is_u64(), forwarded, "{line}");
@@ -111,7 +97,8 @@ async fn every_request_has_one_access_log_line() {
         beatapi().request(http::HeaderMap::new(), "{}".into()),
     )
     .await;
-    let line = lines(&gateway, 6)
+    let line = gateway
+        .wait_for_access_log(6)
         .await
         .pop()
         .expect("the log has six lines");
@@ -120,7 +107,8 @@ async fn every_request_has_one_access_log_line() {
     assert!(body.contains(id), "{body}");
     // A malformed head has a line as well.
     send_raw(address, b"GET / HTTP/1.1\r\n\r\n", Duration::from_secs(5)).await;
-    let line = lines(&gateway, 7)
+    let line = gateway
+        .wait_for_access_log(7)
         .await
         .pop()
         .expect("the log has seven lines");
@@ -172,7 +160,7 @@ async fn the_line_of_a_refused_delivery_describes_what_its_sender_sent() {
     ] {
         let before = gateway.access_log().len();
         let response = send(gateway.address(), with_headers(headers)).await;
-        let line = &lines(&gateway, before + 1).await[before];
+        let line = &gateway.wait_for_access_log(before + 1).await[before];
         assert_eq!(line["reason"], reason, "{line}");
         let described = line["signed_headers"].as_str().expect("the line has it");
         assert!(described.contains(&expected), "{described}");
@@ -193,7 +181,7 @@ async fn the_line_of_a_refused_delivery_describes_what_its_sender_sent() {
     // A genuine delivery needs no description.
     let before = gateway.access_log().len();
     send(gateway.address(), beatapi().delivery("evt_2")).await;
-    let line = &lines(&gateway, before + 1).await[before];
+    let line = &gateway.wait_for_access_log(before + 1).await[before];
     assert_eq!(line.get("signed_headers"), None, "{line}");
 }
 
@@ -239,7 +227,7 @@ async fn every_line_names_the_path_the_delivery_id_and_the_user_agent() {
     ] {
         let before = gateway.access_log().len();
         send(gateway.address(), delivery(signature, path)).await;
-        let line = &lines(&gateway, before + 1).await[before];
+        let line = &gateway.wait_for_access_log(before + 1).await[before];
         assert_eq!(line["outcome"], outcome, "{line}");
         assert_eq!(line["user_agent"], "GitHub-Hookshot/044aadd", "{line}");
         assert!(!line.to_string().contains("secret"), "{line}");
@@ -304,12 +292,13 @@ pub const KEY_METRICS: [&str; 3] = [
 ];
 
 /// The documented metrics of every gateway.
-pub const METRICS: [&str; 22] = [
+pub const METRICS: [&str; 23] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_unhealthy_servers",
     "hookgate_upstream_requests_in_flight",
     "hookgate_deliveries_total",
     "hookgate_refused_total",
+    "hookgate_failed_total",
     "hookgate_upstream_responses_total",
     "hookgate_key_matches_total",
     "hookgate_verify_seconds",

@@ -187,7 +187,7 @@ async fn after_redis_was_emptied_replays_are_refused_and_new_deliveries_pass() {
         assert_eq!(again.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(again.headers.contains_key("retry-after"));
         let metrics = gateway.get_admin("/metrics").await;
-        let counted = "hookgate_refused_total{reason=\"store_forgot\",source=\"beatapi\"}";
+        let counted = "hookgate_failed_total{reason=\"store_forgot\",source=\"beatapi\"}";
         assert!(metrics.contains(counted), "{metrics}");
     }
     assert_eq!(upstream.take_received().len(), 0);

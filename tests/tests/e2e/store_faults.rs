@@ -54,6 +54,11 @@ async fn a_full_disk_forwards_nothing_and_forgets_nothing() {
     let log = gateway.log();
     assert!(log.contains("claim failed"), "{log}");
     assert!(log.contains("the replay store did not answer"), "{log}");
+    // The senders are not to blame, so no line says "refused".
+    let lines = gateway.wait_for_access_log(delivered.len() + refused).await;
+    let failed = lines.iter().filter(|line| line["outcome"] == "failed");
+    assert!(failed.clone().all(|line| line["reason"] == "store_down"));
+    assert_eq!(failed.count(), refused);
     drop(gateway);
 
     // With free space, new events are forwarded, and no event is forwarded twice.

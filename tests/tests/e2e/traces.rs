@@ -100,6 +100,21 @@ mod with_a_collector {
     }
 
     #[tokio::test]
+    async fn the_span_of_an_outage_is_failed_and_not_refused() {
+        let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
+        let gateway = gateway(&upstream, &collector);
+        drop(upstream);
+        let provider = TestProvider::named("beatapi");
+        let response = send(gateway.address(), provider.delivery("evt_1")).await;
+        assert_eq!(response.status, StatusCode::BAD_GATEWAY);
+        let span = wait_for_span(&collector, "upstream_unreachable").await;
+        assert!(contains(&span, b"failed"));
+        for other in ["refused", "forwarded"] {
+            assert!(!contains(&span, other.as_bytes()), "{other}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_unverified_request_cannot_choose_the_trace_of_its_span() {
         let (upstream, collector) = (Upstream::start().await, Upstream::start().await);
         let gateway = gateway(&upstream, &collector);

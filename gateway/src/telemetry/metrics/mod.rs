@@ -63,6 +63,7 @@ pub(crate) struct Metrics {
 struct DeliveryVectors {
     deliveries: IntCounterVec,
     refused: IntCounterVec,
+    failed: IntCounterVec,
     key_matches: IntCounterVec,
     verify_seconds: Histogram,
     body_bytes: Histogram,
@@ -150,12 +151,10 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Counts the reason of a refusal. `source` is empty if no source has the request.
-    pub(crate) fn refused(&self, source: &str, reason: Reason) {
-        self.deliveries
-            .refused
-            .with_label_values(&[source, reason.label()])
-            .inc();
+    /// Counts the reason of a request that was refused or failed. `source` is empty if no source
+    /// has the request.
+    pub(crate) fn count_reason(&self, source: &str, reason: Reason) {
+        self.deliveries.reason(source, reason).inc();
     }
 
     /// Counts a refused request that belongs to no source.
@@ -164,7 +163,7 @@ impl Metrics {
             .deliveries
             .with_label_values(&["", "refused"])
             .inc();
-        self.refused("", reason);
+        self.count_reason("", reason);
     }
 
     /// Returns the histogram for the duration of the store operation `op`.
@@ -254,12 +253,17 @@ impl DeliveryVectors {
         Ok(Self {
             deliveries: registrar.counters(
                 "hookgate_deliveries_total",
-                "Requests by outcome: forwarded, duplicate, busy, refused or handshake.",
+                "Requests by outcome: forwarded, duplicate, busy, refused, failed or handshake.",
                 &["source", "outcome"],
             )?,
             refused: registrar.counters(
                 "hookgate_refused_total",
                 "Refused requests by reason.",
+                &["source", "reason"],
+            )?,
+            failed: registrar.counters(
+                "hookgate_failed_total",
+                "Verified deliveries that the upstream or the replay store failed, by reason.",
                 &["source", "reason"],
             )?,
             key_matches: registrar.counters(
@@ -284,6 +288,15 @@ impl DeliveryVectors {
                 "source",
             )?,
         })
+    }
+
+    /// Returns the counter of requests of `source` that were refused, or failed, for `reason`.
+    fn reason(&self, source: &str, reason: Reason) -> IntCounter {
+        let vector = match reason.is_failure() {
+            true => &self.failed,
+            false => &self.refused,
+        };
+        vector.with_label_values(&[source, reason.label()])
     }
 }
 

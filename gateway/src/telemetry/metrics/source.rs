@@ -5,6 +5,7 @@ use hookgate_gate::{Reason, Source};
 use prometheus::{Gauge, Histogram, IntCounter};
 
 use super::Metrics;
+use crate::telemetry::outcome::RequestOutcome;
 
 const NO_ACTIVE_KEY: Reason = Reason::Verify(VerifyError::NoActiveKey);
 
@@ -15,6 +16,7 @@ pub(crate) struct SourceMetrics {
     duplicate: IntCounter,
     busy: IntCounter,
     refused: IntCounter,
+    failed: IntCounter,
     handshake: IntCounter,
     signature_age: Gauge,
     body_bytes: Histogram,
@@ -31,7 +33,7 @@ impl SourceMetrics {
         // These reasons have alerts on an increase, so each series must exist before its first
         // refusal.
         for reason in [Reason::StoreFull, Reason::StoreForgot, NO_ACTIVE_KEY] {
-            metrics.refused.with_label_values(&[name, reason.label()]);
+            metrics.reason(name, reason);
         }
         let outcome = |outcome| metrics.deliveries.with_label_values(&[name, outcome]);
         let key_matches = source.verifier().key_ids().map(|id| {
@@ -43,6 +45,7 @@ impl SourceMetrics {
             duplicate: outcome("duplicate"),
             busy: outcome("busy"),
             refused: outcome("refused"),
+            failed: outcome("failed"),
             handshake: outcome("handshake"),
             signature_age: metrics.signature_age.with_label_values(&[name]),
             body_bytes: metrics.body_bytes.clone(),
@@ -63,34 +66,16 @@ impl SourceMetrics {
         }
     }
 
-    /// Counts a delivery that was forwarded.
-    pub(crate) fn forwarded(&self) {
-        self.forwarded.inc();
-    }
-
-    /// Counts a duplicate.
-    pub(crate) fn duplicate(&self) {
-        self.duplicate.inc();
-    }
-
-    /// Counts a handshake that the gateway answered.
-    pub(crate) fn handshake(&self) {
-        self.handshake.inc();
-    }
-
-    /// Counts the outcome of a delivery that is refused: busy for [`Reason::InFlight`],
-    /// duplicate for [`Reason::Duplicate`], otherwise refused.
-    ///
-    /// A delivery whose upstream failed or was too slow is counted as forwarded when it was
-    /// sent, so it counts here only by its reason, in [`Metrics::refused`]. This also leaves
-    /// out a delivery whose total timeout ended before it was sent. An unreachable upstream
-    /// received nothing, so such a delivery counts as refused.
-    pub(crate) fn refused(&self, reason: Reason) {
-        match reason {
-            Reason::InFlight => self.busy.inc(),
-            Reason::Duplicate => self.duplicate.inc(),
-            Reason::UpstreamTimeout | Reason::UpstreamFailed => {}
-            _ => self.refused.inc(),
-        }
+    /// Counts a request by its outcome. A request in observe mode counts by its verdict.
+    pub(crate) fn count(&self, outcome: RequestOutcome) {
+        let counter = match outcome {
+            RequestOutcome::Forwarded | RequestOutcome::ObservedForwarded => &self.forwarded,
+            RequestOutcome::Duplicate | RequestOutcome::ObservedDuplicate => &self.duplicate,
+            RequestOutcome::Handshake | RequestOutcome::ObservedHandshake => &self.handshake,
+            RequestOutcome::Busy => &self.busy,
+            RequestOutcome::Refused | RequestOutcome::ObservedRefused => &self.refused,
+            RequestOutcome::Failed => &self.failed,
+        };
+        counter.inc();
     }
 }

@@ -336,7 +336,7 @@ async fn a_delivery_that_finds_no_free_connection_in_time_is_503_and_its_retry_i
         let metrics = gateway.get_admin("/metrics").await;
         for expected in [
             "hookgate_upstream_requests_in_flight{upstream=\"own\"} 1\n",
-            "hookgate_refused_total{reason=\"upstream_busy\",source=\"own\"} 2\n",
+            "hookgate_failed_total{reason=\"upstream_busy\",source=\"own\"} 2\n",
         ] {
             assert!(metrics.contains(expected), "{metrics}");
         }
