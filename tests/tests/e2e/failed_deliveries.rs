@@ -6,7 +6,6 @@ use std::time::Duration;
 use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, now, send};
 use http::StatusCode;
 use serde_json::Value;
-use tokio::net::TcpListener;
 
 fn beatapi() -> TestProvider {
     TestProvider::named("beatapi")
@@ -94,26 +93,6 @@ async fn a_delivery_that_the_upstream_fails_is_failed() {
     assert_eq!(failed_for(&gateway, "upstream_timeout").await, 1);
     assert_eq!(failed_for(&gateway, "upstream_unreachable").await, 1);
     assert_eq!(gateway.counter("hookgate_refused_total").await, 0);
-}
-
-/// The total timeout can end before a byte was sent.
-#[tokio::test]
-async fn a_delivery_whose_time_ends_while_connecting_is_failed() {
-    // The server never responds to the TLS handshake.
-    let silent = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port is free");
-    let address = silent.local_addr().expect("the listener is bound");
-    let gateway = Gateway::builder(address)
-        .upstream(&format!(
-            "protocol = \"h2\"\ntimeout = \"300ms\"\nconnect_timeout = \"300ms\""
-        ))
-        .start();
-    let line = deliver(&gateway, "evt_1").await;
-    assert_eq!(line["outcome"], "failed", "{line}");
-    assert_eq!(line["reason"], "upstream_timeout", "{line}");
-    assert_outcomes(&gateway, &[("failed", 1)]).await;
-    assert_eq!(failed_for(&gateway, "upstream_timeout").await, 1);
 }
 
 #[tokio::test]

@@ -199,6 +199,33 @@ async fn each_timeout_ends_its_own_phase() {
     assert_eq!(deliver_own(&gateway, "evt_1").await, 502);
 }
 
+/// Nothing was sent, so the delivery is failed, and not forwarded.
+#[tokio::test]
+async fn a_delivery_whose_total_timeout_ends_while_connecting_is_failed() {
+    // The server never responds to the TLS handshake.
+    let (hangs, _) = serve_raw(|stream| async move {
+        sleep(Duration::from_secs(600)).await;
+        drop(stream);
+    })
+    .await;
+    let gateway = gateway(&format!(
+        "servers = [\"https://{hangs}\"]\ntimeout = \"300ms\"\nconnect_timeout = \"300ms\""
+    ))
+    .start();
+    assert_eq!(deliver_own(&gateway, "evt_1").await, 504);
+    let line = &gateway.wait_for_access_log(1).await[0];
+    assert_eq!(line["outcome"], "failed", "{line}");
+    assert_eq!(line["reason"], "upstream_timeout", "{line}");
+    let outcome = async |outcome: &str| {
+        let series = format!("hookgate_deliveries_total{{outcome=\"{outcome}\",source=\"own\"}}");
+        gateway.counter(&series).await
+    };
+    assert_eq!(
+        [outcome("failed").await, outcome("forwarded").await],
+        [1, 0]
+    );
+}
+
 #[tokio::test]
 async fn a_delivery_is_not_sent_twice_when_the_upstream_breaks_off() {
     for response in [
