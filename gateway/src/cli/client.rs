@@ -1,177 +1,275 @@
-//! The HTTP/1.1 client of `hookgate send` and `hookgate demo`.
+//! The HTTP/1.1 client of the commands that send requests: `send`, `demo` and `events`.
 
+use std::fmt::{self, Display};
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use pingora_core::connectors::http::v1::Connector;
+use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
 use tokio::time::timeout;
 
 use super::Error;
 
-/// How long one request may take.
+/// How long a request may take up to the head of its response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sends deliveries to one URL, each on a new connection.
+/// How long the body of a response may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Sends requests to one server, each on a new connection.
 pub(super) struct Client {
     connector: Connector,
-    peer: HttpPeer,
+    /// The addresses of the server, which are tried in this order.
+    peers: Vec<HttpPeer>,
     host: String,
-    target: String,
 }
 
 /// How the body of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
+    /// The request has no body and no header that describes one.
+    NoBody,
     /// The request has a `content-length`.
     Length,
     /// The request has chunks of this many bytes.
     Chunked(usize),
 }
 
-/// The response to a delivery.
-#[derive(Clone, Debug)]
+/// A response, whose body is still to be read.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    session: HttpSession,
+    host: String,
+}
+
+/// The reason why there is no response, or no complete one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ClientError {
+    /// No address of the server accepts a connection.
+    Unreachable { host: String, cause: String },
+    /// The connection failed before the end of the response.
+    Broken { host: String, cause: String },
+    /// The response did not arrive in time.
+    TimedOut { host: String, after: Duration },
+    /// The body of the response exceeds the limit of the command.
+    TooLarge { host: String, limit: usize },
 }
 
 impl Client {
-    /// Creates a client for an `http://` or `https://` URL.
+    /// Creates a client for the server of an `http://` or `https://` URL. `option` is the option
+    /// with the URL.
     ///
     /// # Errors
     ///
     /// Returns an error if the URL has another scheme, or if its host does not resolve.
-    pub(super) fn new(to: &Uri) -> Result<Self, Error> {
+    pub(super) fn new(to: &Uri, option: &str) -> Result<Self, Error> {
         let tls = match to.scheme_str() {
             Some("http") => false,
             Some("https") => true,
             _ => {
-                return Err(Error::new(
-                    "--to: expected a URL that starts with http:// or https://",
-                ));
+                return Err(Error::new(format!(
+                    "{option}: expected a URL that starts with http:// or https://"
+                )));
             }
         };
         let host = to
             .host()
-            .ok_or_else(|| Error::new("--to: the URL has no host"))?;
+            .ok_or_else(|| Error::new(format!("{option}: the URL has no host")))?;
         let port = to.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let address = (host.trim_matches(['[', ']']), port)
+        let peers: Vec<HttpPeer> = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
             .map_err(|error| Error::new(format!("{host} does not resolve: {error}")))?
-            .next()
-            .ok_or_else(|| Error::new(format!("{host} resolves to no address")))?;
+            .map(|address| HttpPeer::new(address, tls, host.to_owned()))
+            .collect();
+        if peers.is_empty() {
+            return Err(Error::new(format!("{host} resolves to no address")));
+        }
         Ok(Self {
             connector: Connector::new(None),
-            peer: HttpPeer::new(address, tls, host.to_owned()),
+            peers,
             // The `Host` header must not contain a user name and password from the URL.
             host: match to.port_u16() {
                 Some(port) => format!("{host}:{port}"),
                 None => host.to_owned(),
             },
-            target: to
-                .path_and_query()
-                .map_or("/", |target| target.as_str())
-                .to_owned(),
         })
     }
 
-    /// Posts `body` with `headers`.
-    pub(super) async fn post(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        framing: Framing,
-    ) -> Result<Reply, Error> {
-        self.exchange_in_time(&Method::POST, headers, body, framing)
-            .await
-    }
-
-    /// Sends `request` to the URL of the client. The target of `request` is ignored.
+    /// Sends `request`, and waits for the head of the response. Of the URI of `request`, only the
+    /// path and the query are used.
     pub(super) async fn send(
         &self,
         request: &Request<Bytes>,
         framing: Framing,
-    ) -> Result<Reply, Error> {
-        self.exchange_in_time(request.method(), request.headers(), request.body(), framing)
-            .await
-    }
-
-    async fn exchange_in_time(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        body: &[u8],
-        framing: Framing,
-    ) -> Result<Reply, Error> {
-        match timeout(TIMEOUT, self.exchange(method, headers, body, framing)).await {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(error)) => Err(Error::new(format!(
-                "cannot send to {}: {}",
-                self.host,
-                error.root_cause()
-            ))),
-            Err(_) => Err(Error::new(format!(
-                "no response from {} within {TIMEOUT:?}",
-                self.host
-            ))),
-        }
+    ) -> Result<Reply, ClientError> {
+        let exchange = timeout(TIMEOUT, self.exchange(request, framing)).await;
+        exchange.unwrap_or_else(|_| {
+            Err(ClientError::TimedOut {
+                host: self.host.clone(),
+                after: TIMEOUT,
+            })
+        })
     }
 
     async fn exchange(
         &self,
-        method: &Method,
-        headers: &HeaderMap,
-        body: &[u8],
+        request: &Request<Bytes>,
         framing: Framing,
-    ) -> pingora_core::Result<Reply> {
-        let mut request = RequestHeader::build(
-            method.as_str(),
-            self.target.as_bytes(),
-            Some(headers.len() + 4),
-        )?;
-        request.insert_header(HOST, self.host.as_str())?;
-        match framing {
-            Framing::Length => request.insert_header(CONTENT_LENGTH, body.len())?,
-            Framing::Chunked(_) => request.insert_header(TRANSFER_ENCODING, "chunked")?,
-        }
-        if !headers.contains_key(http::header::CONTENT_TYPE) {
-            request.insert_header(http::header::CONTENT_TYPE, "application/json")?;
-        }
-        for (name, value) in headers {
-            request.append_header(name.clone(), value.clone())?;
-        }
-        let (mut session, _) = self.connector.get_http_session(&self.peer).await?;
-        session.write_request_header(Box::new(request)).await?;
+    ) -> Result<Reply, ClientError> {
+        let head = self.head(request, framing);
+        let head = head.map_err(|error| broken(&self.host, &error))?;
+        let mut session = self.connect().await?;
+        let written = write(&mut session, head, request.body(), framing).await;
         // A receiver may respond and close the connection before it has read the whole body. The
         // response then matters more than the write error.
-        let written = async {
-            match framing {
-                Framing::Length => {
-                    session.write_body(body).await?;
-                }
-                Framing::Chunked(size) => {
-                    for chunk in body.chunks(size) {
-                        session.write_body(chunk).await?;
-                    }
-                }
-            }
-            session.finish_body().await
+        let (status, headers) = match (read_head(&mut session).await, written) {
+            (Ok(head), _) => head,
+            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(broken(&self.host, &error)),
         };
-        let written = written.await;
-        if let Err(unread) = session.read_response().await {
-            return Err(written.err().unwrap_or(unread));
-        }
-        let head = session.resp_header().ok_or_else(|| {
-            pingora_core::Error::explain(pingora_core::ErrorType::ReadError, "no response")
-        })?;
         Ok(Reply {
-            status: head.status,
-            headers: head.headers.clone(),
+            status,
+            headers,
+            session,
+            host: self.host.clone(),
         })
+    }
+
+    async fn connect(&self) -> Result<HttpSession, ClientError> {
+        let mut cause = String::new();
+        for peer in &self.peers {
+            match self.connector.get_http_session(peer).await {
+                Ok((session, _)) => return Ok(session),
+                Err(error) => cause = error.root_cause().to_string(),
+            }
+        }
+        Err(ClientError::Unreachable {
+            host: self.host.clone(),
+            cause,
+        })
+    }
+
+    fn head(
+        &self,
+        request: &Request<Bytes>,
+        framing: Framing,
+    ) -> pingora_core::Result<RequestHeader> {
+        let (method, headers) = (request.method(), request.headers());
+        let target = request.uri().path_and_query();
+        let target = target.map_or("/", |target| target.as_str());
+        let mut head =
+            RequestHeader::build(method.as_str(), target.as_bytes(), Some(headers.len() + 4))?;
+        head.insert_header(HOST, self.host.as_str())?;
+        match framing {
+            Framing::NoBody => {}
+            Framing::Length => head.insert_header(CONTENT_LENGTH, request.body().len())?,
+            Framing::Chunked(_) => head.insert_header(TRANSFER_ENCODING, "chunked")?,
+        }
+        if framing != Framing::NoBody && !headers.contains_key(CONTENT_TYPE) {
+            head.insert_header(CONTENT_TYPE, "application/json")?;
+        }
+        for (name, value) in headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        Ok(head)
+    }
+}
+
+async fn write(
+    session: &mut HttpSession,
+    head: RequestHeader,
+    body: &[u8],
+    framing: Framing,
+) -> pingora_core::Result<()> {
+    session.write_request_header(Box::new(head)).await?;
+    match framing {
+        Framing::NoBody => {}
+        Framing::Length => {
+            session.write_body(body).await?;
+        }
+        Framing::Chunked(size) => {
+            for chunk in body.chunks(size) {
+                session.write_body(chunk).await?;
+            }
+        }
+    }
+    session.finish_body().await.map(|_| ())
+}
+
+async fn read_head(session: &mut HttpSession) -> pingora_core::Result<(StatusCode, HeaderMap)> {
+    session.read_response().await?;
+    let head = session.resp_header().ok_or_else(|| {
+        pingora_core::Error::explain(pingora_core::ErrorType::ReadError, "no response")
+    })?;
+    Ok((head.status, head.headers.clone()))
+}
+
+fn broken(host: &str, error: &pingora_core::Error) -> ClientError {
+    ClientError::Broken {
+        host: host.to_owned(),
+        cause: error.root_cause().to_string().trim().to_owned(),
+    }
+}
+
+impl Reply {
+    /// Reads the rest of the body.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ClientError::TooLarge`] if the body has more than `limit` bytes,
+    /// [`ClientError::TimedOut`] if it does not end in time, and [`ClientError::Broken`] if the
+    /// connection fails.
+    pub(super) async fn body(mut self, limit: usize) -> Result<Vec<u8>, ClientError> {
+        let host = self.host.clone();
+        let read = async {
+            let mut body = Vec::new();
+            while let Some(chunk) = self.chunk().await? {
+                if body.len() + chunk.len() > limit {
+                    let host = self.host.clone();
+                    return Err(ClientError::TooLarge { host, limit });
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(body)
+        };
+        let after = BODY_TIMEOUT;
+        let read = timeout(after, read).await;
+        read.unwrap_or(Err(ClientError::TimedOut { host, after }))
+    }
+
+    /// Reads the next bytes of the body, without a deadline. Returns `None` at its end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let read = self.session.read_body_bytes().await;
+        read.map_err(|error| broken(&self.host, &error))
+    }
+}
+
+impl Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { host, cause } => write!(f, "cannot connect to {host}: {cause}"),
+            Self::Broken { host, cause } => {
+                write!(f, "no complete response from {host}: {cause}")
+            }
+            Self::TimedOut { host, after } => {
+                write!(f, "no complete response from {host} within {after:?}")
+            }
+            Self::TooLarge { host, limit } => {
+                write!(f, "the response of {host} has more than {limit} bytes")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+impl From<ClientError> for Error {
+    fn from(error: ClientError) -> Self {
+        Self::new(error)
     }
 }

@@ -4,6 +4,7 @@ mod capture;
 mod check;
 mod client;
 mod demo;
+mod events;
 mod fetched_keys;
 mod identify;
 mod providers;
@@ -12,6 +13,7 @@ mod secret;
 mod send;
 mod sign;
 mod signing;
+mod terminal;
 mod verify;
 
 use std::fmt::{self, Display};
@@ -26,6 +28,7 @@ use hookgate_core::{Problems, UnixTime};
 use hookgate_gate::Clock;
 use serde_json::json;
 
+use self::terminal::{printable_json, printable_lines};
 use crate::config::{Config, load_watched, schema};
 use crate::run::reload::ConfigSource;
 
@@ -38,7 +41,7 @@ const NOT_STARTED: &str = "; nothing was started";
 /// The exit code for wrong options, which clap uses as well.
 const EXIT_USAGE: u8 = 2;
 
-/// Verifies webhook deliveries, refuses forged and replayed ones, and forwards the rest unchanged
+/// Verifies webhook deliveries, refuses forged ones and replays, forwards the rest
 #[derive(Debug, Parser)]
 #[command(name = "hookgate", version, arg_required_else_help = true)]
 struct Cli {
@@ -54,11 +57,11 @@ enum Command {
     Check(check::Options),
     /// Print a JSON Schema of the configuration, for editors
     Schema,
-    /// Run good and bad deliveries through a local gateway and show the results
+    /// Run good and bad deliveries through a local gateway
     Demo(demo::Options),
     /// List the providers of the catalogue, or describe one
     Providers(providers::Options),
-    /// Sign a delivery and print its headers; the body comes from standard input
+    /// Sign a delivery from standard input and print its headers
     #[command(
         long_about = "Sign a delivery and print its headers. The body comes from standard \
                       input. If the scheme adds something to the address or to the body, the \
@@ -71,6 +74,8 @@ enum Command {
     Identify(identify::Options),
     /// Sign a delivery, or a captured one anew, and send it
     Send(send::Options),
+    /// List, show, resend and forget the deliveries of a running gateway
+    Events(events::Options),
 }
 
 /// Runs the command line of the process.
@@ -82,8 +87,15 @@ pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
     outcome.unwrap_or_else(|error| {
         let shown = match wants_json {
             _ if error.quiet => Ok(()),
-            true => writeln!(io::stdout(), "{}", json!({ "error": error.message })),
-            false => writeln!(io::stderr(), "hookgate: {error}"),
+            true => {
+                let object = json!({ "error": error.message });
+                writeln!(io::stdout(), "{}", printable_json(&object))
+            }
+            // The message may quote a capture or a server.
+            false => {
+                let message = printable_lines(&error.message);
+                writeln!(io::stderr(), "hookgate: {message}")
+            }
         };
         // There is no other output for this error.
         let _: io::Result<()> = shown;
@@ -103,6 +115,7 @@ impl Command {
             Self::Verify(options) => verify::run(&options, &*clock),
             Self::Identify(options) => identify::run(&options),
             Self::Send(options) => send::run(&options, &*clock),
+            Self::Events(options) => events::run(&options, &*clock),
         }
     }
 }

@@ -76,9 +76,10 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         .enable_all()
         .build()?;
     let mut exit = ExitCode::SUCCESS;
+    let client = Client::new(&options.to, "--to")?;
     for _ in 0..options.repeat {
-        let signed = sign(&signing, &delivery, &request, clock)?;
-        let client = Client::new(&with_query(&options.to, signed.uri())?)?;
+        let mut signed = sign(&signing, &delivery, &request, clock)?;
+        *signed.uri_mut() = with_query(&options.to, signed.uri())?;
         let reply = runtime.block_on(client.send(&signed, Framing::Length))?;
         let outcome = reply
             .headers

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::super::Error;
 use super::super::client::{Client, Framing};
+use super::super::sign::post;
 use super::upstream::Upstream;
 use super::{DemoProvider, wait_for_new_second};
 
@@ -117,7 +118,10 @@ impl Case {
             Self::Chunked => Framing::Chunked(7),
             _ => Framing::Length,
         };
-        let reply = client.post(&headers, &body, framing).await?;
+        let mut request = post(body.clone().into());
+        *request.uri_mut() = provider.path().parse().map_err(Error::new)?;
+        *request.headers_mut() = headers;
+        let reply = client.send(&request, framing).await?;
         let received = upstream.take_received();
         Ok(Verdict {
             status: reply.status,

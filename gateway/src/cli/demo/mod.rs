@@ -58,9 +58,10 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     wait_for_new_second(clock);
     writeln!(out, "{:<18} {:<20} verdict", "provider", "delivery")?;
     let (mut shown, mut wrong) = (0, 0);
+    let to = format!("http://{}", gateway.address());
+    let to = to.parse().map_err(Error::new)?;
+    let client = Client::new(&to, "--to")?;
     for provider in &providers {
-        let to = gateway.url(provider).parse().map_err(Error::new)?;
-        let client = Client::new(&to)?;
         for case in Case::all() {
             let expected = case.expected();
             let found = runtime.block_on(case.run(provider, &client, &upstream, clock))?;

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Error;
 use crate::cli::signing::parse_provider;
+use crate::cli::terminal::{Colours, Column, Rank, Table};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -60,10 +61,18 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The columns of the list. It is for searching, so no cell is shortened.
+const COLUMNS: [Column; 4] = [
+    Column::new("name", Rank::Always, 0, usize::MAX),
+    Column::new("provider", Rank::Always, 0, usize::MAX),
+    Column::new("source", Rank::Always, 0, usize::MAX),
+    Column::new("duplicates found by", Rank::Always, 0, usize::MAX),
+];
+
 fn write_list(out: &mut impl Write) -> io::Result<()> {
-    let mut rows = vec![["name", "provider", "source", "duplicates found by"].map(str::to_owned)];
+    let mut rows: Vec<Vec<String>> = Vec::new();
     rows.extend(all().map(|provider| {
-        [
+        vec![
             provider.name().to_owned(),
             provider.title().to_owned(),
             provider.evidence().to_string(),
@@ -71,21 +80,17 @@ fn write_list(out: &mut impl Write) -> io::Result<()> {
         ]
     }));
     rows.extend(all_undocumented().map(|provider| {
-        [
+        vec![
             provider.name().to_owned(),
             provider.title().to_owned(),
             "none".to_owned(),
             "needs [sources.scheme]".to_owned(),
         ]
     }));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    for [name, title, source, duplicates] in rows {
-        writeln!(
-            out,
-            "{name:<0$} {title:<1$} {source:<2$} {duplicates}",
-            widths[0], widths[1], widths[2],
-        )?;
+    let table = Table::fit(&COLUMNS, &rows, None);
+    writeln!(out, "{}", table.head())?;
+    for row in &rows {
+        writeln!(out, "{}", table.row(row, &[], Colours::Off))?;
     }
     Ok(())
 }

@@ -11,9 +11,11 @@ use hookgate_diagnose::{Capture, Setup, diagnose};
 use hookgate_gate::Clock;
 use http::Uri;
 
+pub(super) use self::verdict::CauseText;
 use self::verdict::{Explanation, Report, Verdict};
 use super::capture::CaptureOptions;
 use super::signing::{NotReady, Signing, SigningOptions};
+use super::terminal::printable_json;
 use super::{Error, fetched_keys, parse_time};
 
 #[derive(Debug, Args)]
@@ -74,7 +76,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         explanation,
     };
     match options.json {
-        true => writeln!(io::stdout(), "{}", report.to_json())?,
+        true => writeln!(io::stdout(), "{}", printable_json(&report.to_json()))?,
         false => writeln!(io::stdout(), "{}", report.to_text())?,
     }
     Ok(exit)

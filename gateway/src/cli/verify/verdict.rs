@@ -8,6 +8,8 @@ use hookgate_gate::Reason;
 use serde_json::{Value, json};
 use textwrap::Options;
 
+use crate::cli::terminal::{printable, printable_lines};
+
 /// The width of a terminal, in columns.
 const WIDTH: usize = 80;
 
@@ -99,25 +101,44 @@ impl Report {
     }
 }
 
+/// A cause in words.
+pub(in crate::cli) struct CauseText<'c> {
+    pub(in crate::cli) proved: bool,
+    pub(in crate::cli) summary: &'c str,
+    pub(in crate::cli) code: &'c str,
+    pub(in crate::cli) fix: &'c str,
+}
+
+impl CauseText<'_> {
+    /// Returns the cause and what to do, in lines of at most `width` columns.
+    pub(in crate::cli) fn wrapped(&self, width: usize) -> String {
+        let certainty = match self.proved {
+            true => "cause (proved)",
+            false => "likely cause",
+        };
+        let options = || {
+            Options::new(width)
+                .subsequent_indent("  ")
+                .break_words(false)
+        };
+        let cause = format!("{certainty}: {} ({})", self.summary, self.code);
+        let cause = textwrap::fill(&cause, options());
+        let fix = textwrap::fill(
+            &format!("what to do: {}", self.fix),
+            options().initial_indent("  "),
+        );
+        format!("{cause}\n{fix}")
+    }
+}
+
 fn cause_as_text(cause: &Cause) -> String {
-    let Cause {
-        code, summary, fix, ..
-    } = cause;
-    let certainty = match cause.proved {
-        true => "cause (proved)",
-        false => "likely cause",
+    let text = CauseText {
+        proved: cause.proved,
+        summary: &printable(&cause.summary),
+        code: cause.code.as_str(),
+        fix: &printable(&cause.fix),
     };
-    let options = || {
-        Options::new(WIDTH)
-            .subsequent_indent("  ")
-            .break_words(false)
-    };
-    let cause = textwrap::fill(&format!("{certainty}: {summary} ({code})"), options());
-    let fix = textwrap::fill(
-        &format!("what to do: {fix}"),
-        options().initial_indent("  "),
-    );
-    format!("{cause}\n{fix}")
+    text.wrapped(WIDTH)
 }
 
 fn cause_as_json(cause: &Cause) -> Value {
@@ -136,11 +157,11 @@ fn outcome_as_text(outcome: &RequestOutcome) -> String {
             return format!(
                 "verified handshake; the gateway responds with status {} and this body:\n{}",
                 answer.status(),
-                String::from_utf8_lossy(answer.body())
+                printable_lines(&String::from_utf8_lossy(answer.body()))
             );
         }
     };
-    let mut text = format!("verified with key {}", verified.key_id());
+    let mut text = format!("verified with key {}", printable(verified.key_id()));
     let signed_at = verified.timestamp().map(|time| time.secs().to_string());
     for (name, value) in [
         ("event id", verified.id()),
@@ -149,7 +170,7 @@ fn outcome_as_text(outcome: &RequestOutcome) -> String {
         ("dedupe by", Some(verified.identity().label())),
     ] {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n{name:<12}{}", value.unwrap_or("none"));
+        let _ = write!(text, "\n{name:<12}{}", printable(value.unwrap_or("none")));
     }
     text
 }

@@ -1,0 +1,213 @@
+//! `hookgate events show`: one delivery in full.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use hookgate_core::UnixTime;
+use hookgate_gate::Clock;
+use http::StatusCode;
+use serde_json::Value;
+
+use super::Connection;
+use super::api::{Api, ApiError, read};
+use super::body;
+use super::delivery::{Capture, Detail, Explanation, List};
+use super::explanation;
+use super::facts;
+use super::find::{Found, find, path};
+use super::list::write_list;
+use super::rows::Rows;
+use crate::cli::Error;
+use crate::cli::terminal::{Colour, Colours, output_width, printable, printable_json};
+
+/// Shows one delivery. The id is that of the request, of the event, or the unsigned one of the
+/// delivery. If several deliveries have it, they are listed
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    connection: Connection,
+
+    /// A request id or its end, an event id, or an unsigned delivery id
+    #[arg(value_name = "ID")]
+    id: String,
+
+    /// Print the captured body: as text, or else in hexadecimal
+    #[arg(long)]
+    body: bool,
+
+    /// Explain the refusal; the default for a refused delivery with a capture
+    #[arg(long)]
+    explain: bool,
+
+    /// Write the capture to a new file, for `hookgate verify --capture`
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+/// What `show` prints about one delivery.
+pub(super) struct Page<'p> {
+    pub(super) detail: &'p Detail,
+    pub(super) explanation: Option<&'p Explanation>,
+    pub(super) with_body: bool,
+    pub(super) now: UnixTime,
+    pub(super) width: usize,
+    pub(super) colours: Colours,
+}
+
+pub(super) async fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
+    let api = options.connection.open()?;
+    let mut value = match find(&api, &options.id).await? {
+        Found::One(value) => value,
+        Found::Several(list) => return options.print_several(list),
+    };
+    let detail: Detail = read(value.clone())?;
+    let explanation = options.explanation(&api, &detail).await?;
+    if let Some(file) = &options.save {
+        save(&api, &detail, file).await?;
+    }
+    let mut out = io::stdout().lock();
+    if options.connection.json {
+        if let Some(explanation) = explanation {
+            value["explanation"] = explanation;
+        }
+        writeln!(out, "{}", printable_json(&value))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let explanation: Option<Explanation> = explanation.map(read).transpose()?;
+    let page = Page {
+        detail: &detail,
+        explanation: explanation.as_ref(),
+        with_body: options.body,
+        now: clock.now(),
+        width: output_width(),
+        colours: Colours::of_output(),
+    };
+    page.write(&mut out)?;
+    if let Some(file) = &options.save {
+        writeln!(out, "\nthe capture is in {}", file.display())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Options {
+    /// Prints the deliveries that the id names, for the operator to choose one.
+    fn print_several(&self, list: Value) -> Result<ExitCode, Error> {
+        if self.save.is_some() {
+            let id = printable(&self.id);
+            return Err(Error::new(format!(
+                "--save: several deliveries have {id}; expected the request id of one, which \
+                 `hookgate events list --search {id}` prints"
+            )));
+        }
+        let mut out = io::stdout().lock();
+        if self.connection.json {
+            writeln!(out, "{}", printable_json(&list))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let list: List = read(list)?;
+        let count = list.deliveries.len();
+        writeln!(
+            out,
+            "{count} deliveries; `hookgate events show REQUEST` shows one:"
+        )?;
+        write_list(&list, &Rows::of_output(), &mut out)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Returns the explanation of a refused delivery. Only `--explain` makes its absence an error.
+    async fn explanation(&self, api: &Api, detail: &Detail) -> Result<Option<Value>, Error> {
+        let delivery = &detail.delivery;
+        let is_default = delivery.is_refused() && detail.capture.is_some();
+        if !self.explain && !is_default {
+            return Ok(None);
+        }
+        let path = format!("{}/explanation", path(delivery.request_id.raw()));
+        match api.get(&path).await {
+            Ok(explanation) => Ok(Some(explanation)),
+            Err(ApiError::Refused(problem))
+                if problem.status == StatusCode::NOT_FOUND && !self.explain =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes the capture of a delivery to the new file `file`, which only its owner can read.
+async fn save(api: &Api, detail: &Detail, file: &Path) -> Result<(), Error> {
+    let path = format!("{}/capture", path(detail.delivery.request_id.raw()));
+    let capture = api.download(&path).await?;
+    write_new(file, &capture).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AlreadyExists => "; the command does not overwrite a file",
+            _ => "",
+        };
+        Error::new(format!(
+            "--save: cannot write {}: {error}{hint}",
+            file.display()
+        ))
+    })
+}
+
+fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut written = options.open(file)?;
+    let result = written.write_all(bytes).and_then(|()| written.sync_all());
+    if result.is_err() {
+        // Half a capture would be worse than none. The error of the write is the one to report.
+        let _: io::Result<()> = std::fs::remove_file(file);
+    }
+    result
+}
+
+impl Page<'_> {
+    /// Writes the page.
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        facts::write(self, out)?;
+        if let Some(capture) = &self.detail.capture {
+            self.write_capture(capture, out)?;
+        }
+        if let Some(explanation) = self.explanation {
+            self.write_title("explanation", out)?;
+            explanation::write(explanation, self.width, out)?;
+        }
+        if let Some(command) = &self.detail.verify_command {
+            self.write_title("verify it yourself", out)?;
+            writeln!(out, "  {command}")?;
+        }
+        Ok(())
+    }
+
+    /// Writes the title of a section.
+    pub(super) fn write_title(&self, title: &str, out: &mut impl Write) -> io::Result<()> {
+        let title = self.colours.paint(Some(Colour::Cyan), title);
+        writeln!(out, "\n{title}")
+    }
+
+    fn write_capture(&self, capture: &Capture, out: &mut impl Write) -> io::Result<()> {
+        self.write_title("request", out)?;
+        writeln!(out, "  {} {}", capture.method, capture.target)?;
+        for (name, value) in &capture.headers {
+            writeln!(out, "  {name}: {value}")?;
+        }
+        let Some(captured) = &capture.body else {
+            return Ok(());
+        };
+        if self.with_body {
+            self.write_title("body", out)?;
+            return body::write(captured, self.width, out);
+        }
+        if captured.bytes > 0 {
+            let size = super::human::size(captured.bytes);
+            writeln!(out, "\n  the body has {size}; --body prints it")?;
+        }
+        Ok(())
+    }
+}

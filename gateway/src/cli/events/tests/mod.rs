@@ -1,0 +1,4 @@
+//! The commands with hostile values, at several widths, and against a scripted gateway.
+
+mod rendering;
+mod scripted;
