@@ -1,4 +1,4 @@
-//! The facts about one delivery: who, what, when, and how long each step took.
+//! The facts about one delivery, and the duration of each step.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -147,7 +147,7 @@ fn capture(capture: &Capture) -> String {
     text
 }
 
-/// Writes what the operator can do with the delivery.
+/// Writes the commands that act on the delivery.
 fn write_actions(detail: &Detail, out: &mut impl Write) -> io::Result<()> {
     let id = &detail.delivery.request_id;
     for (label, can, because) in [

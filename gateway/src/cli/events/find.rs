@@ -28,8 +28,8 @@ pub(super) enum Found {
     Several(Value),
 }
 
-/// Finds the deliveries with the request id `id`, the end of it, the event id or the unsigned
-/// delivery id. If none has it exactly, those that contain it somewhere count.
+/// Finds the deliveries whose request id is `id` or ends with it, or whose event id or unsigned
+/// delivery id it is. If there is no such delivery, the gateway's search decides.
 pub(super) async fn find(api: &Api, id: &str) -> Result<Found, Error> {
     match api.get(&path(id)).await {
         Ok(detail) => return Ok(Found::One(detail)),

@@ -38,7 +38,7 @@ pub(super) struct Options {
 enum Command {
     /// List deliveries, the newest first
     List(list::Options),
-    /// Show one delivery: what arrived, what happened, and why
+    /// Show one delivery, and the reason for its outcome
     Show(show::Options),
     /// Send a captured delivery to the upstream again
     Resend(resend::Options),

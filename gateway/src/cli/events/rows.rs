@@ -104,8 +104,8 @@ impl Rows {
     }
 }
 
-/// Returns the outcome. That of observe mode is in brackets: the delivery was forwarded, and the
-/// outcome is the one that enforcement would give.
+/// Returns the outcome. In observe mode, it is in brackets: enforcement would give this outcome,
+/// but the delivery was forwarded.
 fn outcome(delivery: &Delivery) -> String {
     let outcome = delivery.outcome.to_string();
     match outcome.strip_prefix("observed_") {

@@ -47,7 +47,7 @@ pub(super) struct Options {
     save: Option<PathBuf>,
 }
 
-/// What `show` prints about one delivery.
+/// The output of `show` for one delivery.
 pub(super) struct Page<'p> {
     pub(super) detail: &'p Detail,
     pub(super) explanation: Option<&'p Explanation>,
@@ -98,8 +98,8 @@ impl Options {
         if self.save.is_some() {
             let id = printable(&self.id);
             return Err(Error::new(format!(
-                "--save: several deliveries have {id}; expected the request id of one, which \
-                 `hookgate events list --search {id}` prints"
+                "--save: several deliveries have {id}; expected a request id, as \
+                 `hookgate events list --search {id}` prints them"
             )));
         }
         let mut out = io::stdout().lock();

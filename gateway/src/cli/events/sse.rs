@@ -1,5 +1,5 @@
-//! A parser of server-sent events (WHATWG HTML §9.2.6). It accepts bytes with any borders, and
-//! keeps a bounded number of them.
+//! A parser of server-sent events (WHATWG HTML §9.2.6). It accepts chunks with any borders, and
+//! keeps a bounded number of bytes.
 
 /// The size limit of one event, and of one line.
 const MAX_EVENT: usize = 16 << 20;

@@ -23,7 +23,7 @@ use crate::cli::terminal::printable_json;
 /// every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// The pause before the first attempt to connect again. Each failure doubles it.
+/// The pause before the first attempt to connect again. Each failure doubles the pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest pause between two attempts to connect.
@@ -251,8 +251,8 @@ fn notice(text: &str) {
     let _: io::Result<()> = writeln!(io::stderr(), "hookgate: {text}");
 }
 
-/// Waits until nobody reads standard output any more. A write would notice that, but without
-/// deliveries there is none.
+/// Waits until the reader of standard output has closed it. A write would notice that too, but
+/// there is none while no delivery arrives.
 #[cfg(unix)]
 async fn output_closed() {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

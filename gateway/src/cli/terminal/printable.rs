@@ -9,7 +9,7 @@ use std::fmt::{self, Display, Write};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Most combining marks after one character. More of them cover the lines around it.
+/// Most combining marks after one character. A pile of marks covers the lines around it.
 const MAX_MARKS: usize = 2;
 
 /// Text from a sender or a server. It displays escaped, so no command can print it raw by mistake.

@@ -1,4 +1,4 @@
-//! What `list`, `show` and `tail` print: hostile values do nothing, and lines fit the width.
+//! The output of `list`, `show` and `tail`. Hostile values do nothing, and lines fit the width.
 
 use hookgate_core::UnixTime;
 use serde_json::{Value, json};
