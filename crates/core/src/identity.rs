@@ -118,6 +118,14 @@ impl ReplayScope {
         Self(HmacSha256::new(&key))
     }
 
+    /// Returns the key of the event with a signed `id` in this scope.
+    ///
+    /// It is the key of a delivery whose [`Verified::id`](crate::Verified::id) is `id`, and of an
+    /// event with this id in a batch.
+    pub fn key_of_event(&self, id: &str) -> ReplayKey {
+        self.key(&Discriminator::Id(id.into()))
+    }
+
     /// Returns the key of the event that `discriminator` identifies in this scope.
     pub(crate) fn key(&self, discriminator: &Discriminator) -> ReplayKey {
         let (kind, bytes) = discriminator.parts();
@@ -212,6 +220,7 @@ mod tests {
             format!("{key:?}"),
             "ReplayKey(b7dd8265f79aa79c4ec37a192caeddd1)"
         );
+        assert_eq!(ReplayScope::new(&["beatapi"]).key_of_event("evt_1"), key);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub use crate::scheme::fetch::{
 };
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::verifier::{BodyHash, hash_paired};
-use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verifier, VerifierBuilder, VerifyError};
+use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verifier, VerifyError};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
 pub fn scope_number(scope: &ReplayScope) -> u64 {
@@ -25,10 +25,10 @@ pub fn fetch_rule(scheme: &Scheme) -> Option<&FetchRule> {
 /// Makes the verifier accept deliveries of every age: timestamps outside of the window, and
 /// expired tokens.
 ///
-/// Only the diagnosis of captures uses this function. A gate that ignores the age accepts
-/// replays.
-pub fn ignore_age(builder: VerifierBuilder) -> VerifierBuilder {
-    builder.ignore_age()
+/// Only deliveries that an operator has captured are verified like this. A gate that ignores
+/// the age of other deliveries accepts replays.
+pub fn ignore_age(verifier: Verifier) -> Verifier {
+    verifier.ignoring_age()
 }
 
 /// Returns a delivery that will fail with `error` whatever its body is.

@@ -157,10 +157,8 @@ impl<'a> Case<'a> {
         let mut builder = Verifier::builder(scheme)
             .with_insecure_published_secrets()
             .key(secret.ok_or(None)?);
-        match (age, window) {
-            (Age::Ignored, _) => builder = internal::ignore_age(builder),
-            (Age::Checked, Some(window)) => builder = builder.window(*window),
-            (Age::Checked, None) => {}
+        if let Some(window) = window {
+            builder = builder.window(*window);
         }
         if let Some(url) = url {
             builder = builder.url(url);
@@ -180,8 +178,12 @@ impl<'a> Case<'a> {
             (None, Some(url)) => target_of(url).unwrap_or_else(root),
             (None, None) => root(),
         };
+        let verifier = builder.build().map_err(Some)?;
         Ok(Prepared {
-            verifier: builder.build().map_err(Some)?,
+            verifier: match age {
+                Age::Checked => verifier,
+                Age::Ignored => internal::ignore_age(verifier),
+            },
             method: &self.capture.method,
             uri,
             headers: &self.capture.headers,

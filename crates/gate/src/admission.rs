@@ -106,9 +106,7 @@ impl<S: ReplayStore> Gate<S> {
         let Some(keys) = source.claimed_keys(&verified, delivery_id.as_deref()) else {
             return Ok(Admission::Forward(Delivery::unclaimed(verified)));
         };
-        // A batch has no checksum: a sender may split the same events in another way.
-        let content = (keys.len() == 1).then(|| crc32fast::hash(verified.body()));
-        let options = source.claim_options(content, verified.timestamp());
+        let options = source.claim_options(content(&keys, &verified), verified.timestamp());
         let mut deadline = None;
         let mut subscription = None;
         let mut in_flight_key = None;
@@ -116,7 +114,11 @@ impl<S: ReplayStore> Gate<S> {
         loop {
             let claims = pin!(self.claim_all(source, &keys, options, in_flight_key)).await?;
             let (key, lease_left) = match claims {
-                Claims::Granted(guard) => {
+                // A token does not keep replays out, so a refusal could only lose new events.
+                Claims::PartlyDone(_) if !source.verifier().scheme().is_token() => {
+                    return Err(Reason::BatchPartlyDone.into());
+                }
+                Claims::Granted(guard) | Claims::PartlyDone(guard) => {
                     return Ok(Admission::Forward(Delivery::new(source, guard, verified)));
                 }
                 Claims::Conflict if self.rejects_conflict(source, &verified) => {
@@ -134,7 +136,8 @@ impl<S: ReplayStore> Gate<S> {
                         reserved => reserved,
                     };
                     let response = self.response_to_duplicate(source, &keys).await?;
-                    return Ok(Admission::Duplicate(Duplicate::new(verified, response)));
+                    let duplicate = Duplicate::new(verified, keys, response);
+                    return Ok(Admission::Duplicate(duplicate));
                 }
                 Claims::InFlight { key, remaining } => (key, remaining),
             };
@@ -202,7 +205,7 @@ impl<S: ReplayStore> Gate<S> {
     ///
     /// The key that was in flight comes first. While it is, no other key is claimed and
     /// released again, because each release would wake every waiting delivery.
-    async fn claim_all(
+    pub(crate) async fn claim_all(
         &self,
         source: &Source,
         keys: &[ReplayKey],
@@ -249,14 +252,12 @@ impl<S: ReplayStore> Gate<S> {
                 }
             }
         }
-        // A return without the guard releases the claims that were granted.
+        // A drop of the guard releases the claims that were granted.
         match done {
             0 => Ok(Claims::Granted(guard)),
             _ if conflict => Ok(Claims::Conflict),
             _ if done == keys.len() => Ok(Claims::Done),
-            // A token does not keep replays out, so a refusal could only lose new events.
-            _ if source.verifier().scheme().is_token() => Ok(Claims::Granted(guard)),
-            _ => Err(Reason::BatchPartlyDone.into()),
+            _ => Ok(Claims::PartlyDone(guard)),
         }
     }
 }
@@ -307,9 +308,17 @@ impl<S: ReplayStore + fmt::Debug> fmt::Debug for Admission<S> {
     }
 }
 
+/// Returns the checksum of the body. A batch has none: a sender may split the same events in
+/// another way.
+pub(crate) fn content(keys: &[ReplayKey], verified: &Verified) -> Option<u32> {
+    (keys.len() == 1).then(|| crc32fast::hash(verified.body()))
+}
+
 /// The result of claiming the events of one delivery.
-enum Claims<S: ReplayStore> {
+pub(crate) enum Claims<S: ReplayStore> {
     Granted(ClaimGuard<S>),
+    /// Some events of a batch are done. The others are claimed.
+    PartlyDone(ClaimGuard<S>),
     Done,
     /// The event is done, with another body.
     Conflict,

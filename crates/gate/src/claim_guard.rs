@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use hookgate_core::ReplayKey;
 use hookgate_replay::{Lease, ReplayStore};
 use http::{HeaderMap, StatusCode};
 use tokio::runtime::Handle;
@@ -43,6 +44,11 @@ impl<S: ReplayStore> ClaimGuard<S> {
     pub(crate) fn attempt(&self) -> u32 {
         let attempts = self.leases.iter().map(Lease::attempt);
         attempts.max().unwrap_or(1)
+    }
+
+    /// Returns the keys of the claimed events.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ReplayKey> {
+        self.leases.iter().map(Lease::key)
     }
 
     /// Starts to record the response to the event of the claims. A batch has several events,

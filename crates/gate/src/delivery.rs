@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hookgate_core::Verified;
+use hookgate_core::{ReplayKey, Verified};
 use hookgate_replay::ReplayStore;
 use http::{HeaderMap, StatusCode};
 use tokio::task::JoinHandle;
@@ -71,6 +71,11 @@ impl<S: ReplayStore> Delivery<S> {
         self.settlement.attempt
     }
 
+    /// Returns the keys of the claimed events; see [`Settlement::replay_keys`].
+    pub fn replay_keys(&self) -> impl Iterator<Item = ReplayKey> {
+        self.settlement.replay_keys()
+    }
+
     /// Marks the delivery as forwarded; see [`Settlement::mark_forwarded`].
     pub fn mark_forwarded(&mut self) {
         self.settlement.mark_forwarded();
@@ -111,6 +116,14 @@ impl<S: ReplayStore> Settlement<S> {
     /// event whose outcome is unknown. Deliveries that certainly failed do not count.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Returns the keys of the events that this delivery has claimed, for
+    /// [`Gate::forget_keys`](crate::Gate::forget_keys).
+    ///
+    /// There is none if the delivery has claimed nothing, and after the settlement.
+    pub fn replay_keys(&self) -> impl Iterator<Item = ReplayKey> {
+        self.claim.iter().flat_map(ClaimGuard::keys)
     }
 
     /// Starts to record the response to the delivery, if a duplicate of its event gets the same

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookgate_core::{Acknowledgement, Verified};
+use hookgate_core::{Acknowledgement, ReplayKey, Verified};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
+use smallvec::SmallVec;
 
 use crate::audience::Audience;
 use crate::first_responses::FirstResponse;
@@ -15,6 +16,7 @@ use crate::refusal::{GRPC_STATUS, OUTCOME};
 /// A delivery of an event that is done. It is acknowledged and not forwarded.
 pub struct Duplicate {
     verified: Verified,
+    keys: SmallVec<[ReplayKey; 1]>,
     response: DuplicateResponse,
 }
 
@@ -30,13 +32,27 @@ pub(crate) enum DuplicateResponse {
 }
 
 impl Duplicate {
-    pub(crate) fn new(verified: Verified, response: DuplicateResponse) -> Self {
-        Self { verified, response }
+    pub(crate) fn new(
+        verified: Verified,
+        keys: SmallVec<[ReplayKey; 1]>,
+        response: DuplicateResponse,
+    ) -> Self {
+        Self {
+            verified,
+            keys,
+            response,
+        }
     }
 
     /// Returns the verified facts and the body.
     pub fn verified(&self) -> &Verified {
         &self.verified
+    }
+
+    /// Returns the keys of the done events, for
+    /// [`Gate::forget_keys`](crate::Gate::forget_keys).
+    pub fn replay_keys(&self) -> &[ReplayKey] {
+        &self.keys
     }
 
     /// Returns the response for `audience`, and the trailers that follow the body of a gRPC

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use hookgate_core::ReplayKey;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use moka::Entry;
 use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -82,6 +83,17 @@ impl FirstResponses {
             Ok(Err(_)) => Recorded::Nothing,
             Err(_) => Recorded::Arriving,
         }
+    }
+
+    /// Removes the response to the event `key`, if its record began at `latest` or before.
+    pub(crate) fn remove(&self, key: ReplayKey, latest: Instant) {
+        let Some(cache) = self.0.get() else { return };
+        cache
+            .entry(key)
+            .and_compute_with(|current| match current.map(Entry::into_value) {
+                Some(slot) if slot.began <= latest => Op::Remove,
+                _ => Op::Nop,
+            });
     }
 
     /// Starts to record the response to the event `key`. Returns `None` if it cannot be kept.

@@ -19,6 +19,9 @@
 //! that are not done. A source in [`Mode::Observe`] forwards an [`ObservedRequest`], whatever
 //! the verdict is.
 //!
+//! An operator can make the gate forget an event ([`Gate::forget_event`]), and send a captured
+//! delivery again ([`Gate::claim_for_resend`]).
+//!
 //! A `Delivery` that is dropped unsettled releases its claim, with one exception that
 //! [`Delivery`] describes.
 
@@ -35,6 +38,7 @@ mod first_responses;
 mod forwardable;
 mod gate;
 mod outcome;
+mod overrides;
 mod pipeline;
 mod reason;
 mod receive;
@@ -54,6 +58,7 @@ pub use self::first_responses::ResponseRecorder;
 pub use self::forwardable::{Forwardable, ObservedRequest, ObservedVerdict};
 pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
 pub use self::outcome::Outcome;
+pub use self::overrides::{EventForgotten, ResendClaim};
 pub use self::pipeline::InboundRequest;
 pub use self::reason::Reason;
 pub use self::receive::{AcceptedHead, CheckedRequest};

@@ -105,7 +105,7 @@ impl<S: ReplayStore> Gate<S> {
             let is_recheck = earlier_body.is_some();
             let source = (*route).as_ref();
             let checked = match earlier_body.take() {
-                Some(body) => match self.begin_again(source, request.head(), body) {
+                Some(body) => match self.begin_with_body(source, request.head(), body) {
                     Ok(head) => pin!(head.finish_received(request.client())).await,
                     Err(refusal) => Err(refusal),
                 },
@@ -148,7 +148,7 @@ impl<S: ReplayStore> Gate<S> {
     }
 
     /// Checks the head of a request whose whole body has arrived, and adds the body.
-    fn begin_again<'s>(
+    pub(crate) fn begin_with_body<'s>(
         &self,
         source: &'s Source,
         head: Head<'_>,

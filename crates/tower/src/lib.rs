@@ -23,9 +23,10 @@ pub use hookgate_core::{
 };
 pub use hookgate_gate::{
     AcceptedHead, Admission, Audience, BodyError, BodyLimit, BodySource, BootFence, CheckedRequest,
-    Clock, Dedupe, Delivery, DeliveryGuarantee, Duplicate, Forwardable, Gate, GateBuilder,
-    InboundRequest, Mode, ObservedRequest, ObservedVerdict, OnConflict, OnDuplicate, Outcome,
-    Reason, Refusal, ResponseRecorder, Settlement, Source, SourceBuilder, Stats, SystemClock,
+    Clock, Dedupe, Delivery, DeliveryGuarantee, Duplicate, EventForgotten, Forwardable, Gate,
+    GateBuilder, InboundRequest, Mode, ObservedRequest, ObservedVerdict, OnConflict, OnDuplicate,
+    Outcome, Reason, Refusal, ResendClaim, ResponseRecorder, Settlement, Source, SourceBuilder,
+    Stats, SystemClock,
 };
 pub use hookgate_keys::{
     Address, CertificateChain, Document, DocumentRequest, FetchDocument, FetchError, FetchFuture,

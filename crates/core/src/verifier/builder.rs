@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::build_error::BuildError;
 use super::endpoint::UrlText;
@@ -24,7 +23,6 @@ pub struct VerifierBuilder {
     params: BTreeMap<Box<str>, Box<str>>,
     variant: Option<String>,
     published: Published,
-    ages: Ages,
     key_source: KeySource,
 }
 
@@ -45,7 +43,6 @@ impl VerifierBuilder {
             params: BTreeMap::new(),
             variant: None,
             published: Published::Refused,
-            ages: Ages::Checked,
             key_source: KeySource::Configured,
         }
     }
@@ -104,12 +101,6 @@ impl VerifierBuilder {
     pub fn with_insecure_published_secrets(mut self) -> Self {
         self.published = Published::Allowed;
         self
-    }
-
-    /// Accepts deliveries of every age: timestamps outside of the window, and expired tokens.
-    pub(crate) fn ignore_age(mut self) -> Self {
-        self.ages = Ages::Ignored;
-        self.window(Window::new(Duration::MAX, Duration::MAX))
     }
 
     /// Verifies with keys that are fetched from the provider, instead of keys of the operator.
@@ -183,7 +174,7 @@ impl VerifierBuilder {
         Ok(Verifier {
             scheme: self.scheme,
             window: self.window,
-            ages: self.ages,
+            ages: Ages::Checked,
             settings: Arc::new(settings),
             pinned,
             secrets,

@@ -7,6 +7,7 @@ mod policy;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_core::internal::ignore_age;
 use hookgate_core::{
     Acknowledgement, EqualBytes, ReplayKey, ReplayScope, UnixTime, Variant, Verified, Verifier,
     VerifyError,
@@ -123,6 +124,11 @@ impl Source {
         self.dedupe.is_off()
     }
 
+    /// Returns whether at least some events are remembered when they are done.
+    pub fn remembers_events(&self) -> bool {
+        self.dedupe() != Dedupe::Off || self.refuses_replays()
+    }
+
     /// Returns whether a replay of at least some events is refused.
     pub fn refuses_replays(&self) -> bool {
         match self.dedupe() {
@@ -156,6 +162,20 @@ impl Source {
     #[must_use]
     pub fn shape(&self, refusal: Refusal) -> Refusal {
         refusal.with_body(self.policy.refusal_body)
+    }
+
+    /// Returns this source as it verifies captured deliveries: it enforces the checks, and
+    /// deliveries of any age verify.
+    pub(crate) fn for_captures(&self) -> Self {
+        let policy = Policy {
+            mode: Mode::Enforce,
+            ..self.policy
+        };
+        Self {
+            verifier: ignore_age(self.verifier.clone()),
+            policy,
+            ..self.clone()
+        }
     }
 
     /// Returns the refusal for `error`, with the status that the provider expects.
@@ -196,6 +216,11 @@ impl Source {
 
     pub(crate) fn read_delivery_id(&self, headers: &HeaderMap) -> Option<Box<str>> {
         self.dedupe.read_delivery_id(headers)
+    }
+
+    /// Returns the key of the event with the signed `id`.
+    pub(crate) fn key_of_event(&self, id: &str) -> ReplayKey {
+        self.scope.key_of_event(id)
     }
 
     /// Returns the keys that `verified` claims. `None` if it claims nothing and is forwarded.
