@@ -10,7 +10,9 @@ pub use crate::scheme::fetch::{
 };
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::verifier::{BodyHash, hash_paired};
-use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verifier, VerifyError};
+use crate::{
+    Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifyError,
+};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
 pub fn scope_number(scope: &ReplayScope) -> u64 {
@@ -29,6 +31,11 @@ pub fn fetch_rule(scheme: &Scheme) -> Option<&FetchRule> {
 /// the age of other deliveries accepts replays.
 pub fn ignore_age(verifier: Verifier) -> Verifier {
     verifier.ignoring_age()
+}
+
+/// Gives the body of `verified` a buffer of its own. Before, it may be a slice of a larger one.
+pub fn copy_body(verified: &mut Verified) {
+    verified.copy_body();
 }
 
 /// Returns a delivery that will fail with `error` whatever its body is.

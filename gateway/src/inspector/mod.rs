@@ -13,7 +13,7 @@ pub(crate) mod record;
 mod worker;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
@@ -23,7 +23,7 @@ use hookgate_core::UnixTime;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::capture::{Captured, Captures, RawCapture};
+use self::capture::{CaptureBudget, CaptureDraft, Captured, Captures, RawCapture};
 use self::fair_queue::Class;
 use self::filter::Filter;
 use self::history::{Batch, DiskHistory, MemoryHistory, OpenHistoryError, Page};
@@ -49,8 +49,8 @@ pub(crate) struct Finished {
 #[derive(Debug)]
 pub(crate) struct Inspector {
     queue: ArrayQueue<Box<Finished>>,
-    /// The bytes of the captures in the queue.
-    queued_bytes: AtomicUsize,
+    /// The memory of captures that are not stored yet.
+    capture_budget: Arc<CaptureBudget>,
     records_dropped: AtomicU64,
     captures_dropped: AtomicU64,
     is_worker_idle: AtomicBool,
@@ -87,9 +87,22 @@ pub(crate) struct Stats {
     /// Maximum number of records in memory.
     pub(crate) keep: usize,
     pub(crate) records_dropped: u64,
-    pub(crate) captures_dropped: u64,
+    pub(crate) captures: CaptureStats,
     /// The time of the oldest record.
     pub(crate) since: Option<UnixTime>,
+}
+
+/// How full the store of captures is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CaptureStats {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+    /// Maximum number of bytes.
+    pub(crate) limit: usize,
+    /// The number of captures for which there was no memory.
+    pub(crate) dropped: u64,
+    /// The number of files that could not be written.
+    pub(crate) file_errors: u64,
 }
 
 impl Inspector {
@@ -100,9 +113,11 @@ impl Inspector {
     /// Returns an error if the history on disk cannot be opened.
     pub(crate) fn new(config: InspectorConfig) -> Result<Self, OpenHistoryError> {
         let storage = config.storage;
+        let capture_budget = Arc::<CaptureBudget>::default();
+        capture_budget.set_limit(config.capture.max_bytes);
         Ok(Self {
             queue: ArrayQueue::new(MAX_QUEUED),
-            queued_bytes: AtomicUsize::new(0),
+            capture_budget,
             records_dropped: AtomicU64::new(0),
             captures_dropped: AtomicU64::new(0),
             is_worker_idle: AtomicBool::new(false),
@@ -128,6 +143,7 @@ impl Inspector {
     /// Uses the settings of a new configuration that need no restart.
     pub(crate) fn adopt(&self, config: InspectorConfig) {
         self.access.store(Arc::new(config.access));
+        self.capture_budget.set_limit(config.capture.max_bytes);
         self.capture.store(Arc::new(config.capture));
     }
 
@@ -137,27 +153,21 @@ impl Inspector {
     }
 
     /// Records a request. This call takes no lock and never waits.
-    pub(crate) fn record(&self, mut finished: Box<Finished>) {
-        let limit = self.capture.load().max_bytes;
-        if let Some(capture) = finished.capture.take() {
-            let len = capture.len();
-            let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
-            match queued + len <= limit {
-                true => finished.capture = Some(capture),
-                false => {
-                    self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
-                    self.captures_dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
-        if let Err(finished) = self.queue.push(finished) {
+    pub(crate) fn record(&self, finished: Box<Finished>) {
+        if self.queue.push(finished).is_err() {
             self.records_dropped.fetch_add(1, Ordering::Relaxed);
-            if let Some(capture) = &finished.capture {
-                self.queued_bytes
-                    .fetch_sub(capture.len(), Ordering::Relaxed);
-            }
         }
         self.wake_worker();
+    }
+
+    /// Starts the capture of a request whose body may have `body_limit` bytes.
+    pub(crate) fn start_capture(&self, body_limit: usize) -> CaptureDraft {
+        CaptureDraft::new(&self.capture_budget, body_limit)
+    }
+
+    /// Counts a capture for which there was no memory.
+    pub(crate) fn capture_dropped(&self) {
+        self.captures_dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the class of a record, which decides what it can push out.
@@ -235,7 +245,13 @@ impl Inspector {
             records: state.records.len(),
             keep: self.keep,
             records_dropped: self.records_dropped.load(Ordering::Relaxed),
-            captures_dropped: self.captures_dropped.load(Ordering::Relaxed),
+            captures: CaptureStats {
+                count: state.captures.len(),
+                bytes: state.captures.bytes(),
+                limit: self.capture.load().max_bytes,
+                dropped: self.captures_dropped.load(Ordering::Relaxed),
+                file_errors: 0,
+            },
             since: page.since,
         }
     }

@@ -7,6 +7,7 @@ use hookgate_core::ReplayKey;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::capture::CaptureMark;
 use crate::telemetry::access_log::Timestamp;
 
 /// The keys of the events of one delivery. Only a batch has several events.
@@ -87,6 +88,9 @@ pub(crate) struct DeliveryRecord {
     /// The request id of the delivery that was sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resent_from: Option<String>,
+    /// What is captured of the request.
+    #[serde(skip_deserializing, skip_serializing_if = "CaptureMark::is_none")]
+    pub(crate) capture: CaptureMark,
     #[serde(skip)]
     pub(crate) replay_keys: ReplayKeys,
 }

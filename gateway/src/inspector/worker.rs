@@ -152,12 +152,8 @@ impl Worker {
             let class = inspector.class(&record);
             let is_verified = record.is_verified();
             // Redacting a capture can take long, so it happens before the lock.
-            let captured = capture.map(|raw| {
-                inspector
-                    .queued_bytes
-                    .fetch_sub(raw.len(), Ordering::Relaxed);
-                Captured::new(raw, &record, &config)
-            });
+            let captured =
+                capture.map(|raw| Arc::new(Captured::new(raw, &mut record, &config)));
             let record = Arc::new(record);
             if inspector.disk.is_some() && (is_verified || self.budget.spend(Instant::now())) {
                 for_disk.push(Arc::clone(&record));
@@ -170,7 +166,7 @@ impl Worker {
             } = &mut *state;
             rates.count(&record);
             if let Some(captured) = captured {
-                captures.insert(record.seq, class, captured, &config);
+                captures.insert(record.seq, class, captured, config.max_bytes);
             }
             records.insert(class, record, |_| {});
         }

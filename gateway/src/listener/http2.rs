@@ -188,7 +188,7 @@ impl Gateway {
                 let mut record = AccessRecord::start(self, downstream.address());
                 self.refuse(&mut downstream, None, reason.into(), &mut record)
                     .await;
-                record.end(&downstream);
+                record.end(&mut downstream);
             }
         }
         if !downstream.is_aborted()

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::inspector::Finished;
+use crate::inspector::capture::RawCapture;
 use crate::inspector::record::DeliveryRecord;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::request_facts;
@@ -243,7 +244,8 @@ impl<'g> AccessRecord<'g> {
     }
 
     /// Ends the record, with the facts about its request.
-    pub(crate) fn end(mut self, downstream: &Downstream<'_>) {
+    pub(crate) fn end(mut self, downstream: &mut Downstream<'_>) {
+        let capture = self.take_capture(downstream);
         if self.gateway.describes_requests() {
             let route = self.route.as_deref();
             let mut request = request_facts::collect(route, downstream);
@@ -253,8 +255,23 @@ impl<'g> AccessRecord<'g> {
                     request_facts::describe_signed_headers(route, downstream.request(), arrived);
                 request.signed = Some(signed);
             }
-            self.write(Some(&request));
+            self.write(Some(&request), capture);
         }
+    }
+
+    /// Takes the capture of the request, if its source captures such a request.
+    fn take_capture(&self, downstream: &mut Downstream<'_>) -> Option<RawCapture> {
+        let capture = downstream.take_capture()?;
+        let route = self.route.as_ref()?;
+        let inspector = self.gateway.inspector()?;
+        if !route.capture.includes(self.reason) {
+            return None;
+        }
+        let finished = capture.finish(downstream.request(), downstream.is_body_read(), route);
+        if finished.is_none() {
+            inspector.capture_dropped();
+        }
+        finished
     }
 
     /// Returns whether the request was refused, or would be in observe mode, for something that
@@ -267,7 +284,7 @@ impl<'g> AccessRecord<'g> {
     }
 
     /// Writes the line of the access log, the span of the trace and the record of the inspector.
-    fn write(&mut self, request: Option<&RequestFacts<'_>>) {
+    fn write(&mut self, request: Option<&RequestFacts<'_>>, capture: Option<RawCapture>) {
         let span = self.span.take();
         let line = self.line(request);
         // Rate-limited refusals are only counted: a flood must not fill the log.
@@ -277,10 +294,7 @@ impl<'g> AccessRecord<'g> {
         self.gateway.traces().end(span, &line);
         if let Some(inspector) = self.gateway.inspector() {
             let record = self.inspected(request);
-            inspector.record(Box::new(Finished {
-                record,
-                capture: None,
-            }));
+            inspector.record(Box::new(Finished { record, capture }));
         }
         self.is_written = true;
     }
@@ -365,7 +379,7 @@ impl Drop for AccessRecord<'_> {
         }
         // The head of the request could not be parsed, or the delivery was cancelled.
         if !self.is_written && self.gateway.describes_requests() {
-            self.write(None);
+            self.write(None, None);
         }
         self.gateway.end_delivery();
     }

@@ -13,6 +13,7 @@ use hookgate_gate::{
     AcceptedHead, Admission, CheckedRequest, InboundRequest, Reason, Refusal, Source,
 };
 
+use crate::config::CaptureScope;
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::{AccessRecord, MeasuredBody};
 use crate::pipeline::downstream::Downstream;
@@ -42,6 +43,9 @@ impl Gateway {
             blocked: Duration::ZERO,
         };
         let mut route = request.route()?;
+        if route.route.capture != CaptureScope::None {
+            request.start_capture(&route.route);
+        }
         let admission = pin!(self.gate().admit_current(&mut route, &mut request)).await;
         match admission {
             // A reload removed the route.
@@ -77,6 +81,15 @@ impl GatewayRequest<'_, '_, '_> {
             route: Arc::clone(running.routes.find(self.downstream.request())?),
             version: running.version,
         })
+    }
+
+    /// Starts the capture of the request.
+    #[cold]
+    fn start_capture(&mut self, route: &Route) {
+        if let Some(inspector) = self.gateway.inspector() {
+            let limit = route.source.body_limit().get();
+            self.downstream.start_capture(inspector.start_capture(limit));
+        }
     }
 }
 
@@ -129,6 +142,9 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
 
     fn on_routed(&mut self, route: &VersionedRoute) {
         self.record.routed(&route.route);
+        if let Some(capture) = self.downstream.capture_mut() {
+            capture.unverified();
+        }
     }
 
     fn on_checked(&mut self) {
@@ -137,6 +153,9 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
 
     fn on_verified(&mut self, route: &VersionedRoute, verified: &Verified) {
         self.record.verified(&route.route, verified);
+        if let Some(capture) = self.downstream.capture_mut() {
+            capture.verified(verified.clone());
+        }
     }
 
     fn on_admitted(&mut self) {

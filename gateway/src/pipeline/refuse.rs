@@ -28,6 +28,12 @@ impl Gateway {
         let refusal = self.limit_refusal_rate(refusal, source, downstream.address());
         let refusal = route.map_or(refusal, |route| route.source.shape(refusal));
         record.refused(route, refusal);
+        if let Some(route) = route
+            && !route.capture.includes(Some(refusal.reason()))
+            && let Some(capture) = downstream.capture_mut()
+        {
+            capture.discard();
+        }
         if let Some(error) = downstream.body_error() {
             record.log_lost_body(error);
         }

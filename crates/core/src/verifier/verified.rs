@@ -48,6 +48,11 @@ impl Verified {
         &self.body
     }
 
+    /// Gives the body a buffer of its own.
+    pub(crate) fn copy_body(&mut self) {
+        self.body = Bytes::copy_from_slice(&self.body);
+    }
+
     /// The event id, if the scheme signs one and it is well-formed.
     ///
     /// The id is 1 to 256 visible ASCII characters. If the scheme composes it of several values,

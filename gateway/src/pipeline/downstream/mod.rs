@@ -21,6 +21,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 pub(crate) use self::error::{BodyReadError, Disconnected};
 use self::http1::Http1Session;
+use crate::inspector::capture::CaptureDraft;
 use crate::poll::timeout;
 
 /// Maximum duration of one write to a sender.
@@ -45,6 +46,8 @@ pub(crate) struct Downstream<'s> {
     /// Whether the body took too long. Its remaining bytes are not read then.
     is_body_abandoned: bool,
     is_aborted: bool,
+    /// The capture of this request, if its source captures.
+    capture: Option<Box<CaptureDraft>>,
 }
 
 /// The stream of one request, in either version of HTTP.
@@ -80,6 +83,7 @@ impl<'s> Downstream<'s> {
             body_error: None,
             is_body_abandoned: false,
             is_aborted: false,
+            capture: None,
         }
     }
 
@@ -268,12 +272,8 @@ impl<'s> Downstream<'s> {
     /// of their body is declined.
     pub(crate) async fn prepare_early_response(&mut self) -> KeepAlive {
         let is_short = matches!(self.body, BodyLen::Known(len) if len <= MAX_SHORT_BODY as u64);
-        let is_read = match &self.session {
-            DownstreamSession::Http1(session) => session.is_body_done(),
-            DownstreamSession::Http2(session) => session.is_body_done(),
-        };
         let is_reusable = self.is_body_readable()
-            && (is_read
+            && (self.is_body_read()
                 || (is_short && !self.expects_continue() && self.drain(MAX_SHORT_BODY).await));
         if is_reusable {
             return KeepAlive::Keep;
@@ -297,6 +297,29 @@ impl<'s> Downstream<'s> {
     /// Stops reading the body, which took too long.
     pub(crate) fn abandon_body(&mut self) {
         self.is_body_abandoned = true;
+    }
+
+    /// Whether the body was read to its end.
+    pub(crate) fn is_body_read(&self) -> bool {
+        match &self.session {
+            DownstreamSession::Http1(session) => session.is_body_done(),
+            DownstreamSession::Http2(session) => session.is_body_done(),
+        }
+    }
+
+    /// Captures the body from now on.
+    pub(crate) fn start_capture(&mut self, capture: CaptureDraft) {
+        self.capture = Some(Box::new(capture));
+    }
+
+    /// Returns the capture of this request, if there is one.
+    pub(crate) fn capture_mut(&mut self) -> Option<&mut CaptureDraft> {
+        self.capture.as_deref_mut()
+    }
+
+    /// Ends the capture of this request.
+    pub(crate) fn take_capture(&mut self) -> Option<Box<CaptureDraft>> {
+        self.capture.take()
     }
 
     fn is_body_readable(&self) -> bool {
@@ -331,6 +354,17 @@ impl<'s> Downstream<'s> {
             DownstreamSession::Http1(session) => from_http1(session.discard().await),
             DownstreamSession::Http2(session) => from_http2(session.read_body_bytes().await),
         };
+        self.received(chunk)
+    }
+
+    /// Captures a chunk of the body, and keeps an error for the log.
+    fn received(
+        &mut self,
+        chunk: Result<Option<Chunk>, BodyReadError>,
+    ) -> Result<Option<Chunk>, BodyError> {
+        if let (Some(capture), Ok(Some(chunk))) = (&mut self.capture, &chunk) {
+            capture.push(chunk);
+        }
         chunk.map_err(|error| self.fail_body(error))
     }
 
@@ -347,7 +381,7 @@ impl BodySource for Downstream<'_> {
             DownstreamSession::Http1(session) => from_http1(session.chunk().await),
             DownstreamSession::Http2(session) => from_http2(session.read_body_bytes().await),
         };
-        chunk.map_err(|error| self.fail_body(error))
+        self.received(chunk)
     }
 
     fn client(&self) -> Option<IpAddr> {

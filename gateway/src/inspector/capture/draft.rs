@@ -1,0 +1,186 @@
+//! A capture in the making: the body of one request, copied while it is received.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use hookgate_core::Verified;
+use hookgate_core::internal::copy_body;
+use hookgate_diagnose::CaptureFile;
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Uri};
+use pingora_http::RequestHeader;
+
+use super::RawCapture;
+use super::budget::{CaptureBudget, Half, Reservation};
+use crate::pipeline::route::Route;
+
+/// A verified body up to this size is copied, because it may be a slice of a larger buffer. A
+/// longer body fills most of its buffer.
+const MAX_COPIED: usize = 64 * 1024;
+
+/// The parts of a request that are captured so far.
+///
+/// The body is copied, because a slice would keep the read buffer of the connection, which can
+/// be much larger. So the reserved bytes are the bytes that the capture takes.
+#[derive(Debug)]
+pub(crate) struct CaptureDraft {
+    budget: Arc<CaptureBudget>,
+    reservation: Reservation,
+    body: Vec<u8>,
+    /// Maximum length of the body.
+    limit: usize,
+    /// Whether a part of the body is missing.
+    is_cut: bool,
+    verified: Option<Verified>,
+}
+
+impl CaptureDraft {
+    /// Starts the capture of a request whose body may have `body_limit` bytes.
+    pub(crate) fn new(budget: &Arc<CaptureBudget>, body_limit: usize) -> Self {
+        Self {
+            reservation: budget.reservation(Half::Unverified),
+            limit: body_limit
+                .min(budget.max_body())
+                .min(CaptureFile::MAX_BODY),
+            budget: Arc::clone(budget),
+            body: Vec::new(),
+            is_cut: false,
+            verified: None,
+        }
+    }
+
+    /// Adds a chunk of the body. The rest of the body is left out if it exceeds a limit.
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
+        if self.is_cut {
+            return;
+        }
+        let free = self.limit - self.body.len();
+        self.is_cut = chunk.len() > free || !self.reserve(chunk.len());
+        if !self.is_cut {
+            self.body.extend_from_slice(chunk);
+        }
+    }
+
+    /// Makes room for `len` more bytes of the body.
+    fn reserve(&mut self, len: usize) -> bool {
+        let needed = self.body.len() + len;
+        let capacity = self.body.capacity();
+        if needed <= capacity {
+            return true;
+        }
+        let wanted = needed.max(capacity * 2).min(self.limit);
+        let fits = self.reservation.grow(wanted - capacity);
+        if fits {
+            self.body.reserve_exact(wanted - self.body.len());
+        }
+        fits
+    }
+
+    /// Adds the verified values. They contain the body, so its copy is dropped.
+    pub(crate) fn verified(&mut self, verified: Verified) {
+        self.discard();
+        self.verified = Some(verified);
+    }
+
+    /// Removes the verified values of a source that a reload has replaced.
+    pub(crate) fn unverified(&mut self) {
+        self.verified = None;
+    }
+
+    /// Drops the body, and captures no more of it.
+    pub(crate) fn discard(&mut self) {
+        self.is_cut = true;
+        self.body = Vec::new();
+        self.reservation = self.budget.reservation(Half::Unverified);
+    }
+
+    /// Ends the capture. Returns `None` if there is no memory for it. `is_read` says whether the
+    /// body was read to its end.
+    pub(crate) fn finish(
+        self,
+        request: &RequestHeader,
+        is_read: bool,
+        route: &Arc<Route>,
+    ) -> Option<RawCapture> {
+        let Self {
+            budget,
+            mut reservation,
+            body,
+            limit,
+            is_cut,
+            mut verified,
+        } = self;
+        let mut is_complete = is_read && !is_cut;
+        let mut body_len = 0;
+        if let Some(verified) = &mut verified {
+            reservation = budget.reservation(Half::Verified);
+            body_len = verified.body().len();
+            is_complete = true;
+            if body_len > limit {
+                return None;
+            }
+        }
+        let head_len = head_len(request);
+        if !reservation.grow(head_len + body_len) {
+            return None;
+        }
+        if let Some(verified) = verified.as_mut().filter(|_| body_len <= MAX_COPIED) {
+            copy_body(verified);
+        }
+        Some(RawCapture {
+            method: request.method.clone(),
+            target: copy_target(request),
+            headers: copy_headers(&request.headers),
+            body,
+            is_complete,
+            verified,
+            route: Arc::clone(route),
+            _reservation: reservation,
+        })
+    }
+}
+
+/// Returns about how many bytes the head takes in memory.
+fn head_len(request: &RequestHeader) -> usize {
+    request.uri.path().len()
+        + request.uri.query().map_or(0, str::len)
+        + headers_len(&request.headers)
+}
+
+/// Returns about how many bytes `headers` take in memory.
+pub(super) fn headers_len(headers: &HeaderMap) -> usize {
+    /// The entry of a header in the map.
+    const ENTRY: usize = 112;
+    let fields = headers.iter();
+    fields
+        .map(|(name, value)| ENTRY + name.as_str().len() + value.len())
+        .sum()
+}
+
+/// Copies the target. The target of HTTP/2 has its host in a header, as that of HTTP/1 does.
+fn copy_target(request: &RequestHeader) -> Uri {
+    let target = match request.uri.path_and_query() {
+        Some(path) if request.headers.contains_key(HOST) => path.as_str().to_owned(),
+        _ => request.uri.to_string(),
+    };
+    // A target that was parsed is parsed again, so this error does not occur.
+    Uri::try_from(target).unwrap_or_default()
+}
+
+/// Copies `headers` into one buffer of their own.
+pub(super) fn copy_headers(headers: &HeaderMap) -> HeaderMap {
+    let len = headers.values().map(HeaderValue::len).sum();
+    let mut buffer = BytesMut::with_capacity(len);
+    headers
+        .values()
+        .for_each(|value| buffer.put_slice(value.as_bytes()));
+    let mut buffer = buffer.freeze();
+    let mut copy = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        // The bytes are those of a valid value, so this error does not occur.
+        if let Ok(value) = HeaderValue::from_maybe_shared(buffer.split_to(value.len())) {
+            copy.append(name.clone(), value);
+        }
+    }
+    copy
+}
