@@ -152,8 +152,7 @@ impl Worker {
             let class = inspector.class(&record);
             let is_verified = record.is_verified();
             // Redacting a capture can take long, so it happens before the lock.
-            let captured =
-                capture.map(|raw| Arc::new(Captured::new(raw, &mut record, &config)));
+            let captured = capture.map(|raw| Arc::new(Captured::new(raw, &mut record, &config)));
             let record = Arc::new(record);
             if inspector.disk.is_some() && (is_verified || self.budget.spend(Instant::now())) {
                 for_disk.push(Arc::clone(&record));

@@ -263,11 +263,12 @@ impl<'g> AccessRecord<'g> {
     fn take_capture(&self, downstream: &mut Downstream<'_>) -> Option<RawCapture> {
         let capture = downstream.take_capture()?;
         let route = self.route.as_ref()?;
+        let source = route.captured.as_ref()?;
         let inspector = self.gateway.inspector()?;
         if !route.capture.includes(self.reason) {
             return None;
         }
-        let finished = capture.finish(downstream.request(), downstream.is_body_read(), route);
+        let finished = capture.finish(downstream.request(), downstream.is_body_read(), source);
         if finished.is_none() {
             inspector.capture_dropped();
         }

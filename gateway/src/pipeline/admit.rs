@@ -88,7 +88,8 @@ impl GatewayRequest<'_, '_, '_> {
     fn start_capture(&mut self, route: &Route) {
         if let Some(inspector) = self.gateway.inspector() {
             let limit = route.source.body_limit().get();
-            self.downstream.start_capture(inspector.start_capture(limit));
+            self.downstream
+                .start_capture(inspector.start_capture(limit));
         }
     }
 }

@@ -11,6 +11,7 @@ use http::HeaderName;
 use pingora_http::RequestHeader;
 
 use crate::config::{self, CaptureScope};
+use crate::inspector::capture::CapturedSource;
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
 use crate::upstream::{REQUEST_ID, Upstream};
 
@@ -23,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) expose_reason: bool,
     /// Which deliveries are captured.
     pub(crate) capture: CaptureScope,
+    /// The source of these captures, if there are any.
+    pub(crate) captured: Option<Arc<CapturedSource>>,
     /// Whether the signature covers `x-request-id`.
     pub(crate) request_id_is_signed: bool,
     pub(crate) metrics: SourceMetrics,
@@ -66,6 +69,8 @@ impl Routes {
             let route = Arc::new(Route {
                 metrics: SourceMetrics::new(metrics, &source),
                 upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
+                captured: (capture != CaptureScope::None)
+                    .then(|| Arc::new(CapturedSource::new(&source))),
                 request_id_is_signed: source.verifier().scheme().reads(&request_id),
                 source,
                 upstream,

@@ -10,9 +10,8 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri};
 use pingora_http::RequestHeader;
 
-use super::RawCapture;
 use super::budget::{CaptureBudget, Half, Reservation};
-use crate::pipeline::route::Route;
+use super::{CapturedSource, RawCapture};
 
 /// A verified body up to this size is copied, because it may be a slice of a larger buffer. A
 /// longer body fills most of its buffer.
@@ -39,9 +38,7 @@ impl CaptureDraft {
     pub(crate) fn new(budget: &Arc<CaptureBudget>, body_limit: usize) -> Self {
         Self {
             reservation: budget.reservation(Half::Unverified),
-            limit: body_limit
-                .min(budget.max_body())
-                .min(CaptureFile::MAX_BODY),
+            limit: body_limit.min(budget.max_body()).min(CaptureFile::MAX_BODY),
             budget: Arc::clone(budget),
             body: Vec::new(),
             is_cut: false,
@@ -100,7 +97,7 @@ impl CaptureDraft {
         self,
         request: &RequestHeader,
         is_read: bool,
-        route: &Arc<Route>,
+        source: &Arc<CapturedSource>,
     ) -> Option<RawCapture> {
         let Self {
             budget,
@@ -134,7 +131,7 @@ impl CaptureDraft {
             body,
             is_complete,
             verified,
-            route: Arc::clone(route),
+            source: Arc::clone(source),
             _reservation: reservation,
         })
     }
@@ -183,4 +180,78 @@ pub(super) fn copy_headers(headers: &HeaderMap) -> HeaderMap {
         }
     }
     copy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspector::capture::tests::source;
+
+    fn budget(bytes: usize) -> Arc<CaptureBudget> {
+        let budget = Arc::new(CaptureBudget::default());
+        budget.set_limit(bytes);
+        budget
+    }
+
+    fn request(target: &str) -> RequestHeader {
+        let mut request = RequestHeader::build("POST", target.as_bytes(), None).unwrap();
+        request.insert_header("host", "hooks.example").unwrap();
+        request.append_header("x-tag", "a").unwrap();
+        request.append_header("x-tag", "b").unwrap();
+        request
+    }
+
+    #[test]
+    fn a_capture_has_the_whole_request_with_repeated_headers() {
+        let mut draft = CaptureDraft::new(&budget(1 << 20), 100);
+        draft.push(b"one ");
+        draft.push(b"two");
+        let raw = draft.finish(&request("/in?a=1"), true, &source("github"));
+        let raw = raw.expect("a capture");
+        assert_eq!((&raw.body[..], raw.is_complete), (&b"one two"[..], true));
+        assert_eq!(raw.target, "/in?a=1");
+        let tags = raw.headers.get_all("x-tag").iter();
+        assert_eq!(tags.collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_body_above_a_limit_is_cut_and_the_capture_is_partial() {
+        for (body_limit, bytes, is_complete) in [
+            (8, 1 << 20, true),
+            (7, 1 << 20, false),
+            // A capture may take a quarter of the memory.
+            (100, 4 * 1024, true),
+            (100, 4 * 7, false),
+        ] {
+            let mut draft = CaptureDraft::new(&budget(bytes), body_limit);
+            draft.push(b"1234");
+            draft.push(b"5678");
+            draft.push(b"");
+            assert_eq!(draft.is_cut, !is_complete, "{body_limit} {bytes}");
+            let kept = if is_complete { 8 } else { 4 };
+            assert_eq!(draft.body.len(), kept);
+        }
+        let unread = CaptureDraft::new(&budget(1 << 20), 8);
+        let raw = unread.finish(&request("/"), false, &source("github"));
+        assert!(!raw.expect("a capture").is_complete);
+    }
+
+    #[test]
+    fn bodies_in_the_making_count_until_they_are_dropped() {
+        let budget = budget(4000);
+        let mut first = CaptureDraft::new(&budget, 1000);
+        first.push(&[0; 900]);
+        let mut second = CaptureDraft::new(&budget, 1000);
+        second.push(&[0; 1000]);
+        let mut third = CaptureDraft::new(&budget, 1000);
+        third.push(&[0; 200]);
+        assert!(!first.is_cut && !second.is_cut && third.is_cut);
+        let raw = third.finish(&request("/"), true, &source("github"));
+        assert!(raw.is_none(), "there is no memory for the head either");
+        first.discard();
+        let mut fourth = CaptureDraft::new(&budget, 1000);
+        fourth.push(&[0; 200]);
+        let raw = fourth.finish(&request("/"), true, &source("github"));
+        assert!(raw.expect("a capture").is_complete);
+    }
 }

@@ -4,26 +4,25 @@
 //! it becomes a [`RawCapture`], from which the thread of the inspector makes a [`Captured`].
 
 mod budget;
+mod captured;
 mod draft;
 mod mark;
+mod source;
 mod store;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use hookgate_core::internal::copy_body;
-use hookgate_core::{UnixTime, Verified};
+use hookgate_core::Verified;
 use hookgate_gate::Reason;
 use http::{HeaderMap, Method, Uri};
 
 pub(crate) use self::budget::CaptureBudget;
+pub(crate) use self::captured::Captured;
 pub(crate) use self::draft::CaptureDraft;
-use self::draft::headers_len;
 pub(crate) use self::mark::{CaptureKind, CaptureMark};
+pub(crate) use self::source::CapturedSource;
 pub(crate) use self::store::Captures;
-use super::record::DeliveryRecord;
-use crate::config::{CaptureConfig, CaptureScope};
-use crate::pipeline::route::Route;
+use crate::config::CaptureScope;
 
 /// A request as it arrived. It still contains what a capture must not contain.
 #[derive(Debug)]
@@ -37,20 +36,8 @@ pub(crate) struct RawCapture {
     is_complete: bool,
     /// The verified values with the body, if the delivery verified.
     verified: Option<Verified>,
-    route: Arc<Route>,
+    source: Arc<CapturedSource>,
     _reservation: budget::Reservation,
-}
-
-/// A captured request, without the parts that were redacted.
-#[derive(Debug)]
-pub(crate) struct Captured {
-    pub(crate) capture: hookgate_diagnose::Capture,
-    pub(crate) is_complete: bool,
-    pub(crate) verified: Option<Verified>,
-    pub(crate) expires: UnixTime,
-    /// What the record says about this capture.
-    pub(crate) mark: CaptureMark,
-    route: Arc<Route>,
 }
 
 impl CaptureScope {
@@ -77,64 +64,76 @@ impl CaptureScope {
     }
 }
 
-impl Captured {
-    /// Creates the capture of the request that `record` describes, and marks the record.
-    pub(crate) fn new(
-        raw: RawCapture,
-        record: &mut DeliveryRecord,
-        config: &CaptureConfig,
-    ) -> Self {
-        let RawCapture {
-            method,
-            target,
-            headers,
-            mut body,
-            is_complete,
-            mut verified,
-            route,
-            _reservation,
-        } = raw;
-        let body = match &mut verified {
-            Some(verified) => {
-                copy_body(verified);
-                verified.body().clone()
-            }
-            None => {
-                body.shrink_to_fit();
-                Bytes::from(body)
-            }
-        };
-        let kind = match is_complete {
-            true => CaptureKind::Complete,
-            false => CaptureKind::Partial,
-        };
-        let arrived = record.time.0;
-        let keep_for = i64::try_from(config.keep_for.as_millis()).unwrap_or(i64::MAX);
-        record.capture = CaptureMark::new(kind);
-        Self {
-            capture: hookgate_diagnose::Capture {
-                method,
-                target: Some(target),
-                headers,
-                body,
-                arrived: Some(arrived),
-            },
-            is_complete,
-            verified,
-            expires: UnixTime::from_millis(arrived.millis().saturating_add(keep_for)),
-            mark: record.capture.clone(),
-            route,
-        }
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hookgate_core::{Provider, Secret, UnixTime, Verifier};
+    use hookgate_gate::Source;
+
+    use super::*;
+    use crate::config::CaptureConfig;
+    use crate::inspector::record::DeliveryRecord;
+
+    /// Returns a source of `provider`.
+    pub(super) fn source(provider: &str) -> Arc<CapturedSource> {
+        let provider = Provider::named(provider).unwrap();
+        let secret = Secret::new("a secret of a test").unwrap();
+        let verifier = Verifier::builder(provider.scheme()).key(secret);
+        let source = Source::builder("in", verifier.build().unwrap()).provider(&provider);
+        Arc::new(CapturedSource::new(&source.build()))
     }
 
-    /// Returns about how many bytes the capture takes in memory.
-    fn weight(&self) -> usize {
-        /// The capture without its head and body, and its entries in the store.
-        const OVERHEAD: usize = 1024;
-        let target = self.capture.target.as_ref().map(Uri::path);
-        OVERHEAD
-            + target.map_or(0, str::len)
-            + headers_len(&self.capture.headers)
-            + self.capture.body.len()
+    /// Returns the capture of an unverified request that arrived at `arrived` seconds.
+    pub(super) fn captured(body: &[u8], arrived: i64) -> Captured {
+        let budget = Arc::new(CaptureBudget::default());
+        let raw = RawCapture {
+            method: Method::POST,
+            target: Uri::from_static("/in"),
+            headers: HeaderMap::new(),
+            body: body.to_vec(),
+            is_complete: true,
+            verified: None,
+            source: source("github"),
+            _reservation: budget.reservation(budget::Half::Unverified),
+        };
+        let config = CaptureConfig {
+            keep_for: Duration::from_secs(3600),
+            max_bytes: 1 << 20,
+            redact: Vec::new(),
+        };
+        let mut record = DeliveryRecord::default();
+        record.time.0 = UnixTime::from_secs(arrived);
+        Captured::new(raw, &mut record, &config)
+    }
+
+    #[test]
+    fn the_scope_decides_which_reasons_are_captured() {
+        let captured = |scope: CaptureScope| {
+            let all = Reason::all().filter(move |reason| scope.includes(Some(*reason)));
+            all.map(Reason::label).collect::<Vec<_>>()
+        };
+        assert!(captured(CaptureScope::None).is_empty());
+        let refused = captured(CaptureScope::Refused);
+        for label in [
+            "signature_mismatch",
+            "timestamp_too_old",
+            "method_not_allowed",
+            "body_too_large",
+            "body_incomplete",
+            "conflict",
+            "upstream_unreachable",
+        ] {
+            assert!(refused.contains(&label), "{label}");
+        }
+        for label in ["rate_limited", "in_flight", "store_down", "overloaded"] {
+            assert!(!refused.contains(&label), "{label}");
+        }
+        let all = captured(CaptureScope::All);
+        assert_eq!(all.len(), Reason::all().count() - 1);
+        assert!(!all.contains(&"rate_limited"));
+        let of_forwarded = [CaptureScope::None, CaptureScope::Refused, CaptureScope::All]
+            .map(|scope| scope.includes(None));
+        assert_eq!(of_forwarded, [false, false, true]);
     }
 }

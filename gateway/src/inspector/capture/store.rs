@@ -79,3 +79,56 @@ fn remove(captured: &mut BTreeMap<u64, Arc<Captured>>, seq: u64) -> Option<Arc<C
     removed.mark.set_gone();
     Some(removed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspector::capture::tests::captured;
+
+    const LIMIT: usize = 1 << 20;
+
+    /// Inserts two genuine captures, and then a flood of forged requests of the given class.
+    fn kept_after_flood(genuine: [Class; 2], flood: Class) -> [bool; 2] {
+        let mut captures = Captures::new();
+        let mut marks = Vec::new();
+        for (seq, class) in genuine.into_iter().enumerate() {
+            let capture = Arc::new(captured(b"genuine", 1000));
+            marks.push(capture.mark.clone());
+            captures.insert(seq as u64, class, capture, LIMIT);
+        }
+        for seq in 2..100_002 {
+            captures.insert(seq, flood, Arc::new(captured(b"forged", 1000)), LIMIT);
+        }
+        assert!(captures.bytes() <= LIMIT);
+        assert!(captures.len() > 100, "the flood uses the free memory");
+        let kept = [0, 1].map(|seq| captures.get(seq).is_some());
+        assert_eq!(kept, [!marks[0].is_none(), !marks[1].is_none()]);
+        kept
+    }
+
+    #[test]
+    fn a_flood_of_forged_requests_keeps_the_genuine_captures() {
+        let refused = Class::Unverified(1);
+        let flood = Class::Unverified(2);
+        assert_eq!(
+            kept_after_flood([Class::Verified, refused], flood),
+            [true, true]
+        );
+        // The control: captures of the class of the flood go.
+        assert_eq!(kept_after_flood([flood, flood], flood), [false, false]);
+    }
+
+    #[test]
+    fn a_capture_expires_and_its_record_loses_it() {
+        let mut captures = Captures::new();
+        let capture = Arc::new(captured(b"body", 1000));
+        let mark = capture.mark.clone();
+        captures.insert(1, Class::Verified, capture, LIMIT);
+        let at = |seconds: i64| UnixTime::from_secs(1000 + seconds);
+        assert!(captures.expire(at(3599)).is_empty());
+        assert!(!mark.is_none());
+        assert_eq!(captures.expire(at(3600)).len(), 1);
+        assert!(mark.is_none());
+        assert_eq!((captures.len(), captures.bytes()), (0, 0));
+    }
+}
