@@ -10,9 +10,7 @@ pub use crate::scheme::fetch::{
 };
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::verifier::{BodyHash, hash_paired};
-use crate::{
-    Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifyError,
-};
+use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifyError};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
 pub fn scope_number(scope: &ReplayScope) -> u64 {

@@ -88,7 +88,7 @@ pub(crate) struct DeliveryRecord {
     /// The request id of the delivery that was sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resent_from: Option<String>,
-    /// What is captured of the request.
+    /// Whether the request is captured, and how completely.
     #[serde(skip_deserializing, skip_serializing_if = "CaptureMark::is_none")]
     pub(crate) capture: CaptureMark,
     #[serde(skip)]

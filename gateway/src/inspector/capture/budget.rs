@@ -59,7 +59,7 @@ impl CaptureBudget {
 }
 
 impl Reservation {
-    /// Reserves `more` bytes. Returns false, and reserves nothing, if the half has not so many.
+    /// Reserves `more` bytes. Returns false, and reserves nothing, if the half is full.
     #[must_use]
     pub(crate) fn grow(&mut self, more: usize) -> bool {
         let reserved = self.budget.reserved(self.half);

@@ -23,7 +23,7 @@ pub(crate) struct Captured {
     pub(crate) redactions: Vec<String>,
     pub(crate) verified: Option<Verified>,
     pub(crate) expires: UnixTime,
-    /// What the record says about this capture.
+    /// The mark of the record.
     pub(crate) mark: CaptureMark,
     pub(crate) source: Arc<CapturedSource>,
     /// The label of the reason for which the request was refused.
@@ -119,7 +119,7 @@ impl Captured {
     }
 
     /// Returns about how many bytes the capture takes in memory.
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         /// The capture without its head and body, and its entries in the store.
         const OVERHEAD: usize = 1024;
         let target = self.capture.target.as_ref().map(Uri::path);

@@ -84,7 +84,7 @@ impl CaptureDraft {
         self.verified = None;
     }
 
-    /// Drops the body, and captures no more of it.
+    /// Drops the body, and ignores its further chunks.
     pub(crate) fn discard(&mut self) {
         self.is_cut = true;
         self.body = Vec::new();

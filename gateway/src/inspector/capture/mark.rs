@@ -1,4 +1,4 @@
-//! What a record says about its capture.
+//! The mark on a record that has a capture.
 
 use std::fmt;
 use std::sync::Arc;

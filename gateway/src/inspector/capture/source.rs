@@ -1,4 +1,4 @@
-//! What the inspector knows about the source of a capture.
+//! The source of a capture, as the inspector needs it.
 
 use hookgate_core::Scheme;
 use hookgate_gate::Source;
