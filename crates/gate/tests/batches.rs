@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{Chunk, Head, Provider, ReplayKey, Secret, Signer, UnixTime, Verifier};
-use hookgate_gate::{Admission, BodyError, BodySource, Gate, Outcome, Reason, Refusal, Source};
+use hookgate_gate::{
+    Admission, BodyError, BodySource, Delivery, EventForgotten, Gate, Outcome, Reason, Refusal,
+    ResendClaim, Source,
+};
 use hookgate_replay::{
     Claim, ClaimOptions, Forgotten, Lease, MemoryStore, ReplayStore, Settled, StoreError,
 };
@@ -95,11 +98,28 @@ impl Fixture {
         self.gate.admit(receiving.receive(&mut body).await?).await
     }
 
-    async fn forward(&self, ids: &[&str], outcome: Outcome) {
+    async fn granted(&self, ids: &[&str]) -> Delivery<Counting> {
         match self.admit(ids).await.unwrap() {
-            Admission::Forward(delivery) => delivery.settle(outcome).await,
+            Admission::Forward(delivery) => delivery,
             other => panic!("{other:?}"),
         }
+    }
+
+    async fn forward(&self, ids: &[&str], outcome: Outcome) {
+        self.granted(ids).await.settle(outcome).await;
+    }
+
+    /// Delivers a batch. Returns the keys of its events.
+    async fn deliver(&self, ids: &[&str]) -> Vec<ReplayKey> {
+        let delivery = self.granted(ids).await;
+        let keys = delivery.replay_keys().collect();
+        delivery.settle(Outcome::Delivered).await;
+        keys
+    }
+
+    async fn forget(&self, keys: &[ReplayKey]) -> EventForgotten {
+        let forgotten = self.gate.forget_keys(&self.source, keys).await;
+        forgotten.unwrap()
     }
 }
 
@@ -211,4 +231,76 @@ async fn concurrent_overlapping_batches_forward_no_event_twice() {
     forwarded.dedup();
     assert_eq!(forwarded.len(), all);
     assert!(all > 0);
+}
+
+#[tokio::test]
+async fn a_forgotten_batch_is_forwarded_again_whole() {
+    let fixture = Fixture::new();
+    let keys = fixture.deliver(&["a", "b"]).await;
+    let other = fixture.deliver(&["c"]).await;
+    assert_eq!((keys.len(), other.len()), (2, 1));
+    // A key that occurs twice counts once, and an event that is not done counts as none.
+    let all = [&keys[..], &keys[..1]].concat();
+    assert_eq!(fixture.forget(&all).await, EventForgotten::Forgotten(2));
+    assert_eq!(fixture.forget(&keys).await, EventForgotten::Unknown);
+    fixture.forward(&["a", "b"], Outcome::Delivered).await;
+    let all = [keys, other].concat();
+    assert_eq!(fixture.forget(&all).await, EventForgotten::Forgotten(3));
+    let claims = fixture.gate.store().store.entries();
+    assert_eq!(claims, Some(0), "no claim is left");
+    assert_eq!(fixture.forget(&[]).await, EventForgotten::Unknown);
+}
+
+#[tokio::test]
+async fn a_batch_with_an_event_in_flight_is_not_forgotten() {
+    let fixture = Fixture::new();
+    let mut keys = fixture.deliver(&["a", "b"]).await;
+    let in_flight = fixture.granted(&["c"]).await;
+    let open = in_flight.replay_keys().collect::<Vec<_>>();
+    let batch = [&keys[..], &open].concat();
+    assert_eq!(fixture.forget(&batch).await, EventForgotten::InFlight);
+    let admitted = fixture.admit(&["a", "b"]).await.unwrap();
+    assert!(matches!(admitted, Admission::Duplicate(_)), "{admitted:?}");
+    in_flight.settle(Outcome::Failed).await;
+    // The event that failed has no record.
+    assert_eq!(fixture.forget(&batch).await, EventForgotten::Forgotten(2));
+    keys.extend(open);
+    assert_eq!(fixture.forget(&keys).await, EventForgotten::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn earlier_attempts_of_a_batch_are_forgotten() {
+    let fixture = Fixture::new();
+    let delivery = fixture.granted(&["a", "b"]).await;
+    let keys: Vec<_> = delivery.replay_keys().collect();
+    delivery.settle(Outcome::Unknown).await;
+    tokio::time::advance(fixture.source.lease()).await;
+    // The control: the next delivery is the second attempt.
+    let again = fixture.granted(&["a"]).await;
+    assert_eq!(again.attempt(), 2);
+    again.settle(Outcome::Delivered).await;
+    assert_eq!(fixture.forget(&keys).await, EventForgotten::Forgotten(2));
+    assert_eq!(fixture.granted(&["a", "b"]).await.attempt(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_partly_done_can_be_sent_again() {
+    let fixture = Fixture::new();
+    let Admission::Forward(batch) = fixture.admit(&["a", "b"]).await.unwrap() else {
+        panic!("the events are new");
+    };
+    let (verified, settlement) = batch.into_parts();
+    settlement.settle(Outcome::Failed).await;
+    fixture.deliver(&["a"]).await;
+    let claim = fixture
+        .gate
+        .claim_for_resend(&fixture.source, verified, None);
+    let ResendClaim::Done(delivery) = claim.await.unwrap() else {
+        panic!("one event is done");
+    };
+    // The other event is claimed, and the settlement of the delivery settles it.
+    assert_eq!(delivery.replay_keys().count(), 1);
+    delivery.settle(Outcome::Delivered).await;
+    let admitted = fixture.admit(&["a", "b"]).await.unwrap();
+    assert!(matches!(admitted, Admission::Duplicate(_)), "{admitted:?}");
 }

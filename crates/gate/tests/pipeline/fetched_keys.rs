@@ -129,6 +129,27 @@ async fn reason(fixture: &Fixture, headers: &HeaderMap, body: &'static [u8]) -> 
 }
 
 #[tokio::test]
+async fn a_captured_delivery_verifies_with_a_key_that_is_fetched() {
+    let provider = Arc::new(Provider::new(false));
+    let fixture = fixture(&provider, |source| source);
+    let headers = provider.headers(BODY, super::support::NOW - 1_000_000);
+    let uri = Uri::from_static("/hooks");
+    let head = Head::new(&Method::POST, &uri, &headers);
+    let (gate, source) = (&fixture.gate, &fixture.source);
+    let verified = gate.verify_captured(source, head, BODY.into()).await;
+    assert_eq!(verified.unwrap().key_id(), "a");
+    assert_eq!(provider.requests.load(Ordering::SeqCst), 1);
+    // The control: another key has signed this one.
+    let headers = Provider::new(false).headers(BODY, super::support::NOW);
+    let head = Head::new(&Method::POST, &uri, &headers);
+    let refused = gate.verify_captured(source, head, BODY.into()).await;
+    assert_eq!(
+        refused.unwrap_err().reason(),
+        Reason::Verify(VerifyError::SignatureMismatch)
+    );
+}
+
+#[tokio::test]
 async fn a_genuine_delivery_is_admitted_once() {
     let provider = Arc::new(Provider::new(false));
     let fixture = fixture(&provider, |source| source);

@@ -7,6 +7,7 @@ mod dedupe;
 mod fetched_keys;
 mod first_responses;
 mod memory;
+mod overrides;
 mod receiving;
 mod settlement;
 mod source;

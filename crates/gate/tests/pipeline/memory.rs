@@ -14,7 +14,7 @@ use crate::support::{BODY, Fixture, Steps};
 
 /// A store whose calls all fail.
 #[derive(Debug)]
-struct Broken;
+pub(crate) struct Broken;
 
 impl ReplayStore for Broken {
     async fn claim(&self, _: ReplayKey, _: ClaimOptions) -> Result<Claim, StoreError> {
@@ -48,13 +48,13 @@ async fn a_delivery_is_refused_if_the_store_fails() {
 
 /// A store that began to remember at this time.
 #[derive(Debug)]
-struct StartedAt(MemoryStore, UnixTime);
+pub(crate) struct StartedAt(pub(crate) MemoryStore, pub(crate) UnixTime);
 
 impl ReplayStore for StartedAt {
     async fn claim(&self, key: ReplayKey, options: ClaimOptions) -> Result<Claim, StoreError> {
         match options.signed_at {
-            Some(signed) if signed > self.1 => self.0.claim(key, options).await,
-            _ => Ok(Claim::Forgotten),
+            Some(signed) if signed <= self.1 => Ok(Claim::Forgotten),
+            _ => self.0.claim(key, options).await,
         }
     }
 
