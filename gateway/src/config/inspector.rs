@@ -44,7 +44,7 @@ pub(crate) struct AdminToken {
 }
 
 /// SHA-256 of a token. The time that a comparison of digests takes says nothing about the token.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TokenDigest([u8; 32]);
 
 /// What the holder of a token may do.
@@ -117,6 +117,16 @@ impl TokenDigest {
 impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenDigest(…)")
+    }
+}
+
+impl Permission {
+    /// Returns the value of the key `may`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Act => "act",
+        }
     }
 }
 

@@ -222,6 +222,13 @@ impl Inspector {
         }
     }
 
+    /// Returns the capture of each record, if it still exists.
+    pub(crate) fn captures_of(&self, records: &[Arc<DeliveryRecord>]) -> Vec<Option<Arc<Captured>>> {
+        let captures = &self.state.lock().captures;
+        let of = |record: &Arc<DeliveryRecord>| captures.get(record.seq);
+        records.iter().map(of).collect()
+    }
+
     /// Returns the newest `limit` records after the number `after`, for a stream.
     pub(crate) fn after(&self, filter: &Filter, after: u64, limit: usize) -> Batch {
         self.state.lock().records.after(filter, after, limit)

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pingora_core::apps::http_app::HttpServer;
 use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, RunArgs, Server};
@@ -39,7 +38,7 @@ impl ListenAddresses {
 /// The services of the process, with their sockets bound.
 pub(crate) struct Services {
     deliveries: Vec<BoundService<Listener>>,
-    admin: BoundService<HttpServer<Admin>>,
+    admin: BoundService<Admin>,
     shutdown_signals: ShutdownSignals,
 }
 
@@ -80,8 +79,8 @@ impl Services {
         let admin = bind(
             "admin",
             &[addresses.admin],
-            HttpServer::new_app(Admin::new(Arc::clone(gateway))),
-            L4BufferSettings::default(),
+            Admin::new(Arc::clone(gateway)),
+            L4BufferSettings::unbuffered(),
             inherited,
         )?;
         Ok(Self {

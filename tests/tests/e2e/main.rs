@@ -22,6 +22,7 @@ mod forwarding;
 mod framing;
 mod grpc;
 mod http2;
+mod inspector;
 mod lifecycle;
 mod limits;
 mod observability;

@@ -1,0 +1,139 @@
+//! The endpoints of the admin address.
+
+use http::Method;
+
+/// What a path of the admin address names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint<'p> {
+    Health,
+    Ready,
+    Metrics,
+    /// A file of the page; the page itself is `/`.
+    Page(&'p str),
+    Session,
+    Deliveries,
+    Delivery(&'p str),
+    Explanation(&'p str),
+    Capture(&'p str),
+    Body(&'p str),
+    Resend(&'p str),
+    Forget,
+    Stream,
+    Status,
+    Configuration,
+}
+
+impl<'p> Endpoint<'p> {
+    /// Returns the endpoint of a path. A path outside of `/api` without an endpoint may be a file
+    /// of the page.
+    pub(super) fn of(path: &'p str) -> Option<Self> {
+        let Some(api) = path.strip_prefix("/api/") else {
+            return Some(match path {
+                "/healthz" => Self::Health,
+                "/readyz" => Self::Ready,
+                "/metrics" => Self::Metrics,
+                path => Self::Page(path),
+            });
+        };
+        let endpoint = match api {
+            "session" => Self::Session,
+            "deliveries" => Self::Deliveries,
+            "events/forget" => Self::Forget,
+            "stream" => Self::Stream,
+            "status" => Self::Status,
+            "config" => Self::Configuration,
+            _ => return Self::of_delivery(api.strip_prefix("deliveries/")?),
+        };
+        Some(endpoint)
+    }
+
+    /// Returns the endpoint of a path below `/api/deliveries/`.
+    fn of_delivery(path: &'p str) -> Option<Self> {
+        let (id, part) = match path.split_once('/') {
+            Some((id, part)) => (id, Some(part)),
+            None => (path, None),
+        };
+        if !is_request_id(id) {
+            return None;
+        }
+        Some(match part {
+            None => Self::Delivery(id),
+            Some("explanation") => Self::Explanation(id),
+            Some("capture") => Self::Capture(id),
+            Some("body") => Self::Body(id),
+            Some("resend") => Self::Resend(id),
+            Some(_) => return None,
+        })
+    }
+
+    /// Whether the endpoint needs no token, and exists without an inspector.
+    pub(super) fn is_for_monitoring(self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::Metrics)
+    }
+
+    /// Returns the methods that the endpoint allows, if `method` is not among them.
+    pub(super) fn refused_method(self, method: &Method) -> Option<&'static str> {
+        let (is_allowed, allowed) = match self {
+            Self::Resend(_) | Self::Forget => (method == Method::POST, "POST"),
+            _ => (
+                method == Method::GET || method == Method::HEAD,
+                "GET, HEAD",
+            ),
+        };
+        (!is_allowed).then_some(allowed)
+    }
+}
+
+/// Whether a text has the form of a request id, so that it is safe in a file name.
+fn is_request_id(text: &str) -> bool {
+    text.len() == 32
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0000000000000001";
+
+    #[test]
+    fn paths_name_endpoints() {
+        let resend = format!("/api/deliveries/{ID}/resend");
+        for (path, endpoint) in [
+            ("/healthz", Endpoint::Health),
+            ("/", Endpoint::Page("/")),
+            ("/api", Endpoint::Page("/api")),
+            ("/api/deliveries", Endpoint::Deliveries),
+            ("/api/events/forget", Endpoint::Forget),
+            (&resend, Endpoint::Resend(ID)),
+        ] {
+            assert_eq!(Endpoint::of(path), Some(endpoint), "{path}");
+        }
+        for path in [
+            "/api/",
+            "/api/other",
+            "/api/deliveries/",
+            "/api/deliveries/../config",
+            "/api/deliveries/0123456789ABCDEF0000000000000001",
+            "/api/deliveries/0123456789abcdef000000000000001",
+            &format!("/api/deliveries/{ID}/"),
+            &format!("/api/deliveries/{ID}/body/"),
+            &format!("{resend}/"),
+        ] {
+            assert_eq!(Endpoint::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn acts_need_post() {
+        assert_eq!(Endpoint::Forget.refused_method(&Method::GET), Some("POST"));
+        assert_eq!(Endpoint::Forget.refused_method(&Method::POST), None);
+        assert_eq!(
+            Endpoint::Status.refused_method(&Method::DELETE),
+            Some("GET, HEAD")
+        );
+        assert_eq!(Endpoint::Health.refused_method(&Method::HEAD), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! `/healthz`, `/readyz` and `/metrics`, which need no token.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+
+use super::Admin;
+use super::endpoint::Endpoint;
+use super::response::{self, Body};
+
+impl Admin {
+    /// Responds to a health check or a scrape.
+    pub(super) async fn monitor(&self, endpoint: Endpoint<'_>) -> Response<Body> {
+        match endpoint {
+            Endpoint::Ready => self.readyz().await,
+            Endpoint::Metrics => response::text(StatusCode::OK, self.gateway.render_metrics()),
+            _ => response::text(StatusCode::OK, "ok\n"),
+        }
+    }
+
+    async fn readyz(&self) -> Response<Body> {
+        let report = self.readiness.report().await;
+        let status = match report.is_ready() {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let mut response = response::text(status, format!("{}\n", report.json()));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+}

@@ -1,0 +1,30 @@
+//! `GET /api/session`: who the user is.
+
+use http::Response;
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::response::{self, Body};
+use super::ApiRequest;
+use crate::telemetry::access_log::Timestamp;
+
+#[derive(Serialize)]
+struct Session<'s> {
+    name: &'s str,
+    may: &'static str,
+    version: &'static str,
+    /// The time of the oldest record, or the present if there is none.
+    since: Timestamp,
+}
+
+impl ApiRequest<'_> {
+    /// Names the token of the user and its permission.
+    pub(super) async fn session(&self) -> Result<Response<Body>, Problem> {
+        Ok(response::json(&Session {
+            name: &self.user.name,
+            may: self.user.may.name(),
+            version: env!("CARGO_PKG_VERSION"),
+            since: Timestamp(self.since(self.inspector.stats().since)),
+        }))
+    }
+}
