@@ -11,6 +11,7 @@ mod connections;
 mod deliveries;
 mod endpoint;
 mod monitoring;
+mod page;
 mod problem;
 mod query;
 mod response;
@@ -147,6 +148,9 @@ impl ApiRequest<'_> {
 }
 
 /// Returns a file of the page.
-fn page(_path: &str) -> Result<Response<Body>, Problem> {
-    Err(Problem::not_found("the page has no such file"))
+fn page(path: &str) -> Result<Response<Body>, Problem> {
+    let asset = page::asset(path);
+    asset
+        .map(response::page)
+        .ok_or_else(|| Problem::not_found("nothing has this path; the page is at /"))
 }

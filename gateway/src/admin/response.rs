@@ -12,17 +12,14 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
+use super::page::{self, Asset};
+
 /// The body of a response: bytes, or a stream of events.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Allows nothing: a browser must never run or show a response of the API as a page.
+/// A browser must never run or show a response of the API as a page.
 const API_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; \
                           frame-ancestors 'none'; sandbox";
-/// Allows the script, the style and the icon of the page, and requests to this address.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                           connect-src 'self'; img-src 'self'; base-uri 'none'; \
-                           form-action 'none'; frame-ancestors 'none'";
-
 /// Returns a response of plain text, for the endpoints that need no token.
 pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     bytes(status, "text/plain; charset=utf-8", body.into())
@@ -33,17 +30,19 @@ pub(super) fn json(value: &impl Serialize) -> Response<Body> {
     // This cannot fail: every map has texts as keys.
     let body = serde_json::to_vec(value).unwrap_or_default();
     let mut response = bytes(StatusCode::OK, "application/json", body.into());
-    protect(response.headers_mut(), API_POLICY);
+    protect(response.headers_mut());
     response
 }
 
 /// Returns a file of the page.
-pub(super) fn page(content_type: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = bytes(StatusCode::OK, content_type, body);
-    let headers = response.headers_mut();
-    protect(headers, PAGE_POLICY);
-    let policy = HeaderName::from_static("cross-origin-opener-policy");
-    headers.insert(policy, HeaderValue::from_static("same-origin"));
+pub(super) fn page(asset: &Asset) -> Response<Body> {
+    let body = Bytes::from_static(asset.body);
+    let mut response = bytes(StatusCode::OK, asset.content_type, body);
+    for (name, value) in page::HEADERS {
+        let name = HeaderName::from_static(name);
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 
@@ -51,7 +50,7 @@ pub(super) fn page(content_type: &'static str, body: Bytes) -> Response<Body> {
 pub(super) fn download(name: &str, body: Bytes) -> Response<Body> {
     let mut response = bytes(StatusCode::OK, "application/octet-stream", body);
     let headers = response.headers_mut();
-    protect(headers, API_POLICY);
+    protect(headers);
     // The name is made of a request id, so it is always a valid value.
     if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
         headers.insert(CONTENT_DISPOSITION, value);
@@ -67,7 +66,7 @@ pub(super) fn events(body: Body) -> Response<Body> {
         CONTENT_TYPE,
         HeaderValue::from_static("text/event-stream; charset=utf-8"),
     );
-    protect(headers, API_POLICY);
+    protect(headers);
     // nginx must not buffer the events.
     let buffering = HeaderName::from_static("x-accel-buffering");
     headers.insert(buffering, HeaderValue::from_static("no"));
@@ -89,11 +88,11 @@ fn bytes(status: StatusCode, content_type: &'static str, body: Bytes) -> Respons
     response
 }
 
-/// Adds the security headers of the page and of the API.
-fn protect(headers: &mut HeaderMap, policy: &'static str) {
+/// Adds the security headers of the API.
+fn protect(headers: &mut HeaderMap) {
     let resource_policy = HeaderName::from_static("cross-origin-resource-policy");
     for (name, value) in [
-        (CONTENT_SECURITY_POLICY, policy),
+        (CONTENT_SECURITY_POLICY, API_POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (CACHE_CONTROL, "no-store"),

@@ -58,8 +58,8 @@ async fn each_endpoint_needs_a_token() {
 async fn the_session_names_the_token_and_its_permission() {
     let (gateway, _upstream) = start("").await;
     for (token, name, may) in [(OPS, "ops", "act"), (SUPPORT, "support", "read")] {
-        let session = ApiCall::get("/api/session").token(token).json(&gateway);
-        let session = session.await;
+        let call = ApiCall::get("/api/session").token(token);
+        let session = call.json(&gateway).await;
         assert_eq!(session["name"], name);
         assert_eq!(session["may"], may);
         assert_eq!(session["version"], env!("CARGO_PKG_VERSION"));

@@ -8,8 +8,11 @@ use super::{ApiCall, deliver, deliver_forged, deliveries, start};
 #[tokio::test]
 async fn each_request_is_listed_with_its_outcome() {
     let (gateway, _upstream) = start("").await;
+    // A record exists when its request has ended, which can be after the response.
     deliver(&gateway, "evt_1").await;
+    deliveries(&gateway, "", 1).await;
     deliver(&gateway, "evt_1").await;
+    deliveries(&gateway, "", 2).await;
     deliver_forged(&gateway, "evt_2").await;
     let listed = deliveries(&gateway, "", 3).await;
     let outcomes: Vec<_> = listed.iter().map(|record| &record["outcome"]).collect();
@@ -63,11 +66,10 @@ async fn a_search_without_a_result_names_the_oldest_record() {
     );
     assert_eq!(list["since"], time);
     let unknown = "/api/deliveries/00000000000000000000000000000000";
-    let detail = ApiCall::get(unknown).problem(&gateway, StatusCode::NOT_FOUND);
-    assert_eq!(
-        detail.await,
-        format!("not among the records since {time}")
-    );
+    let detail = ApiCall::get(unknown)
+        .problem(&gateway, StatusCode::NOT_FOUND)
+        .await;
+    assert_eq!(detail, format!("not among the records since {time}"));
 }
 
 #[tokio::test]
@@ -80,8 +82,9 @@ async fn mistakes_in_requests_are_named() {
         ("/api/deliveries?before=x", "before"),
         ("/api/session?x=1", "no parameters"),
     ] {
-        let detail = ApiCall::get(path).problem(&gateway, StatusCode::BAD_REQUEST);
-        let detail = detail.await;
+        let detail = ApiCall::get(path)
+            .problem(&gateway, StatusCode::BAD_REQUEST)
+            .await;
         assert!(detail.contains(expected), "{path}: {detail}");
     }
     for path in ["/api/", "/api/other", "/api/deliveries/x", "/other"] {
