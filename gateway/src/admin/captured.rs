@@ -77,7 +77,10 @@ impl ApiRequest<'_> {
     pub(super) async fn captured_body(&self, request_id: &str) -> Result<Response<Body>, Problem> {
         let found = self.find(request_id).await?;
         let body = captured(&found)?.capture.body.clone();
-        Ok(response::download(&format!("hookgate-{request_id}.body"), body))
+        Ok(response::download(
+            &format!("hookgate-{request_id}.body"),
+            body,
+        ))
     }
 }
 

@@ -77,9 +77,8 @@ impl ApiRequest<'_> {
     /// Lists records.
     pub(super) async fn list(&self, query: Option<&str>) -> Result<Response<Body>, Problem> {
         let query = ListQuery::parse(query, Accepts::Page)?;
-        let search = move |inspector: &Inspector| {
-            inspector.find(&query.filter, query.before, query.limit)
-        };
+        let search =
+            move |inspector: &Inspector| inspector.find(&query.filter, query.before, query.limit);
         let page = self.search(search).await?;
         let since = Timestamp(self.since(page.since));
         let is_empty = page.records.is_empty();

@@ -75,10 +75,7 @@ impl<'p> Endpoint<'p> {
     pub(super) fn refused_method(self, method: &Method) -> Option<&'static str> {
         let (is_allowed, allowed) = match self {
             Self::Resend(_) | Self::Forget => (method == Method::POST, "POST"),
-            _ => (
-                method == Method::GET || method == Method::HEAD,
-                "GET, HEAD",
-            ),
+            _ => (method == Method::GET || method == Method::HEAD, "GET, HEAD"),
         };
         (!is_allowed).then_some(allowed)
     }

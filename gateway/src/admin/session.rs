@@ -3,9 +3,9 @@
 use http::Response;
 use serde::Serialize;
 
+use super::ApiRequest;
 use super::problem::Problem;
 use super::response::{self, Body};
-use super::ApiRequest;
 use crate::telemetry::access_log::Timestamp;
 
 #[derive(Serialize)]

@@ -223,7 +223,10 @@ impl Inspector {
     }
 
     /// Returns the capture of each record, if it still exists.
-    pub(crate) fn captures_of(&self, records: &[Arc<DeliveryRecord>]) -> Vec<Option<Arc<Captured>>> {
+    pub(crate) fn captures_of(
+        &self,
+        records: &[Arc<DeliveryRecord>],
+    ) -> Vec<Option<Arc<Captured>>> {
         let captures = &self.state.lock().captures;
         let of = |record: &Arc<DeliveryRecord>| captures.get(record.seq);
         records.iter().map(of).collect()

@@ -47,8 +47,9 @@ impl Gatekeeper {
         let token = tokens.find(|token| token.has_digest(&digest));
         self.guesses
             .check(client, &digest, token.is_some(), Instant::now())?;
-        let token = token
-            .ok_or_else(|| Problem::unauthorized("the gateway does not know this token; check it"))?;
+        let token = token.ok_or_else(|| {
+            Problem::unauthorized("the gateway does not know this token; check it")
+        })?;
         Ok(User {
             name: token.name.clone(),
             may: token.may,

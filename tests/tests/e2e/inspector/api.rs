@@ -25,7 +25,10 @@ async fn each_request_is_listed_with_its_outcome() {
     let refused = deliveries(&gateway, "outcome=refused&reason=signature_mismatch", 1).await;
     assert_eq!(refused[0], listed[0]);
     let id = listed[0]["request_id"].as_str().expect("an id");
-    for query in ["q=EVT_1&outcome=forwarded", "source=beatapi&outcome=duplicate"] {
+    for query in [
+        "q=EVT_1&outcome=forwarded",
+        "source=beatapi&outcome=duplicate",
+    ] {
         assert_eq!(deliveries(&gateway, query, 1).await.len(), 1, "{query}");
     }
     let found = deliveries(&gateway, &format!("q={id}"), 1).await;

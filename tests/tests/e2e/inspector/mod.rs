@@ -129,7 +129,11 @@ async fn deliveries(gateway: &Gateway, query: &str, count: usize) -> Vec<Value> 
 
 /// Sends a genuine delivery of the event `id`.
 async fn deliver(gateway: &Gateway, id: &str) -> ReceivedResponse {
-    send(gateway.address(), TestProvider::named("beatapi").delivery(id)).await
+    send(
+        gateway.address(),
+        TestProvider::named("beatapi").delivery(id),
+    )
+    .await
 }
 
 /// Sends a delivery whose signature is wrong.
