@@ -77,14 +77,16 @@ impl Api {
         if admin.query().is_some() {
             return Err(Error::new("--admin: expected a URL without a query"));
         }
-        let is_visible = |byte: &u8| byte.is_ascii_graphic();
-        if token.is_empty() || !token.iter().all(is_visible) {
-            return Err(Error::new(
-                "--token: expected visible ASCII characters without spaces",
-            ));
-        }
         let authorization = HeaderValue::from_bytes(&[b"Bearer ", token].concat());
-        let mut authorization = authorization.map_err(Error::new)?;
+        let (Ok(mut authorization), false) = (authorization, token != token.trim_ascii()) else {
+            return Err(Error::new(
+                "--token: the token has a control character or a space at its end, which no \
+                 header can carry",
+            ));
+        };
+        if token.is_empty() {
+            return Err(Error::new("--token: the token is empty"));
+        }
         authorization.set_sensitive(true);
         let host = admin.host().unwrap_or_default();
         let port = admin.port_u16().map(|port| format!(":{port}"));
@@ -224,7 +226,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED => {
                 "check that --token names a token of [inspector] in the gateway's configuration"
             }
-            StatusCode::FORBIDDEN => {
+            StatusCode::FORBIDDEN if self.detail.raw().is_empty() => {
                 "resend and forget need a token with may = \"act\", and a host name in --admin \
                  must be in `hosts` of [inspector]"
             }

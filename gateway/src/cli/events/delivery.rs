@@ -77,7 +77,7 @@ pub(super) struct Detail {
 #[derive(Debug, Deserialize)]
 pub(super) struct Capture {
     pub(super) method: Text,
-    pub(super) target: Text,
+    pub(super) target: Option<Text>,
     #[serde(default)]
     pub(super) headers: Vec<(Text, Text)>,
     pub(super) body: Option<Body>,

@@ -31,10 +31,13 @@ pub(super) enum Found {
 /// Finds the deliveries whose request id is `id` or ends with it, or whose event id or unsigned
 /// delivery id it is. If there is no such delivery, the gateway's search decides.
 pub(super) async fn find(api: &Api, id: &str) -> Result<Found, Error> {
-    match api.get(&path(id)).await {
-        Ok(detail) => return Ok(Found::One(detail)),
-        Err(ApiError::Refused(problem)) if problem.status == StatusCode::NOT_FOUND => {}
-        Err(error) => return Err(error.into()),
+    if is_request_id(id) {
+        match api.get(&path(id)).await {
+            Ok(detail) => return Ok(Found::One(detail)),
+            // An event id may have the same form.
+            Err(ApiError::Refused(problem)) if problem.status == StatusCode::NOT_FOUND => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let search = Filter::search(id).path("/api/deliveries", &[("limit", MAX_MATCHES)]);
     let mut value = api.get(&search).await?;
@@ -66,7 +69,7 @@ pub(super) async fn find(api: &Api, id: &str) -> Result<Found, Error> {
 /// Returns an error if no delivery or several ones have it. An event id is refused, because
 /// several deliveries can have the same one.
 pub(super) async fn request_id(api: &Api, id: &str) -> Result<String, Error> {
-    if id.len() >= ID_LEN {
+    if is_request_id(id) {
         return Ok(id.to_owned());
     }
     let search = Filter::search(id).path("/api/deliveries", &[("limit", MAX_MATCHES)]);
@@ -97,6 +100,11 @@ fn has_id(delivery: &Delivery, id: &str) -> bool {
     let ids = [&delivery.event_id, &delivery.delivery_id];
     let equals = |text: &Text| text.raw() == id;
     ids.into_iter().flatten().any(equals) || is_end(delivery.request_id.raw(), id)
+}
+
+/// Whether `id` has the form of a request id.
+fn is_request_id(id: &str) -> bool {
+    id.len() == ID_LEN && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether `id` is the end of a request id.

@@ -16,7 +16,12 @@ use crate::cli::terminal::{printable, printable_json};
 /// Forgets an event, so that its next delivery is forwarded and not answered as a duplicate. The
 /// token needs may = "act"
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).args(["id", "event"]))]
+#[command(
+    group = ArgGroup::new("what").required(true).args(["id", "event"]),
+    override_usage = "\
+    hookgate events forget [OPTIONS] --token TOKEN REQUEST_ID
+       hookgate events forget [OPTIONS] --token TOKEN --source NAME --event ID"
+)]
 pub(super) struct Options {
     #[command(flatten)]
     connection: Connection,

@@ -31,7 +31,7 @@ pub(super) struct Options {
     )]
     limit: u64,
 
-    /// Only deliveries before this one, which an earlier page names
+    /// Only deliveries before this number of an earlier page
     #[arg(long, value_name = "SEQ")]
     before: Option<u64>,
 }

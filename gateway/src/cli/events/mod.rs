@@ -51,7 +51,7 @@ enum Command {
 /// The options that name the gateway.
 #[derive(Debug, Args)]
 struct Connection {
-    /// The admin address of the gateway
+    /// Admin address
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     admin: Uri,
 

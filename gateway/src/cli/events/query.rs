@@ -15,15 +15,15 @@ pub(super) struct Filter {
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
 
-    /// Only this outcome, such as forwarded, refused or failed
-    #[arg(long, value_name = "OUTCOME")]
+    /// Only this outcome, such as forwarded or refused
+    #[arg(long, value_name = "NAME")]
     outcome: Option<String>,
 
     /// Only this reason, such as signature_mismatch
-    #[arg(long, value_name = "REASON")]
+    #[arg(long, value_name = "NAME")]
     reason: Option<String>,
 
-    /// Only deliveries with this text in an id, type, path or address
+    /// Only with this text in an id, type, path or address
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
 }

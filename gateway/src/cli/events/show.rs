@@ -21,7 +21,7 @@ use super::find::{Found, find, path};
 use super::list::write_list;
 use super::rows::Rows;
 use crate::cli::Error;
-use crate::cli::terminal::{Colour, Colours, output_width, printable, printable_json};
+use crate::cli::terminal::{Colour, Colours, Text, output_width, printable, printable_json};
 
 /// Shows one delivery. The id is that of the request, of the event, or the unsigned one of the
 /// delivery. If several deliveries have it, they are listed
@@ -38,11 +38,11 @@ pub(super) struct Options {
     #[arg(long)]
     body: bool,
 
-    /// Explain the refusal; the default for a refused delivery with a capture
+    /// Explain the refusal (default if there is a capture)
     #[arg(long)]
     explain: bool,
 
-    /// Write the capture to a new file, for `hookgate verify --capture`
+    /// Write the capture to a new file for hookgate verify
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 }
@@ -193,7 +193,9 @@ impl Page<'_> {
 
     fn write_capture(&self, capture: &Capture, out: &mut impl Write) -> io::Result<()> {
         self.write_title("request", out)?;
-        writeln!(out, "  {} {}", capture.method, capture.target)?;
+        let unknown = Text::from("(the target is not known)".to_owned());
+        let target = capture.target.as_ref().unwrap_or(&unknown);
+        writeln!(out, "  {} {target}", capture.method)?;
         for (name, value) in &capture.headers {
             writeln!(out, "  {name}: {value}")?;
         }

@@ -42,7 +42,7 @@ pub(super) struct Options {
     #[command(flatten)]
     filter: Filter,
 
-    /// Number of earlier deliveries to print first
+    /// Earlier deliveries to print first
     #[arg(
         short = 'n',
         long,

@@ -1,4 +1,5 @@
-//! The commands for a terminal: `sign`, `verify`, `send`, `identify`, `providers`, and `demo`.
+//! The commands for a terminal: `sign`, `verify`, `send`, `identify`, `providers`, `events` and
+//! `demo`.
 //! `check` is tested in `configuration`.
 
 mod captures;
@@ -8,6 +9,7 @@ mod identify;
 mod providers;
 mod send;
 mod sources;
+mod tail;
 
 use std::fs;
 use std::io::Write;

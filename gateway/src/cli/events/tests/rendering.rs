@@ -286,3 +286,24 @@ verify it yourself
 ";
     assert_eq!(page(&detail, Some(&explanation), 40), expected);
 }
+
+#[test]
+fn the_help_fits_80_columns() {
+    use clap::CommandFactory;
+
+    let mut command = crate::cli::Cli::command();
+    // `build` writes the usage of the commands below.
+    command.build();
+    let help = command.render_long_help().to_string();
+    assert!(help.lines().all(|line| width(line) <= 80), "{help}");
+    let events = command
+        .find_subcommand_mut("events")
+        .expect("the command exists");
+    assert_eq!(events.get_subcommands().count(), 6);
+    for command in events.get_subcommands_mut() {
+        for help in [command.render_help(), command.render_long_help()] {
+            let help = help.to_string();
+            assert!(help.lines().all(|line| width(line) <= 80), "{help}");
+        }
+    }
+}
