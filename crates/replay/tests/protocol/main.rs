@@ -9,8 +9,8 @@ mod model;
 mod state;
 
 use self::model::{
-    COMMITTED, DONE, Disconnect, Guarantee, Holder, NOT_LOST, ONE_LEASE, ONE_MORE, Protocol,
-    Record, Release, STALE, THIRD_ATTEMPT, TRUE_ATTEMPT, TRUE_DUPLICATE, Token,
+    COMMITTED, DONE, Disconnect, Forgetting, Guarantee, Holder, NOT_LOST, ONE_LEASE, ONE_MORE,
+    Protocol, Record, Release, STALE, THIRD_ATTEMPT, TRUE_ATTEMPT, TRUE_DUPLICATE, Token,
 };
 use self::state::{Action, Message};
 
@@ -69,6 +69,24 @@ fn at_most_once_delivery_can_lose_events() {
     );
 }
 
+/// A forgotten event counts as not delivered: it can be forwarded again, and no late settlement of
+/// an earlier delivery makes it a duplicate.
+#[test]
+fn an_operator_who_forgets_the_event_breaks_no_promise() {
+    for (guarantee, promises) in [
+        (Guarantee::AtLeastOnce, &AT_LEAST_ONCE[..]),
+        (Guarantee::AtMostOnce, &ALWAYS),
+    ] {
+        let forgetting = Protocol {
+            guarantee,
+            sends: 4,
+            forgets: 2,
+            ..Protocol::REAL
+        };
+        forgetting.holds(promises);
+    }
+}
+
 /// The promises would also hold in a model in which nothing happens.
 #[test]
 fn the_interesting_states_are_reached() {
@@ -108,6 +126,16 @@ fn recording_an_event_when_it_is_done_forwards_it_twice() {
     };
     when_done.fails(ONE_LEASE);
     when_done.fails(COMMITTED);
+}
+
+#[test]
+fn forgetting_an_event_in_flight_forwards_it_twice_in_a_lease() {
+    let ending = Protocol {
+        forgets: 1,
+        forgetting: Forgetting::EndsOpenLeases,
+        ..Protocol::REAL
+    };
+    ending.fails(ONE_LEASE);
 }
 
 /// This is why a lease must be longer than every delivery: the upstream checks no token. If a

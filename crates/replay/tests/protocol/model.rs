@@ -35,6 +35,9 @@ pub(crate) struct Protocol {
     pub(crate) token: Token,
     pub(crate) release: Release,
     pub(crate) holder: Holder,
+    /// How often the operator makes the store forget the event.
+    pub(crate) forgets: u8,
+    pub(crate) forgetting: Forgetting,
 }
 
 /// The delivery guarantee of the source.
@@ -82,6 +85,13 @@ pub(crate) enum Holder {
     MayStall,
 }
 
+/// Whether the store forgets an event that is in flight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Forgetting {
+    KeepsOpenLeases,
+    EndsOpenLeases,
+}
+
 impl Protocol {
     /// The protocol that hookgate implements.
     pub(crate) const REAL: Self = Self {
@@ -93,6 +103,8 @@ impl Protocol {
         token: Token::Checked,
         release: Release::RemembersEarlierAttempts,
         holder: Holder::Prompt,
+        forgets: 0,
+        forgetting: Forgetting::KeepsOpenLeases,
     };
 
     /// Asserts that no order of steps breaks one of `promises`.
@@ -147,6 +159,7 @@ impl Model for Protocol {
     fn init_states(&self) -> Vec<State> {
         vec![State {
             sent: 0,
+            forgotten: 0,
             lines: vec![Line::Idle; self.lines],
             store: Entry::Absent {
                 earlier_attempts: 0,
@@ -196,6 +209,9 @@ impl Model for Protocol {
                 actions.push(Action::LeaseEnds { token });
             }
         }
+        if state.forgotten < self.forgets && self.may_forget(state) {
+            actions.push(Action::Forget);
+        }
         actions.extend([0, 1].map(|gateway| Action::Crash { gateway }));
     }
 
@@ -217,6 +233,7 @@ impl Model for Protocol {
             Action::Disconnect { line } => self.disconnect(&mut state, line),
             Action::Settle { line, message } => self.settle(&mut state, line, message),
             Action::LeaseEnds { token } => state.end_lease(token),
+            Action::Forget => state.forget(),
             // A message to the store arrives or is lost, like any message.
             Action::Crash { gateway: crashed } => {
                 for line in &mut state.lines {
@@ -349,6 +366,14 @@ impl Protocol {
                 state.store = Entry::Absent { earlier_attempts };
                 state.seen.reopened = true;
             }
+        }
+    }
+
+    fn may_forget(&self, state: &State) -> bool {
+        match state.store {
+            Entry::Done | Entry::InFlight { ended: true, .. } => true,
+            Entry::InFlight { ended: false, .. } => self.forgetting == Forgetting::EndsOpenLeases,
+            Entry::Absent { earlier_attempts } => earlier_attempts > 0,
         }
     }
 

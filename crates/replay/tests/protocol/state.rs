@@ -5,6 +5,8 @@
 pub(crate) struct State {
     /// The number of deliveries that the sender has sent to a gateway.
     pub(crate) sent: u8,
+    /// The number of times that the operator has made the store forget the event.
+    pub(crate) forgotten: u8,
     pub(crate) lines: Vec<Line>,
     pub(crate) store: Entry,
     /// The number of granted leases.
@@ -20,9 +22,10 @@ pub(crate) struct Seen {
     /// A bit for each lease during which any delivery was forwarded.
     pub(crate) used: u32,
     pub(crate) forwarded: bool,
-    /// Whether a lease has ended or was released since the last forward.
+    /// Whether a lease has ended or was released, or the event was forgotten, since the last
+    /// forward.
     pub(crate) reopened: bool,
-    /// Whether the upstream has processed the event.
+    /// Whether the upstream has processed the event, since it was forgotten last.
     pub(crate) applied: bool,
     pub(crate) committed: bool,
     pub(crate) broken: Broken,
@@ -89,6 +92,7 @@ pub(crate) enum Action {
     Disconnect { line: usize },
     Settle { line: usize, message: Message },
     LeaseEnds { token: u8 },
+    Forget,
     Crash { gateway: Gateway },
 }
 
@@ -145,6 +149,17 @@ impl State {
             Upstream::AppliesButResponseIsLost | Upstream::IsUnreachable => Line::Idle,
             Upstream::AppliesAfterDisconnect => return,
         };
+    }
+
+    /// Removes the record of the event. The operator wants the event to be delivered again.
+    pub(crate) fn forget(&mut self) {
+        self.forgotten += 1;
+        self.store = Entry::Absent {
+            earlier_attempts: 0,
+        };
+        self.seen.reopened = true;
+        self.seen.committed = false;
+        self.seen.applied = false;
     }
 
     pub(crate) fn end_lease(&mut self, token: u8) {
