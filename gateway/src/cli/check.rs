@@ -80,6 +80,7 @@ fn write_process(config: &Config, out: &mut impl Write) -> io::Result<()> {
     let longest = format_duration(config.longest_delivery());
     let text = format_args!("takes at most {longest} after SIGTERM");
     write_line(out, "shutdown", text)?;
+    write_line(out, "access log", &config.access_log)?;
     let limits = &config.limits;
     let (connections, head_timeout) = (limits.connections, format_duration(limits.head_timeout));
     let text =

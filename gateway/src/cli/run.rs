@@ -4,10 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use hookgate_core::Problems;
 use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Clock;
 use pingora_core::server::Fds;
 use tokio::runtime::Builder;
+use tracing_appender::non_blocking::NonBlocking;
 
 use super::{ConfigFile, Error, NOT_STARTED};
 use crate::config::{Config, ShutdownConfig};
@@ -18,7 +20,9 @@ use crate::run::services::{ListenAddresses, Services};
 use crate::run::shutdown::UnixSignals;
 use crate::run::store::Store;
 use crate::run::upgrade::{self, Predecessor};
-use crate::telemetry::access_log::{AccessLog, Format};
+use crate::telemetry::access_log::{
+    AccessLog, AccessLogTarget, FlushGuard as AccessLogGuard, Format,
+};
 use crate::telemetry::log;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Traces;
@@ -42,7 +46,8 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     // The two guards write the remaining log lines when this function returns.
     let (stderr, _log_guard) =
         log::start(options.log).map_err(|error| Error::new(ErrorChain(&*error)))?;
-    let (access, _access_guard) = AccessLog::new(config.access_log, options.log, &stderr)?;
+    let (access, _access_guard) = open_access_log(&config.access_log, options.log, &stderr)
+        .map_err(|problem| Error::config(&options.config.config, &problem, NOT_STARTED))?;
     let traces = Traces::from_environment().map_err(Error::new)?;
     let metrics = Metrics::new().map_err(Error::new)?;
     log_overrides_and_warnings(&config);
@@ -78,6 +83,25 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     services.serve(unix_signals, &gateway, shutdown);
     gateway.traces().shut_down();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the access log. The error says which key names its output.
+fn open_access_log(
+    target: &AccessLogTarget,
+    format: Format,
+    stderr: &NonBlocking,
+) -> Result<(AccessLog, Option<AccessLogGuard>), Problems> {
+    AccessLog::new(target, format, stderr).map_err(|error| {
+        let message = match target {
+            AccessLogTarget::File(path) => format!(
+                "cannot open {} for writing: {error}; expected a file in a folder that exists \
+                 and that the gateway can write to",
+                path.display()
+            ),
+            _ => format!("cannot start the thread that writes it: {error}"),
+        };
+        Problems::one("server.access_log", message)
+    })
 }
 
 fn log_overrides_and_warnings(config: &Config) {

@@ -35,7 +35,7 @@ impl StartupSettings {
             admin: config.admin,
             replay: config.replay.clone(),
             shutdown: config.shutdown.clone(),
-            access_log: config.access_log,
+            access_log: config.access_log.clone(),
             inspector: inspector_storage(config),
         }
     }

@@ -260,15 +260,10 @@ impl FromValue for Keyword<Durability> {
 }
 
 impl FromValue for Keyword<AccessLogTarget> {
-    const EXPECTED: &'static str = "\"stdout\", \"stderr\" or \"off\"";
+    const EXPECTED: &'static str = "\"stdout\", \"stderr\", \"off\" or \"file:PATH\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        text(value, |text| match text {
-            "stdout" => Some(Self(AccessLogTarget::Stdout)),
-            "stderr" => Some(Self(AccessLogTarget::Stderr)),
-            "off" => Some(Self(AccessLogTarget::Off)),
-            _ => None,
-        })
+        text(value, |text| AccessLogTarget::parse(text).map(Self))
     }
 }
 

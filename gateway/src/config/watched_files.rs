@@ -91,7 +91,8 @@ fn read_raw(path: &Path) -> Result<RawConfig, Problems> {
     RawConfig::parse(&text)
 }
 
-/// Adds the path of every `file:PATH` value, at any depth, to `files`.
+/// Adds the path of every `file:PATH` value, at any depth, to `files`. The gateway itself writes
+/// the file of the access log, so that file is left out.
 fn secret_files(value: &Value, files: &mut Vec<PathBuf>) {
     match value {
         Value::String(text) => {
@@ -100,7 +101,10 @@ fn secret_files(value: &Value, files: &mut Vec<PathBuf>) {
             }
         }
         Value::Array(items) => items.iter().for_each(|item| secret_files(item, files)),
-        Value::Table(table) => table.values().for_each(|item| secret_files(item, files)),
+        Value::Table(table) => {
+            let read = table.iter().filter(|(key, _)| *key != "access_log");
+            read.for_each(|(_, item)| secret_files(item, files));
+        }
         _ => {}
     }
 }
@@ -124,5 +128,22 @@ fn certificate_files(table: &Table, files: &mut Vec<PathBuf>) {
             .iter()
             .filter(|(key, _)| matches!(key.as_str(), "cert" | "key" | "ca" | "client_ca"));
         files.extend(paths.filter_map(|(_, path)| Some(path.as_str()?.into())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The gateway would reload after each of its own lines.
+    #[test]
+    fn secret_files_are_watched_and_the_access_log_is_not() {
+        let table: Table = toml::from_str(
+            "[server]\naccess_log = \"file:/access.log\"\n[[sources]]\nsecrets = [\"file:/secret\"]",
+        )
+        .unwrap();
+        let mut files = Vec::new();
+        secret_files(&Value::Table(table), &mut files);
+        assert_eq!(files, [PathBuf::from("/secret")]);
     }
 }

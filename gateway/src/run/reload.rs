@@ -1,6 +1,7 @@
 //! Reloads the configuration on SIGHUP, and when one of its files has changed.
 //!
-//! An invalid configuration changes nothing. The log contains every mistake in it.
+//! An invalid configuration changes nothing. The log contains every mistake in it. SIGHUP also opens
+//! the file of the access log anew, whatever the configuration is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,11 @@ fn run(runtime: &Runtime, hangup: Signal, gateway: &Gateway, source: ConfigSourc
 
 async fn refuse_reloads(mut hangup: Signal, gateway: &Gateway) {
     while hangup.recv().await.is_some() {
+        // A tool that has renamed the log sends the same signal, and is not interested in the
+        // configuration.
+        if gateway.access_log().reopen() {
+            continue;
+        }
         gateway.metrics().count_reload(ReloadResult::Failure);
         tracing::error!(
             "cannot reload a configuration from standard input; restart with `--config FILE`"
@@ -84,7 +90,10 @@ async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: 
     loop {
         let must_reload = tokio::select! {
             signal = hangup.recv() => match signal {
-                Some(()) => true,
+                Some(()) => {
+                    gateway.access_log().reopen();
+                    true
+                }
                 None => return,
             },
             _ = polls.tick() => {

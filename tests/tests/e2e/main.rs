@@ -4,6 +4,7 @@
 //! or more modules need is in `tests/src`. A test that compares the gateway with the layer belongs
 //! in `parity`.
 
+mod access_log_file;
 mod acknowledgements;
 mod addresses;
 mod admin;

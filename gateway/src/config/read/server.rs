@@ -48,9 +48,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     };
     server.admin = read_admin(&section, warnings);
     server.shutdown = shutdown::read(&section);
-    server.access_log = section
-        .optional("access_log")
-        .map_or_else(AccessLogTarget::default, |Keyword(target)| target);
+    server.access_log = read_access_log(&section, warnings);
     server.proxy_protocol = read_proxy_protocol(&section, warnings);
     server.h2c = section.optional("h2c").unwrap_or(false);
     read_listeners(&section, &mut server);
@@ -68,6 +66,27 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     }
     section.deny_unknown();
     server
+}
+
+fn read_access_log(section: &Section<'_>, warnings: &Report) -> AccessLogTarget {
+    let target = section
+        .optional("access_log")
+        .map_or_else(AccessLogTarget::default, |Keyword(target)| target);
+    if let AccessLogTarget::File(path) = &target
+        && let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        && !folder.is_dir()
+    {
+        warnings.add(
+            "server.access_log",
+            format!(
+                "the folder {} does not exist, so a start fails; create it",
+                folder.display()
+            ),
+        );
+    }
+    target
 }
 
 fn read_admin(section: &Section<'_>, warnings: &Report) -> SocketAddr {

@@ -119,7 +119,10 @@ fn special(path: &str) -> Option<Value> {
     let keywords = |keywords: &[&str]| json!({ "enum": keywords });
     let secret = json!({ "type": "string", "pattern": "^(env|file):." });
     let special = match path {
-        "server.access_log" => keywords(&["stdout", "stderr", "off"]),
+        "server.access_log" => json!({ "anyOf": [
+            keywords(&["stdout", "stderr", "off"]),
+            { "type": "string", "pattern": "^file:." },
+        ] }),
         "replay.store" => keywords(&StoreKind::ALL.map(StoreKind::name)),
         "replay.durability" => keywords(&["process", "power"]),
         "replay.url" | "inspector.token" => secret,

@@ -140,7 +140,7 @@ impl Metrics {
             )?,
             log_lines_dropped: registrar.counter(
                 "hookgate_log_lines_dropped_total",
-                "Access log lines that were dropped because the output was not read in time.",
+                "Access log lines that were dropped because the output failed or was too slow.",
             )?,
             registry,
         };
