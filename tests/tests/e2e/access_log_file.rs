@@ -59,7 +59,7 @@ async fn wait_for_text(file: &Path, text: &str) {
     wait_until(text, has_text).await;
 }
 
-/// Returns the event ids of a log, each line of which must be whole.
+/// Returns the event ids of a log. Each line must be whole.
 fn events(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).expect("the log is readable");
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");

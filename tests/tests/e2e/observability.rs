@@ -245,6 +245,39 @@ async fn every_line_names_the_path_the_delivery_id_and_the_user_agent() {
     }
 }
 
+/// The unit tests of the line cover the values that HTTP does not let through.
+#[tokio::test]
+async fn a_hostile_header_or_path_does_not_reach_the_terminal_of_the_operator() {
+    const HOSTILE: &str = "\u{202e}\u{9b}31m\u{2028}\", \"outcome\": \"forwarded";
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let mut requests = Vec::new();
+    for path in ["/hooks/beatapi", "/no\u{202e}where"] {
+        for value in [HOSTILE.as_bytes(), b"\xff\xfe"] {
+            let mut request =
+                format!("POST {path} HTTP/1.1\r\nhost: a\r\nuser-agent: ").into_bytes();
+            request.extend_from_slice(value);
+            request.extend_from_slice(b"\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+            requests.push(request);
+        }
+    }
+    for request in &requests {
+        send_raw(gateway.address(), request, Duration::from_secs(5)).await;
+    }
+    let lines = gateway.wait_for_access_log(requests.len()).await;
+    assert_eq!(lines[0]["user_agent"], HOSTILE);
+    assert_eq!(lines[1]["user_agent"], "\u{fffd}\u{fffd}");
+    assert!(
+        lines.iter().all(|line| line["outcome"] == "refused"),
+        "{lines:?}"
+    );
+    let log = gateway.log();
+    for line in log.lines().filter(|line| line.contains("\"outcome\"")) {
+        let is_safe = |c: char| !c.is_control() && !"\u{202e}\u{2028}".contains(c);
+        assert!(line.chars().all(is_safe), "{line:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_access_log_goes_to_standard_output_or_is_off() {
     for (setting, written) in [

@@ -152,7 +152,7 @@ impl Shared {
     }
 }
 
-/// What the writer does next.
+/// The next work of the writer.
 struct Next {
     lines: Vec<u8>,
     must_reopen: bool,
