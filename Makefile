@@ -19,7 +19,7 @@ LIBRARIES := hookgate-core hookgate-replay hookgate-keys hookgate-diagnose hookg
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-smoke instructions fuzz build-tools redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey
+.PHONY: help run test lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-smoke instructions fuzz build-tools redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -128,6 +128,10 @@ instructions: build-tools ## Count instructions under callgrind and compare them
 explain-cost: build-tools ## Measure the time and the memory of `verify --explain` on hostile captures
 	$(CARGO) build --locked --release --package hookgate
 	$(PYTHON) benches/explain_cost.py target/release/hookgate
+
+bench-inspector: build-tools ## Measure what the inspector costs a delivery, and flood its captures
+	$(PYTHON) benches/compare/run.py --check --only hookgate
+	$(PYTHON) benches/compare/inspector.py
 
 bench-smoke: build-tools redis ## Run every benchmark once and check its verdicts
 	$(CARGO) bench --locked --package hookgate-benches -- --test

@@ -294,3 +294,129 @@ impl std::error::Error for OpenHistoryError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::telemetry::access_log::Timestamp;
+
+    fn config(folder: &TempDir) -> HistoryConfig {
+        HistoryConfig {
+            path: folder.path().join("history"),
+            keep_for: Duration::from_secs(100),
+        }
+    }
+
+    fn record(seq: u64, event_id: &str) -> Arc<DeliveryRecord> {
+        Arc::new(DeliveryRecord {
+            seq,
+            request_id: format!("request {seq}"),
+            time: Timestamp(UnixTime::from_secs(seq.cast_signed())),
+            outcome: "forwarded".into(),
+            reason: Some("signature_mismatch".into()),
+            event_id: Some(event_id.to_owned()),
+            replay_keys: [[7; KEY_LEN], [8; KEY_LEN]]
+                .map(ReplayKey::from_bytes)
+                .into_iter()
+                .collect(),
+            ..DeliveryRecord::default()
+        })
+    }
+
+    fn numbers(page: &Page) -> Vec<u64> {
+        page.records.iter().map(|record| record.seq).collect()
+    }
+
+    #[test]
+    fn records_survive_a_restart() {
+        let folder = TempDir::new().unwrap();
+        let history = DiskHistory::open(&config(&folder)).unwrap();
+        history
+            .insert(&[record(1, "evt_1"), record(2, "evt_2")])
+            .unwrap();
+        drop(history);
+        let history = DiskHistory::open(&config(&folder)).unwrap();
+        let found = history.get("request 2").unwrap().unwrap();
+        assert_eq!(format!("{found:?}"), format!("{:?}", record(2, "evt_2")));
+        assert!(history.get("request 3").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_search_finds_what_the_filter_of_the_memory_finds() {
+        let folder = TempDir::new().unwrap();
+        let history = DiskHistory::open(&config(&folder)).unwrap();
+        let ids = ["evt_1", "evtx1", "EVT_12", "100%", "a\\b", "x"];
+        let records: Vec<_> = (1..).zip(ids).map(|(seq, id)| record(seq, id)).collect();
+        history.insert(&records).unwrap();
+        for text in ["evt_1", "evt", "%", "\\", "request 4", "_", "", "y"] {
+            let filter = Filter {
+                text: Some(text.to_owned()),
+                ..Filter::default()
+            };
+            let page = history.find(&filter, None, 50).unwrap();
+            let expected = records.iter().rev().filter(|record| filter.matches(record));
+            let expected: Vec<_> = expected.map(|record| record.seq).collect();
+            assert_eq!(numbers(&page), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other_and_old_records_go() {
+        let folder = TempDir::new().unwrap();
+        let history = DiskHistory::open(&config(&folder)).unwrap();
+        let records: Vec<_> = (1..=5).map(|seq| record(seq, "e")).collect();
+        history.insert(&records).unwrap();
+        let first = history.find(&Filter::default(), None, 2).unwrap();
+        assert_eq!((numbers(&first), first.next_before), (vec![5, 4], Some(4)));
+        let last = history.find(&Filter::default(), Some(2), 2).unwrap();
+        assert_eq!((numbers(&last), last.next_before), (vec![1], None));
+        history.expire(UnixTime::from_secs(103)).unwrap();
+        let rest = history.find(&Filter::default(), None, 50).unwrap();
+        assert_eq!(
+            (numbers(&rest), rest.since),
+            (vec![5, 4, 3], Some(UnixTime::from_secs(3)))
+        );
+    }
+
+    #[test]
+    fn only_the_owner_can_read_the_files() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = TempDir::new().unwrap();
+        let config = config(&folder);
+        let history = DiskHistory::open(&config).unwrap();
+        history.insert(&[record(1, "e")]).unwrap();
+        for file in std::fs::read_dir(&config.path).unwrap() {
+            let mode = file.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named() {
+        let folder = TempDir::new().unwrap();
+        let config = config(&folder);
+        std::fs::create_dir(&config.path).unwrap();
+        let file = config.path.join("history.db");
+        let error = |text: &str| {
+            let error = DiskHistory::open(&config).unwrap_err().to_string();
+            assert!(
+                error.contains(text) && error.contains("history.db"),
+                "{error}"
+            );
+        };
+        std::fs::write(&file, [b'x'; 8192]).unwrap();
+        error("move it away");
+        std::fs::remove_file(&file).unwrap();
+        let other = Connection::open(&file).unwrap();
+        other.execute_batch("CREATE TABLE other (x)").unwrap();
+        error("another program");
+        other
+            .execute_batch(&format!(
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99"
+            ))
+            .unwrap();
+        error("version 99");
+    }
+}
