@@ -221,12 +221,11 @@ async fn relay_and_count(
 /// Under `at_most_once` no connection is reused, and an idle one would occupy a small server.
 #[tokio::test]
 async fn with_at_most_once_no_connection_stays_open() {
-    for (guarantee, protocol, expected) in [
-        ("at_most_once", "http1", [10, 0]),
-        ("at_most_once", "h2c", [10, 0]),
-        ("at_least_once", "http1", [1, 1]),
-        ("at_least_once", "h2c", [1, 1]),
-    ] {
+    const DELIVERIES: usize = 10;
+    let cases = ["at_most_once", "at_least_once"]
+        .into_iter()
+        .flat_map(|guarantee| ["http1", "h2c"].map(|protocol| (guarantee, protocol)));
+    for (guarantee, protocol) in cases {
         let upstream = Upstream::start().await;
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
@@ -243,14 +242,20 @@ async fn with_at_most_once_no_connection_stays_open() {
             .upstream(&format!("protocol = \"{protocol}\""))
             .every_source(&format!("delivery = \"{guarantee}\""))
             .start();
-        for event in 0..10 {
+        for event in 0..DELIVERIES {
             let delivery = beatapi().delivery(&format!("evt_{event}"));
             let response = send(gateway.address(), delivery).await;
             assert_eq!(response.status, StatusCode::NO_CONTENT);
         }
         let counted = || [&made, &open].map(|count| count.load(Ordering::SeqCst));
+        let is_expected = || match (guarantee, counted()) {
+            ("at_most_once", [made, open]) => made == DELIVERIES && open == 0,
+            // The control. A sender can begin the next delivery before the connection of the
+            // last one is idle, so some deliveries open another one.
+            (_, [made, open]) => made < DELIVERIES && open > 0,
+        };
         let settled = async {
-            while counted() != expected {
+            while !is_expected() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
