@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
-use hookgate_core::{Chunk, UnixTime, Verified};
+use hookgate_core::{Chunk, ReplayKey, UnixTime, Verified};
 use hookgate_gate::{BodyError, BodySource, ObservedVerdict, Reason, Refusal};
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::gateway::Gateway;
 use crate::inspector::Finished;
 use crate::inspector::capture::RawCapture;
-use crate::inspector::record::DeliveryRecord;
+use crate::inspector::record::{DeliveryRecord, ReplayKeys};
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::request_facts;
 use crate::pipeline::route::Route;
@@ -48,6 +48,7 @@ pub(crate) struct AccessRecord<'g> {
     attempt: Option<u32>,
     body_bytes: Option<usize>,
     server: Option<SocketAddr>,
+    replay_keys: ReplayKeys,
     verify: Option<Duration>,
     claim: Option<Duration>,
     upstream: Option<Duration>,
@@ -76,6 +77,7 @@ impl<'g> AccessRecord<'g> {
             attempt: None,
             body_bytes: None,
             server: None,
+            replay_keys: ReplayKeys::new(),
             verify: None,
             claim: None,
             upstream: None,
@@ -131,6 +133,13 @@ impl<'g> AccessRecord<'g> {
     pub(crate) fn duplicate(&mut self, route: &Route, status: u16) {
         self.status = Some(status);
         self.conclude(route, RequestOutcome::Duplicate);
+    }
+
+    /// Records the keys of the events of the delivery, for the inspector.
+    pub(crate) fn events(&mut self, replay_keys: impl Iterator<Item = ReplayKey>) {
+        if self.gateway.inspector().is_some() {
+            self.replay_keys = replay_keys.collect();
+        }
     }
 
     /// Records and counts a handshake of the provider.
@@ -368,6 +377,7 @@ impl AccessRecord<'_> {
             upstream_us: self.upstream.map(us),
             total_us: us(total),
             request_id: std::mem::take(&mut self.id),
+            replay_keys: std::mem::take(&mut self.replay_keys),
             ..DeliveryRecord::default()
         }
     }

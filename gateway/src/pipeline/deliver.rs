@@ -37,6 +37,7 @@ impl Gateway {
             }
             Ok(Admission::Duplicate(duplicate)) => {
                 let (response, trailers) = duplicate.response(downstream.audience());
+                record.events(duplicate.replay_keys().iter().copied());
                 record.duplicate(&route, response.status().as_u16());
                 let (head, body) = response.into_parts();
                 if let Err(error) = downstream.respond(head.into(), body, trailers).await {

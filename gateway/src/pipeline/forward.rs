@@ -28,6 +28,7 @@ impl Gateway {
             Forwardable::Observed(observed) => Some(observed.verdict()),
         };
         let (body, verified, mut settlement) = delivery.into_parts();
+        record.events(settlement.replay_keys());
         let trace = match verified {
             Some(_) => record.propagate_trace(&downstream.request().headers),
             None => HeaderMap::new(),
