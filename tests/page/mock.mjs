@@ -13,11 +13,18 @@ const CSP = RUST.match(/"(default-src[\s\S]*?)",\n/)[1].replace(/\\\n\s*/g, "");
 /** The token that the mock accepts. */
 export const TOKEN = "mock-token-0123456789";
 
-/** Starts the mock. `data` has `deliveries` (newest first), `status`, `details`, `explanations`. */
-export async function startMock(data) {
+/**
+ * Starts the mock until the end of the test `t`. `data` has `deliveries` (newest first), `status`,
+ * `details` and `explanations`, and `fail` with the failure of every call.
+ */
+export async function startMock(t, data) {
   const streams = new Set();
   const server = createServer((request, response) => serve(request, response, data, streams));
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
   return {
     url: `http://127.0.0.1:${server.address().port}/`,
     /** Sends deliveries, oldest first, to every open stream. */
@@ -26,10 +33,6 @@ export async function startMock(data) {
       for (const stream of streams) stream.write(text);
     },
     streams: () => streams.size,
-    close() {
-      server.closeAllConnections();
-      return new Promise((resolve) => server.close(resolve));
-    },
   };
 }
 
@@ -47,6 +50,11 @@ function serve(request, response, data, streams) {
   };
   if (request.headers.authorization !== `Bearer ${TOKEN}`) {
     json(401, { status: 401, title: "Unauthorized", detail: "the token is unknown" });
+    return;
+  }
+  if (data.fail) {
+    if (data.fail.retryAfter) response.setHeader("retry-after", data.fail.retryAfter);
+    json(data.fail.status, { title: "Failed", ...data.fail });
     return;
   }
   const path = url.pathname.replace(/^\/api\//, "");

@@ -8,7 +8,7 @@ import { clock, micros, relative } from "./format.js";
 import { outcomeMeaning, reasonText } from "./reasons.js";
 import { address, state } from "./router.js";
 import { badge } from "./row.js";
-import { headline, summary, timeline } from "./summary.js";
+import { headline, LONGEST_SEARCH, summary, timeline } from "./summary.js";
 
 let loading = null;
 let shown = null;
@@ -131,7 +131,7 @@ function cause({ code, proved, summary: what, fix }) {
 // Several deliveries of one event answer "was it delivered in the end?".
 function relatedSection(record, signal) {
   const key = record.event_id ?? record.delivery_id;
-  if (!key) return null;
+  if (!key || key.length > LONGEST_SEARCH) return null;
   const holder = el("section", { hidden: true });
   related(record, key, holder, signal);
   return holder;

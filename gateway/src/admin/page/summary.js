@@ -30,11 +30,13 @@ const FIELDS = [
   ["signed_headers", "Signed headers"],
   ["age_s", "Age of the signature", age],
   ["resent_by", "Sent again by"],
-  ["resent_from", "Sent again from", (value) => el("a", { href: address({ id: value }), class: "mono" }, value)],
+  ["resent_from", "Sent again from", (value) => long("a", value, { limit: 500, href: address({ id: value }), class: "mono" })],
   ["request_id", "Request id", copied],
   ["seq", "Number of the record"],
   ["capture", "Capture"],
 ];
+/** The longest value that the page searches for. */
+export const LONGEST_SEARCH = 300;
 const ELSEWHERE = new Set(["outcome", "verify_us", "claim_us", "upstream_us", "total_us"]);
 
 /** Returns the list of all fields of a record. */
@@ -57,8 +59,9 @@ export function summary(record) {
 const text = (value) => long("span", value, { limit: 500 });
 const searched = (value) => filtered({ q: value }, value);
 
-// A fact that leads to all deliveries with the same value.
+// A fact that leads to all deliveries with the same value. The head of a request has a limit.
 function filtered(filters, value) {
+  if (value.length > LONGEST_SEARCH) return text(value);
   const link = long("a", value, { limit: 500, href: address({ filters }) });
   link.title = "Show all deliveries with this value";
   return link;
