@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -10,7 +10,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 /** Starts Chromium. */
 export function launch() {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    executablePath: ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path)),
     // A container has no user namespaces for the sandbox, and a small /dev/shm.
     args: ["--no-sandbox", "--disable-dev-shm-usage"],
   });
@@ -27,10 +27,11 @@ export async function openPage(browser, url, { expected = [], ...options } = {})
     ...options,
   });
   const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
   const faults = [];
   const origin = new URL(url).origin;
   page.on("console", (message) => {
-    const text = `${message.type()}: ${message.text()}`;
+    const text = `${message.type()}: ${message.text()} ${message.location().url}`;
     if (message.type() === "debug" || expected.some((pattern) => pattern.test(text))) return;
     faults.push(text);
   });

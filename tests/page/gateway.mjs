@@ -16,7 +16,7 @@ const BINARY = process.env.HOOKGATE_UNDER_TEST
 export const ACT = "act-token-0123456789abcdef";
 export const READ = "read-token-0123456789abcdef";
 const SECRETS = {
-  stripe: "whsec_test_3f0c9a7d51e84b26", github: "github-test-secret-71c2", slack: "8f742231b10e8888abcd99yyyzzz85a5",
+  stripe: "whsec_test_3f0c9a7d51e84b26", github: "github-test-secret-71c2", slack: "5d0c8a1f2b3e49706c7d8e9fa0b1c2d3",
 };
 
 function config({ listen, admin, upstream, folder }) {

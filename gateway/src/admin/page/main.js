@@ -22,7 +22,7 @@ const WRONG = "The gateway does not know this token. Compare it with the file or
 const EXPIRED = "The gateway no longer accepts the token. Its configuration has changed. Sign in again.";
 const NOT_ASCII = "A token has visible ASCII characters only. The text that you entered has others.";
 
-async function signIn() {
+async function signIn({ focus }) {
   try {
     const session = await getJson("session");
     acts.setRole(session.may);
@@ -31,7 +31,8 @@ async function signIn() {
     showMessage("");
     loadSources();
     route(router.state());
-    byId("main").focus({ preventScroll: true });
+    // The form had the focus, and is gone.
+    if (focus) byId("main").focus({ preventScroll: true });
   } catch (failure) {
     showSignedIn(false);
     if (failure.status === 401 || failure.status === 403) token.clear();
@@ -88,7 +89,7 @@ function startSession() {
     }
     byId("token").value = "";
     token.set(value);
-    signIn();
+    signIn({ focus: true });
   });
   byId("sign-out").addEventListener("click", () => signOut("You are signed out."));
 }
@@ -252,7 +253,7 @@ filter.start();
 list.start();
 router.onChange(route);
 router.start();
-if (token.get()) signIn();
+if (token.get()) signIn({ focus: false });
 else {
   showSignedIn(false);
   byId("token").focus();
