@@ -76,8 +76,8 @@ impl Line<'_> {
                 Value::Name(name) => out.extend_from_slice(name.as_bytes()),
                 Value::Quoted(text) => write_quoted(out, text),
                 Value::Number(number) => write_number(out, number),
-                Value::Client(address) => write_display(out, address),
-                Value::Server(address) => write_display(out, address),
+                Value::Client(address) => write_ip(out, address),
+                Value::Server(address) => write_server(out, address),
             }
         });
     }
@@ -96,8 +96,16 @@ impl Line<'_> {
                 Value::Name(name) => write_quoted(out, name.as_bytes()),
                 Value::Quoted(text) => write_quoted(out, text),
                 Value::Number(number) => write_number(out, number),
-                Value::Client(address) => write_display(out, format_args!("\"{address}\"")),
-                Value::Server(address) => write_display(out, format_args!("\"{address}\"")),
+                Value::Client(address) => {
+                    out.push(b'"');
+                    write_ip(out, address);
+                    out.push(b'"');
+                }
+                Value::Server(address) => {
+                    out.push(b'"');
+                    write_server(out, address);
+                    out.push(b'"');
+                }
             }
         });
         out.push(b'}');
@@ -159,6 +167,32 @@ fn write_number(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+/// Appends an address. `Display` takes three times as many instructions for IPv4.
+fn write_ip(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                write_number(out, octet.into());
+            }
+        }
+        IpAddr::V6(address) => write_display(out, address),
+    }
+}
+
+fn write_server(out: &mut Vec<u8>, address: SocketAddr) {
+    match address {
+        SocketAddr::V4(address) => {
+            write_ip(out, (*address.ip()).into());
+            out.push(b':');
+            write_number(out, address.port().into());
+        }
+        SocketAddr::V6(address) => write_display(out, address),
+    }
+}
+
 /// Writing to a `Vec` cannot fail.
 fn write_display(out: &mut Vec<u8>, value: impl fmt::Display) {
     let _ = write!(out, "{value}");
@@ -169,8 +203,9 @@ fn write_display(out: &mut Vec<u8>, value: impl fmt::Display) {
 /// escaped: control characters, line separators, and bidirectional and other format characters.
 fn write_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if text.iter().all(is_plain) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\');
+    // This visits all bytes, so that the compiler uses vector instructions.
+    if text.iter().fold(true, |all, byte| all & is_plain(byte)) {
         out.extend_from_slice(text);
     } else {
         write_escaped(out, text);
