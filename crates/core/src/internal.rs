@@ -10,6 +10,8 @@ pub use crate::scheme::fetch::{
 };
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::verifier::{BodyHash, hash_paired};
+use http::HeaderName;
+
 use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifyError};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
@@ -46,6 +48,11 @@ pub fn begin_refused(verifier: &Verifier, error: VerifyError) -> Pending<'_> {
 /// Returns the timestamp in `head`, if the head has a readable one. It may be forged.
 pub fn claimed_timestamp(verifier: &Verifier, head: Head<'_>) -> Option<UnixTime> {
     verifier.claimed_timestamp(head)
+}
+
+/// Returns the header that has the event id, if the scheme has one. Both may be forged.
+pub fn claimed_id_header<'v>(verifier: &'v Verifier, head: Head<'_>) -> Option<&'v HeaderName> {
+    verifier.claimed_id_header(head)
 }
 
 /// Whether `id` is a well-formed id: 1 to 256 visible ASCII characters.

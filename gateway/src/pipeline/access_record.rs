@@ -127,6 +127,8 @@ impl<'g> AccessRecord<'g> {
     pub(crate) fn claimed(&mut self) {
         let took = self.end_step();
         *self.claim.get_or_insert_default() += took;
+        // A delivery that is cancelled before its response is decided has failed.
+        self.outcome = RequestOutcome::Failed;
     }
 
     /// Records and counts a delivery whose event was delivered before.
@@ -263,6 +265,13 @@ impl<'g> AccessRecord<'g> {
                 let signed =
                     request_facts::describe_signed_headers(route, downstream.request(), arrived);
                 request.signed = Some(signed);
+            }
+            // An operator searches for the id that the provider's dashboard shows.
+            if let Some(route) = route
+                && self.key_id.is_none()
+                && request.delivery_id.is_none()
+            {
+                request.delivery_id = request_facts::claimed_event_id(route, downstream.request());
             }
             self.write(Some(&request), capture);
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use hookgate_core::internal::claimed_timestamp;
+use hookgate_core::internal::{claimed_id_header, claimed_timestamp};
 use hookgate_core::{Head, UnixTime};
 use hookgate_diagnose::shape;
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
@@ -39,6 +39,16 @@ pub(crate) fn collect<'d>(
         delivery_id: delivery_id.and_then(|header| text(&request.headers, header)),
         signed: None,
     }
+}
+
+/// Returns the event id in the head of a request that did not verify. It may be forged.
+pub(crate) fn claimed_event_id<'r>(
+    route: &Route,
+    request: &'r RequestHeader,
+) -> Option<SenderText<'r>> {
+    let head = Head::new(&request.method, &request.uri, &request.headers);
+    let name = claimed_id_header(route.source.verifier(), head)?;
+    text(&request.headers, name)
 }
 
 /// Describes the headers that the scheme of `route` reads. `arrived` is the time of arrival.

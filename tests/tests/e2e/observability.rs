@@ -245,6 +245,24 @@ async fn every_line_names_the_path_the_delivery_id_and_the_user_agent() {
     }
 }
 
+/// The id that a scheme signs is in the head of many providers, so a refused delivery is found by
+/// it, too.
+#[tokio::test]
+async fn a_refused_delivery_is_found_by_the_event_id_that_its_head_claims() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    let provider = TestProvider::named("standard-webhooks");
+    let body = provider.body("");
+    let forged = provider.request(provider.sign(b"{}", now(), "msg_2"), body);
+    send(gateway.address(), provider.delivery("msg_1")).await;
+    send(gateway.address(), forged).await;
+    let lines = gateway.wait_for_access_log(2).await;
+    assert_eq!(lines[0]["event_id"], "msg_1", "{lines:?}");
+    assert_eq!(lines[0].get("delivery_id"), None, "{lines:?}");
+    assert_eq!(lines[1].get("event_id"), None, "{lines:?}");
+    assert_eq!(lines[1]["delivery_id"], "msg_2", "{lines:?}");
+}
+
 /// The unit tests of the line cover the values that HTTP does not let through.
 #[tokio::test]
 async fn a_hostile_header_or_path_does_not_reach_the_terminal_of_the_operator() {

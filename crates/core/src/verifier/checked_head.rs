@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use smallvec::SmallVec;
 
 use super::after_url::AfterUrl;
@@ -21,6 +22,7 @@ use crate::limits::MAX_CANDIDATES;
 use crate::mac::{MacState, Tag};
 use crate::message_signature::Digests;
 use crate::multipart::Boundary;
+use crate::scheme::location::Location;
 use crate::scheme::lookup::LookupError;
 use crate::scheme::signature::Candidates;
 use crate::scheme::{JwtAlgorithm, KeyReference, Plan, SignatureKind};
@@ -215,6 +217,15 @@ impl Verifier {
         };
         let text = item_or_value(plan, &view, &field.location).ok()?;
         field.unit.parse(&text)
+    }
+
+    /// Returns the header that has the event id of a head that was not verified.
+    pub(crate) fn claimed_id_header(&self, head: Head<'_>) -> Option<&HeaderName> {
+        let (_, plan) = self.choose_plan(head).ok()?;
+        match id_location(plan)? {
+            Location::Header(name) => Some(name),
+            _ => None,
+        }
     }
 
     /// Returns the clock difference that is allowed for the times of a token.
