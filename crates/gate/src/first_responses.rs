@@ -177,12 +177,13 @@ impl ResponseRecorder {
         self.replace_own(Op::Put(slot));
     }
 
-    /// Applies `change` to the record of the event, unless it is that of a later delivery.
+    /// Applies `change` to the record of the event, unless the record was removed or is that of a
+    /// later delivery.
     fn replace_own(&self, change: Op<Slot>) {
         let entry = self.responses.cache().entry(self.key);
         entry.and_compute_with(|current| match current {
-            Some(current) if !current.value().is_of(&self.slot) => Op::Nop,
-            _ => change,
+            Some(current) if current.value().is_of(&self.slot) => change,
+            _ => Op::Nop,
         });
     }
 }
@@ -282,6 +283,28 @@ mod tests {
         // The control: a recorder removes its own record.
         drop(start(&responses, 1));
         assert_eq!(body(&responses, 1).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_is_removed_with_its_event_unless_it_began_later() {
+        let responses: Arc<FirstResponses> = Arc::default();
+        let key = ReplayKey::from_bytes([1; 16]);
+        responses.remove(key, Instant::now());
+        let forgotten = Instant::now();
+        start(&responses, 1).push(b"first").unwrap().finish();
+        // A response that has not ended is removed too, and its end keeps nothing.
+        let arriving = start(&responses, 2);
+        for number in [1, 2] {
+            responses.remove(ReplayKey::from_bytes([number; 16]), forgotten);
+        }
+        assert_eq!(body(&responses, 1).await, None);
+        arriving.push(b"late").unwrap().finish();
+        assert_eq!(body(&responses, 2).await, None);
+        // The response to the next delivery of the event stays.
+        tokio::time::advance(Duration::from_millis(1)).await;
+        start(&responses, 1).push(b"second").unwrap().finish();
+        responses.remove(key, forgotten);
+        assert_eq!(body(&responses, 1).await.unwrap(), "second");
     }
 
     #[tokio::test(start_paused = true)]
