@@ -81,3 +81,26 @@ impl Output for LogFile {
         self.file.set_len(end.saturating_sub(len))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_line_is_removed_unless_another_process_has_appended_to_it() {
+        for (appended, expected) in [("", "one\n"), ("other\n", "one\ntwother\n")] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("access.log");
+            let mut file = LogFile::open(&path).unwrap();
+            let mut other = LogFile::open(&path).unwrap();
+            file.write_all(b"one\ntw").unwrap();
+            other.write_all(appended.as_bytes()).unwrap();
+            assert_eq!(file.remove_end(2).is_ok(), appended.is_empty());
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+            // The next line is at the new end.
+            file.write_all(b"three\n").unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            assert_eq!(text, format!("{expected}three\n"));
+        }
+    }
+}
