@@ -9,6 +9,7 @@ pub use crate::scheme::fetch::{
     FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule, is_label,
 };
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
+pub use crate::scheme::secrets::{JsonStep, SecretLocation};
 pub use crate::verifier::{BodyHash, hash_paired};
 use http::HeaderName;
 
@@ -22,6 +23,12 @@ pub fn scope_number(scope: &ReplayScope) -> u64 {
 /// Returns the rule by which the keys of `scheme` are fetched, if it has one.
 pub fn fetch_rule(scheme: &Scheme) -> Option<&FetchRule> {
     scheme.fetch_rule()
+}
+
+/// Returns the locations from which any variant or handshake of `scheme` reads a token, a
+/// password or a JSON Web Token.
+pub fn secret_locations(scheme: &Scheme) -> Vec<SecretLocation> {
+    scheme.secret_locations()
 }
 
 /// Makes the verifier accept deliveries of every age: timestamps outside of the window, and

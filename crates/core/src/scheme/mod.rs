@@ -13,6 +13,7 @@ pub(crate) mod location;
 pub(crate) mod lookup;
 pub(crate) mod message;
 mod plan;
+pub(crate) mod secrets;
 pub(crate) mod signature;
 mod summary;
 pub(crate) mod template;
