@@ -72,20 +72,25 @@ impl WholeCapture {
             false => CaptureFile::open(path, self.entry),
         };
         let file = read.map_err(|error| capture_error(path, &error))?;
-        refuse_redacted(path, &file)?;
+        refuse_incomplete(path, &file)?;
         Ok(Some(file))
     }
 }
 
-/// Refuses a capture that lacks the bytes that were signed.
-fn refuse_redacted(path: &Path, file: &CaptureFile) -> Result<(), Error> {
-    let Some(record) = file.record.as_ref().filter(|record| record.redacted) else {
+/// Refuses a capture that lacks bytes that were signed.
+fn refuse_incomplete(path: &Path, file: &CaptureFile) -> Result<(), Error> {
+    let Some(record) = &file.record else {
         return Ok(());
+    };
+    let lack = match (record.redacted, record.partial) {
+        (true, _) => "the gateway removed secret parts of this capture",
+        (false, true) => "the gateway did not read the body of this delivery to its end",
+        (false, false) => return Ok(()),
     };
     let reason = record.reason.as_deref().unwrap_or("no reason");
     Err(Error::new(format!(
-        "{}: the gateway removed secret parts of this capture, so it cannot verify; the gateway \
-         recorded {reason}; capture the delivery again",
+        "{}: {lack}, so it cannot verify; the gateway recorded {reason}; capture the delivery \
+         again",
         path.display()
     )))
 }

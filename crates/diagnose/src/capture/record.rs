@@ -6,7 +6,7 @@
 //!   not known.
 //! * `body`: the body, byte for byte, without chunks.
 //! * `meta.json`: `{"version": 1, "arrived": "2026-11-29T10:00:00Z", "source": "github",
-//!   "provider": "github", "reason": "signature_mismatch", "redacted": false}`. Readers ignore
+//!   "provider": "github", "reason": "signature_mismatch", "redacted": false, "partial": false}`. Readers ignore
 //!   other members. The writer creates this file last, so a folder without it is incomplete.
 //!
 //! Or it is one file: `HOOKGATE-CAPTURE `, the text of `meta.json` in one line, a line feed,
@@ -42,6 +42,8 @@ pub struct Record {
     pub reason: Option<String>,
     /// Whether parts of the head or of the body were removed. Such a capture cannot verify.
     pub redacted: bool,
+    /// Whether the end of the body is missing. Such a capture cannot verify.
+    pub partial: bool,
 }
 
 impl Record {
@@ -100,6 +102,7 @@ impl Capture {
             "provider": record.provider,
             "reason": record.reason,
             "redacted": record.redacted,
+            "partial": record.partial,
         })
         .to_string()
     }
@@ -154,7 +157,7 @@ impl Meta {
 fn read_meta(bytes: &[u8]) -> Result<Meta, CaptureError> {
     let text = str::from_utf8(bytes).map_err(|_| CaptureError::new("not UTF-8"))?;
     let wanted = [
-        "version", "arrived", "source", "provider", "reason", "redacted",
+        "version", "arrived", "source", "provider", "reason", "redacted", "partial",
     ];
     let found = members(document(text)?, wanted)?;
     let text = |name: &'static str| {
@@ -165,6 +168,11 @@ fn read_meta(bytes: &[u8]) -> Result<Meta, CaptureError> {
         let problem = format!("expected the version {VERSION} of the capture format");
         return Err(CaptureError::new(problem).within("version"));
     }
+    // A value that is not understood must not make an incomplete capture verifiable.
+    let flag = |name| {
+        let value = text(name)?;
+        Ok::<_, CaptureError>(value.is_some_and(|value| value != "false"))
+    };
     let arrived =
         match text("arrived")? {
             None => None,
@@ -178,8 +186,8 @@ fn read_meta(bytes: &[u8]) -> Result<Meta, CaptureError> {
             source: text("source")?.unwrap_or_default(),
             provider: text("provider")?,
             reason: text("reason")?,
-            // A value that is not understood must not make a redacted capture verifiable.
-            redacted: text("redacted")?.is_some_and(|redacted| redacted != "false"),
+            redacted: flag("redacted")?,
+            partial: flag("partial")?,
         },
     })
 }
