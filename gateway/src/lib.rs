@@ -9,6 +9,7 @@
 mod admin;
 mod cli;
 mod config;
+mod explain;
 mod gateway;
 mod inspector;
 mod limits;

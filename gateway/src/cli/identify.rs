@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::capture::CaptureOptions;
-use super::secret::ReadSecret;
-use super::signing::{SchemeInputs, SourceOptions};
+use super::signing::{SchemeInputs, SourceOptions, read_secrets};
+use crate::explain::ReadSecret;
 
 /// Verifies the delivery with every scheme of the catalogue, and with other readings of the secret.
 /// Prints the schemes that fit, as configuration. Nothing is sent over the network
@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
             (format!("source {name}"), secrets, setup.url, setup.params)
         }
         None => {
-            let secrets = ReadSecret::of_options(&options.secrets)?;
+            let secrets = read_secrets(&options.secrets)?;
             ("--secret".to_owned(), secrets, None, Vec::new())
         }
     };

@@ -9,7 +9,6 @@ mod fetched_keys;
 mod identify;
 mod providers;
 mod run;
-mod secret;
 mod send;
 mod sign;
 mod signing;

@@ -10,8 +10,9 @@ use hookgate_core::{SignError, UnixTime};
 use hookgate_gate::Clock;
 use http::{Method, Request};
 
-use super::signing::{Signing, SigningOptions};
+use super::signing::SigningOptions;
 use super::{Error, parse_time};
+use crate::explain::Signing;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -59,7 +60,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     options.delivery.check(&signing)?;
     let body = Bytes::from(body);
     let signed = sign(&signing, &options.delivery, &post(body.clone()), clock)?;
-    let target_changed = *signed.uri() != signing.target()?;
+    let target_changed = *signed.uri() != signing.target().map_err(Error::new)?;
     let body_changed = *signed.body() != body;
     let mut out = io::stdout().lock();
     if options.json {
@@ -114,7 +115,7 @@ pub(super) fn sign(
     if let Some(method) = &signing.method {
         *request.method_mut() = method.clone();
     }
-    *request.uri_mut() = signing.target()?;
+    *request.uri_mut() = signing.target().map_err(Error::new)?;
     let signed = match signer.sign_request(request.clone(), at, delivery.id.as_deref()) {
         Err(SignError::IdMissing) => signer.sign_request(request, at, Some(&new_id())),
         other => other,

@@ -4,20 +4,14 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use hookgate_core::internal::ErrorChain;
-use hookgate_core::{
-    BuildError, Provider, Scheme, Signer, UndocumentedProvider, UnixTime, Verifier,
-    VerifierBuilder, Window,
-};
-use hookgate_diagnose::Setup;
-use http::{Method, Uri};
+use hookgate_core::{Provider, Signer, UndocumentedProvider, UnixTime, Verifier};
+use http::Method;
 
 use super::Error;
-use super::secret::ReadSecret;
 use crate::config::{Config, SecretRef, SourceSetup};
+use crate::explain::{NotReady, ReadSecret, Signing};
 
 /// The options that describe how a delivery is signed.
 #[derive(Debug, Args)]
@@ -71,33 +65,10 @@ pub(super) struct SchemeInputs {
     params: Vec<(String, String)>,
 }
 
-/// How deliveries are signed, as the options or the configuration say.
-pub(super) struct Signing {
-    /// The name of the source, if the configuration has one.
-    source: Option<String>,
-    provider: Option<Provider>,
-    pub(super) scheme: Scheme,
-    secrets: Vec<ReadSecret>,
-    window: Option<Window>,
-    pub(super) url: Option<String>,
-    variant: Option<String>,
-    params: Vec<(String, String)>,
-    pub(super) method: Option<Method>,
-}
-
-/// Why a verifier cannot be built.
-#[derive(Debug)]
-pub(super) enum NotReady {
-    /// A secret cannot be read or used.
-    Secret(Error),
-    /// Another option is missing or wrong.
-    Option(Error),
-}
-
 impl From<NotReady> for Error {
     fn from(not_ready: NotReady) -> Self {
         match not_ready {
-            NotReady::Secret(error) | NotReady::Option(error) => error,
+            NotReady::Secret(message) | NotReady::Option(message) => Self::new(message),
         }
     }
 }
@@ -111,7 +82,7 @@ impl SigningOptions {
                 source: None,
                 scheme: provider.scheme().clone(),
                 provider: Some(provider.clone()),
-                secrets: ReadSecret::of_options(&self.secrets)?,
+                secrets: read_secrets(&self.secrets)?,
                 window: None,
                 url: None,
                 variant: None,
@@ -160,102 +131,12 @@ impl SchemeInputs {
 }
 
 impl Signing {
-    fn of_source(name: String, setup: SourceSetup) -> Self {
-        Self {
-            source: Some(name),
-            provider: setup.provider,
-            scheme: setup.scheme,
-            secrets: setup.keys.into_iter().map(ReadSecret::of_source).collect(),
-            window: setup.window,
-            url: setup.url,
-            variant: setup.variant,
-            params: setup.params,
-            method: None,
-        }
-    }
-
-    /// Returns the name of the provider or of the source, for messages.
-    pub(super) fn title(&self) -> &str {
-        match (&self.provider, &self.source) {
-            (Some(provider), _) => provider.title(),
-            (None, Some(source)) => source,
-            (None, None) => "the provider",
-        }
-    }
-
-    /// Returns the request target of the URL, or `/` without a URL.
-    pub(super) fn target(&self) -> Result<Uri, Error> {
-        let Some(url) = &self.url else {
-            return Ok(Uri::from_static("/"));
-        };
-        let target = url
-            .parse::<Uri>()
-            .ok()
-            .map(|url| url.into_parts().path_and_query);
-        match target {
-            Some(target) => Ok(target.map_or_else(|| Uri::from_static("/"), Uri::from)),
-            None => Err(Error::new(
-                "--url: expected a URL that starts with http:// or https://",
-            )),
-        }
-    }
-
-    /// Builds the verifier with the secrets that are in use.
-    pub(super) fn verifier(&self) -> Result<Verifier, NotReady> {
-        if self.secrets.is_empty() {
-            return Err(NotReady::Option(self.missing_secret()));
-        }
-        let mut builder = self.builder();
-        for secret in self.secrets_in_use() {
-            let key = secret.key();
-            let key = key.map_err(|fault| NotReady::Secret(self.error("--secret", &fault)))?;
-            builder = builder.key(key);
-        }
-        builder.build().map_err(|error| match error {
-            BuildError::Secret { .. } => NotReady::Secret(self.build_error(error)),
-            _ => NotReady::Option(self.build_error(error)),
-        })
-    }
-
     /// Builds a verifier without keys, for keys that the provider publishes.
     pub(super) fn verifier_of_fetched_keys(&self) -> Result<Verifier, Error> {
         let builder = self.builder().fetched_keys();
-        builder.build().map_err(|error| self.build_error(error))
-    }
-
-    /// Builds the verifier with one of the secrets that are in use. It accepts each timestamp.
-    pub(super) fn verifier_of_any_age(&self, index: usize) -> Option<Verifier> {
-        let secret = self.secrets_in_use().get(index)?;
-        let builder = self
-            .builder()
-            .window(Window::new(Duration::MAX, Duration::MAX));
-        builder.key(secret.key().ok()?).build().ok()
-    }
-
-    /// Returns all secrets of a source, or the first one of the options.
-    fn secrets_in_use(&self) -> &[ReadSecret] {
-        match self.source {
-            Some(_) => &self.secrets,
-            None => self.secrets.get(..1).unwrap_or_default(),
-        }
-    }
-
-    fn builder(&self) -> VerifierBuilder {
-        // A captured delivery may come from a test with a published secret.
-        let mut builder = Verifier::builder(&self.scheme).with_insecure_published_secrets();
-        if let Some(window) = self.window {
-            builder = builder.window(window);
-        }
-        if let Some(url) = &self.url {
-            builder = builder.url(url);
-        }
-        for (name, value) in &self.params {
-            builder = builder.param(name.as_str(), value.as_str());
-        }
-        if let Some(variant) = &self.variant {
-            builder = builder.variant(variant);
-        }
         builder
+            .build()
+            .map_err(|error| Error::new(self.build_error(error)))
     }
 
     /// Builds the signer, with the first secret that is active at `now`.
@@ -265,9 +146,9 @@ impl Signing {
             None => None,
         };
         let secret = self.secrets.get(active.unwrap_or_default());
-        let secret = secret.ok_or_else(|| self.missing_secret())?;
+        let secret = secret.ok_or_else(|| Error::new(self.missing_secret()))?;
         let secret = secret.secret();
-        let secret = secret.map_err(|fault| self.error("--secret", &fault))?;
+        let secret = secret.map_err(|fault| Error::new(self.error("--secret", &fault)))?;
         let mut builder = Signer::builder(&self.scheme, &secret);
         if let Some(url) = &self.url {
             builder = builder.url(url);
@@ -278,54 +159,25 @@ impl Signing {
         if let Some(variant) = &self.variant {
             builder = builder.variant(variant);
         }
-        builder.build().map_err(|error| self.build_error(error))
+        builder
+            .build()
+            .map_err(|error| Error::new(self.build_error(error)))
     }
+}
 
-    /// Returns the setup for a diagnosis.
-    pub(super) fn setup(&self) -> Setup {
-        Setup {
-            scheme: self.scheme.clone(),
-            provider: self.provider.clone(),
-            variant: self.variant.clone(),
-            secrets: self.secrets.iter().map(ReadSecret::text).collect(),
-            url: self.url.clone(),
-            params: self.params.clone(),
-            window: self.window,
+/// Reads the secrets of the options `--secret`.
+///
+/// clap does not parse these options, because its message would repeat the text of the option,
+/// which may be the secret itself.
+pub(super) fn read_secrets(options: &[String]) -> Result<Vec<ReadSecret>, Error> {
+    let read = |text: &String| match SecretRef::parse(text) {
+        Some(reference) => Ok(ReadSecret::new(&reference, None)),
+        None => {
+            let expected = SecretRef::EXPECTED;
+            Err(Error::new(format!("--secret: expected {expected}")))
         }
-    }
-
-    fn missing_secret(&self) -> Error {
-        match &self.source {
-            Some(name) => Error::new(format!(
-                "source {name} has no secrets, because the gateway fetches its keys; `verify` \
-                 reads a document of keys with --keys"
-            )),
-            None => Error::new(format!(
-                "--secret: missing; expected {}",
-                SecretRef::EXPECTED
-            )),
-        }
-    }
-
-    /// Names the option, or the source, that caused `error`.
-    fn build_error(&self, error: BuildError) -> Error {
-        let option = match error {
-            BuildError::UrlMissing | BuildError::UrlMalformed | BuildError::UrlWithoutPath => {
-                "--url"
-            }
-            BuildError::ParamMissing { .. } | BuildError::ParamUnknown { .. } => "--param",
-            BuildError::VariantUnknown { .. } => "--variant",
-            _ => "--secret",
-        };
-        self.error(option, &ErrorChain(&error).to_string())
-    }
-
-    fn error(&self, option: &str, message: &str) -> Error {
-        match &self.source {
-            Some(name) => Error::new(format!("source {name}: {message}")),
-            None => Error::new(format!("{option}: {message}")),
-        }
-    }
+    };
+    options.iter().map(read).collect()
 }
 
 fn parse_param(text: &str) -> Result<(String, String), String> {

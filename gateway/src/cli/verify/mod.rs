@@ -1,22 +1,22 @@
 //! `hookgate verify`: verifies a captured delivery.
 
-mod verdict;
+mod text;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
 use hookgate_core::{Head, UnixTime};
-use hookgate_diagnose::{Capture, Setup, diagnose};
+use hookgate_diagnose::Capture;
 use hookgate_gate::Clock;
-use http::Uri;
 
-pub(super) use self::verdict::CauseText;
-use self::verdict::{Explanation, Report, Verdict};
+pub(super) use self::text::CauseText;
+use self::text::report_as_text;
 use super::capture::CaptureOptions;
-use super::signing::{NotReady, Signing, SigningOptions};
+use super::signing::SigningOptions;
 use super::terminal::printable_json;
 use super::{Error, fetched_keys, parse_time};
+use crate::explain::{Report, Signing, Verdict, explain, target, verify};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -59,56 +59,27 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         signing.url = file.url;
     }
     let now = clock.now();
-    let verdict = match &options.keys {
-        Some(keys) => verdict_of_fetched_keys(&signing, &capture, keys, now)?,
-        None => verdict(options, &signing, &capture, now)?,
+    let without_explanation = |verdict| Report {
+        verdict,
+        explanation: None,
     };
-    let explanation = options.explain.then(|| match verdict.is_verified() {
-        true => Explanation::default(),
-        false => diagnose(&setup(&signing, &capture, now), &capture, now).into(),
-    });
-    let exit = match verdict.is_verified() {
+    let report = match &options.keys {
+        Some(keys) => {
+            let verdict = verdict_of_fetched_keys(&signing, &capture, keys, now)?;
+            without_explanation(verdict)
+        }
+        None if options.explain => explain(&signing, &capture, now)?,
+        None => without_explanation(verify(&signing, &capture, now)?),
+    };
+    let exit = match report.verdict.is_verified() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     };
-    let report = Report {
-        verdict,
-        explanation,
-    };
     match options.json {
         true => writeln!(io::stdout(), "{}", printable_json(&report.to_json()))?,
-        false => writeln!(io::stdout(), "{}", report.to_text())?,
+        false => writeln!(io::stdout(), "{}", report_as_text(&report))?,
     }
     Ok(exit)
-}
-
-/// Verifies with the secrets of the options, or of the source.
-fn verdict(
-    options: &Options,
-    signing: &Signing,
-    capture: &Capture,
-    now: UnixTime,
-) -> Result<Verdict, Error> {
-    let verifier = match signing.verifier() {
-        Ok(verifier) => verifier,
-        Err(NotReady::Secret(error)) if options.explain => {
-            return Ok(Verdict::SecretUnusable(error.to_string()));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let method = &capture.method;
-    if !verifier.is_delivery_method(method) && !verifier.is_handshake_method(method) {
-        let detail = format!("{} sends no {method} deliveries", signing.title());
-        return Ok(Verdict::MethodRefused(detail));
-    }
-    let uri = target(signing, capture)?;
-    let head = Head::new(method, &uri, &capture.headers);
-    let now = capture.arrived.unwrap_or(now);
-    Ok(Verdict::Judged(verifier.verify(
-        head,
-        capture.body.clone(),
-        now,
-    )))
 }
 
 /// Verifies with a key of the document `keys`.
@@ -119,37 +90,9 @@ fn verdict_of_fetched_keys(
     now: UnixTime,
 ) -> Result<Verdict, Error> {
     let verifier = signing.verifier_of_fetched_keys()?;
-    let uri = target(signing, capture)?;
+    let uri = target(signing, capture).map_err(Error::new)?;
     let head = Head::new(&capture.method, &uri, &capture.headers);
     let now = capture.arrived.unwrap_or(now);
     let outcome = fetched_keys::verify(&verifier, head, capture.body.clone(), keys, now)?;
     Ok(Verdict::Judged(outcome))
-}
-
-/// Returns the setup for a diagnosis, which takes the first secret as the one in use. So the
-/// secret of a source that signed the delivery becomes the first one.
-fn setup(signing: &Signing, capture: &Capture, now: UnixTime) -> Setup {
-    let mut setup = signing.setup();
-    let now = capture.arrived.unwrap_or(now);
-    let signed = (0..setup.secrets.len()).find(|index| {
-        let verifier = signing.verifier_of_any_age(*index);
-        let uri = target(signing, capture);
-        let (Some(verifier), Ok(uri)) = (verifier, uri) else {
-            return false;
-        };
-        let head = Head::new(&capture.method, &uri, &capture.headers);
-        verifier.verify(head, capture.body.clone(), now).is_ok()
-    });
-    if let Some(index) = signed {
-        setup.secrets[..=index].rotate_right(1);
-    }
-    setup
-}
-
-/// Returns the target of the request line, or else that of the URL.
-fn target(signing: &Signing, capture: &Capture) -> Result<Uri, Error> {
-    match &capture.target {
-        Some(target) => Ok(target.clone()),
-        None => signing.target(),
-    }
 }
