@@ -53,9 +53,11 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     log_overrides_and_warnings(&config);
     let store = Store::open(&config.replay.store, &metrics)
         .map_err(|error| Error::new(format!("replay: {}", ErrorChain(&*error))))?;
-    let inspector = config.inspector.clone().map(Inspector::new).transpose();
+    let inspector = config.inspector.clone();
     let inspector = inspector
-        .map_err(|error| Error::new(format!("inspector.history: {}", ErrorChain(&error))))?
+        .map(Inspector::new)
+        .transpose()
+        .map_err(Error::with_causes)?
         .map(Arc::new);
     // This guard stores the remaining records when this function returns.
     let _inspector_guard = inspector

@@ -132,6 +132,8 @@ pub(crate) struct RouteConfig {
     pub(crate) expose_reason: bool,
     /// Which deliveries are captured.
     pub(crate) capture: CaptureScope,
+    /// How deliveries are signed, to explain captured ones.
+    pub(crate) setup: Option<SourceSetup>,
 }
 
 /// A parsed configuration file whose values are not checked yet.

@@ -5,7 +5,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use hookgate_core::internal::{FromValue, text};
+use hookgate_core::internal::{FromValue, JsonStep, text};
 use hookgate_gate::{BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
 use hookgate_replay::Durability;
 use http::HeaderName;
@@ -214,7 +214,10 @@ impl FromValue for RedactedValue {
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| {
             let redaction = match text.starts_with('/') {
-                true => Redaction::Pointer(text.to_owned()),
+                true => {
+                    JsonStep::of_pointer(text)?;
+                    Redaction::Pointer(text.to_owned())
+                }
                 false => Redaction::Header(HeaderName::try_from(text).ok()?),
             };
             Some(Self(redaction))

@@ -8,6 +8,8 @@ pub(crate) mod capture;
 pub(crate) mod fair_queue;
 pub(crate) mod filter;
 pub(crate) mod history;
+mod open_error;
+mod rate_budget;
 pub(crate) mod rates;
 pub(crate) mod record;
 mod worker;
@@ -23,10 +25,11 @@ use hookgate_core::UnixTime;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::capture::{CaptureBudget, CaptureDraft, Captured, Captures, RawCapture};
+use self::capture::{CaptureBudget, CaptureDraft, CaptureFiles, Captured, Captures, RawCapture};
 use self::fair_queue::Class;
 use self::filter::Filter;
-use self::history::{Batch, DiskHistory, MemoryHistory, OpenHistoryError, Page};
+use self::history::{Batch, DiskHistory, MemoryHistory, Page};
+pub(crate) use self::open_error::OpenInspectorError;
 use self::rates::{Rate, Rates};
 use self::record::DeliveryRecord;
 pub(crate) use self::worker::FlushGuard;
@@ -56,7 +59,8 @@ pub(crate) struct Inspector {
     is_worker_idle: AtomicBool,
     worker: OnceLock<Thread>,
     access: ArcSwap<InspectorAccess>,
-    capture: ArcSwap<CaptureConfig>,
+    capture: Arc<ArcSwap<CaptureConfig>>,
+    capture_files: Option<CaptureFiles>,
     state: Mutex<State>,
     disk: Option<DiskHistory>,
     keep: usize,
@@ -110,8 +114,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// Returns an error if the history on disk cannot be opened.
-    pub(crate) fn new(config: InspectorConfig) -> Result<Self, OpenHistoryError> {
+    /// Returns an error if the history on disk or the folder for captures cannot be opened.
+    pub(crate) fn new(config: InspectorConfig) -> Result<Self, OpenInspectorError> {
         let storage = config.storage;
         let capture_budget = Arc::<CaptureBudget>::default();
         capture_budget.set_limit(config.capture.max_bytes);
@@ -123,7 +127,12 @@ impl Inspector {
             is_worker_idle: AtomicBool::new(false),
             worker: OnceLock::new(),
             access: ArcSwap::from_pointee(config.access),
-            capture: ArcSwap::from_pointee(config.capture),
+            capture: Arc::new(ArcSwap::from_pointee(config.capture)),
+            capture_files: storage
+                .capture_dir
+                .as_deref()
+                .map(CaptureFiles::open)
+                .transpose()?,
             state: Mutex::new(State {
                 records: MemoryHistory::new(storage.keep),
                 captures: Captures::new(),
@@ -195,7 +204,14 @@ impl Inspector {
     ) -> rusqlite::Result<Page> {
         let page = self.state.lock().records.find(filter, before, limit);
         match &self.disk {
-            Some(disk) => Ok(page.merge(disk.find(filter, before, limit)?, limit)),
+            Some(disk) => {
+                let mut page = page.merge(disk.find(filter, before, limit)?, limit);
+                let captures = &self.state.lock().captures;
+                page.records
+                    .iter_mut()
+                    .for_each(|record| captures.mark(record));
+                Ok(page)
+            }
             None => Ok(page),
         }
     }
@@ -214,9 +230,13 @@ impl Inspector {
             })
         };
         match (in_memory, &self.disk) {
-            (None, Some(disk)) => Ok(disk.get(request_id)?.map(|record| Found {
-                record,
-                capture: None,
+            (None, Some(disk)) => Ok(disk.get(request_id)?.map(|mut record| {
+                let captures = &self.state.lock().captures;
+                captures.mark(&mut record);
+                Found {
+                    capture: captures.get(record.seq),
+                    record,
+                }
             })),
             (found, _) => Ok(found),
         }
@@ -260,7 +280,7 @@ impl Inspector {
                 bytes: state.captures.bytes(),
                 limit: self.capture.load().max_bytes,
                 dropped: self.captures_dropped.load(Ordering::Relaxed),
-                file_errors: 0,
+                file_errors: self.capture_files.as_ref().map_or(0, CaptureFiles::errors),
             },
             since: page.since,
         }

@@ -11,7 +11,9 @@ use hookgate_core::UnixTime;
 use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Clock;
 
-use super::capture::Captured;
+use super::capture::redaction::redact_record;
+use super::capture::{CaptureWriter, Captured, Explainer, Tools};
+use super::rate_budget::RateBudget;
 use super::record::DeliveryRecord;
 use super::{Finished, Inspector, State};
 
@@ -44,6 +46,11 @@ impl FlushGuard {
     ///
     /// Returns the error of the system if it cannot start a thread.
     pub(crate) fn start(inspector: Arc<Inspector>, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let files = inspector.capture_files.as_ref().map(|files| {
+            let config = Arc::clone(&inspector.capture);
+            files.start(config, Arc::clone(&clock))
+        });
+        let files = files.transpose()?;
         let (stop, stopped) = mpsc::channel();
         let (ending, ended) = mpsc::channel::<()>();
         let worker = Worker {
@@ -51,7 +58,9 @@ impl FlushGuard {
             clock,
             next_expiry: Instant::now(),
             last_seq: 0,
-            budget: DiskBudget::new(Instant::now()),
+            budget: RateBudget::new(UNVERIFIED_BURST, UNVERIFIED_PER_SECOND, Instant::now()),
+            explainer: Explainer::start()?,
+            files,
             is_disk_failing: false,
         };
         let thread = thread::Builder::new()
@@ -102,7 +111,10 @@ struct Worker {
     clock: Arc<dyn Clock>,
     next_expiry: Instant,
     last_seq: u64,
-    budget: DiskBudget,
+    /// Limits how many unverified records the disk takes.
+    budget: RateBudget,
+    explainer: Explainer,
+    files: Option<CaptureWriter>,
     /// Whether the last write to the disk failed. Only the first failure is logged.
     is_disk_failing: bool,
 }
@@ -151,8 +163,17 @@ impl Worker {
             record.seq = self.next_seq();
             let class = inspector.class(&record);
             let is_verified = record.is_verified();
+            redact_record(&mut record, &config.redact);
             // Redacting a capture can take long, so it happens before the lock.
-            let captured = capture.map(|raw| Arc::new(Captured::new(raw, &mut record, &config)));
+            let tools = Tools {
+                explainer: Some(&mut self.explainer),
+                files: inspector.capture_files.as_ref(),
+            };
+            let captured = capture.map(|raw| Captured::new(raw, &mut record, &config, tools));
+            let captured = captured.map(Arc::new);
+            if let (Some(files), Some(captured)) = (&mut self.files, &captured) {
+                files.write(class, captured);
+            }
             let record = Arc::new(record);
             if inspector.disk.is_some() && (is_verified || self.budget.spend(Instant::now())) {
                 for_disk.push(Arc::clone(&record));
@@ -218,31 +239,5 @@ impl Worker {
             }
             Err(_) => {}
         }
-    }
-}
-
-/// Limits how many unverified records the disk takes.
-#[derive(Debug)]
-struct DiskBudget {
-    records: f64,
-    filled: Instant,
-}
-
-impl DiskBudget {
-    fn new(now: Instant) -> Self {
-        Self {
-            records: UNVERIFIED_BURST,
-            filled: now,
-        }
-    }
-
-    /// Returns whether the disk takes one more record.
-    fn spend(&mut self, now: Instant) -> bool {
-        let earned = (now - self.filled).as_secs_f64() * UNVERIFIED_PER_SECOND;
-        self.records = (self.records + earned).min(UNVERIFIED_BURST);
-        self.filled = now;
-        let is_enough = self.records >= 1.0;
-        self.records -= f64::from(u8::from(is_enough));
-        is_enough
     }
 }

@@ -60,6 +60,7 @@ impl Routes {
             upstream,
             expose_reason,
             capture,
+            setup,
         } in routes
         {
             // The configuration contains the upstream of every route.
@@ -70,7 +71,7 @@ impl Routes {
                 metrics: SourceMetrics::new(metrics, &source),
                 upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
                 captured: (capture != CaptureScope::None)
-                    .then(|| Arc::new(CapturedSource::new(&source))),
+                    .then(|| Arc::new(CapturedSource::new(&source, setup))),
                 request_id_is_signed: source.verifier().scheme().reads(&request_id),
                 source,
                 upstream,

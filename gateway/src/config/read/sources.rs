@@ -11,7 +11,7 @@ use toml::Value;
 
 use super::limits::Defaults;
 use super::source_policy::SourcePolicy;
-use super::{keys, provider_advice, upstreams, verifier};
+use super::{keys, provider_advice, source_setup, upstreams, verifier};
 use crate::config::values::{Host, Keyword, Name, RoutePath};
 use crate::config::{CaptureScope, RouteConfig, UpstreamConfig};
 
@@ -65,9 +65,15 @@ pub(super) fn read(
         let source = read_source(&section, name, timeout, defaults, warnings);
         section.deny_unknown();
         if let (Some(path), Some(source), Some(upstream)) = (path, source, upstream) {
+            let setup = match capture {
+                CaptureScope::None => None,
+                // The mistakes of the source have been reported.
+                _ => source_setup::read(root.raw(), source.name()).ok(),
+            };
             routes.push(RouteConfig {
                 path,
                 host,
+                setup,
                 source,
                 upstream,
                 expose_reason,

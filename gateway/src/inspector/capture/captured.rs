@@ -1,17 +1,21 @@
 //! A captured request, as the inspector stores it.
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hookgate_core::internal::copy_body;
 use hookgate_core::{UnixTime, Verified};
-use http::Uri;
 
 use super::draft::headers_len;
-use super::{CaptureKind, CaptureMark, CapturedSource, RawCapture};
+use super::explanation::{Explained, Explainer, ExplanationJson};
+use super::files::CaptureFiles;
+use super::{CaptureKind, CaptureMark, CapturedSource, RawCapture, redaction};
 use crate::config::CaptureConfig;
 use crate::inspector::record::DeliveryRecord;
+
+const NOT_EXPLAINED: &str = "not explained";
 
 /// A captured request, without the parts that were redacted.
 #[derive(Debug)]
@@ -21,6 +25,9 @@ pub(crate) struct Captured {
     pub(crate) is_complete: bool,
     /// The parts that were redacted, such as `header authorization` and `body /card/number`.
     pub(crate) redactions: Vec<String>,
+    /// Whether the delivery verified when it arrived.
+    pub(crate) is_verified: bool,
+    /// The verified values, unless a part of the request was redacted.
     pub(crate) verified: Option<Verified>,
     pub(crate) expires: UnixTime,
     /// The mark of the record.
@@ -28,6 +35,16 @@ pub(crate) struct Captured {
     pub(crate) source: Arc<CapturedSource>,
     /// The label of the reason for which the request was refused.
     reason: Option<Cow<'static, str>>,
+    explained: Explained,
+    /// The folder to which the capture is written, if captures are written.
+    pub(super) folder: Option<PathBuf>,
+}
+
+/// The tools of the thread of the inspector.
+#[derive(Debug, Default)]
+pub(crate) struct Tools<'t> {
+    pub(crate) explainer: Option<&'t mut Explainer>,
+    pub(crate) files: Option<&'t CaptureFiles>,
 }
 
 impl Captured {
@@ -36,6 +53,7 @@ impl Captured {
         raw: RawCapture,
         record: &mut DeliveryRecord,
         config: &CaptureConfig,
+        tools: Tools<'_>,
     ) -> Self {
         let RawCapture {
             method,
@@ -57,28 +75,57 @@ impl Captured {
                 Bytes::from(body)
             }
         };
-        let kind = match is_complete {
-            true => CaptureKind::Complete,
-            false => CaptureKind::Partial,
-        };
         let arrived = record.time.0;
         let keep_for = i64::try_from(config.keep_for.as_millis()).unwrap_or(i64::MAX);
+        let mut capture = hookgate_diagnose::Capture {
+            method,
+            target: Some(target),
+            headers,
+            body,
+            arrived: Some(arrived),
+        };
+        let is_verified = verified.is_some();
+        let is_explained = !is_verified && is_complete && record.reason.is_some();
+        let unredacted = is_explained.then(|| capture.clone());
+        let removed = redaction::redact(
+            &mut capture,
+            record,
+            &source.secret_locations,
+            &config.redact,
+        );
+        let explained = match (unredacted, &record.reason, tools.explainer) {
+            (None, _, _) | (_, None, _) => Explained::Never(NOT_EXPLAINED),
+            (Some(_), Some(_), _) if removed.parts.is_empty() => Explained::OnDemand,
+            (Some(_), Some(_), None) => Explained::Never(NOT_EXPLAINED),
+            (Some(whole), Some(reason), Some(explainer)) => {
+                explainer.submit(&source, reason, whole, removed.secrets)
+            }
+        };
+        let redactions = removed.parts;
+        let kind = match (redactions.is_empty(), is_complete) {
+            (true, true) => CaptureKind::Complete,
+            (true, false) => CaptureKind::Partial,
+            (false, _) => {
+                // The verified body still has the secrets.
+                verified = None;
+                CaptureKind::Redacted
+            }
+        };
         record.capture = CaptureMark::new(kind);
         Self {
-            capture: hookgate_diagnose::Capture {
-                method,
-                target: Some(target),
-                headers,
-                body,
-                arrived: Some(arrived),
-            },
+            capture,
             is_complete,
-            redactions: Vec::new(),
+            redactions,
+            is_verified,
             verified,
             expires: UnixTime::from_millis(arrived.millis().saturating_add(keep_for)),
             mark: record.capture.clone(),
             source,
             reason: record.reason.clone(),
+            explained,
+            folder: tools
+                .files
+                .map(|files| files.folder(arrived, &record.request_id)),
         }
     }
 
@@ -98,11 +145,33 @@ impl Captured {
 
     /// Returns the JSON object of `hookgate verify --explain --json`, or the reason why there is
     /// none. This call can take a second.
-    pub(crate) fn explain(&self) -> Result<serde_json::Value, &'static str> {
-        match self.verified {
-            Some(_) => Err("the delivery verified"),
-            None => Err("not explained"),
+    pub(crate) fn explain(&self) -> ExplanationJson {
+        match (self.is_verified, &self.reason, self.is_complete) {
+            (true, ..) => Err("the delivery verified".to_owned()),
+            (false, None, _) => Err("the request was not refused".to_owned()),
+            (false, _, false) => Err("the body was not read to its end".to_owned()),
+            (false, Some(_), true) => self.explained.get(&self.source, &self.capture),
         }
+    }
+
+    /// Returns the command that reproduces the explanation. `request_id` is that of the request,
+    /// and `config` is the configuration file.
+    pub(crate) fn verify_command(&self, request_id: &str, config: &Path) -> Option<String> {
+        if self.is_verified || self.is_redacted() || !self.is_complete || self.reason.is_none() {
+            return None;
+        }
+        let folder = self.folder.as_deref().filter(|folder| folder.is_dir());
+        let capture = match folder {
+            Some(folder) => folder.to_string_lossy().into_owned(),
+            // The name of the download.
+            None => format!("hookgate-{request_id}.capture"),
+        };
+        Some(format!(
+            "hookgate verify --explain -c {} --source {} --capture {}",
+            quote(&config.to_string_lossy()),
+            quote(&self.source.name),
+            quote(&capture)
+        ))
     }
 
     /// Returns the capture in the format of one file.
@@ -110,11 +179,13 @@ impl Captured {
         self.capture.to_bytes(&self.file_record())
     }
 
-    fn file_record(&self) -> hookgate_diagnose::Record {
+    /// Returns the content of `meta.json`.
+    pub(super) fn file_record(&self) -> hookgate_diagnose::Record {
         let mut record = hookgate_diagnose::Record::new(&self.source.name);
         record.provider.clone_from(&self.source.provider);
         record.reason = self.reason.as_deref().map(str::to_owned);
         record.redacted = self.is_redacted();
+        record.partial = !self.is_complete;
         record
     }
 
@@ -122,10 +193,28 @@ impl Captured {
     pub(super) fn weight(&self) -> usize {
         /// The capture without its head and body, and its entries in the store.
         const OVERHEAD: usize = 1024;
-        let target = self.capture.target.as_ref().map(Uri::path);
+        /// An explanation that is kept.
+        const EXPLANATION: usize = 4096;
+        let explanation = match self.explained {
+            Explained::AtArrival(_) => EXPLANATION,
+            Explained::OnDemand | Explained::Never(_) => 0,
+        };
+        let target = self.capture.target.as_ref();
         OVERHEAD
-            + target.map_or(0, str::len)
+            + explanation
+            + target.map_or(0, |target| {
+                target.path().len() + target.query().map_or(0, str::len)
+            })
             + headers_len(&self.capture.headers)
             + self.capture.body.len()
+    }
+}
+
+/// Quotes `text` for a shell, if necessary.
+fn quote(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=@%+,-".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', r"'\''")).into(),
     }
 }

@@ -6,7 +6,11 @@
 mod budget;
 mod captured;
 mod draft;
+mod explanation;
+mod files;
+mod folder;
 mod mark;
+pub(super) mod redaction;
 mod source;
 mod store;
 
@@ -17,8 +21,10 @@ use hookgate_gate::Reason;
 use http::{HeaderMap, Method, Uri};
 
 pub(crate) use self::budget::CaptureBudget;
-pub(crate) use self::captured::Captured;
+pub(crate) use self::captured::{Captured, Tools};
 pub(crate) use self::draft::CaptureDraft;
+pub(crate) use self::explanation::Explainer;
+pub(crate) use self::files::{CaptureFiles, CaptureWriter, OpenCaptureDirError};
 pub(crate) use self::mark::{CaptureKind, CaptureMark};
 pub(crate) use self::source::CapturedSource;
 pub(crate) use self::store::Captures;
@@ -66,37 +72,40 @@ impl CaptureScope {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
     use std::time::Duration;
 
+    use bytes::Bytes;
     use hookgate_core::{Provider, Secret, UnixTime, Verifier};
     use hookgate_gate::Source;
+    use http::Request;
 
     use super::*;
     use crate::config::CaptureConfig;
     use crate::inspector::record::DeliveryRecord;
 
+    const SECRET: &str = "5f0c8a6de2b94a135f0c8a6de2b94a135f0c8a6de2b94a135f0c8a6de2b94a13";
+
     /// Returns a source of `provider`.
     pub(super) fn source(provider: &str) -> Arc<CapturedSource> {
         let provider = Provider::named(provider).unwrap();
-        let secret = Secret::new("a secret of a test").unwrap();
-        let verifier = Verifier::builder(provider.scheme()).key(secret);
+        let secret = Secret::new(SECRET).unwrap();
+        let scheme = provider.scheme();
+        let mut verifier = Verifier::builder(scheme).url("https://hooks.example/in");
+        for param in scheme.params() {
+            verifier = verifier.param(param, "hookgate");
+        }
+        verifier = match scheme.publishes_keys() {
+            true => verifier.fetched_keys(),
+            false => verifier.key(secret),
+        };
         let source = Source::builder("in", verifier.build().unwrap()).provider(&provider);
-        Arc::new(CapturedSource::new(&source.build()))
+        Arc::new(CapturedSource::new(&source.build(), None))
     }
 
     /// Returns the capture of an unverified request that arrived at `arrived` seconds.
     pub(super) fn captured(body: &[u8], arrived: i64) -> Captured {
-        let budget = Arc::new(CaptureBudget::default());
-        let raw = RawCapture {
-            method: Method::POST,
-            target: Uri::from_static("/in"),
-            headers: HeaderMap::new(),
-            body: body.to_vec(),
-            is_complete: true,
-            verified: None,
-            source: source("github"),
-            _reservation: budget.reservation(budget::Half::Unverified),
-        };
+        let request = Request::post("/in").body(Bytes::copy_from_slice(body));
         let config = CaptureConfig {
             keep_for: Duration::from_secs(3600),
             max_bytes: 1 << 20,
@@ -104,7 +113,54 @@ mod tests {
         };
         let mut record = DeliveryRecord::default();
         record.time.0 = UnixTime::from_secs(arrived);
-        Captured::new(raw, &mut record, &config)
+        Captured::new(
+            raw(github(), request.unwrap()),
+            &mut record,
+            &config,
+            Tools::default(),
+        )
+    }
+
+    /// Returns the capture of `request`, and its record.
+    pub(super) fn captured_request(
+        source: Arc<CapturedSource>,
+        request: Request<Bytes>,
+        config: &CaptureConfig,
+    ) -> (Captured, DeliveryRecord) {
+        let text = |name: &str| {
+            let value = request.headers().get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let mut record = DeliveryRecord {
+            path: Some(request.uri().path().to_owned()),
+            user_agent: text("user-agent"),
+            content_type: text("content-type"),
+            reason: Some("signature_mismatch".into()),
+            ..DeliveryRecord::default()
+        };
+        let captured = Captured::new(raw(source, request), &mut record, config, Tools::default());
+        (captured, record)
+    }
+
+    /// Returns an unverified request of `source`.
+    pub(super) fn raw(source: Arc<CapturedSource>, request: Request<Bytes>) -> RawCapture {
+        let budget = Arc::new(CaptureBudget::default());
+        let (head, body) = request.into_parts();
+        RawCapture {
+            method: head.method,
+            target: head.uri,
+            headers: head.headers,
+            body: body.to_vec(),
+            is_complete: true,
+            verified: None,
+            source,
+            _reservation: budget.reservation(budget::Half::Unverified),
+        }
+    }
+
+    fn github() -> Arc<CapturedSource> {
+        static GITHUB: LazyLock<Arc<CapturedSource>> = LazyLock::new(|| source("github"));
+        Arc::clone(&GITHUB)
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The source of a capture, as the inspector needs it.
 
-use hookgate_core::Scheme;
+use hookgate_core::internal::{SecretLocation, secret_locations};
 use hookgate_gate::Source;
+
+use crate::config::SourceSetup;
+use crate::explain::Signing;
 
 /// The source of captures, as it was configured when they arrived.
 #[derive(Debug)]
@@ -9,16 +12,21 @@ pub(crate) struct CapturedSource {
     pub(crate) name: String,
     /// The name of the provider in the catalogue.
     pub(crate) provider: Option<String>,
-    pub(crate) scheme: Scheme,
+    /// How deliveries are signed. `None` without a configuration file.
+    pub(super) signing: Option<Signing>,
+    /// The locations from which the scheme reads secrets.
+    pub(super) secret_locations: Vec<SecretLocation>,
 }
 
 impl CapturedSource {
-    /// Creates the description of `source`.
-    pub(crate) fn new(source: &Source) -> Self {
+    /// Creates the description of `source`, and reads the secrets of its `setup`.
+    pub(crate) fn new(source: &Source, setup: Option<SourceSetup>) -> Self {
+        let scheme = source.verifier().scheme();
         Self {
             name: source.name().to_owned(),
             provider: source.provider().map(str::to_owned),
-            scheme: source.verifier().scheme().clone(),
+            signing: setup.map(|setup| Signing::of_source(source.name().to_owned(), setup)),
+            secret_locations: secret_locations(scheme),
         }
     }
 }

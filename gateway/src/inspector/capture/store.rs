@@ -7,6 +7,7 @@ use hookgate_core::UnixTime;
 
 use super::Captured;
 use crate::inspector::fair_queue::{Class, FairQueue};
+use crate::inspector::record::DeliveryRecord;
 
 /// The captures in memory, by the numbers of their records.
 #[derive(Debug)]
@@ -24,28 +25,24 @@ impl Captures {
         }
     }
 
-    /// Adds the capture of the record `seq`. Returns the captures that are evicted because all
-    /// together have more than `max_bytes`.
+    /// Adds the capture of the record `seq`, and evicts others if all together have more than
+    /// `max_bytes`.
     pub(crate) fn insert(
         &mut self,
         seq: u64,
         class: Class,
         captured: Arc<Captured>,
         max_bytes: usize,
-    ) -> Vec<Arc<Captured>> {
+    ) {
         let weight = captured.weight();
         self.order.set_limit(max_bytes);
         self.captured.insert(seq, captured);
-        let mut evicted = Vec::new();
         let Self { captured, order } = self;
-        order.push(class, seq, weight, |seq| {
-            evicted.extend(remove(captured, seq));
-        });
-        evicted
+        order.push(class, seq, weight, |seq| remove(captured, seq));
     }
 
-    /// Removes and returns the captures that expired.
-    pub(crate) fn expire(&mut self, now: UnixTime) -> Vec<Arc<Captured>> {
+    /// Removes the captures that expired.
+    pub(crate) fn expire(&mut self, now: UnixTime) {
         let Self { captured, order } = self;
         let mut expired = Vec::new();
         let is_expired = |seq: &u64| {
@@ -54,13 +51,19 @@ impl Captures {
                 .is_none_or(|captured| captured.expires <= now)
         };
         order.expire(is_expired, |seq| expired.push(seq));
-        let expired = expired.into_iter();
-        expired.filter_map(|seq| remove(captured, seq)).collect()
+        expired.into_iter().for_each(|seq| remove(captured, seq));
     }
 
     /// Returns the capture of the record `seq`.
     pub(crate) fn get(&self, seq: u64) -> Option<Arc<Captured>> {
         self.captured.get(&seq).cloned()
+    }
+
+    /// Marks a record that was read from the disk, if its request is captured.
+    pub(crate) fn mark(&self, record: &mut Arc<DeliveryRecord>) {
+        if let (true, Some(captured)) = (record.capture.is_none(), self.captured.get(&record.seq)) {
+            Arc::make_mut(record).capture = captured.mark.clone();
+        }
     }
 
     /// Returns the number of captures.
@@ -74,10 +77,10 @@ impl Captures {
     }
 }
 
-fn remove(captured: &mut BTreeMap<u64, Arc<Captured>>, seq: u64) -> Option<Arc<Captured>> {
-    let removed = captured.remove(&seq)?;
-    removed.mark.set_gone();
-    Some(removed)
+fn remove(captured: &mut BTreeMap<u64, Arc<Captured>>, seq: u64) {
+    if let Some(removed) = captured.remove(&seq) {
+        removed.mark.set_gone();
+    }
 }
 
 #[cfg(test)]
@@ -125,9 +128,9 @@ mod tests {
         let mark = capture.mark.clone();
         captures.insert(1, Class::Verified, capture, LIMIT);
         let at = |seconds: i64| UnixTime::from_secs(1000 + seconds);
-        assert!(captures.expire(at(3599)).is_empty());
+        captures.expire(at(3599));
         assert!(!mark.is_none());
-        assert_eq!(captures.expire(at(3600)).len(), 1);
+        captures.expire(at(3600));
         assert!(mark.is_none());
         assert_eq!((captures.len(), captures.bytes()), (0, 0));
     }

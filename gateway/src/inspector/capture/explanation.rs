@@ -1,0 +1,183 @@
+//! Explains refused deliveries: a whole capture on demand, and a redacted one when it arrives,
+//! because the explanation needs the parts that are removed.
+//!
+//! An explanation can take seconds. A thread of its own makes one at a time, and rests for three
+//! times as long, so that a flood of refused deliveries never takes a processor.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use hookgate_core::UnixTime;
+use hookgate_diagnose::Capture;
+use memchr::memmem;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::CapturedSource;
+use crate::explain::{self, NotReady};
+use crate::inspector::rate_budget::RateBudget;
+
+/// The JSON object of `hookgate verify --explain --json`, or the reason why there is none.
+pub(crate) type ExplanationJson = Result<Value, String>;
+
+/// Number of explanations for one source and reason at once.
+const BURST: f64 = 5.0;
+/// Number of explanations for one source and reason each second after the burst.
+const PER_SECOND: f64 = 2.0;
+/// Maximum number of requests that wait for their explanation.
+const MAX_WAITING: usize = 4;
+/// Length of the rest after an explanation, in multiples of the duration of the explanation.
+const REST: u32 = 3;
+/// Maximum length of the rest after an explanation.
+const MAX_REST: Duration = Duration::from_secs(15);
+
+const TOO_MANY: &str = "not explained: too many refused deliveries at that time";
+const NOT_YET: &str = "the explanation is being made; ask again in some seconds";
+const HAD_SECRET: &str = "not explained: the explanation contained a redacted value";
+
+/// Held while an explanation is made, because each one takes memory and a processor.
+static EXPLAINING: Mutex<()> = Mutex::new(());
+
+/// When the explanation of a capture is made.
+#[derive(Debug)]
+pub(super) enum Explained {
+    /// The capture has all parts of the request.
+    OnDemand,
+    /// When the request arrived.
+    AtArrival(Arc<OnceLock<ExplanationJson>>),
+    Never(&'static str),
+}
+
+/// Makes explanations of redacted requests.
+#[derive(Debug)]
+pub(crate) struct Explainer {
+    jobs: SyncSender<Job>,
+    budgets: HashMap<(String, String), RateBudget>,
+}
+
+/// A request to explain.
+struct Job {
+    source: Arc<CapturedSource>,
+    /// The whole request.
+    capture: Capture,
+    /// The redacted values, which the explanation must not contain.
+    secrets: Vec<Vec<u8>>,
+    result: Arc<OnceLock<ExplanationJson>>,
+}
+
+impl Explained {
+    /// Returns the explanation of `capture`, and makes it if necessary.
+    pub(super) fn get(&self, source: &CapturedSource, capture: &Capture) -> ExplanationJson {
+        match self {
+            Self::OnDemand => explain(source, capture),
+            Self::AtArrival(result) => match result.get() {
+                Some(explanation) => explanation.clone(),
+                None => Err(NOT_YET.to_owned()),
+            },
+            Self::Never(why) => Err((*why).to_owned()),
+        }
+    }
+}
+
+impl Explainer {
+    /// Starts the thread that makes explanations.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the system if it cannot start a thread.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (jobs, waiting) = sync_channel(MAX_WAITING);
+        thread::Builder::new()
+            .name("hookgate-explainer".to_owned())
+            .spawn(move || work(&waiting))?;
+        Ok(Self {
+            jobs,
+            budgets: HashMap::new(),
+        })
+    }
+
+    /// Starts the explanation of a request that was refused for `reason`, if the budget allows
+    /// it. This call never waits.
+    pub(super) fn submit(
+        &mut self,
+        source: &Arc<CapturedSource>,
+        reason: &str,
+        capture: Capture,
+        secrets: Vec<Vec<u8>>,
+    ) -> Explained {
+        let now = Instant::now();
+        let class = (source.name.clone(), reason.to_owned());
+        let budget = self.budgets.entry(class);
+        let budget = budget.or_insert_with(|| RateBudget::new(BURST, PER_SECOND, now));
+        let result = Arc::new(OnceLock::new());
+        let job = Job {
+            source: Arc::clone(source),
+            capture,
+            secrets,
+            result: Arc::clone(&result),
+        };
+        match budget.spend(now) && self.jobs.try_send(job).is_ok() {
+            true => Explained::AtArrival(result),
+            false => Explained::Never(TOO_MANY),
+        }
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").finish_non_exhaustive()
+    }
+}
+
+/// Makes explanations until the other end of the channel is dropped.
+fn work(waiting: &Receiver<Job>) {
+    while let Ok(job) = waiting.recv() {
+        let start = Instant::now();
+        let Job {
+            source,
+            capture,
+            secrets,
+            result,
+        } = job;
+        let explanation = explain(&source, &capture);
+        // No other thread sets the result.
+        let _: Result<(), _> = result.set(without_secrets(explanation, &secrets));
+        drop((source, capture, secrets));
+        thread::sleep((start.elapsed() * REST).min(MAX_REST));
+    }
+}
+
+/// Makes the explanation of `capture`.
+fn explain(source: &CapturedSource, capture: &Capture) -> ExplanationJson {
+    let signing = source.signing.as_ref();
+    let signing = signing.ok_or("not explained: the setup of the source is not known")?;
+    if signing.secrets.is_empty() {
+        return Err(
+            "not explained: the gateway fetches the keys of this source; download the capture, \
+             and run `hookgate verify --keys` with it"
+                .to_owned(),
+        );
+    }
+    let _guard = EXPLAINING.lock();
+    let now = capture.arrived.unwrap_or(UnixTime::from_secs(0));
+    match explain::explain(signing, capture, now) {
+        Ok(report) => Ok(report.to_json()),
+        Err(NotReady::Secret(message) | NotReady::Option(message)) => Err(message),
+    }
+}
+
+/// Returns the explanation, unless it contains one of `secrets`.
+fn without_secrets(explanation: ExplanationJson, secrets: &[Vec<u8>]) -> ExplanationJson {
+    let text = match &explanation {
+        Ok(json) => json.to_string(),
+        Err(message) => message.clone(),
+    };
+    let mut secrets = secrets.iter();
+    match secrets.any(|secret| memmem::find(text.as_bytes(), secret).is_some()) {
+        true => Err(HAD_SECRET.to_owned()),
+        false => explanation,
+    }
+}

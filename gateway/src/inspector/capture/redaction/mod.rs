@@ -1,0 +1,334 @@
+//! Removes secrets from a request before it is stored.
+//!
+//! The header `authorization` and others are always removed, and so is each location from which
+//! the scheme of the source reads a token, a password or a JSON Web Token. The operator adds
+//! headers and JSON pointers. A secret that was found there is also removed from every other
+//! header. If the secret can stand at another place of the body, the body is left out.
+//!
+//! A pointer does not reach into JSON inside of a string, of a form field or of base64. Therefore
+//! the body is left out as a whole if it is not JSON, or if it is compressed.
+
+mod fields;
+mod json;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use hookgate_core::internal::{JsonStep, SecretLocation};
+use hookgate_diagnose::Capture;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, SET_COOKIE, USER_AGENT};
+use http::{HeaderName, HeaderValue, Uri};
+use memchr::memmem;
+
+use super::draft::copy_headers;
+use crate::config::Redaction;
+use crate::inspector::record::DeliveryRecord;
+
+/// The text in place of a redacted value.
+const REDACTED: &str = "[redacted]";
+/// Headers that are always removed.
+const SECRET_HEADERS: [HeaderName; 14] = [
+    AUTHORIZATION,
+    http::header::PROXY_AUTHORIZATION,
+    COOKIE,
+    SET_COOKIE,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-access-token"),
+    // The tokens of providers: a source may have been configured for the wrong provider.
+    HeaderName::from_static("verification-token"),
+    HeaderName::from_static("validation-token"),
+    HeaderName::from_static("x-documenso-secret"),
+    HeaderName::from_static("x-gitlab-token"),
+    HeaderName::from_static("x-telegram-bot-api-secret-token"),
+    HeaderName::from_static("x-webhook-secret"),
+];
+/// A shorter secret is not searched for: it would also be a part of other values.
+const MIN_SEARCHED: usize = 8;
+/// Maximum number of secrets that are searched for. A sender can repeat a header many times.
+const MAX_SEARCHED: usize = 16;
+
+/// The parts that were removed from a request.
+#[derive(Default)]
+pub(super) struct Removed {
+    /// The names of the parts, such as `header authorization`.
+    pub(super) parts: Vec<String>,
+    /// The removed values that are searched for in other parts.
+    pub(super) secrets: Vec<Vec<u8>>,
+}
+
+impl Removed {
+    fn add(&mut self, part: String) {
+        if !self.parts.contains(&part) {
+            self.parts.push(part);
+        }
+    }
+
+    /// Adds the text of a secret, to remove it from other parts.
+    fn add_secret(&mut self, secret: &[u8]) {
+        // The name of a scheme such as `Bearer` is no part of the secret.
+        let secret = secret.rsplit(|byte| *byte == b' ').next().unwrap_or(secret);
+        if secret.len() >= MIN_SEARCHED
+            && self.secrets.len() < MAX_SEARCHED
+            && !self.secrets.iter().any(|known| known == secret)
+        {
+            self.secrets.push(secret.to_vec());
+        }
+    }
+
+    fn is_in(&self, text: &[u8]) -> bool {
+        let mut secrets = self.secrets.iter();
+        secrets.any(|secret| memmem::find(text, secret).is_some())
+    }
+}
+
+/// Removes secrets from `capture` and from the `record` of the same request. Returns the
+/// parts that were removed.
+///
+/// `locations` are those from which the scheme reads secrets, and `configured` are the values
+/// that the operator wants to remove.
+pub(super) fn redact(
+    capture: &mut Capture,
+    record: &mut DeliveryRecord,
+    locations: &[SecretLocation],
+    configured: &[Redaction],
+) -> Removed {
+    let mut removed = Removed::default();
+    redact_headers(capture, locations, configured, &mut removed);
+    redact_query(capture, locations, &mut removed);
+    redact_body(capture, locations, configured, &mut removed);
+    redact_copies(capture, &mut removed);
+    redact_record(record, configured);
+    for text in texts_of(record) {
+        if text
+            .as_ref()
+            .is_some_and(|text| removed.is_in(text.as_bytes()))
+        {
+            *text = Some(REDACTED.to_owned());
+        }
+    }
+    if !removed.parts.is_empty() {
+        // The removed values are still in the old buffer.
+        capture.headers = copy_headers(&capture.headers);
+    }
+    removed
+}
+
+/// Removes the values of the headers that the operator wants to remove from a record.
+pub(in crate::inspector) fn redact_record(record: &mut DeliveryRecord, configured: &[Redaction]) {
+    for redaction in configured {
+        let text = match redaction {
+            Redaction::Header(name) if *name == USER_AGENT => &mut record.user_agent,
+            Redaction::Header(name) if *name == CONTENT_TYPE => &mut record.content_type,
+            Redaction::Header(_) | Redaction::Pointer(_) => continue,
+        };
+        if text.is_some() {
+            *text = Some(REDACTED.to_owned());
+        }
+    }
+}
+
+/// Returns the texts of a record that the sender has written.
+fn texts_of(record: &mut DeliveryRecord) -> [&mut Option<String>; 6] {
+    [
+        &mut record.path,
+        &mut record.event_id,
+        &mut record.event_type,
+        &mut record.delivery_id,
+        &mut record.user_agent,
+        &mut record.content_type,
+    ]
+}
+
+fn redact_headers(
+    capture: &mut Capture,
+    locations: &[SecretLocation],
+    configured: &[Redaction],
+    removed: &mut Removed,
+) {
+    let is_secret = |name: &HeaderName| {
+        let of_scheme = locations.iter().any(|location| match location {
+            SecretLocation::Header(secret) => secret == name,
+            SecretLocation::HeaderPrefix(prefix) => name.as_str().starts_with(prefix),
+            _ => false,
+        });
+        let mut configured = configured.iter();
+        of_scheme
+            || SECRET_HEADERS.contains(name)
+            || configured.any(|redaction| *redaction == Redaction::Header(name.clone()))
+    };
+    let names: Vec<HeaderName> = capture.headers.keys().cloned().collect();
+    for name in names.into_iter().filter(is_secret) {
+        let values = capture.headers.get_all(&name).iter();
+        values.for_each(|value| removed.add_secret(value.as_bytes()));
+        remove_header(capture, &name, removed);
+    }
+}
+
+/// Replaces every value of the header `name`.
+fn remove_header(capture: &mut Capture, name: &HeaderName, removed: &mut Removed) {
+    if let http::header::Entry::Occupied(mut values) = capture.headers.entry(name) {
+        let values = values.iter_mut();
+        values.for_each(|value| *value = HeaderValue::from_static(REDACTED));
+    }
+    removed.add(format!("header {name}"));
+}
+
+fn redact_query(capture: &mut Capture, locations: &[SecretLocation], removed: &mut Removed) {
+    let names: Vec<&str> = locations.iter().filter_map(query_name).collect();
+    let Some((target, query)) = capture
+        .target
+        .as_ref()
+        .and_then(|target| Some((target, target.query()?)))
+    else {
+        return;
+    };
+    let redacted = fields::redact(query.as_bytes(), &names);
+    if redacted.found.is_empty() {
+        return;
+    }
+    let path = target.path();
+    let query = String::from_utf8_lossy(&redacted.fields);
+    let without_query = || Uri::try_from(path).unwrap_or_default();
+    let target = Uri::try_from(format!("{path}?{query}")).unwrap_or_else(|_| without_query());
+    capture.target = Some(target);
+    redacted
+        .removed
+        .iter()
+        .for_each(|secret| removed.add_secret(secret));
+    redacted
+        .found
+        .iter()
+        .for_each(|name| removed.add(format!("query {name}")));
+}
+
+fn query_name(location: &SecretLocation) -> Option<&str> {
+    match location {
+        SecretLocation::Query(name) => Some(name),
+        _ => None,
+    }
+}
+
+fn redact_body(
+    capture: &mut Capture,
+    locations: &[SecretLocation],
+    configured: &[Redaction],
+    removed: &mut Removed,
+) {
+    let mut paths: Vec<(String, Vec<JsonStep>)> = Vec::new();
+    let mut form = Vec::new();
+    let mut has_multipart = false;
+    for location in locations {
+        match location {
+            SecretLocation::Json(steps) => {
+                let name = location.to_string().replacen("json:", "", 1);
+                paths.push((name, steps.clone()));
+            }
+            SecretLocation::Form(name) => form.push(&**name),
+            SecretLocation::Multipart(_) => has_multipart = true,
+            _ => {}
+        }
+    }
+    for redaction in configured {
+        if let Redaction::Pointer(pointer) = redaction {
+            let steps = JsonStep::of_pointer(pointer).unwrap_or_default();
+            paths.push((pointer.clone(), steps));
+        }
+    }
+    let has_rules = !paths.is_empty() || !form.is_empty() || has_multipart;
+    if capture.body.is_empty() || !has_rules {
+        return;
+    }
+    // Without these rules, the body could not contain a secret.
+    let is_readable = !has_multipart && !is_compressed(capture);
+    let is_redacted = is_readable && redact_json(capture, &paths, removed)
+        || is_readable && paths.is_empty() && redact_form(capture, &form, removed);
+    if !is_redacted {
+        leave_out_body(capture, removed);
+    }
+}
+
+fn leave_out_body(capture: &mut Capture, removed: &mut Removed) {
+    capture.body = Bytes::new();
+    removed.add("body".to_owned());
+}
+
+/// Whether the body has a content coding (RFC 9110 §8.4).
+fn is_compressed(capture: &Capture) -> bool {
+    let codings = capture.headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = codings.map(HeaderValue::as_bytes);
+    codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Removes the values at `paths`. Returns false if there are none, or if the body is not JSON.
+fn redact_json(
+    capture: &mut Capture,
+    paths: &[(String, Vec<JsonStep>)],
+    removed: &mut Removed,
+) -> bool {
+    let steps: Vec<&[JsonStep]> = paths.iter().map(|(_, steps)| &**steps).collect();
+    if steps.is_empty() {
+        return false;
+    }
+    let Some(redacted) = json::redact(&capture.body, &steps) else {
+        return false;
+    };
+    for path in &redacted.found {
+        removed.add(format!("body {}", paths[*path].0));
+    }
+    let secrets = redacted.removed.iter();
+    secrets.for_each(|secret| removed.add_secret(secret.as_bytes()));
+    if !redacted.found.is_empty() {
+        capture.body = redacted.body.into();
+    }
+    true
+}
+
+/// Removes the fields `names`. Returns false if the body is not a form.
+fn redact_form(capture: &mut Capture, names: &[&str], removed: &mut Removed) -> bool {
+    const FORM: &[u8] = b"application/x-www-form-urlencoded";
+    let media_type = capture.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let media_type = media_type.and_then(|value| value.split(|byte| *byte == b';').next());
+    if !media_type.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(FORM)) {
+        return false;
+    }
+    let redacted = fields::redact(&capture.body, names);
+    let secrets = redacted.removed.iter();
+    secrets.for_each(|secret| removed.add_secret(secret));
+    for name in &redacted.found {
+        removed.add(format!("body {name}"));
+    }
+    capture.body = redacted.fields.into();
+    true
+}
+
+/// Removes the secrets that were found from the parts of the request that remain.
+fn redact_copies(capture: &mut Capture, removed: &mut Removed) {
+    if removed.secrets.is_empty() {
+        return;
+    }
+    let with_secret = capture
+        .headers
+        .iter()
+        .filter(|(_, value)| removed.is_in(value.as_bytes()));
+    let names: Vec<HeaderName> = with_secret.map(|(name, _)| name.clone()).collect();
+    for name in names {
+        remove_header(capture, &name, removed);
+    }
+    if let Some(target) = &capture.target
+        && removed.is_in(target.to_string().as_bytes())
+    {
+        let path = target.path();
+        let path = if removed.is_in(path.as_bytes()) {
+            "/"
+        } else {
+            path
+        };
+        capture.target = Some(Uri::try_from(path).unwrap_or_default());
+        removed.add("query".to_owned());
+    }
+    if removed.is_in(&capture.body) {
+        leave_out_body(capture, removed);
+    }
+}
