@@ -126,6 +126,22 @@ fn the_commands_of_the_page_about_mismatches_work() {
 }
 
 #[test]
+fn the_commands_of_the_page_about_the_inspector_work() {
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let script = blocks(&read("docs/inspector.md"), "sh");
+    let search = r#"
+        until curl -fsS -H "Authorization: Bearer $(cat ops-token)" \
+          "http://127.0.0.1:9090/api/deliveries?reason=signature_missing" | grep /hooks/beatapi
+        do sleep 0.1; done
+        curl -fsS http://127.0.0.1:9090/
+    "#;
+    let output = run_script(&format!("{script}{search}"), folder.path());
+    for expected in ["\"outcome\":\"refused\"", "Sign in to the inspector"] {
+        assert!(output.contains(expected), "{expected}: {output}");
+    }
+}
+
+#[test]
 fn the_page_about_mismatches_has_every_code() {
     let page = read("docs/mismatch.md");
     for code in hookgate_diagnose::Code::ALL {

@@ -71,8 +71,8 @@ export async function getJson(path, query, signal) {
   return read(response.json(), signal);
 }
 
-/** Posts JSON and returns the JSON of the response. */
-export async function postJson(path, body) {
+/** Posts JSON, an empty object by default, and returns the JSON of the response. */
+export async function postJson(path, body = {}) {
   const response = await request(path, { method: "POST", body });
   return read(response.json());
 }
