@@ -19,7 +19,7 @@ LIBRARIES := hookgate-core hookgate-replay hookgate-keys hookgate-diagnose hookg
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -33,13 +33,13 @@ test: build-tools redis http-clients provider-sdks valkey ## Run every test
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
 
-# The tests start the gateway, and open its page in Debian's Chromium. `SCREENSHOTS=docs/images`
-# records the pictures of docs/inspector.md anew.
-test-page: build-tools browser ## Test the inspector's page in a browser
-	$(CARGO) build --locked --workspace --all-features --bin hookgate-under-test
-	[[ tests/page/node_modules/.package-lock.json -nt tests/page/package-lock.json ]] \
-	  || npm ci --prefix tests/page --no-audit --no-fund
-	SCREENSHOTS="$(SCREENSHOTS)" node --test --test-concurrency=2 $(wildcard tests/page/*.test.mjs)
+# The tests start the gateway, and open its page in Debian's Chromium.
+test-page: build-tools browser page-tools ## Test the inspector's page in a browser
+	node --test --test-concurrency=2 $(wildcard tests/page/*.test.mjs)
+
+page-images: build-tools browser page-tools ## Take the pictures of docs/inspector.md anew
+	fc-list | grep -q Inter || $(call install,fonts-inter)
+	node tests/page/images.mjs docs/images
 
 strangers: build-tools provider-sdks ## Compare hookgate with the providers' own libraries
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features \
@@ -174,6 +174,12 @@ redis:
 http-clients:
 	@command -v curl >/dev/null && command -v h2load >/dev/null \
 	  || $(call install,curl nghttp2-client)
+
+# The gateway under test, and the npm packages of the tests of the page.
+page-tools:
+	$(CARGO) build --locked --workspace --all-features --bin hookgate-under-test
+	@[[ tests/page/node_modules/.package-lock.json -nt tests/page/package-lock.json ]] \
+	  || npm ci --prefix tests/page
 
 # The browser and a font for the tests of the page. The tests need Node.js 20 or later.
 browser:

@@ -50,6 +50,8 @@ async function resendDelivery({ delivery }, result) {
     title: "Send this delivery again?",
     content: [
       el("p", {}, `The gateway sends the same bytes to ${upstream}, marked hookgate-resent: true.`),
+      /refused$/.test(delivery.outcome) ? el("p", {}, "The gateway first verifies the delivery with the "
+        + "present secrets. Its age does not count.") : null,
       el("p", {}, "If the upstream has processed the event before, it may process the event a second time."),
     ],
     action: "Resend",

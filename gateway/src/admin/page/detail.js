@@ -141,7 +141,7 @@ async function related(record, key, holder, signal) {
   try {
     const page = await getJson("deliveries", { q: key, source: record.source, limit: 20 }, signal);
     const others = page.deliveries.filter((one) => one.request_id !== record.request_id
-      && (one.event_id ?? one.delivery_id) === key);
+      && [one.event_id, one.delivery_id].includes(key));
     if (signal.aborted || others.length === 0) return;
     const { filters } = state();
     replace(holder, el("h3", {}, record.event_id ? "Other deliveries of this event" : "Other deliveries with this id"),

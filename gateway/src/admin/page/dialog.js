@@ -28,6 +28,9 @@ export function start() {
     if (invalid) invalid.reportValidity();
     else byId("confirm").close("yes");
   });
+  byId("confirm-content").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches("input")) byId("confirm-yes").click();
+  });
   byId("confirm-no").addEventListener("click", () => byId("confirm").close("no"));
   byId("help-close").addEventListener("click", () => byId("help").close());
 }

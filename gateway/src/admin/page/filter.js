@@ -2,6 +2,7 @@
 
 import { byId, el, replace } from "./dom.js";
 import { outcomeText } from "./format.js";
+import { reload } from "./list.js";
 import { OUTCOMES, REASONS } from "./reasons.js";
 import { FILTERS, go, state } from "./router.js";
 import { visible } from "./text.js";
@@ -18,7 +19,7 @@ export function start() {
   replace(byId("reasons"), ...REASONS.map((name) => el("option", { value: name })));
   byId("filters").addEventListener("submit", (event) => {
     event.preventDefault();
-    apply();
+    if (!apply()) reload();
   });
   for (const name of ["source", "outcome"]) field(name).addEventListener("change", () => apply());
   for (const name of ["q", "reason", "tenant"]) field(name).addEventListener("input", later);
@@ -64,5 +65,5 @@ function apply({ replace: inPlace = false, typed = false } = {}) {
   typing = typed ? { applied: true, timer: null } : null;
   const filters = {};
   for (const name of FILTERS) filters[name] = field(name).value.trim();
-  go({ filters }, { replace: inPlace });
+  return go({ filters }, { replace: inPlace });
 }

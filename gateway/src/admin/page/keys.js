@@ -14,6 +14,12 @@ const KEYS = [
   ["?", null, "this help", "help"],
 ];
 
+// The arrow keys scroll a focused block of text, and a delivery that is open.
+function scrolls(target) {
+  return target.closest("pre, .scroll, summary") !== null
+    || (!byId("detail").hidden && target.closest("#rows") === null);
+}
+
 const NAMES = { ArrowDown: "↓", ArrowUp: "↑", Escape: "Esc" };
 const keycap = (key) => el("kbd", {}, NAMES[key] ?? key);
 
@@ -28,8 +34,7 @@ export function start(acts) {
     if (!name || !acts[name]) return;
     const field = event.target.closest?.("input, select, textarea");
     if (field && name !== "back") return;
-    // The arrow keys scroll a focused block of text.
-    if (event.key.startsWith("Arrow") && event.target.closest?.("pre, .scroll, summary")) return;
+    if (event.key.startsWith("Arrow") && scrolls(event.target)) return;
     if (acts[name](field) !== false) event.preventDefault();
   });
 }

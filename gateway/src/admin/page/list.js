@@ -47,7 +47,7 @@ export function start() {
     showLive();
     schedule();
   });
-  byId("refresh").addEventListener("click", () => load(filters));
+  byId("refresh").addEventListener("click", reload);
   byId("older").addEventListener("click", loadOlder);
   byId("rows").addEventListener("click", (event) => {
     if (event.target.closest("a, button") || String(getSelection()) !== "") return;
@@ -122,6 +122,9 @@ export async function load(next) {
   }
 }
 
+/** Reads the list anew, and follows it. */
+export const reload = () => load(filters);
+
 const newest = (page) => page.deliveries[0]?.seq ?? 0;
 
 function clear() {
@@ -151,8 +154,9 @@ function setNext(page) {
   byId("older").hidden = nextBefore === null;
 }
 
-/** Says what the list shows, and answers the search. */
-function showAnswer(message) {
+/** Says what the list shows, and answers the search. A screen reader hears it with "polite". */
+function showAnswer(message, politeness = "polite") {
+  byId("answer").setAttribute("aria-live", politeness);
   const searched = filters.q;
   byId("empty").hidden = entries.length > 0;
   if (entries.length === 0) {
@@ -163,7 +167,7 @@ function showAnswer(message) {
     byId("empty-start").hidden = wanted;
     return;
   }
-  const shown = entries.filter((entry) => entry.record).length;
+  const shown = entries.reduce((sum, entry) => sum + (entry.record ? 1 : 0), 0);
   const more = nextBefore === null ? "" : " or more";
   if (searched) answer(`Yes: ${count(shown)}${more} ${shown === 1 ? "delivery matches" : "deliveries match"}.`, "good");
   else if (more) answer(`The newest ${counted(shown, "delivery", "deliveries")}`, "calm");
@@ -181,9 +185,11 @@ function answer(text, tone, ...controls) {
 
 async function loadOlder() {
   const control = byId("older");
+  const current = loading;
   control.disabled = true;
   try {
     const page = await getJson("deliveries", { ...filters, before: nextBefore, limit: 100 });
+    if (loading !== current) return;
     const added = page.deliveries.map((record) => ({ record, row: deliveryRow(record) }));
     entries.push(...added);
     body().append(...added.map((entry) => entry.row));
@@ -273,7 +279,7 @@ function flush() {
     entry.row.remove();
   }
   showNew();
-  showAnswer();
+  showAnswer(undefined, "off");
 }
 
 /** Shows the deliveries that wait, and follows the list again. */

@@ -38,16 +38,20 @@ export function onChange(listener) {
   listeners.push(listener);
 }
 
-/** Goes to a state. With `replace`, the current entry of the history changes in place. */
+/**
+ * Goes to a state, and returns whether it is another one. With `replace`, the current entry of the
+ * history changes in place.
+ */
 export function go(next, { replace = false } = {}) {
   const target = address(next);
-  const current = location.search || "?";
-  if (target !== current) {
+  const isOther = target !== (location.search || "?");
+  if (isOther) {
     const url = target === "?" ? location.pathname : target;
     if (replace) history.replaceState(null, "", url);
     else history.pushState(null, "", url);
   }
   announce();
+  return isOther;
 }
 
 function announce() {

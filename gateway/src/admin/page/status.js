@@ -57,14 +57,26 @@ function render(status) {
   const { version, started } = status;
   byId("status-version").textContent =
     `hookgate ${version}, started ${relative(started)} (${dateTime(started)})`;
-  replace(byId("status-rates"), ...rates(status.rates ?? []));
-  replace(byId("status-latency"), ...latency(status.rates ?? []));
-  renderStore(status);
-  replace(byId("status-memory"), ...memory(status));
-  replace(byId("status-upstreams"), upstreams(status.upstreams ?? []));
-  replace(byId("status-certificates"), certificates(status.certificates ?? []));
-  replace(byId("status-sources"), sources(status.sources ?? []));
-  replace(byId("status-keys"), keys(status.sources ?? []));
+  update("status-rates", () => rates(status.rates ?? []));
+  update("status-latency", () => latency(status.rates ?? []));
+  update("status-store", () => store(status));
+  update("status-memory", () => memory(status));
+  update("status-upstreams", () => [upstreams(status.upstreams ?? [])]);
+  update("status-certificates", () => [certificates(status.certificates ?? [])]);
+  update("status-sources", () => [sources(status.sources ?? [])]);
+  update("status-keys", () => [keys(status.sources ?? [])]);
+  const control = byId("status-forget");
+  control.hidden = !mayAct();
+  control.onclick = () =>
+    forgetById(byId("status-forget-result"), (status.sources ?? []).map((source) => source.name));
+}
+
+// A part with the focus or a selection stays, because new elements would take both away.
+function update(id, build) {
+  const target = byId(id);
+  const selection = getSelection();
+  const isSelected = !selection.isCollapsed && target.contains(selection.anchorNode);
+  if (!target.contains(document.activeElement) && !isSelected) replace(target, ...build());
 }
 
 function table(head, rows, empty) {
@@ -107,19 +119,16 @@ function latency(all) {
 
 const percent = (part, whole) => `${(whole > 0 ? (part / whole) * 100 : 0).toFixed(1)} %`;
 
-function renderStore({ store, sources: all = [] }) {
-  const parts = [el("p", {}, el("strong", {}, store.kind), " replay store")];
-  if (store.entries !== undefined && store.max_entries !== undefined) {
-    const text = `${count(store.entries)} of ${counted(store.max_entries, "event", "events")} (${percent(store.entries, store.max_entries)})`;
-    parts.push(fillBar(store.entries, store.max_entries, `Replay store: ${text}`), el("p", {}, text));
-    if (store.entries >= store.max_entries * 0.9) {
+function store({ store: filled }) {
+  const parts = [el("p", {}, el("strong", {}, filled.kind), " replay store")];
+  if (filled.entries !== undefined && filled.max_entries !== undefined) {
+    const text = `${count(filled.entries)} of ${counted(filled.max_entries, "event", "events")} (${percent(filled.entries, filled.max_entries)})`;
+    parts.push(fillBar(filled.entries, filled.max_entries, `Replay store: ${text}`), el("p", {}, text));
+    if (filled.entries >= filled.max_entries * 0.9) {
       parts.push(warning("bad", "The store is nearly full. A full store refuses new events with 503."));
     }
-  } else if (store.entries !== undefined) parts.push(el("p", {}, counted(store.entries, "event", "events")));
-  replace(byId("status-store"), ...parts);
-  const control = byId("status-forget");
-  control.hidden = !mayAct();
-  control.onclick = () => forgetById(byId("status-forget-result"), all.map((source) => source.name));
+  } else if (filled.entries !== undefined) parts.push(el("p", {}, counted(filled.entries, "event", "events")));
+  return parts;
 }
 
 function memory({ records, captures }) {

@@ -1,7 +1,7 @@
 // The stream of new deliveries: server-sent events read with fetch, because `EventSource` cannot
 // send the token. A stream that breaks off is opened again with a growing pause.
 
-import { request } from "./api.js";
+import { Failure, request } from "./api.js";
 
 // The gateway sends a comment every 15 seconds. A longer silence means a dead connection.
 const SILENCE = 40_000;
@@ -62,7 +62,8 @@ export class Stream {
         if (position === null) position = await this.#handlers.catchUp(signal);
         await this.#read(signal, { ...filters, after: position });
       } catch (error) {
-        failure = error;
+        // The browser's own texts about a broken connection do not help.
+        failure = error instanceof Failure ? error : null;
       }
       if (signal.aborted) return;
       if ([400, 401, 403].includes(failure?.status)) {
