@@ -81,7 +81,7 @@ function verdict(record) {
   const status = record.status === undefined ? "" : ` The sender got ${record.status}.`;
   return el("div", { class: "verdict" },
     el("p", {}, record.reason ? short("code", record.reason) : null, record.reason ? " " : null,
-      `${text?.meaning ?? outcomeMeaning(record.outcome)}${status}`),
+      `${text?.meaning ?? outcomeMeaning(record)}${status}`),
     text ? el("p", { class: "muted" }, text.remedy) : null);
 }
 

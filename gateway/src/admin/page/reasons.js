@@ -64,11 +64,11 @@ export function reasonText(label) {
 
 /** Every outcome that the API knows, and its meaning. */
 export const OUTCOMES = {
-  forwarded: "The delivery verified, and the upstream accepted it.",
+  forwarded: "The delivery verified and reached the upstream.",
   duplicate: "The event was delivered before. The upstream did not get it again.",
   refused: "The gateway refused the delivery. The upstream did not get it.",
   busy: "Another delivery of the event was in flight. The sender was asked to retry.",
-  failed: "The delivery verified, but the upstream did not accept it.",
+  failed: "The delivery verified and was not delivered: the upstream failed it, or the replay store could not claim its event.",
   handshake: "The gateway answered a test of the endpoint by the provider.",
   observed_forwarded: "Observe mode: forwarded. Enforcement would forward it too.",
   observed_duplicate: "Observe mode: forwarded. Enforcement would treat it as a duplicate.",
@@ -76,12 +76,20 @@ export const OUTCOMES = {
   observed_refused: "Observe mode: forwarded. Enforcement would refuse it.",
 };
 
-/** Returns the meaning of an outcome. */
-export const outcomeMeaning = (outcome) => (Object.hasOwn(OUTCOMES, outcome) ? OUTCOMES[outcome] : "");
+// A forwarded delivery may have met an upstream that responded with an error.
+const isError = ({ outcome, status }) => /forwarded$/.test(outcome) && status >= 300;
 
-/** Returns the colour of an outcome: one of good, calm, bad, warn. */
-export function outcomeTone(outcome) {
+/** Returns the meaning of the outcome of a delivery. */
+export function outcomeMeaning(record) {
+  if (isError(record)) return "The delivery verified and reached the upstream, which responded with an error. A retry is forwarded.";
+  return Object.hasOwn(OUTCOMES, record.outcome) ? OUTCOMES[record.outcome] : "";
+}
+
+/** Returns the colour of the outcome of a delivery: one of good, calm, bad, warn. */
+export function outcomeTone(record) {
+  const { outcome } = record;
   if (/refused$/.test(outcome)) return "bad";
+  if (isError(record)) return "warn";
   if (outcome === "failed" || outcome === "busy") return "warn";
   return /forwarded$/.test(outcome) ? "good" : "calm";
 }

@@ -13,8 +13,8 @@ export const COLUMNS = ["Time", "Outcome", "Source", "Event", "Reason", "Status"
 /** Returns a badge with the outcome. */
 export function badge(record) {
   const outcome = String(record.outcome);
-  const element = short("span", outcomeText(outcome), { class: `badge tone-${outcomeTone(outcome)}`, limit: 40 });
-  element.title = outcomeMeaning(outcome);
+  const element = short("span", outcomeText(outcome), { class: `badge tone-${outcomeTone(record)}`, limit: 40 });
+  element.title = outcomeMeaning(record);
   return element;
 }
 
