@@ -34,7 +34,6 @@ pub async fn a_forgotten_event_is_new<H: Harness>(harness: H) {
     assert_eq!(commit(store, &second).await, Settled::Applied);
     assert_eq!(claim(store, KEY).await, Claim::Done);
     assert_eq!(claim(store, OTHER_KEY).await, Claim::Done);
-    // The retention of the forgotten event does not end that of the new one.
     assert_eq!(store.entries(), entries);
 }
 
@@ -59,12 +58,15 @@ pub async fn an_event_in_flight_is_not_forgotten<H: Harness>(harness: H) {
 pub async fn earlier_attempts_are_forgotten<H: Harness>(harness: H) {
     let store = harness.store();
     let unsettled = granted(store, KEY).await;
+    let entries = store.entries();
     harness.advance(CLAIM_OPTIONS.lease).await;
     assert_eq!(forget(store, KEY).await, Forgotten::Removed);
+    assert_eq!(store.entries(), entries.map(|entries| entries - 1));
     // The lease that ended unsettled can no longer be settled.
     assert_eq!(commit(store, &unsettled).await, Settled::Stale);
     let next = granted(store, KEY).await;
     assert_eq!(next.attempt(), 1);
+    assert_eq!(store.entries(), entries);
     assert_eq!(commit(store, &unsettled).await, Settled::Stale);
     assert_eq!(release(store, &unsettled).await, Settled::Stale);
     assert!(matches!(claim(store, KEY).await, Claim::InFlight { .. }));
