@@ -7,7 +7,7 @@ import { nodes } from "./text.js";
 const TOKEN = /\s*(?:([{}[\],:])|("[^"\\]*(?:\\[\s\S][^"\\]*)*")|(-?[0-9][0-9.eE+-]*)|(true|false|null))/y;
 // Hostile nesting would make the indentation quadratic in the length of the body.
 const DEEPEST_INDENT = 32;
-const MOST_MARKS = 20_000;
+const MOST_MARKS = 5_000;
 
 /**
  * Returns a fragment with the JSON indented, or null if the text is not JSON. With `cut`, the text
@@ -77,8 +77,7 @@ class Printer {
 
   #value(token, isKey) {
     if (this.#marks >= MOST_MARKS) {
-      this.#flush();
-      this.#out.append(nodes(token.text, { lines: true }));
+      this.#plain += token.text;
       return;
     }
     this.#marks += 1;
@@ -94,7 +93,7 @@ class Printer {
   }
 
   #flush() {
-    if (this.#plain !== "") this.#out.append(this.#plain);
+    if (this.#plain !== "") this.#out.append(nodes(this.#plain, { lines: true }));
     this.#plain = "";
   }
 }
