@@ -219,7 +219,8 @@ impl Worker {
     fn expire(&mut self) {
         self.next_expiry = Instant::now() + EXPIRY_INTERVAL;
         let now: UnixTime = self.clock.now();
-        self.inspector.state.lock().captures.expire(now);
+        let keep_for = self.inspector.capture.load().keep_for;
+        self.inspector.state.lock().captures.expire(now, keep_for);
         if let Some(disk) = &self.inspector.disk {
             let result = disk.expire(now);
             self.log_disk(

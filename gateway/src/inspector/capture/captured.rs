@@ -61,6 +61,7 @@ impl Captured {
             headers,
             mut body,
             is_complete,
+            is_verified,
             mut verified,
             source,
             _reservation,
@@ -84,7 +85,6 @@ impl Captured {
             body,
             arrived: Some(arrived),
         };
-        let is_verified = verified.is_some();
         let is_explained = !is_verified && is_complete && record.reason.is_some();
         let unredacted = is_explained.then(|| capture.clone());
         let removed = redaction::redact(

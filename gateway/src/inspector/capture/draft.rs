@@ -1,5 +1,6 @@
 //! A capture in the making: the body of one request, copied while it is received.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
@@ -21,7 +22,6 @@ const MAX_COPIED: usize = 64 * 1024;
 ///
 /// The body is copied, because a slice would keep the read buffer of the connection, which can
 /// be much larger. So the reserved bytes are the bytes that the capture takes.
-#[derive(Debug)]
 pub(crate) struct CaptureDraft {
     budget: Arc<CaptureBudget>,
     reservation: Reservation,
@@ -105,35 +105,47 @@ impl CaptureDraft {
             body,
             limit,
             is_cut,
-            mut verified,
+            verified,
         } = self;
-        let mut is_complete = is_read && !is_cut;
-        let mut body_len = 0;
-        if let Some(verified) = &mut verified {
+        let is_verified = verified.is_some();
+        if is_verified {
             reservation = budget.reservation(Half::Verified);
-            body_len = verified.body().len();
-            is_complete = true;
-            if body_len > limit {
-                return None;
-            }
         }
-        let head_len = head_len(request);
-        if !reservation.grow(head_len + body_len) {
+        let mut verified = verified.filter(|verified| verified.body().len() <= limit);
+        let body_len = verified
+            .as_ref()
+            .map_or(0, |verified| verified.body().len());
+        if !reservation.grow(head_len(request) + body_len) {
             return None;
         }
         if let Some(verified) = verified.as_mut().filter(|_| body_len <= MAX_COPIED) {
             copy_body(verified);
         }
+        let is_complete = match is_verified {
+            true => verified.is_some(),
+            false => is_read && !is_cut,
+        };
         Some(RawCapture {
             method: request.method.clone(),
             target: copy_target(request),
             headers: copy_headers(&request.headers),
             body,
             is_complete,
+            is_verified,
             verified,
             source: Arc::clone(source),
             _reservation: reservation,
         })
+    }
+}
+
+/// Leaves the body out, because it may hold private data.
+impl fmt::Debug for CaptureDraft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CaptureDraft")
+            .field("body_len", &self.body.len())
+            .field("is_cut", &self.is_cut)
+            .finish_non_exhaustive()
     }
 }
 

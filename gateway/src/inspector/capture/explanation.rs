@@ -181,3 +181,115 @@ fn without_secrets(explanation: ExplanationJson, secrets: &[Vec<u8>]) -> Explana
         false => explanation,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hookgate_core::Provider;
+    use http::Request;
+
+    use super::*;
+    use crate::config::{CaptureConfig, SecretRef};
+    use crate::explain::{ReadSecret, Signing};
+    use crate::inspector::capture::tests::{raw, source};
+    use crate::inspector::capture::{Captured, Tools};
+    use crate::inspector::record::DeliveryRecord;
+
+    const CONFIGURED: &str = "canary-configured-token-0123456789";
+    const SENT: &str = "canary-sent-token-9876543210";
+
+    /// Returns a GitLab source whose token is [`CONFIGURED`].
+    fn gitlab() -> Arc<CapturedSource> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), CONFIGURED).unwrap();
+        let reference = SecretRef::File(file.path().to_str().unwrap().to_owned());
+        let provider = Provider::named("gitlab").unwrap();
+        let mut source = Arc::into_inner(source("gitlab")).unwrap();
+        source.signing = Some(Signing {
+            source: Some("in".to_owned()),
+            scheme: provider.scheme().clone(),
+            provider: Some(provider),
+            secrets: vec![ReadSecret::new(&reference, None)],
+            window: None,
+            url: None,
+            variant: Some("token".to_owned()),
+            params: Vec::new(),
+            method: None,
+        });
+        Arc::new(source)
+    }
+
+    /// Returns the capture of a delivery with another token.
+    fn refused(source: &Arc<CapturedSource>, explainer: &mut Explainer) -> Captured {
+        let request = Request::post("/in")
+            .header("x-gitlab-event", "Push Hook")
+            .header("x-gitlab-token", SENT)
+            .body(Bytes::from_static(b"{}"))
+            .unwrap();
+        let mut record = DeliveryRecord {
+            reason: Some("signature_mismatch".into()),
+            ..DeliveryRecord::default()
+        };
+        let config = CaptureConfig {
+            keep_for: Duration::from_secs(3600),
+            max_bytes: 1 << 20,
+            redact: Vec::new(),
+        };
+        let tools = Tools {
+            explainer: Some(explainer),
+            files: None,
+        };
+        Captured::new(raw(Arc::clone(source), request), &mut record, &config, tools)
+    }
+
+    fn wait_for(captured: &Captured) -> ExplanationJson {
+        let start = Instant::now();
+        loop {
+            match captured.explain() {
+                Err(message) if message == NOT_YET => {}
+                explanation => return explanation,
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "no explanation");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_redacted_delivery_is_explained_without_its_secrets() {
+        let captured = refused(&gitlab(), &mut Explainer::start().unwrap());
+        let explanation = wait_for(&captured).unwrap();
+        assert_eq!(explanation["verified"], false);
+        assert_eq!(explanation["reason"], "signature_mismatch");
+        assert!(explanation["causes"].is_array(), "{explanation}");
+        for text in [explanation.to_string(), format!("{captured:?}")] {
+            assert!(!text.contains("canary"), "{text}");
+        }
+        // The control: without its token, the request has another explanation.
+        let later = explain(&captured.source, &captured.capture).unwrap();
+        assert_ne!(later["causes"], explanation["causes"]);
+    }
+
+    #[test]
+    fn an_explanation_with_a_secret_is_not_stored() {
+        let secrets = [SENT.as_bytes().to_vec()];
+        let clean = Ok(serde_json::json!({ "detail": "clean" }));
+        assert_eq!(without_secrets(clean.clone(), &secrets), clean);
+        let leaking = Ok(serde_json::json!({ "detail": format!("token {SENT}") }));
+        assert_eq!(without_secrets(leaking, &secrets), Err(HAD_SECRET.to_owned()));
+    }
+
+    #[test]
+    fn a_flood_of_refused_deliveries_is_not_explained() {
+        let mut explainer = Explainer::start().unwrap();
+        let source = gitlab();
+        let start = Instant::now();
+        let captured: Vec<_> = (0..1000).map(|_| refused(&source, &mut explainer)).collect();
+        let allowed = BURST + (start.elapsed().as_secs_f64() * PER_SECOND).ceil();
+        let explained = captured.iter().map(wait_for);
+        let explained = explained.filter(|explanation| {
+            explanation.is_ok() || *explanation != Err(TOO_MANY.to_owned())
+        });
+        let explained = explained.count();
+        assert!((1..=allowed as usize).contains(&explained), "{explained}");
+    }
+}

@@ -4,7 +4,7 @@
 //! The size of all captures together is limited with the same fairness as in memory, and
 //! captures of an earlier process count.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use std::{fmt, io, thread};
 use arc_swap::ArcSwap;
 use hookgate_core::UnixTime;
 use hookgate_gate::Clock;
+use rustix::fs::Access;
 
 use super::{Captured, folder};
 use crate::config::CaptureConfig;
@@ -85,11 +86,8 @@ impl CaptureFiles {
         };
         create_dir(dir).map_err(failed)?;
         let dir = dir.canonicalize().map_err(failed)?;
-        let probe = dir.join(format!(".hookgate-{}", std::process::id()));
-        let probed = File::create_new(&probe).map(drop);
-        probed
-            .and_then(|()| fs::remove_file(&probe))
-            .map_err(failed)?;
+        let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::access(&dir, access).map_err(|error| failed(error.into()))?;
         Ok(Self {
             dir,
             errors: Arc::default(),

@@ -14,6 +14,7 @@ pub(super) mod redaction;
 mod source;
 mod store;
 
+use std::fmt;
 use std::sync::Arc;
 
 use hookgate_core::Verified;
@@ -31,7 +32,6 @@ pub(crate) use self::store::Captures;
 use crate::config::CaptureScope;
 
 /// A request as it arrived. It still contains what a capture must not contain.
-#[derive(Debug)]
 pub(crate) struct RawCapture {
     method: Method,
     target: Uri,
@@ -40,10 +40,20 @@ pub(crate) struct RawCapture {
     body: Vec<u8>,
     /// Whether `body` is the whole body.
     is_complete: bool,
-    /// The verified values with the body, if the delivery verified.
+    is_verified: bool,
+    /// The verified values with the body, if the delivery verified and its body is not too long.
     verified: Option<Verified>,
     source: Arc<CapturedSource>,
     _reservation: budget::Reservation,
+}
+
+/// Leaves the request out, because it may hold secrets.
+impl fmt::Debug for RawCapture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawCapture")
+            .field("source", &self.source.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CaptureScope {
@@ -152,6 +162,7 @@ mod tests {
             headers: head.headers,
             body: body.to_vec(),
             is_complete: true,
+            is_verified: false,
             verified: None,
             source,
             _reservation: budget.reservation(budget::Half::Unverified),

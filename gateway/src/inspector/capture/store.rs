@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookgate_core::UnixTime;
 
@@ -41,14 +42,17 @@ impl Captures {
         order.push(class, seq, weight, |seq| remove(captured, seq));
     }
 
-    /// Removes the captures that expired.
-    pub(crate) fn expire(&mut self, now: UnixTime) {
+    /// Removes the captures that expired, or that are older than `keep_for`, which a reload may
+    /// have made shorter.
+    pub(crate) fn expire(&mut self, now: UnixTime, keep_for: Duration) {
         let Self { captured, order } = self;
         let mut expired = Vec::new();
+        let oldest = now.minus(keep_for);
         let is_expired = |seq: &u64| {
-            captured
-                .get(seq)
-                .is_none_or(|captured| captured.expires <= now)
+            captured.get(seq).is_none_or(|captured| {
+                let arrived = captured.capture.arrived;
+                captured.expires <= now || arrived.is_some_and(|arrived| arrived <= oldest)
+            })
         };
         order.expire(is_expired, |seq| expired.push(seq));
         expired.into_iter().for_each(|seq| remove(captured, seq));
@@ -128,9 +132,11 @@ mod tests {
         let mark = capture.mark.clone();
         captures.insert(1, Class::Verified, capture, LIMIT);
         let at = |seconds: i64| UnixTime::from_secs(1000 + seconds);
-        captures.expire(at(3599));
+        let hour = Duration::from_secs(3600);
+        captures.expire(at(3599), hour);
         assert!(!mark.is_none());
-        captures.expire(at(3600));
+        // A reload with a longer time keeps no capture for longer.
+        captures.expire(at(3600), 2 * hour);
         assert!(mark.is_none());
         assert_eq!((captures.len(), captures.bytes()), (0, 0));
     }

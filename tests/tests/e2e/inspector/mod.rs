@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod captures;
 mod overrides;
 
 use std::time::{Duration, Instant};

@@ -16,8 +16,8 @@ pub(super) struct RedactedJson {
     pub(super) body: Vec<u8>,
     /// The places in the list of paths of the paths that have a value.
     pub(super) found: Vec<usize>,
-    /// The strings that were removed.
-    pub(super) removed: Vec<String>,
+    /// The strings that were removed, with the places of their paths.
+    pub(super) removed: Vec<(usize, String)>,
 }
 
 /// Removes the values at `paths` from `body`. Returns `None` if the body is not one JSON value.
@@ -33,7 +33,9 @@ pub(super) fn redact(body: &[u8], paths: &[&[JsonStep]]) -> Option<RedactedJson>
     found.sort_unstable();
     found.dedup();
     let text = |value: &RawValue| serde_json::from_str(value.get()).ok();
-    let removed = values.iter().filter_map(|(_, value)| text(value)).collect();
+    let removed = values.iter();
+    let removed = removed.filter_map(|(path, value)| Some((*path, text(value)?)));
+    let removed = removed.collect();
     let mut ranges: Vec<_> = values.iter().map(|(_, raw)| range_in(body, raw)).collect();
     ranges.sort_unstable_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
     let mut redacted = Vec::with_capacity(body.len());
@@ -212,7 +214,8 @@ mod tests {
             result.body,
             br#"{"value":[{"s":"[redacted]"},{"t":1},{"s":"[redacted]"}]}"#
         );
-        assert_eq!(result.removed, ["one", "two"]);
+        let removed = ["one", "two"].map(|secret| (0, secret.to_owned()));
+        assert_eq!(result.removed, removed);
     }
 
     #[test]

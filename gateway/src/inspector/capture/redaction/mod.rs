@@ -2,8 +2,10 @@
 //!
 //! The header `authorization` and others are always removed, and so is each location from which
 //! the scheme of the source reads a token, a password or a JSON Web Token. The operator adds
-//! headers and JSON pointers. A secret that was found there is also removed from every other
-//! header. If the secret can stand at another place of the body, the body is left out.
+//! headers and JSON pointers.
+//!
+//! A token or password that was found is also removed from every other header. If the body
+//! contains it at another place, the body is left out.
 //!
 //! A pointer does not reach into JSON inside of a string, of a form field or of base64. Therefore
 //! the body is left out as a whole if it is not JSON, or if it is compressed.
@@ -153,16 +155,18 @@ fn redact_headers(
             SecretLocation::HeaderPrefix(prefix) => name.as_str().starts_with(prefix),
             _ => false,
         });
-        let mut configured = configured.iter();
-        of_scheme
-            || SECRET_HEADERS.contains(name)
-            || configured.any(|redaction| *redaction == Redaction::Header(name.clone()))
+        of_scheme || SECRET_HEADERS.contains(name)
     };
     let names: Vec<HeaderName> = capture.headers.keys().cloned().collect();
-    for name in names.into_iter().filter(is_secret) {
-        let values = capture.headers.get_all(&name).iter();
-        values.for_each(|value| removed.add_secret(value.as_bytes()));
-        remove_header(capture, &name, removed);
+    for name in names {
+        let is_secret = is_secret(&name);
+        if is_secret {
+            let values = capture.headers.get_all(&name).iter();
+            values.for_each(|value| removed.add_secret(value.as_bytes()));
+        }
+        if is_secret || configured.contains(&Redaction::Header(name.clone())) {
+            remove_header(capture, &name, removed);
+        }
     }
 }
 
@@ -230,6 +234,7 @@ fn redact_body(
             _ => {}
         }
     }
+    let of_scheme = paths.len();
     for redaction in configured {
         if let Redaction::Pointer(pointer) = redaction {
             let steps = JsonStep::of_pointer(pointer).unwrap_or_default();
@@ -242,7 +247,7 @@ fn redact_body(
     }
     // Without these rules, the body could not contain a secret.
     let is_readable = !has_multipart && !is_compressed(capture);
-    let is_redacted = is_readable && redact_json(capture, &paths, removed)
+    let is_redacted = is_readable && redact_json(capture, &paths, of_scheme, removed)
         || is_readable && paths.is_empty() && redact_form(capture, &form, removed);
     if !is_redacted {
         leave_out_body(capture, removed);
@@ -262,9 +267,11 @@ fn is_compressed(capture: &Capture) -> bool {
 }
 
 /// Removes the values at `paths`. Returns false if there are none, or if the body is not JSON.
+/// The scheme reads secrets from the first `of_scheme` paths.
 fn redact_json(
     capture: &mut Capture,
     paths: &[(String, Vec<JsonStep>)],
+    of_scheme: usize,
     removed: &mut Removed,
 ) -> bool {
     let steps: Vec<&[JsonStep]> = paths.iter().map(|(_, steps)| &**steps).collect();
@@ -277,8 +284,12 @@ fn redact_json(
     for path in &redacted.found {
         removed.add(format!("body {}", paths[*path].0));
     }
-    let secrets = redacted.removed.iter();
-    secrets.for_each(|secret| removed.add_secret(secret.as_bytes()));
+    // A value that the operator wants to remove may be an ordinary word.
+    let secrets = redacted
+        .removed
+        .iter()
+        .filter(|(path, _)| *path < of_scheme);
+    secrets.for_each(|(_, secret)| removed.add_secret(secret.as_bytes()));
     if !redacted.found.is_empty() {
         capture.body = redacted.body.into();
     }

@@ -249,6 +249,21 @@ fn copies_of_a_secret_are_removed_from_the_request_and_its_record() {
 }
 
 #[test]
+fn copies_of_a_value_that_the_operator_names_stay() {
+    let body = r#"{"user":"someone@example.com","to":"someone@example.com"}"#;
+    let request = post("/in")
+        .header("x-user", "someone@example.com")
+        .body(Bytes::from_static(body.as_bytes()));
+    let redact = [pointer("/user"), Redaction::Header(USER_AGENT)];
+    let (captured, _) = capture("github", request.unwrap(), &redact);
+    assert_eq!(
+        captured.capture.body,
+        r#"{"user":"[redacted]","to":"someone@example.com"}"#
+    );
+    assert_eq!(captured.redactions, ["body /user"]);
+}
+
+#[test]
 fn a_record_without_a_capture_hides_the_headers_of_the_operator() {
     let mut record = DeliveryRecord {
         user_agent: Some("agent".to_owned()),
