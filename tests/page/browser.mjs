@@ -102,6 +102,14 @@ export async function assertNoSidewaysScroll(page, where) {
   assert.ok(content <= window, `${where}: the content is ${content} pixels wide, the window ${window}`);
 }
 
+/** Goes to an address of the page without a new document, as the back button does. */
+export function go(page, address) {
+  return page.evaluate((target) => {
+    history.pushState(null, "", target);
+    dispatchEvent(new PopStateEvent("popstate"));
+  }, address);
+}
+
 /** Waits until `check` returns a true value, and returns it. */
 export async function until(check, what) {
   const end = Date.now() + 20_000;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { assertAccessible, assertNoSidewaysScroll, launch, openPage, openSignedIn, signIn, until } from "./browser.mjs";
+import { assertAccessible, assertNoSidewaysScroll, go, launch, openPage, openSignedIn, signIn, until } from "./browser.mjs";
 import { ACT, READ, SIGN, startGateway, startUpstream } from "./gateway.mjs";
 
 let browser;
@@ -42,15 +42,12 @@ async function requestOf(q) {
 
 // Sends a delivery whose body was written anew on the way, so that its signature does not match.
 async function rewritten() {
-  const body = event(next());
-  const headers = SIGN.stripe(body, "whsec_test_3f0c9a7d51e84b26");
+  const id = next();
+  const body = event(id);
+  const headers = { ...SIGN.stripe(body, "whsec_test_3f0c9a7d51e84b26"), "user-agent": `rewritten/${id}` };
   const { status } = await gateway.send("stripe", JSON.stringify(JSON.parse(body), null, 2), { headers });
   assert.equal(status, 401);
-  const page = await until(async () => {
-    const answer = await (await gateway.api("deliveries?outcome=refused&limit=1")).json();
-    return answer.deliveries.length > 0 && answer;
-  }, "the refused record");
-  return page.deliveries[0].request_id;
+  return requestOf(`rewritten/${id}`);
 }
 
 async function openDetail(id, token = ACT, options = {}) {
@@ -364,10 +361,7 @@ test("payloads that real senders send stay text", async () => {
     await until(async () => (await page.locator("#rows tr").count()) > shown, "the next page");
   }
   for (const { request_id: id } of captured) {
-    await page.evaluate((address) => {
-      history.pushState(null, "", address);
-      dispatchEvent(new PopStateEvent("popstate"));
-    }, `?id=${id}`);
+    await go(page, `?id=${id}`);
     await until(() => page.evaluate((wanted) => document.querySelector(".facts")?.textContent.includes(wanted), id), id);
     assert.deepEqual(await opened.faults(), [], JSON.stringify(all.find((one) => one.request_id === id)));
   }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { launch, openSignedIn, until } from "./browser.mjs";
+import { go, launch, openSignedIn, until } from "./browser.mjs";
 import { capture, data, record, status } from "./fixtures.mjs";
 import { startMock, TOKEN } from "./mock.mjs";
 import { visible } from "../../gateway/src/admin/page/text.js";
@@ -91,14 +91,17 @@ async function assertOnlyKnownElements(page) {
 test("a payload in the address of the page does not run", async (t) => {
   const mock = await startMock(t, data());
   const opened = await openSignedIn(browser, mock.url, TOKEN, { expected: [/status of 404/] });
-  for (const payload of PAYLOADS.filter((text) => text.length < 1000)) {
+  for (const [index, payload] of PAYLOADS.filter((text) => text.length < 1000).entries()) {
     const value = encodeURIComponent(payload.toWellFormed());
     const query = ["q", "source", "outcome", "reason", "tenant", "id"].map((name) => `${name}=${value}`).join("&");
-    await opened.page.goto(`${mock.url}?${query}#${value}`);
-    await opened.page.locator("#detail-title").waitFor();
+    // A new document takes longer than a new address in the same one.
+    if (index % 8 === 0) await opened.page.goto(`${mock.url}?${query}#${value}`);
+    else await go(opened.page, `?${query}#${value}`);
+    await opened.page.locator("#detail-title").filter({ hasText: "This delivery cannot be shown" }).waitFor();
     assert.equal(await opened.page.locator("#filter-reason").inputValue(), payload.replace(/[\r\n]/g, ""));
     assert.deepEqual(await opened.faults(), [], visible(payload));
   }
+  await opened.assertClean();
   await opened.close();
 });
 
