@@ -37,8 +37,11 @@ export function status() {
   const now = Date.now();
   const rates = Array.from({ length: 90 }, (_, index) => ({
     time: iso(now - (90 - index) * 10_000), seconds: 10,
-    outcomes: { forwarded: 300 + (index % 7) * 20, duplicate: index % 9, refused: index > 40 && index < 50 ? 200 : 3, failed: index > 84 ? 40 : 0 },
-    upstream_ms: { p50: 12 + (index % 5), p99: 60 + (index % 11) * 4 },
+    outcomes: {
+      forwarded: Math.round(380 + 90 * Math.sin(index / 9) + (index * 37) % 41), duplicate: (index * 7) % 19,
+      refused: index > 40 && index < 50 ? 120 + (index * 29) % 60 : index % 5, failed: index > 84 ? 40 : 0,
+    },
+    upstream_ms: { p50: 12 + 3 * Math.sin(index / 9), p99: 48 + 14 * Math.sin(index / 9) + (index * 13) % 17 + (index > 84 ? 30 : 0) },
   }));
   return {
     version: "0.1.0", started: iso(now - 3 * 86_400_000), rates,

@@ -37,7 +37,8 @@ async function traffic(gateway, upstream) {
     const page = await (await gateway.api("deliveries")).json();
     return page.deliveries.length >= 13 && page.deliveries;
   }, "the records");
-  return found.find((one) => one.source === "stripe" && one.outcome === "refused").request_id;
+  const requestOf = (outcome) => found.find((one) => one.source === "stripe" && one.outcome === outcome).request_id;
+  return { refused: requestOf("refused"), forwarded: requestOf("forwarded") };
 }
 
 async function picture(browser, url, token, name, ready, options) {
@@ -46,7 +47,8 @@ async function picture(browser, url, token, name, ready, options) {
   await until(() => opened.page.evaluate(() => document.fonts.status === "loaded"), "the fonts");
   const path = join(folder, `${name}.png`);
   await opened.page.locator("#live[data-state=live], #status:not([hidden])").first().waitFor();
-  await opened.page.screenshot({ path, fullPage: options?.fullPage ?? false });
+  if (options?.scrollTo) await opened.page.locator(options.scrollTo).evaluate((element) => element.closest("section").scrollIntoView());
+  await opened.page.screenshot({ path });
   await opened.assertClean();
   await opened.close();
   if (statSync(path).size > LARGEST) throw new Error(`${path} has ${statSync(path).size} bytes; expected at most ${LARGEST}`);
@@ -60,11 +62,11 @@ try {
   cleanups.push(() => upstream.close());
   const gateway = await startGateway(upstream);
   cleanups.push(() => gateway.close());
-  const refused = await traffic(gateway, upstream);
+  const { refused, forwarded } = await traffic(gateway, upstream);
   const mock = await startMock({ after: (cleanup) => cleanups.push(cleanup) }, data());
   await picture(browser, gateway.url, ACT, "list", "#rows tr");
   await picture(browser, `${gateway.url}?id=${refused}`, ACT, "refused", ".causes");
-  await picture(browser, `${gateway.url}?id=${refused}`, ACT, "dark", ".causes", { colorScheme: "dark" });
+  await picture(browser, `${gateway.url}?id=${forwarded}`, ACT, "dark", ".json-key", { colorScheme: "dark", scrollTo: ".request-line" });
   await picture(browser, gateway.url, ACT, "phone", "#rows tr", { viewport: { width: 390, height: 780 } });
   await picture(browser, `${mock.url}?view=status`, TOKEN, "status", "#status-rates svg", { viewport: { width: 1280, height: 1240 } });
 } finally {

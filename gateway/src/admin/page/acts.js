@@ -3,7 +3,7 @@
 import { deliveryPath, getBlob, getJson, postJson } from "./api.js";
 import { button, byId, el, long, replace } from "./dom.js";
 import { confirm } from "./dialog.js";
-import { counted, outcomeText } from "./format.js";
+import { counted, outcomeText, sentence } from "./format.js";
 import { address } from "./router.js";
 import { visible } from "./text.js";
 
@@ -40,7 +40,7 @@ function act(label, possible, because, click, needs = "act") {
   if (blocked === null) return { control: button(label, click), reason: null };
   const id = `why-${name.toLowerCase().replace(/ /g, "-")}`;
   const control = button(label, () => {}, { "aria-disabled": "true", "aria-describedby": id, class: "blocked" });
-  const reason = el("li", { id }, el("strong", {}, `${name}: `), long("span", blocked));
+  const reason = el("li", { id }, el("strong", {}, `${name}: `), long("span", sentence(blocked)));
   return { control, reason };
 }
 

@@ -1,6 +1,8 @@
 // Calls of the gateway's API, and the token that they carry. The token stays in the session storage
 // of this tab. It is sent in the header `Authorization` alone.
 
+import { sentence } from "./format.js";
+
 const TOKEN = "hookgate.token";
 
 /** A call that failed. `status` is 0 if no response arrived. */
@@ -57,7 +59,7 @@ async function failureOf(response) {
   let message = "";
   try {
     const problem = await response.json();
-    message = problem.detail || problem.title || "";
+    message = sentence(problem.detail || problem.title || "");
   } catch {
     // A proxy in between may answer with another type. The status alone describes it.
   }

@@ -3,8 +3,8 @@
 import { actBar, save } from "./acts.js";
 import { deliveryPath, getJson } from "./api.js";
 import { bodyView } from "./body.js";
-import { button, byId, copyButton, el, long, replace, setTitle, short } from "./dom.js";
-import { clock, micros, relative } from "./format.js";
+import { button, byId, copyButton, el, long, message, replace, setTitle, short } from "./dom.js";
+import { clock, micros, relative, sentence } from "./format.js";
 import { outcomeMeaning, reasonText } from "./reasons.js";
 import { address, state } from "./router.js";
 import { badge } from "./row.js";
@@ -119,9 +119,9 @@ async function explain(id, content, signal) {
 
 function cause({ code, proved, summary: what, fix }) {
   return el("li", {},
-    el("p", { class: "cause" }, long("strong", what), " ",
+    el("p", { class: "cause" }, message("strong", sentence(what)), " ",
       el("span", { class: `tag ${proved ? "proved" : ""}` }, proved ? "proved" : "likely")),
-    fix ? long("p", fix) : null,
+    fix ? message("p", sentence(fix)) : null,
     el("p", { class: "muted" }, short("code", code), proved
       ? " The signature verifies once this is undone." : " The signs point to this cause. It is not proved."));
 }

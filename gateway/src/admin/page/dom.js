@@ -73,6 +73,14 @@ export function long(tag, text, { limit = 2000, ...props } = {}) {
   return element;
 }
 
+/** Creates an element with a message of the gateway, in which backquotes mark code. */
+export function message(tag, text, props = {}) {
+  const parts = String(text).split("`");
+  // An odd number of backquotes has another meaning.
+  if (parts.length % 2 === 0 || parts.length > 40) return long(tag, text, props);
+  return el(tag, props, ...parts.map((part, index) => (index % 2 === 0 ? nodes(part) : short("code", part))));
+}
+
 /** Creates a button. */
 export function button(label, click, props = {}) {
   return el("button", { type: "button", ...props, click }, label);

@@ -70,5 +70,12 @@ export function bytes(value) {
   return `${(value / 1024 ** 3).toFixed(2)} GiB`;
 }
 
+/** Returns a message of the gateway as a sentence, with a capital letter and a full stop. */
+export function sentence(text) {
+  const whole = String(text).trim();
+  if (whole === "") return "";
+  return whole[0].toUpperCase() + whole.slice(1) + (/[.!?:…]$/.test(whole) ? "" : ".");
+}
+
 /** Returns an outcome in words. */
 export const outcomeText = (outcome) => String(outcome).replace(/_/g, " ");
