@@ -80,10 +80,10 @@ export function lineChart(rates, series, value, capacity, label, unit) {
   return frame(label, shapes, `${top} ${unit}`, slotsOf(rates, capacity));
 }
 
-/** Draws how full a store is. */
-export function fillBar(part, whole, label) {
+/** Draws how full a store is. A store that makes room by itself has the level "calm". */
+export function fillBar(part, whole, label, fixed = null) {
   const share = whole > 0 ? Math.min(part / whole, 1) : 0;
-  const level = share >= 0.9 ? "bad" : share >= 0.75 ? "warn" : "good";
+  const level = fixed ?? (share >= 0.9 ? "bad" : share >= 0.75 ? "warn" : "good");
   return svg("svg", {
     class: "gauge", viewBox: "0 0 100 6", preserveAspectRatio: "none", role: "img", "aria-label": label,
   }, svg("rect", { width: 100, height: 6, class: "track" }),

@@ -136,12 +136,12 @@ function memory({ records, captures }) {
   if (records) {
     const text = `${count(records.kept)} of ${counted(records.keep, "record", "records")}`;
     parts.push(el("p", {}, text, records.since ? `, since ${dateTime(records.since)}` : ""),
-      fillBar(records.kept, records.keep, `Records: ${text}`));
+      fillBar(records.kept, records.keep, `Records: ${text}`, "calm"));
     if (records.dropped > 0) parts.push(warning("warn", `${counted(records.dropped, "record was", "records were")} dropped, because deliveries came faster than the inspector records.`));
   }
   if (captures) {
     const text = `${counted(captures.count, "capture", "captures")}, ${bytes(captures.bytes)} of ${bytes(captures.limit)}`;
-    parts.push(el("p", {}, text), fillBar(captures.bytes, captures.limit, `Captures: ${text}`));
+    parts.push(el("p", {}, text), fillBar(captures.bytes, captures.limit, `Captures: ${text}`, "calm"));
     if (captures.dropped > 0) parts.push(warning("warn", `${counted(captures.dropped, "capture", "captures")} gave way to others within capture_bytes.`));
     if (captures.file_errors > 0) parts.push(warning("bad", `${counted(captures.file_errors, "capture", "captures")} could not be written to capture_dir. The log has the cause.`));
   }
