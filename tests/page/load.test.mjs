@@ -36,6 +36,7 @@ test("a flood of deliveries does not hang the page", async (t) => {
     mock.publish(batch);
     await new Promise((resolve) => setTimeout(resolve, 10 - (Date.now() - start) % 10));
   }
+  mock.publish([record((seq += 1))], 1234);
   const sent = seq - 1000;
   // The page still responds. Playwright gives up after 15 seconds.
   await page.locator("#help-open").click();
