@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -115,6 +116,16 @@ impl Gateway {
         self.running.load()
     }
 
+    /// Returns the configuration file, unless the configuration came from standard input.
+    pub(crate) fn config_file(&self) -> Option<PathBuf> {
+        self.running.load().shown.file.clone()
+    }
+
+    /// Returns the settings that a reload cannot change.
+    pub(crate) fn startup(&self) -> &StartupSettings {
+        &self.startup
+    }
+
     /// Returns the maximum duration of a delivery.
     pub(crate) fn longest_delivery(&self) -> Duration {
         self.running.load().longest_delivery
@@ -224,6 +235,10 @@ impl Gateway {
             Some((route.source.name(), keys.stats(now)))
         });
         self.metrics.set_keys(keys);
+        self.metrics.set_certificates(self.startup.tls_listeners());
+        if let Some(inspector) = &self.inspector {
+            self.metrics.set_inspector(inspector);
+        }
         self.metrics
             .render(self.gate.stats(), self.gate.store().entries())
     }

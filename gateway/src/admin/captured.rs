@@ -1,5 +1,8 @@
 //! The captured request of a delivery: its view, and downloads.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, Response};
@@ -51,8 +54,8 @@ impl CaptureView {
                 bytes: request.body.len(),
                 shown: shown.len(),
             },
-            redacted: false,
-            redactions: Vec::new(),
+            redacted: captured.is_redacted(),
+            redactions: captured.redactions.clone(),
             complete: captured.is_complete,
             expires: Timestamp(captured.expires),
         }
@@ -68,18 +71,44 @@ impl ApiRequest<'_> {
     /// Returns the capture as a file that `hookgate verify` reads.
     pub(super) async fn capture(&self, request_id: &str) -> Result<Response<Body>, Problem> {
         let found = self.find(request_id).await?;
-        let captured = captured(&found)?;
-        let _ = captured;
-        Err(Problem::not_found("this endpoint does not exist yet"))
+        let file = captured(&found)?.to_file();
+        let name = format!("hookgate-{request_id}.capture");
+        Ok(response::download(&name, file.into()))
     }
 
     /// Returns the bytes of the captured body.
     pub(super) async fn captured_body(&self, request_id: &str) -> Result<Response<Body>, Problem> {
         let found = self.find(request_id).await?;
         let body = captured(&found)?.capture.body.clone();
-        Ok(response::download(
-            &format!("hookgate-{request_id}.body"),
-            body,
+        let name = format!("hookgate-{request_id}.body");
+        Ok(response::download(&name, body))
+    }
+
+    /// Returns why the delivery was refused, as `hookgate verify --explain --json` does.
+    pub(super) async fn explanation(&self, request_id: &str) -> Result<Response<Body>, Problem> {
+        let found = self.find(request_id).await?;
+        let captured = Arc::clone(captured(&found)?);
+        let explanations = &self.admin.explanations;
+        let explained = explanations.run(move || captured.explain()).await?;
+        explained
+            .map(|explanation| response::json(&explanation))
+            .map_err(Problem::not_found)
+    }
+
+    /// Returns the command that verifies the downloaded capture.
+    pub(super) fn verify_command(&self, found: &Found) -> Option<String> {
+        let captured = found.capture.as_ref()?;
+        captured.can_resend().ok()?;
+        let explain = match found.record.is_verified() {
+            true => "",
+            false => " --explain",
+        };
+        let config = self.admin.gateway.config_file()?;
+        Some(format!(
+            "hookgate verify{explain} --config {} --source {} --capture hookgate-{}.capture",
+            shell_quoted(&config.to_string_lossy()),
+            shell_quoted(&captured.source.name),
+            found.record.request_id,
         ))
     }
 }
@@ -89,10 +118,39 @@ impl ApiRequest<'_> {
 /// # Errors
 ///
 /// Returns 404 if there is none.
-fn captured(found: &Found) -> Result<&Captured, Problem> {
-    found.capture.as_deref().ok_or_else(|| {
+fn captured(found: &Found) -> Result<&Arc<Captured>, Problem> {
+    found.capture.as_ref().ok_or_else(|| {
         Problem::not_found(
-            "the delivery has no capture; set `capture` of the source, or the capture has expired",
+            "the delivery has no capture: it was not captured, or the capture has expired; \
+             `capture` of the source decides what is captured",
         )
     })
+}
+
+/// Quotes a text for a POSIX shell, if it needs quotes.
+fn shell_quoted(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    match !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain) {
+        true => text.into(),
+        false => format!("'{}'", text.replace('\'', "'\\''")).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_a_quoted_text_as_one_word() {
+        for (text, quoted) in [
+            ("/etc/hookgate/gateway.toml", "/etc/hookgate/gateway.toml"),
+            ("a b", "'a b'"),
+            ("$(id)", "'$(id)'"),
+            ("it's", "'it'\\''s'"),
+            ("-x", "'-x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_quoted(text), quoted);
+        }
+    }
 }

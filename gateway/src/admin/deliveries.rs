@@ -12,7 +12,6 @@ use super::captured::CaptureView;
 use super::problem::Problem;
 use super::query::{Accepts, ListQuery};
 use super::response::{self, Body};
-use crate::inspector::capture::Captured;
 use crate::inspector::record::DeliveryRecord;
 use crate::inspector::{Found, Inspector};
 use crate::telemetry::access_log::Timestamp;
@@ -20,18 +19,9 @@ use crate::telemetry::access_log::Timestamp;
 /// How long a search may wait for other searches.
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A record, and how much of its delivery was captured.
-#[derive(Serialize)]
-pub(super) struct RecordView<'r> {
-    #[serde(flatten)]
-    record: &'r DeliveryRecord,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    capture: Option<&'static str>,
-}
-
 #[derive(Serialize)]
 struct List<'l> {
-    deliveries: Vec<RecordView<'l>>,
+    deliveries: Vec<&'l DeliveryRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_before: Option<u64>,
     since: Timestamp,
@@ -41,7 +31,7 @@ struct List<'l> {
 
 #[derive(Serialize)]
 struct Detail<'d> {
-    delivery: RecordView<'d>,
+    delivery: &'d DeliveryRecord,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<CaptureView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,25 +44,6 @@ struct Detail<'d> {
     cannot_forget_because: Option<String>,
 }
 
-impl<'r> RecordView<'r> {
-    /// Creates the view of each record, with the captures that still exist.
-    pub(super) fn all(inspector: &Inspector, records: &'r [Arc<DeliveryRecord>]) -> Vec<Self> {
-        let captures = inspector.captures_of(records);
-        let views = records.iter().zip(captures);
-        views
-            .map(|(record, captured)| Self::new(record, captured.as_deref()))
-            .collect()
-    }
-
-    fn new(record: &'r DeliveryRecord, captured: Option<&Captured>) -> Self {
-        let capture = captured.map(|captured| match captured.is_complete {
-            true => "complete",
-            false => "partial",
-        });
-        Self { record, capture }
-    }
-}
-
 impl ApiRequest<'_> {
     /// Lists records.
     pub(super) async fn list(&self, query: Option<&str>) -> Result<Response<Body>, Problem> {
@@ -83,7 +54,7 @@ impl ApiRequest<'_> {
         let since = Timestamp(self.since(page.since));
         let is_empty = page.records.is_empty();
         Ok(response::json(&List {
-            deliveries: RecordView::all(self.inspector, &page.records),
+            deliveries: page.records.iter().map(AsRef::as_ref).collect(),
             next_before: page.next_before,
             message: is_empty.then(|| format!("not among the records since {since}")),
             since,
@@ -93,15 +64,16 @@ impl ApiRequest<'_> {
     /// Shows one delivery in full.
     pub(super) async fn delivery(&self, request_id: &str) -> Result<Response<Body>, Problem> {
         let found = self.find(request_id).await?;
-        let captured = found.capture.as_deref();
+        let cannot_resend_because = self.check_can_resend(&found).err();
+        let cannot_forget_because = self.check_can_forget(&found).err();
         Ok(response::json(&Detail {
-            delivery: RecordView::new(&found.record, captured),
-            capture: captured.map(CaptureView::new),
-            verify_command: None,
-            can_resend: false,
-            cannot_resend_because: None,
-            can_forget: false,
-            cannot_forget_because: None,
+            delivery: &found.record,
+            capture: found.capture.as_deref().map(CaptureView::new),
+            verify_command: self.verify_command(&found),
+            can_resend: cannot_resend_because.is_none(),
+            cannot_resend_because,
+            can_forget: cannot_forget_because.is_none(),
+            cannot_forget_because,
         }))
     }
 
@@ -121,7 +93,7 @@ impl ApiRequest<'_> {
 
     /// Returns the time of the oldest record, or the present if there is none.
     pub(super) fn since(&self, oldest: Option<UnixTime>) -> UnixTime {
-        oldest.unwrap_or_else(|| self.admin.gateway.gate().clock().now())
+        oldest.unwrap_or_else(|| self.now())
     }
 
     /// Runs a search on a thread that may block.
@@ -129,21 +101,28 @@ impl ApiRequest<'_> {
         &self,
         search: impl FnOnce(&Inspector) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Problem> {
-        let busy = || Problem::busy("too many searches at once; try again", SEARCH_TIMEOUT);
-        let permit = timeout(SEARCH_TIMEOUT, self.admin.searches.acquire()).await;
-        let (Ok(Ok(_permit)), inspector) = (permit, Arc::clone(self.inspector)) else {
-            return Err(busy());
+        let permit = Arc::clone(&self.admin.searches).acquire_owned();
+        let Ok(Ok(permit)) = timeout(SEARCH_TIMEOUT, permit).await else {
+            let detail = "too many searches at once; try again later";
+            return Err(Problem::busy(detail, SEARCH_TIMEOUT));
         };
-        let searched = tokio::task::spawn_blocking(move || search(&inspector)).await;
-        let Ok(Ok(found)) = searched else {
-            if let Ok(Err(error)) = searched {
-                tracing::error!(%error, "cannot read the history of the inspector");
+        let inspector = Arc::clone(self.inspector);
+        let searched = tokio::task::spawn_blocking(move || {
+            // The thread goes on if the client leaves, so it keeps the permit.
+            let _permit = permit;
+            search(&inspector)
+        });
+        match searched.await {
+            Ok(Ok(found)) => Ok(found),
+            failed => {
+                if let Ok(Err(error)) = failed {
+                    tracing::error!(%error, "cannot read the history of the inspector");
+                }
+                Err(Problem::busy(
+                    "cannot read the history on disk; the log of the gateway has the cause",
+                    SEARCH_TIMEOUT,
+                ))
             }
-            return Err(Problem::busy(
-                "cannot read the history on disk; the log of the gateway has the cause",
-                SEARCH_TIMEOUT,
-            ));
-        };
-        Ok(found)
+        }
     }
 }

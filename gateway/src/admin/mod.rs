@@ -6,10 +6,13 @@
 //! three endpoints exist.
 
 mod access;
+mod acts;
 mod captured;
+mod configuration;
 mod connections;
 mod deliveries;
 mod endpoint;
+mod explanations;
 mod monitoring;
 mod page;
 mod problem;
@@ -17,10 +20,14 @@ mod query;
 mod response;
 mod server;
 mod session;
+mod status;
+mod stream;
 mod write_deadline;
 
 use std::sync::Arc;
 
+use hookgate_core::UnixTime;
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
@@ -28,6 +35,7 @@ use tokio::sync::Semaphore;
 use self::access::{Gatekeeper, User, Visit, check_origin};
 use self::connections::Connections;
 use self::endpoint::Endpoint;
+use self::explanations::Explanations;
 use self::problem::Problem;
 use self::response::Body;
 use self::server::Peer;
@@ -44,7 +52,10 @@ pub(crate) struct Admin {
     readiness: Readiness,
     connections: Connections,
     gatekeeper: Gatekeeper,
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
+    explanations: Explanations,
+    /// When the process started.
+    started: UnixTime,
 }
 
 /// A request to the API, whose user has a token.
@@ -58,35 +69,37 @@ impl Admin {
     pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
         Self {
             readiness: Readiness::new(Arc::clone(&gateway)),
+            started: gateway.gate().clock().now(),
             gateway,
             connections: Connections::default(),
             gatekeeper: Gatekeeper::default(),
-            searches: Semaphore::new(MAX_SEARCHES),
+            searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
+            explanations: Explanations::default(),
         }
     }
 
     /// Responds to one request.
     async fn respond(&self, request: Request<Incoming>, peer: &Peer<'_>) -> Response<Body> {
-        let endpoint = Endpoint::of(request.uri().path());
+        let (request, body) = request.into_parts();
         let Some(inspector) = self.gateway.inspector() else {
             return self.respond_without_inspector(&request).await;
         };
-        let Some(endpoint) = endpoint else {
+        let Some(endpoint) = Endpoint::of(request.uri.path()) else {
             return Problem::not_found("the API has no such endpoint").into_response();
         };
-        if let Some(allowed) = endpoint.refused_method(request.method()) {
+        if let Some(allowed) = endpoint.refused_method(&request.method) {
             return Problem::wrong_method(allowed).into_response();
         }
         if endpoint.is_for_monitoring() {
             return self.monitor(endpoint).await;
         }
-        let responded = self.inspect(endpoint, &request, inspector, peer).await;
-        responded.unwrap_or_else(Problem::into_response)
+        let responded = self.inspect(endpoint, &request, body, inspector, peer);
+        responded.await.unwrap_or_else(Problem::into_response)
     }
 
-    async fn respond_without_inspector(&self, request: &Request<Incoming>) -> Response<Body> {
-        match Endpoint::of(request.uri().path()) {
-            _ if Endpoint::Health.refused_method(request.method()).is_some() => {
+    async fn respond_without_inspector(&self, request: &Parts) -> Response<Body> {
+        match Endpoint::of(request.uri.path()) {
+            _ if Endpoint::Health.refused_method(&request.method).is_some() => {
                 response::text(StatusCode::METHOD_NOT_ALLOWED, "")
             }
             Some(endpoint) if endpoint.is_for_monitoring() => self.monitor(endpoint).await,
@@ -101,7 +114,8 @@ impl Admin {
     async fn inspect(
         &self,
         endpoint: Endpoint<'_>,
-        request: &Request<Incoming>,
+        request: &Parts,
+        body: Incoming,
         inspector: &Arc<Inspector>,
         peer: &Peer<'_>,
     ) -> Result<Response<Body>, Problem> {
@@ -109,6 +123,7 @@ impl Admin {
             Endpoint::Page("/") => Visit::Page,
             _ => Visit::Data,
         };
+        // The access is read again for each request, so a reload applies at once.
         let user = {
             let access = inspector.access();
             check_origin(request, &access.hosts, visit)?;
@@ -116,34 +131,38 @@ impl Admin {
                 return page(path);
             }
             let gatekeeper = &self.gatekeeper;
-            gatekeeper.authenticate(&access, request.headers(), peer.address)?
+            gatekeeper.authenticate(&access, &request.headers, peer.address)?
         };
         let api = ApiRequest {
             admin: self,
             inspector,
             user,
         };
-        let query = request.uri().query();
+        let query = request.uri.query();
         match endpoint {
-            Endpoint::Deliveries => api.list(query).await,
-            endpoint => {
-                query::expect_none(query)?;
-                api.respond(endpoint).await
-            }
+            Endpoint::Deliveries => return api.list(query).await,
+            Endpoint::Stream => return api.stream(query, peer),
+            _ => query::expect_none(query)?,
+        }
+        match endpoint {
+            Endpoint::Session => Ok(api.session()),
+            Endpoint::Delivery(id) => api.delivery(id).await,
+            Endpoint::Explanation(id) => api.explanation(id).await,
+            Endpoint::Capture(id) => api.capture(id).await,
+            Endpoint::Body(id) => api.captured_body(id).await,
+            Endpoint::Status => Ok(api.status()),
+            Endpoint::Configuration => Ok(api.configuration()),
+            Endpoint::Resend(id) => api.resend(id, request, body).await,
+            Endpoint::Forget => api.forget(request, body).await,
+            // The other endpoints have responded.
+            _ => Err(Problem::not_found("the API has no such endpoint")),
         }
     }
 }
 
 impl ApiRequest<'_> {
-    /// Responds to a request without parameters.
-    async fn respond(&self, endpoint: Endpoint<'_>) -> Result<Response<Body>, Problem> {
-        match endpoint {
-            Endpoint::Session => self.session().await,
-            Endpoint::Delivery(id) => self.delivery(id).await,
-            Endpoint::Capture(id) => self.capture(id).await,
-            Endpoint::Body(id) => self.captured_body(id).await,
-            _ => Err(Problem::not_found("this endpoint does not exist yet")),
-        }
+    fn now(&self) -> UnixTime {
+        self.admin.gateway.gate().clock().now()
     }
 }
 

@@ -75,6 +75,16 @@ impl Problem {
         self
     }
 
+    /// Returns what happened, and what the user can do.
+    pub(super) fn into_detail(self) -> String {
+        self.detail.into_owned()
+    }
+
+    /// Whether the gateway or the upstream is the cause.
+    pub(super) fn is_server_error(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// Returns the response.
     pub(super) fn into_response(self) -> Response<Body> {
         let document = json!({

@@ -73,11 +73,6 @@ pub(super) fn events(body: Body) -> Response<Body> {
     response
 }
 
-/// Returns an empty body.
-pub(super) fn empty() -> Body {
-    Full::default().boxed_unsync()
-}
-
 fn bytes(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
     let len = body.len();
     let mut response = Response::new(Full::new(body).boxed_unsync());

@@ -4,7 +4,6 @@ use http::Response;
 use serde::Serialize;
 
 use super::ApiRequest;
-use super::problem::Problem;
 use super::response::{self, Body};
 use crate::telemetry::access_log::Timestamp;
 
@@ -19,12 +18,12 @@ struct Session<'s> {
 
 impl ApiRequest<'_> {
     /// Names the token of the user and its permission.
-    pub(super) async fn session(&self) -> Result<Response<Body>, Problem> {
-        Ok(response::json(&Session {
+    pub(super) fn session(&self) -> Response<Body> {
+        response::json(&Session {
             name: &self.user.name,
             may: self.user.may.name(),
             version: env!("CARGO_PKG_VERSION"),
             since: Timestamp(self.since(self.inspector.stats().since)),
-        }))
+        })
     }
 }

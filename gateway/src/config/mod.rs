@@ -10,6 +10,7 @@ mod network;
 mod read;
 mod schema;
 mod secrets;
+mod shown;
 mod startup_settings;
 mod store;
 mod upstream;
@@ -36,6 +37,7 @@ pub(crate) use self::network::Network;
 pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
+pub(crate) use self::shown::ShownConfig;
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;
 pub(crate) use self::upstream::{
@@ -69,6 +71,7 @@ pub struct Config {
     pub(crate) from_environment: Vec<String>,
     /// Settings that are allowed and risky.
     pub(crate) warnings: Vec<Problem>,
+    pub(crate) shown: ShownConfig,
 }
 
 /// An address that accepts deliveries over TLS.
@@ -159,6 +162,7 @@ impl RawConfig {
         let mut config = read::read(&self.table)
             .map_err(|problems| environment::name_variables(problems, &self.from_environment))?;
         config.from_environment = self.from_environment;
+        config.shown = ShownConfig::new(&self.table);
         Ok(config)
     }
 }

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use hookgate_core::Problems;
 use hookgate_core::internal::Report;
 
-use super::{Config, InspectorStorage, Network, ReplayConfig, ShutdownConfig, TlsListener};
+use super::{
+    Config, InspectorStorage, Network, ReplayConfig, ShutdownConfig, StoreConfig, TlsListener,
+};
 use crate::telemetry::access_log::AccessLogTarget;
 
 /// What to do about a setting that a reload cannot change.
@@ -38,6 +40,16 @@ impl StartupSettings {
             access_log: config.access_log.clone(),
             inspector: inspector_storage(config),
         }
+    }
+
+    /// Returns the TLS listeners, with their current certificates.
+    pub(crate) fn tls_listeners(&self) -> &[TlsListener] {
+        &self.tls
+    }
+
+    /// Returns the settings of the replay store.
+    pub(crate) fn store(&self) -> &StoreConfig {
+        &self.replay.store
     }
 
     /// Checks that `config` has the same startup settings.

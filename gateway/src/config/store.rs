@@ -19,6 +19,15 @@ pub(crate) enum StoreConfig {
 }
 
 impl StoreConfig {
+    /// Returns the value of the key `store`.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Memory { .. } => "memory",
+            Self::Disk { .. } => "disk",
+            Self::Redis(_) => "redis",
+        }
+    }
+
     /// Returns the maximum number of events. `None` for Redis, whose own `maxmemory` limits it.
     pub(crate) fn max_entries(&self) -> Option<u64> {
         match self {

@@ -79,7 +79,11 @@ pub(crate) fn load_watched(path: &Path) -> (WatchedFiles, Result<Config, Problem
         files.sort();
         files.dedup();
         if watched.has_the_files(&files) {
-            return (watched, raw.and_then(RawConfig::read));
+            let config = raw.and_then(RawConfig::read).map(|mut config| {
+                config.shown.file = Some(path.to_owned());
+                config
+            });
+            return (watched, config);
         }
         watched = WatchedFiles::read_versions(files);
     }

@@ -8,12 +8,14 @@ pub(crate) mod capture;
 pub(crate) mod fair_queue;
 pub(crate) mod filter;
 pub(crate) mod history;
+pub(crate) mod key_usage;
 mod open_error;
 mod rate_budget;
 pub(crate) mod rates;
 pub(crate) mod record;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,12 +25,14 @@ use arc_swap::{ArcSwap, Guard};
 use crossbeam_queue::ArrayQueue;
 use hookgate_core::UnixTime;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::capture::{CaptureBudget, CaptureDraft, CaptureFiles, Captured, Captures, RawCapture};
 use self::fair_queue::Class;
 use self::filter::Filter;
 use self::history::{Batch, DiskHistory, MemoryHistory, Page};
+use self::key_usage::{KeyUsage, KeyUse};
 pub(crate) use self::open_error::OpenInspectorError;
 use self::rates::{Rate, Rates};
 use self::record::DeliveryRecord;
@@ -38,6 +42,8 @@ use crate::stream::client_network;
 
 /// Maximum number of requests that wait for the thread of the inspector.
 const MAX_QUEUED: usize = 8192;
+/// Maximum number of open event streams.
+const MAX_STREAMS: usize = 64;
 /// The number of parts into which client networks are divided. One client fills one part only.
 const NETWORK_PARTS: u64 = 64;
 
@@ -66,6 +72,7 @@ pub(crate) struct Inspector {
     keep: usize,
     /// The number of the newest record.
     newest: watch::Sender<u64>,
+    streams: Arc<Semaphore>,
     hasher: RandomState,
 }
 
@@ -75,6 +82,7 @@ struct State {
     records: MemoryHistory,
     captures: Captures,
     rates: Rates,
+    keys: KeyUsage,
 }
 
 /// A record with its capture.
@@ -97,7 +105,7 @@ pub(crate) struct Stats {
 }
 
 /// How full the store of captures is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct CaptureStats {
     pub(crate) count: usize,
     pub(crate) bytes: usize,
@@ -137,6 +145,7 @@ impl Inspector {
                 records: MemoryHistory::new(storage.keep),
                 captures: Captures::new(),
                 rates: Rates::default(),
+                keys: KeyUsage::default(),
             }),
             disk: storage
                 .history
@@ -145,6 +154,7 @@ impl Inspector {
                 .transpose()?,
             keep: storage.keep,
             newest: watch::Sender::new(0),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             hasher: RandomState::new(),
         })
     }
@@ -242,16 +252,6 @@ impl Inspector {
         }
     }
 
-    /// Returns the capture of each record, if it still exists.
-    pub(crate) fn captures_of(
-        &self,
-        records: &[Arc<DeliveryRecord>],
-    ) -> Vec<Option<Arc<Captured>>> {
-        let captures = &self.state.lock().captures;
-        let of = |record: &Arc<DeliveryRecord>| captures.get(record.seq);
-        records.iter().map(of).collect()
-    }
-
     /// Returns the newest `limit` records after the number `after`, for a stream.
     pub(crate) fn after(&self, filter: &Filter, after: u64, limit: usize) -> Batch {
         self.state.lock().records.after(filter, after, limit)
@@ -260,6 +260,21 @@ impl Inspector {
     /// Returns a receiver of the number of the newest record.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
+    }
+
+    /// Counts an event stream as open until the permit is dropped. Returns `None` at the limit.
+    pub(crate) fn open_stream(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.streams).try_acquire_owned().ok()
+    }
+
+    /// Returns the number of open event streams.
+    pub(crate) fn open_streams(&self) -> usize {
+        MAX_STREAMS - self.streams.available_permits()
+    }
+
+    /// Returns the keys of `source` that have verified a delivery.
+    pub(crate) fn key_usage(&self, source: &str) -> BTreeMap<String, KeyUse> {
+        self.state.lock().keys.of_source(source)
     }
 
     /// Returns the counts of the last quarter of an hour.

@@ -183,8 +183,10 @@ impl Worker {
                 records,
                 captures,
                 rates,
+                keys,
             } = &mut *state;
             rates.count(&record);
+            keys.count(&record);
             if let Some(captured) = captured {
                 captures.insert(record.seq, class, captured, config.max_bytes);
             }

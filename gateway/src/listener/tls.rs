@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use hookgate_core::UnixTime;
 use pingora_core::listeners::tls::Acceptor;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use crate::pem::{FileProblem, certificates, private_key, read, roots};
 
@@ -25,7 +28,20 @@ pub(crate) struct ServerFiles {
 /// The TLS configuration of a listener.
 pub(crate) struct ServerTls {
     files: ServerFiles,
-    acceptor: ArcSwap<Acceptor>,
+    loaded: ArcSwap<Loaded>,
+}
+
+/// The contents of the files.
+struct Loaded {
+    acceptor: Arc<Acceptor>,
+    certificate: Option<CertificateFacts>,
+}
+
+/// What the operator must know about the certificate of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateFacts {
+    pub(crate) subject: String,
+    pub(crate) not_after: UnixTime,
 }
 
 impl ServerTls {
@@ -35,21 +51,26 @@ impl ServerTls {
     ///
     /// Returns a [`FileProblem`] if a file cannot be read or is not valid.
     pub(crate) fn load(files: ServerFiles) -> Result<Self, FileProblem> {
-        let acceptor = files.acceptor()?;
+        let loaded = files.load()?;
         Ok(Self {
             files,
-            acceptor: ArcSwap::from_pointee(acceptor),
+            loaded: ArcSwap::from_pointee(loaded),
         })
     }
 
     /// Returns the acceptor for the next connection.
     pub(crate) fn acceptor(&self) -> Arc<Acceptor> {
-        self.acceptor.load_full()
+        Arc::clone(&self.loaded.load().acceptor)
+    }
+
+    /// Returns the facts about the certificate. `None` if it cannot be parsed.
+    pub(crate) fn certificate(&self) -> Option<CertificateFacts> {
+        self.loaded.load().certificate.clone()
     }
 
     /// Uses the certificates of `new` for later connections.
     pub(crate) fn adopt(&self, new: &Self) {
-        self.acceptor.store(new.acceptor());
+        self.loaded.store(new.loaded.load_full());
     }
 
     /// Returns a description for the `check` command.
@@ -66,8 +87,9 @@ impl ServerTls {
 }
 
 impl ServerFiles {
-    fn acceptor(&self) -> Result<Acceptor, FileProblem> {
+    fn load(&self) -> Result<Loaded, FileProblem> {
         let chain = certificates("cert", &self.cert, &read("cert", &self.cert)?)?;
+        let certificate = chain.first().and_then(|leaf| CertificateFacts::of(leaf));
         let key = private_key(&self.key, &read("key", &self.key)?)?;
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -88,7 +110,23 @@ impl ServerFiles {
             ("key", format!("{key} does not match {cert}: {error}"))
         })?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Acceptor::from_server_config(Arc::new(config)))
+        let acceptor = Acceptor::from_server_config(Arc::new(config));
+        Ok(Loaded {
+            acceptor: Arc::new(acceptor),
+            certificate,
+        })
+    }
+}
+
+impl CertificateFacts {
+    fn of(der: &[u8]) -> Option<Self> {
+        let certificate = Certificate::from_der(der).ok()?;
+        let facts = certificate.tbs_certificate();
+        let not_after = facts.validity().not_after.to_unix_duration().as_secs();
+        Some(Self {
+            subject: facts.subject().to_string(),
+            not_after: UnixTime::from_secs(i64::try_from(not_after).ok()?),
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use hookgate_core::internal::ErrorChain;
 use hookgate_core::{Chunk, ReplayKey, UnixTime, Verified};
 use hookgate_gate::{BodyError, BodySource, ObservedVerdict, Reason, Refusal};
 use http::HeaderMap;
+use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
@@ -49,11 +50,21 @@ pub(crate) struct AccessRecord<'g> {
     body_bytes: Option<usize>,
     server: Option<SocketAddr>,
     replay_keys: ReplayKeys,
+    resent: Option<Resent>,
     verify: Option<Duration>,
     claim: Option<Duration>,
     upstream: Option<Duration>,
     span: Option<Span>,
     is_written: bool,
+}
+
+/// Where a delivery comes from that an operator sends again.
+#[derive(Debug)]
+pub(crate) struct Resent {
+    /// The name of the operator's token.
+    pub(crate) by: String,
+    /// The request id of the original.
+    pub(crate) from: String,
 }
 
 impl<'g> AccessRecord<'g> {
@@ -78,6 +89,7 @@ impl<'g> AccessRecord<'g> {
             body_bytes: None,
             server: None,
             replay_keys: ReplayKeys::new(),
+            resent: None,
             verify: None,
             claim: None,
             upstream: None,
@@ -115,6 +127,17 @@ impl<'g> AccessRecord<'g> {
     /// metrics.
     pub(crate) fn verified(&mut self, route: &Route, verified: &Verified) {
         route.metrics.verified(verified, self.now());
+        self.describe(verified);
+    }
+
+    /// Records a delivery that an operator sends again. Its key and its age count no second time.
+    pub(crate) fn resent(&mut self, route: &Arc<Route>, verified: &Verified, resent: Resent) {
+        self.route = Some(Arc::clone(route));
+        self.resent = Some(resent);
+        self.describe(verified);
+    }
+
+    fn describe(&mut self, verified: &Verified) {
         self.body_bytes = Some(verified.body().len());
         if self.gateway.describes_requests() {
             self.key_id = Some(verified.key_id().to_owned());
@@ -142,6 +165,16 @@ impl<'g> AccessRecord<'g> {
         if self.gateway.inspector().is_some() {
             self.replay_keys = replay_keys.collect();
         }
+    }
+
+    /// Returns the address of the client.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
+    /// Returns whether the record has the keys of the events.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.replay_keys.is_empty()
     }
 
     /// Records and counts a handshake of the provider.
@@ -259,7 +292,8 @@ impl<'g> AccessRecord<'g> {
         let capture = self.take_capture(downstream);
         if self.gateway.describes_requests() {
             let route = self.route.as_deref();
-            let mut request = request_facts::collect(route, downstream);
+            let content_length = downstream.declared_len();
+            let mut request = request_facts::collect(route, downstream.request(), content_length);
             if let Some(route) = route.filter(|_| self.is_senders_fault()) {
                 let arrived = self.now().minus(self.start.elapsed());
                 let signed =
@@ -275,6 +309,21 @@ impl<'g> AccessRecord<'g> {
             }
             self.write(Some(&request), capture);
         }
+    }
+
+    /// Ends the record of a delivery that an operator sends again. `head` is that of the original.
+    /// Returns the request id, the outcome and the status.
+    pub(crate) fn end_resent(
+        mut self,
+        head: &RequestHeader,
+    ) -> (String, RequestOutcome, Option<u16>) {
+        let ended = (self.id.clone(), self.outcome, self.status);
+        if self.gateway.describes_requests() {
+            let route = self.route.clone();
+            let request = request_facts::collect(route.as_deref(), head, None);
+            self.write(Some(&request), None);
+        }
+        ended
     }
 
     /// Takes the capture of the request, if its source captures such a request.
@@ -340,6 +389,8 @@ impl<'g> AccessRecord<'g> {
             claim: self.claim,
             upstream_wait: self.upstream,
             total: self.start.elapsed(),
+            resent_by: self.resent.as_ref().map(|resent| resent.by.as_str()),
+            resent_from: self.resent.as_ref().map(|resent| resent.from.as_str()),
         }
     }
 
@@ -353,6 +404,10 @@ impl AccessRecord<'_> {
     fn inspected(&mut self, request: Option<&RequestFacts<'_>>) -> DeliveryRecord {
         let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let total = self.start.elapsed();
+        let (resent_by, resent_from) = match self.resent.take() {
+            Some(Resent { by, from }) => (Some(by), Some(from)),
+            None => (None, None),
+        };
         let route = self.route.as_deref();
         let source = route.map(|route| &route.source);
         let upstream = self.upstream.and(route).map(|route| route.upstream.name());
@@ -385,6 +440,8 @@ impl AccessRecord<'_> {
             claim_us: self.claim.map(us),
             upstream_us: self.upstream.map(us),
             total_us: us(total),
+            resent_by,
+            resent_from,
             request_id: std::mem::take(&mut self.id),
             replay_keys: std::mem::take(&mut self.replay_keys),
             ..DeliveryRecord::default()

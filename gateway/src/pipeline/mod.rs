@@ -10,5 +10,6 @@ pub(crate) mod grpc_relay;
 pub(crate) mod refuse;
 pub(crate) mod request_facts;
 pub(crate) mod request_id;
+pub(crate) mod resend;
 pub(crate) mod respond;
 pub(crate) mod route;

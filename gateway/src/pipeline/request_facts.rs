@@ -9,7 +9,6 @@ use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::RequestHeader;
 
-use crate::pipeline::downstream::Downstream;
 use crate::pipeline::route::Route;
 use crate::telemetry::access_log::{RequestFacts, SenderText, SignedHeaders};
 
@@ -20,20 +19,21 @@ const MAX_PATH: usize = 200;
 /// Maximum number of headers that are described.
 const MAX_HEADERS: usize = 12;
 
-/// Collects the facts about a request. `route` is `None` if no source has the request.
+/// Collects the facts about a request. `route` is `None` if no source has the request, and
+/// `content_length` is `None` if the request does not declare the length of its body.
 ///
 /// Nothing is copied, apart from the target of a request without a source.
 pub(crate) fn collect<'d>(
     route: Option<&Route>,
-    downstream: &'d Downstream<'_>,
+    request: &'d RequestHeader,
+    content_length: Option<u64>,
 ) -> RequestFacts<'d> {
-    let request = downstream.request();
     let delivery_id = route.and_then(|route| route.source.delivery_id_header());
     RequestFacts {
         method: request.method.as_str(),
         path: cut(request.uri.path(), MAX_PATH),
         request_target: route.is_none().then(|| request_target(request)),
-        content_length: downstream.declared_len(),
+        content_length,
         content_type: text(&request.headers, &CONTENT_TYPE),
         user_agent: text(&request.headers, &USER_AGENT),
         delivery_id: delivery_id.and_then(|header| text(&request.headers, header)),

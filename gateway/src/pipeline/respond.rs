@@ -76,13 +76,8 @@ impl Gateway {
         // Only a gRPC client reads trailers.
         let buffer = (downstream.audience() == Audience::Grpc).then(ResponseBuffer::default);
         let settling = async {
-            let end = loop {
-                match response.chunk().await {
-                    Ok(Some(chunk)) => buffer.iter().for_each(|buffer| buffer.push(&chunk)),
-                    Ok(None) => break response.trailers().await,
-                    Err(error) => break Err(error),
-                }
-            };
+            let push = |chunk: &Bytes| buffer.iter().for_each(|buffer| buffer.push(chunk));
+            let end = read_to_end(&mut response, push).await;
             let outcome = grpc_outcome(response.head(), &end);
             settlement.settle(outcome).await;
             response.finish(Reuse::if_read(end.is_ok()));
@@ -153,8 +148,19 @@ async fn respond_no_content(downstream: &mut Downstream<'_>, record: &AccessReco
     }
 }
 
+/// Reads a response to its end, and returns its trailers.
+pub(super) async fn read_to_end(
+    response: &mut UpstreamResponse<'_>,
+    mut push: impl FnMut(&Bytes),
+) -> Result<Option<HeaderMap>, ResponseTruncated> {
+    while let Some(chunk) = response.chunk().await? {
+        push(&chunk);
+    }
+    response.trailers().await
+}
+
 /// Returns the outcome of a gRPC call by its response, which was read to its end.
-fn grpc_outcome(
+pub(super) fn grpc_outcome(
     head: &ResponseHeader,
     end: &Result<Option<HeaderMap>, ResponseTruncated>,
 ) -> Outcome {

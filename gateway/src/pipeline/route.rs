@@ -18,6 +18,8 @@ use crate::upstream::{REQUEST_ID, Upstream};
 /// A source with its upstream and its metrics.
 #[derive(Debug)]
 pub(crate) struct Route {
+    /// The path of its requests.
+    pub(crate) path: String,
     pub(crate) source: Source,
     pub(crate) upstream: Arc<Upstream>,
     /// Whether responses name the reason of a refusal.
@@ -68,6 +70,7 @@ impl Routes {
                 continue;
             };
             let route = Arc::new(Route {
+                path: path.clone(),
                 metrics: SourceMetrics::new(metrics, &source),
                 upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
                 captured: (capture != CaptureScope::None)
@@ -94,6 +97,11 @@ impl Routes {
             let of_hosts = routes.hosts.iter().map(|(_, route)| route);
             routes.any.iter().chain(of_hosts)
         })
+    }
+
+    /// Returns the route of the source `name`.
+    pub(crate) fn of_source(&self, name: &str) -> Option<&Arc<Route>> {
+        self.iter().find(|route| route.source.name() == name)
     }
 
     /// Returns the route of a request.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hookgate_core::Problems;
 use hookgate_gate::Source;
 
-use crate::config::{Config, Limits, UpstreamConfig};
+use crate::config::{Config, Limits, ShownConfig, UpstreamConfig};
 use crate::pipeline::route::Routes;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -20,6 +20,8 @@ pub(crate) struct RuntimeState {
     pub(crate) limits: Limits,
     upstreams: BTreeMap<String, (UpstreamConfig, Arc<Upstream>)>,
     pub(crate) longest_delivery: Duration,
+    /// The configuration, without secrets.
+    pub(crate) shown: ShownConfig,
     /// Counts the reloads. A delivery compares it to notice that a reload overtook it.
     pub(crate) version: u64,
 }
@@ -63,6 +65,7 @@ impl RuntimeState {
             limits: config.limits,
             upstreams,
             longest_delivery,
+            shown: config.shown,
             version: previous.map_or(0, |previous| previous.version + 1),
         })
     }

@@ -18,6 +18,7 @@ mod response;
 pub(crate) mod tls;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -124,6 +125,14 @@ impl Upstream {
     pub(crate) fn unhealthy_backends(&self) -> usize {
         let backends = self.backends();
         backends.iter().filter(|b| b.is_unhealthy()).count()
+    }
+
+    /// Returns the address of each backend, and whether it is healthy.
+    pub(crate) fn backend_health(&self) -> Vec<(SocketAddr, bool)> {
+        let backends = self.backends();
+        let all = backends.iter();
+        all.map(|backend| (backend.address, !backend.is_unhealthy()))
+            .collect()
     }
 
     /// Returns the number of requests in progress.

@@ -41,6 +41,8 @@ pub(crate) struct ForwardContext<'c> {
     /// Whether the signature covers the sender's `x-request-id`, which is then forwarded
     /// unchanged.
     pub(crate) request_id_is_signed: bool,
+    /// Whether an operator sends the delivery again.
+    pub(crate) is_resent: bool,
     /// Trace headers, which replace the ones of the sender.
     pub(crate) trace: &'c HeaderMap,
 }
@@ -147,7 +149,7 @@ impl<'r> Request<'r> {
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// Maximum number of fields that the gateway writes.
-const MAX_GATEWAY_HEADERS: usize = 15;
+const MAX_GATEWAY_HEADERS: usize = 16;
 
 impl ForwardContext<'_> {
     /// Returns whether only the gateway may send this field.
@@ -191,6 +193,9 @@ impl ForwardContext<'_> {
             if let Some(event_type) = verified.event_type() {
                 set("hookgate-event-type", event_type);
             }
+        }
+        if self.is_resent {
+            set("hookgate-resent", "true");
         }
         let request_id = match self.request_id_is_signed {
             true => "hookgate-request-id",

@@ -347,7 +347,7 @@ pub const KEY_METRICS: [&str; 3] = [
 ];
 
 /// The documented metrics of every gateway.
-pub const METRICS: [&str; 23] = [
+pub const METRICS: [&str; 28] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_unhealthy_servers",
     "hookgate_upstream_requests_in_flight",
@@ -370,8 +370,16 @@ pub const METRICS: [&str; 23] = [
     "hookgate_config_reloads_total",
     "hookgate_signature_age_seconds",
     "hookgate_log_lines_dropped_total",
+    "hookgate_inspector_records_dropped_total",
+    "hookgate_inspector_captures_dropped_total",
+    "hookgate_inspector_capture_bytes",
+    "hookgate_inspector_streams",
+    "hookgate_inspector_acts_total",
     "hookgate_build_info",
 ];
+
+/// The metric that only a gateway with a TLS listener has.
+pub const TLS_METRIC: &str = "hookgate_tls_certificate_expiry_timestamp_seconds";
 
 #[tokio::test]
 async fn every_documented_metric_exists() {

@@ -19,7 +19,7 @@ use hookgate_core::Problems;
 use hookgate_core::internal::{Report, Section};
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, ShownConfig};
 
 /// Reads all tables and checks the values that belong together.
 ///
@@ -86,6 +86,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         routes,
         from_environment: Vec::new(),
         warnings,
+        shown: ShownConfig::default(),
     }))
 }
 

@@ -40,6 +40,10 @@ pub(crate) struct Line<'l> {
     pub(crate) claim: Option<Duration>,
     pub(crate) upstream_wait: Option<Duration>,
     pub(crate) total: Duration,
+    /// The name of the token that sent the delivery again.
+    pub(crate) resent_by: Option<&'l str>,
+    /// The request id of the delivery that was sent again.
+    pub(crate) resent_from: Option<&'l str>,
 }
 
 /// The value of a field.
@@ -156,6 +160,8 @@ impl Line<'_> {
         add("upstream_us", self.upstream_wait.map(micros));
         add("total_us", Some(micros(self.total)));
         add("request_id", Some(Value::Name(self.request_id)));
+        add("resent_by", self.resent_by.map(Value::Name));
+        add("resent_from", self.resent_from.map(Value::Name));
     }
 }
 
@@ -300,6 +306,8 @@ mod tests {
             claim: None,
             upstream_wait: None,
             total: Duration::from_micros(9),
+            resent_by: None,
+            resent_from: None,
         }
     }
 

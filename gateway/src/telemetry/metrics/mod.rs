@@ -3,6 +3,7 @@
 //! The handles for each source, key and upstream are looked up when the configuration is read
 //! ([`SourceMetrics`], [`UpstreamMetrics`]), so that a delivery only increments counters.
 
+mod inspector;
 mod keys;
 mod registry;
 mod source;
@@ -17,10 +18,14 @@ use prometheus::{
     Registry, Result, TextEncoder,
 };
 
+use self::inspector::InspectorMetrics;
+pub(crate) use self::inspector::{Act, ActResult};
 use self::keys::KeyMetrics;
 use self::registry::Registrar;
 pub(crate) use self::source::SourceMetrics;
 pub(crate) use self::upstream::UpstreamMetrics;
+use crate::config::TlsListener;
+use crate::inspector::Inspector;
 
 /// Buckets from 1 ms to 30 s, with the timeouts of common providers: 3, 5, 8 and 10 s.
 const RESPONSE_SECONDS: [f64; 14] = [
@@ -54,6 +59,8 @@ pub(crate) struct Metrics {
     connections: ConnectionMetrics,
     replay: ReplayMetrics,
     keys: KeyMetrics,
+    inspector: InspectorMetrics,
+    certificate_expiry: IntGaugeVec,
     config_reloads: IntCounterVec,
     log_lines_dropped: IntCounter,
 }
@@ -133,6 +140,12 @@ impl Metrics {
             connections: ConnectionMetrics::new(&registrar)?,
             replay: ReplayMetrics::new(&registrar)?,
             keys: KeyMetrics::new(&registrar)?,
+            inspector: InspectorMetrics::new(&registrar)?,
+            certificate_expiry: registrar.gauges(
+                "hookgate_tls_certificate_expiry_timestamp_seconds",
+                "End of the validity of the certificate of a listener, in seconds since 1970.",
+                "listen",
+            )?,
             config_reloads: registrar.counters(
                 "hookgate_config_reloads_total",
                 "Reloads of the configuration by result: success or failure.",
@@ -213,6 +226,27 @@ impl Metrics {
             .set(gauge_value(unverified_bytes));
         self.connections.limit.set(gauge_value(connections_limit));
         self.upstreams.set_gauges(upstreams);
+    }
+
+    /// Counts what an operator changes by the inspector.
+    pub(crate) fn count_act(&self, act: Act, result: ActResult) {
+        self.inspector.count_act(act, result);
+    }
+
+    /// Sets the metrics that the inspector counts itself.
+    pub(crate) fn set_inspector(&self, inspector: &Inspector) {
+        self.inspector.set(inspector);
+    }
+
+    /// Sets the end of the validity of each listener's certificate.
+    pub(crate) fn set_certificates(&self, listeners: &[TlsListener]) {
+        for listener in listeners {
+            if let Some(certificate) = listener.tls.certificate() {
+                let listen = listener.listen.to_string();
+                let expiry = self.certificate_expiry.with_label_values(&[&listen]);
+                expiry.set(certificate.not_after.secs());
+            }
+        }
     }
 
     /// Sets the metrics of the keys that the sources have fetched.

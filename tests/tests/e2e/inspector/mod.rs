@@ -1,9 +1,12 @@
 //! The inspector: its API at the admin address, who may use it, and what it shows.
 
 mod access;
+mod acts;
 mod api;
 mod captures;
 mod overrides;
+mod status;
+mod stream;
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,8 @@ use hookgate_tests::{
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 /// A token that may act.
@@ -91,6 +96,23 @@ impl ApiCall {
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().entry("host").or_insert(host);
         send(gateway.admin(), request).await
+    }
+
+    /// Sends the request, and returns the status without waiting for the body.
+    async fn send_head(&self, gateway: &Gateway) -> StatusCode {
+        let mut connection = TcpStream::connect(gateway.admin())
+            .await
+            .expect("the admin address accepts connections");
+        let head = format!(
+            "{} {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n",
+            self.method,
+            self.path,
+            self.headers["authorization"].to_str().expect("visible"),
+        );
+        connection.write_all(head.as_bytes()).await.expect("sent");
+        let mut start = [0; 12];
+        connection.read_exact(&mut start).await.expect("a response");
+        StatusCode::from_bytes(&start[9..]).expect("a status")
     }
 
     /// Sends the request, and returns the JSON of a successful response.

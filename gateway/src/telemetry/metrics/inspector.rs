@@ -1,0 +1,95 @@
+//! The metrics of the inspector.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Result};
+
+use super::registry::Registrar;
+use super::{gauge_value, raise_to};
+use crate::inspector::Inspector;
+
+/// What an operator changes by the inspector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act {
+    Resend,
+    Forget,
+}
+
+/// How an act ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ActResult {
+    Done,
+    /// The gateway refused it, and nothing has changed.
+    Refused,
+    /// The upstream or the replay store failed.
+    Failed,
+}
+
+/// The metrics of the inspector. They stay zero without one.
+#[derive(Debug)]
+pub(super) struct InspectorMetrics {
+    records_dropped: IntCounter,
+    captures_dropped: IntCounter,
+    capture_bytes: IntGauge,
+    streams: IntGauge,
+    acts: IntCounterVec,
+}
+
+impl InspectorMetrics {
+    pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self> {
+        let metrics = Self {
+            records_dropped: registrar.counter(
+                "hookgate_inspector_records_dropped_total",
+                "Requests that the inspector did not record because its queue was full.",
+            )?,
+            captures_dropped: registrar.counter(
+                "hookgate_inspector_captures_dropped_total",
+                "Requests that were not captured because there was no memory.",
+            )?,
+            capture_bytes: registrar.gauge(
+                "hookgate_inspector_capture_bytes",
+                "Memory of the captured requests in bytes.",
+            )?,
+            streams: registrar.gauge(
+                "hookgate_inspector_streams",
+                "Open event streams of the inspector.",
+            )?,
+            acts: registrar.counters(
+                "hookgate_inspector_acts_total",
+                "Resends and forgotten events by result: done, refused or failed.",
+                &["act", "result"],
+            )?,
+        };
+        for act in [Act::Resend, Act::Forget] {
+            for result in [ActResult::Done, ActResult::Refused, ActResult::Failed] {
+                metrics.act(act, result);
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// Counts an act.
+    pub(super) fn count_act(&self, act: Act, result: ActResult) {
+        self.act(act, result).inc();
+    }
+
+    fn act(&self, act: Act, result: ActResult) -> IntCounter {
+        let act = match act {
+            Act::Resend => "resend",
+            Act::Forget => "forget",
+        };
+        let result = match result {
+            ActResult::Done => "done",
+            ActResult::Refused => "refused",
+            ActResult::Failed => "failed",
+        };
+        self.acts.with_label_values(&[act, result])
+    }
+
+    /// Sets the metrics that the inspector counts itself.
+    pub(super) fn set(&self, inspector: &Inspector) {
+        let stats = inspector.stats();
+        raise_to(&self.records_dropped, stats.records_dropped);
+        raise_to(&self.captures_dropped, stats.captures.dropped);
+        self.capture_bytes.set(gauge_value(stats.captures.bytes));
+        self.streams.set(gauge_value(inspector.open_streams()));
+    }
+}

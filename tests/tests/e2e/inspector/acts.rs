@@ -1,0 +1,219 @@
+//! Resend and forget: their conditions, their marks, and their traces in log and metrics.
+
+use hookgate_tests::{Behaviour, Gateway, Upstream};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{ApiCall, SUPPORT, deliver, deliver_forged, deliveries, start};
+
+/// Starts a gateway that captures every delivery.
+async fn start_capturing() -> (Gateway, Upstream) {
+    start("capture = \"all\"").await
+}
+
+fn resend(id: &Value) -> ApiCall {
+    let id = id.as_str().expect("an id");
+    ApiCall::post(&format!("/api/deliveries/{id}/resend"), &json!({}))
+}
+
+fn forget(body: &Value) -> ApiCall {
+    ApiCall::post("/api/events/forget", body)
+}
+
+#[tokio::test]
+async fn a_delivery_is_sent_again_with_a_mark() {
+    let (gateway, upstream) = start_capturing().await;
+    deliver(&gateway, "evt_1").await;
+    let original = deliveries(&gateway, "", 1).await.remove(0);
+    assert_eq!(original["capture"], "complete");
+    let resent = resend(&original["request_id"]).json(&gateway).await;
+    assert_eq!(resent["outcome"], "forwarded");
+    assert_eq!(resent["status"], 204);
+    let requests = upstream.take_received();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].body, requests[1].body);
+    assert!(!requests[0].headers.contains_key("hookgate-resent"));
+    assert_eq!(requests[1].headers["hookgate-resent"], "true");
+    assert_eq!(requests[1].headers["hookgate-event-id"], "evt_1");
+    let id = resent["request_id"].as_str().expect("an id");
+    assert_eq!(requests[1].headers["x-request-id"], id);
+
+    let record = deliveries(&gateway, &format!("q={id}"), 1).await.remove(0);
+    assert_eq!(record["resent_by"], "ops");
+    assert_eq!(record["resent_from"], original["request_id"]);
+    assert_eq!(record["event_id"], "evt_1");
+    assert_eq!(record["path"], "/hooks/beatapi");
+    gateway.wait_for_log("\"resent_by\":\"ops\"").await;
+    gateway.wait_for_log("delivery sent again").await;
+    let metrics = gateway.get_admin("/metrics").await;
+    for line in [
+        "hookgate_inspector_acts_total{act=\"resend\",result=\"done\"} 1",
+        "hookgate_deliveries_total{outcome=\"forwarded\",source=\"beatapi\"} 2",
+        "hookgate_key_matches_total{key=\"1\",source=\"beatapi\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    // The delivery was settled, so the provider's own retry is a duplicate.
+    deliver(&gateway, "evt_1").await;
+    assert!(upstream.take_received().is_empty());
+}
+
+#[tokio::test]
+async fn the_mark_of_a_sender_is_removed() {
+    let (gateway, upstream) = start_capturing().await;
+    let provider = hookgate_tests::TestProvider::named("beatapi");
+    for (index, name) in ["hookgate-resent", "hookgate_resent", "Hookgate.Resent"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut delivery = provider.delivery(&format!("evt_{index}"));
+        let name: http::HeaderName = name.parse().expect("a name");
+        delivery
+            .headers_mut()
+            .insert(name, "true".parse().expect("visible"));
+        hookgate_tests::send(gateway.address(), delivery).await;
+    }
+    let requests = upstream.take_received();
+    assert_eq!(requests.len(), 3);
+    for request in requests {
+        let names = request.headers.keys();
+        assert!(
+            !names
+                .into_iter()
+                .any(|name| name.as_str().contains("resent"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_failed_resend_says_so_and_has_a_record() {
+    let (gateway, upstream) = start_capturing().await;
+    deliver(&gateway, "evt_1").await;
+    let original = deliveries(&gateway, "", 1).await.remove(0);
+    upstream.queue_behaviour(Behaviour::Status(StatusCode::GONE));
+    let detail = resend(&original["request_id"])
+        .problem(&gateway, StatusCode::BAD_GATEWAY)
+        .await;
+    assert!(detail.contains("upstream_failed"), "{detail}");
+    upstream.queue_behaviour(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR));
+    let resent = resend(&original["request_id"]).json(&gateway).await;
+    assert_eq!(resent["status"], 500);
+    drop(upstream);
+    resend(&original["request_id"])
+        .problem(&gateway, StatusCode::BAD_GATEWAY)
+        .await;
+    let failed = deliveries(&gateway, "outcome=failed", 2).await;
+    assert!(failed.iter().all(|one| one["resent_by"] == "ops"));
+}
+
+#[tokio::test]
+async fn only_a_delivery_that_can_be_verified_is_sent_again() {
+    let (gateway, upstream) = start_capturing().await;
+    deliver_forged(&gateway, "evt_1").await;
+    let forged = deliveries(&gateway, "", 1).await.remove(0);
+    let detail = resend(&forged["request_id"])
+        .problem(&gateway, StatusCode::CONFLICT)
+        .await;
+    assert!(detail.contains("signature_mismatch"), "{detail}");
+    let unknown = json!("0123456789abcdef0123456789abcdef");
+    resend(&unknown)
+        .problem(&gateway, StatusCode::NOT_FOUND)
+        .await;
+    assert!(upstream.take_received().is_empty());
+
+    let (gateway, upstream) = start("").await;
+    deliver(&gateway, "evt_1").await;
+    let uncaptured = deliveries(&gateway, "", 1).await.remove(0);
+    let detail = resend(&uncaptured["request_id"])
+        .problem(&gateway, StatusCode::CONFLICT)
+        .await;
+    assert!(detail.contains("no capture"), "{detail}");
+    assert_eq!(upstream.take_received().len(), 1);
+    let id = uncaptured["request_id"].as_str().expect("an id");
+    let view = ApiCall::get(&format!("/api/deliveries/{id}"));
+    let view = view.json(&gateway).await;
+    assert_eq!(view["can_resend"], false);
+    assert_eq!(view["cannot_resend_because"], detail);
+    assert_eq!(view["can_forget"], true);
+}
+
+#[tokio::test]
+async fn a_forgotten_event_is_forwarded_again() {
+    let (gateway, upstream) = start("").await;
+    deliver(&gateway, "evt_1").await;
+    deliver(&gateway, "evt_1").await;
+    assert_eq!(upstream.take_received().len(), 1);
+    let records = deliveries(&gateway, "", 2).await;
+    let by_id = json!({ "source": "beatapi", "event_id": "evt_1" });
+    let by_request = json!({ "request_id": records[0]["request_id"] });
+    for body in [&by_id, &by_request] {
+        let forgotten = forget(body).json(&gateway).await;
+        assert_eq!(forgotten, json!({ "forgotten": 1 }));
+        forget(body).problem(&gateway, StatusCode::NOT_FOUND).await;
+        deliver(&gateway, "evt_1").await;
+        assert_eq!(upstream.take_received().len(), 1);
+    }
+    gateway.wait_for_log("forget an event").await;
+    let metrics = gateway.get_admin("/metrics").await;
+    for line in [
+        "hookgate_inspector_acts_total{act=\"forget\",result=\"done\"} 2",
+        "hookgate_inspector_acts_total{act=\"forget\",result=\"refused\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn acts_need_a_token_that_may_act_and_a_body_of_json() {
+    let (gateway, upstream) = start_capturing().await;
+    deliver(&gateway, "evt_1").await;
+    let record = deliveries(&gateway, "", 1).await.remove(0);
+    let by_id = json!({ "source": "beatapi", "event_id": "evt_1" });
+    for call in [resend(&record["request_id"]), forget(&by_id)] {
+        let read = call.clone().token(SUPPORT);
+        let detail = read.problem(&gateway, StatusCode::FORBIDDEN).await;
+        assert!(detail.contains("support"), "{detail}");
+        for content_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
+            let call = call.clone().header("content-type", content_type);
+            call.problem(&gateway, StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                .await;
+        }
+        let foreign = call.clone().header("origin", "https://evil.example");
+        foreign.problem(&gateway, StatusCode::FORBIDDEN).await;
+        let mut large = call.clone();
+        large.body = vec![b' '; 64 * 1024 + 1].into();
+        large.problem(&gateway, StatusCode::PAYLOAD_TOO_LARGE).await;
+        for body in ["", "[]", "{\"x\":1}", "{"] {
+            let mut wrong = call.clone();
+            wrong.body = body.into();
+            if wrong.path.ends_with("forget") || body != "[]" {
+                wrong.problem(&gateway, StatusCode::BAD_REQUEST).await;
+            }
+        }
+        let mut get = call.clone();
+        get.method = http::Method::GET;
+        let response = get.send(&gateway).await;
+        assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers["allow"], "POST");
+    }
+    for body in [
+        json!({}),
+        json!({ "source": "beatapi" }),
+        json!({ "request_id": "x", "source": "beatapi", "event_id": "evt_1" }),
+    ] {
+        forget(&body)
+            .problem(&gateway, StatusCode::BAD_REQUEST)
+            .await;
+    }
+    for unknown in [
+        json!({ "source": "other", "event_id": "evt_1" }),
+        json!({ "source": "beatapi", "tenant": "a", "event_id": "evt_1" }),
+    ] {
+        forget(&unknown)
+            .problem(&gateway, StatusCode::NOT_FOUND)
+            .await;
+    }
+    // Nothing was sent or forgotten.
+    deliver(&gateway, "evt_1").await;
+    assert_eq!(upstream.take_received().len(), 1);
+}
