@@ -1,7 +1,8 @@
 //! The memory for captures that the thread of the inspector has not stored.
 //!
 //! One half of the limit is for verified deliveries, and one half for the bodies of other
-//! requests, so that slow forged bodies leave memory for genuine captures.
+//! requests. In that half, a request takes no more memory than is left for the others. So the
+//! memory that is left shrinks with each slow forged body and is never used up by them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,12 +60,20 @@ impl CaptureBudget {
 }
 
 impl Reservation {
-    /// Reserves `more` bytes. Returns false, and reserves nothing, if the half is full.
+    /// Reserves `more` bytes. Returns false, and reserves nothing, if too few are left.
     #[must_use]
     pub(crate) fn grow(&mut self, more: usize) -> bool {
         let reserved = self.budget.reserved(self.half);
         let before = reserved.fetch_add(more, Ordering::Relaxed);
-        let fits = before.saturating_add(more) <= self.budget.half.load(Ordering::Relaxed);
+        let limit = self.budget.half.load(Ordering::Relaxed);
+        let fits = match self.half {
+            Half::Verified => before.saturating_add(more) <= limit,
+            Half::Unverified => {
+                let of_others = before.saturating_sub(self.bytes);
+                let own = self.bytes.saturating_add(more);
+                own.saturating_mul(2).saturating_add(of_others) <= limit
+            }
+        };
         match fits {
             true => self.bytes += more,
             false => drop(reserved.fetch_sub(more, Ordering::Relaxed)),
@@ -85,17 +94,41 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
+    fn budget() -> Arc<CaptureBudget> {
+        let budget = Arc::new(CaptureBudget::default());
+        budget.set_limit(2000);
+        budget
+    }
+
     #[test]
     fn each_half_has_its_own_limit_and_a_drop_frees_the_bytes() {
-        let budget = Arc::new(CaptureBudget::default());
-        budget.set_limit(200);
+        let budget = budget();
         let mut forged = budget.reservation(Half::Unverified);
-        assert!(forged.grow(60) && forged.grow(40));
+        assert!(forged.grow(300) && forged.grow(200));
         assert!(!forged.grow(1));
         let mut genuine = budget.reservation(Half::Verified);
-        assert!(genuine.grow(100));
-        drop(forged);
-        assert!(budget.reservation(Half::Unverified).grow(100));
+        assert!(genuine.grow(600) && genuine.grow(400));
         assert!(!genuine.grow(1));
+        drop(forged);
+        assert!(budget.reservation(Half::Unverified).grow(500));
+    }
+
+    #[test]
+    fn bodies_that_take_what_they_can_leave_memory_for_a_short_one() {
+        let budget = budget();
+        let mut slow: Vec<_> = (0..50)
+            .map(|_| budget.reservation(Half::Unverified))
+            .collect();
+        for _ in 0..1000 {
+            for body in &mut slow {
+                let _: bool = body.grow(1);
+            }
+        }
+        let left = 1000 - budget.unverified.load(Ordering::Relaxed);
+        assert!((10..100).contains(&left), "{left}");
+        assert!(budget.reservation(Half::Unverified).grow(left / 2));
+        // The control: the half for verified deliveries has no such rule.
+        let mut verified = budget.reservation(Half::Verified);
+        assert!((0..1000).all(|_| verified.grow(1)) && !verified.grow(1));
     }
 }

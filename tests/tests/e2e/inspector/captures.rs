@@ -229,6 +229,26 @@ async fn only_capture(dir: &Path, id: &str) -> PathBuf {
 }
 
 #[tokio::test]
+async fn a_request_that_is_only_observed_is_captured_and_explained() {
+    let upstream = Upstream::start().await;
+    let builder = Gateway::builder(upstream.address()).every_source("mode = \"observe\"");
+    let gateway = with_inspector(builder, "capture = \"refused\"").start();
+    let response = deliver_with_line_feed(&gateway, "evt_1").await;
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
+    let observed = newest(&gateway, 1).await;
+    assert_eq!(observed["delivery"]["outcome"], "observed_refused");
+    assert_eq!(observed["delivery"]["capture"], "complete");
+    let sent = TestProvider::named("beatapi").body("evt_1");
+    assert_eq!(body(&gateway, &observed).await, [&sent[..], b"\n"].concat());
+    let id = observed["delivery"]["request_id"].as_str().expect("an id");
+    let explained = ApiCall::get(&format!("/api/deliveries/{id}/explanation"));
+    assert_eq!(explained.json(&gateway).await["causes"][0]["proved"], true);
+    // The control: a genuine delivery is not captured.
+    deliver(&gateway, "evt_2").await;
+    assert!(newest(&gateway, 2).await["delivery"]["capture"].is_null());
+}
+
+#[tokio::test]
 async fn a_request_that_its_head_refuses_is_captured_with_its_body() {
     let (gateway, _upstream) = start("capture = \"refused\"").await;
     for (count, len) in [(1, 100), (2, 200_000)] {
