@@ -276,8 +276,14 @@ test("the keyboard reaches everything", async () => {
   await page.keyboard.press("?");
   await page.locator("#help[open]").waitFor();
   await assertAccessible(page, "the help");
+  await page.locator("#single-keys").uncheck();
   await page.keyboard.press("Escape");
   await page.locator("#help").waitFor({ state: "hidden" });
+  await page.keyboard.press("/");
+  assert.notEqual(await focused(), "filter-q", "the letters are off");
+  await page.locator("#help-open").click();
+  await page.locator("#single-keys").check();
+  await page.locator("#help-close").click();
   await page.keyboard.press("/");
   assert.equal(await focused(), "filter-q");
   await page.keyboard.type("j?r");
