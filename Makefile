@@ -186,7 +186,7 @@ browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null \
 	  || $(call install,chromium fonts-dejavu-core)
 	@command -v npm >/dev/null || $(call install,nodejs npm)
-	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' \
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' \
 	  || { echo "the tests of the page need Node.js 20 or later; found $$(node --version)" >&2; exit 1; }
 
 # Installs Debian packages, or names them where there is no apt-get.
