@@ -95,7 +95,7 @@ impl ApiRequest<'_> {
             .map_err(Problem::not_found)
     }
 
-    /// Returns the command that verifies the downloaded capture.
+    /// Returns the command that verifies the capture on disk, or else the downloaded one.
     pub(super) fn verify_command(&self, found: &Found) -> Option<String> {
         let captured = found.capture.as_ref()?;
         captured.can_resend().ok()?;
@@ -104,11 +104,15 @@ impl ApiRequest<'_> {
             false => " --explain",
         };
         let config = self.admin.gateway.config_file()?;
+        let capture = match captured.folder_on_disk() {
+            Some(folder) => folder.to_string_lossy(),
+            None => format!("hookgate-{}.capture", found.record.request_id).into(),
+        };
         Some(format!(
-            "hookgate verify{explain} --config {} --source {} --capture hookgate-{}.capture",
+            "hookgate verify{explain} --config {} --source {} --capture {}",
             shell_quoted(&config.to_string_lossy()),
             shell_quoted(&captured.source.name),
-            found.record.request_id,
+            shell_quoted(&capture),
         ))
     }
 }

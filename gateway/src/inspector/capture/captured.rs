@@ -154,24 +154,9 @@ impl Captured {
         }
     }
 
-    /// Returns the command that reproduces the explanation. `request_id` is that of the request,
-    /// and `config` is the configuration file.
-    pub(crate) fn verify_command(&self, request_id: &str, config: &Path) -> Option<String> {
-        if self.is_verified || self.is_redacted() || !self.is_complete || self.reason.is_none() {
-            return None;
-        }
-        let folder = self.folder.as_deref().filter(|folder| folder.is_dir());
-        let capture = match folder {
-            Some(folder) => folder.to_string_lossy().into_owned(),
-            // The name of the download.
-            None => format!("hookgate-{request_id}.capture"),
-        };
-        Some(format!(
-            "hookgate verify --explain -c {} --source {} --capture {}",
-            quote(&config.to_string_lossy()),
-            quote(&self.source.name),
-            quote(&capture)
-        ))
+    /// Returns the folder of the capture, if the capture is on disk.
+    pub(crate) fn folder_on_disk(&self) -> Option<&Path> {
+        self.folder.as_deref().filter(|folder| folder.is_dir())
     }
 
     /// Returns the capture in the format of one file.
@@ -207,14 +192,5 @@ impl Captured {
             })
             + headers_len(&self.capture.headers)
             + self.capture.body.len()
-    }
-}
-
-/// Quotes `text` for a shell, if necessary.
-fn quote(text: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:=@%+,-".contains(&byte);
-    match !text.is_empty() && text.bytes().all(is_plain) {
-        true => text.into(),
-        false => format!("'{}'", text.replace('\'', r"'\''")).into(),
     }
 }

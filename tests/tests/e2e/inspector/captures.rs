@@ -176,6 +176,18 @@ async fn a_refused_delivery_on_disk_is_explained_as_the_inspector_does() {
         .expect("the command runs");
     let from_file: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(from_file, explained);
+    // The command of the API gives the same explanation.
+    let detail = newest(&gateway, 1).await;
+    let command = detail["verify_command"].as_str().expect("a command");
+    assert!(command.contains(capture.to_str().unwrap()), "{command}");
+    let command = command.replacen("hookgate", binary().to_str().unwrap(), 1);
+    let output = Command::new("sh")
+        .args(["-c", &command])
+        .env("SECRET_0", TestProvider::named("beatapi").secret)
+        .output()
+        .expect("the command runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("cause (proved)"), "{text}");
     // The control: the delivery without the line feed verifies.
     fs::write(
         capture.join("body"),
