@@ -99,7 +99,7 @@ impl ApiRequest<'_> {
     pub(super) fn verify_command(&self, found: &Found) -> Option<String> {
         let captured = found.capture.as_ref()?;
         captured.can_resend().ok()?;
-        let explain = match found.record.is_verified() {
+        let explain = match found.record.key_id.is_some() {
             true => "",
             false => " --explain",
         };

@@ -1,6 +1,6 @@
 //! Which records a list, a search or a stream shows.
 
-use super::record::DeliveryRecord;
+use super::compact::CompactRecord;
 
 /// The conditions that a record must meet. A condition that is absent holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,23 +9,27 @@ pub(crate) struct Filter {
     pub(crate) tenant: Option<String>,
     pub(crate) outcome: Option<String>,
     pub(crate) reason: Option<String>,
-    /// A part of one of the texts that [`DeliveryRecord::searchable`] names, in any case.
+    /// A part of one of the texts that [`Texts::searchable`](super::compact::Texts::searchable) names, in any case.
     pub(crate) text: Option<String>,
 }
 
 impl Filter {
     /// Returns whether `record` meets every condition.
-    pub(crate) fn matches(&self, record: &DeliveryRecord) -> bool {
+    pub(crate) fn matches(&self, record: &CompactRecord) -> bool {
+        if *self == Self::default() {
+            return true;
+        }
         let is = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
         };
-        is(&self.source, record.source.as_deref())
-            && is(&self.tenant, record.tenant.as_deref())
-            && is(&self.outcome, Some(&record.outcome))
-            && is(&self.reason, record.reason.as_deref())
+        let (facts, texts) = (&record.facts, record.texts());
+        is(&self.source, record.source())
+            && is(&self.tenant, texts.tenant)
+            && is(&self.outcome, Some(&facts.outcome))
+            && is(&self.reason, facts.reason.as_deref())
             && self.text.as_deref().is_none_or(|wanted| {
-                let mut texts = record.searchable();
-                texts.any(|text| contains_ignoring_case(&text, wanted))
+                let mut searchable = texts.searchable(facts.client);
+                searchable.any(|text| contains_ignoring_case(&text, wanted))
             })
     }
 }
@@ -43,17 +47,26 @@ fn contains_ignoring_case(text: &str, part: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspector::compact::{Facts, RouteNames, Texts};
+    use crate::inspector::record::ReplayKeys;
 
     #[test]
     fn every_condition_must_hold() {
-        let record = DeliveryRecord {
-            request_id: "0a1b".to_owned(),
-            source: Some("github".to_owned()),
+        let facts = Facts {
             outcome: "refused".into(),
             reason: Some("signature_mismatch".into()),
-            delivery_id: Some("72D3162E".to_owned()),
-            ..DeliveryRecord::default()
+            ..Facts::default()
         };
+        let names = RouteNames {
+            source: "github".to_owned(),
+            ..RouteNames::default()
+        };
+        let texts = Texts {
+            request_id: "0a1b",
+            delivery_id: Some("72D3162E".into()),
+            ..Texts::default()
+        };
+        let record = CompactRecord::new(facts, Some(names.into()), &texts, ReplayKeys::new());
         let text = |text: &str| Some(text.to_owned());
         let matching = [
             Filter::default(),

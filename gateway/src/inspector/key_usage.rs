@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use hookgate_core::UnixTime;
 
-use super::record::DeliveryRecord;
+use super::compact::CompactRecord;
 
 /// Maximum number of keys. Only keys that verified a delivery count, so senders without a secret
 /// cannot add one.
 const MAX_KEYS: usize = 10_000;
 
-/// The use of all keys, by source and key id.
+/// The use of all keys, by the name of the source and the id of the key.
 #[derive(Debug, Default)]
-pub(super) struct KeyUsage(BTreeMap<(String, String), KeyUse>);
+pub(super) struct KeyUsage {
+    sources: BTreeMap<String, BTreeMap<String, KeyUse>>,
+    /// The number of keys.
+    len: usize,
+}
 
 /// The use of one key since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,56 +27,78 @@ pub(crate) struct KeyUse {
 
 impl KeyUsage {
     /// Counts the key of a delivery that a sender has sent.
-    pub(super) fn count(&mut self, record: &DeliveryRecord) {
-        let (Some(source), Some(key)) = (&record.source, &record.key_id) else {
+    pub(super) fn count(&mut self, record: &CompactRecord) {
+        let texts = record.texts();
+        let (Some(source), Some(key), None) = (record.source(), texts.key_id, texts.resent_from)
+        else {
             return;
         };
-        let id = (source.clone(), key.clone());
-        let is_resent = record.resent_from.is_some();
-        if is_resent || (self.0.len() >= MAX_KEYS && !self.0.contains_key(&id)) {
-            return;
+        let time = record.facts.time.0;
+        let known = self.sources.get_mut(source);
+        match known.and_then(|keys| keys.get_mut(key)) {
+            Some(used) => used.count(time),
+            None if self.len < MAX_KEYS => {
+                let keys = self.sources.entry(source.to_owned()).or_default();
+                keys.entry(key.to_owned()).or_default().count(time);
+                self.len += 1;
+            }
+            None => {}
         }
-        let used = self.0.entry(id).or_default();
-        used.deliveries += 1;
-        used.last_used = used.last_used.max(Some(record.time.0));
     }
 
     /// Returns the used keys of `source`.
     pub(super) fn of_source(&self, source: &str) -> BTreeMap<String, KeyUse> {
-        let first = (source.to_owned(), String::new());
-        let keys = self.0.range(first..);
-        keys.take_while(|((name, _), _)| name == source)
-            .map(|((_, key), used)| (key.clone(), *used))
-            .collect()
+        self.sources.get(source).cloned().unwrap_or_default()
+    }
+}
+
+impl KeyUse {
+    fn count(&mut self, time: UnixTime) {
+        self.deliveries += 1;
+        self.last_used = self.last_used.max(Some(time));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspector::compact::{Facts, RouteNames, Texts};
+    use crate::inspector::record::ReplayKeys;
+    use crate::telemetry::access_log::Timestamp;
 
-    fn record(source: &str, key: Option<&str>, secs: i64) -> DeliveryRecord {
-        let mut record = DeliveryRecord {
-            source: Some(source.to_owned()),
-            key_id: key.map(str::to_owned),
-            ..DeliveryRecord::default()
+    fn record(source: &str, secs: i64, texts: &Texts<'_>) -> CompactRecord {
+        let facts = Facts {
+            time: Timestamp(UnixTime::from_secs(secs)),
+            ..Facts::default()
         };
-        record.time.0 = UnixTime::from_secs(secs);
-        record
+        let names = RouteNames {
+            source: source.to_owned(),
+            ..RouteNames::default()
+        };
+        CompactRecord::new(facts, Some(names.into()), texts, ReplayKeys::new())
     }
 
     #[test]
     fn each_key_has_its_count_and_its_last_use() {
         let mut usage = KeyUsage::default();
-        usage.count(&record("a", Some("1"), 20));
-        usage.count(&record("a", Some("1"), 10));
-        usage.count(&record("a", Some("2"), 5));
-        usage.count(&record("ab", Some("1"), 30));
-        usage.count(&record("a", None, 40));
-        usage.count(&DeliveryRecord {
-            resent_from: Some("original".to_owned()),
-            ..record("a", Some("1"), 50)
-        });
+        let key = |key_id| Texts {
+            key_id,
+            ..Texts::default()
+        };
+        for (source, key_id, secs) in [
+            ("a", Some("1"), 20),
+            ("a", Some("1"), 10),
+            ("a", Some("2"), 5),
+            ("ab", Some("1"), 30),
+            ("a", None, 40),
+        ] {
+            usage.count(&record(source, secs, &key(key_id)));
+        }
+        let resent = Texts {
+            resent_from: Some("original"),
+            ..key(Some("1"))
+        };
+        usage.count(&record("a", 50, &resent));
         let used = |deliveries, secs| KeyUse {
             last_used: Some(UnixTime::from_secs(secs)),
             deliveries,

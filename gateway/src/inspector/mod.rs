@@ -5,6 +5,7 @@
 //! delivery. Records that find the queue full are dropped and counted.
 
 pub(crate) mod capture;
+pub(crate) mod compact;
 pub(crate) mod fair_queue;
 pub(crate) mod filter;
 pub(crate) mod history;
@@ -29,6 +30,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::capture::{CaptureBudget, CaptureDraft, CaptureFiles, Captured, Captures, RawCapture};
+use self::compact::CompactRecord;
 use self::fair_queue::Class;
 use self::filter::Filter;
 use self::history::{Batch, DiskHistory, MemoryHistory, Page};
@@ -50,14 +52,14 @@ const NETWORK_PARTS: u64 = 64;
 /// A request that was served.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) record: DeliveryRecord,
-    pub(crate) capture: Option<RawCapture>,
+    pub(crate) record: Box<CompactRecord>,
+    pub(crate) capture: Option<Box<RawCapture>>,
 }
 
 /// The inspector of one gateway process.
 #[derive(Debug)]
 pub(crate) struct Inspector {
-    queue: ArrayQueue<Box<Finished>>,
+    queue: ArrayQueue<Finished>,
     /// The memory of captures that are not stored yet.
     capture_budget: Arc<CaptureBudget>,
     records_dropped: AtomicU64,
@@ -172,7 +174,7 @@ impl Inspector {
     }
 
     /// Records a request. This call takes no lock and never waits.
-    pub(crate) fn record(&self, finished: Box<Finished>) {
+    pub(crate) fn record(&self, finished: Finished) {
         if self.queue.push(finished).is_err() {
             self.records_dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -190,13 +192,13 @@ impl Inspector {
     }
 
     /// Returns the class of a record, which decides what it can push out.
-    fn class(&self, record: &DeliveryRecord) -> Class {
-        if record.is_verified() {
+    fn class(&self, record: &CompactRecord) -> Class {
+        if record.texts().key_id.is_some() {
             return Class::Verified;
         }
-        let network = record.client.map(client_network);
+        let network = record.facts.client.map(client_network);
         let part = self.hasher.hash_one(network) % NETWORK_PARTS;
-        let class = (&record.source, &record.reason, part);
+        let class = (record.source(), &record.facts.reason, part);
         Class::Unverified(self.hasher.hash_one(class))
     }
 
@@ -285,7 +287,6 @@ impl Inspector {
     /// Returns how full the inspector is.
     pub(crate) fn stats(&self) -> Stats {
         let state = self.state.lock();
-        let page = state.records.find(&Filter::default(), None, 0);
         Stats {
             records: state.records.len(),
             keep: self.keep,
@@ -297,7 +298,7 @@ impl Inspector {
                 dropped: self.captures_dropped.load(Ordering::Relaxed),
                 file_errors: self.capture_files.as_ref().map_or(0, CaptureFiles::errors),
             },
-            since: page.since,
+            since: state.records.since(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use hookgate_core::UnixTime;
 use serde::Serialize;
 
-use super::record::DeliveryRecord;
+use super::compact::Facts;
 use crate::telemetry::access_log::Timestamp;
 
 /// The length of one interval, in seconds.
@@ -52,16 +52,16 @@ struct Latency {
 
 impl Rates {
     /// Counts a record.
-    pub(crate) fn count(&mut self, record: &DeliveryRecord) {
-        let number = record.time.0.secs().div_euclid(INTERVAL);
+    pub(crate) fn count(&mut self, facts: &Facts) {
+        let number = facts.time.0.secs().div_euclid(INTERVAL);
         let Some(interval) = self.interval(number) else {
             return;
         };
-        match interval.outcomes.get_mut(&record.outcome) {
+        match interval.outcomes.get_mut(&facts.outcome) {
             Some(count) => *count += 1,
-            None => drop(interval.outcomes.insert(record.outcome.clone(), 1)),
+            None => drop(interval.outcomes.insert(facts.outcome.clone(), 1)),
         }
-        if let Some(took) = record.upstream_us {
+        if let Some(took) = facts.upstream_us {
             interval.upstream[bucket(took)] += 1;
         }
     }
@@ -140,12 +140,12 @@ fn latency(buckets: &[u32; BUCKETS]) -> Option<Latency> {
 mod tests {
     use super::*;
 
-    fn record(secs: i64, outcome: &'static str, upstream_us: Option<u64>) -> DeliveryRecord {
-        DeliveryRecord {
+    fn record(secs: i64, outcome: &'static str, upstream_us: Option<u64>) -> Facts {
+        Facts {
             time: Timestamp(UnixTime::from_secs(secs)),
             outcome: outcome.into(),
             upstream_us,
-            ..DeliveryRecord::default()
+            ..Facts::default()
         }
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::capture::CaptureMark;
+use super::compact::Texts;
 use crate::telemetry::access_log::Timestamp;
 
 /// The keys of the events of one delivery. Only a batch has several events.
@@ -96,23 +97,22 @@ pub(crate) struct DeliveryRecord {
 }
 
 impl DeliveryRecord {
-    /// Returns the texts that a search looks through.
-    pub(crate) fn searchable(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        let texts = [
-            Some(&self.request_id),
-            self.event_id.as_ref(),
-            self.delivery_id.as_ref(),
-            self.event_type.as_ref(),
-            self.path.as_ref(),
-            self.user_agent.as_ref(),
-            self.key_id.as_ref(),
-        ];
-        let texts = texts.into_iter().flatten().map(Cow::from);
-        texts.chain(self.client.iter().map(|client| client.to_string().into()))
-    }
-
-    /// Whether the delivery verified.
-    pub(crate) fn is_verified(&self) -> bool {
-        self.key_id.is_some()
+    /// Returns the texts of the record.
+    pub(super) fn texts(&self) -> Texts<'_> {
+        Texts {
+            request_id: &self.request_id,
+            tenant: self.tenant.as_deref(),
+            method: self.method.as_deref(),
+            path: self.path.as_deref(),
+            event_id: self.event_id.as_deref(),
+            event_type: self.event_type.as_deref(),
+            delivery_id: self.delivery_id.as_deref().map(Cow::from),
+            key_id: self.key_id.as_deref(),
+            user_agent: self.user_agent.as_deref().map(Cow::from),
+            content_type: self.content_type.as_deref().map(Cow::from),
+            signed_headers: self.signed_headers.as_deref(),
+            resent_by: self.resent_by.as_deref(),
+            resent_from: self.resent_from.as_deref(),
+        }
     }
 }

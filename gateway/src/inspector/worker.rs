@@ -12,10 +12,13 @@ use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Clock;
 
 use super::capture::redaction::redact_record;
-use super::capture::{CaptureWriter, Captured, Explainer, Tools};
+use super::capture::{CaptureWriter, Captured, Explainer, RawCapture, Tools};
+use super::compact::CompactRecord;
+use super::fair_queue::Class;
 use super::rate_budget::RateBudget;
 use super::record::DeliveryRecord;
 use super::{Finished, Inspector, State};
+use crate::config::CaptureConfig;
 
 /// How long the thread waits for more records after the first one. Waking the thread for each
 /// record would cost more than storing the record.
@@ -150,7 +153,7 @@ impl Worker {
     fn store_batch(&mut self) {
         let inspector = Arc::clone(&self.inspector);
         let config = inspector.capture.load_full();
-        let mut for_disk = Vec::new();
+        let (mut for_disk, mut time) = (Vec::new(), None);
         // Records that arrive meanwhile wait for the next batch.
         for _ in 0..inspector.queue.len() {
             let Some(finished) = inspector.queue.pop() else {
@@ -159,24 +162,18 @@ impl Worker {
             let Finished {
                 mut record,
                 capture,
-            } = *finished;
-            record.seq = self.next_seq();
+            } = finished;
+            record.seq = self.next_seq(&mut time);
             let class = inspector.class(&record);
-            let is_verified = record.is_verified();
-            redact_record(&mut record, &config.redact);
             // Redacting a capture can take long, so it happens before the lock.
-            let tools = Tools {
-                explainer: Some(&mut self.explainer),
-                files: inspector.capture_files.as_ref(),
+            let captured = match capture.is_some() || !config.redact.is_empty() {
+                true => self.redact(&mut record, capture, class, &config),
+                false => None,
             };
-            let captured = capture.map(|raw| Captured::new(raw, &mut record, &config, tools));
-            let captured = captured.map(Arc::new);
-            if let (Some(files), Some(captured)) = (&mut self.files, &captured) {
-                files.write(class, captured);
-            }
-            let record = Arc::new(record);
-            if inspector.disk.is_some() && (is_verified || self.budget.spend(Instant::now())) {
-                for_disk.push(Arc::clone(&record));
+            if inspector.disk.is_some()
+                && (class == Class::Verified || self.budget.spend(Instant::now()))
+            {
+                for_disk.push(record.expand());
             }
             let mut state = inspector.state.lock();
             let State {
@@ -185,12 +182,12 @@ impl Worker {
                 rates,
                 keys,
             } = &mut *state;
-            rates.count(&record);
+            rates.count(&record.facts);
             keys.count(&record);
             if let Some(captured) = captured {
                 captures.insert(record.seq, class, captured, config.max_bytes);
             }
-            records.insert(class, record, |_| {});
+            records.insert(class, record);
         }
         self.write(&for_disk);
         inspector.newest.send_if_modified(|newest| {
@@ -200,15 +197,39 @@ impl Worker {
         });
     }
 
+    /// Redacts the record, and stores the redacted capture in a file.
+    fn redact(
+        &mut self,
+        record: &mut CompactRecord,
+        capture: Option<Box<RawCapture>>,
+        class: Class,
+        config: &CaptureConfig,
+    ) -> Option<Arc<Captured>> {
+        let mut expanded = record.expand();
+        redact_record(&mut expanded, &config.redact);
+        let tools = Tools {
+            explainer: Some(&mut self.explainer),
+            files: self.inspector.capture_files.as_ref(),
+        };
+        let captured = capture.map(|raw| Captured::new(*raw, &mut expanded, config, tools));
+        record.adopt(expanded);
+        let captured = captured.map(Arc::new);
+        if let (Some(files), Some(captured)) = (&mut self.files, &captured) {
+            files.write(class, captured);
+        }
+        captured
+    }
+
     /// Returns a number that is larger than all earlier ones, also after a restart: the time in
-    /// microseconds.
-    fn next_seq(&mut self) -> u64 {
-        let now = self.clock.now().millis().saturating_mul(1000);
-        self.last_seq = u64::try_from(now).unwrap_or(0).max(self.last_seq + 1);
+    /// microseconds. `time` is the time of the batch, which the first record of it reads.
+    fn next_seq(&mut self, time: &mut Option<u64>) -> u64 {
+        let now = || self.clock.now().millis().saturating_mul(1000);
+        let time = time.get_or_insert_with(|| u64::try_from(now()).unwrap_or(0));
+        self.last_seq = (*time).max(self.last_seq + 1);
         self.last_seq
     }
 
-    fn write(&mut self, records: &[Arc<DeliveryRecord>]) {
+    fn write(&mut self, records: &[DeliveryRecord]) {
         if let (Some(disk), false) = (&self.inspector.disk, records.is_empty()) {
             let result = disk.insert(records);
             self.log_disk(

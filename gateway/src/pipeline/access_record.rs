@@ -6,6 +6,7 @@
 //! yet dropped also counts as a delivery in progress.
 
 use std::error::Error;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,12 +22,13 @@ use tokio::time::Instant;
 use crate::gateway::Gateway;
 use crate::inspector::Finished;
 use crate::inspector::capture::RawCapture;
-use crate::inspector::record::{DeliveryRecord, ReplayKeys};
+use crate::inspector::compact::{CompactRecord, Facts, Texts};
+use crate::inspector::record::ReplayKeys;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::request_facts;
 use crate::pipeline::route::Route;
 use crate::poll::time_blocked;
-use crate::telemetry::access_log::{Line, RequestFacts, SenderText, Timestamp};
+use crate::telemetry::access_log::{Line, RequestFacts, Timestamp};
 use crate::telemetry::outcome::RequestOutcome;
 use crate::telemetry::trace::Span;
 
@@ -355,14 +357,16 @@ impl<'g> AccessRecord<'g> {
     fn write(&mut self, request: Option<&RequestFacts<'_>>, capture: Option<RawCapture>) {
         let span = self.span.take();
         let line = self.line(request);
+        let (ended, total) = (line.time, line.total);
         // Rate-limited refusals are only counted: a flood must not fill the log.
         if self.reason != Some(Reason::RateLimited) {
             self.gateway.access_log().write(&line);
         }
         self.gateway.traces().end(span, &line);
         if let Some(inspector) = self.gateway.inspector() {
-            let record = self.inspected(request);
-            inspector.record(Box::new(Finished { record, capture }));
+            let record = Box::new(self.inspected(request, ended, total));
+            let capture = capture.map(Box::new);
+            inspector.record(Finished { record, capture });
         }
         self.is_written = true;
     }
@@ -400,52 +404,52 @@ impl<'g> AccessRecord<'g> {
 }
 
 impl AccessRecord<'_> {
-    /// Moves the facts into a record of the inspector.
-    fn inspected(&mut self, request: Option<&RequestFacts<'_>>) -> DeliveryRecord {
+    /// Makes the record of the inspector. `ended` is the time at which the request ended, and
+    /// `total` its duration.
+    fn inspected(
+        &mut self,
+        request: Option<&RequestFacts<'_>>,
+        ended: UnixTime,
+        total: Duration,
+    ) -> CompactRecord {
         let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let total = self.start.elapsed();
-        let (resent_by, resent_from) = match self.resent.take() {
-            Some(Resent { by, from }) => (Some(by), Some(from)),
-            None => (None, None),
-        };
-        let route = self.route.as_deref();
-        let source = route.map(|route| &route.source);
-        let upstream = self.upstream.and(route).map(|route| route.upstream.name());
-        let text = |text: Option<SenderText<'_>>| text.map(SenderText::to_text);
+        let replay_keys = mem::take(&mut self.replay_keys);
         let signed = request.and_then(|request| request.signed.as_ref());
-        DeliveryRecord {
-            time: Timestamp(self.now().minus(total)),
+        let facts = Facts {
+            time: Timestamp(ended.minus(total)),
             outcome: self.outcome.label().into(),
             reason: self.reason.map(|reason| reason.label().into()),
             status: self.status,
-            source: source.map(|source| source.name().to_owned()),
-            provider: source.and_then(|source| source.provider().map(str::to_owned)),
-            upstream: upstream.map(str::to_owned),
-            server: self.server.map(|server| server.to_string()),
-            method: request.map(|request| request.method.to_owned()),
-            path: request.map(|request| request.path.to_owned()),
-            event_id: self.event_id.take(),
-            event_type: self.event_type.take(),
-            delivery_id: request.and_then(|request| text(request.delivery_id)),
-            key_id: self.key_id.take(),
+            was_sent: self.upstream.is_some(),
+            server: self.server,
             attempt: self.attempt,
             client: self.client,
-            user_agent: request.and_then(|request| text(request.user_agent)),
-            content_type: request.and_then(|request| text(request.content_type)),
             content_length: request.and_then(|request| request.content_length),
             body_bytes: self.body_bytes,
-            signed_headers: signed.map(|signed| signed.shapes.clone()),
             age_s: signed.and_then(|signed| signed.age_s),
             verify_us: self.verify.map(us),
             claim_us: self.claim.map(us),
             upstream_us: self.upstream.map(us),
             total_us: us(total),
-            resent_by,
-            resent_from,
-            request_id: std::mem::take(&mut self.id),
-            replay_keys: std::mem::take(&mut self.replay_keys),
-            ..DeliveryRecord::default()
-        }
+        };
+        let resent = self.resent.as_ref();
+        let texts = Texts {
+            request_id: &self.id,
+            tenant: None,
+            method: request.map(|request| request.method),
+            path: request.map(|request| request.path),
+            event_id: self.event_id.as_deref(),
+            event_type: self.event_type.as_deref(),
+            delivery_id: request.and_then(|request| Some(request.delivery_id?.to_text())),
+            key_id: self.key_id.as_deref(),
+            user_agent: request.and_then(|request| Some(request.user_agent?.to_text())),
+            content_type: request.and_then(|request| Some(request.content_type?.to_text())),
+            signed_headers: signed.map(|signed| &*signed.shapes),
+            resent_by: resent.map(|resent| &*resent.by),
+            resent_from: resent.map(|resent| &*resent.from),
+        };
+        let names = self.route.as_ref().map(|route| Arc::clone(&route.names));
+        CompactRecord::new(facts, names, &texts, replay_keys)
     }
 }
 

@@ -12,6 +12,7 @@ use pingora_http::RequestHeader;
 
 use crate::config::{self, CaptureScope};
 use crate::inspector::capture::CapturedSource;
+use crate::inspector::compact::RouteNames;
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
 use crate::upstream::{REQUEST_ID, Upstream};
 
@@ -24,6 +25,8 @@ pub(crate) struct Route {
     pub(crate) upstream: Arc<Upstream>,
     /// Whether responses name the reason of a refusal.
     pub(crate) expose_reason: bool,
+    /// The names in the records of the inspector.
+    pub(crate) names: Arc<RouteNames>,
     /// Which deliveries are captured.
     pub(crate) capture: CaptureScope,
     /// The source of these captures, if there are any.
@@ -69,7 +72,13 @@ impl Routes {
             let Some(upstream) = upstream_named(&upstream) else {
                 continue;
             };
+            let names = RouteNames {
+                source: source.name().to_owned(),
+                provider: source.provider().map(str::to_owned),
+                upstream: upstream.name().to_owned(),
+            };
             let route = Arc::new(Route {
+                names: Arc::new(names),
                 path: path.clone(),
                 metrics: SourceMetrics::new(metrics, &source),
                 upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),

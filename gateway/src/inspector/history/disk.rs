@@ -79,7 +79,7 @@ impl DiskHistory {
     /// # Errors
     ///
     /// Returns the error of SQLite. None of the records is written then.
-    pub(crate) fn insert(&self, records: &[Arc<DeliveryRecord>]) -> rusqlite::Result<()> {
+    pub(crate) fn insert(&self, records: &[DeliveryRecord]) -> rusqlite::Result<()> {
         let mut writer = self.writer.lock();
         let transaction = writer.transaction()?;
         {
@@ -89,14 +89,15 @@ impl DiskHistory {
                  ?9, ?10)",
             )?;
             for record in records {
-                let texts: Vec<_> = record.searchable().collect();
+                let texts = record.texts();
+                let searchable: Vec<_> = texts.searchable(record.client).collect();
                 let keys: Vec<u8> = record
                     .replay_keys
                     .iter()
                     .flat_map(|key| *key.as_bytes())
                     .collect();
                 // This cannot fail: every field is a text or a number.
-                let json = serde_json::to_string(&**record).unwrap_or_default();
+                let json = serde_json::to_string(record).unwrap_or_default();
                 insert.execute(params![
                     record.seq.cast_signed(),
                     record.request_id,
@@ -105,7 +106,7 @@ impl DiskHistory {
                     record.tenant,
                     record.outcome,
                     record.reason,
-                    texts.join("\n"),
+                    searchable.join("\n"),
                     keys,
                     json,
                 ])?;
@@ -300,6 +301,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::inspector::compact::{CompactRecord, Facts};
     use crate::telemetry::access_log::Timestamp;
 
     fn config(folder: &TempDir) -> HistoryConfig {
@@ -309,8 +311,8 @@ mod tests {
         }
     }
 
-    fn record(seq: u64, event_id: &str) -> Arc<DeliveryRecord> {
-        Arc::new(DeliveryRecord {
+    fn record(seq: u64, event_id: &str) -> DeliveryRecord {
+        DeliveryRecord {
             seq,
             request_id: format!("request {seq}"),
             time: Timestamp(UnixTime::from_secs(seq.cast_signed())),
@@ -322,7 +324,7 @@ mod tests {
                 .into_iter()
                 .collect(),
             ..DeliveryRecord::default()
-        })
+        }
     }
 
     fn numbers(page: &Page) -> Vec<u64> {
@@ -356,7 +358,12 @@ mod tests {
                 ..Filter::default()
             };
             let page = history.find(&filter, None, 50).unwrap();
-            let expected = records.iter().rev().filter(|record| filter.matches(record));
+            let matches = |record: &&DeliveryRecord| {
+                let keys = ReplayKeys::new();
+                let compact = CompactRecord::new(Facts::default(), None, &record.texts(), keys);
+                filter.matches(&compact)
+            };
+            let expected = records.iter().rev().filter(matches);
             let expected: Vec<_> = expected.map(|record| record.seq).collect();
             assert_eq!(numbers(&page), expected, "{text}");
         }

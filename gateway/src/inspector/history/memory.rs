@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hookgate_core::UnixTime;
+
 use super::Page;
+use crate::inspector::compact::CompactRecord;
 use crate::inspector::fair_queue::{Class, FairQueue};
 use crate::inspector::filter::Filter;
 use crate::inspector::record::DeliveryRecord;
@@ -11,7 +14,7 @@ use crate::inspector::record::DeliveryRecord;
 /// The newest records, by their numbers.
 #[derive(Debug)]
 pub(crate) struct MemoryHistory {
-    records: BTreeMap<u64, Arc<DeliveryRecord>>,
+    records: BTreeMap<u64, Box<CompactRecord>>,
     order: FairQueue<u64>,
 }
 
@@ -40,19 +43,19 @@ impl MemoryHistory {
         self.records.len()
     }
 
-    /// Adds a record, and calls `evicted` with the number of each record that goes.
-    pub(crate) fn insert(
-        &mut self,
-        class: Class,
-        record: Arc<DeliveryRecord>,
-        mut evicted: impl FnMut(u64),
-    ) {
+    /// Returns the time of the oldest record.
+    pub(crate) fn since(&self) -> Option<UnixTime> {
+        let oldest = self.records.values().next()?;
+        Some(oldest.facts.time.0)
+    }
+
+    /// Adds a record.
+    pub(crate) fn insert(&mut self, class: Class, record: Box<CompactRecord>) {
         let Self { records, order } = self;
         let seq = record.seq;
         records.insert(seq, record);
         order.push(class, seq, 1, |seq| {
             records.remove(&seq);
-            evicted(seq);
         });
     }
 
@@ -60,8 +63,8 @@ impl MemoryHistory {
     pub(crate) fn get(&self, request_id: &str) -> Option<Arc<DeliveryRecord>> {
         let mut newest_first = self.records.values().rev();
         newest_first
-            .find(|record| record.request_id == request_id)
-            .cloned()
+            .find(|record| record.texts().request_id == request_id)
+            .map(|record| Arc::new(record.expand()))
     }
 
     /// Returns at most `limit` records before the number `before`, the newest first.
@@ -71,11 +74,12 @@ impl MemoryHistory {
             .rev()
             .map(|(_, record)| record)
             .filter(|record| filter.matches(record));
-        let records: Vec<_> = matching.by_ref().take(limit).cloned().collect();
+        let found = matching.by_ref().take(limit);
+        let records: Vec<_> = found.map(|record| Arc::new(record.expand())).collect();
         let last = records.last().map(|record| record.seq);
         Page {
             next_before: last.filter(|_| matching.next().is_some()),
-            since: self.records.values().next().map(|oldest| oldest.time.0),
+            since: self.since(),
             records,
         }
     }
@@ -93,7 +97,7 @@ impl MemoryHistory {
                 continue;
             }
             match batch.records.len() < limit {
-                true => batch.records.push(Arc::clone(record)),
+                true => batch.records.push(Arc::new(record.expand())),
                 false => batch.skipped += 1,
             }
         }
@@ -105,21 +109,30 @@ impl MemoryHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn record(seq: u64, source: &str) -> Arc<DeliveryRecord> {
-        Arc::new(DeliveryRecord {
-            seq,
-            request_id: format!("request {seq}"),
-            source: Some(source.to_owned()),
-            ..DeliveryRecord::default()
-        })
-    }
+    use crate::inspector::compact::{Facts, RouteNames, Texts};
+    use crate::inspector::record::ReplayKeys;
 
     fn history(keep: usize, count: u64) -> MemoryHistory {
         let mut history = MemoryHistory::new(keep);
         for seq in 1..=count {
             let source = if seq % 2 == 0 { "even" } else { "odd" };
-            history.insert(Class::Verified, record(seq, source), |_| {});
+            let names = RouteNames {
+                source: source.to_owned(),
+                ..RouteNames::default()
+            };
+            let request_id = format!("request {seq}");
+            let texts = Texts {
+                request_id: &request_id,
+                ..Texts::default()
+            };
+            let mut record = CompactRecord::new(
+                Facts::default(),
+                Some(names.into()),
+                &texts,
+                ReplayKeys::new(),
+            );
+            record.seq = seq;
+            history.insert(Class::Verified, record.into());
         }
         history
     }

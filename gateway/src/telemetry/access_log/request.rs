@@ -1,5 +1,7 @@
 //! The facts about a request in the access log.
 
+use std::borrow::Cow;
+
 /// Facts about a request, from its head. Its sender may have invented each of them.
 #[derive(Debug)]
 pub(crate) struct RequestFacts<'r> {
@@ -22,10 +24,10 @@ pub(crate) struct RequestFacts<'r> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SenderText<'t>(pub(crate) &'t [u8]);
 
-impl SenderText<'_> {
+impl<'t> SenderText<'t> {
     /// Returns the text, in which U+FFFD replaces bytes that are no UTF-8.
-    pub(crate) fn to_text(self) -> String {
-        String::from_utf8_lossy(self.0).into_owned()
+    pub(crate) fn to_text(self) -> Cow<'t, str> {
+        String::from_utf8_lossy(self.0)
     }
 }
 

@@ -139,7 +139,7 @@ fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
     let micros = |took: Option<Duration>| took.map(|took| took.as_micros());
     let request = line.request;
     let header = |key: &'static str, value: Option<SenderText<'_>>| {
-        value.map(|value| KeyValue::new(key, value.to_text()))
+        value.map(|value| KeyValue::new(key, value.to_text().into_owned()))
     };
     [
         text("hookgate.request_id", Some(line.request_id)),
