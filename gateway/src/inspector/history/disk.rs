@@ -28,7 +28,6 @@ const KEY_LEN: usize = 16;
 /// The records on disk. The file has two connections, so that a search does not delay the writer.
 #[derive(Debug)]
 pub(crate) struct DiskHistory {
-    path: PathBuf,
     keep_for: Duration,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
@@ -70,7 +69,6 @@ impl DiskHistory {
             writer: writer.into(),
             reader: reader.into(),
             keep_for: config.keep_for,
-            path,
         })
     }
 
