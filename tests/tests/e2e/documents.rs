@@ -114,7 +114,13 @@ fn the_first_steps_of_the_operators_page_work() {
         .filter_map(|l| l.split(' ').next())
         .collect();
     let expected = [
-        "evt_1", "evt_first", "evt_second", "evt_3", "evt_3", "evt_3", "evt_3",
+        "evt_1",
+        "evt_first",
+        "evt_second",
+        "evt_3",
+        "evt_3",
+        "evt_3",
+        "evt_3",
     ];
     assert_eq!(events, expected);
 }

@@ -7,6 +7,8 @@ mod captures;
 mod overrides;
 mod status;
 mod stream;
+mod cli;
+mod cli_acts;
 
 use std::time::{Duration, Instant};
 
