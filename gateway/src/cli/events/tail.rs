@@ -80,11 +80,11 @@ struct Tail<'t> {
     last: u64,
 }
 
-/// The reason why a stream ended, and how long it lasted.
+/// The reason why a stream ended, for the operator.
 enum Ended {
-    /// The connection was lost after at least one message.
+    /// The connection was lost.
     Lost(String),
-    /// The gateway cannot serve the stream now.
+    /// The gateway cannot serve the stream now. It may have named the time of the next attempt.
     Later(String, Option<Duration>),
 }
 
@@ -123,11 +123,9 @@ impl Tail<'_> {
         let count = usize::try_from(lines).unwrap_or(usize::MAX);
         let earlier: Vec<Value> = values.iter().take(count).rev().cloned().collect();
         self.print_deliveries(earlier)?;
-        // Records that other filters select may be newer. The gateway leaves them out again.
-        self.last = read::<List>(list)?.deliveries.first().map_or(0, |d| d.seq);
-        if self.last == 0 {
-            self.last = self.newest().await?;
-        }
+        // Newer records do not match the filter, and the stream leaves them out again. If none
+        // matches, the stream may begin with the first record.
+        self.last = newest(list)?;
         Ok(())
     }
 
@@ -201,20 +199,19 @@ impl Tail<'_> {
     /// start anew.
     async fn notice_restart(&mut self) {
         // Without a response, the next stream fails too, and says why.
-        if let Ok(newest) = self.newest().await
-            && newest < self.last
+        if let Ok(list) = self.api.get("/api/deliveries?limit=1").await
+            && newest(list).is_ok_and(|newest| newest < self.last)
         {
             notice("the gateway has restarted");
             self.last = 0;
         }
     }
+}
 
-    /// Returns the sequence number of the newest record.
-    async fn newest(&self) -> Result<u64, Error> {
-        let list = self.api.get("/api/deliveries?limit=1").await?;
-        let list: List = read(list)?;
-        Ok(list.deliveries.first().map_or(0, |delivery| delivery.seq))
-    }
+/// Returns the sequence number of the newest record of a list, or 0 if the list is empty.
+fn newest(list: Value) -> Result<u64, Error> {
+    let list: List = read(list)?;
+    Ok(list.deliveries.first().map_or(0, |delivery| delivery.seq))
 }
 
 /// Returns the next bytes of the stream, or the reason why it has ended.

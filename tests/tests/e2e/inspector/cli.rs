@@ -312,6 +312,69 @@ async fn hostile_texts_of_a_sender_do_nothing_in_a_terminal() {
     assert!(shown.contains(expected), "{shown}");
 }
 
+/// Runs a command in a terminal with 50 columns, and prints its output.
+const TERMINAL: &str = "
+import fcntl, os, pty, struct, sys, termios
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 50, 0, 0))
+    os.execvp(sys.argv[1], sys.argv[1:])
+while True:
+    try:
+        sys.stdout.buffer.write(os.read(terminal, 4096))
+    except OSError:
+        break
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_terminal_gets_colours_and_its_width_counts() {
+    let (gateway, _upstream) = start("").await;
+    deliver(&gateway, "evt_1PqRsTuVwXyZ0123456789").await;
+    deliveries(&gateway, "", 1).await;
+    let in_terminal = |variables: &[(&str, &str)]| {
+        let list = command(&gateway, &["list"]);
+        let mut python = Command::new("python3");
+        python
+            .args(["-c", TERMINAL])
+            .arg(list.get_program())
+            .args(list.get_args());
+        python
+            .env_remove("COLUMNS")
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm");
+        python.env("TOKEN", OPS).envs(variables.iter().copied());
+        success(&run(python)).replace('\r', "")
+    };
+    for (variables, has_colours) in [
+        (&[][..], true),
+        (&[("NO_COLOR", "")], true),
+        (&[("NO_COLOR", "1")], false),
+        (&[("TERM", "dumb")], false),
+    ] {
+        let list = in_terminal(variables);
+        let colour = "\u{1b}[32mforwarded\u{1b}[0m";
+        assert_eq!(list.contains(colour), has_colours, "{variables:?} {list:?}");
+        assert_eq!(
+            list.contains('\u{1b}'),
+            has_colours,
+            "{variables:?} {list:?}"
+        );
+    }
+    let row = |list: &str| list.lines().nth(1).map(|row| row.chars().count());
+    let narrow = in_terminal(&[("NO_COLOR", "1")]);
+    assert_eq!(row(&narrow), Some(50), "{narrow}");
+    assert!(narrow.contains("evt_1PqRs"), "{narrow}");
+    let narrow = in_terminal(&[("NO_COLOR", "1"), ("COLUMNS", "40")]);
+    assert_eq!(row(&narrow), Some(40), "{narrow}");
+    // A pipe has 80 columns.
+    let pipe = success(&events(&gateway, &["list"]));
+    assert!(
+        row(&pipe).is_some_and(|width| (50..=80).contains(&width)),
+        "{pipe}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tail_prints_deliveries_as_they_arrive() {
     let (gateway, _upstream) = start("").await;

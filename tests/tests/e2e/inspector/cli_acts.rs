@@ -16,7 +16,7 @@ use super::{deliver, deliveries, with_inspector};
 /// The secret of each source of these tests.
 const SECRET: &str = "whsec_5f0c8a6de2b94a135f0c8a6de2b94a13";
 
-/// A gateway with one source of a provider, and what the operator sees of it.
+/// A gateway with one source, which has the name of its provider.
 struct Shop {
     gateway: Gateway,
     upstream: Upstream,
