@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use hookgate_tests::{Gateway, TestProvider, Upstream, binary, now, send};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{OPS, SUPPORT, deliver, deliver_forged, deliveries, start};
 
@@ -274,42 +274,55 @@ async fn each_refusal_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_texts_of_a_sender_do_nothing_in_a_terminal() {
     let (gateway, _upstream) = start("").await;
-    let hostile = "evt\u{1b}[2J\u{202e}\u{9b}31m\u{200b}\r\nforwarded";
-    // The sender has the secret, so its event id is part of a verified delivery.
-    deliver(&gateway, hostile).await;
-    deliveries(&gateway, "", 1).await;
+    let hostile = "\u{1b}[2J\u{202e}\u{9b}31m\u{200b}\r\nforwarded";
     let provider = TestProvider::named("beatapi");
-    let mut forged = provider.delivery("evt_2");
-    let agent = http::HeaderValue::from_bytes(b"agent\xc2\x9b2J\xe2\x80\xae\xff");
-    forged
-        .headers_mut()
-        .insert("user-agent", agent.expect("the value is a header value"));
-    forged.headers_mut().remove("x-beatapi-signature");
-    send(gateway.address(), forged).await;
+    // The sender of the first delivery has the secret.
+    let body = json!({ "id": "evt_1", "type": hostile, "event": hostile }).to_string();
+    let headers = provider.sign(body.as_bytes(), now(), "evt_1");
+    let mut requests = [
+        provider.request(headers, body.into()),
+        provider.delivery("evt_2"),
+    ];
+    requests[1].headers_mut().remove("x-beatapi-signature");
+    for (index, mut request) in requests.into_iter().enumerate() {
+        let agent = http::HeaderValue::from_bytes(b"agent\xc2\x9b2J\xe2\x80\xae\xff");
+        let agent = agent.expect("the value is a header value");
+        for name in ["user-agent", "content-type"] {
+            request.headers_mut().insert(name, agent.clone());
+        }
+        send(gateway.address(), request).await;
+        deliveries(&gateway, "", index + 1).await;
+    }
     let records = deliveries(&gateway, "", 2).await;
+    let ids = records.iter().map(|record| record["request_id"].as_str());
+    let ids: Vec<&str> = ids.map(|id| id.expect("the id is a text")).collect();
     // The control: the API has the raw text.
-    assert_eq!(records[1]["event_id"], hostile);
-    let id = records[0]["request_id"].as_str().expect("the id is a text");
+    let agent = records[0]["user_agent"]
+        .as_str()
+        .expect("the record has the agent");
+    assert!(agent.starts_with("agent\u{9b}2J\u{202e}"), "{agent:?}");
     for arguments in [
         &["list"][..],
         &["list", "--json"],
+        &["show", ids[0]],
+        &["show", ids[1]],
+        &["show", ids[1], "--json"],
+        &["list", "--search", hostile],
         &["show", hostile],
-        &["show", hostile, "--json"],
-        &["show", id],
-        &["list", "--search", "\u{1b}[31m"],
-        &["resend", "\u{1b}[31m"],
+        &["resend", hostile],
+        &["forget", "--source", hostile, "--event", hostile],
     ] {
         let output = text(&events(&gateway, arguments));
         let is_hidden =
             |c: &char| (c.is_control() && *c != '\n') || matches!(c, '\u{200b}' | '\u{202e}');
-        let hidden = output.chars().find(is_hidden);
-        assert_eq!(hidden, None, "{arguments:?} {output:?}");
+        assert_eq!(
+            output.chars().find(is_hidden),
+            None,
+            "{arguments:?} {output:?}"
+        );
     }
-    let list = success(&events(&gateway, &["list"]));
-    assert_eq!(list.lines().count(), 4, "{list}");
-    let shown = success(&events(&gateway, &["show", hostile]));
-    let expected = "evt\\u{1b}[2J\\u{202e}\\u{9b}31m\\u{200b}\\r\\nforwarded";
-    assert!(shown.contains(expected), "{shown}");
+    let shown = success(&events(&gateway, &["show", ids[0]]));
+    assert!(shown.contains(", agent\\u{9b}2J\\u{202e}"), "{shown}");
 }
 
 /// Runs a command in a terminal with 50 columns, and prints its output.
@@ -364,7 +377,7 @@ async fn only_a_terminal_gets_colours_and_its_width_counts() {
     let row = |list: &str| list.lines().nth(1).map(|row| row.chars().count());
     let narrow = in_terminal(&[("NO_COLOR", "1")]);
     assert_eq!(row(&narrow), Some(50), "{narrow}");
-    assert!(narrow.contains("evt_1PqRs"), "{narrow}");
+    assert!(narrow.contains(" evt_1PqR… "), "{narrow}");
     let narrow = in_terminal(&[("NO_COLOR", "1"), ("COLUMNS", "40")]);
     assert_eq!(row(&narrow), Some(40), "{narrow}");
     // A pipe has 80 columns.

@@ -4,11 +4,11 @@ mod access;
 mod acts;
 mod api;
 mod captures;
+mod cli;
+mod cli_acts;
 mod overrides;
 mod status;
 mod stream;
-mod cli;
-mod cli_acts;
 
 use std::time::{Duration, Instant};
 
