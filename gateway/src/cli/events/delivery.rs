@@ -127,6 +127,8 @@ pub(super) struct Explanation {
     pub(super) detail: Option<Text>,
     pub(super) reason: Option<Text>,
     pub(super) causes: Vec<ExplainedCause>,
+    /// The reason why the gateway has no explanation.
+    pub(super) unavailable: Option<Text>,
 }
 
 /// A cause of an [`Explanation`].

@@ -11,6 +11,9 @@ pub(super) fn write(
     width: usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    if let Some(reason) = &explanation.unavailable {
+        return writeln!(out, "not available: {reason}");
+    }
     if let Some(detail) = &explanation.detail {
         let reason = explanation.reason.as_ref();
         let reason = reason.map(|reason| format!(" ({reason})"));

@@ -9,7 +9,7 @@ use clap::Args;
 use hookgate_core::UnixTime;
 use hookgate_gate::Clock;
 use http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Connection;
 use super::api::{Api, ApiError, read};
@@ -117,7 +117,8 @@ impl Options {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Returns the explanation of a refused delivery. Only `--explain` makes its absence an error.
+    /// Returns the explanation of a refused delivery, or the reason why there is none. Only
+    /// `--explain` makes that an error.
     async fn explanation(&self, api: &Api, detail: &Detail) -> Result<Option<Value>, Error> {
         let delivery = &detail.delivery;
         let is_default = delivery.is_refused() && detail.capture.is_some();
@@ -130,7 +131,7 @@ impl Options {
             Err(ApiError::Refused(problem))
                 if problem.status == StatusCode::NOT_FOUND && !self.explain =>
             {
-                Ok(None)
+                Ok(Some(json!({ "unavailable": problem.detail.raw() })))
             }
             Err(error) => Err(error.into()),
         }

@@ -54,6 +54,11 @@ impl Shop {
             .expect("the request is valid")
             .headers_mut();
         request_headers.extend(headers.expect("the delivery is signed"));
+        // The unsigned id of the delivery is no part of the signature.
+        if let Some(name) = provider.facts().delivery_id() {
+            let id = id.parse().expect("the id is a header value");
+            request_headers.insert(name.value().clone(), id);
+        }
         request.expect("the request is valid")
     }
 
