@@ -17,9 +17,9 @@ const COLUMNS: [Column; 9] = [
     Column::new("time", Rank::Always, 14, 14),
     Column::new("outcome", Rank::Always, 11, 18),
     Column::new("code", Rank::Useful, 4, 4),
-    Column::new("source", Rank::Useful, 8, 30),
+    Column::new("source", Rank::Useful, 9, 30),
     Column::new("event", Rank::Always, 8, 40),
-    Column::new("reason", Rank::Useful, 10, 24),
+    Column::new("reason", Rank::Useful, 14, 24),
     Column::new("took", Rank::Helpful, 6, 7),
     Column::new("client", Rank::Extra, 15, 39),
     Column::new("request", Rank::Always, SHORT_ID, 32),
@@ -114,15 +114,18 @@ fn outcome(delivery: &Delivery) -> String {
     }
 }
 
-/// Returns the best name of the event: its signed id, the unsigned id of the delivery, or the
-/// request of an unknown source.
+/// Returns the best name of the event: its signed id, the unsigned id of the delivery, its type, or
+/// the request.
 fn event(delivery: &Delivery) -> String {
-    let id = delivery.event_id.as_ref().or(delivery.delivery_id.as_ref());
-    match (id, &delivery.method, &delivery.path) {
-        (Some(id), _, _) => id.to_string(),
-        (None, Some(method), Some(path)) if delivery.source.is_none() => {
-            format!("{method} {path}")
-        }
+    let names = [
+        &delivery.event_id,
+        &delivery.delivery_id,
+        &delivery.event_type,
+    ];
+    let name = names.into_iter().flatten().next();
+    match (name, &delivery.method, &delivery.path) {
+        (Some(name), _, _) => name.to_string(),
+        (None, Some(method), Some(path)) => format!("{method} {path}"),
         _ => String::new(),
     }
 }
