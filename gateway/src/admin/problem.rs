@@ -75,7 +75,7 @@ impl Problem {
         self
     }
 
-    /// Returns what happened, and what the user can do.
+    /// Returns the detail.
     pub(super) fn into_detail(self) -> String {
         self.detail.into_owned()
     }

@@ -11,7 +11,9 @@ use http::Method;
 use humantime::format_duration;
 
 use super::{ConfigFile, Error};
-use crate::config::{Config, RouteConfig};
+use crate::config::{
+    CaptureScope, Config, HistoryConfig, InspectorConfig, Permission, RouteConfig,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -24,12 +26,18 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
     write_listeners(&config, &mut out)?;
     write_process(&config, &mut out)?;
+    if let Some(inspector) = &config.inspector {
+        write_inspector(inspector, &mut out)?;
+    }
     for (name, upstream) in &config.upstreams {
         let upstream = upstream.describe();
         write_line(&mut out, "upstream", format_args!("{name}: {upstream}"))?;
     }
     for route in &config.routes {
         write_source(route, &mut out)?;
+        if config.inspector.is_some() {
+            write_detail(&mut out, "capture", describe_capture(route.capture))?;
+        }
     }
     for key in &config.from_environment {
         let text = format_args!("{key}, set by an environment variable");
@@ -92,6 +100,50 @@ fn write_process(config: &Config, out: &mut impl Write) -> io::Result<()> {
     };
     let store = config.replay.store.describe();
     write_line(out, "replay", format_args!("{store}{fence}"))
+}
+
+/// Writes who may use the inspector, and where it keeps records and captures.
+fn write_inspector(inspector: &InspectorConfig, out: &mut impl Write) -> io::Result<()> {
+    let InspectorConfig {
+        access,
+        storage,
+        capture,
+    } = inspector;
+    for token in &access.tokens {
+        let may = match token.may {
+            Permission::Read => "may read",
+            Permission::Act => "may read and act",
+        };
+        write_line(out, "token", format_args!("{} {may}", token.name))?;
+    }
+    if !access.hosts.is_empty() {
+        write_line(out, "hosts", access.hosts.join(", "))?;
+    }
+    let keep = storage.keep;
+    let history = match &storage.history {
+        Some(HistoryConfig { path, keep_for }) => {
+            let (path, keep_for) = (path.display(), format_duration(*keep_for));
+            format!("at most {keep} in memory, and for {keep_for} at {path}")
+        }
+        None => format!("at most {keep}, in memory"),
+    };
+    write_line(out, "records", history)?;
+    let bytes = bytesize::ByteSize(capture.max_bytes as u64);
+    let keep_for = format_duration(capture.keep_for);
+    let folder = match &storage.capture_dir {
+        Some(folder) => format!("in memory and at {}", folder.display()),
+        None => "in memory".to_owned(),
+    };
+    let text = format_args!("at most {bytes}, for {keep_for}, {folder}");
+    write_line(out, "captures", text)
+}
+
+fn describe_capture(scope: CaptureScope) -> &'static str {
+    match scope {
+        CaptureScope::None => "none",
+        CaptureScope::Refused => "head and body of refused deliveries",
+        CaptureScope::All => "head and body of all deliveries",
+    }
 }
 
 fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {

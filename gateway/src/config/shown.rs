@@ -37,7 +37,7 @@ pub(crate) struct ShownConfig {
     pub(crate) toml: String,
 }
 
-/// What the texts of a table can be.
+/// The kind of the texts in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Texts {
     Plain,
@@ -74,7 +74,7 @@ fn redact(value: &Value, texts: Texts) -> Value {
 }
 
 impl Texts {
-    /// Returns what the texts below `key` can be.
+    /// Returns the kind of the texts below `key`.
     fn below(self, key: &str) -> Self {
         match self {
             Self::Scheme if PLAIN_SCHEME_KEYS.contains(&key) => Self::Plain,

@@ -37,7 +37,7 @@ struct Loaded {
     certificate: Option<CertificateFacts>,
 }
 
-/// What the operator must know about the certificate of a listener.
+/// The owner and the end of the certificate of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateFacts {
     pub(crate) subject: String,

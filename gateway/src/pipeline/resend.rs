@@ -31,7 +31,7 @@ pub(crate) struct ResentDelivery {
     /// The request id of the new attempt.
     pub(crate) request_id: String,
     pub(crate) outcome: RequestOutcome,
-    /// The status of the upstream, or the one that a sender would get.
+    /// The status of the upstream, or the status that a sender would get in its place.
     pub(crate) status: Option<u16>,
     /// Why the delivery failed.
     pub(crate) failure: Option<Reason>,

@@ -42,6 +42,14 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     defaults.max_entries =
         max_entries_per_source.or_else(|| half().filter(|_| has_several_sources));
     let inspector = inspector::read(&root, &warnings);
+    if inspector.is_some() && !server.admin.ip().is_loopback() {
+        warnings.add(
+            "server.admin",
+            "the inspector is on, and other hosts can reach this address without TLS, so a token \
+             or a delivery can be read on the way; expected a loopback address, or a proxy with \
+             TLS in front",
+        );
+    }
     let capture = inspector.as_ref().map(|inspector| inspector.capture);
     let upstreams = upstreams::read(&root);
     let routes = sources::read(&root, &upstreams, defaults, capture, &warnings);

@@ -6,7 +6,7 @@ use super::registry::Registrar;
 use super::{gauge_value, raise_to};
 use crate::inspector::Inspector;
 
-/// What an operator changes by the inspector.
+/// An operation of the inspector that changes something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     Resend,

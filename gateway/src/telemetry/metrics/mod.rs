@@ -228,7 +228,7 @@ impl Metrics {
         self.upstreams.set_gauges(upstreams);
     }
 
-    /// Counts what an operator changes by the inspector.
+    /// Counts an act of an operator.
     pub(crate) fn count_act(&self, act: Act, result: ActResult) {
         self.inspector.count_act(act, result);
     }

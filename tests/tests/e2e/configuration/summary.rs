@@ -22,6 +22,30 @@ fn check_shows_a_configuration_without_its_secrets() {
 }
 
 #[test]
+fn check_describes_the_inspector() {
+    let inspector = "[inspector]\ntokens = [{ name = \"ops\", from = \"env:GOOD\", may = \"act\" }, \
+                     { name = \"support\", from = \"env:GOOD\", may = \"read\" }]\n\
+                     capture = \"refused\"\ncapture_dir = \"/var/lib/captures\"\n\
+                     history = \"/var/lib/history\"\n[upstreams.app]";
+    let config = VALID.replacen("[upstreams.app]", inspector, 1);
+    let (exit, output) = run_on("check", &config);
+    assert_eq!(exit, Some(0), "{output}");
+    for expected in [
+        "token      ops may read and act\n",
+        "token      support may read\n",
+        "records    at most 10000 in memory, and for 7days at /var/lib/history\n",
+        "captures   at most 64.0 MiB, for 1h, in memory and at /var/lib/captures\n",
+        "  capture    head and body of refused deliveries\n",
+    ] {
+        assert!(output.contains(expected), "{expected}: {output}");
+    }
+    assert!(!output.contains("the inspector is on"), "{output}");
+    let reachable = config.replacen("listen", "admin = \"0.0.0.0:9090\"\nlisten", 1);
+    let (_, output) = run_on("check", &reachable);
+    assert!(output.contains("the inspector is on"), "{output}");
+}
+
+#[test]
 fn valid_but_dangerous_settings_are_warnings() {
     let lasting = "[replay]\nstore = \"disk\"\npath = \"/var/lib/hookgate\"\n[upstreams.app]";
     let (_, output) = run_on("check", &VALID.replacen("[upstreams.app]", lasting, 1));

@@ -7,6 +7,7 @@ mod captures;
 mod cli;
 mod cli_acts;
 mod overrides;
+mod search;
 mod status;
 mod stream;
 
