@@ -205,6 +205,7 @@ fn the_example_configuration_loads() {
             "/run/secrets/beel",
             secret.to_str().expect("the bytes are UTF-8"),
         )
+        .replace("file:/etc/hookgate/ops-token", "env:GOOD")
         .replace("/etc/hookgate/tls.crt", &path("tls.pem"))
         .replace("/etc/hookgate/tls.key", &path("tls.key"));
     let names = [
@@ -213,6 +214,7 @@ fn the_example_configuration_loads() {
         "PARTNER_SECRET",
         "PLAID_CLIENT_ID",
         "PLAID_SECRET",
+        "SUPPORT_TOKEN",
     ];
     let text = names.iter().fold(text, |text, name| {
         text.replace(&format!("env:{name}"), "env:GOOD")

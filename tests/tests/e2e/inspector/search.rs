@@ -80,7 +80,8 @@ async fn texts_of_a_sender_stay_texts() {
     for text in HOSTILE {
         let request = format!(
             "POST /hooks/beatapi HTTP/1.1\r\nHost: hooks.example\r\nUser-Agent: {text}\r\n\
-             Content-Type: {text}\r\nContent-Length: 0\r\n\r\n"
+             Content-Type: {text}\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
         );
         send_raw(
             gateway.address(),
