@@ -73,7 +73,7 @@ async function forgetDelivery({ delivery }, result) {
     title: "Forget this event?", danger: true, action: "Forget",
     content: [
       el("p", {}, `The replay store removes ${what} of the source ${visible(delivery.source ?? "")}.`),
-      el("p", {}, "The next delivery of the event is forwarded, also a copy that somebody captured. "
+      el("p", {}, "The next delivery of the event is forwarded, also a copy that an attacker captured. "
         + "Forget an event before you press Resend at the provider."),
     ],
   });
@@ -102,7 +102,7 @@ export async function forgetById(result, sources) {
   const agreed = await confirm({
     title: "Forget an event?", danger: true, action: "Forget",
     content: [
-      el("p", {}, "The next delivery of the event is forwarded, also a copy that somebody captured."),
+      el("p", {}, "The next delivery of the event is forwarded, also a copy that an attacker captured."),
       field("Source", source), field("Tenant (if the source has tenants)", tenant), field("Event id", event),
     ],
   });

@@ -53,7 +53,7 @@ function timeLink(record) {
 
 function resendMark(record) {
   if (!record.resent_by) return null;
-  return short("span", "resend", { class: "tag" });
+  return el("span", { class: "sub" }, "sent again");
 }
 
 // The signed id names the event. Without one, the unsigned id of the delivery or the path helps.
