@@ -134,7 +134,9 @@ fn resend(delivery: &Delivery) -> Option<String> {
 fn capture(capture: &Capture) -> String {
     let state = match (capture.redacted, capture.complete) {
         (true, _) => "redacted, so it can neither verify nor be resent",
-        (false, Some(false)) => "partial: the body was not read to its end",
+        (false, Some(false)) => {
+            "partial: the end of the body is missing, so it can neither verify nor be resent"
+        }
         (false, _) => "complete",
     };
     let expires = capture.expires.as_ref();
