@@ -169,3 +169,89 @@ fn read_capture(section: &Section<'_>) -> CaptureConfig {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use crate::config::{CaptureScope, Config, Redaction};
+
+    /// Reads a configuration with `lines` in the table `[inspector]`. Returns the mistakes.
+    fn read(lines: &str) -> Result<Config, String> {
+        let folder = TempDir::new().unwrap();
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "a-secret-of-the-tests-0123456789").unwrap();
+        fs::write(folder.path().join("short"), "short").unwrap();
+        let lines = lines.replace("DIR", folder.path().to_str().unwrap());
+        let text = format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\n[upstreams.app]\nservers = [\"127.0.0.1:1\"]\n\
+             [inspector]\n{lines}\n[[sources]]\nname = \"a\"\npath = \"/a\"\n\
+             provider = \"github\"\nsecrets = [\"file:{}\"]\nupstream = \"app\"\n",
+            secret.display()
+        );
+        Config::parse(&text).map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            problems.join("\n")
+        })
+    }
+
+    #[test]
+    fn the_table_is_read_with_its_defaults() {
+        let config = read("token = \"file:DIR/secret\"").unwrap();
+        let inspector = config.inspector.unwrap();
+        assert_eq!(inspector.storage.keep, 10_000);
+        assert_eq!(inspector.capture.max_bytes, 64 << 20);
+        assert_eq!(config.routes[0].capture, CaptureScope::None);
+        assert!(config.routes[0].setup.is_none());
+
+        let config = read(
+            "token = \"file:DIR/secret\"\ncapture = \"refused\"\nredact = [\"/a~1b\", \"X-Own\"]",
+        );
+        let config = config.unwrap();
+        assert_eq!(config.routes[0].capture, CaptureScope::Refused);
+        assert!(config.routes[0].setup.is_some());
+        let redact = config.inspector.unwrap().capture.redact;
+        let expected = [
+            Redaction::Pointer("/a~1b".to_owned()),
+            Redaction::Header("x-own".parse().unwrap()),
+        ];
+        assert_eq!(redact, expected);
+    }
+
+    #[test]
+    fn mistakes_name_their_key() {
+        for (lines, expected) in [
+            ("", "inspector.tokens: missing"),
+            (
+                "token = \"file:DIR/short\"",
+                "inspector.token: the token has 5 bytes",
+            ),
+            (
+                "token = \"hidden-canary\"",
+                "inspector.token: expected env:NAME or file:PATH",
+            ),
+            ("capture = \"some\"", "inspector.capture: expected"),
+            ("capture_for = \"0s\"", "inspector.capture_for: "),
+            ("keep = 0", "inspector.keep: expected a number from 1 to"),
+            (
+                "history_for = \"1d\"",
+                "inspector.history_for: has no effect without `history`",
+            ),
+            (
+                "redact = [\"/a~2\"]",
+                "inspector.redact[0]: expected a header name, or a JSON pointer",
+            ),
+            (
+                "redact = [\"a b\"]",
+                "inspector.redact[0]: expected a header name",
+            ),
+            ("redacted = []", "inspector.redacted: unknown key"),
+        ] {
+            let problems = read(lines).unwrap_err();
+            assert!(problems.contains(expected), "{expected}\n{problems}");
+            assert!(!problems.contains("hidden-canary"), "{problems}");
+        }
+    }
+}

@@ -113,6 +113,30 @@ fn no_token_of_the_catalogue_is_stored() {
 }
 
 #[test]
+fn no_header_that_a_record_shows_carries_a_token() {
+    for name in Provider::names() {
+        let provider = Provider::named(name).unwrap();
+        let shown = provider
+            .facts()
+            .delivery_id()
+            .map(|fact| fact.value().to_string());
+        let locations = hookgate_core::internal::secret_locations(provider.scheme());
+        for shown in shown
+            .iter()
+            .map(String::as_str)
+            .chain(["user-agent", "content-type"])
+        {
+            let is_secret = |location: &SecretLocation| match location {
+                SecretLocation::Header(secret) => secret == shown,
+                SecretLocation::HeaderPrefix(prefix) => shown.starts_with(prefix),
+                _ => false,
+            };
+            assert!(!locations.iter().any(is_secret), "{name}: {shown}");
+        }
+    }
+}
+
+#[test]
 fn the_built_in_headers_contain_every_token_header_of_the_catalogue() {
     for name in Provider::names() {
         let provider = Provider::named(name).unwrap();
