@@ -105,8 +105,10 @@ impl Sender {
     }
 }
 
+/// Returns a gateway with a source for each sender, which captures every delivery.
 fn builder(upstream: &Upstream) -> GatewayBuilder {
-    let builder = with_inspector(Gateway::builder(upstream.address()), "").env("SECRET", SECRET);
+    let builder = Gateway::builder(upstream.address()).env("SECRET", SECRET);
+    let builder = with_inspector(builder, "capture = \"all\"");
     SENDERS.iter().fold(builder, |builder, sender| {
         let name = sender.provider;
         builder.table(&format!(
@@ -118,6 +120,12 @@ fn builder(upstream: &Upstream) -> GatewayBuilder {
 
 fn forget(of: &Value) -> ApiCall {
     ApiCall::post("/api/events/forget", of)
+}
+
+/// Returns the call that sends the delivery of `record` again.
+fn resend(record: &Value) -> ApiCall {
+    let id = record["request_id"].as_str().expect("an id");
+    ApiCall::post(&format!("/api/deliveries/{id}/resend"), &json!({}))
 }
 
 /// Checks that a delivery is acknowledged and does not reach the application.
@@ -280,4 +288,96 @@ async fn a_store_that_does_not_answer_leaves_the_outcome_unknown() {
         .await;
     assert!(!detail.is_empty());
     server.signal("CONT");
+}
+
+/// GitHub never sends a delivery again by itself, so a wrong secret would lose every event.
+#[tokio::test]
+async fn a_delivery_that_a_wrong_secret_refused_is_sent_once_when_the_secret_is_right() {
+    let upstream = Upstream::start().await;
+    let builder = builder(&upstream).env("SECRET", "whsec_wrong_0123456789abcdef0123456789ab");
+    let gateway = builder.env("RIGHT_SECRET", SECRET).start();
+    for sender in &SENDERS {
+        let response = sender.send(&gateway, 0).await;
+        assert_eq!(response.status, StatusCode::UNAUTHORIZED, "{sender:?}");
+    }
+    let refused = deliveries(&gateway, "outcome=refused", SENDERS.len()).await;
+    // The control: the delivery still does not verify.
+    for record in &refused {
+        let call = resend(record);
+        let detail = call.problem(&gateway, StatusCode::CONFLICT).await;
+        assert!(detail.contains("signature_mismatch"), "{detail}");
+    }
+    gateway.edit_config("\"env:SECRET\"", "\"env:RIGHT_SECRET\"");
+    assert!(gateway.reload().await);
+    for sender in &SENDERS {
+        let is_of_sender = |record: &&Value| record["source"] == sender.provider;
+        let record = refused.iter().find(is_of_sender).expect("a record");
+        // The upstream fails, so the claim is released and the delivery can be sent again.
+        upstream.queue_behaviour(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR));
+        assert_eq!(resend(record).json(&gateway).await["status"], 500);
+        assert_eq!(resend(record).json(&gateway).await["status"], 204);
+        let received = upstream.take_received();
+        assert_eq!(received.len(), 2, "{sender:?}");
+        for request in received {
+            assert_eq!(request.headers["hookgate-resent"], "true");
+            assert_eq!(request.body, sender.bodies[0]);
+        }
+        // The event is done now, for the provider and for the operator.
+        assert_duplicate(sender, &gateway, &upstream).await;
+        let call = resend(record);
+        let detail = call.problem(&gateway, StatusCode::CONFLICT).await;
+        assert!(detail.contains("forget"), "{detail}");
+        assert_eq!(upstream.take_received().len(), 0, "{sender:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_was_too_old_is_sent_again() {
+    let upstream = Upstream::start().await;
+    let gateway = builder(&upstream).start();
+    let stripe = Provider::named("stripe").expect("the catalogue has the provider");
+    let secret = Secret::new(SECRET).expect("the secret is not empty");
+    let signer = Signer::new(stripe.scheme(), &secret).expect("the secret fits");
+    let body = STRIPE.bodies[0].as_bytes();
+    let an_hour_ago = now().minus(Duration::from_secs(3600));
+    let mut request = STRIPE.delivery(0);
+    let signed = signer.sign(body, an_hour_ago, None);
+    for (name, value) in &signed.expect("the delivery is signed") {
+        request.headers_mut().insert(name, value.clone());
+    }
+    let response = send_bytes(gateway.address(), request).await;
+    assert_eq!(response.status, StatusCode::UNAUTHORIZED);
+    let refused = &deliveries(&gateway, "reason=timestamp_too_old", 1).await[0];
+    assert_eq!(resend(refused).json(&gateway).await["status"], 204);
+    assert_eq!(upstream.take_received().len(), 1);
+    assert_duplicate(&STRIPE, &gateway, &upstream).await;
+}
+
+/// A resend is a claim like any other: the provider's own retry waits for it, and is a duplicate.
+#[tokio::test]
+async fn a_retry_that_arrives_during_a_resend_is_not_forwarded() {
+    let upstream = Upstream::start().await;
+    let gateway = builder(&upstream).start();
+    upstream.queue_behaviour(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR));
+    let response = GITHUB.send(&gateway, 0).await;
+    assert_eq!(response.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let failed = deliveries(&gateway, "source=github", 1).await.remove(0);
+    upstream.take_received();
+    upstream.queue_behaviour(Behaviour::DelayedStatus(
+        Duration::from_secs(1),
+        StatusCode::NO_CONTENT,
+    ));
+    let resending = async {
+        assert_eq!(resend(&failed).json(&gateway).await["status"], 204);
+    };
+    let retrying = async {
+        while upstream.take_received().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let second = resend(&failed);
+        let detail = second.problem(&gateway, StatusCode::CONFLICT).await;
+        assert!(detail.contains("in flight"), "{detail}");
+        assert_duplicate(&GITHUB, &gateway, &upstream).await;
+    };
+    tokio::join!(resending, retrying);
 }
