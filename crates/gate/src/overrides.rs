@@ -40,10 +40,6 @@ pub enum EventForgotten {
 
 /// The result of claiming the events of a delivery that is sent again.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all values are of the large variants"
-)]
 pub enum ResendClaim<S: ReplayStore> {
     /// The events are claimed. Forward the delivery, then settle it.
     Granted(Delivery<S>),

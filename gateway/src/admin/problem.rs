@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::response::{self, Body};
@@ -15,7 +15,8 @@ pub(super) struct Problem {
     status: StatusCode,
     /// What happened, and what the user can do. It contains no secret.
     detail: Cow<'static, str>,
-    headers: HeaderMap,
+    /// A header that the status needs, such as `Retry-After`.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -24,7 +25,7 @@ impl Problem {
         Self {
             status,
             detail: detail.into(),
-            headers: HeaderMap::new(),
+            header: None,
         }
     }
 
@@ -37,7 +38,7 @@ impl Problem {
     pub(super) fn unauthorized(detail: &'static str) -> Self {
         let mut problem = Self::new(StatusCode::UNAUTHORIZED, detail);
         let challenge = HeaderValue::from_static("Bearer realm=\"hookgate\"");
-        problem.headers.insert(WWW_AUTHENTICATE, challenge);
+        problem.header = Some((WWW_AUTHENTICATE, challenge));
         problem
     }
 
@@ -57,9 +58,7 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED,
             format!("this endpoint expects the method {allowed}"),
         );
-        problem
-            .headers
-            .insert(ALLOW, HeaderValue::from_static(allowed));
+        problem.header = Some((ALLOW, HeaderValue::from_static(allowed)));
         problem
     }
 
@@ -71,7 +70,7 @@ impl Problem {
     /// Names the time after which a request can succeed.
     pub(super) fn retry_after(mut self, delay: Duration) -> Self {
         let seconds = delay.as_secs_f64().ceil().max(1.0) as u64;
-        self.headers.insert(RETRY_AFTER, seconds.into());
+        self.header = Some((RETRY_AFTER, seconds.into()));
         self
     }
 
@@ -95,7 +94,7 @@ impl Problem {
         let mut response = response::json(&document);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.extend(self.headers);
+        headers.extend(self.header);
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
