@@ -15,8 +15,8 @@ use crate::config::{
 const DEFAULT_KEEP: usize = 10_000;
 /// A record takes about 1 KiB, so this limit is about 1 GiB.
 const MAX_KEEP: u64 = 1_000_000;
-const DEFAULT_HISTORY_FOR: Duration = Duration::from_hours(7 * 24);
-const DEFAULT_CAPTURE_FOR: Duration = Duration::from_hours(1);
+const DEFAULT_HISTORY_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+const DEFAULT_CAPTURE_FOR: Duration = Duration::from_secs(3600);
 const DEFAULT_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
 /// A shorter token could be guessed.
 const MIN_TOKEN: usize = 16;
