@@ -183,7 +183,8 @@ impl ApiRequest<'_> {
                 conflict("the source remembers no events, so nothing has to be forgotten")
             }
             Ok(_) => Err(Problem::not_found(
-                "the replay store has no such event: it was not delivered, or it was forgotten",
+                "the replay store has no such event; if the provider signs no event id, forget the \
+                 event by the request id of a delivery",
             )),
             Err(_) => Err(Problem::busy(
                 "the replay store does not respond; a part may be forgotten, so try again",

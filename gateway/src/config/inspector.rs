@@ -100,6 +100,11 @@ impl AdminToken {
         Self { name, digest, may }
     }
 
+    /// Whether `other` has the same secret text.
+    pub(crate) fn is_same_secret(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+
     /// Whether `digest` is the digest of this token.
     pub(crate) fn has_digest(&self, digest: &TokenDigest) -> bool {
         self.digest == *digest

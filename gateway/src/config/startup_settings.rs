@@ -90,10 +90,13 @@ impl StartupSettings {
                 report.add(key, RESTART);
             }
         }
-        if let (Some(old), Some(new)) = (&self.inspector, inspector_storage(config)) {
+        if let (Some(old), Some(new)) = (self.inspector.clone(), inspector_storage(config)) {
+            let folder = |storage: &InspectorStorage| Some(storage.history.as_ref()?.path.clone());
+            let keep_for = |storage: &InspectorStorage| Some(storage.history.as_ref()?.keep_for);
             for (key, same) in [
                 ("inspector.keep", old.keep == new.keep),
-                ("inspector.history", old.history == new.history),
+                ("inspector.history", folder(&old) == folder(&new)),
+                ("inspector.history_for", keep_for(&old) == keep_for(&new)),
                 ("inspector.capture_dir", old.capture_dir == new.capture_dir),
             ] {
                 if !same {

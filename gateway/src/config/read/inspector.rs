@@ -20,6 +20,8 @@ const DEFAULT_CAPTURE_FOR: Duration = Duration::from_secs(3600);
 const DEFAULT_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
 /// A shorter token could be guessed.
 const MIN_TOKEN: usize = 16;
+const EXPECTED_TOKENS: &str =
+    "expected `token` or at least one table with `name`, `from` and `may`";
 /// The name of the token of the key `token`.
 const SINGLE_TOKEN: &str = "token";
 
@@ -72,10 +74,9 @@ fn read_tokens(section: &Section<'_>) -> Vec<AdminToken> {
     let mut tokens = Vec::new();
     match (section.has("token"), section.has("tokens")) {
         (true, true) => section.wrong("token", "`token` and `tokens` are both set; expected one"),
-        (false, false) => section.wrong(
-            "tokens",
-            "missing; expected `token` or at least one table with `name`, `from` and `may`",
-        ),
+        (false, false) => {
+            section.wrong("tokens", format!("missing; {EXPECTED_TOKENS}"));
+        }
         (true, false) => {
             tokens.extend(read_token(
                 section,
@@ -85,21 +86,41 @@ fn read_tokens(section: &Section<'_>) -> Vec<AdminToken> {
             ));
         }
         (false, true) => {
-            for table in section.sections("tokens") {
-                let name = table.required::<Name>("name").map(|Name(name)| name);
-                let may = table.required("may").map(|Keyword(may)| may);
-                let unread = "the token could not be read".to_owned();
-                let name = name.unwrap_or(unread);
-                if tokens.iter().any(|token: &AdminToken| token.name == name) {
-                    table.wrong("name", "used by another token; expected a unique name");
-                }
-                let token = read_token(&table, "from", name, may.unwrap_or(Permission::Read));
-                table.deny_unknown();
-                tokens.extend(token);
+            let tables = section.sections("tokens");
+            if tables.is_empty() {
+                section.wrong("tokens", EXPECTED_TOKENS);
+            }
+            for table in tables {
+                tokens.extend(read_token_table(&table, &tokens));
             }
         }
     }
     tokens
+}
+
+/// Reads one table of `tokens`. `others` are the tokens before it.
+fn read_token_table(table: &Section<'_>, others: &[AdminToken]) -> Option<AdminToken> {
+    let name = table.required::<Name>("name").map(|Name(name)| name);
+    let may = table.required("may").map(|Keyword(may)| may);
+    if others
+        .iter()
+        .any(|other| Some(&other.name) == name.as_ref())
+    {
+        table.wrong("name", "used by another token; expected a unique name");
+    }
+    let may = may.unwrap_or(Permission::Read);
+    let token = read_token(table, "from", name.unwrap_or_default(), may);
+    table.deny_unknown();
+    let token = token?;
+    // The log could not say who has acted.
+    if let Some(other) = others.iter().find(|other| other.is_same_secret(&token)) {
+        let other = &other.name;
+        table.wrong(
+            "from",
+            format!("the token {other} has the same text; expected a token of its own"),
+        );
+    }
+    Some(token)
 }
 
 fn read_token(

@@ -254,6 +254,59 @@ fn limits_that_admit_no_delivery_are_errors() {
 }
 
 #[test]
+fn tokens_that_do_not_name_one_user_are_errors() {
+    let token = |name: &str, from: &str| {
+        format!("{{ name = \"{name}\", from = \"{from}\", may = \"act\" }}")
+    };
+    let tokens = |tokens: [String; 2]| format!("tokens = [{}]", tokens.join(", "));
+    for (inspector, expected) in [
+        (
+            "tokens = []".to_owned(),
+            "inspector.tokens: expected `token` or at least one table",
+        ),
+        (
+            "keep = 5".to_owned(),
+            "inspector.tokens: missing; expected `token` or at least one",
+        ),
+        (
+            tokens([token("a", "env:GOOD"), token("b", "env:GOOD")]),
+            "inspector.tokens[1].from: the token a has the same text",
+        ),
+        (
+            tokens([token("a", "env:GOOD"), token("a", "env:QUOTED")]),
+            "inspector.tokens[1].name: used by another token",
+        ),
+        (
+            "token = \"env:WEAK\"".to_owned(),
+            "inspector.token: the token has 5 bytes",
+        ),
+        (
+            "token = \"whsec_5f0c8a6de2b94a13\"".to_owned(),
+            "inspector.token: expected env:NAME",
+        ),
+        (
+            "token = \"env:GOOD\"\nhistory_for = \"1d\"".to_owned(),
+            "inspector.history_for: has no effect without `history`",
+        ),
+    ] {
+        let (exit, output) = run_on("check", &format!("{VALID}[inspector]\n{inspector}"));
+        assert_eq!(exit, Some(78), "{inspector}: {output}");
+        assert!(output.contains(expected), "{expected}: {output}");
+        assert!(!output.contains("whsec_5f0c8a6de2b94a13"), "{output}");
+    }
+    let (exit, output) = run_on("check", &format!("{VALID}capture = \"all\""));
+    assert_eq!(exit, Some(78), "{output}");
+    assert!(
+        output.contains("sources[0].capture: has no effect without"),
+        "{output}"
+    );
+    // The control: two tokens with texts of their own.
+    let valid = tokens([token("a", "env:GOOD"), token("b", "env:QUOTED")]);
+    let (exit, output) = run_on("check", &format!("{VALID}[inspector]\n{valid}"));
+    assert_eq!(exit, Some(0), "{output}");
+}
+
+#[test]
 fn unusable_upstreams_are_errors() {
     let certificates = Certificates::new();
     certificates
