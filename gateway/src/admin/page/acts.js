@@ -83,9 +83,8 @@ async function forgetDelivery({ delivery }, result) {
 
 async function forget(body) {
   const { forgotten } = await postJson("events/forget", body);
-  return { good: forgotten > 0, nodes: [forgotten > 0
-    ? `Forgotten: ${counted(forgotten, "record", "records")} of the replay store. The next delivery of the event is forwarded.`
-    : "The replay store holds no record of this event. The next delivery of the event is forwarded."] };
+  const what = counted(forgotten, "record", "records");
+  return { good: true, nodes: [`Forgotten: ${what} of the replay store. The next delivery of the event is forwarded.`] };
 }
 
 /** Asks for an event that need not be in the list, and forgets it. */
@@ -96,19 +95,17 @@ export async function forgetById(result, sources) {
   }
   const source = el("select", { id: "forget-source" },
     ...sources.map((name) => el("option", { value: name }, visible(name))));
-  const tenant = el("input", { id: "forget-tenant", autocomplete: "off" });
   const event = el("input", { id: "forget-event", required: true, autocomplete: "off", spellcheck: "false" });
   const field = (label, control) => el("div", { class: "field" }, el("label", { for: control.id }, label), control);
   const agreed = await confirm({
     title: "Forget an event?", danger: true, action: "Forget",
     content: [
       el("p", {}, "The next delivery of the event is forwarded, also a copy that an attacker captured."),
-      field("Source", source), field("Tenant (if the source has tenants)", tenant), field("Event id", event),
+      field("Source", source), field("Event id", event),
     ],
   });
   if (!agreed) return;
   const body = { source: source.value, event_id: event.value.trim() };
-  if (tenant.value.trim()) body.tenant = tenant.value.trim();
   await run(result, "Forgetting…", () => forget(body));
 }
 
