@@ -216,7 +216,7 @@ impl ApiRequest<'_> {
 
     fn check_forget(&self, found: &Found) -> Result<Arc<Route>, &'static str> {
         if found.record.replay_keys.is_empty() {
-            return Err("the delivery has claimed no event, so there is nothing to forget");
+            return Err("the delivery has claimed no event, or a batch of too many events");
         }
         let source = found.record.source.as_deref();
         let route = source.and_then(|source| self.route(source));

@@ -34,6 +34,8 @@ struct Records {
     kept: usize,
     keep: usize,
     dropped: u64,
+    /// The number of records that the history on disk lacks.
+    history_dropped: u64,
     since: Timestamp,
 }
 
@@ -96,6 +98,7 @@ impl ApiRequest<'_> {
             records,
             keep,
             records_dropped,
+            history_dropped,
             captures,
             since,
         } = self.inspector.stats();
@@ -106,6 +109,7 @@ impl ApiRequest<'_> {
                 kept: records,
                 keep,
                 dropped: records_dropped,
+                history_dropped,
                 since: Timestamp(self.since(since)),
             },
             captures,

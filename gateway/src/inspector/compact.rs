@@ -38,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) outcome: Cow<'static, str>,
     pub(crate) reason: Option<Cow<'static, str>>,
     pub(crate) status: Option<u16>,
+    /// Whether the delivery claimed its event, or an operator sent it again.
+    pub(crate) is_claimed: bool,
     /// Whether the request was sent to the upstream.
     pub(crate) was_sent: bool,
     pub(crate) server: Option<SocketAddr>,

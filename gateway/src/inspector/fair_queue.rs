@@ -1,6 +1,7 @@
 //! A bounded queue that a flood of requests cannot empty of other entries.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::mem;
 
 /// What an entry belongs to. Entries of one class push out their own class first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +47,23 @@ impl<T> Entries<T> {
     fn push(&mut self, entry: T, weight: usize) {
         self.entries.push_back((entry, weight));
         self.weight += weight;
+    }
+
+    /// Removes and returns the entries for which `is_expired` returns true.
+    fn expire(&mut self, is_expired: impl Fn(&T) -> bool) -> Vec<T> {
+        if !self.entries.iter().any(|(entry, _)| is_expired(entry)) {
+            return Vec::new();
+        }
+        let mut expired = Vec::new();
+        for (entry, weight) in mem::take(&mut self.entries) {
+            if is_expired(&entry) {
+                self.weight -= weight;
+                expired.push(entry);
+            } else {
+                self.entries.push_back((entry, weight));
+            }
+        }
+        expired
     }
 
     fn pop(&mut self) -> Option<T> {
@@ -98,25 +116,15 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Removes the oldest entries of each class for as long as `is_expired` returns true.
+    /// Removes the entries for which `is_expired` returns true. An entry whose time is wrong, because
+    /// the clock was ahead, keeps no later entry.
     pub(crate) fn expire(&mut self, is_expired: impl Fn(&T) -> bool, mut expired: impl FnMut(T)) {
-        let is_old =
-            |entries: &Entries<T>| entries.entries.front().is_some_and(|(e, _)| is_expired(e));
-        while is_old(&self.verified) {
-            self.verified.pop().into_iter().for_each(&mut expired);
-        }
-        let old: Vec<u64> = self
-            .unverified
-            .iter()
-            .filter(|(_, e)| is_old(e))
-            .map(|(c, _)| *c)
-            .collect();
-        for class in old {
-            while self.unverified.get(&class).is_some_and(is_old) {
-                self.update(class, Entries::pop)
-                    .into_iter()
-                    .for_each(&mut expired);
-            }
+        let verified = self.verified.expire(&is_expired);
+        verified.into_iter().for_each(&mut expired);
+        let classes: Vec<u64> = self.unverified.keys().copied().collect();
+        for class in classes {
+            let entries = self.update(class, |entries| entries.expire(&is_expired));
+            entries.into_iter().for_each(&mut expired);
         }
     }
 
@@ -232,6 +240,7 @@ mod tests {
     fn expired_entries_leave_every_class() {
         let mut queue = FairQueue::new(100);
         for (class, entry) in [
+            (Class::Verified, 8),
             (Class::Verified, 1),
             (Class::Unverified(1), 2),
             (Class::Verified, 9),
@@ -242,6 +251,6 @@ mod tests {
         queue.expire(|entry| *entry < 5, |entry| gone.push(entry));
         gone.sort_unstable();
         assert_eq!(gone, [1, 2]);
-        assert_eq!(queue.weight(), 10);
+        assert_eq!(queue.weight(), 20);
     }
 }

@@ -63,6 +63,7 @@ pub(crate) struct Inspector {
     /// The memory of captures that are not stored yet.
     capture_budget: Arc<CaptureBudget>,
     records_dropped: AtomicU64,
+    history_dropped: AtomicU64,
     captures_dropped: AtomicU64,
     is_worker_idle: AtomicBool,
     worker: OnceLock<Thread>,
@@ -101,6 +102,8 @@ pub(crate) struct Stats {
     /// Maximum number of records in memory.
     pub(crate) keep: usize,
     pub(crate) records_dropped: u64,
+    /// The number of records that the disk did not take.
+    pub(crate) history_dropped: u64,
     pub(crate) captures: CaptureStats,
     /// The time of the oldest record.
     pub(crate) since: Option<UnixTime>,
@@ -115,8 +118,10 @@ pub(crate) struct CaptureStats {
     pub(crate) limit: usize,
     /// The number of captures for which there was no memory.
     pub(crate) dropped: u64,
-    /// The number of files that could not be written.
+    /// The number of operations on files that failed.
     pub(crate) file_errors: u64,
+    /// The number of captures that the disk did not keep up with.
+    pub(crate) files_dropped: u64,
 }
 
 impl Inspector {
@@ -133,6 +138,7 @@ impl Inspector {
             queue: ArrayQueue::new(MAX_QUEUED),
             capture_budget,
             records_dropped: AtomicU64::new(0),
+            history_dropped: AtomicU64::new(0),
             captures_dropped: AtomicU64::new(0),
             is_worker_idle: AtomicBool::new(false),
             worker: OnceLock::new(),
@@ -175,7 +181,9 @@ impl Inspector {
 
     /// Records a request. This call takes no lock and never waits.
     pub(crate) fn record(&self, finished: Finished) {
-        if self.queue.push(finished).is_err() {
+        // A flood must leave room for the deliveries that claimed their event.
+        let is_full = !finished.record.facts.is_claimed && self.queue.len() > MAX_QUEUED / 2;
+        if is_full || self.queue.push(finished).is_err() {
             self.records_dropped.fetch_add(1, Ordering::Relaxed);
         }
         self.wake_worker();
@@ -192,14 +200,23 @@ impl Inspector {
     }
 
     /// Returns the class of a record, which decides what it can push out.
+    ///
+    /// A replay of a captured delivery verifies too, so only a delivery that claimed its event, or
+    /// that an operator sent again, belongs to the class of verified ones.
     fn class(&self, record: &CompactRecord) -> Class {
-        if record.texts().key_id.is_some() {
+        if record.facts.is_claimed {
             return Class::Verified;
         }
         let network = record.facts.client.map(client_network);
         let part = self.hasher.hash_one(network) % NETWORK_PARTS;
-        let class = (record.source(), &record.facts.reason, part);
-        Class::Unverified(self.hasher.hash_one(class))
+        Class::Unverified(self.hasher.hash_one((self.group(record), part)))
+    }
+
+    /// Returns the group of a record: a hash of its source, its outcome and its reason.
+    fn group(&self, record: &CompactRecord) -> u64 {
+        let facts = &record.facts;
+        let group = (record.source(), &facts.outcome, &facts.reason);
+        self.hasher.hash_one(group)
     }
 
     /// Returns at most `limit` records before the number `before`, the newest first. This call
@@ -219,9 +236,9 @@ impl Inspector {
             Some(disk) => {
                 let mut page = page.merge(disk.find(filter, before, limit)?, limit);
                 let captures = &self.state.lock().captures;
-                page.records
-                    .iter_mut()
-                    .for_each(|record| captures.mark(record));
+                for record in &mut page.records {
+                    captures.mark(record);
+                }
                 Ok(page)
             }
             None => Ok(page),
@@ -237,7 +254,7 @@ impl Inspector {
         let in_memory = {
             let state = self.state.lock();
             state.records.get(request_id).map(|record| Found {
-                capture: state.captures.get(record.seq),
+                capture: state.captures.get(&record.request_id),
                 record,
             })
         };
@@ -246,7 +263,7 @@ impl Inspector {
                 let captures = &self.state.lock().captures;
                 captures.mark(&mut record);
                 Found {
-                    capture: captures.get(record.seq),
+                    capture: captures.get(&record.request_id),
                     record,
                 }
             })),
@@ -291,12 +308,14 @@ impl Inspector {
             records: state.records.len(),
             keep: self.keep,
             records_dropped: self.records_dropped.load(Ordering::Relaxed),
+            history_dropped: self.history_dropped.load(Ordering::Relaxed),
             captures: CaptureStats {
                 count: state.captures.len(),
                 bytes: state.captures.bytes(),
                 limit: self.capture.load().max_bytes,
                 dropped: self.captures_dropped.load(Ordering::Relaxed),
                 file_errors: self.capture_files.as_ref().map_or(0, CaptureFiles::errors),
+                files_dropped: self.capture_files.as_ref().map_or(0, CaptureFiles::dropped),
             },
             since: state.records.since(),
         }

@@ -1,6 +1,7 @@
 //! The thread of the inspector: takes the records from the queue, and stores them.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver};
@@ -9,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use hookgate_core::UnixTime;
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::Clock;
+use hookgate_gate::{Clock, Reason};
 
 use super::capture::redaction::redact_record;
 use super::capture::{CaptureWriter, Captured, Explainer, RawCapture, Tools};
 use super::compact::CompactRecord;
 use super::fair_queue::Class;
-use super::rate_budget::RateBudget;
+use super::history::{DiskHistory, Expired};
+use super::rate_budget::GroupBudgets;
 use super::record::DeliveryRecord;
 use super::{Finished, Inspector, State};
 use crate::config::CaptureConfig;
@@ -27,10 +29,13 @@ const BATCH_DELAY: Duration = Duration::from_millis(20);
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last records to reach the disk.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// The number of unverified records that the disk takes at once. A flood must not fill it.
-const UNVERIFIED_BURST: f64 = 5000.0;
-/// The number of unverified records that the disk takes for each second after a burst.
-const UNVERIFIED_PER_SECOND: f64 = 5.0;
+/// The number of records of one source, outcome and reason that the disk takes at once, if they
+/// claimed no event. A flood must not fill the disk.
+const UNVERIFIED_BURST: f64 = 500.0;
+/// The number of these records that the disk takes for each second after a burst: 12 a minute.
+const UNVERIFIED_PER_SECOND: f64 = 0.2;
+/// Maximum number of records that wait for the disk.
+const MAX_UNWRITTEN: usize = 20_000;
 
 /// Ends the thread of the inspector when it is dropped, after the last records are stored.
 #[derive(Debug)]
@@ -47,21 +52,24 @@ impl FlushGuard {
     ///
     /// # Errors
     ///
-    /// Returns the error of the system if it cannot start a thread.
+    /// Returns the error of the system if it cannot start a thread, or that of the history on disk.
     pub(crate) fn start(inspector: Arc<Inspector>, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let files = inspector.capture_files.as_ref().map(|files| {
             let config = Arc::clone(&inspector.capture);
             files.start(config, Arc::clone(&clock))
         });
         let files = files.transpose()?;
+        let newest_seq = inspector.disk.as_ref().map(DiskHistory::newest_seq);
+        let newest_seq = newest_seq.transpose().map_err(io::Error::other)?;
         let (stop, stopped) = mpsc::channel();
         let (ending, ended) = mpsc::channel::<()>();
         let worker = Worker {
             inspector: Arc::clone(&inspector),
             clock,
             next_expiry: Instant::now(),
-            last_seq: 0,
-            budget: RateBudget::new(UNVERIFIED_BURST, UNVERIFIED_PER_SECOND, Instant::now()),
+            last_seq: newest_seq.unwrap_or(0),
+            budgets: GroupBudgets::new(UNVERIFIED_BURST, UNVERIFIED_PER_SECOND),
+            unwritten: Vec::new(),
             explainer: Explainer::start()?,
             files,
             is_disk_failing: false,
@@ -114,8 +122,10 @@ struct Worker {
     clock: Arc<dyn Clock>,
     next_expiry: Instant,
     last_seq: u64,
-    /// Limits how many unverified records the disk takes.
-    budget: RateBudget,
+    /// Limits how many records of a group the disk takes, if they claimed no event.
+    budgets: GroupBudgets,
+    /// The records that the disk has not taken yet, the oldest first.
+    unwritten: Vec<DeliveryRecord>,
     explainer: Explainer,
     files: Option<CaptureWriter>,
     /// Whether the last write to the disk failed. Only the first failure is logged.
@@ -153,7 +163,7 @@ impl Worker {
     fn store_batch(&mut self) {
         let inspector = Arc::clone(&self.inspector);
         let config = inspector.capture.load_full();
-        let (mut for_disk, mut time) = (Vec::new(), None);
+        let mut time = None;
         // Records that arrive meanwhile wait for the next batch.
         for _ in 0..inspector.queue.len() {
             let Some(finished) = inspector.queue.pop() else {
@@ -168,12 +178,14 @@ impl Worker {
             // Redacting a capture can take long, so it happens before the lock.
             let captured = match capture.is_some() || !config.redact.is_empty() {
                 true => self.redact(&mut record, capture, class, &config),
-                false => None,
+                false => Ok(None),
             };
-            if inspector.disk.is_some()
-                && (class == Class::Verified || self.budget.spend(Instant::now()))
-            {
-                for_disk.push(record.expand());
+            let Ok(captured) = captured else {
+                inspector.records_dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            if inspector.disk.is_some() {
+                self.keep_for_disk(class, &record);
             }
             let mut state = inspector.state.lock();
             let State {
@@ -185,11 +197,12 @@ impl Worker {
             rates.count(&record.facts);
             keys.count(&record);
             if let Some(captured) = captured {
-                captures.insert(record.seq, class, captured, config.max_bytes);
+                let id = record.texts().request_id;
+                captures.insert(id, class, captured, config.max_bytes);
             }
             records.insert(class, record);
         }
-        self.write(&for_disk);
+        self.write();
         inspector.newest.send_if_modified(|newest| {
             let is_newer = *newest != self.last_seq;
             *newest = self.last_seq;
@@ -198,26 +211,35 @@ impl Worker {
     }
 
     /// Redacts the record, and stores the redacted capture in a file.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if that panics. The request is hostile input, and its record must not be
+    /// stored without the redaction.
     fn redact(
         &mut self,
         record: &mut CompactRecord,
         capture: Option<Box<RawCapture>>,
         class: Class,
         config: &CaptureConfig,
-    ) -> Option<Arc<Captured>> {
+    ) -> thread::Result<Option<Arc<Captured>>> {
         let mut expanded = record.expand();
         redact_record(&mut expanded, &config.redact);
         let tools = Tools {
             explainer: Some(&mut self.explainer),
             files: self.inspector.capture_files.as_ref(),
         };
-        let captured = capture.map(|raw| Captured::new(*raw, &mut expanded, config, tools));
+        let redacting = AssertUnwindSafe(|| {
+            capture.map(|raw| Captured::new(*raw, &mut expanded, config, tools))
+        });
+        let captured = catch_unwind(redacting)?;
         record.adopt(expanded);
         let captured = captured.map(Arc::new);
         if let (Some(files), Some(captured)) = (&mut self.files, &captured) {
-            files.write(class, captured);
+            let group = self.inspector.group(record);
+            files.write(class, group, captured);
         }
-        captured
+        Ok(captured)
     }
 
     /// Returns a number that is larger than all earlier ones, also after a restart: the time in
@@ -229,28 +251,53 @@ impl Worker {
         self.last_seq
     }
 
-    fn write(&mut self, records: &[DeliveryRecord]) {
-        if let (Some(disk), false) = (&self.inspector.disk, records.is_empty()) {
-            let result = disk.insert(records);
+    /// Keeps the record for the disk, unless its group has spent its budget.
+    fn keep_for_disk(&mut self, class: Class, record: &CompactRecord) {
+        let is_rate_limited = record.facts.reason.as_deref() == Some(Reason::RateLimited.label());
+        let is_kept = class == Class::Verified
+            || (!is_rate_limited && {
+                let group = self.inspector.group(record);
+                self.budgets.spend(group, Instant::now())
+            });
+        match is_kept && self.unwritten.len() < MAX_UNWRITTEN {
+            true => self.unwritten.push(record.expand()),
+            false => {
+                let dropped = &self.inspector.history_dropped;
+                dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Writes the records that the disk has not taken yet.
+    fn write(&mut self) {
+        if let (Some(disk), false) = (&self.inspector.disk, self.unwritten.is_empty()) {
+            let result = disk.insert(&self.unwritten);
+            if result.is_ok() {
+                self.unwritten.clear();
+            }
             self.log_disk(
                 result,
-                "cannot write records to the history of the inspector",
+                "cannot write records to the history of the inspector; trying again",
             );
         }
     }
 
     fn expire(&mut self) {
-        self.next_expiry = Instant::now() + EXPIRY_INTERVAL;
         let now: UnixTime = self.clock.now();
         let keep_for = self.inspector.capture.load().keep_for;
         self.inspector.state.lock().captures.expire(now, keep_for);
+        let mut next = EXPIRY_INTERVAL;
         if let Some(disk) = &self.inspector.disk {
-            let result = disk.expire(now);
+            let expired = disk.expire(now);
+            if let Ok(Expired::Partly) = expired {
+                next = BATCH_DELAY;
+            }
             self.log_disk(
-                result,
+                expired.map(drop),
                 "cannot remove old records from the history of the inspector",
             );
         }
+        self.next_expiry = Instant::now() + next;
     }
 
     /// Logs the first of several failures of the disk.

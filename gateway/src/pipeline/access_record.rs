@@ -32,6 +32,10 @@ use crate::telemetry::access_log::{Line, RequestFacts, Timestamp};
 use crate::telemetry::outcome::RequestOutcome;
 use crate::telemetry::trace::Span;
 
+/// A batch with this number of events or more cannot be forgotten by its request id, because its
+/// record would be too large.
+const MAX_EVENTS: usize = 1000;
+
 /// The facts about one request.
 pub(crate) struct AccessRecord<'g> {
     gateway: &'g Gateway,
@@ -165,7 +169,10 @@ impl<'g> AccessRecord<'g> {
     /// Records the keys of the events of the delivery, for the inspector.
     pub(crate) fn events(&mut self, replay_keys: impl Iterator<Item = ReplayKey>) {
         if self.gateway.inspector().is_some() {
-            self.replay_keys = replay_keys.collect();
+            self.replay_keys = replay_keys.take(MAX_EVENTS).collect();
+            if self.replay_keys.len() == MAX_EVENTS {
+                self.replay_keys = ReplayKeys::new();
+            }
         }
     }
 
@@ -420,6 +427,7 @@ impl AccessRecord<'_> {
             outcome: self.outcome.label().into(),
             reason: self.reason.map(|reason| reason.label().into()),
             status: self.status,
+            is_claimed: self.key_id.is_some() && self.upstream.is_some(),
             was_sent: self.upstream.is_some(),
             server: self.server,
             attempt: self.attempt,

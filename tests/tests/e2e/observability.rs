@@ -347,7 +347,7 @@ pub const KEY_METRICS: [&str; 3] = [
 ];
 
 /// The documented metrics of every gateway.
-pub const METRICS: [&str; 28] = [
+pub const METRICS: [&str; 30] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_unhealthy_servers",
     "hookgate_upstream_requests_in_flight",
@@ -371,7 +371,9 @@ pub const METRICS: [&str; 28] = [
     "hookgate_signature_age_seconds",
     "hookgate_log_lines_dropped_total",
     "hookgate_inspector_records_dropped_total",
+    "hookgate_inspector_history_dropped_total",
     "hookgate_inspector_captures_dropped_total",
+    "hookgate_inspector_capture_files_dropped_total",
     "hookgate_inspector_capture_bytes",
     "hookgate_inspector_streams",
     "hookgate_inspector_acts_total",

@@ -138,12 +138,14 @@ function memory({ records, captures }) {
     parts.push(el("p", {}, text, records.since ? `, since ${dateTime(records.since)}` : ""),
       fillBar(records.kept, records.keep, `Records: ${text}`, "calm"));
     if (records.dropped > 0) parts.push(warning("warn", `${counted(records.dropped, "record was", "records were")} dropped, because deliveries came faster than the inspector records.`));
+    if (records.history_dropped > 0) parts.push(warning("warn", `${counted(records.history_dropped, "record is", "records are")} not in the history on disk, because too many came at once or the disk failed.`));
   }
   if (captures) {
     const text = `${counted(captures.count, "capture", "captures")}, ${bytes(captures.bytes)} of ${bytes(captures.limit)}`;
     parts.push(el("p", {}, text), fillBar(captures.bytes, captures.limit, `Captures: ${text}`, "calm"));
-    if (captures.dropped > 0) parts.push(warning("warn", `${counted(captures.dropped, "capture", "captures")} gave way to others within capture_bytes.`));
-    if (captures.file_errors > 0) parts.push(warning("bad", `${counted(captures.file_errors, "capture", "captures")} could not be written to capture_dir. The log has the cause.`));
+    if (captures.dropped > 0) parts.push(warning("warn", `${counted(captures.dropped, "request was", "requests were")} not captured, because captures came faster than the inspector stores them.`));
+    if (captures.file_errors > 0) parts.push(warning("bad", `${counted(captures.file_errors, "operation", "operations")} on capture_dir failed. The log has the cause.`));
+    if (captures.files_dropped > 0) parts.push(warning("warn", `${counted(captures.files_dropped, "capture is", "captures are")} not in capture_dir, because captures came faster than the disk takes them.`));
   }
   return parts;
 }

@@ -69,7 +69,7 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Error> {
 impl Options {
     /// Returns the description of the named event, and the body of the request.
     fn event(&self) -> (String, Value) {
-        let mut body = json!({ "source": self.source, "event_id": self.event });
+        let body = json!({ "source": self.source, "event_id": self.event });
         let mut what = self.event.as_deref().map(printable).unwrap_or_default();
         if let Some(source) = &self.source {
             what.push_str(&format!(" of source {}", printable(source)));

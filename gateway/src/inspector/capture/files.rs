@@ -23,23 +23,26 @@ use rustix::fs::Access;
 use super::{Captured, folder};
 use crate::config::CaptureConfig;
 use crate::inspector::fair_queue::{Class, FairQueue};
-use crate::inspector::rate_budget::RateBudget;
+use crate::inspector::rate_budget::GroupBudgets;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// Maximum number of captures that wait for the thread.
 const MAX_WAITING: usize = 256;
 /// How often old captures are removed.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
-/// Number of unverified captures that the disk takes at once. A flood must not keep it busy.
-const UNVERIFIED_BURST: f64 = 1000.0;
-/// Number of unverified captures that the disk takes for each second after a burst.
-const UNVERIFIED_PER_SECOND: f64 = 20.0;
+/// Number of captures of one source, outcome and reason that the disk takes at once, if their
+/// deliveries claimed no event. A flood must not keep it busy.
+const UNVERIFIED_BURST: f64 = 100.0;
+/// Number of these captures that the disk takes for each second after a burst.
+const UNVERIFIED_PER_SECOND: f64 = 2.0;
 
 /// The folder of all captures, and the way to its thread.
 #[derive(Debug)]
 pub(crate) struct CaptureFiles {
     dir: PathBuf,
     errors: Arc<AtomicU64>,
+    /// The number of captures that the disk did not keep up with.
+    dropped: Arc<AtomicU64>,
 }
 
 /// Hands captures to the thread that writes them.
@@ -47,7 +50,8 @@ pub(crate) struct CaptureFiles {
 pub(crate) struct CaptureWriter {
     waiting: Option<SyncSender<Waiting>>,
     thread: Option<JoinHandle<()>>,
-    budget: RateBudget,
+    budgets: GroupBudgets,
+    dropped: Arc<AtomicU64>,
 }
 
 /// A capture that waits for the thread. A capture that is evicted meanwhile is not written.
@@ -91,6 +95,7 @@ impl CaptureFiles {
         Ok(Self {
             dir,
             errors: Arc::default(),
+            dropped: Arc::default(),
         })
     }
 
@@ -102,6 +107,11 @@ impl CaptureFiles {
     /// Returns the number of captures that could not be written or removed.
     pub(crate) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of captures that the disk did not keep up with.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Starts the thread that writes captures.
@@ -127,11 +137,11 @@ impl CaptureFiles {
         let thread = thread::Builder::new()
             .name("hookgate-captures".to_owned())
             .spawn(move || files.run(&captures))?;
-        let now = Instant::now();
         Ok(CaptureWriter {
             waiting: Some(waiting),
             thread: Some(thread),
-            budget: RateBudget::new(UNVERIFIED_BURST, UNVERIFIED_PER_SECOND, now),
+            budgets: GroupBudgets::new(UNVERIFIED_BURST, UNVERIFIED_PER_SECOND),
+            dropped: Arc::clone(&self.dropped),
         })
     }
 }
@@ -142,12 +152,17 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 }
 
 impl CaptureWriter {
-    /// Writes a capture, if the thread and the disk keep up. This call never waits.
-    pub(crate) fn write(&mut self, class: Class, captured: &Arc<Captured>) {
-        let is_allowed = class == Class::Verified || self.budget.spend(Instant::now());
-        if let (true, Some(waiting)) = (is_allowed, &self.waiting) {
-            // The capture stays in memory if the thread is too slow.
-            let _: Result<(), _> = waiting.try_send((class, Arc::downgrade(captured)));
+    /// Writes a capture, if the thread and the disk keep up. This call never waits. `group` is that
+    /// of the record.
+    pub(crate) fn write(&mut self, class: Class, group: u64, captured: &Arc<Captured>) {
+        let is_allowed = class == Class::Verified || self.budgets.spend(group, Instant::now());
+        let sent = match (is_allowed, &self.waiting) {
+            (true, Some(waiting)) => waiting.try_send((class, Arc::downgrade(captured))).is_ok(),
+            _ => false,
+        };
+        if !sent {
+            // The capture stays in memory.
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookgate_core::{ReplayKey, UnixTime};
 use parking_lot::Mutex;
@@ -22,6 +22,10 @@ const APPLICATION_ID: i32 = 0x686b_6768;
 const VERSION: i32 = 1;
 /// How long to wait while another process writes, such as the old one during an upgrade.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long old records are deleted at once. New records wait meanwhile.
+const MAX_EXPIRY: Duration = Duration::from_millis(50);
+/// The number of records that one statement deletes.
+const EXPIRED_AT_ONCE: u32 = 1000;
 /// The number of bytes of a replay key.
 const KEY_LEN: usize = 16;
 
@@ -31,6 +35,13 @@ pub(crate) struct DiskHistory {
     keep_for: Duration,
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
+}
+
+/// How many of the records that are too old were deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    All,
+    Partly,
 }
 
 /// Why the file of the history cannot be used.
@@ -113,16 +124,36 @@ impl DiskHistory {
         transaction.commit()
     }
 
-    /// Deletes the records that are too old.
+    /// Deletes records that are too old, for a short time at once.
     ///
     /// # Errors
     ///
     /// Returns the error of SQLite.
-    pub(crate) fn expire(&self, now: UnixTime) -> rusqlite::Result<()> {
+    pub(crate) fn expire(&self, now: UnixTime) -> rusqlite::Result<Expired> {
         let oldest = now.minus(self.keep_for).millis();
-        let delete = "DELETE FROM deliveries WHERE time_ms < ?1";
-        self.writer.lock().execute(delete, [oldest])?;
-        Ok(())
+        let writer = self.writer.lock();
+        let mut delete = writer.prepare_cached(
+            "DELETE FROM deliveries WHERE (seq, request_id) IN \
+             (SELECT seq, request_id FROM deliveries WHERE time_ms < ?1 LIMIT ?2)",
+        )?;
+        let start = Instant::now();
+        while start.elapsed() < MAX_EXPIRY {
+            if delete.execute(params![oldest, EXPIRED_AT_ONCE])? < EXPIRED_AT_ONCE as usize {
+                return Ok(Expired::All);
+            }
+        }
+        Ok(Expired::Partly)
+    }
+
+    /// Returns the largest number of a record, or 0.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of SQLite.
+    pub(crate) fn newest_seq(&self) -> rusqlite::Result<u64> {
+        let newest = "SELECT coalesce(max(seq), 0) FROM deliveries";
+        let newest: i64 = self.reader.lock().query_row(newest, [], |row| row.get(0))?;
+        Ok(u64::try_from(newest).unwrap_or(0))
     }
 
     /// Returns the record of a request.
@@ -171,11 +202,12 @@ impl DiskHistory {
             ":limit": i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX),
         };
         let rows = query.query_map(parameters, read_record)?;
-        let mut records = Vec::new();
+        let (mut records, mut read) = (Vec::new(), 0);
         for record in rows {
             records.extend(record?);
+            read += 1;
         }
-        let has_more = records.len() > limit;
+        let has_more = read > limit;
         records.truncate(limit);
         let last = records.last().map(|record| record.seq);
         let oldest = "SELECT min(time_ms) FROM deliveries";
@@ -341,6 +373,7 @@ mod tests {
         let found = history.get("request 2").unwrap().unwrap();
         assert_eq!(format!("{found:?}"), format!("{:?}", record(2, "evt_2")));
         assert!(history.get("request 3").unwrap().is_none());
+        assert_eq!(history.newest_seq().unwrap(), 2);
     }
 
     #[test]
@@ -377,7 +410,8 @@ mod tests {
         assert_eq!((numbers(&first), first.next_before), (vec![5, 4], Some(4)));
         let last = history.find(&Filter::default(), Some(2), 2).unwrap();
         assert_eq!((numbers(&last), last.next_before), (vec![1], None));
-        history.expire(UnixTime::from_secs(103)).unwrap();
+        let expired = history.expire(UnixTime::from_secs(103)).unwrap();
+        assert_eq!(expired, Expired::All);
         let rest = history.find(&Filter::default(), None, 50).unwrap();
         assert_eq!(
             (numbers(&rest), rest.since),

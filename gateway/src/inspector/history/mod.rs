@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hookgate_core::UnixTime;
 
-pub(crate) use self::disk::{DiskHistory, OpenHistoryError};
+pub(crate) use self::disk::{DiskHistory, Expired, OpenHistoryError};
 pub(crate) use self::memory::{Batch, MemoryHistory};
 use super::record::DeliveryRecord;
 
@@ -26,7 +26,8 @@ impl Page {
     /// Merges two pages of the same search. A record that both have appears once.
     pub(crate) fn merge(self, other: Self, limit: usize) -> Self {
         let mut records = [self.records, other.records].concat();
-        records.sort_by_key(|record| std::cmp::Reverse(record.seq));
+        // Two processes can give two records the same number.
+        records.sort_by(|a, b| (b.seq, &b.request_id).cmp(&(a.seq, &a.request_id)));
         records.dedup_by(|a, b| a.seq == b.seq && a.request_id == b.request_id);
         let has_more =
             records.len() > limit || self.next_before.is_some() || other.next_before.is_some();

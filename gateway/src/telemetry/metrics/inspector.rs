@@ -27,7 +27,9 @@ pub(crate) enum ActResult {
 #[derive(Debug)]
 pub(super) struct InspectorMetrics {
     records_dropped: IntCounter,
+    history_dropped: IntCounter,
     captures_dropped: IntCounter,
+    capture_files_dropped: IntCounter,
     capture_bytes: IntGauge,
     streams: IntGauge,
     acts: IntCounterVec,
@@ -40,9 +42,17 @@ impl InspectorMetrics {
                 "hookgate_inspector_records_dropped_total",
                 "Requests that the inspector did not record because its queue was full.",
             )?,
+            history_dropped: registrar.counter(
+                "hookgate_inspector_history_dropped_total",
+                "Records that the history on disk lacks: too many, or the disk failed.",
+            )?,
             captures_dropped: registrar.counter(
                 "hookgate_inspector_captures_dropped_total",
                 "Requests that were not captured because there was no memory.",
+            )?,
+            capture_files_dropped: registrar.counter(
+                "hookgate_inspector_capture_files_dropped_total",
+                "Captures that are not on disk: too many, or the disk failed.",
             )?,
             capture_bytes: registrar.gauge(
                 "hookgate_inspector_capture_bytes",
@@ -88,7 +98,10 @@ impl InspectorMetrics {
     pub(super) fn set(&self, inspector: &Inspector) {
         let stats = inspector.stats();
         raise_to(&self.records_dropped, stats.records_dropped);
+        raise_to(&self.history_dropped, stats.history_dropped);
         raise_to(&self.captures_dropped, stats.captures.dropped);
+        let files = stats.captures.files_dropped + stats.captures.file_errors;
+        raise_to(&self.capture_files_dropped, files);
         self.capture_bytes.set(gauge_value(stats.captures.bytes));
         self.streams.set(gauge_value(inspector.open_streams()));
     }
