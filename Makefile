@@ -28,7 +28,7 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: build-tools redis http-clients provider-sdks valkey ## Run every test
+test: build-tools redis http-clients provider-sdks valkey ## Run every test, except for those of the page (test-page)
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
