@@ -141,6 +141,8 @@ impl<'g> AccessRecord<'g> {
         self.route = Some(Arc::clone(route));
         self.resent = Some(resent);
         self.describe(verified);
+        // A resend that is cancelled before its outcome is decided has failed.
+        self.outcome = RequestOutcome::Failed;
     }
 
     fn describe(&mut self, verified: &Verified) {
