@@ -1,5 +1,5 @@
-//! What changes something: `POST …/resend` sends a delivery again, and `POST /api/events/forget`
-//! makes the gate forget an event. The log has the name of the token of each act.
+//! Handles the two requests that change something: `POST …/resend` sends a delivery again, and
+//! `POST /api/events/forget` makes the gate forget an event. The log names the token of each act.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate_core::ReplayKey;
 use hookgate_gate::{EventForgotten, Refusal};
+use hookgate_replay::StoreError;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
@@ -15,11 +16,13 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::task::JoinError;
 use tokio::time::timeout;
 
 use super::ApiRequest;
 use super::problem::Problem;
 use super::response::{self, Body};
+use crate::gateway::Gateway;
 use crate::inspector::Found;
 use crate::pipeline::resend::{ResendError, ResentDelivery};
 use crate::pipeline::route::Route;
@@ -46,12 +49,12 @@ struct ForgetBody {
     event_id: Option<String>,
 }
 
-/// The event to forget.
-enum Event<'e> {
-    /// The keys of a recorded delivery.
-    Keys(&'e [ReplayKey]),
-    /// A signed event id.
-    Id(&'e str),
+/// An event to forget, as the user names it.
+enum EventToForget {
+    /// The events of a recorded delivery.
+    OfRequest { id: String, keys: Vec<ReplayKey> },
+    /// The event with this signed id.
+    WithId(String),
 }
 
 impl ApiRequest<'_> {
@@ -62,51 +65,25 @@ impl ApiRequest<'_> {
         request: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Problem> {
-        let resent = self.try_resend(request_id, request, body).await;
-        self.count(Act::Resend, &resent);
-        resent
+        let found = self.read_resend(request_id, request, body).await;
+        let token = self.user.name.clone();
+        self.act(Act::Resend, found, async move |gateway, found| {
+            let resent = gateway.resend(&found, &token).await;
+            log_resend(&token, &found.record.request_id, &resent);
+            respond_to_resend(resent)
+        })
+        .await
     }
 
-    async fn try_resend(
+    async fn read_resend(
         &self,
         request_id: &str,
         request: &Parts,
         body: Incoming,
-    ) -> Result<Response<Body>, Problem> {
-        self.user.check_may_act()?;
+    ) -> Result<Found, Problem> {
+        self.check_may(Act::Resend)?;
         let ResendBody {} = read_json(request, body).await?;
-        let found = self.find(request_id).await?;
-        let gateway = Arc::clone(&self.admin.gateway);
-        let by = self.user.name.clone();
-        // A client that leaves must not cancel a delivery that the upstream may have received.
-        let resending = tokio::spawn(async move { gateway.resend(&found, &by).await });
-        let Ok(resent) = resending.await else {
-            let detail = "the resend failed; the log of the gateway has the cause";
-            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail));
-        };
-        let token = &self.user.name;
-        match &resent {
-            Ok(ResentDelivery {
-                request_id: new,
-                outcome,
-                status,
-                ..
-            }) => {
-                let outcome = outcome.label();
-                tracing::info!(
-                    token,
-                    resent_from = request_id,
-                    request_id = new,
-                    outcome,
-                    status,
-                    "delivery sent again"
-                );
-            }
-            Err(error) => {
-                tracing::info!(token, resent_from = request_id, %error, "resend refused");
-            }
-        }
-        respond_to_resend(resent)
+        self.find(request_id).await
     }
 
     /// Forgets an event.
@@ -115,13 +92,22 @@ impl ApiRequest<'_> {
         request: &Parts,
         body: Incoming,
     ) -> Result<Response<Body>, Problem> {
-        let forgotten = self.try_forget(request, body).await;
-        self.count(Act::Forget, &forgotten);
-        forgotten
+        let event = self.read_forget(request, body).await;
+        let token = self.user.name.clone();
+        self.act(Act::Forget, event, async move |gateway, (route, event)| {
+            let forgotten = forget_event(&gateway, &route, &event).await;
+            log_forget(&token, &route, &event, &forgotten);
+            respond_to_forget(forgotten)
+        })
+        .await
     }
 
-    async fn try_forget(&self, request: &Parts, body: Incoming) -> Result<Response<Body>, Problem> {
-        self.user.check_may_act()?;
+    async fn read_forget(
+        &self,
+        request: &Parts,
+        body: Incoming,
+    ) -> Result<(Arc<Route>, EventToForget), Problem> {
+        self.check_may(Act::Forget)?;
         let body: ForgetBody = read_json(request, body).await?;
         match body {
             ForgetBody {
@@ -133,8 +119,8 @@ impl ApiRequest<'_> {
                 let found = self.find(&id).await?;
                 let conflict = |cause| Problem::new(StatusCode::CONFLICT, cause);
                 let route = self.check_forget(&found).map_err(conflict)?;
-                let event = Event::Keys(&found.record.replay_keys);
-                self.forget_event(&route, event, &id).await
+                let keys = found.record.replay_keys.to_vec();
+                Ok((route, EventToForget::OfRequest { id, keys }))
             }
             ForgetBody {
                 request_id: None,
@@ -145,7 +131,7 @@ impl ApiRequest<'_> {
                 let route = self.route(&source).ok_or_else(|| {
                     Problem::not_found(format!("no source has the name {source:?}"))
                 })?;
-                self.forget_event(&route, Event::Id(&id), &id).await
+                Ok((route, EventToForget::WithId(id)))
             }
             ForgetBody {
                 tenant: Some(_), ..
@@ -156,41 +142,48 @@ impl ApiRequest<'_> {
         }
     }
 
-    /// Makes the gate forget an event. `shown` names the event in the log.
-    async fn forget_event(
+    /// Runs `act` on its `target` in a task, and counts its result.
+    ///
+    /// hyper drops the handler of a client that leaves. The store and the upstream may have
+    /// applied the act by then, so its log line and its metric must follow in any case.
+    async fn act<T: Send + 'static, F>(
         &self,
-        route: &Route,
-        event: Event<'_>,
-        shown: &str,
-    ) -> Result<Response<Body>, Problem> {
-        let gate = self.admin.gateway.gate();
-        let (source, token) = (route.source.name(), &self.user.name);
-        let forgotten = match event {
-            Event::Keys(keys) => Box::pin(gate.forget_keys(&route.source, keys)).await,
-            Event::Id(id) => Box::pin(gate.forget_event(&route.source, id)).await,
+        kind: Act,
+        target: Result<T, Problem>,
+        act: impl FnOnce(Arc<Gateway>, T) -> F + Send + 'static,
+    ) -> Result<Response<Body>, Problem>
+    where
+        F: Future<Output = Result<Response<Body>, Problem>> + Send + 'static,
+    {
+        let gateway = Arc::clone(&self.admin.gateway);
+        let failed = |_: JoinError| {
+            let detail = "the act failed; the log of the gateway has the cause";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
         };
-        let conflict = |cause| Err(Problem::new(StatusCode::CONFLICT, cause));
-        // The text of the event comes from the user, so the log has it in quotes.
-        tracing::info!(token, source, event = ?shown, result = ?forgotten, "forget an event");
-        match forgotten {
-            Ok(EventForgotten::Forgotten(count)) => {
-                Ok(response::json(&json!({ "forgotten": count })))
-            }
-            Ok(EventForgotten::InFlight) => {
-                conflict("a delivery of the event is in flight; try again later")
-            }
-            Ok(EventForgotten::NotRemembered) => {
-                conflict("the source remembers no events, so nothing has to be forgotten")
-            }
-            Ok(_) => Err(Problem::not_found(
-                "the replay store has no such event; if the provider signs no event id, forget the \
-                 event by the request id of a delivery",
-            )),
-            Err(_) => Err(Problem::busy(
-                "the replay store does not respond; a part may be forgotten, so try again",
-                RETRY_AFTER,
-            )),
-        }
+        let task = tokio::spawn(async move {
+            let acted = match target {
+                // A task of its own, so that a panic is counted too.
+                Ok(target) => tokio::spawn(act(Arc::clone(&gateway), target)).await,
+                Err(problem) => Ok(Err(problem)),
+            };
+            let acted = acted.unwrap_or_else(|error| Err(failed(error)));
+            let result = match &acted {
+                Ok(_) => ActResult::Done,
+                Err(problem) if problem.is_server_error() => ActResult::Failed,
+                Err(_) => ActResult::Refused,
+            };
+            gateway.metrics().count_act(kind, result);
+            acted
+        });
+        task.await.unwrap_or_else(|error| Err(failed(error)))
+    }
+
+    /// Checks that the user may act, and logs a refused attempt.
+    fn check_may(&self, act: Act) -> Result<(), Problem> {
+        self.user.check_may_act().inspect_err(|_| {
+            let (token, act) = (&self.user.name, act.label());
+            tracing::info!(token, act, "act refused: the token may only read");
+        })
     }
 
     /// Checks that the user can send the delivery again.
@@ -227,14 +220,101 @@ impl ApiRequest<'_> {
         let running = self.admin.gateway.running();
         running.routes.of_source(source).cloned()
     }
+}
 
-    fn count(&self, act: Act, result: &Result<Response<Body>, Problem>) {
-        let result = match result {
-            Ok(_) => ActResult::Done,
-            Err(problem) if problem.is_server_error() => ActResult::Failed,
-            Err(_) => ActResult::Refused,
-        };
-        self.admin.gateway.metrics().count_act(act, result);
+fn log_resend(token: &str, resent_from: &str, resent: &Result<ResentDelivery, ResendError>) {
+    match resent {
+        Ok(resent) => {
+            let (request_id, outcome) = (&resent.request_id, resent.outcome.label());
+            let status = resent.status;
+            tracing::info!(
+                token,
+                resent_from,
+                request_id,
+                outcome,
+                status,
+                "delivery sent again"
+            );
+        }
+        Err(error) => tracing::info!(token, resent_from, %error, "resend refused"),
+    }
+}
+
+async fn forget_event(
+    gateway: &Gateway,
+    route: &Route,
+    event: &EventToForget,
+) -> Result<EventForgotten, StoreError> {
+    let gate = gateway.gate();
+    match event {
+        EventToForget::OfRequest { keys, .. } => {
+            Box::pin(gate.forget_keys(&route.source, keys)).await
+        }
+        EventToForget::WithId(id) => Box::pin(gate.forget_event(&route.source, id)).await,
+    }
+}
+
+fn log_forget(
+    token: &str,
+    route: &Route,
+    event: &EventToForget,
+    forgotten: &Result<EventForgotten, StoreError>,
+) {
+    let source = route.source.name();
+    let (request_id, event_id) = match event {
+        EventToForget::OfRequest { id, .. } => (Some(id), None),
+        EventToForget::WithId(id) => (None, Some(id)),
+    };
+    let result = match forgotten {
+        Ok(EventForgotten::Forgotten(count)) => {
+            tracing::info!(
+                token,
+                source,
+                request_id,
+                event_id,
+                result = "forgotten",
+                count,
+                "event forgotten"
+            );
+            return;
+        }
+        Ok(EventForgotten::InFlight) => "in_flight",
+        Ok(EventForgotten::NotRemembered) => "not_remembered",
+        Ok(_) => "unknown",
+        Err(_) => "failed",
+    };
+    tracing::info!(
+        token,
+        source,
+        request_id,
+        event_id,
+        result,
+        count = 0,
+        "event not forgotten"
+    );
+}
+
+/// Returns the response to forgetting an event.
+fn respond_to_forget(
+    forgotten: Result<EventForgotten, StoreError>,
+) -> Result<Response<Body>, Problem> {
+    let conflict = |cause| Err(Problem::new(StatusCode::CONFLICT, cause));
+    match forgotten {
+        Ok(EventForgotten::Forgotten(count)) => Ok(response::json(&json!({ "forgotten": count }))),
+        Ok(EventForgotten::InFlight) => {
+            conflict("a delivery of the event is in flight; try again later")
+        }
+        Ok(EventForgotten::NotRemembered) => {
+            conflict("the source remembers no events, so nothing has to be forgotten")
+        }
+        Ok(_) => Err(Problem::not_found(
+            "the replay store has no such event; if the provider signs no event id, forget the \
+             event by the request id of a delivery",
+        )),
+        Err(_) => Err(Problem::busy(
+            "the replay store does not respond; a part may be forgotten, so try again",
+            RETRY_AFTER,
+        )),
     }
 }
 

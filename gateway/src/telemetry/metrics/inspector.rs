@@ -6,11 +6,21 @@ use super::registry::Registrar;
 use super::{gauge_value, raise_to};
 use crate::inspector::Inspector;
 
-/// An operation of the inspector that changes something.
+/// A change that an operator makes with the inspector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
     Resend,
     Forget,
+}
+
+impl Act {
+    /// Returns the name in metrics and logs.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Resend => "resend",
+            Self::Forget => "forget",
+        }
+    }
 }
 
 /// How an act ended.
@@ -82,16 +92,12 @@ impl InspectorMetrics {
     }
 
     fn act(&self, act: Act, result: ActResult) -> IntCounter {
-        let act = match act {
-            Act::Resend => "resend",
-            Act::Forget => "forget",
-        };
         let result = match result {
             ActResult::Done => "done",
             ActResult::Refused => "refused",
             ActResult::Failed => "failed",
         };
-        self.acts.with_label_values(&[act, result])
+        self.acts.with_label_values(&[act.label(), result])
     }
 
     /// Sets the metrics that the inspector counts itself.
