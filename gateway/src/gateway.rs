@@ -20,6 +20,7 @@ use crate::limits::unverified_bodies::UnverifiedBodies;
 use crate::listener::connection_limits::ConnectionsByAddress;
 use crate::listener::refused_connection::{ConnectionRefusal, ConnectionRefusalLog};
 use crate::pipeline::request_id::RequestIds;
+use crate::pipeline::resend::Resends;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
 use crate::telemetry::access_log::AccessLog;
@@ -43,6 +44,7 @@ pub(crate) struct Gateway {
     /// Whether the access log, traces or the inspector need the facts about each request.
     describes_requests: bool,
     request_ids: RequestIds,
+    resends: Resends,
     unverified_bodies: UnverifiedBodies,
     refusal_rate: RefusalRateLimiter,
     connections_by_address: ConnectionsByAddress,
@@ -82,6 +84,7 @@ impl Gateway {
             traces,
             inspector,
             request_ids: RequestIds::new(),
+            resends: Resends::default(),
             unverified_bodies: UnverifiedBodies::default(),
             refusal_rate: RefusalRateLimiter::new(),
             connections_by_address: ConnectionsByAddress::default(),
@@ -144,6 +147,11 @@ impl Gateway {
     ) {
         self.connection_refusals
             .record(&self.metrics, refusal, client, cause);
+    }
+
+    /// Returns the resends in progress.
+    pub(crate) fn resends(&self) -> &Resends {
+        &self.resends
     }
 
     /// Counts a delivery as in progress, until [`end_delivery`](Self::end_delivery).

@@ -3,15 +3,19 @@
 //! The gate claims the events first, as it does for a delivery of the provider, and the outcome
 //! settles the claim.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_core::{Head, Verified};
+use hookgate_core::{Head, ReplayKey, Verified};
 use hookgate_diagnose::Capture;
 use hookgate_gate::internal::is_withheld;
 use hookgate_gate::{Outcome, Reason, Refusal, ResendClaim, Settlement};
 use http::HeaderValue;
+use humantime::format_duration;
+use parking_lot::Mutex;
 use pingora_http::RequestHeader;
 
 use crate::gateway::Gateway;
@@ -24,6 +28,59 @@ use crate::pipeline::route::Route;
 use crate::run::store::Store;
 use crate::telemetry::outcome::RequestOutcome;
 use crate::upstream::{Reuse, UpstreamResponse};
+
+/// The resends in progress in this process.
+///
+/// A resend of an event that is done has no claim, so two of them could reach the upstream at
+/// once.
+#[derive(Debug, Default)]
+pub(crate) struct Resends {
+    events: Mutex<HashSet<ResentEvent>>,
+}
+
+/// What identifies the event of a resend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum ResentEvent {
+    Key(ReplayKey),
+    /// The request id of a delivery that has claimed no event.
+    Request(String),
+}
+
+/// Keeps other resends of some events away until it is dropped.
+#[derive(Debug)]
+struct ResendHold<'r> {
+    resends: &'r Resends,
+    events: Vec<ResentEvent>,
+}
+
+impl Resends {
+    /// Holds the events of a delivery. Returns `None` if another resend holds one of them.
+    fn hold(&self, found: &Found) -> Option<ResendHold<'_>> {
+        let keys = found.record.replay_keys.iter();
+        let mut events: Vec<_> = keys.copied().map(ResentEvent::Key).collect();
+        if events.is_empty() {
+            events.push(ResentEvent::Request(found.record.request_id.clone()));
+        }
+        let mut held = self.events.lock();
+        if events.iter().any(|event| held.contains(event)) {
+            return None;
+        }
+        held.extend(events.iter().cloned());
+        Some(ResendHold {
+            resends: self,
+            events,
+        })
+    }
+}
+
+impl Drop for ResendHold<'_> {
+    fn drop(&mut self) {
+        let mut held = self.resends.events.lock();
+        for event in &self.events {
+            held.remove(event);
+        }
+    }
+}
 
 /// A delivery that was sent again.
 #[derive(Debug)]
@@ -48,7 +105,12 @@ pub(crate) enum ResendError {
     NotVerified(Refusal),
     /// The event of a refused delivery was delivered meanwhile.
     Done,
-    InFlight,
+    /// A delivery of the event holds its claim for this time.
+    InFlight {
+        remaining: Duration,
+    },
+    /// Another resend of the event is in progress.
+    BeingSent,
     /// The replay store cannot grant the claim.
     Unclaimed(Refusal),
 }
@@ -82,6 +144,8 @@ impl Gateway {
         by: &str,
     ) -> Result<ResentDelivery, ResendError> {
         let (captured, route) = self.check_resend(found)?;
+        let resends = self.resends();
+        let _hold = resends.hold(found).ok_or(ResendError::BeingSent)?;
         let capture = &captured.capture;
         let head = request_head(capture);
         let (verified, is_override) = match &captured.verified {
@@ -104,7 +168,9 @@ impl Gateway {
             ResendClaim::Granted(delivery) => delivery,
             ResendClaim::Done(delivery) if is_override => delivery,
             ResendClaim::Done(_) => return Err(ResendError::Done),
-            ResendClaim::InFlight { .. } => return Err(ResendError::InFlight),
+            ResendClaim::InFlight { remaining } => {
+                return Err(ResendError::InFlight { remaining });
+            }
         };
         let (verified, settlement) = delivery.into_parts();
         let mut record = AccessRecord::start(self, found.record.client);
@@ -242,9 +308,13 @@ impl fmt::Display for ResendError {
             Self::Done => f.write_str(
                 "the event was delivered meanwhile; forget the event first to send it again",
             ),
-            Self::InFlight => {
-                f.write_str("another delivery of the event is in flight; try again later")
-            }
+            Self::InFlight { remaining } => write!(
+                f,
+                "a delivery of the event is in flight, or its outcome is unknown and the source \
+                 delivers at most once; the claim ends in {}",
+                format_duration(Duration::from_secs(remaining.as_secs().saturating_add(1)))
+            ),
+            Self::BeingSent => f.write_str("the event is being sent again; wait for its outcome"),
             Self::Unclaimed(refusal) => write!(
                 f,
                 "the replay store cannot claim the event: {}",

@@ -1,10 +1,15 @@
 //! Resend and forget: their conditions, their marks, and their traces in log and metrics.
 
-use hookgate_tests::{Behaviour, Gateway, Upstream};
+use std::time::{Duration, Instant};
+
+use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, send};
 use http::StatusCode;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
-use super::{ApiCall, SUPPORT, deliver, deliver_forged, deliveries, start};
+use super::{ApiCall, OPS, SUPPORT, deliver, deliver_forged, deliveries, start};
 
 /// Starts a gateway that captures every delivery.
 async fn start_capturing() -> (Gateway, Upstream) {
@@ -106,6 +111,72 @@ async fn a_failed_resend_says_so_and_has_a_record() {
     assert!(failed.iter().all(|one| one["resent_by"] == "ops"));
 }
 
+/// Sends a request, and closes the connection without reading a response.
+async fn abandon(call: &ApiCall, gateway: &Gateway, upstream: &Upstream) {
+    let mut connection = TcpStream::connect(gateway.admin())
+        .await
+        .expect("the admin address accepts connections");
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {OPS}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        call.path,
+        call.body.len()
+    );
+    connection.write_all(head.as_bytes()).await.expect("sent");
+    connection.write_all(&call.body).await.expect("sent");
+    let start = Instant::now();
+    while upstream.take_received().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(30), "nothing is sent");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_resend_of_a_client_that_leaves_is_logged_and_runs_alone() {
+    let (gateway, upstream) = start_capturing().await;
+    deliver(&gateway, "evt_1").await;
+    upstream.take_received();
+    let original = deliveries(&gateway, "", 1).await.remove(0);
+    let resend = resend(&original["request_id"]);
+    let slow = Behaviour::DelayedStatus(Duration::from_secs(2), StatusCode::NO_CONTENT);
+    upstream.queue_behaviour(slow);
+    abandon(&resend, &gateway, &upstream).await;
+    let detail = resend.problem(&gateway, StatusCode::CONFLICT).await;
+    assert!(detail.contains("is being sent again"), "{detail}");
+    gateway.wait_for_log("delivery sent again").await;
+    let start = Instant::now();
+    let done = "hookgate_inspector_acts_total{act=\"resend\",result=\"done\"} 1";
+    while !gateway.get_admin("/metrics").await.contains(done) {
+        assert!(start.elapsed() < Duration::from_secs(30), "not counted");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(upstream.take_received().is_empty());
+    // The control: alone, the same resend is forwarded.
+    resend.json(&gateway).await;
+    assert_eq!(upstream.take_received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_resend_says_how_long_another_claim_lasts() {
+    let (gateway, upstream) = start_capturing().await;
+    upstream.set_default_behaviour(Behaviour::Status(StatusCode::GONE));
+    deliver(&gateway, "evt_1").await;
+    let original = deliveries(&gateway, "", 1).await.remove(0);
+    upstream.take_received();
+    upstream.set_default_behaviour(Behaviour::Hang);
+    let (address, provider) = (gateway.address(), TestProvider::named("beatapi"));
+    let hanging = tokio::spawn(async move { send(address, provider.delivery("evt_1")).await });
+    let start = Instant::now();
+    while upstream.take_received().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(30), "nothing is sent");
+        sleep(Duration::from_millis(5)).await;
+    }
+    let resend = resend(&original["request_id"]);
+    let detail = resend.problem(&gateway, StatusCode::CONFLICT).await;
+    assert!(detail.contains("the claim ends in "), "{detail}");
+    hanging.abort();
+}
+
 #[tokio::test]
 async fn only_a_delivery_that_can_be_verified_is_sent_again() {
     let (gateway, upstream) = start_capturing().await;
@@ -153,7 +224,14 @@ async fn a_forgotten_event_is_forwarded_again() {
         deliver(&gateway, "evt_1").await;
         assert_eq!(upstream.take_received().len(), 1);
     }
-    gateway.wait_for_log("forget an event").await;
+    for line in [
+        "event forgotten",
+        "event not forgotten",
+        "\"result\":\"forgotten\",\"count\":1",
+        "\"event_id\":\"evt_1\",\"result\":\"unknown\",\"count\":0",
+    ] {
+        gateway.wait_for_log(line).await;
+    }
     let metrics = gateway.get_admin("/metrics").await;
     for line in [
         "hookgate_inspector_acts_total{act=\"forget\",result=\"done\"} 2",
@@ -212,6 +290,10 @@ async fn acts_need_a_token_that_may_act_and_a_body_of_json() {
         forget(&unknown)
             .problem(&gateway, StatusCode::NOT_FOUND)
             .await;
+    }
+    for act in ["resend", "forget"] {
+        let line = format!("\"token\":\"support\",\"act\":\"{act}\"");
+        gateway.wait_for_log(&line).await;
     }
     // Nothing was sent or forgotten.
     deliver(&gateway, "evt_1").await;
