@@ -42,7 +42,7 @@ class Gateway:
         table = "" if inspector is None else f'[inspector]\ntoken = "env:TOKEN"\n{inspector}'
         config = workspace.write(f"inspector-{port}.toml", (
             f'[server]\nlisten = ["127.0.0.1:{port}"]\nadmin = "127.0.0.1:{self.admin}"\n'
-            f'access_log = "off"\n[replay]\nmax_entries = 20000000\nboot_fence = false\n'
+            f'[replay]\nmax_entries = 20000000\nboot_fence = false\n'
             f'[limits]\n'
             f'refused_per_minute = {{ address = 4000000000, source = 4000000000 }}\n'
             f'{table}[upstreams.app]\nservers = ["127.0.0.1:{upstream}"]\n'
