@@ -1,8 +1,8 @@
 //! The admin address: `/healthz`, `/readyz` and `/metrics` for operators and their tools, and the
 //! page and the API of the inspector.
 //!
-//! A request passes these steps: [`endpoint`] finds what it asks for, [`access`] checks its
-//! origin and its token, and one handler responds. Without a table `[inspector]`, only the first
+//! A request passes these steps: [`endpoint`] finds the endpoint of its path, [`access`] checks
+//! its origin and its token, and one handler responds. Without a table `[inspector]`, only the first
 //! three endpoints exist.
 
 mod access;

@@ -13,7 +13,7 @@ use super::response::{self, Body};
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    /// What happened, and what the user can do. It contains no secret.
+    /// The cause, and the remedy of the user. It contains no secret.
     detail: Cow<'static, str>,
     /// A header that the status needs, such as `Retry-After`.
     header: Option<(HeaderName, HeaderValue)>,

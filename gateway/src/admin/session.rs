@@ -1,4 +1,4 @@
-//! `GET /api/session`: who the user is.
+//! `GET /api/session` returns the name and the permission of the user.
 
 use http::Response;
 use serde::Serialize;

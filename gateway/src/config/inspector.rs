@@ -1,4 +1,4 @@
-//! The settings of the inspector: who may use it, how much it records, and what it redacts.
+//! The settings of the inspector: its users, the limits of its records, and its redaction.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(crate) struct InspectorStorage {
     pub(crate) capture_dir: Option<PathBuf>,
 }
 
-/// Who may use the inspector.
+/// The users of the inspector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InspectorAccess {
     pub(crate) tokens: Vec<AdminToken>,
@@ -47,7 +47,7 @@ pub(crate) struct AdminToken {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TokenDigest([u8; 32]);
 
-/// What the holder of a token may do.
+/// The acts that a token permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permission {
     /// See deliveries.

@@ -222,8 +222,7 @@ impl CompactRecord {
         }
     }
 
-    /// Adopts what the redaction of `record` and its capture have changed: the texts, and the mark
-    /// of the capture.
+    /// Adopts the texts of `record`, which were redacted, and the mark of its capture.
     pub(super) fn adopt(&mut self, record: DeliveryRecord) {
         let Self {
             seq,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem;
 
-/// What an entry belongs to. Entries of one class push out their own class first.
+/// The class of an entry. A class pushes out its own entries first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Class {
     /// Verified deliveries, for which half of the queue is reserved.
@@ -165,7 +165,7 @@ impl<T> FairQueue<T> {
 mod tests {
     use super::*;
 
-    /// Pushes entries of weight 1 and returns what stays.
+    /// Pushes entries of weight 1 and returns those that stay.
     fn kept(limit: usize, pushed: &[(Class, u32)]) -> Vec<u32> {
         let mut queue = FairQueue::new(limit);
         let mut kept = Vec::new();

@@ -9,7 +9,7 @@ pub(crate) struct Filter {
     pub(crate) tenant: Option<String>,
     pub(crate) outcome: Option<String>,
     pub(crate) reason: Option<String>,
-    /// A part of one of the texts that [`Texts::searchable`](super::compact::Texts::searchable) names, in any case.
+    /// A text that occurs in one of the texts that [`Texts::searchable`](super::compact::Texts::searchable) names, in any case.
     pub(crate) text: Option<String>,
 }
 

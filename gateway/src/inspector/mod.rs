@@ -1,4 +1,4 @@
-//! The inspector: what happened to each request, for the page, the API and the command line.
+//! The inspector records each request, for the page, the API and the command line.
 //!
 //! The pipeline hands over one [`Finished`] for each request, through a bounded queue without a
 //! lock. A thread of its own takes them from there, so that a busy inspector never delays a
@@ -79,7 +79,7 @@ pub(crate) struct Inspector {
     hasher: RandomState,
 }
 
-/// What the thread of the inspector writes and the API reads.
+/// The state that the thread of the inspector writes and the API reads.
 #[derive(Debug)]
 struct State {
     records: MemoryHistory,

@@ -1,4 +1,4 @@
-//! The record of one request: what the list, the detail view and the stream show.
+//! The record of one request, for the list, the detail view and the stream.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

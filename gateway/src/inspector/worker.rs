@@ -148,7 +148,7 @@ impl Worker {
         }
     }
 
-    /// Waits for the first record, and then for more of them.
+    /// Waits for the first record, and then a moment for others.
     fn wait(&self) {
         let inspector = &self.inspector;
         inspector.is_worker_idle.store(true, Ordering::SeqCst);
@@ -243,7 +243,7 @@ impl Worker {
     }
 
     /// Returns a number that is larger than all earlier ones, also after a restart: the time in
-    /// microseconds. `time` is the time of the batch, which the first record of it reads.
+    /// microseconds. `time` is read once for each batch.
     fn next_seq(&mut self, time: &mut Option<u64>) -> u64 {
         let now = || self.clock.now().millis().saturating_mul(1000);
         let time = time.get_or_insert_with(|| u64::try_from(now()).unwrap_or(0));

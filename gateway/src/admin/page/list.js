@@ -294,8 +294,8 @@ export function showNewest() {
   else flush();
 }
 
-// After a lost connection: reads what the stream missed. A gateway that restarted counts from the
-// start again, so its newest number is smaller.
+// Reads the records that the stream missed while the connection was lost. If the gateway has
+// restarted after its clock was set back, its newest number is smaller.
 async function catchUp(signal) {
   const page = await getJson("deliveries", { ...filters, limit: PAGE }, signal);
   const known = new Set([...entries, ...waiting].map((entry) => entry.record?.request_id));

@@ -195,8 +195,8 @@ impl Tail<'_> {
         Ok(out.flush()?)
     }
 
-    /// Starts from the first record if the gateway has restarted, because its numbers may then
-    /// start anew.
+    /// Starts from the first record if the newest number became smaller: the gateway has restarted
+    /// after its clock was set back.
     async fn notice_restart(&mut self) {
         // Without a response, the next stream fails too, and says why.
         if let Ok(list) = self.api.get("/api/deliveries?limit=1").await

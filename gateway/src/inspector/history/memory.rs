@@ -21,7 +21,7 @@ pub(crate) struct MemoryHistory {
 /// The records after a number, for a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// The newest records, the oldest of them first.
+    /// The newest records in the order of their numbers.
     pub(crate) records: Vec<Arc<DeliveryRecord>>,
     /// The number of older records that match and were left out.
     pub(crate) skipped: usize,

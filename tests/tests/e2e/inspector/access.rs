@@ -1,4 +1,4 @@
-//! Who may use the inspector: tokens, guesses, and requests of other websites.
+//! Access to the inspector: tokens, guesses, and requests of other websites.
 
 use http::{HeaderName, StatusCode};
 

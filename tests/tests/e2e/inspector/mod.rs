@@ -1,4 +1,4 @@
-//! The inspector: its API at the admin address, who may use it, and what it shows.
+//! The inspector: its API at the admin address, the access to it, and its contents.
 
 mod access;
 mod acts;
