@@ -3,6 +3,8 @@
 //! A new connection always gets a slot: at the limit, the connection that has been without a new
 //! request for longest is closed. So neither idle connections nor slow clients keep a health
 //! check out. Event streams are limited apart, and stay open.
+//!
+//! A client that reads a response slowly loses its connection after [`RESPONSE_DEADLINE`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,9 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant, sleep_until};
 
 /// Maximum number of open connections. It is much larger than the number of event streams.
 const MAX_CONNECTIONS: usize = 512;
+/// Maximum time for which a client may read a response, apart from an event stream.
+const RESPONSE_DEADLINE: Duration = Duration::from_secs(300);
 
 /// The open connections.
 #[derive(Debug, Default)]
@@ -35,6 +40,8 @@ struct Slot {
     /// When the connection was opened, or had its last request.
     used: AtomicU64,
     is_stream: AtomicBool,
+    /// When the last response was ready. `None` while a request is handled.
+    responded: Mutex<Option<Instant>>,
     evicted: Notify,
 }
 
@@ -71,6 +78,26 @@ impl OpenConnection<'_> {
     pub(super) fn requested(&self) {
         let now = self.connections.clock.fetch_add(1, Ordering::Relaxed);
         self.slot.used.store(now, Ordering::Relaxed);
+        *self.slot.responded.lock() = None;
+    }
+
+    /// Notes that a response is ready to be sent.
+    pub(super) fn responded(&self) {
+        *self.slot.responded.lock() = Some(Instant::now());
+    }
+
+    /// Waits until the client has taken too long to read a response.
+    pub(super) async fn expired(&self) {
+        loop {
+            let now = Instant::now();
+            let is_stream = self.slot.is_stream.load(Ordering::Relaxed);
+            let responded = self.slot.responded.lock().filter(|_| !is_stream);
+            let deadline = responded.unwrap_or(now) + RESPONSE_DEADLINE;
+            if now >= deadline {
+                return;
+            }
+            sleep_until(deadline).await;
+        }
     }
 
     /// Keeps the connection open while it carries an event stream.
@@ -106,6 +133,28 @@ mod tests {
     use super::*;
     use crate::poll::now_or_never;
     use std::pin::pin;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_of_a_response_loses_its_connection() {
+        let connections = Connections::default();
+        let slow = connections.open();
+        slow.requested();
+        slow.responded();
+        let start = Instant::now();
+        slow.expired().await;
+        assert_eq!(start.elapsed(), RESPONSE_DEADLINE);
+        // The controls: an event stream stays open, and so does a request that is handled.
+        let stream = connections.open();
+        let _mark = stream.start_stream();
+        stream.responded();
+        let handled = connections.open();
+        handled.responded();
+        handled.requested();
+        for open in [stream, handled] {
+            let expired = tokio::time::timeout(RESPONSE_DEADLINE * 3, open.expired()).await;
+            assert!(expired.is_err());
+        }
+    }
 
     async fn is_evicted(connection: &OpenConnection<'_>) -> bool {
         now_or_never(pin!(connection.evicted())).await.is_some()

@@ -13,6 +13,7 @@ mod connections;
 mod deliveries;
 mod endpoint;
 mod explanations;
+mod large_response;
 mod monitoring;
 mod page;
 mod problem;
@@ -36,6 +37,7 @@ use self::access::{Gatekeeper, User, Visit, check_origin};
 use self::connections::Connections;
 use self::endpoint::Endpoint;
 use self::explanations::Explanations;
+use self::large_response::LargeResponses;
 use self::problem::Problem;
 use self::response::Body;
 use self::server::Peer;
@@ -54,6 +56,7 @@ pub(crate) struct Admin {
     gatekeeper: Gatekeeper,
     searches: Arc<Semaphore>,
     explanations: Explanations,
+    large_responses: LargeResponses,
     /// When the process started.
     started: UnixTime,
 }
@@ -75,6 +78,7 @@ impl Admin {
             gatekeeper: Gatekeeper::default(),
             searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
             explanations: Explanations::default(),
+            large_responses: LargeResponses::default(),
         }
     }
 
@@ -146,10 +150,10 @@ impl Admin {
         }
         match endpoint {
             Endpoint::Session => Ok(api.session()),
-            Endpoint::Delivery(id) => api.delivery(id).await,
+            Endpoint::Delivery(id) => self.large_responses.send(api.delivery(id)).await,
             Endpoint::Explanation(id) => api.explanation(id).await,
-            Endpoint::Capture(id) => api.capture(id).await,
-            Endpoint::Body(id) => api.captured_body(id).await,
+            Endpoint::Capture(id) => self.large_responses.send(api.capture(id)).await,
+            Endpoint::Body(id) => self.large_responses.send(api.captured_body(id)).await,
             Endpoint::Status => Ok(api.status()),
             Endpoint::Configuration => Ok(api.configuration()),
             Endpoint::Resend(id) => api.resend(id, request, body).await,

@@ -29,7 +29,7 @@ const MAX_HEADERS: usize = 64;
 /// How long requests in progress may take after the shutdown signal.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a handler knows about the connection of its request.
+/// The connection of a request, for its handler.
 pub(super) struct Peer<'c> {
     pub(super) address: Option<std::net::IpAddr>,
     pub(super) connection: &'c super::connections::OpenConnection<'c>,
@@ -52,7 +52,9 @@ impl ServerApp for Admin {
         let peer = &peer;
         let service = service_fn(async |request: http::Request<Incoming>| {
             peer.connection.requested();
-            Ok::<http::Response<Body>, Infallible>(self.respond(request, peer).await)
+            let response = self.respond(request, peer).await;
+            peer.connection.responded();
+            Ok::<http::Response<Body>, Infallible>(response)
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -64,6 +66,7 @@ impl ServerApp for Admin {
         tokio::select! {
             served = serving.as_mut() => log_lost(served),
             () = connection.evicted() => {}
+            () = connection.expired() => {}
             () = wait_for_shutdown(shutdown) => {
                 serving.as_mut().graceful_shutdown();
                 if let Ok(served) = timeout(SHUTDOWN_TIMEOUT, serving).await {
