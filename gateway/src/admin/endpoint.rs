@@ -2,7 +2,7 @@
 
 use http::Method;
 
-/// What a path of the admin address names.
+/// The endpoint that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint<'p> {
     Health,

@@ -38,7 +38,7 @@ pub(crate) struct Resends {
     events: Mutex<HashSet<ResentEvent>>,
 }
 
-/// What identifies the event of a resend.
+/// The identity of an event that is being sent again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum ResentEvent {
     Key(ReplayKey),

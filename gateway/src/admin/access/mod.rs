@@ -1,4 +1,4 @@
-//! Who may use the inspector: tokens and their permissions, and which pages of a browser.
+//! Decides who may use the inspector, by its token, its permission and its origin.
 
 mod guesses;
 mod origin;

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::admin::problem::Problem;
 
-/// What a request wants.
+/// The kind of resource that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::admin) enum Visit {
     /// The page itself, which has no data. Links on other websites may lead to it.
