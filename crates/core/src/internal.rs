@@ -9,6 +9,7 @@ pub use crate::scheme::fetch::{
     FetchRule, KeyFormat, NamePattern, PathPattern, TokenRule, is_label,
 };
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
+pub use crate::scheme::location::decode_field;
 pub use crate::scheme::secrets::{JsonStep, SecretLocation};
 pub use crate::verifier::{BodyHash, hash_paired};
 use http::HeaderName;

@@ -103,11 +103,12 @@ pub(crate) fn form_fields(text: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, C
                 Some(at) => (&field[..at], &field[at + 1..]),
                 None => (field, &[][..]),
             };
-            (decode(name), decode(value))
+            (decode_field(name), decode_field(value))
         })
 }
 
-fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+/// Decodes the name or the value of a field of a query or a form body.
+pub fn decode_field(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
         return text.into();
     }
