@@ -98,7 +98,7 @@ impl Captured {
             (Some(_), Some(_), _) if removed.parts.is_empty() => Explained::OnDemand,
             (Some(_), Some(_), None) => Explained::Never(NOT_EXPLAINED),
             (Some(whole), Some(reason), Some(explainer)) => {
-                explainer.submit(&source, reason, whole, removed.secrets)
+                explainer.submit(&source, reason, whole, removed.search)
             }
         };
         let redactions = removed.parts;

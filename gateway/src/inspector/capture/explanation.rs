@@ -12,11 +12,11 @@ use std::{io, thread};
 
 use hookgate_core::UnixTime;
 use hookgate_diagnose::Capture;
-use memchr::memmem;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::CapturedSource;
+use super::redaction::SecretSearch;
 use crate::explain::{self, NotReady};
 use crate::inspector::rate_budget::RateBudget;
 
@@ -63,8 +63,8 @@ struct Job {
     source: Arc<CapturedSource>,
     /// The whole request.
     capture: Capture,
-    /// The redacted values, which the explanation must not contain.
-    secrets: Vec<Vec<u8>>,
+    /// Finds the redacted values, which the explanation must not contain.
+    secrets: SecretSearch,
     result: Arc<OnceLock<ExplanationJson>>,
 }
 
@@ -106,7 +106,7 @@ impl Explainer {
         source: &Arc<CapturedSource>,
         reason: &str,
         capture: Capture,
-        secrets: Vec<Vec<u8>>,
+        secrets: SecretSearch,
     ) -> Explained {
         let now = Instant::now();
         let class = (source.name.clone(), reason.to_owned());
@@ -170,15 +170,28 @@ fn explain(source: &CapturedSource, capture: &Capture) -> ExplanationJson {
 }
 
 /// Returns the explanation, unless it contains one of `secrets`.
-fn without_secrets(explanation: ExplanationJson, secrets: &[Vec<u8>]) -> ExplanationJson {
-    let text = match &explanation {
-        Ok(json) => json.to_string(),
-        Err(message) => message.clone(),
+fn without_secrets(explanation: ExplanationJson, secrets: &SecretSearch) -> ExplanationJson {
+    let has_secret = match &explanation {
+        Ok(json) => contains(json, secrets),
+        Err(message) => secrets.is_in(message.as_bytes()),
     };
-    let mut secrets = secrets.iter();
-    match secrets.any(|secret| memmem::find(text.as_bytes(), secret).is_some()) {
+    match has_secret {
         true => Err(HAD_SECRET.to_owned()),
         false => explanation,
+    }
+}
+
+/// Whether a text, a number or the name of a member in `json` contains one of `secrets`.
+fn contains(json: &Value, secrets: &SecretSearch) -> bool {
+    let is_in = |text: &str| secrets.is_in(text.as_bytes());
+    match json {
+        Value::Null | Value::Bool(_) => false,
+        Value::Number(number) => is_in(&number.to_string()),
+        Value::String(text) => is_in(text),
+        Value::Array(elements) => elements.iter().any(|value| contains(value, secrets)),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| is_in(name) || contains(value, secrets)),
     }
 }
 
@@ -277,7 +290,7 @@ mod tests {
 
     #[test]
     fn an_explanation_with_a_secret_is_not_stored() {
-        let secrets = [SENT.as_bytes().to_vec()];
+        let secrets = SecretSearch::of(SENT);
         let clean = Ok(serde_json::json!({ "detail": "clean" }));
         assert_eq!(without_secrets(clean.clone(), &secrets), clean);
         let leaking = Ok(serde_json::json!({ "detail": format!("token {SENT}") }));
@@ -285,6 +298,19 @@ mod tests {
             without_secrets(leaking, &secrets),
             Err(HAD_SECRET.to_owned())
         );
+        // JSON escapes this secret.
+        let secret = r#"canary"sent\token"#;
+        let secrets = SecretSearch::of(secret);
+        assert_eq!(without_secrets(clean.clone(), &secrets), clean);
+        for leaking in [
+            serde_json::json!({ "causes": [{ "detail": format!("token {secret}") }] }),
+            serde_json::json!({ secret: true }),
+        ] {
+            assert_eq!(
+                without_secrets(Ok(leaking), &secrets),
+                Err(HAD_SECRET.to_owned())
+            );
+        }
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! Removes fields from a query or a form body, and leaves every other byte as it is.
 
-use std::borrow::Cow;
-
-use percent_encoding::percent_decode;
+use hookgate_core::internal::decode_field;
 
 /// The text in place of a redacted value.
 const REDACTED: &[u8] = b"[redacted]";
@@ -13,7 +11,7 @@ pub(super) struct RedactedFields {
     pub(super) fields: Vec<u8>,
     /// The names of the fields that have values.
     pub(super) found: Vec<String>,
-    /// The decoded values that were removed.
+    /// The values that were removed, as they were.
     pub(super) removed: Vec<Vec<u8>>,
 }
 
@@ -30,13 +28,13 @@ pub(super) fn redact(fields: &[u8], names: &[&str]) -> RedactedFields {
             redacted.fields.push(b'&');
         }
         let at = memchr::memchr(b'=', field).unwrap_or(field.len());
-        let name = decode(&field[..at]);
+        let name = decode_field(&field[..at]);
         let secret = names.iter().find(|secret| secret.as_bytes() == &*name);
         match (secret, field.get(at + 1..)) {
             (Some(secret), Some(value)) => {
                 redacted.fields.extend_from_slice(&field[..=at]);
                 redacted.fields.extend_from_slice(REDACTED);
-                redacted.removed.push(decode(value).into_owned());
+                redacted.removed.push(value.to_vec());
                 if !redacted.found.iter().any(|found| found == secret) {
                     redacted.found.push((*secret).to_owned());
                 }
@@ -45,17 +43,6 @@ pub(super) fn redact(fields: &[u8], names: &[&str]) -> RedactedFields {
         }
     }
     redacted
-}
-
-fn decode(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
-        return text.into();
-    }
-    let spaced: Vec<u8> = text
-        .iter()
-        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-        .collect();
-    percent_decode(&spaced).collect::<Vec<u8>>().into()
 }
 
 #[cfg(test)]
@@ -79,6 +66,6 @@ mod tests {
         }
         let redacted = redact(b"token=se%63ret", &["token"]);
         assert_eq!(redacted.found, ["token"]);
-        assert_eq!(redacted.removed, [b"secret".to_vec()]);
+        assert_eq!(redacted.removed, [b"se%63ret".to_vec()]);
     }
 }

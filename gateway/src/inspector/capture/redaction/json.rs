@@ -16,7 +16,7 @@ pub(super) struct RedactedJson {
     pub(super) body: Vec<u8>,
     /// The places in the list of paths of the paths that have a value.
     pub(super) found: Vec<usize>,
-    /// The strings that were removed, with the places of their paths.
+    /// The strings and numbers that were removed, with the places of their paths.
     pub(super) removed: Vec<(usize, String)>,
 }
 
@@ -32,9 +32,8 @@ pub(super) fn redact(body: &[u8], paths: &[&[JsonStep]]) -> Option<RedactedJson>
     let mut found: Vec<usize> = values.iter().map(|(path, _)| *path).collect();
     found.sort_unstable();
     found.dedup();
-    let text = |value: &RawValue| serde_json::from_str(value.get()).ok();
     let removed = values.iter();
-    let removed = removed.filter_map(|(path, value)| Some((*path, text(value)?)));
+    let removed = removed.filter_map(|(path, value)| Some((*path, text_of(value)?)));
     let removed = removed.collect();
     let mut ranges: Vec<_> = values.iter().map(|(_, raw)| range_in(body, raw)).collect();
     ranges.sort_unstable_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
@@ -54,6 +53,15 @@ pub(super) fn redact(body: &[u8], paths: &[&[JsonStep]]) -> Option<RedactedJson>
         found,
         removed,
     })
+}
+
+/// Returns the text of a string or of a number.
+fn text_of(value: &RawValue) -> Option<String> {
+    match value.get().as_bytes().first()? {
+        b'"' => serde_json::from_str(value.get()).ok(),
+        b'-' | b'0'..=b'9' => Some(value.get().to_owned()),
+        _ => None,
+    }
 }
 
 /// Returns the range of `value`, which is a part of `body`.
@@ -208,13 +216,13 @@ mod tests {
             JsonStep::Each,
             JsonStep::Name("s".to_owned()),
         ];
-        let body = br#"{"value":[{"s":"one"},{"t":1},{"s":"two"}]}"#;
+        let body = br#"{"value":[{"s":"one"},{"t":1},{"s":2},{"s":null}]}"#;
         let result = redact(body, &[&path]).unwrap();
         assert_eq!(
             result.body,
-            br#"{"value":[{"s":"[redacted]"},{"t":1},{"s":"[redacted]"}]}"#
+            br#"{"value":[{"s":"[redacted]"},{"t":1},{"s":"[redacted]"},{"s":"[redacted]"}]}"#
         );
-        let removed = ["one", "two"].map(|secret| (0, secret.to_owned()));
+        let removed = ["one", "2"].map(|secret| (0, secret.to_owned()));
         assert_eq!(result.removed, removed);
     }
 

@@ -5,13 +5,15 @@
 //! headers and JSON pointers.
 //!
 //! A token or password that was found is also removed from every other header. If the body
-//! contains it at another place, the body is left out.
+//! contains it at another place, the body is left out. Copies are found in any of the encodings
+//! that [`secrets`] knows.
 //!
 //! A pointer does not reach into JSON inside of a string, of a form field or of base64. Therefore
 //! the body is left out as a whole if it is not JSON, or if it is compressed.
 
 mod fields;
 mod json;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +22,10 @@ use hookgate_core::internal::{JsonStep, SecretLocation};
 use hookgate_diagnose::Capture;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, SET_COOKIE, USER_AGENT};
 use http::{HeaderName, HeaderValue, Uri};
-use memchr::memmem;
+use memchr::memchr;
 
+pub(super) use self::secrets::SecretSearch;
+use self::secrets::Secrets;
 use super::draft::copy_headers;
 use crate::config::Redaction;
 use crate::inspector::record::DeliveryRecord;
@@ -46,18 +50,20 @@ const SECRET_HEADERS: [HeaderName; 14] = [
     HeaderName::from_static("x-telegram-bot-api-secret-token"),
     HeaderName::from_static("x-webhook-secret"),
 ];
-/// A shorter secret is not searched for: it would also be a part of other values.
-const MIN_SEARCHED: usize = 8;
-/// Maximum number of secrets that are searched for. A sender can repeat a header many times.
-const MAX_SEARCHED: usize = 16;
-
 /// The parts that were removed from a request.
-#[derive(Default)]
-pub(super) struct Removed {
+pub(super) struct Redacted {
     /// The names of the parts, such as `header authorization`.
     pub(super) parts: Vec<String>,
+    /// Searches other texts for the secrets that were removed.
+    pub(super) search: SecretSearch,
+}
+
+/// The parts that are removed so far.
+#[derive(Default)]
+struct Removed {
+    parts: Vec<String>,
     /// The removed values that are searched for in other parts.
-    pub(super) secrets: Vec<Vec<u8>>,
+    secrets: Secrets,
 }
 
 impl Removed {
@@ -65,23 +71,6 @@ impl Removed {
         if !self.parts.contains(&part) {
             self.parts.push(part);
         }
-    }
-
-    /// Adds the text of a secret, to remove it from other parts.
-    fn add_secret(&mut self, secret: &[u8]) {
-        // The name of a scheme such as `Bearer` is no part of the secret.
-        let secret = secret.rsplit(|byte| *byte == b' ').next().unwrap_or(secret);
-        if secret.len() >= MIN_SEARCHED
-            && self.secrets.len() < MAX_SEARCHED
-            && !self.secrets.iter().any(|known| known == secret)
-        {
-            self.secrets.push(secret.to_vec());
-        }
-    }
-
-    fn is_in(&self, text: &[u8]) -> bool {
-        let mut secrets = self.secrets.iter();
-        secrets.any(|secret| memmem::find(text, secret).is_some())
     }
 }
 
@@ -95,18 +84,21 @@ pub(super) fn redact(
     record: &mut DeliveryRecord,
     locations: &[SecretLocation],
     configured: &[Redaction],
-) -> Removed {
+) -> Redacted {
     let mut removed = Removed::default();
     redact_headers(capture, locations, configured, &mut removed);
     redact_query(capture, locations, &mut removed);
     redact_body(capture, locations, configured, &mut removed);
-    redact_copies(capture, &mut removed);
+    let search = removed.secrets.search();
+    let in_path = redact_copies(capture, locations, &search, &mut removed);
     redact_record(record, configured);
+    if in_path {
+        // The path of the record is cut, and a part of a secret is not found.
+        record.path = Some(REDACTED.to_owned());
+    }
     for text in texts_of(record) {
-        if text
-            .as_ref()
-            .is_some_and(|text| removed.is_in(text.as_bytes()))
-        {
+        let copied = |text: &String| search.is_in(text.as_bytes());
+        if text.as_ref().is_some_and(copied) {
             *text = Some(REDACTED.to_owned());
         }
     }
@@ -114,7 +106,10 @@ pub(super) fn redact(
         // The removed values are still in the old buffer.
         capture.headers = copy_headers(&capture.headers);
     }
-    removed
+    Redacted {
+        parts: removed.parts,
+        search,
+    }
 }
 
 /// Removes the values of the headers that the operator wants to remove from a record.
@@ -162,12 +157,24 @@ fn redact_headers(
         let is_secret = is_secret(&name);
         if is_secret {
             let values = capture.headers.get_all(&name).iter();
-            values.for_each(|value| removed.add_secret(value.as_bytes()));
+            for value in values.map(HeaderValue::as_bytes) {
+                removed.secrets.add(value);
+                if name == COOKIE {
+                    add_cookies(value, &mut removed.secrets);
+                }
+            }
         }
         if is_secret || configured.contains(&Redaction::Header(name.clone())) {
             remove_header(capture, &name, removed);
         }
     }
+}
+
+/// Adds the values of the cookies in a header (RFC 6265 §4.2.1).
+fn add_cookies(header: &[u8], secrets: &mut Secrets) {
+    let cookies = header.split(|byte| *byte == b';');
+    let values = cookies.filter_map(|cookie| cookie.get(memchr(b'=', cookie)? + 1..));
+    values.for_each(|value| secrets.add(value));
 }
 
 /// Replaces every value of the header `name`.
@@ -200,7 +207,7 @@ fn redact_query(capture: &mut Capture, locations: &[SecretLocation], removed: &m
     redacted
         .removed
         .iter()
-        .for_each(|secret| removed.add_secret(secret));
+        .for_each(|secret| removed.secrets.add(secret));
     redacted
         .found
         .iter()
@@ -289,7 +296,7 @@ fn redact_json(
         .removed
         .iter()
         .filter(|(path, _)| *path < of_scheme);
-    secrets.for_each(|(_, secret)| removed.add_secret(secret.as_bytes()));
+    secrets.for_each(|(_, secret)| removed.secrets.add(secret.as_bytes()));
     if !redacted.found.is_empty() {
         capture.body = redacted.body.into();
     }
@@ -306,7 +313,7 @@ fn redact_form(capture: &mut Capture, names: &[&str], removed: &mut Removed) -> 
     }
     let redacted = fields::redact(&capture.body, names);
     let secrets = redacted.removed.iter();
-    secrets.for_each(|secret| removed.add_secret(secret));
+    secrets.for_each(|secret| removed.secrets.add(secret));
     for name in &redacted.found {
         removed.add(format!("body {name}"));
     }
@@ -314,32 +321,53 @@ fn redact_form(capture: &mut Capture, names: &[&str], removed: &mut Removed) -> 
     true
 }
 
-/// Removes the secrets that were found from the parts of the request that remain.
-fn redact_copies(capture: &mut Capture, removed: &mut Removed) {
-    if removed.secrets.is_empty() {
-        return;
-    }
-    let with_secret = capture
-        .headers
-        .iter()
-        .filter(|(_, value)| removed.is_in(value.as_bytes()));
+/// Removes the secrets that were found from the parts of the request that remain. Returns whether
+/// the path contained one.
+fn redact_copies(
+    capture: &mut Capture,
+    locations: &[SecretLocation],
+    search: &SecretSearch,
+    removed: &mut Removed,
+) -> bool {
+    let fields: Vec<&str> = locations.iter().filter_map(query_name).collect();
+    let is_copy = |value: &[u8]| {
+        value != REDACTED.as_bytes() && (search.is_in(value) || has_field(value, &fields))
+    };
+    let headers = capture.headers.iter();
+    let with_secret = headers.filter(|(_, value)| is_copy(value.as_bytes()));
     let names: Vec<HeaderName> = with_secret.map(|(name, _)| name.clone()).collect();
     for name in names {
         remove_header(capture, &name, removed);
     }
+    let mut in_path = false;
     if let Some(target) = &capture.target
-        && removed.is_in(target.to_string().as_bytes())
+        && search.is_in(target.to_string().as_bytes())
     {
         let path = target.path();
-        let path = if removed.is_in(path.as_bytes()) {
-            "/"
-        } else {
-            path
-        };
+        in_path = search.is_in(path.as_bytes());
+        let path = if in_path { "/" } else { path };
         capture.target = Some(Uri::try_from(path).unwrap_or_default());
         removed.add("query".to_owned());
     }
-    if removed.is_in(&capture.body) {
+    // A compressed body can hide a copy.
+    let may_hide = !search.is_empty() && !capture.body.is_empty() && is_compressed(capture);
+    if may_hide || search.is_in(&capture.body) {
         leave_out_body(capture, removed);
     }
+    in_path
+}
+
+/// Whether `value` contains a URL whose query has one of the fields `names`. A proxy copies the
+/// URL of a request into headers such as `x-forwarded-uri`.
+fn has_field(value: &[u8], names: &[&str]) -> bool {
+    if names.is_empty() {
+        return false;
+    }
+    let value = secrets::canonical(value);
+    let fields = value.split(|byte| matches!(byte, b'?' | b'&'));
+    let mut found = fields.filter_map(|field| field.get(..memchr(b'=', field)?));
+    found.any(|found| {
+        let mut names = names.iter();
+        names.any(|name| *secrets::canonical(name.as_bytes()) == *found)
+    })
 }

@@ -272,6 +272,93 @@ fn copies_of_a_secret_are_removed_from_the_request_and_its_record() {
     );
 }
 
+/// Returns the capture of a CloudEvent whose token is in the query, with a copy in a header.
+fn cloud_event(token: &str, header: &str, copy: &str) -> (Captured, DeliveryRecord) {
+    let request = post(&format!("/in?access_token={token}"))
+        .header(header, copy)
+        .body(Bytes::from_static(BODY.as_bytes()));
+    capture("cloudevents", request.unwrap(), &[])
+}
+
+#[test]
+fn a_header_with_a_copy_of_the_url_is_removed() {
+    const TOKEN: &str = "ab%2Bcanary%3D%3D";
+    for header in [
+        "x-forwarded-uri",
+        "x-original-uri",
+        "x-envoy-original-path",
+        "x-original-url",
+        "referer",
+        "x-unknown",
+    ] {
+        for copy in [
+            format!("/in?access_token={TOKEN}"),
+            "/in?access_token=ab+canary==".to_owned(),
+            "https://hooks.example/in?a=1&%61ccess_token=short".to_owned(),
+            "/go?to=%2Fin%3Faccess_token%3Dab%252Bcanary%253D%253D".to_owned(),
+            "access_token=short".to_owned(),
+            "ab+canary==".to_owned(),
+        ] {
+            let captured = cloud_event(TOKEN, header, &copy);
+            assert_eq!(captured.0.capture.headers[header], REDACTED, "{copy}");
+            assert!(!stored(&captured).contains("canary"), "{copy}");
+        }
+        // The control: other values of the header stay.
+        for other in ["/in?page=1", "the access_token", "ab+other=="] {
+            let captured = cloud_event(TOKEN, header, other);
+            assert_eq!(captured.0.capture.headers[header], other);
+        }
+    }
+}
+
+#[test]
+fn a_body_with_a_copy_in_another_encoding_is_left_out() {
+    for (authorization, body, is_copy) in [
+        (
+            "Bearer ab/canary+cd==",
+            r#"{"t":"ab\/canary\u002bcd=="}"#,
+            true,
+        ),
+        ("Bearer ab/canary+cd==", "t=ab%2Fcanary%2Bcd%3D%3D", true),
+        ("Basic dXNlcjpjYW5hcnktb25l", "p=canary-one", true),
+        ("Basic dXNlcjpjYW5hcnktb25l", "p=Y2FuYXJ5LW9uZQ==", true),
+        ("a canary with blanks", "t=a+canary+with+blanks", true),
+        ("a canary with blanks", "blanks", false),
+        ("Bearer ab/canary+cd==", "t=ab%2Fother", false),
+    ] {
+        let request = post("/in")
+            .header("authorization", authorization)
+            .body(Bytes::copy_from_slice(body.as_bytes()));
+        let (captured, _) = capture("github", request.unwrap(), &[]);
+        assert_eq!(captured.capture.body.is_empty(), is_copy, "{body}");
+    }
+}
+
+#[test]
+fn a_compressed_body_beside_a_secret_is_left_out() {
+    for (authorization, is_left_out) in [("Bearer canary-token", true), ("", false)] {
+        let request = post("/in")
+            .header("content-encoding", "gzip")
+            .header("authorization", authorization)
+            .body(Bytes::from_static(b"\x1f\x8b"));
+        let (captured, _) = capture("github", request.unwrap(), &[]);
+        assert_eq!(captured.capture.body.is_empty(), is_left_out);
+    }
+}
+
+#[test]
+fn a_path_whose_end_is_a_secret_is_removed_from_its_record() {
+    let path = |token: &str| {
+        let request = post(&format!("/in/{token}"))
+            .header("authorization", "Bearer canary-token")
+            .body(Bytes::new());
+        let mut cut = capture("github", request.unwrap(), &[]);
+        cut.1.path.take()
+    };
+    assert_eq!(path("canary%2Dtoken").as_deref(), Some(REDACTED));
+    assert_eq!(path("other").as_deref(), Some("/in/other"));
+}
+
 #[test]
 fn copies_of_a_value_that_the_operator_names_stay() {
     let body = r#"{"user":"someone@example.com","to":"someone@example.com"}"#;
