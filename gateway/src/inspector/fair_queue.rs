@@ -90,6 +90,12 @@ impl<T> FairQueue<T> {
         self.verified.weight + self.unverified_weight
     }
 
+    /// Returns all entries, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let classes = self.unverified.values().chain([&self.verified]);
+        classes.flat_map(|class| class.entries.iter().map(|(entry, _)| entry))
+    }
+
     /// Changes the limit. The next [`push`](Self::push) applies it.
     pub(crate) fn set_limit(&mut self, limit: usize) {
         self.limit = limit;

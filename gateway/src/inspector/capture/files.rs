@@ -4,6 +4,8 @@
 //! The size of all captures together is limited with the same fairness as in memory, and
 //! captures of an earlier process count.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::DirBuilderExt;
@@ -30,6 +32,8 @@ use crate::telemetry::log_throttle::LogThrottle;
 const MAX_WAITING: usize = 256;
 /// How often old captures are removed.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the folder is read for captures of other processes.
+const SCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// Number of captures of one source, outcome and reason that the disk takes at once, if their
 /// deliveries claimed no event. A flood must not keep it busy.
 const UNVERIFIED_BURST: f64 = 100.0;
@@ -199,9 +203,13 @@ struct Files {
 impl Files {
     /// Writes captures until the other end of the channel is dropped.
     fn run(mut self, captures: &Receiver<Waiting>) {
-        self.add_leftovers();
         let mut next_expiry = Instant::now();
+        let mut next_scan = next_expiry;
         loop {
+            if Instant::now() >= next_scan {
+                self.add_unknown();
+                next_scan = Instant::now() + SCAN_INTERVAL;
+            }
             if Instant::now() >= next_expiry {
                 self.expire();
                 next_expiry = Instant::now() + EXPIRY_INTERVAL;
@@ -218,14 +226,23 @@ impl Files {
         }
     }
 
-    /// Counts the captures of an earlier process. Other files in the folder are left alone.
-    fn add_leftovers(&mut self) {
+    /// Counts the captures of other processes: of an earlier one, and of the old process during an
+    /// upgrade. Other files in the folder are left alone.
+    fn add_unknown(&mut self) {
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
+            // The operator may have removed the folder. The next capture creates it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.failed("read", &self.dir.clone(), &error),
         };
-        let mut leftovers: Vec<Folder> = entries
+        let known: HashSet<&OsStr> = self
+            .order
+            .iter()
+            .filter_map(|folder| folder.path.file_name())
+            .collect();
+        let mut unknown: Vec<Folder> = entries
             .filter_map(Result::ok)
+            .filter(|entry| !known.contains(&*entry.file_name()))
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
             .filter_map(|entry| {
                 Some(Folder {
@@ -234,15 +251,15 @@ impl Files {
                 })
             })
             .collect();
-        leftovers.sort_unstable_by_key(|folder| folder.arrived.millis());
-        for leftover in leftovers {
-            let class = match folder::source_and_reason(&leftover.path) {
+        unknown.sort_unstable_by_key(|folder| folder.arrived.millis());
+        for folder in unknown {
+            let class = match folder::source_and_reason(&folder.path) {
                 Some((_, None)) => Class::Verified,
                 refused => Class::Unverified(self.hasher.hash_one(refused)),
             };
-            match folder::size(&leftover.path) {
-                Ok(size) => self.add(class, leftover, size),
-                Err(error) => self.failed("read", &leftover.path, &error),
+            match folder::size(&folder.path) {
+                Ok(size) => self.add(class, folder, size),
+                Err(error) => self.failed("read", &folder.path, &error),
             }
         }
     }

@@ -148,7 +148,7 @@ fn captures_of_an_earlier_process_count_and_expire_and_foreign_files_stay() {
     fs::write(new.join("note"), "keep").unwrap();
 
     let mut folder = Folder::reopen(earlier.temporary, 1 << 20);
-    folder.files.add_leftovers();
+    folder.files.add_unknown();
     assert_eq!(folder.files.order.weight() / 16_384, 2);
     folder.clock.0.store(4600, Ordering::Relaxed);
     folder.files.expire();
@@ -160,6 +160,28 @@ fn captures_of_an_earlier_process_count_and_expire_and_foreign_files_stay() {
     assert!(foreign.exists() && foreign_dir.exists() && link.is_symlink());
     assert!(outside.join("body").exists());
     assert_eq!(folder.opened.errors(), 0);
+}
+
+#[test]
+fn captures_that_another_process_writes_later_count_and_expire_once() {
+    let mut old = Folder::new(1 << 20);
+    let known = old.write(Class::Verified, 1000);
+    let mut new = Folder::reopen(TempDir::new().unwrap(), 1 << 20);
+    new.files.dir.clone_from(&old.opened.dir);
+    new.files.add_unknown();
+    let late = old.write(Class::Unverified(1), 2000);
+    new.clock.0.store(2000 + 3600, Ordering::Relaxed);
+    new.files.expire();
+    // The control: without another scan, the late capture stays.
+    assert!(!known.exists() && late.exists());
+    new.files.add_unknown();
+    let weight = new.files.order.weight();
+    assert!(weight > 0);
+    new.files.add_unknown();
+    assert_eq!(new.files.order.weight(), weight);
+    new.files.expire();
+    assert!(!late.exists());
+    assert_eq!(new.opened.errors(), 0);
 }
 
 #[test]
