@@ -64,7 +64,7 @@ pub(crate) struct HistoryConfig {
     pub(crate) keep_for: Duration,
 }
 
-/// Which deliveries are captured, and for how long.
+/// How long captures are kept, how large they may be, and what they leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CaptureConfig {
     /// How long a capture is kept.
@@ -80,7 +80,8 @@ pub(crate) struct CaptureConfig {
 pub(crate) enum CaptureScope {
     #[default]
     None,
-    /// Refused deliveries.
+    /// Deliveries that were refused or failed, apart from those that only have to be sent again;
+    /// see `CaptureScope::includes`.
     Refused,
     All,
 }

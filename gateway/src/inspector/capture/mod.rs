@@ -31,7 +31,7 @@ pub(crate) use self::source::CapturedSource;
 pub(crate) use self::store::Captures;
 use crate::config::CaptureScope;
 
-/// A request as it arrived. It still contains what a capture must not contain.
+/// A request as it arrived, with the secrets that a capture leaves out.
 pub(crate) struct RawCapture {
     method: Method,
     target: Uri,
