@@ -176,7 +176,7 @@ function captureSections(record, capture, result) {
   return [
     section("Headers", redactions(capture), requestLine(capture), headerTable(capture.headers)),
     section("Body", capture.complete ? null : el("p", { class: "note" },
-      "The gateway did not read the body to its end, because it refused the request before."),
+      "The capture lacks the end of the body."),
     ...bodyView(capture.body, contentType, download)),
     capture.expires ? el("p", { class: "muted" }, `The capture is deleted ${relative(capture.expires)}.`) : null,
   ];

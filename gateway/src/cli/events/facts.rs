@@ -135,7 +135,7 @@ fn capture(capture: &Capture) -> String {
     let state = match (capture.redacted, capture.complete) {
         (true, _) => "redacted, so it can neither verify nor be resent",
         (false, Some(false)) => {
-            "partial: the end of the body is missing, so it can neither verify nor be resent"
+            "partial: it lacks the end of the body, so it can neither verify nor be resent"
         }
         (false, _) => "complete",
     };

@@ -16,6 +16,8 @@ use crate::config::CaptureConfig;
 use crate::inspector::record::DeliveryRecord;
 
 const NOT_EXPLAINED: &str = "not explained";
+const NO_END: &str = "the capture lacks the end of the body: it was not received, or it exceeds a \
+                      quarter of `capture_bytes`";
 
 /// A captured request, without the parts that were redacted.
 #[derive(Debug)]
@@ -59,65 +61,43 @@ impl Captured {
             method,
             target,
             headers,
-            mut body,
+            body,
             is_complete,
             is_verified,
             mut verified,
             source,
             _reservation,
         } = raw;
-        let body = match &mut verified {
-            Some(verified) => {
-                copy_body(verified);
-                verified.body().clone()
-            }
-            None => {
-                body.shrink_to_fit();
-                Bytes::from(body)
-            }
-        };
         let arrived = record.time.0;
         let keep_for = i64::try_from(config.keep_for.as_millis()).unwrap_or(i64::MAX);
         let mut capture = hookgate_diagnose::Capture {
             method,
             target: Some(target),
             headers,
-            body,
+            body: body_of(body, verified.as_mut()),
             arrived: Some(arrived),
         };
         let is_explained = !is_verified && is_complete && record.reason.is_some();
         let unredacted = is_explained.then(|| capture.clone());
-        let removed = redaction::redact(
-            &mut capture,
-            record,
-            &source.secret_locations,
-            &config.redact,
-        );
-        let explained = match (unredacted, &record.reason, tools.explainer) {
-            (None, _, _) | (_, None, _) => Explained::Never(NOT_EXPLAINED),
-            (Some(_), Some(_), _) if removed.parts.is_empty() => Explained::OnDemand,
-            (Some(_), Some(_), None) => Explained::Never(NOT_EXPLAINED),
+        let locations = &source.secret_locations;
+        let removed = redaction::redact(&mut capture, record, locations, &config.redact);
+        let redactions = removed.parts;
+        let reason = record.reason.as_deref();
+        let explained = match (unredacted, reason, tools.explainer) {
+            (Some(_), Some(_), _) if redactions.is_empty() => Explained::OnDemand,
             (Some(whole), Some(reason), Some(explainer)) => {
                 explainer.submit(&source, reason, whole, removed.search)
             }
+            _ => Explained::Never(NOT_EXPLAINED),
         };
-        let redactions = removed.parts;
-        let kind = match (redactions.is_empty(), is_complete) {
-            (true, true) => CaptureKind::Complete,
-            (true, false) => CaptureKind::Partial,
-            (false, _) => {
-                // The verified body still has the secrets.
-                verified = None;
-                CaptureKind::Redacted
-            }
-        };
-        record.capture = CaptureMark::new(kind);
+        record.capture = CaptureMark::new(kind(&redactions, is_complete));
         Self {
             capture,
             is_complete,
-            redactions,
             is_verified,
-            verified,
+            // The verified body still has the secrets.
+            verified: verified.filter(|_| redactions.is_empty()),
+            redactions,
             expires: UnixTime::from_millis(arrived.millis().saturating_add(keep_for)),
             mark: record.capture.clone(),
             source,
@@ -138,7 +118,7 @@ impl Captured {
     pub(crate) fn can_resend(&self) -> Result<(), &'static str> {
         match (self.is_redacted(), self.is_complete) {
             (true, _) => Err("the capture is redacted"),
-            (false, false) => Err("the body was not read to its end"),
+            (false, false) => Err(NO_END),
             (false, true) => Ok(()),
         }
     }
@@ -149,7 +129,7 @@ impl Captured {
         match (self.is_verified, &self.reason, self.is_complete) {
             (true, ..) => Err("the delivery verified".to_owned()),
             (false, None, _) => Err("the request was not refused".to_owned()),
-            (false, _, false) => Err("the body was not read to its end".to_owned()),
+            (false, _, false) => Err(NO_END.to_owned()),
             (false, Some(_), true) => self.explained.get(&self.source, &self.capture),
         }
     }
@@ -192,5 +172,27 @@ impl Captured {
             })
             + headers_len(&self.capture.headers)
             + self.capture.body.len()
+    }
+}
+
+/// Returns the body: that of the verified values, or the bytes that were received.
+fn body_of(mut received: Vec<u8>, verified: Option<&mut Verified>) -> Bytes {
+    match verified {
+        Some(verified) => {
+            copy_body(verified);
+            verified.body().clone()
+        }
+        None => {
+            received.shrink_to_fit();
+            Bytes::from(received)
+        }
+    }
+}
+
+fn kind(redactions: &[String], is_complete: bool) -> CaptureKind {
+    match (redactions.is_empty(), is_complete) {
+        (true, true) => CaptureKind::Complete,
+        (true, false) => CaptureKind::Partial,
+        (false, _) => CaptureKind::Redacted,
     }
 }
