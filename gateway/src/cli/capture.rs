@@ -84,7 +84,7 @@ fn refuse_incomplete(path: &Path, file: &CaptureFile) -> Result<(), Error> {
     };
     let lack = match (record.redacted, record.partial) {
         (true, _) => "the gateway removed secret parts of this capture",
-        (false, true) => "the gateway did not read the body of this delivery to its end",
+        (false, true) => "the capture lacks the end of the body",
         (false, false) => return Ok(()),
     };
     let reason = record.reason.as_deref().unwrap_or("no reason");
