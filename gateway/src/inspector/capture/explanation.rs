@@ -5,6 +5,7 @@
 //! times as long, so that a flood of refused deliveries never takes a processor.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ const MAX_REST: Duration = Duration::from_secs(15);
 
 const TOO_MANY: &str = "not explained: too many refused deliveries at that time";
 const NOT_YET: &str = "the explanation is being made; ask again in some seconds";
+const PANICKED: &str = "not explained: a fault of the gateway, which its log describes";
 const HAD_SECRET: &str = "not explained: the explanation contained a redacted value";
 
 /// Held while an explanation is made, because each one takes memory and a processor.
@@ -142,12 +144,18 @@ fn work(waiting: &Receiver<Job>) {
             secrets,
             result,
         } = job;
-        let explanation = explain(&source, &capture);
+        let explanation = catch(|| without_secrets(explain(&source, &capture), &secrets));
         // No other thread sets the result.
-        let _: Result<(), _> = result.set(without_secrets(explanation, &secrets));
+        let _: Result<(), _> = result.set(explanation);
         drop((source, capture, secrets));
         thread::sleep((start.elapsed() * REST).min(MAX_REST));
     }
+}
+
+/// Returns the result of `explain`. A panic, which the panic hook has reported, must not end the
+/// thread: it makes the later explanations, too.
+fn catch(explain: impl FnOnce() -> ExplanationJson) -> ExplanationJson {
+    catch_unwind(AssertUnwindSafe(explain)).unwrap_or_else(|_| Err(PANICKED.to_owned()))
 }
 
 /// Makes the explanation of `capture`.
@@ -286,6 +294,14 @@ mod tests {
         // The control: without its token, nothing can be proved.
         let later = explain(&captured.source, &captured.capture).unwrap();
         assert_ne!(later["causes"][0]["proved"], true, "{later}");
+    }
+
+    #[test]
+    fn a_panic_is_an_explanation_without_a_result() {
+        let panics = || -> ExplanationJson { panic!("a fault of the test") };
+        assert_eq!(catch(panics), Err(PANICKED.to_owned()));
+        let explained = Ok(serde_json::json!({}));
+        assert_eq!(catch(|| explained.clone()), explained);
     }
 
     #[test]

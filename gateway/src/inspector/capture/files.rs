@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -217,7 +218,11 @@ impl Files {
             match captures.recv_timeout(EXPIRY_INTERVAL) {
                 Ok((class, captured)) => {
                     if let Some(captured) = captured.upgrade() {
-                        self.write(class, &captured);
+                        let write = AssertUnwindSafe(|| self.write(class, &captured));
+                        // The panic hook has reported the fault. The thread goes on.
+                        if catch_unwind(write).is_err() {
+                            self.errors.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
