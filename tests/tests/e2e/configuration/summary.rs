@@ -24,7 +24,7 @@ fn check_shows_a_configuration_without_its_secrets() {
 #[test]
 fn check_describes_the_inspector() {
     let inspector = "[inspector]\ntokens = [{ name = \"ops\", from = \"env:GOOD\", may = \"act\" }, \
-                     { name = \"support\", from = \"env:GOOD\", may = \"read\" }]\n\
+                     { name = \"support\", from = \"env:QUOTED\", may = \"read\" }]\n\
                      capture = \"refused\"\ncapture_dir = \"/var/lib/captures\"\n\
                      history = \"/var/lib/history\"\n[upstreams.app]";
     let config = VALID.replacen("[upstreams.app]", inspector, 1);
@@ -205,7 +205,7 @@ fn the_example_configuration_loads() {
             "/run/secrets/beel",
             secret.to_str().expect("the bytes are UTF-8"),
         )
-        .replace("file:/etc/hookgate/ops-token", "env:GOOD")
+        .replace("file:/etc/hookgate/ops-token", "env:QUOTED")
         .replace("/etc/hookgate/tls.crt", &path("tls.pem"))
         .replace("/etc/hookgate/tls.key", &path("tls.key"));
     let names = [

@@ -376,7 +376,7 @@ async fn a_retry_that_arrives_during_a_resend_is_not_forwarded() {
         }
         let second = resend(&failed);
         let detail = second.problem(&gateway, StatusCode::CONFLICT).await;
-        assert!(detail.contains("in flight"), "{detail}");
+        assert!(detail.contains("is being sent again"), "{detail}");
         assert_duplicate(&GITHUB, &gateway, &upstream).await;
     };
     tokio::join!(resending, retrying);
