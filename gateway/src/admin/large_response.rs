@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -105,6 +105,7 @@ impl hyper::body::Body for LargeBody {
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
+    use hyper::body::Body as _;
 
     use super::*;
     use crate::admin::response;
