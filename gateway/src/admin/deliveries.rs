@@ -97,7 +97,7 @@ impl ApiRequest<'_> {
     }
 
     /// Runs a search on a thread that may block.
-    async fn search<T: Send + 'static>(
+    pub(super) async fn search<T: Send + 'static>(
         &self,
         search: impl FnOnce(&Inspector) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Problem> {

@@ -145,7 +145,7 @@ impl Admin {
         let query = request.uri.query();
         match endpoint {
             Endpoint::Deliveries => return api.list(query).await,
-            Endpoint::Stream => return api.stream(query, peer),
+            Endpoint::Stream => return api.stream(query, peer).await,
             _ => query::expect_none(query)?,
         }
         match endpoint {

@@ -42,7 +42,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 struct Events {
     inspector: Arc<Inspector>,
     user: User,
-    filter: Filter,
+    filter: Arc<Filter>,
+    /// The first records, if the client has named the last one that it knows.
+    first: Option<Batch>,
     /// The number after which the next event begins.
     after: u64,
     newest: watch::Receiver<u64>,
@@ -61,7 +63,7 @@ struct Event<'e> {
 
 impl ApiRequest<'_> {
     /// Opens a stream.
-    pub(super) fn stream(
+    pub(super) async fn stream(
         &self,
         query: Option<&str>,
         peer: &Peer<'_>,
@@ -73,12 +75,25 @@ impl ApiRequest<'_> {
         })?;
         let newest = self.inspector.subscribe();
         let last = *newest.borrow();
+        let after = query.after.map_or(last, |after| after.min(last));
+        let filter = Arc::new(query.filter);
+        // This read can pass all records in memory. A later one passes only the new ones.
+        let first = match query.after {
+            Some(_) => {
+                let filter = Arc::clone(&filter);
+                let read =
+                    move |inspector: &Inspector| Ok(inspector.after(&filter, after, MAX_BATCH));
+                Some(self.search(read).await?)
+            }
+            None => None,
+        };
         let now = Instant::now();
         let events = Events {
             inspector: Arc::clone(self.inspector),
             user: self.user.clone(),
-            filter: query.filter,
-            after: query.after.map_or(last, |after| after.min(last)),
+            filter,
+            first,
+            after,
             newest,
             shutdown: peer.shutdown.clone(),
             next_event: now,
@@ -103,7 +118,10 @@ impl Events {
                 return None;
             }
             self.newest.borrow_and_update();
-            let batch = self.inspector.after(&self.filter, self.after, MAX_BATCH);
+            let batch = self.first.take().unwrap_or_else(|| {
+                let inspector = &self.inspector;
+                inspector.after(&self.filter, self.after, MAX_BATCH)
+            });
             self.after = batch.newest;
             let now = Instant::now();
             self.next_event = now + EVENT_INTERVAL;
