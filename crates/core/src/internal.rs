@@ -14,6 +14,7 @@ pub use crate::scheme::secrets::{JsonStep, SecretLocation};
 pub use crate::verifier::{BodyHash, hash_paired};
 use http::HeaderName;
 
+use crate::scheme::location::Location;
 use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifyError};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
@@ -30,6 +31,19 @@ pub fn fetch_rule(scheme: &Scheme) -> Option<&FetchRule> {
 /// password or a JSON Web Token.
 pub fn secret_locations(scheme: &Scheme) -> Vec<SecretLocation> {
     scheme.secret_locations()
+}
+
+/// Returns the headers from which the variants of `scheme` read the event id.
+pub fn event_id_headers(scheme: &Scheme) -> Vec<HeaderName> {
+    let plans = scheme.plans().iter();
+    let ids = plans.flat_map(|plan| plan.id.iter().flat_map(|id| &id.locations));
+    ids.filter_map(Location::header).cloned().collect()
+}
+
+/// Returns the headers from which the variants of `scheme` read the event type.
+pub fn event_type_headers(scheme: &Scheme) -> Vec<HeaderName> {
+    let types = scheme.plans().iter().flat_map(|plan| &plan.event_type);
+    types.filter_map(Location::header).cloned().collect()
 }
 
 /// Makes the verifier accept deliveries of every age: timestamps outside of the window, and

@@ -6,6 +6,10 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use hookgate_core::internal::{event_id_headers, event_type_headers};
+use hookgate_gate::Source;
+use http::HeaderName;
+
 use super::capture::CaptureMark;
 use super::record::{DeliveryRecord, ReplayKeys};
 use crate::telemetry::access_log::Timestamp;
@@ -60,6 +64,28 @@ pub(crate) struct RouteNames {
     pub(crate) source: String,
     pub(crate) provider: Option<String>,
     pub(crate) upstream: String,
+    pub(crate) headers: FactHeaders,
+}
+
+/// The headers from which the records of a route have their ids and event types.
+#[derive(Debug, Default)]
+pub(crate) struct FactHeaders {
+    pub(crate) delivery_id: Option<HeaderName>,
+    /// A record without a delivery id has the event id that the sender claims in its place.
+    pub(crate) event_id: Vec<HeaderName>,
+    pub(crate) event_type: Vec<HeaderName>,
+}
+
+impl FactHeaders {
+    /// Returns the headers of `source`.
+    pub(crate) fn new(source: &Source) -> Self {
+        let scheme = source.verifier().scheme();
+        Self {
+            delivery_id: source.delivery_id_header().cloned(),
+            event_id: event_id_headers(scheme),
+            event_type: event_type_headers(scheme),
+        }
+    }
 }
 
 /// The texts of one record. [`DeliveryRecord`] describes them.
@@ -175,6 +201,11 @@ impl CompactRecord {
     /// Returns the name of the source.
     pub(crate) fn source(&self) -> Option<&str> {
         self.names.as_ref().map(|names| &*names.source)
+    }
+
+    /// Returns the headers of the facts, or `None` if no source has the request.
+    pub(super) fn fact_headers(&self) -> Option<&FactHeaders> {
+        self.names.as_ref().map(|names| &names.headers)
     }
 
     /// Returns the record for the API and for the disk.

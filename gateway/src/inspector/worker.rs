@@ -224,7 +224,7 @@ impl Worker {
         config: &CaptureConfig,
     ) -> thread::Result<Option<Arc<Captured>>> {
         let mut expanded = record.expand();
-        redact_record(&mut expanded, &config.redact);
+        redact_record(&mut expanded, record.fact_headers(), &config.redact);
         let tools = Tools {
             explainer: Some(&mut self.explainer),
             files: self.inspector.capture_files.as_ref(),

@@ -12,7 +12,7 @@ use pingora_http::RequestHeader;
 
 use crate::config::{self, CaptureScope};
 use crate::inspector::capture::CapturedSource;
-use crate::inspector::compact::RouteNames;
+use crate::inspector::compact::{FactHeaders, RouteNames};
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
 use crate::upstream::{REQUEST_ID, Upstream};
 
@@ -76,6 +76,7 @@ impl Routes {
                 source: source.name().to_owned(),
                 provider: source.provider().map(str::to_owned),
                 upstream: upstream.name().to_owned(),
+                headers: FactHeaders::new(&source),
             };
             let route = Arc::new(Route {
                 names: Arc::new(names),

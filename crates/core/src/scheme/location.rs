@@ -49,6 +49,14 @@ impl Location {
         matches!(self, Self::Form(_) | Self::Multipart(_) | Self::Json(_))
     }
 
+    /// Returns the name of the header, if the value is in a header.
+    pub(crate) fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Header(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Parses text such as `header:x-id`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (kind, name) = text.split_once(':')?;

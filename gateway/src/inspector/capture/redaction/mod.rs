@@ -28,6 +28,7 @@ pub(super) use self::secrets::SecretSearch;
 use self::secrets::Secrets;
 use super::draft::copy_headers;
 use crate::config::Redaction;
+use crate::inspector::compact::FactHeaders;
 use crate::inspector::record::DeliveryRecord;
 
 /// The text in place of a redacted value.
@@ -91,7 +92,6 @@ pub(super) fn redact(
     redact_body(capture, locations, configured, &mut removed);
     let search = removed.secrets.search();
     let in_path = redact_copies(capture, locations, &search, &mut removed);
-    redact_record(record, configured);
     if in_path {
         // The path of the record is cut, and a part of a secret is not found.
         record.path = Some(REDACTED.to_owned());
@@ -112,17 +112,35 @@ pub(super) fn redact(
     }
 }
 
-/// Removes the values of the headers that the operator wants to remove from a record.
-pub(in crate::inspector) fn redact_record(record: &mut DeliveryRecord, configured: &[Redaction]) {
-    for redaction in configured {
-        let text = match redaction {
-            Redaction::Header(name) if *name == USER_AGENT => &mut record.user_agent,
-            Redaction::Header(name) if *name == CONTENT_TYPE => &mut record.content_type,
-            Redaction::Header(_) | Redaction::Pointer(_) => continue,
-        };
-        if text.is_some() {
+/// Removes the values of the headers that the operator wants to remove from a record. `headers`
+/// are those of the source, if the request has one.
+pub(in crate::inspector) fn redact_record(
+    record: &mut DeliveryRecord,
+    headers: Option<&FactHeaders>,
+    configured: &[Redaction],
+) {
+    let has = |names: fn(&FactHeaders) -> &[HeaderName], name| {
+        headers.is_some_and(|headers| names(headers).contains(name))
+    };
+    let hide = |text: &mut Option<String>, is_named: bool| {
+        if is_named && text.is_some() {
             *text = Some(REDACTED.to_owned());
         }
+    };
+    for redaction in configured {
+        let Redaction::Header(name) = redaction else {
+            continue;
+        };
+        let has_event_id = has(|headers| &headers.event_id, name);
+        let has_delivery_id = has(|headers| headers.delivery_id.as_slice(), name);
+        hide(&mut record.user_agent, *name == USER_AGENT);
+        hide(&mut record.content_type, *name == CONTENT_TYPE);
+        hide(&mut record.event_id, has_event_id);
+        hide(&mut record.delivery_id, has_event_id || has_delivery_id);
+        hide(
+            &mut record.event_type,
+            has(|headers| &headers.event_type, name),
+        );
     }
 }
 

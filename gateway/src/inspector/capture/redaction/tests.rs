@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hookgate_core::{Provider, Secret, Signer, UnixTime, Variant};
+use hookgate_core::{Provider, Secret, Signer, UnixTime, Variant, Verifier};
+use hookgate_gate::Source;
 use http::{Method, Request};
 
 use super::*;
@@ -381,7 +382,46 @@ fn a_record_without_a_capture_hides_the_headers_of_the_operator() {
         content_type: Some("text/plain".to_owned()),
         ..DeliveryRecord::default()
     };
-    redact_record(&mut record, &[Redaction::Header(USER_AGENT)]);
+    redact_record(&mut record, None, &[Redaction::Header(USER_AGENT)]);
     assert_eq!(record.user_agent.as_deref(), Some(REDACTED));
     assert_eq!(record.content_type.as_deref(), Some("text/plain"));
+}
+
+#[test]
+fn a_record_hides_the_ids_of_headers_that_the_operator_names() {
+    let headers = |provider: &str| {
+        let provider = Provider::named(provider).unwrap();
+        let mut verifier = Verifier::builder(provider.scheme()).key(Secret::new(SECRET).unwrap());
+        for param in provider.scheme().params() {
+            verifier = verifier.param(param, "hookgate");
+        }
+        let source = Source::builder("in", verifier.build().unwrap()).provider(&provider);
+        FactHeaders::new(&source.build())
+    };
+    let (yes, no) = (Some(REDACTED), Some("text"));
+    for (provider, name, expected) in [
+        ("github", "x-github-delivery", [yes, yes, no]),
+        ("cloudevents", "ce-type", [no, no, yes]),
+        ("github", "x-other", [no, no, no]),
+        ("standard-webhooks", "webhook-id", [yes, yes, no]),
+        ("standard-webhooks", "x-github-delivery", [no, no, no]),
+    ] {
+        let text = || Some("text".to_owned());
+        let mut record = DeliveryRecord {
+            event_id: text(),
+            delivery_id: text(),
+            event_type: text(),
+            ..DeliveryRecord::default()
+        };
+        let redact = [Redaction::Header(name.parse().unwrap())];
+        redact_record(&mut record, Some(&headers(provider)), &redact);
+        let DeliveryRecord {
+            event_id,
+            delivery_id,
+            event_type,
+            ..
+        } = &record;
+        let texts = [event_id, delivery_id, event_type].map(Option::as_deref);
+        assert_eq!(texts, expected, "{provider}: {name}");
+    }
 }
