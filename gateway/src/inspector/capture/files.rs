@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, RandomState};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,6 +97,12 @@ impl CaptureFiles {
         let dir = dir.canonicalize().map_err(failed)?;
         let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
         rustix::fs::access(&dir, access).map_err(|error| failed(error.into()))?;
+        if is_open_to_others(&dir).map_err(failed)? {
+            tracing::warn!(
+                path = %dir.display(),
+                "other users may open the folder `inspector.capture_dir`; run `chmod 700` on it"
+            );
+        }
         Ok(Self {
             dir,
             errors: Arc::default(),
@@ -154,6 +160,11 @@ impl CaptureFiles {
 /// Creates the folder `dir`, which only its owner can read, unless it exists.
 fn create_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Whether users other than the owner of `dir` have a permission for it.
+fn is_open_to_others(dir: &Path) -> io::Result<bool> {
+    Ok(fs::metadata(dir)?.permissions().mode() & 0o077 != 0)
 }
 
 impl CaptureWriter {

@@ -1,4 +1,4 @@
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::sync::atomic::AtomicI64;
 
 use bytes::Bytes;
@@ -211,4 +211,13 @@ fn a_folder_that_cannot_be_used_is_an_error_that_names_it() {
         format!("cannot write to the folder {}", file.display())
     );
     assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn a_folder_that_other_users_may_open_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    for (mode, is_open) in [(0o700, false), (0o750, true), (0o701, true), (0o702, true)] {
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(is_open_to_others(dir.path()).unwrap(), is_open, "{mode:o}");
+    }
 }
