@@ -45,8 +45,8 @@ export function status() {
   }));
   return {
     version: "0.1.0", started: iso(now - 3 * 86_400_000), rates,
-    records: { kept: 8123, keep: 10000, dropped: 12, since: iso(now - 6_000_000) },
-    captures: { count: 812, bytes: 40e6, limit: 67108864, dropped: 3, file_errors: 1 },
+    records: { kept: 8123, keep: 10000, dropped: 12, history_dropped: 6, since: iso(now - 6_000_000) },
+    captures: { count: 812, bytes: 40e6, limit: 67108864, dropped: 3, file_errors: 1, files_dropped: 4 },
     store: { kind: "disk", entries: 951_000, max_entries: 1_000_000 },
     sources: SOURCES.map(([name, provider]) => ({
       name, path: `/hooks/${name}`, provider, upstream: "app", capture: "refused",

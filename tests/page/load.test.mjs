@@ -123,7 +123,8 @@ test("the status view names everything that needs attention", async (t) => {
     const { page } = opened;
     for (const text of [
       "951,000 of 1,000,000 events (95.1 %)", "The store is nearly full", "12 records were dropped",
-      "3 captures gave way", "1 capture could not be written", "unhealthy", "5 days left", "never since the start",
+      "3 requests were not captured", "1 operation on capture_dir failed", "4 captures are not in capture_dir",
+      "6 records are not in the history", "unhealthy", "5 days left", "never since the start",
     ]) await page.locator("#status").getByText(text).first().waitFor();
     assert.match(await page.locator("#status-rates svg").first().getAttribute("aria-label"), /[\d,]+ forwarded/);
     await assertAccessible(page, `status, ${name}`);
