@@ -42,7 +42,8 @@ pub(crate) struct Facts {
     pub(crate) outcome: Cow<'static, str>,
     pub(crate) reason: Option<Cow<'static, str>>,
     pub(crate) status: Option<u16>,
-    /// Whether the delivery claimed its event, or an operator sent it again.
+    /// Whether the delivery was no replay: it was forwarded as a new one, or an operator sent it
+    /// again. In observe mode, replays are forwarded too, and do not count.
     pub(crate) is_claimed: bool,
     /// Whether the request was sent to the upstream.
     pub(crate) was_sent: bool,

@@ -429,7 +429,9 @@ impl AccessRecord<'_> {
             outcome: self.outcome.label().into(),
             reason: self.reason.map(|reason| reason.label().into()),
             status: self.status,
-            is_claimed: self.key_id.is_some() && self.upstream.is_some(),
+            is_claimed: self.key_id.is_some()
+                && self.upstream.is_some()
+                && self.outcome != RequestOutcome::ObservedDuplicate,
             was_sent: self.upstream.is_some(),
             server: self.server,
             attempt: self.attempt,

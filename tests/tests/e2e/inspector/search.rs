@@ -7,7 +7,7 @@ use hookgate_tests::{Gateway, Upstream, now, send_bytes, send_raw};
 use http::Request;
 use serde_json::Value;
 
-use super::{ApiCall, deliver, deliveries, start, with_inspector};
+use super::{ApiCall, deliver, deliver_forged, deliveries, start, with_inspector};
 
 const SECRET: &str = "a-github-secret-0123456789";
 
@@ -118,4 +118,24 @@ async fn texts_of_a_sender_stay_texts() {
         let count = found.as_array().expect("a list").len();
         assert!(count < HOSTILE.len(), "{wildcard} is no pattern: {found}");
     }
+}
+
+/// In observe mode a replay is forwarded and verifies, so it could pass for a new delivery.
+#[tokio::test]
+async fn replays_in_observe_mode_push_out_no_genuine_delivery() {
+    let upstream = Upstream::start().await;
+    let builder = Gateway::builder(upstream.address()).every_source("mode = \"observe\"");
+    let gateway = with_inspector(builder, "keep = 4").start();
+    for event in ["evt_1", "evt_2"] {
+        deliver(&gateway, event).await;
+    }
+    for _ in 0..10 {
+        deliver(&gateway, "evt_1").await;
+    }
+    // The records keep their order, so every replay is recorded before this request.
+    deliver_forged(&gateway, "evt_3").await;
+    deliveries(&gateway, "outcome=observed_refused", 1).await;
+    deliveries(&gateway, "outcome=observed_forwarded", 2).await;
+    // The control: the replays do fill the other half.
+    deliveries(&gateway, "outcome=observed_duplicate", 1).await;
 }
