@@ -124,6 +124,26 @@ pub(crate) struct CaptureStats {
     pub(crate) files_dropped: u64,
 }
 
+impl State {
+    /// Stores a record, and its capture if there is one. All captures together keep within
+    /// `max_bytes`.
+    fn store(
+        &mut self,
+        class: Class,
+        record: Box<CompactRecord>,
+        captured: Option<Arc<Captured>>,
+        max_bytes: usize,
+    ) {
+        self.rates.count(&record.facts);
+        self.keys.count(&record);
+        if let Some(captured) = captured {
+            let request_id = record.texts().request_id;
+            self.captures.insert(request_id, class, captured, max_bytes);
+        }
+        self.records.insert(class, record);
+    }
+}
+
 impl Inspector {
     /// Creates the inspector. [`FlushGuard::start`] starts its thread.
     ///

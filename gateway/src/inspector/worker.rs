@@ -19,7 +19,7 @@ use super::fair_queue::Class;
 use super::history::{DiskHistory, Expired};
 use super::rate_budget::GroupBudgets;
 use super::record::DeliveryRecord;
-use super::{Finished, Inspector, State};
+use super::{Finished, Inspector};
 use crate::config::CaptureConfig;
 
 /// How long the thread waits for more records after the first one. Waking the thread for each
@@ -163,7 +163,7 @@ impl Worker {
     fn store_batch(&mut self) {
         let inspector = Arc::clone(&self.inspector);
         let config = inspector.capture.load_full();
-        let mut time = None;
+        let (mut time, mut batch) = (None, Vec::new());
         // Records that arrive meanwhile wait for the next batch.
         for _ in 0..inspector.queue.len() {
             let Some(finished) = inspector.queue.pop() else {
@@ -187,21 +187,13 @@ impl Worker {
             if inspector.disk.is_some() {
                 self.keep_for_disk(class, &record);
             }
-            let mut state = inspector.state.lock();
-            let State {
-                records,
-                captures,
-                rates,
-                keys,
-            } = &mut *state;
-            rates.count(&record.facts);
-            keys.count(&record);
-            if let Some(captured) = captured {
-                let id = record.texts().request_id;
-                captures.insert(id, class, captured, config.max_bytes);
-            }
-            records.insert(class, record);
+            batch.push((class, record, captured));
         }
+        let mut state = inspector.state.lock();
+        for (class, record, captured) in batch {
+            state.store(class, record, captured, config.max_bytes);
+        }
+        drop(state);
         self.write();
         inspector.newest.send_if_modified(|newest| {
             let is_newer = *newest != self.last_seq;
