@@ -145,7 +145,8 @@ impl<S: ReplayStore> Gate<S> {
         })
     }
 
-    /// Claims the events that are not done, so that no delivery of them begins. Returns `None` if
+    /// Claims the events that are not done, so that none of them is delivered
+    /// meanwhile. Returns `None` if
     /// an event is in flight.
     async fn hold_open_events(
         &self,
@@ -221,7 +222,7 @@ impl<S: ReplayStore> Gate<S> {
     /// Verifies a captured delivery with the current keys of `source`, whatever its age is.
     ///
     /// A key that is to be fetched is fetched. A source that only observes checks the delivery
-    /// like one that enforces.
+    /// as in enforce mode.
     ///
     /// # Errors
     ///

@@ -43,7 +43,7 @@ struct Events {
     inspector: Arc<Inspector>,
     user: User,
     filter: Arc<Filter>,
-    /// The first records, if the client has named the last one that it knows.
+    /// The first records, if the client has named the last record that it has.
     first: Option<Batch>,
     /// The number after which the next event begins.
     after: u64,

@@ -64,7 +64,7 @@ pub(crate) struct HistoryConfig {
     pub(crate) keep_for: Duration,
 }
 
-/// How long captures are kept, how large they may be, and what they leave out.
+/// The limits of captures, and the values that they leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CaptureConfig {
     /// How long a capture is kept.
@@ -80,8 +80,8 @@ pub(crate) struct CaptureConfig {
 pub(crate) enum CaptureScope {
     #[default]
     None,
-    /// Deliveries that were refused or failed, apart from those that only have to be sent again;
-    /// see `CaptureScope::includes`.
+    /// Deliveries that were refused or failed. A delivery that its sender only has to send again
+    /// does not count; see `CaptureScope::includes`.
     Refused,
     All,
 }

@@ -171,7 +171,7 @@ impl<T> FairQueue<T> {
 mod tests {
     use super::*;
 
-    /// Pushes entries of weight 1 and returns those that stay.
+    /// Pushes entries of weight 1 and returns the entries that stay.
     fn kept(limit: usize, pushed: &[(Class, u32)]) -> Vec<u32> {
         let mut queue = FairQueue::new(limit);
         let mut kept = Vec::new();

@@ -1,8 +1,8 @@
 //! Limits how many wrong tokens a client network may try.
 //!
 //! A network above the limit is refused, its right tokens included: a guess must not show whether
-//! it was right. Two exceptions keep users in who share the address of a guesser, such as that of
-//! a reverse proxy. A token that was right from this network before stays accepted. A wrong token
+//! it was right. Two exceptions keep access for users with the address of a guesser, such as that
+//! of a reverse proxy. A token that was right from this network before stays accepted. A wrong token
 //! that is sent again, such as that of a script after a rotation, is no new guess.
 
 use std::collections::{HashSet, VecDeque};
