@@ -1,0 +1,37 @@
+//! A durable queue of verified webhook deliveries that wait for their upstream.
+//!
+//! ```text
+//!            enqueue          lease             complete
+//! delivery ──────────▶ waiting ─────▶ in flight ─────────▶ delivered, removed
+//!                        ▲               │  │
+//!                        └── retry later ┘  └── bury ──▶ dead letter
+//!                        └────────────── operator's retry ──┘
+//! ```
+//!
+//! A delivery enters the queue after its signature verified and its event was claimed. The
+//! sender is answered when the delivery is stored. Workers then send it to its upstream, and
+//! repeat that by a [`RetrySchedule`] until the upstream accepts it.
+//!
+//! The queue delivers at least once. A process that ends between sending a delivery and
+//! recording the result sends the delivery once more.
+//!
+//! [`QueueStore`] is the trait of a queue.
+
+#![forbid(unsafe_code)]
+
+mod entry;
+mod error;
+mod outcome;
+mod schedule;
+mod store;
+
+pub use self::entry::{
+    Entry, EntryId, EntryInfo, EntryLease, EntryState, Failure, FailureKind, LeasedEntry, NewEntry,
+};
+pub use self::error::{EnqueueError, QueueError};
+pub use self::outcome::{AttemptOutcome, ResponseClass};
+pub use self::schedule::RetrySchedule;
+pub use self::store::{
+    Changed, Due, Enqueued, EntryFilter, LeaseRequest, Order, Page, QueueStats, QueueStore,
+    SourceStats,
+};
