@@ -46,6 +46,12 @@ impl<S: ReplayStore> ReplayStore for Audited<S> {
         forgotten
     }
 
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        let recorded = self.0.record_done(key, retention).await;
+        println!("audit: record {key:?} as done for {retention:?}: {recorded:?}");
+        recorded
+    }
+
     // Forward the methods with a default as well: the default of `settled` polls.
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         self.0.settled(key)

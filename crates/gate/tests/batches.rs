@@ -50,6 +50,10 @@ impl ReplayStore for Counting {
         self.store.forget(key).await
     }
 
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        self.store.record_done(key, retention).await
+    }
+
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         self.store.settled(key)
     }

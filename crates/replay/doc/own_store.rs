@@ -109,4 +109,14 @@ impl ReplayStore for MapStore {
             }
         }
     }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        let mut map = self.lock();
+        let mut forget_at = Instant::now() + retention;
+        if let Some(Entry { in_flight: None, forget_at: earlier }) = map.entries.get(&key) {
+            forget_at = forget_at.max(*earlier);
+        }
+        map.entries.insert(key, Entry { in_flight: None, forget_at });
+        Ok(())
+    }
 }

@@ -7,12 +7,16 @@
 //!                               └──lease end passed──▶ claimable again, attempt + 1
 //!
 //! done, or claimable again ──forget──▶ absent
+//! any state ──record_done──▶ done(until)
 //! ```
 //!
 //! A store that records an event on arrival would drop the sender's retry after a
 //! failed forward. A store that records an event after the forward would admit a second
 //! copy in the meantime. So each delivery first claims its event, and then commits or
 //! releases the claim, depending on the outcome.
+//!
+//! A delivery that is stored in a queue is done for its sender, so its event is recorded as done
+//! without a lease ([`ReplayStore::record_done`]).
 //!
 //! An operator can make the store forget an event that is not in flight
 //! ([`ReplayStore::forget`]), so that the event can be delivered again.

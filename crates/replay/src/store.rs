@@ -18,6 +18,7 @@ use hookgate_core::{ReplayKey, UnixTime};
 ///   store and then replay the evicted event.
 /// * [`commit`](Self::commit) and [`release`](Self::release) with a token that is not
 ///   the current one change nothing and return [`Settled::Stale`].
+/// * [`record_done`](Self::record_done) needs no lease, and never shortens a record.
 /// * [`forget`](Self::forget) is one atomic step, too. A simultaneous claim finds the event
 ///   either as it was before or unknown.
 /// * An error means that the outcome is unknown. The gate then refuses the delivery.
@@ -87,6 +88,26 @@ pub trait ReplayStore: Send + Sync + 'static {
     /// event may be forgotten or not. The caller can call again: a store that has already
     /// forgotten the event returns [`Forgotten::Unknown`].
     fn forget(&self, key: ReplayKey) -> impl Future<Output = Result<Forgotten, StoreError>> + Send;
+
+    /// Records the event as done for at least `retention`, whatever the store remembers of it.
+    ///
+    /// This is for an event whose delivery is stored elsewhere, such as in a queue: it must not
+    /// be accepted again, even if its lease has ended meanwhile.
+    ///
+    /// * A record of a done event that lasts longer stays as it is.
+    /// * An open lease on the key ends. A settlement by it is then [`Settled::Stale`].
+    /// * The record is added even if the store is [full](Claim::Full), and it counts for no
+    ///   [quota](ClaimOptions::quota). The queue bounds the number of such events.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] if the store cannot be reached or does not answer in time. The
+    /// event may be recorded or not. The caller can call again.
+    fn record_done(
+        &self,
+        key: ReplayKey,
+        retention: Duration,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Completes when the claim on `key` may have been settled.
     ///

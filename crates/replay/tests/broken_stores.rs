@@ -57,9 +57,13 @@ enum Defect {
     KeepsForgottenEvents,
     KeepsForgottenAttempts,
     ReportsUnknownEventsAsRemoved,
+    RecordsNothing,
+    RecordsOnlyUnknownEvents,
+    ShortensRecords,
+    KeepsOpenLeases,
 }
 
-const DEFECTS: [Defect; 18] = [
+const DEFECTS: [Defect; 22] = [
     Defect::CommitsWithoutTheToken,
     Defect::ReleasesWithoutTheToken,
     Defect::ForgetsTheAttempt,
@@ -78,6 +82,10 @@ const DEFECTS: [Defect; 18] = [
     Defect::KeepsForgottenEvents,
     Defect::KeepsForgottenAttempts,
     Defect::ReportsUnknownEventsAsRemoved,
+    Defect::RecordsNothing,
+    Defect::RecordsOnlyUnknownEvents,
+    Defect::ShortensRecords,
+    Defect::KeepsOpenLeases,
 ];
 
 /// A memory store with a defect.
@@ -114,6 +122,14 @@ impl Broken {
     fn newest(&self, key: ReplayKey) -> Option<(Lease, Instant, u32)> {
         let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         granted.get(&key).cloned()
+    }
+
+    async fn is_leased(&self, key: ReplayKey) -> Result<bool, StoreError> {
+        let claim = self.store.claim(self.inner_key(key), CLAIM_OPTIONS).await?;
+        if let Claim::Granted(lease) = &claim {
+            self.store.release(lease).await?;
+        }
+        Ok(matches!(claim, Claim::InFlight { .. }))
     }
 
     fn is_late(&self, lease: &Lease) -> bool {
@@ -207,6 +223,24 @@ impl ReplayStore for Broken {
                 Ok(Forgotten::Removed)
             }
             _ => Ok(forgotten),
+        }
+    }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        let inner_key = self.inner_key(key);
+        let claim = match self.defect {
+            Defect::RecordsNothing => return Ok(()),
+            Defect::RecordsOnlyUnknownEvents => self.store.claim(inner_key, CLAIM_OPTIONS).await?,
+            Defect::KeepsOpenLeases if self.is_leased(key).await? => return Ok(()),
+            Defect::ShortensRecords => {
+                self.store.forget(inner_key).await?;
+                return self.store.record_done(inner_key, retention).await;
+            }
+            _ => return self.store.record_done(inner_key, retention).await,
+        };
+        match claim {
+            Claim::Granted(lease) => self.store.commit(&lease, retention).await.map(drop),
+            _ => Ok(()),
         }
     }
 }

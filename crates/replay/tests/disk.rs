@@ -214,6 +214,10 @@ impl ReplayStore for AlternatingStores {
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         self.next().forget(key).await
     }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        self.next().record_done(key, retention).await
+    }
 }
 
 impl Harness for AlternatingStores {

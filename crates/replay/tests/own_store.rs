@@ -36,6 +36,10 @@ impl ReplayStore for ReadsThenRemoves {
             false => self.0.forget(key).await,
         }
     }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        self.0.record_done(key, retention).await
+    }
 }
 
 /// The control: the case notices that two callers removed the same record.

@@ -39,6 +39,10 @@ impl ReplayStore for NoStore {
     async fn forget(&self, _: ReplayKey) -> Result<Forgotten, StoreError> {
         Ok(Forgotten::Unknown)
     }
+
+    async fn record_done(&self, _: ReplayKey, _: std::time::Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Returns the allocations for a delivery with a body of about `len` bytes, and for its

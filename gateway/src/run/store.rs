@@ -27,6 +27,7 @@ pub(crate) struct Store {
     commit_seconds: Histogram,
     release_seconds: Histogram,
     forget_seconds: Histogram,
+    record_done_seconds: Histogram,
 }
 
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl Store {
             commit_seconds: metrics.store_seconds("commit"),
             release_seconds: metrics.store_seconds("release"),
             forget_seconds: metrics.store_seconds("forget"),
+            record_done_seconds: metrics.store_seconds("record_done"),
         })
     }
 
@@ -162,6 +164,15 @@ impl ReplayStore for Store {
             StoreBackend::Memory(store) => store.forget(key).await,
             StoreBackend::Disk(store) => Box::pin(store.forget(key)).await,
             StoreBackend::Redis(store) => Box::pin(store.forget(key)).await,
+        }
+    }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        let _timer = self.record_done_seconds.start_timer();
+        match &self.backend {
+            StoreBackend::Memory(store) => store.record_done(key, retention).await,
+            StoreBackend::Disk(store) => Box::pin(store.record_done(key, retention)).await,
+            StoreBackend::Redis(store) => Box::pin(store.record_done(key, retention)).await,
         }
     }
 

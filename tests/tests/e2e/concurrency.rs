@@ -115,6 +115,11 @@ impl ReplayStore for GetThenSet {
             false => Ok(Forgotten::Unknown),
         }
     }
+
+    async fn record_done(&self, key: ReplayKey, _: Duration) -> Result<(), StoreError> {
+        self.set().insert(key);
+        Ok(())
+    }
 }
 
 /// The control: the test detects a store with a race.

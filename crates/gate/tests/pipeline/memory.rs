@@ -32,6 +32,10 @@ impl ReplayStore for Broken {
     async fn forget(&self, _: ReplayKey) -> Result<Forgotten, StoreError> {
         Err(StoreError::new("out of order"))
     }
+
+    async fn record_done(&self, _: ReplayKey, _: Duration) -> Result<(), StoreError> {
+        Err(StoreError::new("out of order"))
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,6 +72,10 @@ impl ReplayStore for StartedAt {
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         self.0.forget(key).await
+    }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        self.0.record_done(key, retention).await
     }
 }
 
@@ -145,6 +153,10 @@ impl ReplayStore for ForgetsEarly {
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         self.0.forget(key).await
+    }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        self.0.record_done(key, retention - self.1).await
     }
 }
 

@@ -102,6 +102,11 @@ impl ReplayStore for Remote {
         sleep(ROUND_TRIP).await;
         self.0.forget(key).await
     }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        sleep(ROUND_TRIP).await;
+        self.0.record_done(key, retention).await
+    }
 }
 
 const ROUND_TRIP: Duration = Duration::from_millis(10);
@@ -157,6 +162,11 @@ impl ReplayStore for FailingSettlements {
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         self.0.forget(key).await
+    }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        self.fail_or_pass()?;
+        self.0.record_done(key, retention).await
     }
 }
 

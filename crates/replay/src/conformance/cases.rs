@@ -152,21 +152,39 @@ pub async fn keys_do_not_affect_each_other<H: Harness>(harness: H) {
     granted(store, OTHER_KEY).await;
 }
 
+/// What ends the wait of a second delivery.
+enum Settlement {
+    Release,
+    RecordDone,
+    Commit,
+}
+
 #[expect(missing_docs, reason = "the name says it")]
 pub async fn a_waiter_is_notified_of_every_settlement<H: Harness>(harness: H) {
     const DEADLINE: Duration = Duration::from_secs(5);
     const LATEST: Duration = Duration::from_secs(1);
     let store = harness.store();
-    for is_commit in [false, true] {
-        let lease = granted(store, KEY).await;
-        // The future is created before the settlement and polled after it.
-        let settled = store.settled(KEY);
-        let start = Instant::now();
-        let applied = match is_commit {
-            true => commit(store, &lease).await,
-            false => release(store, &lease).await,
+    for kind in [
+        Settlement::Release,
+        Settlement::RecordDone,
+        Settlement::Commit,
+    ] {
+        let key = match kind {
+            Settlement::RecordDone => OTHER_KEY,
+            Settlement::Release | Settlement::Commit => KEY,
         };
-        assert_eq!(applied, Settled::Applied);
+        let lease = granted(store, key).await;
+        // The future is created before the settlement and polled after it.
+        let settled = store.settled(key);
+        let start = Instant::now();
+        match kind {
+            Settlement::Release => assert_eq!(release(store, &lease).await, Settled::Applied),
+            Settlement::Commit => assert_eq!(commit(store, &lease).await, Settled::Applied),
+            Settlement::RecordDone => {
+                let recorded = store.record_done(key, RETENTION).await;
+                recorded.expect("the store answers");
+            }
+        }
         let notified = timeout(DEADLINE, settled).await;
         notified.expect("the waiter is notified");
         let elapsed = start.elapsed();

@@ -53,6 +53,10 @@ pub(super) enum Step {
     Forget {
         key: usize,
     },
+    RecordDone {
+        key: usize,
+        retention: Duration,
+    },
     Advance(Duration),
     /// Advances to the next time at which a claim of the key changes its result.
     AdvanceToNextChange {
@@ -93,6 +97,8 @@ fn random_step() -> impl Strategy<Value = Step> {
         }),
         2 => lease().prop_map(|(key, lease_age)| Step::Release { key, lease_age }),
         1 => (0..KEYS).prop_map(|key| Step::Forget { key }),
+        1 => (0..KEYS, select(&RETENTIONS[..]))
+            .prop_map(|(key, retention)| Step::RecordDone { key, retention }),
         1 => select(durations.to_vec()).prop_map(Step::Advance),
         4 => (0..KEYS, target)
             .prop_map(|(key, target)| Step::AdvanceToNextChange { key, target }),
@@ -200,6 +206,12 @@ impl<'h, H: Harness> History<'h, H> {
                 let actual = store.forget(self.key(key)).await;
                 let actual = actual.map_or_else(invalid, Outcome::Forgotten);
                 Some((Outcome::Forgotten(expected), actual))
+            }
+            Step::RecordDone { key, retention } => {
+                self.model.record_done(key, retention);
+                let actual = store.record_done(self.key(key), retention).await;
+                let actual = actual.map_or_else(invalid, |()| Outcome::RecordedDone);
+                Some((Outcome::RecordedDone, actual))
             }
             Step::Advance(duration) => {
                 self.advance(duration).await;

@@ -24,12 +24,14 @@ mod forget_cases;
 mod harness;
 mod history;
 mod model;
+mod record_cases;
 
 pub use self::cases::*;
 pub use self::comparison::{compare_with_model, find_difference};
 pub use self::forget_cases::*;
 pub use self::harness::{CLAIM_OPTIONS, Harness, PausedClock, ShiftedClock};
 pub use self::history::Difference;
+pub use self::record_cases::*;
 
 /// Mounts the suite for the store that `$new` creates.
 #[doc(hidden)]
@@ -56,6 +58,10 @@ macro_rules! __conformance_suite {
             an_event_in_flight_is_not_forgotten,
             earlier_attempts_are_forgotten,
             nothing_is_forgotten_twice,
+            an_event_that_nothing_claims_is_recorded_as_done,
+            an_event_in_flight_is_recorded_as_done,
+            a_record_is_never_shortened,
+            a_recorded_event_can_be_forgotten,
         }
 
         #[tokio::test(flavor = "multi_thread")]

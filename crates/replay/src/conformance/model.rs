@@ -20,6 +20,7 @@ pub(super) enum Outcome {
     Done,
     Settled(Settled),
     Forgotten(Forgotten),
+    RecordedDone,
     /// The store returned a result that the contract never allows here.
     Invalid(String),
 }
@@ -36,7 +37,7 @@ impl Outcome {
                     remaining: expected,
                 },
             ) => remaining <= expected && *remaining >= expected.saturating_sub(slack),
-            (Self::Done, Self::Done) => true,
+            (Self::Done, Self::Done) | (Self::RecordedDone, Self::RecordedDone) => true,
             (Self::Settled(settled), Self::Settled(expected)) => settled == expected,
             (Self::Forgotten(forgotten), Self::Forgotten(expected)) => forgotten == expected,
             _ => false,
@@ -52,6 +53,7 @@ impl fmt::Display for Outcome {
             Self::Done => f.write_str("done"),
             Self::Settled(settled) => write!(f, "{settled:?}"),
             Self::Forgotten(forgotten) => write!(f, "forget: {forgotten:?}"),
+            Self::RecordedDone => f.write_str("recorded as done"),
             Self::Invalid(outcome) => f.write_str(outcome),
         }
     }
@@ -132,6 +134,14 @@ impl Model {
                 Forgotten::Removed
             }
         }
+    }
+
+    pub(super) fn record_done(&mut self, key: usize, retention: Duration) {
+        let mut until = self.now + retention;
+        if let Some(Entry::Done { until: earlier }) = self.live_entry(key) {
+            until = until.max(earlier);
+        }
+        self.entries[key] = Some(Entry::Done { until });
     }
 
     /// Replaces the entry of the lease's key, if the lease is the current one.

@@ -240,6 +240,15 @@ impl ReplayStore for DiskStore {
         self.execute(|reply| Command::Forget { key, reply }).await
     }
 
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        self.execute(|reply| Command::RecordDone {
+            key,
+            retention,
+            reply,
+        })
+        .await
+    }
+
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {
         let notified = self.0.notifier.notified(key);
         async {

@@ -199,6 +199,46 @@ impl Table<'_> {
         Ok(true)
     }
 
+    /// Makes the key done for at least `retention`, whatever its state is.
+    pub(super) fn record_done(
+        &mut self,
+        key: ReplayKey,
+        retention: Duration,
+    ) -> rusqlite::Result<()> {
+        let forget_at = self.latest.saturating_add(millis(retention));
+        let Some(entry) = self.entry(key)? else {
+            return self.insert_done(key, forget_at);
+        };
+        let is_live = entry.forget_at > self.now;
+        if is_live && entry.lease_end.is_none() && entry.forget_at >= forget_at {
+            return Ok(());
+        }
+        // The checksum of an expired row belongs to a delivery that is forgotten.
+        let checksum = entry.content_checksum.filter(|_| is_live);
+        self.transaction
+            .prepare_cached(
+                "UPDATE entries SET lease_end = NULL, forget_at = ?2, content = ?3 WHERE id = ?1",
+            )?
+            .execute(params![entry.id, forget_at, checksum])?;
+        Ok(())
+    }
+
+    /// Adds the row of an event that is done without a claim.
+    fn insert_done(&mut self, key: ReplayKey, forget_at: i64) -> rusqlite::Result<()> {
+        /// The row counts for the quota of no source.
+        const NO_SOURCE: i64 = 0;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO entries (key, token, attempt, lease_end, forget_at, source, content)
+                 VALUES (?1, random(), 1, NULL, ?2, ?3, NULL)",
+            )?
+            .execute(params![key.as_bytes(), forget_at, NO_SOURCE])?;
+        let id = self.transaction.last_insert_rowid();
+        self.state.index.insert(key, id);
+        self.state.count(id, NO_SOURCE, 1);
+        Ok(())
+    }
+
     /// Deletes the row of `key`, unless a lease on the key is open.
     pub(super) fn forget(&mut self, key: ReplayKey) -> rusqlite::Result<Forgotten> {
         let entry = self.entry(key)?;

@@ -37,6 +37,11 @@ pub(super) enum Command {
         key: ReplayKey,
         reply: Reply<Forgotten>,
     },
+    RecordDone {
+        key: ReplayKey,
+        retention: Duration,
+        reply: Reply<()>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -46,6 +51,7 @@ enum CommandResult {
     Claim(Claim),
     Settled(Settled),
     Forgotten(Forgotten),
+    RecordedDone,
 }
 
 /// The maximum number of commands in one transaction.
@@ -200,6 +206,9 @@ impl Writer {
                     lease, retention, ..
                 } => table.settle(lease, *retention).map(CommandResult::Settled),
                 Command::Forget { key, .. } => table.forget(*key).map(CommandResult::Forgotten),
+                Command::RecordDone { key, retention, .. } => table
+                    .record_done(*key, *retention)
+                    .map(|()| CommandResult::RecordedDone),
             })
             .collect::<rusqlite::Result<Vec<_>>>()?;
         transaction.commit()?;
@@ -231,8 +240,19 @@ impl Writer {
                 // The event is forgotten even if the caller was dropped.
                 let _: Result<(), _> = reply.send(Ok(forgotten));
             }
+            (Command::RecordDone { key, reply, .. }, CommandResult::RecordedDone) => {
+                self.config.notifier.notify(key);
+                // The event is done even if the caller was dropped.
+                let _: Result<(), _> = reply.send(Ok(()));
+            }
             // `execute` returns a result of the command's own kind.
-            (Command::Claim { .. } | Command::Settle { .. } | Command::Forget { .. }, _) => {}
+            (
+                Command::Claim { .. }
+                | Command::Settle { .. }
+                | Command::Forget { .. }
+                | Command::RecordDone { .. },
+                _,
+            ) => {}
         }
     }
 
@@ -258,6 +278,7 @@ impl Command {
             Self::Claim { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
             Self::Forget { reply, .. } => drop(reply.send(Err(error))),
+            Self::RecordDone { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }

@@ -104,6 +104,11 @@ impl Capacity {
         (before.total < self.max_entries && before.source < source_limit).then_some(permit)
     }
 
+    /// Returns a permit for one entry, even if the store is full.
+    pub(super) fn acquire_beyond_limit(&self) -> Permit {
+        Permit::add_to(Arc::clone(&self.total)).0
+    }
+
     fn source_count(&self, source: u64) -> Arc<Count> {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = sources.counts.get(&source) {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use self::capacity::Capacity;
 use self::leased_slots::LeasedSlots;
-use self::slot::{CLOCK_TOLERANCE, Record, Slot, SlotExpiry, State};
+use self::slot::{Record, Slot, SlotExpiry, State};
 use self::store_time::{StoreTime, store_time};
 use crate::notifier::SettlementNotifier;
 use crate::store::{Claim, ClaimOptions, Forgotten, Lease, ReplayStore, Settled, StoreError};
@@ -153,12 +153,38 @@ impl MemoryStore {
             drop(record);
             self.0.slots.invalidate(&key);
         } else if !record.has_suitable_expiry() {
-            record.cache_expiry = record.forget_at.saturating_add(CLOCK_TOLERANCE);
+            record.set_suitable_expiry();
             drop(record);
             self.cache(key, slot);
         }
         self.0.notifier.notify(key);
         Settled::Applied
+    }
+
+    /// Makes the key done for at least `retention`, whatever its state is.
+    fn set_done(&self, key: ReplayKey, retention: Duration) {
+        let mut leased = self.stripe(key);
+        let now = self.now();
+        let done_until = now.saturating_add(store_time(retention));
+        let Some(slot) = self.slot(&leased, key) else {
+            let permit = self.0.capacity.acquire_beyond_limit();
+            self.cache(key, Arc::new(Slot::new(Record::done(done_until, permit))));
+            return;
+        };
+        let mut record = slot.record();
+        if !record.set_done(now, done_until) {
+            return;
+        }
+        let is_expiry_suitable = record.has_suitable_expiry();
+        if !is_expiry_suitable {
+            record.set_suitable_expiry();
+        }
+        drop(record);
+        leased.remove(key);
+        if !is_expiry_suitable {
+            self.cache(key, slot);
+        }
+        self.0.notifier.notify(key);
     }
 
     /// Removes the record of `key`, unless a lease on the key is open.
@@ -249,6 +275,11 @@ impl ReplayStore for MemoryStore {
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         Ok(self.remove(key))
+    }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        self.set_done(key, retention);
+        Ok(())
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {

@@ -22,7 +22,7 @@ pub(super) struct Record {
     /// From this time on the key is unknown.
     pub(super) forget_at: StoreTime,
     /// When the cache drops the slot. This is never earlier than `forget_at`.
-    pub(super) cache_expiry: StoreTime,
+    cache_expiry: StoreTime,
     content_checksum: Option<u32>,
     /// Released when the key is forgotten, at the latest when the cache drops the slot.
     pub(super) permit: Option<Permit>,
@@ -43,7 +43,7 @@ pub(super) enum State {
 const EXPIRY_SLACK: StoreTime = 60 * SECOND;
 
 /// How far the clock of the cache may be ahead of the store's clock.
-pub(super) const CLOCK_TOLERANCE: StoreTime = SECOND;
+const CLOCK_TOLERANCE: StoreTime = SECOND;
 
 impl Slot {
     pub(super) fn new(record: Record) -> Self {
@@ -78,6 +78,31 @@ impl Record {
         }
     }
 
+    /// Creates the record of a key that is done without a claim.
+    pub(super) fn done(forget_at: StoreTime, permit: Permit) -> Self {
+        Self {
+            state: State::Done,
+            forget_at,
+            cache_expiry: forget_at.saturating_add(CLOCK_TOLERANCE),
+            content_checksum: None,
+            permit: Some(permit),
+        }
+    }
+
+    /// Makes the key done until `done_until`. Returns whether that changes the record: a key
+    /// that is done for longer stays as it is.
+    pub(super) fn set_done(&mut self, now: StoreTime, done_until: StoreTime) -> bool {
+        match self.state {
+            // The slot of a forgotten key, which the cache has not dropped yet.
+            _ if !self.is_live(now) => self.content_checksum = None,
+            State::Done if self.forget_at >= done_until => return false,
+            State::Done | State::InFlight { .. } => {}
+        }
+        self.state = State::Done;
+        self.forget_at = done_until;
+        true
+    }
+
     /// Returns whether the key is still remembered.
     pub(super) fn is_live(&self, now: StoreTime) -> bool {
         now < self.forget_at
@@ -101,6 +126,11 @@ impl Record {
             }),
             State::InFlight { .. } => None,
         }
+    }
+
+    /// Makes the cache keep the slot while the key is live. The slot must be cached again.
+    pub(super) fn set_suitable_expiry(&mut self) {
+        self.cache_expiry = self.forget_at.saturating_add(CLOCK_TOLERANCE);
     }
 
     /// Returns whether the cache keeps the slot while the key is live, and not much longer.

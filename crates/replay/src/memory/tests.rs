@@ -55,6 +55,16 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
         );
     }
     assert_eq!(store.entries(), Some(1_000));
+    // What a queue has stored is recorded in any case.
+    let recorded = store
+        .record_done(key(1_000), Duration::from_secs(600))
+        .await;
+    recorded.unwrap();
+    assert_eq!(
+        store.claim(key(1_000), CLAIM_OPTIONS).await.unwrap(),
+        Claim::Done
+    );
+    assert_eq!(store.entries(), Some(1_001));
 }
 
 #[tokio::test]

@@ -30,6 +30,10 @@ pub(super) static SETTLE: LazyLock<Script> =
 pub(super) static FORGET: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("forget.lua")));
 
+/// Records a key as done, whatever its state is.
+pub(super) static RECORD: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("record.lua")));
+
 /// Checks whether the server has lost data, and records a loss. A full server must be able to
 /// record it too, so the script has the flag `allow-oom`.
 pub(super) static EPOCH: LazyLock<Script> = LazyLock::new(|| {
@@ -56,7 +60,7 @@ pub(super) enum Reply {
     DataLost,
     /// The server has an epoch and the last event of this gate.
     DataIntact,
-    /// The claim is committed, and the server stores this entry for the event.
+    /// The event is done, and the server stores this entry for the event.
     Committed(String),
     Released,
     Stale,

@@ -42,6 +42,22 @@ impl Server {
         ]
     }
 
+    /// Returns the arguments of the script that records a done event.
+    pub(super) fn record_arguments(
+        &self,
+        key: ReplayKey,
+        token: &str,
+        retention: Duration,
+    ) -> Vec<String> {
+        vec![
+            token.to_owned(),
+            millis(retention),
+            self.data_loss.clock_shift(),
+            self.config.channel(),
+            hex::encode(key.as_bytes()),
+        ]
+    }
+
     /// Waits until the configured number of replicas has the writes that went over `live`.
     pub(super) async fn wait_for_replicas(
         &self,

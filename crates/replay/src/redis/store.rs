@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::connection_keeper::{ConnectionKeeper, LiveConnection};
 use super::data_loss::{DataLossDetector, ServerData};
 use super::pending_claim::{OrphanedClaim, PendingClaim};
-use super::script::{CLAIM, FORGET, Reply, SETTLE};
+use super::script::{CLAIM, FORGET, RECORD, Reply, SETTLE};
 use super::server::{Server, millis, token_text};
 use super::subscriber::SettlementSubscriber;
 use crate::notifier::RECHECK_INTERVAL;
@@ -233,6 +233,31 @@ impl ReplayStore for RedisStore {
             Reply::InFlight(_) => Ok(Forgotten::InFlight),
             reply => Err(unexpected(reply)),
         }
+    }
+
+    async fn record_done(&self, key: ReplayKey, retention: Duration) -> Result<(), StoreError> {
+        let server = &self.0.server;
+        let token = token_text(getrandom::u64().map_err(StoreError::new)?);
+        let first_byte = key.as_bytes()[0];
+        let keys = [
+            server.config.key(key),
+            server.config.forgotten_key(first_byte),
+        ];
+        let call = ScriptCall {
+            script: &RECORD,
+            keys: &keys,
+            token: &token,
+            // The script recognises its own token, so both tries have the same arguments.
+            arguments: &|_| server.record_arguments(key, &token, retention),
+            timeout: server.config.timeout,
+        };
+        let (reply, live) = call.run(&server.keeper, &mut Vec::new()).await?;
+        let Reply::Committed(entry) = reply else {
+            return Err(unexpected(reply));
+        };
+        server.data_loss.set_witness(key, entry);
+        self.0.subscriber.notify(key);
+        server.wait_for_replicas(live).await
     }
 
     fn settled(&self, key: ReplayKey) -> impl Future<Output = ()> + Send {

@@ -8,6 +8,7 @@ mod healthy;
 mod lost_data;
 mod older_data;
 mod proxy;
+mod recorded;
 mod server;
 mod topologies;
 
