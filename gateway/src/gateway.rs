@@ -21,6 +21,7 @@ use crate::listener::connection_limits::ConnectionsByAddress;
 use crate::listener::refused_connection::{ConnectionRefusal, ConnectionRefusalLog};
 use crate::pipeline::request_id::RequestIds;
 use crate::pipeline::resend::Resends;
+use crate::queue::Queue;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
 use crate::telemetry::access_log::AccessLog;
@@ -39,6 +40,8 @@ pub(crate) struct Gateway {
     metrics: Metrics,
     access_log: AccessLog,
     traces: Traces,
+    /// `None` without a table `[queue]`.
+    queue: Option<Arc<Queue>>,
     /// `None` without a table `[inspector]`.
     inspector: Option<Arc<Inspector>>,
     /// Whether the access log, traces or the inspector need the facts about each request.
@@ -54,21 +57,33 @@ pub(crate) struct Gateway {
     draining: AtomicBool,
 }
 
+/// The parts of a gateway that are opened before it starts.
+pub(crate) struct GatewayParts {
+    pub(crate) store: Store,
+    pub(crate) queue: Option<Arc<Queue>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) access_log: AccessLog,
+    pub(crate) traces: Traces,
+    pub(crate) inspector: Option<Arc<Inspector>>,
+}
+
 impl Gateway {
     /// Creates the state for `config`.
     ///
     /// # Errors
     ///
     /// Returns the problems if the certificates of an upstream cannot be read.
-    pub(crate) fn new(
-        config: Config,
-        store: Store,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-        access_log: AccessLog,
-        traces: Traces,
-        inspector: Option<Arc<Inspector>>,
-    ) -> Result<Self, Problems> {
+    pub(crate) fn new(config: Config, parts: GatewayParts) -> Result<Self, Problems> {
+        let GatewayParts {
+            store,
+            queue,
+            clock,
+            metrics,
+            access_log,
+            traces,
+            inspector,
+        } = parts;
         let gate = Gate::builder(store)
             .clock(clock)
             .boot_fence(config.replay.boot_fence)
@@ -82,6 +97,7 @@ impl Gateway {
             describes_requests: access_log.is_on() || traces.is_on() || inspector.is_some(),
             access_log,
             traces,
+            queue,
             inspector,
             request_ids: RequestIds::new(),
             resends: Resends::default(),
@@ -199,6 +215,11 @@ impl Gateway {
 
     pub(crate) fn traces(&self) -> &Traces {
         &self.traces
+    }
+
+    /// Returns the queue, if the configuration has one.
+    pub(crate) fn queue(&self) -> Option<&Arc<Queue>> {
+        self.queue.as_ref()
     }
 
     /// Returns the inspector, if the configuration has one.

@@ -17,6 +17,7 @@ mod listener;
 mod pem;
 mod pipeline;
 mod poll;
+mod queue;
 mod run;
 mod stream;
 mod telemetry;

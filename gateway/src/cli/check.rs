@@ -99,7 +99,11 @@ fn write_process(config: &Config, out: &mut impl Write) -> io::Result<()> {
         BootFence::Off => "",
     };
     let store = config.replay.store.describe();
-    write_line(out, "replay", format_args!("{store}{fence}"))
+    write_line(out, "replay", format_args!("{store}{fence}"))?;
+    match &config.queue {
+        None => Ok(()),
+        Some(queue) => write_line(out, "queue", queue.describe()),
+    }
 }
 
 /// Writes who may use the inspector, and where it keeps records and captures.

@@ -13,8 +13,9 @@ use tracing_appender::non_blocking::NonBlocking;
 
 use super::{ConfigFile, Error, NOT_STARTED};
 use crate::config::{Config, ShutdownConfig};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, GatewayParts};
 use crate::inspector::{FlushGuard, Inspector};
+use crate::queue::Queue;
 use crate::run::reload;
 use crate::run::services::{ListenAddresses, Services};
 use crate::run::shutdown::UnixSignals;
@@ -53,6 +54,8 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     log_overrides_and_warnings(&config);
     let store = Store::open(&config.replay.store, &metrics)
         .map_err(|error| Error::new(format!("replay: {}", ErrorChain(&*error))))?;
+    let queue = config.queue.as_ref().map(Queue::open).transpose();
+    let queue = queue.map_err(|error| Error::new(format!("queue: {}", ErrorChain(&*error))))?;
     let inspector = config.inspector.clone();
     let inspector = inspector
         .map(Inspector::new)
@@ -69,7 +72,16 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let unix_signals = UnixSignals::listen(&runtime)?;
     let addresses = ListenAddresses::from_config(&config);
-    let gateway = Gateway::new(config, store, clock, metrics, access, traces, inspector)
+    let parts = GatewayParts {
+        store,
+        queue: queue.map(Arc::new),
+        clock,
+        metrics,
+        access_log: access,
+        traces,
+        inspector,
+    };
+    let gateway = Gateway::new(config, parts)
         .map_err(|problems| Error::config(&options.config.config, &problems, NOT_STARTED))?;
     let gateway = Arc::new(gateway);
     let services = Services::bind(addresses, &gateway, &inherited)?;

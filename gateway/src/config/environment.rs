@@ -9,7 +9,14 @@ use toml::{Table, Value};
 const PREFIX: &str = "HOOKGATE__";
 /// Tables whose keys a variable can set. `sources` is not among them: how a delivery is verified
 /// and where it is forwarded must be visible in one file.
-const TABLES: [&str; 5] = ["inspector", "limits", "replay", "server", "upstreams"];
+const TABLES: [&str; 6] = [
+    "inspector",
+    "limits",
+    "queue",
+    "replay",
+    "server",
+    "upstreams",
+];
 
 /// Merges the variables into `table`, and returns the keys that they set, in alphabetical order.
 ///

@@ -7,6 +7,7 @@
 mod environment;
 mod inspector;
 mod network;
+mod queue;
 mod read;
 mod schema;
 mod secrets;
@@ -34,6 +35,9 @@ pub(crate) use self::inspector::{
     InspectorStorage, Permission, Redaction, TokenDigest,
 };
 pub(crate) use self::network::Network;
+pub(crate) use self::queue::{
+    DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueMode, QueuePolicy, QueueStoreConfig,
+};
 pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
@@ -64,6 +68,8 @@ pub struct Config {
     pub(crate) access_log: AccessLogTarget,
     pub(crate) limits: Limits,
     pub(crate) replay: ReplayConfig,
+    /// `None` without a table `[queue]`.
+    pub(crate) queue: Option<QueueConfig>,
     pub(crate) inspector: Option<InspectorConfig>,
     pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
     pub(crate) routes: Vec<RouteConfig>,
@@ -131,6 +137,7 @@ pub(crate) struct RouteConfig {
     pub(crate) host: Option<String>,
     pub(crate) source: Source,
     pub(crate) upstream: String,
+    pub(crate) queue: QueuePolicy,
     /// Whether a refusal names the check that failed, which is meant for development.
     pub(crate) expose_reason: bool,
     /// Which deliveries are captured.

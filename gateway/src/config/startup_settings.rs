@@ -6,7 +6,8 @@ use hookgate_core::Problems;
 use hookgate_core::internal::Report;
 
 use super::{
-    Config, InspectorStorage, Network, ReplayConfig, ShutdownConfig, StoreConfig, TlsListener,
+    Config, InspectorStorage, Network, QueueConfig, ReplayConfig, ShutdownConfig, StoreConfig,
+    TlsListener,
 };
 use crate::telemetry::access_log::AccessLogTarget;
 
@@ -22,6 +23,7 @@ pub(crate) struct StartupSettings {
     proxy_protocol: Vec<Network>,
     admin: SocketAddr,
     replay: ReplayConfig,
+    queue: Option<QueueConfig>,
     shutdown: ShutdownConfig,
     access_log: AccessLogTarget,
     inspector: Option<InspectorStorage>,
@@ -36,6 +38,7 @@ impl StartupSettings {
             proxy_protocol: config.proxy_protocol.clone(),
             admin: config.admin,
             replay: config.replay.clone(),
+            queue: config.queue.clone(),
             shutdown: config.shutdown.clone(),
             access_log: config.access_log.clone(),
             inspector: inspector_storage(config),
@@ -50,6 +53,11 @@ impl StartupSettings {
     /// Returns the settings of the replay store.
     pub(crate) fn store(&self) -> &StoreConfig {
         &self.replay.store
+    }
+
+    /// Returns the settings of the queue, if the configuration has one.
+    pub(crate) fn queue(&self) -> Option<&QueueConfig> {
+        self.queue.as_ref()
     }
 
     /// Checks that `config` has the same startup settings.
@@ -81,6 +89,7 @@ impl StartupSettings {
             ),
             ("server.access_log", self.access_log == config.access_log),
             ("replay", self.replay == config.replay),
+            ("queue", self.queue == config.queue),
             (
                 "inspector",
                 self.inspector.is_some() == config.inspector.is_some(),

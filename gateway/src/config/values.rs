@@ -4,15 +4,17 @@
 //! missing key.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use hookgate_core::internal::{FromValue, JsonStep, text};
 use hookgate_gate::{BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
+use hookgate_queue::Order;
 use hookgate_replay::Durability;
 use http::HeaderName;
 use http::uri::Authority;
 use toml::Value;
 
-use super::{Balance, CaptureScope, Network, Permission, Redaction, ServerAddress};
+use super::{Balance, CaptureScope, Network, Permission, QueueMode, Redaction, ServerAddress};
 use crate::telemetry::access_log::AccessLogTarget;
 
 /// A socket address to listen on.
@@ -66,6 +68,104 @@ impl FromValue for StoreKind {
         text(value, |text| {
             Self::ALL.into_iter().find(|kind| kind.name() == text)
         })
+    }
+}
+
+/// The kind of queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QueueKind {
+    Disk,
+    Nats,
+}
+
+impl QueueKind {
+    pub(super) const ALL: [Self; 2] = [Self::Disk, Self::Nats];
+
+    /// Returns the value of `queue.store` for this kind.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Nats => "nats",
+        }
+    }
+}
+
+impl FromValue for QueueKind {
+    const EXPECTED: &'static str = "\"disk\" or \"nats\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| {
+            Self::ALL.into_iter().find(|kind| kind.name() == text)
+        })
+    }
+}
+
+/// A number of bytes on a disk, at least 1 MiB.
+pub(super) struct Space(pub(super) u64);
+
+impl FromValue for Space {
+    const EXPECTED: &'static str = "a size with a unit, such as \"10GiB\", of at least 1MiB";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        const MIN_SPACE: u64 = 1024 * 1024;
+        // SQLite and JetStream count bytes in signed numbers.
+        const MAX_SPACE: u64 = i64::MAX as u64;
+        text(value, |text| {
+            let size = text.parse::<bytesize::ByteSize>().ok()?.as_u64();
+            let is_sound = text.ends_with(['b', 'B']) && (MIN_SPACE..=MAX_SPACE).contains(&size);
+            is_sound.then_some(Self(size))
+        })
+    }
+}
+
+/// The value of `keep_dead`. `None` means forever.
+pub(super) struct KeepDead(pub(super) Option<Duration>);
+
+impl FromValue for KeepDead {
+    const EXPECTED: &'static str = "\"forever\", or a duration such as \"90d\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "forever" => Some(Self(None)),
+            _ => {
+                let keep = humantime::parse_duration(text).ok()?;
+                (!keep.is_zero()).then_some(Self(Some(keep)))
+            }
+        })
+    }
+}
+
+/// The name of a JetStream stream, which is also the first token of its subjects.
+pub(super) struct StreamName(pub(super) String);
+
+impl FromValue for StreamName {
+    const EXPECTED: &'static str = "a name of 1 to 32 letters, digits, hyphens and underscores";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| {
+            let is_sound = (1..=32).contains(&text.len())
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            is_sound.then(|| Self(text.to_owned()))
+        })
+    }
+}
+
+/// The factor by which each wait of a schedule is longer than the last.
+pub(super) struct Factor(pub(super) f64);
+
+impl FromValue for Factor {
+    const EXPECTED: &'static str = "a number from 1 to 100";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let number = value
+            .as_float()
+            .or_else(|| Some(f64::from(i32::try_from(value.as_integer()?).ok()?)));
+        number
+            .filter(|number| (1.0..=100.0).contains(number))
+            .map(Self)
+            .ok_or_else(|| format!("expected {}", Self::EXPECTED))
     }
 }
 
@@ -247,7 +347,8 @@ impl FromValue for MismatchStatus {
 
 /// A value of a type of another module that the configuration spells as a keyword or a status
 /// code: [`Mode`], [`Dedupe`], [`OnDuplicate`], [`OnConflict`], [`DeliveryGuarantee`],
-/// [`Durability`], [`Balance`], [`AccessLogTarget`], [`CaptureScope`] and [`Permission`].
+/// [`Durability`], [`Balance`], [`AccessLogTarget`], [`CaptureScope`], [`Permission`],
+/// [`QueueMode`] and [`Order`].
 pub(super) struct Keyword<T>(pub(super) T);
 
 impl FromValue for Keyword<Durability> {
@@ -289,6 +390,31 @@ impl FromValue for Keyword<Permission> {
         text(value, |text| match text {
             "read" => Some(Self(Permission::Read)),
             "act" => Some(Self(Permission::Act)),
+            _ => None,
+        })
+    }
+}
+
+impl FromValue for Keyword<QueueMode> {
+    const EXPECTED: &'static str = "\"off\", \"on_failure\" or \"always\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "off" => Some(Self(QueueMode::Off)),
+            "on_failure" => Some(Self(QueueMode::OnFailure)),
+            "always" => Some(Self(QueueMode::Always)),
+            _ => None,
+        })
+    }
+}
+
+impl FromValue for Keyword<Order> {
+    const EXPECTED: &'static str = "\"any\" or \"source\"";
+
+    fn from_value(value: &Value) -> Result<Self, String> {
+        text(value, |text| match text {
+            "any" => Some(Self(Order::Any)),
+            "source" => Some(Self(Order::Source)),
             _ => None,
         })
     }

@@ -63,6 +63,7 @@ impl Routes {
             host,
             source,
             upstream,
+            queue: _,
             expose_reason,
             capture,
             setup,

@@ -4,10 +4,12 @@ mod inspector;
 mod keys;
 mod limits;
 mod provider_advice;
+mod queue;
 mod replay;
 mod server;
 mod shutdown;
 mod source_policy;
+mod source_queue;
 pub(super) mod source_setup;
 mod sources;
 mod upstreams;
@@ -41,6 +43,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let has_several_sources = sources.is_some_and(|sources| sources.len() > 1);
     defaults.max_entries =
         max_entries_per_source.or_else(|| half().filter(|_| has_several_sources));
+    let mut queue = queue::read(&root);
     let inspector = inspector::read(&root, &warnings);
     if inspector.is_some() && !server.admin.ip().is_loopback() {
         warnings.add(
@@ -52,7 +55,16 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     }
     let capture = inspector.as_ref().map(|inspector| inspector.capture);
     let upstreams = upstreams::read(&root);
-    let routes = sources::read(&root, &upstreams, defaults, capture, &warnings);
+    let shared = sources::Shared {
+        upstreams: &upstreams,
+        defaults,
+        capture,
+        queue: queue.as_ref(),
+    };
+    let routes = sources::read(&root, &shared, &warnings);
+    if let Some(queue) = &mut queue {
+        queue::check_bodies(queue, &routes, &report);
+    }
     replay::warn_of_restarts(&replay, &routes, &warnings);
     root.deny_unknown();
     if let Some(route) = routes
@@ -89,6 +101,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         access_log: server.access_log,
         limits,
         replay,
+        queue,
         inspector: inspector.map(|inspector| inspector.config),
         upstreams,
         routes,

@@ -7,9 +7,12 @@ use hookgate_core::{Fact, Provider, Retries, Window};
 use hookgate_gate::BodyLimit;
 use humantime::format_duration;
 
+use crate::config::QueueMode;
+
 /// The settings of a source that the facts of its provider concern.
 pub(super) struct Settings {
     pub(super) upstream_timeout: Duration,
+    pub(super) queue: QueueMode,
     pub(super) body_limit: BodyLimit,
     /// The window, if the scheme signs a timestamp.
     pub(super) window: Option<Window>,
@@ -53,12 +56,13 @@ pub(super) fn warn(
             ),
         );
     }
-    if facts.retries().map(Fact::value) == Some(&Retries::Never) {
+    if facts.retries().map(Fact::value) == Some(&Retries::Never) && settings.queue == QueueMode::Off
+    {
         warn(
-            "provider",
+            "queue",
             format!(
-                "{title} sends each event once. An event is lost if the upstream does not accept \
-                 it. After an outage, send the missing events again from the provider's dashboard"
+                "{title} sends each event once, so an event is lost if the upstream does not \
+                 accept it. Expected \"on_failure\" or \"always\", which need a table [queue]"
             ),
         );
     }

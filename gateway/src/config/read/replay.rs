@@ -189,14 +189,7 @@ const LONG_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// Reads the connection to a Redis or Valkey server. Returns `None` after reporting a mistake.
 fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
-    let url = match section.value("url").and_then(Value::as_str) {
-        None => Err(format!("missing; expected {}", SecretRef::EXPECTED)),
-        Some(text) => match SecretRef::parse(text) {
-            None => Err(format!("expected {}", SecretRef::EXPECTED)),
-            Some(reference) => reference.read(),
-        },
-    };
-    let url = url.map_err(|message| section.wrong("url", message)).ok();
+    let url = read_reference(section, "url");
     let ca = section.optional::<String>("ca").and_then(|path| {
         let read = std::fs::read(&path);
         read.map_err(|error| section.wrong("ca", format!("cannot read {path}: {error}")))
@@ -206,7 +199,7 @@ fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
     let timeout = positive_duration(section, "timeout");
     let wait_replicas = read_wait_replicas(section);
     let url = url?;
-    let mut config = RedisConfig::new(url.text().unwrap_or_default())
+    let mut config = RedisConfig::new(&url)
         .map_err(|error| section.wrong("url", error.to_string()))
         .ok()?;
     if let Some(ca) = ca {
@@ -222,6 +215,19 @@ fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
         config = config.with_wait_replicas(wait_replicas);
     }
     Some(config)
+}
+
+/// Reads the text that the reference at `key` leads to. Returns `None` after reporting a mistake.
+pub(super) fn read_reference(section: &Section<'_>, key: &'static str) -> Option<String> {
+    let secret = match section.value(key).and_then(Value::as_str) {
+        None => Err(format!("missing; expected {}", SecretRef::EXPECTED)),
+        Some(text) => match SecretRef::parse(text) {
+            None => Err(format!("expected {}", SecretRef::EXPECTED)),
+            Some(reference) => reference.read(),
+        },
+    };
+    let secret = secret.map_err(|message| section.wrong(key, message)).ok()?;
+    Some(secret.text().unwrap_or_default().to_owned())
 }
 
 fn read_wait_replicas(section: &Section<'_>) -> Option<WaitReplicas> {

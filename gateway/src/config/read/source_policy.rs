@@ -97,7 +97,7 @@ impl SourcePolicy {
 }
 
 /// Reads a key whose value is a keyword or a status code.
-fn keyword<T: Default>(section: &Section<'_>, key: &'static str) -> T
+pub(super) fn keyword<T: Default>(section: &Section<'_>, key: &'static str) -> T
 where
     Keyword<T>: FromValue,
 {

@@ -2,7 +2,6 @@
 //! and its upstream. The other settings of a source are read in `source_policy.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section, read_scheme};
 use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
@@ -11,23 +10,25 @@ use toml::Value;
 
 use super::limits::Defaults;
 use super::source_policy::SourcePolicy;
-use super::{keys, provider_advice, source_setup, upstreams, verifier};
+use super::{keys, provider_advice, source_queue, source_setup, upstreams, verifier};
 use crate::config::values::{Host, Keyword, Name, RoutePath};
-use crate::config::{CaptureScope, RouteConfig, UpstreamConfig};
+use crate::config::{CaptureScope, QueueConfig, QueuePolicy, RouteConfig, UpstreamConfig};
 
 /// Longest edit distance at which a wrong provider name gets a suggestion.
 const MAX_TYPO_DISTANCE: usize = 2;
 
+/// The parts of the configuration that every source refers to.
+pub(super) struct Shared<'c> {
+    pub(super) upstreams: &'c BTreeMap<String, UpstreamConfig>,
+    pub(super) defaults: Defaults,
+    /// The default of the key `capture`. `None` without an inspector.
+    pub(super) capture: Option<CaptureScope>,
+    /// `None` without a table `[queue]`.
+    pub(super) queue: Option<&'c QueueConfig>,
+}
+
 /// Reads every source. A source with a mistake is reported and left out.
-///
-/// `capture` is the default of the key of this name, or `None` without an inspector.
-pub(super) fn read(
-    root: &Section<'_>,
-    upstreams: &BTreeMap<String, UpstreamConfig>,
-    defaults: Defaults,
-    capture: Option<CaptureScope>,
-    warnings: &Report,
-) -> Vec<RouteConfig> {
+pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -> Vec<RouteConfig> {
     if !root.has("sources") {
         root.wrong(
             "sources",
@@ -55,14 +56,14 @@ pub(super) fn read(
                  path",
             );
         }
-        let upstream = read_upstream_name(&section, upstreams);
+        let upstream = read_upstream_name(&section, shared.upstreams);
         let expose_reason = read_expose_reason(&section, warnings);
-        let capture = read_capture(&section, capture);
-        let timeout = upstream
+        let capture = read_capture(&section, shared.capture);
+        let upstream_config = upstream
             .as_ref()
-            .and_then(|name| upstreams.get(name))
-            .map_or(upstreams::DEFAULT_TIMEOUT, |upstream| upstream.timeout);
-        let source = read_source(&section, name, timeout, defaults, warnings);
+            .and_then(|name| shared.upstreams.get(name));
+        let queue = source_queue::read(&section, shared.queue);
+        let source = read_source(&section, name, upstream_config, queue, shared, warnings);
         section.deny_unknown();
         if let (Some(path), Some(source), Some(upstream)) = (path, source, upstream) {
             let setup = match capture {
@@ -76,6 +77,7 @@ pub(super) fn read(
                 setup,
                 source,
                 upstream,
+                queue,
                 expose_reason,
                 capture,
             });
@@ -131,16 +133,18 @@ fn read_capture(section: &Section<'_>, default: Option<CaptureScope>) -> Capture
 fn read_source(
     section: &Section<'_>,
     name: Option<String>,
-    upstream_timeout: Duration,
-    defaults: Defaults,
+    upstream: Option<&UpstreamConfig>,
+    queue: QueuePolicy,
+    shared: &Shared<'_>,
     warnings: &Report,
 ) -> Option<Source> {
+    let upstream_timeout = upstream.map_or(upstreams::DEFAULT_TIMEOUT, |upstream| upstream.timeout);
     let provider = read_provider(section);
     let scheme = read_source_scheme(section, provider.as_ref());
     let window = read_window(section, scheme.as_ref());
     let keys = keys::read(section, name.as_deref(), scheme.as_ref(), warnings);
     let verifier = verifier::read(section, scheme.as_ref(), window, warnings);
-    let policy = SourcePolicy::read(section, window, upstream_timeout, defaults, warnings);
+    let policy = SourcePolicy::read(section, window, upstream_timeout, shared.defaults, warnings);
     let source = Source::builder(name?, verifier?);
     let source = match &provider {
         Some(CatalogueEntry::Published(provider)) => source.provider(provider),
@@ -155,6 +159,7 @@ fn read_source(
     if let Some(CatalogueEntry::Published(provider)) = &provider {
         let settings = provider_advice::Settings {
             upstream_timeout,
+            queue: queue.mode,
             body_limit: source.body_limit(),
             window,
             provider_window: provider.scheme().window(),
@@ -162,6 +167,7 @@ fn read_source(
         provider_advice::warn(section, provider, &settings, warnings);
     }
     check_dedupe(section, &source);
+    source_queue::check(section, &queue, &source, upstream, shared.queue);
     Some(source)
 }
 

@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 use toml::Value as Toml;
 
 use self::example::Node;
-use super::values::StoreKind;
+use super::values::{QueueKind, StoreKind};
 
 /// The required keys of each table.
-const REQUIRED: [(&str, &[&str]); 4] = [
+const REQUIRED: [(&str, &[&str]); 5] = [
     ("", &["server", "sources", "upstreams"]),
+    ("queue", &["store"]),
     ("server.tls", &["cert", "key", "listen"]),
     ("sources", &["name", "path", "upstream"]),
     ("upstreams.*", &["servers"]),
@@ -107,7 +108,7 @@ fn duration() -> Value {
 }
 
 fn size() -> Value {
-    json!({ "type": "string", "pattern": "^[0-9.]+ *[kKmMgG]?i?[bB]$" })
+    json!({ "type": "string", "pattern": "^[0-9.]+ *[kKmMgGtT]?i?[bB]$" })
 }
 
 fn one_or_several(item: &Value) -> Value {
@@ -124,8 +125,10 @@ fn special(path: &str) -> Option<Value> {
             { "type": "string", "pattern": "^file:." },
         ] }),
         "replay.store" => keywords(&StoreKind::ALL.map(StoreKind::name)),
-        "replay.durability" => keywords(&["process", "power"]),
-        "replay.url" | "inspector.token" => secret,
+        "queue.store" => keywords(&QueueKind::ALL.map(QueueKind::name)),
+        "queue.keep_dead" => json!({ "anyOf": [keywords(&["forever"]), duration()] }),
+        "replay.durability" | "queue.durability" => keywords(&["process", "power"]),
+        "replay.url" | "queue.url" | "queue.credentials" | "inspector.token" => secret,
         "inspector.capture" | "sources.capture" => keywords(&["none", "refused", "all"]),
         "inspector.tokens" => json!({
             "type": "array",
@@ -143,6 +146,9 @@ fn special(path: &str) -> Option<Value> {
         }),
         "upstreams.*.protocol" => keywords(&["http1", "h2", "h2c"]),
         "upstreams.*.balance" => keywords(&["round_robin", "least_requests", "hash"]),
+        "sources.queue" => keywords(&["off", "on_failure", "always"]),
+        "sources.order" => keywords(&["any", "source"]),
+        "sources.retry.factor" => json!({ "type": "number", "minimum": 1, "maximum": 100 }),
         "sources.mode" => keywords(&["enforce", "observe"]),
         "sources.delivery" => keywords(&["at_least_once", "at_most_once"]),
         "sources.dedupe" => json!({ "enum": ["content", "delivery_id", "off", true, false] }),
