@@ -1,23 +1,29 @@
 //! The form that a record has in memory. It takes two allocations, where [`DeliveryRecord`] takes
-//! a dozen: with a record for each delivery, allocations would be most of the inspector's cost
-//! (`make bench-inspector`).
+//! a dozen, and a new record reuses those of one that was evicted. With a record for each delivery,
+//! allocations would be most of the inspector's cost (`make bench-inspector`).
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hookgate_core::internal::{event_id_headers, event_type_headers};
-use hookgate_gate::Source;
+use hookgate_gate::{Reason, Source};
 use http::HeaderName;
 
 use super::capture::CaptureMark;
 use super::record::{DeliveryRecord, ReplayKeys};
 use crate::telemetry::access_log::Timestamp;
+use crate::telemetry::outcome::RequestOutcome;
 
 /// The number of texts of a record.
 const TEXTS: usize = 13;
+/// The numbers of two texts, in the order of [`Texts`].
+const KEY_ID: usize = 7;
+const RESENT_FROM: usize = 12;
 /// Marks a text that a record does not have.
 const ABSENT: u16 = u16::MAX;
+/// The largest memory for texts that another record reuses, in bytes.
+const MAX_REUSED_TEXT: usize = 1024;
 
 /// The record of one request.
 #[derive(Debug, Default)]
@@ -30,7 +36,7 @@ pub(crate) struct CompactRecord {
     capture: CaptureMark,
     names: Option<Arc<RouteNames>>,
     /// All texts, one after the other.
-    text: Box<str>,
+    text: String,
     /// The length of each text, in the order of [`Texts`].
     lengths: [u16; TEXTS],
 }
@@ -39,8 +45,8 @@ pub(crate) struct CompactRecord {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) time: Timestamp,
-    pub(crate) outcome: Cow<'static, str>,
-    pub(crate) reason: Option<Cow<'static, str>>,
+    pub(crate) outcome: RequestOutcome,
+    pub(crate) reason: Option<Reason>,
     pub(crate) status: Option<u16>,
     /// Whether the delivery was no replay: it was forwarded as a new one, or an operator sent it
     /// again. In observe mode, replays are forwarded too, and do not count.
@@ -143,32 +149,62 @@ impl Texts<'_> {
 }
 
 impl CompactRecord {
-    /// Creates a record without a number. A text of 64 KiB or more is left out; the pipeline cuts
-    /// all texts at a few hundred bytes.
+    /// Creates a record without a number. See [`fill`](Self::fill).
+    #[cfg(test)]
     pub(crate) fn new(
         facts: Facts,
         names: Option<Arc<RouteNames>>,
         texts: &Texts<'_>,
         replay_keys: ReplayKeys,
     ) -> Self {
-        let texts = texts.all();
-        let fitting = texts.map(|text| text.filter(|text| text.len() < usize::from(ABSENT)));
-        let len = fitting.iter().flatten().map(|text| text.len()).sum();
-        let mut text = String::with_capacity(len);
-        let lengths = fitting.map(|part| {
-            text.push_str(part.unwrap_or_default());
-            part.and_then(|part| u16::try_from(part.len()).ok())
-                .unwrap_or(ABSENT)
-        });
-        Self {
-            seq: 0,
-            facts,
-            replay_keys,
-            capture: CaptureMark::default(),
-            names,
-            text: text.into_boxed_str(),
-            lengths,
+        let mut record = Self::default();
+        record.fill(facts, names.as_ref(), texts, replay_keys);
+        record
+    }
+
+    /// Describes another request, without a number. The record keeps its memory.
+    ///
+    /// A text of 64 KiB or more is left out; the pipeline cuts all texts at a few hundred bytes.
+    pub(crate) fn fill(
+        &mut self,
+        facts: Facts,
+        names: Option<&Arc<RouteNames>>,
+        texts: &Texts<'_>,
+        replay_keys: ReplayKeys,
+    ) {
+        self.seq = 0;
+        self.facts = facts;
+        // Most records belong to the source of the record before, and a counter that all threads
+        // share is expensive.
+        if self.names.as_ref().map(Arc::as_ptr) != names.map(Arc::as_ptr) {
+            self.names = names.cloned();
         }
+        self.replay_keys = replay_keys;
+        self.capture = CaptureMark::default();
+        self.set_texts(texts);
+    }
+
+    fn set_texts(&mut self, texts: &Texts<'_>) {
+        let texts = texts.all();
+        self.text.clear();
+        let len = texts.iter().flatten().map(|text| text.len()).sum();
+        self.text.reserve_exact(len);
+        for (length, text) in self.lengths.iter_mut().zip(texts) {
+            *length = ABSENT;
+            if let Some(text) = text
+                && let Ok(fitting) = u16::try_from(text.len())
+                && fitting != ABSENT
+            {
+                self.text.push_str(text);
+                *length = fitting;
+            }
+        }
+    }
+
+    /// Returns whether another request can reuse the memory of the record. A flood of long texts
+    /// must not leave its memory behind.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.text.capacity() <= MAX_REUSED_TEXT
     }
 
     /// Returns the texts.
@@ -199,6 +235,22 @@ impl CompactRecord {
         }
     }
 
+    /// Returns the id of the key that verified the delivery, unless an operator sent it again.
+    ///
+    /// This is cheaper than [`texts`](Self::texts), because it happens for each record.
+    pub(super) fn senders_key_id(&self) -> Option<&str> {
+        let length = self.lengths[KEY_ID];
+        if length == ABSENT || self.lengths[RESENT_FROM] != ABSENT {
+            return None;
+        }
+        let before = self.lengths[..KEY_ID].iter();
+        let start = before
+            .filter(|length| **length != ABSENT)
+            .map(|length| usize::from(*length))
+            .sum();
+        self.text.get(start..)?.get(..usize::from(length))
+    }
+
     /// Returns the name of the source.
     pub(crate) fn source(&self) -> Option<&str> {
         self.names.as_ref().map(|names| &*names.source)
@@ -219,8 +271,8 @@ impl CompactRecord {
             seq: self.seq,
             request_id: texts.request_id.to_owned(),
             time: facts.time,
-            outcome: facts.outcome.clone(),
-            reason: facts.reason.clone(),
+            outcome: facts.outcome.label().into(),
+            reason: facts.reason.map(|reason| reason.label().into()),
             status: facts.status,
             source: names.map(|names| names.source.clone()),
             tenant: owned(texts.tenant),
@@ -256,23 +308,15 @@ impl CompactRecord {
 
     /// Adopts the texts of `record`, which were redacted, and the mark of its capture.
     pub(super) fn adopt(&mut self, record: DeliveryRecord) {
-        let Self {
-            seq,
-            facts,
-            replay_keys,
-            names,
-            ..
-        } = std::mem::take(self);
-        *self = Self {
-            seq,
-            ..Self::new(facts, names, &record.texts(), replay_keys)
-        };
+        self.set_texts(&record.texts());
         self.capture = record.capture;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hookgate_core::ReplayKey;
+
     use super::*;
 
     #[test]
@@ -311,6 +355,64 @@ mod tests {
         let record = CompactRecord::new(Facts::default(), None, &texts, ReplayKeys::new());
         assert_eq!(record.texts().path, None);
         assert_eq!(record.texts().event_id, Some("evt"));
+    }
+
+    #[test]
+    fn a_reused_record_has_nothing_of_the_last_one() {
+        let names = |source: &str| {
+            Arc::new(RouteNames {
+                source: source.to_owned(),
+                ..RouteNames::default()
+            })
+        };
+        let first = Texts {
+            request_id: "0a1b",
+            path: Some("/hooks"),
+            key_id: Some("main"),
+            resent_from: Some("last"),
+            ..Texts::default()
+        };
+        let facts = Facts {
+            status: Some(200),
+            ..Facts::default()
+        };
+        let keys = ReplayKeys::from_elem(ReplayKey::from_bytes([7; 16]), 2);
+        let mut record = CompactRecord::new(facts, Some(names("github")), &first, keys);
+        record.seq = 7;
+        let second = Texts {
+            request_id: "2",
+            event_id: Some("evt"),
+            ..Texts::default()
+        };
+        record.fill(
+            Facts::default(),
+            Some(&names("stripe")),
+            &second,
+            ReplayKeys::new(),
+        );
+        let new = CompactRecord::new(
+            Facts::default(),
+            Some(names("stripe")),
+            &second,
+            ReplayKeys::new(),
+        );
+        assert_eq!(format!("{:?}", record), format!("{new:?}"));
+        record.fill(Facts::default(), None, &second, ReplayKeys::new());
+        assert_eq!(record.source(), None);
+    }
+
+    #[test]
+    fn the_memory_of_long_texts_is_not_reused() {
+        let record = |len| {
+            let path = "x".repeat(len);
+            let texts = Texts {
+                path: Some(&path),
+                ..Texts::default()
+            };
+            CompactRecord::new(Facts::default(), None, &texts, ReplayKeys::new())
+        };
+        assert!(record(MAX_REUSED_TEXT).is_reusable());
+        assert!(!record(MAX_REUSED_TEXT + 1).is_reusable());
     }
 
     #[test]

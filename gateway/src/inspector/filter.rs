@@ -1,5 +1,7 @@
 //! Which records a list, a search or a stream shows.
 
+use hookgate_gate::Reason;
+
 use super::compact::CompactRecord;
 
 /// The conditions that a record must meet. A condition that is absent holds.
@@ -14,19 +16,21 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// Returns whether there is no condition.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Returns whether `record` meets every condition.
     pub(crate) fn matches(&self, record: &CompactRecord) -> bool {
-        if *self == Self::default() {
-            return true;
-        }
         let is = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
         };
         let (facts, texts) = (&record.facts, record.texts());
         is(&self.source, record.source())
             && is(&self.tenant, texts.tenant)
-            && is(&self.outcome, Some(&facts.outcome))
-            && is(&self.reason, facts.reason.as_deref())
+            && is(&self.outcome, Some(facts.outcome.label()))
+            && is(&self.reason, facts.reason.map(Reason::label))
             && self.text.as_deref().is_none_or(|wanted| {
                 let mut searchable = texts.searchable(facts.client);
                 searchable.any(|text| contains_ignoring_case(&text, wanted))
@@ -46,15 +50,18 @@ fn contains_ignoring_case(text: &str, part: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hookgate_core::VerifyError;
+
     use super::*;
     use crate::inspector::compact::{Facts, RouteNames, Texts};
     use crate::inspector::record::ReplayKeys;
+    use crate::telemetry::outcome::RequestOutcome;
 
     #[test]
     fn every_condition_must_hold() {
         let facts = Facts {
-            outcome: "refused".into(),
-            reason: Some("signature_mismatch".into()),
+            outcome: RequestOutcome::Refused,
+            reason: Some(Reason::Verify(VerifyError::SignatureMismatch)),
             ..Facts::default()
         };
         let names = RouteNames {

@@ -28,9 +28,7 @@ pub(crate) struct KeyUse {
 impl KeyUsage {
     /// Counts the key of a delivery that a sender has sent.
     pub(super) fn count(&mut self, record: &CompactRecord) {
-        let texts = record.texts();
-        let (Some(source), Some(key), None) = (record.source(), texts.key_id, texts.resent_from)
-        else {
+        let (Some(source), Some(key)) = (record.source(), record.senders_key_id()) else {
             return;
         };
         let time = record.facts.time.0;

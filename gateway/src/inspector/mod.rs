@@ -30,20 +30,22 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::capture::{CaptureBudget, CaptureDraft, CaptureFiles, Captured, Captures, RawCapture};
-use self::compact::CompactRecord;
+use self::compact::{CompactRecord, Facts, RouteNames, Texts};
 use self::fair_queue::Class;
 use self::filter::Filter;
 use self::history::{Batch, DiskHistory, MemoryHistory, Page};
 use self::key_usage::{KeyUsage, KeyUse};
 pub(crate) use self::open_error::OpenInspectorError;
 use self::rates::{Rate, Rates};
-use self::record::DeliveryRecord;
+use self::record::{DeliveryRecord, ReplayKeys};
 pub(crate) use self::worker::FlushGuard;
 use crate::config::{CaptureConfig, InspectorAccess, InspectorConfig};
 use crate::stream::client_network;
 
 /// Maximum number of requests that wait for the thread of the inspector.
 const MAX_QUEUED: usize = 8192;
+/// Maximum number of evicted records whose memory is kept for the next records.
+const MAX_SPARE: usize = 1024;
 /// Maximum number of open event streams.
 const MAX_STREAMS: usize = 64;
 /// The number of parts into which client networks are divided. One client fills one part only.
@@ -60,6 +62,8 @@ pub(crate) struct Finished {
 #[derive(Debug)]
 pub(crate) struct Inspector {
     queue: ArrayQueue<Finished>,
+    /// Evicted records, whose memory the next records reuse.
+    spare_records: ArrayQueue<Box<CompactRecord>>,
     /// The memory of captures that are not stored yet.
     capture_budget: Arc<CaptureBudget>,
     records_dropped: AtomicU64,
@@ -126,13 +130,14 @@ pub(crate) struct CaptureStats {
 
 impl State {
     /// Stores a record, and its capture if there is one. All captures together keep within
-    /// `max_bytes`.
+    /// `max_bytes`. `evicted` is called with each record that goes.
     fn store(
         &mut self,
         class: Class,
         record: Box<CompactRecord>,
         captured: Option<Arc<Captured>>,
         max_bytes: usize,
+        evicted: impl FnMut(Box<CompactRecord>),
     ) {
         self.rates.count(&record.facts);
         self.keys.count(&record);
@@ -140,7 +145,7 @@ impl State {
             let request_id = record.texts().request_id;
             self.captures.insert(request_id, class, captured, max_bytes);
         }
-        self.records.insert(class, record);
+        self.records.insert(class, record, evicted);
     }
 }
 
@@ -156,6 +161,7 @@ impl Inspector {
         capture_budget.set_limit(config.capture.max_bytes);
         Ok(Self {
             queue: ArrayQueue::new(MAX_QUEUED),
+            spare_records: ArrayQueue::new(MAX_SPARE),
             capture_budget,
             records_dropped: AtomicU64::new(0),
             history_dropped: AtomicU64::new(0),
@@ -199,6 +205,19 @@ impl Inspector {
         self.access.load()
     }
 
+    /// Creates a record. This call takes no lock and never waits.
+    pub(crate) fn compact(
+        &self,
+        facts: Facts,
+        names: Option<&Arc<RouteNames>>,
+        texts: &Texts<'_>,
+        replay_keys: ReplayKeys,
+    ) -> Box<CompactRecord> {
+        let mut record = self.spare_records.pop().unwrap_or_default();
+        record.fill(facts, names, texts, replay_keys);
+        record
+    }
+
     /// Records a request. This call takes no lock and never waits.
     pub(crate) fn record(&self, finished: Finished) {
         // A flood must leave room for the deliveries that claimed their event.
@@ -235,7 +254,7 @@ impl Inspector {
     /// Returns the group of a record: a hash of its source, its outcome and its reason.
     fn group(&self, record: &CompactRecord) -> u64 {
         let facts = &record.facts;
-        let group = (record.source(), &facts.outcome, &facts.reason);
+        let group = (record.source(), facts.outcome, facts.reason);
         self.hasher.hash_one(group)
     }
 

@@ -109,6 +109,15 @@ impl Inspector {
         }
     }
 
+    /// Keeps the memory of an evicted record for the next one. To free it here would cost more,
+    /// because another thread has allocated it.
+    fn keep_spare(&self, evicted: Box<CompactRecord>) {
+        if evicted.is_reusable() {
+            // Above the maximum, the memory is freed.
+            let _: Result<(), _> = self.spare_records.push(evicted);
+        }
+    }
+
     fn unpark_worker(&self) {
         if let Some(thread) = self.worker.get() {
             thread.unpark();
@@ -163,9 +172,10 @@ impl Worker {
     fn store_batch(&mut self) {
         let inspector = Arc::clone(&self.inspector);
         let config = inspector.capture.load_full();
-        let (mut time, mut batch) = (None, Vec::new());
         // Records that arrive meanwhile wait for the next batch.
-        for _ in 0..inspector.queue.len() {
+        let waiting = inspector.queue.len();
+        let (mut time, mut batch) = (None, Vec::with_capacity(waiting));
+        for _ in 0..waiting {
             let Some(finished) = inspector.queue.pop() else {
                 break;
             };
@@ -191,7 +201,9 @@ impl Worker {
         }
         let mut state = inspector.state.lock();
         for (class, record, captured) in batch {
-            state.store(class, record, captured, config.max_bytes);
+            state.store(class, record, captured, config.max_bytes, |evicted| {
+                inspector.keep_spare(evicted);
+            });
         }
         drop(state);
         self.write();
@@ -245,7 +257,7 @@ impl Worker {
 
     /// Keeps the record for the disk, unless its group has spent its budget.
     fn keep_for_disk(&mut self, class: Class, record: &CompactRecord) {
-        let is_rate_limited = record.facts.reason.as_deref() == Some(Reason::RateLimited.label());
+        let is_rate_limited = record.facts.reason == Some(Reason::RateLimited);
         let is_kept = class == Class::Verified
             || (!is_rate_limited && {
                 let group = self.inspector.group(record);

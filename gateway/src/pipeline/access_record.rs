@@ -20,10 +20,10 @@ use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
-use crate::inspector::Finished;
 use crate::inspector::capture::RawCapture;
 use crate::inspector::compact::{CompactRecord, Facts, Texts};
 use crate::inspector::record::ReplayKeys;
+use crate::inspector::{Finished, Inspector};
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::request_facts;
 use crate::pipeline::route::Route;
@@ -373,7 +373,7 @@ impl<'g> AccessRecord<'g> {
         }
         self.gateway.traces().end(span, &line);
         if let Some(inspector) = self.gateway.inspector() {
-            let record = Box::new(self.inspected(request, ended, total));
+            let record = self.inspected(inspector, request, ended, total);
             let capture = capture.map(Box::new);
             inspector.record(Finished { record, capture });
         }
@@ -417,17 +417,18 @@ impl AccessRecord<'_> {
     /// `total` its duration.
     fn inspected(
         &mut self,
+        inspector: &Inspector,
         request: Option<&RequestFacts<'_>>,
         ended: UnixTime,
         total: Duration,
-    ) -> CompactRecord {
+    ) -> Box<CompactRecord> {
         let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let replay_keys = mem::take(&mut self.replay_keys);
         let signed = request.and_then(|request| request.signed.as_ref());
         let facts = Facts {
             time: Timestamp(ended.minus(total)),
-            outcome: self.outcome.label().into(),
-            reason: self.reason.map(|reason| reason.label().into()),
+            outcome: self.outcome,
+            reason: self.reason,
             status: self.status,
             is_claimed: self.key_id.is_some()
                 && self.upstream.is_some()
@@ -460,8 +461,8 @@ impl AccessRecord<'_> {
             resent_by: resent.map(|resent| &*resent.by),
             resent_from: resent.map(|resent| &*resent.from),
         };
-        let names = self.route.as_ref().map(|route| Arc::clone(&route.names));
-        CompactRecord::new(facts, names, &texts, replay_keys)
+        let names = self.route.as_ref().map(|route| &route.names);
+        inspector.compact(facts, names, &texts, replay_keys)
     }
 }
 

@@ -3,7 +3,7 @@
 use hookgate_gate::{ObservedVerdict, Reason};
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum RequestOutcome {
     /// The sender got the response of the upstream.
     Forwarded,
@@ -11,6 +11,7 @@ pub(crate) enum RequestOutcome {
     Duplicate,
     /// Another delivery of the event was in flight and did not end in time.
     Busy,
+    #[default]
     Refused,
     /// The delivery verified, or its source only observes, and it could not be delivered: the
     /// upstream or the replay store failed.
