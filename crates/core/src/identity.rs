@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::mac::HmacSha256;
 
 /// The signed value that identifies an event. If a scheme signs several of these values, the
@@ -38,7 +40,9 @@ impl Identity {
 }
 
 /// The identity of an event together with the value that it is made of.
-#[derive(Clone, Debug)]
+///
+/// Queues store it: a new variant comes last.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Discriminator {
     Id(Box<str>),
     /// SHA-256 of the signed message.

@@ -11,7 +11,8 @@ pub use crate::scheme::fetch::{
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::scheme::location::decode_field;
 pub use crate::scheme::secrets::{JsonStep, SecretLocation};
-pub use crate::verifier::{BodyHash, hash_paired};
+pub use crate::verifier::{BodyHash, VerifiedFacts, hash_paired};
+use bytes::Bytes;
 use http::HeaderName;
 
 use crate::scheme::location::Location;
@@ -58,6 +59,19 @@ pub fn ignore_age(verifier: Verifier) -> Verifier {
 /// Gives the body of `verified` a buffer of its own. Before, it may be a slice of a larger one.
 pub fn copy_body(verified: &mut Verified) {
     verified.copy_body();
+}
+
+/// Returns the verified values of a delivery, for storing it.
+pub fn verified_facts(verified: &Verified) -> VerifiedFacts {
+    verified.facts()
+}
+
+/// Restores a delivery from its verified values and its body. Nothing is verified.
+///
+/// Only what [`verified_facts`] returned for a delivery with this body may be restored: the
+/// result is trusted like a delivery that has just verified.
+pub fn restore_verified(facts: VerifiedFacts, scheme: &Scheme, body: Bytes) -> Verified {
+    Verified::from_facts(facts, scheme, body)
 }
 
 /// Returns a delivery that will fail with `error` whatever its body is.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::claim_guard::ClaimGuard;
 use crate::delivery::{Delivery, Settlement};
-use crate::duplicate::{Duplicate, DuplicateResponse};
+use crate::duplicate::Duplicate;
 use crate::first_responses::Recorded;
 use crate::forwardable::{ObservedRequest, ObservedVerdict};
 use crate::gate::Gate;
@@ -22,6 +22,7 @@ use crate::reason::Reason;
 use crate::receive::CheckedRequest;
 use crate::refusal::Refusal;
 use crate::source::{Mode, OnConflict, OnDuplicate, Source};
+use crate::success::SuccessResponse;
 
 /// The longest time that a sender waits for a response. This limit also applies to
 /// [`Source::duplicate_wait`].
@@ -174,13 +175,13 @@ impl<S: ReplayStore> Gate<S> {
         &self,
         source: &Source,
         keys: &[ReplayKey],
-    ) -> Result<DuplicateResponse, Refusal> {
+    ) -> Result<SuccessResponse, Refusal> {
         if let ([key], true) = (keys, source.answer_matters()) {
             let responses = &self.state().first_responses;
             let limit = source.duplicate_wait().min(MAX_WAIT);
             // In a box, because few sources need it and it would enlarge every admission.
             match Box::pin(responses.get(key, limit)).await {
-                Recorded::Kept(first) => return Ok(DuplicateResponse::First(first)),
+                Recorded::Kept(first) => return Ok(SuccessResponse::First(first)),
                 Recorded::Arriving => return Err(Reason::InFlight.into()),
                 Recorded::Nothing => {}
             }

@@ -51,6 +51,12 @@ impl<S: ReplayStore> ClaimGuard<S> {
         self.leases.iter().map(Lease::key)
     }
 
+    /// Returns the token of the first lease.
+    #[cfg(feature = "queue")]
+    pub(crate) fn token(&self) -> Option<u64> {
+        self.leases.first().map(Lease::token)
+    }
+
     /// Starts to record the response to the event of the claims. A batch has several events,
     /// which other batches divide in another way, so its response is not kept.
     #[cold]

@@ -151,6 +151,18 @@ impl<S: ReplayStore> Settlement<S> {
         }
     }
 
+    /// Returns the token of the claim, if there is one.
+    #[cfg(feature = "queue")]
+    pub(crate) fn token(&self) -> Option<u64> {
+        self.claim.as_ref()?.token()
+    }
+
+    /// Lets the claim stay until its lease ends if the settlement is dropped.
+    #[cfg(feature = "queue")]
+    pub(crate) fn keep_on_drop(&mut self) {
+        self.outcome_on_drop = Outcome::Unknown;
+    }
+
     /// Settles the claim by `outcome`. The settlement continues if this call is dropped.
     pub async fn settle(mut self, outcome: Outcome) {
         if let Some(running) = self.start(outcome) {

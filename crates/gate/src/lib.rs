@@ -19,6 +19,9 @@
 //! that are not done. A source in [`Mode::Observe`] forwards an [`ObservedRequest`], whatever
 //! the verdict is.
 //!
+//! With the feature `queue`, an entry point can store a delivery in place of forwarding it
+//! (`Gate::enqueue`). The sender is answered when the delivery is stored, and a worker forwards it.
+//!
 //! An operator can make the gate forget an event ([`Gate::forget_event`]), and send a captured
 //! delivery again ([`Gate::claim_for_resend`]).
 //!
@@ -40,12 +43,15 @@ mod gate;
 mod outcome;
 mod overrides;
 mod pipeline;
+#[cfg(feature = "queue")]
+mod queue;
 mod reason;
 mod receive;
 mod refusal;
 mod source;
 mod state;
 mod store_update;
+mod success;
 mod waiting_bodies;
 
 pub use self::admission::Admission;
@@ -60,6 +66,11 @@ pub use self::gate::{BootFence, Gate, GateBuilder, Stats};
 pub use self::outcome::Outcome;
 pub use self::overrides::{EventForgotten, ResendClaim};
 pub use self::pipeline::InboundRequest;
+#[cfg(feature = "queue")]
+pub use self::queue::{
+    FirstAttempt, QueueMode, QueuePolicy, Queued, QueuedRequest, RestoreError, RestoredDelivery,
+    StorageError, Turn, restore,
+};
 pub use self::reason::Reason;
 pub use self::receive::{AcceptedHead, CheckedRequest};
 pub use self::refusal::Refusal;

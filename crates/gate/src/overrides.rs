@@ -36,6 +36,9 @@ pub enum EventForgotten {
     InFlight,
     /// The source remembers no event, so its deliveries are never duplicates.
     NotRemembered,
+    /// An entry of the queue in this state holds an event. Nothing was removed.
+    #[cfg(feature = "queue")]
+    Queued(hookgate_queue::EntryState),
 }
 
 /// The result of claiming the events of a delivery that is sent again.

@@ -113,6 +113,10 @@ reasons! {
     /// The delivery was signed before this process started: the process cannot tell whether
     /// the event is done.
     BootFence: "boot_fence", SERVICE_UNAVAILABLE, Unavailable, "refused", Some(5);
+    /// The queue, or the source's share of it, has no space for the delivery.
+    QueueFull: "queue_full", SERVICE_UNAVAILABLE, Unavailable, "refused", Some(30);
+    /// The queue does not respond, or did not store the delivery.
+    QueueDown: "queue_down", SERVICE_UNAVAILABLE, Unavailable, "refused", Some(5);
     /// The upstream could not be reached; nothing was sent to it.
     UpstreamUnreachable: "upstream_unreachable", BAD_GATEWAY, Unavailable, "upstream", None;
     /// The upstream has reached its limit of concurrent deliveries; nothing was sent to it.
@@ -167,7 +171,8 @@ impl Reason {
     }
 
     /// Returns whether a verified delivery is not delivered for a reason that is no fault of its
-    /// sender: the replay store cannot claim its event, or the upstream failed.
+    /// sender: the replay store cannot claim its event, the queue cannot store the delivery, or
+    /// the upstream failed.
     ///
     /// Logs and metrics call such a delivery failed, not refused.
     pub const fn is_failure(self) -> bool {
@@ -177,6 +182,8 @@ impl Reason {
                 | Self::StoreDown
                 | Self::StoreForgot
                 | Self::BootFence
+                | Self::QueueFull
+                | Self::QueueDown
                 | Self::UpstreamUnreachable
                 | Self::UpstreamBusy
                 | Self::UpstreamTimeout

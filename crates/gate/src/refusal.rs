@@ -274,6 +274,8 @@ mod tests {
             ("store_down", 503, 14),
             ("store_forgot", 503, 14),
             ("boot_fence", 503, 14),
+            ("queue_full", 503, 14),
+            ("queue_down", 503, 14),
             ("upstream_unreachable", 502, 14),
             ("upstream_busy", 503, 14),
             ("upstream_timeout", 504, 4),

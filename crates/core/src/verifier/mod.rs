@@ -57,7 +57,7 @@ pub use self::paired_hash::hash_paired;
 pub use self::pending::Pending;
 pub(crate) use self::settings::SchemeSettings;
 pub(crate) use self::signing_input::SigningInput;
-pub use self::verified::Verified;
+pub use self::verified::{Verified, VerifiedFacts};
 use crate::error::VerifyError;
 use crate::head::Head;
 use crate::scheme::handshake::{HandshakeSignature, MAX_PROBE};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::lookup::form_field;
@@ -35,6 +36,19 @@ pub(super) struct Event {
 /// The identities of a delivery's events. A batch has several events, other deliveries one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Discriminators(SmallVec<[Discriminator; 1]>);
+
+/// The verified values of a delivery, as a queue stores them beside the body.
+///
+/// They contain all that a [`Verified`] says, so that a scheme that has changed meanwhile changes
+/// nothing about the delivery.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VerifiedFacts {
+    event_type: Option<Box<str>>,
+    /// In milliseconds since the Unix epoch.
+    timestamp: Option<i64>,
+    key_id: Box<str>,
+    discriminators: Vec<Discriminator>,
+}
 
 impl Discriminators {
     pub(super) fn push(&mut self, discriminator: Discriminator) {
@@ -131,6 +145,30 @@ impl Verified {
         delivery_id: &str,
     ) -> SmallVec<[ReplayKey; 1]> {
         self.keys(|discriminator| scope.key_of_delivery(discriminator, delivery_id))
+    }
+
+    /// Returns the verified values.
+    pub(crate) fn facts(&self) -> VerifiedFacts {
+        VerifiedFacts {
+            event_type: self.event_type().map(Into::into),
+            timestamp: self.timestamp().map(UnixTime::millis),
+            key_id: self.key_id().into(),
+            discriminators: self.event.discriminators.0.to_vec(),
+        }
+    }
+
+    /// Creates the delivery that had these values.
+    pub(crate) fn from_facts(facts: VerifiedFacts, scheme: &Scheme, body: Bytes) -> Self {
+        let event = Event {
+            event_type: OnceLock::from(facts.event_type),
+            scheme: scheme.clone(),
+            // Only the event type is read through the plan, and it is known.
+            plan: 0,
+            timestamp: facts.timestamp.map(UnixTime::from_millis),
+            key_id: facts.key_id.into(),
+            discriminators: Discriminators(facts.discriminators.into()),
+        };
+        Self { body, event }
     }
 
     fn keys(&self, key: impl Fn(&Discriminator) -> ReplayKey) -> SmallVec<[ReplayKey; 1]> {

@@ -13,6 +13,8 @@ use super::dedupe::{Dedupe, DedupeRule, ProviderFacts};
 use super::policy::{
     BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, OnMismatch, Policy,
 };
+#[cfg(feature = "queue")]
+use crate::queue::QueuePolicy;
 use crate::refusal::RefusalBody;
 
 /// The largest body limit that the catalogue sets: 32 MiB. Only the operator sets a higher one.
@@ -74,6 +76,8 @@ impl SourceBuilder {
                 on_mismatch: OnMismatch::Refuse,
                 refusal_body: RefusalBody::Problem,
                 answer_matters: false,
+                #[cfg(feature = "queue")]
+                queue: QueuePolicy::default(),
             },
         }
     }
@@ -245,6 +249,14 @@ impl SourceBuilder {
     #[must_use]
     pub fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
         self.policy.guarantee = guarantee;
+        self
+    }
+
+    /// Sets the queue of the deliveries. By default, no delivery is queued.
+    #[cfg(feature = "queue")]
+    #[must_use]
+    pub fn queue(mut self, queue: QueuePolicy) -> Self {
+        self.policy.queue = queue;
         self
     }
 

@@ -19,8 +19,10 @@ use smallvec::SmallVec;
 
 use self::dedupe::DedupeRule;
 use self::policy::{OnMismatch, Policy};
-use crate::duplicate::DuplicateResponse;
+#[cfg(feature = "queue")]
+use crate::queue::QueuePolicy;
 use crate::refusal::Refusal;
+use crate::success::SuccessResponse;
 
 pub use self::builder::SourceBuilder;
 pub use self::dedupe::Dedupe;
@@ -148,6 +150,12 @@ impl Source {
         self.dedupe.delivery_id()
     }
 
+    /// Returns the queue of this source's deliveries.
+    #[cfg(feature = "queue")]
+    pub fn queue(&self) -> QueuePolicy {
+        self.policy.queue
+    }
+
     /// Returns how long a delivery waits for another delivery of its event.
     pub fn duplicate_wait(&self) -> Duration {
         match self.policy.mode {
@@ -218,8 +226,9 @@ impl Source {
         self.dedupe.read_delivery_id(headers)
     }
 
-    /// Returns the key of the event with the signed `id`.
-    pub(crate) fn key_of_event(&self, id: &str) -> ReplayKey {
+    /// Returns the key of the event with the signed `id`, for
+    /// [`Gate::forget_keys`](crate::Gate::forget_keys).
+    pub fn key_of_event(&self, id: &str) -> ReplayKey {
         self.scope.key_of_event(id)
     }
 
@@ -236,10 +245,10 @@ impl Source {
     }
 
     /// Returns the acknowledgement of a delivery that is not forwarded now.
-    pub(crate) fn acknowledgement(&self) -> DuplicateResponse {
+    pub(crate) fn acknowledgement(&self) -> SuccessResponse {
         match &self.acknowledgement {
-            None => DuplicateResponse::Empty,
-            Some(expected) => DuplicateResponse::Expected(Arc::clone(expected)),
+            None => SuccessResponse::Empty,
+            Some(expected) => SuccessResponse::Expected(Arc::clone(expected)),
         }
     }
 

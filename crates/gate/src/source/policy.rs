@@ -22,6 +22,8 @@ pub(super) struct Policy {
     pub(super) refusal_body: RefusalBody,
     /// Whether the provider acts on the content of responses.
     pub(super) answer_matters: bool,
+    #[cfg(feature = "queue")]
+    pub(super) queue: crate::queue::QueuePolicy,
 }
 
 /// The response to a well-formed, fresh delivery whose signature does not match.

@@ -47,6 +47,8 @@ const TEXTS = {
   store_down: ["The replay store does not respond.", `Repair the store. ${RETRY}`],
   store_forgot: ["The delivery was signed before the oldest record of the replay store.", "A retry that is signed anew is delivered."],
   boot_fence: ["The delivery was signed before the gateway started, and the memory store forgot that time.", "A retry that is signed anew is delivered. The disk store and Redis remember across restarts."],
+  queue_full: ["The queue, or the source's share of it, has no space left.", `Repair the upstream, so that deliveries leave the queue, or raise the limit of the queue. ${RETRY}`],
+  queue_down: ["The queue did not store the delivery.", `Repair the queue. ${RETRY}`],
   upstream_unreachable: ["No server of the upstream could be connected to. Nothing was sent.", `Start the upstream. ${RETRY}`],
   upstream_busy: ["Every server of the upstream is at its limit of connections. Nothing was sent.", RETRY],
   upstream_timeout: ["The upstream did not respond in time.", "The upstream may have processed the event. The provider's retry is delivered after the lease."],
