@@ -105,6 +105,11 @@ pub struct EntryInfo {
     pub age: Duration,
     /// The number of attempts so far, which includes the one that is in flight.
     pub attempts: u32,
+    /// The number of attempts before the operator's last [retry] of a dead letter or of a copy.
+    /// These attempts do not count towards a limit.
+    ///
+    /// [retry]: crate::QueueStore::retry_now
+    pub earlier_attempts: u32,
     /// The time until the next attempt. `None` if the entry does not wait.
     pub due_in: Option<Duration>,
     /// Why the last attempt failed, if it did.
@@ -129,6 +134,7 @@ impl EntryInfo {
             stored_at,
             age: Duration::ZERO,
             attempts: entry.attempts,
+            earlier_attempts: 0,
             due_in: Some(entry.first_due),
             last_failure: entry.last_failure,
             body_len: entry.body.len() as u64,

@@ -15,16 +15,19 @@
 //! The queue delivers at least once. A process that ends between sending a delivery and
 //! recording the result sends the delivery once more.
 //!
-//! [`QueueStore`] is the trait of a queue.
+//! [`QueueStore`] is the trait of a queue, and [`Workers`] send what it stores.
 
 #![forbid(unsafe_code)]
 
+mod breaker;
 mod entry;
 mod error;
 mod outcome;
 mod schedule;
 mod store;
+mod workers;
 
+pub use self::breaker::{Breaker, BreakerEvent, BreakerState};
 pub use self::entry::{
     Entry, EntryId, EntryInfo, EntryLease, EntryState, Failure, FailureKind, LeasedEntry, NewEntry,
 };
@@ -35,3 +38,4 @@ pub use self::store::{
     Changed, Due, Enqueued, EntryFilter, LeaseRequest, Order, Page, QueueStats, QueueStore,
     SourceStats,
 };
+pub use self::workers::{AttemptResult, Deliver, End, Target, UpstreamGate, Workers};

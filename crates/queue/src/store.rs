@@ -19,7 +19,8 @@ use crate::error::{EnqueueError, QueueError};
 ///   waits again with one more attempt, as a failure of the kind
 ///   [`Lost`](crate::FailureKind::Lost).
 /// * A settlement with a token that is not the current one changes nothing and returns
-///   [`Changed::No`].
+///   [`Changed::No`]. A token stays the current one after its lease has ended, until the entry
+///   is leased again or changed by the operator.
 /// * The keys of entries that wait, are in flight or are dead are unique.
 /// * Steps of the system clock neither delay nor hasten an attempt.
 ///
@@ -151,8 +152,8 @@ pub trait QueueStore: Send + Sync + 'static {
 
     /// Makes an entry due now: one that waits, a dead letter, or the copy of a delivered one.
     ///
-    /// The age of a dead letter and of a copy starts again, and so do the attempts that count
-    /// towards a limit.
+    /// The age of a dead letter and of a copy starts again. Their attempts so far become
+    /// [earlier attempts](EntryInfo::earlier_attempts).
     ///
     /// # Errors
     ///
@@ -180,8 +181,9 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Returns [`QueueError`] if the queue cannot be read.
     fn stats(&self) -> impl Future<Output = Result<QueueStats, QueueError>> + Send;
 
-    /// Completes when an entry may have become due through this process. A change by another
-    /// process completes nothing, so the workers also look from time to time.
+    /// Completes when an entry may have become due through this process, at any time after the
+    /// first poll. A change by another process completes nothing, so the workers also look from
+    /// time to time.
     fn changed(&self) -> impl Future<Output = ()> + Send;
 }
 

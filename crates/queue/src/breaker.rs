@@ -1,0 +1,234 @@
+//! [`Breaker`]: holds back deliveries while an upstream fails, and probes it with single ones.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::outcome::{AttemptOutcome, ResponseClass};
+
+/// The circuit breaker of one upstream.
+///
+/// ```text
+/// closed ──5 failures in a row──▶ open ──pause──▶ half open ──success──▶ closed
+///                                  ▲                 │
+///                                  └──── failure ────┘  the next pause is twice as long
+/// ```
+///
+/// While it is open, no delivery is sent. While it is half open, one delivery probes the
+/// upstream. The first pause is 1 s, and the longest is 30 s.
+pub struct Breaker {
+    /// The number of failures in a row, or [`NOT_CLOSED`].
+    failures: AtomicU32,
+    state: Mutex<State>,
+}
+
+const NOT_CLOSED: u32 = u32::MAX;
+
+/// The result of an attempt, for the breaker of its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerEvent {
+    /// The upstream processed the delivery, or rejected it for good.
+    Success,
+    /// The upstream did not respond, or asked for a later attempt.
+    Failure,
+}
+
+/// The state of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BreakerState {
+    /// Deliveries are sent.
+    Closed,
+    /// One delivery probes the upstream.
+    HalfOpen,
+    /// No delivery is sent.
+    Open,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// The pause before the next probe after the current one fails.
+    next_pause: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Closed,
+    Open {
+        probe_at: Instant,
+    },
+    /// A probe is in flight. Its result may never come, so another may start after `until`.
+    HalfOpen {
+        until: Instant,
+    },
+}
+
+/// Who wants to send the next delivery while the breaker is not closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prober {
+    /// A worker. It looks for a due entry when the pause ends.
+    Worker,
+    /// A request of a sender. It probes if no worker has found an entry to probe with.
+    Direct,
+}
+
+impl Breaker {
+    const FAILURES_TO_OPEN: u32 = 5;
+    const FIRST_PAUSE: Duration = Duration::from_secs(1);
+    const MAX_PAUSE: Duration = Duration::from_secs(30);
+    /// How long workers come first when a pause has ended.
+    const WORKERS_FIRST: Duration = Duration::from_secs(1);
+    /// The time after which a probe without a result is taken for lost.
+    const MAX_PROBE: Duration = Duration::from_secs(30);
+
+    /// Creates a breaker that is closed.
+    pub fn new() -> Self {
+        Self {
+            failures: AtomicU32::new(0),
+            state: Mutex::new(State {
+                phase: Phase::Closed,
+                next_pause: Self::FIRST_PAUSE,
+            }),
+        }
+    }
+
+    /// Returns whether a delivery may be forwarded directly now.
+    ///
+    /// While the breaker is open, it returns true for one delivery after each pause, provided
+    /// that the workers have nothing to probe with. The caller then forwards this delivery and
+    /// [records](Self::record) the result.
+    pub fn allows_direct(&self) -> bool {
+        self.failures.load(Ordering::Acquire) != NOT_CLOSED || self.take_probe(Prober::Direct)
+    }
+
+    /// Records the result of an attempt.
+    pub fn record(&self, event: BreakerEvent) {
+        match event {
+            // The usual case takes no lock.
+            BreakerEvent::Success if self.failures.load(Ordering::Acquire) == 0 => {}
+            BreakerEvent::Success => self.close(),
+            BreakerEvent::Failure => self.count_failure(),
+        }
+    }
+
+    /// Returns the state of the breaker.
+    pub fn state(&self) -> BreakerState {
+        match self.state.lock().phase {
+            Phase::Closed => BreakerState::Closed,
+            Phase::Open { .. } => BreakerState::Open,
+            Phase::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+
+    /// Returns the time at which a worker may probe, or `None` if the breaker is closed.
+    pub(crate) fn probe_at(&self) -> Option<Instant> {
+        if self.failures.load(Ordering::Acquire) != NOT_CLOSED {
+            return None;
+        }
+        match self.state.lock().phase {
+            Phase::Closed => None,
+            Phase::Open { probe_at } => Some(probe_at),
+            Phase::HalfOpen { until } => Some(until),
+        }
+    }
+
+    /// Returns whether the caller may send one delivery now as the probe.
+    pub(crate) fn take_probe(&self, prober: Prober) -> bool {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let is_due = match (state.phase, prober) {
+            (Phase::Closed, _) => return true,
+            (Phase::Open { probe_at }, Prober::Worker) => now >= probe_at,
+            (Phase::Open { probe_at }, Prober::Direct) => now >= probe_at + Self::WORKERS_FIRST,
+            (Phase::HalfOpen { until }, _) => now >= until,
+        };
+        if is_due {
+            let until = now + Self::MAX_PROBE;
+            state.phase = Phase::HalfOpen { until };
+        }
+        is_due
+    }
+
+    /// Ends a probe that was not sent. Another probe may start after `pause`.
+    pub(crate) fn return_probe(&self, pause: Duration) {
+        let mut state = self.state.lock();
+        if let Phase::HalfOpen { .. } = state.phase {
+            let probe_at = Instant::now() + pause;
+            state.phase = Phase::Open { probe_at };
+        }
+    }
+
+    fn close(&self) {
+        let mut state = self.state.lock();
+        *state = State {
+            phase: Phase::Closed,
+            next_pause: Self::FIRST_PAUSE,
+        };
+        self.failures.store(0, Ordering::Release);
+    }
+
+    fn count_failure(&self) {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Closed => {
+                let failures = self.failures.load(Ordering::Acquire) + 1;
+                if failures < Self::FAILURES_TO_OPEN {
+                    self.failures.store(failures, Ordering::Release);
+                    return;
+                }
+            }
+            // An attempt that started before the breaker opened.
+            Phase::Open { .. } => return,
+            Phase::HalfOpen { .. } => {}
+        }
+        let probe_at = Instant::now() + state.next_pause;
+        state.phase = Phase::Open { probe_at };
+        state.next_pause = (2 * state.next_pause).min(Self::MAX_PAUSE);
+        self.failures.store(NOT_CLOSED, Ordering::Release);
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Breaker").field(&self.state()).finish()
+    }
+}
+
+impl BreakerState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
+
+    /// Returns the stable label of the state, for metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl BreakerEvent {
+    /// Returns the event of an attempt, or `None` if the upstream was not asked.
+    pub fn of(outcome: AttemptOutcome) -> Option<Self> {
+        match outcome {
+            AttemptOutcome::Response { status, .. } => Some(match ResponseClass::of(status) {
+                ResponseClass::Temporary => Self::Failure,
+                ResponseClass::Delivered | ResponseClass::Gone | ResponseClass::Rejected => {
+                    Self::Success
+                }
+            }),
+            AttemptOutcome::Failed(_) => Some(Self::Failure),
+            AttemptOutcome::NotTried => None,
+        }
+    }
+}
