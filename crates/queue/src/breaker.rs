@@ -62,11 +62,12 @@ enum Phase {
     },
     /// A probe is in flight. Its result may never come, so another may start after `until`.
     HalfOpen {
+        probe_at: Instant,
         until: Instant,
     },
 }
 
-/// Who wants to send the next delivery while the breaker is not closed.
+/// The sender of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prober {
     /// A worker. It looks for a due entry when the pause ends.
@@ -131,7 +132,7 @@ impl Breaker {
         match self.state.lock().phase {
             Phase::Closed => None,
             Phase::Open { probe_at } => Some(probe_at),
-            Phase::HalfOpen { until } => Some(until),
+            Phase::HalfOpen { until, .. } => Some(until),
         }
     }
 
@@ -139,24 +140,34 @@ impl Breaker {
     pub(crate) fn take_probe(&self, prober: Prober) -> bool {
         let now = Instant::now();
         let mut state = self.state.lock();
-        let is_due = match (state.phase, prober) {
+        let (probe_at, is_due) = match (state.phase, prober) {
             (Phase::Closed, _) => return true,
-            (Phase::Open { probe_at }, Prober::Worker) => now >= probe_at,
-            (Phase::Open { probe_at }, Prober::Direct) => now >= probe_at + Self::WORKERS_FIRST,
-            (Phase::HalfOpen { until }, _) => now >= until,
+            (Phase::Open { probe_at }, Prober::Worker) => (probe_at, now >= probe_at),
+            (Phase::Open { probe_at }, Prober::Direct) => {
+                (probe_at, now >= probe_at + Self::WORKERS_FIRST)
+            }
+            (Phase::HalfOpen { probe_at, until }, _) => (probe_at, now >= until),
         };
         if is_due {
             let until = now + Self::MAX_PROBE;
-            state.phase = Phase::HalfOpen { until };
+            state.phase = Phase::HalfOpen { probe_at, until };
         }
         is_due
     }
 
-    /// Ends a probe that was not sent. Another probe may start after `pause`.
-    pub(crate) fn return_probe(&self, pause: Duration) {
+    /// Ends a probe for which the worker found no entry. Another one may start at once.
+    pub(crate) fn return_probe(&self) {
+        let mut state = self.state.lock();
+        if let Phase::HalfOpen { probe_at, .. } = state.phase {
+            state.phase = Phase::Open { probe_at };
+        }
+    }
+
+    /// Ends a probe that was not sent. Another one may start after a pause.
+    pub(crate) fn postpone_probe(&self) {
         let mut state = self.state.lock();
         if let Phase::HalfOpen { .. } = state.phase {
-            let probe_at = Instant::now() + pause;
+            let probe_at = Instant::now() + Self::FIRST_PAUSE;
             state.phase = Phase::Open { probe_at };
         }
     }

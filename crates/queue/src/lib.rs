@@ -15,13 +15,17 @@
 //! The queue delivers at least once. A process that ends between sending a delivery and
 //! recording the result sends the delivery once more.
 //!
-//! [`QueueStore`] is the trait of a queue, and [`Workers`] send what it stores.
+//! [`QueueStore`] is the trait of a queue, and [`Workers`] send its entries.
 
 #![forbid(unsafe_code)]
 
 mod breaker;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod entry;
 mod error;
+#[cfg(feature = "conformance")]
+mod memory;
 mod outcome;
 mod schedule;
 mod store;
@@ -32,6 +36,8 @@ pub use self::entry::{
     Entry, EntryId, EntryInfo, EntryLease, EntryState, Failure, FailureKind, LeasedEntry, NewEntry,
 };
 pub use self::error::{EnqueueError, QueueError};
+#[cfg(feature = "conformance")]
+pub use self::memory::{Limits, MemoryQueue};
 pub use self::outcome::{AttemptOutcome, ResponseClass};
 pub use self::schedule::RetrySchedule;
 pub use self::store::{

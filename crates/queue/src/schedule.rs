@@ -33,6 +33,17 @@ impl RetrySchedule {
             Err(_) => self.max,
         }
     }
+
+    /// Returns the wait after `failed` attempts, up to 20 % shorter or longer, and at most
+    /// [`max`](Self::max). `random` is between 0 and 1.
+    ///
+    /// Without jitter, all deliveries that failed together would be sent together again.
+    pub fn wait_with_jitter(&self, failed: u32, random: f64) -> Duration {
+        const JITTER: f64 = 0.2;
+        let factor = 1.0 + JITTER * (2.0 * random.clamp(0.0, 1.0) - 1.0);
+        let wait = self.wait(failed).as_secs_f64() * factor;
+        Duration::try_from_secs_f64(wait).map_or(self.max, |wait| wait.min(self.max))
+    }
 }
 
 impl Default for RetrySchedule {
@@ -50,5 +61,21 @@ mod tests {
         let schedule = RetrySchedule::DEFAULT;
         let waits = [1, 2, 3, 10, 11, 1000, u32::MAX].map(|failed| schedule.wait(failed).as_secs());
         assert_eq!(waits, [5, 10, 20, 2560, 3600, 3600, 3600]);
+    }
+    #[test]
+    fn jitter_changes_a_wait_by_a_fifth_at_most_and_never_exceeds_the_maximum() {
+        let schedule = RetrySchedule::DEFAULT;
+        for (failed, expected) in [
+            (1, [4_000, 5_000, 6_000]),
+            (50, [2_880_000, 3_600_000, 3_600_000]),
+        ] {
+            let waits = [0.0, 0.5, 1.0].map(|random| schedule.wait_with_jitter(failed, random));
+            assert_eq!(waits.map(|wait| wait.as_millis()), expected);
+        }
+        let endless = RetrySchedule {
+            max: Duration::MAX,
+            ..schedule
+        };
+        assert_eq!(endless.wait_with_jitter(u32::MAX, 1.0), Duration::MAX);
     }
 }

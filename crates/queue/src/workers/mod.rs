@@ -1,6 +1,12 @@
 //! [`Workers`]: send the entries of a queue to their upstreams.
 
+mod attempt;
+mod dispatcher;
+mod error_log;
+mod pause;
+mod sources;
 mod target;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,6 +14,7 @@ use std::time::SystemTime;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use self::dispatcher::Dispatcher;
 pub use self::target::{Target, UpstreamGate};
 use crate::entry::{EntryInfo, LeasedEntry};
 use crate::outcome::AttemptOutcome;
@@ -103,12 +110,10 @@ impl Workers {
     ///
     /// Panics outside of a tokio runtime.
     pub fn start<Q: QueueStore, D: Deliver>(queue: Arc<Q>, deliver: Arc<D>) -> Self {
-        let (running, mut stop) = watch::channel(());
+        let (running, stop) = watch::channel(());
         let wake = Arc::new(Notify::new());
-        let task = tokio::spawn(async move {
-            let _ = (queue, deliver);
-            let _ = stop.changed().await;
-        });
+        let dispatcher = Dispatcher::new(queue, deliver, Arc::clone(&wake), stop);
+        let task = tokio::spawn(dispatcher.run());
         Self {
             running,
             wake,

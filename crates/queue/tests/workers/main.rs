@@ -1,0 +1,10 @@
+//! The workers on the reference queue, in paused time.
+
+mod breaker;
+mod failures;
+mod observed_queue;
+mod order;
+mod outcomes;
+mod reload;
+mod rest;
+mod upstream;
