@@ -15,7 +15,7 @@ const INTERVAL: i64 = 10;
 const MAX_INTERVALS: usize = 90;
 /// The upper limit of the first latency bucket, in microseconds. Each further bucket reaches
 /// twice as far in two steps.
-const FIRST_BUCKET: f64 = 50.0;
+const FIRST_BUCKET: u64 = 50;
 /// The last bucket begins above one minute.
 const BUCKETS: usize = 42;
 
@@ -120,8 +120,17 @@ impl Rates {
 }
 
 fn bucket(microseconds: u64) -> usize {
-    let steps = (microseconds as f64 / FIRST_BUCKET).log2() * 2.0;
-    (steps.ceil().max(0.0) as usize).min(BUCKETS - 1)
+    // Two steps double the limit, so one step doubles its square. A logarithm of whole numbers
+    // costs a tenth of one of floating-point numbers.
+    let square = microseconds.min(1 << 31).pow(2);
+    let quotient = square.div_ceil(FIRST_BUCKET.pow(2)).max(1);
+    let steps = u64::BITS - (quotient - 1).leading_zeros();
+    (steps as usize).min(BUCKETS - 1)
+}
+
+/// Returns the upper limit of a bucket, in microseconds.
+fn limit(bucket: usize) -> f64 {
+    FIRST_BUCKET as f64 * 2f64.powf(bucket as f64 / 2.0)
 }
 
 fn latency(buckets: &[u32; BUCKETS]) -> Option<Latency> {
@@ -136,7 +145,7 @@ fn latency(buckets: &[u32; BUCKETS]) -> Option<Latency> {
             seen += u64::from(*count);
             seen >= rank
         });
-        let limit = FIRST_BUCKET * 2f64.powf(bucket.unwrap_or(BUCKETS - 1) as f64 / 2.0);
+        let limit = limit(bucket.unwrap_or(BUCKETS - 1));
         (limit / 10.0).round() / 100.0
     };
     Some(Latency {
@@ -184,6 +193,16 @@ mod tests {
         assert_eq!(rates.0.len(), MAX_INTERVALS);
         rates.count(&record(5, RequestOutcome::Forwarded, None));
         assert_eq!(rates.0.len(), MAX_INTERVALS);
+    }
+
+    #[test]
+    fn each_bucket_has_the_values_up_to_its_limit() {
+        for index in 0..BUCKETS - 1 {
+            let last = limit(index).floor() as u64;
+            assert_eq!(bucket(last), index, "{last}");
+            assert_eq!(bucket(last + 1), index + 1, "{last}");
+        }
+        assert_eq!((bucket(0), bucket(u64::MAX)), (0, BUCKETS - 1));
     }
 
     #[test]
