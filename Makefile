@@ -19,7 +19,7 @@ LIBRARIES := hookgate-core hookgate-replay hookgate-keys hookgate-diagnose hookg
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -140,6 +140,11 @@ explain-cost: build-tools ## Measure the time and the memory of `verify --explai
 bench-inspector: build-tools ## Measure what the inspector costs a delivery, and flood its captures
 	$(PYTHON) benches/compare/run.py --check --only hookgate
 	$(PYTHON) benches/compare/inspector.py
+
+# The run fills a queue with 1 000 000 deliveries, which needs some GB on the disk.
+bench-queue: build-tools ## Measure the queue, compared with no queue and with naive SQLite
+	$(PYTHON) benches/compare/run.py --check --only hookgate
+	$(PYTHON) benches/compare/queue.py --record benches/records/$$(date +%F)-queue.md
 
 bench-smoke: build-tools redis ## Run every benchmark once and check its verdicts
 	$(CARGO) bench --locked --package hookgate-benches -- --test

@@ -105,14 +105,15 @@ class Process:
         self.process.wait()
 
 
-def start_upstream(workspace):
+def start_upstream(workspace, port=None):
     """Starts the upstream: nginx, which responds 200 to every request."""
-    port, folder = free_port(), workspace.dir / "upstream"
+    port = port or free_port()
+    folder = workspace.dir / f"upstream-{port}"
     folder.mkdir()
     content = fill_template("nginx.conf", dir=folder, port=port, upstream=port,
                             server="location / { return 200; }", http="", modules="", tls="",
                             certificate="")
-    config = workspace.write("upstream/nginx.conf", content)
+    config = workspace.write(f"{folder.name}/nginx.conf", content)
     command = ["nginx", "-p", str(folder), "-c", str(config)]
     return Process(command, {}, 1, port, workspace.dir / "upstream.log")
 

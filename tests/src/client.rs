@@ -1,5 +1,5 @@
 //! The HTTP client of the suites: one request on a connection of its own, over HTTP/1.1,
-//! HTTP/2, or TLS.
+//! HTTP/2, or TLS; and [`Connection`] for several requests.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -46,6 +47,40 @@ pub enum Protocol {
     Http2,
     /// TLS; the protocols that the settings offer by ALPN decide.
     Tls(Arc<ClientConfig>),
+}
+
+/// A connection over HTTP/1.1 that several requests use, one after the other.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<BoxBody<Bytes, std::io::Error>>,
+}
+
+impl Connection {
+    /// Connects to `address`.
+    pub async fn open(address: SocketAddr) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let stream = TcpStream::connect(address).await?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+
+    /// Returns whether the server has not closed the connection.
+    pub fn is_open(&mut self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Sends `request`, which is never repeated.
+    pub async fn send(
+        &mut self,
+        request: Request<BoxBody<Bytes, std::io::Error>>,
+    ) -> Result<ReceivedResponse, Box<dyn Error + Send + Sync>> {
+        let exchange = async {
+            self.sender.ready().await?;
+            collect(self.sender.send_request(request).await?).await
+        };
+        timeout(RESPONSE_TIMEOUT, exchange).await?
+    }
 }
 
 /// Sends `request` to `address` over HTTP/1.1 on a connection of its own.

@@ -4,6 +4,7 @@
 //! Code that two or more suites need belongs here. Code for one suite stays in that suite.
 
 mod certificates;
+mod chaos_proxy;
 mod client;
 mod delivery;
 mod gateway;
@@ -13,12 +14,14 @@ mod upstream;
 mod vectors;
 
 pub use self::certificates::Certificates;
+pub use self::chaos_proxy::ChaosProxy;
 pub use self::client::{
-    Protocol, ReceivedResponse, get_admin, send, send_bytes, send_over, send_raw, try_send,
+    Connection, Protocol, ReceivedResponse, get_admin, send, send_bytes, send_over, send_raw,
+    try_send,
 };
 pub use self::delivery::{SECRETS, TestProvider, now};
 pub use self::gateway::{Gateway, GatewayBuilder};
 pub use self::raw_http::{is_complete_response, raw_delivery, raw_request};
 pub use self::starting_gateway::binary;
-pub use self::upstream::{Behaviour, ReceivedRequest, Upstream, count_by_event};
+pub use self::upstream::{Behaviour, DeadUpstream, ReceivedRequest, Upstream, count_by_event};
 pub use self::vectors::{Vector, catalogue_vectors, seed_vectors};

@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
@@ -68,14 +68,7 @@ impl Upstream {
 
     /// Starts an axum server with `adjust` applied to its router, for example to add a layer.
     pub async fn start_with(adjust: impl FnOnce(Router) -> Router) -> Self {
-        Self::serve(|listener, router| {
-            let router = adjust(router);
-            async move {
-                let served = axum::serve(listener, router).await;
-                served.expect("the server does not fail");
-            }
-        })
-        .await
+        Self::serve(|listener, router| serve_axum(listener, adjust(router))).await
     }
 
     /// Starts a tonic server behind `layer`, over HTTP/1.1 and HTTP/2 without TLS.
@@ -130,13 +123,18 @@ impl Upstream {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        Self::serve_on(listener.expect("a port is free"), serve)
+    }
+
+    fn serve_on<F>(listener: TcpListener, serve: impl FnOnce(TcpListener, Router) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let shared = Arc::new(Shared::default());
         let router = Router::new()
             .fallback(handle)
             .with_state(Arc::clone(&shared));
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a port is free");
         let address = listener.local_addr().expect("the listener is bound");
         Self {
             address,
@@ -207,6 +205,45 @@ impl axum::serve::Listener for TlsListener {
 
     fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.tcp.local_addr()
+    }
+}
+
+async fn serve_axum(listener: TcpListener, router: Router) {
+    let served = axum::serve(listener, router).await;
+    served.expect("the server does not fail");
+}
+
+/// An upstream that is down. Its address refuses connections.
+#[derive(Debug)]
+pub struct DeadUpstream {
+    /// The socket holds the port and does not listen.
+    socket: TcpSocket,
+}
+
+impl DeadUpstream {
+    /// Reserves an address.
+    pub fn new() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket is available");
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(any_port).expect("a port is free");
+        Self { socket }
+    }
+
+    /// Returns the address of the upstream.
+    pub fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("the socket is bound")
+    }
+
+    /// Starts an axum server at the address.
+    pub fn revive(self) -> Upstream {
+        let listener = self.socket.listen(1024).expect("the socket can listen");
+        Upstream::serve_on(listener, serve_axum)
+    }
+}
+
+impl Default for DeadUpstream {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
