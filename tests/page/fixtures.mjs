@@ -57,6 +57,35 @@ export function status() {
   };
 }
 
+/** Returns one entry of the queue. */
+export function entry(id, changes = {}) {
+  return {
+    id: String(id), state: "waiting", source: "github", orphaned: false, event_id: `evt_${id}`, key_id: "2f9a41",
+    request_id: `request-${id}`, stored: iso(Date.now() - 7_200_000), age_s: 7200, attempts: 3, due_in_s: 90,
+    last_failure: { kind: "response", status: 503, time: iso(Date.now() - 60_000) }, body_bytes: 1234, ...changes,
+  };
+}
+
+/** Returns a queue with an entry in each state. `count` more wait. */
+export function queue(count = 0) {
+  const { due_in_s: _, ...dead } = entry(18, { state: "dead", last_failure: { kind: "response", status: 410, time: iso(Date.now()) } });
+  const numbers = { orphaned: false, waiting: 2 + count, in_flight: 1, dead: 1, delivered: 0, oldest_s: 7200, bytes: 40e6 };
+  return {
+    entries: [
+      entry(17, { tenant: "acme" }), dead, entry(19, { state: "in_flight", due_in_s: undefined, last_failure: undefined, attempts: 1 }),
+      entry(20, { source: "old-shop", orphaned: true }), ...Array.from({ length: count }, (__, index) => entry(100 + index)),
+    ],
+    stats: {
+      sources: [{ source: "github", ...numbers }, { source: "old-shop", ...numbers, orphaned: true, waiting: 1, in_flight: 0, dead: 0 }],
+      bytes: 9.9e9, max_bytes: 10 * 1024 ** 3,
+    },
+    details: {
+      17: { request: capture('{"id":"evt_17"}', { redacted: true, redactions: ["header authorization"], expires: undefined }) },
+      20: { no_request_because: "the source is no longer configured", can_retry: false, cannot_retry_because: "the source is not configured" },
+    },
+  };
+}
+
 /** Returns everything that the mock serves. */
 export function data(changes = {}) {
   return { deliveries: records(120), since: iso(Date.now() - 6_000_000), status: status(), toml: "[server]\n", details: {}, explanations: {}, ...changes };

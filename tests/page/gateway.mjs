@@ -19,7 +19,10 @@ const SECRETS = {
   stripe: "whsec_test_3f0c9a7d51e84b26", github: "github-test-secret-71c2", slack: "5d0c8a1f2b3e49706c7d8e9fa0b1c2d3",
 };
 
-function config({ listen, admin, upstream, folder }) {
+// The lines of a source whose failed deliveries wait for an hour.
+const QUEUED = 'queue = "on_failure"\nretry = { first = "1h", max = "1h", give_up = "24h" }\n';
+
+function config({ listen, admin, upstream, folder, queued }) {
   return `
 [server]
 listen = ["${listen}"]
@@ -29,6 +32,7 @@ admin = "${admin}"
 store = "disk"
 path = "${folder}/replay"
 
+${queued ? `[queue]\nstore = "disk"\npath = "${folder}/queue"\n` : ""}
 [inspector]
 tokens = [{ name = "ops", from = "env:ACT_TOKEN", may = "act" }, { name = "support", from = "env:READ_TOKEN", may = "read" }]
 capture = "all"
@@ -43,7 +47,7 @@ path = "/hooks/${name}"
 provider = "${name}"
 secrets = ["env:${name.toUpperCase()}_SECRET"]
 upstream = "app"
-`).join("")}`;
+${queued ? QUEUED : ""}`).join("")}`;
 }
 
 /** Starts an upstream that keeps the requests it gets. `status()` is the status of its responses. */
@@ -67,10 +71,10 @@ export async function startUpstream() {
   return upstream;
 }
 
-/** Starts a gateway in front of the upstream. */
-export async function startGateway(upstream) {
+/** Starts a gateway in front of the upstream. With `queued`, its sources have a queue. */
+export async function startGateway(upstream, { queued = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "hookgate-page-"));
-  const gateway = new Gateway(folder, upstream);
+  const gateway = new Gateway(folder, upstream, queued);
   await gateway.start();
   return gateway;
 }
@@ -78,14 +82,16 @@ export async function startGateway(upstream) {
 class Gateway {
   #folder;
   #upstream;
+  #queued;
   #process;
   #log = [];
   listen = "127.0.0.1:0";
   admin = "127.0.0.1:0";
 
-  constructor(folder, upstream) {
+  constructor(folder, upstream, queued) {
     this.#folder = folder;
     this.#upstream = upstream;
+    this.#queued = queued;
   }
 
   get url() {
@@ -95,7 +101,7 @@ class Gateway {
   /** Starts the process; after a stop, on the same addresses. */
   async start() {
     const file = join(this.#folder, "gateway.toml");
-    writeFileSync(file, config({ listen: this.listen, admin: this.admin, upstream: this.#upstream.address, folder: this.#folder }));
+    writeFileSync(file, config({ listen: this.listen, admin: this.admin, upstream: this.#upstream.address, folder: this.#folder, queued: this.#queued }));
     const secrets = Object.entries(SECRETS).map(([name, secret]) => [`${name.toUpperCase()}_SECRET`, secret]);
     this.#process = spawn(BINARY, ["run", "--config", file, "--log", "json"], {
       env: { ...process.env, ACT_TOKEN: ACT, READ_TOKEN: READ, ...Object.fromEntries(secrets) },

@@ -15,7 +15,8 @@ export const TOKEN = "mock-token-0123456789";
 
 /**
  * Starts the mock until the end of the test `t`. `data` has `deliveries` (newest first), `status`,
- * `details` and `explanations`, and `fail` with the failure of every call.
+ * `details` and `explanations`, `queue` with the entries and the numbers of the queue, and `fail` with
+ * the failure of every call. `data.acts` gets each request that changes something.
  */
 export async function startMock(t, data) {
   const streams = new Set();
@@ -65,16 +66,28 @@ function serve(request, response, data, streams) {
     response.on("close", () => streams.delete(response));
     return;
   }
+  if (request.method !== "GET") {
+    const chunks = [];
+    request.on("data", (chunk) => chunks.push(chunk));
+    request.on("end", () => {
+      const body = chunks.length === 0 ? null : JSON.parse(Buffer.concat(chunks).toString());
+      (data.acts ??= []).push({ method: request.method, path, body });
+      json(200, data.actResult?.(path, body) ?? { changed: 1, skipped: 0 });
+    });
+    return;
+  }
   const resource = resourceOf(path, url.searchParams, data);
   if (resource === undefined) json(404, { status: 404, title: "Not Found", detail: `the mock has no ${path}` });
   else json(200, resource);
 }
 
 function resourceOf(path, query, data) {
-  if (path === "session") return { name: "ops", may: data.may ?? "act", version: "0.1.0", since: data.since };
+  if (path === "session") return { name: "ops", may: data.may ?? "act", version: "0.1.0", since: data.since, queue: Boolean(data.queue) };
   if (path === "status") return data.status;
   if (path === "config") return { toml: data.toml ?? "" };
   if (path === "deliveries") return list(query, data);
+  if (path === "queue") return data.queue && queueList(query, data.queue);
+  if (path.startsWith("queue/")) return queueEntry(path.slice(6), data.queue);
   const [, id, rest] = path.match(/^deliveries\/([^/]+)(?:\/(.+))?$/) ?? [];
   const delivery = data.deliveries.find((one) => one.request_id === decodeURIComponent(id ?? ""));
   if (!delivery) return undefined;
@@ -97,4 +110,17 @@ function list(query, data) {
   if (found.length > limit) page.next_before = deliveries.at(-1).seq;
   if (found.length === 0) page.message = `not among the records since ${data.since}`;
   return page;
+}
+
+function queueList(query, { entries, stats }) {
+  const wanted = entries.filter((one) => ["source", "state"].every((name) => !query.get(name) || one[name] === query.get(name)));
+  const limit = Number(query.get("limit") ?? 50);
+  const page = { entries: wanted.slice(0, limit), stats };
+  if (wanted.length > limit) page.next = page.entries.at(-1).id;
+  return page;
+}
+
+function queueEntry(id, { entries, details }) {
+  const entry = entries.find((one) => one.id === id);
+  return entry && { entry, can_retry: true, can_drop: true, ...details?.[id] };
 }

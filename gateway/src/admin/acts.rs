@@ -1,13 +1,14 @@
-//! Handles the two requests that change something: `POST …/resend` sends a delivery again, and
-//! `POST /api/events/forget` makes the gate forget an event. The log names the token of each act.
+//! Handles the requests that change something: `POST …/resend` sends a delivery again, and
+//! `POST /api/events/forget` makes the gate forget an event. [`queue`](super::queue) has the acts
+//! on the queue. The log names the token of each act.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::ReplayKey;
-use hookgate_gate::{EventForgotten, Refusal};
-use hookgate_replay::StoreError;
+use hookgate_gate::{EventForgotten, Refusal, StorageError};
+use hookgate_queue::{EntryInfo, EntryState};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 
 use super::ApiRequest;
 use super::problem::Problem;
+use super::queue;
 use super::response::{self, Body};
 use crate::gateway::Gateway;
 use crate::inspector::Found;
@@ -49,6 +51,14 @@ struct ForgetBody {
     event_id: Option<String>,
 }
 
+/// A delivery to send again.
+enum Resendable {
+    /// The capture of the delivery is sent.
+    Captured(Found),
+    /// The delivery is in the queue, and is due now.
+    Queued(EntryInfo),
+}
+
 /// An event to forget, as the user names it.
 enum EventToForget {
     /// The events of a recorded delivery.
@@ -58,7 +68,7 @@ enum EventToForget {
 }
 
 impl ApiRequest<'_> {
-    /// Sends a captured delivery again.
+    /// Sends a captured or queued delivery again.
     pub(super) async fn resend(
         &self,
         request_id: &str,
@@ -67,11 +77,27 @@ impl ApiRequest<'_> {
     ) -> Result<Response<Body>, Problem> {
         let found = self.read_resend(request_id, request, body).await;
         let token = self.user.name.clone();
-        self.act(Act::Resend, found, async move |gateway, found| {
-            let resent = gateway.resend(&found, &token).await;
-            log_resend(&token, &found.record.request_id, &resent);
-            respond_to_resend(resent)
-        })
+        self.act(
+            Act::Resend,
+            found,
+            async move |gateway, found| match found {
+                Resendable::Captured(found) => {
+                    let resent = gateway.resend(&found, &token).await;
+                    log_resend(&token, &found.record.request_id, &resent);
+                    respond_to_resend(resent)
+                }
+                Resendable::Queued(entry) => {
+                    let retried = queue::retry(&gateway, &entry).await;
+                    queue::log_act(&token, Act::Resend, &entry, &retried);
+                    queue::expect_changed(retried)?;
+                    Ok(response::json(&json!({
+                        "request_id": entry.request_id,
+                        "outcome": "queued",
+                        "entry": entry.id.to_string(),
+                    })))
+                }
+            },
+        )
         .await
     }
 
@@ -80,10 +106,18 @@ impl ApiRequest<'_> {
         request_id: &str,
         request: &Parts,
         body: Incoming,
-    ) -> Result<Found, Problem> {
+    ) -> Result<Resendable, Problem> {
         self.check_may(Act::Resend)?;
         let ResendBody {} = read_json(request, body).await?;
-        self.find(request_id).await
+        let found = self.find(request_id).await?;
+        match self.queued(&found.record.replay_keys).await? {
+            Some(entry) => {
+                let conflict = |cause| Problem::new(StatusCode::CONFLICT, cause);
+                self.check_can_retry(&entry).map_err(conflict)?;
+                Ok(Resendable::Queued(entry))
+            }
+            None => Ok(Resendable::Captured(found)),
+        }
     }
 
     /// Forgets an event.
@@ -146,7 +180,7 @@ impl ApiRequest<'_> {
     ///
     /// hyper drops the handler of a client that leaves. The store and the upstream may have
     /// applied the act by then, so its log line and its metric must follow in any case.
-    async fn act<T: Send + 'static, F>(
+    pub(super) async fn act<T: Send + 'static, F>(
         &self,
         kind: Act,
         target: Result<T, Problem>,
@@ -179,7 +213,7 @@ impl ApiRequest<'_> {
     }
 
     /// Checks that the user may act, and logs a refused attempt.
-    fn check_may(&self, act: Act) -> Result<(), Problem> {
+    pub(super) fn check_may(&self, act: Act) -> Result<(), Problem> {
         self.user.check_may_act().inspect_err(|_| {
             let (token, act) = (&self.user.name, act.label());
             tracing::info!(token, act, "act refused: the token may only read");
@@ -202,9 +236,17 @@ impl ApiRequest<'_> {
     /// # Errors
     ///
     /// Returns the reason for the user.
-    pub(super) fn check_can_forget(&self, found: &Found) -> Result<(), String> {
+    pub(super) fn check_can_forget(
+        &self,
+        found: &Found,
+        queued: Option<&EntryInfo>,
+    ) -> Result<(), String> {
         self.user.check_may_act().map_err(Problem::into_detail)?;
-        self.check_forget(found).map(drop).map_err(str::to_owned)
+        self.check_forget(found).map_err(str::to_owned)?;
+        match queued {
+            Some(entry) => Err(cannot_forget_queued(entry.state).to_owned()),
+            None => Ok(()),
+        }
     }
 
     fn check_forget(&self, found: &Found) -> Result<Arc<Route>, &'static str> {
@@ -216,9 +258,20 @@ impl ApiRequest<'_> {
         route.ok_or("the source is no longer configured")
     }
 
-    fn route(&self, source: &str) -> Option<Arc<Route>> {
+    pub(super) fn route(&self, source: &str) -> Option<Arc<Route>> {
         let running = self.admin.gateway.running();
         running.routes.of_source(source).cloned()
+    }
+}
+
+/// Returns why an event in the queue cannot be forgotten.
+fn cannot_forget_queued(state: EntryState) -> &'static str {
+    match state {
+        EntryState::Dead => {
+            "a dead letter of the queue has the event; retry or drop it with `hookgate queue`"
+        }
+        EntryState::InFlight => "the queue is sending the event; wait for the end of the attempt",
+        _ => "the event waits in the queue; retry or drop it with `hookgate queue`",
     }
 }
 
@@ -240,17 +293,27 @@ fn log_resend(token: &str, resent_from: &str, resent: &Result<ResentDelivery, Re
     }
 }
 
+/// Forgets the event, unless the queue has it.
 async fn forget_event(
     gateway: &Gateway,
     route: &Route,
     event: &EventToForget,
-) -> Result<EventForgotten, StoreError> {
-    let gate = gateway.gate();
-    match event {
-        EventToForget::OfRequest { keys, .. } => {
-            Box::pin(gate.forget_keys(&route.source, keys)).await
+) -> Result<EventForgotten, StorageError> {
+    let (gate, source) = (gateway.gate(), &route.source);
+    let key;
+    let keys = match event {
+        EventToForget::OfRequest { keys, .. } => &keys[..],
+        EventToForget::WithId(id) => {
+            key = [source.key_of_event(id)];
+            &key
         }
-        EventToForget::WithId(id) => Box::pin(gate.forget_event(&route.source, id)).await,
+    };
+    match gateway.queue() {
+        Some(queue) => Box::pin(gate.forget_unless_queued(&**queue, source, keys)).await,
+        None => {
+            let forgotten = Box::pin(gate.forget_keys(source, keys)).await;
+            forgotten.map_err(StorageError::Store)
+        }
     }
 }
 
@@ -258,7 +321,7 @@ fn log_forget(
     token: &str,
     route: &Route,
     event: &EventToForget,
-    forgotten: &Result<EventForgotten, StoreError>,
+    forgotten: &Result<EventForgotten, StorageError>,
 ) {
     let source = route.source.name();
     let (request_id, event_id) = match event {
@@ -280,6 +343,7 @@ fn log_forget(
         }
         Ok(EventForgotten::InFlight) => "in_flight",
         Ok(EventForgotten::NotRemembered) => "not_remembered",
+        Ok(EventForgotten::Queued(_)) => "queued",
         Ok(_) => "unknown",
         Err(_) => "failed",
     };
@@ -296,7 +360,7 @@ fn log_forget(
 
 /// Returns the response to forgetting an event.
 fn respond_to_forget(
-    forgotten: Result<EventForgotten, StoreError>,
+    forgotten: Result<EventForgotten, StorageError>,
 ) -> Result<Response<Body>, Problem> {
     let conflict = |cause| Err(Problem::new(StatusCode::CONFLICT, cause));
     match forgotten {
@@ -304,12 +368,17 @@ fn respond_to_forget(
         Ok(EventForgotten::InFlight) => {
             conflict("a delivery of the event is in flight; try again later")
         }
+        Ok(EventForgotten::Queued(state)) => conflict(cannot_forget_queued(state)),
         Ok(EventForgotten::NotRemembered) => {
             conflict("the source remembers no events, so nothing has to be forgotten")
         }
         Ok(_) => Err(Problem::not_found(
             "the replay store has no such event; if the provider signs no event id, forget the \
              event by the request id of a delivery",
+        )),
+        Err(StorageError::Queue(_)) => Err(Problem::busy(
+            "the queue does not respond; nothing is forgotten, so try again",
+            RETRY_AFTER,
         )),
         Err(_) => Err(Problem::busy(
             "the replay store does not respond; a part may be forgotten, so try again",
@@ -350,7 +419,10 @@ fn respond_to_resend(
 /// Reads the body of a request.
 ///
 /// The content type must be JSON: a form of another website cannot have this type.
-async fn read_json<T: DeserializeOwned>(request: &Parts, body: Incoming) -> Result<T, Problem> {
+pub(super) async fn read_json<T: DeserializeOwned>(
+    request: &Parts,
+    body: Incoming,
+) -> Result<T, Problem> {
     let content_type = request.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let essence = content_type.and_then(|text| text.split(|byte| *byte == b';').next());
     if !essence.is_some_and(|text| text.trim_ascii().eq_ignore_ascii_case(b"application/json")) {

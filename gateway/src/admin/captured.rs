@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hookgate_diagnose::Capture;
 use http::{HeaderName, HeaderValue, Response};
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use super::ApiRequest;
 use super::problem::Problem;
 use super::response::{self, Body};
 use crate::inspector::Found;
-use crate::inspector::capture::Captured;
+use crate::inspector::capture::{Captured, StoredRequest};
 use crate::telemetry::access_log::Timestamp;
 
 /// Maximum number of bytes of a body in the view. The download has all of them.
@@ -29,7 +30,8 @@ pub(super) struct CaptureView {
     redacted: bool,
     redactions: Vec<String>,
     complete: bool,
-    expires: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -42,7 +44,19 @@ struct BodyView {
 impl CaptureView {
     /// Creates the view of a capture.
     pub(super) fn new(captured: &Captured) -> Self {
-        let request = &captured.capture;
+        Self {
+            complete: captured.is_complete,
+            expires: Some(Timestamp(captured.expires)),
+            ..Self::of_request(&captured.capture, &captured.redactions)
+        }
+    }
+
+    /// Creates the view of a request that the queue stores.
+    pub(super) fn of_stored(stored: &StoredRequest) -> Self {
+        Self::of_request(&stored.capture, &stored.redactions)
+    }
+
+    fn of_request(request: &Capture, redactions: &[String]) -> Self {
         let headers = request.headers.iter();
         let shown = &request.body[..request.body.len().min(MAX_SHOWN)];
         Self {
@@ -54,10 +68,10 @@ impl CaptureView {
                 bytes: request.body.len(),
                 shown: shown.len(),
             },
-            redacted: captured.is_redacted(),
-            redactions: captured.redactions.clone(),
-            complete: captured.is_complete,
-            expires: Timestamp(captured.expires),
+            redacted: !redactions.is_empty(),
+            redactions: redactions.to_vec(),
+            complete: true,
+            expires: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::ApiRequest;
 use super::captured::CaptureView;
 use super::problem::Problem;
 use super::query::{Accepts, ListQuery};
+use super::queue::EntryView;
 use super::response::{self, Body};
 use crate::inspector::record::DeliveryRecord;
 use crate::inspector::{Found, Inspector};
@@ -32,6 +33,9 @@ struct List<'l> {
 #[derive(Serialize)]
 struct Detail<'d> {
     delivery: &'d DeliveryRecord,
+    /// The entry of the queue that holds the event of the delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued: Option<EntryView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<CaptureView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,10 +68,17 @@ impl ApiRequest<'_> {
     /// Shows one delivery in full.
     pub(super) async fn delivery(&self, request_id: &str) -> Result<Response<Body>, Problem> {
         let found = self.find(request_id).await?;
-        let cannot_resend_because = self.check_can_resend(&found).err();
-        let cannot_forget_because = self.check_can_forget(&found).err();
+        // The delivery is shown also while the queue fails.
+        let queued = self.queued(&found.record.replay_keys).await;
+        let queued = queued.unwrap_or(None);
+        let cannot_resend_because = match &queued {
+            Some(entry) => self.check_can_retry(entry).err(),
+            None => self.check_can_resend(&found).err(),
+        };
+        let cannot_forget_because = self.check_can_forget(&found, queued.as_ref()).err();
         Ok(response::json(&Detail {
             delivery: &found.record,
+            queued: queued.map(|entry| self.entry_view(&entry)),
             capture: found.capture.as_deref().map(CaptureView::new),
             verify_command: self.verify_command(&found),
             can_resend: cannot_resend_because.is_none(),

@@ -1,5 +1,6 @@
 //! The endpoints of the admin address.
 
+use hookgate_queue::EntryId;
 use http::Method;
 
 /// The endpoint that a path names.
@@ -21,6 +22,13 @@ pub(super) enum Endpoint<'p> {
     Stream,
     Status,
     Configuration,
+    Queue,
+    QueueEntry(EntryId),
+    QueueCapture(EntryId),
+    QueueBody(EntryId),
+    RetryEntry(EntryId),
+    RetryEntries,
+    DropEntries,
 }
 
 impl<'p> Endpoint<'p> {
@@ -42,17 +50,37 @@ impl<'p> Endpoint<'p> {
             "stream" => Self::Stream,
             "status" => Self::Status,
             "config" => Self::Configuration,
-            _ => return Self::of_delivery(api.strip_prefix("deliveries/")?),
+            "queue" => Self::Queue,
+            "queue/retry" => Self::RetryEntries,
+            "queue/drop" => Self::DropEntries,
+            _ => {
+                return match api.strip_prefix("queue/") {
+                    Some(path) => Self::of_entry(path),
+                    None => Self::of_delivery(api.strip_prefix("deliveries/")?),
+                };
+            }
         };
         Some(endpoint)
     }
 
+    /// Returns the endpoint of a path below `/api/queue/`.
+    fn of_entry(path: &str) -> Option<Self> {
+        let (id, part) = split(path);
+        // `parse` also accepts a sign.
+        let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
+        let id = id.parse().ok().filter(|_| is_number)?;
+        Some(match part {
+            None => Self::QueueEntry(id),
+            Some("capture") => Self::QueueCapture(id),
+            Some("body") => Self::QueueBody(id),
+            Some("retry") => Self::RetryEntry(id),
+            Some(_) => return None,
+        })
+    }
+
     /// Returns the endpoint of a path below `/api/deliveries/`.
     fn of_delivery(path: &'p str) -> Option<Self> {
-        let (id, part) = match path.split_once('/') {
-            Some((id, part)) => (id, Some(part)),
-            None => (path, None),
-        };
+        let (id, part) = split(path);
         if !is_request_id(id) {
             return None;
         }
@@ -74,10 +102,26 @@ impl<'p> Endpoint<'p> {
     /// Returns the methods that the endpoint allows, if `method` is not among them.
     pub(super) fn refused_method(self, method: &Method) -> Option<&'static str> {
         let (is_allowed, allowed) = match self {
-            Self::Resend(_) | Self::Forget => (method == Method::POST, "POST"),
+            Self::Resend(_)
+            | Self::Forget
+            | Self::RetryEntry(_)
+            | Self::RetryEntries
+            | Self::DropEntries => (method == Method::POST, "POST"),
+            Self::QueueEntry(_) => (
+                matches!(*method, Method::GET | Method::HEAD | Method::DELETE),
+                "GET, HEAD, DELETE",
+            ),
             _ => (method == Method::GET || method == Method::HEAD, "GET, HEAD"),
         };
         (!is_allowed).then_some(allowed)
+    }
+}
+
+/// Splits a path after its first segment.
+fn split(path: &str) -> (&str, Option<&str>) {
+    match path.split_once('/') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (path, None),
     }
 }
 
@@ -105,6 +149,10 @@ mod tests {
             ("/api/deliveries", Endpoint::Deliveries),
             ("/api/events/forget", Endpoint::Forget),
             (&resend, Endpoint::Resend(ID)),
+            ("/api/queue", Endpoint::Queue),
+            ("/api/queue/retry", Endpoint::RetryEntries),
+            ("/api/queue/17", Endpoint::QueueEntry(EntryId(17))),
+            ("/api/queue/17/retry", Endpoint::RetryEntry(EntryId(17))),
         ] {
             assert_eq!(Endpoint::of(path), Some(endpoint), "{path}");
         }
@@ -118,18 +166,33 @@ mod tests {
             &format!("/api/deliveries/{ID}/"),
             &format!("/api/deliveries/{ID}/body/"),
             &format!("{resend}/"),
+            "/api/queue/",
+            "/api/queue/+1",
+            "/api/queue/-1",
+            "/api/queue/99999999999999999999",
+            "/api/queue/1/drop",
         ] {
             assert_eq!(Endpoint::of(path), None, "{path}");
         }
     }
 
     #[test]
-    fn acts_need_post() {
+    fn acts_need_their_method() {
         assert_eq!(Endpoint::Forget.refused_method(&Method::GET), Some("POST"));
         assert_eq!(Endpoint::Forget.refused_method(&Method::POST), None);
         assert_eq!(
             Endpoint::Status.refused_method(&Method::DELETE),
             Some("GET, HEAD")
+        );
+        let entry = Endpoint::QueueEntry(EntryId(1));
+        assert_eq!(entry.refused_method(&Method::DELETE), None);
+        assert_eq!(
+            entry.refused_method(&Method::POST),
+            Some("GET, HEAD, DELETE")
+        );
+        assert_eq!(
+            Endpoint::DropEntries.refused_method(&Method::DELETE),
+            Some("POST")
         );
         assert_eq!(Endpoint::Health.refused_method(&Method::HEAD), None);
     }

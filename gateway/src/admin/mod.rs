@@ -18,6 +18,7 @@ mod monitoring;
 mod page;
 mod problem;
 mod query;
+mod queue;
 mod response;
 mod server;
 mod session;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 
 use hookgate_core::UnixTime;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
@@ -44,6 +45,7 @@ use self::server::Peer;
 use crate::gateway::Gateway;
 use crate::inspector::Inspector;
 use crate::run::readiness::Readiness;
+use crate::telemetry::metrics::Act;
 
 /// Maximum number of searches at once. Each one can block a thread on the disk.
 const MAX_SEARCHES: usize = 4;
@@ -146,6 +148,7 @@ impl Admin {
         match endpoint {
             Endpoint::Deliveries => return api.list(query).await,
             Endpoint::Stream => return api.stream(query, peer).await,
+            Endpoint::Queue => return api.queue_list(query).await,
             _ => query::expect_none(query)?,
         }
         match endpoint {
@@ -158,6 +161,15 @@ impl Admin {
             Endpoint::Configuration => Ok(api.configuration()),
             Endpoint::Resend(id) => api.resend(id, request, body).await,
             Endpoint::Forget => api.forget(request, body).await,
+            Endpoint::QueueEntry(id) if request.method == Method::DELETE => {
+                api.drop_entry(id).await
+            }
+            Endpoint::QueueEntry(id) => self.large_responses.send(api.queue_entry(id)).await,
+            Endpoint::QueueCapture(id) => self.large_responses.send(api.queue_capture(id)).await,
+            Endpoint::QueueBody(id) => self.large_responses.send(api.queue_body(id)).await,
+            Endpoint::RetryEntry(id) => api.retry_entry(id, request, body).await,
+            Endpoint::RetryEntries => api.act_on_entries(Act::Retry, request, body).await,
+            Endpoint::DropEntries => api.act_on_entries(Act::Drop, request, body).await,
             // The other endpoints have responded.
             _ => Err(Problem::not_found("the API has no such endpoint")),
         }

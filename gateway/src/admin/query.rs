@@ -54,14 +54,7 @@ impl ListQuery {
                 ("q", _) => parsed.filter.text = value,
                 ("before", Accepts::Page) => parsed.before = number(&name, value)?,
                 ("after", Accepts::Stream) => parsed.after = number(&name, value)?,
-                ("limit", Accepts::Page) => {
-                    let limit = number(&name, value)?.unwrap_or(DEFAULT_LIMIT);
-                    if !(1..=MAX_LIMIT).contains(&limit) {
-                        let expected = format!("limit: expected a number from 1 to {MAX_LIMIT}");
-                        return Err(Problem::bad_request(expected));
-                    }
-                    parsed.limit = limit as usize;
-                }
+                ("limit", Accepts::Page) => parsed.limit = limit(value)?,
                 _ => {
                     return Err(Problem::bad_request(format!(
                         "unknown parameter {name:?}; expected {}",
@@ -97,8 +90,27 @@ pub(super) fn expect_none(query: Option<&str>) -> Result<(), Problem> {
     }
 }
 
+/// Returns the size of a page.
+///
+/// # Errors
+///
+/// Returns 400 if the value is no number, or too large.
+pub(super) fn limit(value: Option<String>) -> Result<usize, Problem> {
+    let limit = number("limit", value)?.unwrap_or(DEFAULT_LIMIT);
+    match (1..=MAX_LIMIT).contains(&limit) {
+        true => Ok(limit as usize),
+        false => Err(Problem::bad_request(format!(
+            "limit: expected a number from 1 to {MAX_LIMIT}"
+        ))),
+    }
+}
+
 /// Returns the names and values of a query.
-fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
+///
+/// # Errors
+///
+/// Returns 400 if a name is repeated, or if the query is not UTF-8.
+pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
     let mut names = HashSet::new();
     let pairs = query.unwrap_or_default().split('&');
     pairs

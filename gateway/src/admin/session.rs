@@ -12,6 +12,8 @@ struct Session<'s> {
     name: &'s str,
     may: &'static str,
     version: &'static str,
+    /// Whether the gateway has a queue.
+    queue: bool,
     /// The time of the oldest record, or the present if there is none.
     since: Timestamp,
 }
@@ -23,6 +25,7 @@ impl ApiRequest<'_> {
             name: &self.user.name,
             may: self.user.may.name(),
             version: env!("CARGO_PKG_VERSION"),
+            queue: self.admin.gateway.queue().is_some(),
             since: Timestamp(self.since(self.inspector.stats().since)),
         })
     }

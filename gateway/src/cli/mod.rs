@@ -1,13 +1,17 @@
 //! The command line: one file for each command, and the options that several commands share.
 
+mod api;
 mod capture;
+mod captured_request;
 mod check;
 mod client;
 mod demo;
 mod events;
 mod fetched_keys;
+mod human;
 mod identify;
 mod providers;
+mod queue;
 mod run;
 mod send;
 mod sign;
@@ -75,6 +79,8 @@ enum Command {
     Send(send::Options),
     /// List, show, resend and forget the deliveries of a running gateway
     Events(events::Options),
+    /// List, show, retry and drop the deliveries of the queue
+    Queue(queue::Options),
 }
 
 /// Runs the command line of the process.
@@ -115,6 +121,7 @@ impl Command {
             Self::Identify(options) => identify::run(&options),
             Self::Send(options) => send::run(&options, &*clock),
             Self::Events(options) => events::run(&options, &*clock),
+            Self::Queue(options) => queue::run(&options),
         }
     }
 }

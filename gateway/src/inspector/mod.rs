@@ -218,6 +218,11 @@ impl Inspector {
         record
     }
 
+    /// Returns the limits of captures, and the values that they leave out.
+    pub(crate) fn capture_config(&self) -> Guard<Arc<CaptureConfig>> {
+        self.capture.load()
+    }
+
     /// Records a request. This call takes no lock and never waits.
     pub(crate) fn record(&self, finished: Finished) {
         // A flood must leave room for the deliveries that claimed their event.

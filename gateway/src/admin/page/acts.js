@@ -32,19 +32,31 @@ export function actBar(page, result) {
     reasons.length > 0 ? el("ul", { class: "why" }, ...reasons) : null);
 }
 
-// A button that is not possible stays in the page, with the reason beside it.
 function act(label, possible, because, click, needs = "act") {
   const name = label.replace("…", "");
-  const blocked = needs === "act" && !mayAct() ? READ_ONLY
+  const reason = needs === "act" && !mayAct() ? READ_ONLY
     : possible ? null : because || "The gateway cannot do this for this delivery.";
-  if (blocked === null) return { control: button(label, click), reason: null };
-  const id = `why-${name.toLowerCase().replace(/ /g, "-")}`;
+  return blocked(label, name.toLowerCase().replace(/ /g, "-"), reason, click);
+}
+
+/**
+ * Returns a button, and its reason if it is not possible. Such a button stays in the page, with the
+ * reason beside it. `because` is null if the act is possible, and undefined if the token may only
+ * read.
+ */
+export function blocked(label, name, because, click) {
+  if (because === null) return { control: button(label, click), reason: null };
+  const id = `why-${name}`;
   const control = button(label, () => {}, { "aria-disabled": "true", "aria-describedby": id, class: "blocked" });
-  const reason = el("li", { id }, el("strong", {}, `${name}: `), long("span", sentence(blocked)));
+  const reason = el("li", { id }, el("strong", {}, `${label.replace("…", "")}: `), long("span", sentence(because ?? READ_ONLY)));
   return { control, reason };
 }
 
-async function resendDelivery({ delivery }, result) {
+async function resendDelivery({ delivery, queued }, result) {
+  if (queued) {
+    await resendQueued(delivery, result);
+    return;
+  }
   const upstream = delivery.upstream ? `the upstream ${visible(delivery.upstream)}` : "the upstream";
   const agreed = await confirm({
     title: "Send this delivery again?",
@@ -64,6 +76,20 @@ async function resendDelivery({ delivery }, result) {
       `The delivery was sent again: ${outcomeText(done.outcome)}, status ${done.status}. `,
       el("a", { href: address({ id: done.request_id }) }, "Open the new delivery"),
     ] };
+  });
+}
+
+// The queue has the delivery, so the resend makes its entry due now.
+async function resendQueued(delivery, result) {
+  const agreed = await confirm({
+    title: "Send this delivery now?", action: "Send",
+    content: [el("p", {}, "The delivery is in the queue. The gateway sends it at once, and not at its next attempt.")],
+  });
+  if (!agreed) return;
+  await run(result, "Working…", async () => {
+    const done = await postJson(deliveryPath(delivery.request_id, "/resend"));
+    return { good: true, nodes: ["The delivery is due now. ",
+      el("a", { href: address({ view: "queue", entry: done.entry }) }, "Open its entry of the queue")] };
   });
 }
 
@@ -109,7 +135,8 @@ export async function forgetById(result, sources) {
   await run(result, "Forgetting…", () => forget(body));
 }
 
-async function run(result, busy, work) {
+/** Does the work, and reports its end in `result`. */
+export async function run(result, busy, work) {
   report(result, busy, "calm");
   try {
     const { good, nodes } = await work();

@@ -79,6 +79,12 @@ export async function postJson(path, body = {}) {
   return read(response.json());
 }
 
+/** Deletes a resource, and returns the JSON of the response. */
+export async function remove(path) {
+  const response = await request(path, { method: "DELETE" });
+  return read(response.json());
+}
+
 /** Returns the bytes of a resource. */
 export async function getBlob(path) {
   const response = await request(path, { accept: "application/octet-stream" });

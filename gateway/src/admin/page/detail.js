@@ -6,6 +6,7 @@ import { bodyView } from "./body.js";
 import { button, byId, copyButton, el, long, message, replace, setTitle, short } from "./dom.js";
 import { clock, micros, relative, sentence } from "./format.js";
 import { outcomeMeaning, reasonText } from "./reasons.js";
+import { dueText, stateText } from "./queued.js";
 import { address, state } from "./router.js";
 import { badge } from "./row.js";
 import { headline, LONGEST_SEARCH, summary, timeline } from "./summary.js";
@@ -64,6 +65,7 @@ function render(target, page, signal) {
   replace(target,
     heading(badge(delivery), " ", short("span", titleOf(delivery), { class: "mono wrap", limit: 300 })),
     verdict(delivery),
+    queuedNote(page.queued),
     actBar(page, result),
     result,
     explanationSection(page, signal),
@@ -83,6 +85,12 @@ function verdict(record) {
     el("p", {}, record.reason ? short("code", record.reason) : null, record.reason ? " " : null,
       `${text?.meaning ?? outcomeMeaning(record)}${status}`),
     text ? el("p", { class: "muted" }, text.remedy) : null);
+}
+
+function queuedNote(queued) {
+  if (!queued) return null;
+  return el("p", { class: "note" }, `The queue has this event: ${stateText(queued)}${dueText(queued) ? `, due ${dueText(queued)}` : ""}. `,
+    el("a", { href: address({ view: "queue", entry: queued.id }) }, "Open its entry"));
 }
 
 // ---------------------------------------------------------------- why
@@ -172,21 +180,27 @@ function captureSections(record, capture, result) {
       "This delivery was not captured. The setting capture of [inspector] keeps headers and bodies."))];
   }
   const download = () => save(deliveryPath(record.request_id, "/body"), `hookgate-${record.request_id}.body`, result);
-  const contentType = capture.headers.find(([name]) => name.toLowerCase() === "content-type")?.[1];
+  return [...requestSections(capture, download, REMOVED),
+    capture.expires ? el("p", { class: "muted" }, `The capture is deleted ${relative(capture.expires)}.`) : null];
+}
+
+const REMOVED = "The gateway removed secrets from this capture. It can neither verify nor be sent again. Removed:";
+
+/** Returns the sections with the head and the body of a request. `removed` precedes its redactions. */
+export function requestSections(request, download, removed) {
+  const contentType = request.headers.find(([name]) => name.toLowerCase() === "content-type")?.[1];
   return [
-    section("Headers", redactions(capture), requestLine(capture), headerTable(capture.headers)),
-    section("Body", capture.complete ? null : el("p", { class: "note" },
+    section("Headers", redactions(request, removed), requestLine(request), headerTable(request.headers)),
+    section("Body", request.complete ? null : el("p", { class: "note" },
       "The capture lacks the end of the body."),
-    ...bodyView(capture.body, contentType, download)),
-    capture.expires ? el("p", { class: "muted" }, `The capture is deleted ${relative(capture.expires)}.`) : null,
+    ...bodyView(request.body, contentType, download)),
   ];
 }
 
-function redactions(capture) {
-  if (!capture.redacted) return null;
-  return el("div", { class: "note" },
-    el("p", {}, "The gateway removed secrets from this capture. It can neither verify nor be sent again. Removed:"),
-    el("ul", {}, ...(capture.redactions ?? []).map((text) => long("li", text))));
+function redactions(request, removed) {
+  if (!request.redacted) return null;
+  return el("div", { class: "note" }, el("p", {}, removed),
+    el("ul", {}, ...(request.redactions ?? []).map((text) => long("li", text))));
 }
 
 function requestLine(capture) {

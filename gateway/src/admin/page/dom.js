@@ -81,6 +81,16 @@ export function message(tag, text, props = {}) {
   return el(tag, props, ...parts.map((part, index) => (index % 2 === 0 ? nodes(part) : short("code", part))));
 }
 
+/** Creates a table with plain cells that scrolls by itself, or a note if there are no rows. */
+export function plainTable(head, rows, empty) {
+  if (rows.length === 0) return el("p", { class: "muted" }, empty);
+  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": head.join(", ") },
+    el("table", { class: "plain" },
+      el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell, index) =>
+        el(index === 0 ? "th" : "td", { scope: index === 0 ? "row" : null, "data-label": head[index] }, cell ?? "")))))));
+}
+
 /** Creates a button. */
 export function button(label, click, props = {}) {
   return el("button", { type: "button", ...props, click }, label);

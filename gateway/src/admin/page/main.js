@@ -8,6 +8,7 @@ import { byId, el, replace, setTitle } from "./dom.js";
 import * as filter from "./filter.js";
 import * as keys from "./keys.js";
 import * as list from "./list.js";
+import * as queue from "./queue.js";
 import { COLUMNS } from "./row.js";
 import * as router from "./router.js";
 import * as status from "./status.js";
@@ -26,6 +27,7 @@ async function signIn({ focus }) {
   try {
     const session = await getJson("session");
     acts.setRole(session.may);
+    byId("queue-link").hidden = !session.queue;
     byId("who").textContent = `${visible(session.name)} · ${session.may === "act" ? "may act" : "read only"}`;
     showSignedIn(true);
     showMessage("");
@@ -66,6 +68,7 @@ function showSignedIn(value) {
 function signOut(message) {
   token.clear();
   list.stop();
+  queue.close();
   status.close();
   detail.close();
   listed = null;
@@ -107,22 +110,24 @@ async function loadSources() {
 
 function route(state) {
   if (!signedIn) return;
-  const isStatus = state.view === "status";
-  byId("deliveries").hidden = isStatus;
-  byId("status").hidden = !isStatus;
+  for (const name of ["deliveries", "queue", "status"]) byId(name).hidden = name !== state.view;
   for (const link of byId("views").querySelectorAll("a")) {
-    if ((link.dataset.view === "status") === isStatus) link.setAttribute("aria-current", "page");
+    if (link.dataset.view === state.view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (isStatus) {
+  if (state.view !== "status") status.close();
+  if (state.view !== "queue") queue.close();
+  if (state.view !== "deliveries") {
     detail.close();
     list.stop();
     listed = null;
-    status.open();
-    setTitle("Status");
+    if (state.view === "queue") queue.open(state);
+    else {
+      status.open();
+      setTitle("Status");
+    }
     return;
   }
-  status.close();
   filter.show(state.filters);
   const wanted = JSON.stringify(state.filters);
   if (listed !== wanted) {
@@ -164,7 +169,7 @@ let isMoving = false;
 
 function move(step) {
   const { view, id, filters } = router.state();
-  if (view === "status") return false;
+  if (view !== "deliveries") return false;
   if (id !== null) {
     const next = list.neighbour(id, step);
     if (next === null) return false;
@@ -181,11 +186,12 @@ function move(step) {
 }
 
 function back(field) {
-  const { view, id, filters } = router.state();
+  const { view, id, entry, filters } = router.state();
   if (field) field.blur();
+  else if (entry !== null) router.go({ view, filters });
+  else if (view !== "deliveries") router.go({});
   else if (id !== null) router.go({ filters });
   else if (list.focused() !== null) document.activeElement.blur();
-  else if (view === "status") router.go({});
   else return false;
   return true;
 }
@@ -193,6 +199,7 @@ function back(field) {
 function refresh() {
   const { view, id, filters } = router.state();
   if (view === "status") status.open();
+  else if (view === "queue") queue.open(router.state());
   else {
     list.load(filters);
     if (id !== null) detail.open(id, { focus: false });
@@ -206,7 +213,7 @@ function startKeys() {
     up: inApp(() => move(-1)),
     back: inApp(back),
     search: inApp(() => {
-      if (router.state().view === "status") router.go({});
+      if (router.state().view !== "deliveries") router.go({});
       byId("filter-q").focus();
       byId("filter-q").select();
     }),
@@ -251,6 +258,7 @@ dialog.start();
 acts.start();
 filter.start();
 list.start();
+queue.start();
 router.onChange(route);
 router.start();
 if (token.get()) signIn({ focus: false });

@@ -67,6 +67,7 @@ export function reasonText(label) {
 /** Every outcome that the API knows, and its meaning. */
 export const OUTCOMES = {
   forwarded: "The delivery verified and reached the upstream.",
+  queued: "The delivery verified and is stored. The queue sends it to the upstream.",
   duplicate: "The event was delivered before. The upstream did not get it again.",
   refused: "The gateway refused the delivery. The upstream did not get it.",
   busy: "Another delivery of the event was in flight. The sender was asked to retry.",

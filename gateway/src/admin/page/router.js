@@ -1,32 +1,38 @@
-// The state of the page in its address: the view, the filters, and the open delivery. The address
-// never contains the token.
+// The state of the page in its address: the view, the filters, and the open delivery or entry. The
+// address never contains the token.
 
 /** The filters of the list, as the API names them. */
 export const FILTERS = ["q", "source", "outcome", "reason", "tenant"];
 
+// The filters of each view that has some.
+const FILTERS_OF = { deliveries: FILTERS, queue: ["source", "state"] };
+const VIEWS = ["deliveries", "queue", "status"];
+
 /** Returns the state that the address describes. */
 export function state() {
   const query = new URLSearchParams(location.search);
+  const view = VIEWS.find((name) => name === query.get("view")) ?? "deliveries";
   const filters = {};
-  for (const name of FILTERS) {
+  for (const name of FILTERS_OF[view] ?? []) {
     const value = query.get(name);
     if (value) filters[name] = value;
   }
+  const number = query.get("entry") ?? "";
   return {
-    view: query.get("view") === "status" ? "status" : "deliveries",
+    view,
     id: query.get("id") || null,
+    entry: /^[0-9]{1,20}$/.test(number) ? number : null,
     filters,
   };
 }
 
 /** Returns the address of a state, relative to the page. */
-export function address({ view = "deliveries", id = null, filters = {} }) {
+export function address({ view = "deliveries", id = null, entry = null, filters = {} }) {
   const query = new URLSearchParams();
-  if (view === "status") query.set("view", "status");
-  else {
-    for (const name of FILTERS) if (filters[name]) query.set(name, filters[name]);
-    if (id) query.set("id", id);
-  }
+  if (view !== "deliveries") query.set("view", view);
+  for (const name of FILTERS_OF[view] ?? []) if (filters[name]) query.set(name, filters[name]);
+  if (view === "deliveries" && id) query.set("id", id);
+  if (view === "queue" && entry) query.set("entry", entry);
   const text = query.toString();
   return text ? `?${text}` : "?";
 }

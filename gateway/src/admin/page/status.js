@@ -2,7 +2,7 @@
 
 import { forgetById, mayAct } from "./acts.js";
 import { getJson } from "./api.js";
-import { button, byId, copyButton, el, replace, short } from "./dom.js";
+import { button, byId, copyButton, el, plainTable, replace, short } from "./dom.js";
 import { fillBar, lineChart, rateChart } from "./chart.js";
 import { bytes, count, counted, dateTime, outcomeText, period, relative } from "./format.js";
 import { OUTCOMES } from "./reasons.js";
@@ -79,15 +79,6 @@ function update(id, build) {
   if (!target.contains(document.activeElement) && !isSelected) replace(target, ...build());
 }
 
-function table(head, rows, empty) {
-  if (rows.length === 0) return el("p", { class: "muted" }, empty);
-  return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": head.join(", ") },
-    el("table", { class: "plain" },
-      el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell, index) =>
-        el(index === 0 ? "th" : "td", index === 0 ? { scope: "row" } : {}, cell ?? "")))))));
-}
-
 // ---------------------------------------------------------------- charts
 
 function rates(all) {
@@ -101,7 +92,7 @@ function rates(all) {
   ]);
   const label = `Deliveries a second in the last 15 minutes: ${names.map((name) => `${count(sum(all, name))} ${outcomeText(name)}`).join(", ")}`;
   return [rateChart(all, names, SLOTS, label),
-    table(["Outcome", "10 seconds", "minute", "15 minutes"], rows)];
+    plainTable(["Outcome", "10 seconds", "minute", "15 minutes"], rows)];
 }
 
 function latency(all) {
@@ -163,7 +154,7 @@ function upstreams(all) {
     el("span", { class: `badge tone-${server.healthy ? "good" : "bad"}` }, server.healthy ? "healthy" : "unhealthy"),
     index === 0 ? count(upstream.in_flight ?? 0) : "",
   ]));
-  return table(["Upstream", "Server", "Health", "In flight"], rows, "No upstream is configured.");
+  return plainTable(["Upstream", "Server", "Health", "In flight"], rows, "No upstream is configured.");
 }
 
 function certificates(all) {
@@ -174,14 +165,14 @@ function certificates(all) {
     return [short("span", certificate.listen, { class: "mono" }), short("span", certificate.subject ?? ""),
       dateTime(certificate.not_after), el("span", { class: `badge tone-${tone}` }, left)];
   });
-  return table(["Address", "Subject", "Expires", "Time left"], rows, "No address has a certificate.");
+  return plainTable(["Address", "Subject", "Expires", "Time left"], rows, "No address has a certificate.");
 }
 
 function sources(all) {
   const rows = all.map((source) => [short("a", source.name, { href: `?source=${encodeURIComponent(source.name)}` }),
     short("span", source.path, { class: "mono" }), short("span", source.provider ?? "own scheme"),
     short("span", source.upstream ?? ""), source.capture ?? "none"]);
-  return table(["Source", "Path", "Provider", "Upstream", "Capture"], rows, "No source is configured.");
+  return plainTable(["Source", "Path", "Provider", "Upstream", "Capture"], rows, "No source is configured.");
 }
 
 function keys(all) {
@@ -189,7 +180,7 @@ function keys(all) {
     short("span", source.name), short("span", key.id, { class: "mono" }), count(key.deliveries ?? 0),
     key.last_used ? el("time", { datetime: key.last_used, title: key.last_used }, relative(key.last_used)) : "never since the start",
   ]));
-  return table(["Source", "Key", "Deliveries", "Last used"], rows, "No source has keys.");
+  return plainTable(["Source", "Key", "Deliveries", "Last used"], rows, "No source has keys.");
 }
 
 async function loadConfig() {

@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use crate::cli::captured_request::CapturedRequest;
 use crate::cli::terminal::Text;
 
 /// One delivery that the gateway has finished.
@@ -63,7 +64,7 @@ pub(super) struct List {
 #[derive(Debug, Deserialize)]
 pub(super) struct Detail {
     pub(super) delivery: Delivery,
-    pub(super) capture: Option<Capture>,
+    pub(super) capture: Option<CapturedRequest>,
     pub(super) verify_command: Option<Text>,
     #[serde(default)]
     pub(super) can_resend: bool,
@@ -73,37 +74,14 @@ pub(super) struct Detail {
     pub(super) cannot_forget_because: Option<Text>,
 }
 
-/// The head and the body of a delivery.
-#[derive(Debug, Deserialize)]
-pub(super) struct Capture {
-    pub(super) method: Text,
-    pub(super) target: Option<Text>,
-    #[serde(default)]
-    pub(super) headers: Vec<(Text, Text)>,
-    pub(super) body: Option<Body>,
-    #[serde(default)]
-    pub(super) redactions: Vec<Text>,
-    #[serde(default)]
-    pub(super) redacted: bool,
-    pub(super) complete: Option<bool>,
-    pub(super) expires: Option<Text>,
-}
-
-/// The start of a captured body.
-#[derive(Debug, Deserialize)]
-pub(super) struct Body {
-    /// The bytes that the response has, in base64.
-    pub(super) base64: String,
-    /// The length of the whole body.
-    pub(super) bytes: u64,
-}
-
 /// The response to a resend.
 #[derive(Debug, Deserialize)]
 pub(super) struct Resent {
     pub(super) request_id: Text,
     pub(super) outcome: Text,
     pub(super) status: Option<u16>,
+    /// The entry of the queue that is due now, if the delivery is queued.
+    pub(super) entry: Option<Text>,
 }
 
 /// The response to a request to forget.

@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use super::delivery::{Capture, Delivery, Detail};
-use super::human::{Time, duration, seconds, size};
+use super::delivery::{Delivery, Detail};
 use super::rows::colour;
 use super::show::Page;
+use crate::cli::captured_request::CapturedRequest;
+use crate::cli::human::{Time, duration, seconds, size};
 use crate::cli::terminal::{Colour, Text};
 
 /// The width of the labels.
@@ -131,7 +132,7 @@ fn resend(delivery: &Delivery) -> Option<String> {
     join([by, named("of request", &delivery.resent_from)])
 }
 
-fn capture(capture: &Capture) -> String {
+fn capture(capture: &CapturedRequest) -> String {
     let state = match (capture.redacted, capture.complete) {
         (true, _) => "redacted, so it can neither verify nor be resent",
         (false, Some(false)) => {
@@ -178,7 +179,8 @@ fn write_timeline(page: &Page<'_>, out: &mut impl Write) -> io::Result<()> {
     ];
     let known: u64 = steps.iter().filter_map(|(_, took)| *took).sum();
     let rest = ("network, waits", total.checked_sub(known));
-    page.write_title(&format!("timeline: {} in all", duration(total)), out)?;
+    let title = format!("timeline: {} in all", duration(total));
+    page.style().title(&title, out)?;
     for (label, took) in steps.into_iter().chain([rest]) {
         let Some(took) = took else {
             continue;

@@ -3,11 +3,11 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::api::{Api, ApiError, escaped, read};
 use super::delivery::{Delivery, List};
 use super::list::nothing_found;
 use super::query::Filter;
 use crate::cli::Error;
+use crate::cli::api::{Api, ApiError, escaped, read};
 use crate::cli::terminal::{Text, printable};
 
 /// Most deliveries of one search.

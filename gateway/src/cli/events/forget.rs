@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
-use super::Connection;
-use super::api::read;
 use super::delivery::Forgotten;
 use super::find;
 use crate::cli::Error;
+use crate::cli::api::{Connection, read};
 use crate::cli::terminal::{printable, printable_json};
 
 /// Forgets an event, so that its next delivery is forwarded and not answered as a duplicate. The

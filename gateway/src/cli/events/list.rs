@@ -5,13 +5,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Connection;
-use super::api::read;
 use super::delivery::List;
-use super::human::Time;
 use super::query::Filter;
 use super::rows::{Rows, day};
 use crate::cli::Error;
+use crate::cli::api::{Connection, read};
+use crate::cli::human::Time;
 use crate::cli::terminal::printable_json;
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::api::escaped;
+use crate::cli::api::with_query;
 
 /// Which deliveries to print. All filters must match.
 #[derive(Clone, Debug, Default, Args)]
@@ -46,16 +46,13 @@ impl Filter {
             ("reason", &self.reason),
             ("q", &self.search),
         ];
-        let filters = filters.into_iter().filter_map(|(name, value)| {
-            let value = value.as_ref().filter(|value| !value.is_empty())?;
-            Some(format!("{name}={}", escaped(value)))
-        });
-        let more = more.iter().map(|(name, value)| format!("{name}={value}"));
-        let query: Vec<String> = filters.chain(more).collect();
-        match query.is_empty() {
-            true => path.to_owned(),
-            false => format!("{path}?{}", query.join("&")),
-        }
+        let more: Vec<_> = more
+            .iter()
+            .map(|(name, n)| (*name, n.to_string()))
+            .collect();
+        let filters = filters.map(|(name, value)| (name, value.as_deref()));
+        let more = more.iter().map(|(name, n)| (*name, Some(&**n)));
+        with_query(path, filters.into_iter().chain(more))
     }
 }
 

@@ -6,15 +6,14 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::Connection;
-use super::api::read;
 use super::delivery::Resent;
 use super::find;
 use crate::cli::Error;
+use crate::cli::api::{Connection, read};
 use crate::cli::terminal::printable_json;
 
-/// Sends a captured delivery to the upstream again, with the header hookgate-resent: true. The
-/// token needs may = "act"
+/// Sends a captured delivery to the upstream again, with the header hookgate-resent: true. A
+/// delivery in the queue becomes due at once. The token needs may = "act"
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(flatten)]
@@ -34,6 +33,13 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Error> {
     let mut out = io::stdout().lock();
     match options.connection.json {
         true => writeln!(out, "{}", printable_json(&value))?,
+        false if resent.entry.is_some() => {
+            let entry = resent.entry.unwrap_or_default();
+            writeln!(
+                out,
+                "the delivery is entry {entry} of the queue, and is due now"
+            )?;
+        }
         false => {
             let (outcome, new) = (&resent.outcome, &resent.request_id);
             let status = resent.status.map(|status| format!(", status {status}"));

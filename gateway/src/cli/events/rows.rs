@@ -1,7 +1,7 @@
 //! The rows of deliveries that `list`, `show` and `tail` print.
 
 use super::delivery::Delivery;
-use super::human::{Time, duration};
+use crate::cli::human::{Time, duration};
 use crate::cli::terminal::{Colour, Colours, Column, Rank, Table, output_width};
 
 /// The width from which on a row has the whole request id, and not only its end.
@@ -159,7 +159,7 @@ pub(super) fn colour(outcome: &str) -> Option<Colour> {
         "forwarded" => Some(Colour::Green),
         "duplicate" | "busy" => Some(Colour::Yellow),
         "refused" | "failed" => Some(Colour::Red),
-        "handshake" => Some(Colour::Cyan),
+        "handshake" | "queued" => Some(Colour::Cyan),
         _ => None,
     }
 }

@@ -1,8 +1,7 @@
 //! `hookgate events show`: one delivery in full.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,17 +10,16 @@ use hookgate_gate::Clock;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::Connection;
-use super::api::{Api, ApiError, read};
-use super::body;
-use super::delivery::{Capture, Detail, Explanation, List};
+use super::delivery::{Detail, Explanation, List};
 use super::explanation;
 use super::facts;
 use super::find::{Found, find, path};
 use super::list::write_list;
 use super::rows::Rows;
 use crate::cli::Error;
-use crate::cli::terminal::{Colour, Colours, Text, output_width, printable, printable_json};
+use crate::cli::api::{Api, ApiError, Connection, read};
+use crate::cli::captured_request::{Style, save};
+use crate::cli::terminal::{Colours, output_width, printable, printable_json};
 
 /// Shows one delivery. The id is that of the request, of the event, or the unsigned one of the
 /// delivery. If several deliveries have it, they are listed
@@ -66,7 +64,8 @@ pub(super) async fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode
     let detail: Detail = read(value.clone())?;
     let explanation = options.explanation(&api, &detail).await?;
     if let Some(file) = &options.save {
-        save(&api, &detail, file).await?;
+        let path = format!("{}/capture", path(detail.delivery.request_id.raw()));
+        save(&api, &path, file).await?;
     }
     let mut out = io::stdout().lock();
     if options.connection.json {
@@ -138,79 +137,29 @@ impl Options {
     }
 }
 
-/// Writes the capture of a delivery to the new file `file`, which only its owner can read.
-async fn save(api: &Api, detail: &Detail, file: &Path) -> Result<(), Error> {
-    let path = format!("{}/capture", path(detail.delivery.request_id.raw()));
-    let capture = api.download(&path).await?;
-    write_new(file, &capture).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AlreadyExists => "; the command does not overwrite a file",
-            _ => "",
-        };
-        Error::new(format!(
-            "--save: cannot write {}: {error}{hint}",
-            file.display()
-        ))
-    })
-}
-
-fn write_new(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut written = options.open(file)?;
-    let result = written.write_all(bytes).and_then(|()| written.sync_all());
-    if result.is_err() {
-        // Half a capture would be worse than none. The error of the write is the one to report.
-        let _: io::Result<()> = std::fs::remove_file(file);
-    }
-    result
-}
-
 impl Page<'_> {
     /// Writes the page.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         facts::write(self, out)?;
         if let Some(capture) = &self.detail.capture {
-            self.write_capture(capture, out)?;
+            capture.write(self.style(), self.with_body, out)?;
         }
         if let Some(explanation) = self.explanation {
-            self.write_title("explanation", out)?;
+            self.style().title("explanation", out)?;
             explanation::write(explanation, self.width, out)?;
         }
         if let Some(command) = &self.detail.verify_command {
-            self.write_title("verify it yourself", out)?;
+            self.style().title("verify it yourself", out)?;
             writeln!(out, "  {command}")?;
         }
         Ok(())
     }
 
-    /// Writes the title of a section.
-    pub(super) fn write_title(&self, title: &str, out: &mut impl Write) -> io::Result<()> {
-        let title = self.colours.paint(Some(Colour::Cyan), title);
-        writeln!(out, "\n{title}")
-    }
-
-    fn write_capture(&self, capture: &Capture, out: &mut impl Write) -> io::Result<()> {
-        self.write_title("request", out)?;
-        let unknown = Text::from("(the target is not known)".to_owned());
-        let target = capture.target.as_ref().unwrap_or(&unknown);
-        writeln!(out, "  {} {target}", capture.method)?;
-        for (name, value) in &capture.headers {
-            writeln!(out, "  {name}: {value}")?;
+    /// Returns how sections are written.
+    pub(super) fn style(&self) -> Style {
+        Style {
+            width: self.width,
+            colours: self.colours,
         }
-        let Some(captured) = &capture.body else {
-            return Ok(());
-        };
-        if self.with_body {
-            self.write_title("body", out)?;
-            return body::write(captured, self.width, out);
-        }
-        if captured.bytes > 0 {
-            let size = super::human::size(captured.bytes);
-            writeln!(out, "\n  the body has {size}; --body prints it")?;
-        }
-        Ok(())
     }
 }

@@ -9,13 +9,12 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::Connection;
-use super::api::{Api, ApiError, read};
 use super::delivery::{Batch, Delivery, List};
 use super::query::Filter;
 use super::rows::Rows;
 use super::sse::Parser;
 use crate::cli::Error;
+use crate::cli::api::{Api, ApiError, Connection, read};
 use crate::cli::client::Reply;
 use crate::cli::terminal::printable_json;
 

@@ -13,6 +13,7 @@ mod mark;
 pub(super) mod redaction;
 mod source;
 mod store;
+mod stored_request;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) use self::files::{CaptureFiles, CaptureWriter, OpenCaptureDirError};
 pub(crate) use self::mark::{CaptureKind, CaptureMark};
 pub(crate) use self::source::CapturedSource;
 pub(crate) use self::store::Captures;
+pub(crate) use self::stored_request::{StoredRequest, shown_event_id};
 use crate::config::CaptureScope;
 
 /// A request as it arrived, with the secrets that a capture leaves out.

@@ -11,14 +11,22 @@ use crate::inspector::Inspector;
 pub(crate) enum Act {
     Resend,
     Forget,
+    /// Makes queued deliveries due now.
+    Retry,
+    /// Deletes queued deliveries.
+    Drop,
 }
 
 impl Act {
+    const ALL: [Self; 4] = [Self::Resend, Self::Forget, Self::Retry, Self::Drop];
+
     /// Returns the name in metrics and logs.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Resend => "resend",
             Self::Forget => "forget",
+            Self::Retry => "retry",
+            Self::Drop => "drop",
         }
     }
 }
@@ -29,7 +37,7 @@ pub(crate) enum ActResult {
     Done,
     /// The gateway refused it, and nothing has changed.
     Refused,
-    /// The upstream or the replay store failed.
+    /// The upstream, the replay store or the queue failed.
     Failed,
 }
 
@@ -74,11 +82,11 @@ impl InspectorMetrics {
             )?,
             acts: registrar.counters(
                 "hookgate_inspector_acts_total",
-                "Resends and forgotten events by result: done, refused or failed.",
+                "Acts of operators by result: done, refused or failed.",
                 &["act", "result"],
             )?,
         };
-        for act in [Act::Resend, Act::Forget] {
+        for act in Act::ALL {
             for result in [ActResult::Done, ActResult::Refused, ActResult::Failed] {
                 metrics.act(act, result);
             }

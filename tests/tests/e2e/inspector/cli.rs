@@ -12,10 +12,15 @@ use super::{OPS, SUPPORT, deliver, deliver_forged, deliveries, start};
 
 /// Returns the command `hookgate events` for a gateway, with the token that may act.
 pub(super) fn command(gateway: &Gateway, arguments: &[&str]) -> Command {
+    api_command(gateway, "events", arguments)
+}
+
+/// Returns a command that uses the API of a gateway, with the token that may act.
+pub(crate) fn api_command(gateway: &Gateway, name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     let admin = format!("http://{}", gateway.admin());
     command
-        .arg("events")
+        .arg(name)
         .args(arguments)
         .args(["--token", "env:TOKEN", "--admin", &admin])
         .env("TOKEN", OPS)
@@ -24,7 +29,7 @@ pub(super) fn command(gateway: &Gateway, arguments: &[&str]) -> Command {
 }
 
 /// Runs `hookgate events` with the token that may act.
-pub(super) fn events(gateway: &Gateway, arguments: &[&str]) -> Output {
+pub(crate) fn events(gateway: &Gateway, arguments: &[&str]) -> Output {
     run(command(gateway, arguments))
 }
 
@@ -40,21 +45,21 @@ fn run(mut command: Command) -> Output {
 }
 
 /// Returns standard output followed by standard error.
-pub(super) fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8(all).expect("the output is UTF-8")
 }
 
 /// Returns the output of a command that succeeds.
 #[track_caller]
-pub(super) fn success(output: &Output) -> String {
+pub(crate) fn success(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}", text(output));
     text(output)
 }
 
 /// Returns the output of a command that fails with exit code 1.
 #[track_caller]
-pub(super) fn failure(output: &Output) -> String {
+pub(crate) fn failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{}", text(output));
     text(output)
 }

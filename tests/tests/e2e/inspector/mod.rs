@@ -4,7 +4,7 @@ mod access;
 mod acts;
 mod api;
 mod captures;
-mod cli;
+pub(crate) mod cli;
 mod cli_acts;
 mod overrides;
 mod search;
@@ -25,12 +25,12 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 /// A token that may act.
-const OPS: &str = "ops-token-0123456789abcdef";
+pub(crate) const OPS: &str = "ops-token-0123456789abcdef";
 /// A token that may only read.
-const SUPPORT: &str = "support-token-0123456789abcdef";
+pub(crate) const SUPPORT: &str = "support-token-0123456789abcdef";
 
 /// Adds the inspector to a gateway, with `lines` in its table.
-fn with_inspector(builder: GatewayBuilder, lines: &str) -> GatewayBuilder {
+pub(crate) fn with_inspector(builder: GatewayBuilder, lines: &str) -> GatewayBuilder {
     builder
         .table(&format!(
             "[inspector]\ntokens = [{{ name = \"ops\", from = \"env:OPS_TOKEN\", may = \"act\" }}, \
@@ -49,7 +49,7 @@ async fn start(lines: &str) -> (Gateway, Upstream) {
 
 /// A request to the admin address, with the token [`OPS`].
 #[derive(Clone, Debug)]
-struct ApiCall {
+pub(crate) struct ApiCall {
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -57,7 +57,7 @@ struct ApiCall {
 }
 
 impl ApiCall {
-    fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         let call = Self {
             method: Method::GET,
             path: path.to_owned(),
@@ -67,18 +67,24 @@ impl ApiCall {
         call.token(OPS)
     }
 
-    fn post(path: &str, body: &Value) -> Self {
+    pub(crate) fn post(path: &str, body: &Value) -> Self {
         let mut call = Self::get(path).header("content-type", "application/json");
         call.method = Method::POST;
         call.body = body.to_string().into();
         call
     }
 
-    fn token(self, token: &str) -> Self {
+    pub(crate) fn delete(path: &str) -> Self {
+        let mut call = Self::get(path);
+        call.method = Method::DELETE;
+        call
+    }
+
+    pub(crate) fn token(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    fn header(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         let value = value.parse().expect("the value is visible ASCII");
         self.headers.insert(name, value);
         self
@@ -89,7 +95,7 @@ impl ApiCall {
         self
     }
 
-    async fn send(&self, gateway: &Gateway) -> ReceivedResponse {
+    pub(crate) async fn send(&self, gateway: &Gateway) -> ReceivedResponse {
         let body = Full::new(self.body.clone()).map_err(|never| match never {});
         let mut request = Request::new(body.boxed());
         *request.method_mut() = self.method.clone();
@@ -119,14 +125,14 @@ impl ApiCall {
     }
 
     /// Sends the request, and returns the JSON of a successful response.
-    async fn json(&self, gateway: &Gateway) -> Value {
+    pub(crate) async fn json(&self, gateway: &Gateway) -> Value {
         let response = self.send(gateway).await;
         assert_eq!(response.status, StatusCode::OK, "{response:?}");
         serde_json::from_slice(&response.body).expect("the body is JSON")
     }
 
     /// Sends the request, and checks the status of its problem document. Returns the detail.
-    async fn problem(&self, gateway: &Gateway, status: StatusCode) -> String {
+    pub(crate) async fn problem(&self, gateway: &Gateway, status: StatusCode) -> String {
         let response = self.send(gateway).await;
         assert_eq!(response.status, status, "{self:?} {response:?}");
         assert_eq!(response.headers["content-type"], "application/problem+json");
@@ -138,7 +144,7 @@ impl ApiCall {
 }
 
 /// Waits until the list with `query` has `count` deliveries, and returns them, the newest first.
-async fn deliveries(gateway: &Gateway, query: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn deliveries(gateway: &Gateway, query: &str, count: usize) -> Vec<Value> {
     let start = Instant::now();
     loop {
         let list = ApiCall::get(&format!("/api/deliveries?{query}"))
@@ -155,7 +161,7 @@ async fn deliveries(gateway: &Gateway, query: &str, count: usize) -> Vec<Value> 
 }
 
 /// Sends a genuine delivery of the event `id`.
-async fn deliver(gateway: &Gateway, id: &str) -> ReceivedResponse {
+pub(crate) async fn deliver(gateway: &Gateway, id: &str) -> ReceivedResponse {
     send(
         gateway.address(),
         TestProvider::named("beatapi").delivery(id),

@@ -296,14 +296,16 @@ fn the_help_fits_80_columns() {
     command.build();
     let help = command.render_long_help().to_string();
     assert!(help.lines().all(|line| width(line) <= 80), "{help}");
-    let events = command
-        .find_subcommand_mut("events")
-        .expect("the command exists");
-    assert_eq!(events.get_subcommands().count(), 6);
-    for command in events.get_subcommands_mut() {
-        for help in [command.render_help(), command.render_long_help()] {
-            let help = help.to_string();
-            assert!(help.lines().all(|line| width(line) <= 80), "{help}");
+    for (name, count) in [("events", 6), ("queue", 6)] {
+        let group = command
+            .find_subcommand_mut(name)
+            .expect("the command exists");
+        assert_eq!(group.get_subcommands().count(), count);
+        for command in group.get_subcommands_mut() {
+            for help in [command.render_help(), command.render_long_help()] {
+                let help = help.to_string();
+                assert!(help.lines().all(|line| width(line) <= 80), "{help}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::cli::Error;
-use crate::cli::events::api::{Api, ApiError};
+use crate::cli::api::{Api, ApiError};
 use crate::cli::events::find::{self, Found, find, request_id};
 
 /// A server that responds to each request with the next response, and records the requests.

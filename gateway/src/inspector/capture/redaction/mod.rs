@@ -32,7 +32,7 @@ use crate::inspector::compact::FactHeaders;
 use crate::inspector::record::DeliveryRecord;
 
 /// The text in place of a redacted value.
-const REDACTED: &str = "[redacted]";
+pub(super) const REDACTED: &str = "[redacted]";
 /// Headers that are always removed.
 const SECRET_HEADERS: [HeaderName; 14] = [
     AUTHORIZATION,

@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 use hookgate_core::UnixTime;
 
-use crate::cli::terminal::printable;
+use super::terminal::printable;
 
 /// Returns a duration in microseconds, microseconds to hours, with at most three digits.
 pub(super) fn duration(microseconds: u64) -> String {

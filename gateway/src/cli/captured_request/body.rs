@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::delivery::Body;
-use super::human::size;
+use super::Body;
+use crate::cli::human::size;
 use crate::cli::terminal::printable_lines;
 
 /// Writes the body. Text is shown as it is, with hidden characters escaped; other bytes are shown

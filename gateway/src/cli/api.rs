@@ -1,8 +1,9 @@
-//! The client of the inspector API.
+//! The client of the inspector API, for `hookgate events` and `hookgate queue`.
 
 use std::fmt::{self, Display};
 
 use bytes::Bytes;
+use clap::Args;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,9 +11,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::cli::Error;
-use crate::cli::client::{Client, ClientError, Framing, Reply};
-use crate::cli::terminal::Text;
+use super::Error;
+use super::client::{Client, ClientError, Framing, Reply};
+use super::terminal::Text;
+use crate::config::SecretRef;
 
 /// The size limit of a JSON response.
 const MAX_JSON: usize = 32 << 20;
@@ -26,6 +28,41 @@ const MAX_PROBLEM: usize = 64 << 10;
 /// The characters that are escaped in a path segment and in a query: all but the unreserved ones
 /// (RFC 3986 §2.3), and the dot, because a segment `..` would name the parent.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
+/// The options that name the gateway.
+#[derive(Debug, Args)]
+pub(super) struct Connection {
+    /// Admin address
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    admin: Uri,
+
+    // clap does not parse the reference, because its message would repeat the text of the option,
+    // which may be the token itself.
+    /// The token of [inspector], as env:NAME or file:PATH
+    #[arg(long, value_name = "TOKEN")]
+    token: String,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Connection {
+    /// Reads the token, and prepares the client.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the token cannot be read, or if the address is not usable.
+    pub(super) fn open(&self) -> Result<Api, Error> {
+        let reference = SecretRef::parse(&self.token).ok_or_else(|| {
+            let expected = SecretRef::EXPECTED;
+            Error::new(format!("--token: expected {expected}"))
+        })?;
+        let token = reference.read_text();
+        let token = token.map_err(|fault| Error::new(format!("--token: {fault}")))?;
+        Api::new(&self.admin, &token)
+    }
+}
 
 /// The inspector API of one gateway.
 pub(super) struct Api {
@@ -109,6 +146,12 @@ impl Api {
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
         let body = Bytes::from(body.to_string());
         let reply = self.call(Method::POST, path, Some(body)).await?;
+        self.json(reply).await
+    }
+
+    /// Deletes the resource at `path`, and returns the response.
+    pub(super) async fn delete(&self, path: &str) -> Result<Value, ApiError> {
+        let reply = self.call(Method::DELETE, path, None).await?;
         self.json(reply).await
     }
 
@@ -203,6 +246,22 @@ fn has_type(headers: &HeaderMap, expected: &str) -> bool {
 /// Returns `text` as a segment of a path, or as a value of a query.
 pub(super) fn escaped(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+/// Returns `path` with a query that has the parameters with a value.
+pub(super) fn with_query<'q>(
+    path: &str,
+    parameters: impl IntoIterator<Item = (&'q str, Option<&'q str>)>,
+) -> String {
+    let parameters = parameters.into_iter().filter_map(|(name, value)| {
+        let value = value.filter(|value| !value.is_empty())?;
+        Some(format!("{name}={}", escaped(value)))
+    });
+    let query: Vec<String> = parameters.collect();
+    match query.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{}", query.join("&")),
+    }
 }
 
 /// Reads a response of the API into a type.

@@ -1,0 +1,96 @@
+//! The options that select entries.
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde_json::{Map, Value};
+
+use crate::cli::api::with_query;
+
+/// The states of an entry.
+const STATES: [&str; 4] = ["waiting", "in_flight", "dead", "delivered"];
+
+/// Which entries to use. All conditions must match.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Selection {
+    /// Only deliveries of this source
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+
+    /// Only deliveries of this tenant
+    #[arg(long, value_name = "NAME")]
+    pub(super) tenant: Option<String>,
+
+    /// Only this state: waiting, in_flight, dead or delivered
+    #[arg(
+        long,
+        value_name = "STATE",
+        hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(STATES)
+    )]
+    pub(super) state: Option<String>,
+
+    /// Only deliveries that this key has signed
+    #[arg(long, value_name = "ID")]
+    pub(super) key_id: Option<String>,
+
+    /// Only deliveries of the event with this signed id
+    #[arg(long, value_name = "ID")]
+    pub(super) event: Option<String>,
+}
+
+impl Selection {
+    /// Returns the path of the list, with `more` in its query.
+    pub(super) fn path(&self, more: &[(&str, &str)]) -> String {
+        let more = more.iter().map(|(name, value)| (*name, Some(*value)));
+        with_query("/api/queue", self.conditions().into_iter().chain(more))
+    }
+
+    /// Returns the body of an act on the selected entries. Without a condition, all entries are
+    /// selected.
+    pub(super) fn body(&self) -> Map<String, Value> {
+        let conditions = self.conditions().into_iter();
+        let mut body: Map<String, Value> = conditions
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
+            .collect();
+        if body.is_empty() {
+            body.insert("all".to_owned(), true.into());
+        }
+        body
+    }
+
+    fn conditions(&self) -> [(&'static str, Option<&str>); 5] {
+        [
+            ("source", self.source.as_deref()),
+            ("tenant", self.tenant.as_deref()),
+            ("state", self.state.as_deref()),
+            ("key_id", self.key_id.as_deref()),
+            ("event_id", self.event.as_deref()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_selection_is_a_query_or_a_body() {
+        let selection = Selection {
+            source: Some("a b&limit=1".to_owned()),
+            state: Some("dead".to_owned()),
+            ..Selection::default()
+        };
+        let path = selection.path(&[("limit", "5")]);
+        assert_eq!(
+            path,
+            "/api/queue?source=a%20b%26limit%3D1&state=dead&limit=5"
+        );
+        let body = json!({ "source": "a b&limit=1", "state": "dead" });
+        assert_eq!(Value::from(selection.body()), body);
+        let all = Selection::default();
+        assert_eq!(all.path(&[]), "/api/queue");
+        assert_eq!(Value::from(all.body()), json!({ "all": true }));
+    }
+}
