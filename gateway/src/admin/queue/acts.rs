@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hookgate_core::internal::ErrorChain;
-use hookgate_queue::{
-    Changed, EntryId, EntryInfo, EntryState, Page, QueueStats, QueueStore,
-};
+use hookgate_queue::{Changed, EntryId, EntryInfo, EntryState, Page, QueueStats, QueueStore};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -353,4 +351,3 @@ fn log_selection(
         "act on several queued deliveries"
     );
 }
-
