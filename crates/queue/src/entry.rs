@@ -196,16 +196,19 @@ pub enum FailureKind {
     Response,
     /// The process of the worker ended before it recorded a result.
     Lost,
+    /// The queue could not read the delivery, because its file is damaged.
+    Damaged,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Unreachable,
         Self::TimedOut,
         Self::BrokenOff,
         Self::Response,
         Self::Lost,
+        Self::Damaged,
     ];
 
     /// Returns the stable label of the kind, for stores, the API and metrics.
@@ -216,6 +219,7 @@ impl FailureKind {
             Self::BrokenOff => "broken_off",
             Self::Response => "response",
             Self::Lost => "lost",
+            Self::Damaged => "damaged",
         }
     }
 }

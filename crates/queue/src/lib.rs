@@ -15,13 +15,16 @@
 //! The queue delivers at least once. A process that ends between sending a delivery and
 //! recording the result sends the delivery once more.
 //!
-//! [`QueueStore`] is the trait of a queue, and [`Workers`] send its entries.
+//! [`QueueStore`] is the trait of a queue, and [`Workers`] send its entries. `DiskQueue` (feature
+//! `disk`) is a queue in a file.
 
 #![forbid(unsafe_code)]
 
 mod breaker;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "disk")]
+mod disk;
 mod entry;
 mod error;
 #[cfg(feature = "conformance")]
@@ -31,7 +34,15 @@ mod schedule;
 mod store;
 mod workers;
 
+#[cfg(feature = "disk")]
+pub use hookgate_sqlite::{Durability, OpenError};
+
 pub use self::breaker::{Breaker, BreakerEvent, BreakerState};
+#[cfg(all(feature = "disk", feature = "conformance"))]
+#[doc(hidden)]
+pub use self::disk::TestClock;
+#[cfg(feature = "disk")]
+pub use self::disk::{DiskQueue, DiskQueueBuilder};
 pub use self::entry::{
     Entry, EntryId, EntryInfo, EntryLease, EntryState, Failure, FailureKind, LeasedEntry, NewEntry,
 };

@@ -2,13 +2,10 @@
 //!
 //! `DiskStore` sends commands to the `Writer` thread, which writes them in batches through
 //! `Table`. The `Checkpointer` is a second thread that syncs the file. The writer keeps the
-//! row counts in `TableState` and finds rows through `Index`.
+//! row counts in `TableState` and finds rows through `KeyIndex`.
 
-mod checkpointer;
 mod clock;
-mod database;
-mod error;
-mod index;
+mod format;
 mod table;
 mod table_state;
 mod writer;
@@ -20,14 +17,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
+use hookgate_sqlite::{Checkpointer, Database, OpenErrorKind, spawn_writer};
+pub use hookgate_sqlite::{Durability, OpenError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use self::checkpointer::Checkpointer;
 use self::clock::Clock;
-use self::database::Database;
-pub use self::error::OpenError;
-use self::error::OpenErrorKind;
+use self::format::FORMAT;
 use self::writer::{Command, EntryCount, Writer, WriterConfig};
 use crate::notifier::{RECHECK_INTERVAL, SettlementNotifier};
 use crate::store::{Claim, ClaimOptions, Forgotten, Lease, ReplayStore, Settled, StoreError};
@@ -61,17 +57,6 @@ struct Inner {
     entry_count: Arc<EntryCount>,
     /// Dropping it ends the checkpointer.
     _alive: Arc<()>,
-}
-
-/// The failure that answered claims and settlements survive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Durability {
-    /// A crash or `kill -9` of the process.
-    #[default]
-    Process,
-    /// A loss of power as well. Each batch waits for the disk.
-    Power,
 }
 
 /// Builds a [`DiskStore`].
@@ -175,8 +160,9 @@ impl DiskStoreBuilder {
         let Database {
             writer,
             checkpointer,
+            path,
             log,
-        } = Database::open(folder, self.durability)?;
+        } = Database::open(folder, &FORMAT, self.durability)?;
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let notifier = Arc::new(SettlementNotifier::new());
         let entry_count = Arc::new(EntryCount::default());
@@ -189,14 +175,19 @@ impl DiskStoreBuilder {
             entry_count: Arc::clone(&entry_count),
             commits: Arc::clone(&commits),
         };
-        let checkpointer =
-            Checkpointer::new(checkpointer, log.clone(), commits, Arc::downgrade(&alive));
+        let checkpointer = Checkpointer::new(
+            FORMAT.name,
+            checkpointer,
+            log,
+            commits,
+            Arc::downgrade(&alive),
+        );
         let writer = Writer::new(writer, folder.to_owned(), config)
-            .map_err(|error| OpenError::new(&log, error))?;
+            .map_err(|error| OpenError::new(&path, &FORMAT, error))?;
         checkpointer
             .spawn()
-            .and_then(|()| writer.spawn(commands))
-            .map_err(|error| OpenError::new(&log, OpenErrorKind::Thread(error)))?;
+            .and_then(|()| spawn_writer("hookgate-disk", writer, commands))
+            .map_err(|error| OpenError::new(&path, &FORMAT, OpenErrorKind::Thread(error)))?;
         Ok(DiskStore(Arc::new(Inner {
             commands: sender,
             notifier,

@@ -4,16 +4,15 @@
 use std::collections::HashMap;
 
 use hookgate_core::ReplayKey;
+use hookgate_sqlite::{IMMEDIATE, KeyIndex};
 use rusqlite::{Connection, Row, params};
 
-use super::database::IMMEDIATE;
-use super::index::Index;
 use crate::store::SourceQuota;
 
 /// The index, the row counts and the position of the sweep.
 #[derive(Debug)]
 pub(super) struct TableState {
-    pub(super) index: Index,
+    pub(super) index: KeyIndex,
     pub(super) counts: RowCounts,
     sweep: Sweep,
 }
@@ -54,7 +53,7 @@ impl TableState {
     /// Reads the index and the counts from the table.
     pub(super) fn load(database: &Connection) -> rusqlite::Result<Self> {
         let mut state = Self {
-            index: Index::new(),
+            index: KeyIndex::new(),
             counts: RowCounts::default(),
             sweep: Sweep::default(),
         };

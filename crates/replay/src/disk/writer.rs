@@ -4,17 +4,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use rusqlite::{Connection, ErrorCode};
-use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use hookgate_sqlite::{BatchWriter, IMMEDIATE, WriteError};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
 
 use super::clock::Clock;
-use super::database::{IMMEDIATE, check_writable};
-use super::error::WriteError;
+use super::format::FORMAT;
 use super::table::Table;
 use super::table_state::TableState;
 use crate::notifier::SettlementNotifier;
@@ -53,12 +51,6 @@ enum CommandResult {
     Forgotten(Forgotten),
     RecordedDone,
 }
-
-/// The maximum number of commands in one transaction.
-const MAX_BATCH: usize = 256;
-
-/// How often the writer reads a few rows and deletes the expired ones.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The number of rows that one sweep reads.
 const SWEEP_ROWS: u32 = 512;
@@ -112,42 +104,10 @@ impl Writer {
         })
     }
 
-    /// Starts the thread. It ends when the store drops the sender of `commands`.
-    pub(super) fn spawn(mut self, commands: mpsc::Receiver<Command>) -> std::io::Result<()> {
-        // The thread needs a runtime only to receive with a time limit.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()?;
-        thread::Builder::new()
-            .name("hookgate-disk".to_owned())
-            .spawn(move || self.run(&runtime, commands))?;
-        Ok(())
-    }
-
-    fn run(&mut self, runtime: &Runtime, mut commands: mpsc::Receiver<Command>) {
-        let mut batch = Vec::with_capacity(MAX_BATCH);
-        let mut last_sweep = Instant::now();
-        loop {
-            let received = runtime.block_on(async {
-                let received = commands.recv_many(&mut batch, MAX_BATCH);
-                tokio::time::timeout(SWEEP_INTERVAL, received).await
-            });
-            match received {
-                Ok(0) => return,
-                Ok(_) => self.write(&mut batch),
-                Err(_elapsed) => {}
-            }
-            if last_sweep.elapsed() >= SWEEP_INTERVAL {
-                self.sweep(SWEEP_ROWS);
-                last_sweep = Instant::now();
-            }
-        }
-    }
-
     /// Writes a batch, and sends the replies after it is written.
-    fn write(&mut self, batch: &mut Vec<Command>) {
+    fn write_batch(&mut self, batch: &mut Vec<Command>) {
         let entries = self.state.counts.total;
-        if entries.saturating_add(MAX_BATCH as u64) > self.config.max_entries {
+        if entries.saturating_add(Self::MAX_BATCH as u64) > self.config.max_entries {
             self.sweep(SWEEP_ROWS_WHEN_FULL);
         }
         let before = self.state.counts_before();
@@ -164,25 +124,12 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let error = Arc::new(self.write_error(error));
+                let error = Arc::new(FORMAT.write_error(&self.folder, error));
                 for command in batch.drain(..) {
                     command.fail(&error);
                 }
             }
         }
-    }
-
-    /// Adds the operating system's reason, if the system does not allow writes.
-    fn write_error(&self, error: rusqlite::Error) -> WriteError {
-        let is_system_error = matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly)
-        );
-        if is_system_error && let Err(source) = check_writable(&self.folder) {
-            let folder = self.folder.clone();
-            return WriteError::Unwritable { folder, source };
-        }
-        WriteError::Sqlite(error)
     }
 
     fn execute(&mut self, batch: &[Command]) -> rusqlite::Result<Vec<CommandResult>> {
@@ -222,7 +169,7 @@ impl Writer {
                 // The caller was dropped, so no delivery would settle the lease.
                 if let Err(Ok(Claim::Granted(lease))) = reply.send(Ok(claim)) {
                     let (reply, _) = oneshot::channel();
-                    self.write(&mut vec![Command::Settle {
+                    self.write_batch(&mut vec![Command::Settle {
                         lease,
                         retention: None,
                         reply,
@@ -267,6 +214,22 @@ impl Writer {
         if self.state.counts.total != entries_before {
             self.config.commits.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl BatchWriter for Writer {
+    type Command = Command;
+
+    const MAX_BATCH: usize = 256;
+    const TICK_INTERVAL: Duration = Duration::from_millis(50);
+
+    fn write(&mut self, batch: &mut Vec<Command>) {
+        self.write_batch(batch);
+    }
+
+    /// Reads a few rows and deletes the expired ones.
+    fn tick(&mut self) {
+        self.sweep(SWEEP_ROWS);
     }
 }
 

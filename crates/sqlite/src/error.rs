@@ -1,4 +1,4 @@
-//! The errors of the disk store: [`OpenError`] at the start, [`WriteError`] later.
+//! The errors of a file: [`OpenError`] at the start, [`WriteError`] later.
 
 use std::error::Error;
 use std::fmt;
@@ -7,48 +7,75 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// A disk store could not be opened.
+use crate::database::FileFormat;
+
+/// A replay store or a queue on the disk could not be opened.
 #[derive(Debug)]
 pub struct OpenError {
     path: PathBuf,
+    format: &'static FileFormat,
     kind: OpenErrorKind,
 }
 
+/// Why a file could not be opened.
 #[derive(Debug)]
-pub(super) enum OpenErrorKind {
+#[non_exhaustive]
+pub enum OpenErrorKind {
+    /// The folder cannot be created.
     CreateFolder(io::Error),
+    /// The folder cannot be written.
     Unwritable(io::Error),
+    /// The folder is on a network file system of this name.
+    NetworkFileSystem(&'static str),
+    /// A thread cannot be started.
     Thread(io::Error),
     /// The file is not a database of hookgate.
     Foreign,
+    /// Another version of hookgate has written the file.
     Version {
+        /// The version of the file.
         found: i32,
+        /// The version that this hookgate writes.
         expected: i32,
     },
+    /// SQLite found a damaged page.
     Corrupt(rusqlite::Error),
     /// The integrity check failed with this report.
     FailedCheck(String),
     /// The file system does not support write-ahead logging. SQLite chose this journal mode.
     NoWriteAheadLog(String),
+    /// Another error of SQLite.
     Sqlite(rusqlite::Error),
 }
 
-/// A batch of claims and settlements could not be written.
+/// A batch could not be written.
 #[derive(Debug)]
-pub(super) enum WriteError {
+pub enum WriteError {
     /// The operating system does not allow writes to the folder. SQLite reports only that
     /// some operation failed; this error says why.
     Unwritable {
+        /// The folder.
         folder: PathBuf,
+        /// The reason of the operating system.
         source: io::Error,
     },
+    /// SQLite found a damaged page.
+    Corrupt {
+        /// What the operator can do.
+        advice: String,
+        /// The error of SQLite.
+        source: rusqlite::Error,
+    },
+    /// Another error of SQLite.
     Sqlite(rusqlite::Error),
 }
 
 impl OpenError {
-    pub(super) fn new(path: &Path, kind: impl Into<OpenErrorKind>) -> Self {
+    /// Creates the error of the file or folder `path`.
+    pub fn new(path: &Path, format: &'static FileFormat, kind: impl Into<OpenErrorKind>) -> Self {
         Self {
             path: path.to_owned(),
+            format,
             kind: kind.into(),
         }
     }
@@ -67,6 +94,7 @@ impl From<rusqlite::Error> for OpenErrorKind {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
+        let FileFormat { name, loss, .. } = self.format;
         match &self.kind {
             OpenErrorKind::CreateFolder(_) => {
                 write!(f, "{path}: the folder cannot be created")
@@ -75,24 +103,26 @@ impl fmt::Display for OpenError {
                 f,
                 "{path}: cannot be written; expected a writable folder on a local disk"
             ),
+            OpenErrorKind::NetworkFileSystem(file_system) => write!(
+                f,
+                "{path}: on the network file system {file_system}, where the locks of a {name} do \
+                 not work; expected a folder on a local disk"
+            ),
             OpenErrorKind::Thread(_) => {
-                write!(f, "{path}: cannot start a thread for the store")
+                write!(f, "{path}: cannot start a thread for the {name}")
             }
             OpenErrorKind::Foreign => write!(
                 f,
-                "{path}: not a file of hookgate's replay store; expected a folder that only \
-                 hookgate uses"
+                "{path}: not a file of hookgate's {name}; expected a folder that only hookgate uses"
             ),
             OpenErrorKind::Version { found, expected } => write!(
                 f,
                 "{path}: version {found}, written by another version of hookgate; expected \
-                 {expected}. Start the hookgate that wrote it, or configure another folder. A new \
-                 folder contains no events, so replays of recent deliveries pass once"
+                 {expected}. Start the hookgate that wrote it, or configure another folder. {loss}"
             ),
-            OpenErrorKind::Corrupt(_) => write_damaged(f, &self.path),
+            OpenErrorKind::Corrupt(_) => f.write_str(&self.format.damaged(&self.path)),
             OpenErrorKind::FailedCheck(report) => {
-                write_damaged(f, &self.path)?;
-                write!(f, ": {report}")
+                write!(f, "{}: {report}", self.format.damaged(&self.path))
             }
             OpenErrorKind::NoWriteAheadLog(mode) => write!(
                 f,
@@ -104,15 +134,6 @@ impl fmt::Display for OpenError {
     }
 }
 
-fn write_damaged(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
-    write!(
-        f,
-        "{}: damaged; restore a copy, or move the folder away (a new folder contains no events, \
-         so replays of recent deliveries pass once)",
-        path.display()
-    )
-}
-
 impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
@@ -120,7 +141,8 @@ impl Error for OpenError {
             | OpenErrorKind::Unwritable(error)
             | OpenErrorKind::Thread(error) => Some(error),
             OpenErrorKind::Corrupt(error) | OpenErrorKind::Sqlite(error) => Some(error),
-            OpenErrorKind::Foreign
+            OpenErrorKind::NetworkFileSystem(_)
+            | OpenErrorKind::Foreign
             | OpenErrorKind::Version { .. }
             | OpenErrorKind::FailedCheck(_)
             | OpenErrorKind::NoWriteAheadLog(_) => None,
@@ -134,6 +156,7 @@ impl fmt::Display for WriteError {
             Self::Unwritable { folder, .. } => {
                 write!(f, "{}: cannot be written", folder.display())
             }
+            Self::Corrupt { advice, .. } => f.write_str(advice),
             Self::Sqlite(error) => error.fmt(f),
         }
     }
@@ -143,6 +166,7 @@ impl Error for WriteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Unwritable { source, .. } => Some(source),
+            Self::Corrupt { source, .. } => Some(source),
             Self::Sqlite(error) => error.source(),
         }
     }

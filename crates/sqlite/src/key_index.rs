@@ -1,4 +1,4 @@
-//! [`Index`]: finds the row of a key, in memory.
+//! [`KeyIndex`]: finds the row of a key, in memory.
 
 use std::collections::HashMap;
 
@@ -14,21 +14,22 @@ use hookgate_core::ReplayKey;
 /// id above [`last_id`](Self::last_id) was added by another process. An entry of a row that
 /// another process has removed stays until [`prune`](Self::prune) finds it.
 #[derive(Debug)]
-pub(super) struct Index {
+pub struct KeyIndex {
     /// Several maps, because a large map takes long to grow.
     parts: Vec<HashMap<ReplayKey, i64>>,
     /// The greatest id in the index.
-    pub(super) last_id: i64,
+    pub last_id: i64,
     len: usize,
     /// The changes since the last [`confirm`](Self::confirm), each with the previous id.
     undo_log: Vec<(ReplayKey, Option<i64>)>,
     confirmed_last_id: i64,
 }
 
-impl Index {
+impl KeyIndex {
     const PARTS: usize = 1024;
 
-    pub(super) fn new() -> Self {
+    /// Creates an index without entries.
+    pub fn new() -> Self {
         Self {
             parts: vec![HashMap::new(); Self::PARTS],
             last_id: 0,
@@ -38,34 +39,43 @@ impl Index {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Returns the number of entries.
+    pub fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn get(&self, key: ReplayKey) -> Option<i64> {
+    /// Returns whether the index has no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Returns the id of the row of `key`.
+    pub fn get(&self, key: ReplayKey) -> Option<i64> {
         self.parts[part_of(key)].get(&key).copied()
     }
 
-    pub(super) fn insert(&mut self, key: ReplayKey, id: i64) {
+    /// Adds the entry of a row, or replaces the entry of its key.
+    pub fn insert(&mut self, key: ReplayKey, id: i64) {
         self.last_id = self.last_id.max(id);
         let previous = self.set(key, Some(id));
         self.undo_log.push((key, previous));
     }
 
-    pub(super) fn remove(&mut self, key: ReplayKey) {
+    /// Removes the entry of `key`.
+    pub fn remove(&mut self, key: ReplayKey) {
         let previous = self.set(key, None);
         self.undo_log.push((key, previous));
     }
 
     /// Makes the changes since the last call permanent, because their transaction committed.
-    pub(super) fn confirm(&mut self) {
+    pub fn confirm(&mut self) {
         self.undo_log.clear();
         self.confirmed_last_id = self.last_id;
     }
 
     /// Reverts the changes since the last [`confirm`](Self::confirm), because their
     /// transaction failed.
-    pub(super) fn roll_back(&mut self) {
+    pub fn roll_back(&mut self) {
         for (key, previous) in std::mem::take(&mut self.undo_log).into_iter().rev() {
             self.set(key, previous);
         }
@@ -73,7 +83,11 @@ impl Index {
     }
 
     /// Removes the entries without a row from one part of the index. `turn` selects the part.
-    pub(super) fn prune<E>(
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `row_exists`.
+    pub fn prune<E>(
         &mut self,
         turn: usize,
         mut row_exists: impl FnMut(i64) -> Result<bool, E>,
@@ -104,10 +118,16 @@ impl Index {
     }
 }
 
+impl Default for KeyIndex {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 fn part_of(key: ReplayKey) -> usize {
     // The key is a hash, so any of its bytes are evenly distributed.
     let [.., a, b] = *key.as_bytes();
-    usize::from(u16::from_be_bytes([a, b])) % Index::PARTS
+    usize::from(u16::from_be_bytes([a, b])) % KeyIndex::PARTS
 }
 
 #[cfg(test)]
@@ -120,7 +140,7 @@ mod tests {
 
     #[test]
     fn roll_back_reverts_unconfirmed_changes() {
-        let mut index = Index::new();
+        let mut index = KeyIndex::new();
         index.insert(key(1), 1);
         index.insert(key(2), 2);
         index.confirm();
@@ -141,12 +161,12 @@ mod tests {
 
     #[test]
     fn entries_without_a_row_are_pruned() {
-        let mut index = Index::new();
+        let mut index = KeyIndex::new();
         for number in 0..10_000_u16 {
             index.insert(key(u128::from(number)), i64::from(number));
         }
         index.confirm();
-        for turn in 0..Index::PARTS {
+        for turn in 0..KeyIndex::PARTS {
             let pruned = index.prune(turn, |id| Ok::<_, ()>(id % 2 == 0));
             assert_eq!(pruned, Ok(()));
         }

@@ -22,7 +22,11 @@ const COMMITS_PER_CHECKPOINT: u64 = 512;
 /// The size of the log, in bytes, at which the writers wait until it is empty.
 const MAX_LOG_SIZE: u64 = 64 << 20;
 
-pub(super) struct Checkpointer {
+/// Syncs the write-ahead log about once a second, and copies it into the file from time to time.
+#[derive(Debug)]
+pub struct Checkpointer {
+    /// What the file is, for the log.
+    name: &'static str,
     database: Connection,
     log: PathBuf,
     commits: Arc<AtomicU64>,
@@ -44,20 +48,25 @@ struct TickResult {
 
 /// Identifies the content of the log. The time of its last change differs if another process
 /// has written to it.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct LogVersion {
     commits: u64,
     modified: Option<SystemTime>,
 }
 
 impl Checkpointer {
-    pub(super) fn new(
+    /// Creates the checkpointer of a file. `name` says what the file is, for the log.
+    ///
+    /// `commits` counts the transactions of this process. The thread ends with `store_alive`.
+    pub fn new(
+        name: &'static str,
         database: Connection,
         log: PathBuf,
         commits: Arc<AtomicU64>,
         store_alive: Weak<()>,
     ) -> Self {
         Self {
+            name,
             database,
             log,
             commits,
@@ -70,7 +79,11 @@ impl Checkpointer {
     }
 
     /// Starts the thread. It ends when the store is dropped.
-    pub(super) fn spawn(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the operating system if the thread cannot be started.
+    pub fn spawn(mut self) -> io::Result<()> {
         thread::Builder::new()
             .name("hookgate-disk-sync".to_owned())
             .spawn(move || {
@@ -152,8 +165,10 @@ impl Checkpointer {
             tracing::warn!(
                 error = %ErrorChain(error),
                 %log,
-                "cannot sync the replay store to the disk; a loss of power may lose more events \
-                 than those of the last second"
+                "cannot sync the {} to the disk; a loss of power may lose more than the writes of \
+                 the last second",
+                self.name
+
             );
         }
         if let Err(error) = &result.checkpoint
@@ -162,8 +177,9 @@ impl Checkpointer {
             tracing::warn!(
                 error = %ErrorChain(error),
                 %log,
-                "cannot copy the log of the replay store into its file (checkpoint); the log \
-                 grows"
+                "cannot copy the log of the {} into its file (checkpoint); the log grows",
+                self.name
+
             );
         }
         self.is_sync_failing = result.sync.is_err();
@@ -187,7 +203,7 @@ mod tests {
             .unwrap();
         let database = Connection::open_with_flags(&path, flags).unwrap();
         let log = folder.path().join("events.db-wal");
-        Checkpointer::new(database, log, Arc::default(), Weak::new()).tick()
+        Checkpointer::new("store", database, log, Arc::default(), Weak::new()).tick()
     }
 
     #[test]

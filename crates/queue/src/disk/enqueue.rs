@@ -1,0 +1,218 @@
+//! Storing a delivery, and the space for it.
+
+use rusqlite::{Connection, params};
+
+use super::clock::millis;
+use super::content::Content;
+use super::format::state;
+use super::row::{failure_columns, held_keys, keys_blob};
+use super::table::Table;
+use crate::entry::{EntryId, EntryLease, NewEntry};
+use crate::error::EnqueueError;
+use crate::store::Enqueued;
+
+/// The space that an entry takes beside its texts, its envelope and its body: rows, indexes and
+/// unused parts of pages. Measured with bodies of 1 KiB.
+const OVERHEAD: usize = 512;
+
+/// The longest envelope and body. SQLite stores rows of up to 1 GB.
+const MAX_CONTENT: usize = 512 << 20;
+
+/// Why there is no space for a delivery.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NoSpace {
+    Full,
+    SourceFull,
+    TooLarge,
+}
+
+impl From<NoSpace> for EnqueueError {
+    fn from(no_space: NoSpace) -> Self {
+        match no_space {
+            NoSpace::Full => Self::Full,
+            NoSpace::SourceFull => Self::SourceFull,
+            NoSpace::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+impl Table<'_> {
+    pub(super) fn enqueue(
+        &mut self,
+        entry: &NewEntry,
+    ) -> rusqlite::Result<Result<Enqueued, NoSpace>> {
+        let nonce = entry.keys.is_empty().then(|| entry.token.cast_signed());
+        let keys = held_keys(&entry.keys, nonce);
+        for key in &keys {
+            if let Some(id) = self.holder(*key)? {
+                let id = EntryId(id.cast_unsigned());
+                return Ok(Ok(Enqueued::AlreadyStored(id)));
+            }
+        }
+        let usage = &mut self.state.usage;
+        let source = usage.id_or_insert(self.database, &entry.source)?;
+        let size = size(entry);
+        if let Err(no_space) = self.make_space(source, entry, size)? {
+            return Ok(Err(no_space));
+        }
+        let usage = &self.state.usage;
+        let is_first = [state::WAITING, state::IN_FLIGHT]
+            .into_iter()
+            .all(|state| usage.entries(source, state) == 0);
+        let lease = entry.lease_if_first.filter(|_| is_first);
+        let (state, due, attempts, token) = match lease {
+            Some(lease) => (
+                state::IN_FLIGHT,
+                lease,
+                entry.attempts.saturating_add(1),
+                random_token(self.database)?,
+            ),
+            None => (state::WAITING, entry.first_due, entry.attempts, 0),
+        };
+        let due = self.moment.now.saturating_add(millis(due));
+        let (kind, status, at) = failure_columns(entry.last_failure);
+        let system_now = self.moment.system_now;
+        let id = self
+            .database
+            .prepare_cached(
+                "INSERT INTO entries (source, state, due, lease, attempts, earlier, since, since_at,
+                   stored_at, revived, failure_kind, failure_status, failure_at, size, body_len,
+                   keys, nonce, tenant, event_id, key_id, request_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7, 0, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+                   ?16, ?17, ?18)",
+            )?
+            .insert(params![
+                source,
+                state,
+                due,
+                token,
+                attempts,
+                self.moment.now,
+                system_now,
+                kind,
+                status,
+                at,
+                size,
+                i64::try_from(entry.body.len()).unwrap_or(i64::MAX),
+                &keys_blob(&entry.keys)[..],
+                nonce,
+                entry.tenant,
+                entry.event_id,
+                entry.key_id,
+                entry.request_id,
+            ])?;
+        Content::insert(self.database, id, entry)?;
+        // A delivery without keys has no claim to confirm.
+        let rows = self.add_keys(id, &keys, nonce.is_some())?;
+        if nonce.is_none() {
+            self.state.unconfirmed.insert(id, rows);
+        }
+        self.state.usage.added(source, state, size);
+        let id = EntryId(id.cast_unsigned());
+        Ok(Ok(match lease {
+            Some(_) => {
+                let token = token.cast_unsigned();
+                Enqueued::Leased(EntryLease { id, token })
+            }
+            None => {
+                self.has_made_due = true;
+                Enqueued::Stored(id)
+            }
+        }))
+    }
+
+    /// Deletes copies of delivered entries until `entry` has space.
+    fn make_space(
+        &mut self,
+        source: i64,
+        entry: &NewEntry,
+        size: i64,
+    ) -> rusqlite::Result<Result<(), NoSpace>> {
+        let (max, max_per_source) = (self.limits.max_bytes, self.limits.max_bytes_per_source);
+        let content = entry.envelope.len().saturating_add(entry.body.len());
+        if size > max.min(max_per_source) || content > MAX_CONTENT {
+            return Ok(Err(NoSpace::TooLarge));
+        }
+        while self.state.usage.get(source).map_or(0, |usage| usage.bytes) + size > max_per_source {
+            if !self.delete_oldest_copy(source)? {
+                return Ok(Err(NoSpace::SourceFull));
+            }
+        }
+        while self.state.usage.bytes + size > max {
+            // The source with the most copies loses one.
+            let sources = self.state.usage.sources();
+            let copies = sources.map(|(id, usage)| (usage.entries[3], id)).max();
+            let deleted = match copies {
+                Some((1.., source)) => self.delete_oldest_copy(source)?,
+                _ => false,
+            };
+            if !deleted {
+                return Ok(Err(NoSpace::Full));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Deletes the oldest copy of a delivered entry. Returns `false` if the source has none.
+    fn delete_oldest_copy(&mut self, source: i64) -> rusqlite::Result<bool> {
+        if self.state.usage.entries(source, state::DELIVERED) == 0 {
+            return Ok(false);
+        }
+        self.delete_copies(source, i64::MAX, 1)
+            .map(|deleted| deleted > 0)
+    }
+
+    /// Deletes up to `max` copies of entries that were delivered up to the time `until`, oldest
+    /// first. Returns their number.
+    pub(super) fn delete_copies(
+        &mut self,
+        source: i64,
+        until: i64,
+        max: u32,
+    ) -> rusqlite::Result<u64> {
+        self.delete_ended(state::DELIVERED, source, until, max)
+    }
+
+    /// Deletes up to `max` entries of the state that have been in it since before `until`.
+    pub(super) fn delete_ended(
+        &mut self,
+        state: i64,
+        source: i64,
+        until: i64,
+        max: u32,
+    ) -> rusqlite::Result<u64> {
+        let mut ids = self.database.prepare_cached(
+            "SELECT id FROM entries
+             WHERE state = ?1 AND state > 1 AND source = ?2 AND due <= ?3 ORDER BY due LIMIT ?4",
+        )?;
+        let ids = ids.query_map(params![state, source, until, max], |row| row.get(0))?;
+        let mut deleted = 0;
+        for id in ids.collect::<rusqlite::Result<Vec<i64>>>()? {
+            if let Some(row) = self.entry(id)? {
+                self.remove(&row)?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// Returns the space that an entry uses.
+fn size(entry: &NewEntry) -> i64 {
+    let texts = [
+        entry.tenant.as_deref().unwrap_or_default(),
+        entry.event_id.as_deref().unwrap_or_default(),
+        &entry.key_id,
+        &entry.request_id,
+    ];
+    let texts: usize = texts.iter().map(|text| text.len()).sum();
+    let size = entry.envelope.len() + entry.body.len() + texts + 50 * entry.keys.len() + OVERHEAD;
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// Returns a token that differs from those of other processes too, and from 0.
+pub(super) fn random_token(database: &Connection) -> rusqlite::Result<i64> {
+    database
+        .prepare_cached("SELECT random() | 1")?
+        .query_row([], |row| row.get(0))
+}

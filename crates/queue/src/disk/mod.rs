@@ -1,0 +1,510 @@
+//! [`DiskQueue`]: a queue in a SQLite file, for the processes of one machine.
+//!
+//! `DiskQueue` sends its calls to the `Writer` thread, which runs them in batches on `Table`. Two
+//! `Reader` threads answer what needs no write: one for the workers, one for the operator. The
+//! `Checkpointer` is a thread that syncs the file.
+
+mod call;
+mod clock;
+mod content;
+mod enqueue;
+mod format;
+mod operate;
+mod reader;
+mod row;
+mod table;
+mod usage;
+mod work;
+mod writer;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use hookgate_core::ReplayKey;
+use hookgate_sqlite::{Checkpointer, Database, Durability, OpenError, OpenErrorKind, spawn_writer};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
+
+use self::call::{Call, CallError, Operation, Ticket};
+#[cfg(feature = "conformance")]
+#[doc(hidden)]
+pub use self::clock::TestClock;
+use self::clock::{ClockSource, QueueClock};
+use self::format::FORMAT;
+use self::reader::Reader;
+use self::table::Table;
+use self::work::Settlement;
+use self::writer::{Command, Writer, WriterConfig};
+use crate::entry::{Entry, EntryId, EntryInfo, EntryLease, Failure, LeasedEntry, NewEntry};
+use crate::error::{EnqueueError, QueueError};
+use crate::store::{
+    Changed, Due, Enqueued, EntryFilter, LeaseRequest, Page, QueueStats, QueueStore,
+};
+
+/// Stores deliveries in a SQLite file.
+///
+/// A thread of the queue writes simultaneous calls in one transaction. With
+/// [`Durability::Process`], the default, the operating system has a delivery before its sender is
+/// answered, so the delivery survives a crash and `kill -9` of the process. If the machine loses
+/// power, the deliveries of about the last second can be lost. With [`Durability::Power`] each
+/// batch waits for the disk.
+///
+/// Several processes of one machine can open the file, for example while one gateway takes over
+/// from another. A folder on a network file system is refused.
+///
+/// # Time
+///
+/// Attempts are due, and leases end, by the boot clock of the machine. Steps of the system clock
+/// change neither. After a reboot every lease has ended, and an entry waits for as long as it
+/// still had to. The age of an entry counts by the system clock for the time that the machine
+/// was off.
+///
+/// # Damage
+///
+/// When it is opened, the queue checks a file of up to 64 MiB completely. A larger file takes too
+/// long for that, so the queue reads only the keys of its entries. Each entry has a checksum of
+/// its facts and its bytes, which is compared when the entry is read. A damaged entry becomes a
+/// dead letter with the failure [`Damaged`](crate::FailureKind::Damaged), and the log says what to
+/// do; the other entries go on.
+///
+/// # Backup and move
+///
+/// [`backup`](Self::backup) copies the file while it is used, and so does `sqlite3 queue.db
+/// "VACUUM INTO 'copy.db'"`. A plain copy of a file in use is no backup, because the last writes
+/// are in `queue.db-wal`. To restore a copy, put it as `queue.db` into an empty folder. Entries
+/// that were delivered after the copy was made are then sent once more.
+///
+/// To move a queue to another machine, stop every process that uses the folder, and move the
+/// folder with all of its files. On the new machine every lease has ended.
+///
+/// Cheap to clone; clones share the file.
+#[derive(Clone)]
+pub struct DiskQueue(Arc<Inner>);
+
+struct Inner {
+    /// `None` while the queue is dropped.
+    commands: Option<mpsc::Sender<Command>>,
+    /// Disconnected when the writer has ended.
+    writer_ended: Mutex<std::sync::mpsc::Receiver<()>>,
+    /// Reads for workers, which must not wait for a long list.
+    work_reader: Reader,
+    /// Reads for the operator.
+    list_reader: Reader,
+    changed: Arc<Notify>,
+    path: PathBuf,
+    limits: Limits,
+    /// Dropping it ends the checkpointer.
+    _alive: Arc<()>,
+}
+
+/// Builds a [`DiskQueue`].
+#[derive(Clone, Debug)]
+pub struct DiskQueueBuilder {
+    durability: Durability,
+    max_bytes: u64,
+    max_bytes_per_source: Option<u64>,
+    keep_delivered: Duration,
+    clock: ClockSource,
+}
+
+/// The space of the queue, and how long copies stay.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    max_bytes: i64,
+    max_bytes_per_source: i64,
+    keep_delivered: Duration,
+}
+
+/// How long a call waits for the disk. Storing that takes longer has an unknown outcome.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a list may take.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a transaction waits for the lock while another process writes.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The number of calls that may wait for the writer. A longer queue means that the disk is too
+/// slow.
+const MAX_QUEUED_CALLS: usize = 16_384;
+
+/// The number of dead letters that one transaction deletes.
+const DEAD_PER_CALL: u32 = 512;
+
+const WRITER_ENDED: &str = "the thread that writes the queue has ended";
+
+/// How long a queue that is dropped waits for its last transaction.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl DiskQueue {
+    /// 10 GiB.
+    pub const DEFAULT_MAX_BYTES: u64 = 10 << 30;
+
+    /// Opens the queue in the folder `path`, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OpenError`] if the folder cannot be created or written, if it is on a network
+    /// file system, or if the file in it is damaged, was written by another version, or is not a
+    /// queue.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::builder().open(path)
+    }
+
+    /// Creates a builder for a queue with other settings.
+    pub fn builder() -> DiskQueueBuilder {
+        DiskQueueBuilder {
+            durability: Durability::default(),
+            max_bytes: Self::DEFAULT_MAX_BYTES,
+            max_bytes_per_source: None,
+            keep_delivered: Duration::ZERO,
+            clock: ClockSource::default(),
+        }
+    }
+
+    /// Copies the queue into the new file `to` while it is used. Blocks until the copy is
+    /// complete.
+    ///
+    /// The copy contains every entry that was stored before the call. Put it as `queue.db` into
+    /// an empty folder to open it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`QueueError`] if `to` exists or cannot be written, or if the queue is damaged.
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<(), QueueError> {
+        let to = to.as_ref();
+        hookgate_sqlite::create_private_file(to).map_err(QueueError::new)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let copy = || {
+            let database = Connection::open_with_flags(&self.0.path, flags)?;
+            database.busy_timeout(LOCK_TIMEOUT)?;
+            let to = to
+                .to_str()
+                .ok_or(rusqlite::Error::InvalidPath(to.to_owned()))?;
+            database.execute("VACUUM INTO ?1", [to])
+        };
+        copy().map_err(QueueError::new)?;
+        Ok(())
+    }
+
+    /// Sends a call to the writer and waits for its reply.
+    async fn call<T: Send + 'static>(
+        &self,
+        run: impl FnMut(&mut Table<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, CallError> {
+        self.call_or_undo(run, |_| None).await
+    }
+
+    /// Like [`call`](Self::call). `undo` returns what undoes the call if its caller has gone.
+    async fn call_or_undo<T: Send + 'static>(
+        &self,
+        run: impl FnMut(&mut Table<'_>) -> rusqlite::Result<T> + Send + 'static,
+        undo: fn(T) -> Option<Box<dyn Operation>>,
+    ) -> Result<T, CallError> {
+        let ticket = Ticket::default();
+        let (reply, replied) = oneshot::channel();
+        let call = Call {
+            ticket: ticket.clone(),
+            run,
+            result: None,
+            reply,
+            undo,
+        };
+        let sent = self.try_send(Command::Run(Box::new(call)));
+        sent.map_err(|error| CallError::NotDone(QueueError::new(error)))?;
+        match timeout(REPLY_TIMEOUT, replied).await {
+            Ok(Ok(result)) => result.map_err(CallError::from),
+            Ok(Err(_closed)) => Err(CallError::Unknown(QueueError::new(WRITER_ENDED))),
+            Err(_elapsed) => {
+                let error = QueueError::new(format!("the disk took longer than {REPLY_TIMEOUT:?}"));
+                Err(match ticket.take() {
+                    true => CallError::NotDone(error),
+                    false => CallError::Unknown(error),
+                })
+            }
+        }
+    }
+
+    fn try_send(&self, command: Command) -> Result<(), &'static str> {
+        let commands = self.0.commands.as_ref().ok_or(WRITER_ENDED)?;
+        commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => "too many writes are waiting: the disk does not keep up",
+            TrySendError::Closed(_) => WRITER_ENDED,
+        })
+    }
+
+    async fn settle(
+        &self,
+        lease: &EntryLease,
+        settlement: Settlement,
+    ) -> Result<Changed, QueueError> {
+        let lease = lease.clone();
+        let settled = self.call(move |table| table.settle(&lease, settlement));
+        Ok(settled.await?)
+    }
+}
+
+impl DiskQueueBuilder {
+    /// Sets the failure that stored deliveries survive. The default is [`Durability::Process`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets the space that the entries may use, in bytes. The default is
+    /// [`DiskQueue::DEFAULT_MAX_BYTES`]. A full queue refuses deliveries; it drops none.
+    ///
+    /// The file can be larger: it keeps free pages for later entries, and a log of up to about
+    /// 64 MiB.
+    #[must_use]
+    pub fn max_bytes(mut self, max_bytes: u64) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// Sets the space that the entries of one source may use, in bytes. The default is half of
+    /// `max_bytes`.
+    #[must_use]
+    pub fn max_bytes_per_source(mut self, max_bytes: u64) -> Self {
+        self.max_bytes_per_source = Some(max_bytes);
+        self
+    }
+
+    /// Sets how long copies of delivered entries stay. The default is zero: no copies.
+    ///
+    /// Copies are the first to go when space is short.
+    #[must_use]
+    pub fn keep_delivered(mut self, keep_delivered: Duration) -> Self {
+        self.keep_delivered = keep_delivered;
+        self
+    }
+
+    /// Sets a clock that a test changes.
+    #[cfg(feature = "conformance")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_test_clock(mut self, clock: Arc<TestClock>) -> Self {
+        self.clock = ClockSource { shift: clock };
+        self
+    }
+
+    /// Opens the queue in the folder `path`, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`DiskQueue::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<DiskQueue, OpenError> {
+        let folder = path.as_ref();
+        let database = Database::open(folder, &FORMAT, self.durability)?;
+        let path = database.path.clone();
+        self.start(folder, database)
+            .map_err(|kind| OpenError::new(&path, &FORMAT, kind))
+    }
+
+    /// Starts the threads.
+    fn start(self, folder: &Path, database: Database) -> Result<DiskQueue, OpenErrorKind> {
+        let limits = self.limits();
+        let Database {
+            writer,
+            checkpointer,
+            path,
+            log,
+        } = database;
+        writer.busy_timeout(LOCK_TIMEOUT)?;
+        writer.execute_batch("BEGIN IMMEDIATE")?;
+        let (clock, start) = QueueClock::open(&writer, self.clock)?;
+        writer.execute_batch("COMMIT")?;
+        let (sender, commands) = mpsc::channel(MAX_QUEUED_CALLS);
+        let commits = Arc::new(AtomicU64::new(0));
+        let changed = Arc::new(Notify::new());
+        let alive = Arc::new(());
+        let (ended, writer_ended) = std::sync::mpsc::channel();
+        let config = WriterConfig {
+            limits,
+            _ended: ended,
+            commits: Arc::clone(&commits),
+            changed: Arc::clone(&changed),
+        };
+        let writer = Writer::new(writer, folder.to_owned(), clock.clone(), start, config)?;
+        let readers = [Reader::open(folder)?, Reader::open(folder)?];
+        let spawn = || {
+            let alive = Arc::downgrade(&alive);
+            Checkpointer::new(FORMAT.name, checkpointer, log, commits, alive).spawn()?;
+            spawn_writer("hookgate-queue", writer, commands)?;
+            let [work, list] = readers;
+            let keep = limits.keep_delivered;
+            let work = Reader::spawn(work, folder, clock.clone(), keep)?;
+            Ok((work, Reader::spawn(list, folder, clock, keep)?))
+        };
+        let (work_reader, list_reader) = spawn().map_err(OpenErrorKind::Thread)?;
+        Ok(DiskQueue(Arc::new(Inner {
+            commands: Some(sender),
+            writer_ended: Mutex::new(writer_ended),
+            work_reader,
+            list_reader,
+            changed,
+            path,
+            limits,
+            _alive: alive,
+        })))
+    }
+
+    fn limits(&self) -> Limits {
+        let per_source = self.max_bytes_per_source.unwrap_or(self.max_bytes / 2);
+        let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        Limits {
+            max_bytes: bytes(self.max_bytes),
+            max_bytes_per_source: bytes(per_source),
+            keep_delivered: self.keep_delivered,
+        }
+    }
+}
+
+impl QueueStore for DiskQueue {
+    async fn enqueue(&self, entry: NewEntry) -> Result<Enqueued, EnqueueError> {
+        match self.call(move |table| table.enqueue(&entry)).await {
+            Ok(Ok(enqueued)) => Ok(enqueued),
+            Ok(Err(no_space)) => Err(no_space.into()),
+            Err(CallError::NotDone(error)) => Err(EnqueueError::NotStored(error)),
+            Err(CallError::Unknown(error)) => Err(EnqueueError::Unknown(error)),
+        }
+    }
+
+    fn confirm(&self, ids: &[EntryId]) {
+        // If the writer does not keep up, the entries are confirmed at the next start.
+        let _: Result<(), _> = self.try_send(Command::Confirm(ids.into()));
+    }
+
+    async fn unconfirmed(&self) -> Result<Vec<EntryInfo>, QueueError> {
+        let reader = &self.0.list_reader;
+        reader.read(LIST_TIMEOUT, |file| file.unconfirmed()).await
+    }
+
+    async fn due(&self) -> Result<Due, QueueError> {
+        let reader = &self.0.work_reader;
+        reader.read(REPLY_TIMEOUT, |file| file.due()).await
+    }
+
+    async fn lease(&self, request: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {
+        let LeaseRequest {
+            order, max, lease, ..
+        } = request;
+        let source: Box<str> = request.source.into();
+        let leased = self.call_or_undo(
+            move |table| table.lease(&source, order, max, lease),
+            // Without the worker that asked for them, the entries would wait for the end of
+            // their lease.
+            |leased| (!leased.is_empty()).then(|| put_back_all(leased)),
+        );
+        Ok(leased.await?)
+    }
+
+    async fn complete(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
+        self.settle(lease, Settlement::Complete).await
+    }
+
+    async fn retry_later(
+        &self,
+        lease: &EntryLease,
+        wait: Duration,
+        failure: Failure,
+    ) -> Result<Changed, QueueError> {
+        self.settle(lease, Settlement::RetryLater(wait, failure))
+            .await
+    }
+
+    async fn put_back(&self, lease: &EntryLease, wait: Duration) -> Result<Changed, QueueError> {
+        self.settle(lease, Settlement::PutBack(wait)).await
+    }
+
+    async fn bury(&self, lease: &EntryLease, failure: Failure) -> Result<Changed, QueueError> {
+        self.settle(lease, Settlement::Bury(failure)).await
+    }
+
+    async fn find_key(&self, key: ReplayKey) -> Result<Option<EntryInfo>, QueueError> {
+        Ok(self.call(move |table| table.find_key(key)).await?)
+    }
+
+    async fn entry(&self, id: EntryId) -> Result<Option<Entry>, QueueError> {
+        let reader = &self.0.list_reader;
+        reader.read(LIST_TIMEOUT, move |file| file.entry(id)).await
+    }
+
+    async fn list(&self, filter: &EntryFilter, page: Page) -> Result<Vec<EntryInfo>, QueueError> {
+        let (reader, filter) = (&self.0.list_reader, filter.clone());
+        reader
+            .read(LIST_TIMEOUT, move |file| file.list(&filter, page))
+            .await
+    }
+
+    async fn retry_now(&self, id: EntryId) -> Result<Changed, QueueError> {
+        Ok(self.call(move |table| table.retry_now(id)).await?)
+    }
+
+    async fn delete(&self, id: EntryId) -> Result<Changed, QueueError> {
+        Ok(self.call(move |table| table.delete(id)).await?)
+    }
+
+    async fn delete_dead(&self, age: Duration) -> Result<u64, QueueError> {
+        let mut total = 0;
+        loop {
+            let call = self.call(move |table| table.delete_dead(age, DEAD_PER_CALL));
+            match call.await? {
+                0 => return Ok(total),
+                deleted => total += deleted,
+            }
+        }
+    }
+
+    async fn stats(&self) -> Result<QueueStats, QueueError> {
+        let (reader, max_bytes) = (&self.0.list_reader, self.0.limits.max_bytes);
+        reader
+            .read(LIST_TIMEOUT, move |file| file.stats(max_bytes))
+            .await
+    }
+
+    fn changed(&self) -> impl Future<Output = ()> + Send {
+        self.0.changed.notified()
+    }
+}
+
+/// Returns the operation that makes leased entries wait again, as if they had not been leased.
+fn put_back_all(leased: Vec<LeasedEntry>) -> Box<dyn Operation> {
+    let (reply, _) = oneshot::channel();
+    Box::new(Call {
+        ticket: Ticket::default(),
+        run: move |table: &mut Table<'_>| {
+            let put_back = Settlement::PutBack(Duration::ZERO);
+            for entry in &leased {
+                table.settle(&entry.lease, put_back)?;
+            }
+            Ok(())
+        },
+        result: None,
+        reply,
+        undo: |()| None,
+    })
+}
+
+impl Drop for Inner {
+    /// Waits until the writer has written what was sent to it.
+    fn drop(&mut self) {
+        self.commands = None;
+        let _: Result<(), _> = self.writer_ended.get_mut().recv_timeout(END_TIMEOUT);
+    }
+}
+
+impl fmt::Debug for DiskQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskQueue")
+            .field("path", &self.0.path)
+            .finish_non_exhaustive()
+    }
+}

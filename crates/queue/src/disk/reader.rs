@@ -1,0 +1,301 @@
+//! [`Reader`]: a thread that reads the file, so that lists never delay the storing of deliveries.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use hookgate_sqlite::BUSY_TIMEOUT;
+use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
+use tokio::sync::oneshot;
+
+use super::clock::{Moment, QueueClock, millis};
+use super::content::{Content, DamagedEntry};
+use super::format::{FORMAT, state_number};
+use super::row::{COLUMNS, EntryRow};
+use super::usage::Usage;
+use crate::entry::{Entry, EntryId, EntryInfo, EntryState};
+use crate::error::QueueError;
+use crate::store::{Due, EntryFilter, Page, QueueStats, SourceStats};
+
+type Request = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// Sends requests to the thread. The thread ends when the reader is dropped.
+pub(super) struct Reader {
+    requests: mpsc::Sender<Request>,
+    folder: PathBuf,
+    clock: QueueClock,
+    keep_delivered: i64,
+}
+
+/// The tables at one moment.
+pub(super) struct Reading<'r> {
+    database: Transaction<'r>,
+    moment: Moment,
+    /// Copies that were delivered up to this time are old. The writer deletes them soon.
+    old_copies: i64,
+    file: &'r Path,
+}
+
+/// Why a request has no result.
+pub(super) enum ReadError {
+    Sqlite(rusqlite::Error),
+    Damaged(DamagedEntry),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Reader {
+    pub(super) fn open(folder: &Path) -> rusqlite::Result<Connection> {
+        let database = Connection::open(folder.join(FORMAT.file))?;
+        database.busy_timeout(BUSY_TIMEOUT)?;
+        database.execute_batch("PRAGMA query_only = 1")?;
+        Ok(database)
+    }
+
+    /// Starts the thread.
+    pub(super) fn spawn(
+        mut database: Connection,
+        folder: &Path,
+        clock: QueueClock,
+        keep_delivered: Duration,
+    ) -> io::Result<Self> {
+        let (sender, requests) = mpsc::channel::<Request>();
+        let run = move || {
+            for request in requests {
+                request(&mut database);
+            }
+        };
+        thread::Builder::new()
+            .name("hookgate-queue-read".to_owned())
+            .spawn(run)?;
+        Ok(Self {
+            requests: sender,
+            folder: folder.to_owned(),
+            clock,
+            keep_delivered: millis(keep_delivered),
+        })
+    }
+
+    /// Runs `read` on the thread, and waits up to `limit` for its result.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        read: impl FnOnce(&Reading<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let (reply, replied) = oneshot::channel();
+        let (clock, file) = (self.clock.clone(), self.folder.join(FORMAT.file));
+        let keep_delivered = self.keep_delivered;
+        let request = move |database: &mut Connection| {
+            if reply.is_closed() {
+                return;
+            }
+            let result = database.transaction().map_err(ReadError::from);
+            let result = result.and_then(|database| {
+                let moment = clock.moment();
+                read(&Reading {
+                    database,
+                    moment,
+                    old_copies: moment.now - keep_delivered,
+                    file: &file,
+                })
+            });
+            // The caller may have gone.
+            drop(reply.send(result));
+        };
+        const ENDED: &str = "the thread that reads the queue has ended";
+        let sent = self.requests.send(Box::new(request));
+        sent.map_err(|_| QueueError::new(ENDED))?;
+        match tokio::time::timeout(limit, replied).await {
+            Ok(Ok(result)) => result.map_err(|error| match error {
+                ReadError::Sqlite(error) => {
+                    QueueError::new(FORMAT.write_error(&self.folder, error))
+                }
+                ReadError::Damaged(error) => QueueError::new(error),
+            }),
+            Ok(Err(_)) => Err(QueueError::new(ENDED)),
+            Err(_) => Err(QueueError::new(format!(
+                "reading took longer than {limit:?}"
+            ))),
+        }
+    }
+}
+
+impl Reading<'_> {
+    pub(super) fn due(&self) -> Result<Due, ReadError> {
+        let mut earliest = self
+            .database
+            .prepare_cached("SELECT min(due) FROM entries WHERE source = ?1 AND state = 0")?;
+        // A lease that ends makes its entry due.
+        let mut lease_ends = self
+            .database
+            .prepare_cached("SELECT due, source FROM entries WHERE state = 1")?;
+        let mut due: Vec<(i64, i64)> = lease_ends
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let usage = Usage::load(&self.database)?;
+        for (source, _) in usage.sources().filter(|(_, source)| source.entries[0] > 0) {
+            let earliest: Option<i64> = earliest.query_row([source], |row| row.get(0))?;
+            due.extend(earliest.map(|due| (due, source)));
+        }
+        let (mut now, mut next) = (Vec::new(), None::<i64>);
+        for (due, source) in due {
+            if due > self.moment.now {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            } else if let Some(source) = usage.get(source)
+                && !now.contains(&source.name)
+            {
+                now.push(source.name.clone());
+            }
+        }
+        let next = next.map(|due| {
+            let wait = u64::try_from(due - self.moment.now).unwrap_or(0);
+            Duration::from_millis(wait)
+        });
+        Ok(Due::Known { now, next })
+    }
+
+    pub(super) fn entry(&self, id: EntryId) -> Result<Option<Entry>, ReadError> {
+        let query =
+            format!("SELECT {COLUMNS} FROM entries WHERE id = ?1 AND (state < 3 OR due > ?2)");
+        let row = self
+            .database
+            .prepare_cached(&query)?
+            .query_row([id.0.cast_signed(), self.old_copies], |row| {
+                EntryRow::read(row, self.moment)
+            })
+            .optional()?;
+        let Some(EntryRow { info, .. }) = row else {
+            return Ok(None);
+        };
+        match Content::read(&self.database, &info)? {
+            Some(Content { envelope, body }) => Ok(Some(Entry {
+                info,
+                envelope,
+                body,
+            })),
+            None => Err(ReadError::Damaged(DamagedEntry::new(id, self.file))),
+        }
+    }
+
+    pub(super) fn list(
+        &self,
+        filter: &EntryFilter,
+        page: Page,
+    ) -> Result<Vec<EntryInfo>, ReadError> {
+        let after = page.after.map_or(0, |id| id.0.cast_signed());
+        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+        let mut query =
+            format!("SELECT {COLUMNS} FROM entries WHERE id > ? AND (state < 3 OR due > ?)");
+        let mut values: Vec<&dyn ToSql> = vec![&after, &self.old_copies];
+        match filter.state {
+            // A lease that has ended counts as waiting before the writer ends it.
+            Some(EntryState::Waiting) => {
+                query.push_str(" AND (state = 0 OR state = 1 AND due <= ?)");
+                values.push(&self.moment.now);
+            }
+            Some(EntryState::InFlight) => {
+                query.push_str(" AND state = 1 AND due > ?");
+                values.push(&self.moment.now);
+            }
+            Some(state) => query.push_str(&format!(" AND state = {}", state_number(state))),
+            None => {}
+        }
+        let source = "source = (SELECT id FROM sources WHERE name = ?)";
+        for (condition, value) in [
+            (source, &filter.source),
+            ("tenant = ?", &filter.tenant),
+            ("key_id = ?", &filter.key_id),
+            ("event_id = ?", &filter.event_id),
+        ] {
+            if let Some(value) = value {
+                query.push_str(" AND ");
+                query.push_str(condition);
+                values.push(value);
+            }
+        }
+        query.push_str(" ORDER BY id LIMIT ?");
+        values.push(&limit);
+        let mut entries = self.database.prepare_cached(&query)?;
+        let entries = entries.query_map(&values[..], |row| EntryRow::read(row, self.moment))?;
+        let entries = entries.map(|row| row.map(|row| row.info));
+        Ok(entries.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub(super) fn unconfirmed(&self) -> Result<Vec<EntryInfo>, ReadError> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM entries
+             WHERE id IN (SELECT entry FROM keys WHERE confirmed = 0) ORDER BY id"
+        );
+        let mut entries = self.database.prepare(&query)?;
+        let entries = entries.query_map([], |row| EntryRow::read(row, self.moment))?;
+        let entries = entries.map(|row| row.map(|row| row.info));
+        Ok(entries.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub(super) fn stats(&self, max_bytes: i64) -> Result<QueueStats, ReadError> {
+        let usage = Usage::load(&self.database)?;
+        let mut sources = Vec::new();
+        for (id, source) in usage.sources() {
+            if source.entries.iter().all(|entries| *entries == 0) {
+                continue;
+            }
+            let ended = self.ended_leases(id)?;
+            let [waiting, in_flight, dead, delivered] = source.entries;
+            let [waiting, in_flight, dead, delivered] =
+                [waiting + ended, in_flight - ended, dead, delivered].map(i64::cast_unsigned);
+            let stats = SourceStats {
+                waiting,
+                in_flight,
+                dead,
+                delivered,
+                oldest: self.oldest(id)?,
+                bytes: source.bytes.cast_unsigned(),
+            };
+            sources.push((source.name.clone(), stats));
+        }
+        sources.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(QueueStats {
+            sources,
+            bytes: usage.bytes.cast_unsigned(),
+            max_bytes: max_bytes.cast_unsigned(),
+        })
+    }
+
+    /// Returns the number of leases that have ended and that the writer has not ended yet.
+    fn ended_leases(&self, source: i64) -> rusqlite::Result<i64> {
+        self.database
+            .prepare_cached(
+                "SELECT count(*) FROM entries WHERE state = 1 AND due <= ?2 AND source = ?1",
+            )?
+            .query_row([source, self.moment.now], |row| row.get(0))
+    }
+
+    /// Returns the age of the oldest entry of the source that waits or is in flight.
+    fn oldest(&self, source: i64) -> rusqlite::Result<Option<Duration>> {
+        // The age of a retried dead letter has started again, so its number does not show it.
+        let queries = [
+            "SELECT since, since_at FROM entries
+             WHERE source = ?1 AND state < 2 AND revived = 0 ORDER BY id LIMIT 1",
+            "SELECT since, since_at FROM entries
+             WHERE source = ?1 AND state < 2 AND revived = 1 ORDER BY since LIMIT 1",
+        ];
+        let mut oldest = None;
+        for query in queries {
+            let age = self
+                .database
+                .prepare_cached(query)?
+                .query_row([source], |row| {
+                    Ok(self.moment.age(row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            oldest = oldest.max(age);
+        }
+        Ok(oldest)
+    }
+}

@@ -1,0 +1,130 @@
+//! Reads rows of the table `entries`.
+
+use std::time::Duration;
+
+use hookgate_core::ReplayKey;
+use rusqlite::{Row, ffi};
+use smallvec::SmallVec;
+
+use super::clock::{Moment, millis_since_epoch, system_time};
+use super::format::{entry_state, failure_kind, failure_number};
+use crate::entry::{EntryId, EntryInfo, EntryState, Failure, FailureKind};
+
+/// The columns that [`EntryRow::read`] expects, in this order.
+pub(super) const COLUMNS: &str = "id, state, due, attempts, since, since_at, stored_at, \
+     failure_kind, failure_status, failure_at, body_len, keys, nonce, tenant, event_id, key_id, \
+     request_id, source, size, earlier, (SELECT name FROM sources WHERE sources.id = entries.source)";
+
+/// A row of the table `entries`.
+#[derive(Debug)]
+pub(super) struct EntryRow {
+    pub(super) info: EntryInfo,
+    /// The number of the source.
+    pub(super) source: i64,
+    /// The space that the entry uses.
+    pub(super) size: i64,
+    pub(super) nonce: Option<i64>,
+}
+
+impl EntryRow {
+    pub(super) fn read(row: &Row<'_>, moment: Moment) -> rusqlite::Result<Self> {
+        let (now, due) = (moment.now, row.get::<_, i64>(2)?);
+        let mut state = entry_state(row.get(1)?).ok_or_else(damaged_row)?;
+        let mut last_failure = read_failure(row)?;
+        // The writer has not ended this lease yet.
+        if state == EntryState::InFlight && due <= now {
+            state = EntryState::Waiting;
+            last_failure = Some(lost(moment, due));
+        }
+        let due_in = (state == EntryState::Waiting).then(|| {
+            let millis = u64::try_from(due - now).unwrap_or(0);
+            Duration::from_millis(millis)
+        });
+        let info = EntryInfo {
+            id: EntryId(row.get::<_, i64>(0)?.cast_unsigned()),
+            state,
+            keys: read_keys(row.get_ref(11)?.as_blob()?),
+            source: row.get(20)?,
+            tenant: row.get(13)?,
+            event_id: row.get(14)?,
+            key_id: row.get(15)?,
+            request_id: row.get(16)?,
+            stored_at: system_time(row.get(6)?),
+            age: moment.age(row.get(4)?, row.get(5)?),
+            attempts: row.get(3)?,
+            earlier_attempts: row.get(19)?,
+            due_in,
+            last_failure,
+            body_len: row.get::<_, i64>(10)?.cast_unsigned(),
+        };
+        Ok(Self {
+            info,
+            source: row.get(17)?,
+            size: row.get(18)?,
+            nonce: row.get(12)?,
+        })
+    }
+
+    /// Returns the keys that the queue holds for the entry. See [`held_keys`].
+    pub(super) fn held_keys(&self) -> SmallVec<[ReplayKey; 1]> {
+        held_keys(&self.info.keys, self.nonce)
+    }
+}
+
+/// Returns the keys that the queue holds for an entry while it is not delivered.
+///
+/// An entry without replay keys has one that is made of its token, so that a repeated call
+/// stores it only once.
+pub(super) fn held_keys(keys: &[ReplayKey], nonce: Option<i64>) -> SmallVec<[ReplayKey; 1]> {
+    let mut held = SmallVec::from_slice(keys);
+    held.extend(nonce.map(|nonce| {
+        let mut key = *b"hookgate\0\0\0\0\0\0\0\0";
+        key[8..].copy_from_slice(&nonce.to_be_bytes());
+        ReplayKey::from_bytes(key)
+    }));
+    held
+}
+
+/// Returns the failure of an entry whose lease ended at `end` without a settlement.
+pub(super) fn lost(moment: Moment, end: i64) -> Failure {
+    Failure {
+        kind: FailureKind::Lost,
+        status: None,
+        at: system_time(moment.system_now - (moment.now - end)),
+    }
+}
+
+/// Returns the value of the column `keys`.
+pub(super) fn keys_blob(keys: &[ReplayKey]) -> SmallVec<[u8; 16]> {
+    keys.iter().flat_map(|key| *key.as_bytes()).collect()
+}
+
+pub(super) fn read_keys(blob: &[u8]) -> SmallVec<[ReplayKey; 1]> {
+    let (keys, _) = blob.as_chunks();
+    keys.iter().map(|key| ReplayKey::from_bytes(*key)).collect()
+}
+
+fn read_failure(row: &Row<'_>) -> rusqlite::Result<Option<Failure>> {
+    let Some(kind) = row.get::<_, Option<i64>>(7)? else {
+        return Ok(None);
+    };
+    Ok(Some(Failure {
+        kind: failure_kind(kind).ok_or_else(damaged_row)?,
+        status: row.get(8)?,
+        at: system_time(row.get(9)?),
+    }))
+}
+
+fn damaged_row() -> rusqlite::Error {
+    let message = "a row of the table entries has an unknown value".to_owned();
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(message))
+}
+
+/// Returns the columns of a failure.
+pub(super) fn failure_columns(failure: Option<Failure>) -> (Option<i64>, Option<u16>, Option<i64>) {
+    (
+        failure.map(|failure| failure_number(failure.kind)),
+        failure.and_then(|failure| failure.status),
+        failure.map(|failure| millis_since_epoch(failure.at)),
+    )
+}

@@ -1,0 +1,266 @@
+//! [`Database`]: opens and checks a SQLite file.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use crate::durability::Durability;
+use crate::error::{OpenError, OpenErrorKind, WriteError};
+use crate::file_system::refuse_network_file_system;
+
+/// How long to wait for the lock while another process writes.
+pub const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// The behaviour of every writing transaction: it takes the write lock at its start.
+pub const IMMEDIATE: TransactionBehavior = TransactionBehavior::Immediate;
+
+/// What a file is, and what its tables are.
+#[derive(Debug)]
+pub struct FileFormat {
+    /// What the file is, for messages: "replay store".
+    pub name: &'static str,
+    /// The name of the file.
+    pub file: &'static str,
+    /// The number that marks a SQLite file as one of this format.
+    pub application_id: i32,
+    /// The version of the tables.
+    pub version: i32,
+    /// The settings of each connection that writes.
+    pub settings: &'static str,
+    /// The statements that create the tables of a new file.
+    pub tables: &'static str,
+    /// Files up to this size are checked completely when they are opened.
+    pub max_checked_bytes: u64,
+    /// The file systems on which the file may be.
+    pub file_systems: FileSystems,
+    /// What the operator loses with the file, as a sentence about a new folder.
+    pub loss: &'static str,
+}
+
+/// The file systems on which a file may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystems {
+    /// Any file system.
+    Any,
+    /// Those that are not known as network file systems.
+    Local,
+}
+
+/// The open file. It has two connections, because a checkpoint takes long and must not
+/// delay the writes.
+#[derive(Debug)]
+pub struct Database {
+    /// The connection of the thread that writes.
+    pub writer: Connection,
+    /// The connection of the checkpointer.
+    pub checkpointer: Connection,
+    /// The path of the file.
+    pub path: PathBuf,
+    /// The path of the write-ahead log.
+    pub log: PathBuf,
+}
+
+impl Database {
+    /// Opens the file in `folder`, or creates it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OpenError`] if the folder cannot be created or written, or if the file in it
+    /// is damaged, was written by another version, or belongs to another program.
+    pub fn open(
+        folder: &Path,
+        format: &'static FileFormat,
+        durability: Durability,
+    ) -> Result<Self, OpenError> {
+        prepare_folder(folder, format).map_err(|kind| OpenError::new(folder, format, kind))?;
+        let path = folder.join(format.file);
+        Self::connect(&path, format, durability).map_err(|kind| OpenError::new(&path, format, kind))
+    }
+
+    fn connect(
+        path: &Path,
+        format: &'static FileFormat,
+        durability: Durability,
+    ) -> Result<Self, OpenErrorKind> {
+        match create_private_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(OpenErrorKind::Unwritable(error));
+            }
+            _ => {}
+        }
+        let writer = Connection::open(path)?;
+        writer.busy_timeout(BUSY_TIMEOUT)?;
+        let is_new = is_new(&writer)?;
+        if !is_new {
+            check_owner_and_version(&writer, format)?;
+            check(&writer, path, format)?;
+        }
+        set_up(&writer, format, durability)?;
+        if is_new {
+            create_tables(&writer, format)?;
+        }
+        writer.set_prepared_statement_cache_capacity(64);
+        let checkpointer = Connection::open(path)?;
+        checkpointer.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(Self {
+            writer,
+            checkpointer,
+            path: path.to_owned(),
+            log: path.with_extension("db-wal"),
+        })
+    }
+}
+
+impl FileFormat {
+    /// Returns the message about the damaged file `path`.
+    pub fn damaged(&self, path: &Path) -> String {
+        let path = path.display();
+        format!(
+            "{path}: damaged; restore a copy, or move the folder away. {}",
+            self.loss
+        )
+    }
+
+    /// Adds the operating system's reason to `error` if the system does not allow writes, and
+    /// what to do if the file in `folder` is damaged.
+    pub fn write_error(&self, folder: &Path, error: rusqlite::Error) -> WriteError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => {
+                match check_writable(folder, self) {
+                    Ok(()) => WriteError::Sqlite(error),
+                    Err(source) => {
+                        let folder = folder.to_owned();
+                        WriteError::Unwritable { folder, source }
+                    }
+                }
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => WriteError::Corrupt {
+                advice: self.damaged(&folder.join(self.file)),
+                source: error,
+            },
+            _ => WriteError::Sqlite(error),
+        }
+    }
+}
+
+fn prepare_folder(folder: &Path, format: &FileFormat) -> Result<(), OpenErrorKind> {
+    create_private_folder(folder).map_err(OpenErrorKind::CreateFolder)?;
+    if format.file_systems == FileSystems::Local {
+        refuse_network_file_system(folder)?;
+    }
+    check_writable(folder, format).map_err(OpenErrorKind::Unwritable)
+}
+
+/// Returns whether the file has no tables.
+fn is_new(database: &Connection) -> rusqlite::Result<bool> {
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    database.query_row(tables, [], |row| Ok(row.get::<_, i64>(0)? == 0))
+}
+
+/// Refuses the file of another program or of another version, before the first write.
+fn check_owner_and_version(
+    database: &Connection,
+    format: &FileFormat,
+) -> Result<(), OpenErrorKind> {
+    let integer = |query: &str| database.query_row(query, [], |row| row.get::<_, i32>(0));
+    if integer("PRAGMA application_id")? != format.application_id {
+        return Err(OpenErrorKind::Foreign);
+    }
+    let found = integer("PRAGMA user_version")?;
+    match found == format.version {
+        true => Ok(()),
+        false => Err(OpenErrorKind::Version {
+            found,
+            expected: format.version,
+        }),
+    }
+}
+
+fn set_up(
+    database: &Connection,
+    format: &FileFormat,
+    durability: Durability,
+) -> Result<(), OpenErrorKind> {
+    database.execute_batch(format.settings)?;
+    database.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA wal_autocheckpoint = 0;")?;
+    let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(OpenErrorKind::NoWriteAheadLog(mode));
+    }
+    database.execute_batch(match durability {
+        Durability::Process => "PRAGMA synchronous = NORMAL",
+        Durability::Power => "PRAGMA synchronous = FULL",
+    })?;
+    Ok(())
+}
+
+fn create_tables(database: &Connection, format: &FileFormat) -> rusqlite::Result<()> {
+    database.execute_batch(&format!(
+        "BEGIN IMMEDIATE;
+         PRAGMA application_id = {};
+         PRAGMA user_version = {};
+         {}
+         COMMIT;",
+        format.application_id, format.version, format.tables
+    ))
+}
+
+/// Checks the structure of the whole file, unless that takes too long.
+fn check(database: &Connection, path: &Path, format: &FileFormat) -> Result<(), OpenErrorKind> {
+    let size = fs::metadata(path).map_or(0, |file| file.len());
+    if size > format.max_checked_bytes {
+        return Ok(());
+    }
+    let report: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    match report == "ok" {
+        true => Ok(()),
+        false => Err(OpenErrorKind::FailedCheck(report)),
+    }
+}
+
+/// Creates the folder. Only its owner may read it, because its files show which events were
+/// delivered.
+fn create_private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Creates the file so that only its owner may read it, also in a folder that others can read.
+/// SQLite gives its other files the same mode.
+///
+/// Fails if the file exists, and does not open it then: closing it would end the locks that SQLite has on it in this
+/// process.
+///
+/// # Errors
+///
+/// Returns the error of the operating system.
+pub fn create_private_file(path: &Path) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// Writes a new file to `folder`, to learn why the operating system does not allow it.
+/// SQLite's own errors do not say so.
+///
+/// This cannot open the database file itself: closing it would end the locks that SQLite
+/// has on it in this process.
+///
+/// # Errors
+///
+/// Returns the error of the operating system.
+pub fn check_writable(folder: &Path, format: &FileFormat) -> io::Result<()> {
+    let path = folder.join(format.file).with_extension("probe");
+    fs::write(&path, "")?;
+    // The removal fails if another process has removed the file first.
+    let _: io::Result<()> = fs::remove_file(path);
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! SQLite files that several processes of one machine share.
+//!
+//! The replay store and the queue keep their data in such files. This crate opens and checks a
+//! file, writes to it in batches, copies its write-ahead log, and finds the rows of replay keys.
+//! It is no public API: it can change in any release.
+
+#![forbid(unsafe_code)]
+
+mod batches;
+mod checkpointer;
+mod database;
+mod durability;
+mod error;
+mod file_system;
+mod key_index;
+
+pub use self::batches::{BatchWriter, spawn_writer};
+pub use self::checkpointer::Checkpointer;
+pub use self::database::{
+    BUSY_TIMEOUT, Database, FileFormat, FileSystems, IMMEDIATE, check_writable, create_private_file,
+};
+pub use self::durability::Durability;
+pub use self::error::{OpenError, OpenErrorKind, WriteError};
+pub use self::key_index::KeyIndex;
