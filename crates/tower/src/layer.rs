@@ -8,6 +8,8 @@ use hookgate_replay::{MemoryStore, ReplayStore};
 use tower_layer::Layer;
 
 use crate::hang_up::OnHangUp;
+#[cfg(feature = "queue")]
+use crate::queue::StoreDelivery;
 use crate::refuse::ProblemJson;
 use crate::resolve::{LiveSource, Resolve};
 use crate::service::{Hookgate, Shared};
@@ -85,10 +87,13 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
     }
 }
 
-impl<V, S, R, I> Layer<I> for HookgateLayer<V, S, R> {
-    type Service = Hookgate<I, V, S, R>;
-
-    fn layer(&self, inner: I) -> Self::Service {
+impl<V, S, R> HookgateLayer<V, S, R> {
+    /// Creates the service around `inner`.
+    pub(crate) fn service<I>(
+        &self,
+        inner: I,
+        #[cfg(feature = "queue")] queue: Option<Arc<dyn StoreDelivery<S>>>,
+    ) -> Hookgate<I, V, S, R> {
         let Self {
             gate,
             resolver,
@@ -102,8 +107,28 @@ impl<V, S, R, I> Layer<I> for HookgateLayer<V, S, R> {
                 resolver,
                 refuse,
                 on_hang_up,
+                #[cfg(feature = "queue")]
+                queue,
             }),
         }
+    }
+
+    /// Returns the gate and the resolver, which the workers of a queue share.
+    #[cfg(feature = "queue")]
+    pub(crate) fn gate_and_resolver(&self) -> (Gate<S>, Arc<V>) {
+        (self.gate.clone(), Arc::clone(&self.resolver))
+    }
+}
+
+impl<V, S, R, I> Layer<I> for HookgateLayer<V, S, R> {
+    type Service = Hookgate<I, V, S, R>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        self.service(
+            inner,
+            #[cfg(feature = "queue")]
+            None,
+        )
     }
 }
 

@@ -7,6 +7,8 @@ mod event;
 mod extract;
 mod hang_up;
 mod layer;
+#[cfg(feature = "queue")]
+mod queue;
 mod record;
 mod refuse;
 mod request;
@@ -34,6 +36,10 @@ pub use hookgate_keys::{
 };
 #[cfg(feature = "fetch")]
 pub use hookgate_keys::{AddressPolicy, HttpsClient, TlsError};
+#[cfg(feature = "queue")]
+pub use hookgate_gate::{QueueMode, QueuePolicy, StorageError};
+#[cfg(feature = "queue")]
+pub use hookgate_queue::{Order, QueueStore, RetrySchedule};
 #[cfg(feature = "redis")]
 pub use hookgate_replay::redis::{RedisConfig, RedisStore, RedisUrlError, WaitReplicas};
 pub use hookgate_replay::{
@@ -49,9 +55,11 @@ pub use self::event::VerifiedEvent;
 pub use self::extract::{NotVerified, VerifiedJson, VerifiedJsonRejection};
 pub use self::hang_up::OnHangUp;
 pub use self::layer::HookgateLayer;
+#[cfg(feature = "queue")]
+pub use self::queue::{QueueWorkers, QueuedLayer};
 pub use self::refuse::{ProblemJson, Refuse};
 pub use self::request::ClientAddress;
-pub use self::resolve::{BoxError, LiveSource, Resolve, Sources};
+pub use self::resolve::{BoxError, ListSources, LiveSource, Resolve, Sources};
 pub use self::response::ResponseBody;
 pub use self::service::Hookgate;
 

@@ -45,6 +45,12 @@ pub(crate) fn duplicate(source: &Source) {
     counters::delivery(source.name(), "duplicate");
 }
 
+#[cfg(feature = "queue")]
+pub(crate) fn queued(source: &Source) {
+    tracing::debug!("stored in the queue");
+    counters::delivery(source.name(), "queued");
+}
+
 pub(crate) fn handshake(source: &Source) {
     tracing::info!("handshake of the provider");
     counters::delivery(source.name(), "handshake");

@@ -85,6 +85,14 @@ pub trait Resolve: Send + Sync + 'static {
     }
 }
 
+/// A resolver that can list its sources.
+///
+/// The workers of a queue need the list: they send what is stored, without a request.
+pub trait ListSources: Resolve {
+    /// Returns the current sources, in any order.
+    fn sources(&self) -> Vec<Arc<Source>>;
+}
+
 /// A boxed error, as tower defines it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -145,6 +153,12 @@ impl Resolve for LiveSource {
     }
 }
 
+impl ListSources for LiveSource {
+    fn sources(&self) -> Vec<Arc<Source>> {
+        vec![self.current()]
+    }
+}
+
 /// Sources by the exact path of the request: `//hooks` and `/hooks/` are not `/hooks`.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(HashMap<Box<str>, LiveSource>);
@@ -171,6 +185,12 @@ impl Resolve for Sources {
     fn is_current(&self, request: &request::Parts, source: &Arc<Source>) -> bool {
         let found = self.0.get(request.uri.path());
         found.is_some_and(|found| found.is_current_source(source))
+    }
+}
+
+impl ListSources for Sources {
+    fn sources(&self) -> Vec<Arc<Source>> {
+        self.0.values().map(LiveSource::current).collect()
     }
 }
 

@@ -21,6 +21,8 @@ use tracing::Instrument;
 use crate::body::{Frames, VerifiedBody};
 use crate::event::VerifiedEvent;
 use crate::hang_up::{FinishOnDrop, OnHangUp};
+#[cfg(feature = "queue")]
+use crate::queue::{StoreDelivery, is_queued};
 use crate::record;
 use crate::refuse::{ProblemJson, Refuse};
 use crate::request::{LayerRequest, find_source};
@@ -39,6 +41,9 @@ pub(crate) struct Shared<V, S, R> {
     pub(crate) resolver: Arc<V>,
     pub(crate) refuse: Arc<R>,
     pub(crate) on_hang_up: OnHangUp,
+    /// The queue of the deliveries, if the layer has one.
+    #[cfg(feature = "queue")]
+    pub(crate) queue: Option<Arc<dyn StoreDelivery<S>>>,
 }
 
 impl<I, V, S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Hookgate<I, V, S, R>
@@ -210,7 +215,16 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         let admission = pin!(self.gate.admit_current(source, &mut request)).await?;
         let trailers = request.frames.trailers;
         let forwardable = match admission {
-            Admission::Forward(delivery) => Forwardable::Verified(delivery),
+            Admission::Forward(delivery) => {
+                #[cfg(feature = "queue")]
+                if let Some(queue) = self.queue_for(source, audience) {
+                    let queued = queue.store(&self.gate, source, parts, delivery).await?;
+                    record::queued(source);
+                    let (response, trailers) = queued.response(audience);
+                    return Ok(Decision::Respond(Box::new(response), trailers));
+                }
+                Forwardable::Verified(delivery)
+            }
             Admission::Observed(observed) => Forwardable::Observed(observed),
             Admission::Duplicate(duplicate) => {
                 record::duplicate(source);
@@ -242,6 +256,13 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
             VerifiedBody::new(body, trailers),
             settlement,
         ))
+    }
+
+    /// Returns the queue that stores the deliveries of `source`, if they are queued.
+    #[cfg(feature = "queue")]
+    fn queue_for(&self, source: &Source, audience: Audience) -> Option<&dyn StoreDelivery<S>> {
+        let queue = self.queue.as_deref();
+        queue.filter(|_| is_queued(source, audience))
     }
 
     fn refused<B>(&self, refusal: Refusal, responder: Responder) -> Response<ResponseBody<B>>

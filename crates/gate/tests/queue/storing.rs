@@ -1,0 +1,184 @@
+//! Tests of storing a delivery: the order of the steps, the entry, and the response.
+
+use std::time::Duration;
+
+use hookgate_core::Provider;
+use hookgate_gate::{Admission, Audience, Dedupe, FirstAttempt, QueueMode, QueuePolicy, Turn};
+use hookgate_queue::{EntryState, FailureKind, Order, QueueStore, RetrySchedule};
+use http::HeaderName;
+
+use crate::support::{Fixture, failure};
+
+const BODY: &str = r#"{"id":"evt_1","event":"task.succeeded"}"#;
+const OTHER: &str = r#"{"id":"evt_2","event":"task.succeeded"}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_is_stored_before_its_event_is_done_and_the_sender_is_answered() {
+    let fixture = Fixture::new();
+    let queued = fixture.store(BODY).await;
+    assert_eq!(fixture.take_steps(), ["stored", "recorded", "confirmed"]);
+    let (response, trailers) = queued.response(Audience::Http);
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["hookgate-outcome"], "queued");
+    assert!(trailers.is_none());
+    let again = fixture.admit(&fixture.sign(BODY)).await.unwrap();
+    assert!(matches!(again, Admission::Duplicate(_)), "{again:?}");
+    assert_eq!(fixture.unconfirmed().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_has_the_facts_of_its_delivery() {
+    let fixture = Fixture::with("beatapi", |source| source.tenant("acme"));
+    let queued = fixture.store(BODY).await;
+    let entry = fixture.queue.entry(queued.id()).await.unwrap().unwrap();
+    assert_eq!(entry.info.state, EntryState::Waiting);
+    assert_eq!(&*entry.info.source, "hooks");
+    assert_eq!(entry.info.tenant.as_deref(), Some("acme"));
+    assert_eq!(entry.info.event_id.as_deref(), Some("evt_1"));
+    assert_eq!(&*entry.info.request_id, "r1");
+    assert_eq!(entry.info.keys[..], [fixture.source.key_of_event("evt_1")]);
+    assert_eq!(entry.info.attempts, 0);
+    assert_eq!(entry.info.due_in, Some(Duration::ZERO));
+    assert_eq!(entry.body, BODY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_attempt_of_a_worker_follows_the_direct_attempt() {
+    let schedule = RetrySchedule {
+        first: Duration::from_secs(7),
+        max: Duration::from_secs(100),
+        ..RetrySchedule::DEFAULT
+    };
+    let policy = QueuePolicy {
+        mode: QueueMode::OnFailure,
+        schedule,
+        order: Order::Any,
+    };
+    let failure = failure(FailureKind::Response);
+    let after = |retry_after: Option<u64>| FirstAttempt::AfterFailure {
+        failure,
+        retry_after: retry_after.map(Duration::from_secs),
+    };
+    for (first, due, attempts) in [
+        (FirstAttempt::Now, 0, 0),
+        (after(None), 7, 1),
+        (after(Some(3)), 7, 1),
+        (after(Some(50)), 50, 1),
+        (after(Some(5_000)), 100, 1),
+        (FirstAttempt::AfterLease { failure }, 30, 1),
+    ] {
+        let fixture = Fixture::with("beatapi", |source| {
+            source.queue(policy).lease(Duration::from_secs(30))
+        });
+        let claimed = fixture.claim(BODY).await;
+        let queued = fixture.enqueue(claimed, first).await.unwrap();
+        let entry = fixture.queue.entry(queued.id()).await.unwrap().unwrap();
+        let due = Duration::from_secs(due);
+        assert_eq!(entry.info.due_in, Some(due), "{first:?}");
+        assert_eq!(entry.info.attempts, attempts, "{first:?}");
+        let has_failed = first != FirstAttempt::Now;
+        assert_eq!(entry.info.last_failure.is_some(), has_failed, "{first:?}");
+    }
+}
+
+/// A lease that ended unsettled counts as an attempt.
+#[tokio::test(start_paused = true)]
+async fn attempts_with_an_unknown_outcome_count() {
+    let fixture = Fixture::new();
+    let lost = fixture.claim(BODY).await;
+    lost.delivery.settle(hookgate_gate::Outcome::Unknown).await;
+    tokio::time::advance(fixture.source.lease()).await;
+    let queued = fixture.store(BODY).await;
+    let entry = fixture.queue.entry(queued.id()).await.unwrap().unwrap();
+    assert_eq!(entry.info.attempts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_provider_gets_its_acknowledgement() {
+    let mut kinds = std::collections::BTreeSet::new();
+    let fixture = Fixture::new();
+    let queued = fixture.store(BODY).await;
+    for provider in Provider::names().filter_map(Provider::named) {
+        let source = hookgate_gate::Source::builder("a", fixture.source.verifier().clone());
+        let source = source.provider(&provider).build();
+        let queued = hookgate_gate::Queued::new(&source, queued.id());
+        let (response, _) = queued.response(Audience::Http);
+        assert_eq!(response.headers()["hookgate-outcome"], "queued");
+        let expected = provider.responses().acknowledgement().cloned();
+        let status = expected.as_ref().map_or(200, |ack| ack.status().as_u16());
+        assert_eq!(response.status(), status, "{}", provider.name());
+        let body = expected.map(|ack| ack.body().clone()).unwrap_or_default();
+        assert_eq!(*response.body(), body, "{}", provider.name());
+        kinds.insert((status, body));
+    }
+    // The control: the catalogue has several kinds.
+    assert!(kinds.len() > 3, "{kinds:?}");
+    let (response, trailers) = queued.response(Audience::Grpc);
+    assert_eq!(response.headers()["content-type"], "application/grpc");
+    assert_eq!(trailers.unwrap()["grpc-status"], "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_delivery_in_order_is_for_the_caller() {
+    let fixture = Fixture::new();
+    let turn = fixture.enqueue_in_order(fixture.claim(BODY).await).await;
+    let Turn::First(lease) = turn.unwrap() else {
+        panic!("nothing else waits");
+    };
+    assert_eq!(fixture.take_steps(), ["stored", "recorded", "confirmed"]);
+    let turn = fixture.enqueue_in_order(fixture.claim(OTHER).await).await;
+    assert!(matches!(turn.unwrap(), Turn::Stored(_)));
+    let states: Vec<_> = fixture.entries().await.iter().map(|e| e.state).collect();
+    assert_eq!(states, [EntryState::InFlight, EntryState::Waiting]);
+    // A retry of the first delivery is a duplicate, and not forwarded beside it.
+    let again = fixture.admit(&fixture.sign(BODY)).await.unwrap();
+    assert!(matches!(again, Admission::Duplicate(_)), "{again:?}");
+    fixture.queue.queue.complete(&lease).await.unwrap();
+    assert_eq!(fixture.entries().await.len(), 1);
+}
+
+/// Without a claim, each delivery is an entry of its own.
+#[tokio::test(start_paused = true)]
+async fn every_delivery_is_stored_without_duplicate_detection() {
+    let fixture = Fixture::with("beatapi", |source| source.dedupe(Dedupe::Off));
+    for expected in 1..=3 {
+        fixture.store(BODY).await;
+        let entries = fixture.entries().await;
+        assert_eq!(entries.len(), expected);
+        assert!(entries.iter().all(|entry| entry.keys.is_empty()));
+    }
+    assert_eq!(fixture.unconfirmed().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_bytes_with_another_delivery_id_are_another_entry() {
+    let header = HeaderName::from_static("x-delivery");
+    let fixture = Fixture::with("github", |source| {
+        source
+            .delivery_id_header(header.clone())
+            .dedupe(Dedupe::DeliveryId)
+    });
+    // Distinct events of this type can have equal bytes.
+    let body = r#"{"action":"deploy","client_payload":{"ref":"main"}}"#;
+    for (id, is_new) in [("1", true), ("2", true), ("1", false)] {
+        let mut request = fixture.sign(body);
+        request.headers_mut().insert(&header, id.parse().unwrap());
+        match fixture.admit(&request).await.unwrap() {
+            Admission::Forward(delivery) if is_new => {
+                let claimed = crate::support::Claimed { request, delivery };
+                fixture.enqueue(claimed, FirstAttempt::Now).await.unwrap();
+            }
+            Admission::Duplicate(_) if !is_new => {}
+            other => panic!("{id}: {other:?}"),
+        }
+    }
+    assert_eq!(fixture.entries().await.len(), 2);
+}
+
+#[test]
+fn a_source_has_no_queue_by_default() {
+    let fixture = Fixture::new();
+    let verifier = fixture.source.verifier().clone();
+    let source = hookgate_gate::Source::builder("a", verifier).build();
+    assert_eq!(source.queue().mode, QueueMode::Off);
+}
