@@ -68,8 +68,8 @@ pub fn verified_facts(verified: &Verified) -> VerifiedFacts {
 
 /// Restores a delivery from its verified values and its body. Nothing is verified.
 ///
-/// Only what [`verified_facts`] returned for a delivery with this body may be restored: the
-/// result is trusted like a delivery that has just verified.
+/// `facts` must come from [`verified_facts`], for a delivery with this body: the result is
+/// trusted like a delivery that has just verified.
 pub fn restore_verified(facts: VerifiedFacts, scheme: &Scheme, body: Bytes) -> Verified {
     Verified::from_facts(facts, scheme, body)
 }

@@ -113,7 +113,7 @@ reasons! {
     /// The delivery was signed before this process started: the process cannot tell whether
     /// the event is done.
     BootFence: "boot_fence", SERVICE_UNAVAILABLE, Unavailable, "refused", Some(5);
-    /// The queue, or the source's share of it, has no space for the delivery.
+    /// The queue has no space for the delivery, or the source has used its share.
     QueueFull: "queue_full", SERVICE_UNAVAILABLE, Unavailable, "refused", Some(30);
     /// The queue does not respond, or did not store the delivery.
     QueueDown: "queue_down", SERVICE_UNAVAILABLE, Unavailable, "refused", Some(5);

@@ -89,7 +89,7 @@ pub trait ReplayStore: Send + Sync + 'static {
     /// forgotten the event returns [`Forgotten::Unknown`].
     fn forget(&self, key: ReplayKey) -> impl Future<Output = Result<Forgotten, StoreError>> + Send;
 
-    /// Records the event as done for at least `retention`, whatever the store remembers of it.
+    /// Records the event as done for at least `retention`, whatever its state is.
     ///
     /// This is for an event whose delivery is stored elsewhere, such as in a queue: it must not
     /// be accepted again, even if its lease has ended meanwhile.

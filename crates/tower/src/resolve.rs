@@ -87,7 +87,7 @@ pub trait Resolve: Send + Sync + 'static {
 
 /// A resolver that can list its sources.
 ///
-/// The workers of a queue need the list: they send what is stored, without a request.
+/// The workers of a queue need the list, because they have no request.
 pub trait ListSources: Resolve {
     /// Returns the current sources, in any order.
     fn sources(&self) -> Vec<Arc<Source>>;

@@ -28,7 +28,7 @@ const OTHER: &str = r#"{"id":"evt_2","event":"task.succeeded"}"#;
 /// A call of the inner service: the event id, the attempt and the body.
 type Call = (String, u32, Bytes);
 
-/// What the inner service responds with, and where it reports its calls.
+/// The status of the inner service, and the channel on which it reports its calls.
 #[derive(Clone)]
 struct Inner(Arc<AtomicU16>, mpsc::UnboundedSender<Call>);
 

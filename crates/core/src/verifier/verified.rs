@@ -44,7 +44,7 @@ pub(super) struct Discriminators(SmallVec<[Discriminator; 1]>);
 #[derive(Debug, Serialize, Deserialize)]
 pub struct VerifiedFacts {
     event_type: Option<Box<str>>,
-    /// In milliseconds since the Unix epoch.
+    /// The milliseconds since the Unix epoch.
     timestamp: Option<i64>,
     key_id: Box<str>,
     discriminators: Vec<Discriminator>,

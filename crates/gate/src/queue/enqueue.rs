@@ -40,7 +40,7 @@ pub enum FirstAttempt {
     },
 }
 
-/// Who makes the first attempt of a delivery that is sent in order.
+/// The result of storing a delivery that is sent in order.
 #[derive(Debug)]
 pub enum Turn {
     /// The caller: no other delivery of the source waits or is in flight.
@@ -169,7 +169,7 @@ impl<S: ReplayStore, Q: QueueStore> Storing<'_, S, Q> {
             event_id: verified.id().map(Into::into),
             key_id: verified.key_id().into(),
             request_id: request.request_id.into(),
-            // The number of a settlement's attempt counts the one that is under way.
+            // The number of a settlement includes its own attempt.
             attempts: settlement.attempt() - u32::from(*first == FirstAttempt::Now),
             last_failure: first.failure(),
             envelope: seal(request, verified),

@@ -31,7 +31,7 @@ pub struct QueuedRequest<'r> {
     pub request_id: &'r str,
 }
 
-/// What a worker sends: a delivery that was stored, as it was verified.
+/// A delivery that was stored, as it was verified. A worker sends it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RestoredDelivery {

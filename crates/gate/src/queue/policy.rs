@@ -4,7 +4,7 @@ use hookgate_queue::{Order, RetrySchedule};
 
 /// The queue of a source, as its operator chose it.
 ///
-/// The entry points go by it: a [`Gate`](crate::Gate) stores what it is asked to store.
+/// The entry points act on it. A [`Gate`](crate::Gate) stores each delivery that it gets for a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct QueuePolicy {
     /// When a delivery is stored.

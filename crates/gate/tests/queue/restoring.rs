@@ -98,7 +98,7 @@ async fn stored_bytes_that_are_no_delivery_are_an_error() {
     assert_eq!(restored.unwrap_err(), RestoreError::NewerFormat(2));
 }
 
-/// The format of entries that earlier versions have stored. A change of it needs a new number.
+/// The format of entries that earlier versions have stored. Another format needs another number.
 #[tokio::test(start_paused = true)]
 async fn an_entry_of_the_first_format_is_restored() {
     let fixture = Fixture::new();

@@ -23,7 +23,7 @@ use http::Request;
 /// The steps of a test that the queue and the store took, in their order.
 pub(crate) type Steps = Arc<Mutex<Vec<&'static str>>>;
 
-/// What the queue does with the next delivery.
+/// The fault of the queue at the next delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueueFault {
     Full,
@@ -37,7 +37,7 @@ pub(crate) enum QueueFault {
     HangsAfterStoring,
 }
 
-/// What the store does when the next event is recorded.
+/// The fault of the store when the next event is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreFault {
     Fails,

@@ -152,7 +152,7 @@ pub async fn keys_do_not_affect_each_other<H: Harness>(harness: H) {
     granted(store, OTHER_KEY).await;
 }
 
-/// What ends the wait of a second delivery.
+/// A change that ends the wait of a second delivery.
 enum Settlement {
     Release,
     RecordDone,

@@ -55,7 +55,7 @@ async fn a_full_store_refuses_new_keys_and_forgets_none() {
         );
     }
     assert_eq!(store.entries(), Some(1_000));
-    // What a queue has stored is recorded in any case.
+    // The event of a queued delivery is recorded in any case.
     let recorded = store
         .record_done(key(1_000), Duration::from_secs(600))
         .await;

@@ -35,11 +35,10 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
     /// `queue`, and calls the inner service later.
     ///
     /// A queued source needs a replay store that outlives the process, like the queue, so set the
-    /// store before. These deliveries are not queued: those of a source that
-    /// [observes](crate::Mode::Observe), of one with
-    /// [at-most-once delivery](crate::DeliveryGuarantee::AtMostOnce), and of one whose
-    /// [response matters](crate::Source::answer_matters), and gRPC calls. The inner service is
-    /// called directly for them.
+    /// store before. The layer calls the inner service directly for gRPC calls, and for sources
+    /// that [observe](crate::Mode::Observe), deliver
+    /// [at most once](crate::DeliveryGuarantee::AtMostOnce), or have a
+    /// [response that matters](crate::Source::answer_matters).
     #[must_use]
     pub fn queued<Q: QueueStore>(self, queue: Arc<Q>) -> QueuedLayer<Q, V, S, R> {
         QueuedLayer {
@@ -67,7 +66,7 @@ impl<Q: QueueStore, V: ListSources, S: ReplayStore, R> QueuedLayer<Q, V, S, R> {
     /// Starts the workers, which call `service` with the queued deliveries. Must be called within
     /// a tokio runtime, before the first delivery is accepted.
     ///
-    /// `service` is the inner service of this layer: what the layer is put around. A request has
+    /// `service` is the inner service of this layer, without the layer. A request has
     /// the method, the target, the headers, the body and the
     /// [`VerifiedEvent`](crate::VerifiedEvent) of the delivery. It has no other extension, and no
     /// trailers.

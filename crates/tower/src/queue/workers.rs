@@ -36,7 +36,7 @@ impl QueueWorkers {
         Self(Workers::start(queue, Arc::new(caller)))
     }
 
-    /// Starts no further call, and waits for those that are under way.
+    /// Starts no further call, and waits until the running calls have ended.
     pub async fn stop(self) {
         self.0.stop().await;
     }
