@@ -92,15 +92,15 @@ impl QueueStore for PlannedQueue {
     }
 
     async fn due(&self) -> Result<Due, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn lease(&self, _: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn complete(&self, _: &EntryLease) -> Result<Changed, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn retry_later(
@@ -109,39 +109,39 @@ impl QueueStore for PlannedQueue {
         _: Duration,
         _: Failure,
     ) -> Result<Changed, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn put_back(&self, _: &EntryLease, _: Duration) -> Result<Changed, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn bury(&self, _: &EntryLease, _: Failure) -> Result<Changed, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn list(&self, _: &EntryFilter, _: Page) -> Result<Vec<EntryInfo>, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn retry_now(&self, _: EntryId) -> Result<Changed, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn delete(&self, _: EntryId) -> Result<Changed, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn delete_dead(&self, _: Duration) -> Result<u64, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 
     async fn changed(&self) {
-        unimplemented!()
+        panic!("the gate does not call this")
     }
 }
 
