@@ -30,14 +30,14 @@ pub use hookgate_gate::{
     Outcome, Reason, Refusal, ResendClaim, ResponseRecorder, Settlement, Source, SourceBuilder,
     Stats, SystemClock,
 };
+#[cfg(feature = "queue")]
+pub use hookgate_gate::{QueueMode, QueuePolicy, StorageError};
 pub use hookgate_keys::{
     Address, CertificateChain, Document, DocumentRequest, FetchDocument, FetchError, FetchFuture,
     FetchResult, KeyFetcher, KeySettings, KeyStats, SettingsError,
 };
 #[cfg(feature = "fetch")]
 pub use hookgate_keys::{AddressPolicy, HttpsClient, TlsError};
-#[cfg(feature = "queue")]
-pub use hookgate_gate::{QueueMode, QueuePolicy, StorageError};
 #[cfg(feature = "queue")]
 pub use hookgate_queue::{Order, QueueStore, RetrySchedule};
 #[cfg(feature = "redis")]

@@ -53,7 +53,9 @@ impl Process {
         let inner = Inner(Arc::clone(&status), sender);
         Self {
             layer: layer.queued(Arc::clone(queue)),
-            routes: Router::new().route("/hooks", post(handle)).with_state(inner),
+            routes: Router::new()
+                .route("/hooks", post(handle))
+                .with_state(inner),
             status,
             calls,
         }
@@ -71,7 +73,10 @@ impl Process {
         B::Error: Into<tower_hookgate::BoxError>,
     {
         let app = self.routes.clone().route_layer(self.layer.clone());
-        let response = app.oneshot(request.map(axum::body::Body::new)).await.unwrap();
+        let response = app
+            .oneshot(request.map(axum::body::Body::new))
+            .await
+            .unwrap();
         let outcome = response.headers().get("hookgate-outcome");
         let outcome = outcome.map(|value| value.to_str().unwrap().to_owned());
         (response.status().as_u16(), outcome.unwrap_or_default())
@@ -102,7 +107,10 @@ async fn the_sender_is_answered_before_the_inner_service_is_called() {
     assert_eq!(process.send(forged()).await.0, 401);
     let workers = process.start_workers().await;
     let call = process.calls.recv().await.unwrap();
-    assert_eq!(call, ("evt_1".to_owned(), 1, Bytes::from_static(BODY.as_bytes())));
+    assert_eq!(
+        call,
+        ("evt_1".to_owned(), 1, Bytes::from_static(BODY.as_bytes()))
+    );
     workers.stop().await;
     assert_eq!(states(&queue).await, []);
     assert!(process.calls.try_recv().is_err(), "it is called once");
@@ -145,8 +153,11 @@ async fn a_restart_delivers_what_waits() {
     let mut second = Process::new(layer(), &queue);
     assert_eq!(second.send(signed(BODY)).await.1, "duplicate");
     let workers = second.start_workers().await;
-    let mut calls = [second.calls.recv().await.unwrap(), second.calls.recv().await.unwrap()]
-        .map(|(id, attempt, _)| (id, attempt));
+    let mut calls = [
+        second.calls.recv().await.unwrap(),
+        second.calls.recv().await.unwrap(),
+    ]
+    .map(|(id, attempt, _)| (id, attempt));
     calls.sort();
     assert_eq!(calls, [("evt_1".to_owned(), 2), ("evt_2".to_owned(), 1)]);
     workers.stop().await;
@@ -194,7 +205,10 @@ async fn a_delivery_over_http_1_is_queued() {
         let _ = stopped.await;
     });
     let server = tokio::spawn(async move { server.await });
-    let mut request = format!("POST /hooks HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n", BODY.len());
+    let mut request = format!(
+        "POST /hooks HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n",
+        BODY.len()
+    );
     for (name, value) in signed(BODY).headers() {
         request += &format!("{name}: {}\r\n", value.to_str().unwrap());
     }

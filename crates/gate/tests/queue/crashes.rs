@@ -37,7 +37,11 @@ async fn a_failed_queue_loses_no_event_and_gets_no_success() {
         (QueueFault::TooLarge, Some(Reason::QueueFull), Released),
         (QueueFault::NotStored, Some(Reason::QueueDown), Released),
         (QueueFault::UnknownAndStored, Some(Reason::QueueDown), Kept),
-        (QueueFault::UnknownAndNotStored, Some(Reason::QueueDown), Kept),
+        (
+            QueueFault::UnknownAndNotStored,
+            Some(Reason::QueueDown),
+            Kept,
+        ),
         (QueueFault::PanicsBefore, None, Kept),
         (QueueFault::PanicsAfterStoring, None, Kept),
     ] {

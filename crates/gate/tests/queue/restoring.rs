@@ -41,9 +41,13 @@ async fn entry_of(fixture: &Fixture, body: &str) -> (Verified, Entry) {
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_is_restored_exactly() {
-    let item = r#"{"NotificationRequestItem":{"pspReference":"p","eventCode":"A","success":"true"}}"#;
+    let item =
+        r#"{"NotificationRequestItem":{"pspReference":"p","eventCode":"A","success":"true"}}"#;
     for (provider, body) in [
-        ("beatapi", r#"{"id":"evt_1","event":"task.succeeded"}"#.to_owned()),
+        (
+            "beatapi",
+            r#"{"id":"evt_1","event":"task.succeeded"}"#.to_owned(),
+        ),
         // No event id: the signed message identifies the event.
         ("beatapi", r#"{"event":"task.succeeded"}"#.to_owned()),
         ("github", r#"{"action":"opened"}"#.to_owned()),

@@ -292,7 +292,14 @@ impl Fixture {
         let (verified, settlement) = delivery.into_parts();
         let stored = stored(&request);
         self.gate
-            .enqueue(&self.queue, &self.source, stored, &verified, settlement, first)
+            .enqueue(
+                &self.queue,
+                &self.source,
+                stored,
+                &verified,
+                settlement,
+                first,
+            )
             .await
     }
 

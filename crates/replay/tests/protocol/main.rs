@@ -3,14 +3,16 @@
 //! Two gateways share a store. A sender, or an attacker with a captured delivery, delivers one
 //! event again and again, also at the same time. At any step a gateway can crash, a lease can
 //! end, a message to the store or its reply can be lost, and the response of the upstream can
-//! be lost. The model covers one retention, within which a done event stays done.
+//! be lost. In place of forwarding a delivery, a gateway can store it in a queue, from which a worker
+//! sends it. The model covers one retention, within which a done event stays done.
 
 mod model;
 mod state;
 
 use self::model::{
     COMMITTED, DONE, Disconnect, Forgetting, Guarantee, Holder, NOT_LOST, ONE_LEASE, ONE_MORE,
-    Protocol, Record, Release, STALE, THIRD_ATTEMPT, TRUE_ATTEMPT, TRUE_DUPLICATE, Token,
+    Protocol, Queue, Record, Release, STALE, STORED_ONCE, THIRD_ATTEMPT, TRUE_ATTEMPT,
+    TRUE_DUPLICATE, Token,
 };
 use self::state::{Action, Message};
 
@@ -87,6 +89,16 @@ fn an_operator_who_forgets_the_event_breaks_no_promise() {
     }
 }
 
+/// A queue stores the delivery. A crash can come between that and the record of the event.
+#[test]
+fn a_queue_loses_no_event_and_stores_none_again() {
+    let queued = Protocol {
+        queue: Queue::StoresFirst,
+        ..Protocol::REAL
+    };
+    queued.holds(&[NOT_LOST, TRUE_DUPLICATE, STORED_ONCE]);
+}
+
 /// The promises would also hold in a model in which nothing happens.
 #[test]
 fn the_interesting_states_are_reached() {
@@ -126,6 +138,26 @@ fn recording_an_event_when_it_is_done_forwards_it_twice() {
     };
     when_done.fails(ONE_LEASE);
     when_done.fails(COMMITTED);
+}
+
+#[test]
+fn recording_an_event_before_it_is_stored_loses_it() {
+    let records_first = Protocol {
+        queue: Queue::RecordsFirst,
+        ..Protocol::REAL
+    };
+    records_first.fails(NOT_LOST);
+    records_first.fails(TRUE_DUPLICATE);
+}
+
+#[test]
+fn a_worker_that_records_nothing_lets_an_event_be_stored_again() {
+    let unrecorded = Protocol {
+        queue: Queue::WorkersRecordNothing,
+        ..Protocol::REAL
+    };
+    unrecorded.fails(STORED_ONCE);
+    unrecorded.holds(&[NOT_LOST]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub(crate) const ONE_MORE: &str = "one more forward for each lease that ended or
 pub(crate) const NOT_LOST: &str = "an event that was not delivered can still be forwarded";
 pub(crate) const TRUE_DUPLICATE: &str =
     "no event is reported as a duplicate before it was delivered";
+pub(crate) const STORED_ONCE: &str = "no event is stored again after its entry was completed";
 pub(crate) const TRUE_ATTEMPT: &str = "no repetition is forwarded as the first attempt";
 
 // States that must be reachable.
@@ -35,6 +36,7 @@ pub(crate) struct Protocol {
     pub(crate) token: Token,
     pub(crate) release: Release,
     pub(crate) holder: Holder,
+    pub(crate) queue: Queue,
     /// How often the operator makes the store forget the event.
     pub(crate) forgets: u8,
     pub(crate) forgetting: Forgetting,
@@ -85,6 +87,20 @@ pub(crate) enum Holder {
     MayStall,
 }
 
+/// Whether deliveries are stored in a queue, and when their event is recorded as done.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Queue {
+    /// Deliveries are forwarded directly.
+    Off,
+    /// A delivery is stored before its event is recorded. A worker records the event again before
+    /// it sends the entry.
+    StoresFirst,
+    /// The event is recorded before the delivery is stored.
+    RecordsFirst,
+    /// A delivery is stored before its event is recorded, and the worker only sends the entry.
+    WorkersRecordNothing,
+}
+
 /// Whether the store forgets an event that is in flight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Forgetting {
@@ -103,6 +119,7 @@ impl Protocol {
         token: Token::Checked,
         release: Release::RemembersEarlierAttempts,
         holder: Holder::Prompt,
+        queue: Queue::Off,
         forgets: 0,
         forgetting: Forgetting::KeepsOpenLeases,
     };
@@ -164,6 +181,8 @@ impl Model for Protocol {
             store: Entry::Absent {
                 earlier_attempts: 0,
             },
+            queued: false,
+            attempts: 0,
             leases: 0,
             seen: Seen::default(),
         }]
@@ -188,6 +207,13 @@ impl Model for Protocol {
                 Line::Arrived(_) => {
                     actions.extend(MESSAGES.map(|message| Action::Claim { line, message }));
                 }
+                Line::Claimed(..) if self.queue != Queue::Off => {
+                    actions.extend(MESSAGES.map(|message| Action::Store { line, message }));
+                    actions.push(Action::Disconnect { line });
+                }
+                Line::Stored(..) => {
+                    actions.extend(MESSAGES.map(|message| Action::Record { line, message }));
+                }
                 Line::Claimed(..) => {
                     actions.extend([Action::Forward { line }, Action::Disconnect { line }]);
                 }
@@ -203,6 +229,9 @@ impl Model for Protocol {
                     actions.extend(MESSAGES.map(|message| Action::Settle { line, message }));
                 }
             }
+        }
+        if self.may_attempt(state) {
+            actions.extend(UPSTREAM.map(|does| Action::Attempt { does }));
         }
         for token in 0..state.leases {
             if self.may_end(state, token) {
@@ -232,13 +261,28 @@ impl Model for Protocol {
             }
             Action::Disconnect { line } => self.disconnect(&mut state, line),
             Action::Settle { line, message } => self.settle(&mut state, line, message),
+            Action::Store { line, message } => {
+                if self.queue == Queue::RecordsFirst {
+                    state.store = Entry::Done;
+                }
+                state.store_in_queue(line, message);
+            }
+            Action::Record { line, message } => state.record(line, message),
+            Action::Attempt { does } => {
+                if self.queue != Queue::WorkersRecordNothing {
+                    state.store = Entry::Done;
+                }
+                state.attempt(does);
+            }
             Action::LeaseEnds { token } => state.end_lease(token),
             Action::Forget => state.forget(),
             // A message to the store arrives or is lost, like any message.
             Action::Crash { gateway: crashed } => {
                 for line in &mut state.lines {
                     match *line {
-                        Line::Claimed(gateway, _) | Line::Forwarded(gateway, _)
+                        Line::Claimed(gateway, _)
+                        | Line::Forwarded(gateway, _)
+                        | Line::Stored(gateway, _)
                             if gateway == crashed =>
                         {
                             *line = Line::Idle;
@@ -261,6 +305,9 @@ impl Model for Protocol {
             }),
             Property::always(TRUE_ATTEMPT, |_, state: &State| {
                 !state.seen.broken.true_attempt
+            }),
+            Property::always(STORED_ONCE, |_, state: &State| {
+                !state.seen.broken.stored_once
             }),
             Property::always(NOT_LOST, Self::can_still_be_forwarded),
             Property::sometimes(THIRD_ATTEMPT, |_, state: &State| {
@@ -301,7 +348,7 @@ impl Protocol {
             // The gateway responds with 503. A delivery that waits first equals a later one.
             Entry::InFlight { ended: false, .. } => return,
             Entry::Done => {
-                state.seen.broken.true_duplicate |= !state.seen.applied;
+                state.seen.broken.true_duplicate |= !state.seen.applied && !state.queued;
                 return;
             }
         };
@@ -377,6 +424,14 @@ impl Protocol {
         }
     }
 
+    /// Whether a worker may send the entry. A delivery that holds a claim is stored, or given up,
+    /// well before an attempt ends.
+    fn may_attempt(&self, state: &State) -> bool {
+        const MAX_ATTEMPTS: u8 = 3;
+        let is_claimed = |line: &Line| matches!(line, Line::Claimed(..));
+        state.queued && state.attempts < MAX_ATTEMPTS && !state.lines.iter().any(is_claimed)
+    }
+
     fn may_end(&self, state: &State, token: u8) -> bool {
         let is_live = state.seen.live & (1 << token) != 0;
         let is_about_to_forward = |line: &Line| match line {
@@ -392,7 +447,7 @@ impl Protocol {
     /// in flight and their leases have ended.
     fn can_still_be_forwarded(&self, state: &State) -> bool {
         let is_idle = state.lines.iter().all(|line| *line == Line::Idle);
-        if state.seen.applied || !is_idle {
+        if state.seen.applied || state.queued || !is_idle {
             return true;
         }
         let mut state = state.clone();

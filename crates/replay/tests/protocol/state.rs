@@ -9,6 +9,10 @@ pub(crate) struct State {
     pub(crate) forgotten: u8,
     pub(crate) lines: Vec<Line>,
     pub(crate) store: Entry,
+    /// Whether an entry of the queue holds the delivery.
+    pub(crate) queued: bool,
+    /// The number of attempts that a worker has made.
+    pub(crate) attempts: u8,
     /// The number of granted leases.
     pub(crate) leases: u8,
     pub(crate) seen: Seen,
@@ -28,6 +32,8 @@ pub(crate) struct Seen {
     /// Whether the upstream has processed the event, since it was forgotten last.
     pub(crate) applied: bool,
     pub(crate) committed: bool,
+    /// Whether a worker has completed the entry of the event.
+    pub(crate) completed: bool,
     pub(crate) broken: Broken,
 }
 
@@ -39,6 +45,7 @@ pub(crate) struct Broken {
     pub(crate) one_more: bool,
     pub(crate) true_duplicate: bool,
     pub(crate) true_attempt: bool,
+    pub(crate) stored_once: bool,
 }
 
 /// A connection that carries one delivery at a time.
@@ -49,6 +56,8 @@ pub(crate) enum Line {
     Claimed(Gateway, Lease),
     /// The delivery is on its way to the upstream.
     Forwarded(Gateway, Lease),
+    /// The queue has stored the delivery. Its event is not recorded yet.
+    Stored(Gateway, Lease),
     /// The upstream has responded.
     Settling(Lease, Outcome),
 }
@@ -85,15 +94,49 @@ pub(crate) enum Entry {
 /// A step of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
-    Send { line: usize, gateway: Gateway },
-    Claim { line: usize, message: Message },
-    Forward { line: usize },
-    Upstream { line: usize, does: Upstream },
-    Disconnect { line: usize },
-    Settle { line: usize, message: Message },
-    LeaseEnds { token: u8 },
+    Send {
+        line: usize,
+        gateway: Gateway,
+    },
+    Claim {
+        line: usize,
+        message: Message,
+    },
+    Forward {
+        line: usize,
+    },
+    Upstream {
+        line: usize,
+        does: Upstream,
+    },
+    Disconnect {
+        line: usize,
+    },
+    Settle {
+        line: usize,
+        message: Message,
+    },
+    /// The gateway stores the delivery in the queue.
+    Store {
+        line: usize,
+        message: Message,
+    },
+    /// The gateway records the event of a stored delivery as done.
+    Record {
+        line: usize,
+        message: Message,
+    },
+    /// A worker sends the entry.
+    Attempt {
+        does: Upstream,
+    },
+    LeaseEnds {
+        token: u8,
+    },
     Forget,
-    Crash { gateway: Gateway },
+    Crash {
+        gateway: Gateway,
+    },
 }
 
 /// What happens to a request to the store.
@@ -149,6 +192,52 @@ impl State {
             Upstream::AppliesButResponseIsLost | Upstream::IsUnreachable => Line::Idle,
             Upstream::AppliesAfterDisconnect => return,
         };
+    }
+
+    /// Stores the delivery of a line, unless the queue holds its event.
+    pub(crate) fn store_in_queue(&mut self, line: usize, message: Message) {
+        let Line::Claimed(gateway, lease) = self.lines[line] else {
+            return;
+        };
+        // Without a reply, the gateway responds with 503, and the claim stays.
+        self.lines[line] = match message {
+            Message::Answered => Line::Stored(gateway, lease),
+            Message::ReplyLost | Message::Lost => Line::Idle,
+        };
+        if message != Message::Lost {
+            self.seen.broken.stored_once |= self.seen.completed;
+            self.queued = true;
+        }
+    }
+
+    /// Records the event of a stored delivery. The gateway responds with success, whether the
+    /// request arrives or not.
+    pub(crate) fn record(&mut self, line: usize, message: Message) {
+        let Line::Stored(_, lease) = self.lines[line] else {
+            return;
+        };
+        self.lines[line] = Line::Idle;
+        if message != Message::Lost {
+            self.seen.live &= !lease.bit();
+            self.store = Entry::Done;
+        }
+    }
+
+    /// Makes one attempt of a worker.
+    pub(crate) fn attempt(&mut self, does: Upstream) {
+        self.attempts += 1;
+        match does {
+            Upstream::Applies => {
+                self.seen.applied = true;
+                self.seen.completed = true;
+                self.queued = false;
+            }
+            // The process ends before it records the result, or the upstream responds too late.
+            Upstream::AppliesButResponseIsLost | Upstream::AppliesAfterDisconnect => {
+                self.seen.applied = true;
+            }
+            Upstream::Refuses | Upstream::IsUnreachable => {}
+        }
     }
 
     /// Removes the record of the event. The operator wants the event to be delivered again.
