@@ -29,6 +29,8 @@ mod entry;
 mod error;
 #[cfg(feature = "conformance")]
 mod memory;
+#[cfg(feature = "nats")]
+pub mod nats;
 mod outcome;
 mod schedule;
 mod store;
@@ -49,6 +51,8 @@ pub use self::entry::{
 pub use self::error::{EnqueueError, QueueError};
 #[cfg(feature = "conformance")]
 pub use self::memory::{Limits, MemoryQueue};
+#[cfg(feature = "nats")]
+pub use self::nats::{NatsConfig, NatsConnectError, NatsQueue, NatsUrlError};
 pub use self::outcome::{AttemptOutcome, ResponseClass};
 pub use self::schedule::RetrySchedule;
 pub use self::store::{

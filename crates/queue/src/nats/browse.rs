@@ -1,0 +1,313 @@
+//! Reads entries without leasing them.
+
+use std::collections::HashMap;
+
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::{consumer, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use hookgate_core::ReplayKey;
+use tokio::time::Instant;
+
+use super::clock::ServerTime;
+use super::error::CallError;
+use super::message::StoredEntry;
+use super::names;
+use super::server::{Server, Wanted};
+use super::store::NatsQueue;
+use crate::entry::{Entry, EntryId, EntryInfo, EntryState, Failure};
+use crate::store::{EntryFilter, Page};
+
+/// The number of messages that are read at a time, if they are small.
+const READS_AT_A_TIME: u64 = 64;
+
+/// The memory for messages that are read at a time, by their average size.
+const READ_SPACE: u64 = 4 * 1024 * 1024;
+
+/// How far the consumer of each source has come, by the name of the source.
+type Delivered = HashMap<String, u64>;
+
+/// Reads an entry. Reports a message that is none.
+pub(super) fn read_message(message: &StreamMessage) -> Option<StoredEntry> {
+    let time = ServerTime::from_nanos(message.time.unix_timestamp_nanos());
+    let entry = StoredEntry::read(
+        &message.subject,
+        message.sequence,
+        time,
+        Some(&message.headers),
+        &message.payload,
+    );
+    match entry {
+        Ok(entry) => Some(entry),
+        Err(error) => {
+            let (subject, sequence) = (&message.subject, message.sequence);
+            tracing::warn!(%error, %subject, sequence, "a message of the queue is left out");
+            None
+        }
+    }
+}
+
+impl Server {
+    pub(super) async fn work_message(&self, id: EntryId) -> Result<Option<StoredEntry>, CallError> {
+        let message = self.read(&self.work, Wanted::Number(id.0)).await?;
+        Ok(message.and_then(|message| read_message(&message)))
+    }
+
+    pub(super) async fn dead_message(
+        &self,
+        id: EntryId,
+    ) -> Result<Option<(StoredEntry, u64)>, CallError> {
+        let subject = self.names.dead_with_id(id);
+        let wanted = Wanted::Last { subject: &subject };
+        let message = self.read(&self.dead, wanted).await?;
+        Ok(message.and_then(|message| Some((read_message(&message)?, message.sequence))))
+    }
+
+    pub(super) async fn has_consumer(&self, source: &str) -> Result<bool, CallError> {
+        use async_nats::jetstream::ErrorCode;
+        match self.consumer_info(source).await {
+            Ok(_) => Ok(true),
+            Err(CallError::Refused(error))
+                if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn consumer_info(&self, source: &str) -> Result<consumer::Info, CallError> {
+        let name = names::consumer(source, self.stream_number());
+        let call = format!("CONSUMER.INFO.{}.{name}", self.names.work);
+        self.api(&call, &serde_json::json!({})).await
+    }
+
+    pub(super) async fn stream_info(&self, name: &str) -> Result<stream::Info, CallError> {
+        let call = format!("STREAM.INFO.{name}");
+        self.api(&call, &serde_json::json!({})).await
+    }
+}
+
+impl NatsQueue {
+    pub(super) async fn find(&self, key: ReplayKey) -> Result<Option<EntryInfo>, CallError> {
+        let server = &self.server;
+        let entry = match self.marked(key).await? {
+            Some(entry) => Some(entry),
+            None => {
+                let subject = server.names.entries_with_key(key);
+                let wanted = Wanted::Last { subject: &subject };
+                let message = server.read(&server.work, wanted).await?;
+                message.and_then(|message| read_message(&message))
+            }
+        };
+        match entry {
+            None => Ok(None),
+            Some(entry) => self.describe(&entry, &mut Delivered::new()).await.map(Some),
+        }
+    }
+
+    pub(super) async fn read_entry(&self, id: EntryId) -> Result<Option<Entry>, CallError> {
+        let entry = match self.server.work_message(id).await? {
+            Some(entry) => Some(entry),
+            None => self.server.dead_message(id).await?.map(|(entry, _)| entry),
+        };
+        let Some(entry) = entry else {
+            return Ok(None);
+        };
+        Ok(Some(Entry {
+            info: self.describe(&entry, &mut Delivered::new()).await?,
+            envelope: entry.envelope,
+            body: entry.body,
+        }))
+    }
+
+    /// Returns the facts about an entry, with the state as far as this process knows it.
+    ///
+    /// The server does not tell which messages are in flight. So an entry is in flight if this
+    /// process has leased it, or if it was delivered and never settled.
+    pub(super) async fn describe(
+        &self,
+        entry: &StoredEntry,
+        delivered: &mut Delivered,
+    ) -> Result<EntryInfo, CallError> {
+        let now = self.server.clock.now();
+        let mut info = entry.info(now);
+        if entry.dead.is_some() {
+            return Ok(info);
+        }
+        let last_lease = self.leases.last(entry.id);
+        if let Some(open) = last_lease.as_ref().filter(|open| Instant::now() < open.end) {
+            info.state = EntryState::InFlight;
+            info.attempts = open.attempts;
+            info.last_failure = open.last_failure;
+            info.due_in = None;
+            return Ok(info);
+        }
+        let last_delivered = self.last_delivered(&entry.facts.source, delivered).await?;
+        if entry.id.0 > last_delivered {
+            return Ok(info);
+        }
+        if let Some(progress) = self.server.progress(entry.id, entry.stored_at).await? {
+            info.attempts = progress.attempts;
+            info.due_in = Some(ServerTime(progress.due).since(now));
+            info.last_failure = progress.failure.as_ref().map(Failure::from);
+            return Ok(info);
+        }
+        match last_lease {
+            Some(lost) => info.attempts = lost.attempts,
+            None => {
+                info.state = EntryState::InFlight;
+                info.attempts += 1;
+                info.due_in = None;
+            }
+        }
+        Ok(info)
+    }
+
+    async fn last_delivered(
+        &self,
+        source: &str,
+        delivered: &mut Delivered,
+    ) -> Result<u64, CallError> {
+        if let Some(sequence) = delivered.get(source) {
+            return Ok(*sequence);
+        }
+        let sequence = match self.server.has_consumer(source).await? {
+            true => {
+                self.server
+                    .consumer_info(source)
+                    .await?
+                    .delivered
+                    .stream_sequence
+            }
+            false => 0,
+        };
+        delivered.insert(source.to_owned(), sequence);
+        Ok(sequence)
+    }
+
+    pub(super) async fn list_entries(
+        &self,
+        filter: &EntryFilter,
+        page: Page,
+    ) -> Result<Vec<EntryInfo>, CallError> {
+        let mut found = Vec::new();
+        if filter.state != Some(EntryState::Dead) {
+            found = self.list_work(filter, page).await?;
+        }
+        if matches!(filter.state, None | Some(EntryState::Dead)) {
+            found.extend(self.list_dead(filter, page).await?);
+            found.sort_by_key(|info| info.id);
+            // A worker may be about to remove the entry of a dead letter.
+            found.dedup_by_key(|info| info.id);
+            found.truncate(page.limit);
+        }
+        Ok(found)
+    }
+
+    async fn list_work(
+        &self,
+        filter: &EntryFilter,
+        page: Page,
+    ) -> Result<Vec<EntryInfo>, CallError> {
+        let server = &self.server;
+        let subject = match &filter.source {
+            Some(source) => server.names.entries_of(source),
+            None => format!("{}.>", server.names.work),
+        };
+        let state = server.stream_info(&server.names.work).await?.state;
+        let average = state.bytes / state.messages.max(1);
+        let chunk = (READ_SPACE / average.max(1)).clamp(1, READS_AT_A_TIME);
+        let mut delivered = Delivered::new();
+        let mut found = Vec::new();
+        let mut from = page
+            .after
+            .map_or(1, |id| id.0 + 1)
+            .max(state.first_sequence);
+        while found.len() < page.limit && from <= state.last_sequence {
+            let wanted = Wanted::Next {
+                subject: &subject,
+                from,
+            };
+            let Some(first) = server.read(&server.work, wanted).await? else {
+                break;
+            };
+            let rest = first.sequence + 1..(first.sequence + chunk).min(state.last_sequence + 1);
+            from = rest.end.max(first.sequence + 1);
+            let rest: Vec<_> = futures_util::stream::iter(rest)
+                .map(|number| server.read(&server.work, Wanted::Number(number)))
+                .buffered(usize::try_from(chunk).unwrap_or(1))
+                .try_collect()
+                .await?;
+            for message in std::iter::once(first).chain(rest.into_iter().flatten()) {
+                let entry = read_message(&message).filter(|entry| is_wanted(filter, entry));
+                let Some(entry) = entry else { continue };
+                let info = self.describe(&entry, &mut delivered).await?;
+                let is_wanted = filter.state.is_none_or(|state| state == info.state);
+                if is_wanted && found.len() < page.limit {
+                    found.push(info);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Lists dead letters. Their subjects contain their numbers.
+    async fn list_dead(
+        &self,
+        filter: &EntryFilter,
+        page: Page,
+    ) -> Result<Vec<EntryInfo>, CallError> {
+        let server = &self.server;
+        let mut subjects = self.dead_subjects(filter.source.as_deref()).await?;
+        subjects.retain(|(id, _)| page.after.is_none_or(|after| *id > after));
+        subjects.sort_unstable();
+        let now = server.clock.now();
+        let mut found = Vec::new();
+        for (_, subject) in subjects {
+            if found.len() == page.limit {
+                break;
+            }
+            let wanted = Wanted::Last { subject: &subject };
+            let message = server.read(&server.dead, wanted).await?;
+            let entry = message.and_then(|message| read_message(&message));
+            found.extend(
+                entry
+                    .filter(|entry| is_wanted(filter, entry))
+                    .map(|e| e.info(now)),
+            );
+        }
+        Ok(found)
+    }
+
+    async fn dead_subjects(
+        &self,
+        source: Option<&str>,
+    ) -> Result<Vec<(EntryId, String)>, CallError> {
+        let server = &self.server;
+        let filter = server.names.dead_of(source);
+        let info = server.dead.info_with_subjects(filter).await;
+        let mut subjects = info.map_err(CallError::malformed)?;
+        let mut found = Vec::new();
+        while let Some(subject) = subjects.next().await {
+            let (subject, _) = subject.map_err(CallError::malformed)?;
+            found.extend(
+                server
+                    .names
+                    .read_dead(&subject)
+                    .map(|(_, id)| (id, subject)),
+            );
+        }
+        Ok(found)
+    }
+}
+
+fn is_wanted(filter: &EntryFilter, entry: &StoredEntry) -> bool {
+    let info = entry.info(entry.stored_at);
+    let matches = |wanted: &Option<Box<str>>, found: Option<&str>| {
+        wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
+    };
+    matches(&filter.source, Some(&info.source))
+        && matches(&filter.tenant, info.tenant.as_deref())
+        && matches(&filter.key_id, Some(&info.key_id))
+        && matches(&filter.event_id, info.event_id.as_deref())
+}

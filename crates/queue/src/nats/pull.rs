@@ -1,0 +1,106 @@
+//! Fetches messages from the consumer of a source.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::{Message, StatusCode};
+use futures_util::StreamExt;
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
+
+use super::error::CallError;
+use super::names;
+use super::server::Server;
+use crate::store::{LeaseRequest, Order};
+
+/// How long the server keeps a request for a consumer that has an entry in flight.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+
+/// What a consumer must be configured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ConsumerSettings {
+    pub(super) lease: Duration,
+    pub(super) order: Order,
+}
+
+impl Server {
+    /// Creates the consumer of `source`, or changes its settings.
+    pub(super) async fn set_consumer(
+        &self,
+        source: &str,
+        settings: ConsumerSettings,
+    ) -> Result<(), CallError> {
+        self.check_connected()?;
+        let name = names::consumer(source, self.stream_number());
+        let config = pull::Config {
+            durable_name: Some(name.clone()),
+            description: Some(format!("The workers of the source {source}")),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: settings.lease,
+            max_deliver: -1,
+            filter_subject: self.names.entries_of(source),
+            // Entries that wait for their next attempt count here as well.
+            max_ack_pending: match settings.order {
+                Order::Any => -1,
+                Order::Source => 1,
+            },
+            ..pull::Config::default()
+        };
+        let call = format!("CONSUMER.DURABLE.CREATE.{}.{name}", self.names.work);
+        let request = json!({ "stream_name": self.names.work, "config": to_config(config) });
+        self.api::<serde::de::IgnoredAny>(&call, &request).await?;
+        Ok(())
+    }
+
+    /// Fetches the messages that the server can deliver now.
+    pub(super) async fn fetch(
+        &self,
+        request: &LeaseRequest<'_>,
+    ) -> Result<Vec<Message>, CallError> {
+        self.check_connected()?;
+        let consumer = names::consumer(request.source, self.stream_number());
+        let inbox = self.client.new_inbox();
+        let subscription = self.client.subscribe(inbox.clone()).await;
+        let mut subscription = subscription.map_err(CallError::malformed)?;
+        let mut body = json!({ "batch": request.max, "no_wait": true });
+        if request.order == Order::Source {
+            // Without a time limit the server keeps the request until the entry in flight is
+            // settled, and then delivers to a subscription that no longer exists.
+            body["expires"] = json!(u64::try_from(BUSY_WAIT.as_nanos()).unwrap_or(u64::MAX));
+        }
+        let call = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", self.names.work);
+        let payload = body.to_string().into();
+        let sent = self.client.publish_with_reply(call, inbox, payload).await;
+        sent.map_err(CallError::malformed)?;
+        let deadline = Instant::now() + self.config.timeout;
+        let mut messages = Vec::new();
+        while messages.len() < request.max {
+            let Ok(message) = timeout_at(deadline, subscription.next()).await else {
+                // The server did not answer. What it delivers later is delivered again when
+                // the lease ends.
+                return match messages.is_empty() {
+                    true => Err(CallError::TimedOut),
+                    false => Ok(messages),
+                };
+            };
+            let Some(message) = message else {
+                return Err(CallError::Disconnected);
+            };
+            match message.status {
+                None | Some(StatusCode::OK) => messages.push(message),
+                Some(StatusCode::IDLE_HEARTBEAT) => {}
+                Some(StatusCode::NO_RESPONDERS) => {
+                    return Err(self.explain(CallError::NoResponders).await);
+                }
+                Some(_) => break,
+            }
+        }
+        Ok(messages)
+    }
+}
+
+/// Returns the configuration of a consumer as the API expects it.
+fn to_config(config: pull::Config) -> async_nats::jetstream::consumer::Config {
+    use async_nats::jetstream::consumer::IntoConsumerConfig as _;
+    config.into_consumer_config()
+}

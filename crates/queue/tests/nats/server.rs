@@ -1,0 +1,158 @@
+//! A nats-server process for one test. It listens on a free port and ends with the test.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+    dir: TempDir,
+}
+
+impl Server {
+    /// Starts a server with JetStream, and with these lines in its configuration.
+    pub(crate) fn start(lines: &str) -> Self {
+        Self::with_config(
+            free_port(),
+            &format!("jetstream {{ store_dir: DIR }}\n{lines}"),
+        )
+    }
+
+    /// Starts a server with this configuration. `DIR` is the folder of the server.
+    pub(crate) fn with_config(port: u16, config: &str) -> Self {
+        let server = Self::spawned(port, config);
+        server.wait_for_answer();
+        server
+    }
+
+    /// Starts three servers of one cluster.
+    pub(crate) fn cluster() -> [Self; 3] {
+        let ports = [(); 3].map(|()| (free_port(), free_port()));
+        let routes: Vec<_> = ports
+            .iter()
+            .map(|(_, route)| format!("nats://127.0.0.1:{route}"))
+            .collect();
+        let servers = ports.map(|(port, route)| {
+            let config = format!(
+                "server_name: server{port}\n\
+                 jetstream {{ store_dir: DIR }}\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}\n",
+                routes.join(", ")
+            );
+            Self::spawned(port, &config)
+        });
+        for server in &servers {
+            server.wait_for_answer();
+        }
+        servers
+    }
+
+    fn spawned(port: u16, config: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let mut text = format!("listen: \"127.0.0.1:{port}\"\n");
+        let store = format!("{:?}", dir.path().join("store"));
+        text.push_str(&config.replace("DIR", &store));
+        std::fs::write(dir.path().join("nats.conf"), text).unwrap();
+        Self {
+            child: spawn(&dir),
+            port,
+            dir,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills the server, so that it cannot save anything.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the server again on the same port, with the files that it left.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(&self.dir);
+        self.wait_for_answer();
+    }
+
+    /// Sends the server a signal, such as STOP.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.unwrap().success());
+    }
+
+    fn wait_for_answer(&self) {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(20) {
+            let greets = || -> std::io::Result<bool> {
+                let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+                stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+                let mut greeting = [0; 4];
+                stream.read_exact(&mut greeting)?;
+                Ok(greeting == *b"INFO")
+            };
+            if greets().unwrap_or(false) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        panic!("the server on port {} does not answer: {log}", self.port);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that the server has already ended. A suspended one is killed too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The URL of several servers.
+pub(crate) fn url(servers: &[Server]) -> String {
+    let mut url = "nats://".to_owned();
+    for (index, server) in servers.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(url, "{comma}127.0.0.1:{}", server.port).unwrap();
+    }
+    url
+}
+
+/// Starts nats-server, or the program in `HOOKGATE_NATS_SERVER`.
+fn spawn(dir: &TempDir) -> Child {
+    let program = std::env::var_os("HOOKGATE_NATS_SERVER");
+    let mut command = Command::new(program.unwrap_or_else(|| "nats-server".into()));
+    let log = std::fs::File::create(dir.path().join("log")).unwrap();
+    command
+        .arg("--config")
+        .arg(dir.path().join("nats.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    command
+        .spawn()
+        .expect("nats-server is installed: apt install nats-server")
+}
+
+/// Returns a free port. It is below the range of ephemeral ports and is returned only once, so
+/// that it is still free when the server binds it.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id() as u16;
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start);
+        let port = 20_000 + next % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
