@@ -14,7 +14,7 @@ use super::message::StoredEntry;
 use super::names;
 use super::server::{Server, Wanted};
 use super::store::NatsQueue;
-use crate::entry::{Entry, EntryId, EntryInfo, EntryState, Failure};
+use crate::entry::{Entry, EntryId, EntryInfo, EntryState, Failure, FailureKind};
 use crate::store::{EntryFilter, Page};
 
 /// The number of messages that are read at a time, if they are small.
@@ -146,15 +146,23 @@ impl NatsQueue {
         if entry.id.0 > last_delivered {
             return Ok(info);
         }
-        if let Some(progress) = self.server.progress(entry.id, entry.stored_at).await? {
-            info.attempts = progress.attempts;
-            info.due_in = Some(ServerTime(progress.due).since(now));
-            info.last_failure = progress.failure.as_ref().map(Failure::from);
-            return Ok(info);
-        }
-        match last_lease {
-            Some(lost) => info.attempts = lost.attempts,
-            None => {
+        let progress = self.server.progress(entry.id, entry.stored_at).await?;
+        let settled = progress.as_ref().map_or(0, |progress| progress.delivered);
+        match (progress, last_lease) {
+            (_, Some(lost)) if lost.delivered > settled => {
+                info.attempts = lost.attempts;
+                info.last_failure = Some(Failure {
+                    kind: FailureKind::Lost,
+                    status: None,
+                    at: now.system_time(),
+                });
+            }
+            (Some(progress), _) => {
+                info.attempts = progress.attempts;
+                info.due_in = Some(ServerTime(progress.due).since(now));
+                info.last_failure = progress.failure.as_ref().map(Failure::from);
+            }
+            (None, _) => {
                 info.state = EntryState::InFlight;
                 info.attempts += 1;
                 info.due_in = None;

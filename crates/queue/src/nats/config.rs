@@ -68,7 +68,7 @@ impl NatsConfig {
         self
     }
 
-    /// Sets the number of servers that store each delivery: 1, the default, 3 or 5.
+    /// Sets the number of servers that store each delivery, from 1 to 5. The default is 1.
     pub fn with_replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
         self
@@ -101,8 +101,8 @@ impl NatsConfig {
         if !(1..=64).contains(&self.stream.len()) || !self.stream.chars().all(is_name) {
             return Some("the name of the stream must have 1 to 64 ASCII letters, digits, - and _");
         }
-        if !matches!(self.replicas, 1 | 3 | 5) {
-            return Some("the number of replicas must be 1, 3 or 5");
+        if !(1..=5).contains(&self.replicas) {
+            return Some("the number of replicas must be 1 to 5");
         }
         if self
             .max_bytes

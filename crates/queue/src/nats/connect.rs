@@ -41,7 +41,9 @@ pub(super) async fn connect(config: NatsConfig) -> Result<Server, NatsConnectErr
     jetstream.set_timeout(config.timeout);
     let names = Names::new(&config.stream);
     let info = streams::prepare(&jetstream, &config, &names).await?;
-    streams::check_largest_message(&config, client.server_info().max_payload, &info)?;
+    if config.largest_body > 0 {
+        streams::check_largest_message(&config, client.server_info().max_payload, &info)?;
+    }
     let stream = async |name: &str| {
         let stream = jetstream.get_stream_no_info(name).await;
         stream.map_err(|error| NatsConnectError::caused(format!("cannot use {name}"), error))

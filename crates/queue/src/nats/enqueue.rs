@@ -51,6 +51,7 @@ impl NatsQueue {
         );
         headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         match server.publish(subject.clone(), headers, payload).await {
+            Ok(ack) if ack.duplicate => Ok(Enqueued::AlreadyStored(EntryId(ack.sequence))),
             Ok(ack) => Ok(Enqueued::Stored(EntryId(ack.sequence))),
             Err(error) => match is_taken(&error) {
                 true => self.stored_before(&subject).await,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::clock::ServerTime;
+use super::enqueue::is_taken;
 use super::error::CallError;
 use super::leases::OpenLease;
 use super::message::{FailureFacts, StoredEntry};
@@ -238,8 +239,9 @@ impl NatsQueue {
         Ok(true)
     }
 
+    /// Removes the entry, even if the lease has ended: the upstream has accepted the delivery.
     pub(super) async fn settle_delivered(&self, lease: &EntryLease) -> Result<Changed, CallError> {
-        let Some(open) = self.leases.current(lease) else {
+        let Some(open) = self.leases.latest(lease) else {
             return Ok(Changed::No);
         };
         self.server.settle(&open.ack, AckKind::Ack.into()).await?;
@@ -306,7 +308,13 @@ impl NatsQueue {
         let (mut headers, payload) = entry.encode_dead(open.attempts, failure);
         let id = format!("{}-{}", entry.id, entry.stored_at.0);
         headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
-        server.publish(subject, headers, payload).await?;
+        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        match server.publish(subject, headers, payload).await {
+            Ok(_) => {}
+            // The entry came back because its server was killed after an earlier burial.
+            Err(error) if is_taken(&error) => {}
+            Err(error) => return Err(error.error),
+        }
         server.settle(&open.ack, AckKind::Ack.into()).await?;
         self.leases.remove(lease);
         self.forget_state(&open).await;

@@ -51,6 +51,13 @@ impl Leases {
         (open.token == lease.token && Instant::now() < open.end).then(|| open.clone())
     }
 
+    /// Returns the lease if this process has not leased the entry again, even after its end.
+    pub(super) fn latest(&self, lease: &EntryLease) -> Option<OpenLease> {
+        let leases = self.0.lock();
+        let open = leases.get(&lease.id)?;
+        (open.token == lease.token).then(|| open.clone())
+    }
+
     /// Forgets the lease, if it is still the current one.
     pub(super) fn remove(&self, lease: &EntryLease) {
         let mut leases = self.0.lock();

@@ -47,6 +47,9 @@ pub(super) struct Facts {
     request_id: Box<str>,
     /// The number of attempts before the entry was stored.
     pub(super) attempts: u32,
+    /// The number of attempts before the operator's last retry.
+    #[serde(default)]
+    earlier_attempts: u32,
     failure: Option<FailureFacts>,
     first_due_ms: u64,
 }
@@ -82,6 +85,7 @@ pub(super) fn encode(entry: &NewEntry) -> (HeaderMap, Bytes) {
         key_id: entry.key_id.clone(),
         request_id: entry.request_id.clone(),
         attempts: entry.attempts,
+        earlier_attempts: 0,
         failure: entry.last_failure.map(FailureFacts::from),
         first_due_ms: u64::try_from(entry.first_due.as_millis()).unwrap_or(u64::MAX),
     };
@@ -152,10 +156,12 @@ impl StoredEntry {
         (headers, payload)
     }
 
-    /// Returns the message of this dead letter as an entry that has not been tried.
+    /// Returns the message of this dead letter as an entry whose attempts do not count.
     pub(super) fn encode_again(&self) -> (HeaderMap, Bytes) {
+        let attempts = self.dead.as_ref().map_or(0, |dead| dead.attempts);
         let facts = Facts {
-            attempts: 0,
+            attempts,
+            earlier_attempts: attempts,
             failure: None,
             first_due_ms: 0,
             ..self.facts.clone()
@@ -191,6 +197,7 @@ impl StoredEntry {
             stored_at: self.stored_at.system_time(),
             age: now.since(self.stored_at),
             attempts: dead.map_or(self.facts.attempts, |dead| dead.attempts),
+            earlier_attempts: self.facts.earlier_attempts,
             due_in: match dead {
                 Some(_) => None,
                 None => Some(self.first_due().since(now)),

@@ -13,8 +13,8 @@ use super::names;
 use super::server::Server;
 use crate::store::{LeaseRequest, Order};
 
-/// How long the server keeps a request for a consumer that has an entry in flight.
-const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// How long the server keeps a request that it cannot fulfil.
+const EMPTY_WAIT: Duration = Duration::from_millis(20);
 
 /// What a consumer must be configured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +62,11 @@ impl Server {
         let inbox = self.client.new_inbox();
         let subscription = self.client.subscribe(inbox.clone()).await;
         let mut subscription = subscription.map_err(CallError::malformed)?;
-        let mut body = json!({ "batch": request.max, "no_wait": true });
-        if request.order == Order::Source {
-            // Without a time limit the server keeps the request until the entry in flight is
-            // settled, and then delivers to a subscription that no longer exists.
-            body["expires"] = json!(u64::try_from(BUSY_WAIT.as_nanos()).unwrap_or(u64::MAX));
-        }
+        // Without a time limit the server could keep the request, because an entry is in flight
+        // in the order of its source or was deleted, and deliver to a subscription that no longer
+        // exists.
+        let expires = u64::try_from(EMPTY_WAIT.as_nanos()).unwrap_or(u64::MAX);
+        let body = json!({ "batch": request.max, "no_wait": true, "expires": expires });
         let call = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", self.names.work);
         let payload = body.to_string().into();
         let sent = self.client.publish_with_reply(call, inbox, payload).await;

@@ -58,7 +58,8 @@ impl NatsQueue {
                 .map(|(name, s)| (name.into(), s))
                 .collect(),
             bytes: work.state.bytes + dead.state.bytes,
-            max_bytes: u64::try_from(work.config.max_bytes).unwrap_or(0),
+            // A stream without a limit has -1.
+            max_bytes: u64::try_from(work.config.max_bytes).unwrap_or(u64::MAX),
         })
     }
 

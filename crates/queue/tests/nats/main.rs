@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod conformance;
+mod faults;
 mod healthy;
+mod proxy;
 mod server;
 
 use std::time::{Duration, SystemTime};
