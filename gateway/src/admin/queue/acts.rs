@@ -351,3 +351,6 @@ fn log_selection(
         "act on several queued deliveries"
     );
 }
+
+#[cfg(test)]
+mod tests;

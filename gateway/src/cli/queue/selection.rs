@@ -1,7 +1,7 @@
 //! The options that select entries.
 
-use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::{ArgGroup, Args};
 use serde_json::{Map, Value};
 
 use crate::cli::api::with_query;
@@ -36,6 +36,28 @@ pub(super) struct Selection {
     /// Only deliveries of the event with this signed id
     #[arg(long, value_name = "ID")]
     pub(super) event: Option<String>,
+}
+
+/// The entries of an act: some numbers, or a selection.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which")
+    .required(true)
+    .multiple(true)
+    .args(["ids", "source", "tenant", "state", "key_id", "event", "all"]))]
+pub(super) struct Which {
+    /// The numbers of entries
+    #[arg(
+        value_name = "ENTRY",
+        conflicts_with_all = ["source", "tenant", "state", "key_id", "event", "all"]
+    )]
+    pub(super) ids: Vec<u64>,
+
+    #[command(flatten)]
+    pub(super) selection: Selection,
+
+    /// Every delivery that waits or is dead
+    #[arg(long, conflicts_with_all = ["source", "tenant", "state", "key_id", "event"])]
+    all: bool,
 }
 
 impl Selection {
