@@ -39,7 +39,7 @@ pub use hookgate_keys::{
 #[cfg(feature = "fetch")]
 pub use hookgate_keys::{AddressPolicy, HttpsClient, TlsError};
 #[cfg(feature = "queue")]
-pub use hookgate_queue::{Order, QueueStore, RetrySchedule};
+pub use hookgate_queue::{DiskQueue, DiskQueueBuilder, Order, QueueStore, RetrySchedule};
 #[cfg(feature = "redis")]
 pub use hookgate_replay::redis::{RedisConfig, RedisStore, RedisUrlError, WaitReplicas};
 pub use hookgate_replay::{
