@@ -42,12 +42,27 @@ pub enum FirstAttempt {
 
 /// The result of storing a delivery that is sent in order.
 #[derive(Debug)]
-pub enum Turn {
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the value is taken apart where it is returned"
+)]
+pub enum Turn<S: ReplayStore> {
     /// The caller: no other delivery of the source waits or is in flight.
     ///
-    /// The delivery is stored. The caller forwards it, and settles the lease by the result in the
-    /// queue. If the attempt fails, [`Queued::new`] has the response to the sender.
-    First(EntryLease),
+    /// The delivery is stored, and its claim is still open, so a duplicate waits for the result.
+    /// The caller forwards the delivery. If the upstream accepts it, the caller settles the
+    /// claim, and then completes the entry. If the upstream rejects it, the caller removes the
+    /// entry, and then releases the claim. If a later attempt may succeed, the caller records the
+    /// events as done ([`Gate::record_queued`]), ends the lease of the entry, and responds with
+    /// [`Queued::new`].
+    ///
+    /// After a crash, both leases end by themselves, and a worker sends the delivery.
+    First {
+        /// The lease of the entry in the queue.
+        lease: EntryLease,
+        /// The claim. A drop keeps it until its lease ends.
+        settlement: Settlement<S>,
+    },
     /// A worker, when it is the turn of the delivery.
     Stored(Queued),
 }
@@ -109,8 +124,8 @@ impl<S: ReplayStore> Gate<S> {
         let entry = storing.entry(request, verified, &settlement, None)?;
         match storing.store(entry, settlement).await? {
             Turn::Stored(queued) => Ok(queued),
-            // Only a queue that breaks its contract leases here. The lease ends by itself.
-            Turn::First(lease) => Ok(Queued::new(source, lease.id)),
+            // Only a queue that breaks its contract leases here. Both leases end by themselves.
+            Turn::First { lease, .. } => Ok(Queued::new(source, lease.id)),
         }
     }
 
@@ -127,7 +142,7 @@ impl<S: ReplayStore> Gate<S> {
         request: QueuedRequest<'_>,
         verified: &Verified,
         settlement: Settlement<S>,
-    ) -> Result<Turn, Refusal> {
+    ) -> Result<Turn<S>, Refusal> {
         let storing = Storing {
             gate: self,
             queue,
@@ -179,7 +194,11 @@ impl<S: ReplayStore, Q: QueueStore> Storing<'_, S, Q> {
         })
     }
 
-    async fn store(&self, entry: NewEntry, mut settlement: Settlement<S>) -> Result<Turn, Refusal> {
+    async fn store(
+        &self,
+        entry: NewEntry,
+        mut settlement: Settlement<S>,
+    ) -> Result<Turn<S>, Refusal> {
         // From here on the delivery may be stored, even if this call is dropped or panics.
         settlement.keep_on_drop();
         let keys = entry.keys.clone();
@@ -188,10 +207,7 @@ impl<S: ReplayStore, Q: QueueStore> Storing<'_, S, Q> {
                 self.record(id, keys).await;
                 Ok(Turn::Stored(Queued::new(self.source, id)))
             }
-            Ok(Enqueued::Leased(lease)) => {
-                self.record(lease.id, keys).await;
-                Ok(Turn::First(lease))
-            }
+            Ok(Enqueued::Leased(lease)) => Ok(Turn::First { lease, settlement }),
             Ok(Enqueued::AlreadyStored(id)) => {
                 let missing = self.missing_from(id, &keys).await?;
                 if !missing.is_empty() {
