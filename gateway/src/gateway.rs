@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use hookgate_core::Problems;
+use hookgate_core::internal::Report;
+use hookgate_core::{Problems, UnixTime};
 use hookgate_gate::{Clock, Gate};
+use hookgate_queue::QueueStore;
 use hookgate_replay::ReplayStore;
+use tokio::time::timeout;
 
 use crate::config::{Config, Limits, StartupSettings};
 use crate::inspector::Inspector;
@@ -21,13 +24,16 @@ use crate::listener::connection_limits::ConnectionsByAddress;
 use crate::listener::refused_connection::{ConnectionRefusal, ConnectionRefusalLog};
 use crate::pipeline::request_id::RequestIds;
 use crate::pipeline::resend::Resends;
-use crate::queue::Queue;
+use crate::queue::{Queue, orphans};
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Metrics, UpstreamState};
 use crate::telemetry::trace::Traces;
 use crate::upstream::Upstream;
+
+/// How long a scrape of the metrics waits for the queue.
+const QUEUE_STATS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The shared state of one gateway process.
 #[derive(Debug)]
@@ -115,10 +121,12 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// Returns the problems if `config` changes a setting that needs a restart, or if the
-    /// certificates of an upstream cannot be read. The old configuration then stays.
-    pub(crate) fn reload(&self, config: Config) -> Result<(), Problems> {
+    /// Returns the problems if `config` changes a setting that needs a restart, if it removes a
+    /// source that has waiting deliveries in the queue, or if the certificates of an upstream cannot
+    /// be read. The old configuration then stays.
+    pub(crate) async fn reload(&self, config: Config) -> Result<(), Problems> {
         self.startup.check_unchanged(&config)?;
+        self.check_removed_sources(&config).await?;
         let certificates = config.tls.clone();
         let inspector_config = config.inspector.clone();
         let running = RuntimeState::new(config, &self.metrics, Some(&self.running.load()))?;
@@ -128,6 +136,43 @@ impl Gateway {
         }
         self.running.store(Arc::new(running));
         Ok(())
+    }
+
+    /// Checks that no source which `config` removes has deliveries in the queue that wait.
+    async fn check_removed_sources(&self, config: &Config) -> Result<(), Problems> {
+        let Some(queue) = &self.queue else {
+            return Ok(());
+        };
+        let running = self.running.load_full();
+        let stays = |name: &str| {
+            config
+                .routes
+                .iter()
+                .any(|route| route.source.name() == name)
+        };
+        let mut names = running.routes.iter().map(|route| route.source.name());
+        if names.all(stays) {
+            return Ok(());
+        }
+        let Ok(stats) = queue.stats().await else {
+            let message = "a source was removed, and the queue did not say whether deliveries of \
+                           it wait; reload again when the queue answers";
+            return Err(Problems::one("sources", message));
+        };
+        let report = Report::default();
+        for (source, waiting) in orphans(&stats, stays) {
+            if running.routes.of_source(source).is_some() {
+                report.add(
+                    "sources",
+                    format!(
+                        "{waiting} deliveries of source {source} wait in the queue, and this \
+                         configuration removes the source; wait until they are delivered, or drop \
+                         them with `hookgate queue drop --source {source}`"
+                    ),
+                );
+            }
+        }
+        report.finish(Some(()))
     }
 
     /// Returns the part of the configuration that a reload replaces.
@@ -200,6 +245,11 @@ impl Gateway {
         self.running.load().upstreams().cloned().collect()
     }
 
+    /// Returns the time of day.
+    pub(crate) fn now(&self) -> UnixTime {
+        self.gate.clock().now()
+    }
+
     pub(crate) fn gate(&self) -> &Gate<Store> {
         &self.gate
     }
@@ -244,7 +294,8 @@ impl Gateway {
     }
 
     /// Renders all metrics in the text format of Prometheus.
-    pub(crate) fn render_metrics(&self) -> Vec<u8> {
+    pub(crate) async fn render_metrics(&self) -> Vec<u8> {
+        self.set_queue_metrics().await;
         self.metrics
             .set_log_lines_dropped(self.access_log.dropped());
         let state = self.running.load();
@@ -270,6 +321,23 @@ impl Gateway {
         }
         self.metrics
             .render(self.gate.stats(), self.gate.store().entries())
+    }
+
+    /// Sets the metrics of the queue. They keep their values if the queue does not answer.
+    async fn set_queue_metrics(&self) {
+        let Some(queue) = &self.queue else {
+            return;
+        };
+        let stats = timeout(QUEUE_STATS_TIMEOUT, queue.stats()).await;
+        let running = self.running.load();
+        if let Ok(Ok(stats)) = stats {
+            let sources = running.routes.iter().map(|route| route.source.name());
+            self.metrics.set_queue(&stats, &sources.collect::<Vec<_>>());
+        }
+        let upstreams = running.upstreams();
+        let breakers =
+            upstreams.map(|upstream| (upstream.name(), upstream.gate().breaker().state()));
+        self.metrics.set_breakers(breakers);
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

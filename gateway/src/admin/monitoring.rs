@@ -12,7 +12,10 @@ impl Admin {
     pub(super) async fn monitor(&self, endpoint: Endpoint<'_>) -> Response<Body> {
         match endpoint {
             Endpoint::Ready => self.readyz().await,
-            Endpoint::Metrics => response::text(StatusCode::OK, self.gateway.render_metrics()),
+            Endpoint::Metrics => {
+                let metrics = self.gateway.render_metrics().await;
+                response::text(StatusCode::OK, metrics)
+            }
             _ => response::text(StatusCode::OK, "ok\n"),
         }
     }

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use hookgate_core::{EqualBytes, Variant, Verifier};
-use hookgate_gate::{BootFence, Dedupe, Mode, Source};
+use hookgate_gate::{BootFence, Dedupe, Mode, QueueMode, QueuePolicy, Source};
+use hookgate_queue::{Order, RetrySchedule};
 use http::Method;
 use humantime::format_duration;
 
@@ -35,6 +36,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     }
     for route in &config.routes {
         write_source(route, &mut out)?;
+        write_detail(&mut out, "outage", describe_outage(&route.source.queue()))?;
         if config.inspector.is_some() {
             write_detail(&mut out, "capture", describe_capture(route.capture))?;
         }
@@ -148,6 +150,29 @@ fn describe_capture(scope: CaptureScope) -> &'static str {
         CaptureScope::Refused => "head and body of refused deliveries",
         CaptureScope::All => "head and body of all deliveries",
     }
+}
+
+/// Describes what happens to deliveries while the upstream is down.
+fn describe_outage(queue: &QueuePolicy) -> String {
+    if queue.mode == QueueMode::Off {
+        return "senders get 502, 503 or 504; an event is lost unless its sender sends it again"
+            .to_owned();
+    }
+    let RetrySchedule {
+        first,
+        max,
+        give_up,
+        ..
+    } = queue.schedule;
+    let order = match queue.order {
+        Order::Any => "",
+        Order::Source => "; one at a time, in the order of their arrival",
+    };
+    let [first, max, give_up] = [first, max, give_up].map(format_duration);
+    format!(
+        "the queue stores deliveries and sends them again, first after {first}, then up to {max} \
+         apart; after {give_up} they become dead letters{order}"
+    )
 }
 
 fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {

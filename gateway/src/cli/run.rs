@@ -15,7 +15,7 @@ use super::{ConfigFile, Error, NOT_STARTED};
 use crate::config::{Config, ShutdownConfig};
 use crate::gateway::{Gateway, GatewayParts};
 use crate::inspector::{FlushGuard, Inspector};
-use crate::queue::Queue;
+use crate::queue::QueueService;
 use crate::run::reload;
 use crate::run::services::{ListenAddresses, Services};
 use crate::run::shutdown::UnixSignals;
@@ -54,8 +54,11 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     log_overrides_and_warnings(&config);
     let store = Store::open(&config.replay.store, &metrics)
         .map_err(|error| Error::new(format!("replay: {}", ErrorChain(&*error))))?;
-    let queue = config.queue.as_ref().map(Queue::open).transpose();
+    let queue = config.queue.as_ref();
+    let queue = queue.map(|config| QueueService::open(config, &metrics));
+    let queue = queue.transpose();
     let queue = queue.map_err(|error| Error::new(format!("queue: {}", ErrorChain(&*error))))?;
+    let queue = queue.map(Arc::new);
     let inspector = config.inspector.clone();
     let inspector = inspector
         .map(Inspector::new)
@@ -74,7 +77,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let addresses = ListenAddresses::from_config(&config);
     let parts = GatewayParts {
         store,
-        queue: queue.map(Arc::new),
+        queue: queue.as_ref().map(|queue| Arc::clone(queue.queue())),
         clock,
         metrics,
         access_log: access,
@@ -84,6 +87,11 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let gateway = Gateway::new(config, parts)
         .map_err(|problems| Error::config(&options.config.config, &problems, NOT_STARTED))?;
     let gateway = Arc::new(gateway);
+    // The listeners must not accept duplicates of these deliveries.
+    if let Some(queue) = &queue {
+        let confirmed = queue.confirm_stored(&gateway);
+        confirmed.map_err(|error| Error::new(format!("queue: {}", ErrorChain(&error))))?;
+    }
     let services = Services::bind(addresses, &gateway, &inherited)?;
     reload::start(runtime, Arc::clone(&gateway), source)?;
     // This must be the last step that can fail: after it, the old process accepts no connections.
@@ -94,7 +102,11 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let in_use = services.addresses().map(|address| address.to_string());
     inherited.close_unclaimed(&in_use.collect());
     services.log_addresses();
-    services.serve(unix_signals, &gateway, shutdown);
+    if let Some(queue) = &queue {
+        queue.start(&gateway);
+    }
+    // The queue keeps its runtime, which must end outside of the runtimes of listeners.
+    services.serve(unix_signals, &gateway, queue.clone(), shutdown);
     gateway.traces().shut_down();
     Ok(ExitCode::SUCCESS)
 }

@@ -35,9 +35,7 @@ pub(crate) use self::inspector::{
     InspectorStorage, Permission, Redaction, TokenDigest,
 };
 pub(crate) use self::network::Network;
-pub(crate) use self::queue::{
-    DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueMode, QueuePolicy, QueueStoreConfig,
-};
+pub(crate) use self::queue::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig};
 pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;
 pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
@@ -50,6 +48,9 @@ pub(crate) use self::upstream::{
 pub(crate) use self::watched_files::{WatchedFiles, load_watched};
 use crate::listener::tls::ServerTls;
 use crate::telemetry::access_log::AccessLogTarget;
+
+/// The time after which a queue has answered whether it has stored a delivery.
+const LONGEST_STORING: Duration = Duration::from_secs(5);
 
 /// A valid configuration of the gateway.
 #[derive(Debug)]
@@ -137,7 +138,6 @@ pub(crate) struct RouteConfig {
     pub(crate) host: Option<String>,
     pub(crate) source: Source,
     pub(crate) upstream: String,
-    pub(crate) queue: QueuePolicy,
     /// Whether a refusal names the check that failed, which is meant for development.
     pub(crate) expose_reason: bool,
     /// Which deliveries are captured.
@@ -197,7 +197,14 @@ impl Config {
         });
         // Relaying the response counts against the upstream's timeout. The extra second is
         // for writing the last bytes.
-        self.limits.head_timeout + deliveries.max().unwrap_or_default() + Duration::from_secs(1)
+        let storing = match self.queue {
+            Some(_) => LONGEST_STORING,
+            None => Duration::ZERO,
+        };
+        self.limits.head_timeout
+            + deliveries.max().unwrap_or_default()
+            + storing
+            + Duration::from_secs(1)
     }
 
     /// Reads the source `name` of a configuration, as the commands that sign and verify need it.

@@ -1,11 +1,11 @@
-//! The configuration of the queue, and of the sources that use it.
+//! The configuration of the queue.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use hookgate_queue::{Order, RetrySchedule};
-use hookgate_replay::Durability;
+use hookgate_queue::{DiskQueue, Durability, OpenError};
+use hookgate_replay as replay;
 use humantime::format_duration;
 
 /// The table `[queue]`.
@@ -28,7 +28,7 @@ pub(crate) enum QueueStoreConfig {
 pub(crate) struct DiskQueueConfig {
     /// The folder of the file.
     pub(crate) path: PathBuf,
-    pub(crate) durability: Durability,
+    pub(crate) durability: replay::Durability,
     pub(crate) max_bytes: u64,
     pub(crate) max_bytes_per_source: u64,
     pub(crate) keep_delivered: Duration,
@@ -38,33 +38,17 @@ pub(crate) struct DiskQueueConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct NatsQueueConfig {
     /// The URL, which may contain a password or a token.
-    pub(crate) url: String,
+    pub(super) url: String,
     /// The text of a credentials file.
-    pub(crate) credentials: Option<String>,
-    /// The file with the authorities to trust.
-    pub(crate) ca: Option<PathBuf>,
-    pub(crate) stream: String,
-    pub(crate) replicas: usize,
-    pub(crate) max_bytes: Option<u64>,
+    pub(super) credentials: Option<String>,
+    /// The authorities to trust, as PEM.
+    pub(super) ca_pem: Option<Vec<u8>>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) stream: String,
+    pub(super) replicas: usize,
+    pub(super) max_bytes: Option<u64>,
     /// The largest body limit of a source that uses the queue.
-    pub(crate) largest_body: usize,
-}
-
-/// When the deliveries of a source enter the queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum QueueMode {
-    #[default]
-    Off,
-    OnFailure,
-    Always,
-}
-
-/// How a source uses the queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct QueuePolicy {
-    pub(crate) mode: QueueMode,
-    pub(crate) schedule: RetrySchedule,
-    pub(crate) order: Order,
+    pub(super) largest_body: usize,
 }
 
 impl QueueConfig {
@@ -85,9 +69,27 @@ impl QueueConfig {
 }
 
 impl DiskQueueConfig {
+    /// Opens the queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the folder or of the file in it.
+    pub(crate) fn open(&self) -> Result<DiskQueue, OpenError> {
+        let durability = match self.durability {
+            replay::Durability::Power => Durability::Power,
+            _ => Durability::Process,
+        };
+        DiskQueue::builder()
+            .durability(durability)
+            .max_bytes(self.max_bytes)
+            .max_bytes_per_source(self.max_bytes_per_source)
+            .keep_delivered(self.keep_delivered)
+            .open(&self.path)
+    }
+
     fn describe(&self) -> String {
         let survives = match self.durability {
-            Durability::Power => "a power loss",
+            replay::Durability::Power => "a power loss",
             _ => "a crash of the process",
         };
         format!(

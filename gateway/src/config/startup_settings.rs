@@ -55,11 +55,6 @@ impl StartupSettings {
         &self.replay.store
     }
 
-    /// Returns the settings of the queue, if the configuration has one.
-    pub(crate) fn queue(&self) -> Option<&QueueConfig> {
-        self.queue.as_ref()
-    }
-
     /// Checks that `config` has the same startup settings.
     ///
     /// The gateway refuses the whole configuration if one of them differs. Applying only the

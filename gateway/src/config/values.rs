@@ -7,14 +7,16 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use hookgate_core::internal::{FromValue, JsonStep, text};
-use hookgate_gate::{BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
+use hookgate_gate::{
+    BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, QueueMode,
+};
 use hookgate_queue::Order;
 use hookgate_replay::Durability;
 use http::HeaderName;
 use http::uri::Authority;
 use toml::Value;
 
-use super::{Balance, CaptureScope, Network, Permission, QueueMode, Redaction, ServerAddress};
+use super::{Balance, CaptureScope, Network, Permission, Redaction, ServerAddress};
 use crate::telemetry::access_log::AccessLogTarget;
 
 /// A socket address to listen on.
@@ -139,11 +141,11 @@ impl FromValue for KeepDead {
 pub(super) struct StreamName(pub(super) String);
 
 impl FromValue for StreamName {
-    const EXPECTED: &'static str = "a name of 1 to 32 letters, digits, hyphens and underscores";
+    const EXPECTED: &'static str = "a name of 1 to 64 letters, digits, hyphens and underscores";
 
     fn from_value(value: &Value) -> Result<Self, String> {
         text(value, |text| {
-            let is_sound = (1..=32).contains(&text.len())
+            let is_sound = (1..=64).contains(&text.len())
                 && text
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));

@@ -16,10 +16,11 @@ use crate::telemetry::access_log::Timestamp;
 use crate::telemetry::outcome::RequestOutcome;
 
 /// The number of texts of a record.
-const TEXTS: usize = 13;
-/// The numbers of two texts, in the order of [`Texts`].
+const TEXTS: usize = 14;
+/// The numbers of three texts, in the order of [`Texts`].
 const KEY_ID: usize = 7;
 const RESENT_FROM: usize = 12;
+const QUEUED_FROM: usize = 13;
 /// Marks a text that a record does not have.
 const ABSENT: u16 = u16::MAX;
 /// The largest memory for texts that another record reuses, in bytes.
@@ -111,6 +112,7 @@ pub(crate) struct Texts<'t> {
     pub(crate) signed_headers: Option<&'t str>,
     pub(crate) resent_by: Option<&'t str>,
     pub(crate) resent_from: Option<&'t str>,
+    pub(crate) queued_from: Option<&'t str>,
 }
 
 impl Texts<'_> {
@@ -144,6 +146,7 @@ impl Texts<'_> {
             self.signed_headers,
             self.resent_by,
             self.resent_from,
+            self.queued_from,
         ]
     }
 }
@@ -232,15 +235,18 @@ impl CompactRecord {
             signed_headers: next(),
             resent_by: next(),
             resent_from: next(),
+            queued_from: next(),
         }
     }
 
-    /// Returns the id of the key that verified the delivery, unless an operator sent it again.
+    /// Returns the id of the key that verified the delivery, unless an operator or the queue sent
+    /// it again.
     ///
     /// This is cheaper than [`texts`](Self::texts), because it happens for each record.
     pub(super) fn senders_key_id(&self) -> Option<&str> {
         let length = self.lengths[KEY_ID];
-        if length == ABSENT || self.lengths[RESENT_FROM] != ABSENT {
+        let is_sent_again = [RESENT_FROM, QUEUED_FROM].map(|text| self.lengths[text] != ABSENT);
+        if length == ABSENT || is_sent_again.contains(&true) {
             return None;
         }
         let before = self.lengths[..KEY_ID].iter();
@@ -301,6 +307,7 @@ impl CompactRecord {
             total_us: facts.total_us,
             resent_by: owned(texts.resent_by),
             resent_from: owned(texts.resent_from),
+            queued_from: owned(texts.queued_from),
             capture: self.capture.clone(),
             replay_keys: self.replay_keys.clone(),
         }

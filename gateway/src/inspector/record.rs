@@ -89,6 +89,9 @@ pub(crate) struct DeliveryRecord {
     /// The request id of the delivery that was sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resent_from: Option<String>,
+    /// The request id of the delivery that a worker of the queue sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queued_from: Option<String>,
     /// Whether the request is captured, and how completely.
     #[serde(skip_deserializing, skip_serializing_if = "CaptureMark::is_none")]
     pub(crate) capture: CaptureMark,
@@ -113,6 +116,7 @@ impl DeliveryRecord {
             signed_headers: self.signed_headers.as_deref(),
             resent_by: self.resent_by.as_deref(),
             resent_from: self.resent_from.as_deref(),
+            queued_from: self.queued_from.as_deref(),
         }
     }
 }

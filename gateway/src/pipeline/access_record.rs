@@ -15,6 +15,7 @@ use std::time::Duration;
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{Chunk, ReplayKey, UnixTime, Verified};
 use hookgate_gate::{BodyError, BodySource, ObservedVerdict, Reason, Refusal};
+use hookgate_queue::{EntryId, EntryInfo};
 use http::HeaderMap;
 use pingora_http::RequestHeader;
 use tokio::time::Instant;
@@ -57,9 +58,12 @@ pub(crate) struct AccessRecord<'g> {
     server: Option<SocketAddr>,
     replay_keys: ReplayKeys,
     resent: Option<Resent>,
+    queue_id: Option<EntryId>,
+    queued_from: Option<Box<str>>,
     verify: Option<Duration>,
     claim: Option<Duration>,
     upstream: Option<Duration>,
+    store: Option<Duration>,
     span: Option<Span>,
     is_written: bool,
 }
@@ -96,9 +100,12 @@ impl<'g> AccessRecord<'g> {
             server: None,
             replay_keys: ReplayKeys::new(),
             resent: None,
+            queue_id: None,
+            queued_from: None,
             verify: None,
             claim: None,
             upstream: None,
+            store: None,
             span: None,
             is_written: false,
         }
@@ -143,6 +150,43 @@ impl<'g> AccessRecord<'g> {
         self.describe(verified);
         // A resend that is cancelled before its outcome is decided has failed.
         self.outcome = RequestOutcome::Failed;
+    }
+
+    /// Records a delivery that a worker of the queue sends. It counts as no further request.
+    pub(crate) fn leased(&mut self, route: &Arc<Route>, verified: &Verified, entry: &EntryInfo) {
+        self.route = Some(Arc::clone(route));
+        self.queue_id = Some(entry.id);
+        self.queued_from = Some(entry.request_id.clone());
+        self.describe(verified);
+        self.events(entry.keys.iter().copied());
+        // An attempt that is cancelled has failed.
+        self.outcome = RequestOutcome::Failed;
+    }
+
+    /// Records the result of an attempt of a worker.
+    pub(crate) fn attempted(&mut self, result: Result<(), Reason>) {
+        self.reason = result.err();
+        self.outcome = match result {
+            Ok(()) => RequestOutcome::Forwarded,
+            Err(_) => RequestOutcome::Failed,
+        };
+    }
+
+    /// Records why the direct attempt of a delivery failed, which is then stored.
+    pub(crate) fn direct_attempt_failed(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+    }
+
+    /// Records the end of storing a delivery.
+    pub(crate) fn stored(&mut self) {
+        self.store = Some(self.end_step());
+    }
+
+    /// Records and counts a delivery that the queue has stored.
+    pub(crate) fn queued(&mut self, route: &Route, status: u16, id: EntryId) {
+        self.status = Some(status);
+        self.queue_id = Some(id);
+        self.conclude(route, RequestOutcome::Queued);
     }
 
     fn describe(&mut self, verified: &Verified) {
@@ -322,9 +366,9 @@ impl<'g> AccessRecord<'g> {
         }
     }
 
-    /// Ends the record of a delivery that an operator sends again. `head` is that of the original.
-    /// Returns the request id, the outcome and the status.
-    pub(crate) fn end_resent(
+    /// Ends the record of a delivery that an operator or the queue sends. `head` is that of the
+    /// sender's request. Returns the request id, the outcome and the status.
+    pub(crate) fn end_without_sender(
         mut self,
         head: &RequestHeader,
     ) -> (String, RequestOutcome, Option<u16>) {
@@ -401,14 +445,17 @@ impl<'g> AccessRecord<'g> {
             verify: self.verify,
             claim: self.claim,
             upstream_wait: self.upstream,
+            store: self.store,
             total: self.start.elapsed(),
             resent_by: self.resent.as_ref().map(|resent| resent.by.as_str()),
             resent_from: self.resent.as_ref().map(|resent| resent.from.as_str()),
+            queue_id: self.queue_id.map(|EntryId(id)| id),
+            queued_from: self.queued_from.as_deref(),
         }
     }
 
     fn now(&self) -> UnixTime {
-        self.gateway.gate().clock().now()
+        self.gateway.now()
     }
 }
 
@@ -431,7 +478,7 @@ impl AccessRecord<'_> {
             reason: self.reason,
             status: self.status,
             is_claimed: self.key_id.is_some()
-                && self.upstream.is_some()
+                && (self.upstream.is_some() || self.queue_id.is_some())
                 && self.outcome != RequestOutcome::ObservedDuplicate,
             was_sent: self.upstream.is_some(),
             server: self.server,
@@ -460,6 +507,7 @@ impl AccessRecord<'_> {
             signed_headers: signed.map(|signed| &*signed.shapes),
             resent_by: resent.map(|resent| &*resent.by),
             resent_from: resent.map(|resent| &*resent.from),
+            queued_from: self.queued_from.as_deref(),
         };
         let names = self.route.as_ref().map(|route| &route.names);
         inspector.compact(facts, names, &texts, replay_keys)

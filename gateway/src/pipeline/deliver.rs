@@ -1,6 +1,8 @@
 //! The whole path of one request, from its checked head to its response.
 
-use hookgate_gate::{Admission, Forwardable, Reason};
+use bytes::Bytes;
+use hookgate_gate::{Admission, Forwardable, QueueMode, Reason};
+use http::{HeaderMap, Response};
 
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
@@ -8,7 +10,7 @@ use crate::pipeline::admit::Admitted;
 use crate::pipeline::downstream::Downstream;
 
 impl Gateway {
-    /// Admits the delivery, then forwards it or responds to the sender. The access record is
+    /// Admits the delivery, then forwards it, stores it or responds to the sender. The access record is
     /// written at the end.
     pub(crate) async fn deliver(&self, downstream: &mut Downstream<'_>) {
         let mut record = AccessRecord::start(self, downstream.address());
@@ -28,6 +30,13 @@ impl Gateway {
         };
         match admission {
             Ok(Admission::Forward(delivery)) => {
+                if route.source.queue().mode != QueueMode::Off
+                    && let Some(queue) = self.queue()
+                {
+                    return self
+                        .deliver_or_store(queue, downstream, &route, delivery, record)
+                        .await;
+                }
                 let delivery = Forwardable::Verified(delivery);
                 self.forward(downstream, &route, delivery, record).await;
             }
@@ -39,11 +48,7 @@ impl Gateway {
                 let (response, trailers) = duplicate.response(downstream.audience());
                 record.events(duplicate.replay_keys().iter().copied());
                 record.duplicate(&route, response.status().as_u16());
-                let (head, body) = response.into_parts();
-                if let Err(error) = downstream.respond(head.into(), body, trailers).await {
-                    record.log_lost_response(&error);
-                    downstream.abort().await;
-                }
+                send_whole(downstream, response, trailers, record).await;
             }
             Ok(Admission::Handshake(response)) => {
                 record.handshake(&route, response.status().as_u16());
@@ -58,5 +63,19 @@ impl Gateway {
                 self.refuse(downstream, Some(&route), refusal, record).await;
             }
         }
+    }
+}
+
+/// Sends a response that the gateway makes itself to a sender whose body was read.
+pub(super) async fn send_whole(
+    downstream: &mut Downstream<'_>,
+    response: Response<Bytes>,
+    trailers: Option<HeaderMap>,
+    record: &AccessRecord<'_>,
+) {
+    let (head, body) = response.into_parts();
+    if let Err(error) = downstream.respond(head.into(), body, trailers).await {
+        record.log_lost_response(&error);
+        downstream.abort().await;
     }
 }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use hookgate_core::Verified;
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Forwardable, Settlement};
+use hookgate_core::{UnixTime, Verified};
+use hookgate_gate::Forwardable;
 use http::HeaderMap;
 use pingora_http::RequestHeader;
 
@@ -17,16 +17,28 @@ use crate::run::store::Store;
 use crate::upstream::{Event, ForwardContext, ForwardError, Request, UpstreamResponse};
 
 /// A delivery on its way to the upstream.
-pub(super) struct Outgoing<'o> {
-    pub(super) head: &'o RequestHeader,
-    pub(super) body: &'o Bytes,
+pub(crate) struct Outgoing<'o> {
+    pub(crate) head: &'o RequestHeader,
+    pub(crate) body: &'o Bytes,
     /// `None` for a request that did not verify, in observe mode.
-    pub(super) verified: Option<&'o Verified>,
-    pub(super) client: Option<IpAddr>,
+    pub(crate) verified: Option<&'o Verified>,
+    pub(crate) client: Option<IpAddr>,
     /// The scheme of the URL that the sender requested: `http` or `https`.
-    pub(super) scheme: &'static str,
+    pub(crate) scheme: &'o str,
+    /// The number of this attempt.
+    pub(crate) attempt: u32,
     /// Whether an operator sends the delivery again.
-    pub(super) is_resent: bool,
+    pub(crate) is_resent: bool,
+    /// The facts about a delivery that a worker of the queue sends.
+    pub(crate) queued: Option<QueuedFacts<'o>>,
+}
+
+/// The facts about a delivery that was stored.
+#[derive(Clone, Copy)]
+pub(crate) struct QueuedFacts<'o> {
+    pub(crate) stored_at: UnixTime,
+    /// The id of the sender's request, by which the upstream knows the delivery.
+    pub(crate) request_id: &'o str,
 }
 
 impl Gateway {
@@ -50,9 +62,13 @@ impl Gateway {
             verified: verified.as_ref(),
             client: downstream.address(),
             scheme: downstream.scheme(),
+            attempt: settlement.attempt(),
             is_resent: false,
+            queued: None,
         };
-        let sent = send_upstream(route, outgoing, &mut settlement, record).await;
+        record.events(settlement.replay_keys());
+        settlement.mark_forwarded();
+        let sent = send_upstream(route, outgoing, record).await;
         match sent {
             Ok(response) => {
                 self.settle_and_relay(downstream, route, response, settlement, verdict, record)
@@ -72,14 +88,12 @@ impl Gateway {
 /// # Errors
 ///
 /// Returns [`ForwardError`] if there is no response. It is logged.
-pub(super) async fn send_upstream<'u>(
+pub(crate) async fn send_upstream<'u>(
     route: &'u Route,
     outgoing: Outgoing<'_>,
-    settlement: &mut Settlement<Store>,
     record: &mut AccessRecord<'_>,
 ) -> Result<UpstreamResponse<'u>, ForwardError> {
     let source = route.source.name();
-    record.events(settlement.replay_keys());
     let trace = match outgoing.verified {
         Some(_) => record.propagate_trace(&outgoing.head.headers),
         None => HeaderMap::new(),
@@ -87,19 +101,20 @@ pub(super) async fn send_upstream<'u>(
     let context = ForwardContext {
         verified: outgoing.verified,
         body_len: outgoing.body.len(),
-        attempt: settlement.attempt(),
+        attempt: outgoing.attempt,
         source: &route.source,
         default_host: route.upstream.host(),
         client: outgoing.client,
         scheme: outgoing.scheme,
-        request_id: &record.id,
+        request_id: outgoing
+            .queued
+            .map_or(&*record.id, |queued| queued.request_id),
         request_id_is_signed: route.request_id_is_signed,
         is_resent: outgoing.is_resent,
+        queued_at: outgoing.queued.map(|queued| queued.stored_at),
         trace: &trace,
     };
     let request = Request::delivery(outgoing.head, context);
-
-    settlement.mark_forwarded();
     let event = Event {
         source,
         id: outgoing.verified.and_then(Verified::id),
@@ -110,7 +125,7 @@ pub(super) async fn send_upstream<'u>(
         Ok(response) => (Some(response.status()), Some(response.server())),
         Err(error) => (None, error.server),
     };
-    record.upstream_responded(route, status, server, settlement.attempt());
+    record.upstream_responded(route, status, server, outgoing.attempt);
     sent.inspect_err(|error| {
         tracing::warn!(
             request_id = record.id,

@@ -1,10 +1,12 @@
-//! The path of one request: admit the delivery, forward it to the upstream, settle its claim,
-//! and respond to the sender.
+//! The path of one request: admit the delivery, forward it to the upstream or store it in the
+//! queue, settle its claim, and respond to the sender.
 
 pub(crate) mod access_record;
 pub(crate) mod admit;
+pub(crate) mod attempt;
 pub(crate) mod deliver;
 pub(crate) mod downstream;
+pub(crate) mod enqueue;
 pub(crate) mod forward;
 pub(crate) mod grpc_relay;
 pub(crate) mod refuse;

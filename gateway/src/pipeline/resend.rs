@@ -185,7 +185,7 @@ impl Gateway {
             // An event that is done has no claim, but it can be forgotten all the same.
             record.events(found.record.replay_keys.iter().copied());
         }
-        let (request_id, outcome, status) = record.end_resent(&head);
+        let (request_id, outcome, status) = record.end_without_sender(&head);
         Ok(ResentDelivery {
             request_id,
             outcome,
@@ -210,9 +210,13 @@ impl Gateway {
             verified: Some(verified),
             client: record.client(),
             scheme: self.sender_scheme(),
+            attempt: settlement.attempt(),
             is_resent: true,
+            queued: None,
         };
-        let result = match send_upstream(route, outgoing, &mut settlement, record).await {
+        record.events(settlement.replay_keys());
+        settlement.mark_forwarded();
+        let result = match send_upstream(route, outgoing, record).await {
             Ok(response) => settle(route, response, settlement).await,
             Err(error) => {
                 settlement.settle(error.outcome).await;

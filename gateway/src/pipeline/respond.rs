@@ -47,7 +47,22 @@ impl Gateway {
         let headers = &response.head().headers;
         let recorder = settlement.record_response(&route.source, status, headers);
         settlement.settle(Outcome::from_status(status)).await;
-        if is_enforced && is_withheld(status) {
+        self.relay_settled(downstream, route, response, recorder, verdict, record)
+            .await;
+    }
+
+    /// Relays the response to a delivery that is settled.
+    pub(super) async fn relay_settled(
+        &self,
+        downstream: &mut Downstream<'_>,
+        route: &Route,
+        response: UpstreamResponse<'_>,
+        recorder: Option<Box<ResponseRecorder>>,
+        verdict: Option<ObservedVerdict>,
+        record: &mut AccessRecord<'_>,
+    ) {
+        let status = response.status();
+        if verdict.is_none() && is_withheld(status) {
             response.finish(Reuse::Forbidden);
             return self.mask_response(downstream, route, status, record).await;
         }
@@ -149,7 +164,7 @@ async fn respond_no_content(downstream: &mut Downstream<'_>, record: &AccessReco
 }
 
 /// Reads a response to its end, and returns its trailers.
-pub(super) async fn read_to_end(
+pub(crate) async fn read_to_end(
     response: &mut UpstreamResponse<'_>,
     mut push: impl FnMut(&Bytes),
 ) -> Result<Option<HeaderMap>, ResponseTruncated> {
@@ -160,7 +175,7 @@ pub(super) async fn read_to_end(
 }
 
 /// Returns the outcome of a gRPC call by its response, which was read to its end.
-pub(super) fn grpc_outcome(
+pub(crate) fn grpc_outcome(
     head: &ResponseHeader,
     end: &Result<Option<HeaderMap>, ResponseTruncated>,
 ) -> Outcome {

@@ -63,7 +63,6 @@ impl Routes {
             host,
             source,
             upstream,
-            queue: _,
             expose_reason,
             capture,
             setup,

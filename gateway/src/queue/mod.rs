@@ -1,24 +1,41 @@
 //! The queue that the gateway runs with: accepted deliveries that wait for their upstream.
 
+mod deliver;
+mod service;
+
 use std::error::Error;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
+use hookgate_core::internal::ErrorChain;
 use hookgate_queue::{
-    Changed, Due, EnqueueError, Enqueued, Entry, EntryFilter, EntryId, EntryInfo, EntryLease,
-    Failure, LeaseRequest, LeasedEntry, NewEntry, Page, QueueError, QueueStats, QueueStore,
+    Changed, DiskQueue, Due, EnqueueError, Enqueued, Entry, EntryFilter, EntryId, EntryInfo,
+    EntryLease, Failure, LeaseRequest, LeasedEntry, NewEntry, Page, QueueError, QueueStats,
+    QueueStore,
 };
+use prometheus::{Histogram, IntCounter};
 
-use crate::config::QueueConfig;
+pub(crate) use self::service::{QueueService, orphans};
+use crate::config::{QueueConfig, QueueStoreConfig};
+use crate::telemetry::log_throttle::LogThrottle;
+use crate::telemetry::metrics::Metrics;
 
-/// The queue of one gateway process.
+/// A queue that measures its operations.
 #[derive(Debug)]
 pub(crate) struct Queue {
     backend: QueueBackend,
+    store_seconds: Histogram,
+    lease_seconds: Histogram,
+    settle_seconds: Histogram,
+    errors: IntCounter,
+    /// Limits the log lines about errors.
+    failed: LogThrottle,
 }
 
 #[derive(Debug)]
-enum QueueBackend {}
+enum QueueBackend {
+    Disk(DiskQueue),
+}
 
 impl Queue {
     /// Opens the configured queue.
@@ -26,82 +43,131 @@ impl Queue {
     /// # Errors
     ///
     /// Returns the error of the disk or of the connection to NATS.
-    pub(crate) fn open(_config: &QueueConfig) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Err("this build has no queue yet".into())
+    pub(crate) async fn open(
+        config: &QueueConfig,
+        metrics: &Metrics,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let backend = match &config.store {
+            QueueStoreConfig::Disk(config) => QueueBackend::Disk(config.open()?),
+            QueueStoreConfig::Nats(_) => return Err("this build has no queue in NATS yet".into()),
+        };
+        let seconds = |op| metrics.queue_seconds(op);
+        Ok(Self {
+            backend,
+            store_seconds: seconds("store"),
+            lease_seconds: seconds("lease"),
+            settle_seconds: seconds("settle"),
+            errors: metrics.queue_errors(),
+            failed: LogThrottle::default(),
+        })
+    }
+
+    /// Counts and logs an error.
+    fn checked<T>(&self, result: Result<T, QueueError>) -> Result<T, QueueError> {
+        result.inspect_err(|error| self.count_error(error))
+    }
+
+    fn count_error(&self, error: &(dyn Error + 'static)) {
+        self.errors.inc();
+        if self.failed.should_log() {
+            tracing::error!(error = %ErrorChain(error), "an operation of the queue failed");
+        }
     }
 }
 
+/// Calls a method of the backend.
+///
+/// The futures of the backends are large. Boxing them keeps the future of a delivery small.
+macro_rules! call {
+    ($queue:ident.$method:ident($($argument:expr),*)) => {
+        match &$queue.backend {
+            QueueBackend::Disk(disk) => Box::pin(disk.$method($($argument),*)).await,
+        }
+    };
+}
+
 impl QueueStore for Queue {
-    async fn enqueue(&self, _entry: NewEntry) -> Result<Enqueued, EnqueueError> {
-        match self.backend {}
+    async fn enqueue(&self, entry: NewEntry) -> Result<Enqueued, EnqueueError> {
+        let _timer = self.store_seconds.start_timer();
+        let stored = call!(self.enqueue(entry));
+        if let Err(error) = &stored {
+            self.count_error(error);
+        }
+        stored
     }
 
-    fn confirm(&self, _ids: &[EntryId]) {
-        match self.backend {}
+    fn confirm(&self, ids: &[EntryId]) {
+        match &self.backend {
+            QueueBackend::Disk(disk) => disk.confirm(ids),
+        }
     }
 
     async fn unconfirmed(&self) -> Result<Vec<EntryInfo>, QueueError> {
-        match self.backend {}
+        self.checked(call!(self.unconfirmed()))
     }
 
     async fn due(&self) -> Result<Due, QueueError> {
-        match self.backend {}
+        self.checked(call!(self.due()))
     }
 
-    async fn lease(&self, _request: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {
-        match self.backend {}
+    async fn lease(&self, request: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {
+        let _timer = self.lease_seconds.start_timer();
+        self.checked(call!(self.lease(request)))
     }
 
-    async fn complete(&self, _lease: &EntryLease) -> Result<Changed, QueueError> {
-        match self.backend {}
+    async fn complete(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
+        let _timer = self.settle_seconds.start_timer();
+        self.checked(call!(self.complete(lease)))
     }
 
     async fn retry_later(
         &self,
-        _lease: &EntryLease,
-        _wait: Duration,
-        _failure: Failure,
+        lease: &EntryLease,
+        wait: Duration,
+        failure: Failure,
     ) -> Result<Changed, QueueError> {
-        match self.backend {}
+        let _timer = self.settle_seconds.start_timer();
+        self.checked(call!(self.retry_later(lease, wait, failure)))
     }
 
-    async fn put_back(&self, _lease: &EntryLease, _wait: Duration) -> Result<Changed, QueueError> {
-        match self.backend {}
+    async fn put_back(&self, lease: &EntryLease, wait: Duration) -> Result<Changed, QueueError> {
+        self.checked(call!(self.put_back(lease, wait)))
     }
 
-    async fn bury(&self, _lease: &EntryLease, _failure: Failure) -> Result<Changed, QueueError> {
-        match self.backend {}
+    async fn bury(&self, lease: &EntryLease, failure: Failure) -> Result<Changed, QueueError> {
+        let _timer = self.settle_seconds.start_timer();
+        self.checked(call!(self.bury(lease, failure)))
     }
 
-    async fn find_key(&self, _key: ReplayKey) -> Result<Option<EntryInfo>, QueueError> {
-        match self.backend {}
+    async fn find_key(&self, key: ReplayKey) -> Result<Option<EntryInfo>, QueueError> {
+        self.checked(call!(self.find_key(key)))
     }
 
-    async fn entry(&self, _id: EntryId) -> Result<Option<Entry>, QueueError> {
-        match self.backend {}
+    async fn entry(&self, id: EntryId) -> Result<Option<Entry>, QueueError> {
+        self.checked(call!(self.entry(id)))
     }
 
-    async fn list(&self, _filter: &EntryFilter, _page: Page) -> Result<Vec<EntryInfo>, QueueError> {
-        match self.backend {}
+    async fn list(&self, filter: &EntryFilter, page: Page) -> Result<Vec<EntryInfo>, QueueError> {
+        self.checked(call!(self.list(filter, page)))
     }
 
-    async fn retry_now(&self, _id: EntryId) -> Result<Changed, QueueError> {
-        match self.backend {}
+    async fn retry_now(&self, id: EntryId) -> Result<Changed, QueueError> {
+        self.checked(call!(self.retry_now(id)))
     }
 
-    async fn delete(&self, _id: EntryId) -> Result<Changed, QueueError> {
-        match self.backend {}
+    async fn delete(&self, id: EntryId) -> Result<Changed, QueueError> {
+        self.checked(call!(self.delete(id)))
     }
 
-    async fn delete_dead(&self, _age: Duration) -> Result<u64, QueueError> {
-        match self.backend {}
+    async fn delete_dead(&self, age: Duration) -> Result<u64, QueueError> {
+        self.checked(call!(self.delete_dead(age)))
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
-        match self.backend {}
+        self.checked(call!(self.stats()))
     }
 
     async fn changed(&self) {
-        match self.backend {}
+        call!(self.changed())
     }
 }

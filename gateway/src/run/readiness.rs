@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
+use hookgate_gate::QueueMode;
+use hookgate_queue::QueueStore;
 use hookgate_replay::{Claim, ClaimOptions, ReplayStore};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -33,6 +35,8 @@ pub(crate) struct Readiness {
 pub(crate) struct Report {
     draining: bool,
     store: &'static str,
+    /// `None` if no source uses a queue.
+    queue: Option<&'static str>,
     upstreams: BTreeMap<String, bool>,
 }
 
@@ -59,17 +63,37 @@ impl Readiness {
                 ..report.clone()
             };
         }
-        let (store, upstreams) = tokio::join!(
+        let (store, queue, upstreams) = tokio::join!(
             check_store(self.gateway.gate().store()),
+            self.check_queue(),
             self.check_upstreams()
         );
         let report = Report {
             draining: self.gateway.is_draining(),
             store,
+            queue,
             upstreams,
         };
         *last = Some((Instant::now(), report.clone()));
         report
+    }
+
+    async fn check_queue(&self) -> Option<&'static str> {
+        let queue = self.gateway.queue()?;
+        let is_used = {
+            let running = self.gateway.running();
+            let mut sources = running.routes.iter().map(|route| &route.source);
+            sources.any(|source| source.queue().mode != QueueMode::Off)
+        };
+        if !is_used {
+            return None;
+        }
+        let stats = timeout(CHECK_TIMEOUT, queue.stats());
+        Some(match stats.await {
+            Ok(Ok(stats)) if stats.bytes >= stats.max_bytes => "full",
+            Ok(Ok(_)) => OK,
+            Ok(Err(_)) | Err(_) => "down",
+        })
     }
 
     async fn check_upstreams(&self) -> BTreeMap<String, bool> {
@@ -88,10 +112,12 @@ impl Report {
     /// Whether a load balancer should send deliveries to this process.
     ///
     /// One reachable upstream is enough. Deliveries for an unreachable upstream would fail on
-    /// every replica, so taking this process out of service would not help them.
+    /// every replica, so taking this process out of service would not help them. A queue that can
+    /// store deliveries is enough, too.
     pub(crate) fn is_ready(&self) -> bool {
         let has_upstream = self.upstreams.values().any(|usable| *usable);
-        !self.draining && self.store == OK && has_upstream
+        let can_store = self.queue == Some(OK);
+        !self.draining && self.store == OK && (has_upstream || can_store)
     }
 
     /// Returns the body of `/readyz`.
@@ -101,12 +127,16 @@ impl Report {
             .iter()
             .map(|(name, usable)| (name.as_str(), if *usable { OK } else { "unreachable" }))
             .collect();
-        json!({
+        let mut json = json!({
             "ready": self.is_ready(),
             "draining": self.draining,
             "store": self.store,
             "upstreams": upstreams,
-        })
+        });
+        if let Some(queue) = self.queue {
+            json["queue"] = queue.into();
+        }
+        json
     }
 }
 

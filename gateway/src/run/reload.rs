@@ -109,7 +109,7 @@ async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: 
         };
         if must_reload {
             changed = None;
-            let (files, result) = reload(gateway, path);
+            let (files, result) = reload(gateway, path).await;
             gateway.metrics().count_reload(result);
             watched = files;
             polls_since_failure = match result {
@@ -127,12 +127,15 @@ fn polls() -> Interval {
 }
 
 /// Reloads the configuration once. Returns the files to watch from now on, and the result.
-fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, ReloadResult) {
+async fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, ReloadResult) {
     let (watched, config) = load_watched(path);
-    let reloaded = config.and_then(|config| {
-        let warnings = config.warnings.clone();
-        gateway.reload(config).map(|()| warnings)
-    });
+    let reloaded = match config {
+        Ok(config) => {
+            let warnings = config.warnings.clone();
+            gateway.reload(config).await.map(|()| warnings)
+        }
+        Err(problems) => Err(problems),
+    };
     match reloaded {
         Ok(warnings) => {
             for warning in &warnings {

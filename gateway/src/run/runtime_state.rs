@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use hookgate_core::Problems;
 use hookgate_gate::Source;
+use hookgate_queue::Target;
 
 use crate::config::{Config, Limits, ShownConfig, UpstreamConfig};
-use crate::pipeline::route::Routes;
+use crate::pipeline::route::{Route, Routes};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 
@@ -17,6 +18,8 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub(crate) struct RuntimeState {
     pub(crate) routes: Routes,
+    /// How the workers of the queue send the deliveries of each source.
+    pub(crate) targets: Arc<[Target]>,
     pub(crate) limits: Limits,
     upstreams: BTreeMap<String, (UpstreamConfig, Arc<Upstream>)>,
     pub(crate) longest_delivery: Duration,
@@ -56,12 +59,13 @@ impl RuntimeState {
             };
             upstreams.insert(name, (config, upstream));
         }
+        let routes = Routes::new(config.routes, metrics, |name| {
+            let (_, upstream) = upstreams.get(name)?;
+            Some(Arc::clone(upstream))
+        });
         Ok(Self {
-            routes: Routes::new(config.routes, metrics, |name| {
-                upstreams
-                    .get(name)
-                    .map(|(_, upstream)| Arc::clone(upstream))
-            }),
+            targets: routes.iter().map(|route| target(route)).collect(),
+            routes,
             limits: config.limits,
             upstreams,
             longest_delivery,
@@ -72,6 +76,19 @@ impl RuntimeState {
 
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
         self.upstreams.values().map(|(_, upstream)| upstream)
+    }
+}
+
+/// Returns how the workers send the deliveries of a source. Deliveries can wait although the source
+/// does not use the queue any more.
+fn target(route: &Route) -> Target {
+    let policy = route.source.queue();
+    Target {
+        source: route.source.name().into(),
+        upstream: Arc::clone(route.upstream.gate()),
+        order: policy.order,
+        schedule: policy.schedule,
+        lease: route.source.lease(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::admin::Admin;
 use crate::config::{Config, ShutdownConfig, TlsListener};
 use crate::gateway::Gateway;
 use crate::listener::{BoundService, Listener, ListenerKind, ProxyProtocolPeers, bind};
+use crate::queue::QueueService;
 use crate::run::shutdown::{Shutdown, ShutdownSignals, UnixSignals};
 
 /// The addresses to listen on, and how to accept connections there.
@@ -111,6 +112,7 @@ impl Services {
         self,
         unix_signals: UnixSignals,
         gateway: &Arc<Gateway>,
+        queue: Option<Arc<QueueService>>,
         shutdown: ShutdownConfig,
     ) {
         let signals = self.shutdown_signals;
@@ -133,6 +135,7 @@ impl Services {
             shutdown_signal: Box::new(Shutdown::new(
                 unix_signals,
                 Arc::clone(gateway),
+                queue,
                 shutdown,
                 signals,
             )),

@@ -1,6 +1,7 @@
 //! How the process ends.
 //!
 //! * SIGTERM: the gateway drains, that is, it finishes the deliveries in flight and then ends.
+//!   Deliveries that wait in the queue stay there.
 //! * SIGQUIT: the gateway hands its listening sockets to a process that was started with
 //!   `--upgrade`, and then drains.
 //! * SIGINT: the gateway ends at once.
@@ -14,10 +15,11 @@ use pingora_core::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, Shutd
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::config::ShutdownConfig;
 use crate::gateway::Gateway;
+use crate::queue::QueueService;
 use crate::run::upgrade;
 use crate::run::wait::{CONDITION_CHECK_INTERVAL, wait_until};
 
@@ -98,6 +100,7 @@ impl ShutdownSignals {
 pub(crate) struct Shutdown {
     unix_signals: Mutex<UnixSignals>,
     gateway: Arc<Gateway>,
+    queue: Option<Arc<QueueService>>,
     config: ShutdownConfig,
     listeners: ShutdownSignals,
 }
@@ -106,12 +109,14 @@ impl Shutdown {
     pub(crate) fn new(
         unix_signals: UnixSignals,
         gateway: Arc<Gateway>,
+        queue: Option<Arc<QueueService>>,
         config: ShutdownConfig,
         listeners: ShutdownSignals,
     ) -> Self {
         Self {
             unix_signals: Mutex::new(unix_signals),
             gateway,
+            queue,
             config,
             listeners,
         }
@@ -169,19 +174,30 @@ impl Shutdown {
     /// SIGINT ends the drain early.
     async fn drain(&self, delay: Duration, interrupt: &mut Signal) -> ShutdownSignal {
         self.gateway.start_draining();
-        let timeout = self.gateway.longest_delivery();
-        let timeout_text = humantime::format_duration(timeout);
+        let longest = self.gateway.longest_delivery();
+        let timeout_text = humantime::format_duration(longest);
         tracing::info!(delay = ?delay, timeout = %timeout_text, "draining");
         let drained = async {
             sleep(delay).await;
             self.listeners.deliveries.send_replace(true);
-            self.wait_until_idle(timeout).await;
+            self.wait_until_idle(longest).await;
         };
+        let drained = async { tokio::join!(drained, self.stop_workers(longest)) };
         tokio::select! {
-            () = drained => {}
+            ((), ()) = drained => {}
             _ = interrupt.recv() => tracing::warn!("interrupted while draining"),
         }
         ShutdownSignal::GracefulTerminate
+    }
+
+    /// Stops the workers of the queue, and waits until they have recorded the attempts in flight.
+    async fn stop_workers(&self, limit: Duration) {
+        let Some(queue) = &self.queue else {
+            return;
+        };
+        if timeout(limit, queue.stop()).await.is_err() {
+            tracing::warn!("the attempts of the queue did not end in time; aborting them");
+        }
     }
 
     async fn wait_until_idle(&self, timeout: Duration) {

@@ -7,6 +7,8 @@ use hookgate_gate::{ObservedVerdict, Reason};
 pub(crate) enum RequestOutcome {
     /// The sender got the response of the upstream.
     Forwarded,
+    /// The queue has stored the delivery, and the sender got the acknowledgement.
+    Queued,
     /// The event was delivered before.
     Duplicate,
     /// Another delivery of the event was in flight and did not end in time.
@@ -52,6 +54,7 @@ impl RequestOutcome {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Forwarded => "forwarded",
+            Self::Queued => "queued",
             Self::Duplicate => "duplicate",
             Self::Busy => "busy",
             Self::Refused => "refused",

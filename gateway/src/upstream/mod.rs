@@ -26,6 +26,7 @@ use std::sync::atomic::AtomicUsize;
 use bytes::Bytes;
 use hookgate_core::Problems;
 use hookgate_gate::{DeliveryGuarantee, Reason};
+use hookgate_queue::UpstreamGate;
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -54,7 +55,12 @@ pub(crate) struct Upstream {
     /// The host for requests without one.
     host: String,
     connector: Connector,
+    /// The limits for the workers of the queue, and the breaker.
+    gate: Arc<UpstreamGate>,
 }
+
+/// Maximum number of deliveries that the workers of the queue send to one upstream at the same time.
+const MAX_WORKERS: usize = 64;
 
 impl Upstream {
     /// Creates the upstream and starts its maintenance, which ends when it is dropped.
@@ -84,6 +90,7 @@ impl Upstream {
                 .map(ServerAddress::authority)
                 .unwrap_or_default(),
             connector,
+            gate: Arc::new(UpstreamGate::new(worker_limit(config))),
             config: config.clone(),
         });
         if let Err(error) = maintenance::spawn(&upstream) {
@@ -98,6 +105,11 @@ impl Upstream {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the limits for the workers of the queue, with the breaker.
+    pub(crate) fn gate(&self) -> &Arc<UpstreamGate> {
+        &self.gate
     }
 
     /// Returns the host for requests without one.
@@ -308,6 +320,16 @@ impl Upstream {
         backend.mark_unreachable();
         Err(ForwardError::unsent(Reason::UpstreamUnreachable, error))
     }
+}
+
+/// Returns the maximum number of deliveries that workers send at the same time. They leave half of
+/// the connections to direct deliveries.
+fn worker_limit(config: &UpstreamConfig) -> usize {
+    let servers = config.servers.len();
+    let most = config.max_connections;
+    most.map_or(MAX_WORKERS, |most| {
+        (most.saturating_mul(servers) / 2).clamp(1, MAX_WORKERS)
+    })
 }
 
 impl fmt::Debug for Upstream {

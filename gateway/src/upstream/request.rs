@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use pingora_http::RequestHeader;
 
 use super::exchange::Reuse;
+use crate::telemetry::access_log::Timestamp;
 
 /// A request to a backend: a delivery, or the probe of a health check.
 #[derive(Debug)]
@@ -36,13 +37,15 @@ pub(crate) struct ForwardContext<'c> {
     pub(crate) default_host: &'c str,
     pub(crate) client: Option<IpAddr>,
     /// The scheme of the URL that the sender requested: `http` or `https`.
-    pub(crate) scheme: &'static str,
+    pub(crate) scheme: &'c str,
     pub(crate) request_id: &'c str,
     /// Whether the signature covers the sender's `x-request-id`, which is then forwarded
     /// unchanged.
     pub(crate) request_id_is_signed: bool,
     /// Whether an operator sends the delivery again.
     pub(crate) is_resent: bool,
+    /// When the queue stored the delivery, if it did.
+    pub(crate) queued_at: Option<UnixTime>,
     /// Trace headers, which replace the ones of the sender.
     pub(crate) trace: &'c HeaderMap,
 }
@@ -149,7 +152,7 @@ impl<'r> Request<'r> {
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// Maximum number of fields that the gateway writes.
-const MAX_GATEWAY_HEADERS: usize = 16;
+const MAX_GATEWAY_HEADERS: usize = 17;
 
 impl ForwardContext<'_> {
     /// Returns whether only the gateway may send this field.
@@ -196,6 +199,9 @@ impl ForwardContext<'_> {
         }
         if self.is_resent {
             set("hookgate-resent", "true");
+        }
+        if let Some(queued_at) = self.queued_at {
+            set("hookgate-queued-at", &Timestamp(queued_at).to_string());
         }
         let request_id = match self.request_id_is_signed {
             true => "hookgate-request-id",

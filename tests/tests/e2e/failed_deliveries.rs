@@ -25,6 +25,7 @@ async fn deliver(gateway: &Gateway, id: &str) -> Value {
 async fn assert_outcomes(gateway: &Gateway, expected: &[(&str, u64)]) {
     for outcome in [
         "forwarded",
+        "queued",
         "duplicate",
         "busy",
         "refused",

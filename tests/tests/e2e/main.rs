@@ -31,6 +31,7 @@ mod observe_mode;
 mod parity;
 mod provider_sdks;
 mod proxy_protocol;
+mod queue;
 mod raw_body;
 #[path = "../../../crates/replay/tests/redis/server.rs"]
 #[expect(dead_code, reason = "the suites of the Redis store use the rest")]

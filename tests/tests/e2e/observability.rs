@@ -346,8 +346,17 @@ pub const KEY_METRICS: [&str; 3] = [
     "hookgate_key_age_seconds",
 ];
 
+/// The metrics that only a gateway with a queue has.
+pub const QUEUE_METRICS: [&str; 5] = [
+    "hookgate_queue_deliveries",
+    "hookgate_queue_oldest_seconds",
+    "hookgate_queue_attempts_total",
+    "hookgate_queue_store_seconds",
+    "hookgate_upstream_breaker_open",
+];
+
 /// The documented metrics of every gateway.
-pub const METRICS: [&str; 30] = [
+pub const METRICS: [&str; 34] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_unhealthy_servers",
     "hookgate_upstream_requests_in_flight",
@@ -364,6 +373,10 @@ pub const METRICS: [&str; 30] = [
     "hookgate_replay_store_errors_total",
     "hookgate_replay_conflicts_total",
     "hookgate_stale_settlements_total",
+    "hookgate_queue_store_errors_total",
+    "hookgate_queue_dead_deleted_total",
+    "hookgate_queue_bytes",
+    "hookgate_queue_max_bytes",
     "hookgate_connections",
     "hookgate_connections_limit",
     "hookgate_connections_refused_total",

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section};
 use hookgate_core::{Fact, Provider, Retries, Window};
-use hookgate_gate::BodyLimit;
+use hookgate_gate::{BodyLimit, QueueMode};
 use humantime::format_duration;
-
-use crate::config::QueueMode;
 
 /// The settings of a source that the facts of its provider concern.
 pub(super) struct Settings {

@@ -1,25 +1,24 @@
 //! Reads the table `[queue]`, and checks that the replay store suits it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section};
+use hookgate_gate::QueueMode;
 use hookgate_replay::Durability;
 use toml::Value;
 
-use super::replay::read_reference;
+use super::positive_duration;
+use super::replay::{read_ca, read_reference};
 use crate::config::values::{KeepDead, Keyword, QueueKind, Space, StreamName};
-use crate::config::{
-    DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueMode, QueueStoreConfig, RouteConfig,
-};
+use crate::config::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig, RouteConfig};
 
 const DEFAULT_MAX_BYTES: u64 = 10 << 30;
 const DEFAULT_STREAM: &str = "hookgate";
-/// The largest number of replicas that JetStream allows.
-const MAX_REPLICAS: u64 = 5;
+/// A shorter time would fail calls that are only slow.
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The keys of `[queue]` that only one kind of queue has.
-const KEYS_OF_ONE_KIND: [(&str, QueueKind); 9] = [
+const KEYS_OF_ONE_KIND: [(&str, QueueKind); 10] = [
     ("path", QueueKind::Disk),
     ("durability", QueueKind::Disk),
     ("max_bytes_per_source", QueueKind::Disk),
@@ -27,6 +26,7 @@ const KEYS_OF_ONE_KIND: [(&str, QueueKind); 9] = [
     ("url", QueueKind::Nats),
     ("credentials", QueueKind::Nats),
     ("ca", QueueKind::Nats),
+    ("timeout", QueueKind::Nats),
     ("stream", QueueKind::Nats),
     ("replicas", QueueKind::Nats),
 ];
@@ -93,21 +93,29 @@ fn read_nats(section: &Section<'_>, max_bytes: Option<u64>) -> NatsQueueConfig {
         false => None,
     };
     let replicas = section.optional::<u64>("replicas").unwrap_or(1);
-    if !(1..=MAX_REPLICAS).contains(&replicas) {
-        let message = format!("expected a number from 1 to {MAX_REPLICAS}");
-        section.wrong("replicas", message);
+    // JetStream needs a majority of the replicas for each delivery.
+    if !matches!(replicas, 1 | 3 | 5) {
+        section.wrong("replicas", "expected 1, 3 or 5");
     }
-    NatsQueueConfig {
+    let has_url = url.is_some();
+    let timeout = positive_duration(section, "timeout");
+    if timeout.is_some_and(|timeout| timeout < MIN_TIMEOUT) {
+        section.wrong("timeout", "expected at least 100ms");
+    }
+    let nats = NatsQueueConfig {
         url: url.unwrap_or_default(),
         credentials,
-        ca: section.optional::<String>("ca").map(PathBuf::from),
+        ca_pem: read_ca(section),
+        timeout,
         stream: section
             .optional("stream")
             .map_or_else(|| DEFAULT_STREAM.to_owned(), |StreamName(name)| name),
         replicas: usize::try_from(replicas).unwrap_or(1),
         max_bytes,
         largest_body: 0,
-    }
+    };
+    let _ = has_url;
+    nats
 }
 
 /// Checks that the replay store outlives the process, and that every gateway of the queue has it.
@@ -133,7 +141,7 @@ fn check_replay_store(root: &Section<'_>, kind: QueueKind) {
 pub(super) fn check_bodies(queue: &mut QueueConfig, routes: &[RouteConfig], report: &Report) {
     let queued = routes
         .iter()
-        .filter(|route| route.queue.mode != QueueMode::Off);
+        .filter(|route| route.source.queue().mode != QueueMode::Off);
     let Some(largest) = queued.max_by_key(|route| route.source.body_limit()) else {
         return;
     };

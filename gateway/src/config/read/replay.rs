@@ -190,11 +190,7 @@ const LONG_WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Reads the connection to a Redis or Valkey server. Returns `None` after reporting a mistake.
 fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
     let url = read_reference(section, "url");
-    let ca = section.optional::<String>("ca").and_then(|path| {
-        let read = std::fs::read(&path);
-        read.map_err(|error| section.wrong("ca", format!("cannot read {path}: {error}")))
-            .ok()
-    });
+    let ca = read_ca(section);
     let prefix = section.optional::<String>("prefix");
     let timeout = positive_duration(section, "timeout");
     let wait_replicas = read_wait_replicas(section);
@@ -215,6 +211,14 @@ fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
         config = config.with_wait_replicas(wait_replicas);
     }
     Some(config)
+}
+
+/// Reads the file with the authorities to trust. Returns `None` after reporting a mistake, too.
+pub(super) fn read_ca(section: &Section<'_>) -> Option<Vec<u8>> {
+    let path = section.optional::<String>("ca")?;
+    let read = std::fs::read(&path);
+    read.map_err(|error| section.wrong("ca", format!("cannot read {path}: {error}")))
+        .ok()
 }
 
 /// Reads the text that the reference at `key` leads to. Returns `None` after reporting a mistake.

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use hookgate_core::internal::Section;
-use hookgate_gate::{DeliveryGuarantee, Mode, Source};
+use hookgate_gate::{DeliveryGuarantee, Mode, QueueMode, QueuePolicy, Source};
 use hookgate_queue::{Order, RetrySchedule};
 use humantime::format_duration;
 
 use super::positive_duration;
 use super::source_policy::keyword;
 use crate::config::values::Factor;
-use crate::config::{
-    HealthProbe, QueueConfig, QueueMode, QueuePolicy, QueueStoreConfig, UpstreamConfig,
-};
+use crate::config::{HealthProbe, QueueConfig, QueueStoreConfig, UpstreamConfig};
 
 /// Reads the keys. `queue` is the table `[queue]`.
 pub(super) fn read(section: &Section<'_>, queue: Option<&QueueConfig>) -> QueuePolicy {
@@ -71,11 +69,11 @@ fn read_schedule(section: &Section<'_>) -> RetrySchedule {
 /// Checks that the queue suits the other settings of the source.
 pub(super) fn check(
     section: &Section<'_>,
-    policy: &QueuePolicy,
     source: &Source,
     upstream: Option<&UpstreamConfig>,
     queue: Option<&QueueConfig>,
 ) {
+    let policy = source.queue();
     if policy.mode == QueueMode::Off {
         return;
     }

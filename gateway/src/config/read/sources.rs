@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hookgate_core::internal::{Report, Section, read_scheme};
 use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
-use hookgate_gate::Source;
+use hookgate_gate::{QueuePolicy, Source};
 use toml::Value;
 
 use super::limits::Defaults;
 use super::source_policy::SourcePolicy;
 use super::{keys, provider_advice, source_queue, source_setup, upstreams, verifier};
 use crate::config::values::{Host, Keyword, Name, RoutePath};
-use crate::config::{CaptureScope, QueueConfig, QueuePolicy, RouteConfig, UpstreamConfig};
+use crate::config::{CaptureScope, QueueConfig, RouteConfig, UpstreamConfig};
 
 /// Longest edit distance at which a wrong provider name gets a suggestion.
 const MAX_TYPO_DISTANCE: usize = 2;
@@ -77,7 +77,6 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
                 setup,
                 source,
                 upstream,
-                queue,
                 expose_reason,
                 capture,
             });
@@ -155,7 +154,7 @@ fn read_source(
         Some(keys) => source.keys(keys),
         None => source,
     };
-    let source = policy.apply(source).build();
+    let source = policy.apply(source).queue(queue).build();
     if let Some(CatalogueEntry::Published(provider)) = &provider {
         let settings = provider_advice::Settings {
             upstream_timeout,
@@ -167,7 +166,7 @@ fn read_source(
         provider_advice::warn(section, provider, &settings, warnings);
     }
     check_dedupe(section, &source);
-    source_queue::check(section, &queue, &source, upstream, shared.queue);
+    source_queue::check(section, &source, upstream, shared.queue);
     Some(source)
 }
 

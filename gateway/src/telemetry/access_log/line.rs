@@ -39,11 +39,17 @@ pub(crate) struct Line<'l> {
     pub(crate) verify: Option<Duration>,
     pub(crate) claim: Option<Duration>,
     pub(crate) upstream_wait: Option<Duration>,
+    /// The time for storing the delivery in the queue.
+    pub(crate) store: Option<Duration>,
     pub(crate) total: Duration,
     /// The name of the token that sent the delivery again.
     pub(crate) resent_by: Option<&'l str>,
     /// The request id of the delivery that was sent again.
     pub(crate) resent_from: Option<&'l str>,
+    /// The number of the delivery in the queue.
+    pub(crate) queue_id: Option<u64>,
+    /// The request id of the delivery that a worker of the queue sends.
+    pub(crate) queued_from: Option<&'l str>,
 }
 
 /// The value of a field.
@@ -158,10 +164,13 @@ impl Line<'_> {
         add("verify_us", self.verify.map(micros));
         add("claim_us", self.claim.map(micros));
         add("upstream_us", self.upstream_wait.map(micros));
+        add("store_us", self.store.map(micros));
         add("total_us", Some(micros(self.total)));
         add("request_id", Some(Value::Name(self.request_id)));
         add("resent_by", self.resent_by.map(Value::Name));
         add("resent_from", self.resent_from.map(Value::Name));
+        add("queue_id", self.queue_id.map(count));
+        add("queued_from", self.queued_from.map(quoted));
     }
 }
 
@@ -305,9 +314,12 @@ mod tests {
             verify: Some(Duration::from_micros(5)),
             claim: None,
             upstream_wait: None,
+            store: None,
             total: Duration::from_micros(9),
             resent_by: None,
             resent_from: None,
+            queue_id: None,
+            queued_from: None,
         }
     }
 

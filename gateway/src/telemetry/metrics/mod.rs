@@ -5,6 +5,7 @@
 
 mod inspector;
 mod keys;
+mod queue;
 mod registry;
 mod source;
 mod upstream;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use hookgate_gate::{Reason, Stats};
 use hookgate_keys::KeyStats;
+use hookgate_queue::{AttemptResult, BreakerState, QueueStats};
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Registry, Result, TextEncoder,
@@ -21,6 +23,7 @@ use prometheus::{
 use self::inspector::InspectorMetrics;
 pub(crate) use self::inspector::{Act, ActResult};
 use self::keys::KeyMetrics;
+use self::queue::QueueMetrics;
 use self::registry::Registrar;
 pub(crate) use self::source::SourceMetrics;
 pub(crate) use self::upstream::UpstreamMetrics;
@@ -59,6 +62,7 @@ pub(crate) struct Metrics {
     connections: ConnectionMetrics,
     replay: ReplayMetrics,
     keys: KeyMetrics,
+    queue: QueueMetrics,
     inspector: InspectorMetrics,
     certificate_expiry: IntGaugeVec,
     config_reloads: IntCounterVec,
@@ -140,6 +144,7 @@ impl Metrics {
             connections: ConnectionMetrics::new(&registrar)?,
             replay: ReplayMetrics::new(&registrar)?,
             keys: KeyMetrics::new(&registrar)?,
+            queue: QueueMetrics::new(&registrar)?,
             inspector: InspectorMetrics::new(&registrar)?,
             certificate_expiry: registrar.gauges(
                 "hookgate_tls_certificate_expiry_timestamp_seconds",
@@ -228,6 +233,36 @@ impl Metrics {
         self.upstreams.set_gauges(upstreams);
     }
 
+    /// Returns the histogram for the duration of the operation `op` of the queue.
+    pub(crate) fn queue_seconds(&self, op: &str) -> Histogram {
+        self.queue.seconds(op)
+    }
+
+    /// Returns the counter of operations of the queue that failed.
+    pub(crate) fn queue_errors(&self) -> IntCounter {
+        self.queue.errors()
+    }
+
+    /// Counts an attempt to send a stored delivery.
+    pub(crate) fn count_attempt(&self, source: &str, result: AttemptResult) {
+        self.queue.count_attempt(source, result);
+    }
+
+    /// Counts dead letters that were deleted because they were too old.
+    pub(crate) fn count_dead_deleted(&self, count: u64) {
+        self.queue.count_dead_deleted(count);
+    }
+
+    /// Sets the numbers of the stored deliveries; see [`QueueMetrics::set`].
+    pub(crate) fn set_queue(&self, stats: &QueueStats, configured: &[&str]) {
+        self.queue.set(stats, configured);
+    }
+
+    /// Sets the states of the breakers, by upstream.
+    pub(crate) fn set_breakers<'u>(&self, breakers: impl Iterator<Item = (&'u str, BreakerState)>) {
+        self.queue.set_breakers(breakers);
+    }
+
     /// Counts an act of an operator.
     pub(crate) fn count_act(&self, act: Act, result: ActResult) {
         self.inspector.count_act(act, result);
@@ -287,7 +322,7 @@ impl DeliveryVectors {
         Ok(Self {
             deliveries: registrar.counters(
                 "hookgate_deliveries_total",
-                "Requests by outcome: forwarded, duplicate, busy, refused, failed or handshake.",
+                "Requests by outcome: forwarded, queued, duplicate, busy, refused, failed or handshake.",
                 &["source", "outcome"],
             )?,
             refused: registrar.counters(
@@ -297,7 +332,7 @@ impl DeliveryVectors {
             )?,
             failed: registrar.counters(
                 "hookgate_failed_total",
-                "Verified deliveries that the upstream or the replay store failed, by reason.",
+                "Verified deliveries that the upstream, the replay store or the queue failed, by reason.",
                 &["source", "reason"],
             )?,
             key_matches: registrar.counters(

@@ -33,7 +33,11 @@ impl Registrar<'_> {
     }
 
     pub(super) fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), &[label])?)
+        self.gauges_by(name, help, &[label])
+    }
+
+    pub(super) fn gauges_by(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     pub(super) fn float_gauges(&self, name: &str, help: &str, label: &str) -> Result<GaugeVec> {

@@ -13,6 +13,7 @@ const NO_ACTIVE_KEY: Reason = Reason::Verify(VerifyError::NoActiveKey);
 #[derive(Debug)]
 pub(crate) struct SourceMetrics {
     forwarded: IntCounter,
+    queued: IntCounter,
     duplicate: IntCounter,
     busy: IntCounter,
     refused: IntCounter,
@@ -42,6 +43,7 @@ impl SourceMetrics {
         });
         Self {
             forwarded: outcome("forwarded"),
+            queued: outcome("queued"),
             duplicate: outcome("duplicate"),
             busy: outcome("busy"),
             refused: outcome("refused"),
@@ -72,6 +74,7 @@ impl SourceMetrics {
             RequestOutcome::Forwarded | RequestOutcome::ObservedForwarded => &self.forwarded,
             RequestOutcome::Duplicate | RequestOutcome::ObservedDuplicate => &self.duplicate,
             RequestOutcome::Handshake | RequestOutcome::ObservedHandshake => &self.handshake,
+            RequestOutcome::Queued => &self.queued,
             RequestOutcome::Busy => &self.busy,
             RequestOutcome::Refused | RequestOutcome::ObservedRefused => &self.refused,
             RequestOutcome::Failed => &self.failed,

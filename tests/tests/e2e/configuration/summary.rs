@@ -89,7 +89,7 @@ fn valid_but_dangerous_settings_are_warnings() {
         (
             VALID,
             ("\"beatapi\"\nsecrets", "\"github\"\nsecrets"),
-            "sources[0].provider",
+            "sources[0].queue",
         ),
         (
             VALID,

@@ -1,0 +1,346 @@
+//! Delivers to a source with a queue: stores the delivery at once, or after a direct attempt that
+//! failed.
+//!
+//! The sender is answered after the queue has stored the delivery.
+
+use std::time::Duration;
+
+use hookgate_core::{Head, Verified};
+use hookgate_gate::{
+    Audience, Delivery, FirstAttempt, Forwardable, Outcome, QueueMode, Queued, QueuedRequest,
+    Reason, Settlement, Turn,
+};
+use hookgate_queue::{
+    AttemptOutcome, BreakerEvent, BreakerState, Changed, EntryLease, Failure, Order, QueueError,
+    QueueStore, ResponseClass,
+};
+use http::StatusCode;
+
+use crate::gateway::Gateway;
+use crate::inspector::record::ReplayKeys;
+use crate::pipeline::access_record::AccessRecord;
+use crate::pipeline::attempt::{attempt_outcome, failure_of};
+use crate::pipeline::deliver::send_whole;
+use crate::pipeline::downstream::Downstream;
+use crate::pipeline::forward::{Outgoing, send_upstream};
+use crate::pipeline::route::Route;
+use crate::queue::Queue;
+use crate::run::store::Store;
+use crate::upstream::{Reuse, UpstreamResponse};
+
+/// A verified delivery whose claim is open.
+struct Claimed {
+    verified: Verified,
+    settlement: Settlement<Store>,
+}
+
+/// The result of a direct attempt.
+enum Attempt<'u> {
+    /// The sender gets this response.
+    Answered(UpstreamResponse<'u>),
+    /// A later attempt may succeed.
+    Failed(FailedAttempt),
+}
+
+/// A direct attempt that failed.
+#[derive(Clone, Copy)]
+struct FailedAttempt {
+    failure: Failure,
+    retry_after: Option<Duration>,
+    /// Whether the upstream may have processed the delivery.
+    is_unknown: bool,
+    reason: Reason,
+}
+
+impl Gateway {
+    /// Delivers to a source that uses the `queue`.
+    pub(super) async fn deliver_or_store(
+        &self,
+        queue: &Queue,
+        downstream: &mut Downstream<'_>,
+        route: &Route,
+        delivery: Delivery<Store>,
+        record: &mut AccessRecord<'_>,
+    ) {
+        // A caller of gRPC needs the response of its method, which no acknowledgement replaces.
+        if downstream.audience() == Audience::Grpc {
+            let delivery = Forwardable::Verified(delivery);
+            return self.forward(downstream, route, delivery, record).await;
+        }
+        record.events(delivery.replay_keys());
+        let (verified, settlement) = delivery.into_parts();
+        let claimed = Claimed {
+            verified,
+            settlement,
+        };
+        let policy = route.source.queue();
+        let breaker = route.upstream.gate().breaker();
+        let can_attempt = match (policy.mode, policy.order) {
+            (QueueMode::Always | QueueMode::Off, _) => false,
+            (QueueMode::OnFailure, Order::Any) => breaker.allows_direct(),
+            (QueueMode::OnFailure, Order::Source) => breaker.state() == BreakerState::Closed,
+        };
+        // The futures of storing are in boxes, so that a direct attempt stays small.
+        match policy.order {
+            _ if !can_attempt => {
+                let first = FirstAttempt::Now;
+                let storing = self.store(queue, downstream, route, claimed, first, record);
+                Box::pin(storing).await;
+            }
+            Order::Any => {
+                self.attempt_or_store(queue, downstream, route, claimed, record)
+                    .await;
+            }
+            Order::Source => {
+                let attempt = self.attempt_in_order(queue, downstream, route, claimed, record);
+                Box::pin(attempt).await;
+            }
+        }
+    }
+
+    /// Attempts the delivery, and stores it if a later attempt may succeed.
+    async fn attempt_or_store(
+        &self,
+        queue: &Queue,
+        downstream: &mut Downstream<'_>,
+        route: &Route,
+        claimed: Claimed,
+        record: &mut AccessRecord<'_>,
+    ) {
+        let attempt = claimed.settlement.attempt();
+        let attempted = self.attempt(downstream, route, &claimed.verified, attempt, record);
+        let failed = match attempted.await {
+            Attempt::Answered(response) => {
+                let settlement = claimed.settlement;
+                return self
+                    .settle_and_relay(downstream, route, response, settlement, None, record)
+                    .await;
+            }
+            Attempt::Failed(failed) => failed,
+        };
+        record.direct_attempt_failed(failed.reason);
+        let FailedAttempt {
+            failure,
+            retry_after,
+            is_unknown,
+            ..
+        } = failed;
+        let first = match is_unknown {
+            true => FirstAttempt::AfterLease { failure },
+            false => FirstAttempt::AfterFailure {
+                failure,
+                retry_after,
+            },
+        };
+        let storing = self.store(queue, downstream, route, claimed, first, record);
+        Box::pin(storing).await;
+    }
+
+    /// Stores the delivery, and attempts it if no other delivery of its source waits or is in
+    /// flight. It is stored first, so that the order holds across gateways.
+    ///
+    /// The claim stays open during the attempt, so that a duplicate is not acknowledged before the
+    /// delivery is accepted or certain to stay stored.
+    async fn attempt_in_order(
+        &self,
+        queue: &Queue,
+        downstream: &mut Downstream<'_>,
+        route: &Route,
+        claimed: Claimed,
+        record: &mut AccessRecord<'_>,
+    ) {
+        let Claimed {
+            verified,
+            settlement,
+        } = claimed;
+        let request = queued_request(downstream, &record.id);
+        let source = &route.source;
+        let storing = self
+            .gate()
+            .enqueue_in_order(queue, source, request, &verified, settlement);
+        let turn = storing.await;
+        record.stored();
+        let (lease, settlement) = match turn {
+            Ok(Turn::First { lease, settlement }) => (lease, settlement),
+            Ok(Turn::Stored(queued)) => {
+                return self.acknowledge(downstream, route, &queued, record).await;
+            }
+            Err(refusal) => return self.refuse(downstream, Some(route), refusal, record).await,
+        };
+        let attempt = settlement.attempt();
+        let attempted = self.attempt(downstream, route, &verified, attempt, record);
+        match attempted.await {
+            Attempt::Answered(response) => {
+                let (status, headers) = (response.status(), &response.head().headers);
+                let recorder = settlement.record_response(source, status, headers);
+                if status.is_success() {
+                    // In this order, a crash in between sends the delivery once more.
+                    settlement.settle(Outcome::Delivered).await;
+                    let _: Result<Changed, QueueError> = queue.complete(&lease).await;
+                } else {
+                    self.withdraw(queue, &lease, status).await;
+                    settlement.settle(Outcome::Failed).await;
+                }
+                self.relay_settled(downstream, route, response, recorder, None, record)
+                    .await;
+            }
+            Attempt::Failed(failed) => {
+                record.direct_attempt_failed(failed.reason);
+                self.keep_stored(queue, route, &lease, settlement, failed)
+                    .await;
+                let queued = Queued::new(source, lease.id);
+                self.acknowledge(downstream, route, &queued, record).await;
+            }
+        }
+    }
+
+    /// Removes a delivery from the queue that the upstream has rejected. A crash in between leaves
+    /// a dead letter. An error leaves the delivery to the workers.
+    async fn withdraw(&self, queue: &Queue, lease: &EntryLease, status: StatusCode) {
+        let outcome = AttemptOutcome::Response {
+            status,
+            retry_after: None,
+        };
+        let failure = failure_of(outcome, self.now());
+        if let Ok(Changed::Yes) = queue.bury(lease, failure).await {
+            let _: Result<Changed, QueueError> = queue.delete(lease.id).await;
+        }
+    }
+
+    /// Leaves a delivery whose attempt failed to the workers, and records its events as done.
+    async fn keep_stored(
+        &self,
+        queue: &Queue,
+        route: &Route,
+        lease: &EntryLease,
+        settlement: Settlement<Store>,
+        failed: FailedAttempt,
+    ) {
+        let schedule = route.source.queue().schedule;
+        let keys: ReplayKeys = settlement.replay_keys().collect();
+        let retention = route.source.retention().saturating_add(schedule.give_up);
+        // If this fails, the worker repeats it before the next attempt, and the claim keeps
+        // duplicates out until then.
+        if self.gate().record_queued(&keys, retention).await.is_ok() {
+            queue.confirm(&[lease.id]);
+        }
+        settlement.settle(Outcome::Unknown).await;
+        let asked = failed.retry_after.unwrap_or_default().min(schedule.max);
+        let wait = match failed.is_unknown {
+            true => route.source.lease(),
+            false => schedule.wait(1).max(asked),
+        };
+        // If this fails, the delivery is due when its lease ends.
+        let _: Result<Changed, QueueError> = queue.retry_later(lease, wait, failed.failure).await;
+    }
+
+    /// Sends the delivery to its upstream once.
+    async fn attempt<'u>(
+        &self,
+        downstream: &Downstream<'_>,
+        route: &'u Route,
+        verified: &Verified,
+        attempt: u32,
+        record: &mut AccessRecord<'_>,
+    ) -> Attempt<'u> {
+        let outgoing = Outgoing {
+            head: downstream.request(),
+            body: verified.body(),
+            verified: Some(verified),
+            client: downstream.address(),
+            scheme: downstream.scheme(),
+            attempt,
+            is_resent: false,
+            queued: None,
+        };
+        let sent = send_upstream(route, outgoing, record).await;
+        let outcome = attempt_outcome(&sent, self.now());
+        if let Some(event) = BreakerEvent::of(outcome) {
+            route.upstream.gate().breaker().record(event);
+        }
+        let failure = failure_of(outcome, self.now());
+        match sent {
+            Ok(response) if ResponseClass::of(response.status()) == ResponseClass::Temporary => {
+                response.finish(Reuse::Forbidden);
+                let retry_after = match outcome {
+                    AttemptOutcome::Response { retry_after, .. } => retry_after,
+                    _ => None,
+                };
+                Attempt::Failed(FailedAttempt {
+                    failure,
+                    retry_after,
+                    is_unknown: false,
+                    reason: Reason::UpstreamFailed,
+                })
+            }
+            // The outcome is at the end of a gRPC response, and this was no gRPC call.
+            Ok(response) if response.is_grpc() && route.source.queue().order == Order::Source => {
+                response.finish(Reuse::Forbidden);
+                Attempt::Failed(FailedAttempt {
+                    failure,
+                    retry_after: None,
+                    is_unknown: true,
+                    reason: Reason::UpstreamFailed,
+                })
+            }
+            Ok(response) => Attempt::Answered(response),
+            Err(error) => Attempt::Failed(FailedAttempt {
+                failure,
+                retry_after: None,
+                is_unknown: error.outcome == Outcome::Unknown,
+                reason: error.reason,
+            }),
+        }
+    }
+
+    /// Stores the delivery, and acknowledges it.
+    async fn store(
+        &self,
+        queue: &Queue,
+        downstream: &mut Downstream<'_>,
+        route: &Route,
+        claimed: Claimed,
+        first: FirstAttempt,
+        record: &mut AccessRecord<'_>,
+    ) {
+        let Claimed {
+            verified,
+            settlement,
+        } = claimed;
+        let request = queued_request(downstream, &record.id);
+        let source = &route.source;
+        let storing = self
+            .gate()
+            .enqueue(queue, source, request, &verified, settlement, first);
+        let stored = storing.await;
+        record.stored();
+        match stored {
+            Ok(queued) => self.acknowledge(downstream, route, &queued, record).await,
+            Err(refusal) => self.refuse(downstream, Some(route), refusal, record).await,
+        }
+    }
+
+    /// Sends the acknowledgement of a delivery that is stored.
+    async fn acknowledge(
+        &self,
+        downstream: &mut Downstream<'_>,
+        route: &Route,
+        queued: &Queued,
+        record: &mut AccessRecord<'_>,
+    ) {
+        let (response, trailers) = queued.response(downstream.audience());
+        record.queued(route, response.status().as_u16(), queued.id());
+        send_whole(downstream, response, trailers, record).await;
+    }
+}
+
+/// Returns the request as the queue stores it.
+fn queued_request<'r>(downstream: &'r Downstream<'_>, request_id: &'r str) -> QueuedRequest<'r> {
+    let request = downstream.request();
+    QueuedRequest {
+        head: Head::new(&request.method, &request.uri, &request.headers),
+        client: downstream.address(),
+        scheme: downstream.scheme(),
+        request_id,
+    }
+}

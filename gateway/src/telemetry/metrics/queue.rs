@@ -1,0 +1,138 @@
+//! The metrics of the queue.
+
+use hookgate_queue::{AttemptResult, BreakerState, QueueStats, SourceStats};
+use prometheus::{
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result,
+};
+
+use super::registry::Registrar;
+use super::{STORE_SECONDS, gauge_value};
+
+/// The metrics of the queue. They stay zero without one.
+#[derive(Debug)]
+pub(super) struct QueueMetrics {
+    deliveries: IntGaugeVec,
+    oldest: GaugeVec,
+    attempts: IntCounterVec,
+    operation_seconds: HistogramVec,
+    errors: IntCounter,
+    dead_deleted: IntCounter,
+    bytes: IntGauge,
+    max_bytes: IntGauge,
+    breaker_open: IntGaugeVec,
+}
+
+impl QueueMetrics {
+    pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self> {
+        Ok(Self {
+            deliveries: registrar.gauges_by(
+                "hookgate_queue_deliveries",
+                "Stored deliveries by state: waiting, in_flight, dead, delivered, or orphaned, \
+                 which is waiting without a configured source.",
+                &["source", "state"],
+            )?,
+            oldest: registrar.float_gauges(
+                "hookgate_queue_oldest_seconds",
+                "Age of the oldest stored delivery that waits or is in flight.",
+                "source",
+            )?,
+            attempts: registrar.counters(
+                "hookgate_queue_attempts_total",
+                "Attempts to send a stored delivery by result: delivered, retried, dead or error.",
+                &["source", "result"],
+            )?,
+            operation_seconds: registrar.histograms(
+                "hookgate_queue_store_seconds",
+                "Duration of storing, leasing or settling deliveries in the queue.",
+                &STORE_SECONDS,
+                "op",
+            )?,
+            errors: registrar.counter(
+                "hookgate_queue_store_errors_total",
+                "Operations of the queue that failed.",
+            )?,
+            dead_deleted: registrar.counter(
+                "hookgate_queue_dead_deleted_total",
+                "Dead letters that were deleted because they were older than queue.keep_dead.",
+            )?,
+            bytes: registrar.gauge(
+                "hookgate_queue_bytes",
+                "Space that stored deliveries use in bytes.",
+            )?,
+            max_bytes: registrar.gauge(
+                "hookgate_queue_max_bytes",
+                "Space that stored deliveries may use in bytes.",
+            )?,
+            breaker_open: registrar.gauges(
+                "hookgate_upstream_breaker_open",
+                "1 while the queue holds deliveries back because the upstream fails, else 0.",
+                "upstream",
+            )?,
+        })
+    }
+
+    /// Counts an attempt.
+    pub(super) fn count_attempt(&self, source: &str, result: AttemptResult) {
+        let labels = &[source, result.label()];
+        self.attempts.with_label_values(labels).inc();
+    }
+
+    pub(super) fn count_dead_deleted(&self, count: u64) {
+        self.dead_deleted.inc_by(count);
+    }
+
+    /// Returns the histogram for the duration of the operation `op`.
+    pub(super) fn seconds(&self, op: &str) -> Histogram {
+        self.operation_seconds.with_label_values(&[op])
+    }
+
+    pub(super) fn errors(&self) -> IntCounter {
+        self.errors.clone()
+    }
+
+    /// Sets the numbers of the stored deliveries. The sources in `configured` have series even if
+    /// they have no delivery.
+    pub(super) fn set(&self, stats: &QueueStats, configured: &[&str]) {
+        // A source whose last delivery has left must disappear, unless it is configured.
+        self.deliveries.reset();
+        self.oldest.reset();
+        for source in configured {
+            self.set_source(source, &SourceStats::default(), true);
+        }
+        for (source, stats) in &stats.sources {
+            self.set_source(source, stats, configured.contains(&&**source));
+        }
+        self.bytes.set(gauge_value(stats.bytes));
+        self.max_bytes.set(gauge_value(stats.max_bytes));
+    }
+
+    fn set_source(&self, source: &str, stats: &SourceStats, is_configured: bool) {
+        let (waiting, orphaned) = match is_configured {
+            true => (stats.waiting, 0),
+            false => (0, stats.waiting),
+        };
+        for (state, count) in [
+            ("waiting", waiting),
+            ("orphaned", orphaned),
+            ("in_flight", stats.in_flight),
+            ("dead", stats.dead),
+            ("delivered", stats.delivered),
+        ] {
+            let gauge = self.deliveries.with_label_values(&[source, state]);
+            gauge.set(gauge_value(count));
+        }
+        let oldest = stats.oldest.unwrap_or_default();
+        let gauge = self.oldest.with_label_values(&[source]);
+        gauge.set(oldest.as_secs_f64());
+    }
+
+    /// Sets the states of the breakers, by upstream.
+    pub(super) fn set_breakers<'u>(&self, breakers: impl Iterator<Item = (&'u str, BreakerState)>) {
+        self.breaker_open.reset();
+        for (upstream, state) in breakers {
+            let is_open = state != BreakerState::Closed;
+            let gauge = self.breaker_open.with_label_values(&[upstream]);
+            gauge.set(i64::from(is_open));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The queue of the gateway. Helpers that two or more modules need are here.
+
+mod answers;
+mod check;
+mod reload;
+mod workers;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hookgate_tests::{
+    Gateway, GatewayBuilder, ReceivedRequest, ReceivedResponse, TestProvider, Upstream, send,
+};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+/// The longest time that a test waits for the queue.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// A schedule with short waits.
+pub(super) const SOON: &str = "retry = { first = \"100ms\", factor = 1, max = \"100ms\" }";
+/// A schedule whose second attempt comes after the test.
+pub(super) const LATE: &str = "retry = { first = \"1h\" }";
+
+pub(super) fn beatapi() -> TestProvider {
+    TestProvider::named("beatapi")
+}
+
+pub(super) fn folder() -> TempDir {
+    tempfile::tempdir().expect("the temporary folder is created")
+}
+
+/// Creates a gateway whose stores are in `folder`, so that they outlive the process.
+pub(super) fn with_queue(upstream: &Upstream, folder: &Path) -> GatewayBuilder {
+    let path = |name: &str| folder.join(name).display().to_string();
+    Gateway::builder(upstream.address())
+        .replay(&format!("store = \"disk\"\npath = {:?}", path("replay")))
+        .upstream("timeout = \"1s\"")
+        .table(&format!(
+            "[queue]\nstore = \"disk\"\npath = {:?}",
+            path("queue")
+        ))
+}
+
+/// Sends a genuine delivery of the event `id`.
+pub(super) async fn deliver(gateway: &Gateway, id: &str) -> ReceivedResponse {
+    send(gateway.address(), beatapi().delivery(id)).await
+}
+
+/// Asserts that the sender got the acknowledgement of a stored delivery.
+pub(super) fn assert_queued(response: &ReceivedResponse, name: &str) {
+    assert_eq!(response.outcome(), Some("queued"), "{name} {response:?}");
+    assert_eq!(response.status, 200, "{name}");
+    assert_eq!(response.body, "", "{name}");
+}
+
+/// Waits until the upstream has received `count` requests since the last call.
+pub(super) async fn wait_for_arrivals(upstream: &Upstream, count: usize) -> Vec<ReceivedRequest> {
+    let start = Instant::now();
+    let mut arrivals = Vec::new();
+    while arrivals.len() < count {
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{arrivals:?}");
+        sleep(POLL_INTERVAL).await;
+        arrivals.extend(upstream.take_received());
+    }
+    arrivals
+}
+
+/// Waits until `beatapi` has `count` stored deliveries in `state`.
+pub(super) async fn wait_for_state(gateway: &Gateway, state: &str, count: u64) {
+    let series = format!("hookgate_queue_deliveries{{source=\"beatapi\",state=\"{state}\"}}");
+    let start = Instant::now();
+    while gateway.counter(&series).await != count {
+        assert!(
+            start.elapsed() < WAIT_TIMEOUT,
+            "{}\n{}",
+            gateway.get_admin("/metrics").await,
+            gateway.log()
+        );
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// Waits until nothing of `beatapi` waits or is in flight.
+pub(super) async fn wait_until_empty(gateway: &Gateway) {
+    wait_for_state(gateway, "waiting", 0).await;
+    wait_for_state(gateway, "in_flight", 0).await;
+}
+
+/// Returns the value of the header `name` of a request.
+pub(super) fn header<'r>(request: &'r ReceivedRequest, name: &str) -> &'r str {
+    let value = request.headers.get(name);
+    value
+        .unwrap_or_else(|| panic!("{name} is missing: {request:?}"))
+        .to_str()
+        .expect("the value is text")
+}
