@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use hookgate_core::Provider;
-use hookgate_gate::{Admission, Audience, Dedupe, FirstAttempt, QueueMode, QueuePolicy, Turn};
+use hookgate_gate::{
+    Admission, Audience, Dedupe, FirstAttempt, Outcome, QueueMode, QueuePolicy, Reason, Turn,
+};
 use hookgate_queue::{EntryState, FailureKind, Order, QueueStore, RetrySchedule};
 use http::HeaderName;
 
@@ -122,18 +124,21 @@ async fn every_provider_gets_its_acknowledgement() {
 async fn only_the_first_delivery_in_order_is_for_the_caller() {
     let fixture = Fixture::new();
     let turn = fixture.enqueue_in_order(fixture.claim(BODY).await).await;
-    let Turn::First(lease) = turn.unwrap() else {
+    let Turn::First { lease, settlement } = turn.unwrap() else {
         panic!("nothing else waits");
     };
-    assert_eq!(fixture.take_steps(), ["stored", "recorded", "confirmed"]);
+    assert_eq!(fixture.take_steps(), ["stored"]);
     let turn = fixture.enqueue_in_order(fixture.claim(OTHER).await).await;
     assert!(matches!(turn.unwrap(), Turn::Stored(_)));
     let states: Vec<_> = fixture.entries().await.iter().map(|e| e.state).collect();
     assert_eq!(states, [EntryState::InFlight, EntryState::Waiting]);
-    // A retry of the first delivery is a duplicate, and not forwarded beside it.
+    // A retry of the first delivery is neither forwarded nor acknowledged before the result.
+    let again = fixture.admit(&fixture.sign(BODY)).await;
+    assert_eq!(again.unwrap_err().reason(), Reason::InFlight);
+    settlement.settle(Outcome::Delivered).await;
+    fixture.queue.queue.complete(&lease).await.unwrap();
     let again = fixture.admit(&fixture.sign(BODY)).await.unwrap();
     assert!(matches!(again, Admission::Duplicate(_)), "{again:?}");
-    fixture.queue.queue.complete(&lease).await.unwrap();
     assert_eq!(fixture.entries().await.len(), 1);
 }
 

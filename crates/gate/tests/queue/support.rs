@@ -316,7 +316,10 @@ impl Fixture {
             .ok()
     }
 
-    pub(crate) async fn enqueue_in_order(&self, claimed: Claimed) -> Result<Turn, Refusal> {
+    pub(crate) async fn enqueue_in_order(
+        &self,
+        claimed: Claimed,
+    ) -> Result<Turn<PlannedStore>, Refusal> {
         let Claimed { request, delivery } = claimed;
         let (verified, settlement) = delivery.into_parts();
         let stored = stored(&request);
