@@ -110,10 +110,10 @@ impl QueueService {
 
 /// Returns the sources of `stats` that are not configured and have deliveries that wait. Each
 /// source has the number of its deliveries.
-pub(crate) fn orphans<'s>(
-    stats: &'s QueueStats,
+pub(crate) fn orphans(
+    stats: &QueueStats,
     is_configured: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = (&'s str, u64)> {
+) -> impl Iterator<Item = (&str, u64)> {
     let sources = stats.sources.iter();
     sources.filter_map(move |(source, stats)| {
         let waiting = stats.waiting + stats.in_flight;

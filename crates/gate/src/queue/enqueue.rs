@@ -42,10 +42,6 @@ pub enum FirstAttempt {
 
 /// The result of storing a delivery that is sent in order.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the value is taken apart where it is returned"
-)]
 pub enum Turn<S: ReplayStore> {
     /// The caller: no other delivery of the source waits or is in flight.
     ///

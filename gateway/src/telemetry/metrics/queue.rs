@@ -71,6 +71,14 @@ impl QueueMetrics {
         })
     }
 
+    /// Creates the series of a source. Some have alerts on an increase, so they must exist before
+    /// they count anything.
+    pub(super) fn prepare(&self, source: &str) {
+        for result in AttemptResult::ALL {
+            self.attempts.with_label_values(&[source, result.label()]);
+        }
+    }
+
     /// Counts an attempt.
     pub(super) fn count_attempt(&self, source: &str, result: AttemptResult) {
         let labels = &[source, result.label()];

@@ -1,7 +1,7 @@
 //! The metrics of one source.
 
 use hookgate_core::{UnixTime, Verified, VerifyError};
-use hookgate_gate::{Reason, Source};
+use hookgate_gate::{QueueMode, Reason, Source};
 use prometheus::{Gauge, Histogram, IntCounter};
 
 use super::Metrics;
@@ -29,6 +29,12 @@ pub(crate) struct SourceMetrics {
 impl SourceMetrics {
     /// Looks up the metrics of `source`.
     pub(crate) fn new(metrics: &Metrics, source: &Source) -> Self {
+        if source.queue().mode != QueueMode::Off {
+            metrics.queue.prepare(source.name());
+            for reason in [Reason::QueueFull, Reason::QueueDown] {
+                metrics.deliveries.reason(source.name(), reason);
+            }
+        }
         let metrics = &metrics.deliveries;
         let name = source.name();
         // These reasons have alerts on an increase, so each series must exist before its first
