@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use hookgate_queue::{DiskQueue, Durability, OpenError};
+use hookgate_queue::{DiskQueue, Durability, NatsConfig, NatsUrlError, OpenError};
 use hookgate_replay as replay;
 use humantime::format_duration;
 
@@ -102,6 +102,31 @@ impl DiskQueueConfig {
 }
 
 impl NatsQueueConfig {
+    /// Returns the servers, and how the queue uses them.
+    ///
+    /// # Errors
+    ///
+    /// Returns the mistake in the URL, without the URL.
+    pub(crate) fn servers(&self) -> Result<NatsConfig, NatsUrlError> {
+        let mut config = NatsConfig::new(&self.url)?
+            .with_stream(self.stream.as_str())
+            .with_replicas(self.replicas)
+            .with_largest_body(self.largest_body as u64);
+        if let Some(bytes) = self.max_bytes {
+            config = config.with_max_bytes(bytes);
+        }
+        if let Some(pem) = &self.ca_pem {
+            config = config.with_ca_pem(pem.as_slice());
+        }
+        if let Some(text) = &self.credentials {
+            config = config.with_credentials(text.as_str());
+        }
+        if let Some(timeout) = self.timeout {
+            config = config.with_timeout(timeout);
+        }
+        Ok(config)
+    }
+
     fn describe(&self) -> String {
         let most = self
             .max_bytes

@@ -10,8 +10,8 @@ use hookgate_core::ReplayKey;
 use hookgate_core::internal::ErrorChain;
 use hookgate_queue::{
     Changed, DiskQueue, Due, EnqueueError, Enqueued, Entry, EntryFilter, EntryId, EntryInfo,
-    EntryLease, Failure, LeaseRequest, LeasedEntry, NewEntry, Page, QueueError, QueueStats,
-    QueueStore,
+    EntryLease, Failure, LeaseRequest, LeasedEntry, NatsQueue, NewEntry, Page, QueueError,
+    QueueStats, QueueStore,
 };
 use prometheus::{Histogram, IntCounter};
 
@@ -35,6 +35,7 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 enum QueueBackend {
     Disk(DiskQueue),
+    Nats(Box<NatsQueue>),
 }
 
 impl Queue {
@@ -49,7 +50,9 @@ impl Queue {
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let backend = match &config.store {
             QueueStoreConfig::Disk(config) => QueueBackend::Disk(config.open()?),
-            QueueStoreConfig::Nats(_) => return Err("this build has no queue in NATS yet".into()),
+            QueueStoreConfig::Nats(config) => {
+                QueueBackend::Nats(Box::new(NatsQueue::connect(config.servers()?).await?))
+            }
         };
         let seconds = |op| metrics.queue_seconds(op);
         Ok(Self {
@@ -82,6 +85,7 @@ macro_rules! call {
     ($queue:ident.$method:ident($($argument:expr),*)) => {
         match &$queue.backend {
             QueueBackend::Disk(disk) => Box::pin(disk.$method($($argument),*)).await,
+            QueueBackend::Nats(nats) => Box::pin(nats.$method($($argument),*)).await,
         }
     };
 }
@@ -99,6 +103,7 @@ impl QueueStore for Queue {
     fn confirm(&self, ids: &[EntryId]) {
         match &self.backend {
             QueueBackend::Disk(disk) => disk.confirm(ids),
+            QueueBackend::Nats(nats) => nats.confirm(ids),
         }
     }
 

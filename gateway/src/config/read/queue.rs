@@ -114,7 +114,9 @@ fn read_nats(section: &Section<'_>, max_bytes: Option<u64>) -> NatsQueueConfig {
         max_bytes,
         largest_body: 0,
     };
-    let _ = has_url;
+    if let (true, Err(error)) = (has_url, nats.servers()) {
+        section.wrong("url", error.to_string());
+    }
     nats
 }
 
