@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A TCP proxy in front of a server. It closes connections at random when a response arrives, so
-/// that the client does not know whether the server has done what it asked for.
+/// that the client does not know whether the server has handled its request.
 ///
 /// It stops when it is dropped.
 #[derive(Debug)]

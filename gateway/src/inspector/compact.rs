@@ -1,6 +1,6 @@
 //! The form that a record has in memory. It takes two allocations, where [`DeliveryRecord`] takes
-//! a dozen, and a new record reuses those of one that was evicted. With a record for each delivery,
-//! allocations would be most of the inspector's cost (`make bench-inspector`).
+//! a dozen, and a new record reuses the memory of an evicted record. With a record for each
+//! delivery, allocations would be most of the inspector's cost (`make bench-inspector`).
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits;
 mod observability;
 mod observe_mode;
+mod outages;
 mod parity;
 mod provider_sdks;
 mod proxy_protocol;

@@ -1,0 +1,10 @@
+//! Outages of the upstream and of the gateway, with a queue: no accepted event is lost.
+
+mod drain;
+mod history;
+mod lost_outcomes;
+mod order;
+mod outage;
+mod scale;
+mod senders;
+mod sources;
