@@ -319,7 +319,7 @@ impl State {
             if let EntryState::Waiting | EntryState::InFlight = info.state {
                 stats.oldest = stats.oldest.max(Some(info.age));
             }
-            stats.bytes += size(&slot.new);
+            stats.bytes += slot.size();
         }
         QueueStats {
             bytes: sources.values().map(|stats| stats.bytes).sum(),
@@ -354,11 +354,12 @@ impl State {
     fn make_space(&mut self, new: &NewEntry) -> Result<(), EnqueueError> {
         let size = size(new);
         loop {
-            let stats = self.stats();
-            let of_source = stats.sources.iter().find(|(name, _)| *name == new.source);
-            let used_by_source = of_source.map_or(0, |(_, stats)| stats.bytes);
+            let of_source = |slot: &&Slot| slot.new.source == new.source;
+            let used: u64 = self.slots.values().map(Slot::size).sum();
+            let by_source = self.slots.values().filter(of_source);
+            let used_by_source: u64 = by_source.map(Slot::size).sum();
             let is_source_full = used_by_source + size > self.limits.max_bytes_per_source;
-            let is_full = stats.bytes + size > self.limits.max_bytes;
+            let is_full = used + size > self.limits.max_bytes;
             if !is_full && !is_source_full {
                 return Ok(());
             }
@@ -443,6 +444,10 @@ impl Slot {
             is_confirmed: false,
             new,
         }
+    }
+
+    fn size(&self) -> u64 {
+        size(&self.new)
     }
 
     fn settle(&mut self, phase: Phase) {
