@@ -113,12 +113,13 @@ deny: ## Check licences, bans, and sources of the dependencies (DENY_CHECKS)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --locked check --hide-inclusion-graph $(DENY_CHECKS)
 
-lint-workflows: ## Check the hosted workflow files by their schema and for security faults
+lint-workflows: ## Check hosted workflows and the compose file by their schemas, and workflows for security faults
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv)
 	[[ -x $(WORKFLOW_LINTERS)/bin/zizmor ]] || { $(PYTHON) -m venv $(WORKFLOW_LINTERS) && \
 	  $(WORKFLOW_LINTERS)/bin/pip install --quiet --disable-pip-version-check \
 	    --requirement .github/workflow-linters.txt; }
 	$(WORKFLOW_LINTERS)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(WORKFLOW_LINTERS)/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
 	$(WORKFLOW_LINTERS)/bin/zizmor --offline --persona pedantic .github/workflows
 
 bench: build-tools redis ## Measure verification, compared with a bare MAC and with another crate

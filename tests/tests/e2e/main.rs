@@ -26,6 +26,7 @@ mod http2;
 mod inspector;
 mod lifecycle;
 mod limits;
+mod nats_deployments;
 mod observability;
 mod observe_mode;
 mod outages;
