@@ -60,7 +60,7 @@ impl NatsConfig {
 
     /// Sets the name of the stream. The default is [`DEFAULT_STREAM`](Self::DEFAULT_STREAM).
     ///
-    /// The name consists of ASCII letters, digits, `-` and `_`, up to 64 of them.
+    /// The name has 1 to 64 ASCII letters, digits, `-` and `_`.
     /// [`NatsQueue::connect`](super::NatsQueue::connect) checks that. Gateways that share a queue
     /// use the same name.
     pub fn with_stream(mut self, name: impl Into<String>) -> Self {

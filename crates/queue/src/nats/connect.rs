@@ -166,7 +166,7 @@ impl Server {
         Ok(())
     }
 
-    /// Returns whether the stream is still the one that this process knows.
+    /// Returns whether the stream exists. Reports a new stream with the same name.
     async fn look(self: Arc<Self>, was_well: bool) -> bool {
         if let Err(error) = self.set_clock().await {
             tracing::debug!(%error, "the clock of NATS could not be read");

@@ -14,7 +14,7 @@ use crate::entry::{EntryId, EntryLease, Failure};
 #[derive(Debug, Default)]
 pub(super) struct Leases(Mutex<HashMap<EntryId, OpenLease>>);
 
-/// A lease with what its settlement needs.
+/// A lease with the facts that its settlement needs.
 #[derive(Clone, Debug)]
 pub(super) struct OpenLease {
     /// The number of this delivery of the consumer, which is the token of the lease.

@@ -36,7 +36,7 @@ pub(super) struct StoredEntry {
     pub(super) dead: Option<DeadFacts>,
 }
 
-/// What does not change while the entry waits.
+/// The facts that do not change while the entry waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Facts {
     keys: Vec<String>,
@@ -54,7 +54,7 @@ pub(super) struct Facts {
     first_due_ms: u64,
 }
 
-/// What a dead letter has in addition.
+/// The facts of a dead letter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct DeadFacts {
     pub(super) id: u64,
@@ -178,7 +178,7 @@ impl StoredEntry {
         self.facts.first_due_ms > 0
     }
 
-    /// Returns what is known from the message alone. The caller corrects the state.
+    /// Returns the facts in the message. The caller corrects the state.
     pub(super) fn info(&self, now: ServerTime) -> EntryInfo {
         let dead = self.dead.as_ref();
         let failure = dead.map_or(self.facts.failure.as_ref(), |dead| Some(&dead.failure));

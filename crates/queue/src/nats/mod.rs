@@ -14,7 +14,7 @@
 //!
 //! # Streams
 //!
-//! | stream | what it contains | subjects |
+//! | stream | contents | subjects |
 //! |---|---|---|
 //! | `NAME` | the entries that wait or are in flight; work-queue retention, discards new messages when it is full | `NAME.SOURCE.KEY` |
 //! | `NAME-dead` | the dead letters | `NAME-dead.SOURCE.KEY.NUMBER` |

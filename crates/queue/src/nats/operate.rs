@@ -1,4 +1,4 @@
-//! What an operator does with entries: retry and delete.
+//! The acts of an operator: entries are retried and deleted.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use crate::store::{LeaseRequest, Order};
 /// How long the server keeps a request that it cannot fulfil.
 const EMPTY_WAIT: Duration = Duration::from_millis(20);
 
-/// What a consumer must be configured with.
+/// The settings of a consumer that depend on its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ConsumerSettings {
     pub(super) lease: Duration,
@@ -75,8 +75,8 @@ impl Server {
         let mut messages = Vec::new();
         while messages.len() < request.max {
             let Ok(message) = timeout_at(deadline, subscription.next()).await else {
-                // The server did not answer. What it delivers later is delivered again when
-                // the lease ends.
+                // The server did not answer. If it delivers a message later, it repeats
+                // that when the lease ends.
                 return match messages.is_empty() {
                     true => Err(CallError::TimedOut),
                     false => Ok(messages),

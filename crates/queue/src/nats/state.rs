@@ -1,7 +1,7 @@
-//! What changes about an entry: its [`Progress`] and the [`KeyMark`]s of its keys.
+//! The facts about an entry that change: its [`Progress`] and the [`KeyMark`]s of its keys.
 //!
-//! A message of a stream cannot be changed, so a second stream has what changes. It stores the
-//! last message of each subject.
+//! A message of a stream cannot be changed, so another stream has these facts. It stores
+//! the last message of each subject.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ impl Server {
         Ok(())
     }
 
-    /// Removes what the stream of the state has about `subject`. A failure leaves a message
+    /// Removes the message of `subject` from the stream of the state. A failure leaves a message
     /// that nothing reads.
     pub(super) async fn clear_state(&self, subject: String) {
         let filter = serde_json::json!({ "filter": subject });

@@ -43,8 +43,8 @@ impl NatsQueue {
     ///
     /// # Errors
     ///
-    /// Returns [`NatsConnectError`] if no server answers, if the user may not do what the queue
-    /// needs, or if a stream could lose a delivery or refuse a large one.
+    /// Returns [`NatsConnectError`] if no server answers, if the user lacks a
+    /// permission, or if a stream could lose a delivery or refuse a large one.
     pub async fn connect(config: NatsConfig) -> Result<Self, NatsConnectError> {
         let server = Arc::new(connect(config).await?);
         let watcher = tokio::spawn(watch(Arc::downgrade(&server)));

@@ -1,4 +1,4 @@
-//! Creates the streams of a queue, or checks those that exist.
+//! Creates the streams of a queue, or checks existing streams.
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode, context};
@@ -8,8 +8,7 @@ use super::error::NatsConnectError;
 use super::names::Names;
 use super::{DUPLICATE_WINDOW, ENVELOPE_SPACE};
 
-/// Creates the streams that are missing, and returns what the server knows about the stream of
-/// entries.
+/// Creates the streams that are missing, and returns the state of the stream of entries.
 ///
 /// # Errors
 ///
@@ -126,7 +125,7 @@ fn stream(config: &NatsConfig, name: &str) -> Config {
     }
 }
 
-/// Returns what is wrong with the stream that was found, and how to change it.
+/// Returns a description of the first wrong setting, and how to change it.
 fn problem(wanted: &Config, found: &Config) -> Option<String> {
     let name = &wanted.name;
     let edit = |what: &str, option: &str| {
@@ -136,8 +135,8 @@ fn problem(wanted: &Config, found: &Config) -> Option<String> {
     };
     if found.retention != wanted.retention {
         return Some(format!(
-            "its retention is {:?}; expected {:?}. A stream cannot change its retention: copy what \
-             it contains, delete it, and start hookgate again, or configure another `stream`",
+            "its retention is {:?}; expected {:?}. A stream cannot change its retention: copy its \
+             messages, delete it, and start hookgate again, or configure another `stream`",
             found.retention, wanted.retention
         ));
     }

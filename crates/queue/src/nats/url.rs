@@ -13,7 +13,7 @@ pub(super) struct Target {
     pub(super) login: Option<Login>,
 }
 
-/// What the URL says about the user.
+/// The credentials in a URL.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Login {
     Password { user: String, password: String },

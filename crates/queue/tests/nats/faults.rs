@@ -1,4 +1,4 @@
-//! What the queue does when its servers fail, are full, or are configured wrongly.
+//! Servers that fail, are full, or are configured wrongly.
 
 use async_nats::jetstream;
 use hookgate_core::internal::ErrorChain;
@@ -232,7 +232,7 @@ async fn a_lost_answer_is_unknown_and_the_delivery_is_stored_once() {
     let proxy = Proxy::to(server.port).await;
     let quick = config(&proxy.url()).with_timeout(Duration::from_millis(500));
     let queue = NatsQueue::connect(quick).await.unwrap();
-    // The consumer exists from now on, so the next command is the one that stores.
+    // The consumer exists from now on, so the next message is the entry.
     stored(&queue, entry(1)).await;
     proxy.lose_answers_to_next_entry();
     let error = not_stored(&queue, entry(2)).await;

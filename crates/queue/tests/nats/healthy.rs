@@ -1,4 +1,4 @@
-//! What the queue does while its server is well.
+//! A server that is well.
 
 use hookgate_queue::{EntryFilter, EntryState, Page};
 
@@ -283,7 +283,11 @@ async fn a_dead_letter_that_is_retried_is_sent_like_a_new_one() {
             .unwrap()
             .is_empty()
     );
-    stored(&queue, entry(1)).await;
+    let again = NewEntry {
+        token: 99,
+        ..entry(1)
+    };
+    stored(&queue, again).await;
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: Arc<Fa
             has_lost = true;
             continue;
         }
-        // What follows a lost answer is no valid protocol.
+        // The bytes after a lost answer are no valid protocol.
         if has_lost || to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
