@@ -25,7 +25,7 @@ const MAX_LOG_SIZE: u64 = 64 << 20;
 /// Syncs the write-ahead log about once a second, and copies it into the file from time to time.
 #[derive(Debug)]
 pub struct Checkpointer {
-    /// What the file is, for the log.
+    /// The name of the store, for the log.
     name: &'static str,
     database: Connection,
     log: PathBuf,
@@ -55,7 +55,7 @@ struct LogVersion {
 }
 
 impl Checkpointer {
-    /// Creates the checkpointer of a file. `name` says what the file is, for the log.
+    /// Creates the checkpointer of a file. The log calls the store `name`.
     ///
     /// `commits` counts the transactions of this process. The thread ends with `store_alive`.
     pub fn new(

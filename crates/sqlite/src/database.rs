@@ -17,10 +17,10 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
 /// The behaviour of every writing transaction: it takes the write lock at its start.
 pub const IMMEDIATE: TransactionBehavior = TransactionBehavior::Immediate;
 
-/// What a file is, and what its tables are.
+/// The name, the marks and the tables of a file.
 #[derive(Debug)]
 pub struct FileFormat {
-    /// What the file is, for messages: "replay store".
+    /// The name of the store in messages: "replay store".
     pub name: &'static str,
     /// The name of the file.
     pub file: &'static str,
@@ -36,7 +36,7 @@ pub struct FileFormat {
     pub max_checked_bytes: u64,
     /// The file systems on which the file may be.
     pub file_systems: FileSystems,
-    /// What the operator loses with the file, as a sentence about a new folder.
+    /// The consequence of a new folder for the operator, as a sentence.
     pub loss: &'static str,
 }
 
@@ -45,7 +45,7 @@ pub struct FileFormat {
 pub enum FileSystems {
     /// Any file system.
     Any,
-    /// Those that are not known as network file systems.
+    /// Every file system that is not known as a network file system.
     Local,
 }
 

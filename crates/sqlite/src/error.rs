@@ -61,7 +61,7 @@ pub enum WriteError {
     },
     /// SQLite found a damaged page.
     Corrupt {
-        /// What the operator can do.
+        /// The message with the next steps of the operator.
         advice: String,
         /// The error of SQLite.
         source: rusqlite::Error,

@@ -17,8 +17,8 @@ pub(super) trait Operation: Send {
 
     fn run(&mut self, table: &mut Table<'_>) -> rusqlite::Result<()>;
 
-    /// Replies after the transaction has committed. Returns what undoes the operation if the
-    /// caller has gone and cannot use the result.
+    /// Replies after the transaction has committed. Returns the operation that reverts this
+    /// one if the caller has gone and cannot use the result.
     fn succeed(self: Box<Self>) -> Option<Box<dyn Operation>>;
 
     fn fail(self: Box<Self>, failure: CallFailure);
@@ -45,7 +45,7 @@ pub(super) struct Call<T, F> {
     pub(super) run: F,
     pub(super) result: Option<T>,
     pub(super) reply: oneshot::Sender<Result<T, CallFailure>>,
-    /// Returns what undoes a result that nobody received.
+    /// Returns the operation that reverts a result without a receiver.
     pub(super) undo: fn(T) -> Option<Box<dyn Operation>>,
 }
 

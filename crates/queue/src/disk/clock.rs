@@ -44,19 +44,30 @@ pub struct TestClock {
     pub advance: AtomicI64,
     /// A step of the system clock.
     pub step: AtomicI64,
-    /// The boot clock at the last reboot. 0 without a reboot.
+    /// The time at which both clocks stand still, apart from `advance` and `step`.
+    stopped_at: Option<(i64, i64)>,
+    /// The boot clock at the last reboot, or 0.
     rebooted: AtomicI64,
 }
 
 impl TestClock {
+    /// Creates a clock that runs only if the test advances it.
+    pub fn stopped() -> Self {
+        Self {
+            stopped_at: Some((boot_millis(), system_millis())),
+            ..Self::default()
+        }
+    }
+
     /// Restarts the machine: its boot clock starts from zero, and it has another boot id.
     pub fn reboot(&self) {
-        let now = boot_millis() + self.advance.load(Ordering::SeqCst);
+        let boot = self.stopped_at.map_or_else(boot_millis, |(boot, _)| boot);
+        let now = boot + self.advance.load(Ordering::SeqCst);
         self.rebooted.store(now, Ordering::SeqCst);
     }
 }
 
-/// What the start of a process means for the entries.
+/// The consequences of a start for the entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Start {
     /// The machine has restarted, so every lease has ended.
@@ -161,18 +172,16 @@ impl Moment {
 impl ClockSource {
     fn boot_millis(&self) -> i64 {
         let shift = &self.shift;
-        boot_millis() + shift.advance.load(Ordering::SeqCst) - shift.rebooted.load(Ordering::SeqCst)
+        let now = shift.stopped_at.map_or_else(boot_millis, |(boot, _)| boot);
+        now + shift.advance.load(Ordering::SeqCst) - shift.rebooted.load(Ordering::SeqCst)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the file outlives the process, so its times must come from the system clock"
-    )]
     fn system_millis(&self) -> i64 {
         let shift = &self.shift;
-        millis_since_epoch(SystemTime::now())
-            + shift.advance.load(Ordering::SeqCst)
-            + shift.step.load(Ordering::SeqCst)
+        let now = shift
+            .stopped_at
+            .map_or_else(system_millis, |(_, system)| system);
+        now + shift.advance.load(Ordering::SeqCst) + shift.step.load(Ordering::SeqCst)
     }
 
     /// Returns the number that the kernel draws at each boot. Empty if the system has none.
@@ -193,6 +202,14 @@ fn boot_millis() -> i64 {
     let time = clock_gettime_dynamic(DynamicClockId::Known(rustix::time::ClockId::Monotonic));
     // Every kernel since Linux 2.6.39 has the clock.
     time.map_or(0, |time| time.tv_sec * 1000 + time.tv_nsec / 1_000_000)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the file outlives the process, so its times must come from the system clock"
+)]
+fn system_millis() -> i64 {
+    millis_since_epoch(SystemTime::now())
 }
 
 /// Returns whole milliseconds since the Unix epoch.

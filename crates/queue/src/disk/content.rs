@@ -17,7 +17,14 @@ pub(super) struct Content {
     pub(super) body: Bytes,
 }
 
-/// Error of an entry whose bytes are not those that were stored.
+/// The result of reading a content.
+pub(super) enum Read {
+    Intact(Content),
+    Damaged,
+    Missing,
+}
+
+/// Error of an entry whose bytes differ from the stored delivery.
 #[derive(Debug)]
 pub(super) struct DamagedEntry {
     id: EntryId,
@@ -66,8 +73,8 @@ impl Content {
         Ok(())
     }
 
-    /// Reads the content of an entry. Returns `None` if it is damaged.
-    pub(super) fn read(database: &Connection, info: &EntryInfo) -> rusqlite::Result<Option<Self>> {
+    /// Reads the content of an entry.
+    pub(super) fn read(database: &Connection, info: &EntryInfo) -> rusqlite::Result<Read> {
         let id = info.id.0.cast_signed();
         let content = database
             .prepare_cached("SELECT checksum, envelope, body FROM contents WHERE id = ?1")?
@@ -81,11 +88,13 @@ impl Content {
             .optional();
         let (checksum, content) = match content {
             Ok(Some(content)) => content,
-            Ok(None) => return Ok(None),
-            Err(error) if is_corrupt(&error) => return Ok(None),
+            Ok(None) => return Ok(Read::Missing),
+            Err(error) if is_corrupt(&error) => return Ok(Read::Damaged),
             // A damaged row can have values of other types.
-            Err(rusqlite::Error::InvalidColumnType(..))
-            | Err(rusqlite::Error::IntegralValueOutOfRange(..)) => return Ok(None),
+            Err(
+                rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..),
+            ) => return Ok(Read::Damaged),
             Err(error) => return Err(error),
         };
         let facts = Facts {
@@ -97,8 +106,10 @@ impl Content {
             request_id: &info.request_id,
             keys: &info.keys,
         };
-        let is_intact = facts.checksum(&content.envelope, &content.body) == checksum;
-        Ok(is_intact.then_some(content))
+        Ok(match facts.checksum(&content.envelope, &content.body) {
+            actual if actual == checksum => Read::Intact(content),
+            _ => Read::Damaged,
+        })
     }
 }
 
@@ -107,7 +118,7 @@ pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
 }
 
-/// What never changes about an entry.
+/// The facts of an entry that never change.
 struct Facts<'e> {
     id: i64,
     source: &'e str,

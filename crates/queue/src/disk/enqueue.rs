@@ -1,5 +1,6 @@
 //! Storing a delivery, and the space for it.
 
+use hookgate_core::ReplayKey;
 use rusqlite::{Connection, params};
 
 use super::clock::millis;
@@ -43,11 +44,9 @@ impl Table<'_> {
     ) -> rusqlite::Result<Result<Enqueued, NoSpace>> {
         let nonce = entry.keys.is_empty().then(|| entry.token.cast_signed());
         let keys = held_keys(&entry.keys, nonce);
-        for key in &keys {
-            if let Some(id) = self.holder(*key)? {
-                let id = EntryId(id.cast_unsigned());
-                return Ok(Ok(Enqueued::AlreadyStored(id)));
-            }
+        if let Some(id) = self.oldest_holder(&keys)? {
+            let id = EntryId(id.cast_unsigned());
+            return Ok(Ok(Enqueued::AlreadyStored(id)));
         }
         let usage = &mut self.state.usage;
         let source = usage.id_or_insert(self.database, &entry.source)?;
@@ -119,6 +118,16 @@ impl Table<'_> {
                 Enqueued::Stored(id)
             }
         }))
+    }
+
+    /// Returns the oldest entry that holds one of the keys.
+    fn oldest_holder(&self, keys: &[ReplayKey]) -> rusqlite::Result<Option<i64>> {
+        let mut oldest = None;
+        for key in keys {
+            let holder = self.holder(*key)?;
+            oldest = [oldest, holder].into_iter().flatten().min();
+        }
+        Ok(oldest)
     }
 
     /// Deletes copies of delivered entries until `entry` has space.

@@ -10,8 +10,8 @@ use crate::entry::{EntryState, FailureKind};
 /// * `keys` has the replay keys of the entries that are not delivered, in order of arrival. A
 ///   table sorted by key would change one page for each key, because keys are hashes.
 ///   [`KeyIndex`](hookgate_sqlite::KeyIndex) finds the rows.
-/// * Times are milliseconds of the queue's clock ([`QueueClock`](super::clock::QueueClock)),
-///   except those whose names end with `_at`, which are of the system clock.
+/// * Times are milliseconds of the queue's clock ([`QueueClock`](super::clock::QueueClock)).
+///   Columns whose names end with `_at` have times of the system clock.
 /// * SQLite does not map the file into memory: a failed read of a map would end the process.
 pub(super) static FORMAT: FileFormat = FileFormat {
     name: "queue",

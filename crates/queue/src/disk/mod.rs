@@ -1,7 +1,7 @@
 //! [`DiskQueue`]: a queue in a SQLite file, for the processes of one machine.
 //!
 //! `DiskQueue` sends its calls to the `Writer` thread, which runs them in batches on `Table`. Two
-//! `Reader` threads answer what needs no write: one for the workers, one for the operator. The
+//! `Reader` threads carry out the reads of the workers and of the operator. The
 //! `Checkpointer` is a thread that syncs the file.
 
 mod call;
@@ -150,9 +150,9 @@ impl DiskQueue {
     ///
     /// # Errors
     ///
-    /// Returns [`OpenError`] if the folder cannot be created or written, if it is on a network
-    /// file system, or if the file in it is damaged, was written by another version, or is not a
-    /// queue.
+    /// Returns [`OpenError`] if the folder cannot be created or written, or is on a network file
+    /// system. Returns it too if the file is damaged, was written by another version, or is not
+    /// a queue.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::builder().open(path)
     }
@@ -201,7 +201,8 @@ impl DiskQueue {
         self.call_or_undo(run, |_| None).await
     }
 
-    /// Like [`call`](Self::call). `undo` returns what undoes the call if its caller has gone.
+    /// Like [`call`](Self::call). `undo` returns the operation that reverts
+    /// the call if its caller has gone.
     async fn call_or_undo<T: Send + 'static>(
         &self,
         run: impl FnMut(&mut Table<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -332,13 +333,17 @@ impl DiskQueueBuilder {
             commits: Arc::clone(&commits),
             changed: Arc::clone(&changed),
         };
-        let writer = Writer::new(writer, folder.to_owned(), clock.clone(), start, config)?;
-        let readers = [Reader::open(folder)?, Reader::open(folder)?];
+        let [contents, work, list] = [
+            Reader::open(folder)?,
+            Reader::open(folder)?,
+            Reader::open(folder)?,
+        ];
+        let folder_path = folder.to_owned();
+        let writer = Writer::new(writer, contents, folder_path, clock.clone(), start, config)?;
         let spawn = || {
             let alive = Arc::downgrade(&alive);
             Checkpointer::new(FORMAT.name, checkpointer, log, commits, alive).spawn()?;
             spawn_writer("hookgate-queue", writer, commands)?;
-            let [work, list] = readers;
             let keep = limits.keep_delivered;
             let work = Reader::spawn(work, folder, clock.clone(), keep)?;
             Ok((work, Reader::spawn(list, folder, clock, keep)?))
@@ -494,7 +499,7 @@ fn put_back_all(leased: Vec<LeasedEntry>) -> Box<dyn Operation> {
 }
 
 impl Drop for Inner {
-    /// Waits until the writer has written what was sent to it.
+    /// Waits until the writer has written every command.
     fn drop(&mut self) {
         self.commands = None;
         let _: Result<(), _> = self.writer_ended.get_mut().recv_timeout(END_TIMEOUT);

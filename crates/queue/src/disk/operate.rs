@@ -1,4 +1,4 @@
-//! What the operator does: retry and delete entries, and find the entry of an event.
+//! The operator's acts: retry and delete entries, and find the entry of an event.
 
 use std::time::Duration;
 
@@ -28,9 +28,7 @@ impl Table<'_> {
             EntryState::InFlight => return Ok(Changed::No),
             EntryState::Waiting => {
                 self.database
-                    .prepare_cached(
-                        "UPDATE entries SET due = min(due, ?2), lease = 0 WHERE id = ?1",
-                    )?
+                    .prepare_cached("UPDATE entries SET due = ?2, lease = 0 WHERE id = ?1")?
                     .execute([id, self.moment.now])?;
             }
             EntryState::Dead => self.revive(id, row.source, state::DEAD)?,

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 use tokio::sync::oneshot;
 
 use super::clock::{Moment, QueueClock, millis};
-use super::content::{Content, DamagedEntry};
+use super::content::{Content, DamagedEntry, Read};
 use super::format::{FORMAT, state_number};
 use super::row::{COLUMNS, EntryRow};
 use super::usage::Usage;
@@ -174,12 +174,14 @@ impl Reading<'_> {
             return Ok(None);
         };
         match Content::read(&self.database, &info)? {
-            Some(Content { envelope, body }) => Ok(Some(Entry {
+            Read::Intact(Content { envelope, body }) => Ok(Some(Entry {
                 info,
                 envelope,
                 body,
             })),
-            None => Err(ReadError::Damaged(DamagedEntry::new(id, self.file))),
+            Read::Damaged | Read::Missing => {
+                Err(ReadError::Damaged(DamagedEntry::new(id, self.file)))
+            }
         }
     }
 

@@ -73,10 +73,16 @@ impl EntryRow {
 
 /// Returns the keys that the queue holds for an entry while it is not delivered.
 ///
-/// An entry without replay keys has one that is made of its token, so that a repeated call
-/// stores it only once.
+/// The queue makes a key of the token if the delivery has no keys. A repeated call therefore
+/// stores such a delivery only once.
 pub(super) fn held_keys(keys: &[ReplayKey], nonce: Option<i64>) -> SmallVec<[ReplayKey; 1]> {
-    let mut held = SmallVec::from_slice(keys);
+    let mut held: SmallVec<[ReplayKey; 1]> = SmallVec::new();
+    for key in keys {
+        // Two events of one delivery can be equal.
+        if !held.contains(key) {
+            held.push(*key);
+        }
+    }
     held.extend(nonce.map(|nonce| {
         let mut key = *b"hookgate\0\0\0\0\0\0\0\0";
         key[8..].copy_from_slice(&nonce.to_be_bytes());

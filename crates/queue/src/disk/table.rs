@@ -10,7 +10,6 @@ use smallvec::SmallVec;
 
 use super::Limits;
 use super::clock::Moment;
-use super::content::is_corrupt;
 use super::format::{state, state_number};
 use super::row::{COLUMNS, EntryRow, failure_columns, lost, read_keys};
 use super::usage::Usage;
@@ -23,13 +22,15 @@ pub(super) struct Table<'t> {
     pub(super) moment: Moment,
     pub(super) limits: &'t Limits,
     pub(super) path: &'t Path,
-    /// Leaves a content in the file that cannot be deleted because its pages are damaged.
-    pub(super) keeps_damaged_contents: bool,
+    /// Reads contents. A damaged page would end the transaction of `database`.
+    pub(super) reader: &'t Connection,
+    /// Leaves contents in the file, because their pages are damaged and cannot be freed.
+    pub(super) keeps_contents: bool,
     /// Whether an entry may have become due.
     pub(super) has_made_due: bool,
 }
 
-/// What this process knows about the tables without reading them.
+/// The knowledge of this process about the tables, so that it reads little.
 #[derive(Debug, Default)]
 pub(super) struct TableState {
     pub(super) usage: Usage,
@@ -154,13 +155,10 @@ impl Table<'_> {
         self.database
             .prepare_cached("DELETE FROM entries WHERE id = ?1")?
             .execute([id])?;
-        let deleted = self
-            .database
-            .prepare_cached("DELETE FROM contents WHERE id = ?1")?
-            .execute([id]);
-        match deleted {
-            Err(error) if self.keeps_damaged_contents && is_corrupt(&error) => {}
-            deleted => drop(deleted?),
+        if !self.keeps_contents {
+            self.database
+                .prepare_cached("DELETE FROM contents WHERE id = ?1")?
+                .execute([id])?;
         }
         let state = state_number(row.info.state);
         self.state.usage.removed(row.source, state, row.size);
@@ -168,7 +166,7 @@ impl Table<'_> {
     }
 
     /// Ends the leases whose time is over. Their entries wait again. The tokens stay, so that a late
-    /// settlement applies if nobody has leased its entry meanwhile.
+    /// settlement applies if no other worker has leased its entry meanwhile.
     pub(super) fn end_leases(&mut self) -> rusqlite::Result<()> {
         self.end_leases_until(self.moment.now)
     }

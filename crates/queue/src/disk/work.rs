@@ -1,4 +1,4 @@
-//! What workers do: lease entries, and settle their leases.
+//! The calls of workers: they lease entries and settle their leases.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use hookgate_core::internal::ErrorChain;
 use rusqlite::{OptionalExtension, params};
 
 use super::clock::{millis, system_time};
-use super::content::{Content, DamagedEntry};
+use super::content::{Content, DamagedEntry, Read};
 use super::enqueue::random_token;
 use super::format::{state, state_number};
 use super::row::failure_columns;
@@ -83,7 +83,12 @@ impl Table<'_> {
         let Some(mut row) = self.entry(id)? else {
             return Ok(None);
         };
-        let Some(content) = Content::read(self.database, &row.info)? else {
+        let content = match Content::read(self.reader, &row.info)? {
+            // The entry is part of this transaction, so the reader does not see it yet.
+            Read::Missing => Content::read(self.database, &row.info)?,
+            read => read,
+        };
+        let Read::Intact(content) = content else {
             self.bury_damaged(id, source)?;
             return Ok(None);
         };

@@ -28,6 +28,7 @@ pub(super) enum Command {
 
 pub(super) struct Writer {
     database: Connection,
+    reader: Connection,
     folder: PathBuf,
     path: PathBuf,
     config: WriterConfig,
@@ -59,10 +60,10 @@ enum BatchError {
     Unknown(rusqlite::Error),
 }
 
-/// How to treat contents on damaged pages. See [`Table::keeps_damaged_contents`].
+/// What happens to the contents of removed entries. See [`Table::keeps_contents`].
 #[derive(Clone, Copy, PartialEq)]
-enum DamagedContents {
-    Fail,
+enum Contents {
+    Delete,
     Keep,
 }
 
@@ -86,6 +87,7 @@ impl Writer {
     /// Reads the file, and ends the leases of an earlier boot.
     pub(super) fn new(
         database: Connection,
+        reader: Connection,
         folder: PathBuf,
         clock: QueueClock,
         start: Start,
@@ -95,6 +97,7 @@ impl Writer {
         let recorded = clock.moment().now;
         let mut writer = Self {
             database,
+            reader,
             folder,
             path,
             config,
@@ -105,7 +108,7 @@ impl Writer {
             is_busy: false,
             prune_turn: 0,
         };
-        let result = writer.transact(DamagedContents::Fail, |table| {
+        let result = writer.transact(Contents::Delete, |table| {
             if start.is_new_boot {
                 table.end_all_leases()?;
             }
@@ -125,10 +128,10 @@ impl Writer {
     /// Runs `run` in a transaction, with the work that every transaction does.
     fn transact(
         &mut self,
-        damaged_contents: DamagedContents,
+        contents: Contents,
         run: impl FnOnce(&mut Table<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), BatchError> {
-        let result = self.try_transact(damaged_contents, run);
+        let result = self.try_transact(contents, run);
         match &result {
             Ok(has_made_due) => {
                 self.state.accept();
@@ -147,7 +150,7 @@ impl Writer {
     /// Returns whether an entry may have become due.
     fn try_transact(
         &mut self,
-        damaged_contents: DamagedContents,
+        contents: Contents,
         run: impl FnOnce(&mut Table<'_>) -> rusqlite::Result<()>,
     ) -> Result<bool, BatchError> {
         let transaction = self.database.transaction_with_behavior(IMMEDIATE)?;
@@ -159,7 +162,8 @@ impl Writer {
             moment,
             limits: &self.config.limits,
             path: &self.path,
-            keeps_damaged_contents: damaged_contents == DamagedContents::Keep,
+            reader: &self.reader,
+            keeps_contents: contents == Contents::Keep,
             has_made_due: false,
         };
         table.end_leases()?;
@@ -178,7 +182,7 @@ impl Writer {
 
     /// Runs the operations in one transaction, and replies to their callers.
     fn execute(&mut self, mut operations: Vec<Box<dyn Operation>>) {
-        let result = self.transact(DamagedContents::Fail, |table| {
+        let result = self.transact(Contents::Delete, |table| {
             operations
                 .iter_mut()
                 .try_for_each(|operation| operation.run(table))
@@ -202,8 +206,8 @@ impl Writer {
 
     fn execute_alone(&mut self, mut operation: Box<dyn Operation>) {
         let mut result = Ok(());
-        for damaged_contents in [DamagedContents::Fail, DamagedContents::Keep] {
-            result = self.transact(damaged_contents, |table| operation.run(table));
+        for contents in [Contents::Delete, Contents::Keep] {
+            result = self.transact(contents, |table| operation.run(table));
             match &result {
                 Err(BatchError::NotWritten(error)) if is_corrupt(error) => {}
                 _ => break,
@@ -261,7 +265,7 @@ impl Writer {
                 )?
                 .exists([source, until])?;
             if is_old {
-                self.transact(DamagedContents::Fail, |table| {
+                self.transact(Contents::Delete, |table| {
                     table
                         .delete_copies(source, until, COPIES_PER_TICK)
                         .map(drop)
@@ -292,7 +296,7 @@ impl Writer {
     fn try_tick(&mut self) -> Result<(), BatchError> {
         let moment = self.clock.moment();
         if self.has_work(moment)? {
-            self.transact(DamagedContents::Fail, |_| Ok(()))?;
+            self.transact(Contents::Delete, |_| Ok(()))?;
         }
         self.delete_old_copies(moment)?;
         if !std::mem::take(&mut self.is_busy) {
@@ -338,7 +342,7 @@ impl Drop for Writer {
     /// Records the last confirmed claims.
     fn drop(&mut self) {
         while !self.confirmed.is_empty() {
-            if self.transact(DamagedContents::Fail, |_| Ok(())).is_err() {
+            if self.transact(Contents::Delete, |_| Ok(())).is_err() {
                 return;
             }
         }

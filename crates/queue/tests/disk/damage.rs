@@ -1,0 +1,198 @@
+//! Damaged files: nothing is lost silently, and whole entries go on.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use hookgate_queue::{Changed, DiskQueue, EntryState, FailureKind, QueueStore};
+
+use crate::support::*;
+
+/// Stores entries, ends the queue, and copies its log into the file.
+async fn stored(entries: u64) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    for number in 0..entries {
+        store(&queue, delivery("a", number)).await;
+    }
+    drop(queue);
+    copy_log(folder.path());
+    folder
+}
+
+fn copy_log(folder: &Path) {
+    let file = rusqlite::Connection::open(folder.join("queue.db")).unwrap();
+    file.busy_timeout(std::time::Duration::from_secs(10))
+        .unwrap();
+    file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        row.get::<_, i64>(0)
+    })
+    .unwrap();
+}
+
+/// Returns the position in the file of the body with this number.
+fn position(folder: &Path, number: u64) -> usize {
+    let bytes = fs::read(folder.join("queue.db")).unwrap();
+    let body = body(number);
+    let found = bytes.windows(body.len()).position(|window| window == body);
+    found.expect("the body is in the file")
+}
+
+fn overwrite(folder: &Path, position: usize, bytes: &[u8]) {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(folder.join("queue.db"))
+        .unwrap();
+    file.write_all_at(bytes, position as u64).unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_byte_is_noticed_and_the_other_entries_go_on() {
+    let folder = stored(20).await;
+    overwrite(folder.path(), position(folder.path(), 7) + 500, b"y");
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    let damaged = list(&queue).await[7].id;
+    let error = chain(&queue.entry(damaged).await.unwrap_err());
+    assert!(error.contains("entry 8 is damaged"), "{error}");
+    assert!(error.contains("restore a copy"), "{error}");
+
+    let leased = lease(&queue, "a", 50).await;
+    assert_eq!(leased.len(), 19);
+    assert!(leased.iter().all(|entry| entry.lease.id != damaged));
+    let entries = list(&queue).await;
+    let entry = entries.iter().find(|entry| entry.id == damaged).unwrap();
+    assert_eq!(entry.state, EntryState::Dead);
+    assert_eq!(entry.last_failure.unwrap().kind, FailureKind::Damaged);
+    assert_eq!(entry.event_id.as_deref(), Some("evt_7"));
+    // The operator's retry reads it again, for a file that was restored meanwhile.
+    assert_eq!(queue.retry_now(damaged).await.unwrap(), Changed::Yes);
+    assert!(lease(&queue, "a", 1).await.is_empty());
+    assert_eq!(queue.delete(damaged).await.unwrap(), Changed::Yes);
+    store(&queue, delivery("a", 7)).await;
+}
+
+#[tokio::test]
+async fn a_damaged_page_of_bodies_holds_up_no_other_entry() {
+    let folder = stored(200).await;
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    // A large file is not checked completely when it is opened.
+    for number in 10_000..10_100 {
+        let mut large = delivery("large", number);
+        large.body = vec![b'x'; 1 << 20].into();
+        store(&queue, large).await;
+    }
+    drop(queue);
+    copy_log(folder.path());
+    let page = position(folder.path(), 100) / 4096 * 4096;
+    overwrite(folder.path(), page, &[0xff; 4096]);
+
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    let leased = lease(&queue, "a", 500).await;
+    let dead: Vec<_> = list(&queue)
+        .await
+        .into_iter()
+        .filter(|entry| entry.state == EntryState::Dead)
+        .collect();
+    assert!((1..20).contains(&dead.len()), "{}", dead.len());
+    assert_eq!(leased.len() + dead.len(), 200);
+    for entry in leased {
+        let number = entry.entry.info.request_id["req-".len()..].parse().unwrap();
+        assert_eq!(entry.entry.body, body(number));
+        assert_eq!(queue.complete(&entry.lease).await.unwrap(), Changed::Yes);
+    }
+    // New deliveries are stored, and the operator can drop the damaged entries.
+    for number in 1_000..1_100 {
+        store(&queue, delivery("a", number)).await;
+    }
+    for entry in dead {
+        assert_eq!(queue.delete(entry.id).await.unwrap(), Changed::Yes);
+    }
+    assert_eq!(list(&queue).await.len(), 200);
+}
+
+#[tokio::test]
+async fn a_file_that_is_torn_or_foreign_or_of_another_version_is_refused_and_not_changed() {
+    type Spoil = fn(&Path);
+    let cases: [(&str, Spoil, &str); 5] = [
+        (
+            "torn",
+            |path| {
+                let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+                let length = file.metadata().unwrap().len();
+                file.set_len(length / 2).unwrap();
+            },
+            "damaged; restore a copy",
+        ),
+        (
+            "a damaged page",
+            |path| {
+                let folder = path.parent().unwrap();
+                let page = position(folder, 20) / 4096 * 4096;
+                overwrite(folder, page, &[0xff; 4096]);
+            },
+            "damaged; restore a copy",
+        ),
+        (
+            "another version",
+            |path| {
+                let file = rusqlite::Connection::open(path).unwrap();
+                file.execute_batch("PRAGMA user_version = 99").unwrap();
+            },
+            "version 99, written by another version of hookgate; expected 1",
+        ),
+        (
+            "another program",
+            |path| {
+                fs::remove_file(path).unwrap();
+                let file = rusqlite::Connection::open(path).unwrap();
+                file.execute_batch("CREATE TABLE t (a)").unwrap();
+            },
+            "not a file of hookgate's queue",
+        ),
+        (
+            "not a database",
+            |path| fs::write(path, "a text, and a long one ".repeat(1000)).unwrap(),
+            "not a file of hookgate's queue",
+        ),
+    ];
+    for (name, spoil, expected) in cases {
+        let folder = stored(40).await;
+        let path = folder.path().join("queue.db");
+        // The control: the file opens before it is spoiled.
+        drop(DiskQueue::open(folder.path()).unwrap());
+        copy_log(folder.path());
+        spoil(&path);
+        let before = fs::read(&path).unwrap();
+        let error = chain(&DiskQueue::open(folder.path()).unwrap_err());
+        assert!(error.contains(expected), "{name}: {error}");
+        assert!(error.contains("queue.db"), "{name}: {error}");
+        assert!(
+            fs::read(&path).unwrap() == before,
+            "{name}: the file has changed"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_torn_log_loses_only_what_was_never_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    for number in 0..10 {
+        store(&queue, delivery("a", number)).await;
+    }
+    // A loss of power may leave such files. The last write is torn.
+    let copy = tempfile::tempdir().unwrap();
+    for (file, torn) in [("queue.db", 0), ("queue.db-wal", 100)] {
+        let mut bytes = fs::read(folder.path().join(file)).unwrap();
+        bytes.truncate(bytes.len() - torn);
+        fs::write(copy.path().join(file), bytes).unwrap();
+    }
+    let queue = DiskQueue::open(copy.path()).unwrap();
+    let entries = lease(&queue, "a", 20).await;
+    assert_eq!(entries.len(), 9);
+    for (number, entry) in (0..).zip(entries) {
+        assert_eq!(entry.entry.body, body(number));
+    }
+    // The sender was not answered for a write that is torn, so it sends the delivery again.
+    store(&queue, delivery("a", 9)).await;
+}
