@@ -20,7 +20,7 @@ LIBRARIES := hookgate-core hookgate-replay hookgate-keys hookgate-diagnose hookg
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -125,6 +125,10 @@ lint-workflows: ## Check hosted workflows and the compose file by their schemas,
 bench: build-tools redis ## Measure verification, compared with a bare MAC and with another crate
 	$(CARGO) bench --locked --package hookgate-benches
 	$(CARGO) bench --locked --manifest-path benches/svix/Cargo.toml --target-dir target/svix
+
+# The run takes six minutes and needs an idle machine.
+bench-queue-engines: build-tools ## Measure SQLite as the file of a queue, compared with fjall and two controls
+	$(CARGO) run --locked --release --manifest-path benches/queue-engines/Cargo.toml --target-dir target/queue-engines
 
 # Installs and starts the alternatives that the gateway and the layer are compared with. The
 # run takes half an hour and needs an idle machine. The record goes to benches/records.

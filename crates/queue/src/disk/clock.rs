@@ -37,6 +37,10 @@ pub(super) struct ClockSource {
 }
 
 /// Changes of the clocks in milliseconds, for tests.
+#[cfg_attr(
+    not(feature = "conformance"),
+    expect(unreachable_pub, reason = "only tests change the clocks")
+)]
 #[derive(Debug, Default)]
 #[doc(hidden)]
 pub struct TestClock {
@@ -50,6 +54,7 @@ pub struct TestClock {
     rebooted: AtomicI64,
 }
 
+#[cfg(feature = "conformance")]
 impl TestClock {
     /// Creates a clock that runs only if the test advances it.
     pub fn stopped() -> Self {
