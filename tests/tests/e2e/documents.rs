@@ -151,6 +151,21 @@ fn the_commands_of_the_page_about_the_inspector_work() {
 }
 
 #[test]
+fn the_commands_of_the_page_about_the_queue_work() {
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let output = run_script(&blocks(&read("docs/queue.md"), "sh"), folder.path());
+    for expected in [
+        "200 OK (queued)",
+        "200 OK (duplicate)",
+        "waiting",
+        "no delivery is left",
+        "arrived: {\"id\": \"evt_1\"}",
+    ] {
+        assert!(output.contains(expected), "{expected}: {output}");
+    }
+}
+
+#[test]
 fn the_page_about_mismatches_has_every_code() {
     let page = read("docs/mismatch.md");
     for code in hookgate_diagnose::Code::ALL {
