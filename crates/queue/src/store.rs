@@ -48,6 +48,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Returns the keys of the entries whose claims may not be done: those that a process stored
     /// right before it ended.
     ///
+    /// An entry whose lease is open is left out: its holder may still withdraw it.
+    ///
     /// # Errors
     ///
     /// Returns [`QueueError`] if the queue cannot be read.

@@ -140,3 +140,28 @@ pub async fn a_confirmed_entry_is_not_listed_after_a_stop<H: Harness>(harness: H
     let listed: Vec<_> = listed.into_iter().map(|info| info.id).collect();
     assert_eq!(listed, ids[9..]);
 }
+
+/// Another process may be sending the entry, and removes it if the upstream rejects it.
+pub async fn an_entry_whose_claim_is_open_is_not_listed_while_it_is_leased<H: Harness>(
+    mut harness: H,
+) {
+    if declines::<H>(Ability::Confirmation) {
+        return;
+    }
+    let mut first = delivery(ORDERED, 1);
+    first.lease_if_first = Some(H::LEASE);
+    let enqueued = enqueue(harness.queue(), first).await;
+    let Enqueued::Leased(lease) = enqueued else {
+        panic!("expected a lease, got {enqueued:?}");
+    };
+    if !declines::<H>(Ability::LeasesSurvive) {
+        harness = harness.reopen(ProcessEnd::Killed).await;
+    }
+    let listed = harness.queue().unconfirmed().await;
+    assert!(listed.expect("the queue answers").is_empty());
+    // The control: it is listed once the lease has ended.
+    harness.advance(H::LEASE + margin::<H>()).await;
+    let listed = harness.queue().unconfirmed().await;
+    let listed = listed.expect("the queue answers");
+    assert!(matches!(&listed[..], [info] if info.id == lease.id));
+}

@@ -232,10 +232,12 @@ impl Reading<'_> {
     pub(super) fn unconfirmed(&self) -> Result<Vec<EntryInfo>, ReadError> {
         let query = format!(
             "SELECT {COLUMNS} FROM entries
-             WHERE id IN (SELECT entry FROM keys WHERE confirmed = 0) ORDER BY id"
+             WHERE id IN (SELECT entry FROM keys WHERE confirmed = 0)
+               AND NOT (state = 1 AND due > ?1) ORDER BY id"
         );
         let mut entries = self.database.prepare(&query)?;
-        let entries = entries.query_map([], |row| EntryRow::read(row, self.moment))?;
+        let entries =
+            entries.query_map([self.moment.now], |row| EntryRow::read(row, self.moment))?;
         let entries = entries.map(|row| row.map(|row| row.info));
         Ok(entries.collect::<rusqlite::Result<_>>()?)
     }

@@ -128,7 +128,10 @@ impl State {
         self.refresh();
         let now = self.now();
         let slots = self.slots.iter();
-        let open = slots.filter(|(_, slot)| !slot.is_confirmed && slot.holds_keys());
+        // The holder of a lease may still withdraw its entry.
+        let is_leased = |slot: &Slot| matches!(slot.phase, Phase::InFlight { .. });
+        let open =
+            slots.filter(|(_, slot)| !slot.is_confirmed && slot.holds_keys() && !is_leased(slot));
         open.map(|(id, slot)| slot.info(*id, now)).collect()
     }
 
