@@ -11,8 +11,8 @@ use crate::error::QueueError;
 
 /// A part of a transaction. The writer may run it several times, each time in a new transaction.
 pub(super) trait Operation: Send {
-    /// Returns whether the caller still waits. If so, the caller can no longer give up without
-    /// an unknown outcome.
+    /// Returns whether the call is to be carried out. If so, the caller can no longer give up
+    /// without an unknown outcome.
     fn begin(&self) -> bool;
 
     fn run(&mut self, table: &mut Table<'_>) -> rusqlite::Result<()>;
@@ -41,7 +41,8 @@ pub(super) enum CallError {
 }
 
 pub(super) struct Call<T, F> {
-    pub(super) ticket: Ticket,
+    /// `None` if the call is carried out even after its caller has given up.
+    pub(super) ticket: Option<Ticket>,
     pub(super) run: F,
     pub(super) result: Option<T>,
     pub(super) reply: oneshot::Sender<Result<T, CallFailure>>,
@@ -66,7 +67,8 @@ where
     F: FnMut(&mut Table<'_>) -> rusqlite::Result<T> + Send,
 {
     fn begin(&self) -> bool {
-        !self.reply.is_closed() && self.ticket.take()
+        let is_awaited = |ticket: &Ticket| !self.reply.is_closed() && ticket.take();
+        self.ticket.as_ref().is_none_or(is_awaited)
     }
 
     fn run(&mut self, table: &mut Table<'_>) -> rusqlite::Result<()> {

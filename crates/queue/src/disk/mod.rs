@@ -63,7 +63,10 @@ use crate::store::{
 /// Attempts are due, and leases end, by the boot clock of the machine. Steps of the system clock
 /// change neither. After a reboot every lease has ended, and an entry waits for as long as it
 /// still had to. The age of an entry counts by the system clock for the time that the machine
-/// was off.
+/// was off, up to a day: the system clock may be wrong around a reboot.
+///
+/// Leases also run while the machine is suspended. An attempt that a suspension interrupts goes on
+/// after it, so its delivery can be sent twice.
 ///
 /// # Damage
 ///
@@ -211,7 +214,7 @@ impl DiskQueue {
         let ticket = Ticket::default();
         let (reply, replied) = oneshot::channel();
         let call = Call {
-            ticket: ticket.clone(),
+            ticket: Some(ticket.clone()),
             run,
             result: None,
             reply,
@@ -223,7 +226,7 @@ impl DiskQueue {
             Ok(Ok(result)) => result.map_err(CallError::from),
             Ok(Err(_closed)) => Err(CallError::Unknown(QueueError::new(WRITER_ENDED))),
             Err(_elapsed) => {
-                let error = QueueError::new(format!("the disk took longer than {REPLY_TIMEOUT:?}"));
+                let error = slow_disk();
                 Err(match ticket.take() {
                     true => CallError::NotDone(error),
                     false => CallError::Unknown(error),
@@ -240,14 +243,29 @@ impl DiskQueue {
         })
     }
 
+    /// Settles a lease, even if this call is dropped or takes too long. A late settlement is
+    /// harmless, because its token decides whether it applies.
     async fn settle(
         &self,
         lease: &EntryLease,
         settlement: Settlement,
     ) -> Result<Changed, QueueError> {
         let lease = lease.clone();
-        let settled = self.call(move |table| table.settle(&lease, settlement));
-        Ok(settled.await?)
+        let (reply, replied) = oneshot::channel();
+        let call = Call {
+            ticket: None,
+            run: move |table: &mut Table<'_>| table.settle(&lease, settlement),
+            result: None,
+            reply,
+            undo: |_| None,
+        };
+        let sent = self.try_send(Command::Run(Box::new(call)));
+        sent.map_err(QueueError::new)?;
+        match timeout(REPLY_TIMEOUT, replied).await {
+            Ok(Ok(result)) => Ok(result.map_err(CallError::from)?),
+            Ok(Err(_closed)) => Err(QueueError::new(WRITER_ENDED)),
+            Err(_elapsed) => Err(slow_disk()),
+        }
     }
 }
 
@@ -480,11 +498,15 @@ impl QueueStore for DiskQueue {
     }
 }
 
+fn slow_disk() -> QueueError {
+    QueueError::new(format!("the disk took longer than {REPLY_TIMEOUT:?}"))
+}
+
 /// Returns the operation that makes leased entries wait again, as if they had not been leased.
 fn put_back_all(leased: Vec<LeasedEntry>) -> Box<dyn Operation> {
     let (reply, _) = oneshot::channel();
     Box::new(Call {
-        ticket: Ticket::default(),
+        ticket: None,
         run: move |table: &mut Table<'_>| {
             let put_back = Settlement::PutBack(Duration::ZERO);
             for entry in &leased {

@@ -33,6 +33,21 @@ pub(super) struct Attempt<Q, D> {
     pub(super) leased_at: Instant,
 }
 
+/// The part of the lease that is left for recording the result of an attempt: an eighth, up to
+/// this time.
+const MAX_RESERVE: Duration = Duration::from_secs(5);
+
+/// How long recording a result is repeated after the end of the lease. It still applies if no
+/// other worker has leased the entry.
+const LATE_RECORDING: Duration = Duration::from_secs(60);
+
+/// The longest pause before recording is repeated. A worker that finds the queue back should not
+/// lease the entry first.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a queue may refuse a dead letter before its entry waits instead.
+const MAX_REFUSED_BURIALS: u32 = 2;
+
 /// Whether an attempt probes an upstream whose breaker is not closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -77,7 +92,9 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
 
     /// Sends the entry. Returns `None` if the code panicked.
     async fn send(&self) -> Option<AttemptOutcome> {
-        let left = self.target.lease.saturating_sub(self.leased_at.elapsed());
+        let lease = self.target.lease;
+        let reserve = MAX_RESERVE.min(lease / 8);
+        let left = lease.saturating_sub(reserve + self.leased_at.elapsed());
         if left.is_zero() {
             // The queue was slow. Another worker may send the entry already.
             return Some(AttemptOutcome::NotTried);
@@ -130,11 +147,10 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
         }
     }
 
-    /// Records the verdict in the queue. Repeats it until the lease ends if the queue does not
-    /// answer.
-    async fn record(&self, verdict: Verdict) -> Result<(), QueueError> {
+    /// Records the verdict in the queue. Repeats it if the queue does not answer.
+    async fn record(&self, mut verdict: Verdict) -> Result<(), QueueError> {
         let mut pause = Pause::new();
-        loop {
+        for failures in 1.. {
             let error = match self.record_once(verdict).await {
                 Ok(Changed::Yes) => return Ok(()),
                 Ok(Changed::No) => {
@@ -149,12 +165,20 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
             };
             self.errors
                 .log(&error, "recording the result of an attempt");
-            let pause = pause.next();
-            if self.leased_at.elapsed() + pause > self.target.lease {
+            let pause = pause.next().min(MAX_PAUSE);
+            if self.leased_at.elapsed() + pause > self.target.lease + LATE_RECORDING {
                 return Err(error);
+            }
+            if let Verdict::Bury(failure) = verdict
+                && failures >= MAX_REFUSED_BURIALS
+            {
+                // Otherwise the entry would be sent again whenever its lease ends.
+                let wait = self.target.schedule.max;
+                verdict = Verdict::Retry { wait, failure };
             }
             sleep(pause).await;
         }
+        unreachable!("the loop has no end")
     }
 
     async fn record_once(&self, verdict: Verdict) -> Result<Changed, QueueError> {

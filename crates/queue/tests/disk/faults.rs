@@ -193,3 +193,25 @@ async fn a_disk_that_does_not_answer_stores_nothing_and_says_so() {
     let id = store(queue, delivery("a", 1)).await;
     assert_eq!(queue.retry_now(id).await.unwrap(), Changed::Yes);
 }
+
+#[tokio::test]
+async fn a_settlement_whose_caller_has_gone_applies() {
+    let fixture = Fixture::new();
+    let queue = &fixture.queue;
+    store(queue, delivery("a", 1)).await;
+    let leased = lease(queue, "a", 1).await.remove(0);
+    let lock = rusqlite::Connection::open(fixture.file()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // The writer waits for the lock with the first call, so the second one waits for the writer.
+    let storing = tokio::spawn({
+        let queue = queue.clone();
+        async move { queue.enqueue(delivery("a", 2)).await }
+    });
+    tokio::task::yield_now().await;
+    let no_time = Duration::ZERO;
+    let given_up = tokio::time::timeout(no_time, queue.complete(&leased.lease)).await;
+    assert!(given_up.is_err());
+    lock.execute_batch("COMMIT").unwrap();
+    storing.await.unwrap().unwrap();
+    wait_until(async || list(queue).await.len() == 1).await;
+}

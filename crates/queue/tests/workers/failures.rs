@@ -7,7 +7,7 @@ use std::time::Duration;
 use hookgate_queue::{AttemptResult, EntryState, LeaseRequest, Order, QueueStore};
 use tokio::time::sleep;
 
-use super::upstream::{Answer, LEASE, Upstream, target};
+use super::upstream::{Answer, LEASE, SCHEDULE, Upstream, target};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -43,13 +43,65 @@ async fn a_result_is_recorded_when_the_queue_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_whose_result_could_not_be_recorded_is_sent_again() {
+async fn a_result_is_recorded_after_the_lease_if_no_other_worker_has_the_entry() {
     let upstream = Upstream::with_latency([target("github", 8)], SECOND);
     upstream.store("github", [1]).await;
     let workers = upstream.start_workers();
     sleep(Duration::from_millis(500)).await;
     upstream.queue.is_down.store(true, Ordering::SeqCst);
     sleep(2 * LEASE).await;
+    upstream.queue.is_down.store(false, Ordering::SeqCst);
+    upstream.drained().await;
+    workers.stop().await;
+    assert_eq!(upstream.results(), [AttemptResult::Delivered]);
+    assert_eq!(upstream.sent_numbers(), [1], "nothing is sent twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_the_queue_refuses_waits_the_longest_time() {
+    let upstream = Upstream::new([target("github", 8)]);
+    upstream.answer_all(Answer::Status(410));
+    upstream.store("github", [1]).await;
+    upstream.queue.refuses_burials.store(true, Ordering::SeqCst);
+    let workers = upstream.start_workers();
+    sleep(4 * LEASE).await;
+    assert_eq!(
+        upstream.sent_numbers(),
+        [1],
+        "it is not sent after each lease"
+    );
+    upstream
+        .queue
+        .refuses_burials
+        .store(false, Ordering::SeqCst);
+    sleep(SCHEDULE.max).await;
+    workers.stop().await;
+    assert_eq!(upstream.sent_numbers(), [1, 1]);
+    assert_eq!(upstream.left().await, [(1, EntryState::Dead)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_leaves_time_to_record_its_result() {
+    let upstream = Upstream::new([target("github", 8)]);
+    upstream.answer_all(Answer::Hang);
+    upstream.store("github", [1]).await;
+    let workers = upstream.start_workers();
+    sleep(LEASE - SECOND).await;
+    assert_eq!(upstream.results(), [AttemptResult::Retried]);
+    upstream.answer_all(Answer::Status(200));
+    upstream.drained().await;
+    workers.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_whose_result_could_not_be_recorded_is_sent_again() {
+    let upstream = Upstream::with_latency([target("github", 8)], SECOND);
+    upstream.store("github", [1]).await;
+    let workers = upstream.start_workers();
+    sleep(Duration::from_millis(500)).await;
+    upstream.queue.is_down.store(true, Ordering::SeqCst);
+    // The lease, and the time after it.
+    sleep(LEASE + 62 * SECOND).await;
     assert_eq!(upstream.results(), [AttemptResult::Error]);
     upstream.queue.is_down.store(false, Ordering::SeqCst);
     upstream.drained().await;

@@ -17,6 +17,8 @@ pub(crate) struct ObservedQueue {
     pub(crate) leases: AtomicU64,
     pub(crate) settlements: AtomicU64,
     pub(crate) is_down: AtomicBool,
+    /// The calls of [`QueueStore::bury`] fail.
+    pub(crate) refuses_burials: AtomicBool,
     /// The settlements apply, but their answers are lost.
     pub(crate) loses_answers: AtomicBool,
     /// [`Due::Unknown`] is returned, as by a queue on a server.
@@ -31,6 +33,7 @@ impl ObservedQueue {
             leases: AtomicU64::new(0),
             settlements: AtomicU64::new(0),
             is_down: AtomicBool::new(false),
+            refuses_burials: AtomicBool::new(false),
             loses_answers: AtomicBool::new(false),
             hides_sources: AtomicBool::new(false),
         }
@@ -38,10 +41,7 @@ impl ObservedQueue {
 
     fn count(&self, calls: &AtomicU64) -> Result<(), QueueError> {
         calls.fetch_add(1, Ordering::SeqCst);
-        match self.is_down.load(Ordering::SeqCst) {
-            true => Err(QueueError::new("the queue is down")),
-            false => Ok(()),
-        }
+        fail_if(&self.is_down)
     }
 
     fn settled(&self, changed: Changed) -> Result<Changed, QueueError> {
@@ -49,6 +49,13 @@ impl ObservedQueue {
             true => Err(QueueError::new("the answer is lost")),
             false => Ok(changed),
         }
+    }
+}
+
+fn fail_if(fails: &AtomicBool) -> Result<(), QueueError> {
+    match fails.load(Ordering::SeqCst) {
+        true => Err(QueueError::new("the queue is down")),
+        false => Ok(()),
     }
 }
 
@@ -100,6 +107,7 @@ impl QueueStore for ObservedQueue {
 
     async fn bury(&self, lease: &EntryLease, failure: Failure) -> Result<Changed, QueueError> {
         self.count(&self.settlements)?;
+        fail_if(&self.refuses_burials)?;
         self.settled(self.inner.bury(lease, failure).await?)
     }
 

@@ -173,7 +173,7 @@ async fn an_attempt_ends_with_its_lease() {
 async fn the_age_of_a_delivery_includes_its_attempt() {
     let mut slow = target("github", 1);
     slow.schedule = RetrySchedule {
-        give_up: LEASE,
+        give_up: LEASE / 2,
         ..SCHEDULE
     };
     let upstream = Upstream::new([slow]);
