@@ -3,6 +3,7 @@
 //!
 //! The sender is answered after the queue has stored the delivery.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::{Head, Verified};
@@ -27,6 +28,11 @@ use crate::pipeline::route::Route;
 use crate::queue::Queue;
 use crate::run::store::Store;
 use crate::upstream::{Reuse, UpstreamResponse};
+
+/// How often the completion of an accepted delivery is repeated while the queue fails, and how long
+/// each pause is.
+const COMPLETIONS: u32 = 60;
+const COMPLETION_PAUSE: Duration = Duration::from_secs(1);
 
 /// A verified delivery whose claim is open.
 struct Claimed {
@@ -77,6 +83,8 @@ impl Gateway {
         let breaker = route.upstream.gate().breaker();
         let can_attempt = match (policy.mode, policy.order) {
             (QueueMode::Always | QueueMode::Off, _) => false,
+            // An earlier attempt may have stored the delivery, and the queue finds it then.
+            (QueueMode::OnFailure, Order::Any) if claimed.settlement.attempt() > 1 => false,
             (QueueMode::OnFailure, Order::Any) => breaker.allows_direct(),
             (QueueMode::OnFailure, Order::Source) => breaker.state() == BreakerState::Closed,
         };
@@ -176,7 +184,9 @@ impl Gateway {
                 if status.is_success() {
                     // In this order, a crash in between sends the delivery once more.
                     settlement.settle(Outcome::Delivered).await;
-                    let _: Result<Changed, QueueError> = queue.complete(&lease).await;
+                    if queue.complete(&lease).await.is_err() {
+                        self.complete_later(lease);
+                    }
                 } else {
                     self.withdraw(queue, &lease, status).await;
                     settlement.settle(Outcome::Failed).await;
@@ -192,6 +202,22 @@ impl Gateway {
                 self.acknowledge(downstream, route, &queued, record).await;
             }
         }
+    }
+
+    /// Repeats the completion of an entry that the upstream has accepted. It still applies after
+    /// the end of the lease if no worker has leased the entry.
+    fn complete_later(&self, lease: EntryLease) {
+        let Some(queue) = self.queue().map(Arc::clone) else {
+            return;
+        };
+        tokio::spawn(async move {
+            for _ in 0..COMPLETIONS {
+                tokio::time::sleep(COMPLETION_PAUSE).await;
+                if queue.complete(&lease).await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Removes a delivery from the queue that the upstream has rejected. A crash in between leaves

@@ -6,11 +6,12 @@ use std::time::Duration;
 use hookgate_core::Window;
 use hookgate_core::internal::{FromValue, Report, Section};
 use hookgate_gate::{
-    BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, SourceBuilder,
+    BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, QueueMode, SourceBuilder,
 };
 
 use super::limits::Defaults;
 use super::positive_duration;
+use crate::config::LONGEST_STORING;
 use crate::config::values::{Keyword, MismatchStatus, Size};
 
 /// The lease is at least this much longer than the upstream's timeout. The margin covers the
@@ -39,13 +40,14 @@ impl SourcePolicy {
         section: &Section<'_>,
         window: Option<Window>,
         upstream_timeout: Duration,
+        queue: QueueMode,
         defaults: Defaults,
         warnings: &Report,
     ) -> Self {
         Self {
             max_entries: defaults.max_entries,
             retention: read_retention(section, window),
-            lease: read_lease(section, upstream_timeout),
+            lease: read_lease(section, upstream_timeout, queue),
             body_limit: section
                 .optional("body")
                 .map(|Size(limit)| limit)
@@ -122,9 +124,13 @@ fn read_retention(section: &Section<'_>, window: Option<Window>) -> Option<Durat
     Some(retention)
 }
 
-/// Reads `lease`, which must be longer than the upstream's timeout.
-fn read_lease(section: &Section<'_>, upstream_timeout: Duration) -> Duration {
-    let shortest = upstream_timeout + LEASE_MARGIN;
+/// Reads `lease`, which must be longer than the upstream's timeout and the time of storing.
+fn read_lease(section: &Section<'_>, upstream_timeout: Duration, queue: QueueMode) -> Duration {
+    let margin = match queue {
+        QueueMode::Off => LEASE_MARGIN,
+        QueueMode::OnFailure | QueueMode::Always => LEASE_MARGIN + LONGEST_STORING,
+    };
+    let shortest = upstream_timeout + margin;
     let Some(lease) = positive_duration(section, "lease") else {
         return shortest;
     };
@@ -135,7 +141,7 @@ fn read_lease(section: &Section<'_>, upstream_timeout: Duration) -> Duration {
                 "a delivery could still be in flight when its lease ends; expected at least {}, \
                  the upstream's timeout plus {}",
                 humantime::format_duration(shortest),
-                humantime::format_duration(LEASE_MARGIN)
+                humantime::format_duration(margin)
             ),
         );
     }

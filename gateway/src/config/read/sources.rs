@@ -143,7 +143,14 @@ fn read_source(
     let window = read_window(section, scheme.as_ref());
     let keys = keys::read(section, name.as_deref(), scheme.as_ref(), warnings);
     let verifier = verifier::read(section, scheme.as_ref(), window, warnings);
-    let policy = SourcePolicy::read(section, window, upstream_timeout, shared.defaults, warnings);
+    let policy = SourcePolicy::read(
+        section,
+        window,
+        upstream_timeout,
+        queue.mode,
+        shared.defaults,
+        warnings,
+    );
     let source = Source::builder(name?, verifier?);
     let source = match &provider {
         Some(CatalogueEntry::Published(provider)) => source.provider(provider),
