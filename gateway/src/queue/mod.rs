@@ -15,7 +15,7 @@ use hookgate_queue::{
 };
 use prometheus::{Histogram, IntCounter};
 
-pub(crate) use self::service::{QueueService, orphans};
+pub(crate) use self::service::{QueueService, orphans, warn_of_late_orphans};
 use crate::config::{QueueConfig, QueueStoreConfig};
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::Metrics;

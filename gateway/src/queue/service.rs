@@ -121,6 +121,16 @@ pub(crate) fn orphans(
     })
 }
 
+/// Reports the orphans after a reload. A delivery that was accepted before it can be stored up to
+/// `longest_delivery` later.
+pub(crate) async fn warn_of_late_orphans(gateway: Arc<Gateway>, longest_delivery: Duration) {
+    let Some(queue) = gateway.queue().map(Arc::clone) else {
+        return;
+    };
+    tokio::time::sleep(longest_delivery).await;
+    warn_of_orphans(gateway, queue).await;
+}
+
 async fn warn_of_orphans(gateway: Arc<Gateway>, queue: Arc<Queue>) {
     // The metrics count and log an error of the queue.
     let Ok(stats) = queue.stats().await else {

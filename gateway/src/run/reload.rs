@@ -15,6 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::config::{WatchedFiles, load_watched};
 use crate::gateway::Gateway;
+use crate::queue::warn_of_late_orphans;
 use crate::telemetry::metrics::ReloadResult;
 
 /// How often the files are checked for changes.
@@ -60,7 +61,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-fn run(runtime: &Runtime, hangup: Signal, gateway: &Gateway, source: ConfigSource) {
+fn run(runtime: &Runtime, hangup: Signal, gateway: &Arc<Gateway>, source: ConfigSource) {
     runtime.block_on(async {
         match source {
             ConfigSource::StandardInput => refuse_reloads(hangup, gateway).await,
@@ -83,7 +84,7 @@ async fn refuse_reloads(mut hangup: Signal, gateway: &Gateway) {
     }
 }
 
-async fn watch(mut hangup: Signal, gateway: &Gateway, path: &Path, mut watched: WatchedFiles) {
+async fn watch(mut hangup: Signal, gateway: &Arc<Gateway>, path: &Path, mut watched: WatchedFiles) {
     let mut polls = polls();
     let mut changed: Option<WatchedFiles> = None;
     let mut polls_since_failure: Option<u32> = None;
@@ -127,8 +128,9 @@ fn polls() -> Interval {
 }
 
 /// Reloads the configuration once. Returns the files to watch from now on, and the result.
-async fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, ReloadResult) {
+async fn reload(gateway: &Arc<Gateway>, path: &Path) -> (WatchedFiles, ReloadResult) {
     let (watched, config) = load_watched(path);
+    let longest_delivery = gateway.longest_delivery();
     let reloaded = match config {
         Ok(config) => {
             let warnings = config.warnings.clone();
@@ -142,6 +144,8 @@ async fn reload(gateway: &Gateway, path: &Path) -> (WatchedFiles, ReloadResult) 
                 tracing::warn!(at = warning.at, "{}", warning.message);
             }
             tracing::info!(file = %path.display(), "configuration reloaded");
+            let gateway = Arc::clone(gateway);
+            tokio::spawn(warn_of_late_orphans(gateway, longest_delivery));
             (watched, ReloadResult::Success)
         }
         Err(problems) => {
