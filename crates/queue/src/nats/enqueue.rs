@@ -66,9 +66,9 @@ impl NatsQueue {
         let wanted = Wanted::Last { subject };
         match server.read(&server.work, wanted).await? {
             Some(message) => Ok(Enqueued::AlreadyStored(EntryId(message.sequence))),
-            // The entry has ended in between, so the delivery may be stored when it comes again.
-            None => Err(EnqueueError::NotStored(QueueError::new(
-                "the event's earlier delivery left the queue at this moment",
+            // The entry has ended in between, or the replica that was asked does not have it yet.
+            None => Err(EnqueueError::Unknown(QueueError::new(
+                "the event's earlier delivery was not found in the queue at this moment",
             ))),
         }
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::Message;
 use async_nats::jetstream::{self, AckKind};
+use async_nats::{Message, Subject};
 use bytes::Bytes;
+use hookgate_core::internal::ErrorChain;
 use tokio::time::Instant;
 
 use super::clock::ServerTime;
@@ -21,6 +22,9 @@ use crate::store::{Changed, LeaseRequest};
 
 /// How long a message that cannot be read waits until the next worker reports it.
 const UNREADABLE_WAIT: Duration = Duration::from_secs(600);
+
+/// How long a message waits if its entry could not be leased because of an error.
+const GIVE_BACK_WAIT: Duration = Duration::from_secs(1);
 
 /// An entry that the server delivers this much too early is leased all the same.
 const EARLY: Duration = Duration::from_millis(100);
@@ -63,12 +67,33 @@ impl NatsQueue {
             }
         };
         let mut leased = Vec::with_capacity(messages.len());
-        for message in messages {
-            if let Some(entry) = self.admit(message, end).await? {
-                leased.push(entry);
+        let mut messages = messages.into_iter();
+        while let Some(message) = messages.next() {
+            let ack = message.reply.clone();
+            match self.admit(message, end).await {
+                Ok(entry) => leased.extend(entry),
+                Err(error) => {
+                    let rest = messages.map(|message| message.reply);
+                    self.give_back(std::iter::once(ack).chain(rest)).await;
+                    if leased.is_empty() {
+                        return Err(error);
+                    }
+                    // The next call meets the error again.
+                    break;
+                }
             }
         }
         Ok(leased)
+    }
+
+    /// Lets the server deliver messages again that this call could not lease.
+    async fn give_back(&self, acks: impl Iterator<Item = Option<Subject>>) {
+        for ack in acks.flatten() {
+            // If this fails too, the server delivers the message when the lease has ended.
+            if self.server.settle(&ack, nak(GIVE_BACK_WAIT)).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Leases the entry of a message. Returns `None` if it is not due, or no entry.
@@ -213,10 +238,10 @@ impl NatsQueue {
             ack: ack.to_owned(),
         };
         let subject = self.server.names.progress(entry.id);
-        self.server.write_state(subject, &progress).await?;
+        let written = self.server.write_state(subject, &progress).await;
         self.server.settle(ack, nak(wait)).await?;
         self.note_due(wait);
-        Ok(())
+        written
     }
 
     /// Removes an entry that a worker has made a dead letter before it was lost.
@@ -278,8 +303,16 @@ impl NatsQueue {
             ack: open.ack.to_string(),
         };
         let subject = self.server.names.progress(lease.id);
-        self.server.write_state(subject, &progress).await?;
+        let written = self.server.write_state(subject, &progress).await;
+        // Without it, the server would deliver the entry when its lease ends.
         self.server.settle(&open.ack, nak(wait)).await?;
+        if let Err(error) = written {
+            tracing::warn!(
+                error = %ErrorChain(&error),
+                entry = %lease.id,
+                "the failure of a queued delivery is not recorded; the delivery waits nevertheless"
+            );
+        }
         self.leases.remove(lease);
         self.note_due(wait);
         Ok(Changed::Yes)
