@@ -85,6 +85,9 @@ pub(super) struct Start {
 /// The time without a process after which claims must be confirmed anew.
 const LONG_AWAY: i64 = 24 * 3_600_000;
 
+/// The longest time that reboots add to the age of an entry.
+const MAX_OFF: i64 = 24 * 3_600_000;
+
 impl QueueClock {
     /// Reads the clock of the file, within a transaction, and continues it after a reboot.
     pub(super) fn open(
@@ -163,12 +166,15 @@ impl Moment {
     /// Returns the age of an entry by its columns `since` and `since_at`.
     ///
     /// The queue's clock does not count the time before a reboot for which the machine was off.
-    /// The system clock does.
+    /// The system clock does, but it may be wrong around a reboot, so it adds no more than a day.
     pub(super) fn age(&self, since: i64, since_at: i64) -> Duration {
         let counted = self.now - since;
         let age = match since >= self.started {
             true => counted,
-            false => counted.max(self.system_now - since_at),
+            false => {
+                let by_system_clock = self.system_now - since_at;
+                counted.max(by_system_clock.min(counted.saturating_add(MAX_OFF)))
+            }
         };
         Duration::from_millis(u64::try_from(age).unwrap_or(0))
     }

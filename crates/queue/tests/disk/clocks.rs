@@ -140,3 +140,17 @@ async fn the_age_of_a_dead_letter_starts_again_and_the_oldest_is_still_known() {
     let age = oldest().await;
     assert!(age >= HOUR / 2 && age < HOUR, "{age:?}");
 }
+
+#[tokio::test]
+async fn a_wrong_system_clock_after_a_reboot_ages_an_entry_by_a_day_at_most() {
+    let fixture = Fixture::new();
+    let id = store(&fixture.queue, delivery("a", 1)).await;
+    fixture.advance(HOUR / 2);
+    // A reboot continues from the last write.
+    store(&fixture.queue, delivery("a", 2)).await;
+    fixture.clock.reboot();
+    fixture.step(YEAR);
+    let fixture = fixture.reopen();
+    let age = fixture.queue.entry(id).await.unwrap().unwrap().info.age;
+    assert!(age >= 24 * HOUR && age < 25 * HOUR, "{age:?}");
+}
