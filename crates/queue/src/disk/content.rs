@@ -90,11 +90,7 @@ impl Content {
             Ok(Some(content)) => content,
             Ok(None) => return Ok(Read::Missing),
             Err(error) if is_corrupt(&error) => return Ok(Read::Damaged),
-            // A damaged row can have values of other types.
-            Err(
-                rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..),
-            ) => return Ok(Read::Damaged),
+            Err(error) if is_damaged_value(&error) => return Ok(Read::Damaged),
             Err(error) => return Err(error),
         };
         let facts = Facts {
@@ -116,6 +112,18 @@ impl Content {
 /// Returns whether SQLite found a damaged page.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+}
+
+/// Returns whether a row has a value that it cannot have. The transaction goes on.
+pub(super) fn is_damaged_value(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    matches!(
+        error,
+        Error::InvalidColumnType(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::FromSqlConversionFailure(..)
+            | Error::Utf8Error(..)
+    )
 }
 
 /// The facts of an entry that never change.

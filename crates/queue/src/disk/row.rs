@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use rusqlite::{Row, ffi};
+use rusqlite::Row;
+use rusqlite::types::Type;
 use smallvec::SmallVec;
 
 use super::clock::{Moment, millis_since_epoch, system_time};
@@ -122,8 +123,8 @@ fn read_failure(row: &Row<'_>) -> rusqlite::Result<Option<Failure>> {
 }
 
 fn damaged_row() -> rusqlite::Error {
-    let message = "a row of the table entries has an unknown value".to_owned();
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(message))
+    let message = "a row of the table entries has an unknown value";
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Integer, message.into())
 }
 
 /// Returns the columns of a failure.

@@ -6,7 +6,7 @@ use hookgate_core::internal::ErrorChain;
 use rusqlite::{OptionalExtension, params};
 
 use super::clock::{millis, system_time};
-use super::content::{Content, DamagedEntry, Read};
+use super::content::{Content, DamagedEntry, Read, is_damaged_value};
 use super::enqueue::random_token;
 use super::format::{state, state_number};
 use super::row::failure_columns;
@@ -80,8 +80,14 @@ impl Table<'_> {
         source: i64,
         end: i64,
     ) -> rusqlite::Result<Option<LeasedEntry>> {
-        let Some(mut row) = self.entry(id)? else {
-            return Ok(None);
+        let mut row = match self.entry(id) {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(None),
+            Err(error) if is_damaged_value(&error) => {
+                self.bury_damaged(id, source)?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
         };
         let content = match Content::read(self.reader, &row.info)? {
             // The entry is part of this transaction, so the reader does not see it yet.

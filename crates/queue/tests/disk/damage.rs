@@ -72,6 +72,27 @@ async fn a_changed_byte_is_noticed_and_the_other_entries_go_on() {
 }
 
 #[tokio::test]
+async fn a_row_with_an_impossible_value_holds_up_no_other_entry() {
+    let folder = stored(4).await;
+    let file = rusqlite::Connection::open(folder.path().join("queue.db")).unwrap();
+    file.execute_batch(
+        "UPDATE entries SET failure_kind = 99 WHERE id = 1;
+         UPDATE entries SET key_id = CAST(x'ff' AS TEXT) WHERE id = 2;",
+    )
+    .unwrap();
+    drop(file);
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    let leased = lease(&queue, "a", 10).await;
+    let numbers: Vec<_> = leased.iter().map(|entry| entry.lease.id.0).collect();
+    assert_eq!(numbers, [3, 4]);
+    let stats = queue.stats().await.unwrap();
+    assert_eq!(
+        (stats.sources[0].1.dead, stats.sources[0].1.in_flight),
+        (2, 2)
+    );
+}
+
+#[tokio::test]
 async fn a_damaged_page_of_bodies_holds_up_no_other_entry() {
     let folder = stored(200).await;
     let queue = DiskQueue::open(folder.path()).unwrap();
