@@ -86,10 +86,8 @@ impl Database {
         durability: Durability,
     ) -> Result<Self, OpenErrorKind> {
         match create_private_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(OpenErrorKind::Unwritable(error));
-            }
-            _ => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => make_private(path),
+            created => created.map_err(OpenErrorKind::Unwritable)?,
         }
         let writer = Connection::open(path)?;
         writer.busy_timeout(BUSY_TIMEOUT)?;
@@ -247,6 +245,38 @@ pub fn create_private_file(path: &Path) -> io::Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
 }
+
+/// Takes the rights of other users on an existing file away. A copy that was restored may have
+/// them.
+#[cfg(unix)]
+fn make_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    for path in [
+        path.to_owned(),
+        path.with_extension("db-wal"),
+        path.with_extension("db-shm"),
+    ] {
+        let Ok(file) = fs::metadata(&path) else {
+            continue;
+        };
+        let mode = file.permissions().mode();
+        if mode & 0o077 == 0 {
+            continue;
+        }
+        let private = fs::Permissions::from_mode(mode & !0o077);
+        match fs::set_permissions(&path, private) {
+            Ok(()) => {
+                tracing::warn!(file = %path.display(), "other users could access the file; now they cannot")
+            }
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "other users can access the file")
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn make_private(_: &Path) {}
 
 /// Writes a new file to `folder`, to learn why the operating system does not allow it.
 /// SQLite's own errors do not say so.

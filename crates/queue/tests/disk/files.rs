@@ -71,6 +71,18 @@ async fn only_the_owner_may_read_the_files() {
 }
 
 #[tokio::test]
+async fn a_restored_file_that_others_can_read_becomes_private() {
+    let fixture = Fixture::new();
+    store(&fixture.queue, delivery("a", 1)).await;
+    let file = fixture.file();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let fixture = fixture.reopen();
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(list(&fixture.queue).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_backup_of_a_queue_in_use_has_every_entry_that_was_stored_before() {
     let fixture = Fixture::new();
     let queue = &fixture.queue;
