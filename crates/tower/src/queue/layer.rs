@@ -71,6 +71,10 @@ impl<Q: QueueStore, V: ListSources, S: ReplayStore, R> QueuedLayer<Q, V, S, R> {
     /// [`VerifiedEvent`](crate::VerifiedEvent) of the delivery. It has no other extension, and no
     /// trailers.
     ///
+    /// A call may take as long as the [lease](crate::SourceBuilder::lease) of its source, less an
+    /// eighth and at most 5 seconds. The future of a call that takes longer is dropped, and the
+    /// delivery is attempted again. Set a longer lease for a service that needs more time.
+    ///
     /// # Errors
     ///
     /// Returns [`StorageError`] if the queue or the replay store does not answer. No worker runs

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Gate, RestoredDelivery, Source, restore};
+use hookgate_gate::{Gate, RestoredDelivery, Source, SourceBuilder, restore};
 use hookgate_queue::{
-    AttemptOutcome, Deliver, End, EntryInfo, FailureKind, LeasedEntry, QueueStore, Target,
-    UpstreamGate, Workers,
+    AttemptOutcome, Deliver, End, EntryInfo, FailureKind, LeasedEntry, QueueStore, RetrySchedule,
+    Target, UpstreamGate, Workers,
 };
 use hookgate_replay::ReplayStore;
 use http::header::RETRY_AFTER;
@@ -72,10 +72,12 @@ impl<V: ListSources, S: ReplayStore, I> Caller<V, S, I> {
         })
     }
 
-    /// Returns how long the events of an entry that waits are recorded.
+    /// Returns how long the events of an entry that waits are recorded. A source that is no longer
+    /// there has the default.
     pub(super) fn stored_retention(&self, entry: &EntryInfo) -> Duration {
+        let default = SourceBuilder::DEFAULT_RETENTION + RetrySchedule::DEFAULT.give_up;
         let source = self.source(entry);
-        source.map_or(Duration::ZERO, |source| stored_retention(&source))
+        source.map_or(default, |source| stored_retention(&source))
     }
 }
 
