@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
-use async_nats::{Message, StatusCode};
-use futures_util::StreamExt;
+use async_nats::{Message, StatusCode, Subscriber};
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::error::CallError;
 use super::names;
@@ -15,6 +15,9 @@ use crate::store::{LeaseRequest, Order};
 
 /// How long the server keeps a request that it cannot fulfil.
 const EMPTY_WAIT: Duration = Duration::from_millis(20);
+
+/// The time without a message after which the server is asked for another answer.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// The settings of a consumer that depend on its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,19 +74,29 @@ impl Server {
         let payload = body.to_string().into();
         let sent = self.client.publish_with_reply(call, inbox, payload).await;
         sent.map_err(CallError::malformed)?;
-        let deadline = Instant::now() + self.config.timeout;
+        self.receive(request, &mut subscription).await
+    }
+
+    async fn receive(
+        &self,
+        request: &LeaseRequest<'_>,
+        subscription: &mut Subscriber,
+    ) -> Result<Vec<Message>, CallError> {
+        let silence = SILENCE.min(self.config.timeout / 2);
         let mut messages = Vec::new();
         while messages.len() < request.max {
-            let Ok(message) = timeout_at(deadline, subscription.next()).await else {
-                // The server did not answer. If it delivers a message later, it repeats
-                // that when the lease ends.
-                return match messages.is_empty() {
-                    true => Err(CallError::TimedOut),
-                    false => Ok(messages),
-                };
-            };
-            let Some(message) = message else {
-                return Err(CallError::Disconnected);
+            let message = match timeout(silence, subscription.next()).await {
+                Ok(message) => message.ok_or(CallError::Disconnected)?,
+                // NATS 2.9 sometimes forgets to end a request. An answer to another one comes after
+                // the messages that the server has sent. If the server sends one later, it
+                // repeats that when the lease ends.
+                Err(_elapsed) => match self.consumer_info(request.source).await {
+                    Err(error) if messages.is_empty() => return Err(error),
+                    _ => match subscription.next().now_or_never().flatten() {
+                        Some(message) => message,
+                        None => break,
+                    },
+                },
             };
             match message.status {
                 None | Some(StatusCode::OK) => messages.push(message),
