@@ -24,7 +24,7 @@ use crate::listener::connection_limits::ConnectionsByAddress;
 use crate::listener::refused_connection::{ConnectionRefusal, ConnectionRefusalLog};
 use crate::pipeline::request_id::RequestIds;
 use crate::pipeline::resend::Resends;
-use crate::queue::{Queue, orphans};
+use crate::queue::Queue;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
 use crate::telemetry::access_log::AccessLog;
@@ -32,7 +32,7 @@ use crate::telemetry::metrics::{Metrics, UpstreamState};
 use crate::telemetry::trace::Traces;
 use crate::upstream::Upstream;
 
-/// How long a scrape of the metrics waits for the queue.
+/// How long a scrape of the metrics, or a reload, waits for the queue.
 const QUEUE_STATS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The shared state of one gateway process.
@@ -154,20 +154,20 @@ impl Gateway {
         if names.all(stays) {
             return Ok(());
         }
-        let Ok(stats) = queue.stats().await else {
-            let message = "a source was removed, and the queue did not say whether deliveries of \
-                           it wait; reload again when the queue answers";
+        let Ok(Ok(stats)) = timeout(QUEUE_STATS_TIMEOUT, queue.stats()).await else {
+            let message = "a source was removed, and the queue does not answer, so its waiting \
+                           deliveries cannot be counted; send SIGHUP again when the queue answers";
             return Err(Problems::one("sources", message));
         };
         let report = Report::default();
-        for (source, waiting) in orphans(&stats, stays) {
+        for (source, waiting) in stats.orphans(stays) {
             if running.routes.of_source(source).is_some() {
                 report.add(
                     "sources",
                     format!(
                         "{waiting} deliveries of source {source} wait in the queue, and this \
                          configuration removes the source; wait until they are delivered, or drop \
-                         them with `hookgate queue drop --source {source}`"
+                         them with `hookgate queue drop --source {source} --yes`"
                     ),
                 );
             }

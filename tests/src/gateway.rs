@@ -243,11 +243,21 @@ impl Gateway {
     }
 
     /// Returns the sum of the counters of `/metrics` whose name and labels start with `series`.
+    /// Without such a counter, the sum is 0.
     pub async fn counter(&self, series: &str) -> u64 {
         let metrics = self.get_admin("/metrics").await;
-        let lines = metrics.lines().filter(|line| line.starts_with(series));
-        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
-        counts.sum()
+        sum_of_series(&metrics, series).unwrap_or(0)
+    }
+
+    /// Returns the same sum.
+    ///
+    /// # Panics
+    ///
+    /// Panics without such a counter. A wrong name then fails the test.
+    pub async fn existing_counter(&self, series: &str) -> u64 {
+        let metrics = self.get_admin("/metrics").await;
+        let sum = sum_of_series(&metrics, series);
+        sum.unwrap_or_else(|| panic!("no series {series}\n{metrics}"))
     }
 
     /// Returns the log so far.
@@ -257,6 +267,14 @@ impl Gateway {
             .expect("the log thread does not panic")
             .clone()
     }
+}
+
+/// Returns the sum of the numbers in `metrics` whose name and labels start with `series`, if there
+/// is one.
+pub fn sum_of_series(metrics: &str, series: &str) -> Option<u64> {
+    let lines = metrics.lines().filter(|line| line.starts_with(series));
+    let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    counts.reduce(|sum, count| sum + count)
 }
 
 impl GatewayBuilder {

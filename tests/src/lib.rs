@@ -20,7 +20,7 @@ pub use self::client::{
     try_send,
 };
 pub use self::delivery::{SECRETS, TestProvider, now};
-pub use self::gateway::{Gateway, GatewayBuilder};
+pub use self::gateway::{Gateway, GatewayBuilder, sum_of_series};
 pub use self::raw_http::{is_complete_response, raw_delivery, raw_request};
 pub use self::starting_gateway::binary;
 pub use self::upstream::{Behaviour, DeadUpstream, ReceivedRequest, Upstream, count_by_event};

@@ -281,8 +281,23 @@ pub struct QueueStats {
     pub sources: Vec<(Box<str>, SourceStats)>,
     /// The space that the entries use, in bytes.
     pub bytes: u64,
-    /// The space that the entries may use, in bytes.
+    /// The space that the entries may use, in bytes. `u64::MAX` means that there is no limit.
     pub max_bytes: u64,
+}
+
+impl QueueStats {
+    /// Returns the sources that are not configured and have entries that wait or are in flight.
+    /// Each source has the number of these entries.
+    pub fn orphans(
+        &self,
+        is_configured: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (&str, u64)> {
+        let sources = self.sources.iter();
+        sources.filter_map(move |(source, stats)| {
+            let undelivered = stats.waiting + stats.in_flight;
+            (undelivered > 0 && !is_configured(source)).then_some((&**source, undelivered))
+        })
+    }
 }
 
 /// The numbers of one source.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use hookgate_queue::{DiskQueue, Durability, NatsConfig, NatsUrlError, OpenError};
-use hookgate_replay as replay;
 use humantime::format_duration;
 
 /// The table `[queue]`.
@@ -28,7 +27,7 @@ pub(crate) enum QueueStoreConfig {
 pub(crate) struct DiskQueueConfig {
     /// The folder of the file.
     pub(crate) path: PathBuf,
-    pub(crate) durability: replay::Durability,
+    pub(crate) durability: Durability,
     pub(crate) max_bytes: u64,
     pub(crate) max_bytes_per_source: u64,
     pub(crate) keep_delivered: Duration,
@@ -75,12 +74,8 @@ impl DiskQueueConfig {
     ///
     /// Returns the error of the folder or of the file in it.
     pub(crate) fn open(&self) -> Result<DiskQueue, OpenError> {
-        let durability = match self.durability {
-            replay::Durability::Power => Durability::Power,
-            _ => Durability::Process,
-        };
         DiskQueue::builder()
-            .durability(durability)
+            .durability(self.durability)
             .max_bytes(self.max_bytes)
             .max_bytes_per_source(self.max_bytes_per_source)
             .keep_delivered(self.keep_delivered)
@@ -89,7 +84,7 @@ impl DiskQueueConfig {
 
     fn describe(&self) -> String {
         let survives = match self.durability {
-            replay::Durability::Power => "a power loss",
+            Durability::Power => "a power loss",
             _ => "a crash of the process",
         };
         format!(
@@ -131,10 +126,11 @@ impl NatsQueueConfig {
         let most = self
             .max_bytes
             .map_or_else(String::new, |most| format!(", at most {}", ByteSize(most)));
-        format!(
-            "nats, stream {} with {} replicas{most}",
-            self.stream, self.replicas
-        )
+        let replicas = match self.replicas {
+            1 => "1 replica".to_owned(),
+            count => format!("{count} replicas"),
+        };
+        format!("nats, stream {} with {replicas}{most}", self.stream)
     }
 }
 
@@ -145,5 +141,34 @@ impl std::fmt::Debug for NatsQueueConfig {
             .field("stream", &self.stream)
             .field("replicas", &self.replicas)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_of_a_queue_in_nats_counts_its_replicas() {
+        for (replicas, max_bytes, expected) in [
+            (1, None, "nats, stream hooks with 1 replica"),
+            (
+                3,
+                Some(1 << 30),
+                "nats, stream hooks with 3 replicas, at most 1.0 GiB",
+            ),
+        ] {
+            let nats = NatsQueueConfig {
+                url: String::new(),
+                credentials: None,
+                ca_pem: None,
+                timeout: None,
+                stream: "hooks".to_owned(),
+                replicas,
+                max_bytes,
+                largest_body: 0,
+            };
+            assert_eq!(nats.describe(), expected);
+        }
     }
 }

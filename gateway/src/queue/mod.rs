@@ -7,7 +7,6 @@ use std::error::Error;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_core::internal::ErrorChain;
 use hookgate_queue::{
     Changed, DiskQueue, Due, EnqueueError, Enqueued, Entry, EntryFilter, EntryId, EntryInfo,
     EntryLease, Failure, LeaseRequest, LeasedEntry, NatsQueue, NewEntry, Page, QueueError,
@@ -15,9 +14,8 @@ use hookgate_queue::{
 };
 use prometheus::{Histogram, IntCounter};
 
-pub(crate) use self::service::{QueueService, orphans, warn_of_late_orphans};
+pub(crate) use self::service::{QueueService, warn_of_late_orphans};
 use crate::config::{QueueConfig, QueueStoreConfig};
-use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::Metrics;
 
 /// A queue that measures its operations.
@@ -28,8 +26,6 @@ pub(crate) struct Queue {
     lease_seconds: Histogram,
     settle_seconds: Histogram,
     errors: IntCounter,
-    /// Limits the log lines about errors.
-    failed: LogThrottle,
 }
 
 #[derive(Debug)]
@@ -61,20 +57,12 @@ impl Queue {
             lease_seconds: seconds("lease"),
             settle_seconds: seconds("settle"),
             errors: metrics.queue_errors(),
-            failed: LogThrottle::default(),
         })
     }
 
-    /// Counts and logs an error.
+    /// Counts an error. The caller logs it.
     fn checked<T>(&self, result: Result<T, QueueError>) -> Result<T, QueueError> {
-        result.inspect_err(|error| self.count_error(error))
-    }
-
-    fn count_error(&self, error: &(dyn Error + 'static)) {
-        self.errors.inc();
-        if self.failed.should_log() {
-            tracing::error!(error = %ErrorChain(error), "an operation of the queue failed");
-        }
+        result.inspect_err(|_| self.errors.inc())
     }
 }
 
@@ -94,8 +82,9 @@ impl QueueStore for Queue {
     async fn enqueue(&self, entry: NewEntry) -> Result<Enqueued, EnqueueError> {
         let _timer = self.store_seconds.start_timer();
         let stored = call!(self.enqueue(entry));
-        if let Err(error) = &stored {
-            self.count_error(error);
+        // A full queue has not failed. Its alert counts the refused deliveries.
+        if let Err(EnqueueError::NotStored(_) | EnqueueError::Unknown(_)) = &stored {
+            self.errors.inc();
         }
         stored
     }

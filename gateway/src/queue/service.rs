@@ -4,8 +4,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookgate_core::internal::ErrorChain;
 use hookgate_gate::StorageError;
-use hookgate_queue::{QueueStats, QueueStore, Workers};
+use hookgate_queue::{QueueStore, Workers};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{MissedTickBehavior, interval};
@@ -108,19 +109,6 @@ impl QueueService {
     }
 }
 
-/// Returns the sources of `stats` that are not configured and have deliveries that wait. Each
-/// source has the number of its deliveries.
-pub(crate) fn orphans(
-    stats: &QueueStats,
-    is_configured: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = (&str, u64)> {
-    let sources = stats.sources.iter();
-    sources.filter_map(move |(source, stats)| {
-        let waiting = stats.waiting + stats.in_flight;
-        (waiting > 0 && !is_configured(source)).then_some((&**source, waiting))
-    })
-}
-
 /// Reports the orphans after a reload. A delivery that was accepted before it can be stored up to
 /// `longest_delivery` later.
 pub(crate) async fn warn_of_late_orphans(gateway: Arc<Gateway>, longest_delivery: Duration) {
@@ -132,18 +120,24 @@ pub(crate) async fn warn_of_late_orphans(gateway: Arc<Gateway>, longest_delivery
 }
 
 async fn warn_of_orphans(gateway: Arc<Gateway>, queue: Arc<Queue>) {
-    // The metrics count and log an error of the queue.
-    let Ok(stats) = queue.stats().await else {
-        return;
+    let stats = match queue.stats().await {
+        Ok(stats) => stats,
+        Err(error) => {
+            tracing::error!(
+                error = %ErrorChain(&error),
+                "cannot look for deliveries of sources that are not configured"
+            );
+            return;
+        }
     };
     let running = gateway.running();
     let is_configured = |source: &str| running.routes.of_source(source).is_some();
-    for (source, waiting) in orphans(&stats, is_configured) {
+    for (source, waiting) in stats.orphans(is_configured) {
         tracing::warn!(
             source,
             waiting,
             "the queue has deliveries of a source that is not configured; add the source again, \
-             or drop them with `hookgate queue drop`"
+             or drop them with `hookgate queue drop --source {source} --yes`"
         );
     }
 }
@@ -154,13 +148,19 @@ async fn delete_dead(gateway: Arc<Gateway>, queue: Arc<Queue>, keep: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // The queue counts and logs its errors.
-        if let Ok(deleted @ 1..) = queue.delete_dead(keep).await {
-            gateway.metrics().count_dead_deleted(deleted);
-            tracing::warn!(
-                deleted,
-                "deleted dead letters that were older than queue.keep_dead"
-            );
+        match queue.delete_dead(keep).await {
+            Ok(0) => {}
+            Ok(deleted) => {
+                gateway.metrics().count_dead_deleted(deleted);
+                tracing::warn!(
+                    deleted,
+                    "deleted dead letters that were older than queue.keep_dead"
+                );
+            }
+            Err(error) => tracing::error!(
+                error = %ErrorChain(&error),
+                "cannot delete dead letters that are older than queue.keep_dead"
+            ),
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Readiness {
 pub(crate) struct Report {
     draining: bool,
     store: &'static str,
-    /// `None` if no source uses a queue.
+    /// `None` if no source uses a queue. A queue is full if the largest allowed body does not fit.
     queue: Option<&'static str>,
     upstreams: BTreeMap<String, bool>,
 }
@@ -80,17 +80,17 @@ impl Readiness {
 
     async fn check_queue(&self) -> Option<&'static str> {
         let queue = self.gateway.queue()?;
-        let is_used = {
+        let largest_body = {
             let running = self.gateway.running();
-            let mut sources = running.routes.iter().map(|route| &route.source);
-            sources.any(|source| source.queue().mode != QueueMode::Off)
+            let sources = running.routes.iter().map(|route| &route.source);
+            let queued = sources.filter(|source| source.queue().mode != QueueMode::Off);
+            queued
+                .map(|source| source.body_limit().get() as u64)
+                .max()?
         };
-        if !is_used {
-            return None;
-        }
         let stats = timeout(CHECK_TIMEOUT, queue.stats());
         Some(match stats.await {
-            Ok(Ok(stats)) if stats.bytes >= stats.max_bytes => "full",
+            Ok(Ok(stats)) if stats.max_bytes.saturating_sub(stats.bytes) < largest_body => "full",
             Ok(Ok(_)) => OK,
             Ok(Err(_)) | Err(_) => "down",
         })

@@ -307,7 +307,7 @@ pub(in crate::admin) fn log_act(
     info: &EntryInfo,
     result: &Result<Changed, Problem>,
 ) {
-    let (entry, source, state) = (info.id.0, &*info.source, info.state.label());
+    let (queue_id, source, state) = (info.id.0, &*info.source, info.state.label());
     let (request_id, act_name) = (&*info.request_id, act.label());
     let message = match (act, result) {
         (Act::Drop, Ok(Changed::Yes)) => "delivery dropped from the queue",
@@ -317,7 +317,7 @@ pub(in crate::admin) fn log_act(
     tracing::info!(
         token,
         act = act_name,
-        entry,
+        queue_id,
         source,
         state,
         request_id,

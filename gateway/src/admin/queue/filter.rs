@@ -168,15 +168,23 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused() {
-        for query in [
-            "colour=red",
-            "state=sleeping",
-            "after=-1",
-            "limit=0",
-            "limit=501",
-            "a=%ff",
+        for (query, expected) in [
+            (
+                "colour=red",
+                "unknown parameter \"colour\"; expected source, tenant, state, key_id, event_id, \
+                 after or limit",
+            ),
+            (
+                "state=sleeping",
+                "state: expected waiting, in_flight, dead or delivered",
+            ),
+            ("after=-1", "after: expected the number of an entry"),
+            ("limit=0", "limit: expected a number from 1 to 500"),
+            ("limit=501", "limit: expected a number from 1 to 500"),
+            ("a=%ff", "the query is not UTF-8"),
         ] {
-            assert!(ListQuery::parse(Some(query)).is_err(), "{query}");
+            let problem = ListQuery::parse(Some(query)).expect_err(query);
+            assert_eq!(problem.into_detail(), expected, "{query}");
         }
     }
 
@@ -187,7 +195,10 @@ mod tests {
             json!({ "after": "7" }),
             json!({ "all": true, "source": "a" }),
         ] {
-            assert!(selection(body.clone()).is_err(), "{body}");
+            let problem = selection(body.clone()).expect_err("the body has no condition");
+            let expected = "expected source, tenant, state, key_id or event_id, or `\"all\": true` \
+                            alone";
+            assert_eq!(problem.into_detail(), expected, "{body}");
         }
         for body in [
             json!({ "all": true }),
@@ -196,6 +207,8 @@ mod tests {
         ] {
             assert!(selection(body.clone()).is_ok(), "{body}");
         }
-        assert!(serde_json::from_value::<SelectionBody>(json!({ "sorce": "a" })).is_err());
+        let unknown = serde_json::from_value::<SelectionBody>(json!({ "sorce": "a" }));
+        let error = unknown.expect_err("the field is unknown").to_string();
+        assert!(error.starts_with("unknown field `sorce`"), "{error}");
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn stored_request(
 ) -> Result<StoredRequest, String> {
     let restored = restore(source, entry).map_err(|error| {
         let id = entry.info.id;
-        tracing::error!(entry = %id, error = %ErrorChain(&error), "the entry cannot be read");
+        tracing::error!(queue_id = id.0, error = %ErrorChain(&error), "the entry cannot be read");
         format!("the entry cannot be read: {error}")
     })?;
     let capture = Capture {

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::selection::Selection;
 use crate::cli::Error;
 use crate::cli::api::{Api, read};
 
@@ -26,14 +25,13 @@ struct Part {
     next: Option<Map<String, Value>>,
 }
 
-/// Applies the act of the API at `path` to all selected entries. The gateway responds after some
+/// Applies the act of the API at `path` to the entries that `body` selects. The gateway responds after some
 /// seconds with the part that it has done, so several requests may be needed.
 pub(super) async fn act_on_selection(
     api: &Api,
     path: &str,
-    selection: &Selection,
+    mut body: Map<String, Value>,
 ) -> Result<Changed, Error> {
-    let mut body = selection.body();
     let mut total = Changed::default();
     loop {
         let part = api.post(path, &Value::Object(body.clone())).await?;

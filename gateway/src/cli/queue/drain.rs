@@ -92,7 +92,7 @@ impl Options {
             }
             // While deliveries are in flight, others follow without help.
             if left.in_flight == 0 && Instant::now() >= retry_at {
-                act_on_selection(api, "/api/queue/retry", &waiting).await?;
+                act_on_selection(api, "/api/queue/retry", waiting.body()).await?;
                 retry_at = Instant::now() + RETRY_INTERVAL;
             }
             sleep(POLL_INTERVAL).await;
@@ -112,7 +112,7 @@ impl Options {
             if source.orphaned && source.waiting > 0 {
                 return Err(Error::new(format!(
                     "the source {} is not configured, so nothing sends its {} deliveries; add \
-                     the source, or drop them with `hookgate queue drop --source {}`",
+                     the source, or drop them with `hookgate queue drop --source {} --yes`",
                     source.source, source.waiting, source.source
                 )));
             }

@@ -43,7 +43,7 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Error> {
         changed.changed += 1;
     }
     if options.which.ids.is_empty() {
-        changed = act_on_selection(&api, "/api/queue/drop", &options.which.selection).await?;
+        changed = act_on_selection(&api, "/api/queue/drop", options.which.body()).await?;
     }
     print(changed, options.connection.json, "dropped")?;
     Ok(ExitCode::SUCCESS)

@@ -34,7 +34,7 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Error> {
         changed.changed += 1;
     }
     if options.which.ids.is_empty() {
-        changed = act_on_selection(&api, "/api/queue/retry", &options.which.selection).await?;
+        changed = act_on_selection(&api, "/api/queue/retry", options.which.body()).await?;
     }
     print(changed, options.connection.json, "due now")?;
     Ok(ExitCode::SUCCESS)

@@ -100,11 +100,10 @@ fn source(source: &Source) -> Vec<String> {
     ]
 }
 
-/// Returns the state in words. A delivery of a source that is no longer configured waits in vain.
+/// Returns the state. A delivery of a source that is no longer configured waits in vain.
 pub(super) fn state(entry: &Entry) -> String {
     match (entry.state.raw(), entry.orphaned) {
         ("waiting", true) => "orphaned".to_owned(),
-        ("in_flight", _) => "in flight".to_owned(),
         _ => entry.state.to_string(),
     }
 }
@@ -123,7 +122,7 @@ pub(super) fn due(entry: &Entry) -> Option<String> {
 pub(super) fn colour(state: &str) -> Option<Colour> {
     match state {
         "waiting" => Some(Colour::Yellow),
-        "in flight" => Some(Colour::Cyan),
+        "in_flight" => Some(Colour::Cyan),
         "dead" | "orphaned" => Some(Colour::Red),
         "delivered" => Some(Colour::Green),
         _ => None,

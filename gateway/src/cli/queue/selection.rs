@@ -60,6 +60,17 @@ pub(super) struct Which {
     all: bool,
 }
 
+impl Which {
+    /// Returns the body of an act on the selected entries.
+    pub(super) fn body(&self) -> Map<String, Value> {
+        let mut body = self.selection.body();
+        if self.all {
+            body.insert("all".to_owned(), true.into());
+        }
+        body
+    }
+}
+
 impl Selection {
     /// Returns the path of the list, with `more` in its query.
     pub(super) fn path(&self, more: &[(&str, &str)]) -> String {
@@ -67,17 +78,13 @@ impl Selection {
         with_query("/api/queue", self.conditions().into_iter().chain(more))
     }
 
-    /// Returns the body of an act on the selected entries. Without a condition, all entries are
-    /// selected.
+    /// Returns the body of an act on the selected entries. The API refuses a body without a
+    /// condition.
     pub(super) fn body(&self) -> Map<String, Value> {
         let conditions = self.conditions().into_iter();
-        let mut body: Map<String, Value> = conditions
+        conditions
             .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
-            .collect();
-        if body.is_empty() {
-            body.insert("all".to_owned(), true.into());
-        }
-        body
+            .collect()
     }
 
     fn conditions(&self) -> [(&'static str, Option<&str>); 5] {
@@ -93,9 +100,16 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
     use serde_json::json;
 
     use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        which: Which,
+    }
 
     #[test]
     fn the_selection_is_a_query_or_a_body() {
@@ -111,8 +125,20 @@ mod tests {
         );
         let body = json!({ "source": "a b&limit=1", "state": "dead" });
         assert_eq!(Value::from(selection.body()), body);
-        let all = Selection::default();
-        assert_eq!(all.path(&[]), "/api/queue");
-        assert_eq!(Value::from(all.body()), json!({ "all": true }));
+        assert_eq!(Selection::default().path(&[]), "/api/queue");
+    }
+
+    #[test]
+    fn only_the_option_all_selects_all_entries() {
+        for (option, body) in [
+            ("--all", json!({ "all": true })),
+            ("--state=dead", json!({ "state": "dead" })),
+            // The name of a shell variable that is not set.
+            ("--source=", json!({ "source": "" })),
+        ] {
+            let command = Command::try_parse_from(["act", option]).expect("the option is known");
+            assert_eq!(Value::from(command.which.body()), body, "{option}");
+        }
+        assert_eq!(Value::from(Selection::default().body()), json!({}));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookgate_core::internal::{Report, Section};
 use hookgate_gate::QueueMode;
-use hookgate_replay::Durability;
+use hookgate_queue::{DiskQueue, Durability, NatsConfig};
 use toml::Value;
 
 use super::positive_duration;
@@ -12,8 +12,6 @@ use super::replay::{read_ca, read_reference};
 use crate::config::values::{KeepDead, Keyword, QueueKind, Space, StreamName};
 use crate::config::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig, RouteConfig};
 
-const DEFAULT_MAX_BYTES: u64 = 10 << 30;
-const DEFAULT_STREAM: &str = "hookgate";
 /// A shorter time would fail calls that are only slow.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -64,7 +62,7 @@ fn read_disk(section: &Section<'_>, max_bytes: Option<u64>) -> DiskQueueConfig {
     if path.as_ref().is_none_or(String::is_empty) {
         section.wrong("path", "missing; expected a directory on a local disk");
     }
-    let max_bytes = max_bytes.unwrap_or(DEFAULT_MAX_BYTES);
+    let max_bytes = max_bytes.unwrap_or(DiskQueue::DEFAULT_MAX_BYTES);
     let per_source = section.optional("max_bytes_per_source");
     let per_source = per_source.map_or(max_bytes / 2, |Space(bytes)| bytes);
     if per_source > max_bytes {
@@ -107,9 +105,10 @@ fn read_nats(section: &Section<'_>, max_bytes: Option<u64>) -> NatsQueueConfig {
         credentials,
         ca_pem: read_ca(section),
         timeout,
-        stream: section
-            .optional("stream")
-            .map_or_else(|| DEFAULT_STREAM.to_owned(), |StreamName(name)| name),
+        stream: section.optional("stream").map_or_else(
+            || NatsConfig::DEFAULT_STREAM.to_owned(),
+            |StreamName(name)| name,
+        ),
         replicas: usize::try_from(replicas).unwrap_or(1),
         max_bytes,
         largest_body: 0,

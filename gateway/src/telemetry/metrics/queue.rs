@@ -18,13 +18,14 @@ pub(super) struct QueueMetrics {
     errors: IntCounter,
     dead_deleted: IntCounter,
     bytes: IntGauge,
-    max_bytes: IntGauge,
+    /// A metric without labels. Its only series is absent if the queue has no limit.
+    max_bytes: IntGaugeVec,
     breaker_open: IntGaugeVec,
 }
 
 impl QueueMetrics {
     pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self> {
-        Ok(Self {
+        let metrics = Self {
             deliveries: registrar.gauges_by(
                 "hookgate_queue_deliveries",
                 "Stored deliveries by state: waiting, in_flight, dead, delivered, or orphaned, \
@@ -59,16 +60,19 @@ impl QueueMetrics {
                 "hookgate_queue_bytes",
                 "Space that stored deliveries use in bytes.",
             )?,
-            max_bytes: registrar.gauge(
+            max_bytes: registrar.gauges_by(
                 "hookgate_queue_max_bytes",
                 "Space that stored deliveries may use in bytes.",
+                &[],
             )?,
             breaker_open: registrar.gauges(
                 "hookgate_upstream_breaker_open",
                 "1 while the queue holds deliveries back because the upstream fails, else 0.",
                 "upstream",
             )?,
-        })
+        };
+        metrics.set_max_bytes(0);
+        Ok(metrics)
     }
 
     /// Creates the series of a source. Some have alerts on an increase, so they must exist before
@@ -111,7 +115,18 @@ impl QueueMetrics {
             self.set_source(source, stats, configured.contains(&&**source));
         }
         self.bytes.set(gauge_value(stats.bytes));
-        self.max_bytes.set(gauge_value(stats.max_bytes));
+        self.set_max_bytes(stats.max_bytes);
+    }
+
+    /// Sets the space that stored deliveries may use. `u64::MAX` means that there is no limit.
+    fn set_max_bytes(&self, max_bytes: u64) {
+        match max_bytes {
+            u64::MAX => self.max_bytes.reset(),
+            limit => self
+                .max_bytes
+                .with_label_values(&[])
+                .set(gauge_value(limit)),
+        }
     }
 
     fn set_source(&self, source: &str, stats: &SourceStats, is_configured: bool) {
@@ -141,6 +156,34 @@ impl QueueMetrics {
             let is_open = state != BreakerState::Closed;
             let gauge = self.breaker_open.with_label_values(&[upstream]);
             gauge.set(i64::from(is_open));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[test]
+    fn a_queue_without_a_limit_exports_no_limit() {
+        let registry = Registry::new();
+        let metrics = QueueMetrics::new(&Registrar(&registry)).expect("the names are free");
+        let limit = || {
+            let families = registry.gather();
+            let mut families = families.iter();
+            let family = families.find(|family| family.get_name() == "hookgate_queue_max_bytes")?;
+            Some(family.get_metric()[0].get_gauge().get_value())
+        };
+        assert_eq!(limit(), Some(0.0));
+        for (max_bytes, exported) in [(4096, Some(4096.0)), (u64::MAX, None), (1, Some(1.0))] {
+            let stats = QueueStats {
+                max_bytes,
+                ..QueueStats::default()
+            };
+            metrics.set(&stats, &[]);
+            assert_eq!(limit(), exported);
         }
     }
 }

@@ -7,15 +7,17 @@ use std::path::Path;
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer};
 use hookgate_tests::{
-    Behaviour, Gateway, Protocol, ReceivedResponse, Upstream, now, send, send_bytes, send_over,
+    Behaviour, Gateway, Protocol, ReceivedResponse, Upstream, count_by_event, now, send,
+    send_bytes, send_over,
 };
 use http::{Request, StatusCode};
+use http_body_util::combinators::BoxBody;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::{
-    LATE, SOON, assert_queued, beatapi, deliver, folder, header, wait_for_arrivals, wait_for_state,
-    wait_until_empty, with_queue,
+    LATE, SOON, assert_nothing_stored, assert_queued, assert_waiting, beatapi, deliver, folder,
+    header, wait_for_arrivals, wait_for_state, wait_until_empty, with_queue,
 };
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
@@ -79,7 +81,8 @@ async fn a_response_of_success_reaches_the_sender() {
         assert!(!arrived[0].headers.contains_key("hookgate-queued-at"));
         let again = deliver_over(&protocol, &gateway, "evt_1").await;
         assert_eq!(again.outcome(), Some("duplicate"));
-        wait_for_state(&gateway, "waiting", 0).await;
+        assert_nothing_stored(&gateway).await;
+        assert_eq!(upstream.take_received().len(), 0);
     }
 }
 
@@ -195,7 +198,8 @@ async fn a_rejection_reaches_the_sender_and_releases_the_event() {
             assert_eq!(response.status, StatusCode::NO_CONTENT, "{id}");
             assert_eq!(upstream.take_received().len(), 2, "{id}");
         }
-        wait_for_state(&gateway, "waiting", 0).await;
+        assert_nothing_stored(&gateway).await;
+        assert_eq!(upstream.take_received().len(), 0);
     }
 }
 
@@ -221,11 +225,6 @@ async fn a_full_queue_answers_503_and_drops_nothing() {
             .start();
         let failing = Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR);
         upstream.set_default_behaviour(failing);
-        let large = |id: &str| {
-            let body = format!("{{\"id\":\"{id}\",\"pad\":\"{}\"}}", "x".repeat(500_000));
-            let headers = beatapi().sign(body.as_bytes(), now(), id);
-            beatapi().request(headers, body.into())
-        };
         let mut stored = 0;
         let refused = loop {
             let id = format!("evt_{stored}");
@@ -252,9 +251,60 @@ async fn a_full_queue_answers_503_and_drops_nothing() {
         assert_eq!(again.status, StatusCode::SERVICE_UNAVAILABLE, "{mode}");
         // The breaker of a failing upstream may let workers probe, so entries may be in flight.
         let series = "hookgate_queue_deliveries{source=\"beatapi\",state=\"";
-        let waiting = gateway.counter(&format!("{series}waiting")).await;
-        let in_flight = gateway.counter(&format!("{series}in_flight")).await;
+        let waiting = gateway.existing_counter(&format!("{series}waiting")).await;
+        let in_flight = gateway
+            .existing_counter(&format!("{series}in_flight"))
+            .await;
         assert_eq!(waiting + in_flight, stored as u64, "{mode}");
+        // A full queue works. Its errors have another alert.
+        let errors = "hookgate_queue_store_errors_total";
+        assert_eq!(gateway.existing_counter(errors).await, 0, "{mode}");
+    }
+}
+
+/// Signs a delivery with a body of more than 500 000 bytes.
+fn large(id: &str) -> Request<BoxBody<Bytes, std::io::Error>> {
+    let body = format!("{{\"id\":\"{id}\",\"pad\":\"{}\"}}", "x".repeat(500_000));
+    let headers = beatapi().sign(body.as_bytes(), now(), id);
+    beatapi().request(headers, body.into())
+}
+
+/// The limits of the queue are far away. The disk is full.
+#[tokio::test]
+async fn a_queue_that_cannot_write_answers_503_and_drops_nothing() {
+    for mode in ["always", "on_failure"] {
+        let (folder, upstream) = (folder(), Upstream::start().await);
+        let source = format!("queue = \"{mode}\"\n{SOON}");
+        let start = || with_queue(&upstream, folder.path()).every_source(&source);
+        // Writes beyond this limit fail, as they do on a full disk. The replay store needs less.
+        let gateway = start().shell_prefix("trap '' XFSZ; ulimit -f 4000").start();
+        upstream.set_default_behaviour(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR));
+        let mut stored = Vec::new();
+        let refused = loop {
+            let id = format!("evt_{}", stored.len());
+            let response = send(gateway.address(), large(&id)).await;
+            if response.outcome() != Some("queued") {
+                break response;
+            }
+            stored.push(id);
+            assert!(stored.len() < 50, "the disk is never full");
+        };
+        assert!(!stored.is_empty(), "{mode}: {refused:?}");
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{mode}");
+        assert_eq!(refused.headers["retry-after"], "5", "{mode}");
+        gateway.wait_for_log("\"reason\":\"queue_down\"").await;
+        let errors = "hookgate_queue_store_errors_total";
+        assert!(gateway.existing_counter(errors).await > 0, "{mode}");
+        drop(gateway);
+        // With free space, the queue delivers every acknowledged delivery.
+        upstream.take_received();
+        upstream.set_default_behaviour(Behaviour::Status(StatusCode::NO_CONTENT));
+        let gateway = start().start();
+        wait_until_empty(&gateway).await;
+        let arrived = count_by_event(&upstream.take_received());
+        for id in &stored {
+            assert!(arrived.contains_key(id), "{mode} {id} {arrived:?}");
+        }
     }
 }
 
@@ -335,14 +385,8 @@ async fn providers_that_act_on_the_response_get_that_of_the_upstream() {
         let response = send_bytes(gateway.address(), request("e2")).await;
         assert_eq!(response.outcome(), Some("queued"), "{provider}");
         assert_eq!(response.body, acknowledgement, "{provider}");
-        wait_for_count(&gateway, "provider", 1).await;
+        assert_waiting(&gateway, "provider", 1).await;
     }
-}
-
-/// Asserts how many deliveries of a source wait.
-async fn wait_for_count(gateway: &Gateway, source: &str, count: u64) {
-    let series = format!("hookgate_queue_deliveries{{source={source:?},state=\"waiting\"}}");
-    assert_eq!(gateway.counter(&series).await, count);
 }
 
 /// A gRPC caller needs the response of its method, so its call is never stored.
@@ -361,7 +405,7 @@ async fn a_grpc_call_is_forwarded_and_never_stored() {
     let response = sent.expect("the gateway responds");
     assert_ne!(response.outcome(), Some("queued"), "{response:?}");
     assert_eq!(upstream.take_received().len(), 1);
-    wait_for_count(&gateway, "beatapi", 0).await;
+    assert_nothing_stored(&gateway).await;
     // The control: the same delivery is stored without the content type of gRPC.
     assert_queued(&deliver(&gateway, "evt_1").await, "evt_1");
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hookgate_tests::{
     Gateway, GatewayBuilder, ReceivedRequest, ReceivedResponse, TestProvider, Upstream, send,
+    sum_of_series,
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -70,23 +71,56 @@ pub(super) async fn wait_for_arrivals(upstream: &Upstream, count: usize) -> Vec<
 
 /// Waits until `beatapi` has `count` stored deliveries in `state`.
 pub(super) async fn wait_for_state(gateway: &Gateway, state: &str, count: u64) {
-    let series = format!("hookgate_queue_deliveries{{source=\"beatapi\",state=\"{state}\"}}");
+    wait_for_states(gateway, &[state], count).await;
+}
+
+/// Waits until nothing of `beatapi` waits or is in flight.
+pub(super) async fn wait_until_empty(gateway: &Gateway) {
+    wait_for_states(gateway, &["waiting", "in_flight"], 0).await;
+}
+
+/// Waits until one scrape of the metrics has `count` stored deliveries in each of `states`.
+async fn wait_for_states(gateway: &Gateway, states: &[&str], count: u64) {
     let start = Instant::now();
-    while gateway.counter(&series).await != count {
+    loop {
+        let metrics = gateway.get_admin("/metrics").await;
+        let has_count = |state: &&str| {
+            let series = state_series("beatapi", state);
+            sum_of_series(&metrics, &series) == Some(count)
+        };
+        if states.iter().all(has_count) {
+            return;
+        }
+        let log = gateway.log();
         assert!(
             start.elapsed() < WAIT_TIMEOUT,
-            "{}\n{}",
-            gateway.get_admin("/metrics").await,
-            gateway.log()
+            "{states:?}\n{metrics}\n{log}"
         );
         sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Waits until nothing of `beatapi` waits or is in flight.
-pub(super) async fn wait_until_empty(gateway: &Gateway) {
-    wait_for_state(gateway, "waiting", 0).await;
-    wait_for_state(gateway, "in_flight", 0).await;
+/// Asserts how many deliveries of a source wait.
+pub(super) async fn assert_waiting(gateway: &Gateway, source: &str, count: u64) {
+    let series = state_series(source, "waiting");
+    let waiting = gateway.existing_counter(&series).await;
+    assert_eq!(waiting, count, "{}", gateway.log());
+}
+
+/// Asserts that `beatapi` has no stored delivery, and that the queue has sent none before.
+pub(super) async fn assert_nothing_stored(gateway: &Gateway) {
+    for state in ["waiting", "in_flight", "dead"] {
+        let series = state_series("beatapi", state);
+        assert_eq!(gateway.existing_counter(&series).await, 0, "{state}");
+    }
+    let attempts = gateway
+        .existing_counter("hookgate_queue_attempts_total{")
+        .await;
+    assert_eq!(attempts, 0, "{}", gateway.log());
+}
+
+fn state_series(source: &str, state: &str) -> String {
+    format!("hookgate_queue_deliveries{{source={source:?},state={state:?}}}")
 }
 
 /// Returns the value of the header `name` of a request.

@@ -58,7 +58,10 @@ impl Shop {
         let number = |event| {
             let mut found = entries.iter().filter(|entry| entry["event_id"] == event);
             let entry = found.next().expect("the event is in the queue");
-            entry["id"].as_str().expect("the number is a text").to_owned()
+            entry["id"]
+                .as_str()
+                .expect("the number is a text")
+                .to_owned()
         };
         events.map(number)
     }
@@ -89,7 +92,8 @@ impl Shop {
     /// Returns the event ids that the upstream has received since the last call.
     fn received(&self) -> Vec<String> {
         let requests = self.upstream.take_received();
-        let id = |headers: &http::HeaderMap| headers["hookgate-event-id"].to_str().map(str::to_owned);
+        let id =
+            |headers: &http::HeaderMap| headers["hookgate-event-id"].to_str().map(str::to_owned);
         let ids = requests.iter().map(|request| id(&request.headers));
         ids.map(|id| id.expect("the id is visible ASCII")).collect()
     }
@@ -124,7 +128,10 @@ async fn an_entry_is_listed_shown_and_retried() {
     assert_eq!(entry["orphaned"], false);
     assert_eq!(entry["attempts"], 1);
     assert_eq!(entry["last_failure"]["status"], 503);
-    assert!(entry["due_in_s"].as_u64().is_some_and(|due| due > 1800), "{entry}");
+    assert!(
+        entry["due_in_s"].as_u64().is_some_and(|due| due > 1800),
+        "{entry}"
+    );
     assert_eq!(list["stats"]["sources"][0]["waiting"], 1, "{list}");
     let max = list["stats"]["max_bytes"].as_u64();
     assert!(max > list["stats"]["bytes"].as_u64(), "{list}");
@@ -139,10 +146,15 @@ async fn an_entry_is_listed_shown_and_retried() {
     shop.wait_for("", 0).await;
     let requests = shop.upstream.take_received();
     assert_eq!(requests.len(), 1);
-    assert_eq!(requests[0].body, TestProvider::named("beatapi").body("evt_1"));
+    assert_eq!(
+        requests[0].body,
+        TestProvider::named("beatapi").body("evt_1")
+    );
     assert_eq!(requests[0].headers["hookgate-attempt"], "2");
     assert!(requests[0].headers.contains_key("hookgate-queued-at"));
-    shop.gateway.wait_for_log("queued delivery is due now").await;
+    shop.gateway
+        .wait_for_log("queued delivery is due now")
+        .await;
     let metrics = shop.gateway.get_admin("/metrics").await;
     let line = "hookgate_inspector_acts_total{act=\"retry\",result=\"done\"} 1";
     assert!(metrics.contains(line), "{metrics}");
@@ -160,18 +172,30 @@ async fn the_request_of_an_entry_has_no_secret_and_the_upstream_gets_it_whole() 
     send(shop.gateway.address(), delivery).await;
     let entry = shop.wait_for("", 1).await.remove(0);
     let id = entry["id"].as_str().expect("a text");
-    let view = ApiCall::get(&format!("/api/queue/{id}")).json(&shop.gateway).await;
-    assert_eq!(view["request"]["redactions"], json!(["header authorization"]));
+    let view = ApiCall::get(&format!("/api/queue/{id}"))
+        .json(&shop.gateway)
+        .await;
+    assert_eq!(
+        view["request"]["redactions"],
+        json!(["header authorization"])
+    );
     let headers = view["request"]["headers"].to_string();
-    assert!(headers.contains("x-beatapi-signature") || headers.contains("signature"), "{headers}");
+    assert!(
+        headers.contains("x-beatapi-signature") || headers.contains("signature"),
+        "{headers}"
+    );
     assert_eq!(view["can_retry"], true);
     for path in ["", "/capture", "/body"] {
-        let response = ApiCall::get(&format!("/api/queue/{id}{path}")).send(&shop.gateway).await;
+        let response = ApiCall::get(&format!("/api/queue/{id}{path}"))
+            .send(&shop.gateway)
+            .await;
         assert_eq!(response.status, StatusCode::OK);
         let body = String::from_utf8_lossy(&response.body);
         assert!(!body.contains("one-secret-token"), "{path}: {body}");
     }
-    let body = ApiCall::get(&format!("/api/queue/{id}/body")).send(&shop.gateway).await;
+    let body = ApiCall::get(&format!("/api/queue/{id}/body"))
+        .send(&shop.gateway)
+        .await;
     assert_eq!(body.body, TestProvider::named("beatapi").body("evt_1"));
     // The control: the upstream gets the header.
     shop.received();
@@ -203,12 +227,17 @@ async fn a_token_that_may_read_sees_the_queue_and_changes_nothing() {
         .without("authorization")
         .token(SUPPORT);
     let view = view.json(&shop.gateway).await;
-    assert_eq!((&view["can_retry"], &view["can_drop"]), (&json!(false), &json!(false)));
+    assert_eq!(
+        (&view["can_retry"], &view["can_drop"]),
+        (&json!(false), &json!(false))
+    );
     shop.wait_for("state=waiting", 1).await;
     let refused = "hookgate_inspector_acts_total{act=\"drop\",result=\"refused\"}";
     assert_eq!(shop.gateway.counter(refused).await, 2);
     // The control.
-    ApiCall::post("/api/queue/drop", &all).json(&shop.gateway).await;
+    ApiCall::post("/api/queue/drop", &all)
+        .json(&shop.gateway)
+        .await;
     shop.wait_for("", 0).await;
 }
 
@@ -218,7 +247,9 @@ async fn mistakes_in_a_request_are_named() {
     let unknown = ApiCall::get("/api/queue/99");
     let detail = unknown.problem(&shop.gateway, StatusCode::NOT_FOUND).await;
     assert!(detail.contains("no entry 99"), "{detail}");
-    retry("99").problem(&shop.gateway, StatusCode::NOT_FOUND).await;
+    retry("99")
+        .problem(&shop.gateway, StatusCode::NOT_FOUND)
+        .await;
     for (body, expected) in [
         (json!({}), "or `\"all\": true` alone"),
         (json!({ "sorce": "beatapi" }), "unknown field `sorce`"),
@@ -259,7 +290,12 @@ async fn a_dropped_delivery_never_arrives_and_its_event_stays_done() {
     let response = deliver(&shop.gateway, "evt_1").await;
     assert_eq!(response.headers["hookgate-outcome"], "duplicate");
     assert!(shop.received().is_empty());
-    shop.gateway.wait_for_log("delivery dropped from the queue").await;
+    shop.gateway
+        .wait_for_log("delivery dropped from the queue")
+        .await;
+    shop.gateway
+        .wait_for_log(&format!("\"queue_id\":{id}"))
+        .await;
     // After the drop, the event can be forgotten, and the sender can deliver it again.
     forget("evt_1").json(&shop.gateway).await;
     deliver(&shop.gateway, "evt_1").await;
@@ -270,12 +306,16 @@ async fn a_dropped_delivery_never_arrives_and_its_event_stays_done() {
 async fn an_event_in_the_queue_cannot_be_forgotten_while_it_waits_or_is_dead() {
     let shop = Shop::start().await;
     let [id] = shop.store(["evt_1"]).await;
-    let detail = forget("evt_1").problem(&shop.gateway, StatusCode::CONFLICT).await;
+    let detail = forget("evt_1")
+        .problem(&shop.gateway, StatusCode::CONFLICT)
+        .await;
     assert!(detail.contains("waits in the queue"), "{detail}");
     let record = deliveries(&shop.gateway, "", 1).await.remove(0);
     let request = record["request_id"].as_str().expect("a text");
     let by_request = ApiCall::post("/api/events/forget", &json!({ "request_id": request }));
-    by_request.problem(&shop.gateway, StatusCode::CONFLICT).await;
+    by_request
+        .problem(&shop.gateway, StatusCode::CONFLICT)
+        .await;
     let view = ApiCall::get(&format!("/api/deliveries/{request}"));
     let view = view.json(&shop.gateway).await;
     assert_eq!(view["can_forget"], false, "{view}");
@@ -285,7 +325,9 @@ async fn an_event_in_the_queue_cannot_be_forgotten_while_it_waits_or_is_dead() {
     retry(&id).json(&shop.gateway).await;
     let dead = shop.wait_for("state=dead", 1).await;
     assert_eq!(dead[0]["last_failure"]["status"], 410);
-    let detail = forget("evt_1").problem(&shop.gateway, StatusCode::CONFLICT).await;
+    let detail = forget("evt_1")
+        .problem(&shop.gateway, StatusCode::CONFLICT)
+        .await;
     assert!(detail.contains("dead letter"), "{detail}");
     // The sender's retry of a dead event is a duplicate, and the dead letter stays.
     let response = deliver(&shop.gateway, "evt_1").await;
@@ -324,16 +366,25 @@ async fn the_list_and_an_entry_fit_80_columns() {
     let [_, id] = shop.store(["evt_1", &long]).await;
     let list = success(&shop.queue(&["list"]));
     let mut lines = list.lines();
-    assert!(lines.next().is_some_and(|line| line.starts_with("entry ")), "{list}");
+    assert!(
+        lines.next().is_some_and(|line| line.starts_with("entry ")),
+        "{list}"
+    );
     assert!(list.contains(" waiting "), "{list}");
     assert!(list.contains("\nbeatapi 2 "), "{list}");
     for line in list.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
     let page = success(&shop.queue(&["list", "--limit", "1", "--source", "beatapi"]));
-    assert!(page.contains("more: the same command with --after "), "{page}");
+    assert!(
+        page.contains("more: the same command with --after "),
+        "{page}"
+    );
     let shown = success(&shop.queue(&["show", &id, "--body"]));
-    assert!(shown.contains(&format!("retry           hookgate queue retry {id}\n")), "{shown}");
+    assert!(
+        shown.contains(&format!("retry           hookgate queue retry {id}\n")),
+        "{shown}"
+    );
     assert!(shown.contains("last failure    status 503, "), "{shown}");
     assert!(shown.contains(&format!("\"id\":\"{long}\"")), "{shown}");
     let file = shop.folder.path().join("saved");
@@ -353,16 +404,30 @@ async fn retry_and_drop_apply_to_the_selected_deliveries() {
     let refused = failure(&shop.queue(&["drop", "--source", "beatapi"]));
     assert!(refused.contains("--yes is missing"), "{refused}");
     shop.wait_for("", 3).await;
-    assert_eq!(success(&shop.queue(&["drop", &first])), "1 delivery dropped\n");
-    assert_eq!(success(&shop.queue(&["drop", "--event", "evt_2", "--yes"])), "1 delivery dropped\n");
-    assert_eq!(success(&shop.queue(&["drop", "--source", "beel", "--yes"])), "0 deliveries dropped\n");
+    assert_eq!(
+        success(&shop.queue(&["drop", &first])),
+        "1 delivery dropped\n"
+    );
+    assert_eq!(
+        success(&shop.queue(&["drop", "--event", "evt_2", "--yes"])),
+        "1 delivery dropped\n"
+    );
+    assert_eq!(
+        success(&shop.queue(&["drop", "--source", "beel", "--yes"])),
+        "0 deliveries dropped\n"
+    );
     failure(&shop.queue(&["retry", &second]));
     shop.received();
     shop.upstream.set_default_behaviour(UP);
-    assert_eq!(success(&shop.queue(&["retry", "--all"])), "1 delivery due now\n");
+    assert_eq!(
+        success(&shop.queue(&["retry", "--all"])),
+        "1 delivery due now\n"
+    );
     shop.wait_for("", 0).await;
     assert_eq!(shop.received(), ["evt_3"]);
-    shop.gateway.wait_for_log("act on several queued deliveries").await;
+    shop.gateway
+        .wait_for_log("act on several queued deliveries")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -385,11 +450,18 @@ async fn deliveries_of_a_leaked_key_are_dropped_by_its_id() {
         let provider = TestProvider::named("beatapi").with_secret(secret);
         send(gateway.address(), provider.delivery(event)).await;
     }
-    let shop = Shop { gateway, upstream, folder };
+    let shop = Shop {
+        gateway,
+        upstream,
+        folder,
+    };
     let dropped = success(&shop.queue(&["drop", "--key-id", "old", "--yes"]));
     assert_eq!(dropped, "2 deliveries dropped\n");
     let left = shop.wait_for("", 1).await;
-    assert_eq!((&left[0]["key_id"], &left[0]["event_id"]), (&json!("new"), &json!("evt_2")));
+    assert_eq!(
+        (&left[0]["key_id"], &left[0]["event_id"]),
+        (&json!("new"), &json!("evt_2"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -419,14 +491,21 @@ async fn drain_fails_if_dead_letters_are_left() {
     assert!(output.contains("1 dead letters are left"), "{output}");
     let output = failure(&shop.queue(&["drain", "--json"]));
     let json: Value = serde_json::from_str(&output).expect("the output is JSON");
-    assert_eq!(json, json!({ "drained": false, "waiting": 0, "in_flight": 0, "dead": 1 }));
+    assert_eq!(
+        json,
+        json!({ "drained": false, "waiting": 0, "in_flight": 0, "dead": 1 })
+    );
     success(&shop.queue(&["drain", "--ignore-dead"]));
     success(&shop.queue(&["drain", "--source", "beel"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_of_a_removed_source_are_kept_until_they_are_dropped() {
-    let Shop { gateway, upstream, folder } = {
+    let Shop {
+        gateway,
+        upstream,
+        folder,
+    } = {
         let shop = Shop::start().await;
         shop.store(["evt_1", "evt_2"]).await;
         shop.received();
@@ -440,21 +519,47 @@ async fn deliveries_of_a_removed_source_are_kept_until_they_are_dropped() {
         .table(source)
         .env("OTHER", "whsec_0000000000000000aaaa")
         .start_without_default_sources();
-    let shop = Shop { gateway, upstream, folder };
+    let shop = Shop {
+        gateway,
+        upstream,
+        folder,
+    };
     let entries = shop.entries("state=waiting").await;
     assert_eq!(entries.len(), 2);
-    assert!(entries.iter().all(|entry| entry["orphaned"] == true), "{entries:?}");
+    assert!(
+        entries.iter().all(|entry| entry["orphaned"] == true),
+        "{entries:?}"
+    );
     let id = entries[0]["id"].as_str().expect("a text");
     let detail = retry(id).problem(&shop.gateway, StatusCode::CONFLICT).await;
     assert!(detail.contains("is not configured"), "{detail}");
-    let view = ApiCall::get(&format!("/api/queue/{id}")).json(&shop.gateway).await;
-    assert!(view["request"].is_null() && view["no_request_because"].is_string(), "{view}");
+    let view = ApiCall::get(&format!("/api/queue/{id}"))
+        .json(&shop.gateway)
+        .await;
+    assert!(
+        view["request"].is_null() && view["no_request_because"].is_string(),
+        "{view}"
+    );
     let list = success(&shop.queue(&["list"]));
-    assert!(list.contains(" orphaned ") && list.contains("beatapi (orphaned)"), "{list}");
+    assert!(
+        list.contains(" orphaned ") && list.contains("beatapi (orphaned)"),
+        "{list}"
+    );
     let skipped = success(&shop.queue(&["retry", "--all"]));
-    assert!(skipped.starts_with("0 deliveries due now; 2 skipped"), "{skipped}");
+    assert!(
+        skipped.starts_with("0 deliveries due now; 2 skipped"),
+        "{skipped}"
+    );
     let error = failure(&shop.queue(&["drain"]));
-    assert!(error.contains("the source beatapi is not configured"), "{error}");
+    assert!(
+        error.contains("the source beatapi is not configured"),
+        "{error}"
+    );
+    // The command in the message works as it is.
+    assert!(
+        error.contains("`hookgate queue drop --source beatapi --yes`"),
+        "{error}"
+    );
     let dropped = success(&shop.queue(&["drop", "--source", "beatapi", "--yes"]));
     assert_eq!(dropped, "2 deliveries dropped\n");
     assert!(text(&shop.queue(&["drain"])).contains("no delivery is left"));

@@ -1,13 +1,15 @@
 //! Reloads and restarts with another configuration while deliveries wait in the queue.
 
 use std::path::Path;
+use std::time::Instant;
 
-use hookgate_tests::{Behaviour, Gateway, Upstream, get_admin, send};
+use hookgate_tests::{Behaviour, Gateway, Upstream, get_admin, now, send};
 use http::StatusCode;
+use tokio::time::sleep;
 
 use super::{
-    LATE, SOON, assert_queued, beatapi, deliver, folder, header, wait_for_arrivals, wait_for_state,
-    wait_until_empty, with_queue,
+    LATE, POLL_INTERVAL, SOON, WAIT_TIMEOUT, assert_queued, beatapi, deliver, folder, header,
+    wait_for_arrivals, wait_for_state, wait_until_empty, with_queue,
 };
 
 const FAIL: Behaviour = Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR);
@@ -45,7 +47,7 @@ async fn a_reload_applies_another_schedule_without_a_loss() {
     wait_for_arrivals(&upstream, 3).await;
     assert_eq!(
         gateway
-            .counter("hookgate_queue_deliveries{source=\"beatapi\",state=\"dead\"}")
+            .existing_counter("hookgate_queue_deliveries{source=\"beatapi\",state=\"dead\"}")
             .await,
         0
     );
@@ -68,6 +70,10 @@ async fn a_reload_that_removes_a_source_with_waiting_deliveries_is_refused_with_
     assert!(!gateway.reload().await, "{}", gateway.log());
     gateway
         .wait_for_log("2 deliveries of source beatapi wait in the queue")
+        .await;
+    // The command in the message works as it is.
+    gateway
+        .wait_for_log("`hookgate queue drop --source beatapi --yes`")
         .await;
     // The earlier configuration still runs.
     assert_queued(&deliver(&gateway, "evt_3").await, "evt_3");
@@ -94,6 +100,9 @@ async fn deliveries_of_a_source_that_is_gone_at_the_start_are_kept_as_orphaned()
     let gateway = start(&upstream, folder.path(), "");
     gateway
         .wait_for_log("deliveries of a source that is not configured")
+        .await;
+    gateway
+        .wait_for_log("`hookgate queue drop --source beatapi --yes`")
         .await;
     wait_for_state(&gateway, "orphaned", 1).await;
     wait_for_state(&gateway, "waiting", 0).await;
@@ -172,4 +181,43 @@ async fn a_gateway_with_a_queue_is_ready_while_its_upstream_is_down() {
     let ready = get_admin(gateway.admin(), "/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
     assert!(!ready.contains("queue"), "{ready}");
+}
+
+/// A queue that cannot store the next delivery is no reason to send deliveries to this gateway.
+#[tokio::test]
+async fn a_gateway_whose_queue_has_no_space_for_the_largest_body_is_not_ready() {
+    let (folder, upstream) = (folder(), Upstream::start().await);
+    let table = source("OLD", &format!("body = \"1MiB\"\n{LATE}"));
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let gateway = Gateway::builder(upstream.address())
+        .env("OLD", OLD)
+        .replay(&format!("store = \"disk\"\npath = {:?}", path("replay")))
+        .table(&format!(
+            "[queue]\nstore = \"disk\"\npath = {:?}\nmax_bytes = \"1536KiB\"\n\
+             max_bytes_per_source = \"1536KiB\"",
+            path("queue")
+        ))
+        .table(&table)
+        .start_without_default_sources();
+    drop(upstream);
+    // The control: the largest body fits.
+    let ready = get_admin(gateway.admin(), "/readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    assert!(ready.contains("\"queue\":\"ok\""), "{ready}");
+    let body = format!("{{\"pad\":\"{}\"}}", "x".repeat(600_000));
+    let sender = beatapi().with_secret(OLD);
+    let headers = sender.sign(body.as_bytes(), now(), "evt_1");
+    let stored = send(gateway.address(), sender.request(headers, body.into())).await;
+    assert_queued(&stored, "evt_1");
+    // A report stays for a second.
+    let start = Instant::now();
+    loop {
+        let ready = get_admin(gateway.admin(), "/readyz").await;
+        if ready.starts_with("HTTP/1.1 503") {
+            assert!(ready.contains("\"queue\":\"full\""), "{ready}");
+            break;
+        }
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{ready}");
+        sleep(POLL_INTERVAL).await;
+    }
 }

@@ -121,7 +121,7 @@ fn the_list_has_the_state_of_each_entry_and_the_numbers_of_each_source() {
 entry state     source   event                 age    due      tries failure
 17    waiting   github   evt_1PqRsTuVwXyZ0123… 2 h    in 1 min 3     503
 18    dead      github                         3 days          40    unreachable
-19    in flight github                         3 s             1
+19    in_flight github                         3 s             1
 20    orphaned  old-shop                       1 days          2
 
 source            waiting in flight dead oldest space
