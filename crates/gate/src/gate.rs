@@ -171,6 +171,8 @@ impl<S: fmt::Debug> fmt::Debug for Gate<S> {
             clock,
             fence,
             counters,
+            #[cfg(feature = "queue")]
+                not_queued: _,
             waiting: _,
             first_responses: _,
         } = &*self.0;
@@ -222,6 +224,8 @@ impl<S: ReplayStore> GateBuilder<S> {
             clock,
             fence,
             counters: Counters::default(),
+            #[cfg(feature = "queue")]
+            not_queued: hookgate_queue::internal::LogThrottle::default(),
             waiting: WaitingBodies::default(),
             first_responses: Arc::default(),
         }))

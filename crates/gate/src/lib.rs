@@ -68,8 +68,8 @@ pub use self::overrides::{EventForgotten, ResendClaim};
 pub use self::pipeline::InboundRequest;
 #[cfg(feature = "queue")]
 pub use self::queue::{
-    FirstAttempt, QueueMode, QueuePolicy, Queued, QueuedRequest, RestoreError, RestoredDelivery,
-    StorageError, Turn, restore,
+    FirstAttempt, PrepareError, QueueMode, QueuePolicy, Queued, QueuedRequest, RestoreError,
+    RestoredDelivery, StorageError, Turn, restore,
 };
 pub use self::reason::Reason;
 pub use self::receive::{AcceptedHead, CheckedRequest};

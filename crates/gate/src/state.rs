@@ -15,6 +15,9 @@ pub(crate) struct GateState<S> {
     /// The start of this process, if deliveries that were signed before it are refused.
     pub(crate) fence: Option<UnixTime>,
     pub(crate) counters: Counters,
+    /// Limits the log lines about deliveries that could not be queued.
+    #[cfg(feature = "queue")]
+    pub(crate) not_queued: hookgate_queue::internal::LogThrottle,
     pub(crate) waiting: WaitingBodies,
     pub(crate) first_responses: Arc<FirstResponses>,
 }

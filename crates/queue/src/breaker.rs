@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::entry::FailureKind;
 use crate::outcome::{AttemptOutcome, ResponseClass};
 
 /// The circuit breaker of one upstream.
@@ -26,6 +27,17 @@ pub struct Breaker {
 }
 
 const NOT_CLOSED: u32 = u32::MAX;
+
+/// The permission to forward one delivery directly.
+///
+/// If it is dropped without a result of the upstream, another delivery can probe after a pause.
+#[derive(Debug)]
+#[must_use = "the breaker needs the result of the attempt"]
+pub struct DirectAttempt<'b> {
+    breaker: &'b Breaker,
+    /// Whether the breaker waits for the result of this attempt.
+    is_probe: bool,
+}
 
 /// The result of an attempt, for the breaker of its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,13 +108,22 @@ impl Breaker {
         }
     }
 
-    /// Returns whether a delivery may be forwarded directly now.
+    /// Returns the permission to forward a delivery directly, if the breaker gives it now.
     ///
-    /// While the breaker is open, it returns true for one delivery after each pause, provided
-    /// that the workers have nothing to probe with. The caller then forwards this delivery and
-    /// [records](Self::record) the result.
-    pub fn allows_direct(&self) -> bool {
-        self.failures.load(Ordering::Acquire) != NOT_CLOSED || self.take_probe(Prober::Direct)
+    /// While the breaker is open, one delivery gets it after each pause, provided that the
+    /// workers have nothing to probe with.
+    pub fn direct_attempt(&self) -> Option<DirectAttempt<'_>> {
+        let closed = self.direct_attempt_if_closed();
+        closed.or_else(|| {
+            let is_probe = self.take_probe(Prober::Direct);
+            is_probe.then(|| DirectAttempt::new(self, is_probe))
+        })
+    }
+
+    /// Does the same, but only workers probe while the breaker is open.
+    pub fn direct_attempt_if_closed(&self) -> Option<DirectAttempt<'_>> {
+        let is_closed = self.failures.load(Ordering::Acquire) != NOT_CLOSED;
+        is_closed.then(|| DirectAttempt::new(self, false))
     }
 
     /// Records the result of an attempt.
@@ -202,6 +223,28 @@ impl Breaker {
     }
 }
 
+impl<'b> DirectAttempt<'b> {
+    fn new(breaker: &'b Breaker, is_probe: bool) -> Self {
+        Self { breaker, is_probe }
+    }
+
+    /// Records the outcome of the attempt.
+    pub fn record(mut self, outcome: AttemptOutcome) {
+        if let Some(event) = BreakerEvent::of(outcome) {
+            self.is_probe = false;
+            self.breaker.record(event);
+        }
+    }
+}
+
+impl Drop for DirectAttempt<'_> {
+    fn drop(&mut self) {
+        if self.is_probe {
+            self.breaker.postpone_probe();
+        }
+    }
+}
+
 impl Default for Breaker {
     fn default() -> Self {
         Self::new()
@@ -211,20 +254,6 @@ impl Default for Breaker {
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Breaker").field(&self.state()).finish()
-    }
-}
-
-impl BreakerState {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
-
-    /// Returns the stable label of the state, for metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half_open",
-            Self::Open => "open",
-        }
     }
 }
 
@@ -238,8 +267,8 @@ impl BreakerEvent {
                     Self::Success
                 }
             }),
+            AttemptOutcome::Failed(FailureKind::Damaged) | AttemptOutcome::NotTried => None,
             AttemptOutcome::Failed(_) => Some(Self::Failure),
-            AttemptOutcome::NotTried => None,
         }
     }
 }

@@ -67,6 +67,9 @@ pub enum EntryState {
 }
 
 impl EntryState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::InFlight, Self::Dead, Self::Delivered];
+
     /// Returns the stable label of the state, for the API and for metrics.
     pub const fn label(self) -> &'static str {
         match self {
@@ -186,7 +189,7 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureKind {
-    /// The upstream could not be connected to, or had no free connection.
+    /// The upstream could not be connected to.
     Unreachable,
     /// The upstream did not respond in time.
     TimedOut,
@@ -196,7 +199,7 @@ pub enum FailureKind {
     Response,
     /// The process of the worker ended before it recorded a result.
     Lost,
-    /// The queue could not read the delivery, because its file is damaged.
+    /// The stored delivery is damaged.
     Damaged,
 }
 

@@ -27,6 +27,7 @@ pub mod conformance;
 mod disk;
 mod entry;
 mod error;
+mod log_throttle;
 #[cfg(feature = "conformance")]
 mod memory;
 #[cfg(feature = "nats")]
@@ -39,7 +40,7 @@ mod workers;
 #[cfg(feature = "disk")]
 pub use hookgate_sqlite::{Durability, OpenError};
 
-pub use self::breaker::{Breaker, BreakerEvent, BreakerState};
+pub use self::breaker::{Breaker, BreakerEvent, BreakerState, DirectAttempt};
 #[cfg(all(feature = "disk", feature = "conformance"))]
 #[doc(hidden)]
 pub use self::disk::TestClock;
@@ -60,3 +61,9 @@ pub use self::store::{
     SourceStats,
 };
 pub use self::workers::{AttemptResult, Deliver, End, Target, UpstreamGate, Workers};
+
+/// Items that the crates of this workspace share, outside of semver.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::log_throttle::LogThrottle;
+}

@@ -1,10 +1,11 @@
 //! The result of an attempt, and what a response of the upstream means for a delivery.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
 
-use crate::entry::FailureKind;
+use crate::entry::{Failure, FailureKind};
 
 /// The result of sending a delivery to its upstream once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub enum AttemptOutcome {
         /// The time of its `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// No response came.
+    /// No response came. [`FailureKind::Damaged`] makes the delivery a dead letter at once.
     Failed(FailureKind),
     /// The delivery could not be tried for a reason that is no fault of the upstream. The
     /// attempt does not count.
@@ -36,6 +37,44 @@ pub enum ResponseClass {
     Rejected,
 }
 
+impl AttemptOutcome {
+    /// Returns the outcome of a response.
+    ///
+    /// `Retry-After` is a number of seconds or a date (RFC 9110 §10.2.3). `now` is the time of
+    /// day, for a date.
+    pub fn of_response(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Self {
+        Self::Response {
+            status,
+            retry_after: retry_after(headers, now),
+        }
+    }
+}
+
+impl Failure {
+    /// Returns the failure of an attempt that ended at the time `at`. Returns `None` if the
+    /// upstream accepted the delivery, or if the delivery could not be tried.
+    pub fn of(outcome: AttemptOutcome, at: SystemTime) -> Option<Self> {
+        let (kind, status) = match outcome {
+            AttemptOutcome::NotTried => return None,
+            AttemptOutcome::Failed(kind) => (kind, None),
+            AttemptOutcome::Response { status, .. } => match ResponseClass::of(status) {
+                ResponseClass::Delivered => return None,
+                _ => (FailureKind::Response, Some(status.as_u16())),
+            },
+        };
+        Some(Self { kind, status, at })
+    }
+}
+
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
 impl ResponseClass {
     /// Returns the class of `status`.
     pub fn of(status: StatusCode) -> Self {
@@ -50,7 +89,60 @@ impl ResponseClass {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_000_000);
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("86400", Some(86400)),
+            ("Mon, 24 Nov 2025 16:01:00 GMT", Some(60)),
+            ("Monday, 24-Nov-25 16:01:00 GMT", Some(60)),
+            ("Mon, 24 Nov 2025 15:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+            ("99999999999999999999999", None),
+        ] {
+            let value = HeaderValue::from_static(text);
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let expected = AttemptOutcome::Response {
+                status,
+                retry_after: seconds.map(Duration::from_secs),
+            };
+            let outcome = AttemptOutcome::of_response(status, &headers, now);
+            assert_eq!(outcome, expected, "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn only_an_attempt_that_failed_is_a_failure() {
+        let failure = |outcome| {
+            let failure = Failure::of(outcome, SystemTime::UNIX_EPOCH)?;
+            Some((failure.kind, failure.status))
+        };
+        let response = |status| {
+            failure(AttemptOutcome::Response {
+                status: StatusCode::from_u16(status).unwrap(),
+                retry_after: None,
+            })
+        };
+        assert_eq!(failure(AttemptOutcome::NotTried), None);
+        assert_eq!(response(204), None);
+        for status in [302, 404, 410, 503] {
+            assert_eq!(
+                response(status),
+                Some((FailureKind::Response, Some(status)))
+            );
+        }
+        let timed_out = AttemptOutcome::Failed(FailureKind::TimedOut);
+        assert_eq!(failure(timed_out), Some((FailureKind::TimedOut, None)));
+    }
 
     #[test]
     fn each_status_has_its_class() {

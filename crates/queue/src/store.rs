@@ -45,8 +45,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// [`unconfirmed`]: Self::unconfirmed
     fn confirm(&self, ids: &[EntryId]);
 
-    /// Returns the keys of the entries whose claims may not be done: those that a process stored
-    /// right before it ended.
+    /// Returns the entries whose claims may not be done: a process stored them right before it
+    /// ended.
     ///
     /// An entry whose lease is open is left out: its holder may still withdraw it.
     ///
@@ -124,7 +124,7 @@ pub trait QueueStore: Send + Sync + 'static {
         failure: Failure,
     ) -> impl Future<Output = Result<Changed, QueueError>> + Send;
 
-    /// Returns the state of the entry that holds `key`, if there is one that is not delivered.
+    /// Returns the undelivered entry that holds `key`, if one exists.
     ///
     /// # Errors
     ///
@@ -279,7 +279,7 @@ pub struct Page {
 pub struct QueueStats {
     /// The numbers of each source that has entries, by the name of the source.
     pub sources: Vec<(Box<str>, SourceStats)>,
-    /// The space that the entries use, in bytes.
+    /// The space that the entries use of [`max_bytes`](Self::max_bytes), in bytes.
     pub bytes: u64,
     /// The space that the entries may use, in bytes. `u64::MAX` means that there is no limit.
     pub max_bytes: u64,

@@ -3,14 +3,17 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hookgate_core::UnixTime;
-use hookgate_gate::Reason;
+use hookgate_gate::{FirstAttempt, Outcome, Reason};
 use hookgate_queue::{AttemptOutcome, Failure, FailureKind};
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc2822;
+use http::StatusCode;
 
 use crate::upstream::{ForwardError, UpstreamResponse};
+
+/// The outcome of a gRPC response that is no success: the status that a sender gets in its place.
+pub(crate) const BAD_GATEWAY: AttemptOutcome = AttemptOutcome::Response {
+    status: StatusCode::BAD_GATEWAY,
+    retry_after: None,
+};
 
 /// Returns the outcome of an attempt. `now` is the time of day.
 pub(crate) fn attempt_outcome(
@@ -18,10 +21,10 @@ pub(crate) fn attempt_outcome(
     now: UnixTime,
 ) -> AttemptOutcome {
     match sent {
-        Ok(response) => AttemptOutcome::Response {
-            status: response.status(),
-            retry_after: retry_after(&response.head().headers, now),
-        },
+        Ok(response) => {
+            let headers = &response.head().headers;
+            AttemptOutcome::of_response(response.status(), headers, system_time(now))
+        }
         Err(error) => match error.reason {
             // The limit of this gateway is no fault of the upstream.
             Reason::UpstreamBusy => AttemptOutcome::NotTried,
@@ -32,15 +35,28 @@ pub(crate) fn attempt_outcome(
     }
 }
 
-/// Returns the failure that an attempt with this outcome is, for the queue.
-pub(crate) fn failure_of(outcome: AttemptOutcome, now: UnixTime) -> Failure {
-    let (kind, status) = match outcome {
-        AttemptOutcome::Response { status, .. } => (FailureKind::Response, Some(status.as_u16())),
-        AttemptOutcome::Failed(kind) => (kind, None),
-        AttemptOutcome::NotTried => (FailureKind::Unreachable, None),
+/// Returns when a worker may repeat a direct attempt that ended at the time `at`.
+///
+/// `certainty` is [`Outcome::Unknown`] if the upstream may have processed the delivery.
+pub(crate) fn next_attempt(
+    outcome: AttemptOutcome,
+    certainty: Outcome,
+    at: SystemTime,
+) -> FirstAttempt {
+    let Some(failure) = Failure::of(outcome, at) else {
+        return FirstAttempt::Now;
     };
-    let at = system_time(now);
-    Failure { kind, status, at }
+    match (certainty, outcome) {
+        (Outcome::Unknown, _) => FirstAttempt::AfterLease { failure },
+        (_, AttemptOutcome::Response { retry_after, .. }) => FirstAttempt::AfterFailure {
+            failure,
+            retry_after,
+        },
+        _ => FirstAttempt::AfterFailure {
+            failure,
+            retry_after: None,
+        },
+    }
 }
 
 /// Returns a time of the gate's clock for the queue.
@@ -49,42 +65,34 @@ pub(crate) fn system_time(time: UnixTime) -> SystemTime {
     UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
 }
 
-/// Returns the time after which the upstream wants to be asked again (RFC 9110 §10.2.3): seconds,
-/// or a date.
-fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
-    let seconds = date.unix_timestamp().saturating_sub(now.secs());
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
-    fn retry_after_is_a_number_of_seconds_or_a_date() {
-        let now = UnixTime::from_secs(1_764_000_000);
-        for (text, seconds) in [
-            ("0", Some(0)),
-            ("120", Some(120)),
-            ("86400", Some(86400)),
-            ("Mon, 24 Nov 2025 16:01:00 GMT", Some(60)),
-            ("Mon, 24 Nov 2025 15:00:00 GMT", Some(0)),
-            ("-1", None),
-            ("soon", None),
-            ("99999999999999999999999", None),
-        ] {
-            let value = HeaderValue::from_static(text);
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
-            let expected = seconds.map(Duration::from_secs);
-            assert_eq!(retry_after(&headers, now), expected, "{text}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    fn a_delivery_that_was_not_sent_has_no_failed_attempt() {
+        let next = |outcome, certainty| next_attempt(outcome, certainty, UNIX_EPOCH);
+        let busy = next(AttemptOutcome::NotTried, Outcome::Failed);
+        assert_eq!(busy, FirstAttempt::Now);
+        let failure = |kind, status| Failure {
+            kind,
+            status,
+            at: UNIX_EPOCH,
+        };
+        let timed_out = AttemptOutcome::Failed(FailureKind::TimedOut);
+        let expected = FirstAttempt::AfterLease {
+            failure: failure(FailureKind::TimedOut, None),
+        };
+        assert_eq!(next(timed_out, Outcome::Unknown), expected);
+        let retry_after = Some(Duration::from_secs(9));
+        let unavailable = AttemptOutcome::Response {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after,
+        };
+        let expected = FirstAttempt::AfterFailure {
+            failure: failure(FailureKind::Response, Some(503)),
+            retry_after,
+        };
+        assert_eq!(next(unavailable, Outcome::Failed), expected);
     }
 }

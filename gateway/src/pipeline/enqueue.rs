@@ -12,15 +12,15 @@ use hookgate_gate::{
     Reason, Settlement, Turn,
 };
 use hookgate_queue::{
-    AttemptOutcome, BreakerEvent, BreakerState, Changed, EntryLease, Failure, Order, QueueError,
-    QueueStore, ResponseClass,
+    Changed, DirectAttempt, EntryLease, Failure, FailureKind, Order, QueueError, QueueStore,
+    ResponseClass,
 };
 use http::StatusCode;
 
 use crate::gateway::Gateway;
 use crate::inspector::record::ReplayKeys;
 use crate::pipeline::access_record::AccessRecord;
-use crate::pipeline::attempt::{attempt_outcome, failure_of};
+use crate::pipeline::attempt::{BAD_GATEWAY, attempt_outcome, next_attempt, system_time};
 use crate::pipeline::deliver::send_whole;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::forward::{Outgoing, send_upstream};
@@ -51,10 +51,8 @@ enum Attempt<'u> {
 /// A direct attempt that failed.
 #[derive(Clone, Copy)]
 struct FailedAttempt {
-    failure: Failure,
-    retry_after: Option<Duration>,
-    /// Whether the upstream may have processed the delivery.
-    is_unknown: bool,
+    /// When a worker may send the delivery.
+    next: FirstAttempt,
     reason: Reason,
 }
 
@@ -81,26 +79,27 @@ impl Gateway {
         };
         let policy = route.source.queue();
         let breaker = route.upstream.gate().breaker();
-        let can_attempt = match (policy.mode, policy.order) {
-            (QueueMode::Always | QueueMode::Off, _) => false,
+        let permission = match (policy.mode, policy.order) {
+            (QueueMode::Always | QueueMode::Off, _) => None,
             // An earlier attempt may have stored the delivery, and the queue finds it then.
-            (QueueMode::OnFailure, Order::Any) if claimed.settlement.attempt() > 1 => false,
-            (QueueMode::OnFailure, Order::Any) => breaker.allows_direct(),
-            (QueueMode::OnFailure, Order::Source) => breaker.state() == BreakerState::Closed,
+            (QueueMode::OnFailure, Order::Any) if claimed.settlement.attempt() > 1 => None,
+            (QueueMode::OnFailure, Order::Any) => breaker.direct_attempt(),
+            (QueueMode::OnFailure, Order::Source) => breaker.direct_attempt_if_closed(),
         };
         // The futures of storing are in boxes, so that a direct attempt stays small.
-        match policy.order {
-            _ if !can_attempt => {
+        match (permission, policy.order) {
+            (None, _) => {
                 let first = FirstAttempt::Now;
                 let storing = self.store(queue, downstream, route, claimed, first, record);
                 Box::pin(storing).await;
             }
-            Order::Any => {
-                self.attempt_or_store(queue, downstream, route, claimed, record)
+            (Some(permission), Order::Any) => {
+                self.attempt_or_store(queue, downstream, route, claimed, permission, record)
                     .await;
             }
-            Order::Source => {
-                let attempt = self.attempt_in_order(queue, downstream, route, claimed, record);
+            (Some(permission), Order::Source) => {
+                let attempt =
+                    self.attempt_in_order(queue, downstream, route, claimed, permission, record);
                 Box::pin(attempt).await;
             }
         }
@@ -113,10 +112,12 @@ impl Gateway {
         downstream: &mut Downstream<'_>,
         route: &Route,
         claimed: Claimed,
+        permission: DirectAttempt<'_>,
         record: &mut AccessRecord<'_>,
     ) {
-        let attempt = claimed.settlement.attempt();
-        let attempted = self.attempt(downstream, route, &claimed.verified, attempt, record);
+        let number = claimed.settlement.attempt();
+        let verified = &claimed.verified;
+        let attempted = self.attempt(downstream, route, verified, number, permission, record);
         let failed = match attempted.await {
             Attempt::Answered(response) => {
                 let settlement = claimed.settlement;
@@ -127,20 +128,7 @@ impl Gateway {
             Attempt::Failed(failed) => failed,
         };
         record.direct_attempt_failed(failed.reason);
-        let FailedAttempt {
-            failure,
-            retry_after,
-            is_unknown,
-            ..
-        } = failed;
-        let first = match is_unknown {
-            true => FirstAttempt::AfterLease { failure },
-            false => FirstAttempt::AfterFailure {
-                failure,
-                retry_after,
-            },
-        };
-        let storing = self.store(queue, downstream, route, claimed, first, record);
+        let storing = self.store(queue, downstream, route, claimed, failed.next, record);
         Box::pin(storing).await;
     }
 
@@ -155,6 +143,7 @@ impl Gateway {
         downstream: &mut Downstream<'_>,
         route: &Route,
         claimed: Claimed,
+        permission: DirectAttempt<'_>,
         record: &mut AccessRecord<'_>,
     ) {
         let Claimed {
@@ -175,8 +164,8 @@ impl Gateway {
             }
             Err(refusal) => return self.refuse(downstream, Some(route), refusal, record).await,
         };
-        let attempt = settlement.attempt();
-        let attempted = self.attempt(downstream, route, &verified, attempt, record);
+        let number = settlement.attempt();
+        let attempted = self.attempt(downstream, route, &verified, number, permission, record);
         match attempted.await {
             Attempt::Answered(response) => {
                 let (status, headers) = (response.status(), &response.head().headers);
@@ -223,11 +212,11 @@ impl Gateway {
     /// Removes a delivery from the queue that the upstream has rejected. A crash in between leaves
     /// a dead letter. An error leaves the delivery to the workers.
     async fn withdraw(&self, queue: &Queue, lease: &EntryLease, status: StatusCode) {
-        let outcome = AttemptOutcome::Response {
-            status,
-            retry_after: None,
+        let failure = Failure {
+            kind: FailureKind::Response,
+            status: Some(status.as_u16()),
+            at: system_time(self.now()),
         };
-        let failure = failure_of(outcome, self.now());
         if let Ok(Changed::Yes) = queue.bury(lease, failure).await {
             let _: Result<Changed, QueueError> = queue.delete(lease.id).await;
         }
@@ -242,22 +231,29 @@ impl Gateway {
         settlement: Settlement<Store>,
         failed: FailedAttempt,
     ) {
-        let schedule = route.source.queue().schedule;
+        let source = &route.source;
         let keys: ReplayKeys = settlement.replay_keys().collect();
-        let retention = route.source.retention().saturating_add(schedule.give_up);
+        let retention = source.queued_retention(Duration::ZERO);
         // If this fails, the worker repeats it before the next attempt, and the claim keeps
         // duplicates out until then.
         if self.gate().record_queued(&keys, retention).await.is_ok() {
             queue.confirm(&[lease.id]);
         }
         settlement.settle(Outcome::Unknown).await;
-        let asked = failed.retry_after.unwrap_or_default().min(schedule.max);
-        let wait = match failed.is_unknown {
-            true => route.source.lease(),
-            false => schedule.wait(1).max(asked),
-        };
         // If this fails, the delivery is due when its lease ends.
-        let _: Result<Changed, QueueError> = queue.retry_later(lease, wait, failed.failure).await;
+        let _: Result<Changed, QueueError> = match failed.next {
+            FirstAttempt::Now => queue.put_back(lease, Duration::ZERO).await,
+            FirstAttempt::AfterFailure {
+                failure,
+                retry_after,
+            } => {
+                let wait = source.queue().schedule.wait_after(1, retry_after);
+                queue.retry_later(lease, wait, failure).await
+            }
+            FirstAttempt::AfterLease { failure } => {
+                queue.retry_later(lease, source.lease(), failure).await
+            }
+        };
     }
 
     /// Sends the delivery to its upstream once.
@@ -266,7 +262,8 @@ impl Gateway {
         downstream: &Downstream<'_>,
         route: &'u Route,
         verified: &Verified,
-        attempt: u32,
+        number: u32,
+        permission: DirectAttempt<'_>,
         record: &mut AccessRecord<'_>,
     ) -> Attempt<'u> {
         let outgoing = Outgoing {
@@ -275,48 +272,28 @@ impl Gateway {
             verified: Some(verified),
             client: downstream.address(),
             scheme: downstream.scheme(),
-            attempt,
+            attempt: number,
             is_resent: false,
             queued: None,
         };
         let sent = send_upstream(route, outgoing, record).await;
         let outcome = attempt_outcome(&sent, self.now());
-        if let Some(event) = BreakerEvent::of(outcome) {
-            route.upstream.gate().breaker().record(event);
-        }
-        let failure = failure_of(outcome, self.now());
-        match sent {
+        permission.record(outcome);
+        let (outcome, certainty, reason) = match sent {
             Ok(response) if ResponseClass::of(response.status()) == ResponseClass::Temporary => {
                 response.finish(Reuse::Forbidden);
-                let retry_after = match outcome {
-                    AttemptOutcome::Response { retry_after, .. } => retry_after,
-                    _ => None,
-                };
-                Attempt::Failed(FailedAttempt {
-                    failure,
-                    retry_after,
-                    is_unknown: false,
-                    reason: Reason::UpstreamFailed,
-                })
+                (outcome, Outcome::Failed, Reason::UpstreamFailed)
             }
             // The outcome is at the end of a gRPC response, and this was no gRPC call.
             Ok(response) if response.is_grpc() && route.source.queue().order == Order::Source => {
                 response.finish(Reuse::Forbidden);
-                Attempt::Failed(FailedAttempt {
-                    failure,
-                    retry_after: None,
-                    is_unknown: true,
-                    reason: Reason::UpstreamFailed,
-                })
+                (BAD_GATEWAY, Outcome::Unknown, Reason::UpstreamFailed)
             }
-            Ok(response) => Attempt::Answered(response),
-            Err(error) => Attempt::Failed(FailedAttempt {
-                failure,
-                retry_after: None,
-                is_unknown: error.outcome == Outcome::Unknown,
-                reason: error.reason,
-            }),
-        }
+            Ok(response) => return Attempt::Answered(response),
+            Err(error) => (outcome, error.outcome, error.reason),
+        };
+        let next = next_attempt(outcome, certainty, system_time(self.now()));
+        Attempt::Failed(FailedAttempt { next, reason })
     }
 
     /// Stores the delivery, and acknowledges it.

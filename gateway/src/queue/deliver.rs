@@ -1,23 +1,21 @@
 //! Sends the entries of the queue to their upstreams. The workers call this.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hookgate_core::UnixTime;
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Outcome, Reason, RestoredDelivery, SourceBuilder, restore};
+use hookgate_gate::{Outcome, PrepareError, Reason, RestoreError, RestoredDelivery};
 use hookgate_queue::{
     AttemptOutcome, AttemptResult, Deliver, End, Entry, EntryInfo, LeasedEntry, ResponseClass,
-    RetrySchedule, Target,
+    Target,
 };
-use http::StatusCode;
 use pingora_http::RequestHeader;
 use tokio::time::timeout;
 
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
-use crate::pipeline::attempt::{attempt_outcome, system_time};
+use crate::pipeline::attempt::{BAD_GATEWAY, attempt_outcome, system_time};
 use crate::pipeline::forward::{Outgoing, QueuedFacts, send_upstream};
 use crate::pipeline::respond::{grpc_outcome, read_to_end};
 use crate::pipeline::route::Route;
@@ -31,31 +29,26 @@ const REST_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct QueueDelivery {
     gateway: Arc<Gateway>,
-    /// Limits the log lines about entries that cannot be tried.
-    untried: LogThrottle,
+    /// Limits the log lines about entries that cannot be sent.
+    not_prepared: LogThrottle,
 }
 
 impl QueueDelivery {
     pub(super) fn new(gateway: Arc<Gateway>) -> Self {
         Self {
             gateway,
-            untried: LogThrottle::default(),
+            not_prepared: LogThrottle::default(),
         }
     }
 
     /// Sends an entry to the upstream of its source.
     async fn send(&self, route: &Arc<Route>, entry: &Entry) -> AttemptOutcome {
         let info = &entry.info;
-        let restored = match restore(&route.source, entry) {
+        let preparing = self.gateway.gate().prepare_queued(&route.source, entry);
+        let restored = match preparing.await {
             Ok(restored) => restored,
-            Err(error) => return self.not_tried(info, &error),
+            Err(error) => return self.not_prepared(info, &error),
         };
-        // Duplicates are refused before the first attempt, even after a crash between the two
-        // stores.
-        let recording = self.record_done(info, info.age);
-        if let Err(error) = recording.await {
-            return self.not_tried(info, &error);
-        }
         let mut record = AccessRecord::start(&self.gateway, restored.client);
         record.leased(route, &restored.verified, info);
         let head = request_head(&restored);
@@ -86,30 +79,27 @@ impl QueueDelivery {
         outcome
     }
 
-    /// Records the events of an entry as done, for the retention and the rest of the schedule of
-    /// an entry of this `age`.
-    async fn record_done(
-        &self,
-        info: &EntryInfo,
-        age: Duration,
-    ) -> Result<(), hookgate_replay::StoreError> {
-        let retention = retention(&self.gateway, &info.source);
-        let rest = retention.schedule.give_up.saturating_sub(age);
-        let gate = self.gateway.gate();
-        gate.record_queued(&info.keys, retention.of_done + rest)
-            .await
-    }
-
-    fn not_tried(&self, info: &EntryInfo, error: &(dyn Error + 'static)) -> AttemptOutcome {
-        if self.untried.should_log() {
+    /// Logs why an entry is not sent, and returns the outcome.
+    fn not_prepared(&self, info: &EntryInfo, error: &PrepareError) -> AttemptOutcome {
+        let message = match error {
+            PrepareError::Restore(RestoreError::Damaged) => {
+                "a stored delivery cannot be read; it is a dead letter now"
+            }
+            PrepareError::Restore(_) => {
+                "a stored delivery cannot be read; start the version of hookgate that stored it, \
+                 or drop the entry with `hookgate queue drop ID`"
+            }
+            _ => "a stored delivery cannot be sent now; the gateway tries again",
+        };
+        if self.not_prepared.should_log() {
             tracing::error!(
                 source = &*info.source,
                 queue_id = info.id.0,
                 error = %ErrorChain(error),
-                "a stored delivery cannot be sent now; the gateway tries again"
+                "{message}"
             );
         }
-        AttemptOutcome::NotTried
+        error.outcome()
     }
 }
 
@@ -129,9 +119,18 @@ impl Deliver for QueueDelivery {
     }
 
     async fn ended(&self, entry: &EntryInfo, _end: End) {
-        // Nothing of the schedule is left, so the retention starts now.
-        if let Err(error) = self.record_done(entry, Duration::MAX).await {
-            // The record that was made when the delivery was stored lasts for the retention.
+        let route = self
+            .gateway
+            .running()
+            .routes
+            .of_source(&entry.source)
+            .cloned();
+        // A reload removed the source. The record from before the attempt stays.
+        let Some(route) = route else { return };
+        let retention = route.source.retention();
+        let recording = self.gateway.gate().record_queued(&entry.keys, retention);
+        if let Err(error) = recording.await {
+            // The record from before the attempt lasts for the retention.
             tracing::warn!(
                 source = &*entry.source,
                 queue_id = entry.id.0,
@@ -147,29 +146,6 @@ impl Deliver for QueueDelivery {
 
     fn now(&self) -> SystemTime {
         system_time(self.gateway.now())
-    }
-}
-
-/// How long the events of a source are remembered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Retention {
-    /// The retention after the end of a delivery.
-    pub(super) of_done: Duration,
-    pub(super) schedule: RetrySchedule,
-}
-
-/// Returns the retention of the source `name`. A source that is no longer configured has the
-/// default.
-pub(super) fn retention(gateway: &Gateway, name: &str) -> Retention {
-    match gateway.running().routes.of_source(name) {
-        Some(route) => Retention {
-            of_done: route.source.retention(),
-            schedule: route.source.queue().schedule,
-        },
-        None => Retention {
-            of_done: SourceBuilder::DEFAULT_RETENTION,
-            schedule: RetrySchedule::DEFAULT,
-        },
     }
 }
 
@@ -193,11 +169,7 @@ async fn finish(mut response: UpstreamResponse<'_>, outcome: AttemptOutcome) -> 
         response.finish(Reuse::if_read(end.is_ok()));
         return match is_delivered {
             true => outcome,
-            // The status that a sender gets in place of this response.
-            false => AttemptOutcome::Response {
-                status: StatusCode::BAD_GATEWAY,
-                retry_after: None,
-            },
+            false => BAD_GATEWAY,
         };
     }
     let rest = timeout(REST_TIMEOUT, read_to_end(&mut response, |_| {})).await;

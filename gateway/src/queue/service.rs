@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Queue;
-use super::deliver::{QueueDelivery, retention};
+use super::deliver::QueueDelivery;
 use crate::config::QueueConfig;
 use crate::gateway::Gateway;
 use crate::telemetry::metrics::Metrics;
@@ -69,8 +69,9 @@ impl QueueService {
     /// Returns the error of the queue or of the replay store.
     pub(crate) fn confirm_stored(&self, gateway: &Gateway) -> Result<(), StorageError> {
         let confirming = gateway.gate().confirm_stored(&*self.queue, |entry| {
-            let retention = retention(gateway, &entry.source);
-            retention.of_done + retention.schedule.give_up
+            let running = gateway.running();
+            let route = running.routes.of_source(&entry.source)?;
+            Some(route.source.queued_retention(entry.age))
         });
         let confirmed = self.runtime.block_on(confirming)?;
         if confirmed > 0 {

@@ -1,12 +1,11 @@
 //! Storing a verified delivery in a queue.
 
+use std::error::Error;
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{ReplayKey, Verified};
-use hookgate_queue::{
-    EnqueueError, Enqueued, EntryId, EntryLease, Failure, NewEntry, QueueStore, RetrySchedule,
-};
+use hookgate_queue::{EnqueueError, Enqueued, EntryId, EntryLease, Failure, NewEntry, QueueStore};
 use hookgate_replay::ReplayStore;
 use smallvec::SmallVec;
 
@@ -22,7 +21,7 @@ use crate::source::Source;
 /// When the first attempt of a worker is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstAttempt {
-    /// At once: the delivery was not forwarded.
+    /// At once: the delivery was not sent.
     Now,
     /// After the first wait of the schedule: the delivery was forwarded, and certainly failed.
     AfterFailure {
@@ -68,9 +67,7 @@ impl FirstAttempt {
         match self {
             Self::Now => Duration::ZERO,
             Self::AfterFailure { retry_after, .. } => {
-                let RetrySchedule { max, .. } = source.queue().schedule;
-                let first = source.queue().schedule.wait(1);
-                first.max(retry_after.unwrap_or_default().min(max))
+                source.queue().schedule.wait_after(1, retry_after)
             }
             Self::AfterLease { .. } => source.lease(),
         }
@@ -222,10 +219,9 @@ impl<S: ReplayStore, Q: QueueStore> Storing<'_, S, Q> {
 
     /// Settles the claim of a delivery that the queue did not store.
     async fn fail(&self, error: &EnqueueError, settlement: Settlement<S>) -> Refusal {
-        tracing::error!(
-            source = self.source.name(),
-            error = %ErrorChain(error),
-            "a delivery is refused, because it could not be queued"
+        self.log(
+            error,
+            "a delivery is refused, because it could not be queued",
         );
         let outcome = match (error, self.first) {
             (EnqueueError::Unknown(_), _) | (_, FirstAttempt::AfterLease { .. }) => {
@@ -243,13 +239,24 @@ impl<S: ReplayStore, Q: QueueStore> Storing<'_, S, Q> {
         }
     }
 
+    /// Logs an error. A queue that is full or down fails for every delivery.
+    fn log(&self, error: &(dyn Error + 'static), message: &str) {
+        if let Some(suppressed) = self.gate.state().not_queued.line() {
+            tracing::error!(
+                source = self.source.name(),
+                error = %ErrorChain(error),
+                suppressed,
+                "{message}"
+            );
+        }
+    }
+
     /// Records the events of the entry `id` as done.
     ///
     /// If that fails, the delivery is stored nevertheless, so the sender may stop. A task repeats
     /// the call until the lease ends; the worker repeats it before its first attempt.
     async fn record(&self, id: EntryId, keys: SmallVec<[ReplayKey; 1]>) {
-        let give_up = self.source.queue().schedule.give_up;
-        let retention = self.source.retention().saturating_add(give_up);
+        let retention = self.source.queued_retention(Duration::ZERO);
         if self
             .gate
             .record_stored(keys, retention, self.source.lease())
@@ -273,10 +280,9 @@ impl<S: ReplayStore, Q: QueueStore> Storing<'_, S, Q> {
             // The entry was completed meanwhile. A retry finds its events done.
             Ok(None) => SmallVec::new(),
             Err(error) => {
-                tracing::error!(
-                    source = self.source.name(),
-                    error = %ErrorChain(&error),
-                    "a batch is refused, because the queue could not be read"
+                self.log(
+                    &error,
+                    "a batch is refused, because the queue could not be read",
                 );
                 return Err(Reason::QueueDown.into());
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! Delivery ─▶ Gate::enqueue ─▶ the queue stores it ─▶ its events are done ─▶ Queued::response
 //!                                   │
-//!             a worker leases it ◀──┘──▶ Gate::record_queued ─▶ restore ─▶ the upstream
+//!             a worker leases it ◀──┘──▶ Gate::prepare_queued ─▶ the upstream
 //! ```
 //!
 //! The queue comes first: a delivery is stored before its events are done in the replay store,
@@ -19,11 +19,13 @@
 mod enqueue;
 mod envelope;
 mod policy;
+mod prepare;
 mod queued;
 mod records;
 
 pub use self::enqueue::{FirstAttempt, Turn};
 pub use self::envelope::{QueuedRequest, RestoreError, RestoredDelivery, restore};
 pub use self::policy::{QueueMode, QueuePolicy};
+pub use self::prepare::PrepareError;
 pub use self::queued::Queued;
 pub use self::records::StorageError;

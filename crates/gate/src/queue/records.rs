@@ -8,14 +8,18 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use hookgate_core::ReplayKey;
 use hookgate_core::internal::ErrorChain;
-use hookgate_queue::{EntryInfo, EntryState, QueueError, QueueStore};
+use hookgate_queue::{EntryInfo, EntryState, QueueError, QueueStore, RetrySchedule};
 use hookgate_replay::internal::Backoff;
 use hookgate_replay::{ReplayStore, StoreError};
 use smallvec::SmallVec;
 
 use crate::gate::Gate;
 use crate::overrides::EventForgotten;
-use crate::source::Source;
+use crate::source::{Source, SourceBuilder};
+
+/// How long the events of a stored delivery are recorded if its source is not configured.
+const DEFAULT_RETENTION: Duration =
+    SourceBuilder::DEFAULT_RETENTION.saturating_add(RetrySchedule::DEFAULT.give_up);
 
 /// Error of a call that needs the queue and the replay store.
 #[derive(Debug)]
@@ -30,8 +34,8 @@ pub enum StorageError {
 impl<S: ReplayStore> Gate<S> {
     /// Records the events of a queued delivery as done for at least `retention`.
     ///
-    /// A worker calls this before the first attempt of an entry, and when an entry has ended: its
-    /// retention starts then. The entry is completed after that.
+    /// A worker calls this when an entry has ended: its retention starts then. The entry is
+    /// completed after that. [`prepare_queued`](Self::prepare_queued) calls it before an attempt.
     ///
     /// # Errors
     ///
@@ -96,7 +100,8 @@ impl<S: ReplayStore> Gate<S> {
     /// confirms their entries. Returns the number of entries.
     ///
     /// Call this at the start, before the first delivery is accepted. `retention` returns how long
-    /// the events of an entry are recorded.
+    /// the events of an entry are recorded ([`Source::queued_retention`]). It returns `None` for a
+    /// source that is no longer configured. The defaults of a source apply then.
     ///
     /// # Errors
     ///
@@ -105,7 +110,7 @@ impl<S: ReplayStore> Gate<S> {
     pub async fn confirm_stored<Q: QueueStore>(
         &self,
         queue: &Q,
-        retention: impl Fn(&EntryInfo) -> Duration + Send,
+        retention: impl Fn(&EntryInfo) -> Option<Duration> + Send,
     ) -> Result<usize, StorageError> {
         /// The number of entries that are recorded at the same time. A store writes simultaneous
         /// calls together.
@@ -113,7 +118,7 @@ impl<S: ReplayStore> Gate<S> {
         let entries = queue.unconfirmed().await.map_err(StorageError::Queue)?;
         let count = entries.len();
         let record = |entry: EntryInfo| {
-            let retention = retention(&entry);
+            let retention = retention(&entry).unwrap_or(DEFAULT_RETENTION);
             async move {
                 self.record_queued(&entry.keys, retention).await?;
                 Ok(entry.id)

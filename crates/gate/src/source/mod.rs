@@ -156,6 +156,14 @@ impl Source {
         self.policy.queue
     }
 
+    /// Returns how long the events of a stored delivery of this `age` are remembered: for the
+    /// rest of its schedule, and then for the [retention](Self::retention).
+    #[cfg(feature = "queue")]
+    pub fn queued_retention(&self, age: Duration) -> Duration {
+        let rest = self.policy.queue.schedule.give_up.saturating_sub(age);
+        self.policy.retention.saturating_add(rest)
+    }
+
     /// Returns how long a delivery waits for another delivery of its event.
     pub fn duplicate_wait(&self) -> Duration {
         match self.policy.mode {

@@ -1,13 +1,15 @@
-//! Failures and crashes at each step of storing: no event is lost, and no sender is told that an
-//! event is stored if it is not.
+//! Failures and crashes at each step of storing: no event is lost, and no sender gets success for
+//! an event that is not stored.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hookgate_gate::{Admission, FirstAttempt, Reason};
 use hookgate_queue::FailureKind;
 use tokio::time::{advance, timeout};
 
-use crate::support::{Fixture, QueueFault, StoreFault, failure};
+use crate::support::{ErrorCount, Fixture, QueueFault, StoreFault, failure};
 
 const BODY: &str = r#"{"id":"evt_1","event":"task.succeeded"}"#;
 
@@ -121,4 +123,24 @@ async fn a_sender_that_hangs_up_while_its_delivery_is_stored_loses_nothing() {
     advance(fixture.source.lease()).await;
     fixture.store(BODY).await;
     assert_eq!(fixture.entries().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_does_not_flood_the_log() {
+    let lines = Arc::new(AtomicUsize::new(0));
+    let _guard = tracing::subscriber::set_default(ErrorCount(Arc::clone(&lines)));
+    let fixture = Fixture::new();
+    let refuse = async || {
+        *fixture.queue.fault.lock().unwrap() = Some(QueueFault::Full);
+        let claimed = fixture.claim(BODY).await;
+        let refused = fixture.enqueue(claimed, FirstAttempt::Now).await;
+        assert_eq!(refused.unwrap_err().reason(), Reason::QueueFull);
+    };
+    for _ in 0..50 {
+        refuse().await;
+    }
+    assert_eq!(lines.load(Ordering::Relaxed), 1);
+    advance(Duration::from_secs(10)).await;
+    refuse().await;
+    assert_eq!(lines.load(Ordering::Relaxed), 2);
 }

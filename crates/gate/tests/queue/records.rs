@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use hookgate_gate::{Admission, EventForgotten, StorageError};
-use hookgate_queue::{Changed, EntryState, FailureKind, LeaseRequest, Order, QueueStore};
+use hookgate_gate::{Admission, EventForgotten, QueuePolicy, SourceBuilder, StorageError};
+use hookgate_queue::{
+    Changed, EntryState, FailureKind, LeaseRequest, Order, QueueStore, RetrySchedule,
+};
 use tokio::time::advance;
 
 use crate::support::{Fixture, StoreFault, failure};
@@ -47,7 +49,11 @@ async fn a_start_records_the_events_of_a_crash() {
     fixture.store(OTHER).await;
     assert_eq!(fixture.unconfirmed().await, 1);
     let retention = fixture.source.retention();
-    let confirm = || fixture.gate.confirm_stored(&fixture.queue, |_| retention);
+    let confirm = || {
+        fixture
+            .gate
+            .confirm_stored(&fixture.queue, |_| Some(retention))
+    };
     *fixture.gate.store().fault.lock().unwrap() = Some(StoreFault::Fails);
     let failed = confirm().await;
     assert!(matches!(failed, Err(StorageError::Store(_))), "{failed:?}");
@@ -56,6 +62,44 @@ async fn a_start_records_the_events_of_a_crash() {
     assert_eq!(fixture.unconfirmed().await, 0);
     assert!(is_duplicate(&fixture, BODY).await);
     assert_eq!(confirm().await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_of_a_removed_source_are_recorded_for_the_default_retention() {
+    let fixture = Fixture::new();
+    *fixture.gate.store().fault.lock().unwrap() = Some(StoreFault::Panics);
+    fixture.store(BODY).await;
+    let confirmed = fixture.gate.confirm_stored(&fixture.queue, |_| None).await;
+    assert_eq!(confirmed.unwrap(), 1);
+    let default = SourceBuilder::DEFAULT_RETENTION + RetrySchedule::DEFAULT.give_up;
+    advance(default - Duration::from_secs(1)).await;
+    assert!(is_duplicate(&fixture, BODY).await);
+    advance(Duration::from_secs(2)).await;
+    assert!(!is_duplicate(&fixture, BODY).await);
+}
+
+#[test]
+fn a_stored_event_is_remembered_for_the_rest_of_its_schedule_and_the_retention() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let with_give_up = |give_up| {
+        let schedule = RetrySchedule {
+            give_up,
+            ..RetrySchedule::DEFAULT
+        };
+        let policy = QueuePolicy {
+            schedule,
+            ..QueuePolicy::default()
+        };
+        let adjust = |source: SourceBuilder| source.queue(policy).retention(hours(72));
+        Fixture::with("beatapi", adjust).source
+    };
+    let source = with_give_up(hours(24));
+    assert_eq!(source.retention(), hours(72));
+    for (age, retention) in [(0, 96), (10, 86), (24, 72), (1_000, 72)] {
+        assert_eq!(source.queued_retention(hours(age)), hours(retention));
+    }
+    let source = with_give_up(Duration::MAX);
+    assert_eq!(source.queued_retention(Duration::ZERO), Duration::MAX);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use hookgate_core::{ReplayScope, Verified};
 use hookgate_gate::{RestoreError, restore};
-use hookgate_queue::{Entry, QueueStore};
+use hookgate_queue::{AttemptOutcome, Entry, FailureKind, QueueStore};
 use http::HeaderValue;
 
-use crate::support::Fixture;
+use crate::support::{Fixture, StoreFault};
 
 fn facts(verified: &Verified) -> impl PartialEq + std::fmt::Debug {
     let scope = ReplayScope::new(&["a"]);
@@ -100,6 +100,29 @@ async fn stored_bytes_that_are_no_delivery_are_an_error() {
     entry.envelope = Bytes::from(newer);
     let restored = restore(&fixture.source, &entry);
     assert_eq!(restored.unwrap_err(), RestoreError::NewerFormat(2));
+}
+
+/// A damaged entry would be tried for ever, and hold up the others of an ordered source.
+#[tokio::test(start_paused = true)]
+async fn a_worker_gives_up_a_damaged_entry_and_keeps_one_of_a_newer_version() {
+    let fixture = Fixture::new();
+    let body = r#"{"id":"evt_1","event":"task.succeeded"}"#;
+    let (_, mut entry) = entry_of(&fixture, body).await;
+    let whole = entry.envelope.clone();
+    let prepare = async |entry: &Entry| {
+        let prepared = fixture.gate.prepare_queued(&fixture.source, entry).await;
+        prepared.map(drop).map_err(|error| error.outcome())
+    };
+    assert_eq!(prepare(&entry).await, Ok(()));
+    *fixture.gate.store().fault.lock().unwrap() = Some(StoreFault::Fails);
+    assert_eq!(prepare(&entry).await, Err(AttemptOutcome::NotTried));
+    entry.envelope = whole.slice(..10);
+    let damaged = AttemptOutcome::Failed(FailureKind::Damaged);
+    assert_eq!(prepare(&entry).await, Err(damaged));
+    let mut newer = whole.to_vec();
+    newer[0] += 1;
+    entry.envelope = Bytes::from(newer);
+    assert_eq!(prepare(&entry).await, Err(AttemptOutcome::NotTried));
 }
 
 /// The format of entries that earlier versions have stored. Another format needs another number.

@@ -63,8 +63,7 @@ async fn the_first_attempt_of_a_worker_follows_the_direct_attempt() {
     };
     for (first, due, attempts) in [
         (FirstAttempt::Now, 0, 0),
-        (after(None), 7, 1),
-        (after(Some(3)), 7, 1),
+        (after(Some(8)), 8, 1),
         (after(Some(50)), 50, 1),
         (after(Some(5_000)), 100, 1),
         (FirstAttempt::AfterLease { failure }, 30, 1),
@@ -75,12 +74,36 @@ async fn the_first_attempt_of_a_worker_follows_the_direct_attempt() {
         let claimed = fixture.claim(BODY).await;
         let queued = fixture.enqueue(claimed, first).await.unwrap();
         let entry = fixture.queue.entry(queued.id()).await.unwrap().unwrap();
-        let due = Duration::from_secs(due);
-        assert_eq!(entry.info.due_in, Some(due), "{first:?}");
+        let due_in = entry.info.due_in.unwrap();
+        match due {
+            // The schedule has jitter, which `Retry-After` exceeds or not.
+            8 => assert!((8_000..=8_400).contains(&due_in.as_millis()), "{due_in:?}"),
+            _ => assert_eq!(due_in, Duration::from_secs(due), "{first:?}"),
+        }
         assert_eq!(entry.info.attempts, attempts, "{first:?}");
         let has_failed = first != FirstAttempt::Now;
         assert_eq!(entry.info.last_failure.is_some(), has_failed, "{first:?}");
     }
+}
+
+/// Without jitter, all deliveries that failed together would be sent together again.
+#[tokio::test(start_paused = true)]
+async fn the_first_wait_has_jitter() {
+    let fixture = Fixture::new();
+    let first = FirstAttempt::AfterFailure {
+        failure: failure(FailureKind::Unreachable),
+        retry_after: None,
+    };
+    let mut waits = Vec::new();
+    for number in 0..20 {
+        let body = format!(r#"{{"id":"evt_{number}","event":"task.succeeded"}}"#);
+        let claimed = fixture.claim(&body).await;
+        let queued = fixture.enqueue(claimed, first).await.unwrap();
+        let entry = fixture.queue.entry(queued.id()).await.unwrap().unwrap();
+        waits.push(entry.info.due_in.unwrap().as_millis());
+    }
+    assert!(waits.iter().all(|wait| (4_000..=6_000).contains(wait)));
+    assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
 }
 
 /// A lease that ended unsettled counts as an attempt.

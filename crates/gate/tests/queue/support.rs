@@ -1,6 +1,7 @@
 //! A source with a queue and a replay store, which fail as a test plans.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,8 @@ use hookgate_replay::{
     Claim, ClaimOptions, Forgotten, Lease, MemoryStore, ReplayStore, Settled, StoreError,
 };
 use http::Request;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// The steps of a test that the queue and the store took, in their order.
 pub(crate) type Steps = Arc<Mutex<Vec<&'static str>>>;
@@ -368,4 +371,29 @@ pub(crate) fn failure(kind: FailureKind) -> Failure {
         status: None,
         at: SystemTime::UNIX_EPOCH,
     }
+}
+
+/// Counts the errors that a thread logs.
+pub(crate) struct ErrorCount(pub(crate) Arc<AtomicUsize>);
+
+impl Subscriber for ErrorCount {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::ERROR
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }

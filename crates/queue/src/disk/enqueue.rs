@@ -149,8 +149,10 @@ impl Table<'_> {
         }
         while self.state.usage.bytes + size > max {
             // The source with the most copies loses one.
-            let sources = self.state.usage.sources();
-            let copies = sources.map(|(id, usage)| (usage.entries[3], id)).max();
+            let usage = &self.state.usage;
+            let sources = usage.sources();
+            let copies = sources.map(|(id, _)| (usage.entries(id, state::DELIVERED), id));
+            let copies = copies.max();
             let deleted = match copies {
                 Some((1.., source)) => self.delete_oldest_copy(source)?,
                 _ => false,

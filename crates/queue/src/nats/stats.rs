@@ -57,8 +57,8 @@ impl NatsQueue {
                 .into_iter()
                 .map(|(name, s)| (name.into(), s))
                 .collect(),
-            bytes: work.state.bytes + dead.state.bytes,
-            // A stream without a limit has -1.
+            // The limit is that of the work stream. A stream without a limit has -1.
+            bytes: work.state.bytes,
             max_bytes: u64::try_from(work.config.max_bytes).unwrap_or(u64::MAX),
         })
     }

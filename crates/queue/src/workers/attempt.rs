@@ -16,6 +16,7 @@ use crate::breaker::{Breaker, BreakerEvent};
 use crate::entry::{FailureKind, LeasedEntry};
 use crate::error::QueueError;
 use crate::outcome::AttemptOutcome;
+use crate::schedule::random;
 use crate::store::{Changed, QueueStore};
 
 /// An attempt to send a leased entry.
@@ -106,7 +107,7 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
             Ok(Err(_)) => {
                 tracing::error!(
                     source = &*self.target.source,
-                    entry = %self.leased.lease.id,
+                    queue_id = self.leased.lease.id.0,
                     "sending a queued delivery panicked"
                 );
                 None
@@ -141,7 +142,7 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
         if AssertUnwindSafe(ended).catch_unwind().await.is_err() {
             tracing::error!(
                 source = &*self.target.source,
-                entry = %self.leased.lease.id,
+                queue_id = self.leased.lease.id.0,
                 "recording the end of a queued delivery panicked"
             );
         }
@@ -156,7 +157,7 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
                 Ok(Changed::No) => {
                     // Or an earlier call has applied without an answer.
                     tracing::debug!(
-                        entry = %self.leased.lease.id,
+                        queue_id = self.leased.lease.id.0,
                         "another worker or the operator has changed the entry"
                     );
                     return Ok(());
@@ -190,10 +191,4 @@ impl<Q: QueueStore, D: Deliver> Attempt<Q, D> {
             Verdict::PutBack => self.queue.put_back(lease, self.not_tried_wait).await,
         }
     }
-}
-
-/// Returns a random number between 0 and 1.
-fn random() -> f64 {
-    // Without random numbers, the waits have no jitter.
-    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -39,7 +39,6 @@ const MIN_INTERVAL_UNKNOWN: Duration = Duration::from_millis(100);
 pub(super) struct Dispatcher<Q, D> {
     queue: Arc<Q>,
     deliver: Arc<D>,
-    wake: Arc<Notify>,
     /// The workers stop when the sender is dropped.
     stop: watch::Receiver<()>,
     errors: Arc<ErrorLog>,
@@ -62,16 +61,10 @@ enum Progress {
 }
 
 impl<Q: QueueStore, D: Deliver> Dispatcher<Q, D> {
-    pub(super) fn new(
-        queue: Arc<Q>,
-        deliver: Arc<D>,
-        wake: Arc<Notify>,
-        stop: watch::Receiver<()>,
-    ) -> Self {
+    pub(super) fn new(queue: Arc<Q>, deliver: Arc<D>, stop: watch::Receiver<()>) -> Self {
         Self {
             queue,
             deliver,
-            wake,
             stop,
             errors: Arc::default(),
             attempts: JoinSet::new(),
@@ -115,7 +108,6 @@ impl<Q: QueueStore, D: Deliver> Dispatcher<Q, D> {
             tokio::select! {
                 biased;
                 _ = self.stop.changed() => return,
-                () = self.wake.notified() => self.look_at = Instant::now(),
                 () = changed.as_mut() => {
                     changed.set(queue.changed());
                     self.look_soon();

@@ -11,7 +11,7 @@ mod verdict;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::dispatcher::Dispatcher;
@@ -24,8 +24,7 @@ use crate::store::QueueStore;
 pub trait Deliver: Send + Sync + 'static {
     /// Returns the sources that the workers serve now. The entries of other sources wait.
     ///
-    /// The workers call this often. A change takes effect within a second, or at once after
-    /// [`Workers::wake`].
+    /// The workers call this often. A change takes effect within a second.
     fn targets(&self) -> Arc<[Target]>;
 
     /// Sends an entry to its upstream once.
@@ -99,7 +98,6 @@ impl AttemptResult {
 pub struct Workers {
     /// The workers stop when this is dropped.
     running: watch::Sender<()>,
-    wake: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -111,14 +109,9 @@ impl Workers {
     /// Panics outside of a tokio runtime.
     pub fn start<Q: QueueStore, D: Deliver>(queue: Arc<Q>, deliver: Arc<D>) -> Self {
         let (running, stop) = watch::channel(());
-        let wake = Arc::new(Notify::new());
-        let dispatcher = Dispatcher::new(queue, deliver, Arc::clone(&wake), stop);
+        let dispatcher = Dispatcher::new(queue, deliver, stop);
         let task = tokio::spawn(dispatcher.run());
-        Self {
-            running,
-            wake,
-            task,
-        }
+        Self { running, task }
     }
 
     /// Leases no further entry, and waits for the attempts in flight.
@@ -126,10 +119,5 @@ impl Workers {
         drop(self.running);
         // The error means that the runtime is shutting down.
         let _ = self.task.await;
-    }
-
-    /// Makes the workers look for entries and targets now.
-    pub fn wake(&self) {
-        self.wake.notify_one();
     }
 }

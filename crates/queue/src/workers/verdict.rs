@@ -33,33 +33,35 @@ pub(super) fn decide(
     now: SystemTime,
     random: f64,
 ) -> Verdict {
-    let (kind, status, retry_after) = match outcome {
-        AttemptOutcome::NotTried => return Verdict::PutBack,
-        AttemptOutcome::Failed(kind) => (kind, None, None),
+    let Some(failure) = Failure::of(outcome, now) else {
+        return match outcome {
+            AttemptOutcome::NotTried => Verdict::PutBack,
+            _ => Verdict::Complete,
+        };
+    };
+    let attempts = info.attempts.saturating_sub(info.earlier_attempts).max(1);
+    let (is_last, retry_after) = match outcome {
         AttemptOutcome::Response {
             status,
             retry_after,
-        } => (FailureKind::Response, Some(status), retry_after),
-    };
-    let failure = Failure {
-        kind,
-        status: status.map(|status| status.as_u16()),
-        at: now,
-    };
-    let attempts = info.attempts.saturating_sub(info.earlier_attempts).max(1);
-    let is_last = match status.map(ResponseClass::of) {
-        Some(ResponseClass::Delivered) => return Verdict::Complete,
-        Some(ResponseClass::Gone) => true,
-        Some(ResponseClass::Rejected) => {
-            attempts >= MAX_REJECTED_ATTEMPTS && !was_temporary(info.last_failure)
+        } => {
+            let is_last = match ResponseClass::of(status) {
+                ResponseClass::Gone => true,
+                ResponseClass::Rejected => {
+                    attempts >= MAX_REJECTED_ATTEMPTS && !was_temporary(info.last_failure)
+                }
+                ResponseClass::Temporary | ResponseClass::Delivered => false,
+            };
+            (is_last, retry_after)
         }
-        Some(ResponseClass::Temporary) | None => false,
+        // No later attempt restores the delivery.
+        AttemptOutcome::Failed(FailureKind::Damaged) => (true, None),
+        AttemptOutcome::Failed(_) | AttemptOutcome::NotTried => (false, None),
     };
     if is_last || age >= schedule.give_up {
         return Verdict::Bury(failure);
     }
-    let wait = schedule.wait_with_jitter(attempts, random);
-    let wait = wait.max(retry_after.unwrap_or_default()).min(schedule.max);
+    let wait = schedule.wait_with(attempts, retry_after, random);
     Verdict::Retry { wait, failure }
 }
 
@@ -165,10 +167,11 @@ mod tests {
         }
         for kind in FailureKind::ALL {
             let outcome = AttemptOutcome::Failed(kind);
-            assert_eq!(
-                summary(after(outcome, &info(2, None), 0)),
-                "retry after 20 s"
-            );
+            let expected = match kind {
+                FailureKind::Damaged => "dead",
+                _ => "retry after 20 s",
+            };
+            assert_eq!(summary(after(outcome, &info(2, None), 0)), expected);
         }
         assert_eq!(summary(after(response(410), &info(1, None), 0)), "dead");
         assert_eq!(

@@ -57,6 +57,18 @@ async fn an_event_is_stored_once_while_it_waits_is_in_flight_or_is_dead() {
 }
 
 #[tokio::test]
+async fn dead_letters_do_not_use_the_space_of_entries_that_wait() {
+    let server = Server::start("");
+    let queue = connect(&server.url()).await;
+    stored(&queue, entry(1)).await;
+    assert!(queue.stats().await.unwrap().bytes > 0);
+    let leased = lease_one(&queue).await;
+    queue.bury(&leased.lease, failure()).await.unwrap();
+    let stats = queue.stats().await.unwrap();
+    assert_eq!((stats.bytes, stats.sources[0].1.dead), (0, 1));
+}
+
+#[tokio::test]
 async fn each_key_of_a_batch_leads_to_its_entry() {
     let server = Server::start("");
     let queue = connect(&server.url()).await;

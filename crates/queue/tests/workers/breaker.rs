@@ -3,18 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_queue::{Breaker, BreakerEvent, BreakerState, FailureKind, UpstreamGate, Workers};
+use hookgate_queue::{
+    AttemptOutcome, Breaker, BreakerEvent, BreakerState, DirectAttempt, FailureKind, UpstreamGate,
+    Workers,
+};
+use http::StatusCode;
 use tokio::time::{advance, sleep};
 
 use super::upstream::{Answer, Upstream, beside, target};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+const FAILED: AttemptOutcome = AttemptOutcome::Failed(FailureKind::Unreachable);
+
+const ACCEPTED: AttemptOutcome = AttemptOutcome::Response {
+    status: StatusCode::OK,
+    retry_after: None,
+};
+
 fn open_breaker() -> Breaker {
     let breaker = Breaker::new();
     for _ in 0..5 {
-        assert!(breaker.allows_direct());
-        breaker.record(BreakerEvent::Failure);
+        breaker.direct_attempt().unwrap().record(FAILED);
     }
     assert_eq!(breaker.state(), BreakerState::Open);
     breaker
@@ -31,11 +41,10 @@ async fn five_failures_in_a_row_open_the_breaker() {
         breaker.record(BreakerEvent::Success);
     }
     for _ in 0..5 {
-        assert!(breaker.allows_direct());
-        breaker.record(BreakerEvent::Failure);
+        breaker.direct_attempt().unwrap().record(FAILED);
     }
     assert_eq!(breaker.state(), BreakerState::Open);
-    assert!(!breaker.allows_direct());
+    assert!(breaker.direct_attempt().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,33 +53,31 @@ async fn one_direct_delivery_probes_after_each_pause() {
     // Workers have one more second to probe first.
     for pause in [1, 2, 4, 8, 16, 30, 30] {
         advance(pause * SECOND + SECOND - Duration::from_millis(1)).await;
-        assert!(!breaker.allows_direct(), "{pause} s");
+        assert!(breaker.direct_attempt().is_none(), "{pause} s");
         advance(Duration::from_millis(1)).await;
-        assert!(breaker.allows_direct(), "{pause} s");
+        let probe = breaker.direct_attempt().unwrap();
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        assert!(!breaker.allows_direct(), "a second one");
-        breaker.record(BreakerEvent::Failure);
+        assert!(breaker.direct_attempt().is_none(), "a second one");
+        probe.record(FAILED);
         assert_eq!(breaker.state(), BreakerState::Open);
     }
     advance(31 * SECOND).await;
-    assert!(breaker.allows_direct());
-    breaker.record(BreakerEvent::Success);
+    breaker.direct_attempt().unwrap().record(ACCEPTED);
     assert_eq!(breaker.state(), BreakerState::Closed);
-    assert!(breaker.allows_direct());
+    assert!(breaker.direct_attempt().is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_pause_is_short_again_after_a_success() {
     let breaker = open_breaker();
     advance(2 * SECOND).await;
-    assert!(breaker.allows_direct());
-    breaker.record(BreakerEvent::Failure);
+    breaker.direct_attempt().unwrap().record(FAILED);
     breaker.record(BreakerEvent::Success);
     for _ in 0..5 {
         breaker.record(BreakerEvent::Failure);
     }
     advance(2 * SECOND).await;
-    assert!(breaker.allows_direct());
+    assert!(breaker.direct_attempt().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,18 +87,46 @@ async fn attempts_from_before_the_opening_do_not_lengthen_the_pause() {
         breaker.record(BreakerEvent::Failure);
     }
     advance(2 * SECOND).await;
-    assert!(breaker.allows_direct());
+    assert!(breaker.direct_attempt().is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_without_a_result_is_followed_by_another() {
     let breaker = open_breaker();
     advance(2 * SECOND).await;
-    assert!(breaker.allows_direct());
+    let _probe = breaker.direct_attempt().unwrap();
     advance(29 * SECOND).await;
-    assert!(!breaker.allows_direct());
+    assert!(breaker.direct_attempt().is_none());
     advance(SECOND).await;
-    assert!(breaker.allows_direct());
+    assert!(breaker.direct_attempt().is_some());
+}
+
+/// The limit of connections of the gateway is no result, and a sender can hang up.
+#[tokio::test(start_paused = true)]
+async fn a_direct_probe_that_was_not_sent_is_followed_by_another_after_a_pause() {
+    let not_sent: [fn(DirectAttempt<'_>); 2] = [
+        |probe| probe.record(AttemptOutcome::NotTried),
+        |probe| drop(probe),
+    ];
+    for end in not_sent {
+        let breaker = open_breaker();
+        advance(2 * SECOND).await;
+        end(breaker.direct_attempt().unwrap());
+        assert_eq!(breaker.state(), BreakerState::Open);
+        assert!(breaker.direct_attempt().is_none());
+        advance(2 * SECOND).await;
+        assert!(breaker.direct_attempt().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_direct_delivery_in_order_never_probes() {
+    let breaker = Breaker::new();
+    assert!(breaker.direct_attempt_if_closed().is_some());
+    let breaker = open_breaker();
+    advance(2 * SECOND).await;
+    assert!(breaker.direct_attempt_if_closed().is_none());
+    assert!(breaker.direct_attempt().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,13 +203,13 @@ async fn a_direct_delivery_probes_if_nothing_waits() {
     let upstream = Upstream::new([github]);
     let workers = open_by_direct_attempts(&gate, &upstream);
     sleep(10 * SECOND).await;
-    assert!(gate.breaker().allows_direct());
-    assert!(!gate.breaker().allows_direct());
+    let probe = gate.breaker().direct_attempt().unwrap();
+    assert!(gate.breaker().direct_attempt().is_none());
     // While the direct delivery probes, the workers wait.
     upstream.store("github", 0..10).await;
     sleep(2 * SECOND).await;
     assert_eq!(upstream.sent().len(), 0);
-    gate.breaker().record(BreakerEvent::Success);
+    probe.record(ACCEPTED);
     sleep(SECOND).await;
     assert_eq!(upstream.sent().len(), 10);
     workers.stop().await;
@@ -190,7 +225,7 @@ async fn a_waiting_delivery_probes_before_a_direct_one() {
     sleep(SECOND + Duration::from_millis(100)).await;
     assert_eq!(upstream.sent().len(), 1);
     assert_eq!(gate.breaker().state(), BreakerState::HalfOpen);
-    assert!(!gate.breaker().allows_direct());
+    assert!(gate.breaker().direct_attempt().is_none());
     sleep(SECOND).await;
     assert_eq!(gate.breaker().state(), BreakerState::Closed);
     workers.stop().await;

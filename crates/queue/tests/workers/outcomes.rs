@@ -1,8 +1,11 @@
 //! The consequences of each outcome of an attempt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_queue::{AttemptResult, End, EntryState, FailureKind, RetrySchedule};
+use hookgate_queue::{
+    AttemptResult, BreakerState, End, EntryState, FailureKind, Order, RetrySchedule, Target,
+};
 use tokio::time::sleep;
 
 use super::upstream::{Answer, LEASE, SCHEDULE, Upstream, assert_between, target};
@@ -23,7 +26,10 @@ async fn an_accepted_delivery_is_done_after_its_event() {
 #[tokio::test(start_paused = true)]
 async fn a_temporary_failure_is_retried_by_the_schedule_with_jitter() {
     let failures = [300, 307, 408, 425, 429, 500, 502, 503, 599].map(Answer::Status);
-    let no_response = FailureKind::ALL.map(Answer::Failed);
+    let no_response = FailureKind::ALL
+        .into_iter()
+        .filter(|kind| *kind != FailureKind::Damaged)
+        .map(Answer::Failed);
     for failure in failures.into_iter().chain(no_response) {
         let upstream = Upstream::new([target("github", 8)]);
         let workers = upstream.start_workers();
@@ -40,6 +46,28 @@ async fn a_temporary_failure_is_retried_by_the_schedule_with_jitter() {
         let attempts: Vec<_> = upstream.sent().iter().map(|sent| sent.attempt).collect();
         assert_eq!(attempts, [1, 2, 3, 4, 5]);
     }
+}
+
+/// A damaged delivery neither opens the breaker nor holds up the deliveries behind it.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_delivery_is_a_dead_letter_at_once() {
+    let github = Target {
+        order: Order::Source,
+        ..target("github", 8)
+    };
+    let gate = Arc::clone(&github.upstream);
+    let upstream = Upstream::new([github]);
+    let workers = upstream.start_workers();
+    for number in 1..=6 {
+        upstream.answer(number, [Answer::Failed(FailureKind::Damaged)]);
+    }
+    upstream.store("github", 1..=7).await;
+    sleep(Duration::from_secs(1)).await;
+    workers.stop().await;
+    let dead = (1..=6).map(|number| (number, EntryState::Dead));
+    assert_eq!(upstream.left().await, dead.collect::<Vec<_>>());
+    assert_eq!(gate.breaker().state(), BreakerState::Closed);
+    assert_eq!(upstream.ended().len(), 7);
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,7 +89,7 @@ impl<Q: QueueStore, V: ListSources, S: ReplayStore, R> QueuedLayer<Q, V, S, R> {
     {
         let (gate, resolver) = self.layer.gate_and_resolver();
         let caller = Caller::new(gate, resolver, service, self.concurrency);
-        let retention = |entry: &_| caller.stored_retention(entry);
+        let retention = |entry: &_| caller.queued_retention(entry);
         caller
             .gate()
             .confirm_stored(&*self.queue, retention)

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Gate, RestoredDelivery, Source, SourceBuilder, restore};
+use hookgate_gate::{Gate, PrepareError, RestoredDelivery, Source};
+use hookgate_queue::internal::LogThrottle;
 use hookgate_queue::{
-    AttemptOutcome, Deliver, End, EntryInfo, FailureKind, LeasedEntry, QueueStore, RetrySchedule,
-    Target, UpstreamGate, Workers,
+    AttemptOutcome, Deliver, End, EntryInfo, FailureKind, LeasedEntry, QueueStore, Target,
+    UpstreamGate, Workers,
 };
 use hookgate_replay::ReplayStore;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -48,6 +48,8 @@ pub(super) struct Caller<V, S, I> {
     resolver: Arc<V>,
     service: I,
     upstream: Arc<UpstreamGate>,
+    /// Limits the log lines about entries that cannot be sent.
+    not_prepared: LogThrottle,
 }
 
 impl<V: ListSources, S: ReplayStore, I> Caller<V, S, I> {
@@ -57,6 +59,7 @@ impl<V: ListSources, S: ReplayStore, I> Caller<V, S, I> {
             resolver,
             service,
             upstream: Arc::new(UpstreamGate::new(concurrency)),
+            not_prepared: LogThrottle::default(),
         }
     }
 
@@ -72,18 +75,24 @@ impl<V: ListSources, S: ReplayStore, I> Caller<V, S, I> {
         })
     }
 
-    /// Returns how long the events of an entry that waits are recorded. A source that is no longer
-    /// there has the default.
-    pub(super) fn stored_retention(&self, entry: &EntryInfo) -> Duration {
-        let default = SourceBuilder::DEFAULT_RETENTION + RetrySchedule::DEFAULT.give_up;
-        let source = self.source(entry);
-        source.map_or(default, |source| stored_retention(&source))
+    /// Returns how long the events of an entry that waits are recorded.
+    pub(super) fn queued_retention(&self, entry: &EntryInfo) -> Option<Duration> {
+        Some(self.source(entry)?.queued_retention(entry.age))
     }
-}
 
-fn stored_retention(source: &Source) -> Duration {
-    let give_up = source.queue().schedule.give_up;
-    source.retention().saturating_add(give_up)
+    /// Logs why an entry is not sent, and returns the outcome.
+    fn not_prepared(&self, entry: &EntryInfo, error: &PrepareError) -> AttemptOutcome {
+        if let Some(suppressed) = self.not_prepared.line() {
+            tracing::error!(
+                source = &*entry.source,
+                queue_id = entry.id.0,
+                error = %ErrorChain(error),
+                suppressed,
+                "a queued delivery cannot be sent"
+            );
+        }
+        error.outcome()
+    }
 }
 
 impl<V, S, I, B> Deliver for Caller<V, S, I>
@@ -115,19 +124,10 @@ where
         let Some(source) = self.source(&entry.info) else {
             return AttemptOutcome::NotTried;
         };
-        let restored = match restore(&source, entry) {
+        let restored = match self.gate.prepare_queued(&source, entry).await {
             Ok(restored) => restored,
-            Err(error) => {
-                tracing::error!(source = source.name(), entry = %entry.info.id, %error, "a queued delivery cannot be restored");
-                return AttemptOutcome::NotTried;
-            }
+            Err(error) => return self.not_prepared(&entry.info, &error),
         };
-        // The process that stored the delivery may have ended before it recorded the event.
-        let retention = stored_retention(&source);
-        if let Err(error) = self.gate.record_queued(&entry.info.keys, retention).await {
-            tracing::error!(source = source.name(), error = %ErrorChain(&error), "a queued event cannot be recorded");
-            return AttemptOutcome::NotTried;
-        }
         let request = request(&source, restored, entry.info.attempts);
         let mut service = self.service.clone();
         let response = match poll_fn(|cx| service.poll_ready(cx)).await {
@@ -138,10 +138,7 @@ where
             Ok(response) => {
                 let status = response.status();
                 record::forwarded(&source, status, entry.info.attempts);
-                AttemptOutcome::Response {
-                    status,
-                    retry_after: retry_after(response.headers()),
-                }
+                AttemptOutcome::of_response(status, response.headers(), self.now())
             }
             Err(_) => AttemptOutcome::Failed(FailureKind::BrokenOff),
         }
@@ -177,10 +174,4 @@ fn request(
     #[cfg(feature = "axum")]
     axum_core::extract::DefaultBodyLimit::disable().apply(&mut request);
     request
-}
-
-/// Returns the time of `Retry-After` in seconds. A date is ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }

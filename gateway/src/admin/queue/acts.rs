@@ -197,7 +197,7 @@ pub(in crate::admin) async fn retry(
     if info.state != EntryState::Waiting
         && let Some(route) = gateway.running().routes.of_source(&info.source).cloned()
     {
-        let retention = route.source.retention() + route.source.queue().schedule.give_up;
+        let retention = route.source.queued_retention(Duration::ZERO);
         let recorded = gateway.gate().record_queued(&info.keys, retention).await;
         recorded.map_err(|error| {
             tracing::error!(error = %ErrorChain(&error), "a retried event cannot be recorded");
