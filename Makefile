@@ -15,7 +15,7 @@ FUZZ_TARGETS := capture scheme signature_header template event_id
 FUZZ_SECONDS ?= 60
 WORKFLOW_LINTERS := target/workflow-linters
 # The crates whose API is public.
-LIBRARIES := hookgate-core hookgate-replay hookgate-keys hookgate-diagnose hookgate-gate tower-hookgate
+LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookgate-keys hookgate-diagnose hookgate-gate tower-hookgate
 # The checks of cargo-deny. Advisories need the network.
 DENY_CHECKS ?= licenses bans sources
 

@@ -224,12 +224,14 @@ mod tests {
 
     use super::*;
 
+    type Change = fn(&mut Config);
+
     #[test]
     fn a_stream_that_could_lose_an_entry_is_refused_with_what_to_change() {
         let config = NatsConfig::new("nats://queue").unwrap().with_replicas(3);
         let wanted = work_stream(&config, &Names::new("q"));
         assert_eq!(problem(&wanted, &wanted), None);
-        let changes: [(&str, fn(&mut Config)); 10] = [
+        let changes: [(&str, Change); 10] = [
             ("expected WorkQueue", |c| {
                 c.retention = RetentionPolicy::Limits
             }),

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use hookgate_queue::{
     Target, UpstreamGate, Workers,
 };
 use http::StatusCode;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
@@ -129,15 +129,15 @@ impl Upstream {
 
     pub(crate) fn answer(&self, number: u64, answers: impl IntoIterator<Item = Answer>) {
         let answers = answers.into_iter().collect();
-        self.script.lock().unwrap().insert(number, answers);
+        self.script.lock().insert(number, answers);
     }
 
     pub(crate) fn answer_all(&self, answer: Answer) {
-        *self.default.lock().unwrap() = answer;
+        *self.default.lock() = answer;
     }
 
     pub(crate) fn set_targets(&self, targets: impl IntoIterator<Item = Target>) {
-        *self.targets.lock().unwrap() = targets.into_iter().collect();
+        *self.targets.lock() = targets.into_iter().collect();
     }
 
     pub(crate) fn release(&self, held: usize) {
@@ -151,15 +151,16 @@ impl Upstream {
     }
 
     pub(crate) async fn store_entry(&self, entry: NewEntry) {
-        self.queue.enqueue(entry).await.unwrap();
+        let stored = self.queue.enqueue(entry).await;
+        stored.expect("the reference queue stores every delivery");
     }
 
     pub(crate) fn sent(&self) -> Vec<Sent> {
-        self.sent.lock().unwrap().clone()
+        self.sent.lock().clone()
     }
 
     pub(crate) fn sent_count(&self) -> usize {
-        self.sent.lock().unwrap().len()
+        self.sent.lock().len()
     }
 
     /// Returns the numbers of the deliveries in the order in which they were sent.
@@ -178,11 +179,11 @@ impl Upstream {
     }
 
     pub(crate) fn results(&self) -> Vec<AttemptResult> {
-        self.results.lock().unwrap().clone()
+        self.results.lock().clone()
     }
 
     pub(crate) fn ended(&self) -> Vec<(u64, End)> {
-        self.ended.lock().unwrap().clone()
+        self.ended.lock().clone()
     }
 
     /// Returns the entries that are left, with their states.
@@ -200,7 +201,7 @@ impl Upstream {
             limit: usize::MAX,
         };
         let listed = self.queue.list(&EntryFilter::default(), page).await;
-        listed.unwrap()
+        listed.expect("the reference queue can be read")
     }
 
     /// Waits until the queue is empty.
@@ -219,33 +220,41 @@ impl Upstream {
             Answer::Hang => std::future::pending().await,
             Answer::Panic => panic!("the test asks for this panic"),
             Answer::Hold => {
-                self.released.acquire().await.unwrap().forget();
+                let permit = self.released.acquire().await;
+                permit
+                    .expect("the test does not close the semaphore")
+                    .forget();
                 (200, None)
             }
         };
         AttemptOutcome::Response {
-            status: StatusCode::from_u16(status).unwrap(),
+            status: StatusCode::from_u16(status).expect("the test sets a valid status"),
             retry_after,
         }
     }
 
     fn next_answer(&self, number: u64) -> Answer {
-        match self.script.lock().unwrap().get_mut(&number) {
-            Some(answers) if answers.len() > 1 => answers.pop_front().unwrap(),
-            Some(answers) => answers[0],
-            None => *self.default.lock().unwrap(),
+        match self.script.lock().get_mut(&number) {
+            Some(answers) => match (answers.len(), answers.pop_front()) {
+                (1, Some(last)) => {
+                    answers.push_back(last);
+                    last
+                }
+                (_, first) => first.expect("the test sets at least one answer"),
+            },
+            None => *self.default.lock(),
         }
     }
 }
 
 impl Deliver for Upstream {
     fn targets(&self) -> Arc<[Target]> {
-        Arc::clone(&self.targets.lock().unwrap())
+        Arc::clone(&self.targets.lock())
     }
 
     async fn deliver(&self, leased: &LeasedEntry) -> AttemptOutcome {
         let info = &leased.entry.info;
-        self.sent.lock().unwrap().push(Sent {
+        self.sent.lock().push(Sent {
             at: self.start.elapsed(),
             source: info.source.to_string(),
             number: number(info),
@@ -261,11 +270,11 @@ impl Deliver for Upstream {
         // The queue has not recorded the end yet.
         let entry = self.queue.entry(info.id).await.unwrap().unwrap();
         assert_eq!(entry.info.state, EntryState::InFlight);
-        self.ended.lock().unwrap().push((number(info), end));
+        self.ended.lock().push((number(info), end));
     }
 
     fn attempted(&self, _: &str, result: AttemptResult) {
-        self.results.lock().unwrap().push(result);
+        self.results.lock().push(result);
     }
 }
 
