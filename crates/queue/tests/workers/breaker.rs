@@ -24,7 +24,8 @@ const ACCEPTED: AttemptOutcome = AttemptOutcome::Response {
 fn open_breaker() -> Breaker {
     let breaker = Breaker::new();
     for _ in 0..5 {
-        breaker.direct_attempt().unwrap().record(FAILED);
+        let attempt = breaker.direct_attempt();
+        attempt.expect("the breaker is closed").record(FAILED);
     }
     assert_eq!(breaker.state(), BreakerState::Open);
     breaker

@@ -268,7 +268,9 @@ impl Deliver for Upstream {
 
     async fn ended(&self, info: &EntryInfo, end: End) {
         // The queue has not recorded the end yet.
-        let entry = self.queue.entry(info.id).await.unwrap().unwrap();
+        let entry = self.queue.entry(info.id).await;
+        let entry = entry.expect("the reference queue can be read");
+        let entry = entry.expect("the entry is in the list");
         assert_eq!(entry.info.state, EntryState::InFlight);
         self.ended.lock().push((number(info), end));
     }
@@ -298,7 +300,8 @@ impl Drop for InFlight<'_> {
 }
 
 fn number(info: &EntryInfo) -> u64 {
-    info.request_id["req-".len()..].parse().unwrap()
+    let digits = &info.request_id["req-".len()..];
+    digits.parse().expect("the request id ends with the number")
 }
 
 pub(crate) fn assert_between(wait: Duration, shortest: f64, longest: f64) {
