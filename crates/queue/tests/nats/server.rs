@@ -82,11 +82,25 @@ impl Server {
         self.wait_for_answer();
     }
 
-    /// Sends the server a signal, such as STOP.
+    /// Sends the server a signal, such as STOP. A server that is to stop has stopped afterwards.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(status.unwrap().success());
+        while name == "STOP" && !self.is_stopped() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether every thread of the server is stopped. A thread that runs stops a moment after the
+    /// signal.
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let mut states = threads.map(|thread| {
+            let state = std::fs::read_to_string(thread.unwrap().path().join("stat"));
+            state.unwrap_or_default()
+        });
+        states.all(|state| state.contains(") T "))
     }
 
     fn wait_for_answer(&self) {
