@@ -188,12 +188,16 @@ async fn leases_of_a_worker_that_has_gone_are_returned() {
     let fixture = Fixture::new();
     let queue = &fixture.queue;
     store(queue, delivery("a", 1)).await;
+    // The writer waits for the lock, so that the call cannot finish in its first poll.
+    let lock = rusqlite::Connection::open(fixture.file()).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut leasing = Box::pin(lease(queue, "a", 1));
     let polled = std::future::poll_fn(|context| {
         std::task::Poll::Ready(leasing.as_mut().poll(context).is_pending())
     });
-    assert!(polled.await, "the reply comes from another thread");
+    assert!(polled.await, "the call cannot have finished");
     drop(leasing);
+    lock.execute_batch("COMMIT").unwrap();
     let mut leased = Vec::new();
     wait_until(async || {
         leased = lease(queue, "a", 1).await;
