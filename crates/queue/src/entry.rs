@@ -1,4 +1,4 @@
-//! The entries of a queue: deliveries with what their workers and the operator need to know.
+//! The entries of a queue: deliveries with the facts that workers and the operator need.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -106,7 +106,7 @@ pub struct EntryInfo {
     /// The time since the entry was stored. Steps of the system clock do not change it while
     /// the machine runs.
     pub age: Duration,
-    /// The number of attempts so far, which includes the one that is in flight.
+    /// The number of attempts so far. It includes the attempt in flight.
     pub attempts: u32,
     /// The number of attempts before the operator's last [retry] of a dead letter or of a copy.
     /// These attempts do not count towards a limit.

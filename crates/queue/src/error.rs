@@ -5,7 +5,7 @@ use std::fmt;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
-/// Error of a queue that did not do what it was asked.
+/// Error of a call of a queue.
 ///
 /// The text does not contain the cause, so a log also needs the [`source`](Error::source).
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The result of an attempt, and what a response of the upstream means for a delivery.
+//! The result of an attempt, and the class of the response that decides about a delivery.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,7 +24,7 @@ pub enum AttemptOutcome {
     NotTried,
 }
 
-/// What the status of a response means for a delivery.
+/// The class of a response, by its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseClass {
     /// 2xx: the delivery is done.

@@ -62,7 +62,7 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Returns [`QueueError`] if the queue cannot be read.
     fn due(&self) -> impl Future<Output = Result<Due, QueueError>> + Send;
 
-    /// Leases due entries of one source, the one that is due longest first.
+    /// Leases due entries of one source. The entry with the earliest due time comes first.
     ///
     /// With [`Order::Source`], it leases the oldest entry that is not dead, and only if it is due
     /// and no entry of the source is in flight.
@@ -152,7 +152,7 @@ pub trait QueueStore: Send + Sync + 'static {
         page: Page,
     ) -> impl Future<Output = Result<Vec<EntryInfo>, QueueError>> + Send;
 
-    /// Makes an entry due now: one that waits, a dead letter, or the copy of a delivered one.
+    /// Makes an entry due now: a waiting entry, a dead letter, or the copy of a delivered entry.
     ///
     /// The age of a dead letter and of a copy starts again. Their attempts so far become
     /// [earlier attempts](EntryInfo::earlier_attempts).
