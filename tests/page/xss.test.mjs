@@ -85,7 +85,7 @@ async function assertOnlyKnownElements(page) {
   const foreign = await page.evaluate(() =>
     [...document.querySelectorAll("script, iframe, object, embed, img, link, style, base, meta, form, video, audio, math, template")]
       .map((element) => element.outerHTML.slice(0, 100)));
-  assert.equal(foreign.length, 11, `the elements of index.html only:\n${foreign.join("\n")}`);
+  assert.equal(foreign.length, 12, `the elements of index.html only:\n${foreign.join("\n")}`);
 }
 
 test("a payload in the address of the page does not run", async (t) => {
