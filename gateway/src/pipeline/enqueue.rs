@@ -12,13 +12,10 @@ use hookgate_gate::{
     Reason, Settlement, Turn,
 };
 use hookgate_queue::{
-    Changed, DirectAttempt, EntryLease, Failure, FailureKind, Order, QueueError, QueueStore,
-    ResponseClass,
+    DirectAttempt, EntryLease, Failure, FailureKind, Order, QueueStore, ResponseClass,
 };
-use http::StatusCode;
 
 use crate::gateway::Gateway;
-use crate::inspector::record::ReplayKeys;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::attempt::{BAD_GATEWAY, attempt_outcome, next_attempt, system_time};
 use crate::pipeline::deliver::send_whole;
@@ -177,17 +174,23 @@ impl Gateway {
                         self.complete_later(lease);
                     }
                 } else {
-                    self.withdraw(queue, &lease, status).await;
-                    settlement.settle(Outcome::Failed).await;
+                    let failure = Failure {
+                        kind: FailureKind::Response,
+                        status: Some(status.as_u16()),
+                        at: system_time(self.now()),
+                    };
+                    let withdrawing = self.gate().withdraw(queue, &lease, settlement, failure);
+                    withdrawing.await;
                 }
                 self.relay_settled(downstream, route, response, recorder, None, record)
                     .await;
             }
             Attempt::Failed(failed) => {
                 record.direct_attempt_failed(failed.reason);
-                self.keep_stored(queue, route, &lease, settlement, failed)
-                    .await;
-                let queued = Queued::new(source, lease.id);
+                let keeping =
+                    self.gate()
+                        .keep_stored(queue, source, &lease, settlement, failed.next);
+                let queued = keeping.await;
                 self.acknowledge(downstream, route, &queued, record).await;
             }
         }
@@ -207,53 +210,6 @@ impl Gateway {
                 }
             }
         });
-    }
-
-    /// Removes a delivery from the queue that the upstream has rejected. A crash in between leaves
-    /// a dead letter. An error leaves the delivery to the workers.
-    async fn withdraw(&self, queue: &Queue, lease: &EntryLease, status: StatusCode) {
-        let failure = Failure {
-            kind: FailureKind::Response,
-            status: Some(status.as_u16()),
-            at: system_time(self.now()),
-        };
-        if let Ok(Changed::Yes) = queue.bury(lease, failure).await {
-            let _: Result<Changed, QueueError> = queue.delete(lease.id).await;
-        }
-    }
-
-    /// Leaves a delivery whose attempt failed to the workers, and records its events as done.
-    async fn keep_stored(
-        &self,
-        queue: &Queue,
-        route: &Route,
-        lease: &EntryLease,
-        settlement: Settlement<Store>,
-        failed: FailedAttempt,
-    ) {
-        let source = &route.source;
-        let keys: ReplayKeys = settlement.replay_keys().collect();
-        let retention = source.queued_retention(Duration::ZERO);
-        // If this fails, the worker repeats it before the next attempt, and the claim keeps
-        // duplicates out until then.
-        if self.gate().record_queued(&keys, retention).await.is_ok() {
-            queue.confirm(&[lease.id]);
-        }
-        settlement.settle(Outcome::Unknown).await;
-        // If this fails, the delivery is due when its lease ends.
-        let _: Result<Changed, QueueError> = match failed.next {
-            FirstAttempt::Now => queue.put_back(lease, Duration::ZERO).await,
-            FirstAttempt::AfterFailure {
-                failure,
-                retry_after,
-            } => {
-                let wait = source.queue().schedule.wait_after(1, retry_after);
-                queue.retry_later(lease, wait, failure).await
-            }
-            FirstAttempt::AfterLease { failure } => {
-                queue.retry_later(lease, source.lease(), failure).await
-            }
-        };
     }
 
     /// Sends the delivery to its upstream once.

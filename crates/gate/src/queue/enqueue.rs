@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{ReplayKey, Verified};
-use hookgate_queue::{EnqueueError, Enqueued, EntryId, EntryLease, Failure, NewEntry, QueueStore};
+use hookgate_queue::{
+    Changed, EnqueueError, Enqueued, EntryId, EntryLease, Failure, NewEntry, QueueError, QueueStore,
+};
 use hookgate_replay::ReplayStore;
 use smallvec::SmallVec;
 
@@ -46,10 +48,8 @@ pub enum Turn<S: ReplayStore> {
     ///
     /// The delivery is stored, and its claim is still open, so a duplicate waits for the result.
     /// The caller forwards the delivery. If the upstream accepts it, the caller settles the
-    /// claim, and then completes the entry. If the upstream rejects it, the caller removes the
-    /// entry, and then releases the claim. If a later attempt may succeed, the caller records the
-    /// events as done ([`Gate::record_queued`]), ends the lease of the entry, and responds with
-    /// [`Queued::new`].
+    /// claim, and then completes the entry. If the upstream rejects it, the caller calls
+    /// [`Gate::withdraw`]. If a later attempt may succeed, the caller calls [`Gate::keep_stored`].
     ///
     /// After a crash, both leases end by themselves, and a worker sends the delivery.
     First {
@@ -145,6 +145,51 @@ impl<S: ReplayStore> Gate<S> {
         let lease = Some(source.lease());
         let entry = storing.entry(request, verified, &settlement, lease)?;
         storing.store(entry, settlement).await
+    }
+
+    /// Removes the delivery of a [`Turn::First`] that the upstream has rejected, and then releases
+    /// its claim.
+    ///
+    /// A crash in between leaves a dead letter. An error of the queue leaves the delivery to the
+    /// workers.
+    pub async fn withdraw<Q: QueueStore>(
+        &self,
+        queue: &Q,
+        lease: &EntryLease,
+        settlement: Settlement<S>,
+        failure: Failure,
+    ) {
+        if let Ok(Changed::Yes) = queue.bury(lease, failure).await {
+            let _: Result<Changed, QueueError> = queue.delete(lease.id).await;
+        }
+        settlement.settle(Outcome::Failed).await;
+    }
+
+    /// Leaves the delivery of a [`Turn::First`] whose attempt failed to the workers, and records
+    /// its events as done.
+    pub async fn keep_stored<Q: QueueStore>(
+        &self,
+        queue: &Q,
+        source: &Source,
+        lease: &EntryLease,
+        settlement: Settlement<S>,
+        next: FirstAttempt,
+    ) -> Queued {
+        let keys: SmallVec<[ReplayKey; 1]> = settlement.replay_keys().collect();
+        let retention = source.queued_retention(Duration::ZERO);
+        // If this fails, the worker repeats it before the next attempt, and the claim keeps
+        // duplicates out until then.
+        if self.record_queued(&keys, retention).await.is_ok() {
+            queue.confirm(&[lease.id]);
+        }
+        settlement.settle(Outcome::Unknown).await;
+        let due = next.due(source);
+        // If this fails, the delivery is due when its lease ends.
+        let _: Result<Changed, QueueError> = match next.failure() {
+            None => queue.put_back(lease, due).await,
+            Some(failure) => queue.retry_later(lease, due, failure).await,
+        };
+        Queued::new(source, lease.id)
     }
 }
 
