@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{UnixTime, Verified};
 use hookgate_gate::Forwardable;
-use http::HeaderMap;
+use http::{HeaderMap, Method, Uri};
 use pingora_http::RequestHeader;
 
 use crate::gateway::Gateway;
@@ -39,6 +39,15 @@ pub(crate) struct QueuedFacts<'o> {
     pub(crate) stored_at: UnixTime,
     /// The id of the sender's request, by which the upstream knows the delivery.
     pub(crate) request_id: &'o str,
+}
+
+/// Returns the head of a request that was received earlier.
+pub(crate) fn request_head(method: &Method, uri: &Uri, headers: &HeaderMap) -> RequestHeader {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.method = method.clone();
+    parts.uri = uri.clone();
+    parts.headers = headers.clone();
+    parts.into()
 }
 
 impl Gateway {

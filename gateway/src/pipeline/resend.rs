@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{Head, ReplayKey, Verified};
-use hookgate_diagnose::Capture;
 use hookgate_gate::internal::is_withheld;
 use hookgate_gate::{Outcome, Reason, Refusal, ResendClaim, Settlement};
 use http::HeaderValue;
@@ -22,7 +21,7 @@ use crate::gateway::Gateway;
 use crate::inspector::Found;
 use crate::inspector::capture::Captured;
 use crate::pipeline::access_record::{AccessRecord, Resent};
-use crate::pipeline::forward::{Outgoing, send_upstream};
+use crate::pipeline::forward::{Outgoing, request_head, send_upstream};
 use crate::pipeline::respond::{grpc_outcome, read_to_end};
 use crate::pipeline::route::Route;
 use crate::run::store::Store;
@@ -147,7 +146,8 @@ impl Gateway {
         let resends = self.resends();
         let _hold = resends.hold(found).ok_or(ResendError::BeingSent)?;
         let capture = &captured.capture;
-        let head = request_head(capture);
+        let target = capture.target.clone().unwrap_or_default();
+        let head = request_head(&capture.method, &target, &capture.headers);
         let (verified, is_override) = match &captured.verified {
             Some(verified) => (verified.clone(), true),
             None => {
@@ -275,15 +275,6 @@ async fn settle(
         recorder.finish();
     }
     Ok(())
-}
-
-/// Returns the head of the captured request.
-fn request_head(capture: &Capture) -> RequestHeader {
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = capture.method.clone();
-    parts.uri = capture.target.clone().unwrap_or_default();
-    parts.headers = capture.headers.clone();
-    parts.into()
 }
 
 /// Returns the id that the provider gives each delivery, which it does not sign.

@@ -5,18 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use hookgate_core::UnixTime;
 use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Outcome, PrepareError, Reason, RestoreError, RestoredDelivery};
+use hookgate_gate::{Outcome, PrepareError, Reason, RestoreError};
 use hookgate_queue::{
     AttemptOutcome, AttemptResult, Deliver, End, Entry, EntryInfo, LeasedEntry, ResponseClass,
     Target,
 };
-use pingora_http::RequestHeader;
 use tokio::time::timeout;
 
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::attempt::{BAD_GATEWAY, attempt_outcome, system_time};
-use crate::pipeline::forward::{Outgoing, QueuedFacts, send_upstream};
+use crate::pipeline::forward::{Outgoing, QueuedFacts, request_head, send_upstream};
 use crate::pipeline::respond::{grpc_outcome, read_to_end};
 use crate::pipeline::route::Route;
 use crate::telemetry::log_throttle::LogThrottle;
@@ -41,6 +40,12 @@ impl QueueDelivery {
         }
     }
 
+    /// Returns the current route of an entry.
+    fn route(&self, entry: &EntryInfo) -> Option<Arc<Route>> {
+        let running = self.gateway.running();
+        running.routes.of_source(&entry.source).cloned()
+    }
+
     /// Sends an entry to the upstream of its source.
     async fn send(&self, route: &Arc<Route>, entry: &Entry) -> AttemptOutcome {
         let info = &entry.info;
@@ -51,7 +56,7 @@ impl QueueDelivery {
         };
         let mut record = AccessRecord::start(&self.gateway, restored.client);
         record.leased(route, &restored.verified, info);
-        let head = request_head(&restored);
+        let head = request_head(&restored.method, &restored.uri, &restored.headers);
         let outgoing = Outgoing {
             head: &head,
             body: restored.verified.body(),
@@ -109,9 +114,7 @@ impl Deliver for QueueDelivery {
     }
 
     async fn deliver(&self, entry: &LeasedEntry) -> AttemptOutcome {
-        let source = &entry.entry.info.source;
-        let route = self.gateway.running().routes.of_source(source).cloned();
-        match route {
+        match self.route(&entry.entry.info) {
             Some(route) => self.send(&route, &entry.entry).await,
             // A reload removed the source.
             None => AttemptOutcome::NotTried,
@@ -119,14 +122,10 @@ impl Deliver for QueueDelivery {
     }
 
     async fn ended(&self, entry: &EntryInfo, _end: End) {
-        let route = self
-            .gateway
-            .running()
-            .routes
-            .of_source(&entry.source)
-            .cloned();
         // A reload removed the source. The record from before the attempt stays.
-        let Some(route) = route else { return };
+        let Some(route) = self.route(entry) else {
+            return;
+        };
         let retention = route.source.retention();
         let recording = self.gateway.gate().record_queued(&entry.keys, retention);
         if let Err(error) = recording.await {
@@ -175,13 +174,4 @@ async fn finish(mut response: UpstreamResponse<'_>, outcome: AttemptOutcome) -> 
     let rest = timeout(REST_TIMEOUT, read_to_end(&mut response, |_| {})).await;
     response.finish(Reuse::if_read(matches!(rest, Ok(Ok(_)))));
     outcome
-}
-
-/// Returns the head of the sender's request.
-fn request_head(restored: &RestoredDelivery) -> RequestHeader {
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    parts.method = restored.method.clone();
-    parts.uri = restored.uri.clone();
-    parts.headers = restored.headers.clone();
-    parts.into()
 }

@@ -6,13 +6,6 @@ use serde::Deserialize;
 use crate::admin::problem::Problem;
 use crate::admin::query::{limit, pairs};
 
-const STATES: [EntryState; 4] = [
-    EntryState::Waiting,
-    EntryState::InFlight,
-    EntryState::Dead,
-    EntryState::Delivered,
-];
-
 /// The query of a list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ListQuery {
@@ -121,7 +114,9 @@ fn state(name: Option<&str>) -> Result<Option<EntryState>, Problem> {
     let Some(name) = name else {
         return Ok(None);
     };
-    let state = STATES.into_iter().find(|state| state.label() == name);
+    let state = EntryState::ALL
+        .into_iter()
+        .find(|state| state.label() == name);
     let expected = "state: expected waiting, in_flight, dead or delivered";
     state
         .map(Some)

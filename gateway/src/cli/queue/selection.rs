@@ -2,12 +2,10 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
+use hookgate_queue::EntryState;
 use serde_json::{Map, Value};
 
 use crate::cli::api::with_query;
-
-/// The states of an entry.
-const STATES: [&str; 4] = ["waiting", "in_flight", "dead", "delivered"];
 
 /// Which entries to use. All conditions must match.
 #[derive(Clone, Debug, Default, Args)]
@@ -25,7 +23,7 @@ pub(super) struct Selection {
         long,
         value_name = "STATE",
         hide_possible_values = true,
-        value_parser = PossibleValuesParser::new(STATES)
+        value_parser = PossibleValuesParser::new(EntryState::ALL.map(EntryState::label))
     )]
     pub(super) state: Option<String>,
 
