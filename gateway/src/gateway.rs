@@ -27,6 +27,7 @@ use crate::pipeline::resend::Resends;
 use crate::queue::Queue;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
+use crate::stream::Peer;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Metrics, UpstreamState};
 use crate::telemetry::trace::Traces;
@@ -188,6 +189,12 @@ impl Gateway {
     /// Returns the settings that a reload cannot change.
     pub(crate) fn startup(&self) -> &StartupSettings {
         &self.startup
+    }
+
+    /// Returns whether `peer` may say who sent a request.
+    pub(crate) fn is_trusted_proxy(&self, peer: Peer) -> bool {
+        let trusted = self.startup.trusted_proxies();
+        trusted.is_some_and(|trusted| trusted.contains_peer(peer))
     }
 
     /// Returns the maximum duration of a delivery.

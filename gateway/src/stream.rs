@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use hookgate_http1::{Connection, Transport};
 use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
 
 /// Creates an HTTP/1 connection on a stream of pingora.
 pub(crate) fn http1_connection(stream: Stream) -> Connection<Stream> {
@@ -16,11 +17,46 @@ pub(crate) fn http1_connection(stream: Stream) -> Connection<Stream> {
     Connection::new(stream, transport)
 }
 
+/// The host at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Ip(IpAddr),
+    /// A process on this machine, on a Unix socket.
+    Unix,
+    /// The connection has ended.
+    Unknown,
+}
+
+impl Peer {
+    /// Creates the peer with the address that pingora knows.
+    pub(crate) fn new(address: Option<&PeerAddr>) -> Self {
+        match address {
+            Some(PeerAddr::Inet(address)) => Self::Ip(address.ip()),
+            Some(PeerAddr::Unix(_)) => Self::Unix,
+            None => Self::Unknown,
+        }
+    }
+
+    /// Returns the peer of a connection. Behind a load balancer that speaks the PROXY protocol
+    /// this is the client, once the header has been read.
+    pub(crate) fn of(stream: &Stream) -> Self {
+        let digest = stream.get_socket_digest();
+        Self::new(digest.as_ref().and_then(|digest| digest.peer_addr()))
+    }
+
+    /// Returns the IP address, if the peer has one.
+    pub(crate) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address),
+            Self::Unix | Self::Unknown => None,
+        }
+    }
+}
+
 /// Returns the IP address of the peer. Behind a load balancer that speaks the PROXY protocol
 /// this is the address of the client, once the header has been read.
 pub(crate) fn peer_address(stream: &Stream) -> Option<IpAddr> {
-    let digest = stream.get_socket_digest()?;
-    Some(digest.peer_addr()?.as_inet()?.ip())
+    Peer::of(stream).ip()
 }
 
 /// Returns the network that one client controls: an IPv4 address or an IPv6 /64.

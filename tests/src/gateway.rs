@@ -66,6 +66,14 @@ impl Gateway {
         }
     }
 
+    /// Starts a gateway with the configuration `config` and environment variables.
+    pub fn start_with(config: &str, envs: &[(&str, &str)]) -> Self {
+        let owned = envs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        StartingGateway::new(config, owned.collect(), "", "").wait_until_listening()
+    }
+
     /// Returns the address for deliveries.
     pub fn address(&self) -> SocketAddr {
         self.deliveries

@@ -83,6 +83,9 @@ fn write_listeners(config: &Config, out: &mut impl Write) -> io::Result<()> {
         let text = format_args!("only {networks}, with the PROXY protocol");
         write_line(out, "accept", text)?;
     }
+    if let Some(trusted) = &config.trusted_proxies {
+        write_line(out, "trust", trusted)?;
+    }
     write_line(out, "admin", config.admin)
 }
 

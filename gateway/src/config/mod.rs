@@ -14,6 +14,7 @@ mod secrets;
 mod shown;
 mod startup_settings;
 mod store;
+mod trusted_proxies;
 mod upstream;
 mod values;
 mod watched_files;
@@ -42,6 +43,7 @@ pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
 pub(crate) use self::shown::ShownConfig;
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;
+pub(crate) use self::trusted_proxies::{ForwardedFields, TrustedProxies};
 pub(crate) use self::upstream::{
     Balance, HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig,
 };
@@ -63,6 +65,8 @@ pub struct Config {
     /// Networks of the load balancers that send a PROXY protocol header. If this list is not
     /// empty, connections from other addresses are refused.
     pub(crate) proxy_protocol: Vec<Network>,
+    /// `None`: no peer is believed about the sender of a request.
+    pub(crate) trusted_proxies: Option<TrustedProxies>,
     /// Address of the health and metrics endpoints.
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: ShutdownConfig,

@@ -7,7 +7,7 @@ use hookgate_core::internal::Report;
 
 use super::{
     Config, InspectorStorage, Network, QueueConfig, ReplayConfig, ShutdownConfig, StoreConfig,
-    TlsListener,
+    TlsListener, TrustedProxies,
 };
 use crate::telemetry::access_log::AccessLogTarget;
 
@@ -21,6 +21,7 @@ pub(crate) struct StartupSettings {
     h2c: bool,
     tls: Vec<TlsListener>,
     proxy_protocol: Vec<Network>,
+    trusted_proxies: Option<TrustedProxies>,
     admin: SocketAddr,
     replay: ReplayConfig,
     queue: Option<QueueConfig>,
@@ -36,6 +37,7 @@ impl StartupSettings {
             h2c: config.h2c,
             tls: config.tls.clone(),
             proxy_protocol: config.proxy_protocol.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             admin: config.admin,
             replay: config.replay.clone(),
             queue: config.queue.clone(),
@@ -48,6 +50,11 @@ impl StartupSettings {
     /// Returns the TLS listeners, with their current certificates.
     pub(crate) fn tls_listeners(&self) -> &[TlsListener] {
         &self.tls
+    }
+
+    /// Returns the proxies that may say who sent a request.
+    pub(crate) fn trusted_proxies(&self) -> Option<&TrustedProxies> {
+        self.trusted_proxies.as_ref()
     }
 
     /// Returns the settings of the replay store.
@@ -72,6 +79,10 @@ impl StartupSettings {
             (
                 "server.proxy_protocol",
                 self.proxy_protocol == config.proxy_protocol,
+            ),
+            (
+                "server.trusted_proxies",
+                self.trusted_proxies == config.trusted_proxies,
             ),
             ("server.admin", self.admin == config.admin),
             (

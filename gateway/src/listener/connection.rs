@@ -18,7 +18,7 @@ use crate::listener::proxy_protocol::ProxyProtocolPeers;
 use crate::listener::refused_connection::ConnectionRefusal;
 use crate::listener::timeouts::wait_for_shutdown;
 use crate::listener::tls::ServerTls;
-use crate::stream::{TransportError, peer_address};
+use crate::stream::{Peer, TransportError, peer_address};
 
 /// Accepts deliveries on sockets of one kind.
 pub(crate) struct Listener {
@@ -71,6 +71,8 @@ impl ServerApp for Listener {
             }
         };
         let _open_for_address = match limits.connections_per_address {
+            // The connections of a proxy serve many senders.
+            Some(_) if gateway.is_trusted_proxy(Peer::of(&stream)) => None,
             Some(limit) => match gateway.connections_by_address().acquire(&stream, limit) {
                 guard @ Some(_) => guard,
                 None => {

@@ -112,8 +112,11 @@ impl Gateway {
             Ok((request, body)) => {
                 session.begin(request, body);
                 session.keeps_alive &= !*shutdown.borrow();
-                self.deliver(&mut Downstream::new((&mut *session).into(), body))
-                    .await;
+                let mut downstream = Downstream::new((&mut *session).into(), body);
+                if let Some(trusted) = self.startup().trusted_proxies() {
+                    downstream.find_sender(trusted);
+                }
+                self.deliver(&mut downstream).await;
                 session.keeps_alive &= session.is_complete();
             }
             Err(reason) => self.refuse_head(session, reason).await,
@@ -123,7 +126,7 @@ impl Gateway {
     /// Refuses a request with an invalid head. The connection ends, because the bytes after
     /// such a head cannot be trusted to be a request.
     async fn refuse_head(&self, session: &mut Http1Session, reason: Reason) {
-        let client = session.client;
+        let client = session.peer.ip();
         let refusal = self.limit_refusal_rate(Refusal::new(reason), "", client);
         let mut record = AccessRecord::start(self, client);
         record.refused(None, refusal);

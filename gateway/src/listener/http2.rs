@@ -182,6 +182,9 @@ impl Gateway {
             normalized.and_then(|()| framing::check_http2(session.req_header(), has_no_body));
         let body_len = body.unwrap_or(BodyLen::Unknown);
         let mut downstream = Downstream::new((&mut session).into(), body_len);
+        if let Some(trusted) = self.startup().trusted_proxies() {
+            downstream.find_sender(trusted);
+        }
         match body {
             Ok(_) => self.deliver(&mut downstream).await,
             Err(reason) => {

@@ -21,6 +21,7 @@ use crate::pipeline::attempt::{BAD_GATEWAY, attempt_outcome, next_attempt, syste
 use crate::pipeline::deliver::send_whole;
 use crate::pipeline::downstream::Downstream;
 use crate::pipeline::forward::{Outgoing, send_upstream};
+use crate::pipeline::respond::withheld;
 use crate::pipeline::route::Route;
 use crate::queue::Queue;
 use crate::run::store::Store;
@@ -237,6 +238,10 @@ impl Gateway {
         permission.record(outcome);
         let (outcome, certainty, reason) = match sent {
             Ok(response) if ResponseClass::of(response.status()) == ResponseClass::Temporary => {
+                if response.status().is_redirection() {
+                    let withheld = withheld(downstream, response.head());
+                    withheld.log_queued(&record.id, route.source.name());
+                }
                 response.finish(Reuse::Forbidden);
                 (outcome, Outcome::Failed, Reason::UpstreamFailed)
             }

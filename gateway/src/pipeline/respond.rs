@@ -12,6 +12,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::downstream::{Disconnected, Downstream, http2_response_head};
 use crate::pipeline::grpc_relay::ResponseBuffer;
+use crate::pipeline::redirect::WithheldResponse;
 use crate::pipeline::route::Route;
 use crate::poll::now_or_never;
 use crate::run::store::Store;
@@ -63,8 +64,11 @@ impl Gateway {
     ) {
         let status = response.status();
         if verdict.is_none() && is_withheld(status) {
+            let withheld = withheld(downstream, response.head());
             response.finish(Reuse::Forbidden);
-            return self.mask_response(downstream, route, status, record).await;
+            return self
+                .mask_response(downstream, route, &withheld, record)
+                .await;
         }
         record.forwarded(route, verdict);
         if let Err(error) = relay(downstream, response, recorder).await {
@@ -86,7 +90,7 @@ impl Gateway {
         settlement: Settlement<Store>,
         record: &mut AccessRecord<'_>,
     ) {
-        let status = response.status();
+        let withheld = withheld(downstream, response.head());
         let head = http2_response_head(response.head());
         // Only a gRPC client reads trailers.
         let buffer = (downstream.audience() == Audience::Grpc).then(ResponseBuffer::default);
@@ -105,7 +109,9 @@ impl Gateway {
                 record.log_truncated_response(error);
             }
             if outcome != Outcome::Delivered {
-                return self.mask_response(downstream, route, status, record).await;
+                return self
+                    .mask_response(downstream, route, &withheld, record)
+                    .await;
             }
             record.forwarded(route, None);
             return respond_no_content(downstream, record).await;
@@ -113,7 +119,9 @@ impl Gateway {
         let (relayed, (_, end)) = tokio::join!(buffer.relay_to(downstream, head), settling);
         if let (Ok(Some(_)), Err(error)) = (&relayed, &end) {
             record.log_truncated_response(error);
-            return self.mask_response(downstream, route, status, record).await;
+            return self
+                .mask_response(downstream, route, &withheld, record)
+                .await;
         }
         record.forwarded(route, None);
         let ended = match (relayed, end) {
@@ -140,18 +148,24 @@ impl Gateway {
         &self,
         downstream: &mut Downstream<'_>,
         route: &Route,
-        status: StatusCode,
+        withheld: &WithheldResponse,
         record: &mut AccessRecord<'_>,
     ) {
         tracing::warn!(
             request_id = record.id,
             source = route.source.name(),
-            status = status.as_u16(),
-            "upstream response replaced with 502"
+            status = withheld.status().as_u16(),
+            "{withheld}; the sender was told 502. {}",
+            withheld.advice()
         );
         let refusal = Reason::UpstreamFailed.into();
         self.refuse(downstream, Some(route), refusal, record).await;
     }
+}
+
+/// Describes a response that the sender must not receive.
+pub(super) fn withheld(downstream: &Downstream<'_>, head: &ResponseHeader) -> WithheldResponse {
+    WithheldResponse::new(head, downstream.request(), downstream.scheme())
 }
 
 /// Responds 204 to a sender that cannot read a gRPC response.

@@ -16,6 +16,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::attempt::{BAD_GATEWAY, attempt_outcome, system_time};
 use crate::pipeline::forward::{Outgoing, QueuedFacts, request_head, send_upstream};
+use crate::pipeline::redirect::WithheldResponse;
 use crate::pipeline::respond::{grpc_outcome, read_to_end};
 use crate::pipeline::route::Route;
 use crate::telemetry::log_throttle::LogThrottle;
@@ -30,6 +31,8 @@ pub(super) struct QueueDelivery {
     gateway: Arc<Gateway>,
     /// Limits the log lines about entries that cannot be sent.
     not_prepared: LogThrottle,
+    /// Limits the log lines about redirects.
+    redirected: LogThrottle,
 }
 
 impl QueueDelivery {
@@ -37,6 +40,7 @@ impl QueueDelivery {
         Self {
             gateway,
             not_prepared: LogThrottle::default(),
+            redirected: LogThrottle::default(),
         }
     }
 
@@ -75,6 +79,10 @@ impl QueueDelivery {
         let (outcome, result) = match sent {
             Err(error) => (outcome, Err(error.reason)),
             Ok(response) => {
+                if response.status().is_redirection() && self.redirected.should_log() {
+                    WithheldResponse::new(response.head(), &head, &restored.scheme)
+                        .log_queued(&restored.request_id, &info.source);
+                }
                 let outcome = finish(response, outcome).await;
                 (outcome, delivered(outcome))
             }

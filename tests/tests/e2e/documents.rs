@@ -21,7 +21,7 @@ pub(crate) fn read(name: &str) -> String {
 }
 
 /// Returns the code blocks of a document that are marked as `language`.
-fn blocks(text: &str, language: &str) -> String {
+pub(crate) fn blocks(text: &str, language: &str) -> String {
     let mut blocks = String::new();
     let mut inside = false;
     for line in text.lines() {

@@ -32,6 +32,7 @@ mod observe_mode;
 mod outages;
 mod parity;
 mod provider_sdks;
+mod proxies;
 mod proxy_protocol;
 mod queue;
 mod raw_body;

@@ -96,6 +96,7 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         h2c: server.h2c,
         tls: server.tls,
         proxy_protocol: server.proxy_protocol,
+        trusted_proxies: server.trusted_proxies,
         admin: server.admin,
         shutdown: server.shutdown,
         access_log: server.access_log,

@@ -9,7 +9,7 @@ use hookgate_core::internal::{Report, Section};
 
 use super::shutdown;
 use crate::config::values::{Address, Cidr, Keyword};
-use crate::config::{Network, ShutdownConfig, TlsListener};
+use crate::config::{Network, ShutdownConfig, TlsListener, TrustedProxies};
 use crate::listener::tls::{ServerFiles, ServerTls};
 use crate::telemetry::access_log::AccessLogTarget;
 
@@ -24,6 +24,7 @@ pub(super) struct Server {
     pub(super) h2c: bool,
     pub(super) tls: Vec<TlsListener>,
     pub(super) proxy_protocol: Vec<Network>,
+    pub(super) trusted_proxies: Option<TrustedProxies>,
     pub(super) admin: SocketAddr,
     pub(super) shutdown: ShutdownConfig,
     pub(super) access_log: AccessLogTarget,
@@ -36,6 +37,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
         h2c: false,
         tls: Vec::new(),
         proxy_protocol: Vec::new(),
+        trusted_proxies: None,
         admin: DEFAULT_ADMIN,
         shutdown: ShutdownConfig {
             drain_delay: Duration::ZERO,
@@ -50,6 +52,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     server.shutdown = shutdown::read(&section);
     server.access_log = read_access_log(&section, warnings);
     server.proxy_protocol = read_proxy_protocol(&section, warnings);
+    server.trusted_proxies = TrustedProxies::read(&section, warnings);
     server.h2c = section.optional("h2c").unwrap_or(false);
     read_listeners(&section, &mut server);
     if server.shutdown.upgrade_socket.is_some()

@@ -124,6 +124,7 @@ fn special(path: &str) -> Option<Value> {
             keywords(&["stdout", "stderr", "off"]),
             { "type": "string", "pattern": "^file:." },
         ] }),
+        "server.forwarded" => keywords(&["x-forwarded", "rfc7239"]),
         "replay.store" => keywords(&StoreKind::ALL.map(StoreKind::name)),
         "queue.store" => keywords(&QueueKind::ALL.map(QueueKind::name)),
         "queue.keep_dead" => json!({ "anyOf": [keywords(&["forever"]), duration()] }),

@@ -1,7 +1,6 @@
 //! The sender's side of an HTTP/1 connection: reads request bodies and writes responses.
 
 use std::io::{self, Write as _};
-use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use hookgate_http1::{
@@ -15,7 +14,7 @@ use pingora_core::protocols::http::date::get_cached_date;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::error::Disconnected;
-use crate::stream::{http1_connection, peer_address};
+use crate::stream::{Peer, http1_connection};
 
 /// A connection of a sender, with the state of its current request.
 pub(crate) struct Http1Session {
@@ -28,7 +27,7 @@ pub(crate) struct Http1Session {
     /// The head of the response, which is sent together with the first bytes of its body.
     unsent: Vec<u8>,
     pub(crate) keeps_alive: bool,
-    pub(crate) client: Option<IpAddr>,
+    pub(crate) peer: Peer,
     pub(crate) is_secure: bool,
 }
 
@@ -54,7 +53,7 @@ impl Http1Session {
     /// Creates a session without a request.
     pub(crate) fn new(stream: Stream) -> Self {
         Self {
-            client: peer_address(&stream),
+            peer: Peer::of(&stream),
             is_secure: stream.get_ssl_digest().is_some(),
             connection: http1_connection(stream),
             request: empty_request(),

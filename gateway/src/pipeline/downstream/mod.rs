@@ -5,8 +5,9 @@
 
 mod error;
 pub(crate) mod http1;
+mod session;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -16,12 +17,13 @@ use hookgate_gate::{Audience, BodyError, BodySource};
 use hookgate_http1::{BodyLen, HopByHop, content_length};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, StatusCode, Version};
-use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 pub(crate) use self::error::{BodyReadError, Disconnected};
-use self::http1::Http1Session;
+pub(crate) use self::session::DownstreamSession;
+use crate::config::TrustedProxies;
 use crate::inspector::capture::CaptureDraft;
+use crate::pipeline::sender::Sender;
 use crate::poll::timeout;
 
 /// Maximum duration of one write to a sender.
@@ -40,6 +42,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A request of a sender: its head, the rest of its body, and the way to respond.
 pub(crate) struct Downstream<'s> {
     session: DownstreamSession<'s>,
+    sender: Sender,
     body: BodyLen,
     /// Set if the rest of the body cannot be read. The bytes after it are not a request.
     body_error: Option<BodyReadError>,
@@ -50,12 +53,6 @@ pub(crate) struct Downstream<'s> {
     capture: Option<Box<CaptureDraft>>,
 }
 
-/// The stream of one request, in either version of HTTP.
-pub(crate) enum DownstreamSession<'s> {
-    Http1(&'s mut Http1Session),
-    Http2(&'s mut HttpSession),
-}
-
 /// Whether the connection can serve another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeepAlive {
@@ -63,21 +60,13 @@ pub(crate) enum KeepAlive {
     Close,
 }
 
-impl<'s> From<&'s mut Http1Session> for DownstreamSession<'s> {
-    fn from(session: &'s mut Http1Session) -> Self {
-        Self::Http1(session)
-    }
-}
-
-impl<'s> From<&'s mut HttpSession> for DownstreamSession<'s> {
-    fn from(session: &'s mut HttpSession) -> Self {
-        Self::Http2(session)
-    }
-}
-
 impl<'s> Downstream<'s> {
     pub(crate) fn new(session: DownstreamSession<'s>, body: BodyLen) -> Self {
         Self {
+            sender: Sender {
+                address: session.peer().ip(),
+                scheme: session.scheme(),
+            },
             session,
             body,
             body_error: None,
@@ -95,25 +84,20 @@ impl<'s> Downstream<'s> {
         }
     }
 
+    /// Finds the sender behind trusted proxies. Without this, the peer is the sender.
+    pub(crate) fn find_sender(&mut self, trusted: &TrustedProxies) {
+        let (peer, scheme) = (self.session.peer(), self.session.scheme());
+        self.sender = Sender::find(trusted, peer, scheme, &self.request().headers);
+    }
+
     /// Returns the IP address of the sender.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        match &self.session {
-            DownstreamSession::Http1(session) => session.client,
-            DownstreamSession::Http2(session) => {
-                session.client_addr()?.as_inet().map(SocketAddr::ip)
-            }
-        }
+        self.sender.address
     }
 
     /// Returns the scheme of the URL that the sender requested: `http` or `https`.
     pub(crate) fn scheme(&self) -> &'static str {
-        let is_secure = match &self.session {
-            DownstreamSession::Http1(session) => session.is_secure,
-            DownstreamSession::Http2(session) => session
-                .digest()
-                .is_some_and(|digest| digest.ssl_digest.is_some()),
-        };
-        if is_secure { "https" } else { "http" }
+        self.sender.scheme.as_str()
     }
 
     /// Returns the kind of client, which determines the format of a refusal.
@@ -436,6 +420,7 @@ mod tests {
     use pingora_core::protocols::Stream;
     use tokio::io::duplex;
 
+    use super::http1::Http1Session;
     use super::*;
 
     /// The connection is then drained like any other before it is closed.

@@ -76,6 +76,33 @@ fn every_error_is_reported_at_once_with_its_key_path() {
 }
 
 #[test]
+fn only_addresses_and_unix_can_be_trusted_proxies() {
+    let expected = "expected a network such as \"10.0.0.0/8\", or \"unix\"";
+    for (lines, expected) in [
+        ("trusted_proxies = []", "server.trusted_proxies: missing"),
+        ("trusted_proxies = 10", expected),
+        ("trusted_proxies = [\"10.0.0.1/8\"]", expected),
+        ("trusted_proxies = [\"10.0.0.0/33\"]", expected),
+        ("trusted_proxies = [\"10.0.0.0/8\", \"Unix\"]", expected),
+        ("trusted_proxies = [\"nginx\"]", expected),
+        ("trusted_proxies = [\"private_ranges\"]", expected),
+        (
+            "forwarded = \"rfc7239\"",
+            "server.forwarded: has no effect without `trusted_proxies`",
+        ),
+        (
+            "forwarded = \"both\"\ntrusted_proxies = \"unix\"",
+            "server.forwarded: expected \"x-forwarded\" or \"rfc7239\"",
+        ),
+    ] {
+        let text = VALID.replacen("listen", &format!("{lines}\nlisten"), 1);
+        let (exit, output) = run_on("check", &text);
+        assert_eq!(exit, Some(78), "{lines}: {output}");
+        assert!(output.contains(expected), "{lines}: {output}");
+    }
+}
+
+#[test]
 fn secrets_without_protection_are_errors() {
     for (secret, provider, expected) in [
         ("env:EMPTY", "beatapi", "the secret is empty"),

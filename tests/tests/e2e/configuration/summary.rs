@@ -76,6 +76,19 @@ fn valid_but_dangerous_settings_are_warnings() {
             ("listen", "proxy_protocol = \"0.0.0.0/0\"\nlisten"),
             "server.proxy_protocol",
         ),
+        (
+            VALID,
+            (
+                "listen",
+                "trusted_proxies = [\"10.0.0.0/8\", \"::/0\"]\nlisten",
+            ),
+            "server.trusted_proxies",
+        ),
+        (
+            VALID,
+            ("listen", "trusted_proxies = \"0.0.0.0/0\"\nlisten"),
+            "server.trusted_proxies",
+        ),
         (&beel, ("servers", slow), "sources[0].upstream"),
         (
             VALID,
@@ -123,6 +136,34 @@ fn valid_but_dangerous_settings_are_warnings() {
             "{at}: {output}"
         );
     }
+}
+
+#[test]
+fn check_shows_which_proxies_are_trusted() {
+    let trusted = "trusted_proxies = [\"10.0.0.0/8\", \"2001:db8::7\", \"unix\"]\nlisten";
+    let with = |more: &str| VALID.replacen("listen", &format!("{more}{trusted}"), 1);
+    for (more, expected) in [
+        (
+            "",
+            "X-Forwarded-For and X-Forwarded-Proto of 10.0.0.0/8, 2001:db8::7/128, unix\n",
+        ),
+        (
+            "forwarded = \"x-forwarded\"\n",
+            "X-Forwarded-For and X-Forwarded-Proto of 10.0.0.0/8, ",
+        ),
+        (
+            "forwarded = \"rfc7239\"\n",
+            "Forwarded of 10.0.0.0/8, 2001:db8::7/128, unix\n",
+        ),
+    ] {
+        let (exit, output) = run_on("check", &with(more));
+        assert_eq!(exit, Some(0), "{output}");
+        let expected = format!("trust      {expected}");
+        assert!(output.contains(&expected), "{expected}: {output}");
+        assert!(!output.contains("server.trusted_proxies"), "{output}");
+    }
+    let (_, output) = run_on("check", VALID);
+    assert!(!output.contains("trust "), "{output}");
 }
 
 /// The boot fence compares signed timestamps. Deliveries without a timestamp, and deliveries of a

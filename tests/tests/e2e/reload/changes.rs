@@ -169,6 +169,11 @@ async fn settings_that_need_a_restart_are_logged_and_nothing_changes() {
             "access_log = \"stderr\"\nproxy_protocol = [\"127.0.0.1\"]",
             "server.proxy_protocol",
         ),
+        (
+            "access_log = \"stderr\"",
+            "access_log = \"stderr\"\ntrusted_proxies = [\"127.0.0.1\"]",
+            "server.trusted_proxies",
+        ),
         ("boot_fence = false", "boot_fence = true", "replay"),
         (
             "boot_fence = false",

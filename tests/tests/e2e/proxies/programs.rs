@@ -1,0 +1,353 @@
+//! A proxy, the gateway and a Flask app, each as a process, as docs/proxies.md connects them.
+
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hookgate_tests::{Certificates, Gateway, SECRETS, TestProvider, now};
+use http::StatusCode;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+/// The name of the public host.
+const HOST: &str = "hooks.example";
+/// The longest time that a test waits for a program.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A program in front of the gateway, with its configuration of the page.
+pub(super) enum Proxy {
+    Nginx(String),
+    Caddy(String),
+    Haproxy(String),
+    Envoy(String),
+}
+
+/// The app behind the gateway.
+pub(super) enum App {
+    /// The program of the page.
+    Page(String),
+    /// A program with Flask-Talisman, which reads `X-Forwarded-Proto` by itself.
+    Talisman,
+}
+
+const TALISMAN: &str = r#"
+from flask import Flask, request
+from flask_talisman import Talisman
+
+app = Flask(__name__)
+Talisman(app)
+
+@app.post("/hooks/beatapi")
+def delivery():
+    print("delivery", request.headers["hookgate-event-id"], flush=True)
+    return "", 204
+"#;
+
+/// The processes of one test.
+pub(super) struct Site {
+    pub(super) gateway: Gateway,
+    certificates: Certificates,
+    folder: TempDir,
+    port: u16,
+    _processes: [Process; 2],
+}
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    /// Starts a program whose output goes to `NAME.log` in `folder`.
+    fn start(folder: &Path, name: &str, program: &Path, arguments: &[&str]) -> Self {
+        let log = File::create(folder.join(format!("{name}.log"))).expect("the file is created");
+        let path = std::env::var("PATH").expect("PATH is set");
+        let child = Command::new(program)
+            .args(arguments)
+            .current_dir(folder)
+            // Debian has nginx and HAProxy in a folder that is not in the path of every user.
+            .env("PATH", format!("{path}:/usr/sbin"))
+            .env("PYTHONUNBUFFERED", "1")
+            // Caddy keeps its state below these.
+            .env("HOME", folder)
+            .env("XDG_DATA_HOME", folder)
+            .env("XDG_CONFIG_HOME", folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the file is open"))
+            .stderr(log)
+            .spawn();
+        Self(
+            child.unwrap_or_else(|error| {
+                panic!("{}: {error}; run `make proxies`", program.display())
+            }),
+        )
+    }
+
+    /// Waits until `is_ready`. Panics with the log if the program ends, or takes too long.
+    async fn wait_until(&mut self, log: &Path, mut is_ready: impl FnMut(&str) -> bool) {
+        let start = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            if is_ready(&text) {
+                return;
+            }
+            let status = self.0.try_wait().expect("the process is a child");
+            assert!(
+                status.is_none() && start.elapsed() < WAIT_TIMEOUT,
+                "{}: {status:?}\n{text}",
+                log.display()
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Returns a free port. Other tests use port 0, for which the system chooses higher ports.
+fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(20_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Returns a program of the environment that `make proxies` creates.
+fn installed(program: &str) -> PathBuf {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/proxies/venv/bin");
+    Path::new(folder).join(program)
+}
+
+impl Site {
+    /// Starts the app, the gateway with `config`, and the proxy.
+    pub(super) async fn start(proxy: Proxy, config: &str, app: App) -> Self {
+        let folder = tempfile::tempdir().expect("the temporary folder is created");
+        let certificates = Certificates::new();
+        certificates.issue("tls", HOST);
+        let (app, app_port) = start_app(folder.path(), &app).await;
+        let back_port = free_port();
+        let with_ports = |text: &str| {
+            text.replace("8081", &back_port.to_string())
+                .replace("3000", &app_port.to_string())
+        };
+        let config = with_ports(config)
+            .replace("127.0.0.1:8080", "127.0.0.1:0")
+            .replace("127.0.0.1:9090", "127.0.0.1:0")
+            .replacen("[server]", "[server]\naccess_log = \"stderr\"", 1)
+            + "\n[replay]\nboot_fence = false\n";
+        let secret = SECRETS[0];
+        assert_eq!(secret.0, "beatapi");
+        let gateway = Gateway::start_with(&config, &[("BEATAPI_SECRET", secret.1)]);
+        let port = free_port();
+        let text = with_ports(proxy.text())
+            .replace("8080", &gateway.address().port().to_string())
+            .replace("0.0.0.0", "127.0.0.1");
+        let proxy = proxy.start(folder.path(), &text, port, &certificates).await;
+        Self {
+            gateway,
+            certificates,
+            folder,
+            port,
+            _processes: [proxy, app],
+        }
+    }
+
+    /// Sends a genuine delivery with more headers. Returns the status and the body of the response.
+    pub(super) fn deliver(
+        &self,
+        id: &str,
+        version: &str,
+        headers: &[String],
+    ) -> (StatusCode, String) {
+        let provider = TestProvider::named("beatapi");
+        let body = provider.body(id);
+        let signed = provider.sign(&body, now(), id);
+        let signed = signed.iter().map(|(name, value)| {
+            let value = value.to_str().expect("the value is text");
+            format!("{name}: {value}")
+        });
+        let headers: Vec<String> = signed.chain(headers.iter().cloned()).collect();
+        let body = std::str::from_utf8(&body).expect("the body is text");
+        self.curl("/hooks/beatapi", version, &headers, Some(body))
+    }
+
+    /// Sends a delivery without a signature.
+    pub(super) fn post_unsigned(&self, version: &str) -> (StatusCode, String) {
+        self.curl("/hooks/beatapi", version, &[], Some("{}"))
+    }
+
+    /// Requests a page.
+    pub(super) fn get(&self, path: &str, version: &str) -> (StatusCode, String) {
+        self.curl(path, version, &[], None)
+    }
+
+    fn curl(
+        &self,
+        path: &str,
+        version: &str,
+        headers: &[String],
+        body: Option<&str>,
+    ) -> (StatusCode, String) {
+        let mut command = Command::new("curl");
+        command
+            .args(["-sS", "--max-time", "60", version])
+            .args(["--interface", super::recipes::SENDER])
+            .args(["--write-out", "\n%{http_code}"])
+            .args([
+                "--connect-to",
+                &format!("{HOST}:443:127.0.0.1:{}", self.port),
+            ])
+            .arg("--cacert")
+            .arg(self.certificates.path("ca.pem"))
+            .arg(format!("https://{HOST}{path}"));
+        for header in headers {
+            command.args(["-H", header]);
+        }
+        if let Some(body) = body {
+            command.args([
+                "-H",
+                "content-type: application/json",
+                "--data-binary",
+                body,
+            ]);
+        }
+        let output = command
+            .output()
+            .expect("curl is installed: make http-clients");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}\n{}", self.logs());
+        let (body, status) = text.rsplit_once('\n').expect("curl writes the status");
+        let status = status.parse().expect("curl writes a number");
+        let status = StatusCode::from_u16(status).expect("the status is valid");
+        (status, body.to_owned())
+    }
+
+    /// Waits until the app has written a line that starts with `start`.
+    pub(super) async fn wait_for_app(&self, start: &str) {
+        let began = Instant::now();
+        while self.app_lines(start).is_empty() {
+            assert!(began.elapsed() < WAIT_TIMEOUT, "{start}:\n{}", self.logs());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Returns the lines of the app that start with `start`.
+    pub(super) fn app_lines(&self, start: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.folder.path().join("app.log"));
+        let log = log.expect("the file is readable");
+        let lines = log.lines().filter(|line| line.starts_with(start));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Returns the logs of all programs.
+    pub(super) fn logs(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.folder.path().join(name));
+        let logs = ["app.log", "proxy.log"].map(|name| read(name).unwrap_or_default());
+        format!("{}\n{}", logs.join("\n"), self.gateway.log())
+    }
+}
+
+/// Starts a Flask app on a free port, and returns the port.
+async fn start_app(folder: &Path, app: &App) -> (Process, u16) {
+    let text = match app {
+        App::Page(text) => text,
+        App::Talisman => TALISMAN,
+    };
+    std::fs::write(folder.join("app.py"), text).expect("the file is written");
+    let arguments = ["--app", "app", "run", "--port", "0"];
+    let mut process = Process::start(folder, "app", &installed("flask"), &arguments);
+    let mut port = None;
+    let is_ready = |log: &str| {
+        let address = log.split("Running on http://127.0.0.1:").nth(1);
+        port = address.and_then(|rest| rest.lines().next()?.trim().parse().ok());
+        port.is_some()
+    };
+    process.wait_until(&folder.join("app.log"), is_ready).await;
+    (process, port.expect("the app has a port"))
+}
+
+impl Proxy {
+    fn text(&self) -> &str {
+        match self {
+            Self::Nginx(text) | Self::Caddy(text) | Self::Haproxy(text) | Self::Envoy(text) => text,
+        }
+    }
+
+    /// Starts the program on `port`, with `text` as the configuration, and waits for it.
+    async fn start(
+        &self,
+        folder: &Path,
+        text: &str,
+        port: u16,
+        certificates: &Certificates,
+    ) -> Process {
+        let file = |name: &str| certificates.path(name).display().to_string();
+        let both = folder.join("both.pem").display().to_string();
+        let joined = ["tls.pem", "tls.key"].map(|name| {
+            std::fs::read_to_string(certificates.path(name)).expect("the file is readable")
+        });
+        std::fs::write(&both, joined.concat()).expect("the file is written");
+        let text = text
+            .replace("/etc/hookgate/tls.crt", &file("tls.pem"))
+            .replace("/etc/hookgate/tls.key", &file("tls.key"))
+            .replace("/etc/hookgate/tls.pem", &both);
+        let at = format!("127.0.0.1:{port}");
+        let (name, text) = match self {
+            Self::Nginx(_) => ("nginx.conf", nginx_file(&text.replace("443", &at))),
+            Self::Caddy(_) => {
+                let (cert, key) = (file("tls.pem"), file("tls.key"));
+                let site =
+                    format!("https://{HOST}:{port} {{\n\tbind 127.0.0.1\n\ttls {cert} {key}\n");
+                let site = text.replacen(&format!("{HOST} {{\n"), &site, 1);
+                let options = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n";
+                ("Caddyfile", format!("{options}{site}"))
+            }
+            Self::Haproxy(_) => (
+                "haproxy.cfg",
+                text.replace("bind :443", &format!("bind {at}")),
+            ),
+            Self::Envoy(_) => ("envoy.yaml", text.replace("443", &port.to_string())),
+        };
+        std::fs::write(folder.join(name), text).expect("the file is written");
+        let path = folder.display().to_string();
+        let (program, arguments) = match self {
+            Self::Nginx(_) => (
+                "nginx".into(),
+                vec!["-e", "stderr", "-p", &path, "-c", name],
+            ),
+            Self::Caddy(_) => ("caddy".into(), vec!["run", "--config", name]),
+            Self::Haproxy(_) => ("haproxy".into(), vec!["-db", "-f", name]),
+            Self::Envoy(_) => (
+                installed("envoy"),
+                vec!["--disable-hot-restart", "--concurrency", "1", "-c", name],
+            ),
+        };
+        let mut process = Process::start(folder, "proxy", &program, &arguments);
+        let is_listening = |_: &str| TcpStream::connect(("127.0.0.1", port)).is_ok();
+        process
+            .wait_until(&folder.join("proxy.log"), is_listening)
+            .await;
+        process
+    }
+}
+
+/// Returns a complete file for the servers in `servers`, with one process and without files of the
+/// system.
+fn nginx_file(servers: &str) -> String {
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let paths = paths
+        .map(|name| format!("{name}_temp_path {name};\n"))
+        .concat();
+    format!(
+        "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n\
+         http {{\naccess_log off;\n{paths}{servers}}}\n"
+    )
+}

@@ -1,0 +1,115 @@
+//! The configurations of docs/proxies.md, with the real proxies in front of the gateway, and a
+//! Flask app behind it that forces https.
+
+use http::StatusCode;
+
+use super::programs::{App, Proxy, Site};
+use crate::documents::{blocks, read};
+
+const PAGE: &str = "docs/proxies.md";
+/// The addresses of the sender and of the host that it claims to be.
+pub(super) const SENDER: &str = "127.0.0.5";
+const CLAIMED: &str = "203.0.113.9";
+
+fn page(language: &str) -> String {
+    let block = blocks(&read(PAGE), language);
+    assert!(!block.is_empty(), "the page has a block {language}");
+    block
+}
+
+/// Asserts that deliveries and pages arrive, each with the address of the sender and https.
+async fn assert_serves(proxy: Proxy) {
+    let site = Site::start(proxy, &page("toml"), App::Page(page("python"))).await;
+    for (index, version) in ["--http1.1", "--http2"].into_iter().enumerate() {
+        // The gateway ignores the claims of the sender about itself.
+        let claims = [
+            format!("X-Forwarded-For: {CLAIMED}"),
+            format!("Forwarded: for={CLAIMED};proto=http"),
+            "X-Forwarded-Proto: http".to_owned(),
+            "X-Forwarded-Host: evil.example".to_owned(),
+        ];
+        let id = format!("evt_{index}");
+        let (status, body) = site.deliver(&id, version, &claims);
+        assert_eq!(status, StatusCode::NO_CONTENT, "{body}\n{}", site.logs());
+        let line = format!("delivery {id} {SENDER} https");
+        site.wait_for_app(&line).await;
+
+        let (status, body) = site.get("/", version);
+        assert_eq!(status, StatusCode::OK, "{body}\n{}", site.logs());
+        assert_eq!(body, format!("page for {SENDER} over https\n"));
+        // The gateway answers below /hooks/, and the app does not.
+        let (status, body) = site.get("/hooks/other", version);
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.contains("\"status\":404"), "{body}");
+        let (status, body) = site.post_unsigned(version);
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{body}");
+    }
+    let lines = site.gateway.wait_for_access_log(6).await;
+    for line in lines {
+        assert_eq!(line["client"], SENDER);
+    }
+    assert_eq!(site.app_lines("delivery ").len(), 2, "{}", site.logs());
+}
+
+#[tokio::test]
+async fn nginx_serves_deliveries_and_pages() {
+    assert_serves(Proxy::Nginx(page("nginx"))).await;
+}
+
+#[tokio::test]
+async fn caddy_serves_deliveries_and_pages() {
+    assert_serves(Proxy::Caddy(page("caddyfile"))).await;
+}
+
+#[tokio::test]
+async fn haproxy_serves_deliveries_and_pages() {
+    assert_serves(Proxy::Haproxy(page("haproxy"))).await;
+}
+
+#[tokio::test]
+async fn envoy_serves_deliveries_and_pages() {
+    assert_serves(Proxy::Envoy(page("yaml"))).await;
+}
+
+/// The control: the same proxy and app, and a gateway without trusted proxies.
+#[tokio::test]
+async fn without_trusted_proxies_the_app_redirects_and_the_log_says_why() {
+    let config = page("toml");
+    let trust = "trusted_proxies = [\"127.0.0.1\"]\n";
+    assert!(config.contains(trust), "{config}");
+    let config = config.replace(trust, "");
+    let nginx = Proxy::Nginx(page("nginx"));
+    let site = Site::start(nginx, &config, App::Page(page("python"))).await;
+    let (status, _) = site.deliver("evt_1", "--http1.1", &[]);
+    assert_eq!(status, StatusCode::BAD_GATEWAY, "{}", site.logs());
+    site.gateway
+        .wait_for_log(
+            "upstream answered 301 (Location: https://hooks.example/hooks/beatapi); the sender was \
+             told 502. Does the app force https? Set server.trusted_proxies",
+        )
+        .await;
+    let lines = site.gateway.wait_for_access_log(1).await;
+    assert_eq!(lines[0]["client"], "127.0.0.1");
+    assert_eq!(site.app_lines("delivery ").len(), 0);
+}
+
+#[tokio::test]
+async fn an_app_behind_flask_talisman_gets_deliveries() {
+    let nginx = Proxy::Nginx(page("nginx"));
+    let site = Site::start(nginx, &page("toml"), App::Talisman).await;
+    let (status, body) = site.deliver("evt_1", "--http2", &[]);
+    assert_eq!(status, StatusCode::NO_CONTENT, "{body}\n{}", site.logs());
+    site.wait_for_app("delivery evt_1").await;
+}
+
+/// The gateway sends verified deliveries back to nginx, which reaches the app.
+#[tokio::test]
+async fn nginx_can_be_the_last_hop() {
+    let nginx = Proxy::Nginx(page("nginx") + &page("nginx back"));
+    let config = page("toml").replace("127.0.0.1:3000", "127.0.0.1:8081");
+    let site = Site::start(nginx, &config, App::Page(page("python"))).await;
+    let (status, body) = site.deliver("evt_1", "--http1.1", &[]);
+    assert_eq!(status, StatusCode::NO_CONTENT, "{body}\n{}", site.logs());
+    let line = format!("delivery evt_1 {SENDER} https");
+    site.wait_for_app(&line).await;
+}
