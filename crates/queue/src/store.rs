@@ -55,12 +55,13 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Returns [`QueueError`] if the queue cannot be read.
     fn unconfirmed(&self) -> impl Future<Output = Result<Vec<EntryInfo>, QueueError>> + Send;
 
-    /// Returns the sources that have entries to lease.
+    /// Returns the sources that have entries to lease. The sources in `ordered` are leased with
+    /// [`Order::Source`].
     ///
     /// # Errors
     ///
     /// Returns [`QueueError`] if the queue cannot be read.
-    fn due(&self) -> impl Future<Output = Result<Due, QueueError>> + Send;
+    fn due(&self, ordered: &[&str]) -> impl Future<Output = Result<Due, QueueError>> + Send;
 
     /// Leases due entries of one source. The entry with the earliest due time comes first.
     ///
@@ -209,7 +210,7 @@ pub enum Due {
     Known {
         /// The sources that have an entry to lease now.
         now: Vec<Box<str>>,
-        /// The time until the next entry becomes due.
+        /// The time until another entry can be leased.
         next: Option<Duration>,
     },
     /// Only a call of [`QueueStore::lease`] tells whether a source has entries.

@@ -108,8 +108,8 @@ impl QueueStore for Broken {
         self.queue.unconfirmed().await
     }
 
-    async fn due(&self) -> Result<Due, QueueError> {
-        self.queue.due().await
+    async fn due(&self, ordered: &[&str]) -> Result<Due, QueueError> {
+        self.queue.due(ordered).await
     }
 
     async fn lease(&self, mut request: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {

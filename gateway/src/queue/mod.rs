@@ -100,8 +100,8 @@ impl QueueStore for Queue {
         self.checked(call!(self.unconfirmed()))
     }
 
-    async fn due(&self) -> Result<Due, QueueError> {
-        self.checked(call!(self.due()))
+    async fn due(&self, ordered: &[&str]) -> Result<Due, QueueError> {
+        self.checked(call!(self.due(ordered)))
     }
 
     async fn lease(&self, request: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {

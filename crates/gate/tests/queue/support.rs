@@ -94,7 +94,7 @@ impl QueueStore for PlannedQueue {
         self.queue.entry(id).await
     }
 
-    async fn due(&self) -> Result<Due, QueueError> {
+    async fn due(&self, _: &[&str]) -> Result<Due, QueueError> {
         panic!("the gate does not call this")
     }
 

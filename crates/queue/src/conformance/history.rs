@@ -305,11 +305,11 @@ impl<H: Harness> History<H> {
         let expected = Observation {
             outcome: expected,
             entries: self.model.facts(infos),
-            due: due_sources(self.model.state.due()),
+            due: due_sources(self.model.state.due(&[ORDERED])),
         };
         let queue = self.harness.queue();
         let infos = list(queue, &EntryFilter::default()).await;
-        let due = queue.due().await.expect("the queue answers");
+        let due = queue.due(&[ORDERED]).await.expect("the queue answers");
         let actual = Observation {
             outcome: actual,
             entries: self.actual.facts(infos),

@@ -4,22 +4,24 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::harness::{Ability, Harness, declines, margin};
 use super::support::*;
 use crate::entry::{EntryState, FailureKind};
 use crate::store::{Changed, Due, QueueStore};
 
+/// The longest time until a worker notices a change.
+const DEADLINE: Duration = Duration::from_secs(30);
+
 #[expect(missing_docs, reason = "the name says it")]
 pub async fn an_entry_is_leased_to_one_worker<H: Harness>(harness: H) {
     for number in 1..=3 {
         store(harness.queue(), delivery(ANY, number)).await;
     }
-    let first = lease(&harness, ANY, 2).await;
-    assert_eq!(first.len(), 2, "the maximum holds");
-    let second = lease(&harness, ANY, 2).await;
-    assert_eq!(second.len(), 1, "only the third entry is left");
+    // The maximum holds, and the third entry is left.
+    let first = lease_due(&harness, ANY, 2, 2).await;
+    let second = lease_due(&harness, ANY, 2, 1).await;
     assert!(!ids(&first).contains(&second[0].lease.id));
     assert_nothing_to_lease(&harness, ANY).await;
 }
@@ -47,7 +49,7 @@ pub async fn the_entry_that_is_due_longest_is_leased_first<H: Harness>(harness: 
     expected.sort();
     harness.advance(3 * H::WAIT).await;
     for (_, id) in expected {
-        let leased = lease(&harness, ANY, 1).await;
+        let leased = lease_due(&harness, ANY, 1, 1).await;
         assert_eq!(ids(&leased), [id]);
     }
 }
@@ -117,7 +119,7 @@ pub async fn a_failed_entry_of_an_ordered_source_holds_up_the_others<H: Harness>
 #[expect(missing_docs, reason = "the name says it")]
 pub async fn the_queue_knows_which_sources_are_due<H: Harness>(harness: H) {
     let queue = harness.queue();
-    let due = async || queue.due().await.expect("the queue answers");
+    let due = async || queue.due(&[]).await.expect("the queue answers");
     let Due::Known { now, next } = due().await else {
         return;
     };
@@ -144,9 +146,44 @@ pub async fn the_queue_knows_which_sources_are_due<H: Harness>(harness: H) {
     assert_eq!(now, [ANY.into(), OTHER.into()]);
 }
 
+/// The entries behind the first one may be due, and cannot be leased.
+pub async fn an_ordered_source_is_due_when_its_first_entry_is<H: Harness>(harness: H) {
+    let queue = harness.queue();
+    let due = async || match queue.due(&[ORDERED]).await.expect("the queue answers") {
+        Due::Known { now, next } => Some((!now.is_empty(), next)),
+        Due::Unknown => None,
+    };
+    let assert_due_after = async |wait: Duration| {
+        if let Some((is_due, next)) = due().await {
+            let next = next.expect("the first entry becomes due");
+            assert!(
+                !is_due && next <= wait && next >= wait - margin::<H>(),
+                "{next:?}"
+            );
+        }
+    };
+    let first = store(queue, delivery(ORDERED, 1)).await;
+    store(queue, delivery(ORDERED, 2)).await;
+    assert!(due().await.is_none_or(|(is_due, _)| is_due));
+    let leased = lease_one(&harness, ORDERED).await;
+    assert_due_after(H::LEASE).await;
+    retry_later(queue, &leased.lease, H::WAIT).await;
+    assert_due_after(H::WAIT).await;
+    match due().await {
+        Some(_) => harness.advance(H::WAIT).await,
+        // Such a queue wakes the workers instead.
+        None => {
+            let changed = timeout(H::WAIT + DEADLINE, queue.changed());
+            let (changed, ()) = tokio::join!(changed, harness.advance(H::WAIT));
+            changed.expect("the due time completes `changed`");
+        }
+    }
+    assert!(due().await.is_none_or(|(is_due, _)| is_due));
+    assert_eq!(lease_one(&harness, ORDERED).await.lease.id, first);
+}
+
 #[expect(missing_docs, reason = "the name says it")]
 pub async fn a_waiting_worker_notices_each_change<H: Harness>(harness: H) {
-    const DEADLINE: Duration = Duration::from_secs(30);
     let queue = harness.queue();
     for change in 0..5 {
         if change == 0 {
@@ -188,10 +225,12 @@ pub async fn simultaneous_workers_lease_each_entry_once<H: Harness>(harness: H) 
         .map(|_| {
             let harness = Arc::clone(&harness);
             tokio::spawn(async move {
-                let mut all = Vec::new();
+                let (mut all, mut last) = (Vec::new(), Instant::now());
                 loop {
                     let leased = lease(&*harness, ANY, 3).await;
-                    if leased.is_empty() {
+                    if !leased.is_empty() {
+                        last = Instant::now();
+                    } else if last.elapsed() >= H::SLACK {
                         return all;
                     }
                     all.extend(ids(&leased));
@@ -216,15 +255,20 @@ pub async fn simultaneous_workers_lease_an_ordered_source_one_at_a_time<H: Harne
     let harness = Arc::new(harness);
     let mut last = None;
     for _ in 0..20 {
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|_| {
-                let harness = Arc::clone(&harness);
-                tokio::spawn(async move { lease(&*harness, ORDERED, 1).await })
-            })
-            .collect();
+        let start = Instant::now();
         let mut leased = Vec::new();
-        for worker in workers {
-            leased.extend(worker.await.expect("no worker panics"));
+        while leased.is_empty() {
+            let late = start.elapsed() > H::SLACK + DEADLINE;
+            assert!(!late, "no entry after {last:?}");
+            let workers: Vec<_> = (0..WORKERS)
+                .map(|_| {
+                    let harness = Arc::clone(&harness);
+                    tokio::spawn(async move { lease(&*harness, ORDERED, 1).await })
+                })
+                .collect();
+            for worker in workers {
+                leased.extend(worker.await.expect("no worker panics"));
+            }
         }
         assert_eq!(leased.len(), 1, "after {last:?}");
         assert!(Some(leased[0].lease.id) > last);

@@ -69,6 +69,7 @@ macro_rules! __conformance_suite {
             an_ordered_source_is_leased_one_at_a_time_in_the_order_of_storing,
             a_failed_entry_of_an_ordered_source_holds_up_the_others,
             the_queue_knows_which_sources_are_due,
+            an_ordered_source_is_due_when_its_first_entry_is,
             a_waiting_worker_notices_each_change,
             a_completed_entry_is_gone,
             a_failed_entry_waits_for_its_next_attempt,

@@ -120,7 +120,7 @@ pub async fn entries_are_listed_by_filters_and_pages<H: Harness>(harness: H) {
         new.key_id = format!("key-{}", number % 4).into();
         store(queue, new).await;
     }
-    lease(&harness, ANY, 2).await;
+    lease_due(&harness, ANY, 2, 2).await;
     let count = async |change: &dyn Fn(&mut EntryFilter)| {
         let mut filter = EntryFilter::default();
         change(&mut filter);
@@ -186,7 +186,7 @@ pub async fn an_event_is_found_by_its_key<H: Harness>(harness: H) {
         let found = find(number).await.expect("the entry waits");
         assert_eq!((found.id, found.state), (id, EntryState::Waiting));
     }
-    assert_eq!(lease(&harness, ANY, 2).await.len(), 2);
+    lease_due(&harness, ANY, 2, 2).await;
     let found = find(2).await.expect("the entry is in flight");
     assert_eq!(found.state, EntryState::InFlight);
 }
@@ -203,7 +203,7 @@ pub async fn the_numbers_of_each_source_are_counted<H: Harness>(harness: H) {
         store(queue, delivery(ANY, number)).await;
     }
     store(queue, delivery(OTHER, 5)).await;
-    let leased = lease(&harness, ANY, 2).await;
+    let leased = lease_due(&harness, ANY, 2, 2).await;
     bury(queue, &leased[1].lease).await;
 
     let stats = queue.stats().await.expect("the queue answers");

@@ -19,9 +19,7 @@ pub async fn every_entry_outlives_its_process<H: Harness>(mut harness: H) {
         let listed = list(harness.queue(), &EntryFilter::default()).await;
         assert_eq!(listed.len(), expected, "{end:?}");
     }
-    let leased = lease(&harness, ANY, 200).await;
-    assert_eq!(leased.len(), expected);
-    for leased in leased {
+    for leased in lease_due(&harness, ANY, 200, expected).await {
         let number = leased.entry.info.request_id["req-".len()..].parse();
         let new = delivery(ANY, number.expect("a number follows"));
         assert_eq!(leased.entry.body, new.body);
@@ -37,8 +35,7 @@ pub async fn every_settlement_outlives_its_process<H: Harness>(mut harness: H) {
         for number in 0..4 {
             store(harness.queue(), delivery(ANY, base + number)).await;
         }
-        let leased = lease(&harness, ANY, 4).await;
-        assert_eq!(leased.len(), 4);
+        let leased = lease_due(&harness, ANY, 4, 4).await;
         let queue = harness.queue();
         complete(queue, &leased[0].lease).await;
         bury(queue, &leased[1].lease).await;
@@ -47,9 +44,7 @@ pub async fn every_settlement_outlives_its_process<H: Harness>(mut harness: H) {
         harness = harness.reopen(end).await;
         assert_nothing_to_lease(&harness, ANY).await;
         harness.advance(H::WAIT).await;
-        let due = lease(&harness, ANY, 10).await;
-        assert_eq!(due.len(), 2, "{end:?}");
-        for leased in due {
+        for leased in lease_due(&harness, ANY, 10, 2).await {
             complete(harness.queue(), &leased.lease).await;
         }
         let left = list(harness.queue(), &EntryFilter::default()).await;

@@ -410,9 +410,11 @@ impl QueueStore for DiskQueue {
         reader.read(LIST_TIMEOUT, |file| file.unconfirmed()).await
     }
 
-    async fn due(&self) -> Result<Due, QueueError> {
+    async fn due(&self, ordered: &[&str]) -> Result<Due, QueueError> {
         let reader = &self.0.work_reader;
-        reader.read(REPLY_TIMEOUT, |file| file.due()).await
+        let ordered: Vec<Box<str>> = ordered.iter().map(|source| (*source).into()).collect();
+        let due = reader.read(REPLY_TIMEOUT, move |file| file.due(&ordered));
+        due.await
     }
 
     async fn lease(&self, request: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {

@@ -127,10 +127,13 @@ impl Reader {
 }
 
 impl Reading<'_> {
-    pub(super) fn due(&self) -> Result<Due, ReadError> {
+    pub(super) fn due(&self, ordered: &[Box<str>]) -> Result<Due, ReadError> {
         let mut earliest = self
             .database
             .prepare_cached("SELECT min(due) FROM entries WHERE source = ?1 AND state = 0")?;
+        let mut first = self.database.prepare_cached(
+            "SELECT due FROM entries WHERE source = ?1 AND state < 2 ORDER BY id LIMIT 1",
+        )?;
         // A lease that ends makes its entry due.
         let mut lease_ends = self
             .database
@@ -139,9 +142,15 @@ impl Reading<'_> {
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         let usage = Usage::load(&self.database)?;
-        for (source, _) in usage.sources().filter(|(_, source)| source.entries[0] > 0) {
-            let earliest: Option<i64> = earliest.query_row([source], |row| row.get(0))?;
-            due.extend(earliest.map(|due| (due, source)));
+        for (source, usage) in usage.sources().filter(|(_, source)| source.entries[0] > 0) {
+            let query = match ordered.contains(&usage.name) {
+                false => &mut earliest,
+                // The end of the lease is in the list.
+                true if due.iter().any(|(_, leased)| *leased == source) => continue,
+                true => &mut first,
+            };
+            let next: Option<i64> = query.query_row([source], |row| row.get(0))?;
+            due.extend(next.map(|due| (due, source)));
         }
         let (mut now, mut next) = (Vec::new(), None::<i64>);
         for (due, source) in due {

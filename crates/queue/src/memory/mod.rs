@@ -95,8 +95,8 @@ impl QueueStore for MemoryQueue {
         Ok(self.0.state.lock().unconfirmed())
     }
 
-    async fn due(&self) -> Result<Due, QueueError> {
-        Ok(self.0.state.lock().due())
+    async fn due(&self, ordered: &[&str]) -> Result<Due, QueueError> {
+        Ok(self.0.state.lock().due(ordered))
     }
 
     async fn lease(&self, request: LeaseRequest<'_>) -> Result<Vec<LeasedEntry>, QueueError> {

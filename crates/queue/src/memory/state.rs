@@ -135,13 +135,17 @@ impl State {
         open.map(|(id, slot)| slot.info(*id, now)).collect()
     }
 
-    pub(crate) fn due(&mut self) -> Due {
+    pub(crate) fn due(&mut self, ordered: &[&str]) -> Due {
         self.refresh();
         let now = self.now();
-        let mut sources = BTreeSet::new();
+        let (mut sources, mut first) = (BTreeSet::new(), BTreeSet::new());
         let mut next = None::<Instant>;
         for slot in self.slots.values() {
+            let source = &*slot.new.source;
             match slot.phase {
+                Phase::Waiting { .. }
+                    if ordered.contains(&source)
+                        && (!first.insert(source) || self.has_in_flight(source)) => {}
                 Phase::Waiting { due } if due <= now => {
                     sources.insert(&slot.new.source);
                 }

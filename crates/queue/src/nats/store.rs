@@ -86,7 +86,7 @@ impl QueueStore for NatsQueue {
         Ok(Vec::new())
     }
 
-    async fn due(&self) -> Result<Due, QueueError> {
+    async fn due(&self, _ordered: &[&str]) -> Result<Due, QueueError> {
         Ok(Due::Unknown)
     }
 

@@ -169,7 +169,9 @@ impl<Q: QueueStore, D: Deliver> Dispatcher<Q, D> {
 
     /// Asks the queue which sources have due entries.
     async fn look(&mut self, targets: &[Target]) {
-        let due = self.queue.due().await;
+        let ordered = targets.iter().filter(|of| of.order == Order::Source);
+        let ordered: Vec<&str> = ordered.map(|of| &*of.source).collect();
+        let due = self.queue.due(&ordered).await;
         let now = Instant::now();
         match due {
             Ok(Due::Known { now: due, next }) => {

@@ -72,11 +72,11 @@ impl QueueStore for ObservedQueue {
         self.inner.unconfirmed().await
     }
 
-    async fn due(&self) -> Result<Due, QueueError> {
+    async fn due(&self, ordered: &[&str]) -> Result<Due, QueueError> {
         self.count(&self.looks)?;
         match self.hides_sources.load(Ordering::SeqCst) {
             true => Ok(Due::Unknown),
-            false => self.inner.due().await,
+            false => self.inner.due(ordered).await,
         }
     }
 

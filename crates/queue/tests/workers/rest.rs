@@ -76,7 +76,7 @@ async fn thousands_of_due_entries_of_a_blocked_upstream_cost_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ordered_source_whose_first_entry_waits_costs_one_call_a_second() {
+async fn an_ordered_source_whose_first_entry_waits_costs_no_lease() {
     let shop = Target {
         order: Order::Source,
         ..target("shop", 8)
@@ -89,8 +89,30 @@ async fn an_ordered_source_whose_first_entry_waits_costs_one_call_a_second() {
     let workers = upstream.start_workers();
     let (looks, leases) = calls_in_a_minute(&upstream).await;
     assert!((59..=61).contains(&looks), "{looks} looks");
-    assert!((59..=61).contains(&leases), "{leases} leases");
+    assert_eq!(leases, 0);
     workers.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_entry_of_an_ordered_source_is_sent_at_its_due_time() {
+    let shop = Target {
+        order: Order::Source,
+        ..target("shop", 8)
+    };
+    for due in [1, 437, 999, 1_003, 2_718].map(Duration::from_millis) {
+        let upstream = Upstream::new([shop.clone()]);
+        let mut first = delivery("shop", 0);
+        first.first_due = due;
+        upstream.store_entry(first).await;
+        upstream.store("shop", 1..10).await;
+        let workers = upstream.start_workers();
+        upstream.drained().await;
+        workers.stop().await;
+        assert!(upstream.sent_numbers().into_iter().eq(0..10));
+        let late = upstream.sent()[0].at.checked_sub(due);
+        let late = late.expect("not before its time");
+        assert!(late <= Duration::from_millis(12), "{late:?} late");
+    }
 }
 
 #[tokio::test(start_paused = true)]
