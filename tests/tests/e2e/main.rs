@@ -31,6 +31,8 @@ mod observability;
 mod observe_mode;
 mod outages;
 mod parity;
+#[path = "../../../crates/replay/tests/redis/process.rs"]
+mod process;
 mod provider_sdks;
 mod proxies;
 mod proxy_protocol;

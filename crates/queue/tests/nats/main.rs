@@ -5,6 +5,8 @@
 mod conformance;
 mod faults;
 mod healthy;
+#[path = "../../../replay/tests/redis/process.rs"]
+mod process;
 mod proxy;
 mod server;
 

@@ -1,13 +1,13 @@
 //! A nats-server process for one test. It listens on a free port and ends with the test.
 
-use std::fmt::Write as _;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::process::{self, free_port};
 
 pub(crate) struct Server {
     child: Child,
@@ -84,23 +84,7 @@ impl Server {
 
     /// Sends the server a signal, such as STOP. A server that is to stop has stopped afterwards.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(status.unwrap().success());
-        while name == "STOP" && !self.is_stopped() {
-            std::thread::yield_now();
-        }
-    }
-
-    /// Whether every thread of the server is stopped. A thread that runs stops a moment after the
-    /// signal.
-    fn is_stopped(&self) -> bool {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let mut states = threads.map(|thread| {
-            let state = std::fs::read_to_string(thread.unwrap().path().join("stat"));
-            state.unwrap_or_default()
-        });
-        states.all(|state| state.contains(") T "))
+        process::signal(&self.child, name);
     }
 
     fn wait_for_answer(&self) {
@@ -133,12 +117,10 @@ impl Drop for Server {
 
 /// The URL of several servers.
 pub(crate) fn url(servers: &[Server]) -> String {
-    let mut url = "nats://".to_owned();
-    for (index, server) in servers.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        write!(url, "{comma}127.0.0.1:{}", server.port).unwrap();
-    }
-    url
+    let addresses = servers
+        .iter()
+        .map(|server| format!("127.0.0.1:{}", server.port));
+    format!("nats://{}", addresses.collect::<Vec<_>>().join(","))
 }
 
 /// Starts nats-server, or the program in `HOOKGATE_NATS_SERVER`.
@@ -155,18 +137,4 @@ fn spawn(dir: &TempDir) -> Child {
     command
         .spawn()
         .expect("nats-server is installed: apt install nats-server")
-}
-
-/// Returns a free port. It is below the range of ephemeral ports and is returned only once, so
-/// that it is still free when the server binds it.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = std::process::id() as u16;
-    loop {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(start);
-        let port = 20_000 + next % 12_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }

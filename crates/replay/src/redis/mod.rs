@@ -31,7 +31,7 @@
 //! | configuration | after the server was killed | after the machine was lost |
 //! |---|---|---|
 //! | default (snapshots) | the last snapshot is left, up to an hour old: **replays pass** unless a gate [notices the loss](#lost-data) | no event or the last snapshot is left |
-//! | `appendonly yes`, `appendfsync everysec` (its default) | all events are left | all but the last second or two are left |
+//! | `appendonly yes`, `appendfsync everysec` (its default) | all events are left, unless a slow disk had delayed the last second or two | all but the last second or two are left |
 //! | `appendonly yes`, `appendfsync always` | all events are left | all events on its disk are left |
 //!
 //! Replication is asynchronous. When a sentinel or a cluster promotes a replica, the writes of

@@ -8,7 +8,7 @@ use hookgate_replay::{Claim, ClaimOptions, RedisStore, ReplayStore, Settled};
 
 use crate::server::Server;
 use crate::topologies::Cluster;
-use crate::{claim, claim_within, connect, granted, key};
+use crate::{RECOVERY, SYNCED, claim, claim_within, connect, granted, key};
 
 /// Seconds since the Unix epoch.
 pub(crate) fn now() -> i64 {
@@ -89,13 +89,13 @@ async fn a_server_that_was_restarted_without_its_data_is_noticed() {
     assert!(is_granted(&claim_signed(&store, 1, before).await));
     server.kill();
     server.restart();
-    claim_within(&store, 99, Duration::from_secs(5)).await;
+    claim_within(&store, 99, RECOVERY).await;
     assert_eq!(claim_signed(&store, 1, before).await, Claim::Forgotten);
 }
 
 #[tokio::test]
 async fn a_server_that_was_restarted_with_its_data_is_used_as_before() {
-    let mut server = Server::start(&["--appendonly", "yes"]);
+    let mut server = Server::start(&SYNCED);
     let store = connect(&server.url()).await;
     server.set_early_epochs();
     let before = now();
@@ -106,7 +106,7 @@ async fn a_server_that_was_restarted_with_its_data_is_used_as_before() {
     assert!(is_granted(&first));
     server.kill();
     server.restart();
-    claim_within(&store, 99, Duration::from_secs(5)).await;
+    claim_within(&store, 99, RECOVERY).await;
     let again = claim_signed(&store, 1, before).await;
     assert!(matches!(again, Claim::InFlight { .. }), "{again:?}");
     assert!(is_granted(&claim_signed(&store, 2, before).await));

@@ -7,6 +7,7 @@ mod forgotten;
 mod healthy;
 mod lost_data;
 mod older_data;
+mod process;
 mod proxy;
 mod recorded;
 mod server;
@@ -105,6 +106,16 @@ async fn claim_fails(store: &RedisStore, number: u32) -> String {
 }
 
 /// Claims until the store answers, for `limit` at most.
+/// The arguments of a server that loses nothing when it is killed. Without the second one, Redis
+/// writes up to two seconds late while a sync is slow.
+const SYNCED: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+/// The longest time until a claim fails. A store would wait for each of many claims otherwise.
+const PROMPT: Duration = Duration::from_secs(10);
+
+/// The longest time until a server can be used again.
+const RECOVERY: Duration = Duration::from_secs(30);
+
 async fn claim_within(store: &RedisStore, number: u32, limit: Duration) -> Claim {
     let start = Instant::now();
     loop {

@@ -13,10 +13,10 @@ use crate::lost_data::{claim_new, claim_signed, is_granted, now};
 use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::topologies::Cluster;
-use crate::{claim, claim_within, connect, key};
+use crate::{SYNCED, claim, claim_within, connect, key};
 
 const RETENTION: Duration = Duration::from_secs(661);
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts a server that can load its snapshot while it runs.
 pub(crate) fn server() -> Server {
@@ -193,7 +193,7 @@ async fn a_loss_is_recorded_on_a_full_server() {
 
 #[tokio::test]
 async fn complete_data_is_not_treated_as_older() {
-    let mut server = Server::start(&["--appendonly", "yes"]);
+    let mut server = Server::start(&SYNCED);
     let store = connect(&server.url()).await;
     server.set_early_epochs();
     let before = now();

@@ -1,12 +1,13 @@
 //! A redis-server process for one test. It listens on a free port and ends with the test.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::process::{self, free_port};
 
 pub(crate) struct Server {
     child: Child,
@@ -81,23 +82,7 @@ impl Server {
 
     /// Sends the server a signal, such as STOP. A server that is to stop has stopped afterwards.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(status.unwrap().success());
-        while name == "STOP" && !self.is_stopped() {
-            std::thread::yield_now();
-        }
-    }
-
-    /// Whether every thread of the server is stopped. A thread that runs stops a moment after the
-    /// signal.
-    fn is_stopped(&self) -> bool {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let mut states = threads.map(|thread| {
-            let state = std::fs::read_to_string(thread.unwrap().path().join("stat"));
-            state.unwrap_or_default()
-        });
-        states.all(|state| state.contains(") T "))
+        process::signal(&self.child, name);
     }
 
     /// Runs redis-cli with these arguments and returns its output.
@@ -145,18 +130,6 @@ fn run(command: &mut Command) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command.spawn().expect(INSTALL)
-}
-
-/// Returns a free port. It is below the range of ephemeral ports and is returned only once, so
-/// that it is still free when the server binds it.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 12_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 fn wait_for_answer(port: u16) {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
 
 use crate::lost_data::{claim_signed, now};
-use crate::server::{Server, free_port};
-use crate::{claim, claim_fails, claim_within, connect, granted, name, refused};
+use crate::process::free_port;
+use crate::server::Server;
+use crate::{PROMPT, RECOVERY, claim, claim_fails, claim_within, connect, granted, name, refused};
 
 /// A cluster of three masters.
 pub(crate) struct Cluster(pub(crate) Vec<Server>);
@@ -102,15 +103,11 @@ async fn claims_on_a_suspended_cluster_fail_in_time_and_succeed_later() {
     for number in 30..36 {
         let start = Instant::now();
         claim_fails(&store, number).await;
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < PROMPT, "{:?}", start.elapsed());
     }
     cluster.0.iter().for_each(|node| node.signal("CONT"));
     for number in 100..130 {
-        let claim = claim_within(&store, number, Duration::from_secs(10)).await;
+        let claim = claim_within(&store, number, RECOVERY).await;
         assert!(matches!(claim, Claim::Granted(_)), "{claim:?}");
     }
 }
@@ -162,7 +159,7 @@ async fn a_replica_is_refused_and_a_demoted_master_grants_no_claim() {
     master.cli(&["REPLICAOF", "127.0.0.1", &port]);
     claim_fails(&store, 2).await;
     master.cli(&["REPLICAOF", "NO", "ONE"]);
-    let claim = claim_within(&store, 2, Duration::from_secs(2)).await;
+    let claim = claim_within(&store, 2, RECOVERY).await;
     assert!(matches!(claim, Claim::Granted(_)), "{claim:?}");
 }
 
@@ -214,7 +211,7 @@ async fn the_store_follows_the_sentinels_to_a_new_master() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     master.kill();
-    let claim = claim_within(&store, 1, Duration::from_secs(30)).await;
+    let claim = claim_within(&store, 1, RECOVERY).await;
     assert_eq!(claim, Claim::Done);
     assert_eq!(replica.cli(&["ROLE"]).lines().next(), Some("master"));
     // No data was lost, and the store reports no loss.
