@@ -158,9 +158,12 @@ async fn processes_share_a_file_and_each_entry_is_leased_once() {
 #[tokio::test]
 async fn a_delivery_that_another_process_has_stored_is_not_stored_again() {
     let folder = tempfile::tempdir().unwrap();
-    let one = DiskQueue::builder().keep_delivered(Duration::from_secs(3600));
-    let one = one.open(folder.path()).unwrap();
-    let other = DiskQueue::open(folder.path()).unwrap();
+    // A process that keeps no copies would delete those of the other one.
+    let open = || {
+        let builder = DiskQueue::builder().keep_delivered(Duration::from_secs(3600));
+        builder.open(folder.path()).unwrap()
+    };
+    let (one, other) = (open(), open());
     for number in 0..50 {
         let (storing, again) = match number % 2 {
             0 => (&one, &other),
