@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -31,8 +32,10 @@ pub struct Gateway {
     pub(crate) deliveries_tls: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) log: Arc<Mutex<String>>,
-    /// Whether a thread still reads the log pipe.
+    /// Whether the thread below goes on reading the log pipe.
     pub(crate) reads_log: Arc<AtomicBool>,
+    /// The thread that reads the log pipe. It ends with the process.
+    pub(crate) log_reader: JoinHandle<()>,
     /// The folder of the configuration file.
     pub(crate) folder: TempDir,
     pub(crate) envs: Vec<(String, String)>,
@@ -119,7 +122,11 @@ impl Gateway {
         let mut starting =
             StartingGateway::new(&change(config), self.envs.clone(), "", "--upgrade");
         let waiting = "waiting for listening sockets from the old process";
-        while starting.next_log_line()["fields"]["message"] != waiting {}
+        while starting
+            .next_log_line()
+            .unwrap_or_else(|log| panic!("the successor ended:\n{log}"))["fields"]["message"]
+            != waiting
+        {}
         self.signal("QUIT");
         starting
     }
@@ -140,11 +147,14 @@ impl Gateway {
         );
     }
 
-    /// Waits until the process ends.
+    /// Waits until the process has ended and its log is complete.
     pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
-            if let Some(status) = self.process.try_wait().expect("the process is a child") {
+            let status = self.process.try_wait().expect("the process is a child");
+            if let Some(status) = status
+                && self.log_reader.is_finished()
+            {
                 return status;
             }
             assert!(
@@ -354,7 +364,17 @@ impl GatewayBuilder {
     }
 
     /// Starts the gateway with a source for each of [`SECRETS`].
-    pub fn start(mut self) -> Gateway {
+    ///
+    /// # Panics
+    ///
+    /// Panics if the gateway ends.
+    pub fn start(self) -> Gateway {
+        self.try_start()
+            .unwrap_or_else(|log| panic!("the gateway ended:\n{log}"))
+    }
+
+    /// Does the same, and returns the log of a gateway that ends.
+    pub fn try_start(mut self) -> Result<Gateway, String> {
         for (index, (name, secret)) in SECRETS.iter().enumerate() {
             let path = TestProvider::named(name).path();
             self.tables.push_str(&format!(
@@ -365,11 +385,21 @@ impl GatewayBuilder {
             self.envs
                 .push((format!("SECRET_{index}"), (*secret).to_owned()));
         }
-        self.start_without_default_sources()
+        self.try_start_without_default_sources()
     }
 
     /// Starts the gateway with only the sources that the test added by [`Self::table`].
-    pub fn start_without_default_sources(mut self) -> Gateway {
+    ///
+    /// # Panics
+    ///
+    /// Panics if the gateway ends.
+    pub fn start_without_default_sources(self) -> Gateway {
+        self.try_start_without_default_sources()
+            .unwrap_or_else(|log| panic!("the gateway ended:\n{log}"))
+    }
+
+    /// Does the same, and returns the log of a gateway that ends.
+    pub fn try_start_without_default_sources(mut self) -> Result<Gateway, String> {
         if !self.server.contains("access_log") {
             self.server = format!("access_log = \"stderr\"\n{}", self.server);
         }
@@ -377,7 +407,7 @@ impl GatewayBuilder {
             "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}{}{}",
             self.server, self.replay, self.upstream, self.tables
         );
-        StartingGateway::new(&config, self.envs, &self.shell_prefix, "").wait_until_listening()
+        StartingGateway::new(&config, self.envs, &self.shell_prefix, "").try_wait_until_listening()
     }
 }
 

@@ -52,14 +52,17 @@ impl StartingGateway {
         }
     }
 
-    /// Reads the next line of the log.
-    pub(crate) fn next_log_line(&mut self) -> Value {
+    /// Reads the next line of the log. Returns the log so far if the process has ended.
+    pub(crate) fn next_log_line(&mut self) -> Result<Value, String> {
         let mut log = self.log.lock().expect("the log thread does not panic");
-        let line = self.lines.next().and_then(Result::ok);
-        let line = line.unwrap_or_else(|| panic!("the gateway ended:\n{log}"));
+        let Some(line) = self.lines.next().and_then(Result::ok) else {
+            // A later process may use the same files.
+            let _ = self.process.wait();
+            return Err(log.clone());
+        };
         log.push_str(&line);
         log.push('\n');
-        serde_json::from_str(&line).unwrap_or_default()
+        Ok(serde_json::from_str(&line).unwrap_or_default())
     }
 
     /// Waits until the process fails. Returns its log.
@@ -79,12 +82,18 @@ impl StartingGateway {
     }
 
     /// Waits until the process has logged its addresses.
-    pub(crate) fn wait_until_listening(mut self) -> Gateway {
+    pub(crate) fn wait_until_listening(self) -> Gateway {
+        self.try_wait_until_listening()
+            .unwrap_or_else(|log| panic!("the gateway ended:\n{log}"))
+    }
+
+    /// Does the same, and returns the log of a process that ends before.
+    pub(crate) fn try_wait_until_listening(mut self) -> Result<Gateway, String> {
         // The gateway logs its TLS listeners before the admin listener, so that the loop sees both.
         let mut deliveries_tls = None;
         let mut addresses = [None, None];
         while addresses.contains(&None) {
-            let event = self.next_log_line();
+            let event = self.next_log_line()?;
             let fields = &event["fields"];
             let address = || {
                 fields["address"]
@@ -111,7 +120,7 @@ impl StartingGateway {
         let shared_log = Arc::clone(&log);
         let reads_log = Arc::new(AtomicBool::new(true));
         let continues = Arc::clone(&reads_log);
-        std::thread::spawn(move || {
+        let log_reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if !continues.load(Ordering::SeqCst) {
                     // This drops the pipe: the gateway fails to write to it from here on.
@@ -122,16 +131,17 @@ impl StartingGateway {
                 log.push('\n');
             }
         });
-        Gateway {
+        Ok(Gateway {
             process,
             deliveries,
             deliveries_tls,
             admin,
             log,
             reads_log,
+            log_reader,
             folder,
             envs,
-        }
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use axum::extract::{Request, State};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
@@ -56,6 +57,8 @@ pub enum Behaviour {
     Response(StatusCode, &'static [(&'static str, &'static str)], Bytes),
     /// Responds with this status after a delay.
     DelayedStatus(Duration, StatusCode),
+    /// Responds with this status when the semaphore has a permit.
+    HeldStatus(Arc<Semaphore>, StatusCode),
     /// Never responds.
     Hang,
 }
@@ -169,6 +172,24 @@ impl Upstream {
             .lock()
             .expect("no handler panics")
             .push_back(behaviour);
+    }
+
+    /// Holds back the response to one request, which will have this status.
+    pub fn hold_response(&self, status: StatusCode) -> HeldResponse {
+        let permits = Arc::new(Semaphore::new(0));
+        self.queue_behaviour(Behaviour::HeldStatus(Arc::clone(&permits), status));
+        HeldResponse(permits)
+    }
+}
+
+/// A response that the upstream holds back. A test need not guess how long it takes.
+#[derive(Debug)]
+pub struct HeldResponse(Arc<Semaphore>);
+
+impl HeldResponse {
+    /// Lets the upstream respond.
+    pub fn release(self) {
+        self.0.add_permits(1);
     }
 }
 
@@ -285,6 +306,11 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Behaviour::Response(status, headers, body)) => (status, headers, body),
         Some(Behaviour::DelayedStatus(delay, status)) => {
             sleep(delay).await;
+            (status, &[][..], Bytes::new())
+        }
+        Some(Behaviour::HeldStatus(permits, status)) => {
+            let permit = permits.acquire().await;
+            permit.expect("no test closes the semaphore").forget();
             (status, &[][..], Bytes::new())
         }
         Some(Behaviour::Hang) => std::future::pending().await,

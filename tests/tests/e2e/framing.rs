@@ -155,11 +155,12 @@ async fn a_refusal_by_the_head_closes_the_connection_without_reading_the_body() 
     ] {
         let start = Instant::now();
         let request = format!("POST /hooks/beatapi HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n");
-        let response = send_raw(gateway.address(), request.as_bytes(), QUIET).await;
+        let open = Duration::from_secs(30);
+        let response = send_raw(gateway.address(), request.as_bytes(), open).await;
         assert_eq!(status(&response), expected, "{head}");
         let text = String::from_utf8_lossy(&response).to_lowercase();
         assert!(text.contains("connection: close"), "{text}");
-        assert!(start.elapsed() < Duration::from_secs(4), "{head}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{head}");
     }
     assert!(upstream.take_received().is_empty());
 }
@@ -256,7 +257,8 @@ async fn a_slow_head_and_a_slow_body_have_one_deadline_each() {
             writer
         });
         let mut response = Vec::new();
-        let closed = tokio::time::timeout(QUIET, reader.read_to_end(&mut response)).await;
+        let limit = Duration::from_secs(30);
+        let closed = tokio::time::timeout(limit, reader.read_to_end(&mut response)).await;
         assert!(
             closed.is_ok(),
             "the connection stays open: {}",

@@ -8,6 +8,7 @@ use hookgate_tests::{Gateway, ReceivedResponse, TestProvider, Upstream, now, sen
 use http::{HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 fn beatapi() -> TestProvider {
@@ -59,6 +60,7 @@ async fn refused_requests_are_rate_limited_and_genuine_deliveries_are_not() {
     let other_source = send(gateway.address(), other_source).await;
     assert_eq!(other_source.status, StatusCode::UNAUTHORIZED);
     assert_eq!(upstream.take_received().len(), 2);
+    gateway.wait_for_log("too many refused requests").await;
     let log = gateway.log();
     assert_eq!(log.matches("too many refused requests").count(), 1, "{log}");
     // Rate-limited requests do not fill the access log.
@@ -118,16 +120,24 @@ async fn stalled_bodies_are_evicted_in_favour_of_complete_ones() {
     );
     assert_eq!(upstream.take_received().len(), 21);
     // The senders of evicted bodies get 503, so that they retry.
-    let mut responses = Vec::new();
+    let mut responses = JoinSet::new();
     for mut stream in stalled {
-        let mut response = [0; 4096];
-        if let Ok(Ok(read @ 1..)) =
-            timeout(Duration::from_millis(50), stream.read(&mut response)).await
-        {
-            responses.push(String::from_utf8_lossy(&response[..read]).into_owned());
-        }
+        responses.spawn(async move {
+            let mut response = [0; 4096];
+            let read = stream.read(&mut response).await.unwrap_or_default();
+            String::from_utf8_lossy(&response[..read]).into_owned()
+        });
     }
-    assert!(responses.len() >= 20, "{}", responses.len());
+    let at_least_20 = async {
+        let mut first = Vec::new();
+        while first.len() < 20 {
+            let response = responses.join_next().await.expect("20 bodies are evicted");
+            first.push(response.expect("the task does not panic"));
+        }
+        first
+    };
+    let responses = timeout(Duration::from_secs(20), at_least_20).await;
+    let responses = responses.expect("20 bodies are evicted");
     for response in responses {
         assert!(response.starts_with("HTTP/1.1 503"), "{response}");
         assert!(
@@ -163,7 +173,7 @@ async fn connections_of_one_address_are_limited() {
     let counted = "hookgate_connections_refused_total{reason=\"connections_per_address\"} ";
     let count = metrics.lines().find_map(|line| line.strip_prefix(counted));
     assert!(count.is_some_and(|count| count != "0"), "{metrics}");
-    assert!(gateway.log().contains("limits.connections_per_address"));
+    gateway.wait_for_log("limits.connections_per_address").await;
     // After the gateway has noticed the closed connections, it accepts new ones.
     let delivered = async {
         let deliver = || hookgate_tests::try_send(gateway.address(), beatapi().delivery("evt_1"));

@@ -255,6 +255,8 @@ async fn a_refused_delivery_is_found_by_the_event_id_that_its_head_claims() {
     let body = provider.body("");
     let forged = provider.request(provider.sign(b"{}", now(), "msg_2"), body);
     send(gateway.address(), provider.delivery("msg_1")).await;
+    // A line may come after that of a later request.
+    gateway.wait_for_access_log(1).await;
     send(gateway.address(), forged).await;
     let lines = gateway.wait_for_access_log(2).await;
     assert_eq!(lines[0]["event_id"], "msg_1", "{lines:?}");
@@ -279,8 +281,9 @@ async fn a_hostile_header_or_path_does_not_reach_the_terminal_of_the_operator() 
             requests.push(request);
         }
     }
-    for request in &requests {
+    for (request, count) in requests.iter().zip(1..) {
         send_raw(gateway.address(), request, Duration::from_secs(5)).await;
+        gateway.wait_for_access_log(count).await;
     }
     let lines = gateway.wait_for_access_log(requests.len()).await;
     assert_eq!(lines[0]["user_agent"], HOSTILE);

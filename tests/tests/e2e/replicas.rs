@@ -15,6 +15,11 @@ use tokio::task::JoinSet;
 
 use crate::redis_server::Server;
 
+/// The longest time to a refusal. A sender waits at least this long.
+const PROMPT: Duration = Duration::from_secs(10);
+/// The longest time until deliveries pass again.
+const RECOVERY: Duration = Duration::from_secs(20);
+
 fn gateway(upstream: &Upstream, server: &Server) -> GatewayBuilder {
     server.set_early_epochs();
     Gateway::builder(upstream.address())
@@ -85,7 +90,7 @@ async fn two_gateways_without_a_shared_store_forward_two_copies() {
 }
 
 /// Sends new events until one is forwarded. Returns the number of refused events. Asserts that each
-/// refusal takes less than a second.
+/// refusal takes less than [`PROMPT`].
 async fn send_until_forwarded(gateway: &Gateway, name: &str) -> usize {
     let provider = TestProvider::named("beatapi");
     let start = Instant::now();
@@ -98,12 +103,8 @@ async fn send_until_forwarded(gateway: &Gateway, name: &str) -> usize {
         }
         assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(response.headers.contains_key("retry-after"));
-        assert!(
-            sent.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            sent.elapsed()
-        );
-        assert!(start.elapsed() < Duration::from_secs(10), "{name}");
+        assert!(sent.elapsed() < PROMPT, "{:?}", sent.elapsed());
+        assert!(start.elapsed() < RECOVERY, "{name}");
     }
     unreachable!("the loop ends by returning")
 }
@@ -122,7 +123,7 @@ async fn while_redis_is_unusable_nothing_is_forwarded_and_senders_get_503() {
             let id = format!("evt_{what}_{number}");
             let response = send(gateway.address(), provider.delivery(&id)).await;
             assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "{what}");
-            assert!(sent.elapsed() < Duration::from_secs(1), "{what}");
+            assert!(sent.elapsed() < PROMPT, "{what}");
         }
         assert_eq!(upstream.take_received().len(), 0, "{what}");
     };
@@ -133,7 +134,7 @@ async fn while_redis_is_unusable_nothing_is_forwarded_and_senders_get_503() {
     server.signal("CONT");
     let recovered = Instant::now();
     send_until_forwarded(&gateway, "continued").await;
-    assert!(recovered.elapsed() < Duration::from_secs(2));
+    assert!(recovered.elapsed() < RECOVERY);
     // An unclaimed event is not lost: its retry is forwarded at once, or after the gateway has
     // released a claim whose reply it never received.
     retry_until_forwarded(&gateway, &provider, "evt_stopped_0").await;
@@ -145,7 +146,7 @@ async fn while_redis_is_unusable_nothing_is_forwarded_and_senders_get_503() {
     server.restart();
     let recovered = Instant::now();
     send_until_forwarded(&gateway, "restarted").await;
-    assert!(recovered.elapsed() < Duration::from_secs(2));
+    assert!(recovered.elapsed() < RECOVERY);
     let again = send(gateway.address(), provider.delivery("evt_well_0")).await;
     assert_eq!(again.outcome(), Some("duplicate"));
 
@@ -160,7 +161,7 @@ async fn while_redis_is_unusable_nothing_is_forwarded_and_senders_get_503() {
     server.cli(&["client", "kill", "type", "normal"]);
     let cut = Instant::now();
     send_until_forwarded(&gateway, "cut").await;
-    assert!(cut.elapsed() < Duration::from_secs(2));
+    assert!(cut.elapsed() < RECOVERY);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +263,7 @@ async fn while_redis_is_slow_senders_get_a_response_in_time() {
         .await;
         match response.status {
             StatusCode::NO_CONTENT => delivered += 1,
-            StatusCode::SERVICE_UNAVAILABLE => assert!(sent.elapsed() < Duration::from_secs(1)),
+            StatusCode::SERVICE_UNAVAILABLE => assert!(sent.elapsed() < PROMPT),
             other => panic!("{other}"),
         }
     }
@@ -271,7 +272,7 @@ async fn while_redis_is_slow_senders_get_a_response_in_time() {
     delay.store(0, Ordering::SeqCst);
     let recovered = Instant::now();
     send_until_forwarded(&gateway, "quick_again").await;
-    assert!(recovered.elapsed() < Duration::from_secs(2));
+    assert!(recovered.elapsed() < RECOVERY);
 }
 
 /// Retries the event `id` until it is forwarded.

@@ -258,7 +258,7 @@ async fn an_idle_tls_connection_outlives_head_timeout() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::builder(upstream.address())
         .tls(&certificates)
-        .table("[limits]\nhead_timeout = \"500ms\"")
+        .table("[limits]\nhead_timeout = \"2s\"")
         .start();
     let stream = TcpStream::connect(gateway.tls_address())
         .await
@@ -280,7 +280,7 @@ async fn an_idle_tls_connection_outlives_head_timeout() {
             .await
             .expect("the server responds");
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
-        sleep(Duration::from_millis(1500)).await;
+        sleep(Duration::from_secs(3)).await;
     }
     assert_eq!(upstream.take_received().len(), 2);
 }

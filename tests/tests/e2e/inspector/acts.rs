@@ -138,11 +138,11 @@ async fn a_resend_of_a_client_that_leaves_is_logged_and_runs_alone() {
     upstream.take_received();
     let original = deliveries(&gateway, "", 1).await.remove(0);
     let resend = resend(&original["request_id"]);
-    let slow = Behaviour::DelayedStatus(Duration::from_secs(2), StatusCode::NO_CONTENT);
-    upstream.queue_behaviour(slow);
+    let held = upstream.hold_response(StatusCode::NO_CONTENT);
     abandon(&resend, &gateway, &upstream).await;
     let detail = resend.problem(&gateway, StatusCode::CONFLICT).await;
     assert!(detail.contains("is being sent again"), "{detail}");
+    held.release();
     gateway.wait_for_log("delivery sent again").await;
     let start = Instant::now();
     let done = "hookgate_inspector_acts_total{act=\"resend\",result=\"done\"} 1";

@@ -225,10 +225,7 @@ async fn an_event_in_flight_is_not_forgotten() {
     let upstream = Upstream::start().await;
     let gateway = builder(&upstream).start();
     let of = json!({ "source": "stripe", "event_id": STRIPE.event_id });
-    upstream.queue_behaviour(Behaviour::DelayedStatus(
-        Duration::from_secs(1),
-        StatusCode::NO_CONTENT,
-    ));
+    let held = upstream.hold_response(StatusCode::NO_CONTENT);
     let delivery = async {
         let response = STRIPE.send(&gateway, 0).await;
         assert_eq!(response.status, StatusCode::NO_CONTENT);
@@ -239,6 +236,7 @@ async fn an_event_in_flight_is_not_forgotten() {
         }
         let detail = forget(&of).problem(&gateway, StatusCode::CONFLICT).await;
         assert!(detail.contains("flight"), "{detail}");
+        held.release();
     };
     tokio::join!(delivery, forgetting);
     // The delivery was settled as if nothing had happened.
@@ -363,10 +361,7 @@ async fn a_retry_that_arrives_during_a_resend_is_not_forwarded() {
     assert_eq!(response.status, StatusCode::INTERNAL_SERVER_ERROR);
     let failed = deliveries(&gateway, "source=github", 1).await.remove(0);
     upstream.take_received();
-    upstream.queue_behaviour(Behaviour::DelayedStatus(
-        Duration::from_secs(1),
-        StatusCode::NO_CONTENT,
-    ));
+    let held = upstream.hold_response(StatusCode::NO_CONTENT);
     let resending = async {
         assert_eq!(resend(&failed).json(&gateway).await["status"], 204);
     };
@@ -377,7 +372,12 @@ async fn a_retry_that_arrives_during_a_resend_is_not_forwarded() {
         let second = resend(&failed);
         let detail = second.problem(&gateway, StatusCode::CONFLICT).await;
         assert!(detail.contains("is being sent again"), "{detail}");
-        assert_duplicate(&GITHUB, &gateway, &upstream).await;
+        let release = async {
+            // The retry usually arrives meanwhile.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            held.release();
+        };
+        tokio::join!(assert_duplicate(&GITHUB, &gateway, &upstream), release);
     };
     tokio::join!(resending, retrying);
 }

@@ -2,9 +2,8 @@
 //! are forwarded.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, now, send};
+use hookgate_tests::{Gateway, TestProvider, Upstream, now, send};
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -124,11 +123,7 @@ async fn a_waiting_duplicate_is_checked_again_before_it_is_forwarded() {
         let (gateway, old) = (Arc::clone(&gateway), old());
         tokio::spawn(async move { send(gateway.address(), old.delivery("evt_1")).await.status })
     };
-    let moment = Duration::from_secs(2);
-    upstream.queue_behaviour(Behaviour::DelayedStatus(
-        moment,
-        StatusCode::INTERNAL_SERVER_ERROR,
-    ));
+    let held = upstream.hold_response(StatusCode::INTERNAL_SERVER_ERROR);
     let first = deliver();
     while upstream.take_received().is_empty() {
         tokio::task::yield_now().await;
@@ -138,6 +133,7 @@ async fn a_waiting_duplicate_is_checked_again_before_it_is_forwarded() {
     while !metric_is(&gateway, "hookgate_key_matches_total", 2).await {}
     write(&file, NEW);
     assert!(gateway.reload().await);
+    held.release();
     // The first one was forwarded before the reload and fails, so the second one gets the claim.
     assert_eq!(
         first.await.expect("the task does not panic"),
