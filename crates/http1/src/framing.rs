@@ -58,12 +58,13 @@ pub fn check_request(request: &request::Parts) -> Result<BodyLen, HeadError> {
 
 /// Parses the `Content-Length` of a request: 1 to 18 digits without a sign or a list.
 pub fn parse_content_length(value: &[u8]) -> Option<u64> {
-    let is_valid = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value)
-        .ok()
-        .filter(|_| is_valid)?
-        .parse()
-        .ok()
+    if !(1..=18).contains(&value.len()) {
+        return None;
+    }
+    value.iter().try_fold(0, |length, byte| {
+        byte.is_ascii_digit()
+            .then(|| length * 10 + u64::from(byte - b'0'))
+    })
 }
 
 /// Returns whether the value of `Host` is a host with an optional port and nothing else.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hookgate_gate::DeliveryGuarantee;
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use super::backend::Backend;
 use crate::config::Balance;
@@ -20,6 +21,9 @@ pub(crate) struct Event<'d> {
     pub(crate) guarantee: DeliveryGuarantee,
 }
 
+/// Backends in the order of attempts.
+pub(super) type Order = SmallVec<[Arc<Backend>; 2]>;
+
 /// Returns all backends in the order of attempts. Healthy backends come first.
 pub(super) fn order(
     balance: Balance,
@@ -27,8 +31,8 @@ pub(super) fn order(
     turn: &AtomicUsize,
     event: Event<'_>,
     body: &[u8],
-) -> Vec<Arc<Backend>> {
-    let mut order = backends.to_vec();
+) -> Order {
+    let mut order = Order::from(backends);
     if order.len() < 2 {
         return order;
     }

@@ -402,7 +402,11 @@ pub const TLS_METRIC: &str = "hookgate_tls_certificate_expiry_timestamp_seconds"
 #[tokio::test]
 async fn every_documented_metric_exists() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::builder(upstream.address()).start();
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("replay");
+    let gateway = Gateway::builder(upstream.address())
+        .replay(&format!("store = \"disk\"\npath = {store:?}"))
+        .start();
     let delivered = send(gateway.address(), beatapi().delivery("evt_1")).await;
     assert_eq!(delivered.status, StatusCode::NO_CONTENT);
     let refused = beatapi().request(http::HeaderMap::new(), "{}".into());

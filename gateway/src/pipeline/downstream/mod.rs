@@ -342,6 +342,7 @@ impl<'s> Downstream<'s> {
     }
 
     /// Captures a chunk of the body, and keeps an error for the log.
+    #[inline]
     fn received(
         &mut self,
         chunk: Result<Option<Chunk>, BodyReadError>,

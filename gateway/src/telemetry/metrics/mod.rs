@@ -443,7 +443,7 @@ impl ReplayMetrics {
             )?,
             operation_seconds: registrar.histograms(
                 "hookgate_replay_store_seconds",
-                "Duration of a claim, commit or release in the replay store.",
+                "Duration of a claim, commit or release in a replay store on disk or in Redis.",
                 &STORE_SECONDS,
                 "op",
             )?,
