@@ -5,31 +5,25 @@
 //! the inspector, if they are on. A rate-limited refusal gets no line. Each record that is not
 //! yet dropped also counts as a delivery in progress.
 
+mod end;
+mod measured_body;
+
 use std::error::Error;
-use std::mem;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
-use hookgate_core::{Chunk, ReplayKey, UnixTime, Verified};
-use hookgate_gate::{BodyError, BodySource, ObservedVerdict, Reason, Refusal};
+use hookgate_core::{ReplayKey, UnixTime, Verified};
+use hookgate_gate::{ObservedVerdict, Reason, Refusal};
 use hookgate_queue::{EntryId, EntryInfo};
 use http::HeaderMap;
-use pingora_http::RequestHeader;
 use tokio::time::Instant;
 
+pub(crate) use self::measured_body::MeasuredBody;
 use crate::gateway::Gateway;
-use crate::inspector::capture::RawCapture;
-use crate::inspector::compact::{CompactRecord, Facts, Texts};
 use crate::inspector::record::ReplayKeys;
-use crate::inspector::{Finished, Inspector};
-use crate::pipeline::downstream::Downstream;
-use crate::pipeline::request_facts;
 use crate::pipeline::route::Route;
-use crate::poll::time_blocked;
-use crate::telemetry::access_log::{Line, RequestFacts, Timestamp};
 use crate::telemetry::outcome::RequestOutcome;
 use crate::telemetry::trace::Span;
 
@@ -342,209 +336,7 @@ impl<'g> AccessRecord<'g> {
         );
     }
 
-    /// Ends the record, with the facts about its request.
-    pub(crate) fn end(mut self, downstream: &mut Downstream<'_>) {
-        let capture = self.take_capture(downstream);
-        if self.gateway.describes_requests() {
-            let route = self.route.as_deref();
-            let content_length = downstream.declared_len();
-            let mut request = request_facts::collect(route, downstream.request(), content_length);
-            if let Some(route) = route.filter(|_| self.is_senders_fault()) {
-                let arrived = self.now().minus(self.start.elapsed());
-                let signed =
-                    request_facts::describe_signed_headers(route, downstream.request(), arrived);
-                request.signed = Some(signed);
-            }
-            // An operator searches for the id that the provider's dashboard shows.
-            if let Some(route) = route
-                && self.key_id.is_none()
-                && request.delivery_id.is_none()
-            {
-                request.delivery_id = request_facts::claimed_event_id(route, downstream.request());
-            }
-            self.write(Some(&request), capture);
-        }
-    }
-
-    /// Ends the record of a delivery that an operator or the queue sends. `head` is that of the
-    /// sender's request. Returns the request id, the outcome and the status.
-    pub(crate) fn end_without_sender(
-        mut self,
-        head: &RequestHeader,
-    ) -> (String, RequestOutcome, Option<u16>) {
-        let ended = (self.id.clone(), self.outcome, self.status);
-        if self.gateway.describes_requests() {
-            let route = self.route.clone();
-            let request = request_facts::collect(route.as_deref(), head, None);
-            self.write(Some(&request), None);
-        }
-        ended
-    }
-
-    /// Takes the capture of the request, if its source captures such a request.
-    fn take_capture(&self, downstream: &mut Downstream<'_>) -> Option<RawCapture> {
-        let capture = downstream.take_capture()?;
-        let route = self.route.as_ref()?;
-        let source = route.captured.as_ref()?;
-        let inspector = self.gateway.inspector()?;
-        if !route.capture.includes(self.reason) {
-            return None;
-        }
-        let finished = capture.finish(downstream.request(), downstream.is_body_read(), source);
-        if finished.is_none() {
-            inspector.capture_dropped();
-        }
-        finished
-    }
-
-    /// Returns whether the request was refused, or would be in observe mode, for something that
-    /// its sender can change.
-    fn is_senders_fault(&self) -> bool {
-        match self.reason {
-            Some(Reason::RateLimited) | None => false,
-            Some(reason) => Refusal::from(reason).status().is_client_error(),
-        }
-    }
-
-    /// Writes the line of the access log, the span of the trace and the record of the inspector.
-    fn write(&mut self, request: Option<&RequestFacts<'_>>, capture: Option<RawCapture>) {
-        let span = self.span.take();
-        let line = self.line(request);
-        let (ended, total) = (line.time, line.total);
-        // Rate-limited refusals are only counted: a flood must not fill the log.
-        if self.reason != Some(Reason::RateLimited) {
-            self.gateway.access_log().write(&line);
-        }
-        self.gateway.traces().end(span, &line);
-        if let Some(inspector) = self.gateway.inspector() {
-            let record = self.inspected(inspector, request, ended, total);
-            let capture = capture.map(Box::new);
-            inspector.record(Finished { record, capture });
-        }
-        self.is_written = true;
-    }
-
-    fn line<'l>(&'l self, request: Option<&'l RequestFacts<'l>>) -> Line<'l> {
-        let route = self.route.as_deref();
-        Line {
-            time: self.now(),
-            request_id: &self.id,
-            outcome: self.outcome,
-            reason: self.reason.map(Reason::label),
-            status: self.status,
-            source: route.map(|route| route.source.name()),
-            request,
-            client: self.client,
-            key_id: self.key_id.as_deref(),
-            event_id: self.event_id.as_deref(),
-            event_type: self.event_type.as_deref(),
-            attempt: self.attempt,
-            upstream: self.upstream.and(route).map(|route| route.upstream.name()),
-            server: self.server,
-            body_bytes: self.body_bytes,
-            verify: self.verify,
-            claim: self.claim,
-            upstream_wait: self.upstream,
-            store: self.store,
-            total: self.start.elapsed(),
-            resent_by: self.resent.as_ref().map(|resent| resent.by.as_str()),
-            resent_from: self.resent.as_ref().map(|resent| resent.from.as_str()),
-            queue_id: self.queue_id.map(|EntryId(id)| id),
-            queued_from: self.queued_from.as_deref(),
-        }
-    }
-
     fn now(&self) -> UnixTime {
         self.gateway.now()
-    }
-}
-
-impl AccessRecord<'_> {
-    /// Makes the record of the inspector. `ended` is the time at which the request ended, and
-    /// `total` its duration.
-    fn inspected(
-        &mut self,
-        inspector: &Inspector,
-        request: Option<&RequestFacts<'_>>,
-        ended: UnixTime,
-        total: Duration,
-    ) -> Box<CompactRecord> {
-        let us = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let replay_keys = mem::take(&mut self.replay_keys);
-        let signed = request.and_then(|request| request.signed.as_ref());
-        let facts = Facts {
-            time: Timestamp(ended.minus(total)),
-            outcome: self.outcome,
-            reason: self.reason,
-            status: self.status,
-            is_claimed: self.key_id.is_some()
-                && (self.upstream.is_some() || self.queue_id.is_some())
-                && self.outcome != RequestOutcome::ObservedDuplicate,
-            was_sent: self.upstream.is_some(),
-            server: self.server,
-            attempt: self.attempt,
-            client: self.client,
-            content_length: request.and_then(|request| request.content_length),
-            body_bytes: self.body_bytes,
-            age_s: signed.and_then(|signed| signed.age_s),
-            verify_us: self.verify.map(us),
-            claim_us: self.claim.map(us),
-            upstream_us: self.upstream.map(us),
-            total_us: us(total),
-        };
-        let resent = self.resent.as_ref();
-        let texts = Texts {
-            request_id: &self.id,
-            tenant: None,
-            method: request.map(|request| request.method),
-            path: request.map(|request| request.path),
-            event_id: self.event_id.as_deref(),
-            event_type: self.event_type.as_deref(),
-            delivery_id: request.and_then(|request| Some(request.delivery_id?.to_text())),
-            key_id: self.key_id.as_deref(),
-            user_agent: request.and_then(|request| Some(request.user_agent?.to_text())),
-            content_type: request.and_then(|request| Some(request.content_type?.to_text())),
-            signed_headers: signed.map(|signed| &*signed.shapes),
-            resent_by: resent.map(|resent| &*resent.by),
-            resent_from: resent.map(|resent| &*resent.from),
-            queued_from: self.queued_from.as_deref(),
-        };
-        let names = self.route.as_ref().map(|route| &route.names);
-        inspector.compact(facts, names, &texts, replay_keys)
-    }
-}
-
-impl Drop for AccessRecord<'_> {
-    fn drop(&mut self) {
-        if let Some(took) = self.verify {
-            self.gateway.metrics().observe_verification(took);
-        }
-        // The head of the request could not be parsed, or the delivery was cancelled.
-        if !self.is_written && self.gateway.describes_requests() {
-            self.write(None, None);
-        }
-        self.gateway.end_delivery();
-    }
-}
-
-/// A body that adds the time during which its chunks were pending to `blocked`, and their bytes
-/// to `received`.
-pub(crate) struct MeasuredBody<'b, B> {
-    pub(crate) body: B,
-    pub(crate) blocked: &'b mut Duration,
-    pub(crate) received: &'b mut usize,
-}
-
-impl<B: BodySource> BodySource for MeasuredBody<'_, B> {
-    async fn chunk(&mut self) -> Result<Option<Chunk>, BodyError> {
-        let chunk = time_blocked(pin!(self.body.chunk()), self.blocked).await;
-        if let Ok(Some(chunk)) = &chunk {
-            *self.received += chunk.len();
-        }
-        chunk
-    }
-
-    fn client(&self) -> Option<IpAddr> {
-        self.body.client()
     }
 }
