@@ -22,8 +22,8 @@ use crate::limits::refusal_rate::RefusalRateLimiter;
 use crate::limits::unverified_bodies::UnverifiedBodies;
 use crate::listener::connection_limits::ConnectionsByAddress;
 use crate::listener::refused_connection::{ConnectionRefusal, ConnectionRefusalLog};
+use crate::pipeline::open_resends::OpenResends;
 use crate::pipeline::request_id::RequestIds;
-use crate::pipeline::resend::Resends;
 use crate::queue::Queue;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
@@ -54,7 +54,7 @@ pub(crate) struct Gateway {
     /// Whether the access log, traces or the inspector need the facts about each request.
     describes_requests: bool,
     request_ids: RequestIds,
-    resends: Resends,
+    resends: OpenResends,
     unverified_bodies: UnverifiedBodies,
     refusal_rate: RefusalRateLimiter,
     connections_by_address: ConnectionsByAddress,
@@ -107,7 +107,7 @@ impl Gateway {
             queue,
             inspector,
             request_ids: RequestIds::new(),
-            resends: Resends::default(),
+            resends: OpenResends::default(),
             unverified_bodies: UnverifiedBodies::default(),
             refusal_rate: RefusalRateLimiter::new(),
             connections_by_address: ConnectionsByAddress::default(),
@@ -218,7 +218,7 @@ impl Gateway {
     }
 
     /// Returns the resends in progress.
-    pub(crate) fn resends(&self) -> &Resends {
+    pub(crate) fn resends(&self) -> &OpenResends {
         &self.resends
     }
 

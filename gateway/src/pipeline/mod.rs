@@ -9,6 +9,7 @@ pub(crate) mod downstream;
 pub(crate) mod enqueue;
 pub(crate) mod forward;
 pub(crate) mod grpc_relay;
+pub(crate) mod open_resends;
 pub(crate) mod redirect;
 pub(crate) mod refuse;
 pub(crate) mod request_facts;

@@ -3,18 +3,16 @@
 //! The gate claims the events first, as it does for a delivery of the provider, and the outcome
 //! settles the claim.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_core::{Head, ReplayKey, Verified};
+use hookgate_core::{Head, Verified};
 use hookgate_gate::internal::is_withheld;
 use hookgate_gate::{Outcome, Reason, Refusal, ResendClaim, Settlement};
 use http::HeaderValue;
 use humantime::format_duration;
-use parking_lot::Mutex;
 use pingora_http::RequestHeader;
 
 use crate::gateway::Gateway;
@@ -27,59 +25,6 @@ use crate::pipeline::route::Route;
 use crate::run::store::Store;
 use crate::telemetry::outcome::RequestOutcome;
 use crate::upstream::{Reuse, UpstreamResponse};
-
-/// The resends in progress in this process.
-///
-/// A resend of an event that is done has no claim, so two of them could reach the upstream at
-/// once.
-#[derive(Debug, Default)]
-pub(crate) struct Resends {
-    events: Mutex<HashSet<ResentEvent>>,
-}
-
-/// The identity of an event that is being sent again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum ResentEvent {
-    Key(ReplayKey),
-    /// The request id of a delivery that has claimed no event.
-    Request(String),
-}
-
-/// Keeps other resends of some events away until it is dropped.
-#[derive(Debug)]
-struct ResendHold<'r> {
-    resends: &'r Resends,
-    events: Vec<ResentEvent>,
-}
-
-impl Resends {
-    /// Holds the events of a delivery. Returns `None` if another resend holds one of them.
-    fn hold(&self, found: &Found) -> Option<ResendHold<'_>> {
-        let keys = found.record.replay_keys.iter();
-        let mut events: Vec<_> = keys.copied().map(ResentEvent::Key).collect();
-        if events.is_empty() {
-            events.push(ResentEvent::Request(found.record.request_id.clone()));
-        }
-        let mut held = self.events.lock();
-        if events.iter().any(|event| held.contains(event)) {
-            return None;
-        }
-        held.extend(events.iter().cloned());
-        Some(ResendHold {
-            resends: self,
-            events,
-        })
-    }
-}
-
-impl Drop for ResendHold<'_> {
-    fn drop(&mut self) {
-        let mut held = self.resends.events.lock();
-        for event in &self.events {
-            held.remove(event);
-        }
-    }
-}
 
 /// A delivery that was sent again.
 #[derive(Debug)]
@@ -148,17 +93,7 @@ impl Gateway {
         let capture = &captured.capture;
         let target = capture.target.clone().unwrap_or_default();
         let head = request_head(&capture.method, &target, &capture.headers);
-        let (verified, is_override) = match &captured.verified {
-            Some(verified) => (verified.clone(), true),
-            None => {
-                let head = Head::new(&head.method, &head.uri, &head.headers);
-                let verifying =
-                    self.gate()
-                        .verify_captured(&route.source, head, capture.body.clone());
-                let verified = Box::pin(verifying).await;
-                (verified.map_err(ResendError::NotVerified)?, false)
-            }
-        };
+        let (verified, is_override) = self.verify_again(captured, &route, &head).await?;
         let delivery_id = delivery_id(&route, &head);
         let claiming =
             self.gate()
@@ -179,7 +114,17 @@ impl Gateway {
             from: found.record.request_id.clone(),
         };
         record.resent(&route, &verified, resent);
-        let forwarding = self.forward_resent(&route, &head, &verified, settlement, &mut record);
+        let outgoing = Outgoing {
+            head: &head,
+            body: verified.body(),
+            verified: Some(&verified),
+            client: record.client(),
+            scheme: captured.scheme,
+            attempt: settlement.attempt(),
+            is_resent: true,
+            queued: None,
+        };
+        let forwarding = forward_resent(&route, outgoing, settlement, &mut record);
         let failure = Box::pin(forwarding).await.err();
         if !record.has_events() {
             // An event that is done has no claim, but it can be forgotten all the same.
@@ -194,49 +139,45 @@ impl Gateway {
         })
     }
 
-    /// Sends the delivery, and settles it by the response.
-    async fn forward_resent(
+    /// Returns the verified delivery, and whether it verified when it arrived.
+    async fn verify_again(
         &self,
+        captured: &Captured,
         route: &Route,
         head: &RequestHeader,
-        verified: &Verified,
-        mut settlement: Settlement<Store>,
-        record: &mut AccessRecord<'_>,
-    ) -> Result<(), Reason> {
-        let body = verified.body();
-        let outgoing = Outgoing {
-            head,
-            body,
-            verified: Some(verified),
-            client: record.client(),
-            scheme: self.sender_scheme(),
-            attempt: settlement.attempt(),
-            is_resent: true,
-            queued: None,
-        };
-        record.events(settlement.replay_keys());
-        settlement.mark_forwarded();
-        let result = match send_upstream(route, outgoing, record).await {
-            Ok(response) => settle(route, response, settlement).await,
-            Err(error) => {
-                settlement.settle(error.outcome).await;
-                Err(error.reason)
-            }
-        };
-        match result {
-            Ok(()) => record.forwarded(route, None),
-            Err(reason) => record.refused(Some(route), reason.into()),
+    ) -> Result<(Verified, bool), ResendError> {
+        if let Some(verified) = &captured.verified {
+            return Ok((verified.clone(), true));
         }
-        result
+        let head = Head::new(&head.method, &head.uri, &head.headers);
+        let body = captured.capture.body.clone();
+        let verifying = self.gate().verify_captured(&route.source, head, body);
+        let verified = Box::pin(verifying).await;
+        Ok((verified.map_err(ResendError::NotVerified)?, false))
     }
+}
 
-    /// Returns the scheme of the URL that senders request, which a capture does not contain.
-    fn sender_scheme(&self) -> &'static str {
-        match self.startup().tls_listeners().is_empty() {
-            true => "http",
-            false => "https",
+/// Sends the delivery, and settles it by the response.
+async fn forward_resent(
+    route: &Route,
+    outgoing: Outgoing<'_>,
+    mut settlement: Settlement<Store>,
+    record: &mut AccessRecord<'_>,
+) -> Result<(), Reason> {
+    record.events(settlement.replay_keys());
+    settlement.mark_forwarded();
+    let result = match send_upstream(route, outgoing, record).await {
+        Ok(response) => settle(route, response, settlement).await,
+        Err(error) => {
+            settlement.settle(error.outcome).await;
+            Err(error.reason)
         }
+    };
+    match result {
+        Ok(()) => record.forwarded(route, None),
+        Err(reason) => record.refused(Some(route), reason.into()),
     }
+    result
 }
 
 /// Settles a delivery by the response of the upstream, and reads the response to its end.

@@ -23,6 +23,8 @@ const NO_END: &str = "the capture lacks the end of the body: it was not received
 #[derive(Debug)]
 pub(crate) struct Captured {
     pub(crate) capture: hookgate_diagnose::Capture,
+    /// The scheme of the URL that the sender requested: `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// Whether the body is the whole body.
     pub(crate) is_complete: bool,
     /// The parts that were redacted, such as `header authorization` and `body /card/number`.
@@ -61,6 +63,7 @@ impl Captured {
             method,
             target,
             headers,
+            scheme,
             body,
             is_complete,
             is_verified,
@@ -93,6 +96,7 @@ impl Captured {
         record.capture = CaptureMark::new(kind(&redactions, is_complete));
         Self {
             capture,
+            scheme,
             is_complete,
             is_verified,
             // The verified body still has the secrets.

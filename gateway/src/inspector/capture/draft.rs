@@ -91,11 +91,12 @@ impl CaptureDraft {
         self.reservation = self.budget.reservation(Half::Unverified);
     }
 
-    /// Ends the capture. Returns `None` if there is no memory for it. `is_read` says whether the
-    /// body was read to its end.
+    /// Ends the capture. Returns `None` if there is no memory for it. `scheme` is that of the URL
+    /// that the sender requested, and `is_read` says whether the body was read to its end.
     pub(crate) fn finish(
         self,
         request: &RequestHeader,
+        scheme: &'static str,
         is_read: bool,
         source: &Arc<CapturedSource>,
     ) -> Option<RawCapture> {
@@ -129,6 +130,7 @@ impl CaptureDraft {
             method: request.method.clone(),
             target: copy_target(request),
             headers: copy_headers(&request.headers),
+            scheme,
             body,
             is_complete,
             is_verified,
@@ -218,7 +220,7 @@ mod tests {
         let mut draft = CaptureDraft::new(&budget(1 << 20), 100);
         draft.push(b"one ");
         draft.push(b"two");
-        let raw = draft.finish(&request("/in?a=1"), true, &source("github"));
+        let raw = draft.finish(&request("/in?a=1"), "http", true, &source("github"));
         let raw = raw.expect("a capture");
         assert_eq!((&raw.body[..], raw.is_complete), (&b"one two"[..], true));
         assert_eq!(raw.target, "/in?a=1");
@@ -244,7 +246,7 @@ mod tests {
             assert_eq!(draft.body.len(), kept);
         }
         let unread = CaptureDraft::new(&budget(1 << 20), 8);
-        let raw = unread.finish(&request("/"), false, &source("github"));
+        let raw = unread.finish(&request("/"), "http", false, &source("github"));
         assert!(!raw.expect("a capture").is_complete);
     }
 
@@ -258,12 +260,12 @@ mod tests {
         let mut third = CaptureDraft::new(&budget, 2000);
         third.push(&[0; 950]);
         assert!(!first.is_cut && !second.is_cut && third.is_cut);
-        let raw = third.finish(&request("/"), true, &source("github"));
+        let raw = third.finish(&request("/"), "http", true, &source("github"));
         assert!(!raw.expect("the head is captured").is_complete);
         first.discard();
         let mut fourth = CaptureDraft::new(&budget, 2000);
         fourth.push(&[0; 950]);
-        let raw = fourth.finish(&request("/"), true, &source("github"));
+        let raw = fourth.finish(&request("/"), "http", true, &source("github"));
         assert!(raw.expect("a capture").is_complete);
     }
 }

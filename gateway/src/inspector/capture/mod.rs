@@ -38,6 +38,8 @@ pub(crate) struct RawCapture {
     method: Method,
     target: Uri,
     headers: HeaderMap,
+    /// The scheme of the URL that the sender requested: `http` or `https`.
+    scheme: &'static str,
     /// The body, unless the delivery verified.
     body: Vec<u8>,
     /// Whether `body` is the whole body.
@@ -162,6 +164,7 @@ mod tests {
             method: head.method,
             target: head.uri,
             headers: head.headers,
+            scheme: "http",
             body: body.to_vec(),
             is_complete: true,
             is_verified: false,

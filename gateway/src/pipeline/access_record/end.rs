@@ -67,7 +67,8 @@ impl AccessRecord<'_> {
         if !route.capture.includes(self.reason) {
             return None;
         }
-        let finished = capture.finish(downstream.request(), downstream.is_body_read(), source);
+        let (scheme, is_read) = (downstream.scheme(), downstream.is_body_read());
+        let finished = capture.finish(downstream.request(), scheme, is_read, source);
         if finished.is_none() {
             inspector.capture_dropped();
         }

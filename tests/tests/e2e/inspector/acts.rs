@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{ApiCall, OPS, SUPPORT, deliver, deliver_forged, deliveries, start};
+use super::{ApiCall, OPS, SUPPORT, deliver, deliver_forged, deliveries, start, with_inspector};
 
 /// Starts a gateway that captures every delivery.
 async fn start_capturing() -> (Gateway, Upstream) {
@@ -61,6 +61,27 @@ async fn a_delivery_is_sent_again_with_a_mark() {
     // The delivery was settled, so the provider's own retry is a duplicate.
     deliver(&gateway, "evt_1").await;
     assert!(upstream.take_received().is_empty());
+}
+
+/// An app that forces https would redirect a resend with another scheme.
+#[tokio::test]
+async fn a_resend_has_the_scheme_of_its_original() {
+    let upstream = Upstream::start().await;
+    let builder = Gateway::builder(upstream.address()).server("trusted_proxies = [\"127.0.0.1\"]");
+    let gateway = with_inspector(builder, "capture = \"all\"").start();
+    for (id, scheme) in [("evt_1", "https"), ("evt_2", "http")] {
+        let mut delivery = TestProvider::named("beatapi").delivery(id);
+        let proto = scheme.parse().expect("a field value");
+        delivery.headers_mut().insert("x-forwarded-proto", proto);
+        send(gateway.address(), delivery).await;
+        let original = deliveries(&gateway, &format!("q={id}"), 1).await.remove(0);
+        resend(&original["request_id"]).json(&gateway).await;
+        let schemes = upstream.take_received();
+        let schemes = schemes
+            .iter()
+            .map(|sent| &sent.headers["x-forwarded-proto"]);
+        assert_eq!(schemes.collect::<Vec<_>>(), [scheme; 2]);
+    }
 }
 
 #[tokio::test]
