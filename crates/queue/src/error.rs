@@ -40,6 +40,8 @@ pub enum EnqueueError {
     SourceFull,
     /// The delivery is larger than the queue can store. Nothing was stored.
     TooLarge,
+    /// The disk has no space for the delivery. Nothing was stored.
+    DiskFull(QueueError),
     /// The queue failed. Nothing was stored.
     NotStored(QueueError),
     /// The queue did not say whether it has stored the delivery. The claim stays until its
@@ -53,6 +55,7 @@ impl fmt::Display for EnqueueError {
             Self::Full => "the queue is full",
             Self::SourceFull => "the source has used its share of the queue",
             Self::TooLarge => "the delivery is larger than the queue can store",
+            Self::DiskFull(_) => "the disk has no space for the delivery",
             Self::NotStored(_) => "the queue could not store the delivery",
             Self::Unknown(_) => "the queue did not confirm that it stored the delivery",
         })
@@ -62,7 +65,7 @@ impl fmt::Display for EnqueueError {
 impl Error for EnqueueError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::NotStored(error) | Self::Unknown(error) => error.source(),
+            Self::DiskFull(error) | Self::NotStored(error) | Self::Unknown(error) => error.source(),
             Self::Full | Self::SourceFull | Self::TooLarge => None,
         }
     }

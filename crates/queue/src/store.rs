@@ -201,6 +201,9 @@ pub enum Enqueued {
     Leased(EntryLease),
     /// An entry with one of its keys was stored before. Nothing changed.
     AlreadyStored(EntryId),
+    /// An entry with one of its keys was stored before, but the holder of its lease may still
+    /// withdraw it: its claims are not [confirmed](QueueStore::confirm). Nothing changed.
+    Undecided(EntryId),
 }
 
 /// The sources that have entries to lease.
@@ -282,7 +285,8 @@ pub struct QueueStats {
     pub sources: Vec<(Box<str>, SourceStats)>,
     /// The space that the entries use of [`max_bytes`](Self::max_bytes), in bytes.
     pub bytes: u64,
-    /// The space that the entries may use, in bytes. `u64::MAX` means that there is no limit.
+    /// The space that the entries may use, in bytes: the limit of the queue, or less if the disk has
+    /// less. `u64::MAX` means that there is no limit.
     pub max_bytes: u64,
 }
 

@@ -1,6 +1,6 @@
-//! The disk store on a read-only file system.
+//! The disk store on a file system that is read-only or full.
 //!
-//! Root ignores permission bits, so the file system itself must be read-only. Each test starts
+//! Root ignores permission bits, so the file system itself must be read-only or full. Each test starts
 //! itself again in a mount namespace of its own.
 
 #![cfg(all(feature = "disk", target_os = "linux"))]
@@ -161,4 +161,56 @@ fn trigger_file_system_error(path: &Path) -> io::Result<()> {
     });
     let device = device.ok_or(io::ErrorKind::NotFound)?;
     fs::write(format!("/sys/fs/ext4/{device}/trigger_fs_error"), "1")
+}
+
+#[tokio::test]
+async fn a_store_settles_its_claims_after_another_program_has_filled_the_disk() {
+    let name = "a_store_settles_its_claims_after_another_program_has_filled_the_disk";
+    if !is_in_namespace(name, "-rm") {
+        return;
+    }
+    let disk = tempfile::tempdir().unwrap();
+    let path = disk.path().to_str().unwrap();
+    assert!(run(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=8M", "none", path]
+    ));
+    let open = || DiskStore::builder().reserve(1 << 20).open(disk.path());
+    let store = open().unwrap();
+    let mut leases = Vec::new();
+    for key in 0..100 {
+        leases.push(granted(&store, key).await);
+    }
+    let filler = disk.path().join("filler");
+    fill(&filler);
+    assert_eq!(claim(&store, 200).await.unwrap(), Claim::Full);
+    for lease in &leases {
+        let settled = store.commit(lease, RETENTION).await.unwrap();
+        assert_eq!(settled, Settled::Applied);
+    }
+    for key in 0..250 {
+        let key = ReplayKey::from_bytes([key; 16]);
+        store.record_done(key, RETENTION).await.unwrap();
+    }
+    // A process that starts on the full disk goes on.
+    drop(store);
+    fill(&filler);
+    let store = open().unwrap();
+    assert_eq!(claim(&store, 1).await.unwrap(), Claim::Done);
+    assert_eq!(claim(&store, 251).await.unwrap(), Claim::Full);
+    fs::remove_file(filler).unwrap();
+    assert!(matches!(
+        claim(&store, 251).await.unwrap(),
+        Claim::Granted(_)
+    ));
+}
+
+/// Writes a file until the disk has no free byte.
+fn fill(path: &Path) {
+    let mut options = fs::OpenOptions::new();
+    let filler = options.create(true).append(true).open(path);
+    let mut filler = filler.expect("the file is created");
+    for chunk in [64 << 10, 4096, 1] {
+        while io::Write::write_all(&mut filler, &vec![b'x'; chunk]).is_ok() {}
+    }
 }

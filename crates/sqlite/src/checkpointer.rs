@@ -5,11 +5,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant, SystemTime};
 
 use hookgate_core::internal::ErrorChain;
 use rusqlite::{Connection, ErrorCode};
+
+use crate::free_space::free_space;
 
 /// How often the log is synced. A loss of power loses at most the writes of about this time.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,6 +23,10 @@ const COMMITS_PER_CHECKPOINT: u64 = 512;
 
 /// The size of the log, in bytes, at which the writers wait until it is empty.
 const MAX_LOG_SIZE: u64 = 64 << 20;
+
+/// If the file system has less free space, the log keeps its space: another program could use it
+/// up, and the next write would find none.
+const MIN_FREE_TO_TRUNCATE: u64 = 4 * MAX_LOG_SIZE;
 
 /// Syncs the write-ahead log about once a second, and copies it into the file from time to time.
 #[derive(Debug)]
@@ -37,6 +43,17 @@ pub struct Checkpointer {
     checkpointed: Option<u64>,
     is_sync_failing: bool,
     is_checkpoint_failing: bool,
+}
+
+/// Wakes a checkpointer before its time.
+#[derive(Clone, Debug)]
+pub struct CheckpointerHandle(Thread);
+
+impl CheckpointerHandle {
+    /// Runs the next checkpoint now.
+    pub fn wake(&self) {
+        self.0.unpark();
+    }
 }
 
 /// The results of one run. Each is `Ok` if nothing was due.
@@ -83,21 +100,24 @@ impl Checkpointer {
     /// # Errors
     ///
     /// Returns the error of the operating system if the thread cannot be started.
-    pub fn spawn(mut self) -> io::Result<()> {
-        thread::Builder::new()
+    pub fn spawn(mut self) -> io::Result<CheckpointerHandle> {
+        let thread = thread::Builder::new()
             .name("hookgate-disk-sync".to_owned())
             .spawn(move || {
                 while self.store_alive.strong_count() > 0 {
-                    thread::sleep(SYNC_INTERVAL);
-                    let result = self.tick();
+                    let started = Instant::now();
+                    thread::park_timeout(SYNC_INTERVAL);
+                    let is_woken = started.elapsed() < SYNC_INTERVAL;
+                    let result = self.tick(is_woken);
                     self.log_failures(&result);
                 }
             })?;
-        Ok(())
+        Ok(CheckpointerHandle(thread.thread().clone()))
     }
 
-    /// Syncs the log if it has changed, and runs the checkpoints that are due.
-    fn tick(&mut self) -> TickResult {
+    /// Syncs the log if it has changed, and runs the checkpoints that are due. A writer that wakes
+    /// the thread makes one due.
+    fn tick(&mut self, is_woken: bool) -> TickResult {
         let commits = self.commits.load(Ordering::Relaxed);
         let log = fs::metadata(&self.log).ok();
         let mut sync = self.sync(commits, log.as_ref());
@@ -107,8 +127,8 @@ impl Checkpointer {
             .checkpointed
             .is_none_or(|checkpointed| commits - checkpointed >= COMMITS_PER_CHECKPOINT);
         // A complete checkpoint also syncs, so it is the second attempt after a failed sync.
-        let passive = match is_due || is_large || sync.is_err() {
-            true => self.checkpoint("PASSIVE"),
+        let passive = match is_due || is_large || is_woken || sync.is_err() {
+            true => checkpoint(&self.database, "PASSIVE"),
             false => Ok(false),
         };
         if matches!(passive, Ok(true)) {
@@ -117,8 +137,10 @@ impl Checkpointer {
         }
         // Writers wait for this checkpoint. The passive one has left little to copy. If that
         // one failed, this one runs too, because nothing else bounds the log.
+        let has_space = || free_space(&self.log) >= MIN_FREE_TO_TRUNCATE;
         let truncate = match is_large {
-            true => self.checkpoint("TRUNCATE"),
+            true if has_space() => checkpoint(&self.database, "TRUNCATE"),
+            true => checkpoint(&self.database, "RESTART"),
             false => Ok(false),
         };
         let checkpoint = match (passive, truncate) {
@@ -139,21 +161,6 @@ impl Checkpointer {
             self.synced = Some(version);
         }
         Ok(())
-    }
-
-    /// Copies the log into the database file. Returns whether the whole log was copied, which
-    /// other readers and writers can prevent for a while.
-    fn checkpoint(&self, mode: &str) -> rusqlite::Result<bool> {
-        let pragma = format!("PRAGMA wal_checkpoint({mode})");
-        let report = self.database.query_row(&pragma, [], |row| {
-            let (is_blocked, in_log, copied) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok::<(i64, i64, i64), _>((is_blocked, in_log, copied))
-        });
-        match report {
-            Ok((is_blocked, in_log, copied)) => Ok(is_blocked == 0 && copied == in_log),
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Logs the first of several failures in a row, of syncs and of checkpoints.
@@ -187,6 +194,21 @@ impl Checkpointer {
     }
 }
 
+/// Copies the log into the database file. Returns whether the whole log was copied, which
+/// other readers and writers can prevent for a while.
+pub(crate) fn checkpoint(database: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    let pragma = format!("PRAGMA wal_checkpoint({mode})");
+    let report = database.query_row(&pragma, [], |row| {
+        let (is_blocked, in_log, copied) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok::<(i64, i64, i64), _>((is_blocked, in_log, copied))
+    });
+    match report {
+        Ok((is_blocked, in_log, copied)) => Ok(is_blocked == 0 && copied == in_log),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rusqlite::OpenFlags;
@@ -203,7 +225,7 @@ mod tests {
             .unwrap();
         let database = Connection::open_with_flags(&path, flags).unwrap();
         let log = folder.path().join("events.db-wal");
-        Checkpointer::new("store", database, log, Arc::default(), Weak::new()).tick()
+        Checkpointer::new("store", database, log, Arc::default(), Weak::new()).tick(false)
     }
 
     #[test]

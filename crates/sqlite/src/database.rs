@@ -10,9 +10,14 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use crate::durability::Durability;
 use crate::error::{OpenError, OpenErrorKind, WriteError};
 use crate::file_system::refuse_network_file_system;
+use crate::private_files::{create_private_file, create_private_folder, make_private};
+use crate::reserve::{SpaceReserve, is_no_space};
 
 /// How long to wait for the lock while another process writes.
 pub const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// How long to wait while the last connection of another process copies the log and deletes it.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The behaviour of every writing transaction: it takes the write lock at its start.
 pub const IMMEDIATE: TransactionBehavior = TransactionBehavior::Immediate;
@@ -61,10 +66,13 @@ pub struct Database {
     pub path: PathBuf,
     /// The path of the write-ahead log.
     pub log: PathBuf,
+    /// The space for work on stored data.
+    pub reserve: SpaceReserve,
 }
 
 impl Database {
-    /// Opens the file in `folder`, or creates it.
+    /// Opens the file in `folder`, or creates it. Keeps `reserve` bytes of the file system for work
+    /// on stored data.
     ///
     /// # Errors
     ///
@@ -74,40 +82,26 @@ impl Database {
         folder: &Path,
         format: &'static FileFormat,
         durability: Durability,
+        reserve: u64,
     ) -> Result<Self, OpenError> {
         prepare_folder(folder, format).map_err(|kind| OpenError::new(folder, format, kind))?;
         let path = folder.join(format.file);
-        Self::connect(&path, format, durability).map_err(|kind| OpenError::new(&path, format, kind))
-    }
-
-    fn connect(
-        path: &Path,
-        format: &'static FileFormat,
-        durability: Durability,
-    ) -> Result<Self, OpenErrorKind> {
-        match create_private_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => make_private(path),
-            created => created.map_err(OpenErrorKind::Unwritable)?,
-        }
-        let writer = Connection::open(path)?;
-        writer.busy_timeout(BUSY_TIMEOUT)?;
-        let is_new = is_new(&writer)?;
-        if !is_new {
-            check_owner_and_version(&writer, format)?;
-            check(&writer, path, format)?;
-        }
-        set_up(&writer, format, durability)?;
-        if is_new {
-            create_tables(&writer, format)?;
-        }
-        writer.set_prepared_statement_cache_capacity(64);
-        let checkpointer = Connection::open(path)?;
-        checkpointer.busy_timeout(BUSY_TIMEOUT)?;
+        let mut reserve = SpaceReserve::new(format.name, &path, reserve);
+        let connected = match connect(&path, format, durability) {
+            Err(OpenErrorKind::Sqlite(error)) if is_no_space(&error) && reserve.release() => {
+                connect(&path, format, durability)
+            }
+            connected => connected,
+        };
+        let [writer, checkpointer] =
+            connected.map_err(|kind| OpenError::new(&path, format, kind))?;
+        reserve.restore();
         Ok(Self {
             writer,
             checkpointer,
-            path: path.to_owned(),
             log: path.with_extension("db-wal"),
+            path,
+            reserve,
         })
     }
 }
@@ -142,6 +136,34 @@ impl FileFormat {
             _ => WriteError::Sqlite(error),
         }
     }
+}
+
+/// Opens the connections of the writer and of the checkpointer.
+fn connect(
+    path: &Path,
+    format: &'static FileFormat,
+    durability: Durability,
+) -> Result<[Connection; 2], OpenErrorKind> {
+    match create_private_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => make_private(path),
+        created => created.map_err(OpenErrorKind::Unwritable)?,
+    }
+    let writer = Connection::open(path)?;
+    writer.busy_timeout(OPEN_TIMEOUT)?;
+    let is_new = is_new(&writer)?;
+    if !is_new {
+        check_owner_and_version(&writer, format)?;
+        check(&writer, path, format)?;
+    }
+    set_up(&writer, format, durability)?;
+    if is_new {
+        create_tables(&writer, format)?;
+    }
+    writer.busy_timeout(BUSY_TIMEOUT)?;
+    writer.set_prepared_statement_cache_capacity(64);
+    let checkpointer = Connection::open(path)?;
+    checkpointer.busy_timeout(BUSY_TIMEOUT)?;
+    Ok([writer, checkpointer])
 }
 
 fn prepare_folder(folder: &Path, format: &FileFormat) -> Result<(), OpenErrorKind> {
@@ -218,65 +240,6 @@ fn check(database: &Connection, path: &Path, format: &FileFormat) -> Result<(), 
         false => Err(OpenErrorKind::FailedCheck(report)),
     }
 }
-
-/// Creates the folder. Only its owner may read it, because its files show which events were
-/// delivered.
-fn create_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// Creates the file so that only its owner may read it, also in a folder that others can read.
-/// SQLite gives its other files the same mode.
-///
-/// Fails if the file exists, and does not open it then: closing it would end the locks that SQLite has on it in this
-/// process.
-///
-/// # Errors
-///
-/// Returns the error of the operating system.
-pub fn create_private_file(path: &Path) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
-}
-
-/// Takes the rights of other users on an existing file away. A copy that was restored may have
-/// them.
-#[cfg(unix)]
-fn make_private(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    for path in [
-        path.to_owned(),
-        path.with_extension("db-wal"),
-        path.with_extension("db-shm"),
-    ] {
-        let Ok(file) = fs::metadata(&path) else {
-            continue;
-        };
-        let mode = file.permissions().mode();
-        if mode & 0o077 == 0 {
-            continue;
-        }
-        let private = fs::Permissions::from_mode(mode & !0o077);
-        match fs::set_permissions(&path, private) {
-            Ok(()) => {
-                tracing::warn!(file = %path.display(), "other users could access the file; now they cannot")
-            }
-            Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "other users can access the file")
-            }
-        }
-    }
-}
-
-#[cfg(not(unix))]
-fn make_private(_: &Path) {}
 
 /// Writes a new file to `folder`, to learn why the operating system does not allow it.
 /// SQLite's own errors do not say so.

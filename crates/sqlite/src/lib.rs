@@ -12,13 +12,21 @@ mod database;
 mod durability;
 mod error;
 mod file_system;
+mod free_space;
 mod key_index;
+mod private_files;
+mod reserve;
+mod turn;
 
 pub use self::batches::{BatchWriter, spawn_writer};
-pub use self::checkpointer::Checkpointer;
+pub use self::checkpointer::{Checkpointer, CheckpointerHandle};
 pub use self::database::{
-    BUSY_TIMEOUT, Database, FileFormat, FileSystems, IMMEDIATE, check_writable, create_private_file,
+    BUSY_TIMEOUT, Database, FileFormat, FileSystems, IMMEDIATE, check_writable,
 };
 pub use self::durability::Durability;
 pub use self::error::{OpenError, OpenErrorKind, WriteError};
+pub use self::free_space::free_space;
 pub use self::key_index::KeyIndex;
+pub use self::private_files::create_private_file;
+pub use self::reserve::{Room, SpaceReserve, is_no_space};
+pub use self::turn::{Turn, TurnGuard};

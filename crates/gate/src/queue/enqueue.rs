@@ -92,10 +92,11 @@ impl<S: ReplayStore> Gate<S> {
     ///
     /// # Errors
     ///
-    /// Returns a refusal with one of these reasons. Both ask the sender to retry:
+    /// Returns a refusal with one of these reasons. Each asks the sender to retry:
     ///
     /// * [`Reason::QueueFull`] if the queue has no space for the delivery,
-    /// * [`Reason::QueueDown`] if the queue failed, or if only some events of a batch are stored.
+    /// * [`Reason::QueueDown`] if the queue failed, or if only some events of a batch are stored,
+    /// * [`Reason::InFlight`] if an attempt runs that may withdraw the entry of the event.
     ///
     /// The claim is released, unless the queue did not say whether it has stored the delivery, or
     /// a direct attempt has an unknown outcome. The claim then stays until its lease ends.
@@ -256,6 +257,11 @@ impl<S: ReplayStore, Q: QueueStore> Storing<'_, S, Q> {
                 self.record(id, keys).await;
                 Ok(Turn::Stored(Queued::new(self.source, id)))
             }
+            // The attempt that runs may withdraw the entry, so this delivery is not stored yet.
+            Ok(Enqueued::Undecided(_)) => {
+                settlement.settle(self.outcome_if_not_stored()).await;
+                Err(Reason::InFlight.into())
+            }
             // A result that a newer queue adds: the delivery may be stored.
             Ok(_) => Err(Reason::QueueDown.into()),
             Err(error) => Err(self.fail(&error, settlement).await),
@@ -268,19 +274,26 @@ impl<S: ReplayStore, Q: QueueStore> Storing<'_, S, Q> {
             error,
             "a delivery is refused, because it could not be queued",
         );
-        let outcome = match (error, self.first) {
-            (EnqueueError::Unknown(_), _) | (_, FirstAttempt::AfterLease { .. }) => {
-                Outcome::Unknown
-            }
-            (_, FirstAttempt::Now | FirstAttempt::AfterFailure { .. }) => Outcome::Failed,
+        let outcome = match error {
+            EnqueueError::Unknown(_) => Outcome::Unknown,
+            _ => self.outcome_if_not_stored(),
         };
         settlement.settle(outcome).await;
         match error {
-            EnqueueError::Full | EnqueueError::SourceFull | EnqueueError::TooLarge => {
-                Reason::QueueFull.into()
-            }
+            EnqueueError::Full
+            | EnqueueError::SourceFull
+            | EnqueueError::TooLarge
+            | EnqueueError::DiskFull(_) => Reason::QueueFull.into(),
             // `NotStored`, `Unknown`, or an error that a newer queue adds.
             _ => Reason::QueueDown.into(),
+        }
+    }
+
+    /// Returns the outcome of a delivery that is not stored.
+    fn outcome_if_not_stored(&self) -> Outcome {
+        match self.first {
+            FirstAttempt::AfterLease { .. } => Outcome::Unknown,
+            FirstAttempt::Now | FirstAttempt::AfterFailure { .. } => Outcome::Failed,
         }
     }
 

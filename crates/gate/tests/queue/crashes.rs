@@ -37,6 +37,7 @@ async fn a_failed_queue_loses_no_event_and_gets_no_success() {
         (QueueFault::Full, Some(Reason::QueueFull), Released),
         (QueueFault::SourceFull, Some(Reason::QueueFull), Released),
         (QueueFault::TooLarge, Some(Reason::QueueFull), Released),
+        (QueueFault::DiskFull, Some(Reason::QueueFull), Released),
         (QueueFault::NotStored, Some(Reason::QueueDown), Released),
         (QueueFault::UnknownAndStored, Some(Reason::QueueDown), Kept),
         (

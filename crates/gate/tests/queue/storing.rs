@@ -7,7 +7,9 @@ use hookgate_gate::{
     Admission, Audience, Dedupe, FirstAttempt, Outcome, QueueMode, QueuePolicy, Reason, Turn,
 };
 use hookgate_queue::{EntryState, FailureKind, Order, QueueStore, RetrySchedule};
+use hookgate_replay::ReplayStore;
 use http::HeaderName;
+use tokio::time::advance;
 
 use crate::support::{Fixture, failure};
 
@@ -163,6 +165,44 @@ async fn only_the_first_delivery_in_order_is_for_the_caller() {
     let again = fixture.admit(&fixture.sign(BODY)).await.unwrap();
     assert!(matches!(again, Admission::Duplicate(_)), "{again:?}");
     assert_eq!(fixture.entries().await.len(), 1);
+}
+
+/// The claim of the first delivery ends before the lease of its entry.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_whose_entry_may_be_withdrawn_does_not_count_as_stored() {
+    let fixture = Fixture::new();
+    let first = fixture.claim(BODY).await;
+    let lease = fixture.source.lease();
+    advance(lease / 2).await;
+    let turn = fixture.enqueue_in_order(first).await.unwrap();
+    let Turn::First {
+        lease: entry,
+        settlement,
+    } = turn
+    else {
+        panic!("nothing else waits");
+    };
+    advance(lease / 2 + Duration::from_millis(1)).await;
+    for again in ["in order", "at once"] {
+        let claimed = fixture.claim(BODY).await;
+        let refused = match again {
+            "in order" => fixture.enqueue_in_order(claimed).await.map(drop),
+            _ => fixture.enqueue(claimed, FirstAttempt::Now).await.map(drop),
+        };
+        assert_eq!(refused.unwrap_err().reason(), Reason::InFlight, "{again}");
+    }
+    // The upstream rejects the first delivery, so its entry goes.
+    let rejected = failure(FailureKind::Response);
+    fixture
+        .gate
+        .withdraw(&fixture.queue.queue, &entry, settlement, rejected)
+        .await;
+    assert!(fixture.entries().await.is_empty());
+    // The sender's retry is stored then, and the control counts as stored.
+    let stored = fixture.store(BODY).await;
+    let key = fixture.source.key_of_event("evt_1");
+    fixture.gate.store().forget(key).await.unwrap();
+    assert_eq!(fixture.store(BODY).await.id(), stored.id());
 }
 
 /// Without a claim, each delivery is an entry of its own.

@@ -228,7 +228,10 @@ impl<S> Side<S> {
                 self.leases.push(lease);
                 Outcome::Leased(vec![(self.ids.len(), 1)])
             }
-            Enqueued::AlreadyStored(id) => Outcome::AlreadyStored(self.position(id)),
+            // The queue may record a confirmation later than the reference.
+            Enqueued::AlreadyStored(id) | Enqueued::Undecided(id) => {
+                Outcome::AlreadyStored(self.position(id))
+            }
         }
     }
 

@@ -82,8 +82,12 @@ pub async fn a_key_is_unique_while_its_entry_waits_is_in_flight_or_is_dead<H: Ha
     let mut again = delivery(OTHER, 3);
     again.keys = smallvec![key(3), key(2)];
     let is_refused = async || {
-        let enqueued = enqueue(queue, again.clone()).await;
-        matches!(enqueued, Enqueued::AlreadyStored(first) if first == id)
+        let (Enqueued::AlreadyStored(first) | Enqueued::Undecided(first)) =
+            enqueue(queue, again.clone()).await
+        else {
+            return false;
+        };
+        first == id
     };
     assert!(is_refused().await, "while it waits");
     let leased = lease_one(&harness, ANY).await;
@@ -92,6 +96,47 @@ pub async fn a_key_is_unique_while_its_entry_waits_is_in_flight_or_is_dead<H: Ha
     assert!(is_refused().await, "while it is dead");
     // The refused delivery has taken none of its keys.
     store(queue, delivery(ANY, 3)).await;
+}
+
+#[expect(missing_docs, reason = "the name says it")]
+pub async fn an_entry_that_may_be_withdrawn_is_undecided_until_its_lease_ends<H: Harness>(
+    harness: H,
+) {
+    let needed = [
+        Ability::UniqueKeys,
+        Ability::LeaseIfFirst,
+        Ability::Confirmation,
+    ];
+    if needed.into_iter().any(declines::<H>) {
+        return;
+    }
+    let queue = harness.queue();
+    let first_of = |source, number| {
+        let mut new = delivery(source, number);
+        new.lease_if_first = Some(H::LEASE);
+        enqueue(queue, new)
+    };
+    let Enqueued::Leased(withdrawable) = first_of(ORDERED, 1).await else {
+        panic!("nothing of the source waits");
+    };
+    let Enqueued::Leased(confirmed) = first_of(OTHER, 2).await else {
+        panic!("nothing of the source waits");
+    };
+    queue.confirm(&[confirmed.id]);
+    // The queue may record the confirmation with its next change.
+    store(queue, delivery(ANY, 3)).await;
+    let again = |number| {
+        let mut new = delivery(ANY, number);
+        new.token += 100;
+        enqueue(queue, new)
+    };
+    let enqueued = again(1).await;
+    assert!(matches!(enqueued, Enqueued::Undecided(id) if id == withdrawable.id));
+    let enqueued = again(2).await;
+    assert!(matches!(enqueued, Enqueued::AlreadyStored(id) if id == confirmed.id));
+    harness.advance(H::LEASE + margin::<H>()).await;
+    let enqueued = again(1).await;
+    assert!(matches!(enqueued, Enqueued::AlreadyStored(id) if id == withdrawable.id));
 }
 
 #[expect(missing_docs, reason = "the name says it")]

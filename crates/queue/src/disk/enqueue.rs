@@ -1,5 +1,9 @@
 //! Storing a delivery, and the space for it.
 
+use std::error::Error;
+use std::fmt;
+use std::path::Path;
+
 use hookgate_core::ReplayKey;
 use rusqlite::{Connection, params};
 
@@ -9,7 +13,7 @@ use super::format::state;
 use super::row::{failure_columns, held_keys, keys_blob};
 use super::table::Table;
 use crate::entry::{EntryId, EntryLease, NewEntry};
-use crate::error::EnqueueError;
+use crate::error::{EnqueueError, QueueError};
 use crate::store::Enqueued;
 
 /// The space that an entry takes beside its texts, its envelope and its body: rows, indexes and
@@ -20,12 +24,34 @@ const OVERHEAD: usize = 512;
 const MAX_CONTENT: usize = 512 << 20;
 
 /// Why there is no space for a delivery.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum NoSpace {
     Full,
     SourceFull,
     TooLarge,
+    Disk(NoDiskSpace),
 }
+
+/// Error of a delivery that would use the reserve of the disk.
+#[derive(Debug)]
+pub(super) struct NoDiskSpace {
+    file: Box<Path>,
+    reserve: u64,
+}
+
+impl fmt::Display for NoDiskSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: the disk has too little space; the queue keeps {} bytes free to send and delete \
+             what it has stored. Free space on the disk",
+            self.file.display(),
+            self.reserve
+        )
+    }
+}
+
+impl Error for NoDiskSpace {}
 
 impl From<NoSpace> for EnqueueError {
     fn from(no_space: NoSpace) -> Self {
@@ -33,8 +59,20 @@ impl From<NoSpace> for EnqueueError {
             NoSpace::Full => Self::Full,
             NoSpace::SourceFull => Self::SourceFull,
             NoSpace::TooLarge => Self::TooLarge,
+            NoSpace::Disk(error) => Self::DiskFull(QueueError::new(error)),
         }
     }
+}
+
+/// The columns of a new entry that the queue chooses.
+struct NewRow {
+    source: i64,
+    state: i64,
+    due: i64,
+    token: i64,
+    attempts: u32,
+    size: i64,
+    nonce: Option<i64>,
 }
 
 impl Table<'_> {
@@ -45,8 +83,11 @@ impl Table<'_> {
         let nonce = entry.keys.is_empty().then(|| entry.token.cast_signed());
         let keys = held_keys(&entry.keys, nonce);
         if let Some(id) = self.oldest_holder(&keys)? {
-            let id = EntryId(id.cast_unsigned());
-            return Ok(Ok(Enqueued::AlreadyStored(id)));
+            let stored = EntryId(id.cast_unsigned());
+            return Ok(Ok(match self.may_be_withdrawn(id, &keys)? {
+                true => Enqueued::Undecided(stored),
+                false => Enqueued::AlreadyStored(stored),
+            }));
         }
         let usage = &mut self.state.usage;
         let source = usage.id_or_insert(self.database, &entry.source)?;
@@ -68,38 +109,16 @@ impl Table<'_> {
             ),
             None => (state::WAITING, entry.first_due, entry.attempts, 0),
         };
-        let due = self.moment.now.saturating_add(millis(due));
-        let (kind, status, at) = failure_columns(entry.last_failure);
-        let system_now = self.moment.system_now;
-        let id = self
-            .database
-            .prepare_cached(
-                "INSERT INTO entries (source, state, due, lease, attempts, earlier, since, since_at,
-                   stored_at, revived, failure_kind, failure_status, failure_at, size, body_len,
-                   keys, nonce, tenant, event_id, key_id, request_id)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7, 0, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
-                   ?16, ?17, ?18)",
-            )?
-            .insert(params![
-                source,
-                state,
-                due,
-                token,
-                attempts,
-                self.moment.now,
-                system_now,
-                kind,
-                status,
-                at,
-                size,
-                i64::try_from(entry.body.len()).unwrap_or(i64::MAX),
-                &keys_blob(&entry.keys)[..],
-                nonce,
-                entry.tenant,
-                entry.event_id,
-                entry.key_id,
-                entry.request_id,
-            ])?;
+        let row = NewRow {
+            source,
+            state,
+            due: self.moment.now.saturating_add(millis(due)),
+            token,
+            attempts,
+            size,
+            nonce,
+        };
+        let id = self.insert(&row, entry)?;
         Content::insert(self.database, id, entry)?;
         // A delivery without keys has no claim to confirm.
         let rows = self.add_keys(id, &keys, nonce.is_some())?;
@@ -120,6 +139,39 @@ impl Table<'_> {
         }))
     }
 
+    /// Adds the row of an entry, and returns its number.
+    fn insert(&self, row: &NewRow, entry: &NewEntry) -> rusqlite::Result<i64> {
+        let (kind, status, at) = failure_columns(entry.last_failure);
+        self.database
+            .prepare_cached(
+                "INSERT INTO entries (source, state, due, lease, attempts, earlier, since, since_at,
+                   stored_at, revived, failure_kind, failure_status, failure_at, size, body_len,
+                   keys, nonce, tenant, event_id, key_id, request_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?7, 0, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+                   ?16, ?17, ?18)",
+            )?
+            .insert(params![
+                row.source,
+                row.state,
+                row.due,
+                row.token,
+                row.attempts,
+                self.moment.now,
+                self.moment.system_now,
+                kind,
+                status,
+                at,
+                row.size,
+                i64::try_from(entry.body.len()).unwrap_or(i64::MAX),
+                &keys_blob(&entry.keys)[..],
+                row.nonce,
+                entry.tenant,
+                entry.event_id,
+                entry.key_id,
+                entry.request_id,
+            ])
+    }
+
     /// Returns the oldest entry that holds one of the keys.
     fn oldest_holder(&self, keys: &[ReplayKey]) -> rusqlite::Result<Option<i64>> {
         let mut oldest = None;
@@ -128,6 +180,26 @@ impl Table<'_> {
             oldest = [oldest, holder].into_iter().flatten().min();
         }
         Ok(oldest)
+    }
+
+    /// Returns whether the entry has a lease whose holder may withdraw it: one of its claims is not
+    /// confirmed.
+    fn may_be_withdrawn(&self, id: i64, keys: &[ReplayKey]) -> rusqlite::Result<bool> {
+        let mut in_flight = self
+            .database
+            .prepare_cached("SELECT 1 FROM entries WHERE id = ?1 AND state = 1")?;
+        if !in_flight.exists([id])? {
+            return Ok(false);
+        }
+        let mut unconfirmed = self
+            .database
+            .prepare_cached("SELECT 1 FROM keys WHERE id = ?1 AND entry = ?2 AND confirmed = 0")?;
+        for row in keys.iter().filter_map(|key| self.state.index.get(*key)) {
+            if unconfirmed.exists([row, id])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Deletes copies of delivered entries until `entry` has space.
@@ -148,20 +220,50 @@ impl Table<'_> {
             }
         }
         while self.state.usage.bytes + size > max {
-            // The source with the most copies loses one.
-            let usage = &self.state.usage;
-            let sources = usage.sources();
-            let copies = sources.map(|(id, _)| (usage.entries(id, state::DELIVERED), id));
-            let copies = copies.max();
-            let deleted = match copies {
-                Some((1.., source)) => self.delete_oldest_copy(source)?,
-                _ => false,
-            };
-            if !deleted {
+            if !self.delete_any_copy()? {
                 return Ok(Err(NoSpace::Full));
             }
         }
-        Ok(Ok(()))
+        self.take_room(u64::try_from(size).unwrap_or(u64::MAX))
+    }
+
+    /// Takes the space of a new entry on the disk. Copies of delivered entries make space in the
+    /// file.
+    fn take_room(&mut self, size: u64) -> rusqlite::Result<Result<(), NoSpace>> {
+        let mut room = match self.room {
+            Some(room) => room,
+            None => self.reserve.room(self.database)?,
+        };
+        let mut fits = room.take(size);
+        while !fits && room.free >= size {
+            let used = self.state.usage.bytes;
+            if !self.delete_any_copy()? {
+                break;
+            }
+            let freed = used - self.state.usage.bytes;
+            room.reusable += u64::try_from(freed).unwrap_or(0);
+            fits = room.take(size);
+        }
+        self.room = Some(room);
+        self.lacks_room |= !fits;
+        Ok(match fits {
+            true => Ok(()),
+            false => Err(NoSpace::Disk(NoDiskSpace {
+                file: self.path.into(),
+                reserve: self.reserve.size(),
+            })),
+        })
+    }
+
+    /// Deletes a copy of the source with the most copies. Returns `false` if there is none.
+    fn delete_any_copy(&mut self) -> rusqlite::Result<bool> {
+        let usage = &self.state.usage;
+        let sources = usage.sources();
+        let copies = sources.map(|(id, _)| (usage.entries(id, state::DELIVERED), id));
+        match copies.max() {
+            Some((1.., source)) => self.delete_oldest_copy(source),
+            _ => Ok(false),
+        }
     }
 
     /// Deletes the oldest copy of a delivered entry. Returns `false` if the source has none.
@@ -199,7 +301,7 @@ impl Table<'_> {
         let ids = ids.query_map(params![state, source, until, max], |row| row.get(0))?;
         let mut deleted = 0;
         for id in ids.collect::<rusqlite::Result<Vec<i64>>>()? {
-            if let Some(row) = self.entry(id)? {
+            if let Some(row) = self.any_entry(id)? {
                 self.remove(&row)?;
                 deleted += 1;
             }

@@ -4,11 +4,13 @@
 //! `Reader` threads carry out the reads of the workers and of the operator. The
 //! `Checkpointer` is a thread that syncs the file.
 
+mod builder;
 mod call;
 mod clock;
 mod content;
 mod enqueue;
 mod format;
+mod limits;
 mod operate;
 mod reader;
 mod row;
@@ -20,27 +22,26 @@ mod writer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_sqlite::{Checkpointer, Database, Durability, OpenError, OpenErrorKind, spawn_writer};
+use hookgate_sqlite::{OpenError, SpaceReserve};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
-use self::call::{Call, CallError, Operation, Ticket};
+pub use self::builder::DiskQueueBuilder;
+use self::call::{ByteBudget, Call, CallError, Operation, QueuedBytes, Ticket};
 #[cfg(feature = "conformance")]
 #[doc(hidden)]
 pub use self::clock::TestClock;
-use self::clock::{ClockSource, QueueClock};
-use self::format::FORMAT;
+use self::limits::Limits;
 use self::reader::Reader;
 use self::table::Table;
 use self::work::Settlement;
-use self::writer::{Command, Writer, WriterConfig};
+use self::writer::Command;
 use crate::entry::{Entry, EntryId, EntryInfo, EntryLease, Failure, LeasedEntry, NewEntry};
 use crate::error::{EnqueueError, QueueError};
 use crate::store::{
@@ -93,6 +94,7 @@ pub struct DiskQueue(Arc<Inner>);
 struct Inner {
     /// `None` while the queue is dropped.
     commands: Option<mpsc::Sender<Command>>,
+    queued_bytes: ByteBudget,
     /// Disconnected when the writer has ended.
     writer_ended: Mutex<std::sync::mpsc::Receiver<()>>,
     /// Reads for workers, which must not wait for a long list.
@@ -102,26 +104,10 @@ struct Inner {
     changed: Arc<Notify>,
     path: PathBuf,
     limits: Limits,
+    /// Tells how much the disk leaves to the queue.
+    reserve: SpaceReserve,
     /// Dropping it ends the checkpointer.
     _alive: Arc<()>,
-}
-
-/// Builds a [`DiskQueue`].
-#[derive(Clone, Debug)]
-pub struct DiskQueueBuilder {
-    durability: Durability,
-    max_bytes: u64,
-    max_bytes_per_source: Option<u64>,
-    keep_delivered: Duration,
-    clock: ClockSource,
-}
-
-/// The space of the queue, and how long copies stay.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    max_bytes: i64,
-    max_bytes_per_source: i64,
-    keep_delivered: Duration,
 }
 
 /// How long a call waits for the disk. Storing that takes longer has an unknown outcome.
@@ -133,12 +119,10 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a transaction waits for the lock while another process writes.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The number of calls that may wait for the writer. A longer queue means that the disk is too
-/// slow.
-const MAX_QUEUED_CALLS: usize = 16_384;
-
 /// The number of dead letters that one transaction deletes.
 const DEAD_PER_CALL: u32 = 512;
+
+const TOO_MANY_WRITES: &str = "too many writes are waiting: the disk does not keep up";
 
 const WRITER_ENDED: &str = "the thread that writes the queue has ended";
 
@@ -148,6 +132,15 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 impl DiskQueue {
     /// 10 GiB.
     pub const DEFAULT_MAX_BYTES: u64 = 10 << 30;
+
+    /// 64 MiB: the space of a batch, and of a log before it is copied into the file. See
+    /// [`DiskQueueBuilder::reserve`].
+    pub const DEFAULT_RESERVE: u64 = 64 << 20;
+
+    /// Returns the default of [`DiskQueueBuilder::max_bytes_per_source`]: half of `max_bytes`.
+    pub const fn default_share(max_bytes: u64) -> u64 {
+        max_bytes / 2
+    }
 
     /// Opens the queue in the folder `path`, or creates it.
     ///
@@ -162,13 +155,7 @@ impl DiskQueue {
 
     /// Creates a builder for a queue with other settings.
     pub fn builder() -> DiskQueueBuilder {
-        DiskQueueBuilder {
-            durability: Durability::default(),
-            max_bytes: Self::DEFAULT_MAX_BYTES,
-            max_bytes_per_source: None,
-            keep_delivered: Duration::ZERO,
-            clock: ClockSource::default(),
-        }
+        DiskQueueBuilder::default()
     }
 
     /// Copies the queue into the new file `to` while it is used. Blocks until the copy is
@@ -201,13 +188,14 @@ impl DiskQueue {
         &self,
         run: impl FnMut(&mut Table<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, CallError> {
-        self.call_or_undo(run, |_| None).await
+        self.call_or_undo(None, run, |_| None).await
     }
 
-    /// Like [`call`](Self::call). `undo` returns the operation that reverts
-    /// the call if its caller has gone.
+    /// Like [`call`](Self::call). `adds` are the bytes of a new delivery, and `undo` returns the
+    /// operation that reverts the call if its caller has gone.
     async fn call_or_undo<T: Send + 'static>(
         &self,
+        adds: Option<QueuedBytes>,
         run: impl FnMut(&mut Table<'_>) -> rusqlite::Result<T> + Send + 'static,
         undo: fn(T) -> Option<Box<dyn Operation>>,
     ) -> Result<T, CallError> {
@@ -215,6 +203,7 @@ impl DiskQueue {
         let (reply, replied) = oneshot::channel();
         let call = Call {
             ticket: Some(ticket.clone()),
+            adds,
             run,
             result: None,
             reply,
@@ -238,7 +227,7 @@ impl DiskQueue {
     fn try_send(&self, command: Command) -> Result<(), &'static str> {
         let commands = self.0.commands.as_ref().ok_or(WRITER_ENDED)?;
         commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => "too many writes are waiting: the disk does not keep up",
+            TrySendError::Full(_) => TOO_MANY_WRITES,
             TrySendError::Closed(_) => WRITER_ENDED,
         })
     }
@@ -254,6 +243,7 @@ impl DiskQueue {
         let (reply, replied) = oneshot::channel();
         let call = Call {
             ticket: None,
+            adds: None,
             run: move |table: &mut Table<'_>| table.settle(&lease, settlement),
             result: None,
             reply,
@@ -269,132 +259,17 @@ impl DiskQueue {
     }
 }
 
-impl DiskQueueBuilder {
-    /// Sets the failure that stored deliveries survive. The default is [`Durability::Process`].
-    #[must_use]
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = durability;
-        self
-    }
-
-    /// Sets the space that the entries may use, in bytes. The default is
-    /// [`DiskQueue::DEFAULT_MAX_BYTES`]. A full queue refuses deliveries; it drops none.
-    ///
-    /// The file can be larger: it keeps free pages for later entries, and a log of up to about
-    /// 64 MiB.
-    #[must_use]
-    pub fn max_bytes(mut self, max_bytes: u64) -> Self {
-        self.max_bytes = max_bytes;
-        self
-    }
-
-    /// Sets the space that the entries of one source may use, in bytes. The default is half of
-    /// `max_bytes`.
-    #[must_use]
-    pub fn max_bytes_per_source(mut self, max_bytes: u64) -> Self {
-        self.max_bytes_per_source = Some(max_bytes);
-        self
-    }
-
-    /// Sets how long copies of delivered entries stay. The default is zero: no copies.
-    ///
-    /// Copies are the first to go when space is short.
-    #[must_use]
-    pub fn keep_delivered(mut self, keep_delivered: Duration) -> Self {
-        self.keep_delivered = keep_delivered;
-        self
-    }
-
-    /// Sets a clock that a test changes.
-    #[cfg(feature = "conformance")]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_test_clock(mut self, clock: Arc<TestClock>) -> Self {
-        self.clock = ClockSource { shift: clock };
-        self
-    }
-
-    /// Opens the queue in the folder `path`, or creates it.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`DiskQueue::open`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<DiskQueue, OpenError> {
-        let folder = path.as_ref();
-        let database = Database::open(folder, &FORMAT, self.durability)?;
-        let path = database.path.clone();
-        self.start(folder, database)
-            .map_err(|kind| OpenError::new(&path, &FORMAT, kind))
-    }
-
-    /// Starts the threads.
-    fn start(self, folder: &Path, database: Database) -> Result<DiskQueue, OpenErrorKind> {
-        let limits = self.limits();
-        let Database {
-            writer,
-            checkpointer,
-            path,
-            log,
-        } = database;
-        writer.busy_timeout(LOCK_TIMEOUT)?;
-        writer.execute_batch("BEGIN IMMEDIATE")?;
-        let (clock, start) = QueueClock::open(&writer, self.clock)?;
-        writer.execute_batch("COMMIT")?;
-        let (sender, commands) = mpsc::channel(MAX_QUEUED_CALLS);
-        let commits = Arc::new(AtomicU64::new(0));
-        let changed = Arc::new(Notify::new());
-        let alive = Arc::new(());
-        let (ended, writer_ended) = std::sync::mpsc::channel();
-        let config = WriterConfig {
-            limits,
-            _ended: ended,
-            commits: Arc::clone(&commits),
-            changed: Arc::clone(&changed),
-        };
-        let [contents, work, list] = [
-            Reader::open(folder)?,
-            Reader::open(folder)?,
-            Reader::open(folder)?,
-        ];
-        let folder_path = folder.to_owned();
-        let writer = Writer::new(writer, contents, folder_path, clock.clone(), start, config)?;
-        let spawn = || {
-            let alive = Arc::downgrade(&alive);
-            Checkpointer::new(FORMAT.name, checkpointer, log, commits, alive).spawn()?;
-            spawn_writer("hookgate-queue", writer, commands)?;
-            let keep = limits.keep_delivered;
-            let work = Reader::spawn(work, folder, clock.clone(), keep)?;
-            Ok((work, Reader::spawn(list, folder, clock, keep)?))
-        };
-        let (work_reader, list_reader) = spawn().map_err(OpenErrorKind::Thread)?;
-        Ok(DiskQueue(Arc::new(Inner {
-            commands: Some(sender),
-            writer_ended: Mutex::new(writer_ended),
-            work_reader,
-            list_reader,
-            changed,
-            path,
-            limits,
-            _alive: alive,
-        })))
-    }
-
-    fn limits(&self) -> Limits {
-        let per_source = self.max_bytes_per_source.unwrap_or(self.max_bytes / 2);
-        let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
-        Limits {
-            max_bytes: bytes(self.max_bytes),
-            max_bytes_per_source: bytes(per_source),
-            keep_delivered: self.keep_delivered,
-        }
-    }
-}
-
 impl QueueStore for DiskQueue {
     async fn enqueue(&self, entry: NewEntry) -> Result<Enqueued, EnqueueError> {
-        match self.call(move |table| table.enqueue(&entry)).await {
+        let size = entry.envelope.len().saturating_add(entry.body.len());
+        let Some(adds) = self.0.queued_bytes.take(size) else {
+            return Err(EnqueueError::NotStored(QueueError::new(TOO_MANY_WRITES)));
+        };
+        let run = move |table: &mut Table<'_>| table.enqueue(&entry);
+        match self.call_or_undo(Some(adds), run, |_| None).await {
             Ok(Ok(enqueued)) => Ok(enqueued),
             Ok(Err(no_space)) => Err(no_space.into()),
+            Err(CallError::NoSpace(error)) => Err(EnqueueError::DiskFull(error)),
             Err(CallError::NotDone(error)) => Err(EnqueueError::NotStored(error)),
             Err(CallError::Unknown(error)) => Err(EnqueueError::Unknown(error)),
         }
@@ -423,6 +298,7 @@ impl QueueStore for DiskQueue {
         } = request;
         let source: Box<str> = request.source.into();
         let leased = self.call_or_undo(
+            None,
             move |table| table.lease(&source, order, max, lease),
             // Without the worker that asked for them, the entries would wait for the end of
             // their lease.
@@ -490,8 +366,9 @@ impl QueueStore for DiskQueue {
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
         let (reader, max_bytes) = (&self.0.list_reader, self.0.limits.max_bytes);
+        let reserve = self.0.reserve.clone();
         reader
-            .read(LIST_TIMEOUT, move |file| file.stats(max_bytes))
+            .read(LIST_TIMEOUT, move |file| file.stats(max_bytes, &reserve))
             .await
     }
 
@@ -509,6 +386,7 @@ fn put_back_all(leased: Vec<LeasedEntry>) -> Box<dyn Operation> {
     let (reply, _) = oneshot::channel();
     Box::new(Call {
         ticket: None,
+        adds: None,
         run: move |table: &mut Table<'_>| {
             let put_back = Settlement::PutBack(Duration::ZERO);
             for entry in &leased {

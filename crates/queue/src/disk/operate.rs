@@ -62,7 +62,7 @@ impl Table<'_> {
     }
 
     pub(super) fn delete(&mut self, id: EntryId) -> rusqlite::Result<Changed> {
-        match self.entry(id.0.cast_signed())? {
+        match self.any_entry(id.0.cast_signed())? {
             Some(row) if row.info.state != EntryState::InFlight => {
                 self.remove(&row)?;
                 self.has_made_due = true;

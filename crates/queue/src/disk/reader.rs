@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use hookgate_sqlite::BUSY_TIMEOUT;
+use hookgate_sqlite::{BUSY_TIMEOUT, SpaceReserve};
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 use tokio::sync::oneshot;
 
@@ -176,7 +176,7 @@ impl Reading<'_> {
             .database
             .prepare_cached(&query)?
             .query_row([id.0.cast_signed(), self.old_copies], |row| {
-                EntryRow::read(row, self.moment)
+                EntryRow::read_any(row, self.moment)
             })
             .optional()?;
         let Some(EntryRow { info, .. }) = row else {
@@ -233,7 +233,7 @@ impl Reading<'_> {
         query.push_str(" ORDER BY id LIMIT ?");
         values.push(&limit);
         let mut entries = self.database.prepare_cached(&query)?;
-        let entries = entries.query_map(&values[..], |row| EntryRow::read(row, self.moment))?;
+        let entries = entries.query_map(&values[..], |row| EntryRow::read_any(row, self.moment))?;
         let entries = entries.map(|row| row.map(|row| row.info));
         Ok(entries.collect::<rusqlite::Result<_>>()?)
     }
@@ -245,13 +245,19 @@ impl Reading<'_> {
                AND NOT (state = 1 AND due > ?1) ORDER BY id"
         );
         let mut entries = self.database.prepare(&query)?;
-        let entries =
-            entries.query_map([self.moment.now], |row| EntryRow::read(row, self.moment))?;
+        let entries = entries.query_map([self.moment.now], |row| {
+            EntryRow::read_any(row, self.moment)
+        })?;
         let entries = entries.map(|row| row.map(|row| row.info));
         Ok(entries.collect::<rusqlite::Result<_>>()?)
     }
 
-    pub(super) fn stats(&self, max_bytes: i64) -> Result<QueueStats, ReadError> {
+    /// Returns the numbers of the queue. `max_bytes` is the limit, and the disk may leave less.
+    pub(super) fn stats(
+        &self,
+        max_bytes: i64,
+        reserve: &SpaceReserve,
+    ) -> Result<QueueStats, ReadError> {
         let usage = Usage::load(&self.database)?;
         let mut sources = Vec::new();
         for (id, source) in usage.sources() {
@@ -273,10 +279,12 @@ impl Reading<'_> {
             sources.push((source.name.clone(), stats));
         }
         sources.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let bytes = usage.bytes.cast_unsigned();
+        let on_disk = bytes.saturating_add(reserve.room(&self.database)?.capacity());
         Ok(QueueStats {
             sources,
-            bytes: usage.bytes.cast_unsigned(),
-            max_bytes: max_bytes.cast_unsigned(),
+            bytes,
+            max_bytes: max_bytes.cast_unsigned().min(on_disk),
         })
     }
 

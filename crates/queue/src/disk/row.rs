@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use rusqlite::Row;
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 use smallvec::SmallVec;
 
 use super::clock::{Moment, millis_since_epoch, system_time};
+use super::content::is_damaged_value;
 use super::format::{entry_state, failure_kind, failure_number};
 use crate::entry::{EntryId, EntryInfo, EntryState, Failure, FailureKind};
 
@@ -25,6 +26,8 @@ pub(super) struct EntryRow {
     /// The space that the entry uses.
     pub(super) size: i64,
     pub(super) nonce: Option<i64>,
+    /// Whether columns have values that they cannot have. The fields of these columns are empty.
+    pub(super) is_damaged: bool,
 }
 
 impl EntryRow {
@@ -63,6 +66,55 @@ impl EntryRow {
             source: row.get(17)?,
             size: row.get(18)?,
             nonce: row.get(12)?,
+            is_damaged: false,
+        })
+    }
+
+    /// Reads a row that may be damaged. A damaged entry is shown as a dead letter, so that the
+    /// operator can find and delete it.
+    pub(super) fn read_any(row: &Row<'_>, moment: Moment) -> rusqlite::Result<Self> {
+        match Self::read(row, moment) {
+            Err(error) if is_damaged_value(&error) => Self::read_damaged(row, moment),
+            read => read,
+        }
+    }
+
+    fn read_damaged(row: &Row<'_>, moment: Moment) -> rusqlite::Result<Self> {
+        let integer = |column| row.get::<_, i64>(column).unwrap_or(0);
+        let text = |column| match row.get_ref(column) {
+            Ok(ValueRef::Text(text)) => Some(String::from_utf8_lossy(text).into()),
+            _ => None,
+        };
+        let count = |column| u32::try_from(integer(column)).unwrap_or(0);
+        let keys = row.get_ref(11).ok().and_then(|keys| keys.as_blob().ok());
+        let stored_at = system_time(integer(6));
+        let info = EntryInfo {
+            id: EntryId(row.get::<_, i64>(0)?.cast_unsigned()),
+            state: EntryState::Dead,
+            keys: keys.map(read_keys).unwrap_or_default(),
+            source: text(20).unwrap_or_default(),
+            tenant: text(13),
+            event_id: text(14),
+            key_id: text(15).unwrap_or_default(),
+            request_id: text(16).unwrap_or_default(),
+            stored_at,
+            age: moment.age(integer(4), integer(5)),
+            attempts: count(3),
+            earlier_attempts: count(19),
+            due_in: None,
+            last_failure: Some(Failure {
+                kind: FailureKind::Damaged,
+                status: None,
+                at: system_time(moment.system_now),
+            }),
+            body_len: integer(10).cast_unsigned(),
+        };
+        Ok(Self {
+            info,
+            source: integer(17),
+            size: integer(18),
+            nonce: row.get(12).unwrap_or(None),
+            is_damaged: true,
         })
     }
 

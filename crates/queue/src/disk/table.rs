@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use hookgate_core::ReplayKey;
-use hookgate_sqlite::KeyIndex;
+use hookgate_sqlite::{KeyIndex, Room, SpaceReserve};
 use rusqlite::{Connection, OptionalExtension, params};
 use smallvec::SmallVec;
 
-use super::Limits;
 use super::clock::Moment;
 use super::format::{state, state_number};
+use super::limits::Limits;
 use super::row::{COLUMNS, EntryRow, failure_columns, lost, read_keys};
 use super::usage::Usage;
 use crate::entry::EntryId;
@@ -22,6 +22,11 @@ pub(super) struct Table<'t> {
     pub(super) moment: Moment,
     pub(super) limits: &'t Limits,
     pub(super) path: &'t Path,
+    pub(super) reserve: &'t SpaceReserve,
+    /// The space on the disk for new entries. `None`: not known yet.
+    pub(super) room: Option<Room>,
+    /// Whether the disk has no space for a new entry.
+    pub(super) lacks_room: bool,
     /// Reads contents. A damaged page would end the transaction of `database`.
     pub(super) reader: &'t Connection,
     /// Leaves contents in the file, because their pages are damaged and cannot be freed.
@@ -148,10 +153,23 @@ impl Table<'_> {
             .optional()
     }
 
-    /// Deletes an entry that is in `state`.
+    /// Returns an entry that may be damaged. See [`EntryRow::read_any`].
+    pub(super) fn any_entry(&self, id: i64) -> rusqlite::Result<Option<EntryRow>> {
+        self.database
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM entries WHERE id = ?1"))?
+            .query_row([id], |row| EntryRow::read_any(row, self.moment))
+            .optional()
+    }
+
+    /// Deletes an entry.
     pub(super) fn remove(&mut self, row: &EntryRow) -> rusqlite::Result<()> {
         let id = row.info.id.0.cast_signed();
         self.remove_keys(id, &row.held_keys())?;
+        if row.is_damaged {
+            // Its row may not name all keys that it holds.
+            self.database
+                .execute("DELETE FROM keys WHERE entry = ?1", [id])?;
+        }
         self.database
             .prepare_cached("DELETE FROM entries WHERE id = ?1")?
             .execute([id])?;
@@ -160,8 +178,13 @@ impl Table<'_> {
                 .prepare_cached("DELETE FROM contents WHERE id = ?1")?
                 .execute([id])?;
         }
-        let state = state_number(row.info.state);
-        self.state.usage.removed(row.source, state, row.size);
+        match row.is_damaged {
+            true => self.state.usage.recount(self.database)?,
+            false => {
+                let state = state_number(row.info.state);
+                self.state.usage.removed(row.source, state, row.size);
+            }
+        }
         Ok(())
     }
 

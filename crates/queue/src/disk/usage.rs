@@ -106,6 +106,26 @@ impl Usage {
         });
     }
 
+    /// Counts all entries again, because the numbers of a damaged entry are not known.
+    pub(super) fn recount(&mut self, database: &Connection) -> rusqlite::Result<()> {
+        self.bytes = 0;
+        for source in self.by_id.values_mut() {
+            source.entries = [0; 4];
+            source.bytes = 0;
+            source.is_changed = true;
+        }
+        let mut counts = database.prepare_cached(
+            "SELECT source, state, count(*), sum(size) FROM entries GROUP BY source, state",
+        )?;
+        let mut counts = counts.query([])?;
+        while let Some(row) = counts.next()? {
+            let (count, size) = (row.get::<_, i64>(2)?, row.get(3)?);
+            let state = index(row.get(1)?);
+            self.change(row.get(0)?, size, |entries| entries[state] += count);
+        }
+        Ok(())
+    }
+
     fn change(&mut self, source: i64, bytes: i64, change: impl FnOnce(&mut [i64; 4])) {
         if let Some(usage) = self.by_id.get_mut(&source) {
             change(&mut usage.entries);

@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
-use hookgate_sqlite::{BatchWriter, IMMEDIATE};
+use hookgate_sqlite::{
+    BatchWriter, CheckpointerHandle, IMMEDIATE, SpaceReserve, Turn, is_no_space,
+};
 use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::Notify;
 
-use super::Limits;
 use super::call::{CallFailure, Operation};
 use super::clock::{Moment, QueueClock, Start, millis};
 use super::content::is_corrupt;
 use super::format::FORMAT;
+use super::limits::Limits;
 use super::table::{Table, TableState};
 use crate::entry::EntryId;
 
@@ -40,11 +42,18 @@ pub(super) struct Writer {
     recorded: i64,
     /// Whether calls came since the last tick.
     is_busy: bool,
+    /// Whether a delivery was refused since the disk was last cleared.
+    is_disk_short: bool,
+    /// The queue's time at which the disk was last cleared.
+    cleared: i64,
     prune_turn: usize,
 }
 
 pub(super) struct WriterConfig {
     pub(super) limits: Limits,
+    pub(super) reserve: SpaceReserve,
+    pub(super) checkpointer: CheckpointerHandle,
+    pub(super) turn: Turn,
     /// Incremented after each committed transaction.
     pub(super) commits: Arc<AtomicU64>,
     /// Notified when an entry may have become due.
@@ -72,11 +81,18 @@ enum Contents {
 const RECORD_INTERVAL: i64 = 1_000;
 const IDLE_RECORD_INTERVAL: i64 = 10_000;
 
+/// How often the space of the log is returned to a disk that is short of space.
+const CLEAR_INTERVAL: i64 = 1_000;
+
 /// The number of old copies of delivered entries that one tick deletes.
 const COPIES_PER_TICK: u32 = 512;
 
 /// The number of confirmed entries that one transaction records.
 const MAX_CONFIRMED: usize = 16_384;
+
+/// A transaction ends at about this number of bytes of new deliveries, so that large deliveries
+/// delay no others for long.
+const MAX_BATCH_BYTES: usize = 32 << 20;
 
 /// The number of pages that one idle tick returns to the file system, and the number of free
 /// pages that stay in the file.
@@ -106,9 +122,11 @@ impl Writer {
             confirmed: Vec::new(),
             recorded,
             is_busy: false,
+            is_disk_short: false,
+            cleared: recorded,
             prune_turn: 0,
         };
-        let result = writer.transact(Contents::Delete, |table| {
+        let result = writer.transact_on_full_disk(|table| {
             if start.is_new_boot {
                 table.end_all_leases()?;
             }
@@ -134,6 +152,7 @@ impl Writer {
         let result = self.try_transact(contents, run);
         match &result {
             Ok(has_made_due) => {
+                self.config.reserve.after_write(&self.database);
                 self.state.accept();
                 self.confirmed
                     .drain(..self.confirmed.len().min(MAX_CONFIRMED));
@@ -147,13 +166,34 @@ impl Writer {
         result.map(drop)
     }
 
+    /// Like [`transact`](Self::transact), but makes space if the disk is full. Only for work on
+    /// entries that are stored.
+    fn transact_on_full_disk(
+        &mut self,
+        mut run: impl FnMut(&mut Table<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), BatchError> {
+        match self.transact(Contents::Delete, &mut run) {
+            Err(error) if error.is_no_space() => {
+                self.make_disk_space();
+                self.transact(Contents::Delete, run)
+            }
+            result => result,
+        }
+    }
+
+    fn make_disk_space(&mut self) {
+        self.config.reserve.recover(&self.database);
+    }
+
     /// Returns whether an entry may have become due.
     fn try_transact(
         &mut self,
         contents: Contents,
         run: impl FnOnce(&mut Table<'_>) -> rusqlite::Result<()>,
     ) -> Result<bool, BatchError> {
+        let turn = self.config.turn.wait();
         let transaction = self.database.transaction_with_behavior(IMMEDIATE)?;
+        drop(turn);
         let moment = self.clock.moment();
         self.state.catch_up(&transaction)?;
         let mut table = Table {
@@ -162,6 +202,9 @@ impl Writer {
             moment,
             limits: &self.config.limits,
             path: &self.path,
+            reserve: &self.config.reserve,
+            room: None,
+            lacks_room: false,
             reader: &self.reader,
             keeps_contents: contents == Contents::Keep,
             has_made_due: false,
@@ -171,23 +214,24 @@ impl Writer {
         let confirmed = self.confirmed.len().min(MAX_CONFIRMED);
         table.confirm(&self.confirmed[..confirmed])?;
         let has_made_due = table.has_made_due;
+        let unwritten = table.room.map_or(0, |room| room.unwritten);
+        self.is_disk_short |= table.lacks_room;
         self.state.usage.save(&transaction)?;
         if moment.now - self.recorded >= RECORD_INTERVAL {
             QueueClock::record(&transaction, moment)?;
             self.recorded = moment.now;
         }
         transaction.commit().map_err(BatchError::of_commit)?;
+        // The reserve has to hold the pages that the next checkpoint adds to the file.
+        if unwritten > self.config.reserve.size() / 2 {
+            self.config.checkpointer.wake();
+        }
         Ok(has_made_due)
     }
 
     /// Runs the operations in one transaction, and replies to their callers.
     fn execute(&mut self, mut operations: Vec<Box<dyn Operation>>) {
-        let result = self.transact(Contents::Delete, |table| {
-            operations
-                .iter_mut()
-                .try_for_each(|operation| operation.run(table))
-        });
-        match result {
+        match self.run(Contents::Delete, &mut operations) {
             Ok(()) => self.succeed(operations),
             // The damage concerns one of them, so the others go on without it.
             Err(BatchError::NotWritten(error)) if is_corrupt(&error) => {
@@ -195,27 +239,63 @@ impl Writer {
                     self.execute_alone(operation);
                 }
             }
-            Err(error) => {
-                let failure = self.failure(error);
-                for operation in operations {
-                    operation.fail(failure.clone());
-                }
-            }
+            Err(error) if error.is_no_space() => self.execute_on_full_disk(operations, error),
+            Err(error) => self.fail(operations, error),
         }
     }
 
-    fn execute_alone(&mut self, mut operation: Box<dyn Operation>) {
+    fn run(
+        &mut self,
+        contents: Contents,
+        operations: &mut [Box<dyn Operation>],
+    ) -> Result<(), BatchError> {
+        self.transact(contents, |table| {
+            operations
+                .iter_mut()
+                .try_for_each(|operation| operation.run(table))
+        })
+    }
+
+    fn execute_alone(&mut self, operation: Box<dyn Operation>) {
+        let mut operation = [operation];
         let mut result = Ok(());
         for contents in [Contents::Delete, Contents::Keep] {
-            result = self.transact(contents, |table| operation.run(table));
+            result = self.run(contents, &mut operation);
             match &result {
                 Err(BatchError::NotWritten(error)) if is_corrupt(error) => {}
                 _ => break,
             }
         }
         match result {
-            Ok(()) => self.succeed(vec![operation]),
-            Err(error) => operation.fail(self.failure(error)),
+            Ok(()) => self.succeed(operation.into()),
+            Err(error) => self.fail(operation.into(), error),
+        }
+    }
+
+    /// Refuses new deliveries, and runs the other operations with the space of the reserve.
+    fn execute_on_full_disk(&mut self, operations: Vec<Box<dyn Operation>>, error: BatchError) {
+        let (new, mut work): (Vec<_>, Vec<_>) = operations
+            .into_iter()
+            .partition(|operation| operation.adds().is_some());
+        self.fail(new, error);
+        if work.is_empty() {
+            return;
+        }
+        self.make_disk_space();
+        match self.run(Contents::Delete, &mut work) {
+            Ok(()) => self.succeed(work),
+            // A log that can no longer grow may have space for one of them after another.
+            Err(error) if error.is_no_space() => {
+                for operation in work {
+                    self.make_disk_space();
+                    self.execute_alone(operation);
+                }
+            }
+            Err(_) => {
+                for operation in work {
+                    self.execute_alone(operation);
+                }
+            }
         }
     }
 
@@ -227,9 +307,18 @@ impl Writer {
         }
     }
 
+    fn fail(&self, operations: Vec<Box<dyn Operation>>, error: BatchError) {
+        let failure = self.failure(error);
+        for operation in operations {
+            operation.fail(failure.clone());
+        }
+    }
+
     fn failure(&self, error: BatchError) -> CallFailure {
+        let is_no_space = error.is_no_space();
         let describe = |error| Arc::new(FORMAT.write_error(&self.folder, error));
         match error {
+            BatchError::NotWritten(error) if is_no_space => CallFailure::NoSpace(describe(error)),
             BatchError::NotWritten(error) => CallFailure::NotDone(describe(error)),
             BatchError::Unknown(error) => CallFailure::Unknown(describe(error)),
         }
@@ -265,7 +354,7 @@ impl Writer {
                 )?
                 .exists([source, until])?;
             if is_old {
-                self.transact(Contents::Delete, |table| {
+                self.transact_on_full_disk(|table| {
                     table
                         .delete_copies(source, until, COPIES_PER_TICK)
                         .map(drop)
@@ -275,14 +364,16 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns pages to the file system if many are free, as after a long outage.
+    /// Returns pages to the file system if many are free, as after a long outage, or if the disk is
+    /// short of space.
     fn shrink(&self) -> rusqlite::Result<()> {
         let integer = |pragma: &str| {
             let mut pragma = self.database.prepare_cached(pragma)?;
             pragma.query_row([], |row| row.get::<_, i64>(0))
         };
         let free = integer("PRAGMA freelist_count")?;
-        if free > MIN_FREE_PAGES && free > integer("PRAGMA page_count")? / 4 {
+        let has_many = free > MIN_FREE_PAGES && free > integer("PRAGMA page_count")? / 4;
+        if has_many || free > 0 && self.is_disk_short {
             let vacuum = format!("PRAGMA incremental_vacuum({PAGES_PER_TICK})");
             let mut vacuum = self.database.prepare_cached(&vacuum)?;
             // Each step returns one page.
@@ -293,15 +384,27 @@ impl Writer {
         Ok(())
     }
 
+    /// Returns the space of the log to a disk that is short of space, unless the log may need it.
+    fn clear_disk(&mut self, moment: Moment) {
+        if self.is_disk_short && moment.now - self.cleared >= CLEAR_INTERVAL {
+            self.is_disk_short = false;
+            self.cleared = moment.now;
+            self.config.reserve.truncate_log(&self.database);
+        }
+    }
+
     fn try_tick(&mut self) -> Result<(), BatchError> {
         let moment = self.clock.moment();
         if self.has_work(moment)? {
-            self.transact(Contents::Delete, |_| Ok(()))?;
+            self.transact_on_full_disk(|_| Ok(()))?;
         }
         self.delete_old_copies(moment)?;
-        if !std::mem::take(&mut self.is_busy) {
+        self.is_disk_short |= !self.config.reserve.is_held();
+        if !std::mem::take(&mut self.is_busy) || self.is_disk_short {
             self.shrink()?;
         }
+        self.clear_disk(moment);
+        self.config.reserve.restore();
         self.prune_turn = self.prune_turn.wrapping_add(1);
         self.state.prune_index(&self.database, self.prune_turn)?;
         Ok(())
@@ -317,9 +420,17 @@ impl BatchWriter for Writer {
     fn write(&mut self, batch: &mut Vec<Command>) {
         self.is_busy = true;
         let mut operations = Vec::with_capacity(batch.len());
+        let mut bytes = 0;
         for command in batch.drain(..) {
+            if bytes >= MAX_BATCH_BYTES {
+                self.execute(std::mem::take(&mut operations));
+                bytes = 0;
+            }
             match command {
-                Command::Run(operation) if operation.begin() => operations.push(operation),
+                Command::Run(operation) if operation.begin() => {
+                    bytes += operation.adds().unwrap_or(0);
+                    operations.push(operation);
+                }
                 // The caller has given up, and knows that nothing was written.
                 Command::Run(_) => {}
                 Command::Confirm(ids) => self.confirmed.extend(ids),
@@ -342,7 +453,7 @@ impl Drop for Writer {
     /// Records the last confirmed claims.
     fn drop(&mut self) {
         while !self.confirmed.is_empty() {
-            if self.transact(Contents::Delete, |_| Ok(())).is_err() {
+            if self.transact_on_full_disk(|_| Ok(())).is_err() {
                 return;
             }
         }
@@ -356,6 +467,10 @@ impl From<rusqlite::Error> for BatchError {
 }
 
 impl BatchError {
+    fn is_no_space(&self) -> bool {
+        matches!(self, Self::NotWritten(error) if is_no_space(error))
+    }
+
     /// Sorts the error of a commit.
     ///
     /// If SQLite cannot write a frame of the log, the frame that marks the commit is not complete

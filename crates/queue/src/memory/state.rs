@@ -101,8 +101,11 @@ impl State {
 
     pub(crate) fn enqueue(&mut self, new: NewEntry) -> Result<Enqueued, EnqueueError> {
         self.refresh();
-        if let Some((id, _)) = self.slots.iter().find(|(_, slot)| slot.is_same(&new)) {
-            return Ok(Enqueued::AlreadyStored(*id));
+        if let Some((id, slot)) = self.slots.iter().find(|(_, slot)| slot.is_same(&new)) {
+            return Ok(match slot.may_be_withdrawn() {
+                true => Enqueued::Undecided(*id),
+                false => Enqueued::AlreadyStored(*id),
+            });
         }
         self.make_space(&new)?;
         self.last_id += 1;
@@ -128,7 +131,6 @@ impl State {
         self.refresh();
         let now = self.now();
         let slots = self.slots.iter();
-        // The holder of a lease may still withdraw its entry.
         let is_leased = |slot: &Slot| matches!(slot.phase, Phase::InFlight { .. });
         let open =
             slots.filter(|(_, slot)| !slot.is_confirmed && slot.holds_keys() && !is_leased(slot));
@@ -465,6 +467,12 @@ impl Slot {
     /// Returns whether the keys of the entry are taken.
     fn holds_keys(&self) -> bool {
         !matches!(self.phase, Phase::Delivered { .. })
+    }
+
+    /// Returns whether the holder of the lease may withdraw the entry.
+    fn may_be_withdrawn(&self) -> bool {
+        let is_in_flight = matches!(self.phase, Phase::InFlight { .. });
+        is_in_flight && !self.is_confirmed && !self.new.keys.is_empty()
     }
 
     /// Returns whether the entry excludes `new`.

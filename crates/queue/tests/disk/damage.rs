@@ -82,6 +82,18 @@ async fn a_row_with_an_impossible_value_holds_up_no_other_entry() {
     .unwrap();
     drop(file);
     let queue = DiskQueue::open(folder.path()).unwrap();
+    // The operator finds the damaged entries.
+    let listed: Vec<_> = list(&queue).await;
+    let damaged = |info: &&hookgate_queue::EntryInfo| {
+        let failure = info.last_failure.map(|failure| failure.kind);
+        info.state == EntryState::Dead && failure == Some(FailureKind::Damaged)
+    };
+    let ids: Vec<_> = listed
+        .iter()
+        .filter(damaged)
+        .map(|info| info.id.0)
+        .collect();
+    assert_eq!((ids, listed.len()), (vec![1, 2], 4));
     let leased = lease(&queue, "a", 10).await;
     let numbers: Vec<_> = leased.iter().map(|entry| entry.lease.id.0).collect();
     assert_eq!(numbers, [3, 4]);
@@ -90,6 +102,19 @@ async fn a_row_with_an_impossible_value_holds_up_no_other_entry() {
         (stats.sources[0].1.dead, stats.sources[0].1.in_flight),
         (2, 2)
     );
+    // The operator deletes them, and their events can be stored again.
+    for id in [1, 2] {
+        let deleted = queue.delete(hookgate_queue::EntryId(id)).await;
+        assert_eq!(deleted.unwrap(), Changed::Yes, "{id}");
+    }
+    for entry in leased {
+        assert_eq!(queue.complete(&entry.lease).await.unwrap(), Changed::Yes);
+    }
+    let stats = queue.stats().await.unwrap();
+    assert_eq!((stats.bytes, stats.sources.len()), (0, 0));
+    for number in 0..4 {
+        store(&queue, delivery("a", number)).await;
+    }
 }
 
 #[tokio::test]

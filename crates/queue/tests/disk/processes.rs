@@ -58,6 +58,44 @@ async fn child_that_stores() {
     writers.join_all().await;
 }
 
+#[test]
+fn two_processes_that_store_take_turns() {
+    const CALLS: usize = 4_000;
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, stored) = std::sync::mpsc::channel();
+    let mut children: Vec<Child> = (0..2)
+        .map(|index| {
+            let mut child = child("processes::child_that_stores", folder.path())
+                .spawn()
+                .unwrap();
+            let (numbers, sender) = (numbers(&mut child), sender.clone());
+            std::thread::spawn(move || {
+                for _ in numbers {
+                    if sender.send(index).is_err() {
+                        return;
+                    }
+                }
+            });
+            child
+        })
+        .collect();
+    // The first process stores alone until the other one has started.
+    let mut started = BTreeSet::new();
+    while started.len() < 2 {
+        started.insert(stored.recv().unwrap());
+    }
+    let mut calls = [0; 2];
+    for index in stored.iter().take(CALLS) {
+        calls[index] += 1;
+    }
+    for child in &mut children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    println!("{calls:?}");
+    assert!(calls.iter().all(|calls| *calls >= CALLS / 4), "{calls:?}");
+}
+
 #[tokio::test]
 async fn a_killed_process_loses_no_stored_delivery() {
     let folder = tempfile::tempdir().unwrap();

@@ -64,6 +64,7 @@ struct Inner {
 pub struct DiskStoreBuilder {
     durability: Durability,
     max_entries: u64,
+    reserve: u64,
     clock: Clock,
 }
 
@@ -80,6 +81,10 @@ impl DiskStore {
     /// Ten million events, which take about 500 MB on disk and 400 MB in memory.
     pub const DEFAULT_MAX_ENTRIES: u64 = 10_000_000;
 
+    /// 8 MiB: the space of a log before it is copied into the file. See
+    /// [`DiskStoreBuilder::reserve`].
+    pub const DEFAULT_RESERVE: u64 = 8 << 20;
+
     /// Opens the store in the folder `path`, or creates it.
     ///
     /// # Errors
@@ -95,6 +100,7 @@ impl DiskStore {
         DiskStoreBuilder {
             durability: Durability::default(),
             max_entries: Self::DEFAULT_MAX_ENTRIES,
+            reserve: Self::DEFAULT_RESERVE,
             clock: Clock::system(),
         }
     }
@@ -141,6 +147,17 @@ impl DiskStoreBuilder {
         self
     }
 
+    /// Sets the space of the file system that is kept for settling claims, in bytes. The default is
+    /// [`DiskStore::DEFAULT_RESERVE`].
+    ///
+    /// New events are refused if they would use this space. The file `replay.reserve` holds it, so
+    /// that claims are settled even after another program has filled the disk.
+    #[must_use]
+    pub fn reserve(mut self, bytes: u64) -> Self {
+        self.reserve = bytes;
+        self
+    }
+
     /// Adds `shift` milliseconds to the store's clock, for tests.
     #[cfg(feature = "conformance")]
     #[doc(hidden)]
@@ -162,7 +179,8 @@ impl DiskStoreBuilder {
             checkpointer,
             path,
             log,
-        } = Database::open(folder, &FORMAT, self.durability)?;
+            reserve,
+        } = Database::open(folder, &FORMAT, self.durability, self.reserve)?;
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let notifier = Arc::new(SettlementNotifier::new());
         let entry_count = Arc::new(EntryCount::default());
@@ -174,6 +192,7 @@ impl DiskStoreBuilder {
             notifier: Arc::clone(&notifier),
             entry_count: Arc::clone(&entry_count),
             commits: Arc::clone(&commits),
+            reserve,
         };
         let checkpointer = Checkpointer::new(
             FORMAT.name,
@@ -186,7 +205,7 @@ impl DiskStoreBuilder {
             .map_err(|error| OpenError::new(&path, &FORMAT, error))?;
         checkpointer
             .spawn()
-            .and_then(|()| spawn_writer("hookgate-disk", writer, commands))
+            .and_then(|_| spawn_writer("hookgate-disk", writer, commands))
             .map_err(|error| OpenError::new(&path, &FORMAT, OpenErrorKind::Thread(error)))?;
         Ok(DiskStore(Arc::new(Inner {
             commands: sender,

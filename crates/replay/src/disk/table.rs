@@ -3,17 +3,24 @@
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
+use hookgate_sqlite::{Room, SpaceReserve};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::clock::millis;
 use super::table_state::TableState;
 use crate::store::{Claim, ClaimOptions, Forgotten, Lease, Settled};
 
+/// The space that a new row takes in the log at most: a page.
+const MAX_ROW_BYTES: u64 = 4096;
+
 /// The table while a batch is written.
 pub(super) struct Table<'t> {
     pub(super) transaction: &'t Transaction<'t>,
     pub(super) state: &'t mut TableState,
     pub(super) max_entries: u64,
+    pub(super) reserve: &'t SpaceReserve,
+    /// The space on the disk for new rows. `None`: not known yet.
+    pub(super) room: Option<Room>,
     pub(super) now: i64,
     /// The time from which retentions count. See `Clock::latest`.
     pub(super) latest: i64,
@@ -45,7 +52,8 @@ impl Table<'_> {
     ) -> rusqlite::Result<Claim> {
         let Some(entry) = self.entry(key)? else {
             let counts = &self.state.counts;
-            return match counts.allow_another(self.max_entries, options.quota) {
+            let is_allowed = counts.allow_another(self.max_entries, options.quota);
+            return match is_allowed && self.take_room()? {
                 true => self.insert(key, options),
                 false => Ok(Claim::Full),
             };
@@ -67,6 +75,17 @@ impl Table<'_> {
                 self.reclaim(key, &entry, attempt, options)
             }
         }
+    }
+
+    /// Takes the space of a new row on the disk.
+    fn take_room(&mut self) -> rusqlite::Result<bool> {
+        let mut room = match self.room {
+            Some(room) => room,
+            None => self.reserve.room(self.transaction)?,
+        };
+        let fits = room.take(MAX_ROW_BYTES);
+        self.room = Some(room);
+        Ok(fits)
     }
 
     /// Adds a row for a key that has none.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_sqlite::{BatchWriter, IMMEDIATE, WriteError};
+use hookgate_sqlite::{BatchWriter, IMMEDIATE, SpaceReserve, WriteError, is_no_space};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -79,6 +79,7 @@ pub(super) struct WriterConfig {
     pub(super) entry_count: Arc<EntryCount>,
     /// Incremented after each committed transaction.
     pub(super) commits: Arc<AtomicU64>,
+    pub(super) reserve: SpaceReserve,
 }
 
 pub(super) struct Writer {
@@ -104,8 +105,41 @@ impl Writer {
         })
     }
 
-    /// Writes a batch, and sends the replies after it is written.
+    /// Writes a batch, and sends the replies.
     fn write_batch(&mut self, batch: &mut Vec<Command>) {
+        let Some(error) = self.try_write_batch(batch) else {
+            return;
+        };
+        if is_no_space(&error) {
+            self.write_on_full_disk(batch, error);
+        } else {
+            self.fail(batch, error);
+        }
+    }
+
+    /// Refuses new claims, and records the other commands with the space of the reserve.
+    fn write_on_full_disk(&mut self, batch: &mut Vec<Command>, error: rusqlite::Error) {
+        let is_claim = |command: &mut Command| matches!(command, Command::Claim { .. });
+        let mut claims: Vec<_> = batch.extract_if(.., is_claim).collect();
+        self.fail(&mut claims, error);
+        if batch.is_empty() {
+            return;
+        }
+        self.config.reserve.recover(&self.database);
+        if let Some(error) = self.try_write_batch(batch) {
+            self.fail(batch, error);
+        }
+    }
+
+    fn fail(&self, batch: &mut Vec<Command>, error: rusqlite::Error) {
+        let error = Arc::new(FORMAT.write_error(&self.folder, error));
+        for command in batch.drain(..) {
+            command.fail(&error);
+        }
+    }
+
+    /// Writes a batch, and sends the replies after it is written. Returns the error otherwise.
+    fn try_write_batch(&mut self, batch: &mut Vec<Command>) -> Option<rusqlite::Error> {
         let entries = self.state.counts.total;
         if entries.saturating_add(Self::MAX_BATCH as u64) > self.config.max_entries {
             self.sweep(SWEEP_ROWS_WHEN_FULL);
@@ -119,16 +153,13 @@ impl Writer {
         self.config.entry_count.set(self.state.counts.total);
         match results {
             Ok(results) => {
+                self.config.reserve.after_write(&self.database);
                 for (command, result) in batch.drain(..).zip(results) {
                     self.reply(command, result);
                 }
+                None
             }
-            Err(error) => {
-                let error = Arc::new(FORMAT.write_error(&self.folder, error));
-                for command in batch.drain(..) {
-                    command.fail(&error);
-                }
-            }
+            Err(error) => Some(error),
         }
     }
 
@@ -140,6 +171,8 @@ impl Writer {
             transaction: &transaction,
             state: &mut self.state,
             max_entries: self.config.max_entries,
+            reserve: &self.config.reserve,
+            room: None,
             now,
             latest,
         };
@@ -230,6 +263,7 @@ impl BatchWriter for Writer {
     /// Reads a few rows and deletes the expired ones.
     fn tick(&mut self) {
         self.sweep(SWEEP_ROWS);
+        self.config.reserve.restore();
     }
 }
 

@@ -1,0 +1,364 @@
+//! [`SpaceReserve`]: space on the file system that is kept for work on stored data.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hookgate_core::internal::ErrorChain;
+use rusqlite::{Connection, ErrorCode, ffi};
+
+use crate::checkpointer::checkpoint;
+use crate::free_space::free_space;
+use crate::private_files::create_private_file;
+
+/// Keeps space for work on stored data, so that a full disk empties again.
+///
+/// SQLite needs space for every change, even for a deletion: it appends the changed pages to its
+/// log, and a checkpoint adds new pages to the file. On a full disk a queue could neither send
+/// nor delete its entries, so it would stay full. Two measures prevent that:
+///
+/// * **A limit for new data.** [`room`](Self::room) leaves out the last `size` bytes of the file
+///   system, and the space that the next checkpoint needs. This process never fills the disk.
+/// * **A reserve file** of `size` bytes beside the database. Free space does not suffice, because
+///   another program can use it up. The blocks of a file belong to the file until
+///   [`recover`](Self::recover) removes it. The log then has space for the changes and the file
+///   for the checkpoint. After a complete checkpoint SQLite writes its log from the beginning, so
+///   [`after_write`](Self::after_write) runs one after each change. [`restore`](Self::restore) creates the file again when the
+///   disk has space.
+///
+/// Blocks that are reserved for the log itself would not do. SQLite truncates and deletes its log,
+/// and the checkpoint also needs space for the file.
+#[derive(Clone, Debug)]
+pub struct SpaceReserve {
+    /// The name of the store, for the log.
+    name: &'static str,
+    size: u64,
+    database: PathBuf,
+    file: PathBuf,
+    /// Whether this process has created the file. Some file systems count blocks late.
+    is_created: bool,
+    /// Whether the log has a line about the missing file.
+    is_reported: bool,
+}
+
+/// The space for new data, at one moment of a transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// The free bytes above the reserve.
+    pub free: u64,
+    /// The bytes of free pages in the database.
+    pub reusable: u64,
+    /// The bytes that the next checkpoint adds to the file.
+    pub unwritten: u64,
+}
+
+impl SpaceReserve {
+    /// Creates the reserve of a database. [`restore`](Self::restore) creates its file.
+    pub(crate) fn new(name: &'static str, database: &Path, size: u64) -> Self {
+        Self {
+            name,
+            size,
+            database: database.to_owned(),
+            file: database.with_extension("reserve"),
+            is_created: false,
+            is_reported: false,
+        }
+    }
+
+    /// Returns the size of the reserve in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns whether the reserve file has its whole size.
+    pub fn is_held(&self) -> bool {
+        self.held() >= self.size
+    }
+
+    /// Returns the space for new data.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of SQLite if it cannot read the size of the database.
+    pub fn room(&self, database: &Connection) -> rusqlite::Result<Room> {
+        let integer = |pragma: &str| {
+            let mut pragma = database.prepare_cached(pragma)?;
+            pragma.query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
+        };
+        let page_size = integer("PRAGMA page_size")?;
+        let length = integer("PRAGMA page_count")?.saturating_mul(page_size);
+        let reusable = integer("PRAGMA freelist_count")?.saturating_mul(page_size);
+        let in_file = fs::metadata(&self.database).map_or(0, |file| file.len());
+        let unwritten = length.saturating_sub(in_file);
+        let free = free_space(&self.file).saturating_add(self.held());
+        Ok(Room {
+            free: free.saturating_sub(self.size).saturating_sub(unwritten),
+            reusable,
+            unwritten,
+        })
+    }
+
+    /// Makes space after SQLite found none: removes the reserve file, and runs a checkpoint, so
+    /// that SQLite can write its log from the beginning.
+    pub fn recover(&mut self, database: &Connection) {
+        self.release();
+        self.restart_log(database);
+    }
+
+    /// Runs a checkpoint after a transaction if the disk is nearly full and the reserve file is
+    /// missing. SQLite then reuses its log. A log that grows would take the space that the next
+    /// checkpoint needs for the file.
+    pub fn after_write(&self, database: &Connection) {
+        if self.size > 0 && !self.is_held() && free_space(&self.file) < self.size / 2 {
+            self.restart_log(database);
+        }
+    }
+
+    fn restart_log(&self, database: &Connection) {
+        if let Err(error) = checkpoint(database, "RESTART") {
+            tracing::debug!(error = %ErrorChain(&error), "the checkpoint on a full disk failed");
+        }
+    }
+
+    /// Returns the space of the log to the file system, if the reserve file exists or can be created
+    /// with that space.
+    pub fn truncate_log(&mut self, database: &Connection) {
+        let log = fs::metadata(self.database.with_extension("db-wal"));
+        let log = log.map_or(0, |log| log.len());
+        if !self.is_held() && free_space(&self.file).saturating_add(log) < self.needed() {
+            return;
+        }
+        if let Err(error) = checkpoint(database, "TRUNCATE") {
+            tracing::debug!(error = %ErrorChain(&error), "the checkpoint of a short disk failed");
+        }
+    }
+
+    /// Returns the free bytes with which the reserve file is created: its size and a quarter more.
+    fn needed(&self) -> u64 {
+        self.size.saturating_add(self.size / 4)
+    }
+
+    /// Removes the reserve file. Returns whether it existed.
+    pub(crate) fn release(&mut self) -> bool {
+        self.is_created = false;
+        let is_released = fs::remove_file(&self.file).is_ok();
+        if is_released {
+            tracing::warn!(
+                file = %self.file.display(),
+                "the disk is full; the {} goes on with the space of its reserve file. Free space",
+                self.name
+            );
+            self.is_reported = true;
+        }
+        is_released
+    }
+
+    /// Creates the reserve file if it is missing, and if the disk has its size and a quarter more.
+    pub fn restore(&mut self) {
+        if self.is_held() {
+            return;
+        }
+        let needed = self.needed();
+        let free = free_space(&self.file).saturating_add(self.held());
+        let created = match free >= needed {
+            true => allocate(&self.file, self.size),
+            false => Err(io::Error::from(io::ErrorKind::StorageFull)),
+        };
+        match created {
+            Ok(()) => {
+                self.is_created = true;
+                if std::mem::take(&mut self.is_reported) {
+                    tracing::info!(
+                        file = %self.file.display(),
+                        "the disk has space again for the reserve file of the {}",
+                        self.name
+                    );
+                }
+            }
+            Err(error) if !self.is_reported => {
+                self.is_reported = true;
+                tracing::warn!(
+                    file = %self.file.display(),
+                    free,
+                    needed,
+                    error = %ErrorChain(&error),
+                    "the disk has no space for the reserve file of the {}. Free space; new data \
+                     may be refused until then",
+                    self.name
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Returns the bytes that the reserve file holds.
+    fn held(&self) -> u64 {
+        let Ok(file) = fs::metadata(&self.file) else {
+            return 0;
+        };
+        // A copied file can have holes.
+        match self.is_created {
+            true => file.len(),
+            false => allocated(&file).min(file.len()),
+        }
+    }
+}
+
+impl Room {
+    /// Returns the most bytes that [`take`](Self::take) can take.
+    pub fn capacity(&self) -> u64 {
+        let reused = self.reusable.min(self.free);
+        reused + (self.free - reused) / 2
+    }
+
+    /// Takes the space of `bytes` new bytes. Returns `false` if they do not fit.
+    ///
+    /// They are written to the log first, and then to free pages or to the end of the file.
+    pub fn take(&mut self, bytes: u64) -> bool {
+        let reused = bytes.min(self.reusable);
+        let needed = bytes.saturating_add(bytes - reused);
+        if needed > self.free {
+            return false;
+        }
+        self.free -= needed;
+        self.reusable -= reused;
+        true
+    }
+}
+
+/// Returns whether SQLite found no space on the disk for a write.
+///
+/// A quota and a limit of file sizes appear as a failed write.
+pub fn is_no_space(error: &rusqlite::Error) -> bool {
+    let Some(error) = error.sqlite_error() else {
+        return false;
+    };
+    error.code == ErrorCode::DiskFull
+        || matches!(
+            error.extended_code,
+            ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE
+        )
+}
+
+#[cfg(unix)]
+fn allocated(file: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512)
+}
+
+#[cfg(not(unix))]
+fn allocated(file: &fs::Metadata) -> u64 {
+    file.len()
+}
+
+/// Creates a file of `size` bytes whose blocks are allocated. Leaves no file if that fails.
+fn allocate(path: &Path, size: u64) -> io::Result<()> {
+    let allocate = || {
+        match create_private_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let file = fs::OpenOptions::new().write(true).open(path)?;
+        file.set_len(size)?;
+        fill(&file, size)
+    };
+    allocate().inspect_err(|_| {
+        let _: io::Result<()> = fs::remove_file(path);
+    })
+}
+
+/// Allocates the blocks of a file.
+fn fill(file: &fs::File, size: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+        allocated => return Ok(allocated?),
+    }
+    write_incompressible(file, size)
+}
+
+/// Writes bytes that a file system cannot compress. A compressed file would hold no blocks.
+fn write_incompressible(mut file: &fs::File, size: u64) -> io::Result<()> {
+    use io::Write;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut left = size;
+    let mut chunk = [0; 64 << 10];
+    while left > 0 {
+        for bytes in chunk.chunks_exact_mut(8) {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.copy_from_slice(&state.to_le_bytes());
+        }
+        let length = left.min(chunk.len() as u64);
+        file.write_all(&chunk[..usize::try_from(length).unwrap_or(chunk.len())])?;
+        left -= length;
+    }
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_a_database_counts_the_reserve_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let database = Connection::open(&path).unwrap();
+        let mut reserve = SpaceReserve::new("store", &path, 1 << 20);
+        // Other programs use the disk too.
+        let slack = 1 << 30;
+        let free = free_space(&path);
+        let room = reserve.room(&database).unwrap().free;
+        assert!(room.abs_diff(free - (1 << 20)) < slack, "{room} of {free}");
+        reserve.restore();
+        assert!(reserve.is_held());
+        assert_eq!(
+            fs::metadata(folder.path().join("store.reserve"))
+                .unwrap()
+                .len(),
+            1 << 20
+        );
+        assert!(reserve.release());
+        assert!(!reserve.is_held() && !reserve.release());
+        // The control: a reserve that is larger than the disk leaves no room.
+        let huge = SpaceReserve::new("store", &path, u64::MAX);
+        assert_eq!(huge.room(&database).unwrap().free, 0);
+    }
+
+    #[test]
+    fn a_reserve_larger_than_the_disk_creates_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let mut reserve = SpaceReserve::new("store", &path, 1 << 60);
+        reserve.restore();
+        assert!(!reserve.is_held());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_system_without_allocation_gets_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = fs::File::create(folder.path().join("reserve")).unwrap();
+        write_incompressible(&file, 100_000).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!(metadata.len(), 100_000);
+        assert!(allocated(&metadata) >= 100_000);
+    }
+
+    #[test]
+    fn new_bytes_need_space_in_the_log_and_in_the_file() {
+        let mut room = Room {
+            free: 100,
+            reusable: 30,
+            unwritten: 0,
+        };
+        assert_eq!(room.capacity(), 65);
+        assert!(room.take(20));
+        assert_eq!((room.free, room.reusable), (80, 10));
+        assert!(room.take(40));
+        assert_eq!((room.free, room.reusable), (10, 0));
+        assert!(!room.take(6) && room.take(5));
+    }
+}
