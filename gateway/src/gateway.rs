@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use hookgate_core::internal::Report;
+use hookgate_core::internal::{ErrorChain, Report};
 use hookgate_core::{Problems, UnixTime};
-use hookgate_gate::{Clock, Gate};
+use hookgate_gate::{Clock, Gate, QueueMode};
 use hookgate_queue::QueueStore;
 use hookgate_replay::ReplayStore;
 use tokio::time::timeout;
@@ -128,6 +128,7 @@ impl Gateway {
     pub(crate) async fn reload(&self, config: Config) -> Result<(), Problems> {
         self.startup.check_unchanged(&config)?;
         self.check_removed_sources(&config).await?;
+        self.check_largest_body(&config).await?;
         let certificates = config.tls.clone();
         let inspector_config = config.inspector.clone();
         let running = RuntimeState::new(config, &self.metrics, Some(&self.running.load()))?;
@@ -137,6 +138,30 @@ impl Gateway {
         }
         self.running.store(Arc::new(running));
         Ok(())
+    }
+
+    /// Checks that the queue can store the largest body that `config` allows.
+    async fn check_largest_body(&self, config: &Config) -> Result<(), Problems> {
+        let (Some(queue), Some(queue_config)) = (&self.queue, &config.queue) else {
+            return Ok(());
+        };
+        let new = queue_config.largest_body;
+        let running = self.running.load_full();
+        let sources = running.routes.iter().map(|route| &route.source);
+        let queued = sources.filter(|source| source.queue().mode != QueueMode::Off);
+        let current = queued.map(|source| source.body_limit().get() as u64).max();
+        if Some(new) <= current {
+            return Ok(());
+        }
+        match timeout(QUEUE_STATS_TIMEOUT, queue.check_largest_body(new)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Problems::one("queue", ErrorChain(&error).to_string())),
+            Err(_elapsed) => {
+                let message = "a body limit was raised, and the queue does not answer, so its \
+                               limit cannot be checked; send SIGHUP again when the queue answers";
+                Err(Problems::one("queue", message))
+            }
+        }
     }
 
     /// Checks that no source which `config` removes has deliveries in the queue that wait.

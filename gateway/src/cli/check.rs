@@ -48,6 +48,14 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     for warning in &config.warnings {
         write_line(&mut out, "warning", warning)?;
     }
+    let queue = config.queue.as_ref();
+    if let Some(warning) = queue.and_then(|queue| queue.store.space_warning()) {
+        write_line(
+            &mut out,
+            "warning",
+            format_args!("queue.max_bytes: {warning}"),
+        )?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use hookgate_queue::{DiskQueue, Durability, NatsConfig, NatsUrlError, OpenError};
+use hookgate_queue::{
+    DiskQueue, DiskQueueBuilder, Durability, NatsConfig, NatsUrlError, OpenError,
+};
 use humantime::format_duration;
 
 /// The table `[queue]`.
@@ -13,6 +15,9 @@ pub(crate) struct QueueConfig {
     pub(crate) store: QueueStoreConfig,
     /// How long dead letters are kept. `None`: until the operator drops them.
     pub(crate) keep_dead: Option<Duration>,
+    /// The largest body limit of a source that uses the queue. Unlike the others, a reload can
+    /// change it.
+    pub(crate) largest_body: u64,
 }
 
 /// The kind of queue, with its settings.
@@ -46,11 +51,14 @@ pub(crate) struct NatsQueueConfig {
     pub(super) stream: String,
     pub(super) replicas: usize,
     pub(super) max_bytes: Option<u64>,
-    /// The largest body limit of a source that uses the queue.
-    pub(super) largest_body: usize,
 }
 
 impl QueueConfig {
+    /// Returns whether a reload can apply `new`.
+    pub(crate) fn has_same_settings(&self, new: &Self) -> bool {
+        (&self.store, self.keep_dead) == (&new.store, new.keep_dead)
+    }
+
     /// Describes the queue in one line, for `hookgate check`.
     pub(crate) fn describe(&self) -> String {
         let store = match &self.store {
@@ -67,6 +75,16 @@ impl QueueConfig {
     }
 }
 
+impl QueueStoreConfig {
+    /// Returns a warning if the disk has less space than the queue may use.
+    pub(crate) fn space_warning(&self) -> Option<String> {
+        match self {
+            Self::Disk(disk) => disk.builder().space_warning(&disk.path),
+            Self::Nats(_) => None,
+        }
+    }
+}
+
 impl DiskQueueConfig {
     /// Opens the queue.
     ///
@@ -74,12 +92,15 @@ impl DiskQueueConfig {
     ///
     /// Returns the error of the folder or of the file in it.
     pub(crate) fn open(&self) -> Result<DiskQueue, OpenError> {
+        self.builder().open(&self.path)
+    }
+
+    fn builder(&self) -> DiskQueueBuilder {
         DiskQueue::builder()
             .durability(self.durability)
             .max_bytes(self.max_bytes)
             .max_bytes_per_source(self.max_bytes_per_source)
             .keep_delivered(self.keep_delivered)
-            .open(&self.path)
     }
 
     fn describe(&self) -> String {
@@ -105,8 +126,7 @@ impl NatsQueueConfig {
     pub(crate) fn servers(&self) -> Result<NatsConfig, NatsUrlError> {
         let mut config = NatsConfig::new(&self.url)?
             .with_stream(self.stream.as_str())
-            .with_replicas(self.replicas)
-            .with_largest_body(self.largest_body as u64);
+            .with_replicas(self.replicas);
         if let Some(bytes) = self.max_bytes {
             config = config.with_max_bytes(bytes);
         }
@@ -166,7 +186,6 @@ mod tests {
                 stream: "hooks".to_owned(),
                 replicas,
                 max_bytes,
-                largest_body: 0,
             };
             assert_eq!(nats.describe(), expected);
         }

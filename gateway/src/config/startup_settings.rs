@@ -95,7 +95,13 @@ impl StartupSettings {
             ),
             ("server.access_log", self.access_log == config.access_log),
             ("replay", self.replay == config.replay),
-            ("queue", self.queue == config.queue),
+            (
+                "queue",
+                match (&self.queue, &config.queue) {
+                    (Some(old), Some(new)) => old.has_same_settings(new),
+                    (old, new) => old.is_none() && new.is_none(),
+                },
+            ),
             (
                 "inspector",
                 self.inspector.is_some() == config.inspector.is_some(),

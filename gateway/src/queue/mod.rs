@@ -9,8 +9,8 @@ use std::time::Duration;
 use hookgate_core::ReplayKey;
 use hookgate_queue::{
     Changed, DiskQueue, Due, EnqueueError, Enqueued, Entry, EntryFilter, EntryId, EntryInfo,
-    EntryLease, Failure, LeaseRequest, LeasedEntry, NatsQueue, NewEntry, Page, QueueError,
-    QueueStats, QueueStore,
+    EntryLease, Failure, LeaseRequest, LeasedEntry, NatsConnectError, NatsQueue, NewEntry, Page,
+    QueueError, QueueStats, QueueStore,
 };
 use prometheus::{Histogram, IntCounter};
 
@@ -44,10 +44,12 @@ impl Queue {
         config: &QueueConfig,
         metrics: &Metrics,
     ) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let largest_body = config.largest_body;
         let backend = match &config.store {
             QueueStoreConfig::Disk(config) => QueueBackend::Disk(config.open()?),
             QueueStoreConfig::Nats(config) => {
-                QueueBackend::Nats(Box::new(NatsQueue::connect(config.servers()?).await?))
+                let servers = config.servers()?.with_largest_body(largest_body);
+                QueueBackend::Nats(Box::new(NatsQueue::connect(servers).await?))
             }
         };
         let seconds = |op| metrics.queue_seconds(op);
@@ -58,6 +60,19 @@ impl Queue {
             settle_seconds: seconds("settle"),
             errors: metrics.queue_errors(),
         })
+    }
+
+    /// Checks that bodies of `bytes` bytes can be stored, before a reload raises a limit. The
+    /// configuration of a disk queue has been checked when it was read.
+    ///
+    /// # Errors
+    ///
+    /// Returns the limit of the servers that is too low, and how to raise it.
+    pub(crate) async fn check_largest_body(&self, bytes: u64) -> Result<(), NatsConnectError> {
+        match &self.backend {
+            QueueBackend::Disk(_) => Ok(()),
+            QueueBackend::Nats(nats) => nats.check_largest_body(bytes).await,
+        }
     }
 
     /// Counts an error. The caller logs it.

@@ -42,7 +42,8 @@ pub(super) async fn connect(config: NatsConfig) -> Result<Server, NatsConnectErr
     let names = Names::new(&config.stream);
     let info = streams::prepare(&jetstream, &config, &names).await?;
     if config.largest_body > 0 {
-        streams::check_largest_message(&config, client.server_info().max_payload, &info)?;
+        let max_payload = client.server_info().max_payload;
+        streams::check_largest_message(config.largest_body, max_payload, &info)?;
     }
     let stream = async |name: &str| {
         let stream = jetstream.get_stream_no_info(name).await;

@@ -19,6 +19,7 @@ use super::leases::Leases;
 use super::pull::ConsumerSettings;
 use super::server::Server;
 use super::stats::DeadCounts;
+use super::streams::check_largest_message;
 use crate::entry::{Entry, EntryId, EntryInfo, EntryLease, Failure, LeasedEntry, NewEntry};
 use crate::error::{EnqueueError, QueueError};
 use crate::store::{
@@ -57,6 +58,26 @@ impl NatsQueue {
             due_times: Mutex::default(),
             watcher,
         })
+    }
+
+    /// Checks that a message with a body of `bytes` bytes fits, for a limit that was raised later.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NatsConnectError`] if the servers or the stream refuse such a message, or if the
+    /// stream cannot be read.
+    pub async fn check_largest_body(&self, bytes: u64) -> Result<(), NatsConnectError> {
+        let Server {
+            jetstream,
+            names,
+            client,
+            ..
+        } = &*self.server;
+        let stream = jetstream.get_stream(&names.work).await.map_err(|error| {
+            NatsConnectError::caused(format!("cannot read the stream {}", names.work), error)
+        })?;
+        let max_payload = client.server_info().max_payload;
+        check_largest_message(bytes, max_payload, stream.cached_info())
     }
 
     /// Notes that an entry is due after `wait`.

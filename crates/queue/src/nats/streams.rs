@@ -191,14 +191,13 @@ fn problem(wanted: &Config, found: &Config) -> Option<String> {
     None
 }
 
-/// Returns an error if a message with the largest body does not fit.
+/// Returns an error if a message with a body of `largest` bytes does not fit.
 pub(super) fn check_largest_message(
-    config: &NatsConfig,
+    largest: u64,
     max_payload: usize,
     work: &Info,
 ) -> Result<(), NatsConnectError> {
-    let needed = config.largest_body + ENVELOPE_SPACE;
-    let largest = config.largest_body;
+    let needed = largest.saturating_add(ENVELOPE_SPACE);
     if (max_payload as u64) < needed {
         return Err(NatsConnectError::new(format!(
             "the servers accept messages of {max_payload} bytes, and the largest body limit of a \

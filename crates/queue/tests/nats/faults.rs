@@ -141,6 +141,17 @@ async fn a_body_that_fits_no_message_is_refused_and_found_at_the_start() {
     let error = not_stored(&queue, large).await;
     assert!(matches!(error, EnqueueError::TooLarge), "{error:?}");
     stored(&queue, entry(1)).await;
+    // A limit that is raised later is checked in the same way.
+    let error = queue.check_largest_body(1 << 20).await.unwrap_err();
+    assert!(error.to_string().contains("set `max_payload: 1310720`"));
+    assert!(queue.check_largest_body(0).await.is_err(), "the envelope");
+}
+
+#[tokio::test]
+async fn a_body_that_fits_is_accepted_after_the_start() {
+    let server = Server::start("");
+    let queue = connect(&server.url()).await;
+    queue.check_largest_body(100_000).await.unwrap();
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ impl ApiRequest<'_> {
     ) -> Result<EntryInfo, Problem> {
         self.check_may(Act::Retry)?;
         let RetryBody {} = read_json(request, body).await?;
-        let info = self.find_entry(id).await?.info;
+        let info = self.find_info(id).await?;
         check_can_retry(&self.admin.gateway, &info).map_err(conflict)?;
         Ok(info)
     }
@@ -104,7 +104,7 @@ impl ApiRequest<'_> {
 
     async fn read_drop(&self, id: EntryId) -> Result<EntryInfo, Problem> {
         self.check_may(Act::Drop)?;
-        let info = self.find_entry(id).await?.info;
+        let info = self.find_info(id).await?;
         check_can_drop(&info).map_err(conflict)?;
         Ok(info)
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hookgate_core::ReplayKey;
 use hookgate_core::internal::ErrorChain;
-use hookgate_queue::{Entry, EntryId, EntryInfo, QueueError, QueueStore};
+use hookgate_queue::{Entry, EntryFilter, EntryId, EntryInfo, Page, QueueError, QueueStore};
 use http::Response;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -137,6 +137,17 @@ impl ApiRequest<'_> {
     async fn find_entry(&self, id: EntryId) -> Result<Entry, Problem> {
         let queue = self.queue()?;
         answered(queue.entry(id)).await?.ok_or_else(|| unknown(id))
+    }
+
+    /// Returns the facts of an entry, whose body may be damaged.
+    async fn find_info(&self, id: EntryId) -> Result<EntryInfo, Problem> {
+        let page = Page {
+            after: id.0.checked_sub(1).map(EntryId),
+            limit: 1,
+        };
+        let entries = answered(self.queue()?.list(&EntryFilter::default(), page)).await?;
+        let info = entries.into_iter().find(|info| info.id == id);
+        info.ok_or_else(|| unknown(id))
     }
 
     async fn stored_request(&self, entry: Entry) -> Result<StoredRequest, String> {

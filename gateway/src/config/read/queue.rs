@@ -54,7 +54,11 @@ pub(super) fn read(root: &Section<'_>) -> Option<QueueConfig> {
     let keep_dead = keep_dead.and_then(|KeepDead(duration)| duration);
     section.deny_unknown();
     check_replay_store(root, kind);
-    Some(QueueConfig { store, keep_dead })
+    Some(QueueConfig {
+        store,
+        keep_dead,
+        largest_body: 0,
+    })
 }
 
 fn read_disk(section: &Section<'_>, max_bytes: Option<u64>) -> DiskQueueConfig {
@@ -64,7 +68,8 @@ fn read_disk(section: &Section<'_>, max_bytes: Option<u64>) -> DiskQueueConfig {
     }
     let max_bytes = max_bytes.unwrap_or(DiskQueue::DEFAULT_MAX_BYTES);
     let per_source = section.optional("max_bytes_per_source");
-    let per_source = per_source.map_or(max_bytes / 2, |Space(bytes)| bytes);
+    let per_source =
+        per_source.map_or_else(|| DiskQueue::default_share(max_bytes), |Space(bytes)| bytes);
     if per_source > max_bytes {
         section.wrong(
             "max_bytes_per_source",
@@ -111,7 +116,6 @@ fn read_nats(section: &Section<'_>, max_bytes: Option<u64>) -> NatsQueueConfig {
         ),
         replicas: usize::try_from(replicas).unwrap_or(1),
         max_bytes,
-        largest_body: 0,
     };
     if let (true, Err(error)) = (has_url, nats.servers()) {
         section.wrong("url", error.to_string());
@@ -147,19 +151,17 @@ pub(super) fn check_bodies(queue: &mut QueueConfig, routes: &[RouteConfig], repo
         return;
     };
     let limit = largest.source.body_limit();
-    match &mut queue.store {
-        QueueStoreConfig::Disk(disk) => {
-            if limit.get() as u64 > disk.max_bytes_per_source {
-                let name = largest.source.name();
-                report.add(
-                    "queue.max_bytes_per_source",
-                    format!(
-                        "smaller than the largest body of source {name}, which would never fit; \
-                         expected more than {limit}, its `body` limit"
-                    ),
-                );
-            }
-        }
-        QueueStoreConfig::Nats(nats) => nats.largest_body = limit.get(),
+    queue.largest_body = limit.get() as u64;
+    if let QueueStoreConfig::Disk(disk) = &queue.store
+        && queue.largest_body > disk.max_bytes_per_source
+    {
+        let name = largest.source.name();
+        report.add(
+            "queue.max_bytes_per_source",
+            format!(
+                "smaller than the largest body of source {name}, which would never fit; expected \
+                 more than {limit}, its `body` limit"
+            ),
+        );
     }
 }

@@ -183,6 +183,28 @@ async fn a_gateway_with_a_queue_is_ready_while_its_upstream_is_down() {
     assert!(!ready.contains("queue"), "{ready}");
 }
 
+#[tokio::test]
+async fn a_reload_raises_the_body_limit_of_a_queued_source() {
+    let (folder, upstream) = (folder(), Upstream::start().await);
+    let table = source("OLD", &format!("body = \"1KiB\"\n{LATE}"));
+    let gateway = start(&upstream, folder.path(), &table);
+    upstream.set_default_behaviour(FAIL);
+    let body = format!("{{\"pad\":\"{}\"}}", "x".repeat(50_000));
+    let deliver = async |id: &str| {
+        let sender = beatapi().with_secret(OLD);
+        let headers = sender.sign(body.as_bytes(), now(), id);
+        let request = sender.request(headers, body.clone().into());
+        send(gateway.address(), request).await
+    };
+    assert_eq!(deliver("evt_1").await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    gateway.edit_config("body = \"1KiB\"", "body = \"1MiB\"");
+    assert!(gateway.reload().await, "{}", gateway.log());
+    assert_queued(&deliver("evt_1").await, "evt_1");
+    // The control: a setting of the queue still needs a restart.
+    gateway.edit_config("[queue]", "[queue]\nkeep_dead = \"1h\"");
+    assert!(!gateway.reload().await, "{}", gateway.log());
+}
+
 /// A queue that cannot store the next delivery is no reason to send deliveries to this gateway.
 #[tokio::test]
 async fn a_gateway_whose_queue_has_no_space_for_the_largest_body_is_not_ready() {
