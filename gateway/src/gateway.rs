@@ -2,7 +2,6 @@
 //! and telemetry.
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,6 +15,7 @@ use hookgate_queue::QueueStore;
 use hookgate_replay::ReplayStore;
 use tokio::time::timeout;
 
+use crate::client_address::ClientAddress;
 use crate::config::{Config, Limits, StartupSettings};
 use crate::inspector::Inspector;
 use crate::limits::refusal_rate::RefusalRateLimiter;
@@ -27,7 +27,6 @@ use crate::pipeline::request_id::RequestIds;
 use crate::queue::Queue;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
-use crate::stream::Peer;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Metrics, UpstreamState};
 use crate::telemetry::trace::Traces;
@@ -217,7 +216,7 @@ impl Gateway {
     }
 
     /// Returns whether `peer` may say who sent a request.
-    pub(crate) fn is_trusted_proxy(&self, peer: Peer) -> bool {
+    pub(crate) fn is_trusted_proxy(&self, peer: Option<ClientAddress>) -> bool {
         let trusted = self.startup.trusted_proxies();
         trusted.is_some_and(|trusted| trusted.contains_peer(peer))
     }
@@ -235,7 +234,7 @@ impl Gateway {
     pub(crate) fn refuse_connection(
         &self,
         refusal: ConnectionRefusal,
-        client: Option<IpAddr>,
+        client: Option<ClientAddress>,
         cause: Option<&(dyn Error + 'static)>,
     ) {
         self.connection_refusals

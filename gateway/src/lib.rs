@@ -8,6 +8,7 @@
 
 mod admin;
 mod cli;
+mod client_address;
 mod config;
 mod explain;
 mod gateway;

@@ -44,6 +44,7 @@ pub struct Gateway {
 /// The configuration and environment of a gateway to start.
 #[derive(Debug)]
 pub struct GatewayBuilder {
+    listen: Vec<String>,
     server: String,
     replay: String,
     upstream: String,
@@ -58,10 +59,16 @@ impl Gateway {
     ///
     /// The boot fence is off, because the suites start many gateways and send at once.
     pub fn builder(upstream: SocketAddr) -> GatewayBuilder {
+        Self::builder_with_servers(&[&upstream.to_string()])
+    }
+
+    /// Creates such a gateway in front of an upstream with several servers.
+    pub fn builder_with_servers(servers: &[&str]) -> GatewayBuilder {
         GatewayBuilder {
+            listen: vec!["127.0.0.1:0".to_owned()],
             server: String::new(),
             replay: "[replay]\nboot_fence = false\n".to_owned(),
-            upstream: format!("[upstreams.app]\nservers = [\"{upstream}\"]\n"),
+            upstream: format!("[upstreams.app]\nservers = {servers:?}\n"),
             every_source: String::new(),
             tables: String::new(),
             envs: Vec::new(),
@@ -296,6 +303,12 @@ pub fn sum_of_series(metrics: &str, series: &str) -> Option<u64> {
 }
 
 impl GatewayBuilder {
+    /// Adds an address to `listen`.
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen.push(address.to_owned());
+        self
+    }
+
     /// Adds lines to the table `server`.
     pub fn server(mut self, lines: &str) -> Self {
         self.server.push_str(lines);
@@ -404,8 +417,8 @@ impl GatewayBuilder {
             self.server = format!("access_log = \"stderr\"\n{}", self.server);
         }
         let config = format!(
-            "[server]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}{}{}",
-            self.server, self.replay, self.upstream, self.tables
+            "[server]\nlisten = {:?}\nadmin = \"127.0.0.1:0\"\n{}{}{}{}",
+            self.listen, self.server, self.replay, self.upstream, self.tables
         );
         StartingGateway::new(&config, self.envs, &self.shell_prefix, "").try_wait_until_listening()
     }

@@ -21,7 +21,7 @@ pub use self::client::{
 };
 pub use self::delivery::{SECRETS, TestProvider, now};
 pub use self::gateway::{Gateway, GatewayBuilder, sum_of_series};
-pub use self::raw_http::{is_complete_response, raw_delivery, raw_request};
+pub use self::raw_http::{exchange, is_complete_response, raw_delivery, raw_request};
 pub use self::starting_gateway::binary;
 pub use self::upstream::{
     Behaviour, DeadUpstream, HeldResponse, ReceivedRequest, Upstream, count_by_event,

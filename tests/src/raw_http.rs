@@ -1,6 +1,7 @@
 //! HTTP/1.1 requests as bytes, for tests that change, split, or delay those bytes.
 
 use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::delivery::{TestProvider, now};
 
@@ -23,6 +24,30 @@ pub fn raw_request(path: &str, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
     request.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
     request.extend_from_slice(body);
     request
+}
+
+/// Sends `request` and returns the head of its response, or an empty text if the server has closed
+/// the connection.
+pub async fn exchange(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+) -> String {
+    let mut response = Vec::new();
+    if stream.write_all(request).await.is_err() {
+        return String::new();
+    }
+    while !response.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        match stream.read_exact(&mut byte).await {
+            Ok(_) => response.extend(byte),
+            Err(error) => {
+                assert!(response.is_empty(), "half a response: {error}");
+                return String::new();
+            }
+        }
+    }
+    let text = String::from_utf8(response).expect("the bytes are UTF-8");
+    text.replace("Connection: ", "connection: ")
 }
 
 /// Returns whether `bytes` hold a response head and as many body bytes as it declares.

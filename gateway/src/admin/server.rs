@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use super::Admin;
 use super::response::Body;
 use super::write_deadline::WriteDeadline;
+use crate::client_address::ClientAddress;
 use crate::listener::timeouts::wait_for_shutdown;
-use crate::stream::peer_address;
 
 /// Maximum time for the head of a request. It includes the time without a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ impl ServerApp for Admin {
     ) -> Option<Stream> {
         let connection = self.connections.open();
         let peer = Peer {
-            address: peer_address(&stream),
+            address: ClientAddress::of_peer(&stream).and_then(ClientAddress::ip),
             connection: &connection,
             shutdown,
         };

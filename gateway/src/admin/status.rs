@@ -76,7 +76,7 @@ struct Upstream {
 
 #[derive(Serialize)]
 struct Server {
-    address: SocketAddr,
+    address: String,
     healthy: bool,
 }
 

@@ -7,7 +7,6 @@ use clap::Args;
 use hookgate_core::Problems;
 use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Clock;
-use pingora_core::server::Fds;
 use tokio::runtime::Builder;
 use tracing_appender::non_blocking::NonBlocking;
 
@@ -15,6 +14,7 @@ use super::{ConfigFile, Error, NOT_STARTED};
 use crate::config::{Config, ShutdownConfig};
 use crate::gateway::{Gateway, GatewayParts};
 use crate::inspector::{FlushGuard, Inspector};
+use crate::listener::InheritedSocket;
 use crate::queue::QueueService;
 use crate::run::reload;
 use crate::run::services::{ListenAddresses, Services};
@@ -71,7 +71,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         .map(|inspector| FlushGuard::start(Arc::clone(inspector), Arc::clone(&clock)))
         .transpose()?;
     let shutdown = config.shutdown.clone();
-    let (mut inherited, predecessor) = take_over(options, &shutdown)?;
+    let (inherited, predecessor) = take_over(options, &shutdown)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let unix_signals = UnixSignals::listen(&runtime)?;
     let addresses = ListenAddresses::from_config(&config);
@@ -92,15 +92,12 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         let confirmed = queue.confirm_stored(&gateway);
         confirmed.map_err(|error| Error::new(format!("queue: {}", ErrorChain(&error))))?;
     }
-    let services = Services::bind(addresses, &gateway, &inherited)?;
+    let services = Services::bind(addresses, &gateway, inherited)?;
     reload::start(runtime, Arc::clone(&gateway), source)?;
     // This must be the last step that can fail: after it, the old process accepts no connections.
     if let Some(predecessor) = predecessor {
         predecessor.confirm_takeover()?;
     }
-    // Connections to an inherited socket that no service accepts from would wait forever.
-    let in_use = services.addresses().map(|address| address.to_string());
-    inherited.close_unclaimed(&in_use.collect());
     services.log_addresses();
     if let Some(queue) = &queue {
         queue.start(&gateway);
@@ -143,9 +140,9 @@ fn log_overrides_and_warnings(config: &Config) {
 fn take_over(
     options: &Options,
     shutdown: &ShutdownConfig,
-) -> Result<(Fds, Option<Predecessor>), Error> {
+) -> Result<(Vec<InheritedSocket>, Option<Predecessor>), Error> {
     if !options.upgrade {
-        return Ok((Fds::new(), None));
+        return Ok((Vec::new(), None));
     }
     let (sockets, predecessor) = upgrade::take_over(upgrade::socket(shutdown)?)?;
     Ok((sockets, Some(predecessor)))

@@ -14,6 +14,7 @@ mod secrets;
 mod shown;
 mod startup_settings;
 mod store;
+mod transport_address;
 mod trusted_proxies;
 mod upstream;
 mod values;
@@ -43,9 +44,10 @@ pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
 pub(crate) use self::shown::ShownConfig;
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;
+pub(crate) use self::transport_address::TransportAddress;
 pub(crate) use self::trusted_proxies::{ForwardedFields, TrustedProxies};
 pub(crate) use self::upstream::{
-    Balance, HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig,
+    Balance, HealthCheck, HealthProbe, HttpVersion, ServerAddress, TcpServer, UpstreamConfig,
 };
 pub(crate) use self::watched_files::{WatchedFiles, load_watched};
 use crate::listener::tls::ServerTls;
@@ -58,7 +60,7 @@ const LONGEST_STORING: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Config {
     /// Addresses that accept deliveries without TLS.
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<TransportAddress>,
     /// Whether the addresses in `listen` also accept HTTP/2 without TLS.
     pub(crate) h2c: bool,
     pub(crate) tls: Vec<TlsListener>,

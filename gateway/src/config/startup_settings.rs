@@ -7,7 +7,7 @@ use hookgate_core::internal::Report;
 
 use super::{
     Config, InspectorStorage, Network, QueueConfig, ReplayConfig, ShutdownConfig, StoreConfig,
-    TlsListener, TrustedProxies,
+    TlsListener, TransportAddress, TrustedProxies,
 };
 use crate::telemetry::access_log::AccessLogTarget;
 
@@ -17,7 +17,7 @@ const RESTART: &str = "changed; restart the gateway to apply it";
 /// The settings that were read at the start and stay until the process ends.
 #[derive(Clone, Debug)]
 pub(crate) struct StartupSettings {
-    listen: Vec<SocketAddr>,
+    listen: Vec<TransportAddress>,
     h2c: bool,
     tls: Vec<TlsListener>,
     proxy_protocol: Vec<Network>,

@@ -7,7 +7,7 @@ use hookgate_core::internal::{FromValue, Report, Section, text};
 use toml::Value;
 
 use super::Network;
-use crate::stream::Peer;
+use crate::client_address::ClientAddress;
 
 /// The name of peers on Unix sockets in `trusted_proxies`.
 const UNIX: &str = "unix";
@@ -73,11 +73,11 @@ impl TrustedProxies {
     }
 
     /// Returns whether `peer` is trusted.
-    pub(crate) fn contains_peer(&self, peer: Peer) -> bool {
+    pub(crate) fn contains_peer(&self, peer: Option<ClientAddress>) -> bool {
         match peer {
-            Peer::Ip(address) => self.contains(address),
-            Peer::Unix => self.peers.contains(&TrustedPeer::Unix),
-            Peer::Unknown => false,
+            Some(ClientAddress::Ip(address)) => self.contains(address),
+            Some(ClientAddress::Unix) => self.peers.contains(&TrustedPeer::Unix),
+            None => false,
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use humantime::format_duration;
 
+use super::TransportAddress;
 use crate::upstream::tls::ClientFiles;
 
 /// An upstream: the servers that get the deliveries of one or more sources.
@@ -61,9 +64,18 @@ impl UpstreamConfig {
     }
 }
 
-/// A server of an upstream: its host name or IP address, and the socket addresses of that name.
+/// A server of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ServerAddress {
+    Tcp(TcpServer),
+    /// The path of a Unix socket.
+    Unix(Arc<Path>),
+}
+
+/// A server that is reached over TCP: its host name or IP address, and the socket addresses of
+/// that name.
 #[derive(Clone, Debug)]
-pub(crate) struct ServerAddress {
+pub(crate) struct TcpServer {
     /// Whether connections use TLS.
     pub(crate) secure: bool,
     /// The host name or IP address; an IPv6 address has no brackets.
@@ -75,37 +87,80 @@ pub(crate) struct ServerAddress {
 
 /// Ignores the resolved addresses: the upstream resolves names again while it runs, so a changed
 /// address alone is no change of the configuration.
-impl PartialEq for ServerAddress {
+impl PartialEq for TcpServer {
     fn eq(&self, other: &Self) -> bool {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 }
 
-impl Eq for ServerAddress {}
+impl Eq for TcpServer {}
 
-impl ServerAddress {
+impl TcpServer {
     /// Whether the host is a DNS name, whose addresses can change.
     pub(crate) fn is_name(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
     }
+}
+
+impl ServerAddress {
+    /// Whether connections use TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self, Self::Tcp(server) if server.secure)
+    }
+
+    /// Returns the server if its host is a DNS name, whose addresses can change.
+    pub(crate) fn as_name(&self) -> Option<&TcpServer> {
+        match self {
+            Self::Tcp(server) if server.is_name() => Some(server),
+            _ => None,
+        }
+    }
+
+    /// Returns the host name or IP address.
+    pub(crate) fn host(&self) -> &str {
+        match self {
+            Self::Tcp(server) => &server.host,
+            Self::Unix(_) => UNIX_HOST,
+        }
+    }
 
     /// Returns the value of the `Host` header.
     pub(crate) fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
+        match self {
+            Self::Tcp(TcpServer { host, port, .. }) if host.contains(':') => {
+                format!("[{host}]:{port}")
+            }
+            Self::Tcp(TcpServer { host, port, .. }) => format!("{host}:{port}"),
+            Self::Unix(_) => UNIX_HOST.to_owned(),
+        }
+    }
+
+    /// Returns the addresses that were known when the configuration was read.
+    pub(crate) fn addresses(&self) -> Vec<TransportAddress> {
+        match self {
+            Self::Tcp(server) => {
+                let addresses = server.addresses.iter().copied();
+                addresses.map(TransportAddress::Tcp).collect()
+            }
+            Self::Unix(path) => vec![TransportAddress::Unix(Arc::clone(path))],
         }
     }
 }
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.secure {
-            f.write_str("https://")?;
+        match self {
+            Self::Tcp(server) => {
+                let scheme = if server.secure { "https://" } else { "" };
+                write!(f, "{scheme}{}", self.authority())
+            }
+            Self::Unix(path) => TransportAddress::Unix(Arc::clone(path)).fmt(f),
         }
-        f.write_str(&self.authority())
     }
 }
+
+/// The host of a server behind a Unix socket, for requests without a `Host` of the sender.
+const UNIX_HOST: &str = "localhost";
 
 /// The HTTP version for the connections to an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

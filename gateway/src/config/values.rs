@@ -16,16 +16,26 @@ use http::HeaderName;
 use http::uri::Authority;
 use toml::Value;
 
-use super::{Balance, CaptureScope, Network, Permission, Redaction, ServerAddress};
+use super::transport_address::{is_unix, unix_path};
+use super::{
+    Balance, CaptureScope, Network, Permission, Redaction, ServerAddress, TcpServer,
+    TransportAddress,
+};
 use crate::telemetry::access_log::AccessLogTarget;
 
-/// A socket address to listen on.
+/// A TCP address to listen on, where a Unix socket is not possible.
 pub(super) struct Address(pub(super) SocketAddr);
 
 impl FromValue for Address {
     const EXPECTED: &'static str = "an address such as \"0.0.0.0:8080\"";
 
     fn from_value(value: &Value) -> Result<Self, String> {
+        if value.as_str().is_some_and(is_unix) {
+            let expected = Self::EXPECTED;
+            return Err(format!(
+                "only `listen` of [server], without TLS, accepts Unix sockets; expected {expected}"
+            ));
+        }
         text(value, |text| text.parse().ok().map(Self))
     }
 }
@@ -194,13 +204,27 @@ impl Server {
 }
 
 impl FromValue for Server {
-    const EXPECTED: &'static str = "HOST:PORT, http://HOST or https://HOST, with or without a port";
+    const EXPECTED: &'static str =
+        "HOST:PORT, http://HOST or https://HOST, with or without a port, or unix:/PATH";
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        let (secure, host, port) = value
-            .as_str()
-            .and_then(Self::parse)
-            .ok_or_else(|| format!("expected {}", Self::EXPECTED))?;
+        let expected = || format!("expected {}", Self::EXPECTED);
+        let text = value.as_str().ok_or_else(expected)?;
+        if let Some((_, rest)) = text.split_once("://")
+            && is_unix(rest)
+        {
+            return Err(
+                "a Unix socket has no scheme and no TLS; expected \"unix:/PATH\" alone".to_owned(),
+            );
+        }
+        if is_unix(text) {
+            let path = unix_path(text).ok_or_else(|| {
+                let expected = TransportAddress::EXPECTED;
+                format!("expected {expected}")
+            })?;
+            return Ok(Self(ServerAddress::Unix(path)));
+        }
+        let (secure, host, port) = Self::parse(text).ok_or_else(expected)?;
         let addresses = (host.as_str(), port).to_socket_addrs();
         let addresses = addresses.map_err(|error| {
             format!(
@@ -211,12 +235,12 @@ impl FromValue for Server {
         let mut addresses: Vec<_> = addresses.collect();
         addresses.sort();
         addresses.dedup();
-        Ok(Self(ServerAddress {
+        Ok(Self(ServerAddress::Tcp(TcpServer {
             secure,
             host,
             port,
             addresses,
-        }))
+        })))
     }
 }
 

@@ -3,7 +3,6 @@
 //! delivery, allocations would be most of the inspector's cost (`make bench-inspector`).
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hookgate_core::internal::{event_id_headers, event_type_headers};
@@ -12,6 +11,8 @@ use http::HeaderName;
 
 use super::capture::CaptureMark;
 use super::record::{DeliveryRecord, ReplayKeys};
+use crate::client_address::ClientAddress;
+use crate::config::TransportAddress;
 use crate::telemetry::access_log::Timestamp;
 use crate::telemetry::outcome::RequestOutcome;
 
@@ -54,9 +55,9 @@ pub(crate) struct Facts {
     pub(crate) is_claimed: bool,
     /// Whether the request was sent to the upstream.
     pub(crate) was_sent: bool,
-    pub(crate) server: Option<SocketAddr>,
+    pub(crate) server: Option<TransportAddress>,
     pub(crate) attempt: Option<u32>,
-    pub(crate) client: Option<IpAddr>,
+    pub(crate) client: Option<ClientAddress>,
     pub(crate) content_length: Option<u64>,
     pub(crate) body_bytes: Option<usize>,
     pub(crate) age_s: Option<i64>,
@@ -117,7 +118,10 @@ pub(crate) struct Texts<'t> {
 
 impl Texts<'_> {
     /// Returns the texts that a search looks through.
-    pub(super) fn searchable(&self, client: Option<IpAddr>) -> impl Iterator<Item = Cow<'_, str>> {
+    pub(super) fn searchable(
+        &self,
+        client: Option<ClientAddress>,
+    ) -> impl Iterator<Item = Cow<'_, str>> {
         let texts = [
             Some(self.request_id),
             self.event_id,
@@ -286,7 +290,7 @@ impl CompactRecord {
             upstream: names
                 .filter(|_| facts.was_sent)
                 .map(|names| names.upstream.clone()),
-            server: facts.server.map(|server| server.to_string()),
+            server: facts.server.as_ref().map(|server| server.to_string()),
             method: owned(texts.method),
             path: owned(texts.path),
             event_id: owned(texts.event_id),

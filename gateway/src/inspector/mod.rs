@@ -39,8 +39,8 @@ pub(crate) use self::open_error::OpenInspectorError;
 use self::rates::{Rate, Rates};
 use self::record::{DeliveryRecord, ReplayKeys};
 pub(crate) use self::worker::FlushGuard;
+use crate::client_address::ClientAddress;
 use crate::config::{CaptureConfig, InspectorAccess, InspectorConfig};
-use crate::stream::client_network;
 
 /// Maximum number of requests that wait for the thread of the inspector.
 const MAX_QUEUED: usize = 8192;
@@ -251,7 +251,7 @@ impl Inspector {
         if record.facts.is_claimed {
             return Class::Verified;
         }
-        let network = record.facts.client.map(client_network);
+        let network = record.facts.client.map(ClientAddress::network);
         let part = self.hasher.hash_one(network) % NETWORK_PARTS;
         Class::Unverified(self.hasher.hash_one((self.group(record), part)))
     }

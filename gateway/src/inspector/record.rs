@@ -1,7 +1,6 @@
 //! The record of one request, for the list, the detail view and the stream.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use hookgate_core::ReplayKey;
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::capture::CaptureMark;
 use super::compact::Texts;
+use crate::client_address::ClientAddress;
 use crate::telemetry::access_log::Timestamp;
 
 /// The keys of the events of one delivery. Only a batch has several events.
@@ -61,7 +61,7 @@ pub(crate) struct DeliveryRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) client: Option<IpAddr>,
+    pub(crate) client: Option<ClientAddress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_agent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,12 +6,11 @@
 //! deliveries need.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::client_address::ClientAddress;
 use crate::config::RefusalLimits;
-use crate::stream::client_network;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// Number of cells that hold the budgets. Clients that share a cell share its budget, which
@@ -53,7 +52,7 @@ impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
     pub(crate) fn check(
         &self,
         source: &str,
-        client: Option<IpAddr>,
+        client: Option<ClientAddress>,
         limits: RefusalLimits,
     ) -> RateDecision {
         self.check_at(self.start.elapsed(), source, client, limits)
@@ -63,14 +62,14 @@ impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
         &self,
         now: Duration,
         source: &str,
-        client: Option<IpAddr>,
+        client: Option<ClientAddress>,
         limits: RefusalLimits,
     ) -> RateDecision {
-        let address = client.map(client_network);
+        let address = client.map(ClientAddress::network);
         // A refusal above the budget of its address does not count against the source, whose
         // budget other addresses share.
         let is_allowed = self.spend(now, (source, address), limits.per_address)
-            && self.spend(now, (source, None::<IpAddr>), limits.per_source);
+            && self.spend(now, (source, None::<ClientAddress>), limits.per_source);
         if is_allowed {
             return RateDecision::Allowed;
         }
@@ -82,7 +81,7 @@ impl<S: BuildHasher + Default> RefusalRateLimiter<S> {
 
     /// Spends one of `limit` refusals a minute, by the generic cell rate algorithm: a full
     /// budget may be spent at once, and it refills evenly. Returns whether one was left.
-    fn spend(&self, now: Duration, key: (&str, Option<IpAddr>), limit: u32) -> bool {
+    fn spend(&self, now: Duration, key: (&str, Option<ClientAddress>), limit: u32) -> bool {
         let index = self.hasher.hash_one(key) as usize % CELLS;
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let (now, minute) = (micros(now), micros(MINUTE));
@@ -115,7 +114,7 @@ mod tests {
         per_source: 1,
     };
 
-    fn client(text: &str) -> Option<IpAddr> {
+    fn client(text: &str) -> Option<ClientAddress> {
         Some(text.parse().unwrap())
     }
 
@@ -125,7 +124,7 @@ mod tests {
         now: u64,
         count: usize,
         source: &str,
-        client: Option<IpAddr>,
+        client: Option<ClientAddress>,
     ) -> usize {
         let now = Duration::from_secs(now);
         (0..count)

@@ -12,13 +12,14 @@ use pingora_core::server::ShutdownWatch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{http1, http2};
+use crate::client_address::ClientAddress;
 use crate::gateway::Gateway;
 use crate::listener::connection_limits::ConnectionGuard;
 use crate::listener::proxy_protocol::ProxyProtocolPeers;
 use crate::listener::refused_connection::ConnectionRefusal;
 use crate::listener::timeouts::wait_for_shutdown;
 use crate::listener::tls::ServerTls;
-use crate::stream::{Peer, TransportError, peer_address};
+use crate::stream::TransportError;
 
 /// Accepts deliveries on sockets of one kind.
 pub(crate) struct Listener {
@@ -55,7 +56,7 @@ impl ServerApp for Listener {
         // The count includes connections without a handshake, because a flood may send none.
         let open = ConnectionGuard::acquire(gateway.metrics().connections(), limits.connections);
         let Some(_open) = open else {
-            let client = peer_address(&stream);
+            let client = ClientAddress::of_peer(&stream);
             gateway.refuse_connection(ConnectionRefusal::TooMany, client, None);
             return None;
         };
@@ -72,11 +73,11 @@ impl ServerApp for Listener {
         };
         let _open_for_address = match limits.connections_per_address {
             // The connections of a proxy serve many senders.
-            Some(_) if gateway.is_trusted_proxy(Peer::of(&stream)) => None,
+            Some(_) if gateway.is_trusted_proxy(ClientAddress::of_peer(&stream)) => None,
             Some(limit) => match gateway.connections_by_address().acquire(&stream, limit) {
                 guard @ Some(_) => guard,
                 None => {
-                    let client = peer_address(&stream);
+                    let client = ClientAddress::of_peer(&stream);
                     let refusal = ConnectionRefusal::TooManyFromAddress;
                     gateway.refuse_connection(refusal, client, None);
                     return None;
@@ -119,7 +120,7 @@ impl Listener {
             }
             ListenerKind::Tls(tls) => {
                 wait_for_first_byte(&mut stream, shutdown).await?;
-                let client = peer_address(&stream);
+                let client = ClientAddress::of_peer(&stream);
                 let stream = stream.into_any().downcast::<TcpStream>().ok()?;
                 let handshake = tls.acceptor();
                 let stream = match handshake.tls_handshake(*stream).await {

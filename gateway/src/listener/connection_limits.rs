@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
 
 use parking_lot::Mutex;
 use pingora_core::protocols::Stream;
 use prometheus::IntGauge;
 
-use crate::stream::{client_network, peer_address};
+use crate::client_address::ClientAddress;
 
 /// Counts an open connection in a gauge until it is dropped.
 pub(crate) struct ConnectionGuard<'m>(&'m IntGauge);
@@ -30,21 +29,21 @@ impl Drop for ConnectionGuard<'_> {
     }
 }
 
-/// Open connections for each client network: an IPv4 address or an IPv6 /64. The total
-/// connection limit bounds the size of the map.
+/// Open connections for each client network: an IPv4 address, an IPv6 /64, or all Unix sockets
+/// together. The total connection limit bounds the size of the map.
 #[derive(Debug, Default)]
-pub(crate) struct ConnectionsByAddress(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct ConnectionsByAddress(Mutex<HashMap<ClientAddress, usize>>);
 
 /// Counts a connection of a client network until it is dropped.
 pub(crate) struct AddressGuard<'c> {
     connections: &'c ConnectionsByAddress,
-    network: Option<IpAddr>,
+    network: Option<ClientAddress>,
 }
 
 impl ConnectionsByAddress {
     /// Counts a connection. Returns `None` if its network has `limit` open connections.
     pub(crate) fn acquire(&self, stream: &Stream, limit: usize) -> Option<AddressGuard<'_>> {
-        let network = peer_address(stream).map(client_network);
+        let network = ClientAddress::of_peer(stream).map(ClientAddress::network);
         if let Some(network) = network {
             let mut counts = self.0.lock();
             let count = counts.entry(network).or_default();

@@ -126,7 +126,7 @@ impl Gateway {
     /// Refuses a request with an invalid head. The connection ends, because the bytes after
     /// such a head cannot be trusted to be a request.
     async fn refuse_head(&self, session: &mut Http1Session, reason: Reason) {
-        let client = session.peer.ip();
+        let client = session.peer;
         let refusal = self.limit_refusal_rate(Refusal::new(reason), "", client);
         let mut record = AccessRecord::start(self, client);
         record.refused(None, refusal);

@@ -9,9 +9,14 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod proxy_protocol;
 pub(crate) mod refused_connection;
+mod socket_file;
+mod sockets;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
+mod unix_service;
 
 pub(crate) use self::bind::{BoundService, bind};
 pub(crate) use self::connection::{Listener, ListenerKind};
 pub(crate) use self::proxy_protocol::ProxyProtocolPeers;
+pub(crate) use self::sockets::{InheritedSocket, ListeningSockets, SocketOpener};
+pub(crate) use self::unix_service::UnixService;

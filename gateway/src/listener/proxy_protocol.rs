@@ -14,10 +14,10 @@ use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora_core::protocols::{SocketDigest, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::client_address::ClientAddress;
 use crate::config::Network;
 use crate::gateway::Gateway;
 use crate::listener::refused_connection::ConnectionRefusal;
-use crate::stream::peer_address;
 
 /// Start of every header of version 2. No valid header of version 1 is shorter.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -39,8 +39,9 @@ impl ProxyProtocolPeers {
     /// Reads the header of a connection, and makes the client in it the peer of the stream.
     /// Returns `None` if the connection is refused.
     pub(crate) async fn accept(&self, gateway: &Gateway, mut stream: Stream) -> Option<Stream> {
-        let balancer = peer_address(&stream)?;
-        if !self.0.iter().any(|network| network.contains(balancer)) {
+        let balancer = ClientAddress::of_peer(&stream)?;
+        let is_allowed = |address| self.0.iter().any(|network| network.contains(address));
+        if !balancer.ip().is_some_and(is_allowed) {
             let refusal = ConnectionRefusal::NotABalancer;
             gateway.refuse_connection(refusal, Some(balancer), None);
             return None;

@@ -4,10 +4,10 @@
 //! refusal and logs it. The log shows each reason at most once a minute.
 
 use std::error::Error;
-use std::net::IpAddr;
 
 use hookgate_core::internal::ErrorChain;
 
+use crate::client_address::ClientAddress;
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::Metrics;
 
@@ -76,7 +76,7 @@ impl ConnectionRefusalLog {
         &self,
         metrics: &Metrics,
         refusal: ConnectionRefusal,
-        client: Option<IpAddr>,
+        client: Option<ClientAddress>,
         cause: Option<&(dyn Error + 'static)>,
     ) {
         metrics.connections_refused(refusal.label(), 1);

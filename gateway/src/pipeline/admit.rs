@@ -130,7 +130,7 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
     }
 
     fn client(&self) -> Option<IpAddr> {
-        self.downstream.address()
+        self.downstream.address()?.ip()
     }
 
     fn is_current(&self, route: &VersionedRoute) -> bool {

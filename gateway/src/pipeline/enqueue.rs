@@ -15,6 +15,7 @@ use hookgate_queue::{
     DirectAttempt, EntryLease, Failure, FailureKind, Order, QueueStore, ResponseClass,
 };
 
+use crate::client_address::ClientAddress;
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::attempt::{BAD_GATEWAY, attempt_outcome, next_attempt, system_time};
@@ -303,7 +304,7 @@ fn queued_request<'r>(downstream: &'r Downstream<'_>, request_id: &'r str) -> Qu
     let request = downstream.request();
     QueuedRequest {
         head: Head::new(&request.method, &request.uri, &request.headers),
-        client: downstream.address(),
+        client: downstream.address().and_then(ClientAddress::ip),
         scheme: downstream.scheme(),
         request_id,
     }

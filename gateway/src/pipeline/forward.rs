@@ -1,7 +1,5 @@
 //! Forwards a delivery to its upstream and settles its claim if there is no response.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{UnixTime, Verified};
@@ -9,6 +7,7 @@ use hookgate_gate::Forwardable;
 use http::{HeaderMap, Method, Uri};
 use pingora_http::RequestHeader;
 
+use crate::client_address::ClientAddress;
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::downstream::Downstream;
@@ -22,7 +21,7 @@ pub(crate) struct Outgoing<'o> {
     pub(crate) body: &'o Bytes,
     /// `None` for a request that did not verify, in observe mode.
     pub(crate) verified: Option<&'o Verified>,
-    pub(crate) client: Option<IpAddr>,
+    pub(crate) client: Option<ClientAddress>,
     /// The scheme of the URL that the sender requested: `http` or `https`.
     pub(crate) scheme: &'o str,
     /// The number of this attempt.
@@ -113,7 +112,7 @@ pub(crate) async fn send_upstream<'u>(
         attempt: outgoing.attempt,
         source: &route.source,
         default_host: route.upstream.host(),
-        client: outgoing.client,
+        client: outgoing.client.and_then(ClientAddress::ip),
         scheme: outgoing.scheme,
         request_id: outgoing
             .queued
@@ -131,8 +130,8 @@ pub(crate) async fn send_upstream<'u>(
     };
     let sent = route.upstream.send(&request, outgoing.body, event).await;
     let (status, server) = match &sent {
-        Ok(response) => (Some(response.status()), Some(response.server())),
-        Err(error) => (None, error.server),
+        Ok(response) => (Some(response.status()), Some(response.server().clone())),
+        Err(error) => (None, error.server.clone()),
     };
     record.upstream_responded(route, status, server, outgoing.attempt);
     sent.inspect_err(|error| {

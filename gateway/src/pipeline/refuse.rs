@@ -1,13 +1,12 @@
 //! Refuses a request: applies the refusal rate limit and sends the response.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use hookgate_core::VerifyError;
 use hookgate_gate::{Audience, Reason, Refusal};
 use http::StatusCode;
 use pingora_http::ResponseHeader;
 
+use crate::client_address::ClientAddress;
 use crate::gateway::Gateway;
 use crate::limits::refusal_rate::RateDecision;
 use crate::pipeline::access_record::AccessRecord;
@@ -58,7 +57,7 @@ impl Gateway {
         &self,
         refusal: Refusal,
         source: &str,
-        client: Option<IpAddr>,
+        client: Option<ClientAddress>,
     ) -> Refusal {
         let is_senders_fault =
             refusal.status().is_client_error() && refusal.status() != StatusCode::CONFLICT;

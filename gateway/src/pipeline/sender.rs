@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use hookgate_http1::{UrlScheme, forwarded, x_forwarded_for, x_forwarded_proto};
 use http::HeaderMap;
 
+use crate::client_address::ClientAddress;
 use crate::config::{ForwardedFields, TrustedProxies};
-use crate::stream::Peer;
 
 /// Maximum number of elements that are read. No path has as many proxies, and a list of trusted
 /// addresses must not cost more.
@@ -18,8 +18,8 @@ const MAX_HOPS: usize = 32;
 /// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sender {
-    /// `None` for a peer without an IP address.
-    pub(crate) address: Option<IpAddr>,
+    /// `None` if the connection has ended.
+    pub(crate) address: Option<ClientAddress>,
     /// The scheme of the URL that the sender requested.
     pub(crate) scheme: UrlScheme,
 }
@@ -33,12 +33,12 @@ impl Sender {
     /// then the proxy that wrote this element.
     pub(crate) fn find(
         trusted: &TrustedProxies,
-        peer: Peer,
+        peer: Option<ClientAddress>,
         connected: UrlScheme,
         headers: &HeaderMap,
     ) -> Self {
         let mut sender = Self {
-            address: peer.ip(),
+            address: peer,
             scheme: connected,
         };
         if !trusted.contains_peer(peer) {
@@ -74,7 +74,7 @@ impl Sender {
         let Some(address) = address else {
             return false;
         };
-        self.address = Some(address);
+        self.address = Some(address.into());
         trusted.contains(address)
     }
 }
@@ -96,12 +96,8 @@ mod tests {
         headers
     }
 
-    fn peer(text: &str) -> Peer {
-        match text {
-            "unix" => Peer::Unix,
-            "" => Peer::Unknown,
-            address => Peer::Ip(address.parse().expect("an address")),
-        }
+    fn peer(text: &str) -> Option<ClientAddress> {
+        (!text.is_empty()).then(|| text.parse().expect("an address"))
     }
 
     fn check(
@@ -113,7 +109,7 @@ mod tests {
         let trusted = TrustedProxies::of(PROXIES, fields);
         let found = Sender::find(&trusted, peer(from), UrlScheme::Http, &headers(lines));
         let (address, scheme) = expected;
-        let address = peer(address).ip();
+        let address = peer(address);
         assert_eq!(found, Sender { address, scheme }, "{from}: {lines:?}");
     }
 
@@ -171,7 +167,7 @@ mod tests {
                 &[(of, "192.0.2.7"), (proto, "https")],
                 ("192.0.2.7", Https),
             ),
-            ("unix", &[], ("", Http)),
+            ("unix", &[], ("unix", Http)),
             (
                 "192.0.2.1",
                 &[(of, "192.0.2.7"), (proto, "https")],

@@ -12,6 +12,7 @@ use hookgate_queue::{
 };
 use tokio::time::timeout;
 
+use crate::client_address::ClientAddress;
 use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::attempt::{BAD_GATEWAY, attempt_outcome, system_time};
@@ -58,14 +59,15 @@ impl QueueDelivery {
             Ok(restored) => restored,
             Err(error) => return self.not_prepared(info, &error),
         };
-        let mut record = AccessRecord::start(&self.gateway, restored.client);
+        let client = restored.client.map(ClientAddress::Ip);
+        let mut record = AccessRecord::start(&self.gateway, client);
         record.leased(route, &restored.verified, info);
         let head = request_head(&restored.method, &restored.uri, &restored.headers);
         let outgoing = Outgoing {
             head: &head,
             body: restored.verified.body(),
             verified: Some(&restored.verified),
-            client: restored.client,
+            client,
             scheme: &restored.scheme,
             attempt: info.attempts,
             is_resent: false,

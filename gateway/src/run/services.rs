@@ -6,18 +6,21 @@ use std::sync::Arc;
 
 use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{Fds, RunArgs, Server};
+use pingora_core::server::{RunArgs, Server};
 
 use crate::admin::Admin;
-use crate::config::{Config, ShutdownConfig, TlsListener};
+use crate::config::{Config, ShutdownConfig, TlsListener, TransportAddress};
 use crate::gateway::Gateway;
-use crate::listener::{BoundService, Listener, ListenerKind, ProxyProtocolPeers, bind};
+use crate::listener::{
+    BoundService, InheritedSocket, Listener, ListenerKind, ListeningSockets, ProxyProtocolPeers,
+    SocketOpener, UnixService, bind,
+};
 use crate::queue::QueueService;
 use crate::run::shutdown::{Shutdown, ShutdownSignals, UnixSignals};
 
 /// The addresses to listen on, and how to accept connections there.
 pub(crate) struct ListenAddresses {
-    plaintext: Vec<SocketAddr>,
+    plaintext: Vec<TransportAddress>,
     h2c: bool,
     tls: Vec<TlsListener>,
     proxy_protocol: Option<ProxyProtocolPeers>,
@@ -39,7 +42,9 @@ impl ListenAddresses {
 /// The services of the process, with their sockets bound.
 pub(crate) struct Services {
     deliveries: Vec<BoundService<Listener>>,
+    unix_deliveries: UnixService<Listener>,
     admin: BoundService<Admin>,
+    sockets: ListeningSockets,
     shutdown_signals: ShutdownSignals,
 }
 
@@ -52,51 +57,60 @@ impl Services {
     pub(crate) fn bind(
         addresses: ListenAddresses,
         gateway: &Arc<Gateway>,
-        inherited: &Fds,
+        inherited: Vec<InheritedSocket>,
     ) -> io::Result<Self> {
+        let mut opener = SocketOpener::new(inherited);
         let listener = |kind| Listener {
             gateway: Arc::clone(gateway),
             proxy_protocol: addresses.proxy_protocol.clone(),
             kind,
         };
+        let plaintext = || listener(ListenerKind::Plaintext { h2c: addresses.h2c });
+        let (mut tcp, mut unix) = (Vec::new(), Vec::new());
+        for address in &addresses.plaintext {
+            match address {
+                TransportAddress::Tcp(address) => tcp.push(*address),
+                TransportAddress::Unix(path) => unix.push(path),
+            }
+        }
         let mut deliveries = vec![bind(
             "deliveries",
-            &addresses.plaintext,
-            listener(ListenerKind::Plaintext { h2c: addresses.h2c }),
+            tcp,
+            plaintext(),
             L4BufferSettings::unbuffered(),
-            inherited,
+            &mut opener,
         )?];
+        let unix_deliveries = UnixService::bind(
+            "deliveries_unix",
+            unix.into_iter(),
+            plaintext(),
+            &mut opener,
+        )?;
         for tls in addresses.tls {
             deliveries.push(bind(
                 "deliveries_tls",
-                &[tls.listen],
+                [tls.listen],
                 listener(ListenerKind::Tls(tls.tls)),
                 // The TLS layer reads in pieces that are smaller than the available data, so these
                 // connections keep the read buffer.
                 L4BufferSettings::default().write(0),
-                inherited,
+                &mut opener,
             )?);
         }
         let admin = bind(
             "admin",
-            &[addresses.admin],
+            [addresses.admin],
             Admin::new(Arc::clone(gateway)),
             L4BufferSettings::unbuffered(),
-            inherited,
+            &mut opener,
         )?;
         Ok(Self {
+            sockets: opener.finish(),
             deliveries,
+            unix_deliveries,
             admin,
             shutdown_signals: ShutdownSignals::new(),
         })
-    }
-
-    /// Returns the bound addresses of all services.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.deliveries
-            .iter()
-            .flat_map(BoundService::addresses)
-            .chain(self.admin.addresses())
     }
 
     /// Logs the bound addresses of all services.
@@ -104,6 +118,7 @@ impl Services {
         for service in &self.deliveries {
             service.log_addresses();
         }
+        self.unix_deliveries.log_addresses();
         self.admin.log_addresses();
     }
 
@@ -130,6 +145,8 @@ impl Services {
         for service in self.deliveries {
             server.add_service(service.with_shutdown(signals.for_deliveries()));
         }
+        let stop = signals.for_deliveries();
+        server.add_service(self.unix_deliveries.with_shutdown(stop));
         server.add_service(self.admin.with_shutdown(signals.for_admin()));
         server.run(RunArgs {
             shutdown_signal: Box::new(Shutdown::new(
@@ -138,6 +155,7 @@ impl Services {
                 queue,
                 shutdown,
                 signals,
+                self.sockets,
             )),
         });
     }

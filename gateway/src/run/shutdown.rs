@@ -7,11 +7,11 @@
 //! * SIGINT: the gateway ends at once.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use pingora_core::server::{ListenFds, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, watch};
@@ -19,12 +19,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::ShutdownConfig;
 use crate::gateway::Gateway;
+use crate::listener::ListeningSockets;
 use crate::queue::QueueService;
 use crate::run::upgrade;
-use crate::run::wait::{CONDITION_CHECK_INTERVAL, wait_until};
-
-/// How long an upgrade waits for the listeners of a process that has just started.
-const LISTENERS_START_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::run::wait::CONDITION_CHECK_INTERVAL;
 
 /// The Unix signals that end the process.
 pub(crate) struct UnixSignals {
@@ -57,16 +55,6 @@ impl UnixSignals {
 pub(crate) struct ShutdownSignals {
     deliveries: watch::Sender<bool>,
     admin: watch::Sender<bool>,
-    /// The table of all listening sockets, once the first listener has started.
-    sockets: Arc<OnceLock<ListenFds>>,
-}
-
-/// The receiving end of [`ShutdownSignals`] for one listener.
-#[derive(Clone)]
-pub(crate) struct ShutdownListener {
-    pub(crate) stop: ShutdownWatch,
-    /// The listener stores the socket table here when it starts.
-    pub(crate) sockets: Arc<OnceLock<ListenFds>>,
 }
 
 impl ShutdownSignals {
@@ -74,25 +62,17 @@ impl ShutdownSignals {
         Self {
             deliveries: watch::Sender::new(false),
             admin: watch::Sender::new(false),
-            sockets: Arc::default(),
         }
     }
 
     /// Returns the receiving end for a listener of deliveries.
-    pub(crate) fn for_deliveries(&self) -> ShutdownListener {
-        self.listener(&self.deliveries)
+    pub(crate) fn for_deliveries(&self) -> ShutdownWatch {
+        self.deliveries.subscribe()
     }
 
     /// Returns the receiving end for the admin listener.
-    pub(crate) fn for_admin(&self) -> ShutdownListener {
-        self.listener(&self.admin)
-    }
-
-    fn listener(&self, signal: &watch::Sender<bool>) -> ShutdownListener {
-        ShutdownListener {
-            stop: signal.subscribe(),
-            sockets: Arc::clone(&self.sockets),
-        }
+    pub(crate) fn for_admin(&self) -> ShutdownWatch {
+        self.admin.subscribe()
     }
 }
 
@@ -103,6 +83,7 @@ pub(crate) struct Shutdown {
     queue: Option<Arc<QueueService>>,
     config: ShutdownConfig,
     listeners: ShutdownSignals,
+    sockets: ListeningSockets,
 }
 
 impl Shutdown {
@@ -112,6 +93,7 @@ impl Shutdown {
         queue: Option<Arc<QueueService>>,
         config: ShutdownConfig,
         listeners: ShutdownSignals,
+        sockets: ListeningSockets,
     ) -> Self {
         Self {
             unix_signals: Mutex::new(unix_signals),
@@ -119,6 +101,7 @@ impl Shutdown {
             queue,
             config,
             listeners,
+            sockets,
         }
     }
 
@@ -151,21 +134,15 @@ impl Shutdown {
                 "server.upgrade_socket is not set; set it and restart",
             ));
         };
-        let sockets = &self.listeners.sockets;
-        wait_until(LISTENERS_START_TIMEOUT, || sockets.get().is_some()).await;
-        let Some(sockets) = sockets.get() else {
-            return Err(io::Error::other(
-                "the listeners have not started yet; send SIGQUIT again later",
-            ));
-        };
         let store = self.gateway.gate().store();
         // The new process does not know the events of a memory store. Its boot fence refuses
         // deliveries that were signed before its start, so this process must not accept any
         // delivery after that start.
         let close_store = || store.close_if_volatile();
-        upgrade::hand_over(path, Arc::clone(sockets), close_store)
+        upgrade::hand_over(path, &self.sockets, close_store)
             .await
             .inspect_err(|_| store.reopen())?;
+        self.sockets.release();
         tracing::info!("listening sockets handed over");
         Ok(())
     }
@@ -180,6 +157,7 @@ impl Shutdown {
         let drained = async {
             sleep(delay).await;
             self.listeners.deliveries.send_replace(true);
+            self.sockets.close();
             self.wait_until_idle(longest).await;
         };
         let drained = async { tokio::join!(drained, self.stop_workers(longest)) };
@@ -224,6 +202,7 @@ impl ShutdownSignalWatch for Shutdown {
         // pingora drops `self` after this call, and with it the senders of both signals.
         self.listeners.deliveries.send_replace(true);
         self.listeners.admin.send_replace(true);
+        self.sockets.close();
         signal
     }
 }

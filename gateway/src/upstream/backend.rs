@@ -1,6 +1,5 @@
 //! One backend of an upstream: an address, its idle connections, and its health.
 
-use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::pool::IdlePool;
-use crate::config::{HttpVersion, ServerAddress, UpstreamConfig};
+use crate::config::{HttpVersion, ServerAddress, TransportAddress, UpstreamConfig};
 
 /// Time for which an unreachable backend is tried after the others.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -30,7 +29,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 pub(super) struct Backend {
     /// The configured server that this address belongs to.
     pub(super) server: ServerAddress,
-    pub(super) address: SocketAddr,
+    pub(super) address: TransportAddress,
     pub(super) peer: HttpPeer,
     /// Idle HTTP/1 connections.
     pub(super) pool: Arc<IdlePool>,
@@ -57,13 +56,13 @@ pub(super) enum Fitness {
 
 impl Backend {
     pub(super) fn new(
-        address: SocketAddr,
+        address: TransportAddress,
         server: &ServerAddress,
         upstream: &UpstreamConfig,
     ) -> Self {
         // An empty name would disable the verification of certificates.
-        let sni = upstream.tls.name.as_ref().unwrap_or(&server.host);
-        let mut peer = HttpPeer::new(address, server.secure, sni.clone());
+        let sni = upstream.tls.name.as_deref().unwrap_or(server.host());
+        let mut peer = peer(&address, server, sni);
         let options = &mut peer.options;
         options.connection_timeout = Some(upstream.connect_timeout);
         options.total_connection_timeout = Some(upstream.connect_timeout);
@@ -123,6 +122,20 @@ impl Backend {
     /// Records that an attempt to connect failed now.
     pub(super) fn mark_unreachable(&self) {
         *self.unreachable_at.lock() = Some(Instant::now());
+    }
+}
+
+/// Returns the peer of pingora's connectors for a backend.
+fn peer(address: &TransportAddress, server: &ServerAddress, sni: &str) -> HttpPeer {
+    match address {
+        TransportAddress::Tcp(address) => {
+            HttpPeer::new(address, server.is_secure(), sni.to_owned())
+        }
+        TransportAddress::Unix(path) => {
+            let path = path.to_string_lossy();
+            HttpPeer::new_uds(&path, false, sni.to_owned())
+                .expect("the configuration accepts only paths that a socket address can hold")
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Load balancing: the order in which the backends of an upstream are tried.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +8,7 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::backend::Backend;
-use crate::config::Balance;
+use crate::config::{Balance, TransportAddress};
 
 /// What balancing and the choice of a connection need to know about a delivery: `source` and
 /// `id` for [`Balance::Hash`], `guarantee` for the reuse of connections.
@@ -44,7 +43,7 @@ pub(super) fn order(
         Balance::LeastRequests => order.sort_by_cached_key(|backend| backend.in_flight()),
         Balance::Hash => {
             let event = event_digest(event, body);
-            order.sort_by_cached_key(|backend| rank(&event, backend.address));
+            order.sort_by_cached_key(|backend| rank(&event, &backend.address));
         }
     }
     order.sort_by_cached_key(|backend| backend.fitness());
@@ -80,7 +79,7 @@ fn event_digest(event: Event<'_>, body: &[u8]) -> [u8; 32] {
 /// and every version computes the same rank, because the hash is specified. In enforce mode,
 /// a sender cannot choose a backend without a valid signature of the hashed value. A scheme
 /// that uses a token signs no value, so a sender with the token can choose.
-fn rank(event: &[u8; 32], backend: SocketAddr) -> u64 {
+fn rank(event: &[u8; 32], backend: &TransportAddress) -> u64 {
     let mut hash = Sha256::new();
     hash.update(event);
     hash.update(backend.to_string());
@@ -94,29 +93,38 @@ fn rank(event: &[u8; 32], backend: SocketAddr) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     use super::super::backend::InFlight;
     use super::*;
-    use crate::config::{ServerAddress, UpstreamConfig};
+    use crate::config::{ServerAddress, TcpServer, UpstreamConfig};
 
     fn backends(count: u16) -> Vec<Arc<Backend>> {
         let upstream = UpstreamConfig::to_test(Duration::from_secs(1));
         let backend = |port| {
             let address = SocketAddr::from(([127, 0, 0, 1], port));
-            let server = ServerAddress {
+            let server = ServerAddress::Tcp(TcpServer {
                 secure: false,
                 host: "127.0.0.1".to_owned(),
                 port,
                 addresses: vec![address],
-            };
+            });
+            let address = TransportAddress::Tcp(address);
             Arc::new(Backend::new(address, &server, &upstream))
         };
         (1..=count).map(backend).collect()
     }
 
+    fn port(backend: &Arc<Backend>) -> u16 {
+        match &backend.address {
+            TransportAddress::Tcp(address) => address.port(),
+            TransportAddress::Unix(path) => panic!("{} has no port", path.display()),
+        }
+    }
+
     fn ports(order: &[Arc<Backend>]) -> Vec<u16> {
-        order.iter().map(|backend| backend.address.port()).collect()
+        order.iter().map(port).collect()
     }
 
     const EVENT: Event<'static> = Event {
@@ -161,7 +169,7 @@ mod tests {
             };
             let first = |backends: &[Arc<Backend>]| {
                 let order = order(Balance::Hash, backends, &turn, event, b"");
-                order[0].address.port()
+                port(&order[0])
             };
             let chosen = first(&all);
             assert_eq!(first(&all), chosen);
@@ -191,8 +199,8 @@ mod tests {
             (EVENT, b"", "[2001:db8::1]:443", 0xc5a3_eb5e_8ab2_7ed8),
             (no_id, b"body", "127.0.0.1:80", 0xd4ab_1e23_c780_7c7f),
         ] {
-            let address = address.parse().unwrap();
-            let rank = rank(&event_digest(event, body), address);
+            let backend = TransportAddress::Tcp(address.parse().unwrap());
+            let rank = rank(&event_digest(event, body), &backend);
             assert_eq!(rank, expected, "{event:?} {address}");
         }
     }

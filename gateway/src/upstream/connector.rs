@@ -19,7 +19,7 @@ use super::exchange::{ExchangeError, Reuse, Timeouts};
 use super::http1::Http1Connection;
 use super::http2::Http2Stream;
 use super::request::Request;
-use crate::config::{HttpVersion, UpstreamConfig};
+use crate::config::{HttpVersion, ServerAddress, UpstreamConfig};
 use crate::stream::http1_connection;
 
 /// Connects to the backends of one upstream.
@@ -84,7 +84,7 @@ impl Connector {
     fn read(upstream: &UpstreamConfig) -> Self {
         let mut options = ConnectorOptions::new(upstream.max_idle);
         let path = |path: &Path| path.display().to_string();
-        let is_secure = upstream.servers.iter().any(|server| server.secure);
+        let is_secure = upstream.servers.iter().any(ServerAddress::is_secure);
         options.ca_file = match &upstream.tls.ca {
             Some(ca) => Some(path(ca)),
             // pingora reads the certificates of the system, which may have none.

@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::net::SocketAddr;
 
 use hookgate_gate::{Outcome, Reason};
 
 use super::exchange::Cause;
+use crate::config::TransportAddress;
 use crate::stream::TransportError;
 
 /// Error of forwarding a delivery: there is no response.
@@ -17,7 +17,7 @@ pub(crate) struct ForwardError {
     /// How the claim of the delivery is settled.
     pub(crate) outcome: Outcome,
     /// The backend that was tried last.
-    pub(crate) server: Option<SocketAddr>,
+    pub(crate) server: Option<TransportAddress>,
     cause: Cause,
 }
 
@@ -44,7 +44,7 @@ impl ForwardError {
     }
 
     /// Adds the backend that was tried.
-    pub(super) fn at(self, server: SocketAddr) -> Self {
+    pub(super) fn at(self, server: TransportAddress) -> Self {
         Self {
             server: Some(server),
             ..self
@@ -60,14 +60,14 @@ impl ForwardError {
 /// Error of connecting to a backend.
 #[derive(Debug)]
 pub(super) struct ConnectError {
-    pub(super) address: SocketAddr,
+    pub(super) address: TransportAddress,
     /// `None` if the attempt timed out.
     pub(super) cause: Option<TransportError>,
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.address;
+        let address = &self.address;
         match self.cause {
             Some(_) => write!(f, "cannot connect to {address}"),
             None => write!(f, "cannot connect to {address} in time"),

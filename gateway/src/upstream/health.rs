@@ -179,7 +179,7 @@ fn record(
     }
     backend.contradicting_checks.store(0, Ordering::Relaxed);
     backend.set_unhealthy(!was_unhealthy);
-    let (upstream, address) = (&upstream.name, backend.address);
+    let (upstream, address) = (&upstream.name, &backend.address);
     match result {
         Ok(()) => tracing::info!(upstream, server = %address, "server healthy"),
         Err(error) => {
@@ -233,7 +233,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::config::{self, ServerAddress};
+    use crate::config::{self, ServerAddress, TcpServer};
     use crate::upstream::tls::ClientFiles;
 
     /// pingora panics if it cannot read a file.
@@ -246,12 +246,12 @@ mod tests {
         std::fs::write(&ca, cert.pem()).expect("the file is written");
         let mut config = config::UpstreamConfig::to_test(Duration::from_secs(5));
         config.tls = ClientFiles::load(Some(ca.clone()), None, None).expect("a valid certificate");
-        config.servers = vec![ServerAddress {
+        config.servers = vec![ServerAddress::Tcp(TcpServer {
             secure: true,
             host: "localhost".to_owned(),
             port: 1,
             addresses: vec![SocketAddr::from(([127, 0, 0, 1], 1))],
-        }];
+        })];
         config.health = Some(HealthCheck {
             probe: HealthProbe::Http {
                 path: "/".to_owned(),

@@ -4,7 +4,6 @@
 //! longer than the runtime of a listener.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio::time::sleep;
 
 use super::backend::Backend;
 use super::{Upstream, health};
-use crate::config::ServerAddress;
+use crate::config::{ServerAddress, TransportAddress};
 
 /// Interval between two DNS lookups of all names.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -27,7 +26,11 @@ const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 ///
 /// Returns the error of the system if the thread or its runtime cannot be created.
 pub(super) fn spawn(upstream: &Arc<Upstream>) -> io::Result<()> {
-    let has_names = upstream.config.servers.iter().any(ServerAddress::is_name);
+    let has_names = upstream
+        .config
+        .servers
+        .iter()
+        .any(|s| s.as_name().is_some());
     if !has_names && upstream.config.health.is_none() {
         return Ok(());
     }
@@ -62,11 +65,11 @@ async fn resolve_periodically(upstream: Weak<Upstream>) {
                 .zip(&*before)
                 .all(|(a, b)| Arc::ptr_eq(a, b));
         if !is_same {
-            let addresses: Vec<SocketAddr> =
-                backends.iter().map(|backend| backend.address).collect();
+            let addresses = backends.iter().map(|backend| backend.address.to_string());
+            let addresses: Vec<String> = addresses.collect();
             tracing::info!(
                 upstream = upstream.name,
-                ?addresses,
+                addresses = addresses.join(", "),
                 "DNS addresses changed"
             );
             *upstream.backends.write() = backends.into();
@@ -79,9 +82,9 @@ async fn resolve_periodically(upstream: Weak<Upstream>) {
 async fn resolve(upstream: &Upstream, server: &ServerAddress) -> Vec<Arc<Backend>> {
     let before = upstream.backends();
     let is_of_server = |backend: &&Arc<Backend>| backend.server == *server;
-    let mut addresses: Vec<SocketAddr> = match server.is_name() {
-        true => match lookup_host((server.host.as_str(), server.port)).await {
-            Ok(addresses) => addresses.collect(),
+    let mut addresses: Vec<TransportAddress> = match server.as_name() {
+        Some(name) => match lookup_host((name.host.as_str(), name.port)).await {
+            Ok(addresses) => addresses.map(TransportAddress::Tcp).collect(),
             Err(error) => {
                 tracing::warn!(
                     upstream = upstream.name,
@@ -92,7 +95,7 @@ async fn resolve(upstream: &Upstream, server: &ServerAddress) -> Vec<Arc<Backend
                 Vec::new()
             }
         },
-        false => Vec::new(),
+        None => Vec::new(),
     };
     if addresses.is_empty() {
         return before.iter().filter(is_of_server).cloned().collect();
@@ -111,16 +114,18 @@ async fn resolve(upstream: &Upstream, server: &ServerAddress) -> Vec<Arc<Backend
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
-    use crate::config;
+    use crate::config::{self, TcpServer};
 
     fn name(host: &str, port: u16) -> ServerAddress {
-        ServerAddress {
+        ServerAddress::Tcp(TcpServer {
             secure: false,
             host: host.to_owned(),
             port,
             addresses: vec![SocketAddr::from(([192, 0, 2, 1], port))],
-        }
+        })
     }
 
     #[tokio::test]
@@ -139,7 +144,7 @@ mod tests {
         assert!(
             moved
                 .iter()
-                .all(|backend| backend.address.ip().is_loopback())
+                .all(|backend| matches!(&backend.address, TransportAddress::Tcp(address) if address.ip().is_loopback()))
         );
         for (index, name) in config.servers.iter().enumerate().skip(1) {
             let same = resolve(&upstream, name).await;

@@ -18,7 +18,7 @@ mod response;
 pub(crate) mod tls;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -28,7 +28,7 @@ use hookgate_core::Problems;
 use hookgate_gate::{DeliveryGuarantee, Reason};
 use hookgate_queue::UpstreamGate;
 use parking_lot::RwLock;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -41,7 +41,7 @@ pub(crate) use self::exchange::Reuse;
 use self::exchange::{ExchangeError, TimedOut};
 pub(crate) use self::request::{ForwardContext, REQUEST_ID, Request};
 pub(crate) use self::response::UpstreamResponse;
-use crate::config::{ServerAddress, UpstreamConfig};
+use crate::config::{ServerAddress, TransportAddress, UpstreamConfig};
 use crate::poll::timeout_at;
 use crate::stream::TransportError;
 
@@ -78,7 +78,7 @@ impl Upstream {
         })?;
         let backends = config.servers.iter().flat_map(|server| {
             let backend = |address| Arc::new(Backend::new(address, server, config));
-            server.addresses.iter().copied().map(backend)
+            server.addresses().into_iter().map(backend)
         });
         let upstream = Arc::new(Self {
             name: name.to_owned(),
@@ -122,8 +122,8 @@ impl Upstream {
         // All at once, so that a backend that drops packets does not delay the others.
         let mut connecting = JoinSet::new();
         for backend in self.backends().iter().filter(|b| !b.is_unhealthy()) {
-            let connect = TcpStream::connect(backend.address);
-            connecting.spawn(timeout(self.config.connect_timeout, connect));
+            let address = backend.address.clone();
+            connecting.spawn(timeout(self.config.connect_timeout, connect(address)));
         }
         while let Some(connected) = connecting.join_next().await {
             if matches!(connected, Ok(Ok(Ok(_)))) {
@@ -140,10 +140,10 @@ impl Upstream {
     }
 
     /// Returns the address of each backend, and whether it is healthy.
-    pub(crate) fn backend_health(&self) -> Vec<(SocketAddr, bool)> {
+    pub(crate) fn backend_health(&self) -> Vec<(String, bool)> {
         let backends = self.backends();
         let all = backends.iter();
-        all.map(|backend| (backend.address, !backend.is_unhealthy()))
+        all.map(|backend| (backend.address.to_string(), !backend.is_unhealthy()))
             .collect()
     }
 
@@ -232,7 +232,9 @@ impl Upstream {
             match attempt.await {
                 Err((_, RetryDecision::NewConnection)) => choice = ConnectionChoice::New,
                 Ok(exchanged) => break exchanged,
-                Err((error, decision)) => return Err((error.at(backend.address), decision)),
+                Err((error, decision)) => {
+                    return Err((error.at(backend.address.clone()), decision));
+                }
             }
         };
         Ok(UpstreamResponse {
@@ -311,7 +313,7 @@ impl Upstream {
         };
         let is_past_deadline = cause.is_none() && until == deadline;
         let error = ConnectError {
-            address: backend.address,
+            address: backend.address.clone(),
             cause,
         };
         if is_past_deadline {
@@ -319,6 +321,14 @@ impl Upstream {
         }
         backend.mark_unreachable();
         Err(ForwardError::unsent(Reason::UpstreamUnreachable, error))
+    }
+}
+
+/// Opens a connection to a backend, and closes it again.
+async fn connect(address: TransportAddress) -> io::Result<()> {
+    match address {
+        TransportAddress::Tcp(address) => TcpStream::connect(address).await.map(drop),
+        TransportAddress::Unix(path) => UnixStream::connect(path).await.map(drop),
     }
 }
 

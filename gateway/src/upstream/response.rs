@@ -1,6 +1,5 @@
 //! The response of a backend: its head, and its body as it arrives.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use super::backend::InFlight;
 use super::connector::{Connector, UpstreamSession};
 use super::error::ResponseTruncated;
 use super::exchange::Reuse;
+use crate::config::TransportAddress;
 use crate::poll::timeout_at;
 
 /// A response whose head has arrived.
@@ -34,8 +34,8 @@ impl UpstreamResponse<'_> {
     }
 
     /// Returns the address of the backend.
-    pub(crate) fn server(&self) -> SocketAddr {
-        self.backend.address
+    pub(crate) fn server(&self) -> &TransportAddress {
+        &self.backend.address
     }
 
     pub(crate) fn head(&self) -> &ResponseHeader {

@@ -47,5 +47,6 @@ mod schema;
 mod store_faults;
 mod tls;
 mod traces;
+mod unix_sockets;
 mod upstreams;
 mod vectors;

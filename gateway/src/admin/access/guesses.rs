@@ -13,8 +13,8 @@ use http::StatusCode;
 use parking_lot::Mutex;
 
 use crate::admin::problem::Problem;
+use crate::client_address::client_network;
 use crate::config::TokenDigest;
-use crate::stream::client_network;
 
 /// Maximum number of wrong tokens from one network within [`INTERVAL`].
 const MAX_GUESSES: usize = 10;

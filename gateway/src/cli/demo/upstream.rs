@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::super::Error;
-use crate::listener::bind;
+use crate::listener::{SocketOpener, bind};
 
 /// A running HTTP server on a free local port.
 pub(super) struct Upstream {
@@ -38,10 +38,10 @@ impl Upstream {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut service = bind(
             "upstream",
-            &[any_port],
+            [any_port],
             App(Arc::clone(&state)),
             L4BufferSettings::default(),
-            &Fds::new(),
+            &mut SocketOpener::new(Vec::new()),
         )?;
         let address = service
             .addresses()

@@ -9,18 +9,16 @@ use hookgate_core::internal::{Report, Section};
 
 use super::shutdown;
 use crate::config::values::{Address, Cidr, Keyword};
-use crate::config::{Network, ShutdownConfig, TlsListener, TrustedProxies};
+use crate::config::{Network, ShutdownConfig, TlsListener, TransportAddress, TrustedProxies};
 use crate::listener::tls::{ServerFiles, ServerTls};
+use crate::run::upgrade::MAX_SOCKETS;
 use crate::telemetry::access_log::AccessLogTarget;
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// Maximum number of sockets that pingora hands over in an upgrade, including the admin socket.
-const MAX_HANDED_OVER: usize = 32;
-
 /// The values of `[server]`, with the same meaning as in [`Config`](crate::config::Config).
 pub(super) struct Server {
-    pub(super) listen: Vec<SocketAddr>,
+    pub(super) listen: Vec<TransportAddress>,
     pub(super) h2c: bool,
     pub(super) tls: Vec<TlsListener>,
     pub(super) proxy_protocol: Vec<Network>,
@@ -56,13 +54,13 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     server.h2c = section.optional("h2c").unwrap_or(false);
     read_listeners(&section, &mut server);
     if server.shutdown.upgrade_socket.is_some()
-        && server.listen.len() + server.tls.len() >= MAX_HANDED_OVER
+        && server.listen.len() + server.tls.len() >= MAX_SOCKETS
     {
         section.wrong(
             "upgrade_socket",
             format!(
-                "an upgrade can hand over at most {MAX_HANDED_OVER} sockets, including the one of \
-                 `admin`; expected fewer than {MAX_HANDED_OVER} addresses in `listen` and \
+                "an upgrade can hand over at most {MAX_SOCKETS} sockets, including the one of \
+                 `admin`; expected fewer than {MAX_SOCKETS} addresses in `listen` and \
                  [[server.tls]]"
             ),
         );
@@ -123,15 +121,18 @@ fn read_proxy_protocol(section: &Section<'_>, warnings: &Report) -> Vec<Network>
 
 /// Reads `listen` and the `[[server.tls]]` tables, and refuses an address that is used twice.
 fn read_listeners(section: &Section<'_>, server: &mut Server) {
-    let mut used = vec![server.admin];
-    let mut check_unused = |section: &Section<'_>, address: SocketAddr| {
+    let mut used = vec![TransportAddress::Tcp(server.admin)];
+    let upgrade_socket = server.shutdown.upgrade_socket.as_deref();
+    used.extend(upgrade_socket.map(|path| TransportAddress::Unix(path.into())));
+    let mut check_unused = |section: &Section<'_>, address: TransportAddress| {
         // The system chooses a free port for port 0, so two addresses with port 0 differ.
-        if address.port() != 0 && used.contains(&address) {
+        let has_any_port = matches!(&address, TransportAddress::Tcp(tcp) if tcp.port() == 0);
+        if !has_any_port && used.contains(&address) {
             section.wrong(
                 "listen",
                 format!(
-                    "{address} is used twice: by another `listen` or by `admin`; expected each \
-                     address once"
+                    "{address} is used twice: by another `listen`, by `admin` or by \
+                     `upgrade_socket`; expected each address once"
                 ),
             );
         }
@@ -141,15 +142,15 @@ fn read_listeners(section: &Section<'_>, server: &mut Server) {
     let listen = if section.has("tls") && !section.has("listen") {
         Vec::new()
     } else {
-        section.required_list::<Address>("listen")
+        section.required_list::<TransportAddress>("listen")
     };
-    for Address(address) in listen {
-        check_unused(section, address);
+    for address in listen {
+        check_unused(section, address.clone());
         server.listen.push(address);
     }
     for tls in section.sections("tls") {
         if let Some(listener) = read_tls(&tls) {
-            check_unused(&tls, listener.listen);
+            check_unused(&tls, listener.listen.into());
             server.tls.push(listener);
         }
     }

@@ -88,8 +88,8 @@ fn http_version(
 ) -> HttpVersion {
     let fits = match protocol {
         Protocol::Http1 => true,
-        Protocol::H2 => servers.iter().all(|server| server.secure),
-        Protocol::H2c => !servers.iter().any(|server| server.secure),
+        Protocol::H2 => servers.iter().all(|server| server.is_secure()),
+        Protocol::H2c => !servers.iter().any(|server| server.is_secure()),
     };
     if !fits {
         section.wrong(
@@ -108,7 +108,7 @@ fn read_tls(section: &Section<'_>, servers: &[ServerAddress]) -> ClientFiles {
     let Some(tls) = section.section("tls") else {
         return ClientFiles::default();
     };
-    if !servers.iter().any(|server| server.secure) {
+    if !servers.iter().any(|server| server.is_secure()) {
         section.wrong(
             "tls",
             "allowed only if a server is https://; remove this table, or change `servers`",

@@ -118,7 +118,7 @@ impl AccessRecord<'_> {
             event_type: self.event_type.as_deref(),
             attempt: self.attempt,
             upstream: self.upstream.and(route).map(|route| route.upstream.name()),
-            server: self.server,
+            server: self.server.as_ref(),
             body_bytes: self.body_bytes,
             verify: self.verify,
             claim: self.claim,
@@ -153,7 +153,7 @@ impl AccessRecord<'_> {
                 && (self.upstream.is_some() || self.queue_id.is_some())
                 && self.outcome != RequestOutcome::ObservedDuplicate,
             was_sent: self.upstream.is_some(),
-            server: self.server,
+            server: self.server.clone(),
             attempt: self.attempt,
             client: self.client,
             content_length: request.and_then(|request| request.content_length),

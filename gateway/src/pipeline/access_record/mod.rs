@@ -9,7 +9,6 @@ mod end;
 mod measured_body;
 
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,8 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 pub(crate) use self::measured_body::MeasuredBody;
+use crate::client_address::ClientAddress;
+use crate::config::TransportAddress;
 use crate::gateway::Gateway;
 use crate::inspector::record::ReplayKeys;
 use crate::pipeline::route::Route;
@@ -36,7 +37,7 @@ pub(crate) struct AccessRecord<'g> {
     gateway: &'g Gateway,
     /// The request id.
     pub(crate) id: String,
-    client: Option<IpAddr>,
+    client: Option<ClientAddress>,
     start: Instant,
     /// When the previous step ended.
     step_start: Instant,
@@ -49,7 +50,7 @@ pub(crate) struct AccessRecord<'g> {
     event_type: Option<String>,
     attempt: Option<u32>,
     body_bytes: Option<usize>,
-    server: Option<SocketAddr>,
+    server: Option<TransportAddress>,
     replay_keys: ReplayKeys,
     resent: Option<Resent>,
     queue_id: Option<EntryId>,
@@ -73,7 +74,7 @@ pub(crate) struct Resent {
 
 impl<'g> AccessRecord<'g> {
     /// Starts the record of a request, and counts the request as in progress.
-    pub(crate) fn start(gateway: &'g Gateway, client: Option<IpAddr>) -> Self {
+    pub(crate) fn start(gateway: &'g Gateway, client: Option<ClientAddress>) -> Self {
         gateway.start_delivery();
         let start = Instant::now();
         Self {
@@ -217,7 +218,7 @@ impl<'g> AccessRecord<'g> {
     }
 
     /// Returns the address of the client.
-    pub(crate) fn client(&self) -> Option<IpAddr> {
+    pub(crate) fn client(&self) -> Option<ClientAddress> {
         self.client
     }
 
@@ -238,7 +239,7 @@ impl<'g> AccessRecord<'g> {
         &mut self,
         route: &Route,
         status: Option<http::StatusCode>,
-        server: Option<SocketAddr>,
+        server: Option<TransportAddress>,
         attempt: u32,
     ) {
         let took = self.end_step();

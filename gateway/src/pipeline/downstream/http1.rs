@@ -14,7 +14,8 @@ use pingora_core::protocols::http::date::get_cached_date;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::error::Disconnected;
-use crate::stream::{Peer, http1_connection};
+use crate::client_address::ClientAddress;
+use crate::stream::http1_connection;
 
 /// A connection of a sender, with the state of its current request.
 pub(crate) struct Http1Session {
@@ -27,7 +28,7 @@ pub(crate) struct Http1Session {
     /// The head of the response, which is sent together with the first bytes of its body.
     unsent: Vec<u8>,
     pub(crate) keeps_alive: bool,
-    pub(crate) peer: Peer,
+    pub(crate) peer: Option<ClientAddress>,
     pub(crate) is_secure: bool,
 }
 
@@ -53,7 +54,7 @@ impl Http1Session {
     /// Creates a session without a request.
     pub(crate) fn new(stream: Stream) -> Self {
         Self {
-            peer: Peer::of(&stream),
+            peer: ClientAddress::of_peer(&stream),
             is_secure: stream.get_ssl_digest().is_some(),
             connection: http1_connection(stream),
             request: empty_request(),

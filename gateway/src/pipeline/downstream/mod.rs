@@ -21,6 +21,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 pub(crate) use self::error::{BodyReadError, Disconnected};
 pub(crate) use self::session::DownstreamSession;
+use crate::client_address::ClientAddress;
 use crate::config::TrustedProxies;
 use crate::inspector::capture::CaptureDraft;
 use crate::pipeline::sender::Sender;
@@ -64,7 +65,7 @@ impl<'s> Downstream<'s> {
     pub(crate) fn new(session: DownstreamSession<'s>, body: BodyLen) -> Self {
         Self {
             sender: Sender {
-                address: session.peer().ip(),
+                address: session.peer(),
                 scheme: session.scheme(),
             },
             session,
@@ -90,8 +91,8 @@ impl<'s> Downstream<'s> {
         self.sender = Sender::find(trusted, peer, scheme, &self.request().headers);
     }
 
-    /// Returns the IP address of the sender.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
+    /// Returns the address of the sender.
+    pub(crate) fn address(&self) -> Option<ClientAddress> {
         self.sender.address
     }
 
@@ -370,7 +371,7 @@ impl BodySource for Downstream<'_> {
     }
 
     fn client(&self) -> Option<IpAddr> {
-        self.address()
+        self.address()?.ip()
     }
 }
 

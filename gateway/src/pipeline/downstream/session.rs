@@ -4,7 +4,7 @@ use hookgate_http1::UrlScheme;
 use pingora_core::protocols::http::v2::server::HttpSession;
 
 use super::http1::Http1Session;
-use crate::stream::Peer;
+use crate::client_address::ClientAddress;
 
 /// The stream of one request, in either version of HTTP.
 pub(crate) enum DownstreamSession<'s> {
@@ -25,11 +25,11 @@ impl<'s> From<&'s mut HttpSession> for DownstreamSession<'s> {
 }
 
 impl DownstreamSession<'_> {
-    /// Returns the host at the other end of the connection.
-    pub(super) fn peer(&self) -> Peer {
+    /// Returns the address at the other end of the connection.
+    pub(super) fn peer(&self) -> Option<ClientAddress> {
         match self {
             Self::Http1(session) => session.peer,
-            Self::Http2(session) => Peer::new(session.client_addr()),
+            Self::Http2(session) => session.client_addr().map(ClientAddress::of_socket),
         }
     }
 

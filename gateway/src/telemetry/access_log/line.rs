@@ -9,6 +9,8 @@ use hookgate_core::UnixTime;
 
 use super::request::{RequestFacts, SenderText};
 use super::{Format, Timestamp};
+use crate::client_address::ClientAddress;
+use crate::config::TransportAddress;
 use crate::telemetry::outcome::RequestOutcome;
 
 /// The fields of one line.
@@ -27,14 +29,14 @@ pub(crate) struct Line<'l> {
     /// The head of the request. `None` if it could not be parsed, or if the delivery was
     /// cancelled.
     pub(crate) request: Option<&'l RequestFacts<'l>>,
-    pub(crate) client: Option<IpAddr>,
+    pub(crate) client: Option<ClientAddress>,
     pub(crate) key_id: Option<&'l str>,
     pub(crate) event_id: Option<&'l str>,
     pub(crate) event_type: Option<&'l str>,
     pub(crate) attempt: Option<u32>,
     pub(crate) upstream: Option<&'l str>,
     /// The backend that was tried last.
-    pub(crate) server: Option<SocketAddr>,
+    pub(crate) server: Option<&'l TransportAddress>,
     pub(crate) body_bytes: Option<usize>,
     pub(crate) verify: Option<Duration>,
     pub(crate) claim: Option<Duration>,
@@ -60,8 +62,8 @@ enum Value<'v> {
     /// Text that the sender controls. It stands in quotes, in text lines too.
     Quoted(&'v [u8]),
     Number(i64),
-    Client(IpAddr),
-    Server(SocketAddr),
+    Client(ClientAddress),
+    Server(&'v TransportAddress),
 }
 
 impl Line<'_> {
@@ -86,7 +88,7 @@ impl Line<'_> {
                 Value::Name(name) => out.extend_from_slice(name.as_bytes()),
                 Value::Quoted(text) => write_quoted(out, text),
                 Value::Number(number) => write_number(out, number),
-                Value::Client(address) => write_ip(out, address),
+                Value::Client(address) => write_client(out, address),
                 Value::Server(address) => write_server(out, address),
             }
         });
@@ -108,7 +110,7 @@ impl Line<'_> {
                 Value::Number(number) => write_number(out, number),
                 Value::Client(address) => {
                     out.push(b'"');
-                    write_ip(out, address);
+                    write_client(out, address);
                     out.push(b'"');
                 }
                 Value::Server(address) => {
@@ -182,6 +184,13 @@ fn write_number(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+fn write_client(out: &mut Vec<u8>, client: ClientAddress) {
+    match client {
+        ClientAddress::Ip(address) => write_ip(out, address),
+        ClientAddress::Unix => write_display(out, client),
+    }
+}
+
 /// Appends an address. `Display` takes three times as many instructions for IPv4.
 fn write_ip(out: &mut Vec<u8>, address: IpAddr) {
     match address {
@@ -197,14 +206,16 @@ fn write_ip(out: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-fn write_server(out: &mut Vec<u8>, address: SocketAddr) {
+/// Appends the address of a backend as it stands in a text line.
+fn write_server(out: &mut Vec<u8>, address: &TransportAddress) {
     match address {
-        SocketAddr::V4(address) => {
+        TransportAddress::Tcp(SocketAddr::V4(address)) => {
             write_ip(out, (*address.ip()).into());
             out.push(b':');
             write_number(out, address.port().into());
         }
-        SocketAddr::V6(address) => write_display(out, address),
+        TransportAddress::Tcp(SocketAddr::V6(address)) => write_display(out, address),
+        TransportAddress::Unix(_) => write_display(out, address),
     }
 }
 
@@ -255,6 +266,7 @@ fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
 
     use serde_json::Value as Json;
 
@@ -294,6 +306,9 @@ mod tests {
         }
     }
 
+    static SERVER: TransportAddress =
+        TransportAddress::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000));
+
     fn line<'l>(text: &'l str, request: &'l RequestFacts<'l>) -> Line<'l> {
         Line {
             time: UnixTime::from_secs(1_764_000_000),
@@ -303,13 +318,13 @@ mod tests {
             status: Some(401),
             source: Some("beatapi"),
             request: Some(request),
-            client: Some(IpAddr::from([127, 0, 0, 1])),
+            client: Some(IpAddr::from([127, 0, 0, 1]).into()),
             key_id: Some(text),
             event_id: Some(text),
             event_type: Some(text),
             attempt: Some(1),
             upstream: Some("app"),
-            server: Some(SocketAddr::from(([127, 0, 0, 1], 3000))),
+            server: Some(&SERVER),
             body_bytes: Some(7),
             verify: Some(Duration::from_micros(5)),
             claim: None,

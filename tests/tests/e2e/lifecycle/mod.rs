@@ -6,7 +6,6 @@ mod upgrade;
 use std::path::Path;
 
 use hookgate_tests::{Gateway, GatewayBuilder, TestProvider, Upstream, raw_delivery};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub(super) fn beatapi() -> TestProvider {
@@ -22,21 +21,5 @@ pub(super) fn with_disk_store(upstream: &Upstream, folder: &Path) -> GatewayBuil
 /// Sends one delivery and returns the head of its response, or an empty text if the gateway has
 /// closed the connection.
 pub(super) async fn exchange(stream: &mut TcpStream, id: &str) -> String {
-    let request = raw_delivery(id);
-    let mut response = Vec::new();
-    if stream.write_all(&request).await.is_err() {
-        return String::new();
-    }
-    while !response.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        match stream.read_exact(&mut byte).await {
-            Ok(_) => response.extend(byte),
-            Err(error) => {
-                assert!(response.is_empty(), "half a response: {error}");
-                return String::new();
-            }
-        }
-    }
-    let text = String::from_utf8(response).expect("the bytes are UTF-8");
-    text.replace("Connection: ", "connection: ")
+    hookgate_tests::exchange(stream, &raw_delivery(id)).await
 }
