@@ -9,6 +9,8 @@ PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey
 NATS := target/nats
+PACKAGES := target/packages
+PACKAGE_CHROOT := target/package-chroot
 PROXIES := target/proxies
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
@@ -21,7 +23,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -82,6 +84,24 @@ slow-clients: build-tools ## Attack the gateway with slow clients (slowhttptest)
 	@command -v slowhttptest >/dev/null || $(call install,slowhttptest)
 	$(CARGO) test --locked --package hookgate-tests --test slow_clients -- --nocapture
 
+# `hookgate_VERSION_ARCHITECTURE.deb`, its bill of materials, and their checksums.
+package: build-tools ## Build the Debian package, its bill of materials and checksums (target/packages)
+	@command -v dpkg-shlibdeps >/dev/null || $(call install,dpkg-dev)
+	$(CARGO) build --locked --release --package hookgate
+	rm -rf $(PACKAGES)
+	deploy/package.sh target/release/hookgate $(PACKAGES)
+	$(PYTHON) deploy/sbom.py > "$$(ls $(PACKAGES)/*.deb | sed 's/deb$$/cdx.json/')"
+	cd $(PACKAGES) && sha256sum hookgate_* > SHA256SUMS
+
+# Needs root, for the chroot and its network. PACKAGE is the package to test.
+test-package: PACKAGE ?= $(firstword $(wildcard $(PACKAGES)/*.deb))
+test-package: ## Install the Debian package in a clean chroot, deliver an event, and purge it
+	@[[ -n "$(PACKAGE)" ]] || { echo "there is no package; run \`make package\`" >&2; exit 1; }
+	@command -v mmdebstrap >/dev/null || $(call install,mmdebstrap)
+	@mkdir -p $(PACKAGE_CHROOT)
+	[[ -s $(PACKAGE_CHROOT)/chroot.tar ]] || mmdebstrap --variant=minbase bookworm $(PACKAGE_CHROOT)/chroot.tar
+	tests/package/install.sh $(PACKAGE) $(PACKAGE_CHROOT)/chroot.tar
+
 lint: build-tools ## Check format, lints, and documentation; a warning is an error
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- --deny warnings
@@ -122,6 +142,15 @@ lint-workflows: ## Check hosted workflows and the compose file by their schemas,
 	$(WORKFLOW_LINTERS)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(WORKFLOW_LINTERS)/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
 	$(WORKFLOW_LINTERS)/bin/zizmor --offline --persona pedantic .github/workflows
+
+# The schemas of Kubernetes are part of the validator. It has none for kustomization.yaml.
+lint-kubernetes: ## Check the Kubernetes manifests by the schemas of Kubernetes
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv)
+	[[ -x $(WORKFLOW_LINTERS)/bin/kubernetes-validate ]] || { $(PYTHON) -m venv $(WORKFLOW_LINTERS) && \
+	  $(WORKFLOW_LINTERS)/bin/pip install --quiet --disable-pip-version-check \
+	    --requirement .github/workflow-linters.txt; }
+	$(WORKFLOW_LINTERS)/bin/kubernetes-validate --strict --quiet \
+	  $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml deploy/kubernetes-nats/*.yaml))
 
 bench: build-tools redis ## Measure verification, compared with a bare MAC and with another crate
 	$(CARGO) bench --locked --package hookgate-benches

@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Installs a Debian package in a clean chroot, starts the service's own command with a stub of
+# systemd's notification socket, delivers an event, and purges the package.
+#   tests/package/install.sh PACKAGE.deb CHROOT.tar
+# Needs root, and CHROOT.tar as `make test-package` builds it.
+set -euo pipefail
+package=$(realpath "$1")
+chroot_tar=$(realpath "$2")
+
+if [[ -z "${IN_NAMESPACE:-}" ]]; then
+  # The gateway, its upstream and the sender use fixed ports, which must be free.
+  exec env IN_NAMESPACE=1 unshare --mount --net --fork "$0" "$package" "$chroot_tar"
+fi
+
+fail() {
+  echo "$*" >&2
+  [[ ! -s "$work/gateway.log" ]] || cat "$work/gateway.log" >&2
+  exit 1
+}
+
+ip link set lo up
+work=$(mktemp -d)
+root=$work/root
+gateway=
+upstream=
+cleanup() {
+  [[ -z "$gateway" ]] || kill "$gateway" 2>/dev/null || true
+  [[ -z "$upstream" ]] || kill "$upstream" 2>/dev/null || true
+  wait || true
+  umount "$root/proc" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+mkdir "$root"
+tar -xf "$chroot_tar" -C "$root"
+mount -t proc proc "$root/proc"
+inside() { chroot "$root" "$@"; }
+
+# The list of everything in the chroot, without the caches and records of dpkg, and without the
+# backups of useradd and userdel, such as /etc/passwd-.
+contents() {
+  (cd "$root" && find . -xdev \( -path ./proc -o -path ./var/lib/dpkg -o -path ./var/cache \
+    -o -path ./var/log -o -path ./work.deb -o -path ./run \
+    -o -path './etc/*-' \) -prune -o -printf '%p %m %u %g\n' |
+    sort)
+  (cd "$root" && sort etc/passwd etc/group etc/shadow etc/gshadow)
+}
+
+contents > "$work/before"
+cp "$package" "$root/work.deb"
+inside dpkg --install /work.deb
+
+# What the package promises.
+[[ "$(inside stat -c '%a %U %G' /etc/hookgate /etc/hookgate/secrets)" == \
+  $'750 root hookgate\n750 root hookgate' ]] || fail "wrong owner of /etc/hookgate"
+inside hookgate --version
+inside test -f /usr/share/doc/hookgate/gateway.example.toml
+inside test -f /usr/lib/systemd/system/hookgate.service
+inside test -f /usr/lib/systemd/system/hookgate.socket
+unit=$root/usr/lib/systemd/system/hookgate.service
+# The chroot has no systemd, so the units are checked with the units of this machine.
+if command -v systemd-analyze >/dev/null; then
+  mkdir "$work/units"
+  for name in hookgate.service hookgate.socket; do
+    sed 's|/usr/bin/hookgate|/bin/true|' "$root/usr/lib/systemd/system/$name" > "$work/units/$name"
+  done
+  systemd-analyze verify "$work/units/hookgate.service" "$work/units/hookgate.socket" 2>&1 |
+    tee "$work/verify.log"
+  [[ ! -s "$work/verify.log" ]] || fail "the units have mistakes"
+fi
+
+# docs/install.md: the secret.
+secret="whsec_$(head -c 24 /dev/urandom | base64 -w 0)"
+printf '%s\n' "$secret" | inside install -m 640 -g hookgate /dev/stdin /etc/hookgate/secrets/example
+inside hookgate check --config /etc/hookgate/gateway.toml | grep -q '^listen     127.0.0.1:8080'
+
+# What systemd does before it runs ExecStart.
+inside install -d -o hookgate -g hookgate -m 700 /var/lib/hookgate
+inside install -d -o hookgate -g hookgate -m 750 /run/hookgate /var/log/hookgate
+cat > "$work/notify.py" <<'PY'
+import socket, sys
+stub = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+stub.bind(sys.argv[1])
+stub.settimeout(60)
+print("bound", flush=True)
+while True:
+    message = stub.recv(4096).decode()
+    print(message.replace("\n", " "), flush=True)
+    if message.startswith("STOPPING=1"):
+        break
+PY
+python3 "$work/notify.py" "$root/run/notify" > "$work/notify.log" 2>&1 &
+until grep -qs bound "$work/notify.log"; do sleep 0.1; done
+chmod 666 "$root/run/notify"
+cat > "$work/upstream.py" <<'PY'
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Upstream(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        print(self.headers["hookgate-event-id"], body.decode(), flush=True)
+        self.send_response(204)
+        self.end_headers()
+HTTPServer(("127.0.0.1", 3000), Upstream).serve_forever()
+PY
+python3 "$work/upstream.py" > "$work/arrived.log" 2>/dev/null &
+upstream=$!
+until (exec 3<>/dev/tcp/127.0.0.1/3000) 2>/dev/null; do sleep 0.1; done
+
+read -ra start <<< "$(sed -n 's/^ExecStart=//p' "$unit")"
+read -ra reload <<< "$(sed -n 's/^ExecReload=//p' "$unit")"
+as_service() {
+  exec env -i PATH=/usr/bin:/usr/sbin NOTIFY_SOCKET=/run/notify \
+    chroot --userspec=hookgate:hookgate "$root" "$@"
+}
+(as_service "${start[@]}") > "$work/access.log" 2> "$work/gateway.log" &
+gateway=$!
+for _ in $(seq 600); do
+  grep -q '^READY=1 STATUS=Serving 1 source' "$work/notify.log" && break
+  kill -0 "$gateway" 2>/dev/null || fail "the service has ended"
+  sleep 0.1
+done
+grep -q '^READY=1' "$work/notify.log" || fail "the service did not report that it is ready"
+
+# docs/install.md: the first delivery. The second one is a duplicate.
+printf '{"type": "demo"}' > "$root/tmp/event.json"
+inside hookgate send --provider standard-webhooks --secret file:/etc/hookgate/secrets/example \
+  --to http://127.0.0.1:8080/hooks/example --body /tmp/event.json --repeat 2 | tee "$work/sent.log"
+rm "$root/tmp/event.json"
+grep -q '204 No Content' "$work/sent.log" || fail "the delivery was not forwarded"
+grep -q 'duplicate' "$work/sent.log" || fail "the duplicate was not recognised"
+[[ "$(wc -l < "$work/arrived.log")" == 1 ]] || fail "the upstream did not get one event"
+
+# ExecReload succeeds, and fails when the gateway refuses the file.
+(as_service "${reload[@]}") || fail "the reload failed"
+grep -q '^RELOADING=1 MONOTONIC_USEC=' "$work/notify.log" || fail "no RELOADING=1"
+cp -p "$root/etc/hookgate/gateway.toml" "$work/gateway.toml"
+sed -i 's/127.0.0.1:8080/127.0.0.1:8081/' "$root/etc/hookgate/gateway.toml"
+if (as_service "${reload[@]}") 2> "$work/reload.log"; then
+  fail "a reload with another listen address succeeded"
+fi
+grep -q 'server.listen: changed; restart' "$work/reload.log" || fail "$(cat "$work/reload.log")"
+cp -p "$work/gateway.toml" "$root/etc/hookgate/gateway.toml"
+
+kill -TERM "$gateway"
+wait "$gateway" || fail "the service ended with an error"
+gateway=
+grep -q '^STOPPING=1' "$work/notify.log" || fail "no STOPPING=1"
+kill "$upstream"
+upstream=
+
+# Removing keeps the configuration and the data; purging leaves nothing.
+inside dpkg --remove hookgate
+inside test -f /etc/hookgate/secrets/example || fail "removing deleted a secret"
+inside test -d /var/lib/hookgate/replay || fail "removing deleted the events"
+inside dpkg --purge hookgate
+rm -f "$root/work.deb"
+contents > "$work/after"
+diff "$work/before" "$work/after" || fail "purging left traces"
+[[ ! -e "$root/var/log/hookgate" ]] || fail "purging left logs"
+echo "package ok"
