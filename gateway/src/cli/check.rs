@@ -190,11 +190,14 @@ fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
     let source = &route.source;
     write_line(out, "source", source.name())?;
     let (host, path) = (route.host.as_deref().unwrap_or("*"), &route.path);
+    let (query, upstream_path) = (&route.query, route.upstream_path.as_deref());
+    let upstream_path = upstream_path.unwrap_or_default();
     let methods = match source.verifier().is_delivery_method(&Method::GET) {
         true => "GET, POST",
         false => "POST",
     };
-    let text = format_args!("{methods} {host}{path} -> {}", route.upstream);
+    let upstream = &route.upstream;
+    let text = format_args!("{methods} {host}{path}{query} -> {upstream}{upstream_path}");
     write_detail(out, "route", text)?;
     let scheme = source.provider().unwrap_or("from [sources.scheme]");
     write_detail(out, "scheme", scheme)?;

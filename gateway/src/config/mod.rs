@@ -7,6 +7,7 @@
 mod environment;
 mod inspector;
 mod network;
+mod query_match;
 mod queue;
 mod read;
 mod schema;
@@ -37,6 +38,7 @@ pub(crate) use self::inspector::{
     InspectorStorage, Permission, Redaction, TokenDigest,
 };
 pub(crate) use self::network::Network;
+pub(crate) use self::query_match::QueryMatch;
 pub(crate) use self::queue::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig};
 pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;
@@ -44,7 +46,7 @@ pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
 pub(crate) use self::shown::ShownConfig;
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;
-pub(crate) use self::transport_address::TransportAddress;
+pub(crate) use self::transport_address::{MAX_SOCKETS, TransportAddress};
 pub(crate) use self::trusted_proxies::{ForwardedFields, TrustedProxies};
 pub(crate) use self::upstream::{
     Balance, HealthCheck, HealthProbe, HttpVersion, ServerAddress, TcpServer, UpstreamConfig,
@@ -142,8 +144,12 @@ pub(crate) struct RouteConfig {
     pub(crate) path: String,
     /// The host name in lower case, without a port. `None` matches every host.
     pub(crate) host: Option<String>,
+    /// The parameters that the query must have.
+    pub(crate) query: QueryMatch,
     pub(crate) source: Source,
     pub(crate) upstream: String,
+    /// The path that the upstream gets. `None`: the path of the request.
+    pub(crate) upstream_path: Option<String>,
     /// Whether a refusal names the check that failed, which is meant for development.
     pub(crate) expose_reason: bool,
     /// Which deliveries are captured.

@@ -8,6 +8,10 @@ use std::sync::Arc;
 use hookgate_core::internal::{FromValue, text};
 use toml::Value;
 
+/// Maximum number of listening sockets that an upgrade can hand over. Linux passes at most this many
+/// descriptors in one message (`SCM_MAX_FD`).
+pub(crate) const MAX_SOCKETS: usize = 253;
+
 /// The prefix of the path of a Unix socket.
 const UNIX: &str = "unix:";
 

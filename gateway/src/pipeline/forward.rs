@@ -112,6 +112,7 @@ pub(crate) async fn send_upstream<'u>(
         attempt: outgoing.attempt,
         source: &route.source,
         default_host: route.upstream.host(),
+        upstream_path: route.upstream_path.as_deref(),
         client: outgoing.client.and_then(ClientAddress::ip),
         scheme: outgoing.scheme,
         request_id: outgoing

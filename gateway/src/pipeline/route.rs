@@ -1,4 +1,5 @@
-//! Finds the source of a request by its path, and by its host if the source sets one.
+//! Finds the source of a request by its path, and by its host and its query if the source sets
+//! them.
 //!
 //! The path must match exactly: the gateway does not normalise paths, so a request with any
 //! other path has no source.
@@ -10,7 +11,7 @@ use hookgate_gate::Source;
 use http::HeaderName;
 use pingora_http::RequestHeader;
 
-use crate::config::{self, CaptureScope};
+use crate::config::{self, CaptureScope, QueryMatch};
 use crate::inspector::capture::CapturedSource;
 use crate::inspector::compact::{FactHeaders, RouteNames};
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
@@ -23,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) path: String,
     pub(crate) source: Source,
     pub(crate) upstream: Arc<Upstream>,
+    /// The path that the upstream gets. `None`: the path of the request.
+    pub(crate) upstream_path: Option<String>,
     /// Whether responses name the reason of a refusal.
     pub(crate) expose_reason: bool,
     /// The names in the records of the inspector.
@@ -44,9 +47,16 @@ pub(crate) struct Routes(HashMap<String, ByHost>);
 /// The routes of one path.
 #[derive(Debug, Default)]
 struct ByHost {
-    /// The route for every host that `hosts` does not contain.
-    any: Option<Arc<Route>>,
-    hosts: Vec<(String, Arc<Route>)>,
+    /// The routes for the requests that match none of `hosts`.
+    any: Vec<ByQuery>,
+    hosts: Vec<(String, ByQuery)>,
+}
+
+/// A route with the parameters that select it.
+#[derive(Debug)]
+struct ByQuery {
+    query: QueryMatch,
+    route: Arc<Route>,
 }
 
 impl Routes {
@@ -61,8 +71,10 @@ impl Routes {
         for config::RouteConfig {
             path,
             host,
+            query,
             source,
             upstream,
+            upstream_path,
             expose_reason,
             capture,
             setup,
@@ -88,13 +100,15 @@ impl Routes {
                 request_id_is_signed: source.verifier().scheme().reads(&request_id),
                 source,
                 upstream,
+                upstream_path,
                 expose_reason,
                 capture,
             });
             let by_host = paths.entry(path).or_default();
+            let route = ByQuery { query, route };
             match host {
                 Some(host) => by_host.hosts.push((host, route)),
-                None => by_host.any = Some(route),
+                None => by_host.any.push(route),
             }
         }
         Self(paths)
@@ -105,7 +119,8 @@ impl Routes {
         let by_host = self.0.values();
         by_host.flat_map(|routes| {
             let of_hosts = routes.hosts.iter().map(|(_, route)| route);
-            routes.any.iter().chain(of_hosts)
+            let all = routes.any.iter().chain(of_hosts);
+            all.map(|by_query| &by_query.route)
         })
     }
 
@@ -118,11 +133,15 @@ impl Routes {
     pub(crate) fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
         let by_host = self.0.get(request.uri.path())?;
         let host = host(request).unwrap_or_default();
-        let mut named = by_host.hosts.iter();
-        named
-            .find(|(name, _)| name.eq_ignore_ascii_case(host))
-            .map(|(_, route)| route)
-            .or(by_host.any.as_ref())
+        let query = request.uri.query();
+        let named = by_host.hosts.iter();
+        let named = named
+            .filter(|(name, _)| name.eq_ignore_ascii_case(host))
+            .map(|(_, route)| route);
+        // At most one route of a host matches, because the queries of two never overlap.
+        let mut routes = named.chain(&by_host.any);
+        let found = routes.find(|by_query| by_query.query.matches(query))?;
+        Some(&found.route)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Hop-by-hop fields of the sender are not forwarded. Fields that the upstream trusts, such as
 //! `hookgate-verified`, are written by the gateway only; the sender's own are removed.
 
+use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -35,6 +36,8 @@ pub(crate) struct ForwardContext<'c> {
     pub(crate) source: &'c Source,
     /// The host for a request without one, which HTTP/1.0 allows.
     pub(crate) default_host: &'c str,
+    /// The path in place of the sender's. The query stays.
+    pub(crate) upstream_path: Option<&'c str>,
     pub(crate) client: Option<IpAddr>,
     /// The scheme of the URL that the sender requested: `http` or `https`.
     pub(crate) scheme: &'c str,
@@ -67,14 +70,28 @@ impl<'r> Request<'r> {
         &self.head.method
     }
 
+    /// Returns the path and the query. A sender may use the absolute form of the target. It is meant
+    /// for proxies, so the upstream does not get it.
+    fn target(&self) -> Cow<'_, str> {
+        let uri = &self.head.uri;
+        let upstream_path = self
+            .context
+            .as_ref()
+            .and_then(|context| context.upstream_path);
+        match (upstream_path, uri.query()) {
+            (None, _) => uri
+                .path_and_query()
+                .map_or("/", PathAndQuery::as_str)
+                .into(),
+            (Some(path), None) => Cow::Owned(path.to_owned()),
+            (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
+        }
+    }
+
     /// Writes the head for HTTP/1. It asks the backend to close the connection if `reuse`
     /// forbids another exchange.
     pub(super) fn write(&self, to: &mut Vec<u8>, reuse: Reuse) {
-        // A sender may use the absolute form of the target. It is meant for proxies, so the
-        // upstream gets the path only.
-        let path = self.head.uri.path_and_query();
-        let path = path.map_or("/", PathAndQuery::as_str);
-        write_request_line(to, &self.head.method, path);
+        write_request_line(to, &self.head.method, &self.target());
         self.for_each_field(|name, value| write_field(to, name, value));
         if reuse == Reuse::Forbidden {
             write_field(to, CONNECTION.as_str(), b"close");
@@ -100,7 +117,10 @@ impl<'r> Request<'r> {
         let mut uri = uri::Parts::default();
         uri.scheme = Some(scheme);
         uri.authority = authority.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-        let path = self.head.uri.path_and_query().cloned();
+        let path = match self.target() {
+            Cow::Borrowed(_) => self.head.uri.path_and_query().cloned(),
+            Cow::Owned(target) => PathAndQuery::try_from(target).ok(),
+        };
         uri.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = self.head.method.clone();

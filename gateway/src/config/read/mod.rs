@@ -6,6 +6,7 @@ mod limits;
 mod provider_advice;
 mod queue;
 mod replay;
+mod route;
 mod server;
 mod shutdown;
 mod source_policy;

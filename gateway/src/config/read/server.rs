@@ -9,9 +9,10 @@ use hookgate_core::internal::{Report, Section};
 
 use super::shutdown;
 use crate::config::values::{Address, Cidr, Keyword};
-use crate::config::{Network, ShutdownConfig, TlsListener, TransportAddress, TrustedProxies};
+use crate::config::{
+    MAX_SOCKETS, Network, ShutdownConfig, TlsListener, TransportAddress, TrustedProxies,
+};
 use crate::listener::tls::{ServerFiles, ServerTls};
-use crate::run::upgrade::MAX_SOCKETS;
 use crate::telemetry::access_log::AccessLogTarget;
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);

@@ -9,9 +9,10 @@ use hookgate_gate::{QueuePolicy, Source};
 use toml::Value;
 
 use super::limits::Defaults;
+use super::route::{self, RequestMatch};
 use super::source_policy::SourcePolicy;
 use super::{keys, provider_advice, source_queue, source_setup, upstreams, verifier};
-use crate::config::values::{Host, Keyword, Name, RoutePath};
+use crate::config::values::{Keyword, Name};
 use crate::config::{CaptureScope, QueueConfig, RouteConfig, UpstreamConfig};
 
 /// Longest edit distance at which a wrong provider name gets a suggestion.
@@ -36,7 +37,7 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
         );
     }
     let mut names = BTreeSet::new();
-    let mut targets = BTreeSet::new();
+    let mut requests = Vec::new();
     let mut routes = Vec::new();
     for section in root.sections("sources") {
         let name = section.required::<Name>("name").map(|name| name.0);
@@ -45,17 +46,8 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
         {
             section.wrong("name", "used by another source; expected a unique name");
         }
-        let path = section.required::<RoutePath>("path").map(|path| path.0);
-        let host = section.optional::<Host>("host").map(|host| host.0);
-        if let Some(path) = &path
-            && !targets.insert((host.clone(), path.clone()))
-        {
-            section.wrong(
-                "path",
-                "used by another source with the same `host`; expected a unique pair of host and \
-                 path",
-            );
-        }
+        let request = route::read(&section, &mut requests);
+        let upstream_path = route::read_upstream_path(&section);
         let upstream = read_upstream_name(&section, shared.upstreams);
         let expose_reason = read_expose_reason(&section, warnings);
         let capture = read_capture(&section, shared.capture);
@@ -65,7 +57,8 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
         let queue = source_queue::read(&section, shared.queue);
         let source = read_source(&section, name, upstream_config, queue, shared, warnings);
         section.deny_unknown();
-        if let (Some(path), Some(source), Some(upstream)) = (path, source, upstream) {
+        if let (Some(request), Some(source), Some(upstream)) = (request, source, upstream) {
+            let RequestMatch { path, host, query } = request;
             let setup = match capture {
                 CaptureScope::None => None,
                 // The mistakes of the source have been reported.
@@ -74,9 +67,11 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
             routes.push(RouteConfig {
                 path,
                 host,
+                query,
                 setup,
                 source,
                 upstream,
+                upstream_path,
                 expose_reason,
                 capture,
             });

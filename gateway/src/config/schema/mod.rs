@@ -156,7 +156,7 @@ fn special(path: &str) -> Option<Value> {
         "sources.on_conflict" => keywords(&["count", "reject"]),
         "sources.on_duplicate" => json!({ "enum": [200, 409] }),
         "sources.mismatch_status" => json!({ "enum": [401, 503] }),
-        "sources.params" => {
+        "sources.params" | "sources.query" => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
         // The scheme language has its own parser and is too large for this schema.

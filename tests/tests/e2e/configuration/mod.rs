@@ -1,6 +1,7 @@
 //! The configuration file as `check` and `run` read it.
 
 mod errors;
+mod sockets_and_routes;
 mod summary;
 
 use std::process::Command;
