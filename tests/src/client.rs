@@ -206,7 +206,12 @@ pub async fn send_raw(address: SocketAddr, bytes: &[u8], quiet: Duration) -> Vec
 
 /// Returns the response of an admin address at `path`, head and body.
 pub async fn get_admin(address: SocketAddr, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    get_admin_with(address, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n")).await
+}
+
+/// Returns the response of an admin address to a request with this head, which has no end yet.
+pub async fn get_admin_with(address: SocketAddr, head: &str) -> String {
+    let request = format!("{head}Connection: close\r\n\r\n");
     let response = send_raw(address, request.as_bytes(), RESPONSE_TIMEOUT).await;
     String::from_utf8(response).expect("the response is UTF-8")
 }

@@ -16,8 +16,8 @@ mod vectors;
 pub use self::certificates::Certificates;
 pub use self::chaos_proxy::ChaosProxy;
 pub use self::client::{
-    Connection, Protocol, ReceivedResponse, get_admin, send, send_bytes, send_over, send_raw,
-    try_send,
+    Connection, Protocol, ReceivedResponse, get_admin, get_admin_with, send, send_bytes, send_over,
+    send_raw, try_send,
 };
 pub use self::delivery::{SECRETS, TestProvider, now};
 pub use self::gateway::{Gateway, GatewayBuilder, sum_of_series};

@@ -9,6 +9,7 @@ pub(super) enum Endpoint<'p> {
     Health,
     Ready,
     Metrics,
+    Reload,
     /// A file of the page; the page itself is `/`.
     Page(&'p str),
     Session,
@@ -40,6 +41,7 @@ impl<'p> Endpoint<'p> {
                 "/healthz" => Self::Health,
                 "/readyz" => Self::Ready,
                 "/metrics" => Self::Metrics,
+                "/reload" => Self::Reload,
                 path => Self::Page(path),
             });
         };
@@ -102,7 +104,8 @@ impl<'p> Endpoint<'p> {
     /// Returns the methods that the endpoint allows, if `method` is not among them.
     pub(super) fn refused_method(self, method: &Method) -> Option<&'static str> {
         let (is_allowed, allowed) = match self {
-            Self::Resend(_)
+            Self::Reload
+            | Self::Resend(_)
             | Self::Forget
             | Self::RetryEntry(_)
             | Self::RetryEntries
@@ -144,6 +147,7 @@ mod tests {
         let resend = format!("/api/deliveries/{ID}/resend");
         for (path, endpoint) in [
             ("/healthz", Endpoint::Health),
+            ("/reload", Endpoint::Reload),
             ("/", Endpoint::Page("/")),
             ("/api", Endpoint::Page("/api")),
             ("/api/deliveries", Endpoint::Deliveries),
@@ -179,6 +183,7 @@ mod tests {
     #[test]
     fn acts_need_their_method() {
         assert_eq!(Endpoint::Forget.refused_method(&Method::GET), Some("POST"));
+        assert_eq!(Endpoint::Reload.refused_method(&Method::GET), Some("POST"));
         assert_eq!(Endpoint::Forget.refused_method(&Method::POST), None);
         assert_eq!(
             Endpoint::Status.refused_method(&Method::DELETE),

@@ -1,9 +1,9 @@
-//! The admin address: `/healthz`, `/readyz` and `/metrics` for operators and their tools, and the
-//! page and the API of the inspector.
+//! The admin address: `/healthz`, `/readyz`, `/metrics` and `/reload` for operators and their
+//! tools, and the page and the API of the inspector.
 //!
 //! A request passes these steps: [`endpoint`] finds the endpoint of its path, [`access`] checks
 //! its origin and its token, and one handler responds. Without a table `[inspector]`, only the first
-//! three endpoints exist.
+//! four endpoints exist.
 
 mod access;
 mod acts;
@@ -19,6 +19,7 @@ mod page;
 mod problem;
 mod query;
 mod queue;
+mod reload;
 mod response;
 mod server;
 mod session;
@@ -45,6 +46,7 @@ use self::server::Peer;
 use crate::gateway::Gateway;
 use crate::inspector::Inspector;
 use crate::run::readiness::Readiness;
+use crate::run::reload::ReloadHandle;
 use crate::telemetry::metrics::Act;
 
 /// Maximum number of searches at once. Each one can block a thread on the disk.
@@ -59,6 +61,7 @@ pub(crate) struct Admin {
     searches: Arc<Semaphore>,
     explanations: Explanations,
     large_responses: LargeResponses,
+    reloads: ReloadHandle,
     /// When the process started.
     started: UnixTime,
 }
@@ -71,7 +74,7 @@ struct ApiRequest<'a> {
 }
 
 impl Admin {
-    pub(crate) fn new(gateway: Arc<Gateway>) -> Self {
+    pub(crate) fn new(gateway: Arc<Gateway>, reloads: ReloadHandle) -> Self {
         Self {
             readiness: Readiness::new(Arc::clone(&gateway)),
             started: gateway.gate().clock().now(),
@@ -81,6 +84,7 @@ impl Admin {
             searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
             explanations: Explanations::default(),
             large_responses: LargeResponses::default(),
+            reloads,
         }
     }
 
@@ -99,19 +103,32 @@ impl Admin {
         if endpoint.is_for_monitoring() {
             return self.monitor(endpoint).await;
         }
+        if endpoint == Endpoint::Reload {
+            return self
+                .reload(&request)
+                .await
+                .unwrap_or_else(Problem::into_response);
+        }
         let responded = self.inspect(endpoint, &request, body, inspector, peer);
         responded.await.unwrap_or_else(Problem::into_response)
     }
 
     async fn respond_without_inspector(&self, request: &Parts) -> Response<Body> {
         match Endpoint::of(request.uri.path()) {
+            Some(Endpoint::Reload) => match Endpoint::Reload.refused_method(&request.method) {
+                Some(allowed) => Problem::wrong_method(allowed).into_response(),
+                None => self
+                    .reload(request)
+                    .await
+                    .unwrap_or_else(Problem::into_response),
+            },
             _ if Endpoint::Health.refused_method(&request.method).is_some() => {
                 response::text(StatusCode::METHOD_NOT_ALLOWED, "")
             }
             Some(endpoint) if endpoint.is_for_monitoring() => self.monitor(endpoint).await,
             _ => response::text(
                 StatusCode::NOT_FOUND,
-                "not found; expected /healthz, /readyz or /metrics\n",
+                "not found; expected /healthz, /readyz, /metrics or /reload\n",
             ),
         }
     }

@@ -12,6 +12,7 @@ mod human;
 mod identify;
 mod providers;
 mod queue;
+mod reload;
 mod run;
 mod send;
 mod sign;
@@ -41,6 +42,9 @@ const EXIT_CONFIG: u8 = 78;
 /// The consequence of an invalid configuration for the commands that start the gateway.
 const NOT_STARTED: &str = "; nothing was started";
 
+/// The consequence of an invalid configuration for the command `reload`.
+const NOT_RELOADED: &str = "; the gateway still runs the previous configuration";
+
 /// The exit code for wrong options, which clap uses as well.
 const EXIT_USAGE: u8 = 2;
 
@@ -58,6 +62,8 @@ enum Command {
     Run(run::Options),
     /// Check a configuration and describe the gateway that it would start
     Check(check::Options),
+    /// Check a configuration and let the running gateway read it
+    Reload(reload::Options),
     /// Print a JSON Schema of the configuration, for editors
     Schema,
     /// Run good and bad deliveries through a local gateway
@@ -113,6 +119,7 @@ impl Command {
         match self {
             Self::Run(options) => run::run(&options, clock),
             Self::Check(options) => check::run(&options),
+            Self::Reload(options) => reload::run(&options),
             Self::Schema => print_schema(),
             Self::Demo(options) => demo::run(&options, &*clock),
             Self::Providers(options) => providers::run(&options),
@@ -222,6 +229,21 @@ struct ConfigFile {
 impl ConfigFile {
     fn load(&self) -> Result<Config, Error> {
         Ok(self.load_watched()?.0)
+    }
+
+    /// Reads the file of a gateway that runs. `consequence` follows the
+    /// number of mistakes in an invalid file.
+    fn load_running(&self, consequence: &str) -> Result<(PathBuf, Config), Error> {
+        let path = self.config.canonicalize();
+        let path = path.map_err(|error| {
+            let path = self.config.display();
+            Error::new(format!(
+                "cannot read {path}: {error}; expected the file of the gateway"
+            ))
+        })?;
+        let config = load_watched(&self.config).1;
+        let config = config.map_err(|problems| Error::config(&path, &problems, consequence))?;
+        Ok((path, config))
     }
 
     fn load_watched(&self) -> Result<(Config, ConfigSource), Error> {

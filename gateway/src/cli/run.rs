@@ -17,8 +17,10 @@ use crate::inspector::{FlushGuard, Inspector};
 use crate::listener::InheritedSocket;
 use crate::queue::QueueService;
 use crate::run::reload;
+use crate::run::service_manager::ServiceManager;
 use crate::run::services::{ListenAddresses, Services};
 use crate::run::shutdown::UnixSignals;
+use crate::run::socket_activation;
 use crate::run::store::Store;
 use crate::run::upgrade::{self, Predecessor};
 use crate::telemetry::access_log::{
@@ -43,6 +45,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, Error> {
+    let activated = socket_activation::sockets()?;
     let (config, source) = options.config.load_watched()?;
     // The two guards write the remaining log lines when this function returns.
     let (stderr, _log_guard) =
@@ -71,10 +74,12 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         .map(|inspector| FlushGuard::start(Arc::clone(inspector), Arc::clone(&clock)))
         .transpose()?;
     let shutdown = config.shutdown.clone();
-    let (inherited, predecessor) = take_over(options, &shutdown)?;
+    let addresses = ListenAddresses::from_config(&config);
+    addresses.check_activated(&activated)?;
+    let (mut inherited, predecessor) = take_over(options, &shutdown)?;
+    inherited.extend(activated);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let unix_signals = UnixSignals::listen(&runtime)?;
-    let addresses = ListenAddresses::from_config(&config);
     let parts = GatewayParts {
         store,
         queue: queue.as_ref().map(|queue| Arc::clone(queue.queue())),
@@ -92,8 +97,16 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         let confirmed = queue.confirm_stored(&gateway);
         confirmed.map_err(|error| Error::new(format!("queue: {}", ErrorChain(&error))))?;
     }
-    let services = Services::bind(addresses, &gateway, inherited)?;
-    reload::start(runtime, Arc::clone(&gateway), source)?;
+    let manager = ServiceManager::from_environment();
+    let (reloads, requests) = reload::channel();
+    let services = Services::bind(addresses, &gateway, inherited, reloads)?;
+    reload::start(
+        runtime,
+        Arc::clone(&gateway),
+        source,
+        requests,
+        manager.clone(),
+    )?;
     // This must be the last step that can fail: after it, the old process accepts no connections.
     if let Some(predecessor) = predecessor {
         predecessor.confirm_takeover()?;
@@ -102,8 +115,9 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     if let Some(queue) = &queue {
         queue.start(&gateway);
     }
+    manager.ready(reload::describe(&gateway));
     // The queue keeps its runtime, which must end outside of the runtimes of listeners.
-    services.serve(unix_signals, &gateway, queue.clone(), shutdown);
+    services.serve(unix_signals, &gateway, queue.clone(), shutdown, manager);
     gateway.traces().shut_down();
     Ok(ExitCode::SUCCESS)
 }

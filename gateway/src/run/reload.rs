@@ -1,4 +1,5 @@
-//! Reloads the configuration on SIGHUP, and when one of its files has changed.
+//! Reloads the configuration on SIGHUP, on request of `hookgate reload`, and when one of its files
+//! has changed.
 //!
 //! An invalid configuration changes nothing. The log contains every mistake in it. SIGHUP also opens
 //! the file of the access log anew, whatever the configuration is.
@@ -9,13 +10,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use hookgate_core::{Problem, Problems};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::config::{WatchedFiles, load_watched};
 use crate::gateway::Gateway;
 use crate::queue::warn_of_late_orphans;
+use crate::run::service_manager::ServiceManager;
 use crate::telemetry::metrics::ReloadResult;
 
 /// How often the files are checked for changes.
@@ -37,6 +41,32 @@ pub(crate) enum ConfigSource {
     },
 }
 
+/// The warnings of the new configuration, or the mistakes for which it was refused.
+pub(crate) type ReloadReport = Result<Vec<Problem>, Vec<Problem>>;
+
+/// Asks for reloads.
+#[derive(Clone, Debug)]
+pub(crate) struct ReloadHandle(mpsc::Sender<oneshot::Sender<ReloadReport>>);
+
+/// The requests of all [`ReloadHandle`]s.
+#[derive(Debug)]
+pub(crate) struct ReloadRequests(mpsc::Receiver<oneshot::Sender<ReloadReport>>);
+
+/// Creates a handle, and the end that serves it.
+pub(crate) fn channel() -> (ReloadHandle, ReloadRequests) {
+    let (requests, receiver) = mpsc::channel(1);
+    (ReloadHandle(requests), ReloadRequests(receiver))
+}
+
+impl ReloadHandle {
+    /// Reloads the configuration, and returns the result. `None` if the process ends.
+    pub(crate) async fn reload(&self) -> Option<ReloadReport> {
+        let (sender, report) = oneshot::channel();
+        self.0.send(sender).await.ok()?;
+        report.await.ok()
+    }
+}
+
 /// Starts a thread that reloads the configuration of `gateway`.
 ///
 /// The thread has its own `runtime`, because reading secrets and resolving names can block.
@@ -48,30 +78,49 @@ pub(crate) fn start(
     runtime: Runtime,
     gateway: Arc<Gateway>,
     source: ConfigSource,
+    requests: ReloadRequests,
+    manager: ServiceManager,
 ) -> io::Result<()> {
     // From now on, SIGHUP no longer kills the process.
     let hangup = {
         let _entered = runtime.enter();
         signal(SignalKind::hangup())?
     };
-    let reload = move || run(&runtime, hangup, &gateway, source);
+    let reload = move || {
+        let triggers = Triggers { hangup, requests };
+        run(&runtime, triggers, &gateway, source, &manager);
+    };
     thread::Builder::new()
         .name("hookgate-reload".to_owned())
         .spawn(reload)?;
     Ok(())
 }
 
-fn run(runtime: &Runtime, hangup: Signal, gateway: &Arc<Gateway>, source: ConfigSource) {
+/// The requests of operators to reload.
+struct Triggers {
+    hangup: Signal,
+    requests: ReloadRequests,
+}
+
+fn run(
+    runtime: &Runtime,
+    triggers: Triggers,
+    gateway: &Arc<Gateway>,
+    source: ConfigSource,
+    manager: &ServiceManager,
+) {
     runtime.block_on(async {
         match source {
-            ConfigSource::StandardInput => refuse_reloads(hangup, gateway).await,
-            ConfigSource::File { path, watched } => watch(hangup, gateway, &path, watched).await,
+            ConfigSource::StandardInput => refuse_reloads(triggers, gateway).await,
+            ConfigSource::File { path, watched } => {
+                watch(triggers, gateway, &path, watched, manager).await;
+            }
         }
     });
 }
 
-async fn refuse_reloads(mut hangup: Signal, gateway: &Gateway) {
-    while hangup.recv().await.is_some() {
+async fn refuse_reloads(mut triggers: Triggers, gateway: &Gateway) {
+    while triggers.hangup.recv().await.is_some() {
         // A tool that has renamed the log sends the same signal, and is not interested in the
         // configuration.
         if gateway.access_log().reopen() {
@@ -84,13 +133,27 @@ async fn refuse_reloads(mut hangup: Signal, gateway: &Gateway) {
     }
 }
 
-async fn watch(mut hangup: Signal, gateway: &Arc<Gateway>, path: &Path, mut watched: WatchedFiles) {
+async fn watch(
+    mut triggers: Triggers,
+    gateway: &Arc<Gateway>,
+    path: &Path,
+    mut watched: WatchedFiles,
+    manager: &ServiceManager,
+) {
     let mut polls = polls();
     let mut changed: Option<WatchedFiles> = None;
     let mut polls_since_failure: Option<u32> = None;
     loop {
+        let mut requested = None;
         let must_reload = tokio::select! {
-            signal = hangup.recv() => match signal {
+            request = triggers.requests.0.recv() => match request {
+                Some(request) => {
+                    requested = Some(request);
+                    true
+                }
+                None => return,
+            },
+            signal = triggers.hangup.recv() => match signal {
                 Some(()) => {
                     gateway.access_log().reopen();
                     true
@@ -110,13 +173,42 @@ async fn watch(mut hangup: Signal, gateway: &Arc<Gateway>, path: &Path, mut watc
         };
         if must_reload {
             changed = None;
-            let (files, result) = reload(gateway, path).await;
+            manager.reloading();
+            let (files, report) = reload(gateway, path).await;
+            manager.ready(status(gateway, &report));
+            let result = match &report {
+                Ok(_) => ReloadResult::Success,
+                Err(_) => ReloadResult::Failure,
+            };
             gateway.metrics().count_reload(result);
             watched = files;
             polls_since_failure = match result {
                 ReloadResult::Success => None,
                 ReloadResult::Failure => Some(0),
             };
+            if let Some(request) = requested {
+                // A client that has left needs no report.
+                let _: Result<(), _> = request.send(report);
+            }
+        }
+    }
+}
+
+/// Describes the running configuration for the service manager.
+pub(crate) fn describe(gateway: &Gateway) -> String {
+    let sources = gateway.running().routes.iter().count();
+    let noun = if sources == 1 { "source" } else { "sources" };
+    format!("Serving {sources} {noun}")
+}
+
+fn status(gateway: &Gateway, report: &ReloadReport) -> String {
+    let running = describe(gateway);
+    match report {
+        Ok(_) => running,
+        Err(mistakes) => {
+            let count = mistakes.len();
+            let noun = if count == 1 { "mistake" } else { "mistakes" };
+            format!("{running}; the last reload failed: {count} {noun} in the configuration")
         }
     }
 }
@@ -128,7 +220,7 @@ fn polls() -> Interval {
 }
 
 /// Reloads the configuration once. Returns the files to watch from now on, and the result.
-async fn reload(gateway: &Arc<Gateway>, path: &Path) -> (WatchedFiles, ReloadResult) {
+async fn reload(gateway: &Arc<Gateway>, path: &Path) -> (WatchedFiles, ReloadReport) {
     let (watched, config) = load_watched(path);
     let longest_delivery = gateway.longest_delivery();
     let reloaded = match config {
@@ -146,7 +238,7 @@ async fn reload(gateway: &Arc<Gateway>, path: &Path) -> (WatchedFiles, ReloadRes
             tracing::info!(file = %path.display(), "configuration reloaded");
             let gateway = Arc::clone(gateway);
             tokio::spawn(warn_of_late_orphans(gateway, longest_delivery));
-            (watched, ReloadResult::Success)
+            (watched, Ok(warnings))
         }
         Err(problems) => {
             for problem in problems.iter() {
@@ -156,7 +248,7 @@ async fn reload(gateway: &Arc<Gateway>, path: &Path) -> (WatchedFiles, ReloadRes
                 file = %path.display(),
                 "reload failed; still running the previous configuration"
             );
-            (watched, ReloadResult::Failure)
+            (watched, Err(Problems::into_iter(problems).collect()))
         }
     }
 }

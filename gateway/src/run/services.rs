@@ -16,6 +16,8 @@ use crate::listener::{
     SocketOpener, UnixService, bind,
 };
 use crate::queue::QueueService;
+use crate::run::reload::ReloadHandle;
+use crate::run::service_manager::ServiceManager;
 use crate::run::shutdown::{Shutdown, ShutdownSignals, UnixSignals};
 
 /// The addresses to listen on, and how to accept connections there.
@@ -36,6 +38,28 @@ impl ListenAddresses {
             proxy_protocol: ProxyProtocolPeers::new(&config.proxy_protocol),
             admin: config.admin,
         }
+    }
+
+    /// Checks that a listener has the address of each socket that the service manager opened.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for another address. No connection to that socket would ever be accepted.
+    pub(crate) fn check_activated(&self, sockets: &[InheritedSocket]) -> io::Result<()> {
+        let tls = self.tls.iter().map(|tls| tls.listen);
+        let tcp = tls.chain([self.admin]).map(TransportAddress::Tcp);
+        let known: Vec<_> = tcp.chain(self.plaintext.iter().cloned()).collect();
+        for InheritedSocket { address, .. } in sockets {
+            if !known.contains(address) {
+                let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+                return Err(io::Error::other(format!(
+                    "the service manager opened a socket for {address}, and no listener of \
+                     [server] has this address; expected one of {}",
+                    known.join(", ")
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -58,6 +82,7 @@ impl Services {
         addresses: ListenAddresses,
         gateway: &Arc<Gateway>,
         inherited: Vec<InheritedSocket>,
+        reloads: ReloadHandle,
     ) -> io::Result<Self> {
         let mut opener = SocketOpener::new(inherited);
         let listener = |kind| Listener {
@@ -100,7 +125,7 @@ impl Services {
         let admin = bind(
             "admin",
             [addresses.admin],
-            Admin::new(Arc::clone(gateway)),
+            Admin::new(Arc::clone(gateway), reloads),
             L4BufferSettings::unbuffered(),
             &mut opener,
         )?;
@@ -129,6 +154,7 @@ impl Services {
         gateway: &Arc<Gateway>,
         queue: Option<Arc<QueueService>>,
         shutdown: ShutdownConfig,
+        manager: ServiceManager,
     ) {
         let signals = self.shutdown_signals;
         let mut server = Server::new_with_opt_and_conf(
@@ -156,6 +182,7 @@ impl Services {
                 shutdown,
                 signals,
                 self.sockets,
+                manager,
             )),
         });
     }

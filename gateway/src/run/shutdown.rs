@@ -21,6 +21,7 @@ use crate::config::ShutdownConfig;
 use crate::gateway::Gateway;
 use crate::listener::ListeningSockets;
 use crate::queue::QueueService;
+use crate::run::service_manager::ServiceManager;
 use crate::run::upgrade;
 use crate::run::wait::CONDITION_CHECK_INTERVAL;
 
@@ -84,6 +85,7 @@ pub(crate) struct Shutdown {
     config: ShutdownConfig,
     listeners: ShutdownSignals,
     sockets: ListeningSockets,
+    manager: ServiceManager,
 }
 
 impl Shutdown {
@@ -94,6 +96,7 @@ impl Shutdown {
         config: ShutdownConfig,
         listeners: ShutdownSignals,
         sockets: ListeningSockets,
+        manager: ServiceManager,
     ) -> Self {
         Self {
             unix_signals: Mutex::new(unix_signals),
@@ -102,6 +105,7 @@ impl Shutdown {
             config,
             listeners,
             sockets,
+            manager,
         }
     }
 
@@ -151,6 +155,7 @@ impl Shutdown {
     /// SIGINT ends the drain early.
     async fn drain(&self, delay: Duration, interrupt: &mut Signal) -> ShutdownSignal {
         self.gateway.start_draining();
+        self.manager.stopping();
         let longest = self.gateway.longest_delivery();
         let timeout_text = humantime::format_duration(longest);
         tracing::info!(delay = ?delay, timeout = %timeout_text, "draining");

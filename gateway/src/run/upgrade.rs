@@ -7,9 +7,11 @@
 //! Until the acknowledgement both processes hold the sockets and only the old one accepts, so a
 //! new process that fails changes nothing.
 
+use std::fs::Permissions;
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,13 +25,9 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::config::{ShutdownConfig, TransportAddress};
+use crate::config::{MAX_SOCKETS, ShutdownConfig, TransportAddress};
 use crate::listener::{InheritedSocket, ListeningSockets};
 use crate::run::wait::wait_until;
-
-/// Maximum number of sockets. Linux passes at most this many descriptors in one message
-/// (`SCM_MAX_FD`).
-pub(crate) const MAX_SOCKETS: usize = 253;
 
 /// How long each process waits for a message of the other.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -217,6 +215,8 @@ impl<'p> WaitingSocket<'p> {
             let path = path.display();
             io::Error::new(error.kind(), format!("cannot listen on {path}: {error}"))
         })?;
+        // A process that connects can send any sockets.
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
         Ok(Self { listener, path })
     }
 
