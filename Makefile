@@ -48,9 +48,9 @@ page-images: build-tools browser page-tools ## Take the pictures of docs/inspect
 	node tests/page/images.mjs docs/images
 
 # `make test` runs the same tests with fewer events. HOOKGATE_QUEUE_SEED repeats a run.
-queue-proof: build-tools ## Lose no event of 100 000 in 50 crashes, and of 20 000 with lost responses
+queue-proof: build-tools redis nats ## Lose no event of 100 000 in 50 crashes, with lost responses, and with NATS servers
 	HOOKGATE_QUEUE_PROOF=full $(CARGO) test --locked --workspace --all-features --test e2e -- \
-	  outages::outage outages::lost_outcomes --nocapture
+	  outages::outage outages::lost_outcomes outages::cluster --nocapture
 
 strangers: build-tools provider-sdks ## Compare hookgate with the providers' own libraries
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features \

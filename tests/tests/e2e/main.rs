@@ -27,6 +27,9 @@ mod inspector;
 mod lifecycle;
 mod limits;
 mod nats_deployments;
+#[path = "../../../crates/queue/tests/nats/server.rs"]
+#[expect(dead_code, reason = "the suites of the NATS queue use the rest")]
+mod nats_server;
 mod observability;
 mod observe_mode;
 mod outages;

@@ -295,7 +295,7 @@ async fn a_stream_that_is_deleted_is_reported_and_not_created_while_the_gateway_
 
 #[tokio::test]
 async fn three_servers_lose_nothing_when_one_is_killed() {
-    let mut servers = Server::cluster();
+    let mut servers = Server::cluster("");
     let url = server::url(&servers);
     let start = Instant::now();
     let queue = loop {

@@ -1,7 +1,8 @@
 //! A nats-server process for one test. It listens on a free port and ends with the test.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,8 @@ impl Server {
         server
     }
 
-    /// Starts three servers of one cluster.
-    pub(crate) fn cluster() -> [Self; 3] {
+    /// Starts three servers of one cluster, with these lines in their configurations.
+    pub(crate) fn cluster(lines: &str) -> [Self; 3] {
         let ports = [(); 3].map(|()| (free_port(), free_port()));
         let routes: Vec<_> = ports
             .iter()
@@ -42,7 +43,7 @@ impl Server {
             let config = format!(
                 "server_name: server{port}\n\
                  jetstream {{ store_dir: DIR }}\n\
-                 cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}\n",
+                 cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}\n{lines}",
                 routes.join(", ")
             );
             Self::spawned(port, &config)
@@ -70,6 +71,11 @@ impl Server {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Returns the folder with the streams.
+    pub(crate) fn files(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Kills the server, so that it cannot save anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -85,6 +91,20 @@ impl Server {
     /// Sends the server a signal, such as STOP. A server that is to stop has stopped afterwards.
     pub(crate) fn signal(&self, name: &str) {
         process::signal(&self.child, name);
+    }
+
+    /// Calls the API of JetStream, such as `STREAM.DELETE.hookgate`. Returns the answer.
+    pub(crate) fn api(&self, call: &str) -> String {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let limit = Some(Duration::from_secs(20));
+        stream.set_read_timeout(limit).unwrap();
+        let request = format!(
+            "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB $JS.API.{call} answer 0\r\n\r\n"
+        );
+        (&stream).write_all(request.as_bytes()).unwrap();
+        let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+        lines.find(|line| line.starts_with("MSG answer ")).unwrap();
+        lines.next().unwrap()
     }
 
     fn wait_for_answer(&self) {

@@ -5,10 +5,10 @@
 use hookgate_tests::{ChaosProxy, TestProvider, Upstream};
 
 use super::drain::wait_until_drained;
-use super::history::Limits;
+use super::history::{CheckedOrder, Limits};
 use super::scale::{Scale, seeded};
-use super::senders::Senders;
-use super::sources;
+use super::senders::{Senders, Unavailability};
+use super::sources::{self, Stores};
 
 /// The share of lost responses.
 const LOSS: f64 = 0.3;
@@ -20,9 +20,10 @@ async fn lost_outcomes_lose_no_event() {
     let upstream = Upstream::start().await;
     let proxy = ChaosProxy::start(upstream.address(), LOSS, rng.u64(..)).await;
     let stores = tempfile::tempdir().expect("the temporary folder is created");
-    let gateway = sources::gateway(proxy.address(), stores.path()).start_without_default_sources();
-    let senders = Senders::new();
-    senders.set_gateway(Some(gateway.address()));
+    let gateway = sources::gateway(proxy.address(), Stores::Disk(stores.path()));
+    let gateway = gateway.start_without_default_sources();
+    let senders = Senders::new(Unavailability::Fails);
+    senders.set_gateways([gateway.address()]);
     senders
         .send_until(&TestProvider::all(), events, 0, &mut rng)
         .await;
@@ -32,6 +33,7 @@ async fn lost_outcomes_lose_no_event() {
         // Each lost response repeats its delivery once.
         duplicates: proxy.lost(),
         ordered: &sources::ORDERED,
+        order: CheckedOrder::All,
     };
     let summary = senders.with_history(|history| history.check(limits));
     let summary = summary.unwrap_or_else(|faults| panic!("seed {seed}: {faults:#?}"));

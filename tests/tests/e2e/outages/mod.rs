@@ -1,5 +1,6 @@
 //! Outages of the upstream and of the gateway, with a queue: no accepted event is lost.
 
+mod cluster;
 mod drain;
 mod history;
 mod lost_outcomes;

@@ -5,9 +5,9 @@ use hookgate_tests::{Behaviour, TestProvider, Upstream};
 use http::StatusCode;
 
 use super::drain::wait_until_drained;
-use super::history::Limits;
-use super::senders::Senders;
-use super::sources;
+use super::history::{CheckedOrder, Limits};
+use super::senders::{Senders, Unavailability};
+use super::sources::{self, Stores};
 
 const EVENTS: usize = 30;
 /// Number of failed attempts of the first delivery.
@@ -20,10 +20,10 @@ async fn no_delivery_overtakes_the_first_one(source: &str) {
         upstream.queue_behaviour(Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE));
     }
     let stores = tempfile::tempdir().expect("the temporary folder is created");
-    let gateway = sources::gateway(upstream.address(), stores.path());
+    let gateway = sources::gateway(upstream.address(), Stores::Disk(stores.path()));
     let gateway = gateway.start_without_default_sources();
-    let senders = Senders::new();
-    senders.set_gateway(Some(gateway.address()));
+    let senders = Senders::new(Unavailability::Fails);
+    senders.set_gateways([gateway.address()]);
     let provider = TestProvider::named(source);
     senders
         .send_until(&[provider], EVENTS, 0, &mut Rng::with_seed(7))
@@ -33,6 +33,7 @@ async fn no_delivery_overtakes_the_first_one(source: &str) {
     let limits = Limits {
         duplicates: FAILURES,
         ordered: &sources::ORDERED,
+        order: CheckedOrder::All,
     };
     let summary = senders.with_history(|history| history.check(limits));
     let summary = summary.unwrap_or_else(|faults| panic!("{faults:#?}"));

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::drain::{take_arrivals, wait_until_drained};
-use super::history::Limits;
+use super::history::{CheckedOrder, Limits};
 use super::scale::{Scale, seeded};
-use super::senders::{CANARY, GENUINE, Senders};
-use super::sources;
+use super::senders::{CANARY, GENUINE, Senders, Unavailability};
+use super::sources::{self, Stores};
 
 /// How long the upstream takes for a response. A crash during this time repeats the delivery.
 const RESPONSE_TIME: Duration = Duration::from_millis(2);
@@ -49,9 +49,10 @@ impl Crashing {
 
     fn start_gateway(&mut self) {
         let gateway = tokio::task::block_in_place(|| {
-            sources::gateway(self.upstream, self.stores.path()).start_without_default_sources()
+            let stores = Stores::Disk(self.stores.path());
+            sources::gateway(self.upstream, stores).start_without_default_sources()
         });
-        self.senders.set_gateway(Some(gateway.address()));
+        self.senders.set_gateways([gateway.address()]);
         self.gateway = Some(gateway);
     }
 
@@ -61,7 +62,7 @@ impl Crashing {
 
     /// Kills the gateway as `kill -9` does, and starts it again.
     fn crash(&mut self) {
-        self.senders.set_gateway(None);
+        self.senders.set_gateways([]);
         self.gateway = None;
         self.crashes += 1;
         self.start_gateway();
@@ -81,7 +82,7 @@ async fn an_outage_with_crashes_loses_no_event() {
     let scale = Scale::of_outage();
     let (mut rng, seed) = seeded();
     let down = DeadUpstream::new();
-    let (senders, providers) = (Senders::new(), TestProvider::all());
+    let (senders, providers) = (Senders::new(Unavailability::Fails), TestProvider::all());
     let mut gateway = Crashing::start(down.address(), &senders);
     // Most events arrive at the gateway while the upstream is down, and some while it catches up.
     let outage = scale.events * 9 / 10;
@@ -116,6 +117,7 @@ async fn an_outage_with_crashes_loses_no_event() {
         // delivery is the first of its ordered source. No delivery arrives during the outage.
         duplicates: (scale.crashes - during_outage) * (sources::WORKERS + sources::ORDERED.len()),
         ordered: &sources::ORDERED,
+        order: CheckedOrder::All,
     };
     let summary = senders.with_history(|history| history.check(limits));
     let summary = summary.unwrap_or_else(|faults| panic!("seed {seed}: {faults:#?}"));
@@ -132,13 +134,17 @@ async fn an_outage_with_crashes_loses_no_event() {
 }
 
 /// Returns `count` random numbers in `range`, the smallest first.
-fn random_moments(rng: &mut Rng, count: usize, range: std::ops::Range<usize>) -> Vec<usize> {
+pub(super) fn random_moments(
+    rng: &mut Rng,
+    count: usize,
+    range: std::ops::Range<usize>,
+) -> Vec<usize> {
     let mut moments: Vec<_> = (0..count).map(|_| rng.usize(range.clone())).collect();
     moments.sort_unstable();
     moments
 }
 
-async fn wait_until(timeout: Duration, condition: impl Fn() -> bool) {
+pub(super) async fn wait_until(timeout: Duration, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(
@@ -150,7 +156,7 @@ async fn wait_until(timeout: Duration, condition: impl Fn() -> bool) {
 }
 
 /// Returns whether a file in `folder` contains `text`.
-fn contains(folder: &Path, text: &str) -> bool {
+pub(super) fn contains(folder: &Path, text: &str) -> bool {
     let search = Command::new("grep")
         .args(["--recursive", "--quiet", "--text", "--fixed-strings", text])
         .arg(folder)

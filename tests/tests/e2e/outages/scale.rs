@@ -27,6 +27,20 @@ impl Scale {
         }
     }
 
+    /// Returns the size of the test with several gateways.
+    pub(super) fn of_cluster() -> Self {
+        match is_full() {
+            true => Self {
+                events: 20_000,
+                crashes: 20,
+            },
+            false => Self {
+                events: 600,
+                crashes: 4,
+            },
+        }
+    }
+
     /// Returns the number of events of the test of lost outcomes.
     pub(super) fn of_lost_outcomes() -> usize {
         if is_full() { 20_000 } else { 300 }

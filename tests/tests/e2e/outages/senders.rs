@@ -1,8 +1,9 @@
-//! Senders that never repeat a delivery, in front of a gateway that crashes.
+//! Senders that never repeat a delivery, in front of gateways that crash.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -11,6 +12,7 @@ use http::{Request, StatusCode};
 use http_body_util::combinators::BoxBody;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::history::{Answer, History, Sent, digest};
 use super::sources::ORDERED;
@@ -23,6 +25,8 @@ pub(super) const CANARY: &str = "canary-9d27ab";
 const SENDERS: usize = 4;
 /// More than the number of deliveries that one sender sends in one phase.
 const POSITIONS: usize = 1 << 32;
+/// How long a sender waits after a response of 503.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Maximum number of random bytes in a body.
 const MAX_RANDOM: usize = 3000;
 
@@ -33,11 +37,19 @@ pub(super) struct Senders {
 }
 
 struct Shared {
-    /// The address of the gateway. `None` while it is down.
-    gateway: watch::Sender<Option<SocketAddr>>,
+    /// The addresses of the gateways that run.
+    gateways: watch::Sender<Vec<SocketAddr>>,
+    unavailability: Unavailability,
     accepted: AtomicUsize,
     forged: AtomicUsize,
     history: Mutex<History>,
+}
+
+/// Whether a gateway may respond 503.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unavailability {
+    Fails,
+    Allowed,
 }
 
 /// One sender. It sends its next delivery after the answer to the last one.
@@ -52,9 +64,10 @@ struct Sender {
 
 impl Senders {
     /// Creates senders that wait for a gateway.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(unavailability: Unavailability) -> Self {
         let shared = Shared {
-            gateway: watch::Sender::new(None),
+            gateways: watch::Sender::new(Vec::new()),
+            unavailability,
             accepted: AtomicUsize::new(0),
             forged: AtomicUsize::new(0),
             history: Mutex::default(),
@@ -64,9 +77,10 @@ impl Senders {
         }
     }
 
-    /// Sets the address of the gateway. `None` lets all senders wait.
-    pub(super) fn set_gateway(&self, address: Option<SocketAddr>) {
-        self.shared.gateway.send_replace(address);
+    /// Sets the addresses of the gateways. Without one, all senders wait.
+    pub(super) fn set_gateways(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let addresses = addresses.into_iter().collect();
+        self.shared.gateways.send_replace(addresses);
     }
 
     /// Returns the number of accepted deliveries.
@@ -134,10 +148,16 @@ impl Sender {
         let request = self.provider.request(headers, body);
         let status = self.send(request).await;
         let answer = match status {
-            Some(status) => {
-                assert!(status.is_success(), "{id} was answered with {status}");
+            Some(status) if status.is_success() => {
                 self.shared.accepted.fetch_add(1, Ordering::SeqCst);
                 Answer::Accepted
+            }
+            Some(status) => {
+                let is_allowed = self.shared.unavailability == Unavailability::Allowed
+                    && status == StatusCode::SERVICE_UNAVAILABLE;
+                assert!(is_allowed, "{id} was answered with {status}");
+                sleep(PAUSE).await;
+                Answer::Unavailable
             }
             None => Answer::Missing,
         };
@@ -181,14 +201,17 @@ impl Sender {
 
     /// Returns a connection to the gateway. Waits until the gateway listens.
     async fn connect(&mut self) -> &mut Connection {
-        let mut gateway = self.shared.gateway.subscribe();
+        let mut gateways = self.shared.gateways.subscribe();
         loop {
             if self.connection.as_mut().is_some_and(Connection::is_open) {
                 break;
             }
-            let address = gateway.wait_for(Option::is_some).await;
-            let address = address.ok().and_then(|address| *address);
-            let address = address.expect("the gateway has an address");
+            let addresses = gateways.wait_for(|addresses| !addresses.is_empty()).await;
+            let address = self
+                .rng
+                .choice(&*addresses.expect("the senders exist"))
+                .copied();
+            let address = address.expect("a gateway runs");
             // The gateway may have crashed meanwhile.
             self.connection = Connection::open(address).await.ok();
             if self.connection.is_none() {

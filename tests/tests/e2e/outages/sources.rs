@@ -1,5 +1,6 @@
 //! A gateway with a queue and a source of each provider.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use hookgate_tests::{Gateway, GatewayBuilder, SECRETS, TestProvider};
@@ -7,46 +8,81 @@ use hookgate_tests::{Gateway, GatewayBuilder, SECRETS, TestProvider};
 /// The sources whose deliveries have an order. The first source stores every delivery. The second
 /// source stores a delivery if the upstream does not accept it.
 pub(super) const ORDERED: [&str; 2] = ["standard-webhooks", "videogen"];
-/// Maximum number of deliveries that the workers send to the upstream at once. It is half of the
-/// connections.
+/// The same for a queue in NATS, which keeps the order of a source only if it stores every
+/// delivery.
+pub(super) const ORDERED_IN_NATS: [&str; 1] = ["standard-webhooks"];
+/// Maximum number of deliveries that the workers of a gateway send to the upstream at once. It is
+/// half of the connections.
 pub(super) const WORKERS: usize = 16;
 
-/// Prepares a gateway whose replay store and queue are in the folder `stores`.
-pub(super) fn gateway(upstream: std::net::SocketAddr, stores: &Path) -> GatewayBuilder {
-    let path = |name: &str| format!("{:?}", stores.join(name).display().to_string());
-    let mut builder = Gateway::builder(upstream)
+/// Where a gateway keeps its events and deliveries.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stores<'s> {
+    /// The stores are files in this folder.
+    Disk(&'s Path),
+    /// The stores are servers with these URLs, which several gateways share.
+    Shared { redis: &'s str, nats: &'s str },
+}
+
+/// Prepares a gateway with these stores.
+pub(super) fn gateway(upstream: SocketAddr, stores: Stores<'_>) -> GatewayBuilder {
+    let builder = Gateway::builder(upstream)
         // The log of many deliveries would fill the memory of the test.
         .server("access_log = \"off\"")
         .env("HOOKGATE_LOG", "info")
-        .replay(&format!("store = \"disk\"\npath = {}", path("replay")))
         .upstream(&format!(
             "timeout = \"1s\"\nmax_connections = {}",
             2 * WORKERS
         ))
-        .table(&format!(
-            "[queue]\nstore = \"disk\"\npath = {}",
-            path("queue")
-        ))
         .table("[limits]\nrefused_per_minute = { address = 4000000000, source = 4000000000 }");
-    for (index, (name, secret)) in SECRETS.iter().enumerate() {
-        let queue = match *name {
-            "beel" | "standard-webhooks" => "always",
-            _ => "on_failure",
-        };
-        let order = if ORDERED.contains(name) {
-            "source"
-        } else {
-            "any"
-        };
-        builder = builder
-            .env(&format!("SECRET_{index}"), secret)
-            .table(&format!(
-                "[[sources]]\nname = \"{name}\"\npath = \"{}\"\nprovider = \"{name}\"\n\
-                 secrets = [\"env:SECRET_{index}\"]\nupstream = \"app\"\nqueue = \"{queue}\"\n\
-                 order = \"{order}\"\n\
-                 retry = {{ first = \"100ms\", factor = 2, max = \"1s\", give_up = \"72h\" }}",
-                TestProvider::named(name).path()
-            ));
+    let builder = with_stores(builder, stores);
+    SECRETS
+        .iter()
+        .enumerate()
+        .fold(builder, |builder, (index, (name, secret))| {
+            builder
+                .env(&format!("SECRET_{index}"), secret)
+                .table(&source(name, index, stores))
+        })
+}
+
+fn with_stores(builder: GatewayBuilder, stores: Stores<'_>) -> GatewayBuilder {
+    match stores {
+        Stores::Disk(folder) => {
+            let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+            builder
+                .replay(&format!("store = \"disk\"\npath = {}", path("replay")))
+                .table(&format!(
+                    "[queue]\nstore = \"disk\"\npath = {}",
+                    path("queue")
+                ))
+        }
+        Stores::Shared { redis, nats } => builder
+            .env("REDIS_URL", redis)
+            .env("NATS_URL", nats)
+            .replay("store = \"redis\"\nurl = \"env:REDIS_URL\"")
+            .table("[queue]\nstore = \"nats\"\nurl = \"env:NATS_URL\"\nreplicas = 3"),
     }
-    builder
+}
+
+fn source(name: &str, index: usize, stores: Stores<'_>) -> String {
+    let queue = match name {
+        "beel" | "standard-webhooks" => "always",
+        _ => "on_failure",
+    };
+    let ordered = match stores {
+        Stores::Disk(_) => &ORDERED[..],
+        Stores::Shared { .. } => &ORDERED_IN_NATS,
+    };
+    let order = match ordered.contains(&name) {
+        true => "source",
+        false => "any",
+    };
+    format!(
+        "[[sources]]\nname = \"{name}\"\npath = \"{}\"\nprovider = \"{name}\"\n\
+         secrets = [\"env:SECRET_{index}\"]\nupstream = \"app\"\nqueue = \"{queue}\"\n\
+         order = \"{order}\"\n\
+         retry = {{ first = \"100ms\", factor = 2, max = \"1s\", give_up = \"72h\" }}",
+        TestProvider::named(name).path()
+    )
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod check;
+mod nats;
 mod operate;
 mod reload;
 mod workers;
