@@ -23,6 +23,7 @@ use crate::receive::CheckedRequest;
 use crate::refusal::Refusal;
 use crate::source::{Mode, OnConflict, OnDuplicate, Source};
 use crate::success::SuccessResponse;
+use crate::waiting_bodies::Reservation;
 
 /// The longest time that a sender waits for a response. This limit also applies to
 /// [`Source::duplicate_wait`].
@@ -126,17 +127,10 @@ impl<S: ReplayStore> Gate<S> {
                     return Err(Reason::Conflict.into());
                 }
                 Claims::Done | Claims::Conflict => {
-                    if source.on_duplicate() == OnDuplicate::Conflict {
-                        return Err(Reason::Duplicate.into());
-                    }
-                    // The response to the first delivery can still be arriving.
-                    let _waiting = match reservation {
-                        None if source.answer_matters() => {
-                            Some(self.state().waiting.reserve(verified.body().len())?)
-                        }
-                        reserved => reserved,
-                    };
-                    let response = self.response_to_duplicate(source, &keys).await?;
+                    let body_len = verified.body().len();
+                    let responding =
+                        self.response_to_duplicate(source, &keys, body_len, reservation);
+                    let response = responding.await?;
                     let duplicate = Duplicate::new(verified, keys, response);
                     return Ok(Admission::Duplicate(duplicate));
                 }
@@ -165,17 +159,29 @@ impl<S: ReplayStore> Gate<S> {
         }
     }
 
-    /// Returns the response to a duplicate of the event that has `keys`.
+    /// Returns the response to a duplicate of the event that has `keys`. `reservation` is that of
+    /// its body, if the delivery has waited.
     ///
     /// # Errors
     ///
-    /// Returns [`Reason::InFlight`] if the first response does not end in time. The
-    /// acknowledgement would take its place for good, because no retry follows.
+    /// Returns [`Reason::Duplicate`] if the source refuses duplicates, and [`Reason::InFlight`] if
+    /// the first response does not end in time. The acknowledgement would take its place for
+    /// good, because no retry follows.
     async fn response_to_duplicate(
         &self,
         source: &Source,
         keys: &[ReplayKey],
+        body_len: usize,
+        reservation: Option<Reservation<'_>>,
     ) -> Result<SuccessResponse, Refusal> {
+        if source.on_duplicate() == OnDuplicate::Conflict {
+            return Err(Reason::Duplicate.into());
+        }
+        // The response to the first delivery can still be arriving.
+        let _waiting = match reservation {
+            None if source.answer_matters() => Some(self.state().waiting.reserve(body_len)?),
+            reserved => reserved,
+        };
         if let ([key], true) = (keys, source.answer_matters()) {
             let responses = &self.state().first_responses;
             let limit = source.duplicate_wait().min(MAX_WAIT);
