@@ -57,17 +57,8 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     log_overrides_and_warnings(&config);
     let store = Store::open(&config.replay.store, &metrics)
         .map_err(|error| Error::new(format!("replay: {}", ErrorChain(&*error))))?;
-    let queue = config.queue.as_ref();
-    let queue = queue.map(|config| QueueService::open(config, &metrics));
-    let queue = queue.transpose();
-    let queue = queue.map_err(|error| Error::new(format!("queue: {}", ErrorChain(&*error))))?;
-    let queue = queue.map(Arc::new);
-    let inspector = config.inspector.clone();
-    let inspector = inspector
-        .map(Inspector::new)
-        .transpose()
-        .map_err(Error::with_causes)?
-        .map(Arc::new);
+    let queue = open_queue(&config, &metrics)?;
+    let inspector = open_inspector(&config)?;
     // This guard stores the remaining records when this function returns.
     let _inspector_guard = inspector
         .as_ref()
@@ -120,6 +111,25 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     services.serve(unix_signals, &gateway, queue.clone(), shutdown, manager);
     gateway.traces().shut_down();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the queue, if the configuration has one.
+fn open_queue(config: &Config, metrics: &Metrics) -> Result<Option<Arc<QueueService>>, Error> {
+    let Some(queue) = &config.queue else {
+        return Ok(None);
+    };
+    let service = QueueService::open(queue, metrics)
+        .map_err(|error| Error::new(format!("queue: {}", ErrorChain(&*error))))?;
+    Ok(Some(Arc::new(service)))
+}
+
+/// Opens the inspector, if the configuration has one.
+fn open_inspector(config: &Config) -> Result<Option<Arc<Inspector>>, Error> {
+    let Some(inspector) = config.inspector.clone() else {
+        return Ok(None);
+    };
+    let inspector = Inspector::new(inspector).map_err(Error::with_causes)?;
+    Ok(Some(Arc::new(inspector)))
 }
 
 /// Opens the access log. The error says which key names its output.
