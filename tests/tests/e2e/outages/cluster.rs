@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use super::drain::{take_arrivals, wait_until_drained};
-use super::history::{CheckedOrder, Limits};
+use super::history::{Limits, QueueKind};
 use super::outage::{contains, random_moments, wait_until};
 use super::scale::{Scale, seeded};
 use super::senders::{CANARY, GENUINE, Senders, Unavailability};
@@ -184,7 +184,7 @@ async fn gateways_and_nats_servers_that_crash_lose_no_event() {
         duplicates: (scale.crashes - during_outage) * in_flight
             + nats.0.len() * GATEWAYS * in_flight,
         ordered: &ORDERED_IN_NATS,
-        order: CheckedOrder::FirstOfAccepted,
+        queue: QueueKind::Nats,
     };
     let summary = senders.with_history(|history| history.check(limits));
     let summary = summary.unwrap_or_else(|faults| panic!("seed {seed}: {faults:#?}"));

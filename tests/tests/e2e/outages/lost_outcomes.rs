@@ -5,7 +5,7 @@
 use hookgate_tests::{ChaosProxy, TestProvider, Upstream};
 
 use super::drain::wait_until_drained;
-use super::history::{CheckedOrder, Limits};
+use super::history::{Limits, QueueKind};
 use super::scale::{Scale, seeded};
 use super::senders::{Senders, Unavailability};
 use super::sources::{self, Stores};
@@ -33,7 +33,7 @@ async fn lost_outcomes_lose_no_event() {
         // Each lost response repeats its delivery once.
         duplicates: proxy.lost(),
         ordered: &sources::ORDERED,
-        order: CheckedOrder::All,
+        queue: QueueKind::Disk,
     };
     let summary = senders.with_history(|history| history.check(limits));
     let summary = summary.unwrap_or_else(|faults| panic!("seed {seed}: {faults:#?}"));

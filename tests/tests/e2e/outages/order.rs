@@ -5,7 +5,7 @@ use hookgate_tests::{Behaviour, TestProvider, Upstream};
 use http::StatusCode;
 
 use super::drain::wait_until_drained;
-use super::history::{CheckedOrder, Limits};
+use super::history::{Limits, QueueKind};
 use super::senders::{Senders, Unavailability};
 use super::sources::{self, Stores};
 
@@ -33,7 +33,7 @@ async fn no_delivery_overtakes_the_first_one(source: &str) {
     let limits = Limits {
         duplicates: FAILURES,
         ordered: &sources::ORDERED,
-        order: CheckedOrder::All,
+        queue: QueueKind::Disk,
     };
     let summary = senders.with_history(|history| history.check(limits));
     let summary = summary.unwrap_or_else(|faults| panic!("{faults:#?}"));

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::drain::{take_arrivals, wait_until_drained};
-use super::history::{CheckedOrder, Limits};
+use super::history::{Limits, QueueKind};
 use super::scale::{Scale, seeded};
 use super::senders::{CANARY, GENUINE, Senders, Unavailability};
 use super::sources::{self, Stores};
@@ -117,7 +117,7 @@ async fn an_outage_with_crashes_loses_no_event() {
         // delivery is the first of its ordered source. No delivery arrives during the outage.
         duplicates: (scale.crashes - during_outage) * (sources::WORKERS + sources::ORDERED.len()),
         ordered: &sources::ORDERED,
-        order: CheckedOrder::All,
+        queue: QueueKind::Disk,
     };
     let summary = senders.with_history(|history| history.check(limits));
     let summary = summary.unwrap_or_else(|faults| panic!("seed {seed}: {faults:#?}"));
