@@ -71,7 +71,8 @@ impl<S: ReplayStore> Gate<S> {
     /// # Errors
     ///
     /// Returns the refusal of the delivery, if the head decides it. If the source observes,
-    /// only the method and the length of the body can decide.
+    /// only the length of the body and the method `CONNECT` can decide: a tunnel has no resource
+    /// that could receive it (RFC 9110 §9.3.6).
     pub fn begin<'s>(
         &self,
         source: &'s Source,
@@ -80,13 +81,15 @@ impl<S: ReplayStore> Gate<S> {
     ) -> Result<AcceptedHead<'s>, Refusal> {
         let verifier = source.verifier();
         let can_deliver = *head.method == Method::POST || verifier.is_delivery_method(head.method);
-        if !can_deliver && !verifier.is_handshake_method(head.method) {
-            return Err(Refusal::of_method(verifier));
-        }
+        let is_known_method = can_deliver || verifier.is_handshake_method(head.method);
+        let checked = match is_known_method {
+            true => self.check_head(source, head, can_deliver),
+            false => Err(Refusal::of_method(verifier)),
+        };
         let clock = Arc::clone(&self.0.clock);
-        let mut accepted = match self.check_head(source, head, can_deliver) {
+        let mut accepted = match checked {
             Ok(outcome) => AcceptedHead::new(source, outcome, clock),
-            Err(refusal) if source.mode() == Mode::Observe => {
+            Err(refusal) if source.mode() == Mode::Observe && *head.method != Method::CONNECT => {
                 AcceptedHead::observing(source, refusal, clock)
             }
             Err(refusal) => return Err(refusal),

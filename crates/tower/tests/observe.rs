@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, service_fn};
 use tower_hookgate::{
@@ -90,12 +90,42 @@ async fn every_request_is_forwarded_with_its_verdict() {
     // A body above the limit cannot be forwarded, because the layer cannot hold it.
     let large = signed(BODY).map(|_| Full::<Bytes>::from(vec![b' '; 65]));
     assert_eq!(status(&service, large).await, StatusCode::PAYLOAD_TOO_LARGE);
-    let mut other = signed(BODY);
-    *other.method_mut() = Method::PUT;
-    assert_eq!(
-        status(&service, other).await,
-        StatusCode::METHOD_NOT_ALLOWED
-    );
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn every_method_is_forwarded_except_connect() {
+    let seen = Seen::default();
+    let source = || source_with(SECRET).body_limit(BodyLimit::new(64).unwrap());
+    let observing = source().with_insecure_observe_mode().build();
+    let observing = HookgateLayer::new(observing).layer(seeing(&seen));
+    let enforcing = HookgateLayer::new(source().build()).layer(seeing(&seen));
+    let with = |method: &str, body: Vec<u8>| {
+        let mut request = signed(BODY).map(|_| Full::<Bytes>::from(body));
+        *request.method_mut() = method.parse().unwrap();
+        request
+    };
+    let refused = ObservedVerdict::Refused(Reason::MethodNotAllowed.into());
+    for method in [
+        "GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND",
+    ] {
+        let small = || with(method, BODY.into());
+        assert_eq!(
+            status(&observing, small()).await,
+            StatusCode::GONE,
+            "{method}"
+        );
+        let found = seen.lock().unwrap().pop();
+        assert_eq!(found, Some((false, Some(refused), BODY.into())), "{method}");
+        let large = with(method, vec![b' '; 65]);
+        let large = status(&observing, large).await;
+        assert_eq!(large, StatusCode::PAYLOAD_TOO_LARGE, "{method}");
+        // The control: a source that does not observe.
+        let enforced = status(&enforcing, small()).await;
+        assert_eq!(enforced, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+    }
+    let tunnel = status(&observing, with("CONNECT", BODY.into())).await;
+    assert_eq!(tunnel, StatusCode::METHOD_NOT_ALLOWED);
     assert!(seen.lock().unwrap().is_empty());
 }
 

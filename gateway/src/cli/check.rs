@@ -192,9 +192,10 @@ fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
     let (host, path) = (route.host.as_deref().unwrap_or("*"), &route.path);
     let (query, upstream_path) = (&route.query, route.upstream_path.as_deref());
     let upstream_path = upstream_path.unwrap_or_default();
-    let methods = match source.verifier().is_delivery_method(&Method::GET) {
-        true => "GET, POST",
-        false => "POST",
+    let methods = match source.mode() {
+        Mode::Observe => "every method",
+        Mode::Enforce if source.verifier().is_delivery_method(&Method::GET) => "GET, POST",
+        Mode::Enforce => "POST",
     };
     let upstream = &route.upstream;
     let text = format_args!("{methods} {host}{path}{query} -> {upstream}{upstream_path}");
@@ -202,8 +203,9 @@ fn write_source(route: &RouteConfig, out: &mut impl Write) -> io::Result<()> {
     let scheme = source.provider().unwrap_or("from [sources.scheme]");
     write_detail(out, "scheme", scheme)?;
     if source.mode() == Mode::Observe {
-        let text = "requests within the body limit are forwarded, with any verdict";
-        write_detail(out, "mode", format_args!("observe: {methods} {text}"))?;
+        let text = "observe: forwards every method and every verdict; only a body above the limit \
+                    is refused (413)";
+        write_detail(out, "mode", text)?;
     }
     write_scheme(source.verifier(), out)?;
     let remembered = format_duration(source.retention());

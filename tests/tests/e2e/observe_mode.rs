@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookgate_tests::{Behaviour, Gateway, TestProvider, Upstream, now, send};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use hookgate_tests::{
+    Behaviour, Gateway, Protocol, TestProvider, Upstream, now, send, send_over, send_raw,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 const MODE: &str = "mode = \"observe\"";
 
@@ -89,5 +91,73 @@ async fn only_a_body_above_the_limit_is_refused() {
     let large = Bytes::from(vec![b' '; 1025]);
     let response = send(gateway.address(), beatapi.request(HeaderMap::new(), large)).await;
     assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(upstream.take_received().is_empty());
+}
+
+#[tokio::test]
+async fn every_method_is_forwarded_over_both_protocols() {
+    let upstream = Upstream::start().await;
+    let start = |mode: &str| {
+        Gateway::builder(upstream.address())
+            .server("h2c = true")
+            .every_source(mode)
+            .every_source("body = \"1KiB\"")
+            .start()
+    };
+    let (observing, enforcing) = (start(MODE), start(""));
+    let methods = [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND",
+    ];
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        for method in methods {
+            let method: Method = method.parse().expect("the method is valid");
+            for (body, status) in [
+                (Bytes::new(), StatusCode::OK),
+                (Bytes::from(vec![b'x'; 1024]), StatusCode::OK),
+                (Bytes::from(vec![b'x'; 1025]), StatusCode::PAYLOAD_TOO_LARGE),
+            ] {
+                let request = || {
+                    let mut request = beatapi().request(HeaderMap::new(), body.clone());
+                    *request.method_mut() = method.clone();
+                    request
+                };
+                let name = format!("{protocol:?} {method} {}", body.len());
+                upstream.set_default_behaviour(Behaviour::Response(
+                    StatusCode::OK,
+                    &[("x-app", "1")],
+                    Bytes::from_static(b"page"),
+                ));
+                let response = send_over(&protocol, observing.address(), request()).await;
+                let response = response.expect("the gateway responds");
+                assert_eq!(response.status, status, "{name}");
+                let arrivals = upstream.take_received();
+                assert_eq!(
+                    arrivals.len(),
+                    usize::from(status == StatusCode::OK),
+                    "{name}"
+                );
+                for arrival in arrivals {
+                    assert_eq!((&arrival.method, &arrival.body), (&method, &body), "{name}");
+                    assert_eq!(response.headers["x-app"], "1");
+                    let expected: &[u8] = if method == "HEAD" { b"" } else { b"page" };
+                    assert_eq!(response.body, expected, "{name}");
+                }
+                // The control: enforcement forwards none of them.
+                let refused = send_over(&protocol, enforcing.address(), request()).await;
+                let refused = refused.expect("the gateway responds").status;
+                assert!(refused.is_client_error(), "{name}: {refused}");
+                assert!(upstream.take_received().is_empty(), "{name}");
+            }
+        }
+    }
+    let refused = observing
+        .counter("hookgate_refused_total{reason=\"method_not_allowed\"")
+        .await;
+    assert_eq!(refused, 2 * 2 * 8);
+
+    let tunnel = b"CONNECT /hooks/beatapi HTTP/1.1\r\nHost: hooks.example\r\n\r\n";
+    let response = send_raw(observing.address(), tunnel, Duration::from_secs(1)).await;
+    let response = String::from_utf8_lossy(&response);
+    assert!(response.starts_with("HTTP/1.1 4"), "{response}");
     assert!(upstream.take_received().is_empty());
 }

@@ -97,8 +97,8 @@ impl SourceBuilder {
     ///
     /// # Security
     ///
-    /// Use this only for a trial in front of a receiver that checks by itself. A body above the
-    /// limits is still refused, and so is a method that the source does not accept.
+    /// Use this only for a trial in front of a receiver that checks by itself. Requests with any
+    /// method reach it. Only a body above the limit is still refused, and `CONNECT`.
     #[must_use]
     pub fn with_insecure_observe_mode(mut self) -> Self {
         self.policy.mode = Mode::Observe;

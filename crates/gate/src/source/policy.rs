@@ -40,8 +40,7 @@ pub enum Mode {
     #[default]
     Enforce,
     /// The checks of the delivery decide nothing: it is forwarded, and the verdict is only
-    /// counted and logged. A body above the limits is still refused, and so is a method that
-    /// the source does not accept.
+    /// counted and logged. Only a body above the limit is still refused, and `CONNECT`.
     Observe,
 }
 

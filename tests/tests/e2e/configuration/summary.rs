@@ -340,14 +340,21 @@ fn check_states_the_methods_of_deliveries() {
     ] {
         let text = VALID.replace(
             "provider = \"beatapi\"",
-            &format!("{url}mode = \"observe\"\nprovider = \"{provider}\""),
+            &format!("{url}mode = \"enforce\"\nprovider = \"{provider}\""),
         );
         let (exit, output) = run_on("check", &text);
         assert_eq!(exit, Some(0), "{output}");
         assert!(output.contains(expected), "{expected}\n{output}");
-        let observe = expected
-            .replace("route     ", "mode       observe:")
-            .replace('*', "requests");
-        assert!(output.contains(&observe), "{observe}\n{output}");
+        assert!(!output.contains("observe:"), "{output}");
+        let observing = text.replace("enforce", "observe");
+        let (exit, output) = run_on("check", &observing);
+        assert_eq!(exit, Some(0), "{output}");
+        for expected in [
+            "route      every method *",
+            "mode       observe: forwards every method and every verdict; only a body above the \
+             limit is refused (413)\n",
+        ] {
+            assert!(output.contains(expected), "{expected}\n{output}");
+        }
     }
 }
