@@ -11,11 +11,13 @@ use hookgate_tests::{
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::lines;
+use crate::inspector::{ApiCall, deliveries, with_inspector};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]";
 const OF: &str = "x-forwarded-for";
@@ -306,5 +308,21 @@ async fn a_stored_delivery_keeps_the_sender_that_the_proxy_named() {
     let response = send(gateway.address(), delivery("evt_1", &headers)).await;
     assert_eq!(response.outcome(), Some("queued"));
     gateway.wait_for_access_log(2).await;
+    assert_eq!(told(&upstream), "192.0.2.7 https");
+}
+
+#[tokio::test]
+async fn a_resend_has_the_sender_that_the_proxy_named() {
+    let upstream = Upstream::start().await;
+    let builder = behind(&upstream, TRUSTED);
+    let gateway = with_inspector(builder, "capture = \"all\"").start();
+    let headers = lines(&[(OF, "192.0.2.7"), (PROTO, "https")]);
+    let response = send(gateway.address(), delivery("evt_1", &headers)).await;
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
+    assert_eq!(told(&upstream), "192.0.2.7 https");
+    let original = deliveries(&gateway, "", 1).await.remove(0);
+    let id = original["request_id"].as_str().expect("an id");
+    let resend = ApiCall::post(&format!("/api/deliveries/{id}/resend"), &json!({}));
+    assert_eq!(resend.json(&gateway).await["outcome"], "forwarded");
     assert_eq!(told(&upstream), "192.0.2.7 https");
 }
