@@ -86,6 +86,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Returns the stream.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Takes the recycled header map. Its values are empty.
     pub(crate) fn take_header_map(&mut self) -> HeaderMap {
         std::mem::take(&mut self.recycled)

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::mem;
 use std::pin::pin;
 
@@ -15,8 +16,9 @@ use http::{Method, StatusCode};
 use pingora_core::protocols::Stream;
 use pingora_http::ResponseHeader;
 
-use super::exchange::{EARLY_SUCCESS, ExchangeError, Reuse, Timeouts, empty_response};
+use super::exchange::{Cause, EARLY_SUCCESS, ExchangeError, Reuse, Timeouts, empty_response};
 use super::request::Request;
+use super::unseen::is_unseen;
 
 /// Initial size in bytes of the buffer for the head of a request.
 const HEAD_BUFFER: usize = 1024;
@@ -33,6 +35,8 @@ pub(super) struct Http1Connection {
     response: ResponseHeader,
     body: Body,
     reuse: Reuse,
+    /// The number of bytes that were sent on the connection.
+    sent: u64,
     /// Whether the backend accepts another request after this one.
     keeps_alive: bool,
 }
@@ -57,6 +61,7 @@ impl Http1Connection {
             request: Vec::with_capacity(HEAD_BUFFER),
             response: empty_response(),
             body: Body::Done,
+            sent: 0,
             keeps_alive: false,
         }
     }
@@ -83,6 +88,7 @@ impl Http1Connection {
         body: &Bytes,
         timeouts: Timeouts,
     ) -> Result<bool, ExchangeError> {
+        let earlier = self.sent;
         let sent = timeouts.limit_write(pin!(self.send(request, body))).await;
         // A backend may refuse a request before it has read all of it, and close the
         // connection. Its response then counts, not the failed write. A backend that received
@@ -96,6 +102,12 @@ impl Http1Connection {
             (Ok(()), _) if self.response.status.is_success() => Err(EARLY_SUCCESS.into()),
             (Ok(()), _) => Ok(false),
             (Err(_), Err(write_error)) => Err(write_error),
+            (Err(ExchangeError::Failed(cause)), Ok(true))
+                if self.is_unanswered(earlier, &cause)
+                    && is_unseen(self.connection.stream().id(), earlier).await =>
+            {
+                Err(ExchangeError::NotProcessed(cause))
+            }
             (Err(read_error), Ok(_)) => Err(read_error),
         }
     }
@@ -108,8 +120,23 @@ impl Http1Connection {
         self.request.clear();
         request.write(&mut self.request, self.reuse);
         let head = &self.request;
-        let sent = self.connection.send(head, body, WriteMode::StopAtRefusal);
-        sent.await
+        let len = head.len() + body.len();
+        let sending = self.connection.send(head, body, WriteMode::StopAtRefusal);
+        let sent = sending.await?;
+        self.sent += len as u64;
+        Ok(sent)
+    }
+
+    /// Returns whether a connection that was used before has ended without a byte of a response.
+    /// `cause` is the error of reading the response.
+    fn is_unanswered(&self, earlier: u64, cause: &Cause) -> bool {
+        let has_ended = match cause.downcast_ref() {
+            Some(ResponseError::Head(HeadError::Disconnected(cause))) => {
+                cause.kind() == io::ErrorKind::UnexpectedEof
+            }
+            _ => false,
+        };
+        earlier > 0 && has_ended && self.connection.is_drained()
     }
 
     /// Reads the head of the final response, after any interim responses (RFC 9110 §15.2).

@@ -16,6 +16,7 @@ mod pool;
 mod request;
 mod response;
 pub(crate) mod tls;
+mod unseen;
 
 use std::fmt;
 use std::io;

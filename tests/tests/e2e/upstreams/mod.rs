@@ -7,6 +7,7 @@ mod balancing;
 mod connections;
 mod early_responses;
 mod faults;
+mod idle_close;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
