@@ -44,6 +44,7 @@ pub struct Gateway {
 /// The configuration and environment of a gateway to start.
 #[derive(Debug)]
 pub struct GatewayBuilder {
+    include: String,
     listen: Vec<String>,
     server: String,
     replay: String,
@@ -65,6 +66,7 @@ impl Gateway {
     /// Creates such a gateway in front of an upstream with several servers.
     pub fn builder_with_servers(servers: &[&str]) -> GatewayBuilder {
         GatewayBuilder {
+            include: String::new(),
             listen: vec!["127.0.0.1:0".to_owned()],
             server: String::new(),
             replay: "[replay]\nboot_fence = false\n".to_owned(),
@@ -303,6 +305,12 @@ pub fn sum_of_series(metrics: &str, series: &str) -> Option<u64> {
 }
 
 impl GatewayBuilder {
+    /// Includes the files that a pattern names.
+    pub fn include(mut self, pattern: &str) -> Self {
+        self.include = format!("include = {pattern:?}\n");
+        self
+    }
+
     /// Adds an address to `listen`.
     pub fn listen(mut self, address: &str) -> Self {
         self.listen.push(address.to_owned());
@@ -417,8 +425,8 @@ impl GatewayBuilder {
             self.server = format!("access_log = \"stderr\"\n{}", self.server);
         }
         let config = format!(
-            "[server]\nlisten = {:?}\nadmin = \"127.0.0.1:0\"\n{}{}{}{}",
-            self.listen, self.server, self.replay, self.upstream, self.tables
+            "{}[server]\nlisten = {:?}\nadmin = \"127.0.0.1:0\"\n{}{}{}{}",
+            self.include, self.listen, self.server, self.replay, self.upstream, self.tables
         );
         StartingGateway::new(&config, self.envs, &self.shell_prefix, "").try_wait_until_listening()
     }

@@ -112,7 +112,7 @@ impl SourceOptions {
         };
         let text =
             text.map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
-        match Config::read_source(&text, name) {
+        match Config::read_source(&text, path, name) {
             Ok(setup) => Ok(Some((name.clone(), setup))),
             Err(problems) => Err(Error::config(path, &problems, "")),
         }

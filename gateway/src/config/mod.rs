@@ -5,6 +5,7 @@
 //! The files in `read/` read one table each; `values.rs` holds the types of single keys.
 
 mod environment;
+mod include;
 mod inspector;
 mod network;
 mod query_match;
@@ -33,6 +34,7 @@ use hookgate_gate::{BootFence, Source};
 use hookgate_keys::KeyFetcher;
 use toml::Table;
 
+use self::include::Includes;
 pub(crate) use self::inspector::{
     AdminToken, CaptureConfig, CaptureScope, HistoryConfig, InspectorAccess, InspectorConfig,
     InspectorStorage, Permission, Redaction, TokenDigest,
@@ -163,23 +165,47 @@ struct RawConfig {
     /// The file, with the values of environment variables merged in.
     table: Table,
     from_environment: Vec<String>,
+    includes: Includes,
 }
 
 impl RawConfig {
-    fn parse(text: &str) -> Result<Self, Problems> {
-        let mut table = parse(text)?;
+    /// Parses the text of `file`, and the files that it includes. Returns the files that decide about
+    /// the configuration, even if one of them is invalid.
+    fn parse(text: &str, file: &Path) -> (Vec<PathBuf>, Result<Self, Problems>) {
+        let mut table = match parse(text) {
+            Ok(table) => table,
+            Err(problems) => return (Vec::new(), Err(problems)),
+        };
+        let (includes, expanded) = Includes::expand(&mut table, file);
+        let files = includes.watched.clone();
+        let raw = expanded.and_then(|()| Self::with_environment(table, includes));
+        (files, raw)
+    }
+
+    fn with_environment(mut table: Table, includes: Includes) -> Result<Self, Problems> {
         let variables = std::env::vars_os()
             .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
         let from_environment = environment::apply(&mut table, variables)?;
         Ok(Self {
             table,
             from_environment,
+            includes,
         })
     }
 
-    fn read(self) -> Result<Config, Problems> {
-        let mut config = read::read(&self.table)
-            .map_err(|problems| environment::name_variables(problems, &self.from_environment))?;
+    /// Names the origin of each problem.
+    fn locate(&self, problems: Problems) -> Problems {
+        let problems = environment::name_variables(problems, &self.from_environment);
+        problems.map(|problem| self.includes.locate(problem))
+    }
+
+    fn read(mut self) -> Result<Config, Problems> {
+        let config = read::read(&self.table);
+        let mut config = config.map_err(|problems| self.locate(problems))?;
+        let warnings = std::mem::take(&mut config.warnings).into_iter();
+        let warnings = warnings.map(|warning| self.includes.locate(warning));
+        config.warnings = warnings.collect();
+        config.warnings.append(&mut self.includes.warnings);
         config.from_environment = self.from_environment;
         config.shown = ShownConfig::new(&self.table);
         Ok(config)
@@ -224,19 +250,23 @@ impl Config {
     /// # Errors
     ///
     /// Returns every mistake in the source.
-    pub(crate) fn read_source(text: &str, name: &str) -> Result<SourceSetup, Problems> {
-        let raw = RawConfig::parse(text)?;
-        read::source_setup::read(&raw.table, name)
-            .map_err(|problems| environment::name_variables(problems, &raw.from_environment))
+    pub(crate) fn read_source(
+        text: &str,
+        file: &Path,
+        name: &str,
+    ) -> Result<SourceSetup, Problems> {
+        let raw = RawConfig::parse(text, file).1?;
+        let setup = read::source_setup::read(&raw.table, name);
+        setup.map_err(|problems| raw.locate(problems))
     }
 
     /// Reads a configuration from the text of a file, and the `HOOKGATE__…` environment
-    /// variables.
+    /// variables. Included files are relative to the working directory.
     ///
     /// # Errors
     ///
     /// Returns every mistake, each with its key path and the expected value.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        RawConfig::parse(text)?.read()
+        RawConfig::parse(text, Path::new("")).1?.read()
     }
 }

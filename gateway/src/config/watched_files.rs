@@ -68,8 +68,8 @@ impl FileVersion {
 pub(crate) fn load_watched(path: &Path) -> (WatchedFiles, Result<Config, Problems>) {
     let mut watched = WatchedFiles::read_versions(vec![path.to_owned()]);
     loop {
-        let raw = read_raw(path);
-        let mut files = vec![path.to_owned()];
+        let (mut files, raw) = read_raw(path);
+        files.push(path.to_owned());
         if let Ok(RawConfig { table, .. }) = &raw {
             table
                 .values()
@@ -89,10 +89,15 @@ pub(crate) fn load_watched(path: &Path) -> (WatchedFiles, Result<Config, Problem
     }
 }
 
-fn read_raw(path: &Path) -> Result<RawConfig, Problems> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Problems::one("", format!("cannot read {}: {error}", path.display())))?;
-    RawConfig::parse(&text)
+/// Reads the file and the files that it includes. Returns the included files to watch.
+fn read_raw(path: &Path) -> (Vec<PathBuf>, Result<RawConfig, Problems>) {
+    match fs::read_to_string(path) {
+        Ok(text) => RawConfig::parse(&text, path),
+        Err(error) => {
+            let message = format!("cannot read {}: {error}", path.display());
+            (Vec::new(), Err(Problems::one("", message)))
+        }
+    }
 }
 
 /// Adds the path of every `file:PATH` value, at any depth, to `files`. The gateway itself writes

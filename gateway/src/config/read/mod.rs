@@ -67,6 +67,8 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         queue::check_bodies(queue, &routes, &report);
     }
     replay::warn_of_restarts(&replay, &routes, &warnings);
+    // The included files are part of the table, and the key is not any more.
+    root.value("include");
     root.deny_unknown();
     if let Some(route) = routes
         .iter()

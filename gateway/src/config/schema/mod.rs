@@ -14,7 +14,8 @@ use super::values::{QueueKind, StoreKind};
 
 /// The required keys of each table.
 const REQUIRED: [(&str, &[&str]); 5] = [
-    ("", &["server", "sources", "upstreams"]),
+    // Included files may contain the sources and the upstreams.
+    ("", &["server"]),
     ("queue", &["store"]),
     ("server.tls", &["cert", "key", "listen"]),
     ("sources", &["name", "path", "upstream"]),

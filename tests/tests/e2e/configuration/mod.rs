@@ -1,6 +1,7 @@
 //! The configuration file as `check` and `run` read it.
 
 mod errors;
+mod include;
 mod sockets_and_routes;
 mod summary;
 

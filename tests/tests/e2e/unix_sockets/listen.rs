@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use hookgate_tests::{Gateway, GatewayBuilder, Upstream, exchange, raw_request, send};
+use hookgate_tests::{
+    Gateway, GatewayBuilder, Upstream, exchange, raw_delivery, raw_request, send,
+};
 use http::{HeaderMap, StatusCode};
 use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -165,4 +167,29 @@ async fn a_sender_on_a_socket_is_no_load_balancer() {
     assert_eq!(deliver(&socket, "evt_1").await, "");
     let series = "hookgate_connections_refused_total{reason=\"not_a_balancer\"}";
     assert_eq!(gateway.existing_counter(series).await, 1);
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_on_a_socket_names_the_client() {
+    for (trusted, client) in [
+        ("trusted_proxies = [\"unix\"]", "192.0.2.7"),
+        // The control: another proxy is trusted.
+        ("trusted_proxies = [\"10.0.0.0/8\"]", "unix"),
+    ] {
+        let (upstream, folder) = (Upstream::start().await, folder());
+        let (builder, socket) = listening(&upstream, &folder);
+        let gateway = builder.server(trusted).start();
+        let delivery = String::from_utf8(raw_delivery("evt_1")).expect("the delivery is text");
+        let forwarded = "\r\nX-Forwarded-For: 192.0.2.7\r\nContent-Length: ";
+        let delivery = delivery.replace("\r\nContent-Length: ", forwarded);
+        let stream = UnixStream::connect(&socket).await;
+        let mut stream = stream.expect("the gateway listens");
+        let response = exchange(&mut stream, delivery.as_bytes()).await;
+        assert!(response.starts_with("HTTP/1.1 204"), "{response}");
+        let received = upstream.take_received();
+        let forwarded_for = received[0].headers.get("x-forwarded-for");
+        assert_eq!(forwarded_for.is_some(), client != "unix", "{trusted}");
+        let lines = gateway.wait_for_access_log(1).await;
+        assert_eq!(lines[0]["client"], client, "{trusted}");
+    }
 }
