@@ -12,6 +12,7 @@ NATS := target/nats
 PACKAGES := target/packages
 PACKAGE_CHROOT := target/package-chroot
 PROXIES := target/proxies
+PROMTOOL := target/promtool
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
 FUZZ_TARGETS := capture scheme signature_header template event_id
@@ -23,7 +24,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -32,7 +33,7 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: build-tools redis http-clients provider-sdks valkey nats proxies ## Run every test, except for those of the page (test-page)
+test: build-tools redis http-clients provider-sdks promtool valkey nats proxies ## Run every test, except for those of the page (test-page)
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
@@ -222,6 +223,17 @@ redis:
 http-clients:
 	@command -v curl >/dev/null && command -v h2load >/dev/null \
 	  || $(call install,curl nghttp2-client)
+
+# The tests of the alerts. Debian's package would also start a server on the port of the admin address,
+# so only its program is taken.
+promtool:
+	@command -v promtool >/dev/null || [[ -x $(PROMTOOL)/promtool ]] || { \
+	  if ! command -v apt-get >/dev/null; then \
+	    echo "install promtool, a program of Prometheus, then run make again" >&2; exit 1; \
+	  fi; \
+	  mkdir -p $(PROMTOOL) && cd $(PROMTOOL) && apt-get download -qq prometheus \
+	    && dpkg-deb --extract prometheus_*.deb package && mv package/usr/bin/promtool . \
+	    && rm -rf package prometheus_*.deb; }
 
 # The gateway under test, and the npm packages of the tests of the page.
 page-tools:

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CertificateError, Error, RootCertStore};
 
 /// A mistake in a file: the configuration key that names the file, and a message.
 pub(crate) type FileProblem = (&'static str, String);
@@ -43,6 +43,35 @@ pub(crate) fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'stat
             format!("{path} contains no valid private key; expected BEGIN PRIVATE KEY in PEM"),
         )
     })
+}
+
+/// Describes why rustls refuses a certificate with its key.
+pub(crate) fn key_problem(cert: &Path, key: &Path, error: &Error) -> FileProblem {
+    let (cert, key) = (cert.display(), key.display());
+    match error {
+        Error::InconsistentKeys(_) => (
+            "key",
+            format!("{key} is not the private key of the certificate in {cert}"),
+        ),
+        Error::InvalidCertificate(error) => (
+            "cert",
+            format!(
+                "the certificate in {cert} cannot be used: {}; expected a certificate in X.509 \
+                 version 3",
+                certificate_fault(error)
+            ),
+        ),
+        error => ("key", format!("{key} cannot be used with {cert}: {error}")),
+    }
+}
+
+fn certificate_fault(error: &CertificateError) -> String {
+    // rustls shows the error of its parser as Rust code.
+    let text = error.to_string();
+    match text.contains("UnsupportedCertVersion") {
+        true => "it is an X.509 certificate of version 1 or 2".to_owned(),
+        false => text,
+    }
 }
 
 /// Parses the certificates of trusted authorities.

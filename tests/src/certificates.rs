@@ -8,6 +8,7 @@ use rcgen::{
     KeyPair,
 };
 use tempfile::TempDir;
+use time::{Duration, OffsetDateTime};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -45,14 +46,35 @@ impl Certificates {
         self
     }
 
+    /// Issues a certificate like [`issue`](Self::issue) that ends `days` days from now, or has ended.
+    pub fn issue_for_days(&self, file: &str, name: &str, days: i64) -> &Self {
+        let key = KeyPair::generate().expect("the key pair is generated");
+        let end = OffsetDateTime::now_utc() + Duration::days(days);
+        self.issue_until(file, name, &key, Some(end));
+        self
+    }
+
     /// Issues a certificate for `name` and `key` like [`issue`](Self::issue), and returns it.
     pub fn issue_for(&self, file: &str, name: &str, key: &KeyPair) -> String {
+        self.issue_until(file, name, key, None)
+    }
+
+    fn issue_until(
+        &self,
+        file: &str,
+        name: &str,
+        key: &KeyPair,
+        end: Option<OffsetDateTime>,
+    ) -> String {
         let mut params = CertificateParams::new([name.to_owned()]).expect("the name is valid");
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        if let Some(end) = end {
+            params.not_after = end;
+        }
         let issued = params
             .signed_by(key, &self.authority)
             .expect("the authority signs the certificate");

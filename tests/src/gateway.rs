@@ -130,7 +130,7 @@ impl Gateway {
         };
         let mut starting =
             StartingGateway::new(&change(config), self.envs.clone(), "", "--upgrade");
-        let waiting = "waiting for listening sockets from the old process";
+        let waiting = "waiting for the running gateway; send it SIGQUIT";
         while starting
             .next_log_line()
             .unwrap_or_else(|log| panic!("the successor ended:\n{log}"))["fields"]["message"]

@@ -11,12 +11,16 @@ pub use crate::scheme::fetch::{
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::scheme::location::decode_field;
 pub use crate::scheme::secrets::{JsonStep, SecretLocation};
+pub use crate::units::{duration_text, size_text};
 pub use crate::verifier::{BodyHash, VerifiedFacts, hash_paired};
 use bytes::Bytes;
 use http::HeaderName;
 
 use crate::scheme::location::Location;
-use crate::{Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifyError};
+use crate::{
+    BuildError, Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifierBuilder,
+    VerifyError,
+};
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
 pub fn scope_number(scope: &ReplayScope) -> u64 {
@@ -89,6 +93,15 @@ pub fn claimed_timestamp(verifier: &Verifier, head: Head<'_>) -> Option<UnixTime
 /// Returns the header that has the event id, if the scheme has one. Both may be forged.
 pub fn claimed_id_header<'v>(verifier: &'v Verifier, head: Head<'_>) -> Option<&'v HeaderName> {
     verifier.claimed_id_header(head)
+}
+
+/// Builds a verifier without keys, which describes its scheme and refuses every delivery.
+///
+/// # Errors
+///
+/// Returns the errors of [`VerifierBuilder::build`], except for those about keys.
+pub fn build_without_keys(builder: VerifierBuilder) -> Result<Verifier, BuildError> {
+    builder.build_without_keys()
 }
 
 /// Whether `id` is a well-formed id: 1 to 256 visible ASCII characters.

@@ -56,6 +56,7 @@ pub mod scheme;
 mod secret;
 mod signer;
 mod time;
+mod units;
 mod verifier;
 
 pub use self::catalogue::{

@@ -200,12 +200,23 @@ impl<S: ReplayStore> Gate<S> {
     fn rejects_conflict(&self, source: &Source, verified: &Verified) -> bool {
         let conflicts = &self.state().counters.conflicts;
         conflicts.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            source = source.name(),
-            event = verified.id(),
-            "a done event was delivered again with another body"
-        );
-        source.on_conflict() == OnConflict::Reject
+        let (source_name, event) = (source.name(), verified.id());
+        let is_rejected = source.on_conflict() == OnConflict::Reject;
+        match is_rejected {
+            true => tracing::warn!(
+                source = source_name,
+                event,
+                "an event that was already delivered came again with a different body; it is \
+                 refused"
+            ),
+            false => tracing::warn!(
+                source = source_name,
+                event,
+                "an event that was already delivered came again with a different body; it is \
+                 treated as a duplicate"
+            ),
+        }
+        is_rejected
     }
 
     /// Claims every key, or none.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Error;
-use super::client::{Client, ClientError, Framing, Reply};
+use super::client::{Client, ClientError, Framing, Reply, Trust};
 use super::terminal::Text;
 use crate::config::SecretRef;
 
@@ -110,7 +110,7 @@ impl Api {
     ///
     /// Returns an error if the URL is not usable, or if the token is no header value.
     pub(super) fn new(admin: &Uri, token: &[u8]) -> Result<Self, Error> {
-        let client = Client::new(admin, "--admin")?;
+        let client = Client::new(admin, "--admin", &Trust::System)?;
         if admin.query().is_some() {
             return Err(Error::new("--admin: expected a URL without a query"));
         }

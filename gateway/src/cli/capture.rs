@@ -5,6 +5,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use clap::Args;
 use hookgate_diagnose::{CaptureError, CaptureFile};
 
@@ -16,7 +17,8 @@ pub(super) struct CaptureOptions {
     #[command(flatten)]
     whole: WholeCapture,
 
-    /// File with the headers, as `Name: value` lines; without it, there are no headers
+    /// File with the headers, as `Name: value` lines or as a whole request; without it, there are
+    /// no headers
     #[arg(long, value_name = "FILE", conflicts_with = "capture")]
     headers: Option<PathBuf>,
 
@@ -48,7 +50,7 @@ impl CaptureOptions {
             (None, headers) => {
                 let path = headers.as_deref();
                 let lines = path.map(read_file).transpose()?.unwrap_or_default();
-                CaptureFile::from_header_lines(&lines)
+                read_headers(&lines.into())
                     .map_err(|error| capture_error(path.unwrap_or(Path::new("")), &error))?
             }
         };
@@ -59,6 +61,17 @@ impl CaptureOptions {
                 .map_err(|error| capture_error(path, &error)),
         }
     }
+}
+
+/// Reads header lines. The output of `hookgate sign` is a whole request if the scheme signs in the
+/// address or in the body.
+fn read_headers(bytes: &Bytes) -> Result<CaptureFile, CaptureError> {
+    CaptureFile::from_header_lines(bytes).or_else(|error| {
+        let file = CaptureFile::parse(bytes, None);
+        file.ok()
+            .filter(|file| file.capture.target.is_some())
+            .ok_or(error)
+    })
 }
 
 impl WholeCapture {

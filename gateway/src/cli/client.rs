@@ -1,15 +1,19 @@
 //! The HTTP/1.1 client of the commands that send requests: `send`, `demo` and `events`.
 
 use std::fmt::{self, Display};
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, StatusCode, Uri};
+use pingora_core::ErrorType;
+use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::v1::Connector;
 use pingora_core::protocols::http::v1::client::HttpSession;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_http::RequestHeader;
 use tokio::time::timeout;
 
@@ -18,8 +22,22 @@ use super::Error;
 /// How long a request may take up to the head of its response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A file without certificates, for servers without TLS.
+const NO_CERTIFICATES: &str = "/dev/null";
+
 /// How long the body of a response may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The certificates that the client accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Certificates of the authorities that the system trusts.
+    System,
+    /// Certificates of the authorities in a file.
+    Authorities(PathBuf),
+    /// Every certificate. pingora needs some authorities even so: those of a file, or of the system.
+    Anything(Option<PathBuf>),
+}
 
 /// Sends requests to one server, each on a new connection.
 pub(super) struct Client {
@@ -52,13 +70,27 @@ pub(super) struct Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ClientError {
     /// No address of the server accepts a connection.
-    Unreachable { host: String, cause: String },
+    Unreachable {
+        address: SocketAddr,
+        fault: ConnectFault,
+    },
     /// The connection failed before the end of the response.
     Broken { host: String, cause: String },
     /// The response did not arrive in time.
     TimedOut { host: String, after: Duration },
     /// The body of the response exceeds the limit of the command.
     TooLarge { host: String, limit: usize },
+}
+
+/// The reason why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ConnectFault {
+    Refused,
+    TimedOut,
+    NoRoute,
+    /// The TLS handshake failed.
+    Tls(String),
+    Other(String),
 }
 
 impl Client {
@@ -68,7 +100,7 @@ impl Client {
     /// # Errors
     ///
     /// Returns an error if the URL has another scheme, or if its host does not resolve.
-    pub(super) fn new(to: &Uri, option: &str) -> Result<Self, Error> {
+    pub(super) fn new(to: &Uri, option: &str, trust: &Trust) -> Result<Self, Error> {
         let tls = match to.scheme_str() {
             Some("http") => false,
             Some("https") => true,
@@ -85,13 +117,17 @@ impl Client {
         let peers: Vec<HttpPeer> = (host.trim_matches(['[', ']']), port)
             .to_socket_addrs()
             .map_err(|error| Error::new(format!("{host} does not resolve: {error}")))?
-            .map(|address| HttpPeer::new(address, tls, host.to_owned()))
+            .map(|address| {
+                let mut peer = HttpPeer::new(address, tls, host.to_owned());
+                peer.options.verify_cert = !matches!(trust, Trust::Anything(_));
+                peer
+            })
             .collect();
         if peers.is_empty() {
             return Err(Error::new(format!("{host} resolves to no address")));
         }
         Ok(Self {
-            connector: Connector::new(None),
+            connector: connector(tls, trust)?,
             peers,
             // The `Host` header must not contain a user name and password from the URL.
             host: match to.port_u16() {
@@ -141,17 +177,25 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<HttpSession, ClientError> {
-        let mut cause = String::new();
+        let mut failed = ClientError::Broken {
+            host: self.host.clone(),
+            cause: "the host has no address".to_owned(),
+        };
         for peer in &self.peers {
             match self.connector.get_http_session(peer).await {
                 Ok((session, _)) => return Ok(session),
-                Err(error) => cause = error.root_cause().to_string(),
+                Err(error) => {
+                    failed = match peer.address().as_inet() {
+                        Some(address) => ClientError::Unreachable {
+                            address: *address,
+                            fault: ConnectFault::of(&error),
+                        },
+                        None => broken(&self.host, &error),
+                    };
+                }
             }
         }
-        Err(ClientError::Unreachable {
-            host: self.host.clone(),
-            cause,
-        })
+        Err(failed)
     }
 
     fn head(
@@ -177,6 +221,38 @@ impl Client {
             head.append_header(name.clone(), value.clone())?;
         }
         Ok(head)
+    }
+}
+
+/// Creates the connector. pingora panics if the certificates cannot be read.
+fn connector(tls: bool, trust: &Trust) -> Result<Connector, Error> {
+    let mut options = ConnectorOptions::new(1);
+    options.ca_file = match trust {
+        _ if !tls => Some(NO_CERTIFICATES.to_owned()),
+        Trust::Authorities(path) | Trust::Anything(Some(path)) => Some(path.display().to_string()),
+        Trust::System | Trust::Anything(None) => None,
+    };
+    let created = catch_unwind(AssertUnwindSafe(|| Connector::new(Some(options))));
+    created.map_err(|_| {
+        Error::new(
+            "the certificates of the system cannot be read; expected the package ca-certificates, \
+             or --ca FILE",
+        )
+    })
+}
+
+impl ConnectFault {
+    fn of(error: &pingora_core::Error) -> Self {
+        let cause = || error.root_cause().to_string().trim().to_owned();
+        match error.etype() {
+            ErrorType::ConnectRefused => Self::Refused,
+            ErrorType::ConnectTimedout => Self::TimedOut,
+            ErrorType::ConnectNoRoute => Self::NoRoute,
+            ErrorType::TLSHandshakeFailure
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::InvalidCert => Self::Tls(cause()),
+            _ => Self::Other(cause()),
+        }
     }
 }
 
@@ -252,7 +328,15 @@ impl Reply {
 impl Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable { host, cause } => write!(f, "cannot connect to {host}: {cause}"),
+            Self::Unreachable { address, fault } => match fault {
+                ConnectFault::Refused => write!(f, "connection refused at {address}"),
+                ConnectFault::TimedOut => write!(f, "{address} does not answer"),
+                ConnectFault::NoRoute => write!(f, "there is no route to {address}"),
+                ConnectFault::Tls(cause) => {
+                    write!(f, "the TLS handshake with {address} failed: {cause}")
+                }
+                ConnectFault::Other(cause) => write!(f, "cannot connect to {address}: {cause}"),
+            },
             Self::Broken { host, cause } => {
                 write!(f, "no complete response from {host}: {cause}")
             }

@@ -5,11 +5,13 @@ mod capture;
 mod captured_request;
 mod check;
 mod client;
+mod completions;
 mod demo;
 mod events;
 mod fetched_keys;
 mod human;
 mod identify;
+mod man;
 mod providers;
 mod queue;
 mod reload;
@@ -32,8 +34,8 @@ use hookgate_core::{Problems, UnixTime};
 use hookgate_gate::Clock;
 use serde_json::json;
 
-use self::terminal::{printable_json, printable_lines};
-use crate::config::{Config, load_watched, schema};
+use self::terminal::{error_limit, fill_lines, printable_json, printable_lines};
+use crate::config::{Config, Inputs, load_watched, schema};
 use crate::run::reload::ConfigSource;
 
 /// The exit code for an invalid configuration: `EX_CONFIG` of sysexits.h.
@@ -48,9 +50,32 @@ const NOT_RELOADED: &str = "; the gateway still runs the previous configuration"
 /// The exit code for wrong options, which clap uses as well.
 const EXIT_USAGE: u8 = 2;
 
+/// The width of the help on a wider terminal, and where there is no terminal.
+const MAX_WIDTH: usize = 80;
+
+#[cfg(feature = "otel")]
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("HOOKGATE_BUILT_COMMIT"),
+    ", features: otel)"
+);
+#[cfg(not(feature = "otel"))]
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("HOOKGATE_BUILT_COMMIT"),
+    ", features: none)"
+);
+
 /// Verifies webhook deliveries, refuses forged ones and replays, forwards the rest
 #[derive(Debug, Parser)]
-#[command(name = "hookgate", version, arg_required_else_help = true)]
+#[command(
+    name = "hookgate",
+    version = VERSION,
+    arg_required_else_help = true,
+    max_term_width = MAX_WIDTH
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -68,13 +93,13 @@ enum Command {
     Schema,
     /// Run good and bad deliveries through a local gateway
     Demo(demo::Options),
-    /// List the providers of the catalogue, or describe one
+    /// List or search the providers of the catalogue, or describe one
     Providers(providers::Options),
     /// Sign a delivery from standard input and print its headers
     #[command(
-        long_about = "Sign a delivery and print its headers. The body comes from standard \
-                      input. If the scheme adds something to the address or to the body, the \
-                      whole HTTP request is printed"
+        long_about = "Sign a delivery from standard input. Print the signed headers, or the whole \
+                      request where the address or the body carries the signature. `verify` \
+                      reads both"
     )]
     Sign(sign::Options),
     /// Verify a captured delivery, and explain why it fails with --explain
@@ -87,6 +112,10 @@ enum Command {
     Events(events::Options),
     /// List, show, retry and drop the deliveries of the queue
     Queue(queue::Options),
+    /// Print the completions of a shell
+    Completions(completions::Options),
+    /// Print the manual page of hookgate or of a command
+    Man(man::Options),
 }
 
 /// Runs the command line of the process.
@@ -105,7 +134,8 @@ pub(crate) fn main(clock: Arc<dyn Clock>) -> ExitCode {
             // The message may quote a capture or a server.
             false => {
                 let message = printable_lines(&error.message);
-                writeln!(io::stderr(), "hookgate: {message}")
+                let message = fill_lines(&format!("hookgate: {message}"), error_limit());
+                writeln!(io::stderr(), "{message}")
             }
         };
         // There is no other output for this error.
@@ -129,6 +159,8 @@ impl Command {
             Self::Send(options) => send::run(&options, &*clock),
             Self::Events(options) => events::run(&options, &*clock),
             Self::Queue(options) => queue::run(&options),
+            Self::Completions(options) => completions::run(&options),
+            Self::Man(options) => man::run(&options),
         }
     }
 }
@@ -227,8 +259,10 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
-    fn load(&self) -> Result<Config, Error> {
-        Ok(self.load_watched()?.0)
+    /// Reads the file. The inner error has its mistakes.
+    fn read(&self, inputs: Inputs) -> Result<Result<Config, Problems>, Error> {
+        let text = read_text(&self.config)?;
+        Ok(Config::read(&text, &self.config, inputs))
     }
 
     /// Reads the file of a gateway that runs. `consequence` follows the
@@ -260,6 +294,21 @@ impl ConfigFile {
             Err(problems) => Err(Error::config(&self.config, &problems, NOT_STARTED)),
         }
     }
+}
+
+/// Reads a text file; `-` is standard input.
+fn read_text(path: &Path) -> Result<String, Error> {
+    let text = match path.as_os_str() == "-" {
+        true => io::read_to_string(io::stdin()),
+        false => std::fs::read_to_string(path),
+    };
+    text.map_err(|error| {
+        let path = path.display();
+        Error {
+            exit: ExitCode::from(EXIT_CONFIG),
+            ..Error::new(format!("cannot read {path}: {error}"))
+        }
+    })
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, String> {

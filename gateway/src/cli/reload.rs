@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::runtime::Builder;
 
 use super::api::escaped;
-use super::client::{Client, ClientError, Framing};
+use super::client::{Client, ClientError, Framing, Trust};
 use super::terminal::printable_lines;
 use super::{ConfigFile, Error, NOT_RELOADED};
 
@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         Some(admin) => admin.clone(),
         None => url(config.admin)?,
     };
-    let client = Client::new(&admin, "--admin")?;
+    let client = Client::new(&admin, "--admin", &Trust::System)?;
     let path = format!("/reload?file={}", escaped(&file.to_string_lossy()));
     let mut request = Request::new(Bytes::new());
     *request.method_mut() = Method::POST;

@@ -22,6 +22,7 @@ use crate::run::services::{ListenAddresses, Services};
 use crate::run::shutdown::UnixSignals;
 use crate::run::socket_activation;
 use crate::run::store::Store;
+use crate::run::surroundings;
 use crate::run::upgrade::{self, Predecessor};
 use crate::telemetry::access_log::{
     AccessLog, AccessLogTarget, FlushGuard as AccessLogGuard, Format,
@@ -54,6 +55,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
         .map_err(|problem| Error::config(&options.config.config, &problem, NOT_STARTED))?;
     let traces = Traces::from_environment().map_err(Error::new)?;
     let metrics = Metrics::new().map_err(Error::new)?;
+    surroundings::raise_open_files();
     log_overrides_and_warnings(&config);
     let store = Store::open(&config.replay.store, &metrics)
         .map_err(|error| Error::new(format!("replay: {}", ErrorChain(&*error))))?;
@@ -155,8 +157,12 @@ fn log_overrides_and_warnings(config: &Config) {
     for key in &config.from_environment {
         tracing::info!(key, "configuration key set by environment variable");
     }
-    for warning in &config.warnings {
-        tracing::warn!(at = warning.at, "{}", warning.message);
+    for warning in config
+        .warnings
+        .iter()
+        .chain(&surroundings::warnings(config))
+    {
+        tracing::warn!("{warning}");
     }
 }
 

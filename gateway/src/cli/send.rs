@@ -1,20 +1,24 @@
 //! `hookgate send`: signs a delivery and sends it.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Args;
 use hookgate_diagnose::Capture;
 use hookgate_gate::Clock;
-use http::{Request, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use serde_json::json;
 
 use super::Error;
 use super::capture::{WholeCapture, read_file};
-use super::client::{Client, Framing};
+use super::client::{Client, ClientError, ConnectFault, Framing, Trust};
 use super::sign::{DeliveryOptions, new_id, post, sign};
 use super::signing::SigningOptions;
+use crate::explain::Signing;
+use crate::pem;
 
 /// The headers that belong to one connection. The client writes its own ones.
 const OF_CONNECTION: [&str; 10] = [
@@ -29,6 +33,16 @@ const OF_CONNECTION: [&str; 10] = [
     "trailer",
     "upgrade",
 ];
+
+/// The media type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The format of a generated body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyKind {
+    Json,
+    Form,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -49,6 +63,19 @@ pub(super) struct Options {
     #[command(flatten)]
     captured: WholeCapture,
 
+    /// A header that the scheme does not sign; may be repeated. It replaces the header of a capture
+    #[arg(long = "header", value_name = "NAME:VALUE", value_parser = parse_header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+
+    /// File with the certificates of the authorities to trust, in PEM, instead of those of the
+    /// system
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// Accept every certificate of the server
+    #[arg(long)]
+    insecure: bool,
+
     /// Number of times to send the event. Each delivery has a new signature and the same event id
     #[arg(
         long,
@@ -62,25 +89,23 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Error> {
     let mut signing = options.signing.resolve()?;
     options.delivery.check(&signing)?;
-    let request = match options.captured.read()? {
-        Some(file) => resent(file.capture),
-        None => post(options.read_body()?.into()),
-    };
     let delivery = DeliveryOptions {
         at: options.delivery.at,
         id: Some(options.delivery.id.clone().unwrap_or_else(new_id)),
     };
     // The URL is signed as sent, unless --url names a different public URL, as behind a proxy.
     signing.url.get_or_insert_with(|| options.to.to_string());
+    let request = options.request(&signing, &delivery, clock)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut exit = ExitCode::SUCCESS;
-    let client = Client::new(&options.to, "--to")?;
+    let client = Client::new(&options.to, "--to", &options.trust()?)?;
     for _ in 0..options.repeat {
         let mut signed = sign(&signing, &delivery, &request, clock)?;
         *signed.uri_mut() = with_query(&options.to, signed.uri())?;
-        let reply = runtime.block_on(client.send(&signed, Framing::Length))?;
+        let reply = runtime.block_on(client.send(&signed, Framing::Length));
+        let reply = reply.map_err(|error| no_response(&error))?;
         let outcome = reply
             .headers
             .get("hookgate-outcome")
@@ -96,18 +121,107 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
     Ok(exit)
 }
 
-impl Options {
-    fn read_body(&self) -> Result<Vec<u8>, Error> {
-        match &self.body {
-            None => Ok(test_body()),
-            Some(path) if path.as_os_str() == "-" => {
-                let mut body = Vec::new();
-                io::stdin().lock().read_to_end(&mut body)?;
-                Ok(body)
+/// Returns the error of a request without a response, with advice.
+fn no_response(error: &ClientError) -> Error {
+    let advice = match error {
+        ClientError::Unreachable { fault, .. } => match fault {
+            ConnectFault::Refused => ": is the gateway running?",
+            ConnectFault::TimedOut | ConnectFault::NoRoute => {
+                ": is the address right, and does a firewall allow it?"
             }
-            Some(path) => read_file(path),
+            ConnectFault::Tls(_) => {
+                "; --ca FILE trusts an authority, and --insecure accepts every certificate"
+            }
+            ConnectFault::Other(_) => "",
+        },
+        _ => "",
+    };
+    Error::new(format!("{error}{advice}"))
+}
+
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    const EXPECTED: &str = "expected NAME:VALUE, such as `X-Request-Id: 1`";
+    let (name, value) = text.split_once(':').ok_or(EXPECTED)?;
+    let name = HeaderName::try_from(name.trim()).map_err(|_| EXPECTED)?;
+    if OF_CONNECTION.contains(&name.as_str()) {
+        return Err(format!(
+            "the client writes {name} itself; expected another header"
+        ));
+    }
+    let value = HeaderValue::try_from(value.trim()).map_err(|_| EXPECTED)?;
+    Ok((name, value))
+}
+
+impl Options {
+    /// Returns the request to sign. A generated body is a form if the scheme reads form fields.
+    fn request(
+        &self,
+        signing: &Signing,
+        delivery: &DeliveryOptions,
+        clock: &dyn Clock,
+    ) -> Result<Request<Bytes>, Error> {
+        let mut request = match (self.captured.read()?, &self.body) {
+            (Some(file), _) => resent(file.capture),
+            (None, Some(path)) => post(read_body(path)?.into()),
+            (None, None) => post(test_body(BodyKind::Json)),
+        };
+        let is_generated = request.headers().is_empty() && self.body.is_none();
+        self.insert_headers(request.headers_mut());
+        if is_generated {
+            let signed = sign(signing, delivery, &request, clock)?;
+            let content_type = signed.headers().get(CONTENT_TYPE);
+            if content_type.is_some_and(|value| value == FORM) {
+                *request.body_mut() = test_body(BodyKind::Form);
+            }
+        } else if !request.headers().contains_key(CONTENT_TYPE) && is_form(request.body()) {
+            let form = HeaderValue::from_static(FORM);
+            request.headers_mut().insert(CONTENT_TYPE, form);
+        }
+        Ok(request)
+    }
+
+    fn trust(&self) -> Result<Trust, Error> {
+        match &self.ca {
+            None if self.insecure => Ok(Trust::Anything(None)),
+            None => Ok(Trust::System),
+            Some(path) => {
+                let read = pem::read("--ca", path);
+                let checked = read.and_then(|text| pem::roots("--ca", path, &text));
+                checked.map_err(|(option, message)| Error::new(format!("{option}: {message}")))?;
+                Ok(match self.insecure {
+                    true => Trust::Anything(Some(path.clone())),
+                    false => Trust::Authorities(path.clone()),
+                })
+            }
         }
     }
+
+    /// Adds the headers of the options. The first one of a name replaces those of a capture.
+    fn insert_headers(&self, headers: &mut HeaderMap) {
+        for (name, _) in &self.headers {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Reads the file with the body; `-` is standard input.
+fn read_body(path: &Path) -> Result<Vec<u8>, Error> {
+    if path.as_os_str() != "-" {
+        return read_file(path);
+    }
+    let mut body = Vec::new();
+    io::stdin().lock().read_to_end(&mut body)?;
+    Ok(body)
+}
+
+/// Whether a body without a content type looks like a form, which no JSON and no XML does.
+fn is_form(body: &[u8]) -> bool {
+    body.contains(&b'=')
+        && !matches!(body.first(), Some(b'{' | b'[' | b'<' | b'"'))
+        && body.iter().all(u8::is_ascii_graphic)
 }
 
 /// Returns the captured request without the headers that belong to its connection.
@@ -134,9 +248,11 @@ fn with_query(to: &Uri, signed: &Uri) -> Result<Uri, Error> {
 }
 
 /// Generates a body with an event id and an event type, in the fields that common providers use.
-fn test_body() -> Vec<u8> {
+fn test_body(kind: BodyKind) -> Bytes {
     let id = new_id();
-    serde_json::json!({ "id": id, "type": "test", "event": "test" })
-        .to_string()
-        .into_bytes()
+    let text = match kind {
+        BodyKind::Json => json!({ "id": id, "type": "test", "event": "test" }).to_string(),
+        BodyKind::Form => format!("id={id}&type=test&event=test"),
+    };
+    text.into()
 }

@@ -78,13 +78,15 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
         writeln!(out, "{}", serde_json::Value::Object(object))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if target_changed || body_changed {
+    // `verify --capture` reads the request, and `verify --headers` the header lines alone.
+    let is_request = target_changed || body_changed;
+    if is_request {
         writeln!(out, "{} {} HTTP/1.1", signed.method(), signed.uri())?;
     }
     for (name, value) in signed.headers() {
         writeln!(out, "{name}: {}", text(value.as_bytes()))?;
     }
-    if body_changed {
+    if is_request {
         writeln!(out)?;
         out.write_all(signed.body())?;
     }

@@ -1,16 +1,14 @@
 //! The options that describe how a delivery is signed: a provider with secrets, or a source of
 //! the configuration.
 
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use hookgate_core::{Provider, Signer, UndocumentedProvider, UnixTime, Verifier};
 use http::Method;
 
-use super::Error;
-use crate::config::{Config, SecretRef, SourceSetup};
+use super::{Error, read_text};
+use crate::config::{Config, SecretRef, SourceSetup, nearest};
 use crate::explain::{NotReady, ReadSecret, Signing};
 
 /// The options that describe how a delivery is signed.
@@ -106,13 +104,7 @@ impl SourceOptions {
         let (Some(path), Some(name)) = (&self.config, &self.source) else {
             return Ok(None);
         };
-        let text = match path.as_os_str() == "-" {
-            true => io::read_to_string(io::stdin()),
-            false => fs::read_to_string(path),
-        };
-        let text =
-            text.map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
-        match Config::read_source(&text, path, name) {
+        match Config::read_source(&read_text(path)?, path, name) {
             Ok(setup) => Ok(Some((name.clone(), setup))),
             Err(problems) => Err(Error::config(path, &problems, "")),
         }
@@ -195,6 +187,9 @@ pub(super) fn parse_provider(name: &str) -> Result<Provider, String> {
                 provider.notes()
             )
         }
-        None => "not in the catalogue; `hookgate providers` lists the names".to_owned(),
+        None => match nearest(name, Provider::names()) {
+            Some(nearest) => format!("not in the catalogue; did you mean {nearest}?"),
+            None => "not in the catalogue; `hookgate providers` lists the names".to_owned(),
+        },
     })
 }

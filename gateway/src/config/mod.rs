@@ -6,8 +6,10 @@
 
 mod environment;
 mod include;
+mod inputs;
 mod inspector;
 mod network;
+mod place;
 mod query_match;
 mod queue;
 mod read;
@@ -16,6 +18,7 @@ mod secrets;
 mod shown;
 mod startup_settings;
 mod store;
+mod suggestion;
 mod transport_address;
 mod trusted_proxies;
 mod upstream;
@@ -35,6 +38,7 @@ use hookgate_keys::KeyFetcher;
 use toml::Table;
 
 use self::include::Includes;
+pub(crate) use self::inputs::Inputs;
 pub(crate) use self::inspector::{
     AdminToken, CaptureConfig, CaptureScope, HistoryConfig, InspectorAccess, InspectorConfig,
     InspectorStorage, Permission, Redaction, TokenDigest,
@@ -48,6 +52,7 @@ pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
 pub(crate) use self::shown::ShownConfig;
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;
+pub(crate) use self::suggestion::{listed, nearest};
 pub(crate) use self::transport_address::{MAX_SOCKETS, TransportAddress};
 pub(crate) use self::trusted_proxies::{ForwardedFields, TrustedProxies};
 pub(crate) use self::upstream::{
@@ -166,6 +171,8 @@ struct RawConfig {
     table: Table,
     from_environment: Vec<String>,
     includes: Includes,
+    /// The text of the file.
+    text: String,
 }
 
 impl RawConfig {
@@ -178,11 +185,15 @@ impl RawConfig {
         };
         let (includes, expanded) = Includes::expand(&mut table, file);
         let files = includes.watched.clone();
-        let raw = expanded.and_then(|()| Self::with_environment(table, includes));
+        let raw = expanded.and_then(|()| Self::with_environment(table, includes, text.to_owned()));
         (files, raw)
     }
 
-    fn with_environment(mut table: Table, includes: Includes) -> Result<Self, Problems> {
+    fn with_environment(
+        mut table: Table,
+        includes: Includes,
+        text: String,
+    ) -> Result<Self, Problems> {
         let variables = std::env::vars_os()
             .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
         let from_environment = environment::apply(&mut table, variables)?;
@@ -190,20 +201,25 @@ impl RawConfig {
             table,
             from_environment,
             includes,
+            text,
         })
     }
 
-    /// Names the origin of each problem.
+    /// Names the origin of each problem: a variable, an included file, or a line and a source.
     fn locate(&self, problems: Problems) -> Problems {
         let problems = environment::name_variables(problems, &self.from_environment);
-        problems.map(|problem| self.includes.locate(problem))
+        let problems = problems.map(|problem| self.includes.locate(problem));
+        place::of_mistakes(problems, &self.table, &self.text)
     }
 
-    fn read(mut self) -> Result<Config, Problems> {
-        let config = read::read(&self.table);
+    fn read(mut self, inputs: Inputs) -> Result<Config, Problems> {
+        let config = read::read(&self.table, inputs);
         let mut config = config.map_err(|problems| self.locate(problems))?;
         let warnings = std::mem::take(&mut config.warnings).into_iter();
-        let warnings = warnings.map(|warning| self.includes.locate(warning));
+        let warnings = warnings.map(|warning| {
+            let warning = self.includes.locate(warning);
+            place::of_warning(warning, &self.table)
+        });
         config.warnings = warnings.collect();
         config.warnings.append(&mut self.includes.warnings);
         config.from_environment = self.from_environment;
@@ -267,6 +283,16 @@ impl Config {
     ///
     /// Returns every mistake, each with its key path and the expected value.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        RawConfig::parse(text, Path::new("")).1?.read()
+        RawConfig::parse(text, Path::new("")).1?.read(Inputs::Read)
+    }
+
+    /// Reads a configuration from `text`, the content of `file`, whose folder is that of the included
+    /// files. With [`Inputs::Assumed`], the result can be described, and not run.
+    ///
+    /// # Errors
+    ///
+    /// Returns every mistake, each with its key path and the expected value.
+    pub(crate) fn read(text: &str, file: &Path, inputs: Inputs) -> Result<Self, Problems> {
+        RawConfig::parse(text, file).1?.read(inputs)
     }
 }

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytesize::ByteSize;
+use hookgate_core::internal::{duration_text, size_text};
 use hookgate_queue::{
     DiskQueue, DiskQueueBuilder, Durability, NatsConfig, NatsUrlError, OpenError,
 };
-use humantime::format_duration;
 
 /// The table `[queue]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +68,7 @@ impl QueueConfig {
             None => format!("{store}; dead letters stay until you drop them"),
             Some(keep) => format!(
                 "{store}; dead letters are deleted after {}",
-                format_duration(keep)
+                duration_text(keep)
             ),
         }
     }
@@ -111,8 +110,8 @@ impl DiskQueueConfig {
         format!(
             "disk at {}, at most {}, of these {} for one source, survives {survives}",
             self.path.display(),
-            ByteSize(self.max_bytes),
-            ByteSize(self.max_bytes_per_source),
+            size_text(self.max_bytes),
+            size_text(self.max_bytes_per_source),
         )
     }
 }
@@ -145,7 +144,7 @@ impl NatsQueueConfig {
     fn describe(&self) -> String {
         let most = self
             .max_bytes
-            .map_or_else(String::new, |most| format!(", at most {}", ByteSize(most)));
+            .map_or_else(String::new, |most| format!(", at most {}", size_text(most)));
         let replicas = match self.replicas {
             1 => "1 replica".to_owned(),
             count => format!("{count} replicas"),

@@ -12,7 +12,7 @@ use super::{
 use crate::telemetry::access_log::AccessLogTarget;
 
 /// What to do about a setting that a reload cannot change.
-const RESTART: &str = "changed; restart the gateway to apply it";
+const RESTART: &str = "it changed; restart the gateway to apply it";
 
 /// The settings that were read at the start and stay until the process ends.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! The configuration of an upstream: its servers, timeouts, load balancing and health check.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use humantime::format_duration;
+use hookgate_core::internal::duration_text;
 
 use super::TransportAddress;
 use crate::upstream::tls::ClientFiles;
@@ -53,10 +53,10 @@ impl UpstreamConfig {
             Balance::Hash => ", by a hash of the event",
         };
         let health = self.health.as_ref().map_or_else(String::new, |health| {
-            let interval = format_duration(health.interval);
+            let interval = duration_text(health.interval);
             format!(", health check {} every {interval}", health.probe)
         });
-        let (servers, timeout) = (servers.join(", "), format_duration(self.timeout));
+        let (servers, timeout) = (servers.join(", "), duration_text(self.timeout));
         let most = self.max_connections.map_or_else(String::new, |most| {
             format!(", at most {most} connections to each server")
         });
@@ -122,6 +122,29 @@ impl ServerAddress {
             Self::Tcp(server) => &server.host,
             Self::Unix(_) => UNIX_HOST,
         }
+    }
+
+    /// Resolves the name of a server, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the message if the name does not resolve.
+    pub(crate) fn resolve(&mut self) -> Result<(), String> {
+        let Self::Tcp(server) = self else {
+            return Ok(());
+        };
+        let host = &server.host;
+        let addresses = (host.as_str(), server.port).to_socket_addrs();
+        let addresses = addresses.map_err(|error| {
+            format!(
+                "{host} does not resolve ({error}); expected a host name that resolves, or an IP \
+                 address"
+            )
+        })?;
+        server.addresses = addresses.collect();
+        server.addresses.sort();
+        server.addresses.dedup();
+        Ok(())
     }
 
     /// Returns the value of the `Host` header.

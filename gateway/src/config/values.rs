@@ -3,7 +3,7 @@
 //! `EXPECTED` completes the sentence "expected …" in messages and in the description of a
 //! missing key.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hookgate_core::internal::{FromValue, JsonStep, text};
@@ -181,7 +181,7 @@ impl FromValue for Factor {
     }
 }
 
-/// A server of an upstream, with the addresses that its name resolves to.
+/// A server of an upstream. Its name has not been resolved.
 pub(super) struct Server(pub(super) ServerAddress);
 
 impl Server {
@@ -225,21 +225,11 @@ impl FromValue for Server {
             return Ok(Self(ServerAddress::Unix(path)));
         }
         let (secure, host, port) = Self::parse(text).ok_or_else(expected)?;
-        let addresses = (host.as_str(), port).to_socket_addrs();
-        let addresses = addresses.map_err(|error| {
-            format!(
-                "{host} does not resolve ({error}); expected a host name that resolves, or an IP \
-                 address"
-            )
-        })?;
-        let mut addresses: Vec<_> = addresses.collect();
-        addresses.sort();
-        addresses.dedup();
         Ok(Self(ServerAddress::Tcp(TcpServer {
             secure,
             host,
             port,
-            addresses,
+            addresses: Vec::new(),
         })))
     }
 }

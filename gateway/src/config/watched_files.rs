@@ -9,7 +9,7 @@ use hookgate_core::Problems;
 use toml::{Table, Value};
 
 use super::secrets::SecretRef;
-use super::{Config, RawConfig};
+use super::{Config, Inputs, RawConfig};
 
 /// A set of files, each with the version that was seen.
 ///
@@ -79,10 +79,12 @@ pub(crate) fn load_watched(path: &Path) -> (WatchedFiles, Result<Config, Problem
         files.sort();
         files.dedup();
         if watched.has_the_files(&files) {
-            let config = raw.and_then(RawConfig::read).map(|mut config| {
-                config.shown.file = Some(path.to_owned());
-                config
-            });
+            let config = raw
+                .and_then(|raw| raw.read(Inputs::Read))
+                .map(|mut config| {
+                    config.shown.file = Some(path.to_owned());
+                    config
+                });
             return (watched, config);
         }
         watched = WatchedFiles::read_versions(files);

@@ -9,11 +9,12 @@ use hookgate_core::UnixTime;
 use pingora_core::listeners::tls::Acceptor;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ResolvesServerCertUsingSni, WebPkiClientVerifier};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use crate::pem::{FileProblem, certificates, private_key, read, roots};
+use crate::config::Inputs;
+use crate::pem::{FileProblem, certificates, key_problem, private_key, read, roots};
 
 /// The certificate files of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +46,16 @@ pub(crate) struct CertificateFacts {
 }
 
 impl ServerTls {
-    /// Reads the files.
+    /// Reads the files, unless `inputs` are assumed.
     ///
     /// # Errors
     ///
     /// Returns a [`FileProblem`] if a file cannot be read or is not valid.
-    pub(crate) fn load(files: ServerFiles) -> Result<Self, FileProblem> {
-        let loaded = files.load()?;
+    pub(crate) fn load(files: ServerFiles, inputs: Inputs) -> Result<Self, FileProblem> {
+        let loaded = match inputs {
+            Inputs::Read => files.load()?,
+            Inputs::Assumed => Loaded::without_files()?,
+        };
         Ok(Self {
             files,
             loaded: ArcSwap::from_pointee(loaded),
@@ -86,6 +90,21 @@ impl ServerTls {
     }
 }
 
+impl Loaded {
+    /// Returns a configuration that no handshake succeeds with, for a description.
+    fn without_files() -> Result<Self, FileProblem> {
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ("cert", error.to_string()))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        Ok(Self {
+            acceptor: Arc::new(Acceptor::from_server_config(Arc::new(config))),
+            certificate: None,
+        })
+    }
+}
+
 impl ServerFiles {
     fn load(&self) -> Result<Loaded, FileProblem> {
         let chain = certificates("cert", &self.cert, &read("cert", &self.cert)?)?;
@@ -105,10 +124,9 @@ impl ServerFiles {
             }
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-            let (cert, key) = (self.cert.display(), self.key.display());
-            ("key", format!("{key} does not match {cert}: {error}"))
-        })?;
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| key_problem(&self.cert, &self.key, &error))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let acceptor = Acceptor::from_server_config(Arc::new(config));
         Ok(Loaded {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_core::internal::duration_text;
 use hookgate_core::{Head, Verified};
 use hookgate_gate::internal::is_withheld;
 use hookgate_gate::{Outcome, Reason, Refusal, ResendClaim, Settlement};
 use http::HeaderValue;
-use humantime::format_duration;
 use pingora_http::RequestHeader;
 
 use crate::gateway::Gateway;
@@ -248,7 +248,7 @@ impl fmt::Display for ResendError {
                 f,
                 "a delivery of the event is in flight, or its outcome is unknown and the source \
                  delivers at most once; the claim ends in {}",
-                format_duration(Duration::from_secs(remaining.as_secs().saturating_add(1)))
+                duration_text(Duration::from_secs(remaining.as_secs().saturating_add(1)))
             ),
             Self::BeingSent => f.write_str("the event is being sent again; wait for its outcome"),
             Self::Unclaimed(refusal) => write!(

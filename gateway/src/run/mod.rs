@@ -9,5 +9,6 @@ pub(crate) mod services;
 pub(crate) mod shutdown;
 pub(crate) mod socket_activation;
 pub(crate) mod store;
+pub(crate) mod surroundings;
 pub(crate) mod upgrade;
 mod wait;

@@ -233,7 +233,7 @@ async fn reload(gateway: &Arc<Gateway>, path: &Path) -> (WatchedFiles, ReloadRep
     match reloaded {
         Ok(warnings) => {
             for warning in &warnings {
-                tracing::warn!(at = warning.at, "{}", warning.message);
+                tracing::warn!("{warning}");
             }
             tracing::info!(file = %path.display(), "configuration reloaded");
             let gateway = Arc::clone(gateway);
@@ -242,7 +242,7 @@ async fn reload(gateway: &Arc<Gateway>, path: &Path) -> (WatchedFiles, ReloadRep
         }
         Err(problems) => {
             for problem in problems.iter() {
-                tracing::error!(at = problem.at, "{}", problem.message);
+                tracing::error!("{problem}");
             }
             tracing::error!(
                 file = %path.display(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use hookgate_core::internal::duration_text;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -157,7 +158,7 @@ impl Shutdown {
         self.gateway.start_draining();
         self.manager.stopping();
         let longest = self.gateway.longest_delivery();
-        let timeout_text = humantime::format_duration(longest);
+        let timeout_text = duration_text(longest);
         tracing::info!(delay = ?delay, timeout = %timeout_text, "draining");
         let drained = async {
             sleep(delay).await;

@@ -154,7 +154,7 @@ pub(crate) fn take_over(path: &Path) -> io::Result<(Vec<InheritedSocket>, Predec
         ))
     };
     let waiting = WaitingSocket::listen(path)?;
-    tracing::info!(path = %shown, "waiting for listening sockets from the old process");
+    tracing::info!(path = %shown, "waiting for the running gateway; send it SIGQUIT");
     let stream = waiting.accept().map_err(failed)?;
     drop(waiting);
     stream.set_read_timeout(Some(CONFIRM_TIMEOUT))?;

@@ -233,7 +233,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::config::{self, ServerAddress, TcpServer};
+    use crate::config::{self, Inputs, ServerAddress, TcpServer};
     use crate::upstream::tls::ClientFiles;
 
     /// pingora panics if it cannot read a file.
@@ -245,7 +245,8 @@ mod tests {
         let ca = folder.path().join("ca.pem");
         std::fs::write(&ca, cert.pem()).expect("the file is written");
         let mut config = config::UpstreamConfig::to_test(Duration::from_secs(5));
-        config.tls = ClientFiles::load(Some(ca.clone()), None, None).expect("a valid certificate");
+        config.tls = ClientFiles::load(Some(ca.clone()), None, None, Inputs::Read)
+            .expect("a valid certificate");
         config.servers = vec![ServerAddress::Tcp(TcpServer {
             secure: true,
             host: "localhost".to_owned(),

@@ -10,7 +10,8 @@ use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
-use crate::pem::{FileProblem, certificates, private_key, read, roots};
+use crate::config::Inputs;
+use crate::pem::{FileProblem, certificates, key_problem, private_key, read, roots};
 
 /// Certificate files that have been checked. Two values are equal only if the paths and the
 /// contents of the files are equal.
@@ -28,7 +29,7 @@ pub(crate) struct ClientFiles {
 }
 
 impl ClientFiles {
-    /// Reads and checks the files.
+    /// Reads and checks the files, unless `inputs` are assumed.
     ///
     /// # Errors
     ///
@@ -37,8 +38,17 @@ impl ClientFiles {
         ca: Option<PathBuf>,
         identity: Option<(PathBuf, PathBuf)>,
         name: Option<String>,
+        inputs: Inputs,
     ) -> Result<Self, FileProblem> {
         let mut content = DefaultHasher::new();
+        if !inputs.are_read() {
+            return Ok(Self {
+                ca,
+                identity,
+                name,
+                content: 0,
+            });
+        }
         if let Some(path) = &ca {
             let pem = read("ca", path)?;
             pem.hash(&mut content);
@@ -64,10 +74,7 @@ impl ClientFiles {
                 .with_root_certificates(RootCertStore::empty());
             builder
                 .with_client_auth_cert(chain, private)
-                .map_err(|error| {
-                    let (cert, key) = (cert.display(), key.display());
-                    ("key", format!("{key} does not match {cert}: {error}"))
-                })?;
+                .map_err(|error| key_problem(cert, key, &error))?;
         }
         Ok(Self {
             ca,

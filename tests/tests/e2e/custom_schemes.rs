@@ -205,12 +205,12 @@ fn a_provider_without_a_documented_scheme_needs_a_configured_one() {
     let (is_valid, output) = check(&source(""));
     assert!(!is_valid);
     assert!(
-        output.contains("sources[0].scheme: missing; Beaconed does not publish how it signs"),
+        output.contains(": scheme: missing; Beaconed does not publish how it signs"),
         "{output}"
     );
     let with_scheme = "[sources.scheme]\nalg = \"hmac-sha256\"\nsig = { in = \"header:x-sig\", enc = \"hex\" }\nmsg = \"{body}\"";
     let (is_valid, output) = check(&source(with_scheme));
     assert!(is_valid, "{output}");
-    assert!(output.contains("remembered for 7days"), "{output}");
+    assert!(output.contains("remembered for 7 days"), "{output}");
     assert!(output.contains("\n  warning "), "{output}");
 }

@@ -46,18 +46,24 @@ fn assert_build_command(page: &str) {
     assert!(makefile.contains(command), "{command}");
 }
 
-/// Runs `script` in `folder`, with `hookgate` in the path and free ports in place of the
-/// written ones. Returns the standard output.
-fn run_script(script: &str, folder: &Path) -> String {
-    let bin = tempfile::tempdir().expect("the temporary folder is created");
-    std::os::unix::fs::symlink(binary(), bin.path().join("hookgate")).expect("the link is created");
-    let mut script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}");
+/// Returns `script` with free ports in place of the written ones.
+pub(crate) fn with_free_ports(script: &str) -> String {
+    let mut script = script.to_owned();
     let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     for (written, socket) in ["3000", "8080", "9090"].into_iter().zip(&sockets) {
         let port = socket.local_addr().expect("the listener is bound").port();
         script = script.replace(written, &port.to_string());
     }
-    drop(sockets);
+    script
+}
+
+/// Runs `script` in `folder`, with `hookgate` in the path and free ports in place of the
+/// written ones. Returns the standard output.
+fn run_script(script: &str, folder: &Path) -> String {
+    let bin = tempfile::tempdir().expect("the temporary folder is created");
+    std::os::unix::fs::symlink(binary(), bin.path().join("hookgate")).expect("the link is created");
+    let script = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}");
+    let script = with_free_ports(&script);
     let path = std::env::var("PATH").expect("PATH is set");
     let output = Command::new("timeout")
         .args(["120", "bash", "-euxo", "pipefail", "-c", &script])

@@ -8,6 +8,7 @@ mod access_log_file;
 mod acknowledgements;
 mod addresses;
 mod admin;
+mod alerts;
 mod body_integrity;
 mod cases;
 mod cli;

@@ -359,7 +359,7 @@ pub const QUEUE_METRICS: [&str; 5] = [
 ];
 
 /// The documented metrics of every gateway.
-pub const METRICS: [&str; 34] = [
+pub const METRICS: [&str; 36] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_unhealthy_servers",
     "hookgate_upstream_requests_in_flight",
@@ -383,6 +383,8 @@ pub const METRICS: [&str; 34] = [
     "hookgate_connections",
     "hookgate_connections_limit",
     "hookgate_connections_refused_total",
+    "hookgate_config_last_reload_success",
+    "hookgate_config_last_reload_timestamp_seconds",
     "hookgate_config_reloads_total",
     "hookgate_signature_age_seconds",
     "hookgate_log_lines_dropped_total",
@@ -398,6 +400,25 @@ pub const METRICS: [&str; 34] = [
 
 /// The metric that only a gateway with a TLS listener has.
 pub const TLS_METRIC: &str = "hookgate_tls_certificate_expiry_timestamp_seconds";
+
+/// An alert on the gauge stays on until a reload succeeds.
+#[tokio::test]
+async fn a_gauge_has_the_result_of_the_last_reload() {
+    const GAUGE: &str = "hookgate_config_last_reload_success";
+    const TIME: &str = "hookgate_config_last_reload_timestamp_seconds";
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address()).start();
+    assert_eq!(gateway.existing_counter(GAUGE).await, 1);
+    let start = gateway.existing_counter(TIME).await;
+    gateway.edit_config("[server]\n", "[server]\nunknown = 1\n");
+    assert!(!gateway.reload().await);
+    assert_eq!(gateway.existing_counter(GAUGE).await, 0);
+    assert_eq!(gateway.existing_counter(TIME).await, start);
+    gateway.edit_config("unknown = 1\n", "");
+    assert!(gateway.reload().await);
+    assert_eq!(gateway.existing_counter(GAUGE).await, 1);
+    assert!(gateway.existing_counter(TIME).await >= start);
+}
 
 #[tokio::test]
 async fn every_documented_metric_exists() {
@@ -421,7 +442,17 @@ async fn every_documented_metric_exists() {
         assert!(start.elapsed() < Duration::from_secs(60), "{text}");
         text = gateway.get_admin("/metrics").await;
     }
-    for name in METRICS {
+    let process = [
+        "open_fds",
+        "max_fds",
+        "resident_memory_bytes",
+        "cpu_seconds_total",
+    ];
+    let process = process.map(|name| format!("process_{name}"));
+    for name in METRICS
+        .into_iter()
+        .chain(process.iter().map(String::as_str))
+    {
         assert!(text.contains(&format!("# TYPE {name} ")), "{name}\n{text}");
     }
     for line in [

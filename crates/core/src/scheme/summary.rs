@@ -42,9 +42,12 @@ impl SchemeWarning {
             Self::BodyUnbound => {
                 "the signature does not cover the body: only TLS protects the body from changes"
             }
-            Self::IdUnsigned => "the event id is not signed, so hookgate does not use it",
+            Self::IdUnsigned => {
+                "the signature does not cover the id header, so it is not used to find duplicates"
+            }
             Self::NoIdNoTimestamp => {
-                "neither an event id nor a timestamp is signed: events with equal bytes look like one"
+                "neither an event id nor a timestamp is signed: two events with identical bodies are \
+                 treated as one"
             }
             Self::PlainDigest => {
                 "the signature is a plain digest, not an HMAC: only the rule that a body must be JSON \

@@ -114,6 +114,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// Builds a verifier without keys, which describes its scheme and refuses every delivery.
+    pub(crate) fn build_without_keys(mut self) -> Result<Verifier, BuildError> {
+        self.keys.clear();
+        self.key_source = KeySource::Configured;
+        self.build_checked()
+    }
+
     /// Builds the verifier.
     ///
     /// # Errors
@@ -134,6 +141,10 @@ impl VerifierBuilder {
             (1..=MAX_KEYS, KeySource::Configured) => {}
             (_, KeySource::Configured) => return Err(BuildError::TooManyKeys),
         }
+        self.build_checked()
+    }
+
+    fn build_checked(self) -> Result<Verifier, BuildError> {
         let url = self.url.as_ref().map(|url| &*url.0);
         let settings = SchemeSettings::new(&self.scheme, url, self.params)?;
         let pinned = match self.variant {

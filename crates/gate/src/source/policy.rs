@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use hookgate_core::internal::size_text;
+
 use crate::refusal::RefusalBody;
 
 /// The choices for one source.
@@ -65,7 +67,7 @@ impl BodyLimit {
 
 impl fmt::Display for BodyLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} B", self.0)
+        f.write_str(&size_text(self.0 as u64))
     }
 }
 

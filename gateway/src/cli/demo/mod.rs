@@ -16,7 +16,7 @@ use self::cases::Case;
 use self::gateway::Gateway;
 use self::upstream::Upstream;
 use super::Error;
-use super::client::Client;
+use super::client::{Client, Trust};
 use super::sign::new_id;
 
 #[derive(Debug, Args)]
@@ -56,11 +56,15 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
 
     // The boot fence refuses deliveries that were signed in the second of the start.
     wait_for_new_second(clock);
-    writeln!(out, "{:<18} {:<20} verdict", "provider", "delivery")?;
+    let titles = providers
+        .iter()
+        .map(|provider| provider.entry.title().len());
+    let width = titles.max().unwrap_or_default();
+    writeln!(out, "{:<width$} {:<19} verdict", "provider", "delivery")?;
     let (mut shown, mut wrong) = (0, 0);
     let to = format!("http://{}", gateway.address());
     let to = to.parse().map_err(Error::new)?;
-    let client = Client::new(&to, "--to")?;
+    let client = Client::new(&to, "--to", &Trust::System)?;
     for provider in &providers {
         for case in Case::all() {
             let expected = case.expected();
@@ -73,7 +77,7 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
             shown += 1;
             writeln!(
                 out,
-                "{:<18} {:<20} {found}{mark}",
+                "{:<width$} {:<19} {found}{mark}",
                 provider.entry.title(),
                 case.name(),
             )?;

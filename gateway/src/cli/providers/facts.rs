@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
+use hookgate_core::internal::{duration_text, size_text};
 use hookgate_core::{EqualBytes, Fact, Facts, Retries};
-use humantime::format_duration;
 use serde_json::{Value, json};
 
 use super::line;
@@ -30,14 +30,12 @@ pub(super) fn rows(facts: &Facts) -> Vec<Row<'_>> {
     }
     [
         row("timeout", facts.timeout(), |timeout| {
-            format_duration(*timeout).to_string()
+            duration_text(*timeout)
         }),
         row("retries", facts.retries(), |retries| {
             retries_text(retries).to_owned()
         }),
-        row("largest body", facts.max_body(), |size| {
-            bytesize::ByteSize(*size).to_string()
-        }),
+        row("largest body", facts.max_body(), |size| size_text(*size)),
         row("delivery id", facts.delivery_id(), |name| {
             format!("header {name}, which is not signed")
         }),

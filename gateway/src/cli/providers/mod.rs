@@ -8,29 +8,28 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::internal::fetch_rule;
+use hookgate_core::internal::{duration_text, fetch_rule};
 use hookgate_core::{EqualBytes, Fact, Provider, Scheme, UndocumentedProvider, Variant, Window};
 use hookgate_gate::Dedupe;
 use http::Method;
-use humantime::format_duration;
 use serde_json::{Value, json};
 
 use crate::cli::Error;
-use crate::cli::signing::parse_provider;
-use crate::cli::terminal::{Colours, Column, Rank, Table};
+use crate::cli::terminal::{Colours, Column, Rank, Table, fill, line_limit};
+use crate::config::nearest;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// The provider to describe; without it, all providers are listed
-    #[arg(value_parser = parse_entry)]
-    name: Option<Entry>,
+    /// The name of a provider to describe, or a part of a name or title to search for; without
+    /// it, all providers are listed
+    search: Option<String>,
 
-    /// Print JSON: an array, or one object for a single provider
+    /// Print JSON: an array, or one object for a name
     #[arg(long)]
     json: bool,
 
     /// Print the list as a Markdown page
-    #[arg(long, conflicts_with_all = ["name", "json"])]
+    #[arg(long, conflicts_with_all = ["search", "json"])]
     markdown: bool,
 }
 
@@ -40,54 +39,79 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         write!(out, "{}", page::write())?;
         return Ok(ExitCode::SUCCESS);
     }
-    match (&options.name, options.json) {
-        (Some(Entry::Provider(provider)), false) => write_one(provider, &mut out)?,
-        (Some(Entry::Provider(provider)), true) => writeln!(out, "{}", object(provider))?,
-        (Some(Entry::Undocumented(provider)), false) => {
-            write_undocumented(provider, &mut out)?;
-        }
-        (Some(Entry::Undocumented(provider)), true) => {
-            writeln!(out, "{}", undocumented_object(provider))?;
-        }
-        (None, false) => write_list(&mut out)?,
-        (None, true) => {
-            let list: Vec<Value> = all()
-                .map(|provider| object(&provider))
-                .chain(all_undocumented().map(|provider| undocumented_object(&provider)))
-                .collect();
-            writeln!(out, "{}", Value::Array(list))?;
+    let named = options.search.as_deref().and_then(Entry::named);
+    match (&named, options.json) {
+        (Some(entry), false) => entry.write(&mut out)?,
+        (Some(entry), true) => writeln!(out, "{}", entry.object())?,
+        (None, json) => {
+            let entries = found(options.search.as_deref())?;
+            match (&entries[..], json) {
+                (_, true) => {
+                    let list: Vec<Value> = entries.iter().map(Entry::object).collect();
+                    writeln!(out, "{}", Value::Array(list))?;
+                }
+                ([entry], false) => entry.write(&mut out)?,
+                (entries, false) => write_list(entries, &mut out)?,
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The columns of the list. It is for searching, so no cell is shortened.
+/// Returns the providers whose name or title contains `search`, or all of them.
+fn found(search: Option<&str>) -> Result<Vec<Entry>, Error> {
+    let published = all().map(|provider| Entry::Provider(Box::new(provider)));
+    let undocumented = all_undocumented().map(|provider| Entry::Undocumented(Box::new(provider)));
+    let entries: Vec<Entry> = published.chain(undocumented).collect();
+    let Some(search) = search else {
+        return Ok(entries);
+    };
+    let part = search.to_lowercase();
+    let fits = |entry: &&Entry| {
+        entry.name().contains(&part) || entry.title().to_lowercase().contains(&part)
+    };
+    let fitting: Vec<Entry> = entries.iter().filter(fits).cloned().collect();
+    if !fitting.is_empty() {
+        return Ok(fitting);
+    }
+    let texts = entries
+        .iter()
+        .flat_map(|entry| [entry.name(), entry.title()]);
+    let suggestion = match nearest(search, texts) {
+        Some(nearest) => format!("did you mean {nearest:?}?"),
+        None => "`hookgate providers` lists all of them, and a table [sources.scheme] describes \
+                 another one"
+            .to_owned(),
+    };
+    Err(Error::new(format!(
+        "no provider has {search:?} in its name or title; {suggestion}"
+    )))
+}
+
+/// The columns of the list.
 const COLUMNS: [Column; 4] = [
-    Column::new("name", Rank::Always, 0, usize::MAX),
-    Column::new("provider", Rank::Always, 0, usize::MAX),
-    Column::new("source", Rank::Always, 0, usize::MAX),
-    Column::new("duplicates found by", Rank::Always, 0, usize::MAX),
+    Column::new("name", Rank::Always, 32, usize::MAX),
+    Column::new("provider", Rank::Useful, 16, usize::MAX),
+    Column::new("source", Rank::Extra, 10, usize::MAX),
+    Column::new("duplicates found by", Rank::Useful, 16, usize::MAX),
 ];
 
-fn write_list(out: &mut impl Write) -> io::Result<()> {
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    rows.extend(all().map(|provider| {
+fn write_list(entries: &[Entry], out: &mut impl Write) -> io::Result<()> {
+    let row = |entry: &Entry| {
+        let (source, duplicates) = match entry {
+            Entry::Provider(provider) => (provider.evidence().to_string(), dedupes_by(provider)),
+            Entry::Undocumented(_) => ("none".to_owned(), "needs [sources.scheme]"),
+        };
         vec![
-            provider.name().to_owned(),
-            provider.title().to_owned(),
-            provider.evidence().to_string(),
-            dedupes_by(&provider).to_owned(),
+            entry.name().to_owned(),
+            entry.title().to_owned(),
+            source,
+            duplicates.to_owned(),
         ]
-    }));
-    rows.extend(all_undocumented().map(|provider| {
-        vec![
-            provider.name().to_owned(),
-            provider.title().to_owned(),
-            "none".to_owned(),
-            "needs [sources.scheme]".to_owned(),
-        ]
-    }));
-    let table = Table::fit(&COLUMNS, &rows, None);
+    };
+    let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
+    // A program that searches the list gets whole cells.
+    let table = Table::fit(&COLUMNS, &rows, line_limit());
     writeln!(out, "{}", table.head())?;
     for row in &rows {
         writeln!(out, "{}", table.row(row, &[], Colours::Off))?;
@@ -102,10 +126,41 @@ enum Entry {
     Undocumented(Box<UndocumentedProvider>),
 }
 
-fn parse_entry(name: &str) -> Result<Entry, String> {
-    match UndocumentedProvider::named(name) {
-        Some(provider) => Ok(Entry::Undocumented(Box::new(provider))),
-        None => parse_provider(name).map(Box::new).map(Entry::Provider),
+impl Entry {
+    fn named(name: &str) -> Option<Self> {
+        let published = Provider::named(name).map(Box::new).map(Self::Provider);
+        published.or_else(|| {
+            let provider = UndocumentedProvider::named(name)?;
+            Some(Self::Undocumented(Box::new(provider)))
+        })
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Provider(provider) => provider.name(),
+            Self::Undocumented(provider) => provider.name(),
+        }
+    }
+
+    fn title(&self) -> &str {
+        match self {
+            Self::Provider(provider) => provider.title(),
+            Self::Undocumented(provider) => provider.title(),
+        }
+    }
+
+    fn object(&self) -> Value {
+        match self {
+            Self::Provider(provider) => object(provider),
+            Self::Undocumented(provider) => undocumented_object(provider),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Provider(provider) => write_one(provider, out),
+            Self::Undocumented(provider) => write_undocumented(provider, out),
+        }
     }
 }
 
@@ -149,11 +204,7 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
         "duplicates",
         &format!("found by {}", dedupes_by(provider)),
     )?;
-    line(
-        out,
-        "retention",
-        &format_duration(provider.retention()).to_string(),
-    )?;
+    line(out, "retention", &duration_text(provider.retention()))?;
     facts::write(provider.facts(), out)?;
     line(out, "source", &provider.evidence().to_string())?;
     line(out, "see", provider.docs())?;
@@ -162,7 +213,7 @@ fn write_one(provider: &Provider, out: &mut impl Write) -> io::Result<()> {
         line(out, "checked", &format!("{day}, against {against}"))?;
     }
     if let Some(notes) = provider.notes() {
-        writeln!(out, "\n{notes}")?;
+        writeln!(out, "\n{}", fill(notes, "", 0, line_limit()))?;
     }
     Ok(())
 }
@@ -223,27 +274,21 @@ fn write_undocumented(provider: &UndocumentedProvider, out: &mut impl Write) -> 
     line(out, "name", provider.name())?;
     line(out, "provider", provider.title())?;
     line(out, "signed", "not published")?;
-    line(
-        out,
-        "remembers",
-        &format_duration(provider.retention()).to_string(),
-    )?;
+    line(out, "remembers", &duration_text(provider.retention()))?;
     line(out, "see", provider.docs())?;
-    writeln!(out, "\n{}", provider.notes())
+    writeln!(out, "\n{}", fill(provider.notes(), "", 0, line_limit()))
 }
 
 fn line(out: &mut impl Write, label: &str, value: &str) -> io::Result<()> {
-    writeln!(out, "{label:<13}{value}")
+    let text = fill(value, &format!("{label:<13}"), 13, line_limit());
+    writeln!(out, "{text}")
 }
 
 fn window(window: Option<Window>) -> String {
     window.map_or_else(
         || "none, because the scheme signs no timestamp".to_owned(),
         |window| {
-            let (past, future) = (
-                format_duration(window.past()),
-                format_duration(window.future()),
-            );
+            let (past, future) = (duration_text(window.past()), duration_text(window.future()));
             format!("at most {past} old, at most {future} ahead")
         },
     )

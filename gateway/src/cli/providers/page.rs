@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use hookgate_core::internal::{duration_text, size_text};
 use hookgate_core::{Fact, Provider, SchemeEvidence, SchemeFamily, UndocumentedProvider};
-use humantime::format_duration;
 
 use super::facts::{equal_bytes_text, resigned_text, retries_text};
 use super::{all, dedupes_by};
@@ -106,7 +106,7 @@ fn write_list(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
             each(&|index| variants[index].algorithm().to_owned()),
             each(&|index| format!("`{}`", variants[index].signed().replace('|', "\\|"))),
             dedupes_by(provider),
-            format_duration(provider.retention()),
+            duration_text(provider.retention()),
             provider.evidence(),
         )?;
     }
@@ -148,10 +148,9 @@ fn write_facts(page: &mut String, providers: &[Provider]) -> std::fmt::Result {
             page,
             "| `{}` | {} | {} | {} | {} | {} | {checked} |",
             provider.name(),
-            cell(facts.timeout(), |time| format_duration(*time).to_string()),
+            cell(facts.timeout(), |time| duration_text(*time)),
             cell(facts.retries(), |retries| retries_text(retries).to_owned()),
-            cell(facts.max_body(), |size| bytesize::ByteSize(*size)
-                .to_string()),
+            cell(facts.max_body(), |size| size_text(*size)),
             cell(facts.delivery_id(), |name| format!("`{name}`")),
             cell(facts.user_agent(), |text| format!("`{text}`")),
         )?;
@@ -178,7 +177,7 @@ fn write_timestamps(page: &mut String, providers: &[Provider]) -> std::fmt::Resu
                     *resigned
                 )
                 .to_owned()),
-                format_duration(window.past()),
+                duration_text(window.past()),
             )?;
         }
     }

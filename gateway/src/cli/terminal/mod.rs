@@ -6,6 +6,8 @@ mod table;
 
 use std::io::{self, IsTerminal};
 
+use textwrap::{Options, WordSplitter};
+
 pub(super) use self::colour::{Colour, Colours};
 pub(super) use self::printable::{Text, printable, printable_json, printable_lines};
 #[cfg(test)]
@@ -25,6 +27,41 @@ pub(super) fn output_width() -> usize {
         .filter(positive)
         .or_else(|| terminal_width().filter(positive))
         .unwrap_or(DEFAULT_WIDTH)
+}
+
+/// Returns the longest line of standard output: the width of a terminal. A program that reads the
+/// output gets whole lines, whatever their length.
+pub(super) fn line_limit() -> Option<usize> {
+    is_terminal().then(output_width)
+}
+
+/// Returns `first` and `text` in lines of at most `limit` columns. Later lines begin after `indent`
+/// columns. A longer word, such as a path, stays whole.
+pub(super) fn fill(text: &str, first: &str, indent: usize, limit: Option<usize>) -> String {
+    let Some(limit) = limit else {
+        return format!("{first}{text}");
+    };
+    let rest = " ".repeat(indent);
+    let options = Options::new(limit)
+        .initial_indent(first)
+        .subsequent_indent(&rest)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
+}
+
+/// Returns the longest line of standard error, like [`line_limit`].
+pub(super) fn error_limit() -> Option<usize> {
+    io::stderr().is_terminal().then(output_width)
+}
+
+/// Wraps each line of `text`. Later lines begin two columns right of the line.
+pub(super) fn fill_lines(text: &str, limit: Option<usize>) -> String {
+    let lines = text.lines().map(|line| {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        fill(&line[indent..], &line[..indent], indent + 2, limit)
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use hookgate_diagnose::Cause;
 use hookgate_gate::Reason;
 use textwrap::Options;
 
-use crate::cli::terminal::{printable, printable_lines};
+use crate::cli::terminal::{fill_lines, line_limit, printable, printable_lines};
 use crate::explain::{Explanation, Report, Verdict};
 
 /// The width of a terminal, in columns.
@@ -15,7 +15,7 @@ const WIDTH: usize = 80;
 
 /// Returns the verdict, and its explanation if the operator asked for one.
 pub(super) fn report_as_text(report: &Report) -> String {
-    let mut text = verdict_as_text(&report.verdict);
+    let mut text = fill_lines(&verdict_as_text(&report.verdict), line_limit());
     let Some(Explanation { causes, tried }) = &report.explanation else {
         return text;
     };
@@ -24,8 +24,12 @@ pub(super) fn report_as_text(report: &Report) -> String {
         text.push_str(&cause_as_text(cause));
     }
     if !report.verdict.is_verified() && causes.iter().all(|cause| !cause.proved) {
-        let line = format!("\nnone of {tried} tried changes makes the delivery verify");
-        text.push_str(&line);
+        let line = format!(
+            "none of the usual causes fits ({tried} changes were tried): either the secret is \
+             wrong, or the body was changed"
+        );
+        text.push('\n');
+        text.push_str(&fill_lines(&line, Some(WIDTH)));
     }
     text
 }

@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use toml::Value;
 
 use super::positive_duration;
+use crate::config::Inputs;
 use crate::config::secrets::SecretRef;
 use crate::pem;
 
@@ -18,11 +19,12 @@ pub(super) fn read(
     section: &Section<'_>,
     name: Option<&str>,
     scheme: Option<&Scheme>,
+    inputs: Inputs,
     warnings: &Report,
 ) -> Option<KeyFetcher> {
     let table = section.section("keys")?;
-    let settings = read_settings(&table, warnings);
-    let roots = read_roots(&table);
+    let settings = read_settings(&table, inputs, warnings);
+    let roots = read_roots(&table, inputs);
     let settings = match &roots {
         Some(roots) => settings.roots(roots.iter().cloned()),
         None => settings,
@@ -50,7 +52,7 @@ pub(super) fn read(
 }
 
 /// Reads every setting but `ca`.
-fn read_settings(table: &Section<'_>, warnings: &Report) -> KeySettings {
+fn read_settings(table: &Section<'_>, inputs: Inputs, warnings: &Report) -> KeySettings {
     let mut settings = KeySettings::default();
     if let Some(url) = table.optional::<String>("url") {
         if url.starts_with("http://") {
@@ -83,12 +85,14 @@ fn read_settings(table: &Section<'_>, warnings: &Report) -> KeySettings {
     if let Some(keep) = positive_duration(table, "keep") {
         settings = settings.keep(keep);
     }
-    read_credentials(table, settings)
+    read_credentials(table, settings, inputs)
 }
 
 /// Reads the authorities in the file `ca`.
-fn read_roots(table: &Section<'_>) -> Option<Vec<CertificateDer<'static>>> {
-    let path = table.optional::<String>("ca")?;
+fn read_roots(table: &Section<'_>, inputs: Inputs) -> Option<Vec<CertificateDer<'static>>> {
+    let path = table
+        .optional::<String>("ca")
+        .filter(|_| inputs.are_read())?;
     let path = Path::new(&path);
     let read = pem::read("ca", path).and_then(|text| pem::certificates("ca", path, &text));
     read.map_err(|(key, message)| table.wrong(key, message))
@@ -96,7 +100,7 @@ fn read_roots(table: &Section<'_>) -> Option<Vec<CertificateDer<'static>>> {
 }
 
 /// Reads `credentials`, whose values are references such as `env:NAME`.
-fn read_credentials(table: &Section<'_>, mut settings: KeySettings) -> KeySettings {
+fn read_credentials(table: &Section<'_>, mut settings: KeySettings, inputs: Inputs) -> KeySettings {
     let Some(credentials) = table.section("credentials") else {
         return settings;
     };
@@ -104,7 +108,7 @@ fn read_credentials(table: &Section<'_>, mut settings: KeySettings) -> KeySettin
         let reference = value.as_str().and_then(SecretRef::parse);
         let read = reference
             .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
-            .and_then(|reference| reference.read());
+            .and_then(|reference| reference.read_if(inputs));
         match read {
             Ok(secret) => match secret.text() {
                 Some(text) => settings = settings.credential(name, text),

@@ -22,21 +22,21 @@ use hookgate_core::Problems;
 use hookgate_core::internal::{Report, Section};
 use toml::{Table, Value};
 
-use super::{Config, ShownConfig};
+use super::{Config, Inputs, ShownConfig};
 
 /// Reads all tables and checks the values that belong together.
 ///
 /// # Errors
 ///
 /// Returns every mistake, each with its key path.
-pub(super) fn read(table: &Table) -> Result<Config, Problems> {
+pub(super) fn read(table: &Table, inputs: Inputs) -> Result<Config, Problems> {
     let report = Report::default();
     let warnings = Report::default();
     let root = Section::root(table, &report);
 
-    let server = server::read(&root, &warnings);
+    let server = server::read(&root, inputs, &warnings);
     let (limits, mut defaults) = limits::read(&root);
-    let (replay, max_entries_per_source) = replay::read(&root, &warnings);
+    let (replay, max_entries_per_source) = replay::read(&root, inputs, &warnings);
     // A single source may fill the store. With several sources, one of them gets at most half,
     // so that it cannot shut out the others.
     let half = || Some(replay.store.max_entries()? / 2);
@@ -44,8 +44,8 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
     let has_several_sources = sources.is_some_and(|sources| sources.len() > 1);
     defaults.max_entries =
         max_entries_per_source.or_else(|| half().filter(|_| has_several_sources));
-    let mut queue = queue::read(&root);
-    let inspector = inspector::read(&root, &warnings);
+    let mut queue = queue::read(&root, inputs);
+    let inspector = inspector::read(&root, inputs, &warnings);
     if inspector.is_some() && !server.admin.ip().is_loopback() {
         warnings.add(
             "server.admin",
@@ -55,8 +55,9 @@ pub(super) fn read(table: &Table) -> Result<Config, Problems> {
         );
     }
     let capture = inspector.as_ref().map(|inspector| inspector.capture);
-    let upstreams = upstreams::read(&root);
+    let upstreams = upstreams::read(&root, inputs);
     let shared = sources::Shared {
+        inputs,
         upstreams: &upstreams,
         defaults,
         capture,

@@ -1,15 +1,11 @@
 //! Warns of settings that do not suit the provider of a source, by the facts of the catalogue.
 
-use std::time::Duration;
-
-use hookgate_core::internal::{Report, Section};
+use hookgate_core::internal::{Report, Section, duration_text, size_text};
 use hookgate_core::{Fact, Provider, Retries, Window};
 use hookgate_gate::{BodyLimit, QueueMode};
-use humantime::format_duration;
 
 /// The settings of a source that the facts of its provider concern.
 pub(super) struct Settings {
-    pub(super) upstream_timeout: Duration,
     pub(super) queue: QueueMode,
     pub(super) body_limit: BodyLimit,
     /// The window, if the scheme signs a timestamp.
@@ -27,30 +23,16 @@ pub(super) fn warn(
 ) {
     let (title, facts) = (provider.title(), provider.facts());
     let warn = |key: &str, message: String| warnings.add(section.key_path(key), message);
-    let timeout = settings.upstream_timeout;
-    if let Some(patience) = facts.timeout().map(Fact::value)
-        && timeout >= *patience
-    {
-        let (patience, timeout) = (format_duration(*patience), format_duration(timeout));
-        warn(
-            "upstream",
-            format!(
-                "{title} waits {patience} for a response, but the `timeout` of this upstream is \
-                 {timeout}. A slower delivery is sent again, although the first one may have been \
-                 forwarded. Expected a `timeout` below {patience}, and an upstream that responds \
-                 before it does its work"
-            ),
-        );
-    }
     let limit = settings.body_limit;
     if let Some(largest) = facts.max_body().map(Fact::value)
         && u64::try_from(limit.get()).is_ok_and(|limit| limit < *largest)
     {
+        let largest = size_text(*largest);
         warn(
             "body",
             format!(
-                "{title} sends bodies of up to {largest} B, but the limit is {limit}. A larger \
-                 delivery gets 413. Expected at least {largest} B"
+                "{title} sends bodies of up to {largest}, but the limit is {limit}. A larger delivery \
+                 gets 413. Expected at least {largest}"
             ),
         );
     }
@@ -66,14 +48,14 @@ pub(super) fn warn(
     }
     if let (Some(window), Some(default)) = (settings.window, settings.provider_window) {
         let (past, usual) = (window.past(), default.past());
-        let text = format_duration(past);
+        let text = duration_text(past);
         match facts.resigned().map(Fact::value) {
             Some(false) if past < usual => warn(
                 "window",
                 format!(
                     "{title} signs each event once, and its retries are refused when the event is \
                      older than {text}. Expected `past` of at least {}",
-                    format_duration(usual)
+                    duration_text(usual)
                 ),
             ),
             // A window of the operator's own is a decision.

@@ -8,9 +8,11 @@ use hookgate_queue::{DiskQueue, Durability, NatsConfig};
 use toml::Value;
 
 use super::positive_duration;
-use super::replay::{read_ca, read_reference};
+use super::replay::{read_ca, read_reference, read_server_url};
 use crate::config::values::{KeepDead, Keyword, QueueKind, Space, StreamName};
-use crate::config::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig, RouteConfig};
+use crate::config::{
+    DiskQueueConfig, Inputs, NatsQueueConfig, QueueConfig, QueueStoreConfig, RouteConfig,
+};
 
 /// A shorter time would fail calls that are only slow.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
@@ -30,7 +32,7 @@ const KEYS_OF_ONE_KIND: [(&str, QueueKind); 10] = [
 ];
 
 /// Reads the table, if it exists.
-pub(super) fn read(root: &Section<'_>) -> Option<QueueConfig> {
+pub(super) fn read(root: &Section<'_>, inputs: Inputs) -> Option<QueueConfig> {
     let section = root.section("queue")?;
     let kind = section.required::<QueueKind>("store")?;
     for (key, owner) in KEYS_OF_ONE_KIND {
@@ -48,7 +50,7 @@ pub(super) fn read(root: &Section<'_>) -> Option<QueueConfig> {
     let max_bytes = section.optional("max_bytes").map(|Space(bytes)| bytes);
     let store = match kind {
         QueueKind::Disk => QueueStoreConfig::Disk(read_disk(&section, max_bytes)),
-        QueueKind::Nats => QueueStoreConfig::Nats(read_nats(&section, max_bytes)),
+        QueueKind::Nats => QueueStoreConfig::Nats(read_nats(&section, inputs, max_bytes)),
     };
     let keep_dead = section.optional("keep_dead");
     let keep_dead = keep_dead.and_then(|KeepDead(duration)| duration);
@@ -89,10 +91,10 @@ fn read_disk(section: &Section<'_>, max_bytes: Option<u64>) -> DiskQueueConfig {
     }
 }
 
-fn read_nats(section: &Section<'_>, max_bytes: Option<u64>) -> NatsQueueConfig {
-    let url = read_reference(section, "url");
+fn read_nats(section: &Section<'_>, inputs: Inputs, max_bytes: Option<u64>) -> NatsQueueConfig {
+    let url = read_server_url(section, inputs, "nats://offline.invalid");
     let credentials = match section.has("credentials") {
-        true => read_reference(section, "credentials"),
+        true => read_reference(section, "credentials", inputs, "").filter(|_| inputs.are_read()),
         false => None,
     };
     let replicas = section.optional::<u64>("replicas").unwrap_or(1);
@@ -108,7 +110,7 @@ fn read_nats(section: &Section<'_>, max_bytes: Option<u64>) -> NatsQueueConfig {
     let nats = NatsQueueConfig {
         url: url.unwrap_or_default(),
         credentials,
-        ca_pem: read_ca(section),
+        ca_pem: read_ca(section, inputs),
         timeout,
         stream: section.optional("stream").map_or_else(
             || NatsConfig::DEFAULT_STREAM.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookgate_core::internal::{Report, Section};
+use hookgate_core::internal::{Report, Section, duration_text};
 use hookgate_gate::{BootFence, Source};
 use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{DiskStore, Durability, MemoryStore, RedisConfig};
@@ -12,7 +12,7 @@ use super::positive_duration;
 use crate::config::secrets::SecretRef;
 use crate::config::store::StoreConfig;
 use crate::config::values::{Keyword, StoreKind};
-use crate::config::{ReplayConfig, RouteConfig};
+use crate::config::{Inputs, ReplayConfig, RouteConfig, listed};
 
 /// The keys of `[replay]` that only one kind of store has.
 const KEYS_OF_ONE_KIND: [(&str, StoreKind); 7] = [
@@ -28,7 +28,11 @@ const KEYS_OF_ONE_KIND: [(&str, StoreKind); 7] = [
 const DEFAULT_REPLICA_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Reads the store and the boot fence. The second value is `max_entries_per_source`.
-pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (ReplayConfig, Option<u64>) {
+pub(super) fn read(
+    root: &Section<'_>,
+    inputs: Inputs,
+    warnings: &Report,
+) -> (ReplayConfig, Option<u64>) {
     let Some(section) = root.section("replay") else {
         let replay = ReplayConfig {
             store: memory(None),
@@ -44,7 +48,9 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> (ReplayConfig, Opti
         StoreKind::Memory => memory(max_entries),
         StoreKind::Disk => read_disk(&section, max_entries),
         // `read_redis` has reported the mistake if it returns `None`.
-        StoreKind::Redis => read_redis(&section).map_or_else(|| memory(None), StoreConfig::Redis),
+        StoreKind::Redis => {
+            read_redis(&section, inputs).map_or_else(|| memory(None), StoreConfig::Redis)
+        }
     };
     let boot_fence = read_boot_fence(&section, kind, warnings);
     section.deny_unknown();
@@ -129,7 +135,7 @@ pub(super) fn warn_of_restarts(replay: &ReplayConfig, routes: &[RouteConfig], wa
         let sources = routes.iter().map(|route| &route.source);
         let deduplicated = sources.filter(|source| source.refuses_replays());
         let affected = deduplicated.filter(|source| is_affected(source));
-        affected.map(Source::name).collect::<Vec<_>>().join(", ")
+        listed(&affected.map(Source::name).collect::<Vec<_>>())
     };
     let signs_time = |source: &Source| source.verifier().variants().all(|v| v.window().is_some());
     let without_time = names_of(&|source| !signs_time(source));
@@ -168,7 +174,7 @@ fn warn_of_long_windows(routes: &[RouteConfig], warnings: &Report) {
             let verifier = route.source.verifier();
             let signs_time = verifier.variants().any(|v| v.window().is_some());
             let past = verifier.window().past();
-            let text = humantime::format_duration(past);
+            let text = duration_text(past);
             (signs_time && past > LONG_WINDOW).then(|| format!("{} ({text})", route.source.name()))
         })
         .collect();
@@ -178,7 +184,7 @@ fn warn_of_long_windows(routes: &[RouteConfig], warnings: &Report) {
             format!(
                 "after a restart, the boot fence answers 503 to retries of earlier events for as \
                  long as the window of their source. Affected: {}. Expected \"disk\" or \"redis\"",
-                long.join(", ")
+                listed(&long.iter().map(String::as_str).collect::<Vec<_>>())
             ),
         );
     }
@@ -188,9 +194,9 @@ fn warn_of_long_windows(routes: &[RouteConfig], warnings: &Report) {
 const LONG_WINDOW: Duration = Duration::from_secs(15 * 60);
 
 /// Reads the connection to a Redis or Valkey server. Returns `None` after reporting a mistake.
-fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
-    let url = read_reference(section, "url");
-    let ca = read_ca(section);
+fn read_redis(section: &Section<'_>, inputs: Inputs) -> Option<RedisConfig> {
+    let url = read_server_url(section, inputs, "redis://offline.invalid");
+    let ca = read_ca(section, inputs);
     let prefix = section.optional::<String>("prefix");
     let timeout = positive_duration(section, "timeout");
     let wait_replicas = read_wait_replicas(section);
@@ -214,19 +220,50 @@ fn read_redis(section: &Section<'_>) -> Option<RedisConfig> {
 }
 
 /// Reads the file with the authorities to trust. Returns `None` after reporting a mistake, too.
-pub(super) fn read_ca(section: &Section<'_>) -> Option<Vec<u8>> {
-    let path = section.optional::<String>("ca")?;
+pub(super) fn read_ca(section: &Section<'_>, inputs: Inputs) -> Option<Vec<u8>> {
+    let path = section
+        .optional::<String>("ca")
+        .filter(|_| inputs.are_read())?;
     let read = std::fs::read(&path);
     read.map_err(|error| section.wrong("ca", format!("cannot read {path}: {error}")))
         .ok()
 }
 
-/// Reads the text that the reference at `key` leads to. Returns `None` after reporting a mistake.
-pub(super) fn read_reference(section: &Section<'_>, key: &'static str) -> Option<String> {
+/// Reads the key `url`: a reference, or the URL of a server without a user, a password or a token.
+/// Returns `assumed` for a reference if `inputs` are assumed, and `None` after reporting a mistake.
+pub(super) fn read_server_url(
+    section: &Section<'_>,
+    inputs: Inputs,
+    assumed: &str,
+) -> Option<String> {
+    let text = section.value("url").and_then(Value::as_str);
+    match text.filter(|text| text.contains("://")) {
+        Some(url) if url.contains('@') => {
+            section.wrong(
+                "url",
+                "has a user or a password; expected env:NAME or file:PATH for such a URL, because \
+                 the configuration must not contain a secret",
+            );
+            None
+        }
+        Some(url) => Some(url.to_owned()),
+        None => read_reference(section, "url", inputs, assumed),
+    }
+}
+
+/// Reads the text that the reference at `key` leads to. Returns `assumed` if `inputs` are assumed,
+/// and `None` after reporting a mistake.
+pub(super) fn read_reference(
+    section: &Section<'_>,
+    key: &'static str,
+    inputs: Inputs,
+    assumed: &str,
+) -> Option<String> {
     let secret = match section.value(key).and_then(Value::as_str) {
         None => Err(format!("missing; expected {}", SecretRef::EXPECTED)),
         Some(text) => match SecretRef::parse(text) {
             None => Err(format!("expected {}", SecretRef::EXPECTED)),
+            Some(_) if !inputs.are_read() => return Some(assumed.to_owned()),
             Some(reference) => reference.read(),
         },
     };

@@ -5,17 +5,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::internal::{Report, Section};
+use hookgate_core::UnixTime;
+use hookgate_core::internal::{Report, Section, duration_text};
+use hookgate_gate::{Clock, SystemClock};
+use time::OffsetDateTime;
 
 use super::shutdown;
 use crate::config::values::{Address, Cidr, Keyword};
 use crate::config::{
-    MAX_SOCKETS, Network, ShutdownConfig, TlsListener, TransportAddress, TrustedProxies,
+    Inputs, MAX_SOCKETS, Network, ShutdownConfig, TlsListener, TransportAddress, TrustedProxies,
 };
 use crate::listener::tls::{ServerFiles, ServerTls};
 use crate::telemetry::access_log::AccessLogTarget;
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
+/// A certificate that ends within this many seconds, 30 days, is a warning.
+const SOON: i64 = 30 * 24 * 3_600;
 
 /// The values of `[server]`, with the same meaning as in [`Config`](crate::config::Config).
 pub(super) struct Server {
@@ -30,7 +36,7 @@ pub(super) struct Server {
 }
 
 /// Reads `[server]` and its TLS listeners.
-pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
+pub(super) fn read(root: &Section<'_>, inputs: Inputs, warnings: &Report) -> Server {
     let mut server = Server {
         listen: Vec::new(),
         h2c: false,
@@ -49,11 +55,11 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     };
     server.admin = read_admin(&section, warnings);
     server.shutdown = shutdown::read(&section);
-    server.access_log = read_access_log(&section, warnings);
+    server.access_log = read_access_log(&section, inputs, warnings);
     server.proxy_protocol = read_proxy_protocol(&section, warnings);
     server.trusted_proxies = TrustedProxies::read(&section, warnings);
     server.h2c = section.optional("h2c").unwrap_or(false);
-    read_listeners(&section, &mut server);
+    read_listeners(&section, inputs, &mut server, warnings);
     if server.shutdown.upgrade_socket.is_some()
         && server.listen.len() + server.tls.len() >= MAX_SOCKETS
     {
@@ -70,7 +76,7 @@ pub(super) fn read(root: &Section<'_>, warnings: &Report) -> Server {
     server
 }
 
-fn read_access_log(section: &Section<'_>, warnings: &Report) -> AccessLogTarget {
+fn read_access_log(section: &Section<'_>, inputs: Inputs, warnings: &Report) -> AccessLogTarget {
     let target = section
         .optional("access_log")
         .map_or_else(AccessLogTarget::default, |Keyword(target)| target);
@@ -78,6 +84,7 @@ fn read_access_log(section: &Section<'_>, warnings: &Report) -> AccessLogTarget 
         && let Some(folder) = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
+        && inputs.are_read()
         && !folder.is_dir()
     {
         warnings.add(
@@ -121,7 +128,7 @@ fn read_proxy_protocol(section: &Section<'_>, warnings: &Report) -> Vec<Network>
 }
 
 /// Reads `listen` and the `[[server.tls]]` tables, and refuses an address that is used twice.
-fn read_listeners(section: &Section<'_>, server: &mut Server) {
+fn read_listeners(section: &Section<'_>, inputs: Inputs, server: &mut Server, warnings: &Report) {
     let mut used = vec![TransportAddress::Tcp(server.admin)];
     let upgrade_socket = server.shutdown.upgrade_socket.as_deref();
     used.extend(upgrade_socket.map(|path| TransportAddress::Unix(path.into())));
@@ -150,14 +157,30 @@ fn read_listeners(section: &Section<'_>, server: &mut Server) {
         server.listen.push(address);
     }
     for tls in section.sections("tls") {
-        if let Some(listener) = read_tls(&tls) {
+        if let Some(listener) = read_tls(&tls, inputs, warnings) {
             check_unused(&tls, listener.listen.into());
             server.tls.push(listener);
         }
     }
 }
 
-fn read_tls(section: &Section<'_>) -> Option<TlsListener> {
+/// Warns of a certificate that has expired, or that expires soon.
+fn warn_of_expiry(section: &Section<'_>, end: UnixTime, now: UnixTime, warnings: &Report) {
+    let left = end.secs().saturating_sub(now.secs());
+    let day = OffsetDateTime::from_unix_timestamp(end.secs()).map(OffsetDateTime::date);
+    let day = day.map_or_else(|_| end.secs().to_string(), |day| day.to_string());
+    let message = match left {
+        ..=0 => format!("the certificate expired on {day}, so senders refuse it; renew it"),
+        1..SOON => format!(
+            "the certificate expires on {day}, in {}; renew it",
+            duration_text(Duration::from_secs(left.unsigned_abs() / 3_600 * 3_600))
+        ),
+        _ => return,
+    };
+    warnings.add(section.key_path("cert"), message);
+}
+
+fn read_tls(section: &Section<'_>, inputs: Inputs, warnings: &Report) -> Option<TlsListener> {
     let listen = section.required::<Address>("listen");
     let cert = section.required::<String>("cert");
     let key = section.required::<String>("key");
@@ -168,9 +191,12 @@ fn read_tls(section: &Section<'_>) -> Option<TlsListener> {
         key: key?.into(),
         client_ca: client_ca.map(PathBuf::from),
     };
-    let tls = ServerTls::load(files)
+    let tls = ServerTls::load(files, inputs)
         .map_err(|(key, message)| section.wrong(key, message))
         .ok()?;
+    if let Some(certificate) = tls.certificate() {
+        warn_of_expiry(section, certificate.not_after, SystemClock.now(), warnings);
+    }
     Some(TlsListener {
         listen: listen?.0,
         tls: Arc::new(tls),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hookgate_core::Window;
-use hookgate_core::internal::{FromValue, Report, Section};
+use hookgate_core::internal::{FromValue, Report, Section, duration_text};
 use hookgate_gate::{
     BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, QueueMode, SourceBuilder,
 };
@@ -117,7 +117,7 @@ fn read_retention(section: &Section<'_>, window: Option<Window>) -> Option<Durat
             "retention",
             format!(
                 "shorter than the time in which the window accepts a replay; expected at least {}",
-                humantime::format_duration(shortest)
+                duration_text(shortest)
             ),
         );
     }
@@ -140,8 +140,8 @@ fn read_lease(section: &Section<'_>, upstream_timeout: Duration, queue: QueueMod
             format!(
                 "a delivery could still be in flight when its lease ends; expected at least {}, \
                  the upstream's timeout plus {}",
-                humantime::format_duration(shortest),
-                humantime::format_duration(margin)
+                duration_text(shortest),
+                duration_text(margin)
             ),
         );
     }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use hookgate_core::internal::Section;
+use hookgate_core::internal::{Section, duration_text};
 use hookgate_gate::{DeliveryGuarantee, Mode, QueueMode, QueuePolicy, Source};
 use hookgate_queue::{Order, RetrySchedule};
-use humantime::format_duration;
 
 use super::positive_duration;
 use super::source_policy::keyword;
@@ -56,7 +55,7 @@ fn read_schedule(section: &Section<'_>) -> RetrySchedule {
         ("give_up", schedule.give_up, schedule.first, "first"),
     ] {
         if value < least {
-            let least = format_duration(least);
+            let least = duration_text(least);
             retry.wrong(
                 key,
                 format!("shorter than `{name}`; expected at least {least}"),

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use super::sources::{self, CatalogueEntry};
 use super::verifier;
 use crate::config::secrets::{ConfiguredKey, read_items};
+use crate::config::{Inputs, listed, nearest};
 
 /// How the deliveries of a source are signed. No secret has been read.
 #[derive(Debug)]
@@ -39,12 +40,16 @@ pub(in crate::config) fn read(table: &Table, name: &str) -> Result<SourceSetup, 
         .find(|section| name_of(section) == Some(name))
     else {
         let names: Vec<&str> = sections.iter().filter_map(name_of).collect();
+        let suggestion = nearest(name, names.iter().copied())
+            .map(|nearest| format!(" (did you mean {nearest:?}?)"))
+            .unwrap_or_default();
+        let expected = match names.is_empty() {
+            true => "a table [[sources]]".to_owned(),
+            false => format!("one of {}", listed(&names)),
+        };
         report.add(
-            "sources",
-            format!(
-                "no source has the name {name:?}; expected one of {}",
-                names.join(", ")
-            ),
+            "",
+            format!("no source has the name {name:?}{suggestion}; expected {expected}"),
         );
         return report.finish(None);
     };
@@ -65,9 +70,9 @@ fn read_section(section: &Section<'_>) -> Option<SourceSetup> {
     Some(SourceSetup {
         window: sources::read_window(section, scheme.as_ref()),
         keys,
-        url: verifier::read_url(section),
+        url: verifier::read_url(section, Inputs::Read),
         variant: section.optional("variant"),
-        params: verifier::read_params(section),
+        params: verifier::read_params(section, Inputs::Read),
         provider: match provider {
             Some(CatalogueEntry::Published(provider)) => Some(*provider),
             Some(CatalogueEntry::Undocumented(_)) | None => None,

@@ -13,13 +13,13 @@ use super::route::{self, RequestMatch};
 use super::source_policy::SourcePolicy;
 use super::{keys, provider_advice, source_queue, source_setup, upstreams, verifier};
 use crate::config::values::{Keyword, Name};
-use crate::config::{CaptureScope, QueueConfig, RouteConfig, UpstreamConfig};
-
-/// Longest edit distance at which a wrong provider name gets a suggestion.
-const MAX_TYPO_DISTANCE: usize = 2;
+use crate::config::{
+    CaptureScope, Inputs, QueueConfig, RouteConfig, UpstreamConfig, listed, nearest,
+};
 
 /// The parts of the configuration that every source refers to.
 pub(super) struct Shared<'c> {
+    pub(super) inputs: Inputs,
     pub(super) upstreams: &'c BTreeMap<String, UpstreamConfig>,
     pub(super) defaults: Defaults,
     /// The default of the key `capture`. `None` without an inspector.
@@ -92,11 +92,14 @@ fn read_upstream_name(
     let expected = if names.is_empty() {
         "such a table".to_owned()
     } else {
-        format!("one of {}", names.join(", "))
+        format!("one of {}", listed(&names))
     };
+    let suggestion = nearest(&name, names.iter().copied())
+        .map(|nearest| format!(" (did you mean {nearest:?}?)"))
+        .unwrap_or_default();
     section.wrong(
         "upstream",
-        format!("there is no table [upstreams.{name}]; expected {expected}"),
+        format!("there is no table [upstreams.{name}]{suggestion}; expected {expected}"),
     );
     None
 }
@@ -136,8 +139,14 @@ fn read_source(
     let provider = read_provider(section);
     let scheme = read_source_scheme(section, provider.as_ref());
     let window = read_window(section, scheme.as_ref());
-    let keys = keys::read(section, name.as_deref(), scheme.as_ref(), warnings);
-    let verifier = verifier::read(section, scheme.as_ref(), window, warnings);
+    let keys = keys::read(
+        section,
+        name.as_deref(),
+        scheme.as_ref(),
+        shared.inputs,
+        warnings,
+    );
+    let verifier = verifier::read(section, scheme.as_ref(), window, shared.inputs, warnings);
     let policy = SourcePolicy::read(
         section,
         window,
@@ -159,7 +168,6 @@ fn read_source(
     let source = policy.apply(source).queue(queue).build();
     if let Some(CatalogueEntry::Published(provider)) = &provider {
         let settings = provider_advice::Settings {
-            upstream_timeout,
             queue: queue.mode,
             body_limit: source.body_limit(),
             window,
@@ -202,10 +210,7 @@ pub(super) fn read_provider(section: &Section<'_>) -> Option<CatalogueEntry> {
     let name = section.optional::<String>("provider")?;
     let provider = CatalogueEntry::named(&name);
     if provider.is_none() {
-        let distance = |known: &&str| strsim::osa_distance(&name, known);
-        let suggestion = Provider::names()
-            .min_by_key(distance)
-            .filter(|nearest| distance(nearest) <= MAX_TYPO_DISTANCE)
+        let suggestion = nearest(&name, Provider::names())
             .map(|nearest| format!(" (did you mean {nearest:?}?)"))
             .unwrap_or_default();
         section.wrong(

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hookgate_core::internal::Section;
+use hookgate_core::internal::{Section, duration_text};
+use toml::Value;
 
 use super::positive_duration;
 use crate::config::values::{Keyword, Protocol, RoutePath, Server};
-use crate::config::{HealthCheck, HealthProbe, HttpVersion, ServerAddress, UpstreamConfig};
+use crate::config::{HealthCheck, HealthProbe, HttpVersion, Inputs, ServerAddress, UpstreamConfig};
 use crate::upstream::tls::ClientFiles;
 
 /// Below the 10 s after which BeeL gives up. Providers with a shorter limit get a warning.
@@ -24,23 +25,22 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
 const MAX_SERVICE_NAME: usize = 120;
 
 /// Reads every upstream, by name.
-pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, UpstreamConfig> {
+pub(super) fn read(root: &Section<'_>, inputs: Inputs) -> BTreeMap<String, UpstreamConfig> {
     if !root.has("upstreams") {
         root.wrong(
             "upstreams",
             "missing; expected at least one table [upstreams.NAME]",
         );
     }
-    let read = |(name, section): (&str, Section<'_>)| (name.to_owned(), read_one(&section));
+    let read = |(name, section): (&str, Section<'_>)| (name.to_owned(), read_one(&section, inputs));
     root.named_sections("upstreams")
         .into_iter()
         .map(read)
         .collect()
 }
 
-fn read_one(section: &Section<'_>) -> UpstreamConfig {
-    let servers = section.required_list::<Server>("servers");
-    let servers: Vec<ServerAddress> = servers.into_iter().map(|server| server.0).collect();
+fn read_one(section: &Section<'_>, inputs: Inputs) -> UpstreamConfig {
+    let servers = read_servers(section, inputs);
     let protocol = section.optional::<Protocol>("protocol");
     let http_version = http_version(section, &servers, protocol.unwrap_or_default());
     let timeout = positive_duration(section, "timeout").unwrap_or(DEFAULT_TIMEOUT);
@@ -51,14 +51,14 @@ fn read_one(section: &Section<'_>) -> UpstreamConfig {
                 key,
                 format!(
                     "longer than `timeout`, which includes this time; expected at most {}",
-                    humantime::format_duration(timeout)
+                    duration_text(timeout)
                 ),
             );
         }
         part
     };
     let upstream = UpstreamConfig {
-        tls: read_tls(section, &servers),
+        tls: read_tls(section, &servers, inputs),
         servers,
         protocol: http_version,
         balance: section
@@ -78,6 +78,27 @@ fn read_one(section: &Section<'_>) -> UpstreamConfig {
     };
     section.deny_unknown();
     upstream
+}
+
+/// Reads `servers`, and resolves their names. A name that does not resolve is reported.
+fn read_servers(section: &Section<'_>, inputs: Inputs) -> Vec<ServerAddress> {
+    let servers = section.required_list::<Server>("servers");
+    let mut servers: Vec<ServerAddress> = servers.into_iter().map(|server| server.0).collect();
+    let items = section.value("servers").and_then(Value::as_array);
+    // With a wrong item, which has been reported, the numbers of the others do not fit.
+    let are_sound = items.is_none_or(|items| items.len() == servers.len());
+    if inputs.are_read() && are_sound {
+        for (index, server) in servers.iter_mut().enumerate() {
+            let key = match items {
+                Some(_) => format!("servers[{index}]"),
+                None => "servers".to_owned(),
+            };
+            server
+                .resolve()
+                .unwrap_or_else(|message| section.wrong(&key, message));
+        }
+    }
+    servers
 }
 
 /// Returns the HTTP version of `protocol`, and reports a protocol that does not fit the
@@ -105,7 +126,7 @@ fn http_version(
     }
 }
 
-fn read_tls(section: &Section<'_>, servers: &[ServerAddress]) -> ClientFiles {
+fn read_tls(section: &Section<'_>, servers: &[ServerAddress], inputs: Inputs) -> ClientFiles {
     let Some(tls) = section.section("tls") else {
         return ClientFiles::default();
     };
@@ -148,7 +169,7 @@ fn read_tls(section: &Section<'_>, servers: &[ServerAddress]) -> ClientFiles {
         );
     }
     tls.deny_unknown();
-    ClientFiles::load(ca, identity, name).unwrap_or_else(|(key, message)| {
+    ClientFiles::load(ca, identity, name, inputs).unwrap_or_else(|(key, message)| {
         tls.wrong(key, message);
         ClientFiles::default()
     })

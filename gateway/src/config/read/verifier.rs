@@ -1,10 +1,11 @@
 //! Builds the verifier of a source from its scheme, secrets and parameters.
 
-use hookgate_core::internal::{Report, Section};
+use hookgate_core::internal::{Report, Section, build_without_keys};
 use hookgate_core::{BuildError, Key, Scheme, Verifier, Window};
 use hookgate_gate::{Clock, SystemClock};
 use toml::Value;
 
+use crate::config::Inputs;
 use crate::config::secrets::{SecretRef, read_keys};
 
 /// Reads the keys of a source that verification needs, and builds its verifier.
@@ -12,16 +13,17 @@ pub(super) fn read(
     section: &Section<'_>,
     scheme: Option<&Scheme>,
     window: Option<Window>,
+    inputs: Inputs,
     warnings: &Report,
 ) -> Option<Verifier> {
     let fetches_keys = section.has("keys");
     let keys = match fetches_keys {
         true => Vec::new(),
-        false => read_secrets(section, scheme, warnings)?,
+        false => read_secrets(section, scheme, inputs, warnings)?,
     };
-    let url = read_url(section);
+    let url = read_url(section, inputs);
     let variant = section.optional::<String>("variant");
-    let params = read_params(section);
+    let params = read_params(section, inputs);
     let allow_published = read_allow_published(section, warnings);
     let mut builder = Verifier::builder(scheme?);
     if allow_published {
@@ -46,12 +48,15 @@ pub(super) fn read(
     }
     if fetches_keys {
         builder = builder.fetched_keys();
-    } else if paths.is_empty() {
+    } else if paths.is_empty() && (inputs.are_read() || has_no_secrets(section)) {
         report_empty_secrets(section);
         return None;
     }
-    let verifier = builder
-        .build()
+    let verifier = match inputs {
+        Inputs::Assumed if !fetches_keys => build_without_keys(builder),
+        _ => builder.build(),
+    };
+    let verifier = verifier
         .map_err(|error| report_build_error(error, section, &paths))
         .ok()?;
     for index in verifier.weak_keys() {
@@ -67,6 +72,7 @@ pub(super) fn read(
 fn read_secrets(
     section: &Section<'_>,
     scheme: Option<&Scheme>,
+    inputs: Inputs,
     warnings: &Report,
 ) -> Option<Vec<(String, Key)>> {
     if scheme.is_some_and(Scheme::publishes_keys) && !section.has("secrets") {
@@ -75,7 +81,7 @@ fn read_secrets(
         section.wrong("secrets", message);
         return None;
     }
-    Some(read_keys(section, warnings))
+    Some(read_keys(section, inputs, warnings))
 }
 
 fn read_allow_published(section: &Section<'_>, warnings: &Report) -> bool {
@@ -93,13 +99,17 @@ fn read_allow_published(section: &Section<'_>, warnings: &Report) -> bool {
 
 /// Reports an empty array `secrets`. `read_keys` has reported every other reason for a missing key.
 fn report_empty_secrets(section: &Section<'_>) {
-    let items = section.raw().get("secrets").and_then(Value::as_array);
-    if items.is_some_and(Vec::is_empty) {
+    if has_no_secrets(section) {
         section.wrong(
             "secrets",
             "expected at least one secret; without one, no delivery can be verified",
         );
     }
+}
+
+fn has_no_secrets(section: &Section<'_>) -> bool {
+    let items = section.raw().get("secrets").and_then(Value::as_array);
+    items.is_some_and(Vec::is_empty)
 }
 
 /// Reports why the verifier cannot be built, at the key that caused it. `paths` are the paths of
@@ -148,14 +158,18 @@ fn warn_of_inactive(
 }
 
 /// Reads `url`, a text or a reference such as `env:NAME`.
-pub(super) fn read_url(section: &Section<'_>) -> Option<String> {
+pub(super) fn read_url(section: &Section<'_>, inputs: Inputs) -> Option<String> {
     let text = section.optional::<String>("url")?;
-    read_text(section, "url", &text)
+    match (inputs, SecretRef::parse(&text)) {
+        // A text of another form is checked as a URL.
+        (Inputs::Assumed, Some(_)) => Some("https://offline.invalid/".to_owned()),
+        _ => read_text(section, "url", &text, inputs),
+    }
 }
 
 /// Reads `params`, the values that the scheme needs besides secrets. A value is a text, or a
 /// reference such as `env:NAME`.
-pub(super) fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
+pub(super) fn read_params(section: &Section<'_>, inputs: Inputs) -> Vec<(String, String)> {
     let Some(table) = section.section("params") else {
         return Vec::new();
     };
@@ -165,18 +179,18 @@ pub(super) fn read_params(section: &Section<'_>) -> Vec<(String, String)> {
             table.wrong(name, "expected a string, env:NAME or file:PATH");
             continue;
         };
-        params.extend(read_text(&table, name, text).map(|text| (name.clone(), text)));
+        params.extend(read_text(&table, name, text, inputs).map(|text| (name.clone(), text)));
     }
     params
 }
 
 /// Returns `text`, or the text that it refers to, such as `env:NAME`. Returns `None` after
 /// reporting a mistake.
-fn read_text(section: &Section<'_>, key: &str, text: &str) -> Option<String> {
+fn read_text(section: &Section<'_>, key: &str, text: &str, inputs: Inputs) -> Option<String> {
     let Some(reference) = SecretRef::parse(text) else {
         return Some(text.to_owned());
     };
-    let found = match reference.read() {
+    let found = match reference.read_if(inputs) {
         Ok(secret) => secret.text().map(str::to_owned),
         Err(message) => {
             section.wrong(key, message);

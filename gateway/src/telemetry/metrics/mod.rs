@@ -12,7 +12,7 @@ mod upstream;
 
 use std::time::Duration;
 
-use hookgate_gate::{Reason, Stats};
+use hookgate_gate::{Clock, Reason, Stats, SystemClock};
 use hookgate_keys::KeyStats;
 use hookgate_queue::{AttemptResult, BreakerState, QueueStats};
 use prometheus::{
@@ -66,6 +66,8 @@ pub(crate) struct Metrics {
     inspector: InspectorMetrics,
     certificate_expiry: IntGaugeVec,
     config_reloads: IntCounterVec,
+    last_reload_success: IntGauge,
+    last_reload_time: IntGauge,
     log_lines_dropped: IntCounter,
 }
 
@@ -156,13 +158,23 @@ impl Metrics {
                 "Reloads of the configuration by result: success or failure.",
                 &["result"],
             )?,
+            last_reload_success: registrar.gauge(
+                "hookgate_config_last_reload_success",
+                "Whether the start or the last reload of the configuration succeeded: 1 or 0.",
+            )?,
+            last_reload_time: registrar.gauge(
+                "hookgate_config_last_reload_timestamp_seconds",
+                "Time of the start or of the last successful reload, in seconds since 1970.",
+            )?,
             log_lines_dropped: registrar.counter(
                 "hookgate_log_lines_dropped_total",
                 "Access log lines that were dropped because the output failed or was too slow.",
             )?,
             registry,
         };
-        // An alert compares the two results, so both series must exist from the start.
+        metrics.record_configuration();
+        register_process(&metrics.registry)?;
+        // A rate needs both series from the start.
         for result in [ReloadResult::Success, ReloadResult::Failure] {
             metrics.config_reloads.with_label_values(&[result.label()]);
         }
@@ -196,9 +208,19 @@ impl Metrics {
 
     /// Counts a reload of the configuration.
     pub(crate) fn count_reload(&self, result: ReloadResult) {
+        match result {
+            ReloadResult::Success => self.record_configuration(),
+            ReloadResult::Failure => self.last_reload_success.set(0),
+        }
         self.config_reloads
             .with_label_values(&[result.label()])
             .inc();
+    }
+
+    /// Records that the configuration in the file runs from now on.
+    fn record_configuration(&self) {
+        self.last_reload_success.set(1);
+        self.last_reload_time.set(SystemClock.now().secs());
     }
 
     /// Counts connections that were closed before a request was read.
@@ -306,6 +328,18 @@ impl Metrics {
         }
         text
     }
+}
+
+/// Registers the metrics `process_…`: CPU time, memory, open files, threads and the time of the start.
+#[cfg(target_os = "linux")]
+fn register_process(registry: &Registry) -> Result<()> {
+    let process = prometheus::process_collector::ProcessCollector::for_self();
+    registry.register(Box::new(process))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn register_process(_: &Registry) -> Result<()> {
+    Ok(())
 }
 
 impl ReloadResult {

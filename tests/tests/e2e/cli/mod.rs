@@ -10,6 +10,7 @@ mod providers;
 mod send;
 mod sources;
 mod tail;
+mod tools;
 
 use std::fs;
 use std::io::Write;

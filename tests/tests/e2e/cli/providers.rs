@@ -42,10 +42,10 @@ fn providers_lists_the_catalogue_and_shows_each_provider() {
         "algorithm    hmac-sha256",
         "signed       {ts}.{body}",
         "signature    header:beel-signature",
-        "window       at most 5m old, at most 5m ahead",
+        "window       at most 5 min old, at most 5 min ahead",
         "duplicates   found by event id",
-        "retention    7days",
-        "timeout      10s",
+        "retention    7 days",
+        "timeout      10 s",
     ] {
         assert!(one.contains(line), "{line}\n{one}");
     }

@@ -190,7 +190,7 @@ fn a_source_that_cannot_be_used_is_reported() {
             "partners",
             &verify[..],
             78,
-            "sources: no source has the name \"partners\"; expected one of elsewhere, partner, keys",
+            "no source has the name \"partners\" (did you mean \"partner\"?); expected one of elsewhere, partner, keys",
         ),
         (
             "elsewhere",

@@ -55,19 +55,19 @@ fn every_error_is_reported_at_once_with_its_key_path() {
             "replay.store: expected \"memory\", \"disk\" or \"redis\"",
             "upstreams.app.servers: missing; expected at least one, HOST:PORT",
             "upstreams.app.timeout: expected a duration with a unit",
-            "sources[0].path: expected a path such as",
-            "sources[0].provider: \"beatpai\" is not in the catalogue (did you mean \"beatapi\"?); expected a name that",
-            "sources[0].secrets[0]: expected env:NAME or file:PATH",
-            "sources[0].retention: shorter than the time in which the window accepts a replay",
-            "sources[1].name: used by another source",
-            "sources[1].secrets[0]: the environment variable NOT_SET is not set",
-            "sources[1].secrets[1]: environment variable EMPTY: the secret is empty",
-            "sources[1].secrets[2]: environment variable PLACEHOLDER: the secret is a placeholder",
-            "sources[1].secrets[3].until: unknown key; expected one of from, id, not_after, not_before",
-            "sources[1].upstream: there is no table [upstreams.other]; expected one of app",
-            "sources[1].lease: a delivery could still be in flight",
-            "sources[1].scheme.alg: expected one of hmac-sha1, hmac-sha256",
-            "sources[1].scheme.msg: does not cover the body",
+            "source a: path: expected a path such as",
+            "source a: provider: \"beatpai\" is not in the catalogue (did you mean \"beatapi\"?); expected a name that",
+            "source a: secrets[0]: expected env:NAME or file:PATH",
+            "source a: retention: shorter than the time in which the window accepts a replay",
+            "source a: name: used by another source",
+            "source a: secrets[0]: the environment variable NOT_SET is not set",
+            "source a: secrets[1]: environment variable EMPTY: the secret is empty",
+            "source a: secrets[2]: environment variable PLACEHOLDER: the secret is a placeholder",
+            "source a: secrets[3].until: unknown key; expected one of from, id, not_after, not_before",
+            "source a: upstream: there is no table [upstreams.other]; expected one of app",
+            "source a: lease: a delivery could still be in flight",
+            "source a: scheme.alg: expected one of hmac-sha1, hmac-sha256",
+            "source a: scheme.msg: does not cover the body",
         ] {
             assert!(output.contains(expected), "{expected}\n{output}");
         }
@@ -137,7 +137,7 @@ fn secrets_without_protection_are_errors() {
     );
     assert_eq!(exit, Some(78), "{output}");
     assert!(
-        output.contains("sources[0].secrets: expected at least one"),
+        output.contains("source beatapi: secrets: expected at least one"),
         "{output}"
     );
 }
@@ -199,7 +199,10 @@ fn unusable_certificates_are_errors_that_name_the_file() {
         ),
         (tls("one.key", "one.key", ""), "expected BEGIN CERTIFICATE"),
         (tls("one.pem", "one.pem", ""), "server.tls[0].key: "),
-        (tls("one.pem", "two.key", ""), "does not match"),
+        (
+            tls("one.pem", "two.key", ""),
+            "two.key is not the private key of",
+        ),
         (
             tls("one.pem", "one.key", &format!("client_ca = {none}")),
             "server.tls[0].client_ca: ",
@@ -237,12 +240,13 @@ fn a_rule_for_equal_bytes_must_exist_and_know_its_delivery_id() {
     };
     let (exit, output) = with("line", "\"delivery_id\"");
     assert_eq!(exit, Some(78), "{output}");
-    let expected = "sources[0].dedupe: the catalogue has no delivery id for this source; expected";
+    let expected =
+        "source beatapi: dedupe: the catalogue has no delivery id for this source; expected";
     assert!(output.contains(expected), "{output}");
     for wrong in ["\"on\"", "1", "\"Content\""] {
         let (exit, output) = with("line", wrong);
         assert_eq!(exit, Some(78), "{output}");
-        let expected = "sources[0].dedupe: expected \"content\", \"delivery_id\" or \"off\"";
+        let expected = "source beatapi: dedupe: expected \"content\", \"delivery_id\" or \"off\"";
         assert!(output.contains(expected), "{output}");
     }
     for (provider, dedupe) in [
@@ -324,7 +328,7 @@ fn tokens_that_do_not_name_one_user_are_errors() {
     let (exit, output) = run_on("check", &format!("{VALID}capture = \"all\""));
     assert_eq!(exit, Some(78), "{output}");
     assert!(
-        output.contains("sources[0].capture: has no effect without"),
+        output.contains("source beatapi: capture: has no effect without"),
         "{output}"
     );
     // The control: two tokens with texts of their own.
@@ -417,20 +421,20 @@ fn values_that_overflow_or_never_match_are_errors() {
     for (line, expected) in [
         (
             "window = { past = \"18446744073709551615s\" }",
-            "sources[0].window.past: expected a duration",
+            "source beatapi: window.past: expected a duration",
         ),
         (
             "retention = \"500000000000y\"",
-            "sources[0].retention: expected a duration",
+            "source beatapi: retention: expected a duration",
         ),
         (
             "duplicate_wait = \"18446744073709551615s\"",
-            "sources[0].duplicate_wait: expected a duration",
+            "source beatapi: duplicate_wait: expected a duration",
         ),
-        ("body = \"16EiB\"", "sources[0].body: expected a size"),
+        ("body = \"16EiB\"", "source beatapi: body: expected a size"),
         (
             "host = \"http://a\"",
-            "sources[0].host: expected a host name",
+            "source beatapi: host: expected a host name",
         ),
         (
             "secrets = [\"whsec_CANARY\"]",
@@ -461,7 +465,7 @@ fn values_that_overflow_or_never_match_are_errors() {
         (
             "\"env:GOOD\"",
             "{ from = \"env:GOOD\", not_before = \"2027-01-01T00:00:00Z\", not_after = \"2026-01-01T00:00:00Z\" }",
-            "sources[0].secrets[0].not_after: earlier than `not_before`",
+            "source beatapi: secrets[0].not_after: earlier than `not_before`",
         ),
     ] {
         assert!(VALID.contains(from), "{from}");

@@ -1,5 +1,6 @@
 //! The configuration file as `check` and `run` read it.
 
+mod check;
 mod errors;
 mod include;
 mod sockets_and_routes;

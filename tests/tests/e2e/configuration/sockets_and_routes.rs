@@ -96,21 +96,27 @@ fn two_sources(first: &str, second: &str) -> String {
 fn a_path_without_a_meaning_is_refused() {
     const PATH: &str = "path = \"/hooks/beatapi\"";
     for path in ["/hooks/{tenant}", "/hooks/{", "/hooks/}"] {
-        let expected = "sources[0].path: a path has no parameters such as {tenant}";
+        let expected = "source beatapi: path: a path has no parameters such as {tenant}";
         refuses(PATH, &format!("path = \"{path}\""), expected);
     }
-    let expected = "sources[0].path: a path has no wildcards";
+    let expected = "source beatapi: path: a path has no wildcards";
     refuses(PATH, "path = \"/hooks/*\"", expected);
     for (path, expected) in [
         (
             "/a/{x}",
-            "sources[0].upstream_path: a path has no parameters",
+            "source beatapi: upstream_path: a path has no parameters",
         ),
-        ("/a*", "sources[0].upstream_path: a path has no wildcards"),
-        ("a", "sources[0].upstream_path: expected a path such as"),
+        (
+            "/a*",
+            "source beatapi: upstream_path: a path has no wildcards",
+        ),
+        (
+            "a",
+            "source beatapi: upstream_path: expected a path such as",
+        ),
         (
             "/a?b=c",
-            "sources[0].upstream_path: expected a path such as",
+            "source beatapi: upstream_path: expected a path such as",
         ),
     ] {
         refuses(
@@ -135,13 +141,13 @@ fn two_sources_that_one_request_can_match_are_refused() {
     ] {
         let (exit, output) = run_on("check", &two_sources(&first, &second));
         assert_eq!(exit, Some(78), "{first} {second}: {output}");
-        let expected = "sources[1].query: one request can match this source and another one";
+        let expected = "source other: query: one request can match this source and another one";
         assert!(output.contains(expected), "{output}");
     }
     let (exit, output) = run_on("check", &two_sources("", ""));
     assert_eq!(exit, Some(78), "{output}");
     assert!(
-        output.contains("sources[1].path: used by another source"),
+        output.contains("source other: path: used by another source"),
         "{output}"
     );
     for (first, second) in [
@@ -153,11 +159,11 @@ fn two_sources_that_one_request_can_match_are_refused() {
         assert_eq!(exit, Some(0), "{first} {second}: {output}");
     }
     for (pairs, expected) in [
-        ("", "sources[0].query: has no parameter"),
-        ("a = 1", "sources[0].query.a: expected the exact value"),
+        ("", "source beatapi: query: has no parameter"),
+        ("a = 1", "source beatapi: query.a: expected the exact value"),
         (
             "a = [\"1\"]",
-            "sources[0].query.a: expected the exact value",
+            "source beatapi: query.a: expected the exact value",
         ),
     ] {
         let text = format!("{VALID}\n{}", query(pairs));

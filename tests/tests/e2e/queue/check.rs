@@ -30,13 +30,13 @@ fn check_says_what_happens_while_the_upstream_is_down() {
         ),
         (
             "queue = \"on_failure\"",
-            "  outage     the queue stores deliveries and sends them again, first after 5s, then up \
-             to 1h apart; after 3days they become dead letters\n",
+            "  outage     the queue stores deliveries and sends them again, first after 5 s, then up \
+             to 1 h apart; after 3 days they become dead letters\n",
         ),
         (
             "queue = \"always\"\nretry = { first = \"1s\", max = \"1m\", give_up = \"1h\" }",
-            "  outage     the queue stores deliveries and sends them again, first after 1s, then up \
-             to 1m apart; after 1h they become dead letters\n",
+            "  outage     the queue stores deliveries and sends them again, first after 1 s, then up \
+             to 1 min apart; after 1 h they become dead letters\n",
         ),
     ] {
         let (exit, output) = check(STORES, source);
@@ -44,7 +44,7 @@ fn check_says_what_happens_while_the_upstream_is_down() {
         assert!(output.contains(expected), "{expected}\n{output}");
         assert!(
             output.contains(
-                "queue      disk at /var/lib/hookgate/queue, at most 10.0 GiB, of these 5.0 GiB \
+                "queue      disk at /var/lib/hookgate/queue, at most 10 GiB, of these 5 GiB \
                  for one source, survives a crash of the process; dead letters stay until you \
                  drop them\n"
             ),
@@ -61,7 +61,7 @@ fn check_warns_of_a_source_without_a_queue_whose_provider_does_not_retry() {
     };
     let (_, output) = run_on("check", &text(github));
     assert!(
-        output.contains("warning    sources[0].queue: GitHub sends each event once"),
+        output.contains("warning    source beatapi: queue: GitHub sends each event once"),
         "{output}"
     );
     let (_, output) = run_on("check", &text("queue = \"on_failure\""));
@@ -88,47 +88,47 @@ fn unsafe_settings_of_a_queue_are_errors() {
         (
             String::new(),
             on_failure,
-            "sources[0].queue: has no effect without a table [queue]",
+            "source beatapi: queue: has no effect without a table [queue]",
         ),
         (
             String::new(),
             "order = \"source\"",
-            "sources[0].order: has no effect without a table",
+            "source beatapi: order: has no effect without a table",
         ),
         (
             STORES.to_owned(),
             "queue = \"on_failure\"\nmode = \"observe\"",
-            "sources[0].queue: not allowed with mode = \"observe\"",
+            "source beatapi: queue: not allowed with mode = \"observe\"",
         ),
         (
             STORES.to_owned(),
             "queue = \"always\"\ndelivery = \"at_most_once\"",
-            "sources[0].queue: not allowed with delivery = \"at_most_once\"",
+            "source beatapi: queue: not allowed with delivery = \"at_most_once\"",
         ),
         (
             STORES.to_owned(),
             "queue = \"sometimes\"",
-            "sources[0].queue: expected \"off\"",
+            "source beatapi: queue: expected \"off\"",
         ),
         (
             STORES.to_owned(),
             "order = \"any_order\"",
-            "sources[0].order: expected \"any\"",
+            "source beatapi: order: expected \"any\"",
         ),
         (
             STORES.to_owned(),
             "retry = { first = \"2h\", max = \"1h\" }",
-            "sources[0].retry.max: shorter than `first`; expected at least 2h",
+            "source beatapi: retry.max: shorter than `first`; expected at least 2 h",
         ),
         (
             STORES.to_owned(),
             "retry = { factor = 0.5 }",
-            "sources[0].retry.factor: expected a number from 1 to 100",
+            "source beatapi: retry.factor: expected a number from 1 to 100",
         ),
         (
             STORES.to_owned(),
             "retry = { last = \"1s\" }",
-            "sources[0].retry.last: unknown key",
+            "source beatapi: retry.last: unknown key",
         ),
         (
             STORES.replace("[queue]\n", "[queue]\nmax_bytes = \"1KiB\"\n"),
@@ -177,11 +177,16 @@ fn always_is_refused_where_the_response_matters() {
         };
         let (_, output) = run_on("check", &text("always"));
         assert!(
-            output.contains("sources[0].queue: the provider acts on the content of the response"),
+            output.contains(
+                "source beatapi: queue: the provider acts on the content of the response"
+            ),
             "{provider} {output}"
         );
         let (_, output) = run_on("check", &text("on_failure"));
-        assert!(!output.contains("sources[0].queue"), "{provider} {output}");
+        assert!(
+            !output.contains("source beatapi: queue"),
+            "{provider} {output}"
+        );
     }
 }
 
@@ -192,7 +197,7 @@ fn an_upstream_for_grpc_has_no_queue() {
     let (exit, output) = run_on("check", &text);
     assert_eq!(exit, Some(78), "{output}");
     assert!(
-        output.contains("sources[0].queue: the upstream has a health check by gRPC"),
+        output.contains("source beatapi: queue: the upstream has a health check by gRPC"),
         "{output}"
     );
 }

@@ -62,7 +62,7 @@ async fn the_command_fails_with_the_reason_if_the_gateway_keeps_its_configuratio
         error.contains("still runs the previous configuration"),
         "{error}"
     );
-    assert!(error.contains("sources[0].provider"), "{error}");
+    assert!(error.contains("source beatapi: provider"), "{error}");
 
     // `hookgate check` accepts this file. Only the running gateway knows that it cannot change.
     super::write(

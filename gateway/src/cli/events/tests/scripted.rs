@@ -155,7 +155,7 @@ async fn a_missing_gateway_is_named() {
         .await
         .expect_err("nothing listens")
         .to_string();
-    let start = format!("cannot connect to {address}: Connection refused");
+    let start = format!("connection refused at {address}; is the gateway");
     assert!(error.starts_with(&start), "{error}");
     let end = "is the gateway running, has it a table [inspector], and is --admin its address \
                `server.admin`?";
