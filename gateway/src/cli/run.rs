@@ -103,6 +103,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     // This must be the last step that can fail: after it, the old process accepts no connections.
     if let Some(predecessor) = predecessor {
         predecessor.confirm_takeover()?;
+        services.take_over_files();
     }
     services.log_addresses();
     if let Some(queue) = &queue {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::socket_file::{self, SocketFile};
+use super::socket_file::{self, Owner, SocketFile};
 use crate::config::TransportAddress;
 
 /// A listening socket that another process opened: the process before an upgrade, or systemd.
@@ -26,6 +26,13 @@ pub(crate) struct InheritedSocket {
     pub(crate) owns_file: bool,
 }
 
+impl InheritedSocket {
+    /// Returns the process that removes the file of this socket, unless systemd does.
+    fn file_owner(&self) -> Option<Owner> {
+        self.owns_file.then_some(Owner::Predecessor)
+    }
+}
+
 /// Opens the listening sockets.
 #[derive(Debug)]
 pub(crate) struct SocketOpener {
@@ -36,13 +43,17 @@ pub(crate) struct SocketOpener {
 /// The open listening sockets. Each service has a descriptor of its sockets; this value has a
 /// second one, for an upgrade.
 #[derive(Debug)]
-pub(crate) struct ListeningSockets(Mutex<Vec<OpenSocket>>);
+pub(crate) struct ListeningSockets {
+    open: Mutex<Vec<OpenSocket>>,
+    /// The files of inherited Unix sockets that nothing uses.
+    unused: Mutex<Vec<SocketFile>>,
+}
 
 #[derive(Debug)]
 struct OpenSocket {
     address: TransportAddress,
     socket: OwnedFd,
-    /// The file of a Unix socket, if this process removes it.
+    /// The file of a Unix socket, unless systemd removes it.
     file: Option<SocketFile>,
 }
 
@@ -83,13 +94,14 @@ impl SocketOpener {
     /// Returns the error of the system, with the address.
     pub(crate) fn unix(&mut self, path: &Arc<Path>) -> io::Result<UnixListener> {
         let address = TransportAddress::Unix(Arc::clone(path));
-        let (owns_file, opened) = match self.take(&address) {
-            Some(inherited) => (inherited.owns_file, Ok(inherited.socket.into())),
-            None => (true, socket_file::listen(path)),
+        let (owner, opened) = match self.take(&address) {
+            Some(inherited) => (inherited.file_owner(), Ok(inherited.socket.into())),
+            None => (Some(Owner::ThisProcess), socket_file::listen(path)),
         };
         let listener: UnixListener = opened.map_err(|error| cannot_listen(&address, &error))?;
         listener.set_nonblocking(true)?;
-        let file = owns_file.then(|| SocketFile::existing(path)).transpose()?;
+        let file = owner.map(|owner| SocketFile::existing(path, owner));
+        let file = file.transpose()?;
         self.open.push(OpenSocket {
             address,
             socket: listener.try_clone()?.into(),
@@ -101,7 +113,17 @@ impl SocketOpener {
     /// Returns the open sockets. Inherited sockets that nothing has used are closed: connections to
     /// them would wait forever.
     pub(crate) fn finish(self) -> ListeningSockets {
-        ListeningSockets(Mutex::new(self.open))
+        let unused = self.inherited.iter().filter_map(|inherited| {
+            let owner = inherited.file_owner()?;
+            match &inherited.address {
+                TransportAddress::Unix(path) => SocketFile::existing(path, owner).ok(),
+                TransportAddress::Tcp(_) => None,
+            }
+        });
+        ListeningSockets {
+            unused: Mutex::new(unused.collect()),
+            open: Mutex::new(self.open),
+        }
     }
 
     fn take(&mut self, address: &TransportAddress) -> Option<InheritedSocket> {
@@ -116,14 +138,29 @@ fn cannot_listen(address: &TransportAddress, error: &io::Error) -> io::Error {
 }
 
 impl ListeningSockets {
+    /// Takes over the files of inherited Unix sockets, because the process before an upgrade
+    /// accepts no connections any more. Removes the files of those that nothing uses.
+    ///
+    /// Until then, a start that fails leaves the files to that process.
+    pub(crate) fn take_over_files(&self) {
+        for open in self.open.lock().iter_mut() {
+            if let Some(file) = &mut open.file {
+                file.take_over();
+            }
+        }
+        for mut file in self.unused.lock().drain(..) {
+            file.take_over();
+        }
+    }
+
     /// Closes the sockets, and removes the files of Unix sockets.
     pub(crate) fn close(&self) {
-        self.0.lock().clear();
+        self.open.lock().clear();
     }
 
     /// Closes the descriptors of this process, because another process uses the sockets.
     pub(crate) fn release(&self) {
-        for open in self.0.lock().drain(..) {
+        for open in self.open.lock().drain(..) {
             if let Some(file) = open.file {
                 file.keep();
             }
@@ -136,7 +173,7 @@ impl ListeningSockets {
         &self,
         send: impl FnOnce(&mut dyn Iterator<Item = (&TransportAddress, bool, BorrowedFd<'_>)>) -> T,
     ) -> T {
-        let open = self.0.lock();
+        let open = self.open.lock();
         let mut sockets = open
             .iter()
             .map(|open| (&open.address, open.file.is_some(), open.socket.as_fd()));

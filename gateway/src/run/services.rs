@@ -138,6 +138,11 @@ impl Services {
         })
     }
 
+    /// Takes over the files of inherited Unix sockets from the process before an upgrade.
+    pub(crate) fn take_over_files(&self) {
+        self.sockets.take_over_files();
+    }
+
     /// Logs the bound addresses of all services.
     pub(crate) fn log_addresses(&self) {
         for service in &self.deliveries {

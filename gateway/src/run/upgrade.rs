@@ -23,7 +23,6 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 
 use crate::config::{MAX_SOCKETS, ShutdownConfig, TransportAddress};
 use crate::listener::{InheritedSocket, ListeningSockets};
@@ -91,15 +90,16 @@ pub(crate) async fn hand_over(
             "cannot send the listening sockets to {shown}: {error}"
         ))
     })?;
+    // The timeouts of the stream end this wait. A second timeout beside them could pass while the
+    // new process gets its acknowledgement.
     let confirmed = tokio::task::spawn_blocking(move || confirmed(stream));
-    match timeout(CONFIRM_TIMEOUT, confirmed).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) if error.kind() != io::ErrorKind::WouldBlock => Err(io::Error::other(
-            format!("the new process failed to start; see its log ({error})"),
-        )),
-        Ok(Err(error)) => Err(io::Error::other(error)),
-        Ok(Ok(Err(_))) | Err(_) => Err(io::Error::other(format!(
+    match confirmed.await.map_err(io::Error::other)? {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::other(format!(
             "the new process was not ready within {CONFIRM_TIMEOUT:?}; see its log"
+        ))),
+        Err(error) => Err(io::Error::other(format!(
+            "the new process failed to start; see its log ({error})"
         ))),
     }
 }
@@ -183,7 +183,7 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<InheritedSocket>> {
         }
     }
     let mut line = first.to_vec();
-    // A descriptor stands for at most one path and some words.
+    // Each socket adds at most one path and two JSON keys.
     let limit = MAX_SOCKETS as u64 * 256;
     BufReader::new(stream.take(limit)).read_until(b'\n', &mut line)?;
     let sent: Vec<SentSocket> = serde_json::from_slice(&line)?;

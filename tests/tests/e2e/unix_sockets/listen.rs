@@ -133,6 +133,44 @@ async fn a_start_replaces_the_socket_of_a_killed_process_and_of_no_other() {
     assert!(log.contains("the file exists and is no socket"), "{log}");
 }
 
+/// The predecessor continues to serve, so its socket must stay.
+#[tokio::test]
+async fn a_successor_that_fails_leaves_the_socket_in_place() {
+    let (upstream, folder) = (Upstream::start().await, folder());
+    let (builder, socket) = listening(&upstream, &folder);
+    let upgrade = folder.path().join("upgrade.sock").display().to_string();
+    let builder = builder.server(&format!("upgrade_socket = {upgrade:?}"));
+    let gateway = builder.start();
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let occupied = occupied.local_addr().expect("the listener has an address");
+    let log = gateway.failing_successor(|config| {
+        config.replace(&gateway.admin().to_string(), &occupied.to_string())
+    });
+    assert!(
+        log.contains(&format!("cannot listen on {occupied}")),
+        "{log}"
+    );
+    let response = deliver(&socket, "evt_1").await;
+    assert!(response.starts_with("HTTP/1.1 204"), "{response}");
+}
+
+#[tokio::test]
+async fn a_socket_that_the_successor_does_not_use_is_removed() {
+    let (upstream, folder) = (Upstream::start().await, folder());
+    let (builder, socket) = listening(&upstream, &folder);
+    let unused = folder.path().join("unused.sock");
+    let line = format!("unix:{}", unused.display());
+    let upgrade = folder.path().join("upgrade.sock").display().to_string();
+    let builder = builder.server(&format!("upgrade_socket = {upgrade:?}"));
+    let mut gateway = builder.listen(&line).start();
+    gateway.edit_config(&format!(", {line:?}"), "");
+    let _successor = gateway.successor();
+    assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
+    assert!(!exists(&unused), "no process listens there any more");
+    let response = deliver(&socket, "evt_1").await;
+    assert!(response.starts_with("HTTP/1.1 204"), "{response}");
+}
+
 #[tokio::test]
 async fn an_upgrade_hands_a_socket_over() {
     let (upstream, folder) = (Upstream::start().await, folder());
