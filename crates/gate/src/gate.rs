@@ -176,6 +176,8 @@ impl<S: fmt::Debug> fmt::Debug for Gate<S> {
             counters,
             #[cfg(feature = "queue")]
                 not_queued: _,
+            #[cfg(feature = "queue")]
+                not_prepared: _,
             waiting: _,
             first_responses: _,
         } = &*self.0;
@@ -229,6 +231,8 @@ impl<S: ReplayStore> GateBuilder<S> {
             counters: Counters::default(),
             #[cfg(feature = "queue")]
             not_queued: hookgate_queue::internal::LogThrottle::default(),
+            #[cfg(feature = "queue")]
+            not_prepared: hookgate_queue::internal::LogThrottle::default(),
             waiting: WaitingBodies::default(),
             first_responses: Arc::default(),
         }))

@@ -18,6 +18,9 @@ pub(crate) struct GateState<S> {
     /// Limits the log lines about deliveries that could not be queued.
     #[cfg(feature = "queue")]
     pub(crate) not_queued: hookgate_queue::internal::LogThrottle,
+    /// Limits the log lines about queued deliveries that cannot be sent.
+    #[cfg(feature = "queue")]
+    pub(crate) not_prepared: hookgate_queue::internal::LogThrottle,
     pub(crate) waiting: WaitingBodies,
     pub(crate) first_responses: Arc<FirstResponses>,
 }

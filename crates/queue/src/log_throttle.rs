@@ -1,14 +1,13 @@
-//! [`LogThrottle`]: at most one log line in ten seconds.
+//! [`LogThrottle`]: at most one log line in each interval.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Limits the log lines about errors, so that a queue that is down or full does not flood the
-/// log.
+/// Allows one log line in `SECONDS` seconds, so that a flood of events does not flood the log.
 #[derive(Debug, Default)]
-pub struct LogThrottle(Mutex<Lines>);
+pub struct LogThrottle<const SECONDS: u64 = 10>(Mutex<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -16,10 +15,10 @@ struct Lines {
     suppressed: u64,
 }
 
-impl LogThrottle {
-    const INTERVAL: Duration = Duration::from_secs(10);
+impl<const SECONDS: u64> LogThrottle<SECONDS> {
+    const INTERVAL: Duration = Duration::from_secs(SECONDS);
 
-    /// Returns the number of errors since the last line if this error gets a line.
+    /// Returns the number of events since the last line if this event gets a line.
     pub fn line(&self) -> Option<u64> {
         let mut lines = self.0.lock();
         let now = Instant::now();
@@ -30,6 +29,11 @@ impl LogThrottle {
         lines.last = Some(now);
         Some(std::mem::take(&mut lines.suppressed))
     }
+
+    /// Returns whether this event gets a line.
+    pub fn should_log(&self) -> bool {
+        self.line().is_some()
+    }
 }
 
 #[cfg(test)]
@@ -37,10 +41,12 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_error_in_ten_seconds_is_logged() {
-        let log = LogThrottle::default();
+    async fn one_event_in_each_interval_is_logged() {
+        let log = LogThrottle::<60>::default();
         assert_eq!([log.line(), log.line(), log.line()], [Some(0), None, None]);
-        tokio::time::advance(LogThrottle::INTERVAL).await;
-        assert_eq!([log.line(), log.line()], [Some(2), None]);
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(!log.should_log());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!([log.line(), log.line()], [Some(3), None]);
     }
 }

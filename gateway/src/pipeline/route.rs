@@ -42,7 +42,10 @@ pub(crate) struct Route {
 
 /// The routes of one configuration, by path.
 #[derive(Debug)]
-pub(crate) struct Routes(HashMap<String, ByHost>);
+pub(crate) struct Routes {
+    by_path: HashMap<String, ByHost>,
+    by_source: HashMap<String, Arc<Route>>,
+}
 
 /// The routes of one path.
 #[derive(Debug, Default)]
@@ -66,7 +69,8 @@ impl Routes {
         metrics: &Metrics,
         upstream_named: impl Fn(&str) -> Option<Arc<Upstream>>,
     ) -> Self {
-        let mut paths: HashMap<String, ByHost> = HashMap::new();
+        let mut by_path: HashMap<String, ByHost> = HashMap::new();
+        let mut by_source = HashMap::new();
         let request_id = HeaderName::from_static(REQUEST_ID);
         for config::RouteConfig {
             path,
@@ -104,19 +108,20 @@ impl Routes {
                 expose_reason,
                 capture,
             });
-            let by_host = paths.entry(path).or_default();
+            by_source.insert(route.names.source.clone(), Arc::clone(&route));
+            let by_host = by_path.entry(path).or_default();
             let route = ByQuery { query, route };
             match host {
                 Some(host) => by_host.hosts.push((host, route)),
                 None => by_host.any.push(route),
             }
         }
-        Self(paths)
+        Self { by_path, by_source }
     }
 
     /// Returns every route.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
-        let by_host = self.0.values();
+        let by_host = self.by_path.values();
         by_host.flat_map(|routes| {
             let of_hosts = routes.hosts.iter().map(|(_, route)| route);
             let all = routes.any.iter().chain(of_hosts);
@@ -126,12 +131,12 @@ impl Routes {
 
     /// Returns the route of the source `name`.
     pub(crate) fn of_source(&self, name: &str) -> Option<&Arc<Route>> {
-        self.iter().find(|route| route.source.name() == name)
+        self.by_source.get(name)
     }
 
     /// Returns the route of a request.
     pub(crate) fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
-        let by_host = self.0.get(request.uri.path())?;
+        let by_host = self.by_path.get(request.uri.path())?;
         let host = host(request).unwrap_or_default();
         let query = request.uri.query();
         let named = by_host.hosts.iter();

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hookgate_core::UnixTime;
-use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Outcome, PrepareError, Reason, RestoreError};
+use hookgate_gate::{Outcome, Reason};
 use hookgate_queue::{
     AttemptOutcome, AttemptResult, Deliver, End, Entry, EntryInfo, LeasedEntry, ResponseClass,
     Target,
@@ -30,8 +29,6 @@ const REST_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct QueueDelivery {
     gateway: Arc<Gateway>,
-    /// Limits the log lines about entries that cannot be sent.
-    not_prepared: LogThrottle,
     /// Limits the log lines about redirects.
     redirected: LogThrottle,
 }
@@ -40,7 +37,6 @@ impl QueueDelivery {
     pub(super) fn new(gateway: Arc<Gateway>) -> Self {
         Self {
             gateway,
-            not_prepared: LogThrottle::default(),
             redirected: LogThrottle::default(),
         }
     }
@@ -57,7 +53,7 @@ impl QueueDelivery {
         let preparing = self.gateway.gate().prepare_queued(&route.source, entry);
         let restored = match preparing.await {
             Ok(restored) => restored,
-            Err(error) => return self.not_prepared(info, &error),
+            Err(error) => return self.gateway.gate().not_prepared(info, &error),
         };
         let client = restored.client.map(ClientAddress::Ip);
         let mut record = AccessRecord::start(&self.gateway, client);
@@ -93,29 +89,6 @@ impl QueueDelivery {
         record.end_without_sender(&head);
         outcome
     }
-
-    /// Logs why an entry is not sent, and returns the outcome.
-    fn not_prepared(&self, info: &EntryInfo, error: &PrepareError) -> AttemptOutcome {
-        let message = match error {
-            PrepareError::Restore(RestoreError::Damaged) => {
-                "a stored delivery cannot be read; it is a dead letter now"
-            }
-            PrepareError::Restore(_) => {
-                "a stored delivery cannot be read; start the version of hookgate that stored it, \
-                 or drop the entry with `hookgate queue drop ID`"
-            }
-            _ => "a stored delivery cannot be sent now; the gateway tries again",
-        };
-        if self.not_prepared.should_log() {
-            tracing::error!(
-                source = &*info.source,
-                queue_id = info.id.0,
-                error = %ErrorChain(error),
-                "{message}"
-            );
-        }
-        error.outcome()
-    }
 }
 
 impl Deliver for QueueDelivery {
@@ -132,20 +105,9 @@ impl Deliver for QueueDelivery {
     }
 
     async fn ended(&self, entry: &EntryInfo, _end: End) {
-        // A reload removed the source. The record from before the attempt stays.
-        let Some(route) = self.route(entry) else {
-            return;
-        };
-        let retention = route.source.retention();
-        let recording = self.gateway.gate().record_queued(&entry.keys, retention);
-        if let Err(error) = recording.await {
-            // The record from before the attempt lasts for the retention.
-            tracing::warn!(
-                source = &*entry.source,
-                queue_id = entry.id.0,
-                error = %ErrorChain(&error),
-                "the replay store does not remember the end of a stored delivery"
-            );
+        // Without a route, a reload removed the source. The record from before the attempt stays.
+        if let Some(route) = self.route(entry) {
+            self.gateway.gate().end_queued(&route.source, entry).await;
         }
     }
 

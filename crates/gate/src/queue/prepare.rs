@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
-use hookgate_queue::{AttemptOutcome, Entry, FailureKind};
+use hookgate_core::internal::ErrorChain;
+use hookgate_queue::{AttemptOutcome, Entry, EntryInfo, FailureKind};
 use hookgate_replay::{ReplayStore, StoreError};
 
 use super::envelope::{RestoreError, RestoredDelivery, restore};
@@ -41,6 +42,47 @@ impl<S: ReplayStore> Gate<S> {
         let recorded = self.record_queued(&entry.info.keys, retention).await;
         recorded.map_err(PrepareError::Store)?;
         Ok(restored)
+    }
+
+    /// Logs why an entry is not sent, and returns the outcome of the attempt.
+    pub fn not_prepared(&self, entry: &EntryInfo, error: &PrepareError) -> AttemptOutcome {
+        let message = match error {
+            PrepareError::Restore(RestoreError::Damaged) => {
+                "a stored delivery cannot be read; it is a dead letter now"
+            }
+            PrepareError::Restore(RestoreError::NewerFormat(_)) => {
+                "a stored delivery cannot be read; start the version of hookgate that stored it, \
+                 or drop the entry"
+            }
+            PrepareError::Store(_) => "a stored delivery cannot be sent now; it is tried again",
+        };
+        if let Some(suppressed) = self.state().not_prepared.line() {
+            tracing::error!(
+                source = &*entry.source,
+                queue_id = entry.id.0,
+                error = %ErrorChain(error),
+                suppressed,
+                "{message}"
+            );
+        }
+        error.outcome()
+    }
+
+    /// Records the events of an entry that has ended as done, for the retention of `source`.
+    ///
+    /// If that fails, the record from before the last attempt stays, which lasts for the retention
+    /// after it.
+    pub async fn end_queued(&self, source: &Source, entry: &EntryInfo) {
+        let recorded = self.record_queued(&entry.keys, source.retention()).await;
+        if let Err(error) = recorded {
+            tracing::warn!(
+                source = &*entry.source,
+                queue_id = entry.id.0,
+                error = %ErrorChain(&error),
+                "the retention of a delivered event does not start again, because the replay \
+                 store failed"
+            );
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use super::harness::Harness;
-use super::history::{Difference, History, Step, random_steps};
+use super::history::{Difference, History};
+use super::steps::{Step, random_steps};
 use crate::memory::Limits;
 
 /// Runs `cases` random histories against a queue and the reference implementation.

@@ -28,6 +28,7 @@ mod leasing;
 mod operating;
 mod restarting;
 mod settling;
+mod steps;
 mod storing;
 mod support;
 

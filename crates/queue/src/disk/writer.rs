@@ -1,6 +1,8 @@
 //! [`Writer`]: the thread that writes to the file. It writes all calls that arrive at the same
 //! time in one transaction.
 
+mod upkeep;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +16,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::Notify;
 
 use super::call::{CallFailure, Operation};
-use super::clock::{Moment, QueueClock, Start, millis};
+use super::clock::{QueueClock, Start};
 use super::content::is_corrupt;
 use super::format::FORMAT;
 use super::limits::Limits;
@@ -76,16 +78,9 @@ enum Contents {
     Keep,
 }
 
-/// How often the file learns the current time while calls come, and while none come. A reboot
-/// continues from the recorded time.
+/// How often the file learns the current time while calls come. A reboot continues from the
+/// recorded time.
 const RECORD_INTERVAL: i64 = 1_000;
-const IDLE_RECORD_INTERVAL: i64 = 10_000;
-
-/// How often the space of the log is returned to a disk that is short of space.
-const CLEAR_INTERVAL: i64 = 1_000;
-
-/// The number of old copies of delivered entries that one tick deletes.
-const COPIES_PER_TICK: u32 = 512;
 
 /// The number of confirmed entries that one transaction records.
 const MAX_CONFIRMED: usize = 16_384;
@@ -93,11 +88,6 @@ const MAX_CONFIRMED: usize = 16_384;
 /// A transaction ends at about this number of bytes of new deliveries, so that large deliveries
 /// delay no others for long.
 const MAX_BATCH_BYTES: usize = 32 << 20;
-
-/// The number of pages that one idle tick returns to the file system, and the number of free
-/// pages that stay in the file.
-const PAGES_PER_TICK: u32 = 512;
-const MIN_FREE_PAGES: i64 = 4_096;
 
 impl Writer {
     /// Reads the file, and ends the leases of an earlier boot.
@@ -322,92 +312,6 @@ impl Writer {
             BatchError::NotWritten(error) => CallFailure::NotDone(describe(error)),
             BatchError::Unknown(error) => CallFailure::Unknown(describe(error)),
         }
-    }
-
-    /// Returns whether a transaction without calls has something to do.
-    fn has_work(&self, moment: Moment) -> rusqlite::Result<bool> {
-        let is_used = self.state.usage.bytes > 0;
-        if !self.confirmed.is_empty()
-            || is_used && moment.now - self.recorded >= IDLE_RECORD_INTERVAL
-        {
-            return Ok(true);
-        }
-        self.database
-            .prepare_cached("SELECT 1 FROM entries WHERE state = 1 AND due <= ?1")?
-            .exists([moment.now])
-    }
-
-    /// Deletes copies of delivered entries whose time is over.
-    fn delete_old_copies(&mut self, moment: Moment) -> Result<(), BatchError> {
-        let until = moment.now - millis(self.config.limits.keep_delivered);
-        let sources = self.state.usage.sources();
-        let sources: Vec<i64> = sources
-            .filter(|(_, source)| source.entries[3] > 0)
-            .map(|(id, _)| id)
-            .collect();
-        for source in sources {
-            let is_old = self
-                .database
-                .prepare_cached(
-                    "SELECT 1 FROM entries
-                     WHERE state = 3 AND state > 1 AND source = ?1 AND due <= ?2",
-                )?
-                .exists([source, until])?;
-            if is_old {
-                self.transact_on_full_disk(|table| {
-                    table
-                        .delete_copies(source, until, COPIES_PER_TICK)
-                        .map(drop)
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns pages to the file system if many are free, as after a long outage, or if the disk is
-    /// short of space.
-    fn shrink(&self) -> rusqlite::Result<()> {
-        let integer = |pragma: &str| {
-            let mut pragma = self.database.prepare_cached(pragma)?;
-            pragma.query_row([], |row| row.get::<_, i64>(0))
-        };
-        let free = integer("PRAGMA freelist_count")?;
-        let has_many = free > MIN_FREE_PAGES && free > integer("PRAGMA page_count")? / 4;
-        if has_many || free > 0 && self.is_disk_short {
-            let vacuum = format!("PRAGMA incremental_vacuum({PAGES_PER_TICK})");
-            let mut vacuum = self.database.prepare_cached(&vacuum)?;
-            // Each step returns one page.
-            let mut steps = vacuum.query([])?;
-            while steps.next()?.is_some() {}
-            self.config.commits.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Returns the space of the log to a disk that is short of space, unless the log may need it.
-    fn clear_disk(&mut self, moment: Moment) {
-        if self.is_disk_short && moment.now - self.cleared >= CLEAR_INTERVAL {
-            self.is_disk_short = false;
-            self.cleared = moment.now;
-            self.config.reserve.truncate_log(&self.database);
-        }
-    }
-
-    fn try_tick(&mut self) -> Result<(), BatchError> {
-        let moment = self.clock.moment();
-        if self.has_work(moment)? {
-            self.transact_on_full_disk(|_| Ok(()))?;
-        }
-        self.delete_old_copies(moment)?;
-        self.is_disk_short |= !self.config.reserve.is_held();
-        if !std::mem::take(&mut self.is_busy) || self.is_disk_short {
-            self.shrink()?;
-        }
-        self.clear_disk(moment);
-        self.config.reserve.restore();
-        self.prune_turn = self.prune_turn.wrapping_add(1);
-        self.state.prune_index(&self.database, self.prune_turn)?;
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`MemoryQueue`]: the reference implementation of a queue, for tests.
 
+mod slot;
 mod state;
 
 use std::sync::Arc;

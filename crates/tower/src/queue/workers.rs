@@ -1,12 +1,12 @@
 //! [`QueueWorkers`]: call the inner service with the deliveries of a queue.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookgate_core::internal::ErrorChain;
-use hookgate_gate::{Gate, PrepareError, RestoredDelivery, Source};
-use hookgate_queue::internal::LogThrottle;
+use arc_swap::ArcSwap;
+use hookgate_gate::{Gate, RestoredDelivery, Source};
 use hookgate_queue::{
     AttemptOutcome, Deliver, End, EntryInfo, FailureKind, LeasedEntry, QueueStore, Target,
     UpstreamGate, Workers,
@@ -42,24 +42,37 @@ impl QueueWorkers {
     }
 }
 
+/// The name and the tenant of a source.
+type SourceKey = (Box<str>, Option<Box<str>>);
+
+/// The sources of a resolver, by their keys and as targets.
+struct ListedSources {
+    sources: Vec<Arc<Source>>,
+    /// The sources by their names and tenants.
+    by_key: HashMap<SourceKey, Arc<Source>>,
+    targets: Arc<[Target]>,
+}
+
 /// Calls the inner service.
 pub(super) struct Caller<V, S, I> {
     gate: Gate<S>,
     resolver: Arc<V>,
+    /// The sources that the resolver listed last.
+    listed: ArcSwap<ListedSources>,
     service: I,
     upstream: Arc<UpstreamGate>,
-    /// Limits the log lines about entries that cannot be sent.
-    not_prepared: LogThrottle,
 }
 
 impl<V: ListSources, S: ReplayStore, I> Caller<V, S, I> {
     pub(super) fn new(gate: Gate<S>, resolver: Arc<V>, service: I, concurrency: usize) -> Self {
+        let upstream = Arc::new(UpstreamGate::new(concurrency));
+        let listed = ListedSources::new(resolver.sources(), &upstream);
         Self {
             gate,
             resolver,
+            listed: ArcSwap::from_pointee(listed),
             service,
-            upstream: Arc::new(UpstreamGate::new(concurrency)),
-            not_prepared: LogThrottle::default(),
+            upstream,
         }
     }
 
@@ -67,31 +80,15 @@ impl<V: ListSources, S: ReplayStore, I> Caller<V, S, I> {
         &self.gate
     }
 
-    /// Returns the current source of an entry.
+    /// Returns the source of an entry.
     fn source(&self, entry: &EntryInfo) -> Option<Arc<Source>> {
-        let mut sources = self.resolver.sources().into_iter();
-        sources.find(|source| {
-            source.name() == &*entry.source && source.tenant() == entry.tenant.as_deref()
-        })
+        let key = (entry.source.clone(), entry.tenant.clone());
+        self.listed.load().by_key.get(&key).cloned()
     }
 
     /// Returns how long the events of an entry that waits are recorded.
     pub(super) fn queued_retention(&self, entry: &EntryInfo) -> Option<Duration> {
         Some(self.source(entry)?.queued_retention(entry.age))
-    }
-
-    /// Logs why an entry is not sent, and returns the outcome.
-    fn not_prepared(&self, entry: &EntryInfo, error: &PrepareError) -> AttemptOutcome {
-        if let Some(suppressed) = self.not_prepared.line() {
-            tracing::error!(
-                source = &*entry.source,
-                queue_id = entry.id.0,
-                error = %ErrorChain(error),
-                suppressed,
-                "a queued delivery cannot be sent"
-            );
-        }
-        error.outcome()
     }
 }
 
@@ -105,18 +102,15 @@ where
     B: Body + Send + 'static,
 {
     fn targets(&self) -> Arc<[Target]> {
-        let mut sources = self.resolver.sources();
-        // The tenants of a source share its name.
-        sources.sort_by(|a, b| a.name().cmp(b.name()));
-        sources.dedup_by(|a, b| a.name() == b.name());
-        let target = |source: Arc<Source>| Target {
-            source: source.name().into(),
-            upstream: Arc::clone(&self.upstream),
-            order: source.queue().order,
-            schedule: source.queue().schedule,
-            lease: source.lease(),
-        };
-        sources.into_iter().map(target).collect()
+        let sources = self.resolver.sources();
+        let listed = self.listed.load();
+        if listed.has(&sources) {
+            return Arc::clone(&listed.targets);
+        }
+        let listed = ListedSources::new(sources, &self.upstream);
+        let targets = Arc::clone(&listed.targets);
+        self.listed.store(Arc::new(listed));
+        targets
     }
 
     async fn deliver(&self, leased: &LeasedEntry) -> AttemptOutcome {
@@ -126,7 +120,7 @@ where
         };
         let restored = match self.gate.prepare_queued(&source, entry).await {
             Ok(restored) => restored,
-            Err(error) => return self.not_prepared(&entry.info, &error),
+            Err(error) => return self.gate.not_prepared(&entry.info, &error),
         };
         let request = request(&source, restored, entry.info.attempts);
         let mut service = self.service.clone();
@@ -145,13 +139,42 @@ where
     }
 
     async fn ended(&self, entry: &EntryInfo, _: End) {
-        let Some(source) = self.source(entry) else {
-            return;
-        };
-        let recorded = self.gate.record_queued(&entry.keys, source.retention());
-        if let Err(error) = recorded.await {
-            tracing::error!(source = source.name(), error = %ErrorChain(&error), "the retention of a queued event does not start anew");
+        if let Some(source) = self.source(entry) {
+            self.gate.end_queued(&source, entry).await;
         }
+    }
+}
+
+impl ListedSources {
+    fn new(sources: Vec<Arc<Source>>, upstream: &Arc<UpstreamGate>) -> Self {
+        let key = |source: &Source| (source.name().into(), source.tenant().map(Into::into));
+        let by_key = sources
+            .iter()
+            .map(|source| (key(source), Arc::clone(source)))
+            .collect();
+        let mut named: Vec<_> = sources.iter().collect();
+        // The tenants of a source share its name.
+        named.sort_by(|a, b| a.name().cmp(b.name()));
+        named.dedup_by(|a, b| a.name() == b.name());
+        let target = |source: &Arc<Source>| Target {
+            source: source.name().into(),
+            upstream: Arc::clone(upstream),
+            order: source.queue().order,
+            schedule: source.queue().schedule,
+            lease: source.lease(),
+        };
+        let targets = named.into_iter().map(target).collect();
+        Self {
+            sources,
+            by_key,
+            targets,
+        }
+    }
+
+    /// Returns whether the resolver has listed the same sources.
+    fn has(&self, sources: &[Arc<Source>]) -> bool {
+        let same = |(one, other): (&Arc<Source>, &Arc<Source>)| Arc::ptr_eq(one, other);
+        self.sources.len() == sources.len() && self.sources.iter().zip(sources).all(same)
     }
 }
 
