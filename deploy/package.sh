@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Packs a built binary as a Debian package.
 #   deploy/package.sh BINARY FOLDER
-# writes FOLDER/hookgate_VERSION_ARCHITECTURE.deb. Two runs with the same SOURCE_DATE_EPOCH write the
-# same bytes.
+# writes FOLDER/hookgate_VERSION_ARCHITECTURE.deb. Needs SOURCE_DATE_EPOCH, which `make package` sets.
+# Two runs with the same SOURCE_DATE_EPOCH write the same bytes.
 set -euo pipefail
 binary=$(realpath "$1")
 mkdir -p "$2"
@@ -11,8 +11,7 @@ cd "$(dirname "$0")/.."
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 architecture=$(dpkg --print-architecture)
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
-export SOURCE_DATE_EPOCH
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:?set it to the time of the commit in seconds}"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -30,24 +29,18 @@ install -m 644 deploy/debian/gateway.toml "$root/etc/hookgate/gateway.toml"
 install -m 644 gateway.example.toml gateway.schema.json README.md CHANGELOG.md "$doc"
 install -m 644 LICENSE* "$doc"
 gzip -9n "$doc/CHANGELOG.md" "$doc/README.md"
-# The commands write these pages themselves.
-if "$binary" man --help >/dev/null 2>&1; then
-  install -d "$root/usr/share/man/man1"
-  "$binary" man --dir "$root/usr/share/man/man1"
-  gzip -9n "$root"/usr/share/man/man1/*
-fi
-if "$binary" completions --help >/dev/null 2>&1; then
-  install -d "$root/usr/share/bash-completion/completions" \
-    "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d"
-  "$binary" completions bash > "$root/usr/share/bash-completion/completions/hookgate"
-  "$binary" completions zsh > "$root/usr/share/zsh/vendor-completions/_hookgate"
-  "$binary" completions fish > "$root/usr/share/fish/vendor_completions.d/hookgate.fish"
-fi
+install -d "$root/usr/share/man/man1" "$root/usr/share/bash-completion/completions" \
+  "$root/usr/share/zsh/vendor-completions" "$root/usr/share/fish/vendor_completions.d"
+"$binary" man --dir "$root/usr/share/man/man1"
+gzip -9n "$root"/usr/share/man/man1/*
+"$binary" completions bash > "$root/usr/share/bash-completion/completions/hookgate"
+"$binary" completions zsh > "$root/usr/share/zsh/vendor-completions/_hookgate"
+"$binary" completions fish > "$root/usr/share/fish/vendor_completions.d/hookgate.fish"
 
 # dpkg-shlibdeps reads the libraries of the binary, and expects a source package around it.
 mkdir -p "$work/debian"
 printf 'Source: hookgate\n\nPackage: hookgate\nArchitecture: any\n' > "$work/debian/control"
-depends=$(cd "$work" && dpkg-shlibdeps -O root/usr/bin/hookgate 2>/dev/null |
+depends=$(cd "$work" && dpkg-shlibdeps -O root/usr/bin/hookgate |
   sed -n 's/^shlibs:Depends=//p')
 size=$(du -sk "$root" | cut -f1)
 install -d "$root/DEBIAN"
@@ -58,6 +51,6 @@ for script in postinst prerm postrm; do
   install -m 755 "deploy/debian/$script" "$root/DEBIAN/$script"
 done
 (cd "$root" && find usr etc -type f -print0 | sort -z | xargs -0 md5sum) > "$root/DEBIAN/md5sums"
-# The clock of the build must not stand in the archive.
+# The archive must not depend on the build time.
 find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 dpkg-deb --root-owner-group --build "$root" "$folder/hookgate_${version}_${architecture}.deb"

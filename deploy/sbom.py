@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints a CycloneDX bill of materials of the binary `hookgate`.
 
-    deploy/sbom.py [TARGET]
+    SOURCE_DATE_EPOCH=SECONDS deploy/sbom.py [TARGET]
 
 The list has the crates that `cargo build --locked --package hookgate` links or runs for the target
 (default: the host), with their checksums in Cargo.lock. Development dependencies are not part of
@@ -80,10 +80,10 @@ def host() -> str:
 
 
 def timestamp() -> str:
-    """Returns the time of the commit, so that a second run gives the same file."""
-    seconds = os.environ.get("SOURCE_DATE_EPOCH") or subprocess.run(
-        ["git", "log", "-1", "--format=%ct"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+    """Returns the time in SOURCE_DATE_EPOCH, so that a second run gives the same file."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH")
+    if not seconds:
+        sys.exit("SOURCE_DATE_EPOCH is missing: set it to the time of the commit in seconds")
     return datetime.fromtimestamp(int(seconds), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

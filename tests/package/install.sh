@@ -55,6 +55,13 @@ inside dpkg --install /work.deb
   $'750 root hookgate\n750 root hookgate' ]] || fail "wrong owner of /etc/hookgate"
 inside hookgate --version
 inside test -f /usr/share/doc/hookgate/gateway.example.toml
+for page in hookgate hookgate-run hookgate-queue-list; do
+  inside test -s "/usr/share/man/man1/$page.1.gz" || fail "there is no manual page $page"
+done
+for file in bash-completion/completions/hookgate zsh/vendor-completions/_hookgate \
+  fish/vendor_completions.d/hookgate.fish; do
+  inside grep -q reload "/usr/share/$file" || fail "there are no completions in $file"
+done
 inside test -f /usr/lib/systemd/system/hookgate.service
 inside test -f /usr/lib/systemd/system/hookgate.socket
 unit=$root/usr/lib/systemd/system/hookgate.service
