@@ -99,10 +99,14 @@ package: build-tools ## Build the Debian package, its bill of materials and chec
 # Needs root, for the chroot and its network. PACKAGE is the package to test.
 test-package: PACKAGE ?= $(firstword $(wildcard $(PACKAGES)/*.deb))
 test-package: ## Install the Debian package in a clean chroot, deliver an event, and purge it
+	@(( EUID == 0 )) || { echo "test-package needs root, for a chroot; run it with sudo" >&2; exit 1; }
 	@[[ -n "$(PACKAGE)" ]] || { echo "there is no package; run \`make package\`" >&2; exit 1; }
-	@command -v mmdebstrap >/dev/null || $(call install,mmdebstrap)
+	@command -v mmdebstrap >/dev/null && [[ -e /usr/share/keyrings/debian-archive-keyring.gpg ]] \
+	  || $(call install,mmdebstrap debian-archive-keyring)
 	@mkdir -p $(PACKAGE_CHROOT)
-	[[ -s $(PACKAGE_CHROOT)/chroot.tar ]] || mmdebstrap --variant=minbase bookworm $(PACKAGE_CHROOT)/chroot.tar
+	[[ -s $(PACKAGE_CHROOT)/chroot.tar ]] || { \
+	  mmdebstrap --variant=minbase bookworm $(PACKAGE_CHROOT)/partial.tar \
+	    && mv $(PACKAGE_CHROOT)/partial.tar $(PACKAGE_CHROOT)/chroot.tar; }
 	tests/package/install.sh $(PACKAGE) $(PACKAGE_CHROOT)/chroot.tar
 
 lint: build-tools ## Check format, lints, and documentation; a warning is an error

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Installs a Debian package in a clean chroot, starts the service's own command with a stub of
-# systemd's notification socket, delivers an event, and purges the package.
+# Installs a Debian package in a clean chroot with the commands of docs/install.md, starts the
+# service's own command with a stub of systemd's notification socket, delivers an event, and purges
+# the package.
 #   tests/package/install.sh PACKAGE.deb CHROOT.tar
 # Needs root, and CHROOT.tar as `make test-package` builds it.
 set -euo pipefail
 package=$(realpath "$1")
 chroot_tar=$(realpath "$2")
+page=$(dirname "$(realpath "$0")")/../../docs/install.md
 
 if [[ -z "${IN_NAMESPACE:-}" ]]; then
   # The gateway, its upstream and the sender use fixed ports, which must be free.
-  exec env IN_NAMESPACE=1 unshare --mount --net --fork "$0" "$package" "$chroot_tar"
+  exec env IN_NAMESPACE=1 unshare --mount --net --fork "$(realpath "$0")" "$package" "$chroot_tar"
 fi
 
 fail() {
@@ -22,10 +24,12 @@ ip link set lo up
 work=$(mktemp -d)
 root=$work/root
 gateway=
+notified=
 upstream=
 cleanup() {
-  [[ -z "$gateway" ]] || kill "$gateway" 2>/dev/null || true
-  [[ -z "$upstream" ]] || kill "$upstream" 2>/dev/null || true
+  for process in $gateway $notified $upstream; do
+    kill "$process" 2>/dev/null || true
+  done
   wait || true
   umount "$root/proc" 2>/dev/null || true
   rm -rf "$work"
@@ -36,19 +40,45 @@ tar -xf "$chroot_tar" -C "$root"
 mount -t proc proc "$root/proc"
 inside() { chroot "$root" "$@"; }
 
+# Runs the block of docs/install.md that is marked as "sh $1" in the chroot, as root.
+run_block() {
+  local fence='```' script
+  script=$(awk -v start="${fence}sh $1" -v end="$fence" \
+    '$0 == end { inside = 0 } inside { print } $0 == start { inside = 1 }' "$page")
+  [[ -n "$script" ]] || fail "docs/install.md has no block \"sh $1\""
+  inside env PATH=/work/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
+    APT_CONFIG=/work/apt.conf bash -euxo pipefail -c "cd /work; $script" < /dev/null
+}
+
+# Repeats a command for 60 seconds at most, until it succeeds. $1 names the condition.
+wait_until() {
+  local condition=$1 end=$((SECONDS + 60))
+  shift
+  until "$@" 2>/dev/null; do
+    ((SECONDS < end)) || fail "after 60 seconds, $condition"
+    sleep 0.1
+  done
+}
+
 # The list of everything in the chroot, without the caches and records of dpkg, and without the
 # backups of useradd and userdel, such as /etc/passwd-.
 contents() {
   (cd "$root" && find . -xdev \( -path ./proc -o -path ./var/lib/dpkg -o -path ./var/cache \
-    -o -path ./var/log -o -path ./work.deb -o -path ./run \
+    -o -path ./var/log -o -path ./var/lib/apt -o -path ./work -o -path ./run \
     -o -path './etc/*-' \) -prune -o -printf '%p %m %u %g\n' |
     sort)
   (cd "$root" && sort etc/passwd etc/group etc/shadow etc/gshadow)
 }
 
 contents > "$work/before"
-cp "$package" "$root/work.deb"
-inside dpkg --install /work.deb
+mkdir -p "$root/work/target/packages" "$root/work/bin"
+cp "$package" "$root/work/target/packages"
+# The chroot has no terminals.
+echo 'Dpkg::Use-Pty "0";' > "$root/work/apt.conf"
+# The chroot has no systemd. This records the commands.
+printf '#!/bin/sh\necho "$*" >> /work/systemctl.log\n' > "$root/work/bin/systemctl"
+chmod +x "$root/work/bin/systemctl"
+run_block install
 
 # What the package promises.
 [[ "$(inside stat -c '%a %U %G' /etc/hookgate /etc/hookgate/secrets)" == \
@@ -76,10 +106,13 @@ if command -v systemd-analyze >/dev/null; then
   [[ ! -s "$work/verify.log" ]] || fail "the units have mistakes"
 fi
 
-# docs/install.md: the secret.
-secret="whsec_$(head -c 24 /dev/urandom | base64 -w 0)"
-printf '%s\n' "$secret" | inside install -m 640 -g hookgate /dev/stdin /etc/hookgate/secrets/example
-inside hookgate check --config /etc/hookgate/gateway.toml | grep -q '^listen     127.0.0.1:8080'
+# The secret, the check, and the start of the service.
+run_block start | tee "$work/check.log"
+grep -q '^listen     127.0.0.1:8080' "$work/check.log" || fail "the check shows no address"
+[[ "$(cat "$root/work/systemctl.log")" == "enable --now hookgate" ]] ||
+  fail "the page did not start the service"
+[[ "$(inside stat -c '%a %U %G' /etc/hookgate/secrets/example)" == "640 root hookgate" ]] ||
+  fail "wrong owner of the secret"
 
 # What systemd does before it runs ExecStart.
 inside install -d -o hookgate -g hookgate -m 700 /var/lib/hookgate
@@ -88,7 +121,7 @@ cat > "$work/notify.py" <<'PY'
 import socket, sys
 stub = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 stub.bind(sys.argv[1])
-stub.settimeout(60)
+stub.settimeout(120)
 print("bound", flush=True)
 while True:
     message = stub.recv(4096).decode()
@@ -97,7 +130,8 @@ while True:
         break
 PY
 python3 "$work/notify.py" "$root/run/notify" > "$work/notify.log" 2>&1 &
-until grep -qs bound "$work/notify.log"; do sleep 0.1; done
+notified=$!
+wait_until "the notification socket does not exist" grep -qs bound "$work/notify.log"
 chmod 666 "$root/run/notify"
 cat > "$work/upstream.py" <<'PY'
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -111,7 +145,7 @@ HTTPServer(("127.0.0.1", 3000), Upstream).serve_forever()
 PY
 python3 "$work/upstream.py" > "$work/arrived.log" 2>/dev/null &
 upstream=$!
-until (exec 3<>/dev/tcp/127.0.0.1/3000) 2>/dev/null; do sleep 0.1; done
+wait_until "the upstream does not listen" bash -c 'exec 3<>/dev/tcp/127.0.0.1/3000'
 
 read -ra start <<< "$(sed -n 's/^ExecStart=//p' "$unit")"
 read -ra reload <<< "$(sed -n 's/^ExecReload=//p' "$unit")"
@@ -128,18 +162,15 @@ for _ in $(seq 600); do
 done
 grep -q '^READY=1' "$work/notify.log" || fail "the service did not report that it is ready"
 
-# docs/install.md: the first delivery. The second one is a duplicate.
-printf '{"type": "demo"}' > "$root/tmp/event.json"
-inside hookgate send --provider standard-webhooks --secret file:/etc/hookgate/secrets/example \
-  --to http://127.0.0.1:8080/hooks/example --body /tmp/event.json --repeat 2 | tee "$work/sent.log"
-rm "$root/tmp/event.json"
+# The first delivery, and its duplicate.
+run_block deliver | tee "$work/sent.log"
 grep -q '204 No Content' "$work/sent.log" || fail "the delivery was not forwarded"
 grep -q 'duplicate' "$work/sent.log" || fail "the duplicate was not recognised"
 [[ "$(wc -l < "$work/arrived.log")" == 1 ]] || fail "the upstream did not get one event"
 
 # ExecReload succeeds, and fails when the gateway refuses the file.
 (as_service "${reload[@]}") || fail "the reload failed"
-grep -q '^RELOADING=1 MONOTONIC_USEC=' "$work/notify.log" || fail "no RELOADING=1"
+wait_until "there is no RELOADING=1" grep -q '^RELOADING=1 MONOTONIC_USEC=' "$work/notify.log"
 cp -p "$root/etc/hookgate/gateway.toml" "$work/gateway.toml"
 sed -i 's/127.0.0.1:8080/127.0.0.1:8081/' "$root/etc/hookgate/gateway.toml"
 if (as_service "${reload[@]}") 2> "$work/reload.log"; then
@@ -151,7 +182,8 @@ cp -p "$work/gateway.toml" "$root/etc/hookgate/gateway.toml"
 kill -TERM "$gateway"
 wait "$gateway" || fail "the service ended with an error"
 gateway=
-grep -q '^STOPPING=1' "$work/notify.log" || fail "no STOPPING=1"
+wait_until "there is no STOPPING=1" grep -q '^STOPPING=1' "$work/notify.log"
+notified=
 kill "$upstream"
 upstream=
 
@@ -160,7 +192,7 @@ inside dpkg --remove hookgate
 inside test -f /etc/hookgate/secrets/example || fail "removing deleted a secret"
 inside test -d /var/lib/hookgate/replay || fail "removing deleted the events"
 inside dpkg --purge hookgate
-rm -f "$root/work.deb"
+rm -r "$root/work"
 contents > "$work/after"
 diff "$work/before" "$work/after" || fail "purging left traces"
 [[ ! -e "$root/var/log/hookgate" ]] || fail "purging left logs"
