@@ -157,7 +157,8 @@ impl Gateway {
             Ok(Err(error)) => Err(Problems::one("queue", ErrorChain(&error).to_string())),
             Err(_elapsed) => {
                 let message = "a body limit was raised, and the queue does not answer, so its \
-                               limit cannot be checked; send SIGHUP again when the queue answers";
+                               limit cannot be checked; run `hookgate reload` again when the queue \
+                               answers";
                 Err(Problems::one("queue", message))
             }
         }
@@ -181,7 +182,8 @@ impl Gateway {
         }
         let Ok(Ok(stats)) = timeout(QUEUE_STATS_TIMEOUT, queue.stats()).await else {
             let message = "a source was removed, and the queue does not answer, so its waiting \
-                           deliveries cannot be counted; send SIGHUP again when the queue answers";
+                           deliveries cannot be counted; run `hookgate reload` again when the queue \
+                           answers";
             return Err(Problems::one("sources", message));
         };
         let report = Report::default();

@@ -97,8 +97,11 @@ impl<'p> Endpoint<'p> {
     }
 
     /// Whether the endpoint needs no token, and exists without an inspector.
-    pub(super) fn is_for_monitoring(self) -> bool {
-        matches!(self, Self::Health | Self::Ready | Self::Metrics)
+    pub(super) fn needs_no_token(self) -> bool {
+        matches!(
+            self,
+            Self::Health | Self::Ready | Self::Metrics | Self::Reload
+        )
     }
 
     /// Returns the methods that the endpoint allows, if `method` is not among them.

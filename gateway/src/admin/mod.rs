@@ -100,36 +100,24 @@ impl Admin {
         if let Some(allowed) = endpoint.refused_method(&request.method) {
             return Problem::wrong_method(allowed).into_response();
         }
-        if endpoint.is_for_monitoring() {
-            return self.monitor(endpoint).await;
-        }
-        if endpoint == Endpoint::Reload {
-            return self
-                .reload(&request)
-                .await
-                .unwrap_or_else(Problem::into_response);
+        if endpoint.needs_no_token() {
+            return self.operate(endpoint, &request).await;
         }
         let responded = self.inspect(endpoint, &request, body, inspector, peer);
         responded.await.unwrap_or_else(Problem::into_response)
     }
 
     async fn respond_without_inspector(&self, request: &Parts) -> Response<Body> {
-        match Endpoint::of(request.uri.path()) {
-            Some(Endpoint::Reload) => match Endpoint::Reload.refused_method(&request.method) {
-                Some(allowed) => Problem::wrong_method(allowed).into_response(),
-                None => self
-                    .reload(request)
-                    .await
-                    .unwrap_or_else(Problem::into_response),
-            },
-            _ if Endpoint::Health.refused_method(&request.method).is_some() => {
-                response::text(StatusCode::METHOD_NOT_ALLOWED, "")
-            }
-            Some(endpoint) if endpoint.is_for_monitoring() => self.monitor(endpoint).await,
-            _ => response::text(
+        let endpoint = Endpoint::of(request.uri.path());
+        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.needs_no_token()) else {
+            return response::text(
                 StatusCode::NOT_FOUND,
                 "not found; expected /healthz, /readyz, /metrics or /reload\n",
-            ),
+            );
+        };
+        match endpoint.refused_method(&request.method) {
+            Some(allowed) => Problem::wrong_method(allowed).into_response(),
+            None => self.operate(endpoint, request).await,
         }
     }
 

@@ -1,16 +1,22 @@
-//! `/healthz`, `/readyz` and `/metrics`, which need no token.
+//! `/healthz`, `/readyz`, `/metrics` and `/reload`, which need no token and no inspector.
 
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::Admin;
 use super::endpoint::Endpoint;
+use super::problem::Problem;
 use super::response::{self, Body};
 
 impl Admin {
-    /// Responds to a health check or a scrape.
-    pub(super) async fn monitor(&self, endpoint: Endpoint<'_>) -> Response<Body> {
+    /// Responds to a health check, a scrape or a reload.
+    pub(super) async fn operate(&self, endpoint: Endpoint<'_>, request: &Parts) -> Response<Body> {
         match endpoint {
+            Endpoint::Reload => {
+                let responded = self.reload(request).await;
+                responded.unwrap_or_else(Problem::into_response)
+            }
             Endpoint::Ready => self.readyz().await,
             Endpoint::Metrics => {
                 let metrics = self.gateway.render_metrics().await;

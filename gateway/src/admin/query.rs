@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use percent_encoding::percent_decode_str;
-
 use super::problem::Problem;
+use crate::form;
 use crate::inspector::filter::Filter;
 
 /// Maximum number of records on one page.
@@ -129,11 +128,9 @@ pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Proble
 }
 
 fn decode(text: &str) -> Result<String, Problem> {
-    let text = text.replace('+', " ");
-    let decoded = percent_decode_str(&text).decode_utf8();
-    decoded
+    form::decode(text)
         .map(|text| text.into_owned())
-        .map_err(|_| Problem::bad_request("the query is not UTF-8"))
+        .ok_or_else(|| Problem::bad_request("the query is not UTF-8"))
 }
 
 fn number(name: &str, value: Option<String>) -> Result<Option<u64>, Problem> {

@@ -1,4 +1,4 @@
-//! The HTTP/1.1 client of the commands that send requests: `send`, `demo` and `events`.
+//! The HTTP/1.1 client of the commands that send requests: `send`, `demo`, `reload` and `events`.
 
 use std::fmt::{self, Display};
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -36,6 +36,7 @@ use serde_json::json;
 
 use self::terminal::{error_limit, fill_lines, printable_json, printable_lines};
 use crate::config::{Config, Inputs, load_watched, schema};
+use crate::counted::counted;
 use crate::run::reload::ConfigSource;
 
 /// The exit code for an invalid configuration: `EX_CONFIG` of sysexits.h.
@@ -196,9 +197,8 @@ impl Error {
     /// Creates the error for an invalid configuration. `consequence` follows the number of
     /// mistakes.
     fn config(path: &Path, problems: &Problems, consequence: &str) -> Self {
-        let count = problems.iter().count();
-        let noun = if count == 1 { "mistake" } else { "mistakes" };
-        let mut message = format!("{}: {count} {noun}{consequence}", path.display());
+        let mistakes = counted(problems.iter().count(), "mistake");
+        let mut message = format!("{}: {mistakes}{consequence}", path.display());
         for problem in problems.iter() {
             message.push_str(&format!("\n  {problem}"));
         }

@@ -1,8 +1,6 @@
 //! Query parameters that select a source.
 
-use std::borrow::Cow;
-
-use percent_encoding::percent_decode_str;
+use crate::form::decode;
 
 /// The parameters that the query of a request must have. Without any, every query matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,16 +21,17 @@ impl QueryMatch {
     /// other parameters do not matter.
     ///
     /// A repeated parameter does not match: the gateway and the upstream could choose different
-    /// ones.
+    /// ones. Invalid UTF-8 matches no parameter.
     pub(crate) fn matches(&self, query: Option<&str>) -> bool {
         self.0.iter().all(|(name, value)| {
             let mut values = query
                 .unwrap_or_default()
                 .split('&')
                 .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .filter(|(key, _)| decode(key) == *name)
+                .filter(|(key, _)| decode(key).is_some_and(|key| key == *name))
                 .map(|(_, value)| decode(value));
-            values.next().is_some_and(|first| first == *value) && values.next().is_none()
+            let first = values.next().flatten();
+            first.is_some_and(|first| first == *value) && values.next().is_none()
         })
     }
 
@@ -44,16 +43,6 @@ impl QueryMatch {
         };
         !self.0.iter().any(differs)
     }
-}
-
-/// Decodes a name or a value as forms do: `+` is a blank. Invalid UTF-8 matches no parameter.
-fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return text.into();
-    }
-    let text = text.replace('+', " ");
-    let decoded = percent_decode_str(&text).decode_utf8_lossy();
-    decoded.into_owned().into()
 }
 
 impl std::fmt::Display for QueryMatch {

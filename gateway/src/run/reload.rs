@@ -1,8 +1,8 @@
 //! Reloads the configuration on SIGHUP, on request of `hookgate reload`, and when one of its files
 //! has changed.
 //!
-//! An invalid configuration changes nothing. The log contains every mistake in it. SIGHUP also opens
-//! the file of the access log anew, whatever the configuration is.
+//! An invalid configuration changes nothing. The log contains every mistake in it. A request of an
+//! operator also opens the file of the access log anew, whatever the configuration is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::config::{WatchedFiles, load_watched};
+use crate::counted::counted;
 use crate::gateway::Gateway;
 use crate::queue::warn_of_late_orphans;
 use crate::run::service_manager::ServiceManager;
@@ -102,6 +103,24 @@ struct Triggers {
     requests: ReloadRequests,
 }
 
+/// A request of an operator to reload.
+enum Trigger {
+    Signal,
+    /// A client waits for the report.
+    Client(oneshot::Sender<ReloadReport>),
+}
+
+impl Triggers {
+    /// Waits for the next request. Returns `None` if the process ends. A call that is dropped loses
+    /// no request.
+    async fn next(&mut self) -> Option<Trigger> {
+        tokio::select! {
+            signal = self.hangup.recv() => signal.map(|()| Trigger::Signal),
+            client = self.requests.0.recv() => client.map(Trigger::Client),
+        }
+    }
+}
+
 fn run(
     runtime: &Runtime,
     triggers: Triggers,
@@ -144,22 +163,17 @@ async fn watch(
     let mut changed: Option<WatchedFiles> = None;
     let mut polls_since_failure: Option<u32> = None;
     loop {
-        let mut requested = None;
+        let mut client = None;
         let must_reload = tokio::select! {
-            request = triggers.requests.0.recv() => match request {
-                Some(request) => {
-                    requested = Some(request);
-                    true
+            trigger = triggers.next() => {
+                match trigger {
+                    Some(Trigger::Client(waiting)) => client = Some(waiting),
+                    Some(Trigger::Signal) => {}
+                    None => return,
                 }
-                None => return,
-            },
-            signal = triggers.hangup.recv() => match signal {
-                Some(()) => {
-                    gateway.access_log().reopen();
-                    true
-                }
-                None => return,
-            },
+                gateway.access_log().reopen();
+                true
+            }
             _ = polls.tick() => {
                 let now = watched.refresh();
                 // A file that still changes may be half written, and half of a secret is a
@@ -186,9 +200,9 @@ async fn watch(
                 ReloadResult::Success => None,
                 ReloadResult::Failure => Some(0),
             };
-            if let Some(request) = requested {
+            if let Some(client) = client {
                 // A client that has left needs no report.
-                let _: Result<(), _> = request.send(report);
+                let _: Result<(), _> = client.send(report);
             }
         }
     }
@@ -197,8 +211,7 @@ async fn watch(
 /// Describes the running configuration for the service manager.
 pub(crate) fn describe(gateway: &Gateway) -> String {
     let sources = gateway.running().routes.iter().count();
-    let noun = if sources == 1 { "source" } else { "sources" };
-    format!("Serving {sources} {noun}")
+    format!("Serving {}", counted(sources, "source"))
 }
 
 fn status(gateway: &Gateway, report: &ReloadReport) -> String {
@@ -206,9 +219,8 @@ fn status(gateway: &Gateway, report: &ReloadReport) -> String {
     match report {
         Ok(_) => running,
         Err(mistakes) => {
-            let count = mistakes.len();
-            let noun = if count == 1 { "mistake" } else { "mistakes" };
-            format!("{running}; the last reload failed: {count} {noun} in the configuration")
+            let mistakes = counted(mistakes.len(), "mistake");
+            format!("{running}; the last reload failed: {mistakes} in the configuration")
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hookgate_tests::{Gateway, GatewayBuilder, TestProvider, Upstream, send};
+use hookgate_tests::{Gateway, GatewayBuilder, TestProvider, Upstream, get_admin_with, send};
 use http::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::configuration::{VALID, run_on};
+use crate::reload::command::reload;
+use crate::reload::{OLD, old, source, status};
 
 /// A folder for a log and for its renamed files.
 struct LogFolder(TempDir);
@@ -153,7 +155,7 @@ async fn a_rotation_under_load_loses_no_line_and_tears_none() {
 }
 
 #[tokio::test]
-async fn only_sighup_opens_the_file_anew_and_a_failure_keeps_the_old_one() {
+async fn the_file_is_opened_anew_on_request_only_and_a_failure_keeps_the_old_one() {
     let (folder, upstream) = (LogFolder::new(), Upstream::start().await);
     let gateway = folder.gateway(&upstream).start();
     let (log, renamed) = (folder.log(), folder.path("access.log.1"));
@@ -182,6 +184,39 @@ async fn only_sighup_opens_the_file_anew_and_a_failure_keeps_the_old_one() {
             .count(),
         1
     );
+}
+
+/// Each request of an operator to reload opens the file anew, also if the gateway refuses the new
+/// configuration.
+#[tokio::test]
+async fn a_reload_by_command_opens_the_file_anew() {
+    let (folder, upstream) = (LogFolder::new(), Upstream::start().await);
+    let builder = folder.gateway(&upstream).env("OLD", OLD);
+    let builder = builder.table(&source("\"env:OLD\""));
+    let gateway = builder.start_without_default_sources();
+    let deliver = async |id: &str| {
+        let status = status(&gateway, &old(), id).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{id}");
+    };
+    let (log, renamed) = (folder.log(), folder.path("access.log.1"));
+    deliver("evt_1").await;
+    wait_for_text(&log, "evt_1").await;
+    fs::rename(&log, &renamed).expect("the log is renamed");
+    let output = reload(&gateway, &gateway.config_path());
+    assert!(output.status.success(), "{output:?}");
+    deliver("evt_2").await;
+    wait_for_text(&log, "evt_2").await;
+    assert_eq!(events(&renamed), ["evt_1"]);
+
+    let again = folder.path("access.log.2");
+    fs::rename(&log, &again).expect("the log is renamed");
+    gateway.edit_config("provider = \"beatapi\"", "provider = \"beatapy\"");
+    let request = "POST /reload HTTP/1.1\r\nhost: localhost\r\n";
+    let response = get_admin_with(gateway.admin(), request).await;
+    assert!(response.starts_with("HTTP/1.1 422"), "{response}");
+    deliver("evt_3").await;
+    wait_for_text(&log, "evt_3").await;
+    assert_eq!(events(&again), ["evt_2"]);
 }
 
 #[tokio::test]
@@ -280,7 +315,7 @@ fn check_shows_the_file_and_warns_of_a_missing_folder() {
     let (exit, output) = check(&folder.log());
     assert_eq!(exit, Some(0), "{output}");
     let line = format!(
-        "access log {}, opened anew on SIGHUP",
+        "access log {}, opened anew on SIGHUP and by `hookgate reload`",
         folder.log().display()
     );
     assert!(output.contains(&line), "{output}");

@@ -13,6 +13,7 @@ use hookgate_core::Problem;
 use super::terminal::{line_limit, printable_json};
 use super::{ConfigFile, EXIT_CONFIG, Error};
 use crate::config::{Config, Inputs};
+use crate::counted::counted;
 use crate::run::surroundings;
 
 #[derive(Debug, Args)]
@@ -79,10 +80,10 @@ fn warnings(config: &Config, inputs: Inputs) -> Vec<Problem> {
 }
 
 fn strict_error(options: &Options, count: usize) -> Error {
-    let noun = if count == 1 { "warning" } else { "warnings" };
+    let warnings = counted(count, "warning");
     let path = options.config.config.display();
     Error {
         exit: ExitCode::from(EXIT_CONFIG),
-        ..Error::new(format!("{path}: {count} {noun}, and --strict allows none"))
+        ..Error::new(format!("{path}: {warnings}, and --strict allows none"))
     }
 }

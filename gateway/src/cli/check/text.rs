@@ -11,6 +11,7 @@ use hookgate_gate::BootFence;
 use super::facts::{self, Line};
 use crate::cli::terminal::fill;
 use crate::config::{Config, HistoryConfig, Inputs, InspectorConfig, Permission, RouteConfig};
+use crate::counted::counted;
 
 /// The columns of a label and the space after it.
 const LABEL: usize = 11;
@@ -66,14 +67,9 @@ impl Page {
         if !passes {
             return Ok(());
         }
-        let (sources, upstreams) = (config.routes.len(), config.upstreams.len());
-        let plural = |count: usize| if count == 1 { "" } else { "s" };
-        writeln!(
-            out,
-            "configuration ok: {sources} source{}, {upstreams} upstream{}",
-            plural(sources),
-            plural(upstreams),
-        )
+        let sources = counted(config.routes.len(), "source");
+        let upstreams = counted(config.upstreams.len(), "upstream");
+        writeln!(out, "configuration ok: {sources}, {upstreams}")
     }
 
     /// Returns the sources with their facts. Sources with equal facts are one group.

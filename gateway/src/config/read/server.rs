@@ -154,6 +154,15 @@ fn read_listeners(section: &Section<'_>, inputs: Inputs, server: &mut Server, wa
     };
     for address in listen {
         check_unused(section, address.clone());
+        if matches!(address, TransportAddress::Unix(_)) && section.has("proxy_protocol") {
+            section.wrong(
+                "listen",
+                format!(
+                    "{address} cannot carry the PROXY protocol, because its clients have no \
+                     address; remove it or `proxy_protocol`"
+                ),
+            );
+        }
         server.listen.push(address);
     }
     for tls in section.sections("tls") {

@@ -42,7 +42,7 @@ pub(crate) enum AccessLogTarget {
     /// Standard error, together with the diagnostic log.
     Stderr,
     Off,
-    /// A file that lines are appended to, and that SIGHUP opens anew.
+    /// A file that lines are appended to, and that a request to reload opens anew.
     File(PathBuf),
 }
 
@@ -68,7 +68,11 @@ impl fmt::Display for AccessLogTarget {
             Self::Stdout => f.write_str("standard output"),
             Self::Stderr => f.write_str("standard error"),
             Self::Off => f.write_str("off"),
-            Self::File(path) => write!(f, "{}, opened anew on SIGHUP", path.display()),
+            Self::File(path) => write!(
+                f,
+                "{}, opened anew on SIGHUP and by `hookgate reload`",
+                path.display()
+            ),
         }
     }
 }

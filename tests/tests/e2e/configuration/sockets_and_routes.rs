@@ -51,6 +51,11 @@ fn a_wrong_unix_socket_is_refused() {
         "server.listen: unix:/a is used twice",
     );
     refuses(
+        "listen = [\"127.0.0.1:0\"]",
+        "listen = [\"127.0.0.1:0\", \"unix:/a\"]\nproxy_protocol = [\"127.0.0.1\"]",
+        "server.listen: unix:/a cannot carry the PROXY protocol",
+    );
+    refuses(
         "[server]",
         "[server]\nadmin = \"unix:/run/admin.sock\"",
         "server.admin: only `listen` of [server], without TLS, accepts Unix sockets",

@@ -1,6 +1,7 @@
 //! Access to the inspector: tokens, guesses, and requests of other websites.
 
 use http::{HeaderName, StatusCode};
+use serde_json::json;
 
 use super::{ApiCall, OPS, SUPPORT, start};
 
@@ -146,6 +147,28 @@ async fn requests_of_other_websites_are_refused() {
     // Health checks and scrapes use any name, as without an inspector.
     let health = ApiCall::get("/healthz").header("host", "evil.example");
     assert_eq!(health.send(&gateway).await.status, StatusCode::OK);
+}
+
+/// A reload needs no token, so only its origin protects it from other websites.
+#[tokio::test]
+async fn another_website_cannot_reload_a_gateway_with_an_inspector() {
+    let (gateway, _upstream) = start("hosts = [\"hooks-admin.example\"]").await;
+    let before = gateway.reloads().await;
+    let reload = || ApiCall::post("/reload", &json!({})).without("authorization");
+    for (name, value) in [
+        ("host", "evil.example"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let call = reload().header(name, value);
+        call.problem(&gateway, StatusCode::FORBIDDEN).await;
+    }
+    assert_eq!(gateway.reloads().await, before);
+    // The control: the same request with a configured name.
+    let call = reload().header("host", "hooks-admin.example");
+    assert_eq!(call.send(&gateway).await.status, StatusCode::OK);
+    assert_eq!(gateway.reloads().await[0], before[0] + 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! The configurations of docs/proxies.md, with the real proxies in front of the gateway, and a
 //! Flask app behind it that forces https.
 
-use http::StatusCode;
+use hookgate_tests::{TestProvider, now, send};
+use http::{HeaderValue, StatusCode};
 
 use super::programs::{App, Proxy, Site};
 use crate::documents::{blocks, read};
@@ -10,6 +11,8 @@ const PAGE: &str = "docs/proxies.md";
 /// The addresses of the sender and of the host that it claims to be.
 pub(super) const SENDER: &str = "127.0.0.5";
 const CLAIMED: &str = "203.0.113.9";
+/// The default of `client_max_body_size`.
+const NGINX_BODY_LIMIT: usize = 1 << 20;
 
 fn page(language: &str) -> String {
     let block = blocks(&read(PAGE), language);
@@ -107,9 +110,24 @@ async fn an_app_behind_flask_talisman_gets_deliveries() {
 async fn nginx_can_be_the_last_hop() {
     let nginx = Proxy::Nginx(page("nginx") + &page("nginx back"));
     let config = page("toml").replace("127.0.0.1:3000", "127.0.0.1:8081");
+    let config = config.replace("upstream = \"app\"", "upstream = \"app\"\nbody = \"2MiB\"");
     let site = Site::start(nginx, &config, App::Page(page("python"))).await;
     let (status, body) = site.deliver("evt_1", "--http1.1", &[]);
     assert_eq!(status, StatusCode::NO_CONTENT, "{body}\n{}", site.logs());
     let line = format!("delivery evt_1 {SENDER} https");
+    site.wait_for_app(&line).await;
+
+    // A body above the default limit of nginx, with the headers of the first hop.
+    let provider = TestProvider::named("beatapi");
+    let mut body = provider.body("evt_2").to_vec();
+    body.resize(NGINX_BODY_LIMIT + 1, b' ');
+    let mut delivery = provider.request(provider.sign(&body, now(), "evt_2"), body.into());
+    for (name, value) in [("x-forwarded-for", SENDER), ("x-forwarded-proto", "https")] {
+        let value = HeaderValue::from_static(value);
+        delivery.headers_mut().insert(name, value);
+    }
+    let response = send(site.gateway.address(), delivery).await;
+    assert_eq!(response.status, StatusCode::NO_CONTENT, "{}", site.logs());
+    let line = format!("delivery evt_2 {SENDER} https");
     site.wait_for_app(&line).await;
 }

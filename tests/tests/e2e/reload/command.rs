@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::{NEW, OLD, gateway, new, old, status};
 
 /// Runs the command for the file of `gateway`.
-fn reload(gateway: &Gateway, file: &std::path::Path) -> Output {
+pub(crate) fn reload(gateway: &Gateway, file: &std::path::Path) -> Output {
     Command::new(binary())
         .arg("reload")
         .arg("--config")

@@ -1,7 +1,7 @@
 //! Reloads of the configuration while the gateway runs. Helpers that the modules share are here.
 
 mod changes;
-mod command;
+pub(crate) mod command;
 mod in_flight;
 mod key_rotation;
 

@@ -198,16 +198,6 @@ async fn an_upgrade_hands_a_socket_over() {
 }
 
 #[tokio::test]
-async fn a_sender_on_a_socket_is_no_load_balancer() {
-    let (upstream, folder) = (Upstream::start().await, folder());
-    let (builder, socket) = listening(&upstream, &folder);
-    let gateway = builder.server("proxy_protocol = [\"127.0.0.0/8\"]").start();
-    assert_eq!(deliver(&socket, "evt_1").await, "");
-    let series = "hookgate_connections_refused_total{reason=\"not_a_balancer\"}";
-    assert_eq!(gateway.existing_counter(series).await, 1);
-}
-
-#[tokio::test]
 async fn a_trusted_proxy_on_a_socket_names_the_client() {
     for (trusted, client) in [
         ("trusted_proxies = [\"unix\"]", "192.0.2.7"),
