@@ -85,8 +85,8 @@ run_block install
   $'750 root hookgate\n750 root hookgate' ]] || fail "wrong owner of /etc/hookgate"
 inside hookgate --version
 inside test -f /usr/share/doc/hookgate/gateway.example.toml
-for page in hookgate hookgate-run hookgate-queue-list; do
-  inside test -s "/usr/share/man/man1/$page.1.gz" || fail "there is no manual page $page"
+for manual in hookgate hookgate-run hookgate-queue-list; do
+  inside test -s "/usr/share/man/man1/$manual.1.gz" || fail "there is no manual page $manual"
 done
 for file in bash-completion/completions/hookgate zsh/vendor-completions/_hookgate \
   fish/vendor_completions.d/hookgate.fish; do
