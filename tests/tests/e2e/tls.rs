@@ -159,7 +159,7 @@ async fn a_new_certificate_is_loaded_while_the_gateway_runs_and_an_invalid_one_i
         std::fs::copy(others.path(file), certificates.path(file)).expect("the file is written")
     };
     replace("server.key");
-    gateway.wait_for_log("does not match").await;
+    gateway.wait_for_log("is not the private key").await;
     assert!(can_deliver(&gateway, &certificates, "evt_2").await);
 
     replace("server.pem");

@@ -179,7 +179,13 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
         .collect();
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let clock = folder.path().join("clock");
-    fs::write(&clock, "0").expect("the file is written");
+    // The gateway can read the clock at any time, so the file is replaced as a whole.
+    let set_clock = |seconds: i64| {
+        let next = folder.path().join("next");
+        fs::write(&next, seconds.to_string()).expect("the file is written");
+        fs::rename(&next, &clock).expect("the file is replaced");
+    };
+    set_clock(0);
 
     let upstream = Upstream::start().await;
     let mut builder = Gateway::builder(upstream.address()).env(
@@ -220,7 +226,7 @@ async fn every_vector_has_its_verdict_through_the_running_gateway() {
             "sanity" => 1_633_519_811,
             _ => 0,
         });
-        fs::write(&clock, now.to_string()).expect("the file is written");
+        set_clock(now);
         let body = vector.body();
         let query = vector.target().query().map(|query| format!("?{query}"));
         let target = format!("/v{index}{}", query.unwrap_or_default());

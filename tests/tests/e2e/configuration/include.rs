@@ -68,7 +68,9 @@ fn included_files_add_sources_and_upstreams_in_the_order_of_their_names() {
         .filter_map(|line| line.strip_prefix("source"))
         .map(str::trim)
         .collect();
-    assert_eq!(sources, ["main", "a1", "a2", "b"]);
+    let expected = ["main", "a1", "a2", "b"];
+    let expected = expected.map(|name| format!("{name}: POST /hooks/{name} -> app"));
+    assert_eq!(sources, expected);
     assert!(output.contains("app: 127.0.0.1:3000"), "{output}");
 }
 

@@ -113,7 +113,7 @@ async fn nothing_is_served_without_the_table() {
         assert_eq!(response.status, StatusCode::NOT_FOUND, "{path}");
         assert_eq!(
             response.body,
-            "not found; expected /healthz, /readyz or /metrics\n"
+            "not found; expected /healthz, /readyz, /metrics or /reload\n"
         );
         let mut call = ApiCall::get(path);
         call.method = Method::POST;

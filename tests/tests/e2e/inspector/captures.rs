@@ -478,8 +478,10 @@ async fn forged_requests_do_not_push_out_a_genuine_capture() {
     let provider = TestProvider::named("beatapi");
     let body = body_of("evt_2", 4000);
     let raw = raw_request(&provider.path(), &provider.sign(b"{}", now(), ""), &body);
-    for _ in 0..50 {
+    for sent in 1..=50 {
         send_raw(gateway.address(), &raw, Duration::ZERO).await;
+        // A capture that is not stored yet holds its memory, so a fast flood would not be captured.
+        deliveries(&gateway, "limit=100", sent + 1).await;
     }
     let listed = deliveries(&gateway, "limit=100", 51).await;
     let kept = |record: &Value| record["capture"] == "complete";

@@ -162,7 +162,9 @@ async fn a_change_of_the_queue_needs_a_restart() {
     let gateway = start(&upstream, folder.path(), &source("OLD", SOON));
     gateway.edit_config("[queue]\n", "[queue]\nmax_bytes = \"64MiB\"\n");
     assert!(!gateway.reload().await, "{}", gateway.log());
-    gateway.wait_for_log("\"at\":\"queue\"").await;
+    gateway
+        .wait_for_log("queue: it changed; restart the gateway")
+        .await;
 }
 
 /// A load balancer must keep sending deliveries to a gateway that can store them.

@@ -73,7 +73,10 @@ async fn the_command_fails_with_the_reason_if_the_gateway_keeps_its_configuratio
     assert_eq!(output.status.code(), Some(1));
     let error = stderr(&output);
     assert!(error.contains("refused the configuration"), "{error}");
-    assert!(error.contains("server.listen: changed; restart"), "{error}");
+    assert!(
+        error.contains("server.listen: it changed; restart"),
+        "{error}"
+    );
 
     let folder = super::folder();
     let other = folder.path().join("other.toml");
