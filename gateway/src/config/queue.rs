@@ -174,7 +174,7 @@ mod tests {
             (
                 3,
                 Some(1 << 30),
-                "nats, stream hooks with 3 replicas, at most 1.0 GiB",
+                "nats, stream hooks with 3 replicas, at most 1 GiB",
             ),
         ] {
             let nats = NatsQueueConfig {
