@@ -5,15 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer};
 use hookgate_tests::{
-    Certificates, Gateway, GatewayBuilder, Protocol, TestProvider, Upstream, now, send, send_over,
-    send_raw,
+    Certificates, Gateway, GatewayBuilder, Protocol, TestProvider, Upstream, exchange, now,
+    raw_request, send, send_over, send_raw,
 };
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::lines;
@@ -223,7 +223,7 @@ async fn with_the_proxy_protocol_the_address_in_its_header_is_tested() {
         let body = provider.body(&id);
         let mut headers = provider.sign(&body, now(), &id);
         headers.extend(lines(&[(OF, "192.0.2.7"), (PROTO, "https")]));
-        let request = hookgate_tests::raw_request(&provider.path(), &headers, &body);
+        let request = raw_request(&provider.path(), &headers, &body);
         let header = format!("PROXY TCP4 {peer} 10.0.0.1 40000 443\r\n");
         let request = [header.as_bytes(), &request].concat();
         let response = send_raw(gateway.address(), &request, Duration::from_secs(1)).await;
@@ -325,4 +325,39 @@ async fn a_resend_has_the_sender_that_the_proxy_named() {
     let resend = ApiCall::post(&format!("/api/deliveries/{id}/resend"), &json!({}));
     assert_eq!(resend.json(&gateway).await["outcome"], "forwarded");
     assert_eq!(told(&upstream), "192.0.2.7 https");
+}
+
+#[tokio::test]
+async fn a_proxy_on_a_unix_socket_names_the_sender_if_unix_is_trusted() {
+    let upstream = Upstream::start().await;
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let provider = TestProvider::named("beatapi");
+    for (index, (trusted, client, sender)) in [
+        ("trusted_proxies = \"unix\"", "192.0.2.7", "192.0.2.7 https"),
+        (TRUSTED, "unix", " http"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let socket = folder.path().join(index.to_string());
+        let gateway = behind(&upstream, trusted)
+            .listen(&format!("unix:{}", socket.display()))
+            .start();
+        let id = format!("evt_{index}");
+        let body = provider.body(&id);
+        let mut headers = provider.sign(&body, now(), &id);
+        headers.extend(lines(&[(OF, "192.0.2.7"), (PROTO, "https")]));
+        let request = raw_request(&provider.path(), &headers, &body);
+        let stream = UnixStream::connect(&socket).await;
+        let response = exchange(&mut stream.expect("the gateway listens"), &request).await;
+        assert!(response.starts_with("HTTP/1.1 204"), "{response}");
+        let arrival = upstream.take_received().remove(0);
+        let text = |name: &str| match arrival.headers.get(name) {
+            Some(value) => value.to_str().expect("the value is text"),
+            None => "",
+        };
+        assert_eq!(format!("{} {}", text(OF), text(PROTO)), sender);
+        let line = &gateway.wait_for_access_log(1).await[0];
+        assert_eq!(line["client"], client);
+    }
 }
