@@ -18,7 +18,7 @@ pub trait BodySource: Send {
     /// Returns the address of the client that sends the body, if it is known.
     ///
     /// The gate asks only if the key of the delivery must be fetched: each client network has a
-    /// share of these requests.
+    /// share of these requests. Clients without an address are one network.
     fn client(&self) -> Option<IpAddr> {
         None
     }

@@ -20,12 +20,15 @@ const PER_NETWORK: u32 = 5;
 const MAX_PROVEN: usize = 4096;
 
 /// A client network: an IPv4 address or an IPv6 /64.
+///
+/// All clients without an address, such as those of a Unix socket, are one network. Otherwise
+/// they would have no share, and their flood could spend the requests of all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Network(IpAddr);
+pub(crate) struct Network(Option<IpAddr>);
 
 impl Network {
-    pub(crate) fn of(address: IpAddr) -> Self {
-        Self(match address {
+    pub(crate) fn of(client: Option<IpAddr>) -> Self {
+        Self(client.map(|address| match address {
             IpAddr::V4(address) => address.into(),
             IpAddr::V6(address) => match address.to_ipv4_mapped() {
                 Some(address) => address.into(),
@@ -35,7 +38,7 @@ impl Network {
                     Ipv6Addr::from(segments).into()
                 }
             },
-        })
+        }))
     }
 }
 
@@ -61,10 +64,8 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Takes one request of the budget at `now`.
-    ///
-    /// An unknown network has no share of its own: it counts as unproven.
-    pub(crate) fn take(&mut self, network: Option<Network>, now: UnixTime) -> Grant {
+    /// Takes one request of the budget of `network` at `now`.
+    pub(crate) fn take(&mut self, network: Network, now: UnixTime) -> Grant {
         let minute = now.secs().div_euclid(60);
         if minute != self.minute {
             self.minute = minute;
@@ -72,9 +73,9 @@ impl Budget {
             self.unproven = 0;
             self.per_network.clear();
         }
-        let is_proven = network.is_some_and(|network| self.proven.contains(&network));
-        let of_network = network.map(|network| self.per_network.get(&network).copied());
-        if of_network.flatten().unwrap_or(0) >= PER_NETWORK {
+        let is_proven = self.proven.contains(&network);
+        let of_network = self.per_network.get(&network).copied();
+        if of_network.unwrap_or(0) >= PER_NETWORK {
             return Grant::ShareSpent;
         }
         if self.total >= TOTAL || (!is_proven && self.unproven >= UNPROVEN) {
@@ -82,9 +83,7 @@ impl Budget {
         }
         self.total += 1;
         self.unproven += u32::from(!is_proven);
-        if let Some(network) = network {
-            *self.per_network.entry(network).or_default() += 1;
-        }
+        *self.per_network.entry(network).or_default() += 1;
         Grant::Granted
     }
 
@@ -117,8 +116,8 @@ mod tests {
 
     const NOW: UnixTime = UnixTime::from_secs(60_000);
 
-    fn network(number: u32) -> Option<Network> {
-        Some(Network::of(Ipv4Addr::from(number).into()))
+    fn network(number: u32) -> Network {
+        Network::of(Some(Ipv4Addr::from(number).into()))
     }
 
     #[test]
@@ -135,21 +134,47 @@ mod tests {
     #[test]
     fn a_flood_from_many_networks_leaves_half_for_proven_ones() {
         let mut budget = Budget::default();
-        budget.prove(Network::of(Ipv4Addr::from(7).into()));
+        budget.prove(network(7));
         let mut take = |network| budget.take(network, NOW);
         let taken = (1000..11_000).filter(|number| take(network(*number)) == Grant::Granted);
         assert_eq!(taken.count(), 30);
         assert_eq!(take(network(7)), Grant::Granted);
         // The control is not proven.
         assert_eq!(take(network(8)), Grant::BudgetSpent);
-        assert_eq!(take(None), Grant::BudgetSpent);
+        assert_eq!(take(Network::of(None)), Grant::BudgetSpent);
+    }
+
+    #[test]
+    fn clients_without_an_address_are_one_network() {
+        let mut budget = Budget::default();
+        let unaddressed = Network::of(None);
+        let taken = (0..1000).filter(|_| budget.take(unaddressed, NOW) == Grant::Granted);
+        assert_eq!(taken.count(), 5);
+        assert_eq!(budget.take(unaddressed, NOW), Grant::ShareSpent);
+        // The others have the rest of the unproven requests.
+        for number in 0..25 {
+            assert_eq!(
+                budget.take(network(number), NOW),
+                Grant::Granted,
+                "{number}"
+            );
+        }
+        assert_eq!(budget.take(network(25), NOW), Grant::BudgetSpent);
+        // An event from such a client proves their network, too.
+        let mut proven = Budget::default();
+        proven.prove(unaddressed);
+        for number in 0..30 {
+            proven.take(network(number), NOW);
+        }
+        assert_eq!(proven.take(network(30), NOW), Grant::BudgetSpent);
+        assert_eq!(proven.take(unaddressed, NOW), Grant::Granted);
     }
 
     #[test]
     fn the_number_of_networks_in_memory_is_bounded() {
         let mut budget = Budget::default();
         for number in 0..100_000 {
-            budget.prove(Network::of(Ipv4Addr::from(number).into()));
+            budget.prove(network(number));
             budget.take(network(number), NOW);
         }
         assert!(budget.proven.len() <= MAX_PROVEN && budget.proven_order.len() <= MAX_PROVEN);
@@ -158,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_client_counts_by_its_64_bits() {
-        let of = |text: &str| Network::of(text.parse().unwrap());
+        let of = |text: &str| Network::of(Some(text.parse().unwrap()));
         assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
         assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));

@@ -79,8 +79,9 @@ impl KeyFetcher {
 
     /// Returns the key that `reference` names.
     ///
-    /// `client` is the address of the client that sent the delivery, if it is known. The call
-    /// waits for at most the time limit of a fetch.
+    /// `client` is the address of the client that sent the delivery, if it is known. All clients
+    /// without an address count as one network. The call waits for at most the time limit of a
+    /// fetch.
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ impl KeyFetcher {
     ) -> Result<FetchedKey, VerifyError> {
         let shared = &self.0;
         let target = Target::select(reference, &shared.rule, &shared.pins)?;
-        let network = client.map(Network::of);
+        let network = Network::of(client);
         let flight = {
             let mut state = shared.state();
             match state.decide(&target, network, shared.pins.keep, now) {
@@ -127,9 +128,7 @@ impl KeyFetcher {
     /// Do not call this for a duplicate. Otherwise a party that replays a captured delivery wins a
     /// share for its network.
     pub fn claimed(&self, client: Option<IpAddr>) {
-        if let Some(client) = client {
-            self.0.state().budget.prove(Network::of(client));
-        }
+        self.0.state().budget.prove(Network::of(client));
     }
 
     /// Returns the longest time for which a delivery waits for its key.

@@ -49,7 +49,7 @@ impl State {
     pub(crate) fn decide(
         &mut self,
         target: &Target,
-        network: Option<Network>,
+        network: Network,
         keep: Duration,
         now: UnixTime,
     ) -> Decision {
@@ -99,12 +99,7 @@ impl State {
     }
 
     /// Decides about a document that was never fetched.
-    fn decide_first(
-        &mut self,
-        target: &Target,
-        network: Option<Network>,
-        now: UnixTime,
-    ) -> Decision {
+    fn decide_first(&mut self, target: &Target, network: Network, now: UnixTime) -> Decision {
         if self.is_missing(&target.document, now) {
             return Decision::Refuse(VerifyError::KeyUnknown);
         }

@@ -69,7 +69,8 @@ where
 ///
 /// The layer does not know the connection. If a source fetches keys, put the address into the
 /// extensions before the layer. Each client network then has a share of the requests for keys. A
-/// flood of invented keys from other networks keeps no genuine key out.
+/// flood of invented keys from other networks keeps no genuine key out. All requests without an
+/// address have one share together.
 ///
 /// # Security
 ///

@@ -7,10 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer};
-use hookgate_tests::{Behaviour, Certificates, Gateway, Upstream, binary, now, send_bytes};
+use hookgate_tests::{
+    Behaviour, Certificates, Gateway, Upstream, binary, exchange, now, raw_request, send_bytes,
+};
 use http::{Request, StatusCode};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
+use tokio::net::UnixStream;
 
 const P256: [&str; 2] = [
     include_str!("../../../crates/core/tests/keys/p256.private.pem"),
@@ -234,6 +237,39 @@ async fn a_flood_of_unknown_keys_is_rate_limited_and_an_outage_is_not() {
         let response = send_bytes(gateway.address(), known(2)).await;
         assert_eq!(response.status, StatusCode::NO_CONTENT, "{status}");
     }
+}
+
+/// A flood that a proxy sends over a Unix socket has no address. It must not spend the requests of
+/// the senders that have one.
+#[tokio::test]
+async fn a_flood_over_a_unix_socket_has_the_share_of_one_network() {
+    let upstream = Upstream::start().await;
+    let host = KeyHost::start("{}").await;
+    let folder = tempfile::tempdir().expect("the temporary folder is created");
+    let socket = folder.path().join("in.sock");
+    let limits = "[limits]\nrefused_per_minute = { address = 1000, source = 1000 }\n";
+    let gateway = Gateway::builder(upstream.address())
+        .env("CLIENT_ID", "client-6f2a")
+        .env("CLIENT_SECRET", "hush-9d1c")
+        .listen(&format!("unix:{}", socket.display()))
+        .table(&format!("{limits}{}", bank(&host)))
+        .start_without_default_sources();
+    host.server
+        .set_default_behaviour(answer(StatusCode::BAD_REQUEST, "{}"));
+    for number in 0..40 {
+        let request = signed(&format!("invented-{number}"), BODY);
+        let request = raw_request("/bank", request.headers(), request.body());
+        let stream = UnixStream::connect(&socket).await;
+        let response = exchange(&mut stream.expect("the gateway listens"), &request).await;
+        assert!(response.starts_with("HTTP/1.1 503"), "{response}");
+    }
+    // Two minutes, if one ends meanwhile.
+    let fetched = host.server.take_received().len();
+    assert!((5..=10).contains(&fetched), "{fetched}");
+    host.server
+        .set_default_behaviour(answer(StatusCode::OK, plaid_key("k1").to_string()));
+    let response = send_bytes(gateway.address(), signed("k1", BODY)).await;
+    assert_eq!(response.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
