@@ -44,7 +44,7 @@ pub(crate) use self::inspector::{
     InspectorStorage, Permission, Redaction, TokenDigest,
 };
 pub(crate) use self::network::Network;
-pub(crate) use self::query_match::QueryMatch;
+pub(crate) use self::query_match::{QueryMatch, RequestQuery};
 pub(crate) use self::queue::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig};
 pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;

@@ -1,6 +1,14 @@
 //! Query parameters that select a source.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+
 use crate::form::decode;
+
+/// Maximum number of parameters of a query that selects a source. A request head has space for
+/// thousands, and they are decoded before any check of the request.
+const MAX_PARAMETERS: usize = 256;
 
 /// The parameters that the query of a request must have. Without any, every query matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,18 +29,10 @@ impl QueryMatch {
     /// other parameters do not matter.
     ///
     /// A repeated parameter does not match: the gateway and the upstream could choose different
-    /// ones. Invalid UTF-8 matches no parameter.
-    pub(crate) fn matches(&self, query: Option<&str>) -> bool {
-        self.0.iter().all(|(name, value)| {
-            let mut values = query
-                .unwrap_or_default()
-                .split('&')
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .filter(|(key, _)| decode(key).is_some_and(|key| key == *name))
-                .map(|(_, value)| decode(value));
-            let first = values.next().flatten();
-            first.is_some_and(|first| first == *value) && values.next().is_none()
-        })
+    /// ones. Nothing matches in a query with more than [`MAX_PARAMETERS`].
+    pub(crate) fn matches(&self, query: &RequestQuery<'_>) -> bool {
+        let matches = |(name, value): &(String, String)| query.value(name) == Some(value.as_str());
+        self.0.iter().all(matches)
     }
 
     /// Returns whether one request can match both.
@@ -43,6 +43,51 @@ impl QueryMatch {
         };
         !self.0.iter().any(differs)
     }
+}
+
+/// The query of a request. The first comparison with a parameter decodes it, and the others use the
+/// result.
+pub(crate) struct RequestQuery<'q> {
+    query: Option<&'q str>,
+    parameters: OnceCell<Parameters<'q>>,
+}
+
+/// The values by name. A repeated parameter has none, and neither has one with invalid UTF-8.
+type Parameters<'q> = HashMap<Cow<'q, str>, Option<Cow<'q, str>>>;
+
+impl<'q> RequestQuery<'q> {
+    pub(crate) fn new(query: Option<&'q str>) -> Self {
+        Self {
+            query,
+            parameters: OnceCell::new(),
+        }
+    }
+
+    /// Returns the value of the parameter `name`, if the query has it exactly once.
+    fn value(&self, name: &str) -> Option<&str> {
+        let query = self.query?;
+        let parameters = self.parameters.get_or_init(|| decode_parameters(query));
+        parameters.get(name)?.as_deref()
+    }
+}
+
+/// Returns no parameter for a query with more than [`MAX_PARAMETERS`].
+fn decode_parameters(query: &str) -> Parameters<'_> {
+    let mut parameters = Parameters::new();
+    for (index, pair) in query.split('&').enumerate() {
+        if index == MAX_PARAMETERS {
+            return Parameters::new();
+        }
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(name) = decode(name) else {
+            continue;
+        };
+        parameters
+            .entry(name)
+            .and_modify(|value| *value = None)
+            .or_insert_with(|| decode(value));
+    }
+    parameters
 }
 
 impl std::fmt::Display for QueryMatch {
@@ -65,6 +110,10 @@ mod tests {
         QueryMatch::new(pairs.collect())
     }
 
+    fn matches(wanted: &QueryMatch, query: &str) -> bool {
+        wanted.matches(&RequestQuery::new(Some(query)))
+    }
+
     #[test]
     fn a_query_matches_with_each_parameter_exactly_once() {
         let wanted = of(&[("wc-api", "a b"), ("v", "1")]);
@@ -73,7 +122,7 @@ mod tests {
             "v=1&wc-api=a%20b",
             "x&v=1&y=2&wc%2Dapi=a%20b&",
         ] {
-            assert!(wanted.matches(Some(query)), "{query}");
+            assert!(matches(&wanted, query), "{query}");
         }
         for query in [
             "",
@@ -87,11 +136,38 @@ mod tests {
             "wc-api=a%FFb&v=1",
             "wc-api[]=a+b&v=1",
         ] {
-            assert!(!wanted.matches(Some(query)), "{query}");
+            assert!(!matches(&wanted, query), "{query}");
         }
-        assert!(!wanted.matches(None));
-        assert!(of(&[("flag", "")]).matches(Some("flag")));
-        assert!(of(&[]).matches(None));
+        assert!(!wanted.matches(&RequestQuery::new(None)));
+        assert!(matches(&of(&[("flag", "")]), "flag"));
+        assert!(of(&[]).matches(&RequestQuery::new(None)));
+    }
+
+    #[test]
+    fn a_query_with_too_many_parameters_matches_nothing() {
+        let wanted = of(&[("k", "a")]);
+        let long = format!("k=a{}", "&x=1".repeat(MAX_PARAMETERS - 1));
+        assert!(matches(&wanted, &long));
+        for longer in [
+            format!("{long}&x=1"),
+            format!("{long}&"),
+            format!("&{long}"),
+        ] {
+            assert!(!matches(&wanted, &longer), "{}", longer.len());
+            assert!(matches(&of(&[]), &longer));
+        }
+    }
+
+    #[test]
+    fn a_query_is_decoded_once_and_only_for_a_parameter() {
+        let query = RequestQuery::new(Some("k=%61"));
+        assert!(of(&[]).matches(&query));
+        assert!(query.parameters.get().is_none());
+        assert!(of(&[("k", "a")]).matches(&query));
+        let decoded = query.parameters.get().map(std::ptr::from_ref);
+        assert!(decoded.is_some());
+        assert!(!of(&[("k", "b")]).matches(&query));
+        assert_eq!(query.parameters.get().map(std::ptr::from_ref), decoded);
     }
 
     #[test]

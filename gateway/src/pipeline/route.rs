@@ -11,7 +11,7 @@ use hookgate_gate::Source;
 use http::HeaderName;
 use pingora_http::RequestHeader;
 
-use crate::config::{self, CaptureScope, QueryMatch};
+use crate::config::{self, CaptureScope, QueryMatch, RequestQuery};
 use crate::inspector::capture::CapturedSource;
 use crate::inspector::compact::{FactHeaders, RouteNames};
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
@@ -138,14 +138,14 @@ impl Routes {
     pub(crate) fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
         let by_host = self.by_path.get(request.uri.path())?;
         let host = host(request).unwrap_or_default();
-        let query = request.uri.query();
+        let query = RequestQuery::new(request.uri.query());
         let named = by_host.hosts.iter();
         let named = named
             .filter(|(name, _)| name.eq_ignore_ascii_case(host))
             .map(|(_, route)| route);
         // At most one route of a host matches, because the queries of two never overlap.
         let mut routes = named.chain(&by_host.any);
-        let found = routes.find(|by_query| by_query.query.matches(query))?;
+        let found = routes.find(|by_query| by_query.query.matches(&query))?;
         Some(&found.route)
     }
 }

@@ -47,6 +47,7 @@ async fn a_query_selects_the_source_of_a_shared_path() {
             "query = { \"wc-api\" = \"WC_B\", lang = \"en us\" }\nupstream_path = \"/b\"",
         ))
         .start_without_default_sources();
+    let too_long = format!("/?wc-api=WC_A{}", "&x=1".repeat(256));
     for (secret, target, expected) in [
         (0, "/?wc-api=WC_A", "204"),
         (1, "/?lang=en+us&wc-api=WC_B&x=1", "204"),
@@ -58,6 +59,7 @@ async fn a_query_selects_the_source_of_a_shared_path() {
         (0, "/?wc-api=WC_A&wc-api=WC_A", "404"),
         (0, "/?wc-api=WC_A&wc-api=WC_B&lang=en+us", "404"),
         (0, "/?WC-API=WC_A", "404"),
+        (0, &*too_long, "404"),
     ] {
         let status = status(&gateway, secret, target, &format!("evt_{target}")).await;
         assert_eq!(status, expected, "{target}");
