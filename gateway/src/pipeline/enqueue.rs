@@ -240,7 +240,7 @@ impl Gateway {
         let (outcome, certainty, reason) = match sent {
             Ok(response) if ResponseClass::of(response.status()) == ResponseClass::Temporary => {
                 if response.status().is_redirection() {
-                    let withheld = withheld(downstream, response.head());
+                    let withheld = withheld(downstream, route, response.head());
                     withheld.log_queued(&record.id, route.source.name());
                 }
                 response.finish(Reuse::Forbidden);

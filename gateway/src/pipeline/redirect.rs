@@ -8,6 +8,8 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, StatusCode, Uri};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use crate::upstream::upstream_target;
+
 /// Maximum number of characters of a location in the log.
 const MAX_LOCATION: usize = 200;
 
@@ -23,29 +25,37 @@ pub(crate) struct WithheldResponse {
 /// Why the upstream redirects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// The location is the requested URL with https.
+    /// The location is the URL that the upstream got, with https.
     ForcesHttps,
-    /// The location is the requested URL itself.
+    /// The location is the URL that the upstream got.
     IgnoresScheme,
     Other,
 }
 
 impl WithheldResponse {
-    /// Describes the response to a request with this head, which was sent with `scheme` in
-    /// `x-forwarded-proto`.
-    pub(crate) fn new(response: &ResponseHeader, request: &RequestHeader, scheme: &str) -> Self {
+    /// Describes the response to a request with this head. The upstream got `upstream_path` in
+    /// place of the path of the request, and `scheme` in `x-forwarded-proto`.
+    pub(crate) fn new(
+        response: &ResponseHeader,
+        request: &RequestHeader,
+        upstream_path: Option<&str>,
+        scheme: &str,
+    ) -> Self {
         let location = location(&response.headers);
+        let target = upstream_target(&request.uri, upstream_path);
+        let host = request.headers.get(HOST);
+        let host = host.and_then(|host| host.to_str().ok());
         Self {
             status: response.status,
             location: location.map(redact),
-            cause: location.map(|location| Cause::of(location, request, scheme)),
+            cause: location.map(|location| Cause::of(location, host, &target, scheme)),
         }
     }
 }
 
 impl fmt::Display for WithheldResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "upstream answered {}", self.status.as_u16())?;
+        write!(f, "the upstream responded {}", self.status.as_u16())?;
         match &self.location {
             Some(location) => write!(f, " (Location: {location})"),
             None => Ok(()),
@@ -90,26 +100,18 @@ impl WithheldResponse {
 }
 
 impl Cause {
-    fn of(location: &str, request: &RequestHeader, scheme: &str) -> Self {
+    fn of(location: &str, host: Option<&str>, target: &str, scheme: &str) -> Self {
         let Ok(to) = location.parse::<Uri>() else {
             return Self::Other;
         };
-        let host = request
-            .headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok());
-        let path = |uri: &Uri| {
-            uri.path_and_query()
-                .map_or("/", PathAndQuery::as_str)
-                .to_owned()
-        };
+        let path = to.path_and_query().map_or("/", PathAndQuery::as_str);
         let is_same_host = match (to.host(), host.and_then(|host| host.parse::<Uri>().ok())) {
             (Some(to), Some(host)) => host
                 .host()
                 .is_some_and(|host| host.eq_ignore_ascii_case(to)),
             _ => false,
         };
-        if to.scheme_str() != Some("https") || !is_same_host || path(&to) != path(&request.uri) {
+        if to.scheme_str() != Some("https") || !is_same_host || path != target {
             return Self::Other;
         }
         match scheme {
@@ -151,7 +153,12 @@ mod tests {
 
     use super::*;
 
-    fn withheld(location: &str, target: &str, scheme: &str) -> WithheldResponse {
+    fn withheld(
+        location: &str,
+        target: &str,
+        upstream_path: Option<&str>,
+        scheme: &str,
+    ) -> WithheldResponse {
         let mut response = ResponseHeader::build(301, None).expect("a status");
         let value = HeaderValue::from_str(location).expect("a field value");
         response.insert_header(LOCATION, value).expect("a field");
@@ -159,7 +166,7 @@ mod tests {
         request
             .insert_header(HOST, "hooks.example:8080")
             .expect("a field");
-        WithheldResponse::new(&response, &request, scheme)
+        WithheldResponse::new(&response, &request, upstream_path, scheme)
     }
 
     #[test]
@@ -183,7 +190,19 @@ mod tests {
             ("/in?a=1", "http", Cause::Other),
             ("https://", "http", Cause::Other),
         ] {
-            let withheld = withheld(location, "/in?a=1", scheme);
+            let withheld = withheld(location, "/in?a=1", None, scheme);
+            assert_eq!(withheld.cause, Some(expected), "{location}");
+        }
+    }
+
+    #[test]
+    fn the_location_is_compared_with_the_path_that_the_upstream_got() {
+        for (location, expected) in [
+            ("https://hooks.example/app?a=1", Cause::ForcesHttps),
+            ("https://hooks.example/in?a=1", Cause::Other),
+            ("https://hooks.example/app", Cause::Other),
+        ] {
+            let withheld = withheld(location, "/in?a=1", Some("/app"), "http");
             assert_eq!(withheld.cause, Some(expected), "{location}");
         }
     }

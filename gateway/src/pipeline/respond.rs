@@ -64,7 +64,7 @@ impl Gateway {
     ) {
         let status = response.status();
         if verdict.is_none() && is_withheld(status) {
-            let withheld = withheld(downstream, response.head());
+            let withheld = withheld(downstream, route, response.head());
             response.finish(Reuse::Forbidden);
             return self
                 .mask_response(downstream, route, &withheld, record)
@@ -90,7 +90,7 @@ impl Gateway {
         settlement: Settlement<Store>,
         record: &mut AccessRecord<'_>,
     ) {
-        let withheld = withheld(downstream, response.head());
+        let withheld = withheld(downstream, route, response.head());
         let head = http2_response_head(response.head());
         // Only a gRPC client reads trailers.
         let buffer = (downstream.audience() == Audience::Grpc).then(ResponseBuffer::default);
@@ -155,7 +155,7 @@ impl Gateway {
             request_id = record.id,
             source = route.source.name(),
             status = withheld.status().as_u16(),
-            "{withheld}; the sender was told 502. {}",
+            "{withheld}; the sender gets 502. {}",
             withheld.advice()
         );
         let refusal = Reason::UpstreamFailed.into();
@@ -164,8 +164,13 @@ impl Gateway {
 }
 
 /// Describes a response that the sender must not receive.
-pub(super) fn withheld(downstream: &Downstream<'_>, head: &ResponseHeader) -> WithheldResponse {
-    WithheldResponse::new(head, downstream.request(), downstream.scheme())
+pub(super) fn withheld(
+    downstream: &Downstream<'_>,
+    route: &Route,
+    head: &ResponseHeader,
+) -> WithheldResponse {
+    let (request, scheme) = (downstream.request(), downstream.scheme());
+    WithheldResponse::new(head, request, route.upstream_path.as_deref(), scheme)
 }
 
 /// Responds 204 to a sender that cannot read a gRPC response.

@@ -78,7 +78,8 @@ impl QueueDelivery {
             Err(error) => (outcome, Err(error.reason)),
             Ok(response) => {
                 if response.status().is_redirection() && self.redirected.should_log() {
-                    WithheldResponse::new(response.head(), &head, &restored.scheme)
+                    let upstream_path = route.upstream_path.as_deref();
+                    WithheldResponse::new(response.head(), &head, upstream_path, &restored.scheme)
                         .log_queued(&restored.request_id, &info.source);
                 }
                 let outcome = finish(response, outcome).await;

@@ -40,7 +40,7 @@ use self::error::{ConnectError, Unavailable};
 pub(crate) use self::error::{ForwardError, ResponseTruncated};
 pub(crate) use self::exchange::Reuse;
 use self::exchange::{ExchangeError, TimedOut};
-pub(crate) use self::request::{ForwardContext, REQUEST_ID, Request};
+pub(crate) use self::request::{ForwardContext, REQUEST_ID, Request, upstream_target};
 pub(crate) use self::response::UpstreamResponse;
 use crate::config::{ServerAddress, TransportAddress, UpstreamConfig};
 use crate::poll::timeout_at;

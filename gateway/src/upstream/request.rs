@@ -70,22 +70,10 @@ impl<'r> Request<'r> {
         &self.head.method
     }
 
-    /// Returns the path and the query. A sender may use the absolute form of the target. It is meant
-    /// for proxies, so the upstream does not get it.
     fn target(&self) -> Cow<'_, str> {
-        let uri = &self.head.uri;
-        let upstream_path = self
-            .context
-            .as_ref()
-            .and_then(|context| context.upstream_path);
-        match (upstream_path, uri.query()) {
-            (None, _) => uri
-                .path_and_query()
-                .map_or("/", PathAndQuery::as_str)
-                .into(),
-            (Some(path), None) => Cow::Owned(path.to_owned()),
-            (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
-        }
+        let context = self.context.as_ref();
+        let upstream_path = context.and_then(|context| context.upstream_path);
+        upstream_target(&self.head.uri, upstream_path)
     }
 
     /// Writes the head for HTTP/1. It asks the backend to close the connection if `reuse`
@@ -165,6 +153,19 @@ impl<'r> Request<'r> {
             add(name.as_str(), value.as_bytes());
         }
         context.write_gateway_headers(host, add);
+    }
+}
+
+/// Returns the path and the query that the upstream gets. A sender may use the absolute form of the
+/// target. It is meant for proxies, so the upstream does not get it.
+pub(crate) fn upstream_target<'u>(uri: &'u Uri, upstream_path: Option<&str>) -> Cow<'u, str> {
+    match (upstream_path, uri.query()) {
+        (None, _) => uri
+            .path_and_query()
+            .map_or("/", PathAndQuery::as_str)
+            .into(),
+        (Some(path), None) => Cow::Owned(path.to_owned()),
+        (Some(path), Some(query)) => Cow::Owned(format!("{path}?{query}")),
     }
 }
 

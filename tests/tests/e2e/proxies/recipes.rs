@@ -87,8 +87,8 @@ async fn without_trusted_proxies_the_app_redirects_and_the_log_says_why() {
     assert_eq!(status, StatusCode::BAD_GATEWAY, "{}", site.logs());
     site.gateway
         .wait_for_log(
-            "upstream answered 301 (Location: https://hooks.example/hooks/beatapi); the sender was \
-             told 502. Does the app force https? Set server.trusted_proxies",
+            "the upstream responded 301 (Location: https://hooks.example/hooks/beatapi); the sender \
+             gets 502. Does the app force https? Set server.trusted_proxies",
         )
         .await;
     let lines = site.gateway.wait_for_access_log(1).await;

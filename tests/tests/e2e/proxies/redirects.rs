@@ -28,13 +28,13 @@ async fn the_log_asks_about_https_if_the_location_differs_in_the_scheme_only() {
             302,
             elsewhere,
             "http",
-            "upstream answered 302 (Location: https://login.example/in); the sender was told 502.",
+            "the upstream responded 302 (Location: https://login.example/in); the sender gets 502.",
         ),
         (
             304,
             &[][..],
             "http",
-            "upstream answered 304; the sender was told 502.",
+            "the upstream responded 304; the sender gets 502.",
         ),
     ]
     .into_iter()
@@ -53,10 +53,38 @@ async fn the_log_asks_about_https_if_the_location_differs_in_the_scheme_only() {
         let log = gateway.log()[before..].to_owned();
         assert!(log.contains(expected), "{expected}: {log}");
         assert!(
-            log.contains(&format!("upstream answered {}", status.as_u16())),
+            log.contains(&format!("the upstream responded {}", status.as_u16())),
             "{log}"
         );
         assert!(!log.contains("canary") && !log.contains("pass@"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn the_location_is_compared_with_the_path_that_the_upstream_got() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::builder(upstream.address())
+        .every_source("upstream_path = \"/app\"")
+        .start();
+    for (id, location, expected) in [
+        (
+            "evt_1",
+            &[("location", "https://hooks.example/app")][..],
+            "Does the app force https?",
+        ),
+        // The control: the app has moved to the path of the sender.
+        (
+            "evt_2",
+            &[("location", "https://hooks.example/hooks/beatapi")][..],
+            "Senders follow no redirects",
+        ),
+    ] {
+        let redirect = StatusCode::MOVED_PERMANENTLY;
+        upstream.queue_behaviour(Behaviour::Response(redirect, location, Bytes::new()));
+        let delivery = TestProvider::named("beatapi").delivery(id);
+        let response = send(gateway.address(), delivery).await;
+        assert_eq!(response.status, StatusCode::BAD_GATEWAY);
+        gateway.wait_for_log(expected).await;
     }
 }
 
@@ -72,9 +100,9 @@ async fn a_redirect_of_a_stored_delivery_is_explained_too() {
                 "[queue]\nstore = \"disk\"\npath = {:?}",
                 path("queue")
             ))
-            .every_source(&format!("queue = \"{mode}\""))
+            .every_source(&format!("queue = \"{mode}\"\nupstream_path = \"/app\""))
             .start();
-        let location = &[("location", "https://hooks.example/hooks/beatapi")][..];
+        let location = &[("location", "https://hooks.example/app")][..];
         let redirect = StatusCode::MOVED_PERMANENTLY;
         upstream.queue_behaviour(Behaviour::Response(redirect, location, Bytes::new()));
         let delivery = TestProvider::named("beatapi").delivery(&format!("evt_{mode}"));
