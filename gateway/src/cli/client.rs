@@ -19,7 +19,8 @@ use tokio::time::timeout;
 
 use super::Error;
 
-/// How long a request may take up to the head of its response.
+/// How long a connection may take. Also how long a request may take up to the head of its response,
+/// unless the command has another limit.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A file without certificates, for servers without TLS.
@@ -44,7 +45,18 @@ pub(super) struct Client {
     connector: Connector,
     /// The addresses of the server, which are tried in this order.
     peers: Vec<HttpPeer>,
+    /// The host of the URL, with its port if the URL has one.
     host: String,
+    named: NamedHost,
+    timeout: Duration,
+}
+
+/// The host that the `Host` header of a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NamedHost {
+    OfUrl,
+    /// The IP address of the server.
+    Address,
 }
 
 /// How the body of a request is framed.
@@ -119,6 +131,7 @@ impl Client {
             .map_err(|error| Error::new(format!("{host} does not resolve: {error}")))?
             .map(|address| {
                 let mut peer = HttpPeer::new(address, tls, host.to_owned());
+                peer.options.total_connection_timeout = Some(TIMEOUT);
                 peer.options.verify_cert = !matches!(trust, Trust::Anything(_));
                 peer
             })
@@ -134,7 +147,20 @@ impl Client {
                 Some(port) => format!("{host}:{port}"),
                 None => host.to_owned(),
             },
+            named: NamedHost::OfUrl,
+            timeout: TIMEOUT,
         })
+    }
+
+    /// Sets how long a request may take up to the head of its response.
+    pub(super) fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Names the IP address of the server in the `Host` header, in place of the host of the URL.
+    pub(super) fn name_address(self) -> Self {
+        let named = NamedHost::Address;
+        Self { named, ..self }
     }
 
     /// Sends `request`, and waits for the head of the response. Of the URI of `request`, only the
@@ -144,11 +170,11 @@ impl Client {
         request: &Request<Bytes>,
         framing: Framing,
     ) -> Result<Reply, ClientError> {
-        let exchange = timeout(TIMEOUT, self.exchange(request, framing)).await;
+        let exchange = timeout(self.timeout, self.exchange(request, framing)).await;
         exchange.unwrap_or_else(|_| {
             Err(ClientError::TimedOut {
                 host: self.host.clone(),
-                after: TIMEOUT,
+                after: self.timeout,
             })
         })
     }
@@ -158,9 +184,9 @@ impl Client {
         request: &Request<Bytes>,
         framing: Framing,
     ) -> Result<Reply, ClientError> {
-        let head = self.head(request, framing);
+        let (mut session, peer) = self.connect().await?;
+        let head = self.head(request, framing, peer);
         let head = head.map_err(|error| broken(&self.host, &error))?;
-        let mut session = self.connect().await?;
         let written = write(&mut session, head, request.body(), framing).await;
         // A receiver may respond and close the connection before it has read the whole body. The
         // response then matters more than the write error.
@@ -176,14 +202,14 @@ impl Client {
         })
     }
 
-    async fn connect(&self) -> Result<HttpSession, ClientError> {
+    async fn connect(&self) -> Result<(HttpSession, &HttpPeer), ClientError> {
         let mut failed = ClientError::Broken {
             host: self.host.clone(),
             cause: "the host has no address".to_owned(),
         };
         for peer in &self.peers {
             match self.connector.get_http_session(peer).await {
-                Ok((session, _)) => return Ok(session),
+                Ok((session, _)) => return Ok((session, peer)),
                 Err(error) => {
                     failed = match peer.address().as_inet() {
                         Some(address) => ClientError::Unreachable {
@@ -202,13 +228,17 @@ impl Client {
         &self,
         request: &Request<Bytes>,
         framing: Framing,
+        peer: &HttpPeer,
     ) -> pingora_core::Result<RequestHeader> {
         let (method, headers) = (request.method(), request.headers());
         let target = request.uri().path_and_query();
         let target = target.map_or("/", |target| target.as_str());
         let mut head =
             RequestHeader::build(method.as_str(), target.as_bytes(), Some(headers.len() + 4))?;
-        head.insert_header(HOST, self.host.as_str())?;
+        match self.named {
+            NamedHost::OfUrl => head.insert_header(HOST, self.host.as_str())?,
+            NamedHost::Address => head.insert_header(HOST, peer.address().to_string())?,
+        }
         match framing {
             Framing::NoBody => {}
             Framing::Length => head.insert_header(CONTENT_LENGTH, request.body().len())?,

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
@@ -14,6 +15,10 @@ use super::api::escaped;
 use super::client::{Client, ClientError, Framing, Trust};
 use super::terminal::printable_lines;
 use super::{ConfigFile, Error, NOT_RELOADED};
+
+/// How long a reload may take. The gateway checks the whole configuration, and a reload that it has
+/// begun does not end with the connection.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The size limit of a response.
 const MAX_RESPONSE: usize = 1 << 20;
@@ -44,7 +49,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
         Some(admin) => admin.clone(),
         None => url(config.admin)?,
     };
-    let client = Client::new(&admin, "--admin", &Trust::System)?;
+    let client = client(&admin)?;
     let path = format!("/reload?file={}", escaped(&file.to_string_lossy()));
     let mut request = Request::new(Bytes::new());
     *request.method_mut() = Method::POST;
@@ -84,13 +89,26 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     }
 }
 
+fn client(admin: &Uri) -> Result<Client, Error> {
+    let client = Client::new(admin, "--admin", &Trust::System)?.timeout(TIMEOUT);
+    Ok(match admin.scheme_str() {
+        // The gateway refuses a name that it does not know, because another website could have it.
+        Some("http") => client.name_address(),
+        // The URL is that of a proxy, which may need the name.
+        _ => client,
+    })
+}
+
 fn no_answer(error: &ClientError, admin: &Uri) -> Error {
     match error {
         ClientError::Unreachable { .. } => Error::new(format!(
             "{error}; is the gateway running, and is {admin} its admin address? The option \
              --admin names another address"
         )),
-        _ => Error::new(error),
+        ClientError::Broken { .. } | ClientError::TimedOut { .. } => Error::new(format!(
+            "{error}; the result of the reload is unknown; see the log of the gateway"
+        )),
+        ClientError::TooLarge { .. } => Error::new(error),
     }
 }
 
@@ -104,4 +122,26 @@ fn url(admin: SocketAddr) -> Result<Uri, Error> {
     };
     let url = format!("http://{}/", SocketAddr::new(host, admin.port()));
     url.parse().map_err(Error::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reload_without_a_response_in_time_has_an_unknown_result() {
+        // Nothing accepts the connections of this listener.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = url(listener.local_addr().unwrap()).unwrap();
+        let client = client(&admin).unwrap().timeout(Duration::from_millis(50));
+        let request = Request::new(Bytes::new());
+        let Err(error) = client.send(&request, Framing::Length).await else {
+            panic!("there is no response");
+        };
+        let error = no_answer(&error, &admin).to_string();
+        assert!(error.contains("within 50ms; the result"), "{error}");
+        assert!(error.contains("see the log of the gateway"), "{error}");
+    }
 }

@@ -9,12 +9,16 @@ use super::{NEW, OLD, gateway, new, old, status};
 
 /// Runs the command for the file of `gateway`.
 pub(crate) fn reload(gateway: &Gateway, file: &std::path::Path) -> Output {
+    reload_at(&gateway.admin().to_string(), file)
+}
+
+fn reload_at(admin: &str, file: &std::path::Path) -> Output {
     Command::new(binary())
         .arg("reload")
         .arg("--config")
         .arg(file)
         .arg("--admin")
-        .arg(format!("http://{}", gateway.admin()))
+        .arg(format!("http://{admin}"))
         .envs([("OLD", OLD), ("NEW", NEW)])
         .output()
         .expect("the command runs")
@@ -92,6 +96,20 @@ async fn the_command_fails_with_the_reason_if_the_gateway_keeps_its_configuratio
         status(&gateway, &old(), "evt_1").await,
         StatusCode::NO_CONTENT
     );
+}
+
+/// The gateway refuses names that it does not know. A short form of an address is such a name.
+#[tokio::test]
+async fn the_command_reaches_the_gateway_by_any_name() {
+    let upstream = Upstream::start().await;
+    let gateway = gateway(&upstream, "\"env:OLD\"");
+    let name = format!("127.1:{}", gateway.admin().port());
+    let output = reload_at(&name, &gateway.config_path());
+    assert!(output.status.success(), "{}", stderr(&output));
+    // The control: a browser sends the name.
+    let head = format!("POST /reload HTTP/1.1\r\nhost: {name}\r\n");
+    let response = get_admin_with(gateway.admin(), &head).await;
+    assert!(response.starts_with("HTTP/1.1 403"), "{response}");
 }
 
 #[tokio::test]
