@@ -132,20 +132,7 @@ fn special(path: &str) -> Option<Value> {
         "replay.durability" | "queue.durability" => keywords(&["process", "power"]),
         "replay.url" | "queue.url" | "queue.credentials" | "inspector.token" => secret,
         "inspector.capture" | "sources.capture" => keywords(&["none", "refused", "all"]),
-        "inspector.tokens" => json!({
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "properties": {
-                    "name": { "type": "string", "minLength": 1, "maxLength": 64 },
-                    "from": secret,
-                    "may": keywords(&["read", "act"]),
-                },
-                "required": ["name", "from", "may"],
-                "additionalProperties": false,
-            },
-        }),
+        "inspector.tokens" => tokens(&secret),
         "upstreams.*.protocol" => keywords(&["http1", "h2", "h2c"]),
         "upstreams.*.balance" => keywords(&["round_robin", "least_requests", "hash"]),
         "sources.queue" => keywords(&["off", "on_failure", "always"]),
@@ -182,6 +169,24 @@ fn special(path: &str) -> Option<Value> {
         _ => return None,
     };
     Some(special)
+}
+
+/// Returns the schema of the tokens of the inspector.
+fn tokens(secret: &Value) -> Value {
+    json!({
+        "type": "array",
+        "minItems": 1,
+        "items": {
+            "type": "object",
+            "properties": {
+                "name": { "type": "string", "minLength": 1, "maxLength": 64 },
+                "from": secret,
+                "may": { "enum": ["read", "act"] },
+            },
+            "required": ["name", "from", "may"],
+            "additionalProperties": false,
+        },
+    })
 }
 
 /// Returns the schema of the table `keys` of a source.
