@@ -14,7 +14,10 @@ use crate::error::{EnqueueError, QueueError};
 /// # What a queue promises
 ///
 /// * An entry is durable when [`enqueue`](Self::enqueue) returns. It stays until its lease
-///   holder [completes](Self::complete) it, or until the operator drops it.
+///   holder [completes](Self::complete) or [withdraws](Self::withdraw) it, or until the operator
+///   drops it.
+/// * An entry for which [`enqueue`](Self::enqueue) has returned [`Enqueued::Stored`] or
+///   [`Enqueued::AlreadyStored`] cannot be withdrawn any more: its sender may have stopped.
 /// * At most one worker holds the lease on an entry. When the lease ends unsettled, the entry
 ///   waits again with one more attempt, as a failure of the kind
 ///   [`Lost`](crate::FailureKind::Lost).
@@ -123,6 +126,20 @@ pub trait QueueStore: Send + Sync + 'static {
         &self,
         lease: &EntryLease,
         failure: Failure,
+    ) -> impl Future<Output = Result<Changed, QueueError>> + Send;
+
+    /// Deletes an entry that [`enqueue`](Self::enqueue) has leased to its caller, if its lease has
+    /// not ended and none of its claims is [confirmed](Self::confirm).
+    ///
+    /// Otherwise another delivery of the event may have been acknowledged, so the entry stays.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`QueueError`] if the queue did not answer. The entry waits again when its lease
+    /// ends.
+    fn withdraw(
+        &self,
+        lease: &EntryLease,
     ) -> impl Future<Output = Result<Changed, QueueError>> + Send;
 
     /// Returns the undelivered entry that holds `key`, if one exists.

@@ -49,9 +49,10 @@ enum Defect {
     DeletesEveryDeadLetter,
     IgnoresTheFirstWait,
     NeverLeasesToTheCaller,
+    WithdrawsAfterTheLease,
 }
 
-const DEFECTS: [Defect; 13] = [
+const DEFECTS: [Defect; 14] = [
     Defect::LosesDeadLetters,
     Defect::KeepsCompletedEntries,
     Defect::CountsEntriesThatArePutBack,
@@ -65,6 +66,7 @@ const DEFECTS: [Defect; 13] = [
     Defect::DeletesEveryDeadLetter,
     Defect::IgnoresTheFirstWait,
     Defect::NeverLeasesToTheCaller,
+    Defect::WithdrawsAfterTheLease,
 ];
 
 /// A queue with a defect.
@@ -162,6 +164,14 @@ impl QueueStore for Broken {
         let changed = match self.defect {
             Defect::LosesDeadLetters => self.queue.complete(lease).await,
             _ => self.queue.bury(lease, failure).await,
+        };
+        Ok(self.reported(changed?))
+    }
+
+    async fn withdraw(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
+        let changed = match self.defect {
+            Defect::WithdrawsAfterTheLease => self.queue.complete(lease).await,
+            _ => self.queue.withdraw(lease).await,
         };
         Ok(self.reported(changed?))
     }

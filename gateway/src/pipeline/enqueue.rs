@@ -11,9 +11,7 @@ use hookgate_gate::{
     Audience, Delivery, FirstAttempt, Forwardable, Outcome, QueueMode, Queued, QueuedRequest,
     Reason, Settlement, Turn,
 };
-use hookgate_queue::{
-    DirectAttempt, EntryLease, Failure, FailureKind, Order, QueueStore, ResponseClass,
-};
+use hookgate_queue::{DirectAttempt, EntryLease, Order, QueueStore, ResponseClass};
 
 use crate::client_address::ClientAddress;
 use crate::gateway::Gateway;
@@ -176,13 +174,7 @@ impl Gateway {
                         self.complete_later(lease);
                     }
                 } else {
-                    let failure = Failure {
-                        kind: FailureKind::Response,
-                        status: Some(status.as_u16()),
-                        at: system_time(self.now()),
-                    };
-                    let withdrawing = self.gate().withdraw(queue, &lease, settlement, failure);
-                    withdrawing.await;
+                    self.gate().withdraw(queue, &lease, settlement).await;
                 }
                 self.relay_settled(downstream, route, response, recorder, None, record)
                     .await;

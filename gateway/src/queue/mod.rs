@@ -148,6 +148,11 @@ impl QueueStore for Queue {
         self.checked(call!(self.bury(lease, failure)))
     }
 
+    async fn withdraw(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
+        let _timer = self.settle_seconds.start_timer();
+        self.checked(call!(self.withdraw(lease)))
+    }
+
     async fn find_key(&self, key: ReplayKey) -> Result<Option<EntryInfo>, QueueError> {
         self.checked(call!(self.find_key(key)))
     }

@@ -151,19 +151,20 @@ impl<S: ReplayStore> Gate<S> {
     /// Removes the delivery of a [`Turn::First`] that the upstream has rejected, and then releases
     /// its claim.
     ///
-    /// A crash in between leaves a dead letter. An error of the queue leaves the delivery to the
-    /// workers.
+    /// The delivery stays for the workers if the lease of its entry has ended, because a retry may
+    /// have been acknowledged since, or if the queue fails. The claim then stays until its lease
+    /// ends.
     pub async fn withdraw<Q: QueueStore>(
         &self,
         queue: &Q,
         lease: &EntryLease,
         settlement: Settlement<S>,
-        failure: Failure,
     ) {
-        if let Ok(Changed::Yes) = queue.bury(lease, failure).await {
-            let _: Result<Changed, QueueError> = queue.delete(lease.id).await;
-        }
-        settlement.settle(Outcome::Failed).await;
+        let outcome = match queue.withdraw(lease).await {
+            Ok(Changed::Yes) => Outcome::Failed,
+            Ok(Changed::No) | Err(_) => Outcome::Unknown,
+        };
+        settlement.settle(outcome).await;
     }
 
     /// Leaves the delivery of a [`Turn::First`] whose attempt failed to the workers, and records

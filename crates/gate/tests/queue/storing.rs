@@ -192,10 +192,9 @@ async fn a_delivery_whose_entry_may_be_withdrawn_does_not_count_as_stored() {
         assert_eq!(refused.unwrap_err().reason(), Reason::InFlight, "{again}");
     }
     // The upstream rejects the first delivery, so its entry goes.
-    let rejected = failure(FailureKind::Response);
     fixture
         .gate
-        .withdraw(&fixture.queue.queue, &entry, settlement, rejected)
+        .withdraw(&fixture.queue, &entry, settlement)
         .await;
     assert!(fixture.entries().await.is_empty());
     // The sender's retry is stored then, and the control counts as stored.
@@ -203,6 +202,29 @@ async fn a_delivery_whose_entry_may_be_withdrawn_does_not_count_as_stored() {
     let key = fixture.source.key_of_event("evt_1");
     fixture.gate.store().forget(key).await.unwrap();
     assert_eq!(fixture.store(BODY).await.id(), stored.id());
+}
+
+/// A process that was stopped for longer than its leases learns late that the upstream has rejected
+/// the delivery. A retry has been acknowledged meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_was_acknowledged_cannot_be_withdrawn() {
+    let fixture = Fixture::new();
+    let turn = fixture.enqueue_in_order(fixture.claim(BODY).await).await;
+    let Turn::First { lease, settlement } = turn.unwrap() else {
+        panic!("nothing else waits");
+    };
+    advance(fixture.source.lease() + Duration::from_millis(1)).await;
+    assert_eq!(fixture.store(BODY).await.id(), lease.id);
+    fixture
+        .gate
+        .withdraw(&fixture.queue, &lease, settlement)
+        .await;
+    let entries = fixture.entries().await;
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].state, EntryState::Waiting);
+    // The event stays done.
+    let again = fixture.admit(&fixture.sign(BODY)).await.unwrap();
+    assert!(matches!(again, Admission::Duplicate(_)), "{again:?}");
 }
 
 /// Without a claim, each delivery is an entry of its own.

@@ -125,6 +125,10 @@ impl QueueStore for PlannedQueue {
         panic!("the gate does not call this")
     }
 
+    async fn withdraw(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
+        self.queue.withdraw(lease).await
+    }
+
     async fn list(&self, _: &EntryFilter, _: Page) -> Result<Vec<EntryInfo>, QueueError> {
         panic!("the gate does not call this")
     }

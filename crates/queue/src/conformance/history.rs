@@ -251,6 +251,7 @@ impl<H: Harness> History<H> {
                     Settlement::RetryAtOnce => state.retry_later(lease, Duration::ZERO, FAILURE),
                     Settlement::PutBack => state.put_back(lease, H::WAIT),
                     Settlement::Bury => state.bury(lease, FAILURE),
+                    Settlement::Withdraw => state.withdraw(lease),
                 })
             }),
             Step::RetryNow { entry_age } => of_age(ids, entry_age).map_or(Outcome::Nothing, |id| {
@@ -386,6 +387,7 @@ async fn settle<H: Harness>(
         Settlement::RetryAtOnce => queue.retry_later(lease, Duration::ZERO, FAILURE).await,
         Settlement::PutBack => queue.put_back(lease, H::WAIT).await,
         Settlement::Bury => queue.bury(lease, FAILURE).await,
+        Settlement::Withdraw => queue.withdraw(lease).await,
     }
 }
 

@@ -60,6 +60,7 @@ macro_rules! __conformance_suite {
             a_repeated_call_stores_a_delivery_once,
             a_key_is_unique_while_its_entry_waits_is_in_flight_or_is_dead,
             an_entry_that_may_be_withdrawn_is_undecided_until_its_lease_ends,
+            an_entry_is_withdrawn_only_before_another_delivery_of_its_event_counts_as_stored,
             the_keys_of_a_completed_entry_are_free,
             deliveries_without_keys_are_told_apart_by_their_tokens,
             the_first_attempt_waits_until_it_is_due,

@@ -56,14 +56,16 @@ pub(super) enum Settlement {
     RetryAtOnce,
     PutBack,
     Bury,
+    Withdraw,
 }
 
-const SETTLEMENTS: [Settlement; 5] = [
+const SETTLEMENTS: [Settlement; 6] = [
     Settlement::Complete,
     Settlement::RetryLater,
     Settlement::RetryAtOnce,
     Settlement::PutBack,
     Settlement::Bury,
+    Settlement::Withdraw,
 ];
 
 /// Returns a strategy for random histories.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookgate_core::ReplayKey;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::Barrier;
 
 use super::harness::{Ability, Harness, declines, margin};
 use super::support::*;
-use crate::entry::EntryState;
+use crate::entry::{EntryLease, EntryState};
 use crate::error::EnqueueError;
 use crate::memory::Limits;
 use crate::store::{Changed, Enqueued, EntryFilter, QueueStore};
@@ -137,6 +138,61 @@ pub async fn an_entry_that_may_be_withdrawn_is_undecided_until_its_lease_ends<H:
     harness.advance(H::LEASE + margin::<H>()).await;
     let enqueued = again(1).await;
     assert!(matches!(enqueued, Enqueued::AlreadyStored(id) if id == withdrawable.id));
+}
+
+#[expect(missing_docs, reason = "the name says it")]
+pub async fn an_entry_is_withdrawn_only_before_another_delivery_of_its_event_counts_as_stored<
+    H: Harness,
+>(
+    harness: H,
+) {
+    let needed = [
+        Ability::UniqueKeys,
+        Ability::LeaseIfFirst,
+        Ability::Confirmation,
+    ];
+    if needed.into_iter().any(declines::<H>) {
+        return;
+    }
+    let queue = harness.queue();
+    let first_of = async |source, number, keys: SmallVec<[ReplayKey; 1]>| {
+        let mut new = delivery(source, number);
+        new.keys = keys;
+        new.lease_if_first = Some(H::LEASE);
+        match enqueue(queue, new).await {
+            Enqueued::Leased(lease) => lease,
+            other => panic!("nothing of the source waits: {other:?}"),
+        }
+    };
+    let open = first_of(ORDERED, 1, smallvec![key(1)]).await;
+    let stale = EntryLease {
+        token: open.token ^ 2,
+        ..open
+    };
+    assert_eq!(withdraw(queue, &stale).await, Changed::No, "another token");
+    assert_eq!(withdraw(queue, &open).await, Changed::Yes);
+    assert_eq!(withdraw(queue, &open).await, Changed::No, "once");
+    let without_keys = first_of(ORDERED, 2, SmallVec::new()).await;
+    assert_eq!(withdraw(queue, &without_keys).await, Changed::Yes);
+    assert!(list(queue, &EntryFilter::default()).await.is_empty());
+    // The key is free again, and nothing of the source is in flight.
+    let again = first_of(ORDERED, 1, smallvec![key(1)]).await;
+    assert!(again.id > open.id);
+
+    let confirmed = first_of(OTHER, 3, smallvec![key(3), key(4)]).await;
+    queue.confirm(&[confirmed.id]);
+    // The queue may record the confirmation with its next change.
+    store(queue, delivery(ANY, 5)).await;
+    assert_eq!(withdraw(queue, &confirmed).await, Changed::No, "confirmed");
+
+    harness.advance(H::LEASE + margin::<H>()).await;
+    let mut retry = delivery(ANY, 1);
+    retry.token += 100;
+    let enqueued = enqueue(queue, retry).await;
+    assert!(matches!(enqueued, Enqueued::AlreadyStored(id) if id == again.id));
+    assert_eq!(withdraw(queue, &again).await, Changed::No, "ended");
+    assert_eq!(info(queue, again.id).await.state, EntryState::Waiting);
+    assert_eq!(info(queue, confirmed.id).await.state, EntryState::Waiting);
 }
 
 #[expect(missing_docs, reason = "the name says it")]

@@ -133,6 +133,10 @@ pub(super) async fn bury(queue: &impl QueueStore, lease: &EntryLease) -> Changed
     changed.expect("the queue answers")
 }
 
+pub(super) async fn withdraw(queue: &impl QueueStore, lease: &EntryLease) -> Changed {
+    queue.withdraw(lease).await.expect("the queue answers")
+}
+
 pub(super) async fn retry_now(queue: &impl QueueStore, id: EntryId) -> Changed {
     queue.retry_now(id).await.expect("the queue answers")
 }

@@ -14,7 +14,7 @@ use super::row::{failure_columns, held_keys, keys_blob};
 use super::table::Table;
 use crate::entry::{EntryId, EntryLease, NewEntry};
 use crate::error::{EnqueueError, QueueError};
-use crate::store::Enqueued;
+use crate::store::{Changed, Enqueued};
 
 /// The space that an entry takes beside its texts, its envelope and its body: rows, indexes and
 /// unused parts of pages. Measured with bodies of 1 KiB.
@@ -200,6 +200,35 @@ impl Table<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Deletes an entry whose lease is open, unless one of its claims is confirmed.
+    ///
+    /// This is one transaction, so no other delivery of the event is acknowledged in between.
+    pub(super) fn withdraw(&mut self, lease: &EntryLease) -> rusqlite::Result<Changed> {
+        let id = lease.id.0.cast_signed();
+        let mut holds = self
+            .database
+            .prepare_cached("SELECT 1 FROM entries WHERE id = ?1 AND lease = ?2 AND state = 1")?;
+        if !holds.exists([id, lease.token.cast_signed()])? {
+            return Ok(Changed::No);
+        }
+        let Some(row) = self.entry(id)? else {
+            return Ok(Changed::No);
+        };
+        let mut confirmed = self
+            .database
+            .prepare_cached("SELECT 1 FROM keys WHERE id = ?1 AND entry = ?2 AND confirmed = 1")?;
+        for key in &row.info.keys {
+            if let Some(key) = self.state.index.get(*key)
+                && confirmed.exists([key, id])?
+            {
+                return Ok(Changed::No);
+            }
+        }
+        self.remove(&row)?;
+        self.has_made_due = true;
+        Ok(Changed::Yes)
     }
 
     /// Deletes copies of delivered entries until `entry` has space.

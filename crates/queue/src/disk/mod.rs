@@ -329,6 +329,11 @@ impl QueueStore for DiskQueue {
         self.settle(lease, Settlement::Bury(failure)).await
     }
 
+    async fn withdraw(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
+        let lease = lease.clone();
+        Ok(self.call(move |table| table.withdraw(&lease)).await?)
+    }
+
     async fn find_key(&self, key: ReplayKey) -> Result<Option<EntryInfo>, QueueError> {
         Ok(self.call(move |table| table.find_key(key)).await?)
     }

@@ -125,6 +125,10 @@ impl QueueStore for MemoryQueue {
         self.change(|state| state.bury(lease, failure))
     }
 
+    async fn withdraw(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
+        self.change(|state| state.withdraw(lease))
+    }
+
     async fn find_key(&self, key: ReplayKey) -> Result<Option<EntryInfo>, QueueError> {
         Ok(self.0.state.lock().find_key(key))
     }

@@ -215,6 +215,20 @@ impl State {
         Changed::Yes
     }
 
+    pub(crate) fn withdraw(&mut self, lease: &EntryLease) -> Changed {
+        match self.leased(lease) {
+            // A delivery without keys has no claims.
+            Some(slot)
+                if matches!(slot.phase, Phase::InFlight { .. })
+                    && (slot.new.keys.is_empty() || !slot.is_confirmed) =>
+            {
+                self.slots.remove(&lease.id);
+                Changed::Yes
+            }
+            _ => Changed::No,
+        }
+    }
+
     pub(crate) fn find_key(&mut self, key: ReplayKey) -> Option<EntryInfo> {
         self.refresh();
         let now = self.now();

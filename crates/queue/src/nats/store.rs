@@ -139,6 +139,12 @@ impl QueueStore for NatsQueue {
         settled.map_err(QueueError::from)
     }
 
+    /// Does nothing: [`enqueue`](Self::enqueue) leases no entry to its caller, and acknowledges each
+    /// delivery whose event is stored.
+    async fn withdraw(&self, _lease: &EntryLease) -> Result<Changed, QueueError> {
+        Ok(Changed::No)
+    }
+
     async fn find_key(&self, key: ReplayKey) -> Result<Option<EntryInfo>, QueueError> {
         self.find(key).await.map_err(QueueError::from)
     }

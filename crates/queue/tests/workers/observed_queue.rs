@@ -111,6 +111,10 @@ impl QueueStore for ObservedQueue {
         self.settled(self.inner.bury(lease, failure).await?)
     }
 
+    async fn withdraw(&self, lease: &EntryLease) -> Result<Changed, QueueError> {
+        self.inner.withdraw(lease).await
+    }
+
     async fn find_key(&self, key: ReplayKey) -> Result<Option<EntryInfo>, QueueError> {
         self.inner.find_key(key).await
     }
