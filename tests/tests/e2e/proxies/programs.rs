@@ -1,18 +1,23 @@
 //! A proxy, the gateway and a Flask app, each as a process, as docs/proxies.md connects them.
 
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hookgate_tests::{Certificates, Gateway, SECRETS, TestProvider, now};
+use hookgate_tests::{Certificates, Gateway, SECRETS, TestProvider, now, replace_tokens};
 use http::StatusCode;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::process::free_port;
 
 /// The name of the public host.
 const HOST: &str = "hooks.example";
+/// The folder of `make proxies`.
+const PROXIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/proxies");
 /// The longest time that a test waits for a program.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -73,7 +78,7 @@ impl Process {
             .args(arguments)
             .current_dir(folder)
             // Debian has nginx and HAProxy in a folder that is not in the path of every user.
-            .env("PATH", format!("{path}:/usr/sbin"))
+            .env("PATH", format!("{path}:/usr/sbin:{PROXIES}/bin"))
             .env("PYTHONUNBUFFERED", "1")
             // Caddy keeps its state below these.
             .env("HOME", folder)
@@ -91,11 +96,11 @@ impl Process {
     }
 
     /// Waits until `is_ready`. Panics with the log if the program ends, or takes too long.
-    async fn wait_until(&mut self, log: &Path, mut is_ready: impl FnMut(&str) -> bool) {
+    async fn wait_until(&mut self, log: &Path, mut is_ready: impl AsyncFnMut(&str) -> bool) {
         let start = Instant::now();
         loop {
             let text = std::fs::read_to_string(log).unwrap_or_default();
-            if is_ready(&text) {
+            if is_ready(&text).await {
                 return;
             }
             let status = self.0.try_wait().expect("the process is a child");
@@ -109,54 +114,67 @@ impl Process {
     }
 }
 
-/// Returns a free port. Other tests use port 0, for which the system chooses higher ports.
-fn free_port() -> u16 {
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// Returns a program of the environment that `make proxies` creates.
-fn installed(program: &str) -> PathBuf {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/proxies/venv/bin");
-    Path::new(folder).join(program)
+/// Returns a program that `make proxies` installs from PyPI, or `None` if it cannot be installed.
+fn installed(program: &str) -> Option<PathBuf> {
+    let folder = Path::new(PROXIES).join(program);
+    assert!(
+        folder.exists(),
+        "{}: the folder is missing; run `make proxies`",
+        folder.display()
+    );
+    let Ok(path) = std::fs::read_to_string(folder.join("path")) else {
+        eprintln!("SKIPPED: {program} is not installed");
+        return None;
+    };
+    Some(path.trim_end().into())
 }
 
 impl Site {
-    /// Starts the app, the gateway with `config`, and the proxy.
-    pub(super) async fn start(proxy: Proxy, config: &str, app: App) -> Self {
+    /// Starts the app, the gateway with `config`, and the proxy. Returns `None` if the app or the
+    /// proxy cannot be installed.
+    pub(super) async fn start(proxy: Proxy, config: &str, app: App) -> Option<Self> {
+        let program = proxy.program()?;
+        let flask = installed("flask")?;
         let folder = tempfile::tempdir().expect("the temporary folder is created");
         let certificates = Certificates::new();
         certificates.issue("tls", HOST);
-        let (app, app_port) = start_app(folder.path(), &app).await;
-        let back_port = free_port();
-        let with_ports = |text: &str| {
-            text.replace("8081", &back_port.to_string())
-                .replace("3000", &app_port.to_string())
-        };
-        let config = with_ports(config)
-            .replace("127.0.0.1:8080", "127.0.0.1:0")
-            .replace("127.0.0.1:9090", "127.0.0.1:0")
-            .replacen("[server]", "[server]\naccess_log = \"stderr\"", 1)
-            + "\n[replay]\nboot_fence = false\n";
+        let (app, app_port) = start_app(folder.path(), &flask, &app).await;
+        let app_at = ("127.0.0.1:3000", format!("127.0.0.1:{app_port}"));
+        let back_at = ("127.0.0.1:8081", format!("127.0.0.1:{}", free_port()));
+        let any_port = |written| (written, "127.0.0.1:0".to_owned());
+        let logged = ("[server]", "[server]\naccess_log = \"stderr\"".to_owned());
+        let tokens = [
+            app_at.clone(),
+            back_at.clone(),
+            any_port("127.0.0.1:8080"),
+            any_port("127.0.0.1:9090"),
+            logged,
+        ];
+        let config = replace_tokens(config, &tokens) + "\n[replay]\nboot_fence = false\n";
         let secret = SECRETS[0];
         assert_eq!(secret.0, "beatapi");
         let gateway = Gateway::start_with(&config, &[("BEATAPI_SECRET", secret.1)]);
         let port = free_port();
-        let text = with_ports(proxy.text())
-            .replace("8080", &gateway.address().port().to_string())
-            .replace("0.0.0.0", "127.0.0.1");
-        let proxy = proxy.start(folder.path(), &text, port, &certificates).await;
-        Self {
+        let servers = [
+            app_at,
+            back_at,
+            ("127.0.0.1:8080", gateway.address().to_string()),
+            ("port_value: 3000", format!("port_value: {app_port}")),
+            (
+                "port_value: 8080",
+                format!("port_value: {}", gateway.address().port()),
+            ),
+        ];
+        let proxy = proxy
+            .start(&program, folder.path(), &servers, port, &certificates)
+            .await;
+        Some(Self {
             gateway,
             certificates,
             folder,
             port,
             _processes: [proxy, app],
-        }
+        })
     }
 
     /// Sends a genuine delivery with more headers. Returns the status and the body of the response.
@@ -256,16 +274,16 @@ impl Site {
 }
 
 /// Starts a Flask app on a free port, and returns the port.
-async fn start_app(folder: &Path, app: &App) -> (Process, u16) {
+async fn start_app(folder: &Path, flask: &Path, app: &App) -> (Process, u16) {
     let text = match app {
         App::Page(text) => text,
         App::Talisman => TALISMAN,
     };
     std::fs::write(folder.join("app.py"), text).expect("the file is written");
     let arguments = ["--app", "app", "run", "--port", "0"];
-    let mut process = Process::start(folder, "app", &installed("flask"), &arguments);
+    let mut process = Process::start(folder, "app", flask, &arguments);
     let mut port = None;
-    let is_ready = |log: &str| {
+    let is_ready = async |log: &str| {
         let address = log.split("Running on http://127.0.0.1:").nth(1);
         port = address.and_then(|rest| rest.lines().next()?.trim().parse().ok());
         port.is_some()
@@ -281,59 +299,88 @@ impl Proxy {
         }
     }
 
-    /// Starts the program on `port`, with `text` as the configuration, and waits for it.
-    async fn start(
+    /// Returns the program, or `None` if it cannot be installed.
+    fn program(&self) -> Option<PathBuf> {
+        match self {
+            Self::Nginx(_) => Some("nginx".into()),
+            Self::Caddy(_) => Some("caddy".into()),
+            Self::Haproxy(_) => Some("haproxy".into()),
+            Self::Envoy(_) => installed("envoy"),
+        }
+    }
+
+    /// Returns the name and the text of the file of the program. `tokens` are the addresses of the
+    /// page with those of the test.
+    fn file(
         &self,
         folder: &Path,
-        text: &str,
+        tokens: &[(&'static str, String)],
         port: u16,
         certificates: &Certificates,
-    ) -> Process {
+    ) -> (&'static str, String) {
         let file = |name: &str| certificates.path(name).display().to_string();
         let both = folder.join("both.pem").display().to_string();
         let joined = ["tls.pem", "tls.key"].map(|name| {
             std::fs::read_to_string(certificates.path(name)).expect("the file is readable")
         });
         std::fs::write(&both, joined.concat()).expect("the file is written");
-        let text = text
-            .replace("/etc/hookgate/tls.crt", &file("tls.pem"))
-            .replace("/etc/hookgate/tls.key", &file("tls.key"))
-            .replace("/etc/hookgate/tls.pem", &both);
-        let at = format!("127.0.0.1:{port}");
-        let (name, text) = match self {
-            Self::Nginx(_) => ("nginx.conf", nginx_file(&text.replace("443", &at))),
-            Self::Caddy(_) => {
-                let (cert, key) = (file("tls.pem"), file("tls.key"));
-                let site =
-                    format!("https://{HOST}:{port} {{\n\tbind 127.0.0.1\n\ttls {cert} {key}\n");
-                let site = text.replacen(&format!("{HOST} {{\n"), &site, 1);
-                let options = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n";
-                ("Caddyfile", format!("{options}{site}"))
-            }
-            Self::Haproxy(_) => (
-                "haproxy.cfg",
-                text.replace("bind :443", &format!("bind {at}")),
-            ),
-            Self::Envoy(_) => ("envoy.yaml", text.replace("443", &port.to_string())),
-        };
+        let (certificate, key) = (file("tls.pem"), file("tls.key"));
+        let caddy = format!(
+            "{{\n\tadmin off\n\tauto_https disable_redirects\n}}\nhttps://{HOST}:{port} {{\n\t\
+             bind 127.0.0.1\n\ttls {certificate} {key}\n"
+        );
+        let mut tokens = tokens.to_vec();
+        tokens.extend([
+            ("listen 443", format!("listen 127.0.0.1:{port}")),
+            ("bind :443", format!("bind 127.0.0.1:{port}")),
+            ("port_value: 443", format!("port_value: {port}")),
+            ("0.0.0.0", "127.0.0.1".to_owned()),
+            ("hooks.example {\n", caddy),
+            ("/etc/hookgate/tls.crt", certificate),
+            ("/etc/hookgate/tls.key", key),
+            ("/etc/hookgate/tls.pem", both),
+        ]);
+        let text = replace_tokens(self.text(), &tokens);
+        match self {
+            Self::Nginx(_) => ("nginx.conf", nginx_file(&text)),
+            Self::Caddy(_) => ("Caddyfile", text),
+            Self::Haproxy(_) => ("haproxy.cfg", text),
+            Self::Envoy(_) => ("envoy.yaml", text),
+        }
+    }
+
+    /// Starts the program on `port`, and waits until it presents its certificate.
+    async fn start(
+        &self,
+        program: &Path,
+        folder: &Path,
+        tokens: &[(&'static str, String)],
+        port: u16,
+        certificates: &Certificates,
+    ) -> Process {
+        let (name, text) = self.file(folder, tokens, port, certificates);
         std::fs::write(folder.join(name), text).expect("the file is written");
         let path = folder.display().to_string();
-        let (program, arguments) = match self {
-            Self::Nginx(_) => (
-                "nginx".into(),
-                vec!["-e", "stderr", "-p", &path, "-c", name],
-            ),
-            Self::Caddy(_) => ("caddy".into(), vec!["run", "--config", name]),
-            Self::Haproxy(_) => ("haproxy".into(), vec!["-db", "-f", name]),
-            Self::Envoy(_) => (
-                installed("envoy"),
-                vec!["--disable-hot-restart", "--concurrency", "1", "-c", name],
-            ),
+        let arguments = match self {
+            Self::Nginx(_) => vec!["-e", "stderr", "-p", &path, "-c", name],
+            Self::Caddy(_) => vec!["run", "--config", name],
+            Self::Haproxy(_) => vec!["-db", "-f", name],
+            Self::Envoy(_) => vec!["--disable-hot-restart", "--concurrency", "1", "-c", name],
         };
-        let mut process = Process::start(folder, "proxy", &program, &arguments);
-        let is_listening = |_: &str| TcpStream::connect(("127.0.0.1", port)).is_ok();
+        let mut process = Process::start(folder, "proxy", program, &arguments);
+        // Another program could have bound the port first. It would have no such certificate.
+        let client = TlsConnector::from(certificates.client("http/1.1"));
+        let serves_tls = async |_: &str| {
+            let handshake = async {
+                let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+                let name = HOST.try_into().map_err(std::io::Error::other)?;
+                client.connect(name, stream).await
+            };
+            let handshake = timeout(Duration::from_secs(5), handshake).await;
+            handshake.is_ok_and(|result| result.is_ok())
+        };
         process
-            .wait_until(&folder.join("proxy.log"), is_listening)
+            .wait_until(&folder.join("proxy.log"), serves_tls)
             .await;
         process
     }

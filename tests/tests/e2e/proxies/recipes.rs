@@ -22,7 +22,9 @@ fn page(language: &str) -> String {
 
 /// Asserts that deliveries and pages arrive, each with the address of the sender and https.
 async fn assert_serves(proxy: Proxy) {
-    let site = Site::start(proxy, &page("toml"), App::Page(page("python"))).await;
+    let Some(site) = Site::start(proxy, &page("toml"), App::Page(page("python"))).await else {
+        return;
+    };
     for (index, version) in ["--http1.1", "--http2"].into_iter().enumerate() {
         // The gateway ignores the claims of the sender about itself.
         let claims = [
@@ -82,7 +84,9 @@ async fn without_trusted_proxies_the_app_redirects_and_the_log_says_why() {
     assert!(config.contains(trust), "{config}");
     let config = config.replace(trust, "");
     let nginx = Proxy::Nginx(page("nginx"));
-    let site = Site::start(nginx, &config, App::Page(page("python"))).await;
+    let Some(site) = Site::start(nginx, &config, App::Page(page("python"))).await else {
+        return;
+    };
     let (status, _) = site.deliver("evt_1", "--http1.1", &[]);
     assert_eq!(status, StatusCode::BAD_GATEWAY, "{}", site.logs());
     site.gateway
@@ -99,7 +103,9 @@ async fn without_trusted_proxies_the_app_redirects_and_the_log_says_why() {
 #[tokio::test]
 async fn an_app_behind_flask_talisman_gets_deliveries() {
     let nginx = Proxy::Nginx(page("nginx"));
-    let site = Site::start(nginx, &page("toml"), App::Talisman).await;
+    let Some(site) = Site::start(nginx, &page("toml"), App::Talisman).await else {
+        return;
+    };
     let (status, body) = site.deliver("evt_1", "--http2", &[]);
     assert_eq!(status, StatusCode::NO_CONTENT, "{body}\n{}", site.logs());
     site.wait_for_app("delivery evt_1").await;
@@ -111,7 +117,9 @@ async fn nginx_can_be_the_last_hop() {
     let nginx = Proxy::Nginx(page("nginx") + &page("nginx back"));
     let config = page("toml").replace("127.0.0.1:3000", "127.0.0.1:8081");
     let config = config.replace("upstream = \"app\"", "upstream = \"app\"\nbody = \"2MiB\"");
-    let site = Site::start(nginx, &config, App::Page(page("python"))).await;
+    let Some(site) = Site::start(nginx, &config, App::Page(page("python"))).await else {
+        return;
+    };
     let (status, body) = site.deliver("evt_1", "--http1.1", &[]);
     assert_eq!(status, StatusCode::NO_CONTENT, "{body}\n{}", site.logs());
     let line = format!("delivery evt_1 {SENDER} https");
