@@ -2,7 +2,7 @@
 //! and from the layer.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer, Verifier};
@@ -14,6 +14,8 @@ use tower_hookgate::{HookgateLayer, Source};
 
 const SECRET: &str = "acknowledgement-secret-0123456789";
 const URL: &str = "https://hooks.example.com/hooks/provider";
+/// The longest time that a test waits for the gateway.
+const WAIT_LIMIT: Duration = Duration::from_secs(60);
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
 /// An entry point with one source, and the upstream behind it.
@@ -21,7 +23,7 @@ struct EntryPoint {
     name: &'static str,
     address: SocketAddr,
     upstream: Upstream,
-    _gateway: Option<Gateway>,
+    gateway: Option<Gateway>,
 }
 
 /// The secret of a provider. The key of Adyen is hexadecimal.
@@ -63,7 +65,7 @@ impl EntryPoint {
             name: "gateway",
             address: gateway.address(),
             upstream,
-            _gateway: Some(gateway),
+            gateway: Some(gateway),
         };
 
         let mut verifier = Verifier::builder(entry.scheme());
@@ -84,7 +86,7 @@ impl EntryPoint {
             name: "layer",
             address: upstream.address(),
             upstream,
-            _gateway: None,
+            gateway: None,
         };
         [gateway, layer]
     }
@@ -257,24 +259,30 @@ async fn a_duplicate_gets_the_first_response_if_the_provider_acts_on_it() {
 #[tokio::test]
 async fn a_sender_that_hung_up_gets_the_first_response_by_its_retry() {
     let headers = [FORM, ("i-twilio-idempotency-token", "t1")];
-    let [gateway, _] = EntryPoint::both("twilio", "").await;
-    let held = gateway.upstream.hold_response(StatusCode::CREATED);
+    let [entry, _] = EntryPoint::both("twilio", "").await;
+    let gateway = entry.gateway.as_ref().expect("the first entry point");
+    let held = entry.upstream.hold_response(StatusCode::CREATED);
     let arrived = async {
-        while gateway.upstream.take_received().is_empty() {
+        while entry.upstream.take_received().is_empty() {
             sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::select! {
         // The sender hangs up while its delivery is in flight.
         () = arrived => {}
-        _ = gateway.post(signed("twilio", &headers, "a=1")) => panic!("the upstream holds it back"),
+        _ = entry.post(signed("twilio", &headers, "a=1")) => panic!("the upstream holds it back"),
     }
     // The retry waits for the delivery in flight. An acknowledgement would have the status 200.
     let release = async {
-        sleep(Duration::from_millis(200)).await;
+        // The claim follows the verification at once.
+        let start = Instant::now();
+        while gateway.existing_counter("hookgate_body_bytes_count").await < 2 {
+            assert!(start.elapsed() < WAIT_LIMIT, "{}", gateway.log());
+            sleep(Duration::from_millis(5)).await;
+        }
         held.release();
     };
-    let retry = gateway.post(signed("twilio", &headers, "a=1"));
+    let retry = entry.post(signed("twilio", &headers, "a=1"));
     let ((again, forwarded), ()) = tokio::join!(retry, release);
     assert_eq!(
         (again.status, again.outcome()),

@@ -1,10 +1,9 @@
 //! The source of a request by its query, and the path that the upstream gets.
 
-use std::time::Duration;
-
 use hookgate_tests::{
-    Gateway, ReceivedRequest, TestProvider, Upstream, now, raw_request, send_raw,
+    Gateway, ReceivedRequest, TestProvider, Upstream, exchange, now, raw_request,
 };
+use tokio::net::TcpStream;
 
 const SECRETS: [&str; 2] = ["whsec_5f0c8a6de2b94a13", "whsec_77aa12bd90ce4f28"];
 
@@ -21,8 +20,8 @@ async fn status(gateway: &Gateway, secret: usize, target: &str, id: &str) -> Str
     let provider = TestProvider::named("beatapi").with_secret(SECRETS[secret]);
     let body = provider.body(id);
     let request = raw_request(target, &provider.sign(&body, now(), id), &body);
-    let response = send_raw(gateway.address(), &request, Duration::from_secs(2)).await;
-    let response = String::from_utf8_lossy(&response);
+    let stream = TcpStream::connect(gateway.address()).await;
+    let response = exchange(&mut stream.expect("the gateway listens"), &request).await;
     response.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 

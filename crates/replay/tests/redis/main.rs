@@ -105,7 +105,6 @@ async fn claim_fails(store: &RedisStore, number: u32) -> String {
     ErrorChain(&error).to_string()
 }
 
-/// Claims until the store answers, for `limit` at most.
 /// The arguments of a server that loses nothing when it is killed. Without the second one, Redis
 /// writes up to two seconds late while a sync is slow.
 const SYNCED: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -116,6 +115,7 @@ const PROMPT: Duration = Duration::from_secs(10);
 /// The longest time until a server can be used again.
 const RECOVERY: Duration = Duration::from_secs(30);
 
+/// Claims until the store answers, for `limit` at most.
 async fn claim_within(store: &RedisStore, number: u32, limit: Duration) -> Claim {
     let start = Instant::now();
     loop {

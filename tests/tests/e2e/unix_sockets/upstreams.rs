@@ -116,7 +116,7 @@ async fn health_checks_and_the_next_server_cover_a_socket_that_is_down() {
     let down = unix(&socket);
     let up = upstream.address().to_string();
     let gateway = in_front_of(&[&down, &up])
-        .upstream("health = { path = \"/healthz\", interval = \"20ms\", fall = 1, rise = 1 }")
+        .upstream("health = { path = \"/healthz\", interval = \"20ms\", fall = 3, rise = 1 }")
         .start();
     gateway.wait_for_log("server unhealthy").await;
     for id in ["evt_1", "evt_2"] {
