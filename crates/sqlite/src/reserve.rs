@@ -81,6 +81,11 @@ impl SpaceReserve {
     ///
     /// Returns the error of SQLite if it cannot read the size of the database.
     pub fn room(&self, database: &Connection) -> rusqlite::Result<Room> {
+        self.room_with(free_space(&self.file), database)
+    }
+
+    /// Returns the space for new data on a file system with `free` free bytes.
+    fn room_with(&self, free: u64, database: &Connection) -> rusqlite::Result<Room> {
         let integer = |pragma: &str| {
             let mut pragma = database.prepare_cached(pragma)?;
             pragma.query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
@@ -90,7 +95,7 @@ impl SpaceReserve {
         let reusable = integer("PRAGMA freelist_count")?.saturating_mul(page_size);
         let in_file = fs::metadata(&self.database).map_or(0, |file| file.len());
         let unwritten = length.saturating_sub(in_file);
-        let free = free_space(&self.file).saturating_add(self.held());
+        let free = free.saturating_add(self.held());
         Ok(Room {
             free: free.saturating_sub(self.size).saturating_sub(unwritten),
             reusable,
@@ -307,24 +312,45 @@ mod tests {
         let path = folder.path().join("store.db");
         let database = Connection::open(&path).unwrap();
         let mut reserve = SpaceReserve::new("store", &path, 1 << 20);
-        // Other programs use the disk too.
-        let slack = 1 << 30;
-        let free = free_space(&path);
-        let room = reserve.room(&database).unwrap().free;
-        assert!(room.abs_diff(free - (1 << 20)) < slack, "{room} of {free}");
+        let room = |reserve: &SpaceReserve, free| reserve.room_with(free, &database).unwrap().free;
+        assert_eq!(room(&reserve, 10 << 20), 9 << 20);
+        // The file takes its size from the free space, and the room stays the same.
         reserve.restore();
         assert!(reserve.is_held());
-        assert_eq!(
-            fs::metadata(folder.path().join("store.reserve"))
-                .unwrap()
-                .len(),
-            1 << 20
-        );
+        let file = fs::metadata(folder.path().join("store.reserve")).unwrap();
+        assert_eq!(file.len(), 1 << 20);
+        assert_eq!(room(&reserve, 9 << 20), 9 << 20);
+        // Without the file, the reserve comes off the free space again.
         assert!(reserve.release());
         assert!(!reserve.is_held() && !reserve.release());
+        assert_eq!(room(&reserve, 9 << 20), 8 << 20);
+        assert_eq!(room(&reserve, 1 << 20), 0);
         // The control: a reserve that is larger than the disk leaves no room.
         let huge = SpaceReserve::new("store", &path, u64::MAX);
         assert_eq!(huge.room(&database).unwrap().free, 0);
+    }
+
+    #[test]
+    fn the_next_checkpoint_needs_space_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let database = Connection::open(&path).unwrap();
+        database
+            .execute_batch(
+                "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; CREATE TABLE entries (body)",
+            )
+            .unwrap();
+        let reserve = SpaceReserve::new("store", &path, 1 << 20);
+        let pages: i64 = database
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        let unwritten = pages.cast_unsigned() * 4096 - fs::metadata(&path).unwrap().len();
+        assert!(unwritten > 0, "the table is in the log");
+        let room = reserve.room_with(10 << 20, &database).unwrap();
+        assert_eq!(
+            (room.free, room.unwritten),
+            ((9 << 20) - unwritten, unwritten)
+        );
     }
 
     #[test]
