@@ -176,7 +176,7 @@ sed -i 's/127.0.0.1:8080/127.0.0.1:8081/' "$root/etc/hookgate/gateway.toml"
 if (as_service "${reload[@]}") 2> "$work/reload.log"; then
   fail "a reload with another listen address succeeded"
 fi
-grep -q 'server.listen: changed; restart' "$work/reload.log" || fail "$(cat "$work/reload.log")"
+grep -q 'server.listen: it changed; restart' "$work/reload.log" || fail "$(cat "$work/reload.log")"
 cp -p "$work/gateway.toml" "$root/etc/hookgate/gateway.toml"
 
 kill -TERM "$gateway"
