@@ -192,8 +192,12 @@ async fn a_store_settles_its_claims_after_another_program_has_filled_the_disk() 
         let key = ReplayKey::from_bytes([key; 16]);
         store.record_done(key, RETENTION).await.unwrap();
     }
-    // A process that starts on the full disk goes on.
+    // A process that starts on the full disk continues. The log of the one before must be deleted
+    // first, because that frees space.
     drop(store);
+    while has_log(disk.path()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     fill(&filler);
     let store = open().unwrap();
     assert_eq!(claim(&store, 1).await.unwrap(), Claim::Done);
@@ -203,6 +207,15 @@ async fn a_store_settles_its_claims_after_another_program_has_filled_the_disk() 
         claim(&store, 251).await.unwrap(),
         Claim::Granted(_)
     ));
+}
+
+/// Returns whether a process has the store in `folder` open.
+fn has_log(folder: &Path) -> bool {
+    let mut files = fs::read_dir(folder).expect("the folder is readable");
+    files.any(|file| {
+        let name = file.expect("the folder is readable").file_name();
+        name.to_string_lossy().ends_with("-wal")
+    })
 }
 
 /// Writes a file until the disk has no free byte.

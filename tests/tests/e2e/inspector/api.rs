@@ -118,7 +118,7 @@ async fn nothing_is_served_without_the_table() {
         let mut call = ApiCall::get(path);
         call.method = Method::POST;
         let response = call.send(&gateway).await;
-        assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{path}");
     }
     for path in ["/healthz", "/readyz", "/metrics"] {
         let mut call = ApiCall::get(path).without("authorization");
