@@ -138,6 +138,13 @@ impl SpaceReserve {
         }
     }
 
+    /// Creates the reserve file again before the database is closed, with the space of the log if
+    /// need be. The next process to open the database may find a full disk.
+    pub fn close(&mut self, database: &Connection) {
+        self.truncate_log(database);
+        self.restore();
+    }
+
     /// Returns the free bytes with which the reserve file is created: its size and a quarter more.
     fn needed(&self) -> u64 {
         self.size.saturating_add(self.size / 4)

@@ -354,17 +354,14 @@ impl BatchWriter for Writer {
 }
 
 impl Drop for Writer {
-    /// Records the last confirmed claims, and creates the reserve file again. The next start may
-    /// find a full disk.
+    /// Records the last confirmed claims.
     fn drop(&mut self) {
         while !self.confirmed.is_empty() {
             if self.transact_on_full_disk(|_| Ok(())).is_err() {
                 break;
             }
         }
-        let reserve = &mut self.config.reserve;
-        reserve.truncate_log(&self.database);
-        reserve.restore();
+        self.config.reserve.close(&self.database);
     }
 }
 

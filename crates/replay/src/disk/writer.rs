@@ -250,6 +250,12 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.config.reserve.close(&self.database);
+    }
+}
+
 impl BatchWriter for Writer {
     type Command = Command;
 
