@@ -51,10 +51,10 @@ use crate::store::{
 /// Stores deliveries in a SQLite file.
 ///
 /// A thread of the queue writes simultaneous calls in one transaction. With
-/// [`Durability::Process`], the default, the operating system has a delivery before its sender is
-/// answered, so the delivery survives a crash and `kill -9` of the process. If the machine loses
-/// power, the deliveries of about the last second can be lost. With [`Durability::Power`] each
-/// batch waits for the disk.
+/// [`Durability::Process`](crate::Durability::Process), the default, the operating system has a
+/// delivery before its sender is answered, so the delivery survives a crash and `kill -9` of the
+/// process. If the machine loses power, the deliveries of about the last second can be lost. With
+/// [`Durability::Power`](crate::Durability::Power) each batch waits for the disk.
 ///
 /// Several processes of one machine can open the file, for example while one gateway takes over
 /// from another. A folder on a network file system is refused.
