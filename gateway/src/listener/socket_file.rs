@@ -37,7 +37,7 @@ pub(super) struct SocketFile {
 struct FileIdentity {
     device: u64,
     inode: u64,
-    /// A file system may give a new file the inode of one that was just removed.
+    /// A file system may give the inode of a removed file to a new one.
     created: Option<SystemTime>,
 }
 

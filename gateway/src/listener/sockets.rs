@@ -139,7 +139,7 @@ fn cannot_listen(address: &TransportAddress, error: &io::Error) -> io::Error {
 
 impl ListeningSockets {
     /// Takes over the files of inherited Unix sockets, because the process before an upgrade
-    /// accepts no connections any more. Removes the files of those that nothing uses.
+    /// accepts no connections any more. Removes the files of unused sockets.
     ///
     /// Until then, a start that fails leaves the files to that process.
     pub(crate) fn take_over_files(&self) {
