@@ -312,7 +312,8 @@ impl Upstream {
             Ok(Err(error)) => Some(TransportError::from(error)),
             Err(_) => None,
         };
-        let is_past_deadline = cause.is_none() && until == deadline;
+        // The connector has a timeout too, which can end at the same time.
+        let is_past_deadline = until == deadline && Instant::now() >= deadline;
         let error = ConnectError {
             address: backend.address.clone(),
             cause,
