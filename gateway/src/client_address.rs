@@ -1,9 +1,10 @@
 //! The address of a client, as limits, logs and the inspector know it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use hookgate_core::internal::client_network;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -49,17 +50,6 @@ impl ClientAddress {
             Self::Ip(address) => Self::Ip(client_network(address)),
             Self::Unix => Self::Unix,
         }
-    }
-}
-
-/// Returns the network that one client controls: an IPv4 address or an IPv6 /64.
-pub(crate) fn client_network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            const PREFIX: u128 = u128::MAX << 64;
-            Ipv6Addr::from_bits(address.to_bits() & PREFIX).into()
-        }
-        address => address,
     }
 }
 

@@ -13,6 +13,8 @@ pub use crate::scheme::location::decode_field;
 pub use crate::scheme::secrets::{JsonStep, SecretLocation};
 pub use crate::units::{duration_text, size_text};
 pub use crate::verifier::{BodyHash, VerifiedFacts, hash_paired};
+use std::net::{IpAddr, Ipv6Addr};
+
 use bytes::Bytes;
 use http::HeaderName;
 
@@ -21,6 +23,17 @@ use crate::{
     BuildError, Head, Pending, ReplayScope, Scheme, UnixTime, Verified, Verifier, VerifierBuilder,
     VerifyError,
 };
+
+/// Returns the network that one client controls: an IPv4 address or an IPv6 /64.
+pub fn client_network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => {
+            const PREFIX: u128 = u128::MAX << 64;
+            Ipv6Addr::from_bits(address.to_bits() & PREFIX).into()
+        }
+        address => address,
+    }
+}
 
 /// Returns a number that stands for `scope` in a store: the same in every process and version.
 pub fn scope_number(scope: &ReplayScope) -> u64 {

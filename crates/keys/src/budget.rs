@@ -6,9 +6,10 @@
 //! leaves requests for the genuine sender, who begins to use a new key.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use hookgate_core::UnixTime;
+use hookgate_core::internal::client_network;
 
 /// Requests of one minute.
 const TOTAL: u32 = 60;
@@ -28,17 +29,7 @@ pub(crate) struct Network(Option<IpAddr>);
 
 impl Network {
     pub(crate) fn of(client: Option<IpAddr>) -> Self {
-        Self(client.map(|address| match address {
-            IpAddr::V4(address) => address.into(),
-            IpAddr::V6(address) => match address.to_ipv4_mapped() {
-                Some(address) => address.into(),
-                None => {
-                    let mut segments = address.segments();
-                    segments[4..].fill(0);
-                    Ipv6Addr::from(segments).into()
-                }
-            },
-        }))
+        Self(client.map(client_network))
     }
 }
 

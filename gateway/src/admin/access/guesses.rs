@@ -9,11 +9,11 @@ use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use hookgate_core::internal::client_network;
 use http::StatusCode;
 use parking_lot::Mutex;
 
 use crate::admin::problem::Problem;
-use crate::client_address::client_network;
 use crate::config::TokenDigest;
 
 /// Maximum number of wrong tokens from one network within [`INTERVAL`].
