@@ -46,8 +46,8 @@ run_block() {
   script=$(awk -v start="${fence}sh $1" -v end="$fence" \
     '$0 == end { inside = 0 } inside { print } $0 == start { inside = 1 }' "$page")
   [[ -n "$script" ]] || fail "docs/install.md has no block \"sh $1\""
-  inside env PATH=/work/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
-    APT_CONFIG=/work/apt.conf bash -euxo pipefail -c "cd /work; $script" < /dev/null
+  inside env PATH=/trial/bin:/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive \
+    APT_CONFIG=/trial/apt.conf bash -euxo pipefail -c "cd /trial; $script" < /dev/null
 }
 
 # Repeats a command for 60 seconds at most, until it succeeds. $1 names the condition.
@@ -64,20 +64,20 @@ wait_until() {
 # backups of useradd and userdel, such as /etc/passwd-.
 contents() {
   (cd "$root" && find . -xdev \( -path ./proc -o -path ./var/lib/dpkg -o -path ./var/cache \
-    -o -path ./var/log -o -path ./var/lib/apt -o -path ./work -o -path ./run \
+    -o -path ./var/log -o -path ./var/lib/apt -o -path ./trial -o -path ./run \
     -o -path './etc/*-' \) -prune -o -printf '%p %m %u %g\n' |
     sort)
   (cd "$root" && sort etc/passwd etc/group etc/shadow etc/gshadow)
 }
 
 contents > "$work/before"
-mkdir -p "$root/work/target/packages" "$root/work/bin"
-cp "$package" "$root/work/target/packages"
+mkdir -p "$root/trial/target/packages" "$root/trial/bin"
+cp "$package" "$root/trial/target/packages"
 # The chroot has no terminals.
-echo 'Dpkg::Use-Pty "0";' > "$root/work/apt.conf"
+echo 'Dpkg::Use-Pty "0";' > "$root/trial/apt.conf"
 # The chroot has no systemd. This records the commands.
-printf '#!/bin/sh\necho "$*" >> /work/systemctl.log\n' > "$root/work/bin/systemctl"
-chmod +x "$root/work/bin/systemctl"
+printf '#!/bin/sh\necho "$*" >> /trial/systemctl.log\n' > "$root/trial/bin/systemctl"
+chmod +x "$root/trial/bin/systemctl"
 run_block install
 
 # What the package promises.
@@ -109,7 +109,7 @@ fi
 # The secret, the check, and the start of the service.
 run_block start | tee "$work/check.log"
 grep -q '^listen     127.0.0.1:8080' "$work/check.log" || fail "the check shows no address"
-[[ "$(cat "$root/work/systemctl.log")" == "enable --now hookgate" ]] ||
+[[ "$(cat "$root/trial/systemctl.log")" == "enable --now hookgate" ]] ||
   fail "the page did not start the service"
 [[ "$(inside stat -c '%a %U %G' /etc/hookgate/secrets/example)" == "640 root hookgate" ]] ||
   fail "wrong owner of the secret"
@@ -192,7 +192,7 @@ inside dpkg --remove hookgate
 inside test -f /etc/hookgate/secrets/example || fail "removing deleted a secret"
 inside test -d /var/lib/hookgate/replay || fail "removing deleted the events"
 inside dpkg --purge hookgate
-rm -r "$root/work"
+rm -r "$root/trial"
 contents > "$work/after"
 diff "$work/before" "$work/after" || fail "purging left traces"
 [[ ! -e "$root/var/log/hookgate" ]] || fail "purging left logs"
