@@ -10,7 +10,7 @@ use tokio::sync::Barrier;
 
 use super::harness::{Ability, Harness, declines, margin};
 use super::support::*;
-use crate::entry::{EntryLease, EntryState};
+use crate::entry::{EntryLease, EntryState, NewEntry};
 use crate::error::EnqueueError;
 use crate::memory::Limits;
 use crate::store::{Changed, Enqueued, EntryFilter, QueueStore};
@@ -99,30 +99,34 @@ pub async fn a_key_is_unique_while_its_entry_waits_is_in_flight_or_is_dead<H: Ha
     store(queue, delivery(ANY, 3)).await;
 }
 
-#[expect(missing_docs, reason = "the name says it")]
-pub async fn an_entry_that_may_be_withdrawn_is_undecided_until_its_lease_ends<H: Harness>(
-    harness: H,
-) {
+fn declines_withdrawal<H: Harness>() -> bool {
     let needed = [
         Ability::UniqueKeys,
         Ability::LeaseIfFirst,
         Ability::Confirmation,
     ];
-    if needed.into_iter().any(declines::<H>) {
+    needed.into_iter().any(declines::<H>)
+}
+
+/// Stores the first delivery of its source, and leases it to the caller.
+async fn enqueue_leased<H: Harness>(queue: &impl QueueStore, mut new: NewEntry) -> EntryLease {
+    new.lease_if_first = Some(H::LEASE);
+    match enqueue(queue, new).await {
+        Enqueued::Leased(lease) => lease,
+        other => panic!("nothing of the source waits: {other:?}"),
+    }
+}
+
+#[expect(missing_docs, reason = "the name says it")]
+pub async fn an_entry_that_may_be_withdrawn_is_undecided_until_its_lease_ends<H: Harness>(
+    harness: H,
+) {
+    if declines_withdrawal::<H>() {
         return;
     }
     let queue = harness.queue();
-    let first_of = |source, number| {
-        let mut new = delivery(source, number);
-        new.lease_if_first = Some(H::LEASE);
-        enqueue(queue, new)
-    };
-    let Enqueued::Leased(withdrawable) = first_of(ORDERED, 1).await else {
-        panic!("nothing of the source waits");
-    };
-    let Enqueued::Leased(confirmed) = first_of(OTHER, 2).await else {
-        panic!("nothing of the source waits");
-    };
+    let withdrawable = enqueue_leased::<H>(queue, delivery(ORDERED, 1)).await;
+    let confirmed = enqueue_leased::<H>(queue, delivery(OTHER, 2)).await;
     queue.confirm(&[confirmed.id]);
     // The queue may record the confirmation with its next change.
     store(queue, delivery(ANY, 3)).await;
@@ -146,23 +150,14 @@ pub async fn an_entry_is_withdrawn_only_before_another_delivery_of_its_event_cou
 >(
     harness: H,
 ) {
-    let needed = [
-        Ability::UniqueKeys,
-        Ability::LeaseIfFirst,
-        Ability::Confirmation,
-    ];
-    if needed.into_iter().any(declines::<H>) {
+    if declines_withdrawal::<H>() {
         return;
     }
     let queue = harness.queue();
     let first_of = async |source, number, keys: SmallVec<[ReplayKey; 1]>| {
         let mut new = delivery(source, number);
         new.keys = keys;
-        new.lease_if_first = Some(H::LEASE);
-        match enqueue(queue, new).await {
-            Enqueued::Leased(lease) => lease,
-            other => panic!("nothing of the source waits: {other:?}"),
-        }
+        enqueue_leased::<H>(queue, new).await
     };
     let open = first_of(ORDERED, 1, smallvec![key(1)]).await;
     let stale = EntryLease {

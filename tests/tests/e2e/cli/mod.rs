@@ -40,6 +40,20 @@ fn hookgate(arguments: &[&str], secret: &str, input: &[u8]) -> Output {
     process.wait_with_output().expect("the process ends")
 }
 
+/// Runs `hookgate send` to `to` with a scheme and a secret.
+fn send_signed(provider: &str, secret: &str, to: &str, options: &[&str]) -> Output {
+    let start = [
+        "send",
+        "--provider",
+        provider,
+        "--secret",
+        "env:SECRET",
+        "--to",
+        to,
+    ];
+    hookgate(&[&start[..], options].concat(), secret, b"")
+}
+
 /// Returns standard output followed by standard error.
 fn text(output: &Output) -> String {
     let all = [output.stdout.as_slice(), output.stderr.as_slice()].concat();

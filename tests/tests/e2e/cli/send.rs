@@ -2,7 +2,7 @@
 
 use hookgate_tests::{Gateway, SECRETS, Upstream};
 
-use super::{Folder, hookgate, text};
+use super::{Folder, send_signed, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn send_delivers_a_signed_body() {
@@ -10,22 +10,12 @@ async fn send_delivers_a_signed_body() {
     let gateway = Gateway::builder(upstream.address()).start();
     for (provider, secret) in SECRETS {
         let to = format!("http://{}/hooks/{provider}", gateway.address());
-        let arguments = [
-            "send",
-            "--provider",
-            provider,
-            "--secret",
-            "env:SECRET",
-            "--to",
-            &to,
-            "--repeat",
-            "2",
-        ];
-        let output = hookgate(&arguments, secret, b"");
+        let send = |secret| send_signed(provider, secret, &to, &["--repeat", "2"]);
+        let output = send(secret);
         assert!(output.status.success(), "{}", text(&output));
         assert_eq!(text(&output), "204 No Content\n200 OK (duplicate)\n");
         assert_eq!(upstream.take_received().len(), 1);
-        let wrong = hookgate(&arguments, "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM=", b"");
+        let wrong = send("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM=");
         assert!(!wrong.status.success());
         assert!(
             text(&wrong).starts_with("401 Unauthorized"),
@@ -50,20 +40,8 @@ async fn send_signs_a_captured_delivery_anew() {
              Content-Type: text/json\r\nX-Kind: sold\r\nX-BeatAPI-Signature: stale\r\n\r\n{body}"
         ),
     );
-    let options = [
-        "send",
-        "--provider",
-        provider,
-        "--secret",
-        "env:SECRET",
-        "--to",
-        &to,
-    ];
-    let output = hookgate(
-        &[&options[..], &["--capture", &capture]].concat(),
-        secret,
-        b"",
-    );
+    let send = |options: &[&str]| send_signed(provider, secret, &to, options);
+    let output = send(&["--capture", &capture]);
     assert_eq!(text(&output), "204 No Content\n");
     let received = upstream.take_received();
     assert_eq!(received.len(), 1);
@@ -72,8 +50,7 @@ async fn send_signs_a_captured_delivery_anew() {
     assert_eq!(received[0].headers["x-kind"], "sold");
     assert_eq!(received[0].headers["hookgate-event-id"], "evt_7");
 
-    let both = [&options[..], &["--capture", &capture, "--body", &capture]].concat();
-    let output = hookgate(&both, secret, b"");
+    let output = send(&["--capture", &capture, "--body", &capture]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
         text(&output).contains("cannot be used with"),

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use hookgate_tests::{Certificates, Gateway, SECRETS, Upstream, binary};
 
-use super::{Folder, hookgate, json, text};
+use super::{Folder, hookgate, json, send_signed, text};
 
 const KEY: &str = "a-key-of-the-tests-0123456789abcdef";
 
@@ -45,22 +45,14 @@ fn verify_reads_what_sign_prints() {
     }
 }
 
-/// Runs `hookgate send` to `to` with a source of `provider`.
+/// Runs `hookgate send` to `to` with the secret of a source of `provider`.
 fn send(provider: &str, to: &str, options: &[&str]) -> Output {
     let secret = SECRETS.iter().find(|(name, _)| *name == provider);
-    let start = [
-        "send",
-        "--provider",
+    send_signed(
         provider,
-        "--secret",
-        "env:SECRET",
-        "--to",
-        to,
-    ];
-    hookgate(
-        &[&start[..], options].concat(),
         secret.map_or(KEY, |(_, secret)| secret),
-        b"",
+        to,
+        options,
     )
 }
 
