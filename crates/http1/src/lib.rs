@@ -15,7 +15,6 @@ mod body;
 mod connection;
 mod early_response;
 mod error;
-mod forwarded;
 mod framing;
 mod head;
 mod hop_by_hop;
@@ -26,7 +25,6 @@ mod write;
 pub use self::body::{Body, Strictness};
 pub use self::connection::{Connection, Transport, WriteError, WriteMode};
 pub use self::error::{BodyError, HeadError};
-pub use self::forwarded::{ForwardedHop, UrlScheme, forwarded, x_forwarded_for, x_forwarded_proto};
 pub use self::framing::{
     BodyLen, ResponseFraming, check_request, content_length, is_host, keeps_alive,
     parse_content_length,

@@ -8,6 +8,7 @@ pub(crate) mod deliver;
 pub(crate) mod downstream;
 pub(crate) mod enqueue;
 pub(crate) mod forward;
+pub(crate) mod forwarded;
 pub(crate) mod grpc_relay;
 pub(crate) mod open_resends;
 pub(crate) mod redirect;

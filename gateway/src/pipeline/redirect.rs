@@ -51,19 +51,7 @@ impl WithheldResponse {
             cause: location.map(|location| Cause::of(location, host, &target, scheme)),
         }
     }
-}
 
-impl fmt::Display for WithheldResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the upstream responded {}", self.status.as_u16())?;
-        match &self.location {
-            Some(location) => write!(f, " (Location: {location})"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl WithheldResponse {
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -95,6 +83,16 @@ impl WithheldResponse {
             Some(Cause::Other) => {
                 "Senders follow no redirects: the app must respond at this path itself"
             }
+        }
+    }
+}
+
+impl fmt::Display for WithheldResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the upstream responded {}", self.status.as_u16())?;
+        match &self.location {
+            Some(location) => write!(f, " (Location: {location})"),
+            None => Ok(()),
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::net::IpAddr;
 
-use hookgate_http1::{UrlScheme, forwarded, x_forwarded_for, x_forwarded_proto};
 use http::HeaderMap;
 
 use crate::client_address::ClientAddress;
 use crate::config::{ForwardedFields, TrustedProxies};
+use crate::pipeline::forwarded::{UrlScheme, forwarded, x_forwarded_for, x_forwarded_proto};
 
 /// Maximum number of elements that are read. No path has as many proxies, and a list of trusted
 /// addresses must not cost more.

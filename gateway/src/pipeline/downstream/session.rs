@@ -1,10 +1,10 @@
 //! The stream of one request, with the peer and the scheme of its connection.
 
-use hookgate_http1::UrlScheme;
 use pingora_core::protocols::http::v2::server::HttpSession;
 
 use super::http1::Http1Session;
 use crate::client_address::ClientAddress;
+use crate::pipeline::forwarded::UrlScheme;
 
 /// The stream of one request, in either version of HTTP.
 pub(crate) enum DownstreamSession<'s> {

@@ -9,7 +9,7 @@ use super::{BareIpv6, ForwardedHop, UrlScheme, parse_node};
 
 /// Returns the elements of `Forwarded`, from the last one of the last line to the first one of
 /// the first line. `None` stands for an element that does not follow the grammar.
-pub fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<ForwardedHop>> {
+pub(crate) fn forwarded(headers: &HeaderMap) -> impl Iterator<Item = Option<ForwardedHop>> {
     let lines = headers.get_all(FORWARDED).iter().rev();
     lines
         .flat_map(|line| ElementsFromRight(Some(line.as_bytes())))

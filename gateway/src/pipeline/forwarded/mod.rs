@@ -13,14 +13,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::HeaderMap;
 
-pub use self::rfc7239::forwarded;
+pub(crate) use self::rfc7239::forwarded;
 
 /// The longest address with a port: `[`, 45 characters, `]`, `:`, and 5 digits.
 const MAX_NODE: usize = 53;
 
 /// The scheme of the URL that a sender requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UrlScheme {
+pub(crate) enum UrlScheme {
     /// The URL starts with `http`: the connection has no TLS.
     Http,
     /// The URL starts with `https`: the connection has TLS.
@@ -29,7 +29,7 @@ pub enum UrlScheme {
 
 impl UrlScheme {
     /// Returns the scheme as it stands in a URL.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -46,19 +46,19 @@ impl UrlScheme {
 
 /// The report of one proxy about the host that connected to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ForwardedHop {
+pub(crate) struct ForwardedHop {
     /// The address of the host. `None` if the proxy does not know it, hides it, or writes it in a
     /// form that has no meaning.
-    pub client: Option<IpAddr>,
+    pub(crate) client: Option<IpAddr>,
     /// The scheme that the host used.
-    pub scheme: Option<UrlScheme>,
+    pub(crate) scheme: Option<UrlScheme>,
 }
 
 /// Returns the addresses in `X-Forwarded-For`, from the last one of the last line to the first
 /// one of the first line. `None` stands for an element that is not an address.
 ///
 /// An address may have a port. An IPv6 address may be in brackets.
-pub fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
+pub(crate) fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let lines = headers.get_all("x-forwarded-for").iter().rev();
     lines
         .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
@@ -67,7 +67,7 @@ pub fn x_forwarded_for(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAdd
 
 /// Returns the scheme in `X-Forwarded-Proto`: the last value of the last line. `None` if it is
 /// neither `http` nor `https`.
-pub fn x_forwarded_proto(headers: &HeaderMap) -> Option<UrlScheme> {
+pub(crate) fn x_forwarded_proto(headers: &HeaderMap) -> Option<UrlScheme> {
     let last = headers.get_all("x-forwarded-proto").iter().next_back()?;
     let last = last.as_bytes().rsplit(|byte| *byte == b',').next()?;
     UrlScheme::parse(last.trim_ascii())
