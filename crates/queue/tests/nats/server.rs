@@ -76,6 +76,11 @@ impl Server {
         self.dir.path()
     }
 
+    /// Returns the log since the last start.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
     /// Kills the server, so that it cannot save anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -122,8 +127,8 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-        panic!("the server on port {} does not answer: {log}", self.port);
+        let (port, log) = (self.port, self.log());
+        panic!("the server on port {port} does not answer: {log}");
     }
 }
 

@@ -126,6 +126,26 @@ impl NatsServers {
     }
 }
 
+impl Drop for Gateways {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for gateway in self.running.iter().flatten() {
+                println!("log of {}:\n{}", gateway.address(), gateway.log());
+            }
+        }
+    }
+}
+
+impl Drop for NatsServers {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for server in &self.0 {
+                println!("log of {}:\n{}", server.url(), server.log());
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn gateways_and_nats_servers_that_crash_lose_no_event() {
     let scale = Scale::of_cluster();
@@ -145,11 +165,15 @@ async fn gateways_and_nats_servers_that_crash_lose_no_event() {
     let (mut sending_rng, crash_rng) = (rng.fork(), rng.fork());
     let victim = rng.usize(..nats.0.len());
     let accepted = || senders.accepted();
-    tokio::join!(
-        senders.send_until(&providers, outage, 0, &mut sending_rng),
-        gateways.crash_at(moments, crash_rng, accepted),
-        nats.restart_at(victim, outage / 2, accepted),
-    );
+    let faults = async {
+        tokio::join!(
+            gateways.crash_at(moments, crash_rng, accepted),
+            nats.restart_at(victim, outage / 2, accepted),
+        );
+    };
+    senders
+        .send_during(faults, &providers, outage, 0, &mut sending_rng)
+        .await;
     assert!(senders.forged() > 0);
     assert!(
         !nats.contain(CANARY),
@@ -170,11 +194,12 @@ async fn gateways_and_nats_servers_that_crash_lose_no_event() {
                 .await;
         }
     };
-    tokio::join!(
-        senders.send_until(&providers, scale.events, 1, &mut sending_rng),
-        gateways.crash_at(moments, crash_rng, arrived),
-        restarts,
-    );
+    let faults = async {
+        tokio::join!(gateways.crash_at(moments, crash_rng, arrived), restarts);
+    };
+    senders
+        .send_during(faults, &providers, scale.events, 1, &mut sending_rng)
+        .await;
     wait_until_drained(gateways.first(), &upstream, &senders).await;
 
     let in_flight = sources::WORKERS + ORDERED_IN_NATS.len();

@@ -91,10 +91,10 @@ async fn an_outage_with_crashes_loses_no_event() {
     let moments = random_moments(&mut rng, during_outage, 0..outage);
     let progress = || senders.accepted();
     let mut sending_rng = rng.fork();
-    tokio::join!(
-        senders.send_until(&providers, outage, 0, &mut sending_rng),
-        gateway.crash_at(moments, progress),
-    );
+    let crashes = gateway.crash_at(moments, progress);
+    senders
+        .send_during(crashes, &providers, outage, 0, &mut sending_rng)
+        .await;
     let is_stored = |text| contains(gateway.stores.path(), text);
     assert!(senders.forged() > 0);
     assert!(!is_stored(CANARY), "forged bytes are on disk, seed {seed}");
@@ -106,10 +106,10 @@ async fn an_outage_with_crashes_loses_no_event() {
     let moments = random_moments(&mut rng, scale.crashes - during_outage, 0..outage);
     let arrived = || take_arrivals(&upstream, &senders);
     let mut sending_rng = rng.fork();
-    tokio::join!(
-        senders.send_until(&providers, scale.events, 1, &mut sending_rng),
-        gateway.crash_at(moments, arrived),
-    );
+    let crashes = gateway.crash_at(moments, arrived);
+    senders
+        .send_during(crashes, &providers, scale.events, 1, &mut sending_rng)
+        .await;
     wait_until_drained(gateway.gateway(), &upstream, &senders).await;
 
     let limits = Limits {

@@ -1,7 +1,7 @@
 //! Senders that never repeat a delivery, in front of gateways that crash.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ const SENDERS: usize = 4;
 const POSITIONS: usize = 1 << 32;
 /// How long a sender waits after a response of 503.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a sender waits after each delivery that only keeps the traffic up.
+const PAUSE_AFTER_ENOUGH: Duration = Duration::from_millis(200);
 /// Maximum number of random bytes in a body.
 const MAX_RANDOM: usize = 3000;
 
@@ -102,6 +104,22 @@ impl Senders {
         phase: usize,
         rng: &mut Rng,
     ) {
+        let no_faults = std::future::ready(());
+        self.send_during(no_faults, providers, accepted, phase, rng)
+            .await;
+    }
+
+    /// Does the same while `faults` happen. Deliveries go on, more slowly, until the last fault has
+    /// happened, so that no fault waits for deliveries that nobody sends.
+    pub(super) async fn send_during(
+        &self,
+        faults: impl Future<Output = ()>,
+        providers: &[TestProvider],
+        accepted: usize,
+        phase: usize,
+        rng: &mut Rng,
+    ) {
+        let is_faulty = Arc::new(AtomicBool::new(true));
         let mut senders = JoinSet::new();
         for provider in providers {
             let count = match ORDERED.contains(&provider.name) {
@@ -117,10 +135,14 @@ impl Senders {
                     rng: rng.fork(),
                     connection: None,
                 };
-                senders.spawn(sender.run(accepted));
+                senders.spawn(sender.run(accepted, Arc::clone(&is_faulty)));
             }
         }
-        senders.join_all().await;
+        let faults = async {
+            faults.await;
+            is_faulty.store(false, Ordering::SeqCst);
+        };
+        tokio::join!(senders.join_all(), faults);
     }
 
     /// Calls `read` with the history so far.
@@ -130,8 +152,14 @@ impl Senders {
 }
 
 impl Sender {
-    async fn run(mut self, accepted: usize) {
-        while self.shared.accepted.load(Ordering::SeqCst) < accepted {
+    async fn run(mut self, accepted: usize, is_faulty: Arc<AtomicBool>) {
+        loop {
+            if self.shared.accepted.load(Ordering::SeqCst) >= accepted {
+                if !is_faulty.load(Ordering::SeqCst) {
+                    return;
+                }
+                sleep(PAUSE_AFTER_ENOUGH).await;
+            }
             if self.rng.u8(..) < 25 {
                 self.send_forged().await;
             }
