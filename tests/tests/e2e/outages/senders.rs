@@ -110,7 +110,7 @@ impl Senders {
     }
 
     /// Does the same while `faults` happen. Deliveries go on, more slowly, until the last fault has
-    /// happened, so that no fault waits for deliveries that nobody sends.
+    /// happened, so that no fault waits for deliveries that no sender sends.
     pub(super) async fn send_during(
         &self,
         faults: impl Future<Output = ()>,
