@@ -3,10 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use hookgate_test_servers::redis::Server;
 use hookgate_tests::{Gateway, TestProvider, Upstream, now, send};
 use http::StatusCode;
-
-use crate::redis_server::Server;
 
 #[tokio::test]
 async fn readiness_names_the_unusable_part() {

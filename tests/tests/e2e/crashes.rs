@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use hookgate_test_servers::redis::Server;
 use hookgate_tests::{
     Behaviour, Gateway, ReceivedRequest, TestProvider, Upstream, count_by_event, try_send,
 };
@@ -15,8 +16,6 @@ use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-
-use crate::redis_server::Server;
 
 const EVENTS: usize = 50;
 

@@ -28,23 +28,15 @@ mod inspector;
 mod lifecycle;
 mod limits;
 mod nats_deployments;
-#[path = "../../../crates/queue/tests/nats/server.rs"]
-#[expect(dead_code, reason = "the suites of the NATS queue use the rest")]
-mod nats_server;
 mod observability;
 mod observe_mode;
 mod outages;
 mod parity;
-#[path = "../../../crates/replay/tests/redis/process.rs"]
-mod process;
 mod provider_sdks;
 mod proxies;
 mod proxy_protocol;
 mod queue;
 mod raw_body;
-#[path = "../../../crates/replay/tests/redis/server.rs"]
-#[expect(dead_code, reason = "the suites of the Redis store use the rest")]
-mod redis_server;
 mod reload;
 mod replicas;
 mod routing;

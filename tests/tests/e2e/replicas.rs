@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use hookgate_test_servers::redis::Server;
 use hookgate_tests::{Gateway, GatewayBuilder, TestProvider, Upstream, send};
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-
-use crate::redis_server::Server;
 
 /// The longest time to a refusal. A sender waits at least this long.
 const PROMPT: Duration = Duration::from_secs(10);

@@ -5,12 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use hookgate_test_servers::process::free_port;
 use hookgate_tests::{Gateway, TestProvider, Upstream, exchange, raw_delivery, send};
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
-
-use crate::process::free_port;
 
 /// Opens a TCP socket and a Unix socket as descriptors 3 and 4, and starts the gateway with them.
 const ACTIVATE: &str = r#"

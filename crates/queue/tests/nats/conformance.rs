@@ -1,8 +1,8 @@
 //! The suite of every queue, on a real server and in real time.
 
 use hookgate_queue::conformance::{Ability, Harness, ProcessEnd, suite};
+use hookgate_test_servers::nats::Server;
 
-use super::server::Server;
 use super::*;
 
 struct Fixture {

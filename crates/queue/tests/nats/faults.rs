@@ -3,11 +3,11 @@
 use async_nats::jetstream;
 use hookgate_core::internal::ErrorChain;
 use hookgate_queue::EnqueueError;
+use hookgate_test_servers::nats::{self, Server};
+use hookgate_test_servers::process::free_port;
 use tokio::time::Instant;
 
-use super::process::free_port;
 use super::proxy::Proxy;
-use super::server::{self, Server};
 use super::*;
 
 /// The longest time that a test waits for a server to come back.
@@ -296,7 +296,7 @@ async fn a_stream_that_is_deleted_is_reported_and_not_created_while_the_gateway_
 #[tokio::test]
 async fn three_servers_lose_nothing_when_one_is_killed() {
     let mut servers = Server::cluster("");
-    let url = server::url(&servers);
+    let url = nats::url(&servers);
     let start = Instant::now();
     let queue = loop {
         match NatsQueue::connect(config(&url).with_replicas(3)).await {

@@ -1,8 +1,8 @@
 //! A server that is well.
 
 use hookgate_queue::{EntryFilter, EntryState, Page};
+use hookgate_test_servers::nats::Server;
 
-use super::server::Server;
 use super::*;
 
 const ALL: Page = Page {

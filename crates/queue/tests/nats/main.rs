@@ -5,11 +5,7 @@
 mod conformance;
 mod faults;
 mod healthy;
-#[path = "../../../replay/tests/redis/process.rs"]
-mod process;
 mod proxy;
-#[expect(dead_code, reason = "the end-to-end suites use the rest")]
-mod server;
 
 use std::time::{Duration, SystemTime};
 

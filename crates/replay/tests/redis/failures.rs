@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use hookgate_core::internal::ErrorChain;
 use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, ReplayStore, Settled};
+use hookgate_test_servers::redis::Server;
 
 use crate::proxy::Proxy;
-use crate::server::Server;
 use crate::{PROMPT, RECOVERY, SYNCED, claim, claim_fails, claim_within, connect, granted, key};
 
 const RETENTION: Duration = Duration::from_secs(661);

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use hookgate_core::internal::ErrorChain;
 use hookgate_replay::{Claim, Forgotten, ReplayStore};
+use hookgate_test_servers::redis::Server;
 
 use crate::lost_data::{claim_signed, is_granted, now};
 use crate::older_data::{done, load_snapshot, server};
 use crate::proxy::Proxy;
-use crate::server::Server;
 use crate::topologies::Cluster;
 use crate::{PROMPT, claim, claim_fails, claim_within, connect, forget, granted, key, name};
 

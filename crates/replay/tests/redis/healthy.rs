@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::redis::WaitReplicas;
 use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
+use hookgate_test_servers::redis::Server;
 
-use crate::server::Server;
 use crate::{PROMPT, claim, claim_fails, connect, granted, key, name, refused};
 
 mod conformance {
     use crate::Fixture;
-    use crate::server::Server;
+    use hookgate_test_servers::redis::Server;
 
     hookgate_replay::conformance::suite!(real, || async {
         let server = Server::start(&[]);

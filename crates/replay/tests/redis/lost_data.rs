@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use hookgate_core::UnixTime;
 use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, ClaimOptions, RedisStore, ReplayStore, Settled};
+use hookgate_test_servers::redis::Server;
 
-use crate::server::Server;
 use crate::topologies::Cluster;
 use crate::{RECOVERY, SYNCED, claim, claim_within, connect, granted, key};
 

@@ -7,10 +7,8 @@ mod forgotten;
 mod healthy;
 mod lost_data;
 mod older_data;
-mod process;
 mod proxy;
 mod recorded;
-mod server;
 mod topologies;
 
 use std::sync::Arc;

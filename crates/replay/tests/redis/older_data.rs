@@ -7,11 +7,11 @@ use std::time::Duration;
 use hookgate_core::UnixTime;
 use hookgate_replay::conformance::CLAIM_OPTIONS;
 use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
+use hookgate_test_servers::redis::Server;
 use tokio::time::{sleep, timeout};
 
 use crate::lost_data::{claim_new, claim_signed, is_granted, now};
 use crate::proxy::Proxy;
-use crate::server::Server;
 use crate::topologies::Cluster;
 use crate::{SYNCED, claim, claim_within, connect, key};
 

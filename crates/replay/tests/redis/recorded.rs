@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use hookgate_replay::{Claim, ReplayStore};
+use hookgate_test_servers::redis::Server;
 
 use crate::lost_data::{claim_signed, is_granted, now};
 use crate::older_data::done;
-use crate::server::Server;
 use crate::{claim, connect, granted, key, name};
 
 /// Longer than that of the events that [`done`] commits.

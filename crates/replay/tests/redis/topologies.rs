@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use hookgate_replay::{Claim, RedisConfig, RedisStore, ReplayStore, Settled};
+use hookgate_test_servers::process::free_port;
+use hookgate_test_servers::redis::Server;
 
 use crate::lost_data::{claim_signed, now};
-use crate::process::free_port;
-use crate::server::Server;
 use crate::{PROMPT, RECOVERY, claim, claim_fails, claim_within, connect, granted, name, refused};
 
 /// A cluster of three masters.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookgate_core::{Provider, Secret, Signer};
+use hookgate_test_servers::redis::Server;
 use hookgate_tests::{
     Behaviour, Gateway, GatewayBuilder, ReceivedResponse, Upstream, now, send_bytes,
 };
@@ -12,7 +13,6 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::{ApiCall, OPS, SUPPORT, deliveries, with_inspector};
-use crate::redis_server::Server;
 
 const SECRET: &str = "whsec_resend_0123456789abcdef0123456789";
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use hookgate_test_servers::{nats, redis};
 use hookgate_tests::{Behaviour, DeadUpstream, Gateway, TestProvider};
 use http::StatusCode;
 use tokio::task::block_in_place;
@@ -18,8 +19,6 @@ use super::outage::{contains, random_moments, wait_until};
 use super::scale::{Scale, seeded};
 use super::senders::{CANARY, GENUINE, Senders, Unavailability};
 use super::sources::{self, ORDERED_IN_NATS, Stores};
-use crate::nats_server;
-use crate::redis_server;
 
 const GATEWAYS: usize = 3;
 /// The gateways refuse servers whose messages cannot hold the largest body.
@@ -42,19 +41,19 @@ struct Gateways {
 }
 
 /// The NATS servers that store the queue.
-struct NatsServers([nats_server::Server; 3]);
+struct NatsServers([nats::Server; 3]);
 
 impl Gateways {
     async fn start(
         upstream: SocketAddr,
-        redis: &redis_server::Server,
+        redis: &redis::Server,
         nats: &NatsServers,
         senders: &Senders,
     ) -> Self {
         let mut gateways = Self {
             upstream,
             redis: redis.url(),
-            nats: nats_server::url(&nats.0),
+            nats: nats::url(&nats.0),
             senders: senders.clone(),
             running: [const { None }; GATEWAYS],
         };
@@ -150,9 +149,9 @@ impl Drop for NatsServers {
 async fn gateways_and_nats_servers_that_crash_lose_no_event() {
     let scale = Scale::of_cluster();
     let (mut rng, seed) = seeded();
-    let redis = redis_server::Server::start(&["--appendonly", "yes"]);
+    let redis = redis::Server::start(&["--appendonly", "yes"]);
     redis.set_early_epochs();
-    let mut nats = NatsServers(nats_server::Server::cluster(MAX_PAYLOAD));
+    let mut nats = NatsServers(nats::Server::cluster(MAX_PAYLOAD));
     let down = DeadUpstream::new();
     let senders = Senders::new(Unavailability::Allowed);
     let providers = TestProvider::all();

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hookgate_test_servers::process::free_port;
 use hookgate_tests::{Certificates, Gateway, SECRETS, TestProvider, now, replace_tokens};
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
-
-use crate::process::free_port;
 
 /// The name of the public host.
 const HOST: &str = "hooks.example";

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use hookgate_test_servers::{nats, redis};
 use hookgate_tests::{
     Behaviour, Gateway, GatewayBuilder, ReceivedResponse, Upstream, count_by_event,
 };
@@ -12,8 +13,6 @@ use super::{
     POLL_INTERVAL, SOON, WAIT_TIMEOUT, assert_queued, beatapi, deliver, header, wait_for_arrivals,
     wait_until_empty,
 };
-use crate::nats_server;
-use crate::redis_server;
 
 const FAIL: Behaviour = Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR);
 const ACCEPT: Behaviour = Behaviour::Status(StatusCode::NO_CONTENT);
@@ -21,18 +20,18 @@ const ACCEPT: Behaviour = Behaviour::Status(StatusCode::NO_CONTENT);
 /// The servers of a gateway, and its upstream.
 struct Servers {
     upstream: Upstream,
-    redis: redis_server::Server,
-    nats: nats_server::Server,
+    redis: redis::Server,
+    nats: nats::Server,
 }
 
 impl Servers {
     async fn start() -> Self {
-        let redis = redis_server::Server::start(&[]);
+        let redis = redis::Server::start(&[]);
         redis.set_early_epochs();
         Self {
             upstream: Upstream::start().await,
             redis,
-            nats: nats_server::Server::start("max_payload: 2000000"),
+            nats: nats::Server::start("max_payload: 2000000"),
         }
     }
 

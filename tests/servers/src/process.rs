@@ -1,5 +1,4 @@
-//! Ports and signals for the server processes of tests. The suites of Redis and of NATS share this
-//! file.
+//! Ports and signals for the server processes of tests.
 
 use std::net::TcpListener;
 use std::process::{Child, Command};
@@ -7,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Returns a free port. It is below the range of ephemeral ports and is returned only once, so
 /// that it is still free when the server binds it.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -24,7 +23,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Sends a process a signal, such as STOP. A process that is to stop has stopped afterwards.
-pub(crate) fn signal(process: &Child, name: &str) {
+pub fn signal(process: &Child, name: &str) {
     let id = process.id().to_string();
     let status = Command::new("kill").args(["-s", name, &id]).status();
     assert!(status.expect("`kill` is installed").success());

@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::process::{self, free_port};
+use crate::process::{self, free_port};
 
-pub(crate) struct Server {
+/// A redis-server process. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Server {
     child: Child,
-    pub(crate) port: u16,
+    /// The port on 127.0.0.1.
+    pub port: u16,
     dir: TempDir,
     arguments: Vec<String>,
 }
 
 impl Server {
     /// Starts a server without persistence, with additional arguments.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         let port = free_port();
         let arguments: Vec<_> = arguments.iter().map(|a| (*a).to_owned()).collect();
@@ -33,7 +36,7 @@ impl Server {
     }
 
     /// Starts a sentinel that watches `master` under the name "main".
-    pub(crate) fn sentinel(master: &Self) -> Self {
+    pub fn sentinel(master: &Self) -> Self {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("sentinel.conf");
         let config = format!(
@@ -57,36 +60,37 @@ impl Server {
         server
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Returns the URL of the server, without a password.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Moves the epochs of the server to the year 1970, so that no delivery is older.
-    pub(crate) fn set_early_epochs(&self) {
+    pub fn set_early_epochs(&self) {
         let script = "for slot = 0, 255 do \
              redis.call('SET', string.format('hookgate:{%02x}since', slot), 0) end";
         self.cli(&["EVAL", script, "0"]);
     }
 
     /// Kills the server, so that it cannot save anything.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts the server again on the same port, with the files that it left.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.child = spawn(self.port, &self.dir, &self.arguments);
         wait_for_answer(self.port);
     }
 
     /// Sends the server a signal, such as STOP. A server that is to stop has stopped afterwards.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         process::signal(&self.child, name);
     }
 
     /// Runs redis-cli with these arguments and returns its output.
-    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+    pub fn cli(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
         let mut command = Command::new("redis-cli");
         let output = command.args(["-p", &port]).args(arguments).output();

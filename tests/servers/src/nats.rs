@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::process::{self, free_port};
+use crate::process::{self, free_port};
 
-pub(crate) struct Server {
+/// A nats-server process. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Server {
     child: Child,
-    pub(crate) port: u16,
+    /// The port on 127.0.0.1.
+    pub port: u16,
     dir: TempDir,
 }
 
 impl Server {
     /// Starts a server with JetStream, and with these lines in its configuration.
-    pub(crate) fn start(lines: &str) -> Self {
+    pub fn start(lines: &str) -> Self {
         Self::with_config(
             free_port(),
             &format!("jetstream {{ store_dir: DIR }}\n{lines}"),
@@ -26,14 +29,14 @@ impl Server {
     }
 
     /// Starts a server with this configuration. `DIR` is the folder of the server.
-    pub(crate) fn with_config(port: u16, config: &str) -> Self {
+    pub fn with_config(port: u16, config: &str) -> Self {
         let server = Self::spawned(port, config);
         server.wait_for_answer();
         server
     }
 
     /// Starts three servers of one cluster, with these lines in their configurations.
-    pub(crate) fn cluster(lines: &str) -> [Self; 3] {
+    pub fn cluster(lines: &str) -> [Self; 3] {
         let ports = [(); 3].map(|()| (free_port(), free_port()));
         let routes: Vec<_> = ports
             .iter()
@@ -67,39 +70,40 @@ impl Server {
         }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Returns the URL of the server, without a password.
+    pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// Returns the folder with the streams.
-    pub(crate) fn files(&self) -> &Path {
+    pub fn files(&self) -> &Path {
         self.dir.path()
     }
 
     /// Returns the log since the last start.
-    pub(crate) fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// Kills the server, so that it cannot save anything.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts the server again on the same port, with the files that it left.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.child = spawn(&self.dir);
         self.wait_for_answer();
     }
 
     /// Sends the server a signal, such as STOP. A server that is to stop has stopped afterwards.
-    pub(crate) fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         process::signal(&self.child, name);
     }
 
     /// Calls the API of JetStream, such as `STREAM.DELETE.hookgate`. Returns the answer.
-    pub(crate) fn api(&self, call: &str) -> String {
+    pub fn api(&self, call: &str) -> String {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let limit = Some(Duration::from_secs(20));
         stream.set_read_timeout(limit).unwrap();
@@ -140,8 +144,8 @@ impl Drop for Server {
     }
 }
 
-/// The URL of several servers.
-pub(crate) fn url(servers: &[Server]) -> String {
+/// Returns the URL of several servers.
+pub fn url(servers: &[Server]) -> String {
     let addresses = servers
         .iter()
         .map(|server| format!("127.0.0.1:{}", server.port));
