@@ -86,8 +86,10 @@ slow-clients: build-tools ## Attack the gateway with slow clients (slowhttptest)
 	$(CARGO) test --locked --package hookgate-tests --test slow_clients -- --nocapture
 
 # `hookgate_VERSION_ARCHITECTURE.deb`, its bill of materials, and their checksums. The files have the
-# time of the commit, so that two builds of one commit are equal. An archive has no commit.
+# time of the commit, so that two builds of one commit are equal. An archive has no commit, so
+# HOOKGATE_COMMIT can name it.
 package: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+package: export HOOKGATE_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 package: build-tools ## Build the Debian package, its bill of materials and checksums (target/packages)
 	@command -v dpkg-shlibdeps >/dev/null || $(call install,dpkg-dev)
 	$(CARGO) build --locked --release --package hookgate

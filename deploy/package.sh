@@ -2,6 +2,7 @@
 # Packs a built binary as a Debian package.
 #   deploy/package.sh BINARY FOLDER
 # writes FOLDER/hookgate_VERSION_ARCHITECTURE.deb. Needs SOURCE_DATE_EPOCH, which `make package` sets.
+# With HOOKGATE_COMMIT, the binary must show this commit.
 # Two runs with the same SOURCE_DATE_EPOCH write the same bytes.
 set -euo pipefail
 binary=$(realpath "$1")
@@ -12,6 +13,15 @@ cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 architecture=$(dpkg --print-architecture)
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:?set it to the time of the commit in seconds}"
+
+# A binary of an earlier build has another commit.
+if [[ -n "${HOOKGATE_COMMIT:-}" ]]; then
+  shown=$("$binary" --version)
+  [[ "$shown" == *"(commit $HOOKGATE_COMMIT,"* ]] || {
+    echo "expected a binary of commit $HOOKGATE_COMMIT, but it is $shown; build it again" >&2
+    exit 1
+  }
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -187,10 +187,40 @@ notified=
 kill "$upstream"
 upstream=
 
-# Removing keeps the configuration and the data; purging leaves nothing.
+# An upgrade restarts a running service, unless the new version refuses the configuration. dpkg
+# succeeds in both cases.
+mkdir -p "$root/run/systemd/system"
+printf '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n' > "$root/trial/bin/systemd-run"
+chmod +x "$root/trial/bin/systemd-run"
+upgrade() {
+  rm "$root/trial/systemctl.log"
+  inside env PATH=/trial/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    /var/lib/dpkg/info/hookgate.postinst configure 0.0.1 2> "$work/upgrade.log" \
+    || fail "the upgrade failed: $(cat "$work/upgrade.log")"
+}
+upgrade
+grep -q '^try-restart hookgate' "$root/trial/systemctl.log" || fail "the upgrade restarts nothing"
+echo 'unknown = 1' >> "$root/etc/hookgate/gateway.toml"
+upgrade
+! grep -q '^try-restart' "$root/trial/systemctl.log" || fail "a refused file restarts the service"
+grep -q "then run 'systemctl restart hookgate'" "$work/upgrade.log" || fail "$(cat "$work/upgrade.log")"
+cp -p "$work/gateway.toml" "$root/etc/hookgate/gateway.toml"
+rm -r "$root/run/systemd"
+
+# Removing keeps the configuration and the data.
 inside dpkg --remove hookgate
 inside test -f /etc/hookgate/secrets/example || fail "removing deleted a secret"
 inside test -d /var/lib/hookgate/replay || fail "removing deleted the events"
+
+# dpkg removes the folder of the secrets if it is empty. After another installation, the service can
+# read it again.
+rm "$root/etc/hookgate/secrets/example"
+rmdir "$root/etc/hookgate/secrets"
+run_block install
+[[ "$(inside stat -c '%a %U %G' /etc/hookgate/secrets)" == "750 root hookgate" ]] ||
+  fail "wrong owner of /etc/hookgate/secrets after another installation"
+
+# Purging leaves nothing.
 inside dpkg --purge hookgate
 rm -r "$root/trial"
 contents > "$work/after"
