@@ -21,6 +21,7 @@ use crate::inspector::Inspector;
 use crate::limits::refusal_rate::RefusalRateLimiter;
 use crate::limits::unverified_bodies::UnverifiedBodies;
 use crate::listener::connection_limits::ConnectionsByAddress;
+use crate::listener::connection_table::{ConnectionTable, OpenConnection};
 use crate::listener::refused_connection::{ConnectionRefusal, ConnectionRefusalLog};
 use crate::pipeline::open_resends::OpenResends;
 use crate::pipeline::request_id::RequestIds;
@@ -56,6 +57,7 @@ pub(crate) struct Gateway {
     resends: OpenResends,
     unverified_bodies: UnverifiedBodies,
     refusal_rate: RefusalRateLimiter,
+    connections: ConnectionTable,
     connections_by_address: ConnectionsByAddress,
     connection_refusals: ConnectionRefusalLog,
     /// Number of deliveries in progress. A delivery may outlive its connection.
@@ -109,6 +111,7 @@ impl Gateway {
             resends: OpenResends::default(),
             unverified_bodies: UnverifiedBodies::default(),
             refusal_rate: RefusalRateLimiter::new(),
+            connections: ConnectionTable::default(),
             connections_by_address: ConnectionsByAddress::default(),
             deliveries: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -230,6 +233,20 @@ impl Gateway {
 
     pub(crate) fn limits(&self) -> Limits {
         self.running.load().limits
+    }
+
+    /// Counts a new connection towards the limit, at which other connections may close in its
+    /// favour. Returns `None` if none of them may.
+    pub(crate) fn open_connection(
+        &self,
+        client: Option<ClientAddress>,
+    ) -> Option<OpenConnection<'_>> {
+        let gauge = self.metrics.connections();
+        let limit = self.limits().connections;
+        self.connections.open(gauge, limit, client, |waited_for| {
+            self.connection_refusals
+                .record_eviction(&self.metrics, waited_for);
+        })
     }
 
     /// Counts and logs a connection that is closed without a response.

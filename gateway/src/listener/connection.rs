@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{http1, http2};
 use crate::client_address::ClientAddress;
 use crate::gateway::Gateway;
-use crate::listener::connection_limits::ConnectionGuard;
+use crate::listener::connection_table::Slot;
 use crate::listener::proxy_protocol::ProxyProtocolPeers;
 use crate::listener::refused_connection::ConnectionRefusal;
 use crate::listener::timeouts::wait_for_shutdown;
@@ -48,55 +48,70 @@ enum Protocol {
 impl ServerApp for Listener {
     async fn process_new(
         self: &Arc<Self>,
-        mut stream: Stream,
+        stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let gateway = &self.gateway;
-        let limits = gateway.limits();
-        // The count includes connections without a handshake, because a flood may send none.
-        let open = ConnectionGuard::acquire(gateway.metrics().connections(), limits.connections);
-        let Some(_open) = open else {
-            let client = ClientAddress::of_peer(&stream);
+        let client = ClientAddress::of_peer(&stream);
+        // The limit includes connections without a handshake, because a flood may send none.
+        let Some(open) = gateway.open_connection(client) else {
             gateway.refuse_connection(ConnectionRefusal::TooMany, client, None);
             return None;
         };
-        let deadline = Instant::now() + limits.head_timeout;
-        let stream = match &self.proxy_protocol {
-            None => stream,
-            Some(balancers) => {
-                let accepted = async {
-                    wait_for_first_byte(&mut stream, shutdown).await?;
-                    balancers.accept(gateway, stream).await
-                };
-                timeout_at(deadline, accepted).await.ok()??
-            }
-        };
-        let _open_for_address = match limits.connections_per_address {
-            // The connections of a proxy serve many senders.
-            Some(_) if gateway.is_trusted_proxy(ClientAddress::of_peer(&stream)) => None,
-            Some(limit) => match gateway.connections_by_address().acquire(&stream, limit) {
-                guard @ Some(_) => guard,
-                None => {
-                    let client = ClientAddress::of_peer(&stream);
-                    let refusal = ConnectionRefusal::TooManyFromAddress;
-                    gateway.refuse_connection(refusal, client, None);
-                    return None;
-                }
-            },
-            None => None,
-        };
-        let (stream, protocol) = timeout_at(deadline, self.negotiate(stream, shutdown))
-            .await
-            .ok()??;
-        match protocol {
-            Protocol::Http1 => http1::serve(gateway, stream, shutdown).await,
-            Protocol::Http2 => http2::serve(gateway, stream, shutdown).await,
+        tokio::select! {
+            biased;
+            // A connection with a request in progress is not evicted.
+            () = open.slot().evicted() => {}
+            () = self.serve(stream, open.slot(), shutdown) => {}
         }
         None
     }
 }
 
 impl Listener {
+    /// Serves a connection that counts towards the connection limit.
+    async fn serve(&self, mut stream: Stream, slot: &Arc<Slot>, shutdown: &ShutdownWatch) {
+        let gateway = &self.gateway;
+        let limits = gateway.limits();
+        let deadline = Instant::now() + limits.head_timeout;
+        if let Some(balancers) = &self.proxy_protocol {
+            let accepted = async {
+                wait_for_first_byte(&mut stream, shutdown).await?;
+                balancers.accept(gateway, stream).await
+            };
+            let Ok(Some(accepted)) = timeout_at(deadline, accepted).await else {
+                return;
+            };
+            stream = accepted;
+        }
+        let client = ClientAddress::of_peer(&stream);
+        // The connections of a proxy serve many senders.
+        let serves_many = gateway.is_trusted_proxy(client);
+        slot.set_client(client.filter(|_| !serves_many));
+        let _open_for_address = match limits.connections_per_address {
+            Some(limit) if !serves_many => {
+                match gateway.connections_by_address().acquire(&stream, limit) {
+                    guard @ Some(_) => guard,
+                    None => {
+                        let refusal = ConnectionRefusal::TooManyFromAddress;
+                        return gateway.refuse_connection(refusal, client, None);
+                    }
+                }
+            }
+            _ => None,
+        };
+        let negotiated = timeout_at(deadline, self.negotiate(stream, shutdown)).await;
+        match negotiated {
+            Ok(Some((stream, Protocol::Http1))) => {
+                http1::serve(gateway, stream, slot, shutdown).await;
+            }
+            Ok(Some((stream, Protocol::Http2))) => {
+                http2::serve(gateway, stream, slot, shutdown).await;
+            }
+            Ok(None) | Err(_) => {}
+        }
+    }
+
     /// Completes the TLS handshake and determines the version of HTTP. Returns `None` if the
     /// connection is to be closed.
     async fn negotiate(

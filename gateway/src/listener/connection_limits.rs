@@ -1,33 +1,12 @@
-//! Limits on the number of open connections, in all and for each client network.
+//! The limit on the number of open connections of each client network.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use parking_lot::Mutex;
 use pingora_core::protocols::Stream;
-use prometheus::IntGauge;
 
 use crate::client_address::ClientAddress;
-
-/// Counts an open connection in a gauge until it is dropped.
-pub(crate) struct ConnectionGuard<'m>(&'m IntGauge);
-
-impl<'m> ConnectionGuard<'m> {
-    /// Counts a connection. Returns `None` above `limit`: the connection is then closed
-    /// without a response, because a response needs the memory that the limit protects.
-    pub(crate) fn acquire(gauge: &'m IntGauge, limit: usize) -> Option<Self> {
-        gauge.inc();
-        let guard = Self(gauge);
-        let is_within_limit = usize::try_from(gauge.get()).is_ok_and(|count| count <= limit);
-        is_within_limit.then_some(guard)
-    }
-}
-
-impl Drop for ConnectionGuard<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
 
 /// Open connections for each client network: an IPv4 address, an IPv6 /64, or all Unix sockets
 /// together. The total connection limit bounds the size of the map.

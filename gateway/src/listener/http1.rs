@@ -13,15 +13,21 @@ use pingora_http::RequestHeader;
 use tokio::time::{Instant, sleep_until};
 
 use crate::gateway::Gateway;
+use crate::listener::connection_table::{Evicted, LastRequest, Slot};
 use crate::listener::timeouts::{CLOSE_TIMEOUT, IDLE_TIMEOUT, wait_for_shutdown};
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::downstream::http1::{Http1Session, empty_request};
 use crate::pipeline::downstream::{Disconnected, Downstream};
 use crate::pipeline::refuse::refusal_response;
-use crate::poll::{timeout, timeout_at};
+use crate::poll::{now_or_never, timeout, timeout_at};
 
 /// Serves requests until the connection ends.
-pub(crate) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &ShutdownWatch) {
+pub(crate) async fn serve(
+    gateway: &Gateway,
+    stream: Stream,
+    slot: &Slot,
+    shutdown: &ShutdownWatch,
+) {
     let mut session = Http1Session::new(stream);
     let mut shut_down = pin!(wait_for_shutdown(shutdown));
     // A client that sends no byte of its first head gets the response for an incomplete head.
@@ -56,49 +62,70 @@ pub(crate) async fn serve(gateway: &Gateway, stream: Stream, shutdown: &Shutdown
             }
         }
         let first_deadline = is_first.then_some(deadline);
-        gateway
-            .serve_http1(&mut session, shutdown, first_deadline)
-            .await;
-        if !session.keeps_alive {
-            // A sender that does not read the last response loses it.
-            if timeout(CLOSE_TIMEOUT, pin!(session.shutdown()))
-                .await
-                .is_err()
-            {
-                tracing::debug!("cannot shut down the connection of a sender in time");
-            }
+        let Ok(last_request) = gateway
+            .serve_http1(&mut session, slot, shutdown, first_deadline)
+            .await
+        else {
             return;
+        };
+        if !session.keeps_alive {
+            return close(session).await;
         }
         // The other parts of the request are dropped before `recycle`: they borrow the read
         // buffer, which could not be reused otherwise.
         let Parts { headers, .. } = std::mem::replace(&mut session.request, empty_request()).into();
         session.connection.recycle(headers);
         is_first = false;
-        deadline = Instant::now() + IDLE_TIMEOUT;
+        let now = Instant::now();
+        slot.end_request(last_request, now.into_std());
+        deadline = now + IDLE_TIMEOUT;
+    }
+}
+
+/// Closes the connection. A sender that does not read the last response loses it.
+async fn close(mut session: Http1Session) {
+    if timeout(CLOSE_TIMEOUT, pin!(session.shutdown()))
+        .await
+        .is_err()
+    {
+        tracing::debug!("cannot shut down the connection of a sender in time");
     }
 }
 
 impl Gateway {
     /// Serves one request. Its head must arrive by `deadline`, or within the head timeout
     /// from now if `deadline` is `None`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Evicted`] if the connection has made room for another one before its head was
+    /// complete.
     async fn serve_http1(
         &self,
         session: &mut Http1Session,
+        slot: &Slot,
         shutdown: &ShutdownWatch,
         deadline: Option<Instant>,
-    ) {
+    ) -> Result<LastRequest, Evicted> {
         let read = {
-            let reading = pin!(read_request(&mut session.connection));
+            let mut reading = pin!(read_request(&mut session.connection));
             match deadline {
                 Some(deadline) => timeout_at(deadline, reading).await,
-                None => timeout(self.limits().head_timeout, reading).await,
+                None => match now_or_never(reading.as_mut()).await {
+                    Some(read) => Ok(read),
+                    None => {
+                        slot.start_head();
+                        timeout(self.limits().head_timeout, reading).await
+                    }
+                },
             }
         };
+        slot.start_request()?;
         let checked = match read {
             Ok(Err(error @ HeadError::Disconnected(_))) => {
                 tracing::debug!(error = %ErrorChain(&error), "request of a sender lost");
                 session.close();
-                return;
+                return Ok(LastRequest::Unverified);
             }
             Ok(read) => read
                 .and_then(|request| {
@@ -116,10 +143,14 @@ impl Gateway {
                 if let Some(trusted) = self.startup().trusted_proxies() {
                     downstream.find_sender(trusted);
                 }
-                self.deliver(&mut downstream).await;
+                let outcome = self.deliver(&mut downstream).await;
                 session.keeps_alive &= session.is_complete();
+                Ok(outcome.into())
             }
-            Err(reason) => self.refuse_head(session, reason).await,
+            Err(reason) => {
+                self.refuse_head(session, reason).await;
+                Ok(LastRequest::Unverified)
+            }
         }
     }
 

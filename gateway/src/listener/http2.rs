@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::gateway::Gateway;
+use crate::listener::connection_table::{Evicted, LastRequest, Slot};
 use crate::listener::framing;
 use crate::listener::timeouts::IDLE_TIMEOUT;
 use crate::pipeline::access_record::AccessRecord;
@@ -49,7 +50,12 @@ const MAX_SPLIT_COOKIES: usize = 4096;
 const MAX_MALFORMED: u32 = 32;
 
 /// Serves requests until the connection ends.
-pub(crate) async fn serve(gateway: &Arc<Gateway>, stream: Stream, shutdown: &ShutdownWatch) {
+pub(crate) async fn serve(
+    gateway: &Arc<Gateway>,
+    stream: Stream,
+    slot: &Arc<Slot>,
+    shutdown: &ShutdownWatch,
+) {
     let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
@@ -89,11 +95,13 @@ pub(crate) async fn serve(gateway: &Arc<Gateway>, stream: Stream, shutdown: &Shu
         idle_timeout = IDLE_TIMEOUT;
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
-                let guard = RequestGuard::count(&active);
+                let Ok(mut guard) = RequestGuard::count(&active, slot) else {
+                    return;
+                };
                 let gateway = Arc::clone(gateway);
                 // The delivery continues in its own task if the sender resets the stream.
                 tokio::spawn(async move {
-                    gateway.serve_http2(session).await;
+                    guard.last_request = gateway.serve_http2(session).await;
                     drop(guard);
                 });
             }
@@ -158,24 +166,50 @@ async fn wait_until_idle_or_dead(
 }
 
 /// Counts an active request until it is dropped.
-struct RequestGuard(watch::Sender<u32>);
+struct RequestGuard {
+    active: watch::Sender<u32>,
+    slot: Arc<Slot>,
+    last_request: LastRequest,
+}
 
 impl RequestGuard {
-    fn count(active: &watch::Sender<u32>) -> Self {
-        active.send_modify(|count| *count += 1);
-        Self(active.clone())
+    /// Counts a request.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Evicted`] if the connection must close.
+    fn count(active: &watch::Sender<u32>, slot: &Arc<Slot>) -> Result<Self, Evicted> {
+        let mut started = Ok(());
+        // The sender holds a lock here, so the count and the slot change together.
+        active.send_modify(|count| {
+            if *count == 0 {
+                started = slot.start_request();
+            }
+            *count += u32::from(started.is_ok());
+        });
+        started.map(|()| Self {
+            active: active.clone(),
+            slot: Arc::clone(slot),
+            last_request: LastRequest::Unverified,
+        })
     }
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.active.send_modify(|count| {
+            *count -= 1;
+            if *count == 0 {
+                let now = std::time::Instant::now();
+                self.slot.end_request(self.last_request, now);
+            }
+        });
     }
 }
 
 impl Gateway {
     /// Serves one request.
-    async fn serve_http2(&self, mut session: HttpSession) {
+    async fn serve_http2(&self, mut session: HttpSession) -> LastRequest {
         let normalized = normalize_fields(session.req_header_mut());
         let has_no_body = session.is_body_empty();
         let body =
@@ -185,21 +219,23 @@ impl Gateway {
         if let Some(trusted) = self.startup().trusted_proxies() {
             downstream.find_sender(trusted);
         }
-        match body {
-            Ok(_) => self.deliver(&mut downstream).await,
+        let last_request = match body {
+            Ok(_) => self.deliver(&mut downstream).await.into(),
             Err(reason) => {
                 let mut record = AccessRecord::start(self, downstream.address());
                 self.refuse(&mut downstream, None, reason.into(), &mut record)
                     .await;
                 record.end(&mut downstream);
+                LastRequest::Unverified
             }
-        }
+        };
         if !downstream.is_aborted()
             && let Err(error) = session.finish()
         {
             // The sender has reset the stream, or the connection is lost.
             log_error(error);
         }
+        last_request
     }
 }
 

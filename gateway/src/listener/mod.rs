@@ -4,6 +4,8 @@
 pub(crate) mod bind;
 pub(crate) mod connection;
 pub(crate) mod connection_limits;
+pub(crate) mod connection_table;
+pub(crate) mod eviction;
 pub(crate) mod framing;
 pub(crate) mod http1;
 pub(crate) mod http2;

@@ -1,4 +1,4 @@
-//! Connections that the gateway closes before it reads a request.
+//! Connections that the gateway closes before it reads a request, or instead of reading another one.
 //!
 //! Such a client gets no response that names the reason, so the gateway counts each
 //! refusal and logs it. The log shows each reason at most once a minute.
@@ -8,6 +8,7 @@ use std::error::Error;
 use hookgate_core::internal::ErrorChain;
 
 use crate::client_address::ClientAddress;
+use crate::listener::eviction::WaitsFor;
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::Metrics;
 
@@ -58,15 +59,21 @@ impl ConnectionRefusal {
     }
 }
 
-/// Counts refused connections and limits their lines in the log.
+/// Counts refused and evicted connections, and limits their lines in the log.
 #[derive(Debug, Default)]
-pub(crate) struct ConnectionRefusalLog([LogThrottle; ConnectionRefusal::ALL.len()]);
+pub(crate) struct ConnectionRefusalLog {
+    refusals: [LogThrottle; ConnectionRefusal::ALL.len()],
+    evictions: LogThrottle,
+}
 
 impl ConnectionRefusalLog {
     /// Creates the log, and a counter of zero for each reason.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         for refusal in ConnectionRefusal::ALL {
             metrics.connections_refused(refusal.label(), 0);
+        }
+        for waits_for in WaitsFor::ALL {
+            metrics.connections_evicted(waits_for.label(), 0);
         }
         Self::default()
     }
@@ -80,7 +87,7 @@ impl ConnectionRefusalLog {
         cause: Option<&(dyn Error + 'static)>,
     ) {
         metrics.connections_refused(refusal.label(), 1);
-        if self.0[refusal as usize].should_log() {
+        if self.refusals[refusal as usize].should_log() {
             tracing::warn!(
                 reason = refusal.label(),
                 client = client.map(tracing::field::display),
@@ -88,6 +95,17 @@ impl ConnectionRefusalLog {
                 "connection refused: {}; further refusals for this reason are only counted \
                  for a minute",
                 refusal.text()
+            );
+        }
+    }
+    /// Counts a connection that closes in favour of a new one, and logs this once a minute.
+    pub(crate) fn record_eviction(&self, metrics: &Metrics, waits_for: WaitsFor) {
+        metrics.connections_evicted(waits_for.label(), 1);
+        if self.evictions.should_log() {
+            tracing::warn!(
+                reason = waits_for.label(),
+                "limits.connections is reached: connections that wait for their clients are \
+                 closed in favour of new ones; further ones are only counted for a minute"
             );
         }
     }

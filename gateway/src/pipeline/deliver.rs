@@ -8,14 +8,16 @@ use crate::gateway::Gateway;
 use crate::pipeline::access_record::AccessRecord;
 use crate::pipeline::admit::Admitted;
 use crate::pipeline::downstream::Downstream;
+use crate::telemetry::outcome::RequestOutcome;
 
 impl Gateway {
     /// Admits the delivery, then forwards it, stores it or responds to the sender. The access record is
     /// written at the end.
-    pub(crate) async fn deliver(&self, downstream: &mut Downstream<'_>) {
+    pub(crate) async fn deliver(&self, downstream: &mut Downstream<'_>) -> RequestOutcome {
         let mut record = AccessRecord::start(self, downstream.address());
         self.admit_and_respond(downstream, &mut record).await;
         record.end(downstream);
+        record.outcome()
     }
 
     async fn admit_and_respond(

@@ -14,6 +14,7 @@ mod cases;
 mod cli;
 mod concurrency;
 mod configuration;
+mod connection_limit;
 mod crashes;
 mod custom_schemes;
 mod documents;

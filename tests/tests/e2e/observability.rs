@@ -359,7 +359,7 @@ pub const QUEUE_METRICS: [&str; 5] = [
 ];
 
 /// The documented metrics of every gateway.
-pub const METRICS: [&str; 36] = [
+pub const METRICS: [&str; 37] = [
     "hookgate_unverified_body_bytes",
     "hookgate_upstream_unhealthy_servers",
     "hookgate_upstream_requests_in_flight",
@@ -383,6 +383,7 @@ pub const METRICS: [&str; 36] = [
     "hookgate_connections",
     "hookgate_connections_limit",
     "hookgate_connections_refused_total",
+    "hookgate_connections_evicted_total",
     "hookgate_config_last_reload_success",
     "hookgate_config_last_reload_timestamp_seconds",
     "hookgate_config_reloads_total",

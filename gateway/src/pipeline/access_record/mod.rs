@@ -222,6 +222,11 @@ impl<'g> AccessRecord<'g> {
         self.client
     }
 
+    /// Returns how the request ended, as far as this is known.
+    pub(crate) fn outcome(&self) -> RequestOutcome {
+        self.outcome
+    }
+
     /// Returns whether the record has the keys of the events.
     pub(crate) fn has_events(&self) -> bool {
         !self.replay_keys.is_empty()

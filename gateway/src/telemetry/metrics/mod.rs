@@ -98,6 +98,7 @@ struct ConnectionMetrics {
     open: IntGauge,
     limit: IntGauge,
     refused: IntCounterVec,
+    evicted: IntCounterVec,
     unverified_bytes: IntGauge,
 }
 
@@ -227,6 +228,14 @@ impl Metrics {
     pub(crate) fn connections_refused(&self, reason: &str, count: u64) {
         self.connections
             .refused
+            .with_label_values(&[reason])
+            .inc_by(count);
+    }
+
+    /// Counts idle or incomplete connections that were closed in favour of new ones.
+    pub(crate) fn connections_evicted(&self, reason: &str, count: u64) {
+        self.connections
+            .evicted
             .with_label_values(&[reason])
             .inc_by(count);
     }
@@ -457,6 +466,11 @@ impl ConnectionMetrics {
             refused: registrar.counters(
                 "hookgate_connections_refused_total",
                 "Connections that were closed before a request was read, by reason.",
+                &["reason"],
+            )?,
+            evicted: registrar.counters(
+                "hookgate_connections_evicted_total",
+                "Idle or incomplete connections that were closed in favour of new ones, by reason.",
                 &["reason"],
             )?,
             unverified_bytes: registrar.gauge(

@@ -1,0 +1,359 @@
+//! The open connections of senders, and their limit.
+//!
+//! At `limits.connections`, connections that wait for their clients are closed in favour of new
+//! ones; [`eviction`](super::eviction) chooses them. A connection with a request in progress is
+//! never closed. Without this rule, one host could hold every slot with idle connections, and
+//! keep all genuine senders out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use tokio::sync::Notify;
+
+use super::eviction::{Waiting, WaitsFor, choose};
+use crate::client_address::ClientAddress;
+use crate::telemetry::outcome::RequestOutcome;
+
+/// An eviction frees this fraction of the limit, because each eviction examines all connections.
+const EVICTION_DIVISOR: usize = 64;
+
+/// The open connections.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionTable {
+    next_id: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Slot>>>,
+}
+
+/// An open connection. Dropping it frees its slot.
+pub(crate) struct OpenConnection<'t> {
+    table: &'t ConnectionTable,
+    gauge: &'t IntGauge,
+    id: u64,
+    slot: Arc<Slot>,
+}
+
+/// The state of one open connection.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    opened: Instant,
+    /// A [`State`], and the time since `opened` at which it began.
+    state: AtomicU64,
+    /// The network of the client. `None` if the connection serves many clients.
+    client: Mutex<Option<ClientAddress>>,
+    evicted: Notify,
+}
+
+/// The activity of a connection, in the lower bits of [`Slot::state`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+enum State {
+    WaitsForHead,
+    IdleUnverified,
+    IdleVerified,
+    /// A request is in progress.
+    Busy,
+    Evicted,
+}
+
+/// Whether the last request of a connection came from a party that knows the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastRequest {
+    Verified,
+    Unverified,
+}
+
+impl From<RequestOutcome> for LastRequest {
+    fn from(outcome: RequestOutcome) -> Self {
+        match outcome {
+            RequestOutcome::Forwarded
+            | RequestOutcome::Queued
+            | RequestOutcome::Duplicate
+            | RequestOutcome::Busy
+            | RequestOutcome::Failed
+            | RequestOutcome::ObservedForwarded
+            | RequestOutcome::ObservedDuplicate => Self::Verified,
+            // An attacker can send the handshakes of some providers, which are unsigned.
+            RequestOutcome::Refused
+            | RequestOutcome::Handshake
+            | RequestOutcome::ObservedHandshake
+            | RequestOutcome::ObservedRefused => Self::Unverified,
+        }
+    }
+}
+
+/// Error of a connection that must close, because it has made room for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Evicted;
+
+impl ConnectionTable {
+    /// Adds a connection, and counts it in `gauge`. At `limit`, this evicts other connections and
+    /// passes the state of each one to `on_evicted`.
+    ///
+    /// Returns `None` if every connection has a request in progress. The connection is then
+    /// closed without a response, because a response needs the memory that the limit protects.
+    pub(crate) fn open<'t>(
+        &'t self,
+        gauge: &'t IntGauge,
+        limit: usize,
+        client: Option<ClientAddress>,
+        on_evicted: impl FnMut(WaitsFor),
+    ) -> Option<OpenConnection<'t>> {
+        let mut open = self.open.lock();
+        if open.len() >= limit {
+            evict(&mut open, limit, on_evicted);
+            if open.len() >= limit {
+                return None;
+            }
+        }
+        let slot = Arc::new(Slot::new(client));
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        open.insert(id, Arc::clone(&slot));
+        drop(open);
+        gauge.inc();
+        Some(OpenConnection {
+            table: self,
+            gauge,
+            id,
+            slot,
+        })
+    }
+}
+
+/// Evicts connections until a fraction of `limit` is free, as far as there are connections that
+/// wait for their clients.
+fn evict(open: &mut HashMap<u64, Arc<Slot>>, limit: usize, mut on_evicted: impl FnMut(WaitsFor)) {
+    let now = Instant::now();
+    let count = open.len() - limit + (limit / EVICTION_DIVISOR).max(1);
+    let waiting = open
+        .iter()
+        .filter_map(|(id, slot)| slot.waiting(*id, now))
+        .collect();
+    for chosen in choose(waiting, limit, count) {
+        // A request may have started in the meantime.
+        if let Some(slot) = open.get(&chosen.id)
+            && slot.evict(chosen.state)
+        {
+            open.remove(&chosen.id);
+            on_evicted(chosen.waits_for);
+        }
+    }
+}
+
+impl OpenConnection<'_> {
+    /// Returns the state, for a task that may outlive this value.
+    pub(crate) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+}
+
+impl Drop for OpenConnection<'_> {
+    fn drop(&mut self) {
+        self.table.open.lock().remove(&self.id);
+        self.gauge.dec();
+    }
+}
+
+impl Slot {
+    fn new(client: Option<ClientAddress>) -> Self {
+        Self {
+            opened: Instant::now(),
+            state: AtomicU64::new(State::WaitsForHead as u64),
+            client: Mutex::new(client.map(ClientAddress::network)),
+            evicted: Notify::new(),
+        }
+    }
+
+    /// Replaces the client. `None` is a trusted proxy, whose connections serve many senders.
+    pub(crate) fn set_client(&self, client: Option<ClientAddress>) {
+        *self.client.lock() = client.map(ClientAddress::network);
+    }
+
+    /// Notes that the first bytes of another head have arrived.
+    pub(crate) fn start_head(&self) {
+        let old = self.state.load(Ordering::Acquire);
+        if old & State::MASK != State::Evicted as u64 {
+            let new = self.pack(State::WaitsForHead, Instant::now());
+            // An eviction at the same time stays in effect.
+            let _: Result<_, _> =
+                self.state
+                    .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire);
+        }
+    }
+
+    /// Notes that a request is in progress. No eviction closes the connection from now on.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Evicted`] if the connection must close.
+    pub(crate) fn start_request(&self) -> Result<(), Evicted> {
+        let mut old = self.state.load(Ordering::Acquire);
+        loop {
+            if old & State::MASK == State::Evicted as u64 {
+                return Err(Evicted);
+            }
+            let exchanged = self.state.compare_exchange_weak(
+                old,
+                State::Busy as u64,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
+            match exchanged {
+                Ok(_) => return Ok(()),
+                Err(current) => old = current,
+            }
+        }
+    }
+
+    /// Notes that no request is in progress from `now` on.
+    pub(crate) fn end_request(&self, last: LastRequest, now: Instant) {
+        let state = match last {
+            LastRequest::Verified => State::IdleVerified,
+            LastRequest::Unverified => State::IdleUnverified,
+        };
+        // An eviction leaves a busy connection alone, so it does not change the state here.
+        self.state.store(self.pack(state, now), Ordering::Release);
+    }
+
+    /// Waits until the connection must close.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    fn pack(&self, state: State, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.opened).as_millis() as u64;
+        since << State::BITS | state as u64
+    }
+
+    /// Returns the connection as a candidate for eviction. `None` if a request is in progress.
+    fn waiting(&self, id: u64, now: Instant) -> Option<Waiting> {
+        let state = self.state.load(Ordering::Acquire);
+        let waits_for = match state & State::MASK {
+            value if value == State::WaitsForHead as u64 => WaitsFor::Head,
+            value if value == State::IdleUnverified as u64 => WaitsFor::RequestAfterRefusal,
+            value if value == State::IdleVerified as u64 => WaitsFor::Request,
+            _ => return None,
+        };
+        let since = std::time::Duration::from_millis(state >> State::BITS);
+        Some(Waiting {
+            id,
+            state,
+            waits_for,
+            client: *self.client.lock(),
+            waited: now
+                .saturating_duration_since(self.opened)
+                .saturating_sub(since),
+        })
+    }
+
+    /// Evicts the connection, unless its state is no longer `state`.
+    fn evict(&self, state: u64) -> bool {
+        let evicted = self
+            .state
+            .compare_exchange(
+                state,
+                State::Evicted as u64,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
+            .is_ok();
+        if evicted {
+            self.evicted.notify_one();
+        }
+        evicted
+    }
+}
+
+impl State {
+    const BITS: u32 = 3;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::poll::now_or_never;
+
+    struct Tested {
+        table: ConnectionTable,
+        gauge: IntGauge,
+    }
+
+    impl Tested {
+        fn new() -> Self {
+            Self {
+                table: ConnectionTable::default(),
+                gauge: IntGauge::new("open", "open").expect("the name is valid"),
+            }
+        }
+
+        fn open(&self, client: &str) -> Option<OpenConnection<'_>> {
+            let client = client.parse().expect("the address is valid");
+            self.table.open(&self.gauge, 4, Some(client), |_| {})
+        }
+    }
+
+    async fn is_evicted(connection: &OpenConnection<'_>) -> bool {
+        now_or_never(pin!(connection.slot.evicted()))
+            .await
+            .is_some()
+    }
+
+    #[tokio::test]
+    async fn at_the_limit_a_waiting_connection_makes_room() {
+        let tested = Tested::new();
+        let held: Vec<_> = (0..4).filter_map(|_| tested.open("192.0.2.1")).collect();
+        assert_eq!(held.len(), 4);
+        for busy in &held[..3] {
+            assert_eq!(busy.slot.start_request(), Ok(()));
+        }
+        let new = tested.open("192.0.2.2").expect("a connection makes room");
+        for (index, connection) in held.iter().enumerate() {
+            assert_eq!(is_evicted(connection).await, index == 3, "{index}");
+        }
+        // The request of an evicted connection does not start.
+        assert_eq!(held[3].slot.start_request(), Err(Evicted));
+        assert_eq!(new.slot.start_request(), Ok(()));
+        // It is open until its task ends.
+        assert_eq!(tested.gauge.get(), 5);
+        drop(held);
+        assert_eq!(tested.gauge.get(), 1);
+    }
+
+    /// The control: the limit holds where no connection may be closed.
+    #[tokio::test]
+    async fn a_connection_with_a_request_in_progress_is_not_evicted() {
+        let tested = Tested::new();
+        let busy: Vec<_> = (0..4).filter_map(|_| tested.open("192.0.2.1")).collect();
+        for connection in &busy {
+            connection.slot.start_head();
+            assert_eq!(connection.slot.start_request(), Ok(()));
+        }
+        assert!(tested.open("192.0.2.2").is_none());
+        assert_eq!(tested.gauge.get(), 4);
+        busy[0]
+            .slot
+            .end_request(LastRequest::Unverified, Instant::now());
+        let _new = tested.open("192.0.2.2").expect("a connection makes room");
+        assert!(is_evicted(&busy[0]).await);
+        assert!(!is_evicted(&busy[1]).await);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_starts_after_the_eviction_changes_nothing() {
+        let tested = Tested::new();
+        let held: Vec<_> = (0..4).filter_map(|_| tested.open("192.0.2.1")).collect();
+        let _new = tested.open("192.0.2.2").expect("a connection makes room");
+        let mut evicted = 0;
+        for connection in &held {
+            connection.slot.start_head();
+            evicted += usize::from(connection.slot.start_request() == Err(Evicted));
+        }
+        assert_eq!(evicted, 1);
+    }
+}

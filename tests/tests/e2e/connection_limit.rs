@@ -1,0 +1,228 @@
+//! The limit on open connections: connections that wait for their clients make room for new ones,
+//! so an attacker who holds every slot keeps no genuine delivery out. A connection with a request
+//! in progress makes no room, which is the control of these tests.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hookgate_tests::{
+    Connection, Gateway, TestProvider, Upstream, count_by_event, raw_delivery, try_send,
+};
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+const LIMIT: usize = 60;
+const DELIVERIES: usize = 100;
+const OPEN: &str = "hookgate_connections ";
+/// How long a condition may take on a machine under load.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How an attacker holds a connection.
+#[derive(Clone, Copy, Debug)]
+enum Hold {
+    /// An idle connection whose only request was refused.
+    Idle,
+    /// A part of a head, and no more.
+    HalfHead,
+    /// No byte at all.
+    Silent,
+    /// An idle HTTP/2 connection, which answers pings.
+    IdleHttp2,
+}
+
+impl Hold {
+    /// Opens a connection from `client` and holds it until the gateway closes it.
+    async fn hold(self, gateway: SocketAddr, client: &str) {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        let from = SocketAddr::new(client.parse().expect("the address is valid"), 0);
+        socket.bind(from).expect("the address is of this machine");
+        let Ok(mut stream) = socket.connect(gateway).await else {
+            return;
+        };
+        let sent: &[u8] = match self {
+            Self::Idle => b"POST /hooks/beatapi HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+            Self::HalfHead => b"POST /hooks/beatapi HTTP/1.1\r\nHost: h\r\n",
+            Self::Silent => b"",
+            Self::IdleHttp2 => return hold_http2(stream).await,
+        };
+        if stream.write_all(sent).await.is_ok() {
+            let mut response = [0; 4096];
+            while matches!(stream.read(&mut response).await, Ok(1..)) {}
+        }
+    }
+}
+
+async fn hold_http2(stream: TcpStream) {
+    let Ok((client, connection)) = h2::client::handshake(stream).await else {
+        return;
+    };
+    let refused = async {
+        let mut client = client.ready().await?;
+        let request = http::Request::post("http://h/hooks/beatapi")
+            .body(())
+            .expect("the request is valid");
+        let (response, _) = client.send_request(request, true)?;
+        response.await?;
+        // Dropping the client would end the connection.
+        std::future::pending::<Result<(), h2::Error>>().await
+    };
+    tokio::select! {
+        _ = connection => {}
+        _ = refused => {}
+    }
+}
+
+/// Opens `LIMIT` connections, and opens another one for each that the gateway closes.
+fn hold_all(gateway: SocketAddr, hold: Hold, client: &'static str) -> JoinSet<()> {
+    (0..LIMIT)
+        .map(|_| async move {
+            loop {
+                hold.hold(gateway, client).await;
+                // Without a pause, a gateway that refuses connections would keep this loop busy.
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .collect()
+}
+
+/// Waits until every slot is taken.
+async fn wait_until_full(gateway: &Gateway) {
+    let start = Instant::now();
+    while gateway.existing_counter(OPEN).await < LIMIT as u64 {
+        assert!(start.elapsed() < DEADLINE, "the slots are not all taken");
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn limited(upstream: &Upstream) -> Gateway {
+    Gateway::builder(upstream.address())
+        .server("h2c = true")
+        .table(&format!(
+            "[limits]\nconnections = {LIMIT}\nhead_timeout = \"120s\"\nbody_timeout = \"120s\""
+        ))
+        .start()
+}
+
+/// Sends genuine deliveries while every slot is taken. Returns how many were lost.
+async fn lost(gateway: &Gateway, deliveries: usize) -> usize {
+    let mut lost = 0;
+    for index in 0..deliveries {
+        wait_until_full(gateway).await;
+        let delivery = TestProvider::named("beatapi").delivery(&format!("evt_{index}"));
+        let delivered = match try_send(gateway.address(), delivery).await {
+            Ok(response) => response.status == StatusCode::NO_CONTENT,
+            Err(_) => false,
+        };
+        lost += usize::from(!delivered);
+    }
+    lost
+}
+
+async fn assert_nothing_lost(hold: Hold, client: &'static str, reason: &str) {
+    let upstream = Upstream::start().await;
+    let gateway = limited(&upstream);
+    let _attack = hold_all(gateway.address(), hold, client);
+    assert_eq!(lost(&gateway, DELIVERIES).await, 0, "{hold:?}");
+    let arrivals = count_by_event(&upstream.take_received());
+    assert_eq!(arrivals.len(), DELIVERIES);
+    assert!(arrivals.values().all(|count| *count == 1), "{arrivals:?}");
+    let counter = |name: &str, reason: &str| format!("{name}{{reason=\"{reason}\"}}");
+    let refused = counter("hookgate_connections_refused_total", "connections");
+    assert_eq!(gateway.existing_counter(&refused).await, 0);
+    let evicted = counter("hookgate_connections_evicted_total", reason);
+    let evicted = gateway.existing_counter(&evicted).await;
+    assert!(evicted >= DELIVERIES as u64 / 2, "{evicted}");
+    let idle = counter("hookgate_connections_evicted_total", "idle");
+    assert_eq!(gateway.existing_counter(&idle).await, 0);
+    gateway.wait_for_log("limits.connections is reached").await;
+}
+
+#[tokio::test]
+async fn idle_connections_of_one_address_keep_no_genuine_delivery_out() {
+    assert_nothing_lost(Hold::Idle, "127.0.0.2", "idle_unverified").await;
+}
+
+#[tokio::test]
+async fn half_heads_of_one_address_keep_no_genuine_delivery_out() {
+    assert_nothing_lost(Hold::HalfHead, "127.0.0.2", "incomplete_head").await;
+}
+
+#[tokio::test]
+async fn silent_connections_of_one_address_keep_no_genuine_delivery_out() {
+    assert_nothing_lost(Hold::Silent, "127.0.0.2", "incomplete_head").await;
+}
+
+#[tokio::test]
+async fn idle_http2_connections_of_one_address_keep_no_genuine_delivery_out() {
+    assert_nothing_lost(Hold::IdleHttp2, "127.0.0.2", "idle_unverified").await;
+}
+
+/// The sender and the attacker share an address, for example that of a NAT.
+#[tokio::test]
+async fn idle_connections_of_the_senders_own_address_keep_no_genuine_delivery_out() {
+    assert_nothing_lost(Hold::Idle, "127.0.0.1", "idle_unverified").await;
+}
+
+/// The head and a part of the body of a genuine delivery, which is then in progress.
+async fn start_delivery(gateway: &Gateway, index: usize) -> (TcpStream, Vec<u8>) {
+    let mut delivery = raw_delivery(&format!("held_{index}"));
+    let rest = delivery.split_off(delivery.len() - 5);
+    let stream = TcpStream::connect(gateway.address()).await;
+    let mut stream = stream.expect("the gateway listens");
+    stream
+        .write_all(&delivery)
+        .await
+        .expect("the gateway reads");
+    (stream, rest)
+}
+
+/// The control: the limit holds where no connection may be closed, and `lost` notices the loss.
+#[tokio::test]
+async fn a_request_in_progress_keeps_its_connection_at_the_limit() {
+    let upstream = Upstream::start().await;
+    let gateway = limited(&upstream);
+    let mut held = Vec::new();
+    for index in 0..LIMIT {
+        held.push(start_delivery(&gateway, index).await);
+    }
+    wait_until_full(&gateway).await;
+    // Every head has arrived once all bodies are waited for, at 16 KiB each.
+    let start = Instant::now();
+    while gateway.counter("hookgate_unverified_body_bytes").await < (LIMIT * 16 * 1024) as u64 {
+        assert!(start.elapsed() < DEADLINE, "the heads do not arrive");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(lost(&gateway, 5).await, 5);
+    let refused = "hookgate_connections_refused_total{reason=\"connections\"}";
+    assert_eq!(gateway.existing_counter(refused).await, 5);
+    for (mut stream, rest) in held {
+        stream.write_all(&rest).await.expect("the gateway reads");
+        let mut response = [0; 12];
+        let read = timeout(DEADLINE, stream.read_exact(&mut response)).await;
+        read.expect("the gateway responds")
+            .expect("the connection is open");
+        assert_eq!(&response, b"HTTP/1.1 204");
+    }
+    assert_eq!(upstream.take_received().len(), LIMIT);
+}
+
+/// An idle connection after a verified delivery stays while an attacker's can be closed.
+#[tokio::test]
+async fn the_connection_of_a_genuine_sender_outlasts_those_of_an_attacker() {
+    let upstream = Upstream::start().await;
+    let gateway = limited(&upstream);
+    let mut genuine = Connection::open(gateway.address())
+        .await
+        .expect("the gateway listens");
+    let delivery = |id: &str| TestProvider::named("beatapi").delivery(id);
+    let first = genuine.send(delivery("first")).await;
+    assert_eq!(first.expect("the gateway responds").status, 204);
+    let _attack = hold_all(gateway.address(), Hold::HalfHead, "127.0.0.2");
+    assert_eq!(lost(&gateway, 20).await, 0);
+    let last = genuine.send(delivery("last")).await;
+    assert_eq!(last.expect("the connection is open").status, 204);
+    assert_eq!(upstream.take_received().len(), 22);
+}
