@@ -16,7 +16,7 @@ mod free_space;
 mod key_index;
 mod private_files;
 mod reserve;
-mod turn;
+mod write_turn;
 
 pub use self::batches::{BatchWriter, spawn_writer};
 pub use self::checkpointer::{Checkpointer, CheckpointerHandle};
@@ -28,5 +28,5 @@ pub use self::error::{OpenError, OpenErrorKind, WriteError};
 pub use self::free_space::free_space;
 pub use self::key_index::KeyIndex;
 pub use self::private_files::create_private_file;
-pub use self::reserve::{Room, SpaceReserve, is_no_space};
-pub use self::turn::{Turn, TurnGuard};
+pub use self::reserve::{FreeSpace, SpaceReserve, is_no_space};
+pub use self::write_turn::{WriteTurn, WriteTurnGuard};

@@ -17,7 +17,7 @@ use crate::private_files::create_private_file;
 /// log, and a checkpoint adds new pages to the file. On a full disk a queue could neither send
 /// nor delete its entries, so it would stay full. Two measures prevent that:
 ///
-/// * **A limit for new data.** [`room`](Self::room) leaves out the last `size` bytes of the file
+/// * **A limit for new data.** [`free_space`](Self::free_space) leaves out the last `size` bytes of the file
 ///   system, and the space that the next checkpoint needs. This process never fills the disk.
 /// * **A reserve file** of `size` bytes beside the database. Free space does not suffice, because
 ///   another program can use it up. The blocks of a file belong to the file until
@@ -43,7 +43,7 @@ pub struct SpaceReserve {
 
 /// The space for new data, at one moment of a transaction.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct FreeSpace {
     /// The free bytes above the reserve.
     pub free: u64,
     /// The bytes of free pages in the database.
@@ -80,12 +80,12 @@ impl SpaceReserve {
     /// # Errors
     ///
     /// Returns the error of SQLite if it cannot read the size of the database.
-    pub fn room(&self, database: &Connection) -> rusqlite::Result<Room> {
-        self.room_with(free_space(&self.file), database)
+    pub fn free_space(&self, database: &Connection) -> rusqlite::Result<FreeSpace> {
+        self.free_space_of(free_space(&self.file), database)
     }
 
     /// Returns the space for new data on a file system with `free` free bytes.
-    fn room_with(&self, free: u64, database: &Connection) -> rusqlite::Result<Room> {
+    fn free_space_of(&self, free: u64, database: &Connection) -> rusqlite::Result<FreeSpace> {
         let integer = |pragma: &str| {
             let mut pragma = database.prepare_cached(pragma)?;
             pragma.query_row([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))
@@ -96,7 +96,7 @@ impl SpaceReserve {
         let in_file = fs::metadata(&self.database).map_or(0, |file| file.len());
         let unwritten = length.saturating_sub(in_file);
         let free = free.saturating_add(self.held());
-        Ok(Room {
+        Ok(FreeSpace {
             free: free.saturating_sub(self.size).saturating_sub(unwritten),
             reusable,
             unwritten,
@@ -157,7 +157,8 @@ impl SpaceReserve {
         if is_released {
             tracing::warn!(
                 file = %self.file.display(),
-                "the disk is full; the {} goes on with the space of its reserve file. Free space",
+                "the disk is full; the {} continues with the space of its reserve file. Free \
+                 space on the disk",
                 self.name
             );
             self.is_reported = true;
@@ -216,17 +217,17 @@ impl SpaceReserve {
     }
 }
 
-impl Room {
-    /// Returns the most bytes that [`take`](Self::take) can take.
+impl FreeSpace {
+    /// Returns the most bytes that [`reserve`](Self::reserve) accepts.
     pub fn capacity(&self) -> u64 {
         let reused = self.reusable.min(self.free);
         reused + (self.free - reused) / 2
     }
 
-    /// Takes the space of `bytes` new bytes. Returns `false` if they do not fit.
+    /// Reserves the space of `bytes` new bytes. Returns `false` if they do not fit.
     ///
     /// They are written to the log first, and then to free pages or to the end of the file.
-    pub fn take(&mut self, bytes: u64) -> bool {
+    pub fn reserve(&mut self, bytes: u64) -> bool {
         let reused = bytes.min(self.reusable);
         let needed = bytes.saturating_add(bytes - reused);
         if needed > self.free {
@@ -314,27 +315,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_of_a_database_counts_the_reserve_once() {
+    fn the_free_space_counts_the_reserve_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         let database = Connection::open(&path).unwrap();
         let mut reserve = SpaceReserve::new("store", &path, 1 << 20);
-        let room = |reserve: &SpaceReserve, free| reserve.room_with(free, &database).unwrap().free;
-        assert_eq!(room(&reserve, 10 << 20), 9 << 20);
-        // The file takes its size from the free space, and the room stays the same.
+        let free_space =
+            |reserve: &SpaceReserve, free| reserve.free_space_of(free, &database).unwrap().free;
+        assert_eq!(free_space(&reserve, 10 << 20), 9 << 20);
+        // The file takes its size from the free space, and the space for new data stays the same.
         reserve.restore();
         assert!(reserve.is_held());
         let file = fs::metadata(folder.path().join("store.reserve")).unwrap();
         assert_eq!(file.len(), 1 << 20);
-        assert_eq!(room(&reserve, 9 << 20), 9 << 20);
+        assert_eq!(free_space(&reserve, 9 << 20), 9 << 20);
         // Without the file, the reserve comes off the free space again.
         assert!(reserve.release());
         assert!(!reserve.is_held() && !reserve.release());
-        assert_eq!(room(&reserve, 9 << 20), 8 << 20);
-        assert_eq!(room(&reserve, 1 << 20), 0);
-        // The control: a reserve that is larger than the disk leaves no room.
+        assert_eq!(free_space(&reserve, 9 << 20), 8 << 20);
+        assert_eq!(free_space(&reserve, 1 << 20), 0);
+        // The control: a reserve that is larger than the disk leaves no space.
         let huge = SpaceReserve::new("store", &path, u64::MAX);
-        assert_eq!(huge.room(&database).unwrap().free, 0);
+        assert_eq!(huge.free_space(&database).unwrap().free, 0);
     }
 
     #[test]
@@ -353,9 +355,9 @@ mod tests {
             .unwrap();
         let unwritten = pages.cast_unsigned() * 4096 - fs::metadata(&path).unwrap().len();
         assert!(unwritten > 0, "the table is in the log");
-        let room = reserve.room_with(10 << 20, &database).unwrap();
+        let space = reserve.free_space_of(10 << 20, &database).unwrap();
         assert_eq!(
-            (room.free, room.unwritten),
+            (space.free, space.unwritten),
             ((9 << 20) - unwritten, unwritten)
         );
     }
@@ -382,16 +384,16 @@ mod tests {
 
     #[test]
     fn new_bytes_need_space_in_the_log_and_in_the_file() {
-        let mut room = Room {
+        let mut space = FreeSpace {
             free: 100,
             reusable: 30,
             unwritten: 0,
         };
-        assert_eq!(room.capacity(), 65);
-        assert!(room.take(20));
-        assert_eq!((room.free, room.reusable), (80, 10));
-        assert!(room.take(40));
-        assert_eq!((room.free, room.reusable), (10, 0));
-        assert!(!room.take(6) && room.take(5));
+        assert_eq!(space.capacity(), 65);
+        assert!(space.reserve(20));
+        assert_eq!((space.free, space.reusable), (80, 10));
+        assert!(space.reserve(40));
+        assert_eq!((space.free, space.reusable), (10, 0));
+        assert!(!space.reserve(6) && space.reserve(5));
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hookgate_sqlite::{
-    Checkpointer, Database, Durability, IMMEDIATE, OpenError, OpenErrorKind, SpaceReserve, Turn,
-    free_space, is_no_space, spawn_writer,
+    Checkpointer, Database, Durability, IMMEDIATE, OpenError, OpenErrorKind, SpaceReserve,
+    WriteTurn, free_space, is_no_space, spawn_writer,
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -173,7 +173,7 @@ impl DiskQueueBuilder {
             limits,
             reserve,
             checkpointer: checkpointer.spawn().map_err(OpenErrorKind::Thread)?,
-            turn: Turn::open(&path),
+            turn: WriteTurn::open(&path),
             _ended: ended,
             commits,
             changed: Arc::clone(&changed),

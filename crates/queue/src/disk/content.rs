@@ -114,7 +114,7 @@ pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
 }
 
-/// Returns whether a row has a value that it cannot have. The transaction goes on.
+/// Returns whether a row has a value that it cannot have. The transaction continues.
 pub(super) fn is_damaged_value(error: &rusqlite::Error) -> bool {
     use rusqlite::Error;
     matches!(

@@ -253,28 +253,28 @@ impl Table<'_> {
                 return Ok(Err(NoSpace::Full));
             }
         }
-        self.take_room(u64::try_from(size).unwrap_or(u64::MAX))
+        self.reserve_space(u64::try_from(size).unwrap_or(u64::MAX))
     }
 
     /// Takes the space of a new entry on the disk. Copies of delivered entries make space in the
     /// file.
-    fn take_room(&mut self, size: u64) -> rusqlite::Result<Result<(), NoSpace>> {
-        let mut room = match self.room {
-            Some(room) => room,
-            None => self.reserve.room(self.database)?,
+    fn reserve_space(&mut self, size: u64) -> rusqlite::Result<Result<(), NoSpace>> {
+        let mut free_space = match self.free_space {
+            Some(free_space) => free_space,
+            None => self.reserve.free_space(self.database)?,
         };
-        let mut fits = room.take(size);
-        while !fits && room.free >= size {
+        let mut fits = free_space.reserve(size);
+        while !fits && free_space.free >= size {
             let used = self.state.usage.bytes;
             if !self.delete_any_copy()? {
                 break;
             }
             let freed = used - self.state.usage.bytes;
-            room.reusable += u64::try_from(freed).unwrap_or(0);
-            fits = room.take(size);
+            free_space.reusable += u64::try_from(freed).unwrap_or(0);
+            fits = free_space.reserve(size);
         }
-        self.room = Some(room);
-        self.lacks_room |= !fits;
+        self.free_space = Some(free_space);
+        self.lacks_space |= !fits;
         Ok(match fits {
             true => Ok(()),
             false => Err(NoSpace::Disk(NoDiskSpace {

@@ -66,7 +66,7 @@ use crate::store::{
 /// still had to. The age of an entry counts by the system clock for the time that the machine
 /// was off, up to a day: the system clock may be wrong around a reboot.
 ///
-/// Leases also run while the machine is suspended. An attempt that a suspension interrupts goes on
+/// Leases also run while the machine is suspended. An attempt that a suspension interrupts continues
 /// after it, so its delivery can be sent twice.
 ///
 /// # Damage
@@ -75,7 +75,7 @@ use crate::store::{
 /// long for that, so the queue reads only the keys of its entries. Each entry has a checksum of
 /// its facts and its bytes, which is compared when the entry is read. A damaged entry becomes a
 /// dead letter with the failure [`Damaged`](crate::FailureKind::Damaged), and the log says what to
-/// do; the other entries go on.
+/// do; the other entries continue.
 ///
 /// # Backup and move
 ///

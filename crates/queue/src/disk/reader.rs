@@ -280,7 +280,7 @@ impl Reading<'_> {
         }
         sources.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let bytes = usage.bytes.cast_unsigned();
-        let on_disk = bytes.saturating_add(reserve.room(&self.database)?.capacity());
+        let on_disk = bytes.saturating_add(reserve.free_space(&self.database)?.capacity());
         Ok(QueueStats {
             sources,
             bytes,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use hookgate_core::ReplayKey;
-use hookgate_sqlite::{KeyIndex, Room, SpaceReserve};
+use hookgate_sqlite::{FreeSpace, KeyIndex, SpaceReserve};
 use rusqlite::{Connection, OptionalExtension, params};
 use smallvec::SmallVec;
 
@@ -24,9 +24,9 @@ pub(super) struct Table<'t> {
     pub(super) path: &'t Path,
     pub(super) reserve: &'t SpaceReserve,
     /// The space on the disk for new entries. `None`: not known yet.
-    pub(super) room: Option<Room>,
+    pub(super) free_space: Option<FreeSpace>,
     /// Whether the disk has no space for a new entry.
-    pub(super) lacks_room: bool,
+    pub(super) lacks_space: bool,
     /// Reads contents. A damaged page would end the transaction of `database`.
     pub(super) reader: &'t Connection,
     /// Leaves contents in the file, because their pages are damaged and cannot be freed.

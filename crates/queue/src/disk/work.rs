@@ -123,7 +123,7 @@ impl Table<'_> {
         }))
     }
 
-    /// Makes a damaged entry a dead letter, so that the entries behind it go on.
+    /// Makes a damaged entry a dead letter, so that the entries behind it continue.
     fn bury_damaged(&mut self, id: i64, source: i64) -> rusqlite::Result<()> {
         let error = DamagedEntry::new(crate::EntryId(id.cast_unsigned()), self.path);
         tracing::error!(error = %ErrorChain(&error), "a delivery in the queue is damaged");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hookgate_core::internal::ErrorChain;
 use hookgate_sqlite::{
-    BatchWriter, CheckpointerHandle, IMMEDIATE, SpaceReserve, Turn, is_no_space,
+    BatchWriter, CheckpointerHandle, IMMEDIATE, SpaceReserve, WriteTurn, is_no_space,
 };
 use rusqlite::{Connection, ErrorCode, ffi};
 use tokio::sync::Notify;
@@ -55,7 +55,7 @@ pub(super) struct WriterConfig {
     pub(super) limits: Limits,
     pub(super) reserve: SpaceReserve,
     pub(super) checkpointer: CheckpointerHandle,
-    pub(super) turn: Turn,
+    pub(super) turn: WriteTurn,
     /// Incremented after each committed transaction.
     pub(super) commits: Arc<AtomicU64>,
     /// Notified when an entry may have become due.
@@ -193,8 +193,8 @@ impl Writer {
             limits: &self.config.limits,
             path: &self.path,
             reserve: &self.config.reserve,
-            room: None,
-            lacks_room: false,
+            free_space: None,
+            lacks_space: false,
             reader: &self.reader,
             keeps_contents: contents == Contents::Keep,
             has_made_due: false,
@@ -204,8 +204,10 @@ impl Writer {
         let confirmed = self.confirmed.len().min(MAX_CONFIRMED);
         table.confirm(&self.confirmed[..confirmed])?;
         let has_made_due = table.has_made_due;
-        let unwritten = table.room.map_or(0, |room| room.unwritten);
-        self.is_disk_short |= table.lacks_room;
+        let unwritten = table
+            .free_space
+            .map_or(0, |free_space| free_space.unwritten);
+        self.is_disk_short |= table.lacks_space;
         self.state.usage.save(&transaction)?;
         if moment.now - self.recorded >= RECORD_INTERVAL {
             QueueClock::record(&transaction, moment)?;
@@ -223,7 +225,7 @@ impl Writer {
     fn execute(&mut self, mut operations: Vec<Box<dyn Operation>>) {
         match self.run(Contents::Delete, &mut operations) {
             Ok(()) => self.succeed(operations),
-            // The damage concerns one of them, so the others go on without it.
+            // The damage concerns one of them, so the others continue without it.
             Err(BatchError::NotWritten(error)) if is_corrupt(&error) => {
                 for operation in operations {
                     self.execute_alone(operation);

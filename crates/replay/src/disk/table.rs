@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookgate_core::ReplayKey;
-use hookgate_sqlite::{Room, SpaceReserve};
+use hookgate_sqlite::{FreeSpace, SpaceReserve};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::clock::millis;
@@ -20,7 +20,7 @@ pub(super) struct Table<'t> {
     pub(super) max_entries: u64,
     pub(super) reserve: &'t SpaceReserve,
     /// The space on the disk for new rows. `None`: not known yet.
-    pub(super) room: Option<Room>,
+    pub(super) free_space: Option<FreeSpace>,
     pub(super) now: i64,
     /// The time from which retentions count. See `Clock::latest`.
     pub(super) latest: i64,
@@ -53,7 +53,7 @@ impl Table<'_> {
         let Some(entry) = self.entry(key)? else {
             let counts = &self.state.counts;
             let is_allowed = counts.allow_another(self.max_entries, options.quota);
-            return match is_allowed && self.take_room()? {
+            return match is_allowed && self.reserve_space()? {
                 true => self.insert(key, options),
                 false => Ok(Claim::Full),
             };
@@ -78,13 +78,13 @@ impl Table<'_> {
     }
 
     /// Takes the space of a new row on the disk.
-    fn take_room(&mut self) -> rusqlite::Result<bool> {
-        let mut room = match self.room {
-            Some(room) => room,
-            None => self.reserve.room(self.transaction)?,
+    fn reserve_space(&mut self) -> rusqlite::Result<bool> {
+        let mut free_space = match self.free_space {
+            Some(free_space) => free_space,
+            None => self.reserve.free_space(self.transaction)?,
         };
-        let fits = room.take(MAX_ROW_BYTES);
-        self.room = Some(room);
+        let fits = free_space.reserve(MAX_ROW_BYTES);
+        self.free_space = Some(free_space);
         Ok(fits)
     }
 

@@ -172,7 +172,7 @@ impl Writer {
             state: &mut self.state,
             max_entries: self.config.max_entries,
             reserve: &self.config.reserve,
-            room: None,
+            free_space: None,
             now,
             latest,
         };

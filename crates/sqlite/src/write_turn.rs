@@ -1,4 +1,4 @@
-//! [`Turn`]: lets the processes that write to a file take turns.
+//! [`WriteTurn`]: lets the processes that write to a file take turns.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 ///
 /// The lock belongs to an open file, so the operating system ends it with the process.
 #[derive(Debug)]
-pub struct Turn(Option<File>);
+pub struct WriteTurn(Option<File>);
 
 /// Holds the place until it is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it ends the turn"]
-pub struct TurnGuard<'t>(Option<&'t File>);
+pub struct WriteTurnGuard<'t>(Option<&'t File>);
 
 /// How long a turn waits. A process that is stopped may hold the lock for longer, and the write
 /// lock then decides.
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// How often the lock is tried.
 const INTERVAL: Duration = Duration::from_micros(500);
 
-impl Turn {
+impl WriteTurn {
     /// Opens the lock file of a database, or creates it. Without the file, no process waits.
     pub fn open(database: &Path) -> Self {
         let path = database.with_extension("turn");
@@ -43,22 +43,22 @@ impl Turn {
     }
 
     /// Waits until no other process waits for the write lock.
-    pub fn wait(&self) -> TurnGuard<'_> {
+    pub fn wait(&self) -> WriteTurnGuard<'_> {
         let Some(file) = &self.0 else {
-            return TurnGuard(None);
+            return WriteTurnGuard(None);
         };
         let start = Instant::now();
         while !try_lock(file) {
             if start.elapsed() >= LIMIT {
-                return TurnGuard(None);
+                return WriteTurnGuard(None);
             }
             std::thread::sleep(INTERVAL);
         }
-        TurnGuard(Some(file))
+        WriteTurnGuard(Some(file))
     }
 }
 
-impl Drop for TurnGuard<'_> {
+impl Drop for WriteTurnGuard<'_> {
     fn drop(&mut self) {
         if let Some(file) = self.0 {
             unlock(file);
@@ -98,7 +98,7 @@ mod tests {
     fn one_of_two_turns_waits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        let [one, other] = [Turn::open(&path), Turn::open(&path)];
+        let [one, other] = [WriteTurn::open(&path), WriteTurn::open(&path)];
         let held = one.wait();
         let file = other.0.as_ref().unwrap();
         assert!(!try_lock(file));
