@@ -13,7 +13,12 @@ use std::time::{Duration, Instant};
 ///
 /// The lock belongs to an open file, so the operating system ends it with the process.
 #[derive(Debug)]
-pub struct WriteTurn(Option<File>);
+pub struct WriteTurn {
+    /// `None` if the lock file cannot be opened.
+    file: Option<File>,
+    /// The time of the last wait that timed out.
+    timed_out: Option<Instant>,
+}
 
 /// Holds the place until it is dropped.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ pub struct WriteTurnGuard<'t>(Option<&'t File>);
 /// How long a turn waits. A process that is stopped may hold the lock for longer, and the write
 /// lock then decides.
 const LIMIT: Duration = Duration::from_secs(1);
+
+/// The time after a timeout in which no turn waits. Without it, a stopped process would delay each
+/// transaction of the other processes by [`LIMIT`].
+const NO_WAIT_AFTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often the lock is tried.
 const INTERVAL: Duration = Duration::from_micros(500);
@@ -39,21 +48,34 @@ impl WriteTurn {
         let file = file.inspect_err(|error| {
             tracing::debug!(file = %path.display(), %error, "cannot open the lock file");
         });
-        Self(file.ok())
+        Self {
+            file: file.ok(),
+            timed_out: None,
+        }
     }
 
-    /// Waits until no other process waits for the write lock.
-    pub fn wait(&self) -> WriteTurnGuard<'_> {
-        let Some(file) = &self.0 else {
+    /// Waits until no other process waits for the write lock, for up to a second. After a timeout
+    /// it does not wait for ten seconds.
+    pub fn wait(&mut self) -> WriteTurnGuard<'_> {
+        let Some(file) = &self.file else {
             return WriteTurnGuard(None);
         };
         let start = Instant::now();
+        let is_recent = |timed_out: Instant| start - timed_out < NO_WAIT_AFTER_TIMEOUT;
+        let limit = match self.timed_out.is_some_and(is_recent) {
+            true => Duration::ZERO,
+            false => LIMIT,
+        };
         while !try_lock(file) {
-            if start.elapsed() >= LIMIT {
+            if start.elapsed() >= limit {
+                if !limit.is_zero() {
+                    self.timed_out = Some(Instant::now());
+                }
                 return WriteTurnGuard(None);
             }
             std::thread::sleep(INTERVAL);
         }
+        self.timed_out = None;
         WriteTurnGuard(Some(file))
     }
 }
@@ -98,11 +120,32 @@ mod tests {
     fn one_of_two_turns_waits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
-        let [one, other] = [WriteTurn::open(&path), WriteTurn::open(&path)];
+        let [mut one, other] = [WriteTurn::open(&path), WriteTurn::open(&path)];
         let held = one.wait();
-        let file = other.0.as_ref().unwrap();
+        let file = other.file.as_ref().unwrap();
         assert!(!try_lock(file));
         drop(held);
         assert!(try_lock(file));
+    }
+
+    #[test]
+    fn a_process_that_never_ends_its_turn_delays_the_others_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let [mut stopped, mut other] = [WriteTurn::open(&path), WriteTurn::open(&path)];
+        let held = stopped.wait();
+        let start = Instant::now();
+        for _ in 0..40 {
+            assert!(other.wait().0.is_none());
+        }
+        // Each of the 40 turns would wait a second.
+        let elapsed = start.elapsed();
+        assert!(elapsed >= LIMIT, "the first turn waits: {elapsed:?}");
+        assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
+
+        // The stopped process continues, and turns wait again.
+        drop(held);
+        assert!(other.wait().0.is_some());
+        assert!(other.timed_out.is_none());
     }
 }
