@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookgate_core::ReplayKey;
 use hookgate_core::internal::ErrorChain;
@@ -207,6 +207,54 @@ async fn a_store_settles_its_claims_after_another_program_has_filled_the_disk() 
         claim(&store, 251).await.unwrap(),
         Claim::Granted(_)
     ));
+}
+
+/// A backup or another reader of the log keeps a checkpoint from its end. A checkpoint that waits
+/// for the reader would delay each reply by 400 ms.
+#[tokio::test]
+async fn a_reader_of_the_log_delays_no_reply_on_a_full_disk() {
+    let name = "a_reader_of_the_log_delays_no_reply_on_a_full_disk";
+    if !is_in_namespace(name, "-rm") {
+        return;
+    }
+    const CLAIMS: u8 = 60;
+    const RESERVE: u64 = 2 << 20;
+    let disk = tempfile::tempdir().unwrap();
+    let path = disk.path().to_str().unwrap();
+    assert!(run(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=8M", "none", path]
+    ));
+    let store = DiskStore::builder().reserve(RESERVE).open(path).unwrap();
+    let mut leases = Vec::new();
+    for key in 0..CLAIMS {
+        leases.push(granted(&store, key).await);
+    }
+    // Another program has filled the disk except for a part of the reserve, so that the reserve
+    // file is missing and cannot be created again.
+    let filler = disk.path().join("filler");
+    fill(&filler);
+    fs::remove_file(disk.path().join("replay.reserve")).unwrap();
+    fill(&filler);
+    let file = fs::OpenOptions::new().write(true).open(&filler).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length - RESERVE / 2 + (100 << 10)).unwrap();
+
+    let reader = rusqlite::Connection::open(disk.path().join("replay.db")).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let done = "SELECT count(*) FROM entries WHERE lease_end IS NULL";
+    let read = || reader.query_row(done, [], |row| row.get::<_, u32>(0));
+    assert_eq!(read(), Ok(0));
+    let start = Instant::now();
+    for lease in &leases {
+        let settled = store.commit(lease, RETENTION).await.unwrap();
+        assert_eq!(settled, Settled::Applied);
+    }
+    let elapsed = start.elapsed();
+    assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
+    // The control: the reader still reads the old entries from the log.
+    assert_eq!(read(), Ok(0));
+    assert!(!disk.path().join("replay.reserve").exists());
 }
 
 /// Returns whether a process has the store in `folder` open.

@@ -88,13 +88,14 @@ impl Database {
         let path = folder.join(format.file);
         let mut reserve = SpaceReserve::new(format.name, &path, reserve);
         let connected = match connect(&path, format, durability) {
-            Err(OpenErrorKind::Sqlite(error)) if is_no_space(&error) && reserve.release() => {
+            Err(OpenErrorKind::Sqlite(error)) if lacks_space(&error) && reserve.release() => {
                 connect(&path, format, durability)
             }
             connected => connected,
         };
         let [writer, checkpointer] =
             connected.map_err(|kind| OpenError::new(&path, format, kind))?;
+        reserve.shrink();
         reserve.restore();
         Ok(Self {
             writer,
@@ -171,7 +172,25 @@ fn prepare_folder(folder: &Path, format: &FileFormat) -> Result<(), OpenErrorKin
     if format.file_systems == FileSystems::Local {
         refuse_network_file_system(folder)?;
     }
-    check_writable(folder, format).map_err(OpenErrorKind::Unwritable)
+    match check_writable(folder, format) {
+        // A queue on a full disk must open, because only its work makes space.
+        Err(error) if is_full(&error) => Ok(()),
+        checked => checked.map_err(OpenErrorKind::Unwritable),
+    }
+}
+
+/// Returns whether a file could not be created for lack of space, or of file system metadata.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Returns whether SQLite may not have opened the file for lack of space. It cannot create the log
+/// on a full disk, and does not say why.
+fn lacks_space(error: &rusqlite::Error) -> bool {
+    is_no_space(error) || error.sqlite_error_code() == Some(ErrorCode::CannotOpen)
 }
 
 /// Returns whether the file has no tables.

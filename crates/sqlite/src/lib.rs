@@ -6,12 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+mod allocation;
 mod batches;
 mod checkpointer;
 mod database;
 mod durability;
 mod error;
 mod file_system;
+mod free_pages;
 mod free_space;
 mod key_index;
 mod private_files;
@@ -25,6 +27,7 @@ pub use self::database::{
 };
 pub use self::durability::Durability;
 pub use self::error::{OpenError, OpenErrorKind, WriteError};
+pub use self::free_pages::{has_free_pages, has_many_free_pages, return_free_pages};
 pub use self::free_space::free_space;
 pub use self::key_index::KeyIndex;
 pub use self::private_files::create_private_file;

@@ -3,13 +3,15 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use hookgate_core::internal::ErrorChain;
 use rusqlite::{Connection, ErrorCode, ffi};
 
+use crate::allocation::{allocate, allocated};
 use crate::checkpointer::checkpoint;
+use crate::database::BUSY_TIMEOUT;
 use crate::free_space::free_space;
-use crate::private_files::create_private_file;
 
 /// Keeps space for work on stored data, so that a full disk empties again.
 ///
@@ -39,7 +41,14 @@ pub struct SpaceReserve {
     is_created: bool,
     /// Whether the log has a line about the missing file.
     is_reported: bool,
+    /// The busy handler of the writer. `None`: its busy timeout is [`BUSY_TIMEOUT`].
+    busy_handler: Option<fn(i32) -> bool>,
 }
+
+/// How long [`SpaceReserve::recover`] waits for readers of the log, and how often it tries again.
+/// Callers wait for their replies meanwhile.
+const READER_WAIT: Duration = Duration::from_millis(50);
+const READER_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The space for new data, at one moment of a transaction.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +71,22 @@ impl SpaceReserve {
             file: database.with_extension("reserve"),
             is_created: false,
             is_reported: false,
+            busy_handler: None,
         }
+    }
+
+    /// Sets the busy handler of the connection that writes.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of SQLite.
+    pub fn set_busy_handler(
+        &mut self,
+        writer: &mut Connection,
+        handler: fn(i32) -> bool,
+    ) -> rusqlite::Result<()> {
+        self.busy_handler = Some(handler);
+        writer.busy_handler(Some(handler))
     }
 
     /// Returns the size of the reserve in bytes.
@@ -95,7 +119,8 @@ impl SpaceReserve {
         let reusable = integer("PRAGMA freelist_count")?.saturating_mul(page_size);
         let in_file = fs::metadata(&self.database).map_or(0, |file| file.len());
         let unwritten = length.saturating_sub(in_file);
-        let free = free.saturating_add(self.held());
+        // The rest of a file that is larger than the reserve is no free space.
+        let free = free.saturating_add(self.held().min(self.size));
         Ok(FreeSpace {
             free: free.saturating_sub(self.size).saturating_sub(unwritten),
             reusable,
@@ -104,30 +129,45 @@ impl SpaceReserve {
     }
 
     /// Makes space after SQLite found none: removes the reserve file, and runs a checkpoint, so
-    /// that SQLite can write its log from the beginning.
+    /// that SQLite can write its log from the beginning. Waits a moment for readers of the log.
     pub fn recover(&mut self, database: &Connection) {
         self.release();
-        self.restart_log(database);
+        let start = Instant::now();
+        while !copy_log(database) && start.elapsed() < READER_WAIT {
+            std::thread::sleep(READER_INTERVAL);
+        }
     }
 
     /// Runs a checkpoint after a transaction if the disk is nearly full and the reserve file is
     /// missing. SQLite then reuses its log. A log that grows would take the space that the next
     /// checkpoint needs for the file.
+    ///
+    /// The checkpoint waits for no reader. Call this after the callers have their replies, because
+    /// a checkpoint also waits for the disk.
     pub fn after_write(&self, database: &Connection) {
         if self.size > 0 && !self.is_held() && free_space(&self.file) < self.size / 2 {
-            self.restart_log(database);
-        }
-    }
-
-    fn restart_log(&self, database: &Connection) {
-        if let Err(error) = checkpoint(database, "RESTART") {
-            tracing::debug!(error = %ErrorChain(&error), "the checkpoint on a full disk failed");
+            copy_log(database);
         }
     }
 
     /// Returns the space of the log to the file system, if the reserve file exists or can be created
-    /// with that space.
-    pub fn truncate_log(&mut self, database: &Connection) {
+    /// with that space. Waits for no reader of the log, because callers wait for the connection.
+    pub fn truncate_log(&mut self, database: &mut Connection) {
+        let mut truncate = || {
+            database.busy_timeout(Duration::ZERO)?;
+            self.truncate(database);
+            match self.busy_handler {
+                Some(handler) => database.busy_handler(Some(handler)),
+                None => database.busy_timeout(BUSY_TIMEOUT),
+            }
+        };
+        let truncated: rusqlite::Result<()> = truncate();
+        if let Err(error) = truncated {
+            tracing::debug!(error = %ErrorChain(&error), "cannot set the busy handler");
+        }
+    }
+
+    fn truncate(&self, database: &Connection) {
         let log = fs::metadata(self.database.with_extension("db-wal"));
         let log = log.map_or(0, |log| log.len());
         if !self.is_held() && free_space(&self.file).saturating_add(log) < self.needed() {
@@ -141,7 +181,7 @@ impl SpaceReserve {
     /// Creates the reserve file again before the database is closed, with the space of the log if
     /// need be. The next process to open the database may find a full disk.
     pub fn close(&mut self, database: &Connection) {
-        self.truncate_log(database);
+        self.truncate(database);
         self.restore();
     }
 
@@ -204,6 +244,34 @@ impl SpaceReserve {
         }
     }
 
+    /// Truncates a reserve file that is larger than the reserve, because the configuration has made
+    /// the reserve smaller. Call this only when the database is opened: during an upgrade, the
+    /// other process may have the larger reserve.
+    pub(crate) fn shrink(&self) {
+        let Ok(file) = fs::metadata(&self.file) else {
+            return;
+        };
+        let truncate = || {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(&self.file)?
+                .set_len(self.size)
+        };
+        let shrunk = match self.size {
+            size if file.len() <= size => return,
+            0 => fs::remove_file(&self.file),
+            _ => truncate(),
+        };
+        if let Err(error) = shrunk {
+            tracing::warn!(
+                file = %self.file.display(),
+                error = %ErrorChain(&error),
+                "cannot make the reserve file of the {} smaller; it holds more space than configured",
+                self.name
+            );
+        }
+    }
+
     /// Returns the bytes that the reserve file holds.
     fn held(&self) -> u64 {
         let Ok(file) = fs::metadata(&self.file) else {
@@ -239,6 +307,17 @@ impl FreeSpace {
     }
 }
 
+/// Copies the log into the file without waiting for readers or writers. After a complete copy, the
+/// next writer starts the log from its beginning. Returns `false` if the copy is incomplete because
+/// another connection uses the log.
+fn copy_log(database: &Connection) -> bool {
+    checkpoint(database, "PASSIVE").unwrap_or_else(|error| {
+        tracing::debug!(error = %ErrorChain(&error), "the checkpoint on a full disk failed");
+        // The disk has no space for the copy, and a wait makes none.
+        true
+    })
+}
+
 /// Returns whether SQLite found no space on the disk for a write.
 ///
 /// A quota and a limit of file sizes appear as a failed write.
@@ -251,63 +330,6 @@ pub fn is_no_space(error: &rusqlite::Error) -> bool {
             error.extended_code,
             ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE
         )
-}
-
-#[cfg(unix)]
-fn allocated(file: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512)
-}
-
-#[cfg(not(unix))]
-fn allocated(file: &fs::Metadata) -> u64 {
-    file.len()
-}
-
-/// Creates a file of `size` bytes whose blocks are allocated. Leaves no file if that fails.
-fn allocate(path: &Path, size: u64) -> io::Result<()> {
-    let allocate = || {
-        match create_private_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let file = fs::OpenOptions::new().write(true).open(path)?;
-        file.set_len(size)?;
-        fill(&file, size)
-    };
-    allocate().inspect_err(|_| {
-        let _: io::Result<()> = fs::remove_file(path);
-    })
-}
-
-/// Allocates the blocks of a file.
-fn fill(file: &fs::File, size: u64) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, size) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
-        allocated => return Ok(allocated?),
-    }
-    write_incompressible(file, size)
-}
-
-/// Writes bytes that a file system cannot compress. A compressed file would hold no blocks.
-fn write_incompressible(mut file: &fs::File, size: u64) -> io::Result<()> {
-    use io::Write;
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut left = size;
-    let mut chunk = [0; 64 << 10];
-    while left > 0 {
-        for bytes in chunk.chunks_exact_mut(8) {
-            // xorshift64
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            bytes.copy_from_slice(&state.to_le_bytes());
-        }
-        let length = left.min(chunk.len() as u64);
-        file.write_all(&chunk[..usize::try_from(length).unwrap_or(chunk.len())])?;
-        left -= length;
-    }
-    file.sync_data()
 }
 
 #[cfg(test)]
@@ -373,13 +395,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_without_allocation_gets_bytes() {
+    fn a_reserve_that_was_made_smaller_truncates_its_file() {
         let folder = tempfile::tempdir().unwrap();
-        let file = fs::File::create(folder.path().join("reserve")).unwrap();
-        write_incompressible(&file, 100_000).unwrap();
-        let metadata = file.metadata().unwrap();
-        assert_eq!(metadata.len(), 100_000);
-        assert!(allocated(&metadata) >= 100_000);
+        let path = folder.path().join("store.db");
+        let database = Connection::open(&path).unwrap();
+        SpaceReserve::new("store", &path, 4 << 20).restore();
+        let length = || fs::metadata(folder.path().join("store.reserve")).map(|file| file.len());
+        assert_eq!(length().unwrap(), 4 << 20);
+
+        let smaller = SpaceReserve::new("store", &path, 1 << 20);
+        // The rest of the file is not free as long as the file has it.
+        let free = smaller.free_space_of(9 << 20, &database).unwrap().free;
+        assert_eq!(free, 9 << 20);
+        smaller.shrink();
+        assert_eq!(length().unwrap(), 1 << 20);
+        assert!(smaller.is_held());
+        // A reserve that was made larger grows its file.
+        let mut larger = SpaceReserve::new("store", &path, 2 << 20);
+        larger.shrink();
+        larger.restore();
+        assert_eq!(length().unwrap(), 2 << 20);
+        // Without a reserve, no file remains.
+        SpaceReserve::new("store", &path, 0).shrink();
+        length().unwrap_err();
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl DiskQueueBuilder {
             log,
             mut reserve,
         } = database;
-        writer.busy_handler(Some(wait_for_lock))?;
+        reserve.set_busy_handler(&mut writer, wait_for_lock)?;
         let (clock, start) = open_clock(&mut writer, &self.clock, &mut reserve)?;
         let (sender, commands) = mpsc::channel(MAX_QUEUED_CALLS);
         let commits = Arc::new(AtomicU64::new(0));

@@ -142,7 +142,6 @@ impl Writer {
         let result = self.try_transact(contents, run);
         match &result {
             Ok(has_made_due) => {
-                self.config.reserve.after_write(&self.database);
                 self.state.accept();
                 self.confirmed
                     .drain(..self.confirmed.len().min(MAX_CONFIRMED));
@@ -162,13 +161,15 @@ impl Writer {
         &mut self,
         mut run: impl FnMut(&mut Table<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), BatchError> {
-        match self.transact(Contents::Delete, &mut run) {
+        let result = match self.transact(Contents::Delete, &mut run) {
             Err(error) if error.is_no_space() => {
                 self.make_disk_space();
                 self.transact(Contents::Delete, run)
             }
             result => result,
-        }
+        };
+        self.config.reserve.after_write(&self.database);
+        result
     }
 
     fn make_disk_space(&mut self) {
@@ -294,6 +295,7 @@ impl Writer {
     fn succeed(&mut self, operations: Vec<Box<dyn Operation>>) {
         let undo = operations.into_iter().filter_map(Operation::succeed);
         let undo: Vec<_> = undo.collect();
+        self.config.reserve.after_write(&self.database);
         if !undo.is_empty() {
             self.execute(undo);
         }

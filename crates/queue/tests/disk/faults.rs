@@ -36,7 +36,7 @@ fn run_behind(prefix: &str, role: &str) -> bool {
 
 /// Runs the test `name` in a process whose folder is a disk of its own, with the tmpfs `options`.
 /// Returns the folder in that process, and `None` in this one.
-fn on_own_disk(name: &str, options: &str) -> Option<PathBuf> {
+pub(crate) fn on_own_disk(name: &str, options: &str) -> Option<PathBuf> {
     if let Some(folder) = child_folder() {
         return Some(folder);
     }
@@ -204,20 +204,20 @@ async fn without_a_reserve_a_queue_does_not_start_on_a_full_disk() {
 }
 
 /// The reserve of a queue on a small disk.
-const RESERVE: u64 = 1 << 20;
+pub(crate) const RESERVE: u64 = 1 << 20;
 
-fn open_with_reserve(folder: &Path, reserve: u64) -> Result<DiskQueue, OpenError> {
+pub(crate) fn open_with_reserve(folder: &Path, reserve: u64) -> Result<DiskQueue, OpenError> {
     DiskQueue::builder().reserve(reserve).open(folder)
 }
 
 /// Ends the queue, and waits until its last connection has deleted the log.
-async fn close(queue: DiskQueue, folder: &Path) {
+pub(crate) async fn close(queue: DiskQueue, folder: &Path) {
     drop(queue);
     wait_until(async || !folder.join("queue.db-wal").exists()).await;
 }
 
 /// Writes a file until the disk has no free byte, as another program does.
-fn fill_disk(folder: &Path) {
+pub(crate) fn fill_disk(folder: &Path) {
     let mut options = fs::OpenOptions::new();
     let filler = options
         .create(true)
@@ -236,7 +236,7 @@ fn number_of(entry: &LeasedEntry) -> u64 {
 }
 
 /// Leases and completes every entry, and checks that exactly the stored deliveries come.
-async fn drain(queue: &DiskQueue, stored: &[u64]) {
+pub(crate) async fn drain(queue: &DiskQueue, stored: &[u64]) {
     lease_all(queue, stored, async |entry| {
         let completed = queue.complete(&entry.lease).await;
         assert_eq!(completed.expect("the queue answers"), Changed::Yes);

@@ -13,6 +13,7 @@ mod conformance;
 mod damage;
 mod faults;
 mod files;
+mod full_disk;
 mod processes;
 mod space;
 mod support;

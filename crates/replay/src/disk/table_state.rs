@@ -4,10 +4,15 @@
 use std::collections::HashMap;
 
 use hookgate_core::ReplayKey;
-use hookgate_sqlite::{IMMEDIATE, KeyIndex};
+use hookgate_sqlite::{IMMEDIATE, KeyIndex, has_many_free_pages, return_free_pages};
 use rusqlite::{Connection, Row, params};
 
 use crate::store::SourceQuota;
+
+/// The number of pages that a pass returns to the file system, and the number of free pages that
+/// stay in the file.
+const PAGES_PER_PASS: u32 = 512;
+const MIN_FREE_PAGES: u32 = 256;
 
 /// The index, the row counts and the position of the sweep.
 #[derive(Debug)]
@@ -117,7 +122,9 @@ impl TableState {
             // the pass may be missing until the next pass.
             self.counts = std::mem::take(&mut self.sweep.live);
             self.sweep.position = 0;
-            database.execute_batch("PRAGMA incremental_vacuum(512)")?;
+            if has_many_free_pages(database, MIN_FREE_PAGES)? {
+                return_free_pages(database, PAGES_PER_PASS)?;
+            }
         }
         self.prune_index(database)
     }
@@ -210,4 +217,47 @@ impl RowCounts {
 
 fn key_of(row: &Row<'_>) -> rusqlite::Result<ReplayKey> {
     row.get(1).map(ReplayKey::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use hookgate_sqlite::{Database, Durability};
+
+    use super::*;
+    use crate::disk::format::FORMAT;
+
+    #[test]
+    fn a_pass_returns_the_pages_of_expired_rows() {
+        const ROWS: u32 = 40_000;
+        let folder = tempfile::tempdir().unwrap();
+        let file = Database::open(folder.path(), &FORMAT, Durability::Process, 0).unwrap();
+        let mut database = file.writer;
+        let rows = format!(
+            "WITH RECURSIVE rows (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rows LIMIT {ROWS})
+             INSERT INTO entries (key, token, attempt, lease_end, forget_at, source)
+             SELECT randomblob(16), random(), 1, NULL, 1000, 0 FROM rows"
+        );
+        database.execute_batch(&rows).unwrap();
+        let pages = |database: &Connection| {
+            let count = database.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0));
+            count.unwrap()
+        };
+        let full = pages(&database);
+        assert!(full > i64::from(PAGES_PER_PASS), "{full}");
+        let mut state = TableState::load(&database).unwrap();
+        // The control: live rows stay.
+        state.sweep(&mut database, ROWS + 1, 999).unwrap();
+        assert_eq!((state.counts.total, pages(&database)), (40_000, full));
+
+        state.sweep(&mut database, ROWS + 1, 1000).unwrap();
+        assert_eq!(state.counts.total, 0);
+        assert_eq!(full - pages(&database), i64::from(PAGES_PER_PASS));
+        // Some pages stay for later rows.
+        state.sweep(&mut database, ROWS + 1, 1000).unwrap();
+        assert!(
+            pages(&database) <= i64::from(MIN_FREE_PAGES),
+            "{}",
+            pages(&database)
+        );
+    }
 }

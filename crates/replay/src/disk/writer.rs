@@ -153,10 +153,10 @@ impl Writer {
         self.config.entry_count.set(self.state.counts.total);
         match results {
             Ok(results) => {
-                self.config.reserve.after_write(&self.database);
                 for (command, result) in batch.drain(..).zip(results) {
                     self.reply(command, result);
                 }
+                self.config.reserve.after_write(&self.database);
                 None
             }
             Err(error) => Some(error),

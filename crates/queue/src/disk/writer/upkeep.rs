@@ -3,6 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
+use hookgate_sqlite::{has_free_pages, has_many_free_pages, return_free_pages};
+
 use super::{BatchError, Writer};
 use crate::disk::clock::{Moment, millis};
 
@@ -19,7 +21,7 @@ const COPIES_PER_TICK: u32 = 512;
 /// The number of pages that one idle tick returns to the file system, and the number of free
 /// pages that stay in the file.
 const PAGES_PER_TICK: u32 = 512;
-const MIN_FREE_PAGES: i64 = 4_096;
+const MIN_FREE_PAGES: u32 = 4_096;
 
 impl Writer {
     /// Returns whether a transaction without calls has something to do.
@@ -65,18 +67,12 @@ impl Writer {
     /// Returns pages to the file system if many are free, as after a long outage, or if the disk is
     /// short of space.
     fn shrink(&self) -> rusqlite::Result<()> {
-        let integer = |pragma: &str| {
-            let mut pragma = self.database.prepare_cached(pragma)?;
-            pragma.query_row([], |row| row.get::<_, i64>(0))
+        let is_due = match self.is_disk_short {
+            true => has_free_pages(&self.database)?,
+            false => has_many_free_pages(&self.database, MIN_FREE_PAGES)?,
         };
-        let free = integer("PRAGMA freelist_count")?;
-        let has_many = free > MIN_FREE_PAGES && free > integer("PRAGMA page_count")? / 4;
-        if has_many || free > 0 && self.is_disk_short {
-            let vacuum = format!("PRAGMA incremental_vacuum({PAGES_PER_TICK})");
-            let mut vacuum = self.database.prepare_cached(&vacuum)?;
-            // Each step returns one page.
-            let mut steps = vacuum.query([])?;
-            while steps.next()?.is_some() {}
+        if is_due {
+            return_free_pages(&self.database, PAGES_PER_TICK)?;
             self.config.commits.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
@@ -87,23 +83,30 @@ impl Writer {
         if self.is_disk_short && moment.now - self.cleared >= CLEAR_INTERVAL {
             self.is_disk_short = false;
             self.cleared = moment.now;
-            self.config.reserve.truncate_log(&self.database);
+            self.config.reserve.truncate_log(&mut self.database);
         }
     }
 
     /// Does the work that no call asks for.
     pub(super) fn try_tick(&mut self) -> Result<(), BatchError> {
         let moment = self.clock.moment();
+        let result = self.maintain(moment);
+        // Space returns also while the file cannot be written, for example because it is damaged.
+        self.clear_disk(moment);
+        self.config.reserve.restore();
+        result
+    }
+
+    /// Does the work on the file.
+    fn maintain(&mut self, moment: Moment) -> Result<(), BatchError> {
+        self.is_disk_short |= !self.config.reserve.is_held();
         if self.has_work(moment)? {
             self.transact_on_full_disk(|_| Ok(()))?;
         }
         self.delete_old_copies(moment)?;
-        self.is_disk_short |= !self.config.reserve.is_held();
         if !std::mem::take(&mut self.is_busy) || self.is_disk_short {
             self.shrink()?;
         }
-        self.clear_disk(moment);
-        self.config.reserve.restore();
         self.prune_turn = self.prune_turn.wrapping_add(1);
         self.state.prune_index(&self.database, self.prune_turn)?;
         Ok(())
