@@ -96,6 +96,20 @@ impl ReplayStore for MapStore {
         }
     }
 
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        let mut map = self.lock();
+        let new_end = Instant::now() + duration;
+        match map.entries.get_mut(&lease.key()) {
+            Some(Entry { in_flight: Some((current, end)), forget_at }) if current == lease => {
+                let extension = new_end.saturating_duration_since(*end);
+                *end += extension;
+                *forget_at += extension;
+                Ok(Settled::Applied)
+            }
+            _ => Ok(Settled::Stale),
+        }
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         let mut map = self.lock();
         let now = Instant::now();

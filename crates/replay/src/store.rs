@@ -16,8 +16,8 @@ use hookgate_core::{ReplayKey, UnixTime};
 /// * The store does not grant a committed key again before its retention has passed.
 ///   It never evicts a live key to free memory, because an attacker could fill the
 ///   store and then replay the evicted event.
-/// * [`commit`](Self::commit) and [`release`](Self::release) with a token that is not
-///   the current one change nothing and return [`Settled::Stale`].
+/// * [`commit`](Self::commit), [`release`](Self::release) and [`renew`](Self::renew) with a
+///   token that is not the current one change nothing and return [`Settled::Stale`].
 /// * [`record_done`](Self::record_done) needs no lease, and never shortens a record.
 /// * [`forget`](Self::forget) is one atomic step, too. A simultaneous claim finds the event
 ///   either as it was before or unknown.
@@ -69,6 +69,22 @@ pub trait ReplayStore: Send + Sync + 'static {
     /// Returns [`StoreError`] if the store cannot be reached or does not answer in time.
     /// The lease may still be open until it ends.
     fn release(&self, lease: &Lease) -> impl Future<Output = Result<Settled, StoreError>> + Send;
+
+    /// Moves the end of the lease to `duration` from now, unless the lease ends later already.
+    ///
+    /// The time for which the store remembers the attempt moves with it. A lease that has ended
+    /// is open again, if no other delivery has claimed the key meanwhile. Repeating the call does
+    /// no harm.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`StoreError`] if the store cannot be reached or does not answer in time. The
+    /// lease may end at the earlier or at the later time.
+    fn renew(
+        &self,
+        lease: &Lease,
+        duration: Duration,
+    ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
     /// Removes all that the store remembers of an event that is not in flight.
     ///
@@ -280,11 +296,11 @@ impl Lease {
     }
 }
 
-/// The result of a commit or a release.
+/// The result of a commit, a release or a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settled {
-    /// The commit or release took effect.
+    /// The call took effect.
     Applied,
     /// The lease is not the current one. Nothing changed.
     Stale,

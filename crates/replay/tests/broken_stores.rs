@@ -61,9 +61,13 @@ enum Defect {
     RecordsOnlyUnknownEvents,
     ShortensRecords,
     KeepsOpenLeases,
+    IgnoresRenewals,
+    RenewsWithoutTheToken,
+    EndsRenewedLeasesEarly,
+    RejectsRenewalsAfterTheLease,
 }
 
-const DEFECTS: [Defect; 22] = [
+const DEFECTS: [Defect; 26] = [
     Defect::CommitsWithoutTheToken,
     Defect::ReleasesWithoutTheToken,
     Defect::ForgetsTheAttempt,
@@ -86,6 +90,10 @@ const DEFECTS: [Defect; 22] = [
     Defect::RecordsOnlyUnknownEvents,
     Defect::ShortensRecords,
     Defect::KeepsOpenLeases,
+    Defect::IgnoresRenewals,
+    Defect::RenewsWithoutTheToken,
+    Defect::EndsRenewedLeasesEarly,
+    Defect::RejectsRenewalsAfterTheLease,
 ];
 
 /// A memory store with a defect.
@@ -195,6 +203,22 @@ impl ReplayStore for Broken {
                 self.store.release(&self.inner_lease(&newest)).await
             }
             _ => self.store.release(&self.inner_lease(lease)).await,
+        }
+    }
+
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        let key = lease.key();
+        let inner = self.inner_lease(lease);
+        match (self.defect, self.newest(key)) {
+            (Defect::IgnoresRenewals, _) => self.store.renew(&inner, Duration::ZERO).await,
+            (Defect::RenewsWithoutTheToken, Some((newest, ..))) => {
+                self.store.renew(&self.inner_lease(&newest), duration).await
+            }
+            (Defect::EndsRenewedLeasesEarly, _) => {
+                self.store.renew(&inner, duration - CLOCK_RESOLUTION).await
+            }
+            (Defect::RejectsRenewalsAfterTheLease, _) if self.is_late(lease) => Ok(Settled::Stale),
+            _ => self.store.renew(&inner, duration).await,
         }
     }
 

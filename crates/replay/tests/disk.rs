@@ -211,6 +211,10 @@ impl ReplayStore for AlternatingStores {
         self.next().release(lease).await
     }
 
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        self.next().renew(lease, duration).await
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         self.next().forget(key).await
     }

@@ -24,6 +24,10 @@ impl ReplayStore for ReadsThenRemoves {
         self.0.release(lease).await
     }
 
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        self.0.renew(lease, duration).await
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         let is_done =
             matches!(self.0.lock().entries.get(&key), Some(entry) if entry.in_flight.is_none());

@@ -36,6 +36,10 @@ impl ReplayStore for NoStore {
         Ok(Settled::Applied)
     }
 
+    async fn renew(&self, _: &Lease, _: std::time::Duration) -> Result<Settled, StoreError> {
+        Ok(Settled::Applied)
+    }
+
     async fn forget(&self, _: ReplayKey) -> Result<Forgotten, StoreError> {
         Ok(Forgotten::Unknown)
     }

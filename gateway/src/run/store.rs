@@ -163,6 +163,14 @@ impl ReplayStore for Store {
         }
     }
 
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        match &self.backend {
+            StoreBackend::Memory(store) => store.renew(lease, duration).await,
+            StoreBackend::Disk(store) => Box::pin(store.renew(lease, duration)).await,
+            StoreBackend::Redis(store) => Box::pin(store.renew(lease, duration)).await,
+        }
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         // The new process has a store of its own, so nothing that is forgotten here would count.
         if self.closed.load(Ordering::SeqCst) {

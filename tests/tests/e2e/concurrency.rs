@@ -109,6 +109,10 @@ impl ReplayStore for GetThenSet {
         Ok(Settled::Applied)
     }
 
+    async fn renew(&self, _: &Lease, _: Duration) -> Result<Settled, StoreError> {
+        Ok(Settled::Applied)
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         match self.set().remove(&key) {
             true => Ok(Forgotten::Removed),

@@ -29,6 +29,10 @@ impl ReplayStore for Broken {
         Err(StoreError::new("out of order"))
     }
 
+    async fn renew(&self, _: &Lease, _: Duration) -> Result<Settled, StoreError> {
+        Err(StoreError::new("out of order"))
+    }
+
     async fn forget(&self, _: ReplayKey) -> Result<Forgotten, StoreError> {
         Err(StoreError::new("out of order"))
     }
@@ -68,6 +72,10 @@ impl ReplayStore for StartedAt {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.0.release(lease).await
+    }
+
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        self.0.renew(lease, duration).await
     }
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
@@ -149,6 +157,10 @@ impl ReplayStore for ForgetsEarly {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.0.release(lease).await
+    }
+
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        self.0.renew(lease, duration).await
     }
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {

@@ -98,6 +98,11 @@ impl ReplayStore for Remote {
         self.0.release(lease).await
     }
 
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        sleep(ROUND_TRIP).await;
+        self.0.renew(lease, duration).await
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         sleep(ROUND_TRIP).await;
         self.0.forget(key).await
@@ -158,6 +163,11 @@ impl ReplayStore for FailingSettlements {
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.fail_or_pass()?;
         self.0.release(lease).await
+    }
+
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        self.fail_or_pass()?;
+        self.0.renew(lease, duration).await
     }
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {

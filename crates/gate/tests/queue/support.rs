@@ -175,6 +175,10 @@ impl ReplayStore for PlannedStore {
         self.store.release(lease).await
     }
 
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        self.store.renew(lease, duration).await
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         self.store.forget(key).await
     }

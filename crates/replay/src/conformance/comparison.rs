@@ -12,8 +12,8 @@ use super::history::{Difference, History, Step, random_steps};
 
 /// Runs `cases` random histories against a store and the model.
 ///
-/// A history has 50 steps on average. A step is a claim, a settlement by any lease that was
-/// granted before, a key that is forgotten or recorded as done, or an advance of the clock. The clock advances by a random time, or to the
+/// A history has 50 steps on average. A step is a claim, a settlement or a renewal by any lease that
+/// was granted before, a key that is forgotten or recorded as done, or an advance of the clock. The clock advances by a random time, or to the
 /// next end of a lease or a retention, exactly or just before. The harness is created once,
 /// and each history uses new keys.
 ///

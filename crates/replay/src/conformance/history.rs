@@ -28,6 +28,9 @@ const ALL_OPTIONS: [ClaimOptions; 2] = [
 /// second is longer.
 const RETENTIONS: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(661)];
 
+/// The first renewal does not always move the end of a lease, the second does.
+const RENEWALS: [Duration; 2] = [Duration::from_secs(7), Duration::from_secs(31)];
+
 /// The resolution of the stores' clocks.
 const CLOCK_RESOLUTION: Duration = Duration::from_millis(1);
 
@@ -49,6 +52,11 @@ pub(super) enum Step {
     Release {
         key: usize,
         lease_age: usize,
+    },
+    Renew {
+        key: usize,
+        lease_age: usize,
+        duration: Duration,
     },
     Forget {
         key: usize,
@@ -96,6 +104,9 @@ fn random_step() -> impl Strategy<Value = Step> {
             Step::Commit { key, lease_age, retention }
         }),
         2 => lease().prop_map(|(key, lease_age)| Step::Release { key, lease_age }),
+        2 => (lease(), select(&RENEWALS[..])).prop_map(|((key, lease_age), duration)| {
+            Step::Renew { key, lease_age, duration }
+        }),
         1 => (0..KEYS).prop_map(|key| Step::Forget { key }),
         1 => (0..KEYS, select(&RETENTIONS[..]))
             .prop_map(|(key, retention)| Step::RecordDone { key, retention }),
@@ -199,6 +210,16 @@ impl<'h, H: Harness> History<'h, H> {
                 let lease = self.model.lease(key, lease_age)?;
                 let expected = self.model.release(lease);
                 let actual = store.release(&self.leases[lease]).await;
+                Some((Outcome::Settled(expected), settled_outcome(actual)))
+            }
+            Step::Renew {
+                key,
+                lease_age,
+                duration,
+            } => {
+                let lease = self.model.lease(key, lease_age)?;
+                let expected = self.model.renew(lease, duration);
+                let actual = store.renew(&self.leases[lease], duration).await;
                 Some((Outcome::Settled(expected), settled_outcome(actual)))
             }
             Step::Forget { key } => {

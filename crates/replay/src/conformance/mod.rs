@@ -25,6 +25,7 @@ mod harness;
 mod history;
 mod model;
 mod record_cases;
+mod renew_cases;
 
 pub use self::cases::*;
 pub use self::comparison::{compare_with_model, find_difference};
@@ -32,6 +33,7 @@ pub use self::forget_cases::*;
 pub use self::harness::{CLAIM_OPTIONS, Harness, PausedClock, ShiftedClock};
 pub use self::history::Difference;
 pub use self::record_cases::*;
+pub use self::renew_cases::*;
 
 /// Mounts the suite for the store that `$new` creates.
 #[doc(hidden)]
@@ -54,6 +56,10 @@ macro_rules! __conformance_suite {
             a_settlement_after_the_lease_applies_if_the_key_was_not_claimed_again,
             keys_do_not_affect_each_other,
             a_waiter_is_notified_of_every_settlement,
+            a_renewed_lease_ends_later,
+            a_renewal_never_shortens_a_lease,
+            a_stale_renewal_changes_nothing,
+            an_ended_lease_is_renewed_if_the_key_was_not_claimed_again,
             a_forgotten_event_is_new,
             an_event_in_flight_is_not_forgotten,
             earlier_attempts_are_forgotten,

@@ -125,6 +125,29 @@ impl Model {
         self.settle(lease, entry)
     }
 
+    pub(super) fn renew(&mut self, lease: usize, duration: Duration) -> Settled {
+        let new_end = self.now + duration;
+        let key = self.lease_keys[lease];
+        let entry = self.live_entry(key).map(|entry| match entry {
+            Entry::InFlight {
+                lease,
+                attempt,
+                lease_end,
+                forget_at,
+            } => {
+                let extension = new_end.saturating_sub(lease_end);
+                Entry::InFlight {
+                    lease,
+                    attempt,
+                    lease_end: lease_end + extension,
+                    forget_at: forget_at + extension,
+                }
+            }
+            done @ Entry::Done { .. } => done,
+        });
+        self.settle(lease, entry)
+    }
+
     pub(super) fn forget(&mut self, key: usize) -> Forgotten {
         match self.live_entry(key) {
             None => Forgotten::Unknown,

@@ -246,6 +246,16 @@ impl ReplayStore for DiskStore {
         .await
     }
 
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        let lease = lease.clone();
+        self.execute(|reply| Command::Renew {
+            lease,
+            duration,
+            reply,
+        })
+        .await
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         self.execute(|reply| Command::Forget { key, reply }).await
     }

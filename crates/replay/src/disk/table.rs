@@ -147,18 +147,23 @@ impl Table<'_> {
     }
 
     fn claimed_row(&self, options: ClaimOptions) -> ClaimedRow {
-        // Without an attempt retention, the store forgets the claim when its lease ends. The
-        // lease must then also hold for a process that opens the file later and uses the
-        // system clock.
-        let lease_start = match options.attempt_retention {
-            Duration::ZERO => self.latest,
-            _ => self.now,
-        };
+        let lease_start = self.lease_start(!options.attempt_retention.is_zero());
         let retention = millis(options.lease).saturating_add(millis(options.attempt_retention));
         ClaimedRow {
             source: options.quota.map_or(0, |quota| quota.source.cast_signed()),
             lease_end: lease_start.saturating_add(millis(options.lease)),
             forget_at: self.latest.saturating_add(retention),
+        }
+    }
+
+    /// Returns the time from which a lease counts.
+    ///
+    /// Without an attempt retention, the store forgets the claim when its lease ends. The lease
+    /// must then also hold for a process that opens the file later and uses the system clock.
+    fn lease_start(&self, has_attempt_retention: bool) -> i64 {
+        match has_attempt_retention {
+            true => self.now,
+            false => self.latest,
         }
     }
 
@@ -190,6 +195,32 @@ impl Table<'_> {
         )?;
         let token = lease.token().cast_signed();
         Ok(commit.execute(params![id, token, self.now, forget_at])? > 0)
+    }
+
+    /// Moves the end of the lease to `duration` from now, unless it is later already.
+    pub(super) fn renew(&mut self, lease: &Lease, duration: Duration) -> rusqlite::Result<Settled> {
+        let entry = self.entry(lease.key())?;
+        let Some((entry, lease_end)) = entry
+            .filter(|entry| entry.forget_at > self.now)
+            .and_then(|entry| entry.lease_end.map(|end| (entry, end)))
+        else {
+            return Ok(Settled::Stale);
+        };
+        let has_attempt_retention = entry.forget_at > lease_end;
+        let new_end = self
+            .lease_start(has_attempt_retention)
+            .saturating_add(millis(duration));
+        let extension = new_end.saturating_sub(lease_end).max(0);
+        let mut renew = self.transaction.prepare_cached(
+            "UPDATE entries SET lease_end = lease_end + ?3, forget_at = forget_at + ?3
+             WHERE id = ?1 AND token = ?2",
+        )?;
+        let token = lease.token().cast_signed();
+        let renewed = renew.execute(params![entry.id, token, extension])?;
+        Ok(match renewed {
+            0 => Settled::Stale,
+            _ => Settled::Applied,
+        })
     }
 
     /// Ends the lease and deletes the row, unless earlier leases ended unsettled: their

@@ -31,6 +31,11 @@ pub(super) enum Command {
         retention: Option<Duration>,
         reply: Reply<Settled>,
     },
+    Renew {
+        lease: Lease,
+        duration: Duration,
+        reply: Reply<Settled>,
+    },
     Forget {
         key: ReplayKey,
         reply: Reply<Forgotten>,
@@ -48,6 +53,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 enum CommandResult {
     Claim(Claim),
     Settled(Settled),
+    Renewed(Settled),
     Forgotten(Forgotten),
     RecordedDone,
 }
@@ -185,6 +191,9 @@ impl Writer {
                 Command::Settle {
                     lease, retention, ..
                 } => table.settle(lease, *retention).map(CommandResult::Settled),
+                Command::Renew {
+                    lease, duration, ..
+                } => table.renew(lease, *duration).map(CommandResult::Renewed),
                 Command::Forget { key, .. } => table.forget(*key).map(CommandResult::Forgotten),
                 Command::RecordDone { key, retention, .. } => table
                     .record_done(*key, *retention)
@@ -216,6 +225,10 @@ impl Writer {
                 // The settlement counts even if the caller was dropped.
                 let _: Result<(), _> = reply.send(Ok(settled));
             }
+            (Command::Renew { reply, .. }, CommandResult::Renewed(renewed)) => {
+                // A lease that nobody awaits ends a little later.
+                let _: Result<(), _> = reply.send(Ok(renewed));
+            }
             (Command::Forget { reply, .. }, CommandResult::Forgotten(forgotten)) => {
                 // The event is forgotten even if the caller was dropped.
                 let _: Result<(), _> = reply.send(Ok(forgotten));
@@ -229,6 +242,7 @@ impl Writer {
             (
                 Command::Claim { .. }
                 | Command::Settle { .. }
+                | Command::Renew { .. }
                 | Command::Forget { .. }
                 | Command::RecordDone { .. },
                 _,
@@ -280,6 +294,7 @@ impl Command {
         match self {
             Self::Claim { reply, .. } => drop(reply.send(Err(error))),
             Self::Settle { reply, .. } => drop(reply.send(Err(error))),
+            Self::Renew { reply, .. } => drop(reply.send(Err(error))),
             Self::Forget { reply, .. } => drop(reply.send(Err(error))),
             Self::RecordDone { reply, .. } => drop(reply.send(Err(error))),
         }

@@ -161,6 +161,31 @@ impl MemoryStore {
         Settled::Applied
     }
 
+    /// Moves the end of the lease to `duration` from now, if it is the current one.
+    fn extend(&self, lease: &Lease, duration: Duration) -> Settled {
+        let key = lease.key();
+        let mut leased = self.stripe(key);
+        let Some(slot) = self.slot(&leased, key) else {
+            return Settled::Stale;
+        };
+        let mut record = slot.record();
+        let now = self.now();
+        let new_end = now.saturating_add(store_time(duration));
+        if !record.renew(lease.token(), now, new_end) {
+            return Settled::Stale;
+        }
+        let is_expiry_suitable = record.has_suitable_expiry();
+        if !is_expiry_suitable {
+            record.set_suitable_expiry();
+        }
+        drop(record);
+        leased.insert(key, &slot, now);
+        if !is_expiry_suitable {
+            self.cache(key, slot);
+        }
+        Settled::Applied
+    }
+
     /// Makes the key done for at least `retention`, whatever its state is.
     fn set_done(&self, key: ReplayKey, retention: Duration) {
         let mut leased = self.stripe(key);
@@ -271,6 +296,10 @@ impl ReplayStore for MemoryStore {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         Ok(self.settle(lease, None))
+    }
+
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        Ok(self.extend(lease, duration))
     }
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {

@@ -103,6 +103,27 @@ impl Record {
         true
     }
 
+    /// Moves the end of the lease with `token` to `new_end`, unless it is later already. Returns
+    /// whether that lease is the current one.
+    pub(super) fn renew(&mut self, token: u64, now: StoreTime, new_end: StoreTime) -> bool {
+        if !self.is_live(now) {
+            return false;
+        }
+        match &mut self.state {
+            State::InFlight {
+                token: current,
+                lease_end,
+                ..
+            } if *current == token => {
+                let extension = new_end.saturating_sub(*lease_end);
+                *lease_end += extension;
+                self.forget_at = self.forget_at.saturating_add(extension);
+                true
+            }
+            State::InFlight { .. } | State::Done => false,
+        }
+    }
+
     /// Returns whether the key is still remembered.
     pub(super) fn is_live(&self, now: StoreTime) -> bool {
         now < self.forget_at

@@ -26,6 +26,10 @@ pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
 pub(super) static SETTLE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("settle.lua")));
 
+/// Moves the end of a lease to a later time.
+pub(super) static RENEW: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("renew.lua")));
+
 /// Removes the record of a key.
 pub(super) static FORGET: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("forget.lua")));
@@ -63,6 +67,8 @@ pub(super) enum Reply {
     /// The event is done, and the server stores this entry for the event.
     Committed(String),
     Released,
+    /// The lease ends at the later time.
+    Renewed,
     Stale,
     /// The record of the key is removed.
     Removed,
@@ -130,6 +136,7 @@ impl Reply {
             ("intact", None) => Some(Self::DataIntact),
             ("committed", Some(entry)) => Some(Self::Committed(entry.to_owned())),
             ("released", None) => Some(Self::Released),
+            ("renewed", None) => Some(Self::Renewed),
             ("stale", None) => Some(Self::Stale),
             ("removed", None) => Some(Self::Removed),
             ("unknown", None) => Some(Self::Unknown),

@@ -17,7 +17,7 @@ use super::connection::Connection;
 use super::connection_keeper::{ConnectionKeeper, LiveConnection};
 use super::data_loss::{DataLossDetector, ServerData};
 use super::pending_claim::{OrphanedClaim, PendingClaim};
-use super::script::{CLAIM, FORGET, RECORD, Reply, SETTLE};
+use super::script::{CLAIM, FORGET, RECORD, RENEW, Reply, SETTLE};
 use super::server::{Server, millis, token_text};
 use super::subscriber::SettlementSubscriber;
 use crate::notifier::RECHECK_INTERVAL;
@@ -205,6 +205,34 @@ impl ReplayStore for RedisStore {
 
     async fn release(&self, lease: &Lease) -> Result<Settled, StoreError> {
         self.settle(lease, None).await
+    }
+
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        let server = &self.0.server;
+        let (key, token) = (server.config.key(lease.key()), token_text(lease.token()));
+        let call = ScriptCall {
+            script: &RENEW,
+            keys: slice::from_ref(&key),
+            token: &token,
+            // The second of two equal calls does no harm.
+            arguments: &|_| {
+                vec![
+                    token.clone(),
+                    millis(duration),
+                    server.data_loss.clock_shift(),
+                ]
+            },
+            timeout: server.config.timeout,
+        };
+        let (reply, live) = call.run(&server.keeper, &mut Vec::new()).await?;
+        match reply {
+            Reply::Renewed => {
+                server.wait_for_replicas(live).await?;
+                Ok(Settled::Applied)
+            }
+            Reply::Stale => Ok(Settled::Stale),
+            reply => Err(unexpected(reply)),
+        }
     }
 
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
