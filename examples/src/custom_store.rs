@@ -40,6 +40,12 @@ impl<S: ReplayStore> ReplayStore for Audited<S> {
         settled
     }
 
+    async fn renew(&self, lease: &Lease, duration: Duration) -> Result<Settled, StoreError> {
+        let settled = self.0.renew(lease, duration).await;
+        println!("audit: release {:?}: {settled:?}", lease.key());
+        settled
+    }
+
     async fn forget(&self, key: ReplayKey) -> Result<Forgotten, StoreError> {
         let forgotten = self.0.forget(key).await;
         println!("audit: forget {key:?}: {forgotten:?}");

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::first_responses::ResponseRecorder;
 use crate::outcome::Outcome;
+use crate::renewal::Renewal;
 use crate::source::Source;
 use crate::state::GateState;
 use crate::store_update::{Leases, StoreUpdate};
@@ -55,6 +56,11 @@ impl<S: ReplayStore> ClaimGuard<S> {
     #[cfg(feature = "queue")]
     pub(crate) fn token(&self) -> Option<u64> {
         self.leases.first().map(Lease::token)
+    }
+
+    /// Returns the renewal of the claims.
+    pub(crate) fn renewal(&self) -> Renewal<S> {
+        Renewal::new(Arc::clone(&self.state), self.leases.clone(), self.lease)
     }
 
     /// Starts to record the response to the event of the claims. A batch has several events,

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use crate::claim_guard::ClaimGuard;
 use crate::first_responses::ResponseRecorder;
 use crate::outcome::Outcome;
+use crate::renewal::Renewal;
 use crate::source::{DeliveryGuarantee, Source};
 
 /// A delivery that may be forwarded: it is verified, and its event is claimed.
@@ -124,6 +125,18 @@ impl<S: ReplayStore> Settlement<S> {
     /// There is none if the delivery has claimed nothing, and after the settlement.
     pub fn replay_keys(&self) -> impl Iterator<Item = ReplayKey> {
         self.claim.iter().flat_map(ClaimGuard::keys)
+    }
+
+    /// Returns the renewal of the claim, which keeps other deliveries of the event out for longer
+    /// than one lease.
+    ///
+    /// `None` if the delivery has claimed nothing. `None` under
+    /// [`DeliveryGuarantee::AtMostOnce`] too, because that claim lasts for the retention.
+    pub fn renewal(&self) -> Option<Renewal<S>> {
+        match self.guarantee {
+            DeliveryGuarantee::AtLeastOnce => self.claim.as_ref().map(ClaimGuard::renewal),
+            DeliveryGuarantee::AtMostOnce => None,
+        }
     }
 
     /// Starts to record the response to the delivery, if a duplicate of its event gets the same

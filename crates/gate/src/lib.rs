@@ -48,6 +48,7 @@ mod queue;
 mod reason;
 mod receive;
 mod refusal;
+mod renewal;
 mod source;
 mod state;
 mod store_update;
@@ -74,6 +75,7 @@ pub use self::queue::{
 pub use self::reason::Reason;
 pub use self::receive::{AcceptedHead, CheckedRequest};
 pub use self::refusal::Refusal;
+pub use self::renewal::Renewal;
 pub use self::source::{
     BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, Source, SourceBuilder,
 };

@@ -1,10 +1,13 @@
 //! The verified facts about a delivery, for the handler.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use hookgate_core::{UnixTime, Verified};
 use hookgate_gate::Source;
+use tokio::sync::Notify;
 
 /// The verified facts about a delivery. The layer puts them into the extensions of the
 /// request.
@@ -19,6 +22,14 @@ struct Inner {
     source: Arc<Source>,
     verified: Verified,
     attempt: u32,
+    lease: LeaseSignal,
+}
+
+/// Tells the handler that the layer has lost the lease of its event.
+#[derive(Debug, Default)]
+struct LeaseSignal {
+    is_lost: AtomicBool,
+    lost: Notify,
 }
 
 impl VerifiedEvent {
@@ -27,7 +38,15 @@ impl VerifiedEvent {
             source,
             verified,
             attempt,
+            lease: LeaseSignal::default(),
         }))
+    }
+
+    /// Tells the handler that the lease is lost.
+    pub(crate) fn lose_lease(&self) {
+        let lease = &self.0.lease;
+        lease.is_lost.store(true, Ordering::SeqCst);
+        lease.lost.notify_waiters();
     }
 
     /// Returns the name of the source.
@@ -77,5 +96,27 @@ impl VerifiedEvent {
     /// delivery that the inner service has seen.
     pub fn attempt(&self) -> u32 {
         self.0.attempt
+    }
+
+    /// Returns whether another delivery of the event may run at the same time.
+    ///
+    /// The layer renews the lease of the event while the call of the inner service lives. The
+    /// lease is lost if the store cannot be reached for as long as the lease lasts, if the store
+    /// has lost its data, or if the call takes longer than
+    /// [`max_run`](hookgate_gate::Source::max_run). A handler with lasting effects should stop
+    /// then.
+    pub fn is_lease_lost(&self) -> bool {
+        self.0.lease.is_lost.load(Ordering::SeqCst)
+    }
+
+    /// Completes when the lease is lost; see [`is_lease_lost`](Self::is_lease_lost). Otherwise it
+    /// never completes, so use it in a `select!` with the work.
+    pub async fn lease_lost(&self) {
+        let mut lost = pin!(self.0.lease.lost.notified());
+        // A loss between the check and the wait is noticed.
+        lost.as_mut().enable();
+        if !self.is_lease_lost() {
+            lost.await;
+        }
     }
 }

@@ -19,8 +19,8 @@ pub enum OnHangUp {
     /// A retry waits for the call, at most for
     /// [`duplicate_wait`](hookgate_gate::Source::duplicate_wait). It is acknowledged as a
     /// duplicate if the call succeeds in that time, and forwarded if the call fails. If the
-    /// wait ends first, the retry gets 503. A retry is also forwarded if the
-    /// [`lease`](hookgate_gate::Source::lease) ends before the call does.
+    /// wait ends first, the retry gets 503. A retry is also forwarded if the call takes longer than
+    /// [`max_run`](hookgate_gate::Source::max_run).
     ///
     /// Outer layers, such as a concurrency limit, no longer count the call. A shutdown of the
     /// runtime does not wait for it. If the sender disconnects after a gRPC response has

@@ -43,6 +43,8 @@ impl SourceBuilder {
     pub const DEFAULT_RETENTION: Duration = Duration::from_secs(72 * 3600);
     /// The default lease: 60 s.
     pub const DEFAULT_LEASE: Duration = Duration::from_secs(60);
+    /// The longest time for which the layer renews the lease of a call by default: 1 h.
+    pub const DEFAULT_MAX_RUN: Duration = Duration::from_secs(3600);
     /// The default wait for a delivery in flight: 5 s.
     pub const DEFAULT_DUPLICATE_WAIT: Duration = Duration::from_secs(5);
     /// The default time limit of a whole body: 15 s.
@@ -66,6 +68,7 @@ impl SourceBuilder {
                 mode: Mode::Enforce,
                 retention: Self::DEFAULT_RETENTION,
                 lease: Self::DEFAULT_LEASE,
+                max_run: Self::DEFAULT_MAX_RUN,
                 duplicate_wait: Self::DEFAULT_DUPLICATE_WAIT,
                 max_entries: None,
                 body_limit: BodyLimit::DEFAULT,
@@ -185,10 +188,23 @@ impl SourceBuilder {
     /// Sets how long a delivery in flight keeps other deliveries of its event out, at least
     /// one second. The default is [`DEFAULT_LEASE`](Self::DEFAULT_LEASE).
     ///
-    /// The lease must be longer than the longest delivery.
+    /// The layer renews the lease while the inner service works on the delivery, up to
+    /// [`max_run`](Self::max_run). After a crash of the process, a retry waits until the lease has
+    /// ended. Where nothing renews the lease, it must be longer than the longest delivery.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.policy.lease = lease.max(Duration::from_secs(1));
+        self
+    }
+
+    /// Sets how long the layer renews the lease of one call. The default is
+    /// [`DEFAULT_MAX_RUN`](Self::DEFAULT_MAX_RUN).
+    ///
+    /// A call that hangs keeps the retries of its event out for this time, or for its lease if that
+    /// is longer.
+    #[must_use]
+    pub fn max_run(mut self, max_run: Duration) -> Self {
+        self.policy.max_run = max_run;
         self
     }
 

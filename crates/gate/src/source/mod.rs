@@ -96,6 +96,11 @@ impl Source {
         self.policy.lease
     }
 
+    /// Returns how long the layer renews the lease of one call.
+    pub fn max_run(&self) -> Duration {
+        self.policy.max_run
+    }
+
     /// Returns the size limit of a body.
     pub fn body_limit(&self) -> BodyLimit {
         self.policy.body_limit

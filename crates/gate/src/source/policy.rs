@@ -13,6 +13,7 @@ pub(super) struct Policy {
     pub(super) mode: Mode,
     pub(super) retention: Duration,
     pub(super) lease: Duration,
+    pub(super) max_run: Duration,
     pub(super) duplicate_wait: Duration,
     pub(super) max_entries: Option<u64>,
     pub(super) body_limit: BodyLimit,
