@@ -22,6 +22,9 @@ use tower_hookgate::{
     HookgateLayer, OnHangUp, Provider, Secret, Source, VerifiedEvent, VerifiedJson, Verifier,
 };
 
+/// The longest wait for the requests in flight at the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
 #[derive(Deserialize)]
 struct Task {
     event: String,
@@ -32,7 +35,15 @@ struct Task {
 /// After a response that is no success, the provider's retry runs this handler again.
 async fn handle(event: VerifiedEvent, VerifiedJson(task): VerifiedJson<Task>) -> StatusCode {
     println!("event {:?}: {}", event.id(), task.event);
+    tokio::time::sleep(work_time()).await;
+    println!("done {:?}", event.id());
     StatusCode::NO_CONTENT
+}
+
+/// Returns how long the work on an event takes: `WORK_MS` milliseconds.
+fn work_time() -> Duration {
+    let millis = std::env::var("WORK_MS").unwrap_or_default();
+    Duration::from_millis(millis.parse().unwrap_or(0))
 }
 
 #[tokio::main]
@@ -48,7 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let app = Router::new()
         .route("/hooks/beatapi", post(handle))
-        .route_layer(hookgate) // covers the routes above this line
+        .route_layer(hookgate.clone()) // covers the routes above this line
         .route("/healthz", axum::routing::get(async || "ok\n"));
 
     let address = std::env::args()
@@ -58,6 +69,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shutdown = shutdown_signal()?;
     println!("listening on {}", listener.local_addr()?);
     serve(listener, app, shutdown).await;
+    // The handlers whose senders have disconnected.
+    let _: Result<(), _> = tokio::time::timeout(SHUTDOWN_TIMEOUT, hookgate.finished()).await;
     Ok(())
 }
 
@@ -90,8 +103,7 @@ async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output 
         });
     }
     drop(listener);
-    let _: Result<(), _> =
-        tokio::time::timeout(Duration::from_secs(30), in_flight.shutdown()).await;
+    let _: Result<(), _> = tokio::time::timeout(SHUTDOWN_TIMEOUT, in_flight.shutdown()).await;
 }
 
 /// Returns a future that completes on Ctrl-C or SIGTERM. The signals are caught from this call

@@ -14,14 +14,20 @@ struct Example {
     process: Child,
     address: String,
     /// Open, so that the example can write to standard output.
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Example {
     fn start(binary: &str) -> Self {
+        Self::start_with(binary, "0")
+    }
+
+    /// Starts an example whose handler works for this number of milliseconds.
+    fn start_with(binary: &str, work_ms: &str) -> Self {
         let mut process = Command::new(binary)
             .arg("127.0.0.1:0")
             .env("BEATAPI_SECRET", SECRET)
+            .env("WORK_MS", work_ms)
             .env("VIDEOGEN_SECRET", "whsec_ZXhhbXBsZS12aWRlb2dlbi1zZWNyZXQ=")
             .stdout(Stdio::piped())
             .spawn()
@@ -39,12 +45,28 @@ impl Example {
         Self {
             process,
             address,
-            _stdout: stdout,
+            stdout,
         }
     }
 
     /// Sends `body` with the signature of `signed`. Returns the status line.
     fn post(&self, body: &str, signed: &str) -> String {
+        let mut response = String::new();
+        self.send(body, signed)
+            .read_to_string(&mut response)
+            .expect("the server responds");
+        response.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Asks the process to end.
+    fn terminate(&self) {
+        let id = self.process.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(killed.expect("`kill` is installed").success());
+    }
+
+    /// Sends `body` with the signature of `signed`. Returns the connection.
+    fn send(&self, body: &str, signed: &str) -> TcpStream {
         let provider = Provider::named("beatapi").expect("the catalogue has the provider");
         let signer = Signer::new(
             provider.scheme(),
@@ -68,11 +90,7 @@ impl Example {
         stream
             .write_all(request.as_bytes())
             .expect("the server reads");
-        let mut response = String::new();
         stream
-            .read_to_string(&mut response)
-            .expect("the server responds");
-        response.lines().next().unwrap_or_default().to_owned()
     }
 }
 
@@ -110,11 +128,31 @@ fn the_axum_example_exits_on_sigterm() {
     let mut example = Example::start(env!("CARGO_BIN_EXE_axum"));
     // An idle connection does not delay the exit.
     let _idle = TcpStream::connect(&example.address).expect("the server listens");
-    let id = example.process.id().to_string();
-    let killed = Command::new("kill").args(["-TERM", &id]).status();
-    assert!(killed.expect("`kill` is installed").success());
+    example.terminate();
     let status = example.process.wait().expect("the process ends");
     assert!(status.success(), "{status}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_axum_example_finishes_an_event_whose_sender_has_disconnected() {
+    let mut example = Example::start_with(env!("CARGO_BIN_EXE_axum"), "1500");
+    let body = r#"{"id":"evt_1","event":"task.succeeded"}"#;
+    let connection = example.send(body, body);
+    let mut line = String::new();
+    example
+        .stdout
+        .read_line(&mut line)
+        .expect("the handler begins");
+    assert_eq!(line, "event Some(\"evt_1\"): task.succeeded\n");
+    drop(connection);
+    example.terminate();
+    let mut rest = String::new();
+    example
+        .stdout
+        .read_to_string(&mut rest)
+        .expect("the process ends");
+    assert_eq!(rest, "done Some(\"evt_1\")\n");
 }
 
 #[test]

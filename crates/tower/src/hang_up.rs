@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// What happens to the call of the inner service when its response is no longer awaited,
 /// because the sender disconnected or an outer layer timed out.
@@ -23,9 +24,41 @@ pub enum OnHangUp {
     /// [`max_run`](hookgate_gate::Source::max_run).
     ///
     /// Outer layers, such as a concurrency limit, no longer count the call. A shutdown of the
-    /// runtime does not wait for it. If the sender disconnects after a gRPC response has
+    /// runtime does not wait for it, so await
+    /// [`HookgateLayer::finished`](crate::HookgateLayer::finished) before the program ends. If the sender disconnects after a gRPC response has
     /// begun, the unread rest of the response still releases the claim.
     Finish,
+}
+
+/// The number of calls that continue in tasks of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Continuing(watch::Sender<usize>);
+
+/// One call that continues in a task of its own.
+struct ContinuingCall(watch::Sender<usize>);
+
+impl Continuing {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    /// Completes when no call continues.
+    pub(crate) async fn finished(&self) {
+        let mut count = self.0.subscribe();
+        // `self` has a sender, so the channel is open.
+        let _ = count.wait_for(|count| *count == 0).await;
+    }
+
+    fn begin(&self) -> ContinuingCall {
+        self.0.send_modify(|count| *count += 1);
+        ContinuingCall(self.0.clone())
+    }
+}
+
+impl Drop for ContinuingCall {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// A future that continues in a task of its own when it is dropped. The task passes its output
@@ -37,6 +70,7 @@ where
     F: Future + Send + 'static,
 {
     running: Option<(Running<T>, N)>,
+    continuing: Continuing,
 }
 
 type Running<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -47,9 +81,14 @@ where
     N: FnOnce(T) -> F + Send + Unpin + 'static,
     F: Future + Send + 'static,
 {
-    pub(crate) fn new(future: impl Future<Output = T> + Send + 'static, then: N) -> Self {
+    pub(crate) fn new(
+        future: impl Future<Output = T> + Send + 'static,
+        continuing: Continuing,
+        then: N,
+    ) -> Self {
         Self {
             running: Some((Box::pin(future), then)),
+            continuing,
         }
     }
 }
@@ -83,8 +122,10 @@ where
 {
     fn drop(&mut self) {
         if let (Some((running, then)), Ok(runtime)) = (self.running.take(), Handle::try_current()) {
+            let call = self.continuing.begin();
             runtime.spawn(async move {
                 then(running.await).await;
+                drop(call);
             });
         }
     }

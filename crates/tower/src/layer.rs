@@ -7,7 +7,7 @@ use hookgate_gate::Gate;
 use hookgate_replay::{MemoryStore, ReplayStore};
 use tower_layer::Layer;
 
-use crate::hang_up::OnHangUp;
+use crate::hang_up::{Continuing, OnHangUp};
 #[cfg(feature = "queue")]
 use crate::queue::StoreDelivery;
 use crate::refuse::ProblemJson;
@@ -22,6 +22,7 @@ pub struct HookgateLayer<V = LiveSource, S = MemoryStore, R = ProblemJson> {
     resolver: Arc<V>,
     refuse: Arc<R>,
     on_hang_up: OnHangUp,
+    continuing: Continuing,
 }
 
 impl HookgateLayer {
@@ -46,6 +47,7 @@ impl<V: Resolve> HookgateLayer<V> {
             resolver: Arc::new(resolver),
             refuse: Arc::new(ProblemJson),
             on_hang_up: OnHangUp::default(),
+            continuing: Continuing::new(),
         }
     }
 }
@@ -65,6 +67,7 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
             resolver: self.resolver,
             refuse: self.refuse,
             on_hang_up: self.on_hang_up,
+            continuing: self.continuing,
         }
     }
 
@@ -76,7 +79,17 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
             resolver: self.resolver,
             refuse: Arc::new(refuse),
             on_hang_up: self.on_hang_up,
+            continuing: self.continuing,
         }
+    }
+
+    /// Completes when no call continues after its sender disconnected; see
+    /// [`OnHangUp::Finish`].
+    ///
+    /// Await this after the graceful shutdown of the server, on the layer or on a clone of it. The
+    /// server waits for the calls whose senders are still connected.
+    pub async fn finished(&self) {
+        self.continuing.finished().await;
     }
 
     /// Sets what happens to a call whose response is no longer awaited.
@@ -99,6 +112,7 @@ impl<V, S, R> HookgateLayer<V, S, R> {
             resolver,
             refuse,
             on_hang_up,
+            continuing,
         } = self.clone();
         Hookgate {
             inner,
@@ -107,6 +121,7 @@ impl<V, S, R> HookgateLayer<V, S, R> {
                 resolver,
                 refuse,
                 on_hang_up,
+                continuing,
                 #[cfg(feature = "queue")]
                 queue,
             }),
@@ -139,6 +154,7 @@ impl<V, S, R> Clone for HookgateLayer<V, S, R> {
             resolver: Arc::clone(&self.resolver),
             refuse: Arc::clone(&self.refuse),
             on_hang_up: self.on_hang_up,
+            continuing: self.continuing.clone(),
         }
     }
 }

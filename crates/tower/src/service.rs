@@ -21,7 +21,7 @@ use tracing::Instrument;
 
 use crate::body::{Frames, VerifiedBody};
 use crate::event::VerifiedEvent;
-use crate::hang_up::{FinishOnDrop, OnHangUp};
+use crate::hang_up::{Continuing, FinishOnDrop, OnHangUp};
 #[cfg(feature = "queue")]
 use crate::queue::{StoreDelivery, is_queued};
 use crate::record;
@@ -42,6 +42,7 @@ pub(crate) struct Shared<V, S, R> {
     pub(crate) resolver: Arc<V>,
     pub(crate) refuse: Arc<R>,
     pub(crate) on_hang_up: OnHangUp,
+    pub(crate) continuing: Continuing,
     /// The queue of the deliveries, if the layer has one.
     #[cfg(feature = "queue")]
     pub(crate) queue: Option<Arc<dyn StoreDelivery<S>>>,
@@ -178,7 +179,8 @@ impl<V: Resolve, S: ReplayStore, R: Refuse> Shared<V, S, R> {
         match self.on_hang_up {
             OnHangUp::Drop => pin!(call).await,
             OnHangUp::Finish => {
-                FinishOnDrop::new(call.in_current_span(), |response| async move {
+                let continuing = self.continuing.clone();
+                FinishOnDrop::new(call.in_current_span(), continuing, |response| async move {
                     if let Ok(response) = response
                         && response.body().is_needed()
                     {

@@ -27,7 +27,7 @@ use self::support::{BODY, Calls, SECRET, signed, source_with, status};
 const LEASE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A handler that works until the test lets it end, with what it sees.
+/// A handler that works until the test lets it end. It keeps the event of its last run.
 #[derive(Clone)]
 struct Handler {
     calls: Calls,

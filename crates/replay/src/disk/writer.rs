@@ -226,7 +226,7 @@ impl Writer {
                 let _: Result<(), _> = reply.send(Ok(settled));
             }
             (Command::Renew { reply, .. }, CommandResult::Renewed(renewed)) => {
-                // A lease that nobody awaits ends a little later.
+                // The lease ends later even if the caller was dropped.
                 let _: Result<(), _> = reply.send(Ok(renewed));
             }
             (Command::Forget { reply, .. }, CommandResult::Forgotten(forgotten)) => {
