@@ -24,7 +24,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -33,7 +33,7 @@ run: build-tools ## Build hookgate and show its verdict on genuine and forged de
 	$(CARGO) build --locked --release --package hookgate
 	target/release/hookgate demo
 
-test: build-tools redis http-clients provider-sdks promtool valkey nats proxies ## Run every test, except for those of the page (test-page)
+test: build-tools redis http-clients terminal provider-sdks promtool valkey nats proxies ## Run every test, except for those of the page (test-page)
 	HOOKGATE_PROVIDER_SDKS="$$PWD/$(PROVIDER_SDKS)" $(CARGO) test --locked --workspace --all-features
 	[[ ! -s $(VALKEY)/path ]] || HOOKGATE_REDIS_SERVER="$$(cat $(VALKEY)/path)" $(CARGO) test --locked \
 	  --workspace --all-features --test redis -- --skip a_tls_server
@@ -231,6 +231,10 @@ redis:
 http-clients:
 	@command -v curl >/dev/null && command -v h2load >/dev/null \
 	  || $(call install,curl nghttp2-client)
+
+# The tests run the commands of the pages in a terminal of tmux.
+terminal:
+	@command -v tmux >/dev/null || $(call install,tmux)
 
 # The tests of the alerts. Debian's package would also start a server on the port of the admin address,
 # so only its program is taken.

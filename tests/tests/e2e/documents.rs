@@ -80,25 +80,38 @@ fn run_script(script: &str, folder: &Path) -> String {
     String::from_utf8(output.stdout).expect("the output is UTF-8")
 }
 
+/// Returns the commands of the first steps in the README.
+pub(crate) fn readme_script() -> String {
+    let page = read("README.md");
+    let (gateway, _) = page
+        .split_once("## The layer")
+        .expect("the page has a section for the gateway");
+    format!(
+        "cat > gateway.toml <<'END'\n[server]\nadmin = \"127.0.0.1:9090\"\n{}END\n{}",
+        blocks(gateway, "toml").replace("[server]\n", ""),
+        blocks(gateway, "sh"),
+    )
+}
+
+/// Returns the commands of the operators' page, with `site` as their directory.
+pub(crate) fn operators_script(site: &str) -> String {
+    blocks(&read("docs/operating.md"), "sh")
+        // The last block removes the directory; its files are read before that.
+        .replace("cd / && rm", "cp arrived.log .. && cd / && rm")
+        .replace("/tmp/hookgate-first", site)
+}
+
 #[test]
 fn the_first_steps_of_the_readme_work() {
     let page = read("README.md");
     assert_build_command(&page);
-    let (gateway, _) = page
-        .split_once("## The layer")
-        .expect("the page has a section for the gateway");
     let folder = tempfile::tempdir().expect("the temporary folder is created");
-    let script = format!(
-        "cat > gateway.toml <<'END'\n[server]\nadmin = \"127.0.0.1:9090\"\n{}END\n{}",
-        blocks(gateway, "toml").replace("[server]\n", ""),
-        blocks(gateway, "sh"),
-    );
-    let output = run_script(&script, folder.path());
+    let output = run_script(&readme_script(), folder.path());
     assert!(
         output.ends_with("204 No Content\n200 OK (duplicate)\n401\n"),
         "{output}"
     );
-    assert!(gateway.contains("204 No Content\n200 OK (duplicate)\n401\n"));
+    assert!(page.contains("204 No Content\n200 OK (duplicate)\n401\n"));
 }
 
 #[test]
@@ -107,11 +120,7 @@ fn the_first_steps_of_the_operators_page_work() {
     assert_build_command(&page);
     let folder = tempfile::tempdir().expect("the temporary folder is created");
     let site = folder.path().join("first").display().to_string();
-    // The last block removes the directory; its files are read before that.
-    let script = blocks(&page, "sh")
-        .replace("cd / && rm", "cp arrived.log .. && cd / && rm")
-        .replace("/tmp/hookgate-first", &site);
-    run_script(&script, folder.path());
+    run_script(&operators_script(&site), folder.path());
     assert!(!Path::new(&site).exists());
     let arrived = std::fs::read_to_string(folder.path().join("arrived.log"));
     let arrived = arrived.expect("the upstream wrote a log");

@@ -7,6 +7,7 @@ mod errors;
 mod explain;
 mod identify;
 mod providers;
+mod screens;
 mod send;
 mod sources;
 mod tail;
