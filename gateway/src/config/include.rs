@@ -8,6 +8,8 @@ use hookgate_core::internal::{Report, parse};
 use hookgate_core::{Problem, Problems};
 use toml::{Table, Value};
 
+use super::place;
+
 /// The included files, and the origin of each source and each upstream in them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Includes {
@@ -17,30 +19,37 @@ pub(super) struct Includes {
     pub(super) watched: Vec<PathBuf>,
     /// Patterns that match no file.
     pub(super) warnings: Vec<Problem>,
+    /// The content of each included file.
+    contents: Vec<Content>,
     /// The origin of each source, by its key path in the merged table.
     sources: BTreeMap<String, Origin>,
     /// The origin of each included upstream, by its name.
     upstreams: BTreeMap<String, Origin>,
 }
 
-/// Where a table stands in an included file.
+/// An included file.
 #[derive(Clone, Debug)]
-struct Origin {
+struct Content {
     file: PathBuf,
-    /// The line of its header. `None` if the table has another form.
-    line: Option<usize>,
-    /// The key path in the file.
-    at: String,
+    text: String,
+    table: Table,
 }
 
-impl Origin {
-    fn place(&self) -> String {
-        let file = self.file.display();
-        match self.line {
-            Some(line) => format!("{file}, line {line}"),
-            None => file.to_string(),
-        }
+impl Content {
+    /// Names the file, the line and the source of a mistake in this file.
+    fn locate(&self, at: impl Into<String>, message: impl Into<String>) -> Problem {
+        let (at, message) = (at.into(), message.into());
+        place::in_file(Problem { at, message }, &self.file, &self.table, &self.text)
     }
+}
+
+/// Where a source or an upstream is in an included file.
+#[derive(Clone, Debug)]
+struct Origin {
+    /// The position of the file in `contents`.
+    content: usize,
+    /// The key path in the file.
+    at: String,
 }
 
 impl Includes {
@@ -110,7 +119,7 @@ impl Includes {
             Ok(text) => text,
             Err(error) => return report.add("include", format!("cannot read {shown}: {error}")),
         };
-        let included = match parse(&text) {
+        let table_of_file = match parse(&text) {
             Ok(included) => included,
             Err(problems) => {
                 for problem in problems {
@@ -119,49 +128,71 @@ impl Includes {
                 return;
             }
         };
-        for (key, value) in included {
+        let content = Content {
+            file: file.to_owned(),
+            text,
+            table: table_of_file.clone(),
+        };
+        self.contents.push(content);
+        for (key, value) in table_of_file {
             match (key.as_str(), value) {
-                ("sources", Value::Array(sources)) => {
-                    self.add_sources(file, &text, sources, table, report);
-                }
+                ("sources", Value::Array(sources)) => self.add_sources(sources, table, report),
                 ("upstreams", Value::Table(upstreams)) => {
-                    self.add_upstreams(file, &text, upstreams, table, report);
+                    self.add_upstreams(upstreams, table, report);
                 }
-                ("include", _) => report.add(
-                    format!("{shown}: include"),
+                ("include", _) => self.refuse(
+                    key,
                     "an included file cannot include others; expected this key only in the file \
                      that the gateway starts with",
+                    report,
                 ),
-                _ => report.add(
-                    format!("{shown}: {key}"),
+                _ => self.refuse(
+                    key,
                     "not allowed here; expected only [[sources]] and [upstreams.NAME] in an \
                      included file",
+                    report,
                 ),
             }
         }
     }
 
-    fn add_sources(
-        &mut self,
-        file: &Path,
-        text: &str,
-        sources: Vec<Value>,
-        table: &mut Table,
-        report: &Report,
-    ) {
+    /// Reports a mistake at the key path `at` of the file that was read last.
+    fn refuse(&self, at: String, message: impl Into<String>, report: &Report) {
+        if let Some(content) = self.contents.last() {
+            let problem = content.locate(at, message);
+            report.add(problem.at, problem.message);
+        }
+    }
+
+    /// Returns the origin of the key path `at` of the file that was read last.
+    fn origin(&self, at: String) -> Origin {
+        let content = self.contents.len() - 1;
+        Origin { content, at }
+    }
+
+    /// Names the place of a source or an upstream. Without an origin it is in the main file.
+    fn place(&self, origin: Option<&Origin>) -> String {
+        let Some(origin) = origin else {
+            return self.main.display().to_string();
+        };
+        let content = &self.contents[origin.content];
+        let file = content.file.display();
+        match place::line(&content.text, &origin.at) {
+            Some(line) => format!("{file}, line {line}"),
+            None => file.to_string(),
+        }
+    }
+
+    /// Adds the sources of the file that was read last.
+    fn add_sources(&mut self, sources: Vec<Value>, table: &mut Table, report: &Report) {
         let all = table
             .entry("sources")
             .or_insert_with(|| Value::Array(Vec::new()));
         let Value::Array(all) = all else {
             return;
         };
-        let mut lines = header_lines(text, |header| header == "[[sources]]");
         for (index, source) in sources.into_iter().enumerate() {
-            let origin = Origin {
-                file: file.to_owned(),
-                line: lines.next(),
-                at: format!("sources[{index}]"),
-            };
+            let at = format!("sources[{index}]");
             let name = |source: &Value| Some(source.get("name")?.as_str()?.to_owned());
             let same = name(&source).and_then(|own| {
                 let same = all
@@ -170,29 +201,23 @@ impl Includes {
                 Some((own, same?))
             });
             if let Some((name, other)) = same {
-                let other = self.sources.get(&format!("sources[{other}]"));
-                let other = other.map_or_else(|| self.main.display().to_string(), Origin::place);
-                let at = format!("{}: {}.name", origin.place(), origin.at);
-                report.add(
-                    at,
+                let other = self.place(self.sources.get(&format!("sources[{other}]")));
+                self.refuse(
+                    format!("{at}.name"),
                     format!("{name:?} is also a source of {other}; expected a unique name"),
+                    report,
                 );
                 continue;
             }
+            let origin = self.origin(at);
             self.sources
                 .insert(format!("sources[{}]", all.len()), origin);
             all.push(source);
         }
     }
 
-    fn add_upstreams(
-        &mut self,
-        file: &Path,
-        text: &str,
-        upstreams: Table,
-        table: &mut Table,
-        report: &Report,
-    ) {
+    /// Adds the upstreams of the file that was read last.
+    fn add_upstreams(&mut self, upstreams: Table, table: &mut Table, report: &Report) {
         let all = table
             .entry("upstreams")
             .or_insert_with(|| Value::Table(Table::new()));
@@ -200,28 +225,19 @@ impl Includes {
             return;
         };
         for (name, upstream) in upstreams {
-            let header = format!("[upstreams.{name}]");
-            let origin = Origin {
-                file: file.to_owned(),
-                line: header_lines(text, |line| line == header).next(),
-                at: format!("upstreams.{name}"),
-            };
+            let at = format!("upstreams.{name}");
             if all.contains_key(&name) {
-                let other = self.upstreams.get(&name);
-                let other = other.map_or_else(|| self.main.display().to_string(), Origin::place);
-                let at = format!("{}: {}", origin.place(), origin.at);
-                report.add(
-                    at,
-                    format!("also an upstream of {other}; expected a unique name"),
-                );
+                let other = self.place(self.upstreams.get(&name));
+                let message = format!("also an upstream of {other}; expected a unique name");
+                self.refuse(at, message, report);
                 continue;
             }
-            self.upstreams.insert(name.clone(), origin);
+            self.upstreams.insert(name.clone(), self.origin(at));
             all.insert(name, upstream);
         }
     }
 
-    /// Names the file and the line of a problem in an included file.
+    /// Names the file, the line and the source of a problem in an included file.
     pub(super) fn locate(&self, problem: Problem) -> Problem {
         let sources = self.sources.iter().map(|(at, origin)| (at.clone(), origin));
         let upstreams = self.upstreams.iter();
@@ -230,10 +246,8 @@ impl Includes {
             if let Some(rest) = problem.at.strip_prefix(&at)
                 && (rest.is_empty() || rest.starts_with(['.', '[']))
             {
-                return Problem {
-                    at: format!("{}: {}{rest}", origin.place(), origin.at),
-                    message: problem.message,
-                };
+                let at = format!("{}{rest}", origin.at);
+                return self.contents[origin.content].locate(at, problem.message);
             }
         }
         problem
@@ -279,12 +293,6 @@ fn matches(pattern: &str, name: &str) -> bool {
         rest = &rest[found + part.len()..];
     }
     rest.is_empty()
-}
-
-/// Returns the numbers of the lines that `is_header` accepts, without blanks around them.
-fn header_lines(text: &str, is_header: impl Fn(&str) -> bool) -> impl Iterator<Item = usize> {
-    let lines = text.lines().enumerate();
-    lines.filter_map(move |(index, line)| is_header(line.trim()).then_some(index + 1))
 }
 
 #[cfg(test)]

@@ -185,6 +185,7 @@ impl RawConfig {
         };
         let (includes, expanded) = Includes::expand(&mut table, file);
         let files = includes.watched.clone();
+        let expanded = expanded.map_err(|problems| place::of_mistakes(problems, &table, text));
         let raw = expanded.and_then(|()| Self::with_environment(table, includes, text.to_owned()));
         (files, raw)
     }

@@ -1,7 +1,10 @@
 //! Where a mistake is: its line, its source and its key.
 //!
 //! The readers report key paths such as `sources[37].window.past`. An operator knows a source by its
-//! name, so messages have `line 412, source github: window.past` instead.
+//! name, so messages have `line 412, source github: window.past` instead, with the file in front of it
+//! if the file is an included one.
+
+use std::path::Path;
 
 use hookgate_core::{Problem, Problems};
 use toml::de::{DeTable, DeValue};
@@ -9,21 +12,36 @@ use toml::{Spanned, Table, Value};
 
 /// Names the line and the source of each mistake. `text` is the file that `table` was read from.
 pub(super) fn of_mistakes(problems: Problems, table: &Table, text: &str) -> Problems {
-    let document = DeTable::parse(text).ok();
-    problems.map(|problem| {
-        let line = document
-            .as_ref()
-            .and_then(|document| offset(document.get_ref(), &problem.at))
-            .map(|offset| text[..offset.min(text.len())].matches('\n').count() + 1)
-            .map(|line| format!("line {line}"));
-        let problem = of_warning(problem, table);
-        let at = match (line, problem.at.starts_with("source ")) {
-            (None, _) => problem.at,
-            (Some(line), true) => format!("{line}, {}", problem.at),
-            (Some(line), false) => format!("{line}: {}", problem.at),
-        };
-        Problem { at, ..problem }
-    })
+    problems.map(|problem| of_mistake(problem, table, text))
+}
+
+fn of_mistake(problem: Problem, table: &Table, text: &str) -> Problem {
+    let line = line(text, &problem.at).map(|line| format!("line {line}"));
+    let problem = of_warning(problem, table);
+    let at = match (line, problem.at.starts_with("source ")) {
+        (None, _) => problem.at,
+        (Some(line), true) => format!("{line}, {}", problem.at),
+        (Some(line), false) => format!("{line}: {}", problem.at),
+    };
+    Problem { at, ..problem }
+}
+
+/// Names the file, the line and the source of a mistake in the file `path`.
+pub(super) fn in_file(problem: Problem, path: &Path, table: &Table, text: &str) -> Problem {
+    let problem = of_mistake(problem, table, text);
+    let path = path.display();
+    let at = match problem.at.starts_with("line ") {
+        true => format!("{path}, {}", problem.at),
+        false => format!("{path}: {}", problem.at),
+    };
+    Problem { at, ..problem }
+}
+
+/// Returns the line of the key path `at` in `text`.
+pub(super) fn line(text: &str, at: &str) -> Option<usize> {
+    let document = DeTable::parse(text).ok()?;
+    let offset = offset(document.get_ref(), at)?;
+    Some(text[..offset.min(text.len())].matches('\n').count() + 1)
 }
 
 /// Names the source of a warning.

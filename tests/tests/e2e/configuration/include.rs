@@ -85,18 +85,18 @@ fn a_mistake_names_its_file_and_its_line() {
         (
             "a.toml",
             &*wrong,
-            "sources/a.toml, line 8: sources[1].provider: \"beatapy\"",
+            "sources/a.toml, line 11, source b: provider: \"beatapy\"",
         ),
         ("a.toml", "a = \n", "sources/a.toml, line 1: not TOML"),
         (
             "a.toml",
             "include = [\"b.toml\"]\n",
-            "sources/a.toml: include: an included file cannot",
+            "sources/a.toml, line 1: include: an included file cannot",
         ),
         (
             "a.toml",
             "[server]\n",
-            "sources/a.toml: server: not allowed here",
+            "sources/a.toml, line 1: server: not allowed here",
         ),
         (
             "a.toml",
@@ -106,12 +106,12 @@ fn a_mistake_names_its_file_and_its_line() {
         (
             "a.toml",
             "[upstreams.other]\nservers = [\"nowhere\"]\n",
-            "sources/a.toml, line 1: upstreams.other.servers[0]: expected HOST:PORT",
+            "sources/a.toml, line 2: upstreams.other.servers[0]: expected HOST:PORT",
         ),
         (
             "a.toml",
             &source("main"),
-            "sources/a.toml, line 1: sources[0].name: \"main\" is also a source of gateway.toml",
+            "sources/a.toml, line 2, source main: name: \"main\" is also a source of gateway.toml",
         ),
     ] {
         let main = format!("{MAIN}{APP}{}", source("main"));
@@ -127,7 +127,7 @@ fn a_mistake_names_its_file_and_its_line() {
     ]);
     let (exit, output) = check(&folder);
     assert_eq!(exit, Some(78), "{output}");
-    let expected = "sources/b.toml, line 1: sources[0].name: \"same\" is also a source of \
+    let expected = "sources/b.toml, line 2, source same: name: \"same\" is also a source of \
                     sources/a.toml, line 1";
     assert!(output.contains(expected), "{output}");
 }
@@ -145,17 +145,20 @@ fn a_wrong_include_is_refused_and_an_empty_one_is_a_warning() {
         assert_eq!(warns, include.contains('*'), "{include}: {output}");
     }
     for (include, expected) in [
-        ("7", "include: expected paths such as"),
-        ("[7]", "include: expected paths such as"),
-        ("\"\"", "include: expected paths such as"),
-        ("\"a.toml\"", "include: cannot read a.toml: No such file"),
+        ("7", "line 1: include: expected paths such as"),
+        ("[7]", "line 1: include: expected paths such as"),
+        ("\"\"", "line 1: include: expected paths such as"),
+        (
+            "\"a.toml\"",
+            "line 1: include: cannot read a.toml: No such file",
+        ),
         (
             "\"*/a.toml\"",
-            "include: \"*/a.toml\" has no file name, or `*` in a folder",
+            "line 1: include: \"*/a.toml\" has no file name, or `*` in a folder",
         ),
         (
             "\"gateway.toml\"",
-            "gateway.toml: include: an included file cannot",
+            "gateway.toml, line 1: include: an included file cannot",
         ),
     ] {
         let (exit, output) = check(&files(&[("gateway.toml", &main(include))]));
