@@ -41,6 +41,7 @@ use self::endpoint::Endpoint;
 use self::explanations::Explanations;
 use self::large_response::LargeResponses;
 use self::problem::Problem;
+use self::reload::ReloadLimit;
 use self::response::Body;
 use self::server::Peer;
 use crate::gateway::Gateway;
@@ -62,6 +63,7 @@ pub(crate) struct Admin {
     explanations: Explanations,
     large_responses: LargeResponses,
     reloads: ReloadHandle,
+    reload_limit: ReloadLimit,
     /// When the process started.
     started: UnixTime,
 }
@@ -85,6 +87,7 @@ impl Admin {
             explanations: Explanations::default(),
             large_responses: LargeResponses::default(),
             reloads,
+            reload_limit: ReloadLimit::default(),
         }
     }
 
@@ -92,7 +95,7 @@ impl Admin {
     async fn respond(&self, request: Request<Incoming>, peer: &Peer<'_>) -> Response<Body> {
         let (request, body) = request.into_parts();
         let Some(inspector) = self.gateway.inspector() else {
-            return self.respond_without_inspector(&request).await;
+            return self.respond_without_inspector(&request, peer).await;
         };
         let Some(endpoint) = Endpoint::of(request.uri.path()) else {
             return Problem::not_found("the API has no such endpoint").into_response();
@@ -101,13 +104,13 @@ impl Admin {
             return Problem::wrong_method(allowed).into_response();
         }
         if endpoint.needs_no_token() {
-            return self.operate(endpoint, &request).await;
+            return self.operate(endpoint, &request, peer).await;
         }
         let responded = self.inspect(endpoint, &request, body, inspector, peer);
         responded.await.unwrap_or_else(Problem::into_response)
     }
 
-    async fn respond_without_inspector(&self, request: &Parts) -> Response<Body> {
+    async fn respond_without_inspector(&self, request: &Parts, peer: &Peer<'_>) -> Response<Body> {
         let endpoint = Endpoint::of(request.uri.path());
         let Some(endpoint) = endpoint.filter(|endpoint| endpoint.needs_no_token()) else {
             return response::text(
@@ -117,7 +120,7 @@ impl Admin {
         };
         match endpoint.refused_method(&request.method) {
             Some(allowed) => Problem::wrong_method(allowed).into_response(),
-            None => self.operate(endpoint, request).await,
+            None => self.operate(endpoint, request, peer).await,
         }
     }
 

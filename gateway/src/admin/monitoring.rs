@@ -8,13 +8,19 @@ use super::Admin;
 use super::endpoint::Endpoint;
 use super::problem::Problem;
 use super::response::{self, Body};
+use super::server::Peer;
 
 impl Admin {
     /// Responds to a health check, a scrape or a reload.
-    pub(super) async fn operate(&self, endpoint: Endpoint<'_>, request: &Parts) -> Response<Body> {
+    pub(super) async fn operate(
+        &self,
+        endpoint: Endpoint<'_>,
+        request: &Parts,
+        peer: &Peer<'_>,
+    ) -> Response<Body> {
         match endpoint {
             Endpoint::Reload => {
-                let responded = self.reload(request).await;
+                let responded = self.reload(request, peer).await;
                 responded.unwrap_or_else(Problem::into_response)
             }
             Endpoint::Ready => self.readyz().await,

@@ -1,11 +1,17 @@
 //! `POST /reload`: reads the configuration file again, and reports the result.
 //!
 //! The request needs no token. It only makes the gateway read its own file at once, which the
-//! gateway does by itself when the file has changed.
+//! gateway does by itself when the file has changed. With a table `[inspector]`, only a token that
+//! may act gets the mistakes, the warnings and the path of the file. Requests without such a token
+//! are limited, because each one reads every file and resolves every name.
+
+use std::time::{Duration, Instant};
 
 use hookgate_core::Problem as Mistake;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Response, StatusCode};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::Admin;
@@ -13,6 +19,38 @@ use super::access::{Visit, check_origin};
 use super::problem::Problem;
 use super::query::pairs;
 use super::response::{self, Body};
+use super::server::Peer;
+use crate::inspector::rate_budget::RateBudget;
+
+/// How many reloads without a token may follow each other at once.
+const BURST: f64 = 10.0;
+/// The rate of reloads without a token after that.
+const PER_SECOND: f64 = 1.0;
+
+/// The detail of a reload without the right token.
+const NO_DETAILS: &str = "the log of the gateway has the details; the response has them for a token \
+                          of [inspector] with `may = \"act\"`";
+
+/// Limits the reloads without a token.
+#[derive(Debug)]
+pub(super) struct ReloadLimit(Mutex<RateBudget>);
+
+impl Default for ReloadLimit {
+    fn default() -> Self {
+        Self(Mutex::new(RateBudget::new(
+            BURST,
+            PER_SECOND,
+            Instant::now(),
+        )))
+    }
+}
+
+/// Whether the response to a reload has its details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Details {
+    Shown,
+    Hidden,
+}
 
 impl Admin {
     /// Reloads the configuration. The parameter `file` is the canonical path of the file that the
@@ -20,12 +58,15 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// Returns 403 if another website makes the request, 409 if the gateway runs another file, and
-    /// 503 if the process ends.
-    pub(super) async fn reload(&self, request: &Parts) -> Result<Response<Body>, Problem> {
-        let hosts = self.gateway.inspector().map(|inspector| inspector.access());
-        let hosts = hosts.as_ref().map_or(&[][..], |access| &access.hosts);
-        check_origin(request, hosts, Visit::Data)?;
+    /// Returns 401 for a wrong token, and 403 for a token that may only read and for the request of
+    /// another website. Returns 409 if the gateway runs another file, 429 after too many requests
+    /// without a token, and 503 if the process ends.
+    pub(super) async fn reload(
+        &self,
+        request: &Parts,
+        peer: &Peer<'_>,
+    ) -> Result<Response<Body>, Problem> {
+        let details = self.authorize_reload(request, peer)?;
         let mut expected = None;
         for (name, value) in pairs(request.uri.query())? {
             match name.as_str() {
@@ -37,7 +78,7 @@ impl Admin {
                 }
             }
         }
-        self.check_file(expected.as_deref())?;
+        self.check_file(expected.as_deref(), details)?;
         let Some(report) = self.reloads.reload().await else {
             return Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -46,9 +87,14 @@ impl Admin {
         };
         let texts =
             |problems: &[Mistake]| problems.iter().map(Mistake::to_string).collect::<Vec<_>>();
-        let mut response = match &report {
-            Ok(warnings) => response::json(&json!({ "warnings": texts(warnings) })),
-            Err(mistakes) => response::json(&json!({ "mistakes": texts(mistakes) })),
+        let mut response = match (&report, details) {
+            (Ok(warnings), Details::Shown) => {
+                response::json(&json!({ "warnings": texts(warnings) }))
+            }
+            (Err(mistakes), Details::Shown) => {
+                response::json(&json!({ "mistakes": texts(mistakes) }))
+            }
+            (_, Details::Hidden) => response::json(&json!({ "detail": NO_DETAILS })),
         };
         if report.is_err() {
             *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
@@ -56,7 +102,33 @@ impl Admin {
         Ok(response)
     }
 
-    fn check_file(&self, expected: Option<&str>) -> Result<(), Problem> {
+    /// Checks the origin, the token and the rate of a reload.
+    fn authorize_reload(&self, request: &Parts, peer: &Peer<'_>) -> Result<Details, Problem> {
+        let access = self.gateway.inspector().map(|inspector| inspector.access());
+        let hosts = access.as_ref().map_or(&[][..], |access| &access.hosts);
+        check_origin(request, hosts, Visit::Data)?;
+        let details = match &access {
+            Some(access) if request.headers.contains_key(AUTHORIZATION) => {
+                let gatekeeper = &self.gatekeeper;
+                gatekeeper
+                    .authenticate(access, &request.headers, peer.address)?
+                    .check_may_act()?;
+                return Ok(Details::Shown);
+            }
+            Some(_) => Details::Hidden,
+            None => Details::Shown,
+        };
+        match self.reload_limit.0.lock().spend(Instant::now()) {
+            true => Ok(details),
+            false => Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many reloads; wait a second",
+            )
+            .retry_after(Duration::from_secs(1))),
+        }
+    }
+
+    fn check_file(&self, expected: Option<&str>, details: Details) -> Result<(), Problem> {
         let conflict = |detail: String| Problem::new(StatusCode::CONFLICT, detail);
         let Some(file) = self.gateway.config_file() else {
             return Err(conflict(
@@ -67,12 +139,16 @@ impl Admin {
         };
         let file = file.canonicalize().unwrap_or(file);
         match expected {
-            Some(expected) if file.to_string_lossy() != expected => Err(conflict(format!(
+            Some(expected) if file.to_string_lossy() == expected => Ok(()),
+            Some(_) if details == Details::Hidden => Err(conflict(format!(
+                "this gateway runs another file; {NO_DETAILS}"
+            ))),
+            Some(expected) => Err(conflict(format!(
                 "this gateway runs {}, not {expected}; name its own file, or the admin address of \
                  another gateway",
                 file.display()
             ))),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 }

@@ -54,14 +54,34 @@ impl Connection {
     ///
     /// Returns an error if the token cannot be read, or if the address is not usable.
     pub(super) fn open(&self) -> Result<Api, Error> {
-        let reference = SecretRef::parse(&self.token).ok_or_else(|| {
-            let expected = SecretRef::EXPECTED;
-            Error::new(format!("--token: expected {expected}"))
-        })?;
-        let token = reference.read_text();
-        let token = token.map_err(|fault| Error::new(format!("--token: {fault}")))?;
-        Api::new(&self.admin, &token)
+        Api::new(&self.admin, &read_token(&self.token)?)
     }
+}
+
+/// Reads the token that the option `--token` names.
+pub(super) fn read_token(option: &str) -> Result<Vec<u8>, Error> {
+    let reference = SecretRef::parse(option).ok_or_else(|| {
+        let expected = SecretRef::EXPECTED;
+        Error::new(format!("--token: expected {expected}"))
+    })?;
+    let token = reference.read_text();
+    token.map_err(|fault| Error::new(format!("--token: {fault}")))
+}
+
+/// Returns the header `Authorization` with a token.
+pub(super) fn bearer(token: &[u8]) -> Result<HeaderValue, Error> {
+    let authorization = HeaderValue::from_bytes(&[b"Bearer ", token].concat());
+    let (Ok(mut authorization), false) = (authorization, token != token.trim_ascii()) else {
+        return Err(Error::new(
+            "--token: the token has a control character or a space at its end, which no header \
+             can carry",
+        ));
+    };
+    if token.is_empty() {
+        return Err(Error::new("--token: the token is empty"));
+    }
+    authorization.set_sensitive(true);
+    Ok(authorization)
 }
 
 /// The inspector API of one gateway.
@@ -114,17 +134,7 @@ impl Api {
         if admin.query().is_some() {
             return Err(Error::new("--admin: expected a URL without a query"));
         }
-        let authorization = HeaderValue::from_bytes(&[b"Bearer ", token].concat());
-        let (Ok(mut authorization), false) = (authorization, token != token.trim_ascii()) else {
-            return Err(Error::new(
-                "--token: the token has a control character or a space at its end, which no \
-                 header can carry",
-            ));
-        };
-        if token.is_empty() {
-            return Err(Error::new("--token: the token is empty"));
-        }
-        authorization.set_sensitive(true);
+        let authorization = bearer(token)?;
         let host = admin.host().unwrap_or_default();
         let port = admin.port_u16().map(|port| format!(":{port}"));
         let scheme = admin.scheme_str().unwrap_or("http");

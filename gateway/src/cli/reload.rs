@@ -7,21 +7,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
+use http::header::AUTHORIZATION;
 use http::{Method, Request, StatusCode, Uri};
 use serde::Deserialize;
 use tokio::runtime::Builder;
+use tokio::time::sleep;
 
-use super::api::escaped;
+use super::api::{bearer, escaped, read_token};
 use super::client::{Client, ClientError, Framing, Trust};
-use super::terminal::printable_lines;
+use super::terminal::{fill, line_limit, printable_lines};
 use super::{ConfigFile, Error, NOT_RELOADED};
+use crate::config::{Config, Permission};
 
 /// How long a reload may take. The gateway checks the whole configuration, and a reload that it has
 /// begun does not end with the connection.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The columns of the word `warning`, as in the output of `hookgate check`.
+const LABEL: usize = 11;
+
 /// The size limit of a response.
 const MAX_RESPONSE: usize = 1 << 20;
+
+/// How often a reload that the gateway limits is requested again, and after which time.
+const MAX_REPEATS: u32 = 30;
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -31,6 +41,12 @@ pub(super) struct Options {
     /// Admin address of the gateway; the default is `server.admin` of the file
     #[arg(long, value_name = "URL")]
     admin: Option<Uri>,
+
+    // clap does not parse the reference, because its message would repeat the token.
+    /// The token of [inspector] that may act, as env:NAME or file:PATH; the default is that of the
+    /// file, if the gateway is at `server.admin`
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
 }
 
 /// The response of the gateway.
@@ -54,13 +70,12 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
     let mut request = Request::new(Bytes::new());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = path.parse().map_err(Error::new)?;
+    if let Some(token) = token(options, &config)? {
+        request.headers_mut().insert(AUTHORIZATION, bearer(&token)?);
+    }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (status, body) = runtime
-        .block_on(async {
-            let reply = client.send(&request, Framing::Length).await?;
-            let status = reply.status;
-            Ok((status, reply.body(MAX_RESPONSE).await?))
-        })
+        .block_on(send(&client, &request))
         .map_err(|error| no_answer(&error, &admin))?;
     let report: Report = serde_json::from_slice(&body).unwrap_or_default();
     match status {
@@ -68,7 +83,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
             let mut out = io::stdout().lock();
             writeln!(out, "configuration reloaded by the gateway at {admin}")?;
             for warning in &report.warnings {
-                writeln!(out, "{:<11}{}", "warning", printable_lines(warning))?;
+                let warning = printable_lines(warning);
+                let first = format!("{:<LABEL$}", "warning");
+                writeln!(out, "{}", fill(&warning, &first, LABEL, line_limit()))?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -79,6 +96,9 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
             for mistake in &report.mistakes {
                 message.push_str(&format!("\n  {mistake}"));
             }
+            if report.mistakes.is_empty() {
+                message.push_str(&format!("; {}", report.detail));
+            }
             Err(Error::new(message))
         }
         _ if report.detail.is_empty() => Err(Error::new(format!(
@@ -86,6 +106,38 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Error> {
              this version"
         ))),
         _ => Err(Error::new(report.detail)),
+    }
+}
+
+/// Returns the token of the option, or one of the file that may act. A token of the file goes only to
+/// the address in the file.
+fn token(options: &Options, config: &Config) -> Result<Option<Vec<u8>>, Error> {
+    if let Some(token) = &options.token {
+        return read_token(token).map(Some);
+    }
+    let inspector = config.inspector.as_ref();
+    let inspector = inspector.filter(|_| options.admin.is_none());
+    let mut tokens = inspector.iter().flat_map(|it| &it.access.tokens);
+    let token = tokens.find(|token| token.may == Permission::Act);
+    let text = token.map(|token| token.from.read_text()).transpose();
+    text.map_err(|fault| Error::new(format!("inspector: {fault}")))
+}
+
+/// Sends the request, and sends it again while the gateway limits reloads.
+async fn send(
+    client: &Client,
+    request: &Request<Bytes>,
+) -> Result<(StatusCode, Vec<u8>), ClientError> {
+    let mut tries = 0;
+    loop {
+        let reply = client.send(request, Framing::Length).await?;
+        let status = reply.status;
+        if status == StatusCode::TOO_MANY_REQUESTS && tries < MAX_REPEATS {
+            tries += 1;
+            sleep(REPEAT_AFTER).await;
+            continue;
+        }
+        return Ok((status, reply.body(MAX_RESPONSE).await?));
     }
 }
 

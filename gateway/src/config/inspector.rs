@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::HeaderName;
 use sha2::{Digest, Sha256};
 
+use super::secrets::SecretRef;
+
 /// The table `[inspector]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InspectorConfig {
@@ -39,6 +41,8 @@ pub(crate) struct InspectorAccess {
 pub(crate) struct AdminToken {
     /// The name of the token in logs.
     pub(crate) name: String,
+    /// Where the configuration has the text of the token. The process does not keep the text.
+    pub(crate) from: SecretRef,
     digest: TokenDigest,
     pub(crate) may: Permission,
 }
@@ -95,10 +99,15 @@ pub(crate) enum Redaction {
 }
 
 impl AdminToken {
-    /// Creates a token from its secret text.
-    pub(crate) fn new(name: String, secret: &[u8], may: Permission) -> Self {
+    /// Creates a token from its secret text, which was read from `from`.
+    pub(crate) fn new(name: String, from: SecretRef, secret: &[u8], may: Permission) -> Self {
         let digest = TokenDigest::of(secret);
-        Self { name, digest, may }
+        Self {
+            name,
+            from,
+            digest,
+            may,
+        }
     }
 
     /// Whether `other` has the same secret text.

@@ -12,7 +12,7 @@ use toml::Value;
 use super::Inputs;
 
 /// A reference to a secret: `env:NAME` or `file:PATH`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SecretRef {
     Env(String),
     File(String),

@@ -11,7 +11,7 @@ pub(crate) mod filter;
 pub(crate) mod history;
 pub(crate) mod key_usage;
 mod open_error;
-mod rate_budget;
+pub(crate) mod rate_budget;
 pub(crate) mod rates;
 pub(crate) mod record;
 mod worker;

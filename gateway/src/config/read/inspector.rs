@@ -137,12 +137,14 @@ fn read_token(
     inputs: Inputs,
 ) -> Option<AdminToken> {
     let text = section.required::<String>(key)?;
-    let read = SecretRef::parse(&text)
-        .ok_or_else(|| format!("expected {}", SecretRef::EXPECTED))
-        .and_then(|reference| match inputs {
-            Inputs::Read => reference.read_text(),
-            Inputs::Assumed => Ok(vec![b'x'; MIN_TOKEN]),
-        });
+    let Some(from) = SecretRef::parse(&text) else {
+        section.wrong(key, format!("expected {}", SecretRef::EXPECTED));
+        return None;
+    };
+    let read = match inputs {
+        Inputs::Read => from.read_text(),
+        Inputs::Assumed => Ok(vec![b'x'; MIN_TOKEN]),
+    };
     match read {
         Ok(token) if token.len() < MIN_TOKEN => {
             section.wrong(
@@ -162,7 +164,7 @@ fn read_token(
             );
             None
         }
-        Ok(token) => Some(AdminToken::new(name, &token, may)),
+        Ok(token) => Some(AdminToken::new(name, from, &token, may)),
         Err(message) => {
             section.wrong(key, message);
             None

@@ -7,6 +7,7 @@ mod captures;
 pub(crate) mod cli;
 mod cli_acts;
 mod overrides;
+mod reload;
 mod search;
 mod status;
 mod stream;
