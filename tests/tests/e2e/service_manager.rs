@@ -148,3 +148,25 @@ async fn the_service_manager_hears_about_the_start_reloads_and_the_end() {
     }
     assert_eq!(gateway.wait_for_exit().await.code(), Some(0));
 }
+
+/// A shell often sets a soft limit of 1024 open files, and lets a program raise it.
+#[tokio::test]
+async fn a_start_raises_the_soft_limit_of_open_files() {
+    let upstream = Upstream::start().await;
+    let start = |limits: &str| {
+        Gateway::builder(upstream.address())
+            .table("[limits]\nconnections = 500\n")
+            .shell_prefix(limits)
+            .start()
+    };
+    // 500 connections need 1256 open files.
+    let gateway = start("ulimit -Sn 1024; ulimit -Hn 2000");
+    let series = "process_max_fds";
+    assert_eq!(gateway.existing_counter(series).await, 2000);
+    let warning = "limits.connections";
+    assert!(!gateway.log().contains(warning), "{}", gateway.log());
+    // The control: the hard limit is too low as well.
+    let gateway = start("ulimit -Sn 1024; ulimit -Hn 1100");
+    assert_eq!(gateway.existing_counter(series).await, 1100);
+    gateway.wait_for_log(warning).await;
+}
