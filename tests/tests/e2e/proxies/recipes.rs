@@ -21,8 +21,8 @@ fn page(language: &str) -> String {
 }
 
 /// Asserts that deliveries and pages arrive, each with the address of the sender and https.
-async fn assert_serves(proxy: Proxy) {
-    let Some(site) = Site::start(proxy, &page("toml"), App::Page(page("python"))).await else {
+async fn assert_serves(proxy: Proxy, config: &str) {
+    let Some(site) = Site::start(proxy, config, App::Page(page("python"))).await else {
         return;
     };
     for (index, version) in ["--http1.1", "--http2"].into_iter().enumerate() {
@@ -58,22 +58,51 @@ async fn assert_serves(proxy: Proxy) {
 
 #[tokio::test]
 async fn nginx_serves_deliveries_and_pages() {
-    assert_serves(Proxy::Nginx(page("nginx"))).await;
+    assert_serves(Proxy::Nginx(page("nginx")), &page("toml")).await;
 }
 
 #[tokio::test]
 async fn caddy_serves_deliveries_and_pages() {
-    assert_serves(Proxy::Caddy(page("caddyfile"))).await;
+    assert_serves(Proxy::Caddy(page("caddyfile")), &page("toml")).await;
 }
 
 #[tokio::test]
 async fn haproxy_serves_deliveries_and_pages() {
-    assert_serves(Proxy::Haproxy(page("haproxy"))).await;
+    assert_serves(Proxy::Haproxy(page("haproxy")), &page("toml")).await;
 }
 
 #[tokio::test]
 async fn envoy_serves_deliveries_and_pages() {
-    assert_serves(Proxy::Envoy(page("yaml"))).await;
+    assert_serves(Proxy::Envoy(page("yaml")), &page("toml")).await;
+}
+
+/// Returns the configuration of the page for a gateway that reads `Forwarded`.
+fn rfc7239() -> String {
+    let trust = "trusted_proxies = [\"127.0.0.1\"]\n";
+    let config = page("toml");
+    assert!(config.contains(trust), "{config}");
+    config.replace(trust, &format!("{trust}forwarded = \"rfc7239\"\n"))
+}
+
+/// Returns `config` with `added` after `line`.
+fn with_line(config: &str, line: &str, added: &str) -> String {
+    assert!(config.contains(line), "{config}");
+    config.replace(line, &format!("{line}{added}"))
+}
+
+#[tokio::test]
+async fn nginx_can_write_forwarded() {
+    let line = "    proxy_set_header X-Forwarded-Proto $scheme;\n";
+    let server = with_line(&page("nginx"), line, &page("nginx forwarded"));
+    let proxy = Proxy::Nginx(page("nginx map") + &server);
+    assert_serves(proxy, &rfc7239()).await;
+}
+
+#[tokio::test]
+async fn haproxy_can_write_forwarded() {
+    let line = "    http-request set-header X-Forwarded-Proto https\n";
+    let proxy = with_line(&page("haproxy"), line, &page("haproxy forwarded"));
+    assert_serves(Proxy::Haproxy(proxy), &rfc7239()).await;
 }
 
 /// The control: the same proxy and app, and a gateway without trusted proxies.
