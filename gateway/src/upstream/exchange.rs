@@ -151,12 +151,10 @@ impl From<Box<pingora_core::Error>> for ExchangeError {
         let cause = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
         let is_refused = cause.is_some_and(|cause| {
             cause.is_remote()
-                && match cause.reason() {
-                    Some(h2::Reason::REFUSED_STREAM) => cause.is_reset(),
-                    // h2 reports this GOAWAY only to streams that the backend has not seen.
-                    Some(h2::Reason::NO_ERROR) => cause.is_go_away(),
-                    _ => false,
-                }
+                // h2 reports a GOAWAY of the backend, whatever its reason, only to streams above
+                // its last stream id. The other streams end with the connection, by an I/O error.
+                && (cause.is_go_away()
+                    || cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM))
         });
         match is_refused {
             true => Self::NotProcessed(error.into()),

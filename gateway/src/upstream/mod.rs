@@ -212,8 +212,8 @@ impl Upstream {
         attempt.await.map_err(|(error, _)| error)
     }
 
-    /// Tries one backend on a connection of the first choice. If the backend declares that it
-    /// did not process the request on a pooled connection, tries a new connection.
+    /// Tries one backend on a connection of the first choice. If the backend certainly did not
+    /// process the request, and the connection may be the cause, tries a new connection once.
     async fn attempt_backend(
         &self,
         backend: InFlight,
@@ -228,11 +228,21 @@ impl Upstream {
             // unknown, and the delivery would not be forwarded again.
             DeliveryGuarantee::AtMostOnce => ConnectionChoice::SingleUse,
         };
+        let mut is_repeated = false;
         let (session, is_sent_whole) = loop {
             let attempt = self.attempt(&backend, choice, request, body, deadline);
             match attempt.await {
-                Err((_, RetryDecision::NewConnection)) => choice = ConnectionChoice::New,
                 Ok(exchanged) => break exchanged,
+                Err((_, RetryDecision::NewConnection)) if !is_repeated => {
+                    is_repeated = true;
+                    if choice == ConnectionChoice::PoolOrNew {
+                        choice = ConnectionChoice::New;
+                    }
+                }
+                Err((error, RetryDecision::NewConnection)) => {
+                    let error = error.at(backend.address.clone());
+                    return Err((error, RetryDecision::NextBackend));
+                }
                 Err((error, decision)) => {
                     return Err((error.at(backend.address.clone()), decision));
                 }
@@ -271,10 +281,14 @@ impl Upstream {
             Ok(Err(error)) => error,
             Err(_) => ExchangeError::TimedOut(TimedOut::Total),
         };
+        // An HTTP/2 backend can refuse any stream, for example while it restarts. Another backend
+        // is the better choice then, if there is one.
+        let may_repeat =
+            is_reused || matches!(session, UpstreamSession::Http2(_)) && self.backends().len() == 1;
         self.connector.release(session, backend, Reuse::Forbidden);
         Err(match error {
             error @ ExchangeError::NotProcessed(_) => {
-                let decision = match is_reused {
+                let decision = match may_repeat {
                     true => RetryDecision::NewConnection,
                     false => RetryDecision::NextBackend,
                 };
@@ -357,7 +371,7 @@ impl fmt::Debug for Upstream {
 enum RetryDecision {
     /// Nothing: the backend may have processed the delivery.
     Stop,
-    /// A new connection to the same backend: it did not process the delivery, and the pooled
+    /// A new connection to the same backend: it did not process the delivery, and the
     /// connection may be the cause.
     NewConnection,
     NextBackend,

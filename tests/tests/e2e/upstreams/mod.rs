@@ -8,6 +8,7 @@ mod connections;
 mod early_responses;
 mod faults;
 mod idle_close;
+mod refused_streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
