@@ -13,6 +13,7 @@ use hookgate_core::{Problems, UnixTime};
 use hookgate_gate::{Clock, Gate, QueueMode};
 use hookgate_queue::QueueStore;
 use hookgate_replay::ReplayStore;
+use prometheus::proto::MetricFamily;
 use tokio::time::timeout;
 
 use crate::client_address::ClientAddress;
@@ -29,7 +30,7 @@ use crate::queue::Queue;
 use crate::run::runtime_state::RuntimeState;
 use crate::run::store::Store;
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::metrics::{Metrics, UpstreamState};
+use crate::telemetry::metrics::{self, Metrics, UpstreamState};
 use crate::telemetry::trace::Traces;
 use crate::upstream::Upstream;
 
@@ -345,6 +346,11 @@ impl Gateway {
 
     /// Renders all metrics in the text format of Prometheus.
     pub(crate) async fn render_metrics(&self) -> Vec<u8> {
+        metrics::render(&self.gather_metrics().await)
+    }
+
+    /// Returns all metrics with their current values.
+    pub(crate) async fn gather_metrics(&self) -> Vec<MetricFamily> {
         self.set_queue_metrics().await;
         self.metrics
             .set_log_lines_dropped(self.access_log.dropped());
@@ -370,7 +376,7 @@ impl Gateway {
             self.metrics.set_inspector(inspector);
         }
         self.metrics
-            .render(self.gate.stats(), self.gate.store().entries())
+            .gather(self.gate.stats(), self.gate.store().entries())
     }
 
     /// Sets the metrics of the queue. They keep their values if the queue does not answer.

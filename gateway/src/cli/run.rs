@@ -29,6 +29,7 @@ use crate::telemetry::access_log::{
 };
 use crate::telemetry::log;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics_export::MetricsExporter;
 use crate::telemetry::trace::Traces;
 
 #[derive(Debug, Args)]
@@ -54,6 +55,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let (access, _access_guard) = open_access_log(&config.access_log, options.log, &stderr)
         .map_err(|problem| Error::config(&options.config.config, &problem, NOT_STARTED))?;
     let traces = Traces::from_environment().map_err(Error::new)?;
+    let exporter = MetricsExporter::from_environment().map_err(Error::new)?;
     let metrics = Metrics::new().map_err(Error::new)?;
     surroundings::raise_open_files();
     log_overrides_and_warnings(&config);
@@ -93,6 +95,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     let manager = ServiceManager::from_environment();
     let (reloads, requests) = reload::channel();
     let services = Services::bind(addresses, &gateway, inherited, reloads)?;
+    let exporter = exporter.start(&gateway)?;
     reload::start(
         runtime,
         Arc::clone(&gateway),
@@ -112,6 +115,7 @@ pub(super) fn run(options: &Options, clock: Arc<dyn Clock>) -> Result<ExitCode, 
     manager.ready(reload::describe(&gateway));
     // The queue keeps its runtime, which must end outside of the runtimes of listeners.
     services.serve(unix_signals, &gateway, queue.clone(), shutdown, manager);
+    exporter.shut_down();
     gateway.traces().shut_down();
     Ok(ExitCode::SUCCESS)
 }

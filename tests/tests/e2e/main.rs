@@ -19,6 +19,8 @@ mod crashes;
 mod custom_schemes;
 mod documents;
 mod explain;
+#[cfg(feature = "otel")]
+mod exported_metrics;
 mod failed_deliveries;
 mod fetched_keys;
 mod forwarding;

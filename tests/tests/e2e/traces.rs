@@ -49,6 +49,7 @@ mod with_a_collector {
         Gateway::builder(upstream.address())
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
             .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+            .env("OTEL_METRICS_EXPORTER", "none")
             .start()
     }
 

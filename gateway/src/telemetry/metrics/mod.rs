@@ -15,6 +15,7 @@ use std::time::Duration;
 use hookgate_gate::{Clock, Reason, Stats, SystemClock};
 use hookgate_keys::KeyStats;
 use hookgate_queue::{AttemptResult, BreakerState, QueueStats};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Registry, Result, TextEncoder,
@@ -320,23 +321,28 @@ impl Metrics {
         self.keys.set(sources);
     }
 
-    /// Renders every metric in the text format of Prometheus.
+    /// Returns every metric with its series.
     ///
     /// `stats` are the counters of the gate, and `entries` is the number of events in the store
     /// if the store knows it.
-    pub(crate) fn render(&self, stats: Stats, entries: Option<u64>) -> Vec<u8> {
+    pub(crate) fn gather(&self, stats: Stats, entries: Option<u64>) -> Vec<MetricFamily> {
         raise_to(&self.replay.errors, stats.store_errors);
         raise_to(&self.replay.stale_settlements, stats.stale_settlements);
         raise_to(&self.replay.conflicts, stats.conflicts);
         if let Some(entries) = entries {
             self.replay.entries.set(gauge_value(entries));
         }
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "cannot render the metrics");
-        }
-        text
+        self.registry.gather()
     }
+}
+
+/// Renders metrics in the text format of Prometheus.
+pub(crate) fn render(metrics: &[MetricFamily]) -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(metrics, &mut text) {
+        tracing::error!(%error, "cannot render the metrics");
+    }
+    text
 }
 
 /// Registers the metrics `process_…`: CPU time, memory, open files, threads and the time of the start.

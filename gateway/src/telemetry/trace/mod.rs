@@ -9,6 +9,6 @@ mod otlp;
 mod without;
 
 #[cfg(feature = "otel")]
-pub(crate) use self::otlp::{Span, Traces};
+pub(crate) use self::otlp::{Span, Traces, resource};
 #[cfg(not(feature = "otel"))]
 pub(crate) use self::without::{Span, Traces};

@@ -42,22 +42,18 @@ impl Traces {
     ///
     /// Returns a message if the exporter cannot be built from them.
     pub(crate) fn from_environment() -> Result<Self, String> {
-        if ENDPOINTS
-            .iter()
-            .all(|name| std::env::var_os(name).is_none())
-        {
+        let is_disabled = std::env::var("OTEL_SDK_DISABLED")
+            .is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+        let is_unset = |name: &&str| std::env::var_os(name).is_none();
+        if is_disabled || ENDPOINTS.iter().all(is_unset) {
             return Ok(Self(None));
         }
         let exporter = SpanExporter::builder().with_http().build();
         let exporter = exporter.map_err(|error| format!("traces: {error}"))?;
-        let mut resource = Resource::builder();
-        if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
-            resource = resource.with_service_name("hookgate");
-        }
         // The batch exporter has a thread of its own, and drops spans that it cannot send in time.
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
-            .with_resource(resource.build())
+            .with_resource(resource())
             .build();
         let tracer = provider.tracer("hookgate");
         Ok(Self(Some(Collector { provider, tracer })))
@@ -118,6 +114,15 @@ impl Traces {
             tracing::warn!(%error, "cannot send the last traces");
         }
     }
+}
+
+/// Returns the description of this process, from the variables of the OpenTelemetry specification.
+pub(crate) fn resource() -> Resource {
+    let mut resource = Resource::builder();
+    if std::env::var_os("OTEL_SERVICE_NAME").is_none() {
+        resource = resource.with_service_name("hookgate");
+    }
+    resource.build()
 }
 
 impl Collector {

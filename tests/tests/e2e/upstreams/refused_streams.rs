@@ -188,8 +188,8 @@ fn forwarding_to(servers: &[&Server], guarantee: &str) -> Gateway {
         .start()
 }
 
-/// Delivers `earlier` events, and then one whose request gets `answer`. Returns the status of its
-/// response, and the requests that belong to it.
+/// Delivers `earlier` events, and then an event whose request gets `answer`. Returns the status of
+/// the last response, and the requests of the last event.
 async fn deliver_to(answer: Answer, earlier: usize, guarantee: &str) -> (u16, Counts) {
     let mut answers = vec![Answer::Success; earlier];
     answers.push(answer);
