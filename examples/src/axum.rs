@@ -18,9 +18,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tower_hookgate::{
-    HookgateLayer, OnHangUp, Provider, Secret, Source, VerifiedEvent, VerifiedJson, Verifier,
-};
+use tower_hookgate::{HookgateLayer, OnHangUp, Secret, VerifiedEvent, VerifiedJson};
 
 /// The longest wait for the requests in flight at the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,14 +46,9 @@ fn work_time() -> Duration {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let provider = Provider::named("beatapi").ok_or("not in the catalogue")?;
     let secret = Secret::from_env("BEATAPI_SECRET")?;
-    let verifier = Verifier::builder(provider.scheme()).key(secret).build()?;
-    let source = Source::builder("beatapi", verifier)
-        .provider(&provider)
-        .build();
     // A disconnect does not cancel a running handler, so the retry does not run it a second time.
-    let hookgate = HookgateLayer::new(source).on_hang_up(OnHangUp::Finish);
+    let hookgate = HookgateLayer::provider("beatapi", secret)?.on_hang_up(OnHangUp::Finish);
 
     let app = Router::new()
         .route("/hooks/beatapi", post(handle))

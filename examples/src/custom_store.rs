@@ -14,8 +14,8 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use tokio::net::TcpListener;
 use tower_hookgate::{
-    BoxError, Claim, ClaimOptions, Forgotten, HookgateLayer, Lease, MemoryStore, Provider,
-    ReplayKey, ReplayStore, Secret, Settled, Source, StoreError, VerifiedEvent, Verifier,
+    BoxError, Claim, ClaimOptions, Forgotten, HookgateLayer, Lease, MemoryStore, ReplayKey,
+    ReplayStore, Secret, Settled, Source, StoreError, VerifiedEvent,
 };
 
 /// A store that prints every call of the wrapped store and its result.
@@ -75,12 +75,8 @@ async fn handle(event: VerifiedEvent) -> StatusCode {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let provider = Provider::named("beatapi").ok_or("not in the catalogue")?;
     let secret = Secret::from_env("BEATAPI_SECRET")?;
-    let verifier = Verifier::builder(provider.scheme()).key(secret).build()?;
-    let source = Source::builder("beatapi", verifier)
-        .provider(&provider)
-        .build();
+    let source = Source::of_provider("beatapi", secret)?.build();
     let hookgate = HookgateLayer::new(source).replay_store(Audited(MemoryStore::new()));
 
     let app = Router::new()

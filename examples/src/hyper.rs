@@ -18,8 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, service_fn};
 use tower_hookgate::{
-    BoxError, HookgateLayer, Provider, Secret, Source, Sources, VerifiedBody, VerifiedEvent,
-    Verifier,
+    BoxError, HookgateLayer, Secret, Source, Sources, VerifiedBody, VerifiedEvent,
 };
 
 async fn handle(request: Request<VerifiedBody>) -> Result<Response<Empty<Bytes>>, Infallible> {
@@ -35,12 +34,8 @@ async fn handle(request: Request<VerifiedBody>) -> Result<Response<Empty<Bytes>>
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let provider = Provider::named("beatapi").ok_or("not in the catalogue")?;
     let secret = Secret::from_env("BEATAPI_SECRET")?;
-    let verifier = Verifier::builder(provider.scheme()).key(secret).build()?;
-    let source = Source::builder("beatapi", verifier)
-        .provider(&provider)
-        .build();
+    let source = Source::of_provider("beatapi", secret)?.build();
     // Without a router, the layer chooses the source by the path.
     let sources = Sources::new().at("/hooks/beatapi", source);
     let service = ServiceBuilder::new()

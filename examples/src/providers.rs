@@ -14,8 +14,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use tokio::net::TcpListener;
 use tower_hookgate::{
-    BoxError, Gate, HookgateLayer, LiveSource, MemoryStore, Provider, Secret, Source, Sources,
-    VerifiedEvent, Verifier,
+    BoxError, Gate, HookgateLayer, LiveSource, MemoryStore, Secret, Source, Sources, VerifiedEvent,
 };
 
 async fn handle(event: VerifiedEvent, body: Bytes) -> StatusCode {
@@ -31,13 +30,8 @@ async fn handle(event: VerifiedEvent, body: Bytes) -> StatusCode {
 
 /// Returns the source of a provider. The environment variable holds its secret.
 fn source(provider: &str, variable: &str) -> Result<Source, BoxError> {
-    let provider = Provider::named(provider).ok_or("not in the catalogue")?;
-    let verifier = Verifier::builder(provider.scheme())
-        .key(Secret::from_env(variable)?)
-        .build()?;
-    Ok(Source::builder(provider.name(), verifier)
-        .provider(&provider)
-        .build())
+    let secret = Secret::from_env(variable)?;
+    Ok(Source::of_provider(provider, secret)?.build())
 }
 
 #[tokio::main]

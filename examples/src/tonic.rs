@@ -14,7 +14,7 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::server::{Server, TcpIncoming};
-use tower_hookgate::{BoxError, HookgateLayer, Provider, Secret, Source, VerifiedEvent, Verifier};
+use tower_hookgate::{BoxError, HookgateLayer, Secret, Source, VerifiedEvent};
 
 async fn handle(event: VerifiedEvent, body: Bytes) -> StatusCode {
     println!("event {:?}, {} bytes", event.id(), body.len());
@@ -23,12 +23,8 @@ async fn handle(event: VerifiedEvent, body: Bytes) -> StatusCode {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let provider = Provider::named("beatapi").ok_or("not in the catalogue")?;
     let secret = Secret::from_env("BEATAPI_SECRET")?;
-    let verifier = Verifier::builder(provider.scheme()).key(secret).build()?;
-    let source = Source::builder("beatapi", verifier)
-        .provider(&provider)
-        .build();
+    let source = Source::of_provider("beatapi", secret)?.build();
     let webhooks = Router::new()
         .route("/hooks/beatapi", post(handle))
         .route_layer(HookgateLayer::new(source));

@@ -41,8 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .layer(DefaultBodyLimit::max(8 << 20))
             .with_state(Arc::new(Webhook::new(SECRET)?)),
         "hookgate" => {
-            let provider = Provider::named("standard-webhooks")
-                .ok_or("the catalogue has no standard-webhooks")?;
+            let provider = Provider::named("standard-webhooks")?;
             let secret = Secret::new(SECRET)?;
             let verifier = Verifier::builder(provider.scheme()).key(secret).build()?;
             let source = Source::builder("bench", verifier)

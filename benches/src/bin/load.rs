@@ -154,8 +154,7 @@ async fn run(options: Options) -> Result<serde_json::Value, Failure> {
 }
 
 fn sign(options: &Options, body: &Bytes) -> Result<Vec<HeaderMap>, Failure> {
-    let provider =
-        Provider::named("standard-webhooks").ok_or("the catalogue has no standard-webhooks")?;
+    let provider = Provider::named("standard-webhooks")?;
     let secret = Secret::new(SECRET)?;
     let signer = Signer::new(provider.scheme(), &secret)?;
     let mut at = SystemClock.now();

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::error_chain::ErrorChain;
 use crate::limits::MAX_SECRET_LEN;
 
 /// Declares [`VerifyError`] from one table: each row has the documentation of a variant, its
@@ -106,7 +107,7 @@ impl fmt::Display for VerifyError {
 impl std::error::Error for VerifyError {}
 
 /// Why a secret cannot be used. The error occurs at start-up, never for a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretError {
     /// The secret is empty, or only white space.
@@ -191,3 +192,10 @@ impl fmt::Display for SecretError {
 }
 
 impl std::error::Error for SecretError {}
+
+/// Shows the same as `Display`, with the causes, because `main` prints its error with `Debug`.
+impl fmt::Debug for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&ErrorChain(self), f)
+    }
+}

@@ -11,6 +11,7 @@ pub use crate::scheme::fetch::{
 pub use crate::scheme::format::{Format, ListFormat, Place, formats};
 pub use crate::scheme::location::decode_field;
 pub use crate::scheme::secrets::{JsonStep, SecretLocation};
+pub use crate::suggestion::nearest;
 pub use crate::units::{duration_text, size_text};
 pub use crate::verifier::{BodyHash, VerifiedFacts, hash_paired};
 use std::net::{IpAddr, Ipv6Addr};

@@ -55,13 +55,14 @@ mod multipart;
 pub mod scheme;
 mod secret;
 mod signer;
+mod suggestion;
 mod time;
 mod units;
 mod verifier;
 
 pub use self::catalogue::{
     Acknowledgement, EqualBytes, ExpectedResponses, Fact, Facts, Provider, Retries, SchemeEvidence,
-    UndocumentedProvider,
+    UndocumentedProvider, UnknownProvider,
 };
 pub use self::document::{Problem, Problems};
 pub use self::error::{SecretError, VerifyError};

@@ -78,6 +78,7 @@ pub use self::refusal::Refusal;
 pub use self::renewal::Renewal;
 pub use self::source::{
     BodyLimit, Dedupe, DeliveryGuarantee, Mode, OnConflict, OnDuplicate, Source, SourceBuilder,
+    SourceError,
 };
 
 /// The parts that only the crates of this workspace use. They are not part of the public

@@ -35,7 +35,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
 ///
 /// ```
 /// use axum::{Router, body::Body, http::{Request, StatusCode}, routing::post};
-/// use tower_hookgate::{BoxError, HookgateLayer, Provider, Secret, Source, VerifiedJson, Verifier};
+/// use tower_hookgate::{BoxError, HookgateLayer, Provider, Secret, Source, VerifiedJson};
 /// # use tower::ServiceExt;
 /// # use tower_hookgate::{Clock, Signer, SystemClock};
 ///
@@ -50,10 +50,9 @@ impl<S: Sync> OptionalFromRequestParts<S> for VerifiedEvent {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
-/// # let github = Provider::named("github").ok_or("not in the catalogue")?;
+/// # let github = Provider::named("github")?;
 /// # let secret = Secret::new("9d2c47aa01e85f63")?;
-/// # let verifier = Verifier::builder(github.scheme()).key(secret.clone()).build()?;
-/// # let source = Source::builder("github", verifier).provider(&github).build();
+/// # let source = Source::of_provider("github", secret.clone())?.build();
 /// # let signer = Signer::new(github.scheme(), &secret)?;
 /// let app: Router = Router::new()
 ///     .route("/hooks", post(handler))

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hookgate_gate::Gate;
+use hookgate_core::Secret;
+use hookgate_gate::{Gate, Source, SourceError};
 use hookgate_replay::{MemoryStore, ReplayStore};
 use tower_layer::Layer;
 
@@ -17,6 +18,7 @@ use crate::service::{Hookgate, Shared};
 /// A layer that verifies deliveries in front of a service.
 ///
 /// It is cheap to clone, and clones share their memory of events.
+#[must_use = "a layer verifies nothing until it wraps a service, such as with `Router::route_layer`"]
 pub struct HookgateLayer<V = LiveSource, S = MemoryStore, R = ProblemJson> {
     gate: Gate<S>,
     resolver: Arc<V>,
@@ -26,6 +28,27 @@ pub struct HookgateLayer<V = LiveSource, S = MemoryStore, R = ProblemJson> {
 }
 
 impl HookgateLayer {
+    /// Creates a layer for the deliveries that a provider of the catalogue signs with `secret`.
+    ///
+    /// It is like [`new`](Self::new) with a source of [`Source::of_provider`], which also takes
+    /// the provider's retry horizon and body limit from the catalogue.
+    ///
+    /// ```
+    /// # use tower_hookgate::{HookgateLayer, Secret};
+    /// # fn layer() -> Result<HookgateLayer, Box<dyn std::error::Error>> {
+    /// let secret = Secret::from_env("STRIPE_SECRET")?;
+    /// let layer = HookgateLayer::provider("stripe", secret)?;
+    /// # Ok(layer)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Source::of_provider`].
+    pub fn provider(name: &str, secret: Secret) -> Result<Self, SourceError> {
+        Ok(Self::new(Source::of_provider(name, secret)?.build()))
+    }
+
     /// Creates a layer for the deliveries of `source`: a [`Source`](crate::Source), or a
     /// [`LiveSource`], whose keys can change later.
     ///
@@ -54,13 +77,11 @@ impl<V: Resolve> HookgateLayer<V> {
 
 impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
     /// Sets the store that remembers events. The layer uses the clock of the machine then.
-    #[must_use]
     pub fn replay_store<T: ReplayStore>(self, store: T) -> HookgateLayer<V, T, R> {
         self.gate(Gate::new(store))
     }
 
     /// Sets the gate, with its store and its clock. Several layers can share one gate.
-    #[must_use]
     pub fn gate<T: ReplayStore>(self, gate: Gate<T>) -> HookgateLayer<V, T, R> {
         HookgateLayer {
             gate,
@@ -72,7 +93,6 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
     }
 
     /// Sets how the layer responds to refused deliveries; see [`Refuse`](crate::Refuse).
-    #[must_use]
     pub fn refuse_with<T>(self, refuse: T) -> HookgateLayer<V, S, T> {
         HookgateLayer {
             gate: self.gate,
@@ -93,7 +113,6 @@ impl<V, S: ReplayStore, R> HookgateLayer<V, S, R> {
     }
 
     /// Sets what happens to a call whose response is no longer awaited.
-    #[must_use]
     pub fn on_hang_up(mut self, on_hang_up: OnHangUp) -> Self {
         self.on_hang_up = on_hang_up;
         self

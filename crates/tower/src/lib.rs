@@ -21,14 +21,14 @@ pub use hookgate_core::{
     Head, HeadOutcome, Identity, Key, KeyReference, Pending, Problem, Problems, Provider,
     ReplayKey, ReplayScope, RequestOutcome, Retries, Scheme, SchemeEvidence, SchemeFamily,
     SchemeWarning, Secret, SecretError, SignError, Signer, SignerBuilder, UndocumentedProvider,
-    UnixTime, Variant, Verified, Verifier, VerifierBuilder, VerifyError, Window,
+    UnixTime, UnknownProvider, Variant, Verified, Verifier, VerifierBuilder, VerifyError, Window,
 };
 pub use hookgate_gate::{
     AcceptedHead, Admission, Audience, BodyError, BodyLimit, BodySource, BootFence, CheckedRequest,
     Clock, Dedupe, Delivery, DeliveryGuarantee, Duplicate, EventForgotten, Forwardable, Gate,
     GateBuilder, InboundRequest, Mode, ObservedRequest, ObservedVerdict, OnConflict, OnDuplicate,
-    Outcome, Reason, Refusal, ResendClaim, ResponseRecorder, Settlement, Source, SourceBuilder,
-    Stats, SystemClock,
+    Outcome, Reason, Refusal, Renewal, ResendClaim, ResponseRecorder, Settlement, Source,
+    SourceBuilder, SourceError, Stats, SystemClock,
 };
 #[cfg(feature = "queue")]
 pub use hookgate_gate::{QueueMode, QueuePolicy, StorageError};

@@ -8,16 +8,15 @@ use http::Response;
 ///
 /// ```
 /// use axum::{Router, body::Body, http::{Request, Response, StatusCode}, routing::post};
-/// use tower_hookgate::{BoxError, HookgateLayer, Provider, Refusal, Secret, Source, Verifier};
+/// use tower_hookgate::{BoxError, HookgateLayer, Provider, Refusal, Secret, Source};
 /// # use tower::ServiceExt;
 /// # use tower_hookgate::{Clock, Signer, SystemClock};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
-/// # let github = Provider::named("github").ok_or("not in the catalogue")?;
+/// # let github = Provider::named("github")?;
 /// # let secret = Secret::new("9d2c47aa01e85f63")?;
-/// # let verifier = Verifier::builder(github.scheme()).key(secret.clone()).build()?;
-/// # let source = Source::builder("github", verifier).provider(&github).build();
+/// # let source = Source::of_provider("github", secret.clone())?.build();
 /// let layer = HookgateLayer::new(source).refuse_with(|refusal: Refusal| {
 ///     let mut response = Response::new("no".into());
 ///     *response.status_mut() = refusal.status();

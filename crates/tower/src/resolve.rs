@@ -16,7 +16,7 @@ use http::request;
 ///
 /// ```
 /// use std::{collections::HashMap, future::ready, sync::Arc};
-/// use tower_hookgate::{BoxError, HookgateLayer, Provider, Secret, Source, Verifier};
+/// use tower_hookgate::{BoxError, HookgateLayer, Secret, Source};
 /// # use axum::{Router, body::Body, http::{Request, StatusCode}, routing::post};
 /// # use tower::ServiceExt;
 /// # use tower_hookgate::{Clock, Signer, SystemClock};
@@ -24,10 +24,8 @@ use http::request;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
 /// // Many tenants, each with a secret of its own: /hooks/TENANT.
-/// let github = Provider::named("github").ok_or("not in the catalogue")?;
 /// let source = |tenant: &str, secret: &str| -> Result<_, BoxError> {
-///     let verifier = Verifier::builder(github.scheme()).key(Secret::new(secret)?).build()?;
-///     let source = Source::builder("github", verifier).provider(&github).tenant(tenant);
+///     let source = Source::of_provider("github", Secret::new(secret)?)?.tenant(tenant);
 ///     Ok((format!("/hooks/{tenant}"), Arc::new(source.build())))
 /// };
 /// let tenants = HashMap::from([
@@ -41,6 +39,7 @@ use http::request;
 /// #     .route("/hooks/{tenant}", post(async || StatusCode::NO_CONTENT))
 /// #     .layer(layer);
 /// // A delivery that one tenant signed is refused for another tenant.
+/// let github = tower_hookgate::Provider::named("github")?;
 /// let signer = Signer::new(github.scheme(), &Secret::new("9d2c47aa01e85f63")?)?;
 /// for (tenant, expected) in [("acme", 204), ("umbrella", 401), ("initech", 404)] {
 ///     let mut request = Request::post(format!("/hooks/{tenant}")).body(Body::from("{}"))?;

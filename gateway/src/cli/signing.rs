@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use hookgate_core::{Provider, Signer, UndocumentedProvider, UnixTime, Verifier};
+use hookgate_core::{Provider, Signer, UnixTime, UnknownProvider, Verifier};
 use http::Method;
 
 use super::{Error, read_text};
-use crate::config::{Config, SecretRef, SourceSetup, nearest};
+use crate::config::{Config, SecretRef, SourceSetup};
 use crate::explain::{NotReady, ReadSecret, Signing};
 
 /// The options that describe how a delivery is signed.
@@ -178,18 +178,6 @@ fn parse_param(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "expected NAME=VALUE".to_owned())
 }
 
-pub(super) fn parse_provider(name: &str) -> Result<Provider, String> {
-    Provider::named(name).ok_or_else(|| match UndocumentedProvider::named(name) {
-        Some(provider) => {
-            format!(
-                "{} does not publish how it signs. {}",
-                provider.title(),
-                provider.notes()
-            )
-        }
-        None => match nearest(name, Provider::names()) {
-            Some(nearest) => format!("not in the catalogue; did you mean {nearest}?"),
-            None => "not in the catalogue; `hookgate providers` lists the names".to_owned(),
-        },
-    })
+pub(super) fn parse_provider(name: &str) -> Result<Provider, UnknownProvider> {
+    Provider::named(name)
 }

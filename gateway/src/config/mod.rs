@@ -8,6 +8,7 @@ mod environment;
 mod include;
 mod inputs;
 mod inspector;
+mod listed;
 mod network;
 mod place;
 mod query_match;
@@ -18,7 +19,6 @@ mod secrets;
 mod shown;
 mod startup_settings;
 mod store;
-mod suggestion;
 mod transport_address;
 mod trusted_proxies;
 mod upstream;
@@ -43,6 +43,7 @@ pub(crate) use self::inspector::{
     AdminToken, CaptureConfig, CaptureScope, HistoryConfig, InspectorAccess, InspectorConfig,
     InspectorStorage, Permission, Redaction, TokenDigest,
 };
+pub(crate) use self::listed::listed;
 pub(crate) use self::network::Network;
 pub(crate) use self::query_match::{QueryMatch, RequestQuery};
 pub(crate) use self::queue::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig};
@@ -52,7 +53,6 @@ pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
 pub(crate) use self::shown::ShownConfig;
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;
-pub(crate) use self::suggestion::{listed, nearest};
 pub(crate) use self::transport_address::{MAX_SOCKETS, TransportAddress};
 pub(crate) use self::trusted_proxies::{ForwardedFields, TrustedProxies};
 pub(crate) use self::upstream::{

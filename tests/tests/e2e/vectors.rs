@@ -23,8 +23,7 @@ fn now(vector: &Vector) -> UnixTime {
 }
 
 fn verifier(vector: &Vector) -> Verifier {
-    let provider = Provider::named(&vector.provider)
-        .unwrap_or_else(|| panic!("{} is not in the catalogue", vector.provider));
+    let provider = Provider::named(&vector.provider).expect("the provider is in the catalogue");
     let secret = Secret::new(vector.secret.clone()).expect("the secret is not empty");
     let mut builder = Verifier::builder(provider.scheme())
         .key(secret)

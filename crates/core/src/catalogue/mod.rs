@@ -13,6 +13,7 @@ mod provider;
 mod published;
 mod response;
 mod undocumented;
+mod unknown;
 
 pub use self::extends::read_scheme;
 pub use self::facts::{EqualBytes, Fact, Facts, Retries};
@@ -20,3 +21,4 @@ pub use self::provider::{Provider, SchemeEvidence};
 pub(crate) use self::published::published_secrets;
 pub use self::response::{Acknowledgement, ExpectedResponses};
 pub use self::undocumented::UndocumentedProvider;
+pub use self::unknown::UnknownProvider;

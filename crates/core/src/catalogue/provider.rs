@@ -9,6 +9,7 @@ use super::extends::read_scheme;
 use super::facts::Facts;
 use super::files::{self, FileKind};
 use super::response::ExpectedResponses;
+use super::unknown::UnknownProvider;
 use crate::document::{FromValue, Problems, Report, Section, text};
 use crate::scheme::Scheme;
 use crate::secret::Secret;
@@ -44,12 +45,18 @@ impl Provider {
     /// Providers that do not document how they sign are
     /// [`UndocumentedProvider`](crate::UndocumentedProvider)s.
     ///
+    /// # Errors
+    ///
+    /// Returns [`UnknownProvider`] if the catalogue has no scheme for the name. The error suggests
+    /// the nearest name.
+    ///
     /// # Panics
     ///
     /// Panics if the file of that provider is faulty, or if any file of the catalogue is not
     /// TOML. A test of this crate reads all files.
-    pub fn named(name: &str) -> Option<Self> {
-        files::read(name, FileKind::Documented, Self::from_table)
+    pub fn named(name: &str) -> Result<Self, UnknownProvider> {
+        let provider = files::read(name, FileKind::Documented, Self::from_table);
+        provider.ok_or_else(|| UnknownProvider::new(name))
     }
 
     fn from_table(name: &str, table: &Table) -> Result<Self, Problems> {
@@ -206,7 +213,7 @@ mod tests {
         for file in files::all() {
             let name = file.name;
             if file.kind() == FileKind::Undocumented {
-                assert!(Provider::named(name).is_none(), "{name}");
+                assert!(Provider::named(name).is_err(), "{name}");
                 let provider = UndocumentedProvider::named(name).unwrap();
                 assert_eq!(provider.name(), name);
                 continue;

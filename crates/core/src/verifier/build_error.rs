@@ -4,10 +4,11 @@ use std::error::Error;
 use std::fmt;
 
 use crate::error::SecretError;
+use crate::error_chain::ErrorChain;
 use crate::limits::MAX_KEYS;
 
 /// Why a verifier or a signer cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no key, so no delivery could verify.
@@ -102,5 +103,12 @@ impl Error for BuildError {
             Self::Secret { error, .. } => Some(error),
             _ => None,
         }
+    }
+}
+
+/// Shows the same as `Display`, with the causes, because `main` prints its error with `Debug`.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
 }

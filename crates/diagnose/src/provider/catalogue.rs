@@ -40,7 +40,7 @@ impl Catalogue {
 
     fn read() -> Self {
         let mut classes: HashMap<String, usize> = HashMap::new();
-        let providers = Provider::names().filter_map(Provider::named);
+        let providers = Provider::names().flat_map(Provider::named);
         let entries: Vec<Entry> = providers
             .map(|provider| {
                 let count = classes.len();

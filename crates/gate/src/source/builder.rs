@@ -21,6 +21,7 @@ use crate::refusal::RefusalBody;
 const MAX_PROVIDER_BODY: usize = 32 << 20;
 
 /// Builds a [`Source`].
+#[must_use = "call `build`"]
 #[derive(Debug)]
 pub struct SourceBuilder {
     name: Arc<str>,
@@ -85,11 +86,19 @@ impl SourceBuilder {
         }
     }
 
+    /// Sets the name of the source.
+    ///
+    /// The name is part of every replay key, so two accounts at one provider need two names if
+    /// their events can have equal ids.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Sets the tenant of these deliveries, if one source serves several tenants with
     /// secrets of their own.
     ///
     /// The tenant is part of every replay key, so equal ids of two tenants are two events.
-    #[must_use]
     pub fn tenant(mut self, tenant: impl Into<Arc<str>>) -> Self {
         self.tenant = Some(tenant.into());
         self
@@ -102,7 +111,6 @@ impl SourceBuilder {
     ///
     /// Use this only for a trial in front of a receiver that checks by itself. Requests with any
     /// method reach it. Only a body above the limit is still refused, and `CONNECT`.
-    #[must_use]
     pub fn with_insecure_observe_mode(mut self) -> Self {
         self.policy.mode = Mode::Observe;
         self
@@ -110,7 +118,6 @@ impl SourceBuilder {
 
     /// Names the provider of the source. Takes the defaults of the retention, the duplicate
     /// detection and the body limit from its entry in the catalogue, and the expected responses.
-    #[must_use]
     pub fn provider(mut self, provider: &Provider) -> Self {
         self.provider = Some(provider.name().into());
         self.provider_retention = Some(provider.retention());
@@ -133,7 +140,6 @@ impl SourceBuilder {
 
     /// Names a provider that publishes no scheme, and takes the default retention from its
     /// entry in the catalogue. The operator wrote the scheme.
-    #[must_use]
     pub fn undocumented_provider(mut self, provider: &UndocumentedProvider) -> Self {
         self.provider = Some(provider.name().into());
         self.provider_retention = Some(provider.retention());
@@ -156,7 +162,6 @@ impl SourceBuilder {
     /// Under [`Dedupe::DeliveryId`] and [`Dedupe::Off`], a party that holds a captured delivery
     /// can replay it. [`Dedupe::DeliveryId`] without a known
     /// [header](Self::delivery_id_header) is [`Dedupe::Content`].
-    #[must_use]
     pub fn dedupe(mut self, dedupe: Dedupe) -> Self {
         self.dedupe = Some(dedupe);
         self
@@ -169,7 +174,6 @@ impl SourceBuilder {
     ///
     /// The id must be equal in every retry, and unpredictable: a party that predicts it can make
     /// a genuine event look like a duplicate.
-    #[must_use]
     pub fn delivery_id_header(mut self, header: HeaderName) -> Self {
         self.facts.set_delivery_id(header);
         self
@@ -179,7 +183,6 @@ impl SourceBuilder {
     ///
     /// The default is the retry horizon of the provider, or 72 h. A value below the security
     /// retention of the window is raised to it, because a shorter retention lets replays in.
-    #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.own_retention = Some(retention);
         self
@@ -191,7 +194,6 @@ impl SourceBuilder {
     /// The layer renews the lease while the inner service works on the delivery, up to
     /// [`max_run`](Self::max_run). After a crash of the process, a retry waits until the lease has
     /// ended. Where nothing renews the lease, it must be longer than the longest delivery.
-    #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.policy.lease = lease.max(Duration::from_secs(1));
         self
@@ -202,7 +204,6 @@ impl SourceBuilder {
     ///
     /// A call that hangs keeps the retries of its event out for this time, or for its lease if that
     /// is longer.
-    #[must_use]
     pub fn max_run(mut self, max_run: Duration) -> Self {
         self.policy.max_run = max_run;
         self
@@ -212,7 +213,6 @@ impl SourceBuilder {
     ///
     /// The limit keeps a noisy source from filling the store. Without it, the source may use
     /// the whole store.
-    #[must_use]
     pub fn max_entries(mut self, max_entries: u64) -> Self {
         self.policy.max_entries = Some(max_entries);
         self
@@ -220,7 +220,6 @@ impl SourceBuilder {
 
     /// Sets how long a second delivery of an event in flight waits for the first. The default
     /// is [`DEFAULT_DUPLICATE_WAIT`](Self::DEFAULT_DUPLICATE_WAIT).
-    #[must_use]
     pub fn duplicate_wait(mut self, wait: Duration) -> Self {
         self.policy.duplicate_wait = wait;
         self
@@ -230,7 +229,6 @@ impl SourceBuilder {
     ///
     /// The default is the size of the provider's largest body, if it is known and between
     /// [`BodyLimit::DEFAULT`] and 32 MiB. Otherwise it is [`BodyLimit::DEFAULT`].
-    #[must_use]
     pub fn body_limit(mut self, limit: BodyLimit) -> Self {
         self.own_body_limit = Some(limit);
         self
@@ -238,7 +236,6 @@ impl SourceBuilder {
 
     /// Sets the time limit of a whole body. The default is
     /// [`DEFAULT_BODY_TIMEOUT`](Self::DEFAULT_BODY_TIMEOUT).
-    #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.policy.body_timeout = timeout;
         self
@@ -246,7 +243,6 @@ impl SourceBuilder {
 
     /// Sets the response to a delivery of a done event that has another body. The default is
     /// [`OnConflict::Count`].
-    #[must_use]
     pub fn on_conflict(mut self, response: OnConflict) -> Self {
         self.policy.on_conflict = response;
         self
@@ -254,7 +250,6 @@ impl SourceBuilder {
 
     /// Sets the response to a duplicate of a done event. The default is
     /// [`OnDuplicate::Acknowledge`].
-    #[must_use]
     pub fn on_duplicate(mut self, response: OnDuplicate) -> Self {
         self.policy.on_duplicate = response;
         self
@@ -262,7 +257,6 @@ impl SourceBuilder {
 
     /// Sets the guarantee for a delivery whose outcome is unknown. The default is
     /// [`DeliveryGuarantee::AtLeastOnce`].
-    #[must_use]
     pub fn delivery_guarantee(mut self, guarantee: DeliveryGuarantee) -> Self {
         self.policy.guarantee = guarantee;
         self
@@ -270,7 +264,6 @@ impl SourceBuilder {
 
     /// Sets the queue of the deliveries. By default, no delivery is queued.
     #[cfg(feature = "queue")]
-    #[must_use]
     pub fn queue(mut self, queue: QueuePolicy) -> Self {
         self.policy.queue = queue;
         self
@@ -280,7 +273,6 @@ impl SourceBuilder {
     /// does not match, so that the sender retries.
     ///
     /// Use this while a secret rotates.
-    #[must_use]
     pub fn retry_on_mismatch(mut self) -> Self {
         self.policy.on_mismatch = OnMismatch::AskToRetry;
         self
@@ -292,7 +284,6 @@ impl SourceBuilder {
     /// is refused with 503.
     ///
     /// [`fetched_keys`]: hookgate_core::VerifierBuilder::fetched_keys
-    #[must_use]
     pub fn keys(mut self, keys: KeyFetcher) -> Self {
         self.keys = Some(keys);
         self

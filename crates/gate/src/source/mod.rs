@@ -2,6 +2,7 @@
 
 mod builder;
 mod dedupe;
+mod error;
 mod policy;
 
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use hookgate_core::internal::ignore_age;
 use hookgate_core::{
-    Acknowledgement, EqualBytes, ReplayKey, ReplayScope, UnixTime, Variant, Verified, Verifier,
-    VerifyError,
+    Acknowledgement, EqualBytes, Provider, ReplayKey, ReplayScope, Secret, UnixTime, Variant,
+    Verified, Verifier, VerifyError,
 };
 use hookgate_keys::KeyFetcher;
 use hookgate_replay::{ClaimOptions, SourceQuota};
@@ -26,6 +27,7 @@ use crate::success::SuccessResponse;
 
 pub use self::builder::SourceBuilder;
 pub use self::dedupe::Dedupe;
+pub use self::error::SourceError;
 pub use self::policy::{BodyLimit, DeliveryGuarantee, Mode, OnConflict, OnDuplicate};
 
 /// A source of deliveries: the sender, how its deliveries verify, and the operator's policy
@@ -48,6 +50,24 @@ pub struct Source {
 }
 
 impl Source {
+    /// Starts to build a source of deliveries that the catalogue's provider `provider` signs with
+    /// `secret`. The source has the name of the provider.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`SourceError`] if the catalogue has no scheme for the name, if the secret does not
+    /// fit the scheme, or if the scheme needs more than a secret, such as the URL of the endpoint.
+    /// Use [`Verifier::builder`] and [`builder`](Self::builder) for such a scheme.
+    pub fn of_provider(provider: &str, secret: Secret) -> Result<SourceBuilder, SourceError> {
+        let provider = Provider::named(provider)?;
+        let verifier = Verifier::builder(provider.scheme()).key(secret).build();
+        let verifier = verifier.map_err(|error| SourceError::Verifier {
+            provider: provider.name().into(),
+            error,
+        })?;
+        Ok(Self::builder(provider.name(), verifier).provider(&provider))
+    }
+
     /// Starts to build a source called `name`.
     ///
     /// The name is part of every replay key: a source under a new name starts without any

@@ -129,7 +129,7 @@ async fn copies_with_one_delivery_id_are_forwarded_once() {
 
 #[test]
 fn the_default_follows_from_the_facts_of_the_provider() {
-    for provider in Provider::names().filter_map(Provider::named) {
+    for provider in Provider::names().flat_map(Provider::named) {
         let facts = provider.facts();
         let can_be_equal = facts
             .equal_bytes()

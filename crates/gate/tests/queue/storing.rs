@@ -125,7 +125,7 @@ async fn every_provider_gets_its_acknowledgement() {
     let mut kinds = std::collections::BTreeSet::new();
     let fixture = Fixture::new();
     let queued = fixture.store(BODY).await;
-    for provider in Provider::names().filter_map(Provider::named) {
+    for provider in Provider::names().flat_map(Provider::named) {
         let source = hookgate_gate::Source::builder("a", fixture.source.verifier().clone());
         let source = source.provider(&provider).build();
         let queued = hookgate_gate::Queued::new(&source, queued.id());

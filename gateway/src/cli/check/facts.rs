@@ -171,7 +171,7 @@ fn describe_content(source: &Source) -> String {
 /// forwarded a second time.
 fn describe_timeout(config: &Config, route: &RouteConfig) -> Option<String> {
     let source = &route.source;
-    let provider = Provider::named(source.provider()?)?;
+    let provider = Provider::named(source.provider()?).ok()?;
     let patience = *provider.facts().timeout()?.value();
     let timeout = config.upstreams.get(&route.upstream)?.timeout;
     // With `always`, the gateway responds before the upstream does.

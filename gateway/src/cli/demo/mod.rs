@@ -123,8 +123,7 @@ fn explain_how_to_send(
 
 impl DemoProvider {
     fn new(name: &str) -> Result<Self, Error> {
-        let provider = Provider::named(name)
-            .ok_or_else(|| Error::new(format!("{name} is not in the catalogue")))?;
+        let provider = Provider::named(name).map_err(Error::new)?;
         // The secret has the form that these providers use. The part after the prefix is valid
         // base64, because Standard Webhooks decodes it.
         let secret = format!("whsec_{0:0<16}{1:0<16}", &new_id()[4..], &new_id()[4..]);

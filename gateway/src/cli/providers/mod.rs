@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
-use hookgate_core::internal::{duration_text, fetch_rule};
+use hookgate_core::internal::{duration_text, fetch_rule, nearest};
 use hookgate_core::{EqualBytes, Fact, Provider, Scheme, UndocumentedProvider, Variant, Window};
 use hookgate_gate::Dedupe;
 use http::Method;
@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 
 use crate::cli::Error;
 use crate::cli::terminal::{Colours, Column, Rank, Table, fill, line_limit};
-use crate::config::nearest;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -128,7 +127,7 @@ enum Entry {
 
 impl Entry {
     fn named(name: &str) -> Option<Self> {
-        let published = Provider::named(name).map(Box::new).map(Self::Provider);
+        let published = Provider::named(name).ok().map(Box::new).map(Self::Provider);
         published.or_else(|| {
             let provider = UndocumentedProvider::named(name)?;
             Some(Self::Undocumented(Box::new(provider)))
@@ -166,7 +165,7 @@ impl Entry {
 
 /// Returns every provider with a published scheme.
 pub(super) fn all() -> impl Iterator<Item = Provider> {
-    Provider::names().filter_map(Provider::named)
+    Provider::names().flat_map(Provider::named)
 }
 
 /// Returns every provider that does not publish its scheme.

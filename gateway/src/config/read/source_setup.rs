@@ -3,14 +3,14 @@
 //! Those commands run on machines that have neither the secrets of the other sources nor the
 //! certificates of the gateway, so no other table is checked.
 
-use hookgate_core::internal::{Report, Section};
+use hookgate_core::internal::{Report, Section, nearest};
 use hookgate_core::{Problems, Provider, Scheme, Window};
 use toml::{Table, Value};
 
 use super::sources::{self, CatalogueEntry};
 use super::verifier;
 use crate::config::secrets::{ConfiguredKey, read_items};
-use crate::config::{Inputs, listed, nearest};
+use crate::config::{Inputs, listed};
 
 /// How the deliveries of a source are signed. No secret has been read.
 #[derive(Debug)]

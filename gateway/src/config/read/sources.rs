@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookgate_core::internal::{Report, Section, read_scheme};
+use hookgate_core::internal::{Report, Section, nearest, read_scheme};
 use hookgate_core::{Provider, Scheme, UndocumentedProvider, Window};
 use hookgate_gate::{QueuePolicy, Source};
 use toml::Value;
@@ -13,9 +13,7 @@ use super::route::{self, RequestMatch};
 use super::source_policy::SourcePolicy;
 use super::{keys, provider_advice, source_queue, source_setup, upstreams, verifier};
 use crate::config::values::{Keyword, Name};
-use crate::config::{
-    CaptureScope, Inputs, QueueConfig, RouteConfig, UpstreamConfig, listed, nearest,
-};
+use crate::config::{CaptureScope, Inputs, QueueConfig, RouteConfig, UpstreamConfig, listed};
 
 /// The parts of the configuration that every source refers to.
 pub(super) struct Shared<'c> {
@@ -201,7 +199,10 @@ pub(super) enum CatalogueEntry {
 
 impl CatalogueEntry {
     fn named(name: &str) -> Option<Self> {
-        let published = Provider::named(name).map(Box::new).map(Self::Published);
+        let published = Provider::named(name)
+            .ok()
+            .map(Box::new)
+            .map(Self::Published);
         published.or_else(|| UndocumentedProvider::named(name).map(Self::Undocumented))
     }
 }

@@ -15,8 +15,8 @@ fn an_error_about_the_options_is_json_if_the_output_is() {
         (
             &["verify", "--provider", "nobody"],
             2,
-            "invalid value 'nobody' for '--provider <NAME>': not in the catalogue; `hookgate \
-             providers` lists the names",
+            "invalid value 'nobody' for '--provider <NAME>': \"nobody\" is not in the catalogue; \
+             `hookgate providers` lists the names",
         ),
         (
             &["verify", "--provider", "stripe", "--secret", "whsec_canary"],

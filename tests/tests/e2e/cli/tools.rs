@@ -207,7 +207,7 @@ fn providers_searches_names_and_titles() {
         b"",
     );
     assert!(
-        text(&output).contains("did you mean stripe?"),
+        text(&output).contains("did you mean \"stripe\"?"),
         "{}",
         text(&output)
     );

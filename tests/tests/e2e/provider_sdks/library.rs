@@ -124,7 +124,7 @@ impl Sender {
     /// Returns the entry of the catalogue.
     pub fn entry(&self) -> Provider {
         let name = self.entry_name();
-        Provider::named(name).unwrap_or_else(|| panic!("{name} is not in the catalogue"))
+        Provider::named(name).expect("the provider is in the catalogue")
     }
 
     pub fn entry_name(&self) -> &str {

@@ -27,7 +27,9 @@ fn known_deliveries() -> Vec<Known> {
             let is_delivery = vector["kind"]
                 .as_str()
                 .is_none_or(|kind| kind != "handshake");
-            let provider = vector["provider"].as_str().and_then(Provider::named);
+            let provider = vector["provider"]
+                .as_str()
+                .and_then(|name| Provider::named(name).ok());
             if vector["expect"] != "accept"
                 || vector["method"] == "GET"
                 || !is_delivery

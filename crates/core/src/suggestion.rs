@@ -3,11 +3,8 @@
 /// Longest edit distance at which a wrong name gets a suggestion.
 const MAX_DISTANCE: usize = 2;
 
-/// The number of names that a message lists.
-const MAX_LISTED: usize = 20;
-
 /// Returns the known name that `name` probably means.
-pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let name = name.to_lowercase();
     let distance = |known: &str| strsim::osa_distance(&name, &known.to_lowercase());
     let distances = known.into_iter().map(|known| (distance(known), known));
@@ -15,15 +12,6 @@ pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
     // Every name of two letters is near every other one.
     let is_near = distance <= MAX_DISTANCE && distance < name.chars().count();
     is_near.then_some(nearest)
-}
-
-/// Returns `known` for a message. A long list is cut.
-pub(crate) fn listed(known: &[&str]) -> String {
-    let shown = &known[..known.len().min(MAX_LISTED)];
-    match known.len() - shown.len() {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }
 
 #[cfg(test)]
@@ -44,12 +32,5 @@ mod tests {
             assert_eq!(nearest(name, known), expected, "{name}");
         }
         assert_eq!(nearest("stripe", []), None);
-    }
-
-    #[test]
-    fn a_long_list_is_cut() {
-        assert_eq!(listed(&["a", "b"]), "a, b");
-        let list = listed(&["a"; 25]);
-        assert!(list.ends_with("a, a and 5 more"), "{list}");
     }
 }
