@@ -5,6 +5,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
 # The providers' own libraries, in pinned versions and in the newest ones.
+# Packages outside of the workspace, with lock files of their own.
+OTHER_MANIFESTS := fuzz/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey
@@ -116,6 +118,9 @@ lint: build-tools ## Check format, lints, and documentation; a warning is an err
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- --deny warnings
 	$(CARGO) clippy --locked --package tower-hookgate --no-default-features -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --all-features --no-deps
+	for manifest in $(OTHER_MANIFESTS); do \
+	  $(CARGO) metadata --locked --format-version 1 --manifest-path $$manifest >/dev/null || exit; \
+	done
 
 # The oldest supported Rust is `rust-version` in Cargo.toml.
 msrv: MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)

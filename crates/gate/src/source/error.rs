@@ -15,7 +15,7 @@ pub enum SourceError {
     Verifier {
         /// The name of the provider.
         provider: Box<str>,
-        /// What is missing or wrong.
+        /// The fault.
         error: BuildError,
     },
 }
