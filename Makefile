@@ -4,9 +4,9 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 PYTHON ?= python3
-# The providers' own libraries, in pinned versions and in the newest ones.
 # Packages outside of the workspace, with lock files of their own.
 OTHER_MANIFESTS := fuzz/Cargo.toml benches/svix/Cargo.toml benches/queue-engines/Cargo.toml
+# The providers' own libraries, in pinned versions and in the newest ones.
 PROVIDER_SDKS := target/provider-sdks
 NEWEST_SDKS := target/newest-provider-sdks
 VALKEY := target/valkey

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{any, post};
+use axum::routing::post;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -135,8 +135,8 @@ async fn the_layer_responds_to_a_handshake_by_itself() {
         counted.fetch_add(1, Ordering::SeqCst);
     };
     let router: Router = Router::new()
-        .route("/hooks", any(handler))
-        .layer(HookgateLayer::new(source));
+        .route("/hooks", post(handler))
+        .route_layer(HookgateLayer::new(source));
     let ask = async |token: &str| {
         let target =
             format!("/hooks?hub.mode=subscribe&hub.challenge=1158&hub.verify_token={token}");
