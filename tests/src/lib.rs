@@ -29,3 +29,8 @@ pub use self::upstream::{
     Behaviour, DeadUpstream, HeldResponse, ReceivedRequest, Upstream, count_by_event,
 };
 pub use self::vectors::{Vector, catalogue_vectors, seed_vectors};
+
+/// The test of the program in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -29,6 +29,7 @@
 //! [`Delivery`] describes.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission;
 mod audience;

@@ -10,6 +10,8 @@
 //!
 //! The crate needs no HTTP client: it calls a [`FetchDocument`]. The feature `client` has one.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod address;
 mod budget;
 mod certificate;

@@ -19,6 +19,7 @@
 //! `disk`) is a queue in a file.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod breaker;
 #[cfg(feature = "conformance")]

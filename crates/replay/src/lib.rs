@@ -26,6 +26,7 @@
 //! that several gates share.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
 #[cfg(feature = "conformance")]

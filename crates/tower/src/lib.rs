@@ -1,5 +1,6 @@
 #![doc = include_str!("manual.md")]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
 mod event;
@@ -62,8 +63,3 @@ pub use self::request::ClientAddress;
 pub use self::resolve::{BoxError, ListSources, LiveSource, Resolve, Sources};
 pub use self::response::ResponseBody;
 pub use self::service::Hookgate;
-
-/// The test of the program in the README.
-#[cfg(all(doctest, feature = "axum"))]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
