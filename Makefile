@@ -26,7 +26,7 @@ LIBRARIES := hookgate-core hookgate-sqlite hookgate-queue hookgate-replay hookga
 DENY_CHECKS ?= licenses bans sources
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
+.PHONY: help run test test-page page-images page-tools lint msrv features semver deny lint-workflows bench bench-compare bench-growth bench-inspector bench-queue bench-tenants bench-queue-engines queue-proof bench-smoke instructions fuzz build-tools browser redis http-clients terminal provider-sdks strangers drift promtool explain-corpus explain-score explain-peers explain-cost slow-clients valkey nats proxies package test-package lint-kubernetes
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -197,6 +197,10 @@ explain-cost: build-tools ## Measure the time and the memory of `verify --explai
 bench-inspector: build-tools ## Measure what the inspector costs a delivery, and flood its captures
 	$(PYTHON) benches/compare/run.py --check --only hookgate
 	$(PYTHON) benches/compare/inspector.py
+
+bench-tenants: ## Measure what one of 100 000 tenants costs a delivery, compared with a single source
+	$(CARGO) build --locked --release --package hookgate
+	$(PYTHON) benches/tenants.py target/release/hookgate
 
 # The run fills a queue with 1 000 000 deliveries, which needs some GB on the disk.
 bench-queue: build-tools ## Measure the queue, compared with no queue and with naive SQLite

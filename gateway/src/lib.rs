@@ -24,6 +24,7 @@ mod queue;
 mod run;
 mod stream;
 mod telemetry;
+mod tenants;
 mod upstream;
 
 use std::process::ExitCode;

@@ -118,6 +118,12 @@ pub fn build_without_keys(builder: VerifierBuilder) -> Result<Verifier, BuildErr
     builder.build_without_keys()
 }
 
+/// Returns a digest of each key that the secrets of `builder` become, under the keyed hash of
+/// `salt`. Two builders of one scheme have a digest in common if they have a key in common.
+pub fn key_digests(builder: &VerifierBuilder, salt: &[u8]) -> Vec<[u8; 16]> {
+    builder.key_digests(salt)
+}
+
 /// Whether `id` is a well-formed id: 1 to 256 visible ASCII characters.
 pub fn is_valid_id(id: &[u8]) -> bool {
     crate::scheme::field::is_valid_id(id)

@@ -44,10 +44,12 @@ pub struct DocumentRequest {
     pub headers: HeaderMap,
     /// The body of the request, which may hold credentials.
     pub body: Bytes,
+    /// The longest document that is read, in bytes: at first [`MAX_DOCUMENT`](Self::MAX_DOCUMENT).
+    pub max_len: usize,
 }
 
 impl DocumentRequest {
-    /// The longest document that is read, in bytes.
+    /// The longest document that is read if the request sets no other limit, in bytes.
     pub const MAX_DOCUMENT: usize = 1024 * 1024;
 
     /// Creates a GET request.
@@ -57,6 +59,7 @@ impl DocumentRequest {
             method: Method::GET,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            max_len: Self::MAX_DOCUMENT,
         }
     }
 }
@@ -74,7 +77,7 @@ impl fmt::Debug for DocumentRequest {
 /// A document, and how long it stays fresh.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The bytes of the document, at most [`DocumentRequest::MAX_DOCUMENT`].
+    /// The bytes of the document, at most [`DocumentRequest::max_len`].
     pub body: Bytes,
     /// The value of `max-age` in the header `Cache-Control` (RFC 9111 §5.2.2.1).
     pub max_age: Option<Duration>,
@@ -100,7 +103,7 @@ pub enum FetchError {
     Unreachable(Box<dyn Error + Send + Sync>),
     /// The response has another status than 200.
     Status(StatusCode),
-    /// The document is larger than [`DocumentRequest::MAX_DOCUMENT`].
+    /// The document is larger than [`DocumentRequest::max_len`].
     TooLarge,
     /// The document took too long.
     TimedOut,

@@ -159,19 +159,15 @@ impl ApiRequest<'_> {
             ForgetBody {
                 request_id: None,
                 source: Some(source),
-                tenant: None,
+                tenant,
                 event_id: Some(id),
             } => {
-                let route = self.route(&source).ok_or_else(|| {
-                    Problem::not_found(format!("no source has the name {source:?}"))
-                })?;
+                let route = self.route_of(&source, tenant.as_deref())?;
                 Ok((route, EventToForget::WithId(id)))
             }
-            ForgetBody {
-                tenant: Some(_), ..
-            } => Err(Problem::not_found("the source has no such tenant")),
             _ => Err(Problem::bad_request(
-                "expected `request_id` alone, or `source` and `event_id`",
+                "expected `request_id` alone, or `source` and `event_id`, with `tenant` if the \
+                 source has tenants",
             )),
         }
     }
@@ -255,12 +251,11 @@ impl ApiRequest<'_> {
         }
         let source = found.record.source.as_deref();
         let route = source.and_then(|source| self.route(source));
-        route.ok_or("the source is no longer configured")
-    }
-
-    pub(super) fn route(&self, source: &str) -> Option<Arc<Route>> {
-        let running = self.admin.gateway.running();
-        running.routes.of_source(source).cloned()
+        let route = route.ok_or("the source is no longer configured")?;
+        Ok(match &found.record.tenant {
+            None => route,
+            Some(tenant) => Arc::new(route.for_tenant_without_keys(tenant)),
+        })
     }
 }
 
@@ -323,7 +318,7 @@ fn log_forget(
     event: &EventToForget,
     forgotten: &Result<EventForgotten, StorageError>,
 ) {
-    let source = route.source.name();
+    let (source, tenant) = (route.source.name(), route.source.tenant());
     let (request_id, event_id) = match event {
         EventToForget::OfRequest { id, .. } => (Some(id), None),
         EventToForget::WithId(id) => (None, Some(id)),
@@ -333,6 +328,7 @@ fn log_forget(
             tracing::info!(
                 token,
                 source,
+                tenant,
                 request_id,
                 event_id,
                 result = "forgotten",
@@ -350,6 +346,7 @@ fn log_forget(
     tracing::info!(
         token,
         source,
+        tenant,
         request_id,
         event_id,
         result,

@@ -15,6 +15,7 @@ mod endpoint;
 mod explanations;
 mod large_response;
 mod monitoring;
+mod named_route;
 mod page;
 mod problem;
 mod query;

@@ -19,6 +19,7 @@ mod secrets;
 mod shown;
 mod startup_settings;
 mod store;
+mod tenants;
 mod transport_address;
 mod trusted_proxies;
 mod upstream;
@@ -49,16 +50,20 @@ pub(crate) use self::query_match::{QueryMatch, RequestQuery};
 pub(crate) use self::queue::{DiskQueueConfig, NatsQueueConfig, QueueConfig, QueueStoreConfig};
 pub(crate) use self::read::source_setup::SourceSetup;
 pub(crate) use self::schema::schema;
-pub(crate) use self::secrets::{ConfiguredKey, SecretRef};
+pub(crate) use self::secrets::{ConfiguredKey, SecretRef, trim_line_end};
 pub(crate) use self::shown::ShownConfig;
 pub(crate) use self::startup_settings::StartupSettings;
 pub(crate) use self::store::StoreConfig;
+pub(crate) use self::tenants::{
+    PathPattern, ResolverConfig, TenantFile, TenantSecrets, TenantsConfig, is_tenant_name,
+    with_tenant,
+};
 pub(crate) use self::transport_address::{MAX_SOCKETS, TransportAddress};
 pub(crate) use self::trusted_proxies::{ForwardedFields, TrustedProxies};
 pub(crate) use self::upstream::{
     Balance, HealthCheck, HealthProbe, HttpVersion, ServerAddress, TcpServer, UpstreamConfig,
 };
-pub(crate) use self::watched_files::{WatchedFiles, load_watched};
+pub(crate) use self::watched_files::{FileVersion, WatchedFiles, load_watched};
 use crate::listener::tls::ServerTls;
 use crate::telemetry::access_log::AccessLogTarget;
 
@@ -147,13 +152,16 @@ pub(crate) struct ReplayConfig {
 /// A source, its path and host, and its upstream.
 #[derive(Debug)]
 pub(crate) struct RouteConfig {
-    /// The path, which must match exactly.
-    pub(crate) path: String,
+    /// The path, which must match exactly, apart from the name of a tenant.
+    pub(crate) path: PathPattern,
     /// The host name in lower case, without a port. `None` matches every host.
     pub(crate) host: Option<String>,
     /// The parameters that the query must have.
     pub(crate) query: QueryMatch,
+    /// The source. With tenants, it has no keys.
     pub(crate) source: Source,
+    /// `None` without `{tenant}` in the path.
+    pub(crate) tenants: Option<TenantsConfig>,
     pub(crate) upstream: String,
     /// The path that the upstream gets. `None`: the path of the request.
     pub(crate) upstream_path: Option<String>,
@@ -245,8 +253,10 @@ impl Config {
         let deliveries = self.routes.iter().map(|route| {
             let upstream = self.upstreams.get(&route.upstream);
             let keys = route.source.keys().map(KeyFetcher::timeout);
+            let tenants = route.tenants.as_ref().map(TenantsConfig::timeout);
             route.source.body_timeout()
                 + keys.unwrap_or_default()
+                + tenants.unwrap_or_default()
                 + route.source.duplicate_wait()
                 + upstream.map_or(Duration::ZERO, |upstream| upstream.timeout)
         });

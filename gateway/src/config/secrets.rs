@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use toml::Value;
 
 use super::Inputs;
+use super::tenants::TENANT;
 
 /// A reference to a secret: `env:NAME` or `file:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,14 +67,13 @@ impl SecretRef {
                 // The error for text that is not UTF-8 is left out: it contains the secret.
                 Err(_) => Err(SecretError::Environment(name.clone()).to_string()),
             },
+            Self::File(path) if path.contains(TENANT) => Err(format!(
+                "{path} is the file of every tenant; name the file of one tenant in its place"
+            )),
             Self::File(path) => {
                 let mut text =
                     std::fs::read(path).map_err(|e| format!("cannot read {path}: {e}"))?;
-                // Editors and `echo` end the file with a line break that is not part of the
-                // secret. Other white space can belong to the secret, so it stays.
-                for end in [b'\n', b'\r'] {
-                    text.pop_if(|last| *last == end);
-                }
+                trim_line_end(&mut text);
                 Ok(text)
             }
         }
@@ -92,6 +92,14 @@ impl SecretRef {
     }
 }
 
+/// Removes the line break with which editors and `echo` end a file. It is not part of the secret.
+/// Other white space can belong to the secret, so it stays.
+pub(crate) fn trim_line_end(text: &mut Vec<u8>) {
+    for end in [b'\n', b'\r'] {
+        text.pop_if(|last| *last == end);
+    }
+}
+
 /// An item of the array `secrets` of a source. Its secret has not been read.
 #[derive(Clone, Debug)]
 pub(crate) struct ConfiguredKey {
@@ -106,6 +114,16 @@ pub(crate) struct ConfiguredKey {
 }
 
 impl ConfiguredKey {
+    /// Returns the path of the reference in the configuration.
+    pub(super) fn reference_path(&self) -> &str {
+        &self.reference_path
+    }
+
+    /// Returns the id of the key, which is by default its position, from 1.
+    pub(crate) fn id_at(&self, position: usize) -> String {
+        self.id.clone().unwrap_or_else(|| position.to_string())
+    }
+
     /// Returns the key with its secret.
     pub(crate) fn with_secret(&self, secret: Secret) -> Key {
         let mut key = Key::new(secret);
@@ -131,6 +149,10 @@ pub(super) fn read_keys(
 ) -> Vec<(String, Key)> {
     let mut keys = Vec::new();
     for item in read_items(source) {
+        if let Err(message) = check_plain(&item) {
+            source.report().add(item.reference_path, message);
+            continue;
+        }
         if !inputs.are_read() {
             continue;
         }
@@ -148,46 +170,80 @@ pub(super) fn read_keys(
     keys
 }
 
+/// Refuses a reference that would depend on a tenant, in a source without tenants.
+fn check_plain(key: &ConfiguredKey) -> Result<(), &'static str> {
+    let (SecretRef::Env(text) | SecretRef::File(text)) = &key.reference;
+    if text.contains(TENANT) {
+        return Err(
+            "{tenant} has no meaning here, because the path of the source has no {tenant}; \
+             expected a path such as /hooks/{tenant}, or a secret without a variable",
+        );
+    }
+    if text.contains(['{', '}', '*']) {
+        return Err(
+            "a secret has no variables and no wildcards here, so braces and `*` are refused; \
+             expected the name of one variable, or the path of one file",
+        );
+    }
+    Ok(())
+}
+
 /// Reads the array `secrets` of a source.
 ///
 /// An item is a reference, or a table with a reference, an id and a validity period.
 pub(super) fn read_items(source: &Section<'_>) -> Vec<ConfiguredKey> {
+    let items = secret_items(source).unwrap_or_default().iter();
+    let keys = items.enumerate();
+    let keys = keys.map(|(index, item)| read_item(source, index, item));
+    keys.flatten().collect()
+}
+
+/// Returns the items of the array `secrets` of a source.
+pub(super) fn secret_items<'t>(source: &Section<'t>) -> Option<&'t [Value]> {
     const EXPECTED: &str =
         "expected an array whose items are env:NAME, file:PATH or tables with `from`";
-    let Some(value) = source.value("secrets") else {
-        source.wrong("secrets", format!("missing; {EXPECTED}"));
-        return Vec::new();
-    };
-    let Value::Array(items) = value else {
-        source.wrong("secrets", EXPECTED);
-        return Vec::new();
-    };
-    let mut keys = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        let path = format!("{}[{index}]", source.key_path("secrets"));
-        let key = match item {
-            Value::Table(table) => {
-                read_table(&path, &Section::at_path(&path, table, source.report()))
-            }
-            item => read_reference(item)
-                .map(|reference| ConfiguredKey {
-                    reference_path: path.clone(),
-                    path: path.clone(),
-                    reference,
-                    id: None,
-                    not_before: None,
-                    not_after: None,
-                })
-                .map_err(|message| source.report().add(&path, message))
-                .ok(),
-        };
-        keys.extend(key);
+    match source.value("secrets") {
+        None => source.wrong("secrets", format!("missing; {EXPECTED}")),
+        Some(Value::Array(items)) => return Some(items),
+        Some(_) => source.wrong("secrets", EXPECTED),
     }
-    keys
+    None
+}
+
+/// Returns the path of an item of `secrets`.
+pub(super) fn item_path(source: &Section<'_>, index: usize) -> String {
+    format!("{}[{index}]", source.key_path("secrets"))
+}
+
+/// Reads an item of the array `secrets`.
+pub(super) fn read_item(source: &Section<'_>, index: usize, item: &Value) -> Option<ConfiguredKey> {
+    let path = item_path(source, index);
+    if let Value::Table(table) = item {
+        return read_table(&path, &Section::at_path(&path, table, source.report()));
+    }
+    let reference = read_reference(item)
+        .map_err(|message| source.report().add(&path, message))
+        .ok()?;
+    Some(ConfiguredKey {
+        reference_path: path.clone(),
+        path,
+        reference,
+        id: None,
+        not_before: None,
+        not_after: None,
+    })
 }
 
 /// Reads a table of `secrets`, whose path is `path`.
 fn read_table(path: &str, section: &Section<'_>) -> Option<ConfiguredKey> {
+    if section.has("resolve") {
+        section.wrong(
+            "resolve",
+            "only the gateway asks a resolver, for a source with {tenant} in its `path`; expected \
+             `from` in place of `resolve`",
+        );
+        return None;
+    }
     let reference = match section.value("from") {
         Some(value) => read_reference(value)
             .map_err(|message| section.wrong("from", message))

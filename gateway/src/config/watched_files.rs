@@ -9,6 +9,7 @@ use hookgate_core::Problems;
 use toml::{Table, Value};
 
 use super::secrets::SecretRef;
+use super::tenants::TENANT;
 use super::{Config, Inputs, RawConfig};
 
 /// A set of files, each with the version that was seen.
@@ -21,7 +22,7 @@ pub(crate) struct WatchedFiles(BTreeMap<PathBuf, Option<FileVersion>>);
 
 /// The metadata of a file. Writing, replacing or relinking the file changes at least one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileVersion {
+pub(crate) struct FileVersion {
     device: u64,
     inode: u64,
     length: u64,
@@ -50,7 +51,7 @@ impl WatchedFiles {
 }
 
 impl FileVersion {
-    fn of(file: &Metadata) -> Self {
+    pub(crate) fn of(file: &Metadata) -> Self {
         Self {
             device: file.dev(),
             inode: file.ino(),
@@ -107,7 +108,10 @@ fn read_raw(path: &Path) -> (Vec<PathBuf>, Result<RawConfig, Problems>) {
 fn secret_files(value: &Value, files: &mut Vec<PathBuf>) {
     match value {
         Value::String(text) => {
-            if let Some(SecretRef::File(path)) = SecretRef::parse(text) {
+            // The files of tenants are checked when they are used.
+            if let Some(SecretRef::File(path)) = SecretRef::parse(text)
+                && !path.contains(TENANT)
+            {
                 files.push(path.into());
             }
         }

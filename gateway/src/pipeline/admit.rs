@@ -10,7 +10,7 @@ use std::time::Duration;
 use hookgate_core::internal::ErrorChain;
 use hookgate_core::{Head, Verified};
 use hookgate_gate::{
-    AcceptedHead, Admission, CheckedRequest, InboundRequest, Reason, Refusal, Source,
+    AcceptedHead, Admission, CheckedRequest, InboundRequest, Mode, Reason, Refusal, Source,
 };
 
 use crate::config::CaptureScope;
@@ -20,6 +20,7 @@ use crate::pipeline::downstream::Downstream;
 use crate::pipeline::route::Route;
 use crate::poll::time_blocked;
 use crate::run::store::Store;
+use crate::tenants::Lookup;
 
 /// The decision about a request, and the route that decided it.
 pub(crate) struct Admitted {
@@ -42,14 +43,31 @@ impl Gateway {
             record,
             blocked: Duration::ZERO,
         };
-        let mut route = request.route()?;
+        let mut route = match request.route()? {
+            Routed::To(route) => route,
+            Routed::Tenant(tenant) => match Box::pin(tenant.look_up()).await {
+                (route, None) => route,
+                (VersionedRoute { route, .. }, Some(refusal)) => {
+                    request.record.routed(&route);
+                    return Some(Admitted {
+                        route,
+                        admission: Err(refusal),
+                    });
+                }
+            },
+        };
         if route.route.capture != CaptureScope::None {
             request.start_capture(&route.route);
         }
         let admission = pin!(self.gate().admit_current(&mut route, &mut request)).await;
         match admission {
-            // A reload removed the route.
-            Err(refusal) if refusal.reason() == Reason::SourceUnknown => None,
+            // A reload removed the route, or the tenant has just been removed.
+            Err(refusal)
+                if refusal.reason() == Reason::SourceUnknown
+                    && route.route.source.tenant().is_none() =>
+            {
+                None
+            }
             admission => Some(Admitted {
                 route: route.route,
                 admission,
@@ -73,13 +91,67 @@ struct VersionedRoute {
     version: u64,
 }
 
+/// The result of finding the route of a request.
+enum Routed {
+    To(VersionedRoute),
+    /// The keys of the tenant are not known yet.
+    Tenant(UnknownTenant),
+}
+
+/// A tenant whose keys are not known yet.
+struct UnknownTenant {
+    /// The route of the source.
+    template: Arc<Route>,
+    name: Box<str>,
+    version: u64,
+    /// The result, if a lookup has just failed.
+    earlier: Option<Lookup>,
+}
+
+impl UnknownTenant {
+    /// Looks up the keys. Returns the route of the tenant, and the refusal if it has no keys.
+    async fn look_up(self) -> (VersionedRoute, Option<Refusal>) {
+        let Self {
+            template,
+            name,
+            version,
+            earlier,
+        } = self;
+        let found = match (earlier, &template.tenants) {
+            (Some(found), _) => found,
+            (None, Some(tenants)) => tenants.look_up(&template, &name).await,
+            (None, None) => Lookup::Unknown,
+        };
+        let (route, reason) = match found {
+            Lookup::Found(route) => return (VersionedRoute { route, version }, None),
+            Lookup::Unknown => (&template, Some(Reason::SourceUnknown)),
+            // A source that only observes forwards deliveries that cannot be verified.
+            Lookup::Unavailable if template.source.mode() == Mode::Observe => (&template, None),
+            Lookup::Unavailable => (&template, Some(Reason::SourceUnavailable)),
+        };
+        let route = Arc::new(route.for_tenant_without_keys(&name));
+        (VersionedRoute { route, version }, reason.map(Refusal::from))
+    }
+}
+
 impl GatewayRequest<'_, '_, '_> {
-    /// Returns the route of the request in the current configuration.
-    fn route(&self) -> Option<VersionedRoute> {
+    /// Finds the route of the request in the current configuration.
+    fn route(&self) -> Option<Routed> {
         let running = self.gateway.running();
-        Some(VersionedRoute {
-            route: Arc::clone(running.routes.find(self.downstream.request())?),
-            version: running.version,
+        let (route, tenant) = running.routes.find(self.downstream.request())?;
+        let version = running.version;
+        let (Some(name), Some(tenants)) = (tenant, &route.tenants) else {
+            let route = Arc::clone(route);
+            return Some(Routed::To(VersionedRoute { route, version }));
+        };
+        Some(match tenants.cached(name) {
+            Some(Lookup::Found(route)) => Routed::To(VersionedRoute { route, version }),
+            earlier => Routed::Tenant(UnknownTenant {
+                template: Arc::clone(route),
+                name: name.into(),
+                version,
+                earlier,
+            }),
         })
     }
 
@@ -134,11 +206,18 @@ impl InboundRequest for GatewayRequest<'_, '_, '_> {
     }
 
     fn is_current(&self, route: &VersionedRoute) -> bool {
-        self.gateway.running().version == route.version
+        self.gateway.running().version == route.version && route.route.has_current_keys()
     }
 
     async fn find_route(&mut self) -> Result<VersionedRoute, Refusal> {
-        self.route().ok_or_else(|| Reason::SourceUnknown.into())
+        match self.route() {
+            None => Err(Reason::SourceUnknown.into()),
+            Some(Routed::To(route)) => Ok(route),
+            Some(Routed::Tenant(tenant)) => match Box::pin(tenant.look_up()).await {
+                (route, None) => Ok(route),
+                (_, Some(refusal)) => Err(refusal),
+            },
+        }
     }
 
     fn on_routed(&mut self, route: &VersionedRoute) {

@@ -24,6 +24,7 @@ use crate::pipeline::respond::{grpc_outcome, read_to_end};
 use crate::pipeline::route::Route;
 use crate::run::store::Store;
 use crate::telemetry::outcome::RequestOutcome;
+use crate::tenants::Lookup;
 use crate::upstream::{Reuse, UpstreamResponse};
 
 /// A delivery that was sent again.
@@ -93,6 +94,10 @@ impl Gateway {
         let capture = &captured.capture;
         let target = capture.target.clone().unwrap_or_default();
         let head = request_head(&capture.method, &target, &capture.headers);
+        let route = match &found.record.tenant {
+            None => route,
+            Some(tenant) => Box::pin(route_of_tenant(captured, &route, tenant)).await?,
+        };
         let (verified, is_override) = self.verify_again(captured, &route, &head).await?;
         let delivery_id = delivery_id(&route, &head);
         let claiming =
@@ -154,6 +159,26 @@ impl Gateway {
         let verifying = self.gate().verify_captured(&route.source, head, body);
         let verified = Box::pin(verifying).await;
         Ok((verified.map_err(ResendError::NotVerified)?, false))
+    }
+}
+
+/// Returns the route of a tenant, with its current keys if the delivery has to be verified.
+async fn route_of_tenant(
+    captured: &Captured,
+    route: &Arc<Route>,
+    tenant: &str,
+) -> Result<Arc<Route>, ResendError> {
+    let (None, Some(tenants)) = (&captured.verified, &route.tenants) else {
+        return Ok(Arc::new(route.for_tenant_without_keys(tenant)));
+    };
+    let found = match tenants.cached(tenant) {
+        Some(found) => found,
+        None => tenants.look_up(route, tenant).await,
+    };
+    match found {
+        Lookup::Found(route) => Ok(route),
+        Lookup::Unknown => Err(ResendError::SourceGone),
+        Lookup::Unavailable => Err(ResendError::NotVerified(Reason::SourceUnavailable.into())),
     }
 }
 

@@ -2,30 +2,33 @@
 //! them.
 //!
 //! The path must match exactly: the gateway does not normalise paths, so a request with any
-//! other path has no source.
+//! other path has no source. One segment may name a tenant, whose own route has its keys.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use hookgate_core::Problems;
+use hookgate_core::internal::ErrorChain;
 use hookgate_gate::Source;
 use http::HeaderName;
 use pingora_http::RequestHeader;
 
-use crate::config::{self, CaptureScope, QueryMatch, RequestQuery};
+use crate::config::{self, CaptureScope, PathPattern, QueryMatch, RequestQuery, TenantsConfig};
 use crate::inspector::capture::CapturedSource;
 use crate::inspector::compact::{FactHeaders, RouteNames};
 use crate::telemetry::metrics::{Metrics, SourceMetrics, UpstreamMetrics};
+use crate::tenants::{TenantState, Tenants};
 use crate::upstream::{REQUEST_ID, Upstream};
 
 /// A source with its upstream and its metrics.
 #[derive(Debug)]
 pub(crate) struct Route {
-    /// The path of its requests.
-    pub(crate) path: String,
+    /// The path of its requests, in which `{tenant}` stands for each tenant.
+    pub(crate) path: Arc<str>,
     pub(crate) source: Source,
     pub(crate) upstream: Arc<Upstream>,
     /// The path that the upstream gets. `None`: the path of the request.
-    pub(crate) upstream_path: Option<String>,
+    pub(crate) upstream_path: Option<Arc<str>>,
     /// Whether responses name the reason of a refusal.
     pub(crate) expose_reason: bool,
     /// The names in the records of the inspector.
@@ -36,14 +39,20 @@ pub(crate) struct Route {
     pub(crate) captured: Option<Arc<CapturedSource>>,
     /// Whether the signature covers `x-request-id`.
     pub(crate) request_id_is_signed: bool,
-    pub(crate) metrics: SourceMetrics,
-    pub(crate) upstream_metrics: UpstreamMetrics,
+    pub(crate) metrics: Arc<SourceMetrics>,
+    pub(crate) upstream_metrics: Arc<UpstreamMetrics>,
+    /// The tenants, if the source has some. Its `source` has no keys then.
+    pub(crate) tenants: Option<Arc<Tenants>>,
+    /// The version of the secrets, if this is the route of one tenant.
+    pub(crate) tenant: Option<TenantState>,
 }
 
 /// The routes of one configuration, by path.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    by_path: HashMap<String, ByHost>,
+    by_path: HashMap<Arc<str>, ByHost>,
+    /// The routes with tenants. Their paths overlap neither each other nor those of `by_path`.
+    by_pattern: Vec<(PathPattern, ByHost)>,
     by_source: HashMap<String, Arc<Route>>,
 }
 
@@ -64,64 +73,55 @@ struct ByQuery {
 
 impl Routes {
     /// Creates the routes. `upstream_named` returns the upstream of a name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the problem of a source whose tenants cannot be looked up.
     pub(crate) fn new(
         routes: Vec<config::RouteConfig>,
         metrics: &Metrics,
         upstream_named: impl Fn(&str) -> Option<Arc<Upstream>>,
-    ) -> Self {
-        let mut by_path: HashMap<String, ByHost> = HashMap::new();
+    ) -> Result<Self, Problems> {
+        let mut by_path: HashMap<Arc<str>, ByHost> = HashMap::new();
+        let mut by_pattern: Vec<(PathPattern, ByHost)> = Vec::new();
         let mut by_source = HashMap::new();
-        let request_id = HeaderName::from_static(REQUEST_ID);
-        for config::RouteConfig {
-            path,
-            host,
-            query,
-            source,
-            upstream,
-            upstream_path,
-            expose_reason,
-            capture,
-            setup,
-        } in routes
-        {
+        for config in routes {
             // The configuration contains the upstream of every route.
-            let Some(upstream) = upstream_named(&upstream) else {
+            let Some(upstream) = upstream_named(&config.upstream) else {
                 continue;
             };
-            let names = RouteNames {
-                source: source.name().to_owned(),
-                provider: source.provider().map(str::to_owned),
-                upstream: upstream.name().to_owned(),
-                headers: FactHeaders::new(&source),
-            };
-            let route = Arc::new(Route {
-                names: Arc::new(names),
-                path: path.clone(),
-                metrics: SourceMetrics::new(metrics, &source),
-                upstream_metrics: UpstreamMetrics::new(metrics, upstream.name()),
-                captured: (capture != CaptureScope::None)
-                    .then(|| Arc::new(CapturedSource::new(&source, setup))),
-                request_id_is_signed: source.verifier().scheme().reads(&request_id),
-                source,
-                upstream,
-                upstream_path,
-                expose_reason,
-                capture,
-            });
+            let (path, host) = (config.path.clone(), config.host.clone());
+            let query = config.query.clone();
+            let route = Arc::new(Route::new(config, upstream, metrics)?);
             by_source.insert(route.names.source.clone(), Arc::clone(&route));
-            let by_host = by_path.entry(path).or_default();
+            let by_host = match path.has_tenant() {
+                false => by_path.entry(Arc::clone(path.text())).or_default(),
+                true => {
+                    let known = by_pattern.iter().position(|(known, _)| *known == path);
+                    let index = known.unwrap_or_else(|| {
+                        by_pattern.push((path, ByHost::default()));
+                        by_pattern.len() - 1
+                    });
+                    &mut by_pattern[index].1
+                }
+            };
             let route = ByQuery { query, route };
             match host {
                 Some(host) => by_host.hosts.push((host, route)),
                 None => by_host.any.push(route),
             }
         }
-        Self { by_path, by_source }
+        Ok(Self {
+            by_path,
+            by_pattern,
+            by_source,
+        })
     }
 
     /// Returns every route.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
-        let by_host = self.by_path.values();
+        let patterns = self.by_pattern.iter().map(|(_, routes)| routes);
+        let by_host = self.by_path.values().chain(patterns);
         by_host.flat_map(|routes| {
             let of_hosts = routes.hosts.iter().map(|(_, route)| route);
             let all = routes.any.iter().chain(of_hosts);
@@ -134,20 +134,132 @@ impl Routes {
         self.by_source.get(name)
     }
 
-    /// Returns the route of a request.
-    pub(crate) fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
-        let by_host = self.by_path.get(request.uri.path())?;
+    /// Returns the route of a request. A source with tenants has a second value: the name of the
+    /// tenant, which may be unknown.
+    pub(crate) fn find<'r>(
+        &self,
+        request: &'r RequestHeader,
+    ) -> Option<(&Arc<Route>, Option<&'r str>)> {
+        let path = request.uri.path();
+        let exact = self
+            .by_path
+            .get(path)
+            .and_then(|by_host| by_host.find(request));
+        if let Some(route) = exact {
+            return Some((route, None));
+        }
+        self.by_pattern.iter().find_map(|(pattern, by_host)| {
+            let tenant = pattern.tenant_of(path)?;
+            Some((by_host.find(request)?, Some(tenant)))
+        })
+    }
+}
+
+impl ByHost {
+    fn find(&self, request: &RequestHeader) -> Option<&Arc<Route>> {
         let host = host(request).unwrap_or_default();
         let query = RequestQuery::new(request.uri.query());
-        let named = by_host.hosts.iter();
+        let named = self.hosts.iter();
         let named = named
             .filter(|(name, _)| name.eq_ignore_ascii_case(host))
             .map(|(_, route)| route);
         // At most one route of a host matches, because the queries of two never overlap.
-        let mut routes = named.chain(&by_host.any);
+        let mut routes = named.chain(&self.any);
         let found = routes.find(|by_query| by_query.query.matches(&query))?;
         Some(&found.route)
     }
+}
+
+impl Route {
+    /// Creates the route of a source, with its tenants if it has some.
+    fn new(
+        config: config::RouteConfig,
+        upstream: Arc<Upstream>,
+        metrics: &Metrics,
+    ) -> Result<Self, Problems> {
+        let config::RouteConfig {
+            path,
+            source,
+            tenants,
+            upstream_path,
+            expose_reason,
+            capture,
+            setup,
+            ..
+        } = config;
+        let names = RouteNames {
+            source: source.name().to_owned(),
+            provider: source.provider().map(str::to_owned),
+            upstream: upstream.name().to_owned(),
+            headers: FactHeaders::new(&source),
+        };
+        let tenants = tenants.map(|config| start_tenants(source.name(), config));
+        let tenants = tenants.transpose()?.map(Arc::new);
+        let key_ids = match &tenants {
+            Some(tenants) => tenants.key_ids(),
+            None => source.verifier().key_ids().map(str::to_owned).collect(),
+        };
+        let request_id = HeaderName::from_static(REQUEST_ID);
+        Ok(Self {
+            names: Arc::new(names),
+            path: Arc::clone(path.text()),
+            metrics: Arc::new(SourceMetrics::new(metrics, &source, key_ids)),
+            upstream_metrics: Arc::new(UpstreamMetrics::new(metrics, upstream.name())),
+            captured: (capture != CaptureScope::None)
+                .then(|| Arc::new(CapturedSource::new(&source, setup))),
+            request_id_is_signed: source.verifier().scheme().reads(&request_id),
+            source,
+            upstream,
+            upstream_path: upstream_path.map(Arc::from),
+            expose_reason,
+            capture,
+            tenants,
+            tenant: None,
+        })
+    }
+
+    /// Returns this route for the deliveries of a tenant, whose `source` has its keys.
+    pub(crate) fn for_tenant(&self, source: Source, tenant: Option<TenantState>) -> Self {
+        Self {
+            path: Arc::clone(&self.path),
+            source,
+            upstream: Arc::clone(&self.upstream),
+            upstream_path: self.upstream_path.clone(),
+            expose_reason: self.expose_reason,
+            names: Arc::clone(&self.names),
+            capture: self.capture,
+            captured: self.captured.clone(),
+            request_id_is_signed: self.request_id_is_signed,
+            metrics: Arc::clone(&self.metrics),
+            upstream_metrics: Arc::clone(&self.upstream_metrics),
+            tenants: self.tenants.clone(),
+            tenant,
+        }
+    }
+
+    /// Returns this route with the name of a tenant and without keys. No delivery verifies by it.
+    pub(crate) fn for_tenant_without_keys(&self, tenant: &str) -> Self {
+        let verifier = self.source.verifier().clone();
+        self.for_tenant(self.source.for_tenant(tenant, verifier), None)
+    }
+
+    /// Returns whether the keys of the route are still those of its tenant.
+    pub(crate) fn has_current_keys(&self) -> bool {
+        match (&self.tenants, self.source.tenant(), &self.tenant) {
+            (Some(tenants), Some(name), Some(_)) => tenants.is_current(name, self),
+            _ => true,
+        }
+    }
+}
+
+fn start_tenants(source: &str, config: TenantsConfig) -> Result<Tenants, Problems> {
+    Tenants::new(config).map_err(|error| {
+        let cause = ErrorChain(&*error);
+        Problems::one(
+            "sources",
+            format!("source {source}: the tenants cannot be looked up: {cause}"),
+        )
+    })
 }
 
 /// Returns the host of the request, without its port. The parser has refused a request whose

@@ -62,7 +62,7 @@ impl RuntimeState {
         let routes = Routes::new(config.routes, metrics, |name| {
             let (_, upstream) = upstreams.get(name)?;
             Some(Arc::clone(upstream))
-        });
+        })?;
         Ok(Self {
             targets: routes.iter().map(|route| target(route)).collect(),
             routes,

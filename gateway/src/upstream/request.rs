@@ -173,7 +173,7 @@ pub(crate) fn upstream_target<'u>(uri: &'u Uri, upstream_path: Option<&str>) -> 
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// Maximum number of fields that the gateway writes.
-const MAX_GATEWAY_HEADERS: usize = 17;
+const MAX_GATEWAY_HEADERS: usize = 18;
 
 impl ForwardContext<'_> {
     /// Returns whether only the gateway may send this field.
@@ -196,39 +196,31 @@ impl ForwardContext<'_> {
             "hookgate-attempt",
             itoa::Buffer::new().format(self.attempt).as_bytes(),
         );
-        let mut set = |name: &str, value: &str| {
+        let mut set = |name: &str, value: Option<&str>| {
             // A name or an id may contain characters that no field value may have.
-            if value
-                .bytes()
-                .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
-            {
+            let is_allowed = |byte| matches!(byte, b'\t' | b' '..=b'~');
+            if let Some(value) = value.filter(|value| value.bytes().all(is_allowed)) {
                 add(name, value.as_bytes());
             }
         };
-        set("hookgate-source", self.source.name());
-        if let Some(provider) = self.source.provider() {
-            set("hookgate-provider", provider);
-        }
-        if let Some(verified) = self.verified {
-            set("hookgate-key-id", verified.key_id());
-            if let Some(id) = verified.id() {
-                set("hookgate-event-id", id);
-            }
-            if let Some(event_type) = verified.event_type() {
-                set("hookgate-event-type", event_type);
-            }
-        }
-        if self.is_resent {
-            set("hookgate-resent", "true");
-        }
-        if let Some(queued_at) = self.queued_at {
-            set("hookgate-queued-at", &Timestamp(queued_at).to_string());
-        }
+        set("hookgate-source", Some(self.source.name()));
+        set("hookgate-tenant", self.source.tenant());
+        set("hookgate-provider", self.source.provider());
+        let verified = self.verified;
+        set("hookgate-key-id", verified.map(Verified::key_id));
+        set("hookgate-event-id", verified.and_then(Verified::id));
+        set(
+            "hookgate-event-type",
+            verified.and_then(Verified::event_type),
+        );
+        set("hookgate-resent", self.is_resent.then_some("true"));
+        let queued_at = self.queued_at.map(|time| Timestamp(time).to_string());
+        set("hookgate-queued-at", queued_at.as_deref());
         let request_id = match self.request_id_is_signed {
             true => "hookgate-request-id",
             false => REQUEST_ID,
         };
-        set(request_id, self.request_id);
+        set(request_id, Some(self.request_id));
         if let Some(client) = self.client {
             add("x-forwarded-for", AddressText::new(client).as_bytes());
         }

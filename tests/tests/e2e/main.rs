@@ -46,6 +46,7 @@ mod routing;
 mod schema;
 mod service_manager;
 mod store_faults;
+mod tenants;
 mod tls;
 mod traces;
 mod unix_sockets;

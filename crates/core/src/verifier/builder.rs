@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use super::build_error::BuildError;
 use super::endpoint::UrlText;
-use super::key::{DecodedSecret, Key, PreparedKey};
+use super::key::{DecodedSecret, Key, PreparedKey, decoded_keys};
 use super::settings::SchemeSettings;
 use super::{Ages, KeySource, Verifier};
 use crate::catalogue::published_secrets;
 use crate::limits::MAX_KEYS;
+use crate::mac::HmacSha256;
 use crate::scheme::{Scheme, field};
 use crate::time::Window;
 
 /// Builds a [`Verifier`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct VerifierBuilder {
     scheme: Scheme,
     keys: Vec<Key>,
@@ -121,6 +122,29 @@ impl VerifierBuilder {
         self.build_checked()
     }
 
+    /// Returns a digest of each key that the secrets become, under the keyed hash of `salt`.
+    ///
+    /// Two builders of one scheme have a digest in common if they have a key in common, however
+    /// their secrets are written. A secret that does not fit the scheme has no digest.
+    pub(crate) fn key_digests(&self, salt: &[u8]) -> Vec<[u8; 16]> {
+        let pinned = self.variant.as_deref();
+        let pinned = pinned.and_then(|name| find_variant(&self.scheme, name).ok());
+        let secrets = self.keys.iter().map(|key| &key.secret);
+        let keys = secrets.flat_map(|secret| decoded_keys(&self.scheme, pinned, secret));
+        let mut digests: Vec<[u8; 16]> = keys
+            .map(|key| {
+                let mut mac = HmacSha256::new(salt);
+                mac.update(&key);
+                let mut first = [0; 16];
+                first.copy_from_slice(&mac.finish()[..16]);
+                first
+            })
+            .collect();
+        digests.sort_unstable();
+        digests.dedup();
+        digests
+    }
+
     /// Builds the verifier.
     ///
     /// # Errors
@@ -207,4 +231,35 @@ pub(crate) fn find_variant(scheme: &Scheme, name: &str) -> Result<usize, BuildEr
                 .map(Into::into)
                 .collect(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Provider, Secret};
+
+    #[test]
+    fn equal_keys_have_a_digest_in_common_however_they_are_written() {
+        let provider = Provider::named("standard-webhooks").expect("a provider");
+        let digests = |salt: &[u8], texts: &[&str]| {
+            let secrets = texts
+                .iter()
+                .map(|text| Secret::new(*text).expect("a secret"));
+            let builder = VerifierBuilder::new(provider.scheme());
+            let builder = secrets.fold(builder, |builder, secret| builder.key(secret));
+            builder.key_digests(salt)
+        };
+        const KEY: &str = "YmVuY2htYXJrcy1vZi1ob29rZ2F0ZQ==";
+        let with_prefix = format!("whsec_{KEY}");
+        let one = digests(b"salt", &[KEY]);
+        assert_eq!(one.len(), 1);
+        for text in [&with_prefix, KEY.trim_end_matches('=')] {
+            assert_eq!(digests(b"salt", &[text]), one, "{text}");
+        }
+        let other = "whsec_ZGlmZmVyZW50LWtleS1vZi1ob29rZ2F0ZQ==";
+        assert_ne!(digests(b"salt", &[other]), one);
+        assert_ne!(digests(b"pepper", &[KEY]), one);
+        let both = digests(b"salt", &[other, KEY]);
+        assert!(both.len() == 2 && both.contains(&one[0]));
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::error::SecretError;
 use crate::mac;
@@ -138,6 +139,18 @@ impl DecodedSecret {
             false => Ok(readings),
         }
     }
+}
+
+/// Returns the bytes of each key that `secret` becomes for the enabled plans of `scheme`.
+pub(super) fn decoded_keys(
+    scheme: &Scheme,
+    pinned: Option<usize>,
+    secret: &Secret,
+) -> Vec<Zeroizing<Vec<u8>>> {
+    let plans = scheme.plans().iter().enumerate();
+    let enabled = plans.filter(|(index, _)| scheme.is_enabled(*index, pinned));
+    let keys = enabled.filter_map(|(_, plan)| plan.key.decode(secret).ok());
+    keys.flatten().collect()
 }
 
 /// Whether a `published` secret has a reading that is `key`.

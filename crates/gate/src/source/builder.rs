@@ -332,7 +332,7 @@ impl SourceBuilder {
 
 /// Returns the scope of the replay keys of a source, and the number by which a store counts
 /// the events of its quota.
-fn scope(name: &str, tenant: Option<&str>) -> (ReplayScope, u64) {
+pub(super) fn scope(name: &str, tenant: Option<&str>) -> (ReplayScope, u64) {
     let names = [name, tenant.unwrap_or_default()];
     let names = &names[..1 + usize::from(tenant.is_some())];
     let scope = ReplayScope::new(names);

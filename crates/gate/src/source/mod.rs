@@ -86,6 +86,22 @@ impl Source {
         self.tenant.as_deref()
     }
 
+    /// Returns this source for the deliveries of one of its tenants, which `verifier` checks.
+    ///
+    /// The tenant is part of every replay key, so equal ids of two tenants are two events.
+    #[must_use]
+    pub fn for_tenant(&self, tenant: impl Into<Arc<str>>, verifier: Verifier) -> Self {
+        let tenant = tenant.into();
+        let (scope, number) = builder::scope(&self.name, Some(&tenant));
+        Self {
+            tenant: Some(tenant),
+            verifier,
+            scope,
+            number,
+            ..self.clone()
+        }
+    }
+
     /// Returns whether the checks are enforced.
     pub fn mode(&self) -> Mode {
         self.policy.mode

@@ -169,7 +169,7 @@ where
         return Err(FetchError::Status(response.status()));
     }
     let max_age = max_age(response.headers());
-    let body = read(response.into_body()).await?;
+    let body = read(response.into_body(), request.max_len).await?;
     drop(connection);
     Ok(Document { body, max_age })
 }
@@ -184,12 +184,12 @@ fn head(request: &DocumentRequest) -> Result<Request<Full<Bytes>>, FetchError> {
     Ok(head)
 }
 
-/// Reads a body of at most [`DocumentRequest::MAX_DOCUMENT`] bytes.
-async fn read(mut body: Incoming) -> Result<Bytes, FetchError> {
+/// Reads a body of at most `max_len` bytes.
+async fn read(mut body: Incoming, max_len: usize) -> Result<Bytes, FetchError> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(unreachable)?.into_data() {
-            if data.len() > DocumentRequest::MAX_DOCUMENT - read.len() {
+            if data.len() > max_len - read.len() {
                 return Err(FetchError::TooLarge);
             }
             read.extend_from_slice(&data);

@@ -40,7 +40,7 @@ pub(super) fn of_source(config: &Config, route: &RouteConfig, inputs: Inputs) ->
                     is refused (413)";
         facts.push(("mode", text.to_owned()));
     }
-    add_scheme(source.verifier(), inputs, &mut facts);
+    add_scheme(route, inputs, &mut facts);
     let remembered = duration_text(source.retention());
     let lines = describe_variants(source.verifier(), |variant| {
         describe_dedupe(source, variant)
@@ -66,12 +66,14 @@ pub(super) fn of_source(config: &Config, route: &RouteConfig, inputs: Inputs) ->
 }
 
 /// Adds the keys, the window and the enabled variants of the scheme.
-fn add_scheme(verifier: &Verifier, inputs: Inputs, facts: &mut Vec<Line>) {
+fn add_scheme(route: &RouteConfig, inputs: Inputs, facts: &mut Vec<Line>) {
+    let verifier = route.source.verifier();
     let keys: Vec<&str> = verifier.key_ids().collect();
-    let keys = match (verifier.fetches_keys(), inputs) {
-        (true, _) => "fetched from the provider".to_owned(),
-        (false, Inputs::Assumed) => "not read".to_owned(),
-        (false, Inputs::Read) => keys.join(", "),
+    let keys = match (&route.tenants, inputs) {
+        (Some(tenants), _) => tenants.describe(),
+        (None, _) if verifier.fetches_keys() => "fetched from the provider".to_owned(),
+        (None, Inputs::Assumed) => "not read".to_owned(),
+        (None, Inputs::Read) => keys.join(", "),
     };
     facts.push(("keys", keys));
     let window = verifier.window();

@@ -72,7 +72,7 @@ fn source(route: &RouteConfig) -> Value {
     json!({
         "name": source.name(),
         "host": route.host,
-        "path": route.path,
+        "path": &**route.path.text(),
         "provider": source.provider(),
         "upstream": route.upstream,
         "mode": match source.mode() {

@@ -19,7 +19,7 @@ use crate::cli::terminal::{printable, printable_json};
     group = ArgGroup::new("what").required(true).args(["id", "event"]),
     override_usage = "\
     hookgate events forget [OPTIONS] --token TOKEN REQUEST_ID
-       hookgate events forget [OPTIONS] --token TOKEN --source NAME --event ID"
+       hookgate events forget [OPTIONS] --token TOKEN --source NAME [--tenant NAME] --event ID"
 )]
 pub(super) struct Options {
     #[command(flatten)]
@@ -32,6 +32,10 @@ pub(super) struct Options {
     /// The source of the event
     #[arg(long, value_name = "NAME", requires = "event")]
     source: Option<String>,
+
+    /// The tenant of the event, if the source has tenants
+    #[arg(long, value_name = "NAME", requires = "source")]
+    tenant: Option<String>,
 
     /// The signed id of the event
     #[arg(long, value_name = "ID", requires = "source")]
@@ -68,10 +72,14 @@ pub(super) async fn run(options: &Options) -> Result<ExitCode, Error> {
 impl Options {
     /// Returns the description of the named event, and the body of the request.
     fn event(&self) -> (String, Value) {
-        let body = json!({ "source": self.source, "event_id": self.event });
+        let mut body = json!({ "source": self.source, "event_id": self.event });
         let mut what = self.event.as_deref().map(printable).unwrap_or_default();
         if let Some(source) = &self.source {
             what.push_str(&format!(" of source {}", printable(source)));
+        }
+        if let Some(tenant) = &self.tenant {
+            body["tenant"] = tenant.as_str().into();
+            what.push_str(&format!(", tenant {}", printable(tenant)));
         }
         (what, body)
     }

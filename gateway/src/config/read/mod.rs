@@ -13,6 +13,7 @@ mod source_policy;
 mod source_queue;
 pub(super) mod source_setup;
 mod sources;
+pub(super) mod tenants;
 mod upstreams;
 mod verifier;
 

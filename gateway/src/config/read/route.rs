@@ -1,35 +1,56 @@
 //! Reads the keys of a source that select its requests: `path`, `host` and `query`; and
 //! `upstream_path`.
 
-use hookgate_core::internal::{FromValue, Section};
+use hookgate_core::internal::Section;
 use toml::Value;
 
 use crate::config::query_match::QueryMatch;
-use crate::config::values::{Host, RoutePath};
+use crate::config::tenants::{ExactPath, PathPattern, TENANT};
+use crate::config::values::Host;
 
 /// The requests of one source.
 #[derive(Clone, Debug)]
 pub(super) struct RequestMatch {
-    pub(super) path: String,
+    pub(super) path: PathPattern,
     pub(super) host: Option<String>,
     pub(super) query: QueryMatch,
 }
 
+impl RequestMatch {
+    /// Returns whether one request can match both, so that the order of the sources would decide.
+    ///
+    /// A source with a host precedes one with the same path and no host. Paths that differ have no
+    /// such order, so a tenant could get the deliveries of another source.
+    fn overlaps(&self, other: &Self) -> bool {
+        let hosts_overlap = match (&self.host, &other.host) {
+            (Some(host), Some(other)) => host == other,
+            (None, None) => true,
+            _ => self.path != other.path,
+        };
+        hosts_overlap && self.path.overlaps(&other.path) && self.query.overlaps(&other.query)
+    }
+}
+
 /// Reads the keys, and refuses a match that overlaps one of `others`.
 pub(super) fn read(section: &Section<'_>, others: &mut Vec<RequestMatch>) -> Option<RequestMatch> {
-    let path = section.required::<ExactPath>("path");
+    let path = section.required::<PathPattern>("path");
     let host = section.optional::<Host>("host").map(|host| host.0);
     let query = read_query(section);
     let found = RequestMatch {
-        path: path?.0,
+        path: path?,
         host,
         query,
     };
-    let overlaps = |other: &RequestMatch| {
-        (&other.path, &other.host) == (&found.path, &found.host)
-            && other.query.overlaps(&found.query)
-    };
-    match others.iter().find(|other| overlaps(other)) {
+    let overlapping = others.iter().find(|other| other.overlaps(&found));
+    match overlapping {
+        Some(other) if other.path != found.path => section.wrong(
+            "path",
+            format!(
+                "one request can match this source and the one with the path {}; expected paths \
+                 that differ in a segment besides {{tenant}}, or different hosts in both",
+                other.path
+            ),
+        ),
         Some(other) if other.query.is_empty() && found.query.is_empty() => section.wrong(
             "path",
             "used by another source with the same `host`; expected a unique combination of \
@@ -44,6 +65,12 @@ pub(super) fn read(section: &Section<'_>, others: &mut Vec<RequestMatch>) -> Opt
     }
     others.push(found.clone());
     Some(found)
+}
+
+/// Returns whether the path of a source, which may be wrong otherwise, has `{tenant}`.
+pub(super) fn has_tenant(section: &Section<'_>) -> bool {
+    let path = section.raw().get("path").and_then(Value::as_str);
+    path.is_some_and(|path| path.contains(TENANT))
 }
 
 /// Reads `upstream_path`.
@@ -76,29 +103,4 @@ fn read_query(section: &Section<'_>) -> QueryMatch {
         );
     }
     QueryMatch::new(parameters)
-}
-
-/// A path that is compared as a whole.
-struct ExactPath(String);
-
-impl FromValue for ExactPath {
-    const EXPECTED: &'static str = RoutePath::EXPECTED;
-
-    fn from_value(value: &Value) -> Result<Self, String> {
-        let RoutePath(path) = RoutePath::from_value(value)?;
-        if path.contains(['{', '}']) {
-            return Err(
-                "a path has no parameters such as {tenant}; expected the exact path of one \
-                 source, and one source for each tenant"
-                    .to_owned(),
-            );
-        }
-        if path.contains('*') {
-            return Err(
-                "a path has no wildcards, so `*` is refused; expected the exact path of one source"
-                    .to_owned(),
-            );
-        }
-        Ok(Self(path))
-    }
 }

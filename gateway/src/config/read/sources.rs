@@ -13,7 +13,9 @@ use super::route::{self, RequestMatch};
 use super::source_policy::SourcePolicy;
 use super::{keys, provider_advice, source_queue, source_setup, upstreams, verifier};
 use crate::config::values::{Keyword, Name};
-use crate::config::{CaptureScope, Inputs, QueueConfig, RouteConfig, UpstreamConfig, listed};
+use crate::config::{
+    CaptureScope, Inputs, QueueConfig, RouteConfig, TenantsConfig, UpstreamConfig, listed,
+};
 
 /// The parts of the configuration that every source refers to.
 pub(super) struct Shared<'c> {
@@ -57,8 +59,10 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
         section.deny_unknown();
         if let (Some(request), Some(source), Some(upstream)) = (request, source, upstream) {
             let RequestMatch { path, host, query } = request;
-            let setup = match capture {
-                CaptureScope::None => None,
+            let (source, tenants) = source;
+            let setup = match (capture, &tenants) {
+                // The secret of a capture's tenant is not known here.
+                (CaptureScope::None, _) | (_, Some(_)) => None,
                 // The mistakes of the source have been reported.
                 _ => source_setup::read(root.raw(), source.name()).ok(),
             };
@@ -68,6 +72,7 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>, warnings: &Report) -
                 query,
                 setup,
                 source,
+                tenants,
                 upstream,
                 upstream_path,
                 expose_reason,
@@ -132,19 +137,30 @@ fn read_source(
     queue: QueuePolicy,
     shared: &Shared<'_>,
     warnings: &Report,
-) -> Option<Source> {
+) -> Option<(Source, Option<TenantsConfig>)> {
     let upstream_timeout = upstream.map_or(upstreams::DEFAULT_TIMEOUT, |upstream| upstream.timeout);
     let provider = read_provider(section);
     let scheme = read_source_scheme(section, provider.as_ref());
     let window = read_window(section, scheme.as_ref());
-    let keys = keys::read(
-        section,
-        name.as_deref(),
-        scheme.as_ref(),
-        shared.inputs,
-        warnings,
-    );
-    let verifier = verifier::read(section, scheme.as_ref(), window, shared.inputs, warnings);
+    let has_tenants = route::has_tenant(section);
+    // The reader of the tenants refuses `keys`.
+    let keys = match has_tenants {
+        true => None,
+        false => keys::read(
+            section,
+            name.as_deref(),
+            scheme.as_ref(),
+            shared.inputs,
+            warnings,
+        ),
+    };
+    let (scheme, inputs) = (scheme.as_ref(), shared.inputs);
+    let verifier = match has_tenants {
+        true => verifier::read_for_tenants(section, scheme, window, inputs, warnings)
+            .map(|(verifier, tenants)| (verifier, Some(tenants))),
+        false => verifier::read(section, scheme, window, inputs, warnings)
+            .map(|verifier| (verifier, None)),
+    };
     let policy = SourcePolicy::read(
         section,
         window,
@@ -153,7 +169,8 @@ fn read_source(
         shared.defaults,
         warnings,
     );
-    let source = Source::builder(name?, verifier?);
+    let (verifier, tenants) = verifier?;
+    let source = Source::builder(name?, verifier);
     let source = match &provider {
         Some(CatalogueEntry::Published(provider)) => source.provider(provider),
         Some(CatalogueEntry::Undocumented(provider)) => source.undocumented_provider(provider),
@@ -175,7 +192,7 @@ fn read_source(
     }
     check_dedupe(section, &source);
     source_queue::check(section, &source, upstream, shared.queue);
-    Some(source)
+    Some((source, tenants))
 }
 
 /// Checks that the delivery id is known if the operator chooses it.

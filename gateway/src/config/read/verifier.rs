@@ -1,12 +1,14 @@
 //! Builds the verifier of a source from its scheme, secrets and parameters.
 
 use hookgate_core::internal::{Report, Section, build_without_keys};
-use hookgate_core::{BuildError, Key, Scheme, Verifier, Window};
+use hookgate_core::{BuildError, Key, Scheme, Verifier, VerifierBuilder, Window};
 use hookgate_gate::{Clock, SystemClock};
 use toml::Value;
 
-use crate::config::Inputs;
+use super::tenants;
 use crate::config::secrets::{SecretRef, read_keys};
+use crate::config::tenants::TENANT;
+use crate::config::{Inputs, TenantsConfig};
 
 /// Reads the keys of a source that verification needs, and builds its verifier.
 pub(super) fn read(
@@ -22,24 +24,9 @@ pub(super) fn read(
         false => read_secrets(section, scheme, inputs, warnings)?,
     };
     let url = read_url(section, inputs);
-    let variant = section.optional::<String>("variant");
-    let params = read_params(section, inputs);
-    let allow_published = read_allow_published(section, warnings);
-    let mut builder = Verifier::builder(scheme?);
-    if allow_published {
-        builder = builder.with_insecure_published_secrets();
-    }
-    if let Some(window) = window {
-        builder = builder.window(window);
-    }
+    let mut builder = read_builder(section, scheme, window, inputs, warnings)?;
     if let Some(url) = url {
         builder = builder.url(url);
-    }
-    if let Some(variant) = variant {
-        builder = builder.variant(variant);
-    }
-    for (name, value) in params {
-        builder = builder.param(name, value);
     }
     let mut paths = Vec::with_capacity(keys.len());
     for (path, key) in keys {
@@ -66,6 +53,66 @@ pub(super) fn read(
     }
     warn_of_inactive(&verifier, &paths, section, warnings);
     Some(verifier)
+}
+
+/// Reads a source with tenants. Returns a verifier without keys, and the settings for the verifier
+/// of each tenant.
+pub(super) fn read_for_tenants(
+    section: &Section<'_>,
+    scheme: Option<&Scheme>,
+    window: Option<Window>,
+    inputs: Inputs,
+    warnings: &Report,
+) -> Option<(Verifier, TenantsConfig)> {
+    let secrets = tenants::read(section, inputs, warnings);
+    let url = section.optional::<String>("url");
+    if let Some(text) = &url
+        && !text.contains(TENANT)
+    {
+        section.wrong(
+            "url",
+            "the URL is signed, and it differs for each tenant; expected a URL with {tenant} in \
+             its path, such as \"https://hooks.example.com/hooks/{tenant}\"",
+        );
+        return None;
+    }
+    let builder = read_builder(section, scheme, window, inputs, warnings)?;
+    let tenants = TenantsConfig {
+        secrets: secrets?,
+        verifier: builder,
+        url,
+    };
+    let verifier = build_without_keys(tenants.verifier_of(tenants::SAMPLE))
+        .map_err(|error| report_build_error(error, section, &[]))
+        .ok()?;
+    Some((verifier, tenants))
+}
+
+/// Reads everything of a verifier but its URL and its keys.
+fn read_builder(
+    section: &Section<'_>,
+    scheme: Option<&Scheme>,
+    window: Option<Window>,
+    inputs: Inputs,
+    warnings: &Report,
+) -> Option<VerifierBuilder> {
+    let variant = section.optional::<String>("variant");
+    let params = read_params(section, inputs);
+    let allow_published = read_allow_published(section, warnings);
+    let mut builder = Verifier::builder(scheme?);
+    if allow_published {
+        builder = builder.with_insecure_published_secrets();
+    }
+    if let Some(window) = window {
+        builder = builder.window(window);
+    }
+    if let Some(variant) = variant {
+        builder = builder.variant(variant);
+    }
+    for (name, value) in params {
+        builder = builder.param(name, value);
+    }
+    Some(builder)
 }
 
 /// Reads `secrets`. Reports a source without secrets whose provider publishes keys.

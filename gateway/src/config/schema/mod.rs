@@ -164,6 +164,17 @@ fn special(path: &str) -> Option<Value> {
                 },
                 "required": ["from"],
                 "additionalProperties": false,
+            }, {
+                "type": "object",
+                "properties": {
+                    "resolve": { "type": "string", "pattern": "^https?://.*\\{tenant\\}" },
+                    "ttl": duration(),
+                    "negative_ttl": duration(),
+                    "timeout": duration(),
+                    "token": secret,
+                },
+                "required": ["resolve"],
+                "additionalProperties": false,
             }] },
         }),
         _ => return None,

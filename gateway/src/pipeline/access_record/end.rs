@@ -111,6 +111,7 @@ impl AccessRecord<'_> {
             reason: self.reason.map(Reason::label),
             status: self.status,
             source: route.map(|route| route.source.name()),
+            tenant: route.and_then(|route| route.source.tenant()),
             request,
             client: self.client,
             key_id: self.key_id.as_deref(),
@@ -167,7 +168,7 @@ impl AccessRecord<'_> {
         let resent = self.resent.as_ref();
         let texts = Texts {
             request_id: &self.id,
-            tenant: None,
+            tenant: self.route.as_ref().and_then(|route| route.source.tenant()),
             method: request.map(|request| request.method),
             path: request.map(|request| request.path),
             event_id: self.event_id.as_deref(),

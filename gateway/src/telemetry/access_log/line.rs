@@ -26,6 +26,8 @@ pub(crate) struct Line<'l> {
     pub(crate) reason: Option<&'static str>,
     pub(crate) status: Option<u16>,
     pub(crate) source: Option<&'l str>,
+    /// The tenant that the path names, if the source has tenants.
+    pub(crate) tenant: Option<&'l str>,
     /// The head of the request. `None` if it could not be parsed, or if the delivery was
     /// cancelled.
     pub(crate) request: Option<&'l RequestFacts<'l>>,
@@ -135,6 +137,7 @@ impl Line<'_> {
         add("reason", self.reason.map(Value::Name));
         add("status", self.status.map(count));
         add("source", self.source.map(Value::Name));
+        add("tenant", self.tenant.map(Value::Name));
         if let Some(request) = self.request {
             match &request.request_target {
                 Some(target) => add("request_target", Some(quoted(target))),
@@ -317,6 +320,7 @@ mod tests {
             reason: Some("signature_mismatch"),
             status: Some(401),
             source: Some("beatapi"),
+            tenant: Some("acme"),
             request: Some(request),
             client: Some(IpAddr::from([127, 0, 0, 1]).into()),
             key_id: Some(text),
@@ -450,7 +454,7 @@ mod tests {
         assert_eq!(
             text,
             "2025-11-24T16:00:00.000Z refused reason=signature_mismatch status=401 \
-             source=beatapi method=\"x\" path=\"x\" client=127.0.0.1 key_id=\"x\" event_id=\"x\" \
+             source=beatapi tenant=acme method=\"x\" path=\"x\" client=127.0.0.1 key_id=\"x\" event_id=\"x\" \
              event_type=\"x\" delivery_id=\"x\" user_agent=\"x\" signed_headers=\"x\" age_s=-3 \
              content_type=\"x\" content_length=7 attempt=1 upstream=app server=127.0.0.1:3000 \
              body_bytes=7 verify_us=5 total_us=9 request_id=0123\n"

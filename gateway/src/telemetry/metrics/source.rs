@@ -27,8 +27,8 @@ pub(crate) struct SourceMetrics {
 }
 
 impl SourceMetrics {
-    /// Looks up the metrics of `source`.
-    pub(crate) fn new(metrics: &Metrics, source: &Source) -> Self {
+    /// Looks up the metrics of `source`, whose keys have the ids `key_ids`.
+    pub(crate) fn new(metrics: &Metrics, source: &Source, key_ids: Vec<String>) -> Self {
         if source.queue().mode != QueueMode::Off {
             metrics.queue.prepare(source.name());
             for reason in [Reason::QueueFull, Reason::QueueDown] {
@@ -43,9 +43,9 @@ impl SourceMetrics {
             metrics.reason(name, reason);
         }
         let outcome = |outcome| metrics.deliveries.with_label_values(&[name, outcome]);
-        let key_matches = source.verifier().key_ids().map(|id| {
-            let matches = metrics.key_matches.with_label_values(&[name, id]);
-            (id.to_owned(), matches)
+        let key_matches = key_ids.into_iter().map(|id| {
+            let matches = metrics.key_matches.with_label_values(&[name, id.as_str()]);
+            (id, matches)
         });
         Self {
             forwarded: outcome("forwarded"),

@@ -151,6 +151,7 @@ fn attributes(line: &Line<'_>) -> Vec<KeyValue> {
         text("hookgate.outcome", Some(line.outcome.label())),
         text("hookgate.reason", line.reason),
         text("hookgate.source", line.source),
+        text("hookgate.tenant", line.tenant),
         text("hookgate.key_id", line.key_id),
         text("hookgate.event_id", line.event_id),
         text("hookgate.event_type", line.event_type),

@@ -100,8 +100,8 @@ fn two_sources(first: &str, second: &str) -> String {
 #[test]
 fn a_path_without_a_meaning_is_refused() {
     const PATH: &str = "path = \"/hooks/beatapi\"";
-    for path in ["/hooks/{tenant}", "/hooks/{", "/hooks/}"] {
-        let expected = "source beatapi: path: a path has no parameters such as {tenant}";
+    for path in ["/hooks/{x}", "/hooks/{", "/hooks/}", "/hooks/{tenant}x"] {
+        let expected = "source beatapi: path: the one variable of a path is {tenant}";
         refuses(PATH, &format!("path = \"{path}\""), expected);
     }
     let expected = "source beatapi: path: a path has no wildcards";
@@ -109,7 +109,7 @@ fn a_path_without_a_meaning_is_refused() {
     for (path, expected) in [
         (
             "/a/{x}",
-            "source beatapi: upstream_path: a path has no parameters",
+            "source beatapi: upstream_path: this path has no variables",
         ),
         (
             "/a*",

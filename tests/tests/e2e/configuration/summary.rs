@@ -273,6 +273,10 @@ fn the_example_configuration_loads() {
             secret.to_str().expect("the bytes are UTF-8"),
         )
         .replace("file:/etc/hookgate/ops-token", "env:QUOTED")
+        .replace(
+            "/etc/hookgate/tenants",
+            &folder.path().display().to_string(),
+        )
         .replace("/etc/hookgate/tls.crt", &path("tls.pem"))
         .replace("/etc/hookgate/tls.key", &path("tls.key"));
     let names = [

@@ -1,0 +1,247 @@
+//! The directory with the secrets of tenants.
+//!
+//! The kernel resolves a name beneath the directory (`openat2` with `RESOLVE_BENEATH`), so a
+//! symbolic link cannot lead to a file outside of it. The links of a Kubernetes volume stay inside.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+
+use super::CHECK_INTERVAL;
+use crate::config::FileVersion;
+
+/// The largest file of a tenant, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// A directory with one file for each tenant.
+#[derive(Debug)]
+pub(super) struct TenantDirectory {
+    path: PathBuf,
+    /// An operator can replace the directory itself, so it is opened again from time to time.
+    opened: Mutex<Option<(Arc<OwnedFd>, Instant)>>,
+}
+
+/// Whether a call may wait for a disk or a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    Allowed,
+    /// The call fails with [`Errno::AGAIN`] if the kernel does not know the names already.
+    Never,
+}
+
+/// Why the file of a tenant cannot be used.
+#[derive(Debug)]
+pub(super) enum FileError {
+    Directory(io::Error),
+    Open(io::Error),
+    NotAFile,
+    TooLarge,
+}
+
+/// The content of a file, and the version that was read.
+pub(super) struct TenantSecret {
+    pub(super) version: FileVersion,
+    pub(super) text: Vec<u8>,
+}
+
+impl TenantDirectory {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            opened: Mutex::default(),
+        }
+    }
+
+    /// Returns the version of the file `name`. `None` if there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`FileError`] if the file cannot be opened, or if the call would wait.
+    pub(super) fn version(&self, name: &str, wait: Wait) -> Result<Option<FileVersion>, FileError> {
+        let Some(file) = self.find(name, OFlags::PATH, wait)? else {
+            return Ok(None);
+        };
+        let metadata = file.metadata().map_err(FileError::Open)?;
+        Ok(Some(FileVersion::of(&metadata)))
+    }
+
+    /// Reads the file `name`. Returns `None` if there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`FileError`] if the file lies outside of the directory, is no regular file, is too
+    /// large or cannot be read.
+    pub(super) fn read(&self, name: &str) -> Result<Option<TenantSecret>, FileError> {
+        // `NONBLOCK`: opening a pipe would wait for its writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Some(file) = self.find(name, flags, Wait::Allowed)? else {
+            return Ok(None);
+        };
+        let metadata = file.metadata().map_err(FileError::Open)?;
+        if !metadata.is_file() {
+            return Err(FileError::NotAFile);
+        }
+        let mut text = Vec::new();
+        let mut limited = file.take(MAX_FILE + 1);
+        limited.read_to_end(&mut text).map_err(FileError::Open)?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(FileError::TooLarge);
+        }
+        let version = FileVersion::of(&metadata);
+        Ok(Some(TenantSecret { version, text }))
+    }
+
+    /// Opens the file `name` beneath the directory.
+    fn find(&self, name: &str, flags: OFlags, wait: Wait) -> Result<Option<File>, FileError> {
+        let directory = self.directory(wait).map_err(FileError::Directory)?;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | wait.flags();
+        let flags = flags | OFlags::CLOEXEC;
+        match openat2(directory.as_fd(), name, flags, Mode::empty(), resolve) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(FileError::Open(error.into())),
+        }
+    }
+
+    /// Returns the directory, which was opened within [`CHECK_INTERVAL`].
+    fn directory(&self, wait: Wait) -> io::Result<Arc<OwnedFd>> {
+        let now = Instant::now();
+        if let Some((directory, at)) = &*self.opened.lock()
+            && now.duration_since(*at) < CHECK_INTERVAL
+        {
+            return Ok(Arc::clone(directory));
+        }
+        let directory = Arc::new(self.open(wait)?);
+        *self.opened.lock() = Some((Arc::clone(&directory), now));
+        Ok(directory)
+    }
+
+    fn open(&self, wait: Wait) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat2(CWD, &self.path, flags, Mode::empty(), wait.flags())
+    }
+}
+
+impl Wait {
+    fn flags(self) -> ResolveFlags {
+        match self {
+            Self::Allowed => ResolveFlags::empty(),
+            Self::Never => ResolveFlags::CACHED,
+        }
+    }
+}
+
+impl std::fmt::Display for FileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Directory(_) => "the directory of the secrets cannot be opened",
+            Self::Open(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
+                "the secret is a link to a file outside of its directory; expected a file inside"
+            }
+            Self::Open(_) => "the file with the secret cannot be read",
+            Self::NotAFile => "the secret is no regular file",
+            Self::TooLarge => "the file with the secret is too large; expected at most 64 KiB",
+        })
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Directory(error) | Self::Open(error) => Some(error),
+            Self::NotAFile | Self::TooLarge => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{FileType, mknodat};
+
+    use super::*;
+
+    fn read(directory: &TenantDirectory, name: &str) -> Option<Vec<u8>> {
+        let read = directory.read(name).expect("the file is usable");
+        read.map(|secret| secret.text)
+    }
+
+    #[test]
+    fn a_file_is_read_beneath_its_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tenants");
+        fs::create_dir_all(path.join("..2026/sub")).unwrap();
+        fs::write(path.join("acme"), "one").unwrap();
+        fs::write(path.join("..2026/umbrella"), "two").unwrap();
+        fs::write(folder.path().join("outside"), "three").unwrap();
+        // The links of a Kubernetes volume.
+        symlink("..2026", path.join("..data")).unwrap();
+        symlink("..data/umbrella", path.join("umbrella")).unwrap();
+        symlink("../outside", path.join("escape")).unwrap();
+        symlink(folder.path().join("outside"), path.join("absolute")).unwrap();
+        symlink("loop", path.join("loop")).unwrap();
+        fs::write(path.join("large"), vec![b'x'; MAX_FILE as usize + 1]).unwrap();
+        fs::write(path.join("largest"), vec![b'x'; MAX_FILE as usize]).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, path.join("pipe"), FileType::Fifo, mode, 0).unwrap();
+
+        let directory = TenantDirectory::new(path.clone());
+        assert_eq!(read(&directory, "acme").unwrap(), b"one");
+        assert_eq!(read(&directory, "umbrella").unwrap(), b"two");
+        assert_eq!(
+            read(&directory, "largest").unwrap().len(),
+            MAX_FILE as usize
+        );
+        for missing in ["ACME", "acm", "acme/key", "initech"] {
+            assert_eq!(read(&directory, missing), None, "{missing}");
+        }
+        for name in ["escape", "absolute", "../outside", "/etc/passwd", "loop"] {
+            let refused = directory.read(name).map(drop);
+            assert!(matches!(refused, Err(FileError::Open(_))), "{name}");
+        }
+        for name in ["pipe", "..2026"] {
+            let refused = directory.read(name).map(drop);
+            assert!(matches!(refused, Err(FileError::NotAFile)), "{name}");
+        }
+        let refused = directory.read("large").map(drop);
+        assert!(matches!(refused, Err(FileError::TooLarge)));
+        // The control: the plain path of the link leads outside.
+        assert_eq!(fs::read(path.join("escape")).unwrap(), b"three");
+    }
+
+    #[test]
+    fn a_version_changes_with_the_file_and_needs_no_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = TenantDirectory::new(folder.path().to_owned());
+        let version = || directory.version("acme", Wait::Never).unwrap();
+        fs::write(folder.path().join("acme"), "one").unwrap();
+        let first = version();
+        assert!(first.is_some() && version() == first);
+        fs::write(folder.path().join("new"), "one").unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join("acme")).unwrap();
+        let second = version();
+        assert!(second.is_some() && second != first);
+        assert_eq!(
+            directory.read("acme").unwrap().unwrap().version,
+            second.unwrap()
+        );
+        fs::remove_file(folder.path().join("acme")).unwrap();
+        assert_eq!(version(), None);
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_is_no_unknown_tenant() {
+        let directory = TenantDirectory::new("/nonexistent/tenants".into());
+        let read = directory.read("acme").map(drop);
+        assert!(matches!(read, Err(FileError::Directory(_))));
+    }
+}

@@ -1,0 +1,155 @@
+//! The secrets of one tenant, from files or from a resolver.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use hookgate_core::internal::ErrorChain;
+use hookgate_core::{BuildError, Key, Secret, SecretError};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::directory::{FileError, TenantDirectory, Wait};
+use super::resolver::{ResolveError, Resolver};
+use crate::config::{FileVersion, TenantFile, TenantSecrets, trim_line_end, with_tenant};
+
+/// The number of threads that read files at the same time.
+const MAX_READS: usize = 32;
+
+/// Where the secrets of the tenants of a source are.
+#[derive(Debug)]
+pub(super) enum Secrets {
+    Files(Arc<Files>),
+    Resolver(Box<Resolver>),
+}
+
+/// The directories with the files of all tenants.
+#[derive(Debug)]
+pub(super) struct Files {
+    files: Vec<(TenantDirectory, TenantFile)>,
+    reads: Semaphore,
+}
+
+/// The keys of a tenant, and the versions of its files.
+pub(super) struct TenantKeys {
+    pub(super) keys: Vec<Key>,
+    /// Empty with a resolver.
+    pub(super) versions: Box<[Option<FileVersion>]>,
+}
+
+/// Why the secrets of a tenant cannot be used.
+#[derive(Debug)]
+pub(super) enum TenantError {
+    File(FileError),
+    Resolver(ResolveError),
+    Secret(SecretError),
+    Build(BuildError),
+    /// Another tenant has the same key.
+    SharedKey(Arc<str>),
+    /// The process ends.
+    Ending,
+}
+
+impl Secrets {
+    /// # Errors
+    ///
+    /// Returns the error of the client of the resolver.
+    pub(super) fn new(config: &TenantSecrets) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(match config {
+            TenantSecrets::Files(files) => {
+                let files = files.iter().cloned();
+                let files = files.map(|file| (TenantDirectory::new(file.directory.clone()), file));
+                Self::Files(Arc::new(Files {
+                    files: files.collect(),
+                    reads: Semaphore::new(MAX_READS),
+                }))
+            }
+            TenantSecrets::Resolver(config) => Self::Resolver(Box::new(Resolver::new(config)?)),
+        })
+    }
+
+    /// Reads the keys of `tenant`. Returns `None` if there is no such tenant.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TenantError`] if the keys cannot be had now.
+    pub(super) async fn read(&self, tenant: &str) -> Result<Option<TenantKeys>, TenantError> {
+        match self {
+            Self::Files(files) => {
+                // The semaphore is never closed.
+                let _permit = files.reads.acquire().await;
+                let (files, tenant) = (Arc::clone(files), tenant.to_owned());
+                // The process ends if a thread does not run, or panics.
+                spawn_blocking(move || files.read(&tenant))
+                    .await
+                    .unwrap_or(Err(TenantError::Ending))
+            }
+            Self::Resolver(resolver) => {
+                let secrets = resolver.resolve(tenant).await;
+                let secrets = secrets.map_err(TenantError::Resolver)?;
+                Ok(secrets.map(|secrets| TenantKeys {
+                    keys: secrets.into_iter().map(Key::new).collect(),
+                    versions: Box::default(),
+                }))
+            }
+        }
+    }
+}
+
+impl Files {
+    fn read(&self, tenant: &str) -> Result<Option<TenantKeys>, TenantError> {
+        let mut keys = Vec::with_capacity(self.files.len());
+        let mut versions = Vec::with_capacity(self.files.len());
+        for (position, (directory, file)) in (1..).zip(&self.files) {
+            let secret = directory.read(&with_tenant(&file.name, tenant));
+            let secret = secret.map_err(TenantError::File)?;
+            versions.push(secret.as_ref().map(|secret| secret.version));
+            if let Some(mut secret) = secret {
+                trim_line_end(&mut secret.text);
+                let secret = Secret::new(secret.text).map_err(TenantError::Secret)?;
+                // The position of the file is the id, whether the files before it exist or not.
+                keys.push(file.key.with_secret(secret).id(file.key.id_at(position)));
+            }
+        }
+        let versions = versions.into();
+        Ok((!keys.is_empty()).then_some(TenantKeys { keys, versions }))
+    }
+
+    /// Returns whether the files of `tenant` have these versions. It does not wait for a disk: the
+    /// result is false if the kernel does not know the names.
+    pub(super) fn are_unchanged(&self, tenant: &str, versions: &[Option<FileVersion>]) -> bool {
+        let mut files = self.files.iter().zip(versions);
+        files.all(|((directory, file), version)| {
+            let found = directory.version(&with_tenant(&file.name, tenant), Wait::Never);
+            found.is_ok_and(|found| found == *version)
+        })
+    }
+}
+
+impl fmt::Display for TenantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Resolver(error) => error.fmt(f),
+            Self::Secret(error) => error.fmt(f),
+            // It names the position of the secret, whose cause the chain has.
+            Self::Build(error) => write!(f, "{}", ErrorChain(error)),
+            Self::SharedKey(other) => write!(
+                f,
+                "tenant {other} has the same key, so a delivery to one of them would verify for \
+                 the other; give each tenant a secret of its own"
+            ),
+            Self::Ending => f.write_str("the process ends"),
+        }
+    }
+}
+
+impl Error for TenantError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::File(error) => error.source(),
+            Self::Resolver(error) => error.source(),
+            Self::Secret(_) | Self::Build(_) | Self::SharedKey(_) | Self::Ending => None,
+        }
+    }
+}

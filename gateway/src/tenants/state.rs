@@ -1,0 +1,44 @@
+//! When the secrets of a tenant were read, and their version.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::config::FileVersion;
+
+/// The moment that the times of all tenants count from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The version of the secrets of a tenant in use.
+#[derive(Debug)]
+pub(crate) struct TenantState {
+    /// The versions of the tenant's files. The list is empty if a resolver knows the secrets.
+    pub(super) versions: Box<[Option<FileVersion>]>,
+    /// When the versions were checked, or the resolver was asked, in milliseconds.
+    checked: AtomicU64,
+}
+
+impl TenantState {
+    /// Creates the state of secrets that were up to date at `checked`.
+    pub(super) fn new(versions: Box<[Option<FileVersion>]>, checked: Instant) -> Self {
+        Self {
+            versions,
+            checked: AtomicU64::new(millis(checked)),
+        }
+    }
+
+    /// Records that the secrets were still the same at `now`.
+    pub(super) fn confirm(&self, now: Instant) {
+        self.checked.fetch_max(millis(now), Ordering::Relaxed);
+    }
+
+    /// Returns how long before `now` the secrets were checked.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        let checked = self.checked.load(Ordering::Relaxed);
+        Duration::from_millis(millis(now).saturating_sub(checked))
+    }
+}
+
+fn millis(time: Instant) -> u64 {
+    u64::try_from(time.duration_since(*START).as_millis()).unwrap_or(u64::MAX)
+}

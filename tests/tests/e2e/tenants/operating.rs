@@ -1,0 +1,187 @@
+//! Tenants in the tools of operators: the access log, the inspector, the queue, and `events forget`.
+
+use hookgate_tests::{Behaviour, Gateway, Upstream};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{ACME, TenantFolder, UMBRELLA, deliver, partners, status, wait_for_status, with_files};
+use crate::inspector::{ApiCall, deliveries, with_inspector};
+use crate::queue::{SOON, folder, with_queue};
+
+#[tokio::test]
+async fn the_access_log_names_the_tenant() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    files.set("acme", ACME);
+    let gateway = with_files(&upstream, &files).start_without_default_sources();
+    for (tenant, secret) in [("acme", ACME), ("acme", UMBRELLA), ("initech", ACME)] {
+        deliver(&gateway, tenant, secret, "evt_1").await;
+    }
+    let lines = gateway.wait_for_access_log(3).await;
+    let fields: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            [
+                &line["source"],
+                &line["tenant"],
+                &line["outcome"],
+                &line["reason"],
+            ]
+        })
+        .collect();
+    let none = Value::Null;
+    assert_eq!(
+        fields,
+        [
+            [
+                &json!("partners"),
+                &json!("acme"),
+                &json!("forwarded"),
+                &none
+            ],
+            [
+                &json!("partners"),
+                &json!("acme"),
+                &json!("refused"),
+                &json!("signature_mismatch")
+            ],
+            [
+                &json!("partners"),
+                &json!("initech"),
+                &json!("refused"),
+                &json!("source_unknown")
+            ],
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_inspector_filters_by_tenant_and_forgets_its_events() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    files.set("acme", ACME);
+    files.set("umbrella", UMBRELLA);
+    let gateway = with_inspector(with_files(&upstream, &files), "").start();
+    for (tenant, secret) in [("acme", ACME), ("umbrella", UMBRELLA)] {
+        assert_eq!(status(&gateway, tenant, secret, "evt_1").await, 204);
+        assert_eq!(status(&gateway, tenant, secret, "evt_1").await, 200);
+    }
+    let mut request_id = Value::Null;
+    for (tenant, count) in [("acme", 2), ("umbrella", 2), ("acm", 0)] {
+        let found = deliveries(&gateway, &format!("tenant={tenant}"), count).await;
+        assert!(found.iter().all(|found| found["tenant"] == tenant));
+        if let Some(newest) = found.into_iter().next() {
+            request_id = newest["request_id"].clone();
+        }
+    }
+    let forget = |body: Value| ApiCall::post("/api/events/forget", &body);
+    for (body, expected) in [
+        (
+            json!({ "source": "partners", "event_id": "evt_1" }),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            json!({ "source": "partners", "tenant": "initech", "event_id": "evt_1" }),
+            StatusCode::NOT_FOUND,
+        ),
+        (
+            json!({ "source": "partners", "tenant": "..", "event_id": "evt_1" }),
+            StatusCode::NOT_FOUND,
+        ),
+        (
+            json!({ "source": "beatapi", "tenant": "acme", "event_id": "evt_1" }),
+            StatusCode::NOT_FOUND,
+        ),
+        (
+            json!({ "source": "partners", "tenant": "acme", "event_id": "evt_1" }),
+            StatusCode::OK,
+        ),
+    ] {
+        let response = forget(body.clone()).send(&gateway).await;
+        assert_eq!(response.status, expected, "{body}");
+    }
+    gateway.wait_for_log("\"tenant\":\"acme\"").await;
+    // The event of one tenant is forgotten.
+    assert_eq!(status(&gateway, "acme", ACME, "evt_1").await, 204);
+    assert_eq!(status(&gateway, "umbrella", UMBRELLA, "evt_1").await, 200);
+    // By the request id of a delivery.
+    let response = forget(json!({ "request_id": request_id }))
+        .send(&gateway)
+        .await;
+    assert_eq!(response.status, StatusCode::OK);
+    assert_eq!(status(&gateway, "umbrella", UMBRELLA, "evt_1").await, 204);
+}
+
+#[tokio::test]
+async fn a_captured_delivery_of_a_tenant_is_sent_again() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    files.set("acme", ACME);
+    let builder = with_inspector(with_files(&upstream, &files), "capture = \"all\"");
+    let gateway = builder.start_without_default_sources();
+    assert_eq!(status(&gateway, "acme", ACME, "evt_1").await, 204);
+    // It was signed with a secret that counts later.
+    assert_eq!(status(&gateway, "acme", UMBRELLA, "evt_2").await, 401);
+    files.set("acme", UMBRELLA);
+    wait_for_status(&gateway, "acme", UMBRELLA, 204).await;
+    upstream.take_received();
+    for event in ["evt_1", "evt_2"] {
+        let found = deliveries(&gateway, &format!("tenant=acme&q={event}"), 1).await;
+        let id = found[0]["request_id"].as_str().expect("an id");
+        let call = ApiCall::post(&format!("/api/deliveries/{id}/resend"), &json!({}));
+        let response = call.send(&gateway).await;
+        assert_eq!(response.status, StatusCode::OK, "{event} {response:?}");
+        let received = upstream.take_received().remove(0);
+        assert_eq!(received.headers["hookgate-tenant"], "acme", "{event}");
+        assert_eq!(received.headers["hookgate-resent"], "true", "{event}");
+    }
+}
+
+#[tokio::test]
+async fn a_queued_delivery_keeps_its_tenant_after_its_secret_is_gone() {
+    let (upstream, files, stores) = (Upstream::start().await, TenantFolder::new(), folder());
+    files.set("acme", ACME);
+    let unavailable = Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE);
+    upstream.set_default_behaviour(unavailable);
+    let queue = format!("queue = \"always\"\n{SOON}");
+    let gateway = with_inspector(with_queue(&upstream, stores.path()), "")
+        .table(&partners(&files.path(), &queue))
+        .start_without_default_sources();
+    let response = deliver(&gateway, "acme", ACME, "evt_1").await;
+    assert_eq!(response.outcome(), Some("queued"), "{response:?}");
+    // A retry is a duplicate.
+    let response = deliver(&gateway, "acme", ACME, "evt_1").await;
+    assert_eq!(response.outcome(), Some("duplicate"), "{response:?}");
+    for (tenant, expected) in [("acme", 1), ("umbrella", 0)] {
+        let list = ApiCall::get(&format!("/api/queue?tenant={tenant}"));
+        let list = list.json(&gateway).await;
+        let entries = list["entries"].as_array().expect("a list");
+        assert_eq!(entries.len(), expected, "{tenant} {list}");
+    }
+    files.remove("acme");
+    wait_for_status(&gateway, "acme", ACME, 404).await;
+    upstream.take_received();
+    upstream.set_default_behaviour(Behaviour::Status(StatusCode::NO_CONTENT));
+    let delivered = loop {
+        if let Some(received) = upstream.take_received().into_iter().next_back() {
+            break received;
+        }
+        tokio::time::sleep(super::POLL_INTERVAL).await;
+    };
+    assert_eq!(delivered.headers["hookgate-tenant"], "acme");
+    assert!(delivered.headers.contains_key("hookgate-queued-at"));
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_events_and_adds_a_source_with_tenants() {
+    let (upstream, files) = (Upstream::start().await, TenantFolder::new());
+    files.set("acme", ACME);
+    let gateway: Gateway = with_files(&upstream, &files).start_without_default_sources();
+    assert_eq!(status(&gateway, "acme", ACME, "evt_1").await, 204);
+    gateway.edit_config(
+        "path = \"/partners/{tenant}\"",
+        "path = \"/in/{tenant}/hook\"",
+    );
+    assert!(gateway.reload().await);
+    assert_eq!(status(&gateway, "acme", ACME, "evt_1").await, 404);
+    let moved = super::delivery("/in/acme/hook", ACME, "evt_1");
+    let response = hookgate_tests::send_bytes(gateway.address(), moved).await;
+    assert_eq!(response.outcome(), Some("duplicate"), "{response:?}");
+}
