@@ -17,7 +17,7 @@ PROXIES := target/proxies
 PROMTOOL := target/promtool
 EXPLAIN_RECIPE := target/explain-recipe
 EXPLAIN_PEERS := target/explain-peers
-FUZZ_TARGETS := capture scheme signature_header template event_id
+FUZZ_TARGETS := capture scheme signature_header template event_id forwarded
 FUZZ_SECONDS ?= 60
 WORKFLOW_LINTERS := target/workflow-linters
 # The crates whose API is public.

@@ -1,5 +1,5 @@
 //! The fuzz targets: one function for each. It takes bytes and panics if a promise of
-//! `hookgate-core` or `hookgate-diagnose` does not hold.
+//! `hookgate-core`, `hookgate-diagnose` or the gateway does not hold.
 //!
 //! `tests/tests/corpora.rs` includes this file and replays the committed corpora, so the code here
 //! must not need libFuzzer. A new target also needs a file in `fuzz_targets`, a corpus, and an
@@ -10,6 +10,7 @@
 
 mod capture;
 mod event_id;
+mod forwarded;
 mod scheme;
 mod signature_header;
 mod template;
@@ -21,6 +22,7 @@ use http::Request;
 
 pub use self::capture::capture;
 pub use self::event_id::event_id;
+pub use self::forwarded::forwarded;
 pub use self::scheme::scheme;
 pub use self::signature_header::signature_header;
 pub use self::template::template;

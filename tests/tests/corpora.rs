@@ -43,6 +43,11 @@ fn no_accepted_template_is_ambiguous() {
 }
 
 #[test]
+fn no_text_of_a_sender_changes_the_element_of_a_proxy() {
+    replay("forwarded", fuzz::forwarded);
+}
+
+#[test]
 fn no_body_yields_a_false_event_id() {
     replay("event_id", fuzz::event_id);
 }
