@@ -35,7 +35,6 @@ fn command(gateway: &Gateway, options: &[&str]) -> Output {
     Command::new(binary())
         .args(["reload", "--config"])
         .arg(gateway.config_path())
-        .args(["--admin", &format!("http://{}", gateway.admin())])
         .args(options)
         .envs([("OLD", OLD), ("OPS_TOKEN", OPS), ("SUPPORT_TOKEN", SUPPORT)])
         .output()
@@ -74,11 +73,12 @@ async fn the_details_of_a_reload_need_the_token_of_an_operator() {
     assert_eq!(gateway.reloads().await, before);
 
     let text = |output: &Output| String::from_utf8_lossy(&output.stderr).replace('\n', " ");
-    let output = command(&gateway, &["--token", "env:OPS_TOKEN"]);
+    let admin = format!("http://{}", gateway.admin());
+    let output = command(&gateway, &["--admin", &admin, "--token", "env:OPS_TOKEN"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains(mistake), "{}", text(&output));
     // The token of the file goes to no other address than that of the file.
-    let output = command(&gateway, &[]);
+    let output = command(&gateway, &["--admin", &admin]);
     assert_eq!(output.status.code(), Some(1));
     assert!(!text(&output).contains(mistake), "{}", text(&output));
     assert!(
@@ -86,6 +86,11 @@ async fn the_details_of_a_reload_need_the_token_of_an_operator() {
         "{}",
         text(&output)
     );
+    let address = format!("admin = \"{}\"", gateway.admin());
+    gateway.edit_config("admin = \"127.0.0.1:0\"", &address);
+    let output = command(&gateway, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains(mistake), "{}", text(&output));
 }
 
 #[tokio::test]
@@ -107,6 +112,7 @@ async fn a_flood_of_reloads_without_a_token_is_limited() {
     // Neither an operator's token nor a signal is limited, and the command waits.
     assert_eq!(post(&gateway, "", Some(OPS)).await.0, 200);
     assert!(gateway.reload().await, "{}", gateway.log());
-    let output = command(&gateway, &[]);
+    let admin = format!("http://{}", gateway.admin());
+    let output = command(&gateway, &["--admin", &admin]);
     assert!(output.status.success(), "{output:?}");
 }
