@@ -267,7 +267,9 @@ impl BreakerEvent {
                     Self::Success
                 }
             }),
-            AttemptOutcome::Failed(FailureKind::Damaged) | AttemptOutcome::NotTried => None,
+            AttemptOutcome::Failed(FailureKind::Damaged)
+            | AttemptOutcome::NotTried
+            | AttemptOutcome::Unreadable => None,
             AttemptOutcome::Failed(_) => Some(Self::Failure),
         }
     }

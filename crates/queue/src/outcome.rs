@@ -22,6 +22,9 @@ pub enum AttemptOutcome {
     /// The delivery could not be tried for a reason that is no fault of the upstream. The
     /// attempt does not count.
     NotTried,
+    /// This process cannot read the delivery, and another version of the program can. The attempt
+    /// does not count, and the other deliveries of the source are sent meanwhile.
+    Unreadable,
 }
 
 /// The class of a response, by its status.
@@ -55,7 +58,7 @@ impl Failure {
     /// upstream accepted the delivery, or if the delivery could not be tried.
     pub fn of(outcome: AttemptOutcome, at: SystemTime) -> Option<Self> {
         let (kind, status) = match outcome {
-            AttemptOutcome::NotTried => return None,
+            AttemptOutcome::NotTried | AttemptOutcome::Unreadable => return None,
             AttemptOutcome::Failed(kind) => (kind, None),
             AttemptOutcome::Response { status, .. } => match ResponseClass::of(status) {
                 ResponseClass::Delivered => return None,

@@ -92,9 +92,8 @@ impl PrepareError {
     pub fn outcome(&self) -> AttemptOutcome {
         match self {
             Self::Restore(RestoreError::Damaged) => AttemptOutcome::Failed(FailureKind::Damaged),
-            Self::Restore(RestoreError::NewerFormat(_)) | Self::Store(_) => {
-                AttemptOutcome::NotTried
-            }
+            Self::Restore(RestoreError::NewerFormat(_)) => AttemptOutcome::Unreadable,
+            Self::Store(_) => AttemptOutcome::NotTried,
         }
     }
 }

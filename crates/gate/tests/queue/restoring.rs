@@ -122,7 +122,7 @@ async fn a_worker_gives_up_a_damaged_entry_and_keeps_one_of_a_newer_version() {
     let mut newer = whole.to_vec();
     newer[0] += 1;
     entry.envelope = Bytes::from(newer);
-    assert_eq!(prepare(&entry).await, Err(AttemptOutcome::NotTried));
+    assert_eq!(prepare(&entry).await, Err(AttemptOutcome::Unreadable));
 }
 
 /// The format of entries that earlier versions have stored. Another format needs another number.

@@ -13,9 +13,14 @@ use crate::schedule::RetrySchedule;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
     Complete,
-    Retry { wait: Duration, failure: Failure },
+    Retry {
+        wait: Duration,
+        failure: Failure,
+    },
     Bury(Failure),
     PutBack,
+    /// Only this entry waits.
+    SetAside,
 }
 
 /// The number of attempts of a delivery that the upstream rejects.
@@ -36,6 +41,7 @@ pub(super) fn decide(
     let Some(failure) = Failure::of(outcome, now) else {
         return match outcome {
             AttemptOutcome::NotTried => Verdict::PutBack,
+            AttemptOutcome::Unreadable => Verdict::SetAside,
             _ => Verdict::Complete,
         };
     };
@@ -56,7 +62,9 @@ pub(super) fn decide(
         }
         // No later attempt restores the delivery.
         AttemptOutcome::Failed(FailureKind::Damaged) => (true, None),
-        AttemptOutcome::Failed(_) | AttemptOutcome::NotTried => (false, None),
+        AttemptOutcome::Failed(_) | AttemptOutcome::NotTried | AttemptOutcome::Unreadable => {
+            (false, None)
+        }
     };
     if is_last || age >= schedule.give_up {
         return Verdict::Bury(failure);
@@ -84,7 +92,7 @@ impl Verdict {
             Self::Complete => AttemptResult::Delivered,
             Self::Retry { .. } => AttemptResult::Retried,
             Self::Bury(_) => AttemptResult::Dead,
-            Self::PutBack => AttemptResult::Error,
+            Self::PutBack | Self::SetAside => AttemptResult::Error,
         }
     }
 }

@@ -166,6 +166,32 @@ async fn a_source_whose_deliveries_cannot_be_tried_pauses() {
     workers.stop().await;
 }
 
+/// After a downgrade, the queue can have entries of a newer version.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_another_version_can_read_holds_up_no_other_one() {
+    let upstream = Upstream::new([target("github", 4)]);
+    let workers = upstream.start_workers();
+    for number in 0..10 {
+        upstream.answer(
+            number,
+            [Answer::Unreadable, Answer::Unreadable, Answer::Status(200)],
+        );
+    }
+    upstream.store("github", 0..1_000).await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(upstream.left().await.len(), 10);
+    upstream.drained().await;
+    workers.stop().await;
+    // The entries come again once a minute, and their attempts do not count.
+    assert_between(upstream.waits(1)[0], 60.0, 62.0);
+    assert!(upstream.sent().iter().all(|sent| sent.attempt == 1));
+    let results = upstream.results();
+    let errors = results
+        .iter()
+        .filter(|result| **result == AttemptResult::Error);
+    assert_eq!(errors.count(), 20);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_panic_neither_loses_the_delivery_nor_stops_the_workers() {
     let upstream = Upstream::new([target("github", 1)]);

@@ -35,6 +35,7 @@ pub(crate) enum Answer {
     RetryAfter(u16, u64),
     Failed(FailureKind),
     NotTried,
+    Unreadable,
     Hang,
     Panic,
     /// 200 once [`Upstream::release`] allows it.
@@ -217,6 +218,7 @@ impl Upstream {
             Answer::RetryAfter(status, seconds) => (status, Some(Duration::from_secs(seconds))),
             Answer::Failed(kind) => return AttemptOutcome::Failed(kind),
             Answer::NotTried => return AttemptOutcome::NotTried,
+            Answer::Unreadable => return AttemptOutcome::Unreadable,
             Answer::Hang => std::future::pending().await,
             Answer::Panic => panic!("the test asks for this panic"),
             Answer::Hold => {
