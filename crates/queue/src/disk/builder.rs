@@ -17,6 +17,7 @@ use super::call::ByteBudget;
 #[cfg(feature = "conformance")]
 use super::clock::TestClock;
 use super::clock::{ClockSource, QueueClock, Start};
+use super::damaged_rows::DamagedRows;
 use super::format::FORMAT;
 use super::limits::Limits;
 use super::reader::Reader;
@@ -160,6 +161,7 @@ impl DiskQueueBuilder {
         let commits = Arc::new(AtomicU64::new(0));
         let changed = Arc::new(Notify::new());
         let alive = Arc::new(());
+        let damaged = DamagedRows::default();
         let (ended, writer_ended) = std::sync::mpsc::channel();
         let checkpointer = Checkpointer::new(
             FORMAT.name,
@@ -184,12 +186,20 @@ impl DiskQueueBuilder {
             Reader::open(folder)?,
         ];
         let folder_path = folder.to_owned();
-        let writer = Writer::new(writer, contents, folder_path, clock.clone(), start, config)?;
+        let writer = Writer::new(
+            writer,
+            contents,
+            folder_path,
+            clock.clone(),
+            start,
+            damaged.clone(),
+            config,
+        )?;
         let spawn = || {
             spawn_writer("hookgate-queue", writer, commands)?;
             let keep = limits.keep_delivered;
-            let work = Reader::spawn(work, folder, clock.clone(), keep)?;
-            Ok((work, Reader::spawn(list, folder, clock, keep)?))
+            let work = Reader::spawn(work, folder, clock.clone(), keep, damaged.clone())?;
+            Ok((work, Reader::spawn(list, folder, clock, keep, damaged)?))
         };
         let (work_reader, list_reader) = spawn().map_err(OpenErrorKind::Thread)?;
         Ok(DiskQueue(Arc::new(Inner {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use hookgate_core::ReplayKey;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ffi, params};
 
 use crate::entry::{EntryId, EntryInfo, NewEntry};
 
@@ -112,6 +112,13 @@ impl Content {
 /// Returns whether SQLite found a damaged page.
 pub(super) fn is_corrupt(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+}
+
+/// Returns the error of an index that has an entry without a row.
+pub(super) fn missing_row() -> rusqlite::Error {
+    let message = "an index has an entry that the table entries lacks";
+    let code = ffi::Error::new(ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(code, Some(message.to_owned()))
 }
 
 /// Returns whether a row has a value that it cannot have. The transaction continues.

@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::clock::millis;
 use super::content::Content;
+use super::damaged_rows::DamagedRow;
 use super::format::state;
 use super::row::{failure_columns, held_keys, keys_blob};
 use super::table::Table;
@@ -330,10 +331,15 @@ impl Table<'_> {
         let ids = ids.query_map(params![state, source, until, max], |row| row.get(0))?;
         let mut deleted = 0;
         for id in ids.collect::<rusqlite::Result<Vec<i64>>>()? {
-            if let Some(row) = self.any_entry(id)? {
-                self.remove(&row)?;
-                deleted += 1;
+            if self.state.damaged.contains(id) {
+                continue;
             }
+            let damaged = DamagedRow { source, state };
+            let removed = self.any_entry(id).and_then(|row| match row {
+                Some(row) => self.remove(&row).map(|()| 1),
+                None => Ok(0),
+            });
+            deleted += self.state.damaged.note(id, damaged, removed)?;
         }
         Ok(deleted)
     }

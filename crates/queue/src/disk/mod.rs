@@ -8,6 +8,7 @@ mod builder;
 mod call;
 mod clock;
 mod content;
+mod damaged_rows;
 mod enqueue;
 mod format;
 mod limits;
@@ -75,7 +76,8 @@ use crate::store::{
 /// long for that, so the queue reads only the keys of its entries. Each entry has a checksum of
 /// its facts and its bytes, which is compared when the entry is read. A damaged entry becomes a
 /// dead letter with the failure [`Damaged`](crate::FailureKind::Damaged), and the log says what to
-/// do; the other entries continue.
+/// do; the other entries continue. So does an entry whose row is on a damaged page, but it cannot
+/// be deleted.
 ///
 /// # Backup and move
 ///

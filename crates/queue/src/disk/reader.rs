@@ -11,13 +11,14 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction};
 use tokio::sync::oneshot;
 
 use super::clock::{Moment, QueueClock, millis};
-use super::content::{Content, DamagedEntry, Read};
-use super::format::{FORMAT, state_number};
-use super::row::{COLUMNS, EntryRow};
+use super::content::{Content, DamagedEntry, Read, is_corrupt};
+use super::damaged_rows::{DamagedRows, INDEXED, shows_damaged};
+use super::format::{FORMAT, state, state_number};
+use super::row::{COLUMNS, EntryRow, unreadable};
 use super::usage::Usage;
 use crate::entry::{Entry, EntryId, EntryInfo, EntryState};
 use crate::error::QueueError;
-use crate::store::{Due, EntryFilter, Page, QueueStats, SourceStats};
+use crate::store::{Due, EntryFilter, Order, Page, QueueStats, SourceStats};
 
 type Request = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -27,6 +28,7 @@ pub(super) struct Reader {
     folder: PathBuf,
     clock: QueueClock,
     keep_delivered: i64,
+    damaged: DamagedRows,
 }
 
 /// The tables at one moment.
@@ -36,6 +38,7 @@ pub(super) struct Reading<'r> {
     /// Copies that were delivered up to this time are old. The writer deletes them soon.
     old_copies: i64,
     file: &'r Path,
+    damaged: &'r DamagedRows,
 }
 
 /// Why a request has no result.
@@ -64,6 +67,7 @@ impl Reader {
         folder: &Path,
         clock: QueueClock,
         keep_delivered: Duration,
+        damaged: DamagedRows,
     ) -> io::Result<Self> {
         let (sender, requests) = mpsc::channel::<Request>();
         let run = move || {
@@ -79,6 +83,7 @@ impl Reader {
             folder: folder.to_owned(),
             clock,
             keep_delivered: millis(keep_delivered),
+            damaged,
         })
     }
 
@@ -90,7 +95,7 @@ impl Reader {
     ) -> Result<T, QueueError> {
         let (reply, replied) = oneshot::channel();
         let (clock, file) = (self.clock.clone(), self.folder.join(FORMAT.file));
-        let keep_delivered = self.keep_delivered;
+        let (keep_delivered, damaged) = (self.keep_delivered, self.damaged.clone());
         let request = move |database: &mut Connection| {
             if reply.is_closed() {
                 return;
@@ -103,6 +108,7 @@ impl Reader {
                     moment,
                     old_copies: moment.now - keep_delivered,
                     file: &file,
+                    damaged: &damaged,
                 })
             });
             // The caller may have gone.
@@ -137,19 +143,37 @@ impl Reading<'_> {
         // A lease that ends makes its entry due.
         let mut lease_ends = self
             .database
-            .prepare_cached("SELECT due, source FROM entries WHERE state = 1")?;
-        let mut due: Vec<(i64, i64)> = lease_ends
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<rusqlite::Result<_>>()?;
+            .prepare_cached("SELECT id, due, source FROM entries WHERE state = 1")?;
+        let lease_ends = lease_ends.query_map([], |row| {
+            Ok::<(i64, i64, i64), _>((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+        let mut due: Vec<(i64, i64)> = Vec::new();
+        for lease_end in lease_ends {
+            let (id, end, source) = lease_end?;
+            if !self.damaged.contains(id) {
+                due.push((end, source));
+            }
+        }
         let usage = Usage::load(&self.database)?;
         for (source, usage) in usage.sources().filter(|(_, source)| source.entries[0] > 0) {
-            let query = match ordered.contains(&usage.name) {
-                false => &mut earliest,
+            let (query, order) = match ordered.contains(&usage.name) {
+                false => (&mut earliest, Order::Any),
                 // The end of the lease is in the list.
                 true if due.iter().any(|(_, leased)| *leased == source) => continue,
-                true => &mut first,
+                true => (&mut first, Order::Source),
             };
-            let next: Option<i64> = query.query_row([source], |row| row.get(0))?;
+            let next = match self.damaged.is_empty() {
+                true => query.query_row([source], |row| row.get(0)),
+                false => {
+                    let first = self.damaged.first_waiting(&self.database, source, order);
+                    first.map(|first| first.map(|first| first.due))
+                }
+            };
+            let next: Option<i64> = match next {
+                // The call that leases an entry of the source finds the damaged row.
+                Err(error) if is_corrupt(&error) => Some(self.moment.now),
+                next => next?,
+            };
             due.extend(next.map(|due| (due, source)));
         }
         let (mut now, mut next) = (Vec::new(), None::<i64>);
@@ -178,7 +202,13 @@ impl Reading<'_> {
             .query_row([id.0.cast_signed(), self.old_copies], |row| {
                 EntryRow::read_any(row, self.moment)
             })
-            .optional()?;
+            .optional();
+        let row = match row {
+            Err(error) if is_corrupt(&error) => {
+                return Err(ReadError::Damaged(DamagedEntry::new(id, self.file)));
+            }
+            row => row?,
+        };
         let Some(EntryRow { info, .. }) = row else {
             return Ok(None);
         };
@@ -201,8 +231,7 @@ impl Reading<'_> {
     ) -> Result<Vec<EntryInfo>, ReadError> {
         let after = page.after.map_or(0, |id| id.0.cast_signed());
         let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-        let mut query =
-            format!("SELECT {COLUMNS} FROM entries WHERE id > ? AND (state < 3 OR due > ?)");
+        let mut query = " AND (state < 3 OR due > ?)".to_owned();
         let mut values: Vec<&dyn ToSql> = vec![&after, &self.old_copies];
         match filter.state {
             // A lease that has ended counts as waiting before the writer ends it.
@@ -230,26 +259,74 @@ impl Reading<'_> {
                 values.push(value);
             }
         }
-        query.push_str(" ORDER BY id LIMIT ?");
+        let list = format!("SELECT {COLUMNS} FROM entries WHERE id > ?{query} ORDER BY id LIMIT ?");
         values.push(&limit);
-        let mut entries = self.database.prepare_cached(&query)?;
-        let entries = entries.query_map(&values[..], |row| EntryRow::read_any(row, self.moment))?;
-        let entries = entries.map(|row| row.map(|row| row.info));
-        Ok(entries.collect::<rusqlite::Result<_>>()?)
+        match self.select(&list, &values) {
+            Err(error) if is_corrupt(&error) => {}
+            entries => return Ok(entries?),
+        }
+        values.pop();
+        let one = format!("SELECT {COLUMNS} FROM entries WHERE id = ?{query}");
+        let mut entries = Vec::new();
+        for (id, source) in self.indexed_after(after)? {
+            let mut values = values.clone();
+            values[0] = &id;
+            match self.select(&one, &values) {
+                Ok(entry) => entries.extend(entry),
+                Err(error) if is_corrupt(&error) && shows_damaged(filter, &source) => {
+                    entries.push(unreadable(id, source, self.moment));
+                }
+                Err(error) if is_corrupt(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if entries.len() >= page.limit {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    fn select(&self, query: &str, values: &[&dyn ToSql]) -> rusqlite::Result<Vec<EntryInfo>> {
+        let mut entries = self.database.prepare_cached(query)?;
+        let entries = entries.query_map(values, |row| EntryRow::read_any(row, self.moment))?;
+        entries.map(|row| row.map(|row| row.info)).collect()
+    }
+
+    /// Returns the numbers and sources of the entries after `after`, as the indexes have them.
+    fn indexed_after(&self, after: i64) -> rusqlite::Result<Vec<(i64, Box<str>)>> {
+        let usage = Usage::load(&self.database)?;
+        let mut entries = Vec::new();
+        for query in INDEXED {
+            let mut rows = self.database.prepare_cached(query)?;
+            let mut rows = rows.query([])?;
+            while let Some(row) = rows.next()? {
+                let (id, source) = (row.get(0)?, row.get(1)?);
+                if id > after {
+                    let source = usage.get(source).map(|usage| usage.name.clone());
+                    entries.push((id, source.unwrap_or_default()));
+                }
+            }
+        }
+        entries.sort_unstable();
+        Ok(entries)
     }
 
     pub(super) fn unconfirmed(&self) -> Result<Vec<EntryInfo>, ReadError> {
-        let query = format!(
-            "SELECT {COLUMNS} FROM entries
-             WHERE id IN (SELECT entry FROM keys WHERE confirmed = 0)
-               AND NOT (state = 1 AND due > ?1) ORDER BY id"
-        );
-        let mut entries = self.database.prepare(&query)?;
-        let entries = entries.query_map([self.moment.now], |row| {
-            EntryRow::read_any(row, self.moment)
-        })?;
-        let entries = entries.map(|row| row.map(|row| row.info));
-        Ok(entries.collect::<rusqlite::Result<_>>()?)
+        let is_free =
+            format!("SELECT {COLUMNS} FROM entries WHERE id = ?1 AND NOT (state = 1 AND due > ?2)");
+        let mut ids = self
+            .database
+            .prepare("SELECT DISTINCT entry FROM keys WHERE confirmed = 0 ORDER BY entry")?;
+        let ids = ids.query_map([], |row| row.get::<_, i64>(0))?;
+        let mut entries = Vec::new();
+        for id in ids {
+            match self.select(&is_free, &[&id?, &self.moment.now]) {
+                // Nothing says which events the damaged entry has.
+                Err(error) if is_corrupt(&error) => {}
+                entry => entries.extend(entry?),
+            }
+        }
+        Ok(entries)
     }
 
     /// Returns the numbers of the queue. `max_bytes` is the limit, and the disk may leave less.
@@ -266,8 +343,16 @@ impl Reading<'_> {
             }
             let ended = self.ended_leases(id)?;
             let [waiting, in_flight, dead, delivered] = source.entries;
-            let [waiting, in_flight, dead, delivered] =
-                [waiting + ended, in_flight - ended, dead, delivered].map(i64::cast_unsigned);
+            // A damaged entry is not sent, like a dead letter.
+            let [lost_waiting, lost_in_flight] =
+                [state::WAITING, state::IN_FLIGHT].map(|state| self.damaged.count(id, state));
+            let [waiting, in_flight, dead, delivered] = [
+                waiting - lost_waiting + ended,
+                in_flight - lost_in_flight - ended,
+                dead + lost_waiting + lost_in_flight,
+                delivered,
+            ]
+            .map(|entries| entries.max(0).cast_unsigned());
             let stats = SourceStats {
                 waiting,
                 in_flight,
@@ -290,11 +375,15 @@ impl Reading<'_> {
 
     /// Returns the number of leases that have ended and that the writer has not ended yet.
     fn ended_leases(&self, source: i64) -> rusqlite::Result<i64> {
-        self.database
-            .prepare_cached(
-                "SELECT count(*) FROM entries WHERE state = 1 AND due <= ?2 AND source = ?1",
-            )?
-            .query_row([source, self.moment.now], |row| row.get(0))
+        let mut ended = self.database.prepare_cached(
+            "SELECT id FROM entries WHERE state = 1 AND due <= ?2 AND source = ?1",
+        )?;
+        let ended = ended.query_map([source, self.moment.now], |row| row.get(0))?;
+        let mut count = 0;
+        for id in ended {
+            count += i64::from(!self.damaged.contains(id?));
+        }
+        Ok(count)
     }
 
     /// Returns the age of the oldest entry of the source that waits or is in flight.
@@ -314,8 +403,12 @@ impl Reading<'_> {
                 .query_row([source], |row| {
                     Ok(self.moment.age(row.get(0)?, row.get(1)?))
                 })
-                .optional()?;
-            oldest = oldest.max(age);
+                .optional();
+            oldest = oldest.max(match age {
+                // The number of dead letters counts the damaged entry.
+                Err(error) if is_corrupt(&error) => None,
+                age => age?,
+            });
         }
         Ok(oldest)
     }

@@ -124,6 +124,32 @@ impl EntryRow {
     }
 }
 
+/// Returns the facts of an entry whose row cannot be read.
+pub(super) fn unreadable(id: i64, source: Box<str>, moment: Moment) -> EntryInfo {
+    let now = system_time(moment.system_now);
+    EntryInfo {
+        id: EntryId(id.cast_unsigned()),
+        state: EntryState::Dead,
+        keys: SmallVec::new(),
+        source,
+        tenant: None,
+        event_id: None,
+        key_id: Box::default(),
+        request_id: Box::default(),
+        stored_at: now,
+        age: Duration::ZERO,
+        attempts: 0,
+        earlier_attempts: 0,
+        due_in: None,
+        last_failure: Some(Failure {
+            kind: FailureKind::Damaged,
+            status: None,
+            at: now,
+        }),
+        body_len: 0,
+    }
+}
+
 /// Returns the keys that the queue holds for an entry while it is not delivered.
 ///
 /// The queue makes a key of the token if the delivery has no keys. A repeated call therefore

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use smallvec::SmallVec;
 
 use super::clock::Moment;
+use super::damaged_rows::{DamagedRow, DamagedRows};
 use super::format::{state, state_number};
 use super::limits::Limits;
 use super::row::{COLUMNS, EntryRow, failure_columns, lost, read_keys};
@@ -41,6 +42,8 @@ pub(super) struct TableState {
     pub(super) usage: Usage,
     /// Finds the rows of the table `keys`.
     pub(super) index: KeyIndex,
+    /// The entries that no call can read. All calls skip them.
+    pub(super) damaged: DamagedRows,
     /// The key rows of entries that this process has stored and not confirmed.
     pub(super) unconfirmed: HashMap<i64, SmallVec<[i64; 1]>>,
     /// Changes when another process has written to the file. `None`: read everything anew.
@@ -48,6 +51,13 @@ pub(super) struct TableState {
 }
 
 impl TableState {
+    pub(super) fn new(damaged: DamagedRows) -> Self {
+        Self {
+            damaged,
+            ..Self::default()
+        }
+    }
+
     /// Reads what other processes have written. Called at the start of each transaction.
     pub(super) fn catch_up(&mut self, database: &Connection) -> rusqlite::Result<()> {
         let version = database
@@ -212,10 +222,24 @@ impl Table<'_> {
                failure_at = ?5
              WHERE id = ?1",
         )?;
+        // A row that grows moves rows between pages, and one of these pages may be damaged. So the
+        // failure is not recorded then.
+        let mut update_in_place = self
+            .database
+            .prepare_cached("UPDATE entries SET state = 0, due = ?2 WHERE id = ?1")?;
         for (id, source, end) in ended {
+            if self.state.damaged.contains(id) {
+                continue;
+            }
             let end = end.min(self.moment.now);
             let (kind, status, at) = failure_columns(Some(lost(self.moment, end)));
-            update.execute(params![id, end, kind, status, at])?;
+            let updated = match self.state.damaged.is_empty() {
+                true => update.execute(params![id, end, kind, status, at]),
+                false => update_in_place.execute([id, end]),
+            };
+            let state = state::IN_FLIGHT;
+            let damaged = DamagedRow { source, state };
+            self.state.damaged.note(id, damaged, updated)?;
             let usage = &mut self.state.usage;
             usage.moved(source, state::IN_FLIGHT, state::WAITING);
             self.has_made_due = true;

@@ -6,10 +6,11 @@ use hookgate_core::internal::ErrorChain;
 use rusqlite::{OptionalExtension, params};
 
 use super::clock::{millis, system_time};
-use super::content::{Content, DamagedEntry, Read, is_damaged_value};
+use super::content::{Content, DamagedEntry, Read, is_damaged_value, missing_row};
+use super::damaged_rows::DamagedRow;
 use super::enqueue::random_token;
 use super::format::{state, state_number};
-use super::row::failure_columns;
+use super::row::{EntryRow, failure_columns};
 use super::table::Table;
 use crate::entry::{Entry, EntryLease, EntryState, Failure, FailureKind, LeasedEntry};
 use crate::store::{Changed, Order};
@@ -54,6 +55,18 @@ impl Table<'_> {
 
     /// Returns the next entry of the source to lease.
     fn next_due(&self, source: i64, order: Order) -> rusqlite::Result<Option<i64>> {
+        let damaged = &self.state.damaged;
+        if !damaged.is_empty() {
+            let in_flight = self.state.usage.entries(source, state::IN_FLIGHT);
+            let in_flight = in_flight - damaged.count(source, state::IN_FLIGHT);
+            if order == Order::Source && in_flight > 0 {
+                return Ok(None);
+            }
+            let next = damaged.first_waiting(self.database, source, order)?;
+            return Ok(next
+                .filter(|next| next.due <= self.moment.now)
+                .map(|next| next.id));
+        }
         let query = match order {
             Order::Any => {
                 "SELECT id FROM entries
@@ -82,7 +95,7 @@ impl Table<'_> {
     ) -> rusqlite::Result<Option<LeasedEntry>> {
         let mut row = match self.entry(id) {
             Ok(Some(row)) => row,
-            Ok(None) => return Ok(None),
+            Ok(None) => return Err(missing_row()),
             Err(error) if is_damaged_value(&error) => {
                 self.bury_damaged(id, source)?;
                 return Ok(None);
@@ -99,12 +112,18 @@ impl Table<'_> {
             return Ok(None);
         };
         let token = random_token(self.database)?;
-        self.database
+        let leased = self
+            .database
             .prepare_cached(
                 "UPDATE entries SET state = 1, due = ?2, lease = ?3, attempts = attempts + 1
                  WHERE id = ?1",
             )?
-            .execute([id, end, token])?;
+            .execute([id, end, token]);
+        let damaged = DamagedRow {
+            source,
+            state: state::WAITING,
+        };
+        self.state.damaged.note(id, damaged, leased)?;
         let usage = &mut self.state.usage;
         usage.moved(source, state::WAITING, state::IN_FLIGHT);
         row.info.state = EntryState::InFlight;
@@ -153,6 +172,21 @@ impl Table<'_> {
         let Some(row) = self.entry(id)? else {
             return Ok(Changed::No);
         };
+        let damaged = DamagedRow {
+            source: row.source,
+            state: state_number(row.info.state),
+        };
+        let settled = self.settle_row(row, settlement);
+        // Otherwise, the content alone may be damaged, and the next attempt keeps it.
+        if self.keeps_contents {
+            return self.state.damaged.note(id, damaged, settled);
+        }
+        settled
+    }
+
+    /// Changes the row of an entry whose lease ends.
+    fn settle_row(&mut self, row: EntryRow, settlement: Settlement) -> rusqlite::Result<Changed> {
+        let id = row.info.id.0.cast_signed();
         let after = |wait| self.moment.now.saturating_add(millis(wait));
         let to = match settlement {
             Settlement::Complete if self.limits.keep_delivered.is_zero() => {

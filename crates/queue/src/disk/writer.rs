@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use super::call::{CallFailure, Operation};
 use super::clock::{QueueClock, Start};
 use super::content::is_corrupt;
+use super::damaged_rows::DamagedRows;
 use super::format::FORMAT;
 use super::limits::Limits;
 use super::table::{Table, TableState};
@@ -49,6 +50,8 @@ pub(super) struct Writer {
     /// The queue's time at which the disk was last cleared.
     cleared: i64,
     prune_turn: usize,
+    /// The queue's time before which no search for damaged rows starts.
+    search_after: i64,
 }
 
 pub(super) struct WriterConfig {
@@ -82,6 +85,9 @@ enum Contents {
 /// recorded time.
 const RECORD_INTERVAL: i64 = 1_000;
 
+/// The time after a search for damaged rows that has found none.
+const SEARCH_INTERVAL: i64 = 5_000;
+
 /// The number of confirmed entries that one transaction records.
 const MAX_CONFIRMED: usize = 16_384;
 
@@ -97,6 +103,7 @@ impl Writer {
         folder: PathBuf,
         clock: QueueClock,
         start: Start,
+        damaged: DamagedRows,
         config: WriterConfig,
     ) -> rusqlite::Result<Self> {
         let path = folder.join(FORMAT.file);
@@ -108,13 +115,14 @@ impl Writer {
             path,
             config,
             clock,
-            state: TableState::default(),
+            state: TableState::new(damaged),
             confirmed: Vec::new(),
             recorded,
             is_busy: false,
             is_disk_short: false,
             cleared: recorded,
             prune_turn: 0,
+            search_after: 0,
         };
         let result = writer.transact_on_full_disk(|table| {
             if start.is_new_boot {
@@ -161,15 +169,38 @@ impl Writer {
         &mut self,
         mut run: impl FnMut(&mut Table<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), BatchError> {
-        let result = match self.transact(Contents::Delete, &mut run) {
-            Err(error) if error.is_no_space() => {
-                self.make_disk_space();
-                self.transact(Contents::Delete, run)
+        let mut has_recovered = false;
+        let result = loop {
+            let known = self.state.damaged.len();
+            match self.transact(Contents::Delete, &mut run) {
+                Err(error) if error.is_no_space() && !has_recovered => {
+                    self.make_disk_space();
+                    has_recovered = true;
+                }
+                Err(error) if error.is_corrupt() && self.finds_damaged_rows(known) => {}
+                result => break result,
             }
-            result => result,
         };
         self.config.reserve.after_write(&self.database);
         result
+    }
+
+    /// Returns whether more than `known` entries are damaged. If the failed call has not found one,
+    /// searches the file. A search that finds none is not repeated for a while.
+    fn finds_damaged_rows(&mut self, known: usize) -> bool {
+        if self.state.damaged.len() > known {
+            return true;
+        }
+        let now = self.clock.moment().now;
+        if now < self.search_after {
+            return false;
+        }
+        let found = self.state.damaged.find(&self.reader, &self.path);
+        let has_found = matches!(found, Ok(1..));
+        if !has_found {
+            self.search_after = now + SEARCH_INTERVAL;
+        }
+        has_found
     }
 
     fn make_disk_space(&mut self) {
@@ -202,8 +233,11 @@ impl Writer {
         };
         table.end_leases()?;
         run(&mut table)?;
-        let confirmed = self.confirmed.len().min(MAX_CONFIRMED);
-        table.confirm(&self.confirmed[..confirmed])?;
+        // The next start confirms the entries whose keys are on a damaged page.
+        if contents == Contents::Delete {
+            let confirmed = self.confirmed.len().min(MAX_CONFIRMED);
+            table.confirm(&self.confirmed[..confirmed])?;
+        }
         let has_made_due = table.has_made_due;
         let unwritten = table
             .free_space
@@ -227,7 +261,8 @@ impl Writer {
         match self.run(Contents::Delete, &mut operations) {
             Ok(()) => self.succeed(operations),
             // The damage concerns one of them, so the others continue without it.
-            Err(BatchError::NotWritten(error)) if is_corrupt(&error) => {
+            Err(error) if error.is_corrupt() => {
+                self.finds_damaged_rows(self.state.damaged.len());
                 for operation in operations {
                     self.execute_alone(operation);
                 }
@@ -251,14 +286,17 @@ impl Writer {
 
     fn execute_alone(&mut self, operation: Box<dyn Operation>) {
         let mut operation = [operation];
-        let mut result = Ok(());
-        for contents in [Contents::Delete, Contents::Keep] {
-            result = self.run(contents, &mut operation);
-            match &result {
-                Err(BatchError::NotWritten(error)) if is_corrupt(error) => {}
-                _ => break,
+        let result = loop {
+            let known = self.state.damaged.len();
+            let mut result = self.run(Contents::Delete, &mut operation);
+            if matches!(&result, Err(error) if error.is_corrupt()) {
+                result = self.run(Contents::Keep, &mut operation);
             }
-        }
+            match &result {
+                Err(error) if error.is_corrupt() && self.finds_damaged_rows(known) => {}
+                _ => break result,
+            }
+        };
         match result {
             Ok(()) => self.succeed(operation.into()),
             Err(error) => self.fail(operation.into(), error),
@@ -376,6 +414,10 @@ impl From<rusqlite::Error> for BatchError {
 }
 
 impl BatchError {
+    fn is_corrupt(&self) -> bool {
+        matches!(self, Self::NotWritten(error) if is_corrupt(error))
+    }
+
     fn is_no_space(&self) -> bool {
         matches!(self, Self::NotWritten(error) if is_no_space(error))
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use hookgate_queue::{Changed, DiskQueue, EntryState, FailureKind, QueueStore};
+use hookgate_queue::{Changed, DiskQueue, Due, EntryState, FailureKind, QueueStore};
 
 use crate::support::*;
 
@@ -20,14 +20,22 @@ async fn stored(entries: u64) -> tempfile::TempDir {
     folder
 }
 
+/// Copies the log into the file, as soon as the threads of a queue that was dropped have ended.
 fn copy_log(folder: &Path) {
     let file = rusqlite::Connection::open(folder.join("queue.db")).unwrap();
-    file.busy_timeout(std::time::Duration::from_secs(10))
-        .unwrap();
-    file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-        row.get::<_, i64>(0)
-    })
-    .unwrap();
+    let copy = || {
+        file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+            row.get::<_, i64>(0)
+        })
+    };
+    let start = std::time::Instant::now();
+    while copy() != Ok(0) {
+        assert!(
+            start.elapsed().as_secs() < 60,
+            "another connection uses the log"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 /// Returns the position in the file of the body with this number.
@@ -117,11 +125,11 @@ async fn a_row_with_an_impossible_value_holds_up_no_other_entry() {
     }
 }
 
-#[tokio::test]
-async fn a_damaged_page_of_bodies_holds_up_no_other_entry() {
+/// Stores 200 entries of the source `a` and so many bytes that the file is not checked completely
+/// when it is opened.
+async fn stored_in_large_file() -> tempfile::TempDir {
     let folder = stored(200).await;
     let queue = DiskQueue::open(folder.path()).unwrap();
-    // A large file is not checked completely when it is opened.
     for number in 10_000..10_100 {
         let mut large = delivery("large", number);
         large.body = vec![b'x'; 1 << 20].into();
@@ -129,6 +137,149 @@ async fn a_damaged_page_of_bodies_holds_up_no_other_entry() {
     }
     drop(queue);
     copy_log(folder.path());
+    folder
+}
+
+/// Damages the page with the row of the entry that has this number.
+fn damage_row(folder: &Path, number: u64) {
+    let bytes = fs::read(folder.join("queue.db")).unwrap();
+    let row = format!("evt_{number}key-1req-{number}");
+    let found = bytes
+        .windows(row.len())
+        .position(|window| window == row.as_bytes());
+    let page = found.expect("the row is in the file") / 4096 * 4096;
+    overwrite(folder, page, &[0xff; 4096]);
+}
+
+/// Returns the entries on the damaged page.
+async fn damaged(queue: &DiskQueue) -> Vec<hookgate_queue::EntryInfo> {
+    let mut entries = list(queue).await;
+    assert_eq!(entries.len(), 300);
+    entries.retain(|entry| entry.state == EntryState::Dead);
+    let failure = |entry: &hookgate_queue::EntryInfo| entry.last_failure.unwrap().kind;
+    assert!(
+        entries
+            .iter()
+            .all(|entry| failure(entry) == FailureKind::Damaged)
+    );
+    assert!(entries.iter().all(|entry| &*entry.source == "a"));
+    assert!((2..60).contains(&entries.len()), "{}", entries.len());
+    entries
+}
+
+/// Asserts that of the 200 entries only those on the damaged page and on the pages beside it are
+/// missing.
+#[track_caller]
+fn assert_nearly_all(entries: usize, damaged: &[hookgate_queue::EntryInfo]) {
+    let missing = 200 - entries;
+    assert!(
+        missing >= damaged.len() && missing <= 4 * damaged.len(),
+        "{missing} of 200"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_page_of_rows_holds_up_no_other_entry() {
+    let folder = stored_in_large_file().await;
+    damage_row(folder.path(), 100);
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    let damaged = damaged(&queue).await;
+    let error = chain(&queue.entry(damaged[0].id).await.unwrap_err());
+    assert!(error.contains("restore a copy"), "{error}");
+
+    let leased = lease(&queue, "a", 500).await;
+    assert_nearly_all(leased.len(), &damaged);
+    let mut completed = 0;
+    for entry in leased {
+        assert!(damaged.iter().all(|damaged| damaged.id != entry.lease.id));
+        let number = entry.entry.info.request_id["req-".len()..].parse().unwrap();
+        assert_eq!(entry.entry.body, body(number));
+        completed += usize::from(queue.complete(&entry.lease).await.is_ok());
+    }
+    assert_nearly_all(completed, &damaged);
+    // The other entries count as dead letters.
+    let stats = queue.stats().await.unwrap();
+    let (_, a) = stats
+        .sources
+        .iter()
+        .find(|(name, _)| &**name == "a")
+        .unwrap();
+    let dead = 200 - completed as u64;
+    assert_eq!((a.waiting, a.in_flight, a.dead), (0, 0, dead));
+
+    // New entries of both sources are stored and sent, and the start confirms the claims.
+    for (source, number) in [("a", 1_000), ("large", 1_001)] {
+        store(&queue, delivery(source, number)).await;
+    }
+    assert_eq!(lease(&queue, "a", 500).await.len(), 1);
+    assert_eq!(lease(&queue, "large", 500).await.len(), 32);
+    assert!(matches!(queue.due(&[]).await, Ok(Due::Known { .. })));
+    assert!(queue.unconfirmed().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_damaged_page_of_rows_holds_up_no_ordered_entry() {
+    let folder = stored_in_large_file().await;
+    damage_row(folder.path(), 100);
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    let damaged = damaged(&queue).await;
+    let mut completed = Vec::new();
+    loop {
+        let Ok(Due::Known { .. }) = queue.due(&["a", "large"]).await else {
+            panic!("the sources are known");
+        };
+        let request = hookgate_queue::LeaseRequest {
+            source: "a",
+            order: hookgate_queue::Order::Source,
+            max: 1,
+            lease: LEASE,
+        };
+        let Some(leased) = queue.lease(request).await.unwrap().pop() else {
+            break;
+        };
+        assert!(completed.last() < Some(&leased.lease.id), "{leased:?}");
+        // A failed call makes the entry a damaged one.
+        if queue.complete(&leased.lease).await.is_ok() {
+            completed.push(leased.lease.id);
+        }
+    }
+    assert_nearly_all(completed.len(), &damaged);
+}
+
+/// The end of each lease is part of every transaction.
+#[tokio::test]
+async fn a_lease_on_a_damaged_page_holds_up_no_transaction() {
+    let folder = stored_in_large_file().await;
+    let queue = DiskQueue::open(folder.path()).unwrap();
+    assert_eq!(lease(&queue, "a", 500).await.len(), 200);
+    drop(queue);
+    copy_log(folder.path());
+    damage_row(folder.path(), 100);
+
+    let clock = std::sync::Arc::<hookgate_queue::TestClock>::default();
+    let millis = 2 * i64::try_from(LEASE.as_millis()).unwrap();
+    clock
+        .advance
+        .fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
+    let queue = DiskQueue::builder()
+        .with_test_clock(clock)
+        .open(folder.path())
+        .unwrap();
+    let damaged = damaged(&queue).await;
+    let leased = lease(&queue, "a", 500).await;
+    assert_nearly_all(leased.len(), &damaged);
+    store(&queue, delivery("a", 1_000)).await;
+    let mut completed = 0;
+    for entry in leased {
+        let result = queue.complete(&entry.lease).await;
+        completed += usize::from(result.is_ok());
+    }
+    assert_nearly_all(completed, &damaged);
+}
+
+#[tokio::test]
+async fn a_damaged_page_of_bodies_holds_up_no_other_entry() {
+    let folder = stored_in_large_file().await;
     let page = position(folder.path(), 100) / 4096 * 4096;
     overwrite(folder.path(), page, &[0xff; 4096]);
 
