@@ -36,12 +36,20 @@ pub(super) fn folder() -> TempDir {
 
 /// Creates a gateway whose stores are in `folder`, so that they outlive the process.
 pub(super) fn with_queue(upstream: &Upstream, folder: &Path) -> GatewayBuilder {
+    with_queue_settings(upstream, folder, "").upstream("timeout = \"1s\"")
+}
+
+/// Creates a gateway whose stores are in `folder`, with more lines for its queue.
+pub(super) fn with_queue_settings(
+    upstream: &Upstream,
+    folder: &Path,
+    lines: &str,
+) -> GatewayBuilder {
     let path = |name: &str| folder.join(name).display().to_string();
     Gateway::builder(upstream.address())
         .replay(&format!("store = \"disk\"\npath = {:?}", path("replay")))
-        .upstream("timeout = \"1s\"")
         .table(&format!(
-            "[queue]\nstore = \"disk\"\npath = {:?}",
+            "[queue]\nstore = \"disk\"\npath = {:?}\n{lines}",
             path("queue")
         ))
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{
     LATE, POLL_INTERVAL, SOON, WAIT_TIMEOUT, assert_queued, beatapi, deliver, folder, header,
-    wait_for_arrivals, wait_for_state, wait_until_empty, with_queue,
+    wait_for_arrivals, wait_for_state, wait_until_empty, with_queue, with_queue_settings,
 };
 
 const FAIL: Behaviour = Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR);
@@ -84,6 +84,43 @@ async fn a_reload_that_removes_a_source_with_waiting_deliveries_is_refused_with_
     );
     assert!(gateway.reload().await, "{}", gateway.log());
     wait_for_state(&gateway, "waiting", 3).await;
+}
+
+/// The delivery waits for its upstream while the reload counts the stored deliveries, so the reload
+/// finds none.
+#[tokio::test]
+async fn a_delivery_that_is_stored_after_a_reload_removed_its_source_is_kept_as_orphaned() {
+    let (folder, upstream) = (folder(), Upstream::start().await);
+    let table = source("OLD", SOON);
+    let renamed = table.replace("/hooks/beatapi", "/hooks/renamed");
+    let renamed = renamed.replacen("\"beatapi\"", "\"renamed\"", 1);
+    // The reload is complete long before this timeout.
+    let gateway = with_queue_settings(&upstream, folder.path(), "")
+        .upstream("timeout = \"5m\"")
+        .env("OLD", OLD)
+        .table(&table)
+        .start_without_default_sources();
+    let held = upstream.hold_response(StatusCode::INTERNAL_SERVER_ERROR);
+    let sending = tokio::spawn({
+        let (address, delivery) = (gateway.address(), beatapi().delivery("evt_1"));
+        async move { send(address, delivery).await }
+    });
+    wait_for_arrivals(&upstream, 1).await;
+    gateway.edit_config(&table, &renamed);
+    assert!(gateway.reload().await, "{}", gateway.log());
+    held.release();
+    let response = sending.await.expect("the task does not panic");
+    assert_queued(&response, "evt_1");
+    wait_for_state(&gateway, "orphaned", 1).await;
+    assert_eq!(upstream.take_received().len(), 0);
+
+    // The control: with its source, the delivery is sent.
+    upstream.set_default_behaviour(ACCEPT);
+    gateway.edit_config(&renamed, &table);
+    assert!(gateway.reload().await, "{}", gateway.log());
+    let arrived = wait_for_arrivals(&upstream, 1).await;
+    assert_eq!(header(&arrived[0], "hookgate-event-id"), "evt_1");
+    wait_until_empty(&gateway).await;
 }
 
 #[tokio::test]
