@@ -14,6 +14,7 @@ use hookgate_gate::{Clock, Gate, QueueMode};
 use hookgate_queue::QueueStore;
 use hookgate_replay::ReplayStore;
 use prometheus::proto::MetricFamily;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::client_address::ClientAddress;
@@ -46,6 +47,8 @@ pub(crate) struct Gateway {
     /// The part of the configuration that a reload cannot change.
     startup: StartupSettings,
     metrics: Metrics,
+    /// Held while the metrics are gathered.
+    gathering: Mutex<()>,
     access_log: AccessLog,
     traces: Traces,
     /// `None` without a table `[queue]`.
@@ -103,6 +106,7 @@ impl Gateway {
             running: ArcSwap::from_pointee(RuntimeState::new(config, &metrics, None)?),
             connection_refusals: ConnectionRefusalLog::new(&metrics),
             metrics,
+            gathering: Mutex::new(()),
             describes_requests: access_log.is_on() || traces.is_on() || inspector.is_some(),
             access_log,
             traces,
@@ -351,6 +355,9 @@ impl Gateway {
 
     /// Returns all metrics with their current values.
     pub(crate) async fn gather_metrics(&self) -> Vec<MetricFamily> {
+        // Another gathering at the same time would count twice, and would miss series that this one
+        // sets anew.
+        let _gathering = self.gathering.lock().await;
         self.set_queue_metrics().await;
         self.metrics
             .set_log_lines_dropped(self.access_log.dropped());

@@ -20,7 +20,7 @@ pub struct Renewal<S: ReplayStore> {
     lease: Duration,
 }
 
-/// The longest time by which a renewal extends a lease. The clock can express it.
+/// The longest lease and the longest run. The clock can express them.
 const MAX_LEASE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The result of one renewal of all leases.
@@ -46,11 +46,11 @@ impl<S: ReplayStore> Renewal<S> {
     /// poll must not be late.
     pub async fn run(self, max_run: Duration) {
         let start = Instant::now();
-        let rest = || max_run.saturating_sub(start.elapsed());
+        let end = start + max_run.min(MAX_LEASE);
         // The leases began before, so they end a little earlier than this time.
         let mut lease_end = start + self.lease;
         loop {
-            if rest() <= lease_end.saturating_duration_since(Instant::now()) {
+            if lease_end >= end {
                 sleep_until(lease_end).await;
                 tracing::warn!(
                     max_run_s = max_run.as_secs(),
@@ -59,11 +59,12 @@ impl<S: ReplayStore> Renewal<S> {
                 return;
             }
             sleep(self.lease / 3).await;
-            let duration = rest().min(self.lease);
             let asked = Instant::now();
+            let new_end = (asked + self.lease).min(end);
+            let duration = new_end.saturating_duration_since(asked);
             let left = lease_end.saturating_duration_since(asked);
             match self.renew_until(left, duration).await {
-                Renewed::Applied => lease_end = lease_end.max(asked + duration),
+                Renewed::Applied => lease_end = lease_end.max(new_end),
                 Renewed::Stale => {
                     tracing::warn!("another delivery holds the lease of a call that still runs");
                     return;

@@ -89,9 +89,14 @@ impl Handler {
     }
 
     async fn wait_until_begun(&self, count: usize) {
-        while self.calls.begun() < count {
-            sleep(Duration::from_millis(1)).await;
-        }
+        let begun = async {
+            while self.calls.begun() < count {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(10 * LEASE, begun)
+            .await
+            .expect("the handler begins");
     }
 }
 
@@ -279,10 +284,10 @@ async fn a_handler_learns_that_its_event_was_settled_elsewhere() {
 /// Runs a handler for three leases in real time.
 async fn a_long_handler_runs_once<S: ReplayStore>(store: S) {
     // A renewal may be late by two thirds of this.
-    const LEASE: Duration = Duration::from_secs(6);
+    const LEASE: Duration = Duration::from_secs(15);
     let running = Running::start(store, LEASE, 60 * LEASE).await;
-    for _ in 0..3 {
-        sleep(LEASE).await;
+    for _ in 0..2 {
+        sleep(LEASE * 3 / 2).await;
         assert_eq!(running.retry().await, BUSY);
     }
     let calls = running.handler.calls.clone();
@@ -306,6 +311,7 @@ async fn a_handler_of_several_leases_runs_once_with_redis() {
     let server = redis::Server::start(&[]);
     server.set_early_epochs();
     let config = RedisConfig::new(&server.url()).expect("the URL is valid");
+    let config = config.with_timeout(10 * SECOND);
     let store = RedisStore::connect(config).await.expect("the server runs");
     a_long_handler_runs_once(store).await;
 }

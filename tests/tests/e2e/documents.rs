@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use hookgate_test_servers::process::free_port;
 use hookgate_tests::{binary, replace_tokens};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
@@ -48,12 +48,7 @@ fn assert_build_command(page: &str) {
 
 /// Returns `script` with free ports in place of the written ones.
 pub(crate) fn with_free_ports(script: &str) -> String {
-    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
-    let mut ports = Vec::new();
-    for (written, socket) in ["3000", "8080", "9090"].into_iter().zip(&sockets) {
-        let port = socket.local_addr().expect("the listener is bound").port();
-        ports.push((written, port.to_string()));
-    }
+    let ports = ["3000", "8080", "9090"].map(|written| (written, free_port().to_string()));
     replace_tokens(script, &ports)
 }
 

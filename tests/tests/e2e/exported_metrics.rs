@@ -122,9 +122,12 @@ async fn a_collector_receives_the_metrics_of_the_prometheus_endpoint() {
         Some(metric::Data::Histogram(histogram)) => histogram.data_points[0].count,
         other => panic!("{other:?}"),
     };
-    let export = wait_for_export(&collector, |export| verified(export) == 4).await;
-    assert_eq!(export.value(DELIVERIES, &FORWARDED), Some(3.0));
-    assert_eq!(export.value(DELIVERIES, &REFUSED), Some(1.0));
+    let is_complete = |export: &Export| {
+        verified(export) == 4
+            && export.value(DELIVERIES, &FORWARDED) == Some(3.0)
+            && export.value(DELIVERIES, &REFUSED) == Some(1.0)
+    };
+    let export = wait_for_export(&collector, is_complete).await;
     assert_eq!(export.value("hookgate_replay_entries", &[]), Some(3.0));
     assert_eq!(export.resource["service.name"], "hookgate");
     assert_eq!(export.resource["deployment.environment"], "test");

@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_pass_returns_the_pages_of_expired_rows() {
-        const ROWS: u32 = 40_000;
+        const ROWS: u32 = 80_000;
         let folder = tempfile::tempdir().unwrap();
         let file = Database::open(folder.path(), &FORMAT, Durability::Process, 0).unwrap();
         let mut database = file.writer;
@@ -247,7 +247,10 @@ mod tests {
         let mut state = TableState::load(&database).unwrap();
         // The control: live rows stay.
         state.sweep(&mut database, ROWS + 1, 999).unwrap();
-        assert_eq!((state.counts.total, pages(&database)), (40_000, full));
+        assert_eq!(
+            (state.counts.total, pages(&database)),
+            (u64::from(ROWS), full)
+        );
 
         state.sweep(&mut database, ROWS + 1, 1000).unwrap();
         assert_eq!(state.counts.total, 0);

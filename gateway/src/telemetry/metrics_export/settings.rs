@@ -124,14 +124,17 @@ fn expect_one_of(found: Option<(String, String)>, supported: &[&str]) -> Result<
     }
 }
 
+/// The longest interval and the longest timeout: a day.
+const MAX_MILLIS: u64 = 24 * 3600 * 1000;
+
 fn read_millis(found: Option<(String, String)>, default: Duration) -> Result<Duration, String> {
     let Some((name, value)) = found else {
         return Ok(default);
     };
     match value.parse::<u64>() {
-        Ok(millis @ 1..) => Ok(Duration::from_millis(millis)),
+        Ok(millis @ 1..=MAX_MILLIS) => Ok(Duration::from_millis(millis)),
         _ => Err(format!(
-            "{name}: expected a number of milliseconds greater than zero, got {value:?}"
+            "{name}: expected 1 to {MAX_MILLIS} milliseconds (a day), got {value:?}"
         )),
     }
 }

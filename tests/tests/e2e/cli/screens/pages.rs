@@ -65,7 +65,8 @@ fn queue_script() -> String {
 ENTRY=$(hookgate queue list $QUEUE --json \
   | python3 -c 'import json, sys; print(json.load(sys.stdin)["entries"][0]["id"])')
 hookgate queue show $QUEUE "$ENTRY"
-hookgate queue retry $QUEUE "$ENTRY"
+# A delivery in flight cannot be retried.
+until hookgate queue retry $QUEUE "$ENTRY"; do sleep 0.1; done
 hookgate queue list $QUEUE --source beatapi
 "#;
     format!("{before}{waiting}hookgate queue drain{after}")

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(super) const COLUMNS: usize = 80;
 
 /// The time that a script may take.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(1200);
 
 /// The settings of tmux: a pane keeps everything that has scrolled off it, and has all 24 lines.
 const SETTINGS: &str = "set -g history-limit 100000\nset -g status off\n";
