@@ -19,7 +19,7 @@ use crate::cli::terminal::{printable, printable_json};
     group = ArgGroup::new("what").required(true).args(["id", "event"]),
     override_usage = "\
     hookgate events forget [OPTIONS] --token TOKEN REQUEST_ID
-       hookgate events forget [OPTIONS] --token TOKEN --source NAME [--tenant NAME] --event ID"
+       hookgate events forget [OPTIONS] --token TOKEN --source NAME --event ID"
 )]
 pub(super) struct Options {
     #[command(flatten)]

@@ -120,12 +120,13 @@ async fn a_captured_delivery_of_a_tenant_is_sent_again() {
     assert_eq!(status(&gateway, "acme", ACME, "evt_1").await, 204);
     // It was signed with a secret that counts later.
     assert_eq!(status(&gateway, "acme", UMBRELLA, "evt_2").await, 401);
+    // The newest comes first.
+    let found = deliveries(&gateway, "tenant=acme", 2).await;
     files.set("acme", UMBRELLA);
     wait_for_status(&gateway, "acme", UMBRELLA, 204).await;
     upstream.take_received();
-    for event in ["evt_1", "evt_2"] {
-        let found = deliveries(&gateway, &format!("tenant=acme&q={event}"), 1).await;
-        let id = found[0]["request_id"].as_str().expect("an id");
+    for (event, delivery) in ["evt_2", "evt_1"].into_iter().zip(&found) {
+        let id = delivery["request_id"].as_str().expect("an id");
         let call = ApiCall::post(&format!("/api/deliveries/{id}/resend"), &json!({}));
         let response = call.send(&gateway).await;
         assert_eq!(response.status, StatusCode::OK, "{event} {response:?}");
