@@ -33,6 +33,10 @@ impl Tenants {
         if let Some(result) = loading.get(name) {
             return result.clone();
         }
+        // A lookup may have ended since the caller looked into the cache.
+        if let Some(found) = self.cached(name) {
+            return watch::channel(Some(found)).1;
+        }
         let (sender, result) = watch::channel(None);
         loading.insert(name.into(), result.clone());
         let entry = Loading {
