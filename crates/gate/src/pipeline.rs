@@ -71,6 +71,9 @@ pub trait InboundRequest: Send {
     fn on_admitted(&mut self) {}
 }
 
+/// How often a request is checked if its source is replaced during each check.
+const MAX_CHECKS: usize = 4;
+
 impl<S: ReplayStore> Gate<S> {
     /// Checks `request` by its route and claims its event.
     ///
@@ -93,14 +96,14 @@ impl<S: ReplayStore> Gate<S> {
     /// Returns the refusal of the request. It asks the sender to retry if the source was
     /// replaced and the request did not verify: the sender may have signed for the new
     /// source, or for the old one. The reason is [`Reason::SourceUnavailable`] if the source
-    /// of a handshake was replaced.
+    /// of a handshake was replaced, or if the source was replaced during each of several checks.
     pub async fn admit_current<R: InboundRequest>(
         &self,
         route: &mut R::Route,
         request: &mut R,
     ) -> Result<Admission<S>, Refusal> {
         let mut earlier_body: Option<Bytes> = None;
-        loop {
+        for _ in 0..MAX_CHECKS {
             request.on_routed(route);
             let is_recheck = earlier_body.is_some();
             let source = (*route).as_ref();
@@ -145,6 +148,7 @@ impl<S: ReplayStore> Gate<S> {
             *route = request.find_route().await?;
             earlier_body = Some(body);
         }
+        Err(Reason::SourceUnavailable.into())
     }
 
     /// Checks the head of a request whose whole body has arrived, and adds the body.

@@ -31,6 +31,8 @@ const HANDSHAKE: &[u8] =
 /// Whether a request notices that its source was replaced. The control does not.
 #[derive(Clone, Copy, Debug)]
 enum Notices {
+    /// A reload, whenever it looks.
+    AReloadEachTime,
     Reloads,
     Nothing,
 }
@@ -167,6 +169,7 @@ impl InboundRequest for Request<'_> {
     fn is_current(&self, source: &Arc<Source>) -> bool {
         match (self.notices, self.reloadable.current()) {
             (Notices::Nothing, _) => true,
+            (Notices::AReloadEachTime, _) => false,
             (Notices::Reloads, Some(current)) => Arc::ptr_eq(&current, source),
             (Notices::Reloads, None) => false,
         }
@@ -361,4 +364,15 @@ async fn a_removed_key_signs_no_response_to_a_handshake() {
     let after = of_provider(&zoom, &[NEW]).build();
     let (admission, _) = reloadable.reload_during(request, Some(after)).await;
     assert!(matches!(admission, Ok(Admission::Handshake(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_source_is_replaced_without_end_is_asked_to_retry() {
+    let reloadable = Reloadable::new(source(&[OLD]));
+    let notices = Notices::AReloadEachTime;
+    let mut request = Request::new(&reloadable, OLD, Steps::whole(BODY), notices);
+    let refusal = request.admit().await.unwrap_err();
+    assert_eq!(refusal.reason(), Reason::SourceUnavailable);
+    assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reloadable.gate.store().entries(), Some(0));
 }

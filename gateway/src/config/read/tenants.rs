@@ -14,6 +14,7 @@ use crate::config::secrets::{SecretRef, item_path, read_item, secret_items};
 use crate::config::tenants::{ResolverConfig, TENANT, TenantFile, TenantSecrets, with_tenant};
 
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
+const MIN_TTL: Duration = Duration::from_secs(1);
 const DEFAULT_NEGATIVE_TTL: Duration = Duration::from_secs(5);
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
 /// A name that stands for every tenant while the configuration is checked.
@@ -131,6 +132,10 @@ fn read_resolver(table: &Section<'_>, inputs: Inputs, warnings: &Report) -> Opti
         .optional("negative_ttl")
         .unwrap_or(DEFAULT_NEGATIVE_TTL);
     let timeout = positive_duration(table, "timeout").unwrap_or(DEFAULT_TIMEOUT);
+    // An answer counts from the time of its request, and must still count when it arrives.
+    if !ttl.is_zero() && ttl < MIN_TTL {
+        table.wrong("ttl", format!("expected at least {MIN_TTL:?}"));
+    }
     let token = match table.optional::<String>("token") {
         None => Some(None),
         Some(text) => match SecretRef::parse(&text) {

@@ -106,6 +106,10 @@ fn secrets_without_a_meaning_for_tenants_are_refused() {
             "secrets[0].ttl: must be greater than zero",
         ),
         (
+            "{ resolve = \"http://127.0.0.1:9/{tenant}\", ttl = \"100ms\" }",
+            "secrets[0].ttl: expected at least 1s",
+        ),
+        (
             "{ resolve = \"http://127.0.0.1:9/{tenant}\", negative_ttl = 5 }",
             "secrets[0].negative_ttl: expected",
         ),
