@@ -14,7 +14,6 @@ impl MetricsExporter {
         Ok(Self)
     }
 
-    #[expect(clippy::unused_self, reason = "the version with the feature uses it")]
     pub(crate) fn start(self, _: &Arc<Gateway>) -> io::Result<Self> {
         Ok(self)
     }
