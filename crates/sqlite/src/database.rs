@@ -12,9 +12,7 @@ use crate::error::{OpenError, OpenErrorKind, WriteError};
 use crate::file_system::refuse_network_file_system;
 use crate::private_files::{create_private_file, create_private_folder, make_private};
 use crate::reserve::{SpaceReserve, is_no_space};
-
-/// How long to wait for the lock while another process writes.
-pub const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
+use crate::write_turn::BUSY_TIMEOUT;
 
 /// How long to wait while the last connection of another process copies the log and deletes it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);

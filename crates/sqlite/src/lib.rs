@@ -22,9 +22,7 @@ mod write_turn;
 
 pub use self::batches::{BatchWriter, spawn_writer};
 pub use self::checkpointer::{Checkpointer, CheckpointerHandle};
-pub use self::database::{
-    BUSY_TIMEOUT, Database, FileFormat, FileSystems, IMMEDIATE, check_writable,
-};
+pub use self::database::{Database, FileFormat, FileSystems, IMMEDIATE, check_writable};
 pub use self::durability::Durability;
 pub use self::error::{OpenError, OpenErrorKind, WriteError};
 pub use self::free_pages::{has_free_pages, has_many_free_pages, return_free_pages};
@@ -32,4 +30,4 @@ pub use self::free_space::free_space;
 pub use self::key_index::KeyIndex;
 pub use self::private_files::create_private_file;
 pub use self::reserve::{FreeSpace, SpaceReserve, is_no_space};
-pub use self::write_turn::{WriteTurn, WriteTurnGuard};
+pub use self::write_turn::{BUSY_TIMEOUT, WriteTurn, WriteTurnGuard};

@@ -10,8 +10,8 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 use crate::allocation::{allocate, allocated};
 use crate::checkpointer::checkpoint;
-use crate::database::BUSY_TIMEOUT;
 use crate::free_space::free_space;
+use crate::write_turn::BUSY_TIMEOUT;
 
 /// Keeps space for work on stored data, so that a full disk empties again.
 ///

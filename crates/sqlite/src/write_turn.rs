@@ -4,6 +4,9 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// How long to wait for the write lock of SQLite while another process writes.
+pub const BUSY_TIMEOUT: Duration = Duration::from_millis(400);
+
 /// The place of a process in the queue for the write lock.
 ///
 /// SQLite's lock has no queue. A process that writes one transaction after the other gets the

@@ -10,7 +10,9 @@ use time::format_description::well_known::Rfc3339;
 use toml::Value;
 
 use super::Inputs;
-use super::tenants::TENANT;
+
+/// The variable that stands for the name of a tenant, in a path and in the place of a secret.
+pub(super) const TENANT: &str = "{tenant}";
 
 /// A reference to a secret: `env:NAME` or `file:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use hookgate_core::Problems;
 use toml::{Table, Value};
 
 use super::secrets::SecretRef;
-use super::tenants::TENANT;
+use super::secrets::TENANT;
 use super::{Config, Inputs, RawConfig};
 
 /// A set of files, each with the version that was seen.

@@ -56,12 +56,7 @@ pub(crate) async fn serve(
     slot: &Arc<Slot>,
     shutdown: &ShutdownWatch,
 ) {
-    let digest = Arc::new(Digest {
-        ssl_digest: stream.get_ssl_digest(),
-        timing_digest: stream.get_timing_digest(),
-        proxy_digest: stream.get_proxy_digest(),
-        socket_digest: stream.get_socket_digest(),
-    });
+    let digest = Arc::new(digest_of(&stream));
     let head_timeout = gateway.limits().head_timeout;
     let mut connection = match timeout(head_timeout, handshake(stream, Some(options()))).await {
         Ok(Ok(connection)) => connection,
@@ -109,6 +104,15 @@ pub(crate) async fn serve(
             Ok(Some(H2Accept::Rejected) | None) => return,
             Err(error) => return log_error(error),
         }
+    }
+}
+
+fn digest_of(stream: &Stream) -> Digest {
+    Digest {
+        ssl_digest: stream.get_ssl_digest(),
+        timing_digest: stream.get_timing_digest(),
+        proxy_digest: stream.get_proxy_digest(),
+        socket_digest: stream.get_socket_digest(),
     }
 }
 

@@ -262,16 +262,30 @@ impl Reading<'_> {
         let list = format!("SELECT {COLUMNS} FROM entries WHERE id > ?{query} ORDER BY id LIMIT ?");
         values.push(&limit);
         match self.select(&list, &values) {
-            Err(error) if is_corrupt(&error) => {}
-            entries => return Ok(entries?),
+            Err(error) if is_corrupt(&error) => {
+                values.pop();
+                let one = format!("SELECT {COLUMNS} FROM entries WHERE id = ?{query}");
+                self.list_singly(&one, &values, filter, page)
+            }
+            entries => Ok(entries?),
         }
-        values.pop();
-        let one = format!("SELECT {COLUMNS} FROM entries WHERE id = ?{query}");
+    }
+
+    /// Lists the entries of a damaged table one by one. The query `one` selects the entry whose id is
+    /// its first value.
+    fn list_singly(
+        &self,
+        one: &str,
+        values: &[&dyn ToSql],
+        filter: &EntryFilter,
+        page: Page,
+    ) -> Result<Vec<EntryInfo>, ReadError> {
+        let after = page.after.map_or(0, |id| id.0.cast_signed());
         let mut entries = Vec::new();
         for (id, source) in self.indexed_after(after)? {
-            let mut values = values.clone();
+            let mut values = values.to_vec();
             values[0] = &id;
-            match self.select(&one, &values) {
+            match self.select(one, &values) {
                 Ok(entry) => entries.extend(entry),
                 Err(error) if is_corrupt(&error) && shows_damaged(filter, &source) => {
                     entries.push(unreadable(id, source, self.moment));

@@ -79,6 +79,16 @@ pub(super) enum Target {
     Exactly,
 }
 
+impl Target {
+    /// Returns the time to advance if the change is `left` away.
+    fn of(self, left: Duration, slack: Duration) -> Duration {
+        match self {
+            Self::Exactly => left,
+            Self::JustBefore => left.saturating_sub(slack + CLOCK_RESOLUTION),
+        }
+    }
+}
+
 /// Returns a strategy for random histories.
 pub(super) fn random_steps() -> impl Strategy<Value = Vec<Step>> {
     vec(random_step(), STEPS)
@@ -240,11 +250,7 @@ impl<'h, H: Harness> History<'h, H> {
             }
             Step::AdvanceToNextChange { key, target } => {
                 let left = self.model.next_change(key)? - self.model.now;
-                self.advance(match target {
-                    Target::Exactly => left,
-                    Target::JustBefore => left.saturating_sub(H::SLACK + CLOCK_RESOLUTION),
-                })
-                .await;
+                self.advance(target.of(left, H::SLACK)).await;
                 None
             }
         }

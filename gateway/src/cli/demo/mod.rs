@@ -56,10 +56,8 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
 
     // The boot fence refuses deliveries that were signed in the second of the start.
     wait_for_new_second(clock);
-    let titles = providers
-        .iter()
-        .map(|provider| provider.entry.title().len());
-    let width = titles.max().unwrap_or_default();
+    let widths = providers.iter().map(|one| one.entry.title().len());
+    let width = widths.max().unwrap_or_default();
     writeln!(out, "{:<width$} {:<19} verdict", "provider", "delivery")?;
     let (mut shown, mut wrong) = (0, 0);
     let to = format!("http://{}", gateway.address());
@@ -83,15 +81,14 @@ pub(super) fn run(options: &Options, clock: &dyn Clock) -> Result<ExitCode, Erro
             )?;
         }
     }
-    writeln!(out)?;
     if wrong > 0 {
         writeln!(
             out,
-            "{wrong} of {shown} verdicts differ from the expected ones"
+            "\n{wrong} of {shown} verdicts differ from the expected ones"
         )?;
         return Ok(ExitCode::FAILURE);
     }
-    writeln!(out, "all {shown} verdicts are as expected")?;
+    writeln!(out, "\nall {shown} verdicts are as expected")?;
     if options.keep {
         explain_how_to_send(&providers, &gateway, &mut out)?;
         gateway.wait()?;

@@ -5,7 +5,8 @@ use hookgate_core::internal::Section;
 use toml::Value;
 
 use crate::config::query_match::QueryMatch;
-use crate::config::tenants::{ExactPath, PathPattern, TENANT};
+use crate::config::secrets::TENANT;
+use crate::config::tenants::{ExactPath, PathPattern};
 use crate::config::values::Host;
 
 /// The requests of one source.

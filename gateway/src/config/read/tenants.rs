@@ -10,8 +10,9 @@ use toml::Value;
 
 use super::positive_duration;
 use crate::config::Inputs;
+use crate::config::secrets::TENANT;
 use crate::config::secrets::{SecretRef, item_path, read_item, secret_items};
-use crate::config::tenants::{ResolverConfig, TENANT, TenantFile, TenantSecrets, with_tenant};
+use crate::config::tenants::{ResolverConfig, TenantFile, TenantSecrets, with_tenant};
 
 const DEFAULT_TTL: Duration = Duration::from_secs(60);
 const MIN_TTL: Duration = Duration::from_secs(1);

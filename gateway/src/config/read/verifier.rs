@@ -6,8 +6,8 @@ use hookgate_gate::{Clock, SystemClock};
 use toml::Value;
 
 use super::tenants;
+use crate::config::secrets::TENANT;
 use crate::config::secrets::{SecretRef, read_keys};
-use crate::config::tenants::TENANT;
 use crate::config::{Inputs, TenantsConfig};
 
 /// Reads the keys of a source that verification needs, and builds its verifier.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use hookgate_core::{MAX_KEYS, Secret, VerifierBuilder};
 
-pub(super) use self::path_pattern::{ExactPath, TENANT};
+pub(super) use self::path_pattern::ExactPath;
 pub(crate) use self::path_pattern::{PathPattern, is_tenant_name};
-use super::secrets::ConfiguredKey;
+use super::secrets::{ConfiguredKey, TENANT};
 
 /// The tenants of one source.
 #[derive(Clone, Debug)]

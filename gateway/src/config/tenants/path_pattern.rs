@@ -6,13 +6,11 @@ use std::sync::Arc;
 use hookgate_core::internal::FromValue;
 use toml::Value;
 
+use crate::config::secrets::TENANT;
 use crate::config::values::RoutePath;
 
 /// The longest name of a tenant.
 const MAX_NAME: usize = 64;
-
-/// The variable that stands for the name of a tenant.
-pub(in crate::config) const TENANT: &str = "{tenant}";
 
 /// The path of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
